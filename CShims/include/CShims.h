@@ -1,0 +1,36 @@
+// The only C of this project: what Swift cannot call by itself.
+//
+// Each function says why it must be C, and returns what libc returned, unchanged.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/memfd.h>
+#include <sys/types.h>
+
+// memory_file.c: memfd_create(2) and the seals are behind _GNU_SOURCE, which Swift's Glibc module does not define.
+int cshims_memfd_create(const char *name, unsigned int flags);
+int cshims_get_seals(int fd);
+int cshims_add_seals(int fd, int seals);
+int cshims_fallocate(int fd, off_t offset, off_t length);
+int cshims_punch_hole(int fd, off_t offset, off_t length);
+// fstatfs(2): its struct has members of types that Swift's module does not export.
+int cshims_filesystem(int fd, int64_t *type, int64_t *block_size);
+
+// descriptor.c: fcntl(2) is variadic, and the OFD locks are behind _GNU_SOURCE.
+int cshims_fcntl(int fd, int command, long argument);
+int cshims_ofd_lock(int fd);
+
+// userfault.c: ioctl(2) is variadic, userfaultfd(2) has no wrapper in glibc.
+int cshims_userfaultfd(void);
+int cshims_userfault_api(int fd);
+int cshims_userfault_register_minor(int fd, uint64_t address, uint64_t length);
+// *mapped: bytes that were mapped, also when it stopped early (-1, EAGAIN); a negative errno when there were none.
+int cshims_userfault_continue(int fd, uint64_t address, uint64_t length, int64_t *mapped);
+
+// crc32c.c: the CRC32 instructions have no Swift counterpart on Linux.
+uint32_t cshims_crc32c(uint32_t crc, const void *bytes, size_t count);
+
+// fault.c: a thread-local variable, which Swift does not have. See FaultInjector.swift.
+void cshims_fault_arm(long after, int error, int sticky);
+long cshims_fault_disarm(void);
+int cshims_fault(void);

@@ -1,0 +1,28 @@
+#include "CShims.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+
+int cshims_memfd_create(const char *name, unsigned int flags) { return memfd_create(name, flags); }
+
+int cshims_get_seals(int fd) { return fcntl(fd, F_GET_SEALS); }
+
+int cshims_add_seals(int fd, int seals) { return fcntl(fd, F_ADD_SEALS, seals); }
+
+int cshims_fallocate(int fd, off_t offset, off_t length) { return fallocate(fd, 0, offset, length); }
+
+int cshims_punch_hole(int fd, off_t offset, off_t length) {
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int cshims_filesystem(int fd, int64_t *type, int64_t *block_size) {
+    struct statfs status;
+    int result = fstatfs(fd, &status);
+    if (result == 0) {
+        *type = (int64_t)status.f_type;
+        *block_size = (int64_t)status.f_bsize;
+    }
+    return result;
+}

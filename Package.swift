@@ -1,0 +1,59 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Static executables break the sanitizer builds, so only `make` asks for them, and only where it means it.
+let staticExecutables = Context.environment["LIVEUPDATE_STATIC"] == "1"
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+let linkStatically: [LinkerSetting] = staticExecutables ? [.unsafeFlags(["-static-executable"])] : []
+
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "liveupdate",
+    products: [
+        .library(name: "LiveUpdate", targets: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded"]),
+        .executable(name: "luoctl", targets: ["luoctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // What Swift cannot call, and the libraries of the system.
+        .target(name: "CShims", path: "CShims", cSettings: [.define("_GNU_SOURCE")]),
+        .systemLibrary(name: "CLibFDT", providers: [.apt(["libfdt-dev"])]),
+        .systemLibrary(name: "CLibCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+
+        // The library, from the bottom up. Arrows point down only.
+        .target(name: "Platform", dependencies: ["CShims", "CLibCap", system], swiftSettings: strict),
+        .target(name: "DeviceTree", dependencies: ["CLibFDT"], swiftSettings: strict),
+        .target(name: "Handover", dependencies: ["Platform", "DeviceTree", system], swiftSettings: strict),
+        .target(name: "LiveUpdate", dependencies: ["Platform", "DeviceTree", "Handover", system], swiftSettings: strict),
+        .target(name: "LiveUpdateHandlers", dependencies: ["LiveUpdate", "Platform", system], swiftSettings: strict),
+        .target(
+            name: "LiveUpdateEmbedded",
+            dependencies: ["LiveUpdate", "Handover", "Platform", system], swiftSettings: strict),
+
+        // Programs.
+        .target(
+            name: "Conformance",
+            dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system], swiftSettings: strict),
+        .executableTarget(
+            name: "luoctl",
+            dependencies: [
+                "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform",
+                system, arguments, logging,
+            ], swiftSettings: strict, linkerSettings: linkStatically),
+    ]
+)

@@ -1,0 +1,141 @@
+import Foundation
+
+/// One scenario of the conformance vectors: see Tests/Vectors/README.md for the format.
+public struct Scenario: Decodable, Sendable {
+    struct Handler: Decodable, Sendable {
+        var name: String
+        var flbs: [String]
+    }
+
+    /// What a step does.
+    enum Verb: String, Decodable, Sendable {
+        case create, preserve, retrieve, finish, close, reboot
+        case retrieveSession = "retrieve_session"
+        case getIncoming = "flb_get_incoming"
+        case getOutgoing = "flb_get_outgoing"
+        case registerFLB = "register_flb"
+        case unregisterFLB = "unregister_flb"
+        case registerHandler = "register_handler"
+        case unregisterHandler = "unregister_handler"
+    }
+
+    struct Step: Decodable, Sendable {
+        var verb: Verb
+        var session: String?
+        var file: String?
+        var token: UInt64?
+        var flb: String?
+        var handler: String?
+        var inject: [String: Int32]?
+
+        enum CodingKeys: String, CodingKey {
+            case verb = "do"
+            case session, file, token, flb, handler, inject
+        }
+    }
+
+    /// Unique among the vectors.
+    public var name: String
+    var flbs: [String]
+    var handlers: [Handler]
+    var files: [String: String?]
+    var handlersGetFLB: Bool
+    var steps: [Step]
+    var expect: [Outcome]
+
+    /// How many steps it has.
+    public var stepCount: Int { steps.count }
+
+    enum CodingKeys: String, CodingKey {
+        case name, flbs, handlers, files, steps, expect
+        case handlersGetFLB = "handlers_get_flb"
+    }
+
+    /// Reads one line.
+    ///
+    /// - Throws: ``Malformed``, with what does not fit.
+    public init(line: String) throws(Malformed) {
+        do {
+            self = try JSONDecoder().decode(Scenario.self, from: Data(line.utf8))
+        } catch {
+            throw Malformed(reason: Self.explain(error))
+        }
+        try check()
+    }
+
+    private static func explain(_ error: any Error) -> String {
+        guard let error = error as? DecodingError else { return "\(error)" }
+        switch error {
+        case .keyNotFound(let key, let context): return "no \"\(key.stringValue)\"\(path(context))"
+        case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+            return context.debugDescription + path(context)
+        @unknown default: return "\(error)"
+        }
+    }
+
+    private static func path(_ context: DecodingError.Context) -> String {
+        let path = context.codingPath.map(\.stringValue).joined(separator: ".")
+        return path.isEmpty ? "" : " at \(path)"
+    }
+
+    /// What the decoder cannot know.
+    private func check() throws(Malformed) {
+        guard steps.count == expect.count else {
+            throw Malformed(reason: "\(steps.count) steps with \(expect.count) expectations")
+        }
+        let handlerNames = Set(handlers.map(\.name))
+        for flb in handlers.flatMap(\.flbs) where !flbs.contains(flb) {
+            throw Malformed(reason: "an FLB \"\(flb)\" that is not listed")
+        }
+        for handler in files.values.compactMap({ $0 }) where !handlerNames.contains(handler) {
+            throw Malformed(reason: "a handler \"\(handler)\" that is not listed")
+        }
+        for (index, step) in steps.enumerated() { try check(step, index, handlerNames) }
+    }
+
+    private func check(_ step: Step, _ index: Int, _ handlerNames: Set<String>) throws(Malformed) {
+        func need(_ present: Bool, _ what: String) throws(Malformed) {
+            if !present { throw Malformed(reason: "step \(index + 1), \(step.verb.rawValue): \(what)") }
+        }
+        switch step.verb {
+        case .create, .retrieveSession, .finish, .close: try need(step.session != nil, "no \"session\"")
+        case .preserve:
+            try need(step.session != nil && step.file != nil && step.token != nil, "session, file and token are needed")
+        case .retrieve: try need(step.session != nil && step.token != nil, "session and token are needed")
+        case .reboot: break
+        case .getIncoming, .getOutgoing: try need(step.flb != nil, "no \"flb\"")
+        case .registerFLB, .unregisterFLB: try need(step.flb != nil && step.handler != nil, "handler and flb are needed")
+        case .registerHandler, .unregisterHandler: try need(step.handler != nil, "no \"handler\"")
+        }
+        if let flb = step.flb { try need(flbs.contains(flb), "an FLB \"\(flb)\" that is not listed") }
+        if let handler = step.handler {
+            try need(handlerNames.contains(handler), "a handler \"\(handler)\" that is not listed")
+        }
+    }
+}
+
+/// What a step gave, and what it should give.
+public struct Outcome: Codable, Equatable, Sendable {
+    /// 0 or a negative errno.
+    public var ret: Int32
+    /// The callbacks, in the order in which they returned.
+    public var calls: [String]
+    /// Of a getter that returned 0: the data handle of the object, 0 for none.
+    public var obj: UInt64?
+    /// Of a retrieve that returned 0: the file.
+    public var file: String?
+
+    /// As one line of JSON.
+    public var json: String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(self) else { return "\(self)" }
+        return String(decoding: data, as: UTF8.self)
+    }
+}
+
+/// A scenario that cannot be run.
+public struct Malformed: Error, Sendable {
+    /// What does not fit.
+    public let reason: String
+}

@@ -1,0 +1,98 @@
+import CLibFDT
+
+/// Reads a flattened tree that nobody vouches for: libfdt checks all of it before anything is looked up.
+public struct DeviceTreeReader: Sendable {
+    /// The tree, copied, so that it is aligned and cannot change after it was checked.
+    private let words: [UInt64]
+
+    /// A node, as an offset that only libfdt understands.
+    public struct Node: Sendable {
+        fileprivate let offset: CInt
+        /// The root.
+        public static let root = Node(offset: 0)
+    }
+
+    /// Checks a tree and takes a copy of it. Bytes after its end are left out.
+    ///
+    /// - Throws: what libfdt's full check found.
+    public init(_ bytes: [UInt8]) throws(DeviceTreeError) {
+        var words = [UInt64](repeating: 0, count: (bytes.count + 7) / 8)
+        // SAFETY: both buffers are at least `bytes.count` long, and nothing keeps their addresses.
+        let verdict = unsafe words.withUnsafeMutableBytes { copy in
+            unsafe copy.copyBytes(from: bytes)
+            return unsafe fdt_check_full(copy.baseAddress, bytes.count)
+        }
+        if verdict != 0 { throw DeviceTreeError("check", verdict) }
+        self.words = words
+    }
+
+    /// The total size of a tree according to its header, when these bytes are the start of one: what has to be there
+    /// before the rest can be checked.
+    ///
+    /// - Throws: when there is no header that libfdt knows.
+    public static func totalSize(ofHeader bytes: [UInt8]) throws(DeviceTreeError) -> Int {
+        guard bytes.count >= MemoryLayout<fdt_header>.size else {
+            throw DeviceTreeError("header", reason: "shorter than a header")
+        }
+        var words = [UInt64](repeating: 0, count: (bytes.count + 7) / 8)
+        // SAFETY: as in init; fdt_check_header reads no more than the header.
+        let (verdict, size) = unsafe words.withUnsafeMutableBytes { copy in
+            unsafe copy.copyBytes(from: bytes)
+            guard let tree = copy.baseAddress else { return (CInt(-1), 0) }
+            return unsafe (fdt_check_header(tree), Int(UInt32(bitPattern: clibfdt_totalsize(tree))))
+        }
+        if verdict != 0 { throw DeviceTreeError("header", verdict) }
+        return size
+    }
+
+    /// The child of that name, if there is one.
+    public func child(_ name: String, of node: Node = .root) -> Node? {
+        let offset = unsafe withTree { tree in unsafe fdt_subnode_offset(tree, node.offset, name) }
+        return offset >= 0 ? Node(offset: offset) : nil
+    }
+
+    /// The names of a node's children, in order.
+    public func childNames(of node: Node = .root) -> [String] {
+        unsafe withTree { tree in
+            var names: [String] = []
+            var offset = unsafe fdt_first_subnode(tree, node.offset)
+            while offset >= 0 {
+                var length: CInt = 0
+                if let name = unsafe fdt_get_name(tree, offset, &length) { unsafe names.append(String(cString: name)) }
+                offset = unsafe fdt_next_subnode(tree, offset)
+            }
+            return names
+        }
+    }
+
+    /// A property's bytes, if it is there.
+    public func property(_ name: String, of node: Node = .root) -> [UInt8]? {
+        unsafe withTree { tree in
+            var length: CInt = 0
+            guard let value = unsafe fdt_getprop(tree, node.offset, name, &length), length >= 0 else { return nil }
+            return unsafe [UInt8](UnsafeRawBufferPointer(start: value, count: Int(length)))
+        }
+    }
+
+    /// A property of exactly eight bytes, in native order.
+    public func u64(_ name: String, of node: Node = .root) -> UInt64? {
+        guard let bytes = property(name, of: node), bytes.count == 8 else { return nil }
+        // SAFETY: eight bytes were counted.
+        return unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: UInt64.self) }
+    }
+
+    /// A property that is one string with its NUL.
+    public func string(_ name: String, of node: Node = .root) -> String? {
+        guard let bytes = property(name, of: node), bytes.last == 0, !bytes.dropLast().contains(0) else { return nil }
+        return String(validating: bytes.dropLast(), as: UTF8.self)
+    }
+
+    // SAFETY: the tree was checked as a whole and cannot change; the pointer does not leave `body`.
+    @unsafe
+    private func withTree<Value>(_ body: (UnsafeRawPointer) -> Value) -> Value {
+        unsafe words.withUnsafeBytes { buffer in
+            guard let tree = buffer.baseAddress else { preconditionFailure("a checked tree is never empty") }
+            return unsafe body(tree)
+        }
+    }
+}

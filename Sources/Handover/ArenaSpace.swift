@@ -1,0 +1,97 @@
+import Platform
+
+/// Which bytes of the arena are free. Kept in memory only: what is in use follows from the journal and the trees.
+struct ArenaSpace: Sendable {
+    /// All sizes and offsets are multiples of this.
+    static let granule: UInt64 = 64
+
+    /// Sorted, apart from each other.
+    private var free: [Extent] = []
+    /// Bytes that are not free.
+    private(set) var used: UInt64
+    private var size: UInt64
+
+    /// All of an arena of that size but its superblock and the ranges in use, which may touch but not overlap.
+    init(size: UInt64, inUse: [Extent]) throws(ArenaError) {
+        self.size = size
+        used = size
+        var at = Superblock.length
+        for range in inUse.sorted(by: { $0.offset < $1.offset }) {
+            guard range.offset >= at, range.length <= size, range.offset <= size - range.length else {
+                throw ArenaError(.record, "range \(range.offset)+\(range.length) overlaps another or the end")
+            }
+            addFree(from: at, to: range.offset)
+            at = range.offset + Self.rounded(range.length)
+        }
+        addFree(from: at, to: size)
+    }
+
+    static func rounded(_ length: UInt64) -> UInt64 { (length + granule - 1) / granule * granule }
+
+    private mutating func addFree(from start: UInt64, to end: UInt64) {
+        guard end > start else { return }
+        free.append(Extent(offset: start, length: end - start))
+        used -= end - start
+    }
+
+    /// The first free run that fits, or nil.
+    mutating func take(_ length: UInt64, alignment: UInt64) -> Extent? {
+        let length = Self.rounded(length)
+        for (index, run) in free.enumerated() {
+            let start = (run.offset + alignment - 1) / alignment * alignment
+            guard start - run.offset <= run.length, run.length - (start - run.offset) >= length else { continue }
+            split(index, from: start, to: start + length)
+            used += length
+            return Extent(offset: start, length: length)
+        }
+        return nil
+    }
+
+    private mutating func split(_ index: Int, from start: UInt64, to end: UInt64) {
+        let run = free[index]
+        let before = Extent(offset: run.offset, length: start - run.offset)
+        let after = Extent(offset: end, length: run.end - end)
+        switch (before.length > 0, after.length > 0) {
+        case (true, true):
+            free[index] = before
+            free.insert(after, at: index + 1)
+        case (true, false): free[index] = before
+        case (false, true): free[index] = after
+        case (false, false): free.remove(at: index)
+        }
+    }
+
+    /// Gives a range back and joins it with its neighbours.
+    mutating func give(_ range: Extent) {
+        let range = Extent(offset: range.offset, length: Self.rounded(range.length))
+        used -= range.length
+        let index = insertionIndex(range.offset)
+        free.insert(range, at: index)
+        join(index)
+        if index > 0 { join(index - 1) }
+    }
+
+    private mutating func join(_ index: Int) {
+        guard index + 1 < free.count, free[index].end == free[index + 1].offset else { return }
+        free[index].length += free[index + 1].length
+        free.remove(at: index + 1)
+    }
+
+    private func insertionIndex(_ offset: UInt64) -> Int {
+        var low = 0
+        var high = free.count
+        while low < high {
+            let middle = (low + high) / 2
+            if free[middle].offset < offset { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// The arena has grown.
+    mutating func extend(to newSize: UInt64) {
+        let added = Extent(offset: size, length: newSize - size)
+        size = newSize
+        used += added.length
+        give(added)
+    }
+}

@@ -1,0 +1,81 @@
+import Glibc
+import Platform
+import Synchronization
+import SystemPackage
+
+/// The arena's bytes: the only code that stores into them. Everything else speaks in offsets.
+///
+/// The file is mapped once, up to the limit of its growth, so that no address ever moves; what lies behind its present
+/// size is never touched.
+final class ArenaStore: Sendable {
+    private let file: OwnedDescriptor
+    private let mapping: Mapping
+    private let probe: (any StoreProbe)?
+    private let mapped: UInt64
+
+    init(
+        file: consuming OwnedDescriptor, limit: UInt64, probe: (any StoreProbe)?
+    ) throws(ArenaError) {
+        do {
+            mapping = try Mapping(of: file.borrowed, length: limit, .shared(writable: true))
+        } catch {
+            throw ArenaError(.size, "cannot be mapped: \(error)", errno: error.errno)
+        }
+        mapped = limit
+        self.file = file
+        self.probe = probe
+    }
+
+    var descriptor: FileDescriptor { file.borrowed }
+
+    /// Bytes that the mapping has room for.
+    var limit: UInt64 { mapped }
+
+    func read(at offset: UInt64, count: Int) -> [UInt8] {
+        precondition(offset <= mapped && UInt64(count) <= mapped - offset)
+        // SAFETY: inside the mapping, by the line above; callers keep it inside the file.
+        return unsafe [UInt8](UnsafeRawBufferPointer(rebasing: mapping.bytes[Int(offset)..<Int(offset) + count]))
+    }
+
+    func checksum(at offset: UInt64, count: Int, continuing previous: UInt32 = 0) -> UInt32 {
+        precondition(offset <= mapped && UInt64(count) <= mapped - offset)
+        // SAFETY: as in read.
+        return unsafe CRC32C.of(
+            UnsafeRawBufferPointer(rebasing: mapping.bytes[Int(offset)..<Int(offset) + count]), continuing: previous)
+    }
+
+    func write(_ bytes: [UInt8], at offset: UInt64) {
+        precondition(offset <= mapped && UInt64(bytes.count) <= mapped - offset)
+        let count = probe?.willStore(bytes: bytes.count) ?? bytes.count
+        // SAFETY: as in read.
+        unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[Int(offset)..<Int(offset) + count])
+            .copyBytes(from: bytes[..<count])
+    }
+
+    /// One aligned 8-byte store, seen by others only after everything stored before it.
+    func commit(_ value: UInt64, at offset: UInt64) {
+        guard probe?.willStore(bytes: 8) ?? 8 == 8 else { return }
+        unsafe word(at: offset).pointee.store(value, ordering: .releasing)
+    }
+
+    /// What the last ``commit(_:at:)`` stored, and with it everything stored before.
+    func committed(at offset: UInt64) -> UInt64 { unsafe word(at: offset).pointee.load(ordering: .acquiring) }
+
+    /// Makes sure that the file's first `size` bytes exist.
+    func grow(from old: UInt64, to size: UInt64) throws(ArenaError) {
+        if let probe, probe.willStore(bytes: 8) < 8 { return }
+        do throws(SystemCallError) {
+            try file.borrowed.allocate(offset: old, length: size - old)
+        } catch {
+            throw ArenaError(.space, "cannot grow to \(size) bytes: \(error)", errno: error.errno)
+        }
+    }
+
+    // SAFETY: an Atomic<UInt64> is eight bytes without anything else; the offset is aligned and inside the mapping,
+    // which lives as long as self.
+    @unsafe
+    private func word(at offset: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        precondition(offset % 8 == 0 && offset <= mapped - 8)
+        return unsafe (mapping.bytes.baseAddress! + Int(offset)).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+}

@@ -1,0 +1,112 @@
+import Platform
+
+/// One record of the journal: what it means is the business of who wrote it.
+public struct JournalRecord: Equatable, Sendable {
+    /// What kind of record it is.
+    public var type: UInt16
+    /// Its fields, packed.
+    public var payload: [UInt8]
+
+    /// Makes a record.
+    public init(type: UInt16, payload: [UInt8]) {
+        self.type = type
+        self.payload = payload
+    }
+}
+
+/// The journal's region: a header, and records behind each other up to the tail.
+///
+/// | offset | header |
+/// |---|---|
+/// | 0 | u64 magic |
+/// | 8 | u64 length of the region |
+/// | 16 | u64 sequence number of the first record |
+/// | 32 | u64 tail: bytes from the region's start that are records. The commit word of every request |
+///
+/// | offset | record |
+/// |---|---|
+/// | 0 | u32 length with this header, a multiple of 8 |
+/// | 4 | u32 CRC32C over what follows |
+/// | 8 | u64 sequence number |
+/// | 16 | u16 type, u16 zero, u32 length of the payload |
+/// | 24 | the payload, filled up with zeros |
+enum JournalFormat {
+    /// "LUOJRNL1" in memory order.
+    static let magic: UInt64 = 0x314C_4E52_4A4F_554C
+    static let headerLength: UInt64 = 64
+    /// The part of the header that never changes, and is in the slot's checksum.
+    static let fixedLength = 24
+    static let tailOffset: UInt64 = 32
+    static let recordHeaderLength = 24
+
+    static func header(length: UInt64, firstSequence: UInt64) -> [UInt8] {
+        var writer = ByteWriter(capacity: Int(headerLength))
+        writer.put(magic)
+        writer.put(length)
+        writer.put(firstSequence)
+        writer.pad(Int(headerLength) - fixedLength)
+        return writer.bytes
+    }
+
+    static func encode(_ records: [JournalRecord], firstSequence: UInt64) -> [UInt8] {
+        var writer = ByteWriter(capacity: records.reduce(0) { $0 + encodedLength($1) })
+        for (index, record) in records.enumerated() {
+            let body = body(record, sequence: firstSequence + UInt64(index))
+            writer.put(UInt32(body.count + 8))
+            writer.put(CRC32C.of(body))
+            writer.put(body)
+        }
+        return writer.bytes
+    }
+
+    static func encodedLength(_ record: JournalRecord) -> Int {
+        recordHeaderLength + (record.payload.count + 7) / 8 * 8
+    }
+
+    private static func body(_ record: JournalRecord, sequence: UInt64) -> [UInt8] {
+        var writer = ByteWriter(capacity: encodedLength(record))
+        writer.put(sequence)
+        writer.put(record.type)
+        writer.put(UInt16(0))
+        writer.put(UInt32(record.payload.count))
+        writer.put(record.payload)
+        writer.pad(encodedLength(record) - recordHeaderLength - record.payload.count)
+        return writer.bytes
+    }
+
+    /// Takes all records apart; none is believed before its checksum and its place in the sequence were checked.
+    static func decode(_ bytes: [UInt8], firstSequence: UInt64) throws(ArenaError) -> [JournalRecord] {
+        var records: [JournalRecord] = []
+        var at = 0
+        while at < bytes.count {
+            let (record, length) = try decodeRecord(
+                bytes[at...], at: at, sequence: firstSequence &+ UInt64(records.count))
+            records.append(record)
+            at += length
+        }
+        return records
+    }
+
+    private static func decodeRecord(
+        _ bytes: ArraySlice<UInt8>, at: Int, sequence: UInt64
+    ) throws(ArenaError) -> (JournalRecord, length: Int) {
+        func refuse(_ why: String) -> ArenaError {
+            ArenaError(.journal, "record \(sequence) at byte \(at): \(why)")
+        }
+        var reader = ByteReader(bytes, "journal")
+        let length = Int(try reader.take(UInt32.self))
+        guard length >= recordHeaderLength, length % 8 == 0, length <= bytes.count else {
+            throw refuse("length \(length)")
+        }
+        guard try reader.take(UInt32.self) == CRC32C.of([UInt8](bytes.prefix(length).dropFirst(8))) else {
+            throw refuse("wrong checksum")
+        }
+        let found = try reader.take(UInt64.self)
+        guard found == sequence else { throw refuse("has the sequence number \(found)") }
+        let type = try reader.take(UInt16.self)
+        _ = try reader.take(UInt16.self)
+        let payload = Int(try reader.take(UInt32.self))
+        guard payload <= length - recordHeaderLength else { throw refuse("payload of \(payload) bytes") }
+        return (JournalRecord(type: type, payload: [UInt8](try reader.take(count: payload))), length)
+    }
+}

@@ -1,0 +1,102 @@
+import Platform
+
+/// The first page of an arena. Its prefix never changes from version to version:
+///
+/// | offset | what |
+/// |---|---|
+/// | 0 | u64 magic, stored last when an arena is made |
+/// | 8 | u32 format version |
+/// | 12 | u32 page size |
+/// | 16 | u64 size of the arena in bytes |
+/// | 24 | u64 generation: the commit word. Its lowest bit says which of the two tables of slots is true |
+/// | 64, 192 | the tables: incoming tree, outgoing tree, journal |
+///
+/// A change writes the table that is not true and then stores the next generation: one aligned 8-byte store.
+enum Superblock {
+    /// "LUOARENA" in memory order.
+    static let magic: UInt64 = 0x414E_4552_414F_554C
+    static let version: UInt32 = 1
+    static let length: UInt64 = 4096
+
+    static let magicOffset: UInt64 = 0
+    static let versionOffset: UInt64 = 8
+    static let pageSizeOffset: UInt64 = 12
+    static let sizeOffset: UInt64 = 16
+    static let generationOffset: UInt64 = 24
+
+    static func tableOffset(generation: UInt64) -> UInt64 { generation % 2 == 0 ? 64 : 192 }
+}
+
+/// A part of the arena that the superblock names, with the checksum over the slot and what it points to.
+struct Slot: Equatable, Sendable {
+    static let length = 32
+
+    var offset: UInt64
+    var size: UInt64
+    var generation: UInt64
+    var checksum: UInt32
+
+    static let none = Slot(offset: 0, size: 0, generation: 0, checksum: 0)
+
+    var isPresent: Bool { offset != 0 }
+
+    var range: Extent { Extent(offset: offset, length: size) }
+
+    func encode(into writer: inout ByteWriter) {
+        writer.put(offset)
+        writer.put(size)
+        writer.put(generation)
+        writer.put(checksum)
+        writer.put(UInt32(0))
+    }
+
+    init(offset: UInt64, size: UInt64, generation: UInt64, checksum: UInt32) {
+        self.offset = offset
+        self.size = size
+        self.generation = generation
+        self.checksum = checksum
+    }
+
+    init(_ reader: inout ByteReader) throws(ArenaError) {
+        offset = try reader.take()
+        size = try reader.take()
+        generation = try reader.take()
+        checksum = try reader.take()
+        _ = try reader.take(UInt32.self)
+    }
+
+    /// The checksum of the slot's own words, to be continued over what it points to.
+    var ownChecksum: UInt32 {
+        var writer = ByteWriter(capacity: 24)
+        writer.put(offset)
+        writer.put(size)
+        writer.put(generation)
+        return CRC32C.of(writer.bytes)
+    }
+}
+
+/// Both trees and the journal, as they are true together.
+struct SlotTable: Equatable, Sendable {
+    var incoming = Slot.none
+    var outgoing = Slot.none
+    var journal = Slot.none
+
+    static let length = 3 * Slot.length
+
+    init() {}
+
+    var bytes: [UInt8] {
+        var writer = ByteWriter(capacity: Self.length)
+        incoming.encode(into: &writer)
+        outgoing.encode(into: &writer)
+        journal.encode(into: &writer)
+        return writer.bytes
+    }
+
+    init(_ bytes: [UInt8]) throws(ArenaError) {
+        var reader = ByteReader(bytes, "table of slots")
+        incoming = try Slot(&reader)
+        outgoing = try Slot(&reader)
+        journal = try Slot(&reader)
+    }
+}

@@ -1,0 +1,226 @@
+import Handover
+import Platform
+import SystemPackage
+
+/// What can happen in a boot: the journal's records. A request makes one or several, committed together.
+///
+/// Incoming progress and the phase of an update are here, too. Change a layout, and raise `Superblock.version`.
+enum Event: Equatable, Sendable {
+    case boot(updateNumber: UInt64, nextID: UInt64)
+    case phase(Phase)
+    case sessionAdded(SessionState)
+    case sessionProgress(SessionID, SessionState.Progress)
+    /// Closed. Of an outgoing session the files are unpreserved, of an incoming one they are finished.
+    case sessionRemoved(SessionID)
+    case fileAdded(FileState)
+    /// Its state was saved anew, when it was frozen.
+    case fileStored(FileID, data: UInt64, ranges: [StoredRange])
+    case fileRetrieved(FileID, RetrieveStatus, DescriptorSlot)
+    case flbAdded(FLBState)
+    case flbRetrieved(FLBID, RetrieveStatus)
+    /// A discarded one was finished.
+    case flbRemoved(FLBID)
+}
+
+extension Event {
+    private enum Kind: UInt16 {
+        case boot = 1
+        case phase, sessionAdded, sessionProgress, sessionRemoved
+        case fileAdded, fileStored, fileRetrieved
+        case flbAdded, flbRetrieved, flbRemoved
+    }
+
+    /// As a record of the journal.
+    var record: JournalRecord {
+        var writer = ByteWriter(capacity: 128)
+        let kind: Kind
+        switch self {
+        case .boot(let number, let next):
+            kind = .boot
+            writer.put(number)
+            writer.put(next)
+        case .phase(let phase):
+            kind = .phase
+            writer.put(phase.rawValue)
+        case .sessionAdded(let session):
+            kind = .sessionAdded
+            writer.put(session)
+        case .sessionProgress(let id, let progress):
+            kind = .sessionProgress
+            writer.put(id.value)
+            writer.put(progress.rawValue)
+        case .sessionRemoved(let id):
+            kind = .sessionRemoved
+            writer.put(id.value)
+        case .fileAdded(let file):
+            kind = .fileAdded
+            writer.put(file)
+        case .fileStored(let id, let data, let ranges):
+            kind = .fileStored
+            writer.put(id.value)
+            writer.put(data)
+            writer.put(ranges)
+        case .fileRetrieved(let id, let status, let slot):
+            kind = .fileRetrieved
+            writer.put(id.value)
+            writer.put(status.number)
+            writer.put(slot.number)
+        case .flbAdded(let flb):
+            kind = .flbAdded
+            writer.put(flb)
+        case .flbRetrieved(let id, let status):
+            kind = .flbRetrieved
+            writer.put(id.value)
+            writer.put(status.number)
+        case .flbRemoved(let id):
+            kind = .flbRemoved
+            writer.put(id.value)
+        }
+        return JournalRecord(type: kind.rawValue, payload: writer.bytes)
+    }
+
+    /// Takes a record apart.
+    ///
+    /// - Throws: `record`, for one that this version does not know, or that is too short or too long.
+    init(_ record: JournalRecord) throws(ArenaError) {
+        guard let kind = Kind(rawValue: record.type) else {
+            throw ArenaError(.record, "a record of the unknown type \(record.type)")
+        }
+        var reader = ByteReader(record.payload, "record of type \(kind)")
+        switch kind {
+        case .boot: self = .boot(updateNumber: try reader.take(), nextID: try reader.take())
+        case .phase: self = .phase(try reader.takeCase("phase"))
+        case .sessionAdded: self = .sessionAdded(try reader.takeSession())
+        case .sessionProgress:
+            self = .sessionProgress(SessionID(value: try reader.take()), try reader.takeCase("progress"))
+        case .sessionRemoved: self = .sessionRemoved(SessionID(value: try reader.take()))
+        case .fileAdded: self = .fileAdded(try reader.takeFile())
+        case .fileStored:
+            self = .fileStored(
+                FileID(value: try reader.take()), data: try reader.take(), ranges: try reader.takeRanges())
+        case .fileRetrieved:
+            self = .fileRetrieved(
+                FileID(value: try reader.take()), try reader.takeStatus(), DescriptorSlot(try reader.take()))
+        case .flbAdded: self = .flbAdded(try reader.takeFLB())
+        case .flbRetrieved: self = .flbRetrieved(FLBID(value: try reader.take()), try reader.takeStatus())
+        case .flbRemoved: self = .flbRemoved(FLBID(value: try reader.take()))
+        }
+        guard reader.isAtEnd else { throw ArenaError(.record, "a record of type \(kind) is too long") }
+    }
+}
+
+extension RetrieveStatus {
+    /// As the kernel writes it.
+    var number: Int32 {
+        switch self {
+        case .notTried: 0
+        case .done: 1
+        case .failed(let errno): -errno
+        }
+    }
+}
+
+extension ByteWriter {
+    fileprivate mutating func put(_ session: SessionState) {
+        put(session.id.value)
+        put(session.direction == .incoming ? UInt8(1) : 0)
+        put(session.progress.rawValue)
+        put(counted: session.name)
+    }
+
+    fileprivate mutating func put(_ file: FileState) {
+        put(file.id.value)
+        put(file.session.value)
+        put(file.token)
+        put(file.slot.number)
+        put(file.identity.device)
+        put(file.identity.inode)
+        put(file.data)
+        put(file.retrieved.number)
+        put(counted: file.compatible)
+        put(UInt16(file.flbs.count))
+        for flb in file.flbs { put(flb.value) }
+        put(file.ranges)
+    }
+
+    fileprivate mutating func put(_ flb: FLBState) {
+        put(flb.id.value)
+        put(flb.kind.rawValue)
+        put(flb.data)
+        put(flb.count)
+        put(flb.retrieved.number)
+        put(counted: flb.compatible)
+        put(flb.ranges)
+    }
+
+    fileprivate mutating func put(_ ranges: [StoredRange]) {
+        put(UInt32(ranges.count))
+        for stored in ranges {
+            put(stored.range.offset)
+            put(stored.range.length)
+            put(stored.checksum)
+        }
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func takeCase<Case: RawRepresentable<UInt8>>(_ what: String) throws(ArenaError) -> Case {
+        let number = try take(UInt8.self)
+        guard let value = Case(rawValue: number) else { throw ArenaError(.record, "\(what) \(number)") }
+        return value
+    }
+
+    fileprivate mutating func takeStatus() throws(ArenaError) -> RetrieveStatus {
+        switch try take(Int32.self) {
+        case 0: .notTried
+        case 1: .done
+        case let number where number < 0 && number > -4096: .failed(errno: -number)
+        case let number: throw ArenaError(.record, "retrieve status \(number)")
+        }
+    }
+
+    fileprivate mutating func takeSession() throws(ArenaError) -> SessionState {
+        let id = SessionID(value: try take())
+        let direction: Direction = try take(UInt8.self) == 1 ? .incoming : .outgoing
+        let progress: SessionState.Progress = try takeCase("progress")
+        return SessionState(
+            id: id, name: try takeCountedString(), direction: direction, progress: progress)
+    }
+
+    fileprivate mutating func takeFile() throws(ArenaError) -> FileState {
+        let id = FileID(value: try take())
+        let session = SessionID(value: try take())
+        let token = try take(UInt64.self)
+        let slot = DescriptorSlot(try take())
+        let identity = FileIdentity(device: try take(), inode: try take())
+        let data = try take(UInt64.self)
+        let retrieved = try takeStatus()
+        let compatible = try takeCountedString()
+        var flbs: [FLBID] = []
+        for _ in 0..<(try take(UInt16.self)) { flbs.append(FLBID(value: try take())) }
+        return FileState(
+            id: id, session: session, token: token, compatible: compatible, slot: slot, identity: identity,
+            data: data, ranges: try takeRanges(), flbs: flbs, retrieved: retrieved)
+    }
+
+    fileprivate mutating func takeFLB() throws(ArenaError) -> FLBState {
+        let id = FLBID(value: try take())
+        let kind: FLBState.Kind = try takeCase("kind of FLB")
+        let data = try take(UInt64.self)
+        let count = try take(UInt64.self)
+        let retrieved = try takeStatus()
+        let compatible = try takeCountedString()
+        return FLBState(
+            id: id, kind: kind, compatible: compatible, data: data, ranges: try takeRanges(), count: count,
+            retrieved: retrieved)
+    }
+
+    fileprivate mutating func takeRanges() throws(ArenaError) -> [StoredRange] {
+        var ranges: [StoredRange] = []
+        for _ in 0..<(try take(UInt32.self)) {
+            let range = Extent(offset: try take(), length: try take())
+            ranges.append(StoredRange(range: range, checksum: try take()))
+        }
+        return ranges
+    }
+}

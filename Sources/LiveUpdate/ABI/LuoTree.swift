@@ -1,0 +1,45 @@
+import DeviceTree
+import Handover
+import Platform
+
+/// What travels: the part of a boot's state that the next one gets, in the order of the records.
+struct LuoTree: Equatable, Sendable {
+    struct File: Equatable, Sendable {
+        var record: FileRecord
+        var slot: DescriptorSlot
+        var identity: FileIdentity
+        var ranges: [StoredRange]
+        /// Indexes into ``LuoTree/flbs``, in link order.
+        var links: [UInt8]
+    }
+
+    struct Session: Equatable, Sendable {
+        var name: String
+        var files: [File]
+    }
+
+    struct FLB: Equatable, Sendable {
+        var record: FLBRecord
+        var ranges: [StoredRange]
+    }
+
+    /// Updates, with the one that it is made for.
+    var updateNumber: UInt64
+    /// When the first file was frozen: CLOCK_MONOTONIC in nanoseconds, to be shown.
+    var freezeStart: UInt64
+    var sessions: [Session]
+    var flbs: [FLB]
+    /// FLBs of sessions that were discarded: for the next boot to finish.
+    var discarded: [FLB]
+}
+
+/// Names of nodes and properties: the kernel's where it has one.
+enum LuoNames {
+    static let handover = "kho-v1"
+    static let memoryMap = "preserved-memory-map"
+    static let subtree = "fdt"
+    static let luo = (node: "LUO", compatible: "luo-v1", property: "liveupdate-number")
+    static let sessions = (node: "luo-session", compatible: "luo-session-v1", property: "luo-session-header")
+    static let flbs = (node: "luo-flb", compatible: "luo-flb-v1", property: "luo-flb-header")
+    static let slots = (node: "luo-slot", compatible: "luo-slot-v1", property: "luo-slot-header")
+}

@@ -1,0 +1,211 @@
+import DeviceTree
+import Handover
+import Platform
+
+/// Reads a tree that nobody vouches for: every offset, count, string and length is checked before it is used.
+struct LuoTreeReader {
+    let arena: Arena
+    /// The slot's range: everything of the tree lies in it.
+    let range: Extent
+
+    /// - Throws: `tree` or `record`, with what does not fit.
+    func read() throws(ArenaError) -> LuoTree {
+        let root = try tree(at: range.offset, LuoNames.handover)
+        guard let map = root.u64(LuoNames.memoryMap) else { throw missing(LuoNames.memoryMap) }
+        let number = try property(LuoNames.luo, in: root)
+        let flbs = try readFLBs(at: property(LuoNames.flbs, in: root))
+        var sessions = try readSessions(at: property(LuoNames.sessions, in: root))
+        let slots = try readSlots(at: property(LuoNames.slots, in: root), sessions: &sessions, flbs: flbs)
+        let tree = LuoTree(
+            updateNumber: number, freezeStart: slots.header.freezeStart, sessions: sessions, flbs: slots.flbs,
+            discarded: slots.discarded)
+        try checkCounts(tree)
+        try checkMap(at: map, tree)
+        return tree
+    }
+
+    // MARK: Trees
+
+    private func tree(at offset: UInt64, _ compatible: String) throws(ArenaError) -> DeviceTreeReader {
+        do throws(DeviceTreeError) {
+            let reader = try DeviceTreeReader(bytesOfTree(at: offset))
+            guard reader.string("compatible") == compatible else {
+                let found = reader.string("compatible") ?? "nothing"
+                throw DeviceTreeError(reading: "the tree is \"\(found)\", where only \"\(compatible)\" is known")
+            }
+            return reader
+        } catch {
+            throw ArenaError(.tree, "\(error)")
+        }
+    }
+
+    private func bytesOfTree(at offset: UInt64) throws(DeviceTreeError) -> [UInt8] {
+        guard let header = try? bytes(at: offset, count: 40) else {
+            throw DeviceTreeError(reading: "a tree at offset \(offset)")
+        }
+        let length = try DeviceTreeReader.totalSize(ofHeader: header)
+        guard let tree = try? bytes(at: offset, count: UInt64(length)) else {
+            throw DeviceTreeError(reading: "a tree of \(length) bytes at offset \(offset)")
+        }
+        return tree
+    }
+
+    private func property(
+        _ names: (node: String, compatible: String, property: String), in root: DeviceTreeReader
+    ) throws(ArenaError) -> UInt64 {
+        guard let node = root.child(names.node), let offset = root.u64(LuoNames.subtree, of: node) else {
+            throw missing(names.node)
+        }
+        guard let value = try tree(at: offset, names.compatible).u64(names.property) else {
+            throw missing(names.property)
+        }
+        return value
+    }
+
+    private func missing(_ name: String) -> ArenaError { ArenaError(.tree, "no \(name)") }
+
+    // MARK: Records
+
+    private func bytes(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
+        guard offset >= range.offset, offset <= range.end, count <= range.end - offset else {
+            throw ArenaError(.record, "\(count) bytes at offset \(offset) are outside of the tree")
+        }
+        return try arena.read(at: offset, count: count)
+    }
+
+    private func records<Record: PackedRecord>(
+        _: Record.Type, at offset: UInt64, count: UInt64, _ what: String
+    ) throws(ArenaError) -> [Record] {
+        guard count <= range.length / UInt64(Record.length) else {
+            throw ArenaError(.record, "\(count) \(what) do not fit into the tree")
+        }
+        if count == 0 { return [] }
+        var reader = ByteReader(try bytes(at: offset, count: count * UInt64(Record.length)), what)
+        var records: [Record] = []
+        records.reserveCapacity(Int(count))
+        for _ in 0..<count { records.append(try Record(&reader)) }
+        return records
+    }
+
+    private func number(at offset: UInt64) throws(ArenaError) -> UInt64 {
+        var reader = ByteReader(try bytes(at: offset, count: 8), "header")
+        return try reader.take()
+    }
+
+    private func readFLBs(at offset: UInt64) throws(ArenaError) -> [FLBRecord] {
+        _ = try bytes(at: offset, count: 16)
+        let count = try number(at: offset + 8)
+        let flbs = try records(FLBRecord.self, at: offset + 16, count: count, "FLBs")
+        guard flbs.count <= 63 else { throw ArenaError(.record, "\(flbs.count) FLBs") }
+        return flbs
+    }
+
+    private func readSessions(at offset: UInt64) throws(ArenaError) -> [LuoTree.Session] {
+        let count = try number(at: offset)
+        var sessions: [LuoTree.Session] = []
+        for record in try records(SessionRecord.self, at: offset + 8, count: count, "sessions") {
+            guard !record.name.isEmpty else { throw ArenaError(.record, "a session without a name") }
+            let files = try records(
+                FileRecord.self, at: record.files, count: record.count, "files of \"\(record.name)\"")
+            sessions.append(
+                LuoTree.Session(
+                    name: record.name,
+                    files: files.map { file in
+                        LuoTree.File(
+                            record: file, slot: DescriptorSlot(-1), identity: FileIdentity(device: 0, inode: 0),
+                            ranges: [], links: [])
+                    }))
+        }
+        return sessions
+    }
+
+    private struct Slots {
+        var header: SlotHeader
+        var flbs: [LuoTree.FLB]
+        var discarded: [LuoTree.FLB]
+    }
+
+    private func readSlots(
+        at offset: UInt64, sessions: inout [LuoTree.Session], flbs: [FLBRecord]
+    ) throws(ArenaError) -> Slots {
+        let header = try records(SlotHeader.self, at: offset, count: 1, "header of slots")[0]
+        let fileCount = sessions.reduce(0) { $0 + $1.files.count }
+        guard header.files == UInt64(fileCount), header.flbs == UInt64(flbs.count), header.discarded <= 63 else {
+            throw ArenaError(.record, "\(header.files) slots for \(fileCount) files")
+        }
+        var at = offset + UInt64(SlotHeader.length)
+        let files = try records(FileSlotRecord.self, at: at, count: header.files, "slots")
+        at += header.files * UInt64(FileSlotRecord.length)
+        let places = try records(FLBSlotRecord.self, at: at, count: header.flbs + header.discarded, "slots of FLBs")
+        at += UInt64(places.count * FLBSlotRecord.length)
+        let discarded = try records(FLBRecord.self, at: at, count: header.discarded, "discarded FLBs")
+
+        try fill(&sessions, from: files, flbs: flbs.count)
+        var all: [LuoTree.FLB] = []
+        for (record, place) in zip(flbs + discarded, places) {
+            all.append(LuoTree.FLB(record: record, ranges: try ranges(at: place.ranges, count: place.rangeCount)))
+        }
+        return Slots(
+            header: header, flbs: [LuoTree.FLB](all.prefix(flbs.count)),
+            discarded: [LuoTree.FLB](all.dropFirst(flbs.count)))
+    }
+
+    private func fill(
+        _ sessions: inout [LuoTree.Session], from slots: [FileSlotRecord], flbs: Int
+    ) throws(ArenaError) {
+        var next = slots.startIndex
+        for session in sessions.indices {
+            for file in sessions[session].files.indices {
+                let slot = slots[next]
+                next += 1
+                guard slot.links.allSatisfy({ $0 < flbs }), Set(slot.links).count == slot.links.count else {
+                    throw ArenaError(.record, "a file of \"\(sessions[session].name)\" counts on an unknown FLB")
+                }
+                sessions[session].files[file].slot = DescriptorSlot(slot.slot)
+                sessions[session].files[file].identity = slot.identity
+                sessions[session].files[file].links = slot.links
+                sessions[session].files[file].ranges = try ranges(at: slot.ranges, count: slot.rangeCount)
+            }
+        }
+    }
+
+    private func ranges(at offset: UInt64, count: UInt64) throws(ArenaError) -> [StoredRange] {
+        try records(RangeRecord.self, at: offset, count: count, "ranges").map(\.stored)
+    }
+
+    // MARK: What must agree
+
+    private func checkCounts(_ tree: LuoTree) throws(ArenaError) {
+        var counts = [UInt64](repeating: 0, count: tree.flbs.count)
+        for file in tree.sessions.flatMap(\.files) { for link in file.links { counts[Int(link)] += 1 } }
+        for (flb, count) in zip(tree.flbs, counts) where flb.record.count != count {
+            throw ArenaError(.record, "FLB \"\(flb.record.name)\" counts \(flb.record.count) files of \(count)")
+        }
+    }
+
+    /// The list of ranges in use names exactly the tree and what the records point to.
+    private func checkMap(at offset: UInt64, _ tree: LuoTree) throws(ArenaError) {
+        let count = try number(at: offset)
+        guard count <= range.length / 16 else { throw ArenaError(.record, "\(count) ranges in use") }
+        var reader = ByteReader(try bytes(at: offset + 8, count: count * 16), "ranges in use")
+        var listed: [Extent] = []
+        for _ in 0..<count { listed.append(Extent(offset: try reader.take(), length: try reader.take())) }
+        let named = tree.rangesInUse + [range]
+        guard listed.map(\.offset) == named.map(\.offset).sorted() else {
+            throw ArenaError(.record, "the list of ranges in use does not name what is in use")
+        }
+    }
+}
+
+extension LuoTree {
+    /// Everything that its files and FLBs hold.
+    var rangesInUse: [Extent] {
+        let stored =
+            sessions.flatMap(\.files).flatMap(\.ranges) + flbs.flatMap(\.ranges) + discarded.flatMap(\.ranges)
+        return stored.map(\.range)
+    }
+}
+
+extension DeviceTreeError {
+    fileprivate init(reading reason: String) { self.init("read", reason: reason) }
+}

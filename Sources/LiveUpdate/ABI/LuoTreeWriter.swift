@@ -1,0 +1,133 @@
+import DeviceTree
+import Handover
+import Platform
+
+/// Lays a tree out: trees first, at places that do not depend on their contents, then the records.
+struct LuoTreeWriter {
+    let tree: LuoTree
+    /// What the tree's memory map lists besides the tree itself.
+    let inUse: [Extent]
+
+    /// Room for one flattened tree; libfdt refuses when it does not suffice.
+    private static let treeRoom: UInt64 = 512
+    private static let recordsOffset = 5 * treeRoom
+
+    private var files: [LuoTree.File] { tree.sessions.flatMap(\.files) }
+    private var allRanges: [StoredRange] {
+        files.flatMap(\.ranges) + tree.flbs.flatMap(\.ranges) + tree.discarded.flatMap(\.ranges)
+    }
+
+    /// Bytes that it takes.
+    var length: UInt64 {
+        let flbs = tree.flbs.count + tree.discarded.count
+        let sessionPart = 8 + tree.sessions.count * SessionRecord.length + files.count * FileRecord.length
+        let flbPart = 16 + tree.flbs.count * FLBRecord.length
+        let slotPart =
+            SlotHeader.length + files.count * FileSlotRecord.length + flbs * FLBSlotRecord.length
+            + tree.discarded.count * FLBRecord.length + allRanges.count * RangeRecord.length
+        let mapPart = 8 + (inUse.count + 1) * 16
+        return Self.recordsOffset + UInt64(sessionPart + flbPart + slotPart + mapPart)
+    }
+
+    /// The tree's bytes, for a place in the arena.
+    ///
+    /// - Throws: when libfdt refuses; that would be our own fault.
+    func bytes(at base: UInt64) throws(DeviceTreeError) -> [UInt8] {
+        var records = ByteWriter(capacity: Int(length))
+        func here() -> UInt64 { base + Self.recordsOffset + UInt64(records.bytes.count) }
+
+        let sessions = here()
+        writeSessions(into: &records, at: sessions)
+        let flbs = here()
+        writeFLBs(into: &records)
+        let slots = here()
+        writeSlots(into: &records, at: slots)
+        let map = here()
+        writeMap(into: &records, tree: Extent(offset: base, length: length))
+
+        var image = ByteWriter(capacity: Int(length))
+        for (index, node) in nodes(sessions: sessions, flbs: flbs, slots: slots, map: map, base: base).enumerated() {
+            image.put(try node.flattened(capacity: Int(Self.treeRoom)))
+            image.pad((index + 1) * Int(Self.treeRoom) - image.bytes.count)
+        }
+        image.put(records.bytes)
+        return image.bytes
+    }
+
+    private func nodes(
+        sessions: UInt64, flbs: UInt64, slots: UInt64, map: UInt64, base: UInt64
+    ) -> [DeviceTreeNode] {
+        func subsystem(
+            _ names: (node: String, compatible: String, property: String), _ value: UInt64
+        ) -> DeviceTreeNode {
+            DeviceTreeNode("", [("compatible", .string(names.compatible)), (names.property, .u64(value))])
+        }
+        let all = [LuoNames.luo, LuoNames.sessions, LuoNames.flbs, LuoNames.slots]
+        let children = all.enumerated().map { index, names in
+            DeviceTreeNode(names.node, [(LuoNames.subtree, .u64(base + UInt64(index + 1) * Self.treeRoom))])
+        }
+        let root = DeviceTreeNode(
+            "", [("compatible", .string(LuoNames.handover)), (LuoNames.memoryMap, .u64(map))], children: children)
+        return [
+            root, subsystem(LuoNames.luo, tree.updateNumber), subsystem(LuoNames.sessions, sessions),
+            subsystem(LuoNames.flbs, flbs), subsystem(LuoNames.slots, slots),
+        ]
+    }
+
+    private func writeSessions(into writer: inout ByteWriter, at start: UInt64) {
+        var files = start + 8 + UInt64(tree.sessions.count * SessionRecord.length)
+        writer.put(UInt64(tree.sessions.count))
+        for session in tree.sessions {
+            let count = UInt64(session.files.count)
+            SessionRecord(name: session.name, files: count == 0 ? 0 : files, count: count).encode(into: &writer)
+            files += count * UInt64(FileRecord.length)
+        }
+        for file in self.files { file.record.encode(into: &writer) }
+    }
+
+    private func writeFLBs(into writer: inout ByteWriter) {
+        let bytes = UInt64(16 + tree.flbs.count * FLBRecord.length)
+        writer.put((bytes + pageLength - 1) / pageLength)
+        writer.put(UInt64(tree.flbs.count))
+        for flb in tree.flbs { flb.record.encode(into: &writer) }
+    }
+
+    private func writeSlots(into writer: inout ByteWriter, at start: UInt64) {
+        let flbs = tree.flbs.count + tree.discarded.count
+        var ranges = start + UInt64(SlotHeader.length + files.count * FileSlotRecord.length)
+        ranges += UInt64(flbs * FLBSlotRecord.length + tree.discarded.count * FLBRecord.length)
+        func take(_ stored: [StoredRange]) -> (offset: UInt64, count: UInt64) {
+            defer { ranges += UInt64(stored.count * RangeRecord.length) }
+            return (stored.isEmpty ? 0 : ranges, UInt64(stored.count))
+        }
+        SlotHeader(
+            files: UInt64(files.count), flbs: UInt64(tree.flbs.count), discarded: UInt64(tree.discarded.count),
+            freezeStart: tree.freezeStart
+        ).encode(into: &writer)
+        for file in files {
+            let place = take(file.ranges)
+            FileSlotRecord(
+                slot: file.slot.number, identity: file.identity, links: file.links, ranges: place.offset,
+                rangeCount: place.count
+            ).encode(into: &writer)
+        }
+        for flb in tree.flbs + tree.discarded {
+            let place = take(flb.ranges)
+            FLBSlotRecord(ranges: place.offset, rangeCount: place.count).encode(into: &writer)
+        }
+        for flb in tree.discarded { flb.record.encode(into: &writer) }
+        for stored in allRanges { RangeRecord(stored).encode(into: &writer) }
+    }
+
+    private func writeMap(into writer: inout ByteWriter, tree: Extent) {
+        let ranges = (inUse + [tree]).sorted { $0.offset < $1.offset }
+        writer.put(UInt64(ranges.count))
+        for range in ranges {
+            writer.put(range.offset)
+            writer.put(range.length)
+        }
+    }
+}
+
+/// The page in which the FLB header counts.
+private let pageLength: UInt64 = 4096

@@ -1,0 +1,116 @@
+import Handover
+import Platform
+
+/// What the kernel's format has no place for, in records of our own: `luo-slot-v1`.
+///
+/// | part | layout |
+/// |---|---|
+/// | header, 32 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 time of the first freeze (CLOCK_MONOTONIC, ns; shown only) |
+/// | ``FileSlotRecord`` | one for each file, session by session |
+/// | ``FLBSlotRecord`` | one for each FLB, then one for each discarded one, behind its ``FLBRecord`` |
+/// | ``RangeRecord`` | what the above point to |
+struct SlotHeader: PackedRecord, Equatable {
+    static let length = 32
+
+    var files: UInt64
+    var flbs: UInt64
+    var discarded: UInt64
+    var freezeStart: UInt64
+
+    func encode(into writer: inout ByteWriter) {
+        writer.put(files)
+        writer.put(flbs)
+        writer.put(discarded)
+        writer.put(freezeStart)
+    }
+}
+
+extension SlotHeader {
+    init(_ reader: inout ByteReader) throws(ArenaError) {
+        files = try reader.take()
+        flbs = try reader.take()
+        discarded = try reader.take()
+        freezeStart = try reader.take()
+    }
+}
+
+/// `s64 slot, u64 device, u64 inode, u64 offset and u64 number of its ranges, u8 number of FLBs, u8 flbs[71]`
+///
+/// The FLBs it counts on are indexes into the `luo-flb` records, in link order: at most 63 can be registered.
+struct FileSlotRecord: PackedRecord, Equatable {
+    static let length = 112
+
+    var slot: Int64
+    var identity: FileIdentity
+    var links: [UInt8]
+    var ranges: UInt64
+    var rangeCount: UInt64
+
+    func encode(into writer: inout ByteWriter) {
+        writer.put(slot)
+        writer.put(identity.device)
+        writer.put(identity.inode)
+        writer.put(ranges)
+        writer.put(rangeCount)
+        writer.put(UInt8(links.count))
+        writer.put(links)
+        writer.pad(71 - links.count)
+    }
+}
+
+extension FileSlotRecord {
+    init(_ reader: inout ByteReader) throws(ArenaError) {
+        slot = try reader.take()
+        identity = FileIdentity(device: try reader.take(), inode: try reader.take())
+        ranges = try reader.take()
+        rangeCount = try reader.take()
+        let count = Int(try reader.take(UInt8.self))
+        let field = try reader.take(count: 71)
+        guard count <= 63 else { throw ArenaError(.record, "a file that counts on \(count) FLBs") }
+        links = [UInt8](field.prefix(count))
+    }
+}
+
+/// `u64 offset and u64 number of its ranges`
+struct FLBSlotRecord: PackedRecord, Equatable {
+    static let length = 16
+
+    var ranges: UInt64
+    var rangeCount: UInt64
+
+    func encode(into writer: inout ByteWriter) {
+        writer.put(ranges)
+        writer.put(rangeCount)
+    }
+}
+
+extension FLBSlotRecord {
+    init(_ reader: inout ByteReader) throws(ArenaError) {
+        ranges = try reader.take()
+        rangeCount = try reader.take()
+    }
+}
+
+/// `u64 offset, u64 length, u32 CRC32C, u32 zero`
+struct RangeRecord: PackedRecord, Equatable {
+    static let length = 24
+
+    var stored: StoredRange
+
+    init(_ stored: StoredRange) { self.stored = stored }
+
+    func encode(into writer: inout ByteWriter) {
+        writer.put(stored.range.offset)
+        writer.put(stored.range.length)
+        writer.put(stored.checksum)
+        writer.put(UInt32(0))
+    }
+}
+
+extension RangeRecord {
+    init(_ reader: inout ByteReader) throws(ArenaError) {
+        let range = Extent(offset: try reader.take(), length: try reader.take())
+        stored = StoredRange(range: range, checksum: try reader.take())
+        _ = try reader.take(UInt32.self)
+    }
+}

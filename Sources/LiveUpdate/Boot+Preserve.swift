@@ -1,0 +1,93 @@
+import Handover
+import Platform
+import SystemPackage
+
+/// How a file is preserved: the checks in the kernel's order, the FLBs, the handler; then everything is committed at
+/// once. What fails on the way undoes what went before, in reverse.
+extension Boot {
+    func preserve(
+        _ descriptor: FileDescriptor, token: UInt64, in handle: Session
+    ) throws(LiveUpdateError) {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let session = try session(handle, .outgoing, for: "preserve")
+                guard shared.with({ $0.state.file(token, in: session.id) }) == nil else {
+                    throw LiveUpdateError(.fileExists, "token \(token) is in use in session \"\(session.name)\"")
+                }
+                let file = try descriptors.identify(descriptor)
+                let entry = try accepting(descriptor)
+                let identity = entry.handler.identity(of: descriptor) ?? file
+                try claim(identity)
+                defer { shared.with { _ = $0.inFlight.remove(identity) } }
+                try preserve(descriptor, identity, token: token, session, entry)
+            }
+        }
+    }
+
+    /// The first handler, in registration order, that takes the file.
+    private func accepting(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> Registry.Entry {
+        var refusals: [String] = []
+        for entry in shared.with({ $0.registry.entries }) {
+            switch entry.handler.canPreserve(descriptor) {
+            case .accepted: return entry
+            case .refused(let reason): refusals.append("\(entry.handler.compatible): \(reason)")
+            }
+        }
+        let reasons = refusals.isEmpty ? "no handler is registered" : refusals.joined(separator: "; ")
+        throw LiveUpdateError(.noSuchFileOrDirectory, "no handler takes this file: \(reasons)")
+    }
+
+    private func claim(_ identity: FileIdentity) throws(LiveUpdateError) {
+        try shared.with { (shared) throws(LiveUpdateError) in
+            guard !shared.state.holds(identity), shared.inFlight.insert(identity).inserted else {
+                throw LiveUpdateError(
+                    .resourceBusy, "the file (\(identity)) is held already",
+                    remedy: "close the session that preserves it, or finish the one that it came with")
+            }
+        }
+    }
+
+    private func preserve(
+        _ descriptor: FileDescriptor, _ identity: FileIdentity, token: UInt64, _ session: SessionState,
+        _ entry: Registry.Entry
+    ) throws(LiveUpdateError) {
+        let slot = try descriptors.keep(descriptor)
+        let storage = Storage(arena)
+        var counted: [LiveFLB] = []
+        do throws(LiveUpdateError) {
+            counted = try countUp(entry.flbs)
+            var file = FileState(
+                id: FileID(value: shared.with { $0.takeID() }), session: session.id, token: token,
+                compatible: entry.handler.compatible, slot: slot, identity: identity, data: 0, ranges: [],
+                flbs: counted.map(\.id), retrieved: .notTried)
+            file.data = try entry.handler.preserve(context(file, session: session.name, storage: storage))
+            file.ranges = storage.sealed()
+            do throws(LiveUpdateError) {
+                try commitPreserved(file, counted)
+            } catch {
+                entry.handler.unpreserve(context(file, session: session.name))
+                throw error
+            }
+        } catch {
+            countDownAfterFailure(counted)
+            storage.discard()
+            descriptors.release(slot)
+            throw error
+        }
+    }
+
+    /// Whoever commits first writes the FLB's record, too.
+    private func commitPreserved(_ file: FileState, _ counted: [LiveFLB]) throws(LiveUpdateError) {
+        try shared.with { (shared) throws(LiveUpdateError) in
+            var events: [Event] = []
+            for flb in counted where shared.state.flbs[flb.id] == nil {
+                events.append(
+                    .flbAdded(
+                        FLBState(
+                            id: flb.id, kind: .outgoing, compatible: flb.compatible, data: flb.data,
+                            ranges: flb.ranges, count: 0, retrieved: .done)))
+            }
+            try commit(events + [.fileAdded(file)], acquiring: true, &shared)
+        }
+    }
+}

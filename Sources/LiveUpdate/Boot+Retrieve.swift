@@ -1,0 +1,92 @@
+import Handover
+import Platform
+import SystemPackage
+
+/// How files come back, and how they are let go.
+extension Boot {
+    func retrieve(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let session = try session(handle, .incoming, for: "retrieve")
+                guard let file = shared.with({ $0.state.file(token, in: session.id) }) else {
+                    throw LiveUpdateError(
+                        .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)")
+                }
+                switch file.retrieved {
+                case .done: return try descriptors.duplicate(file.slot)
+                case .failed(let errno): throw remembered(Errno(rawValue: errno), "file \(token)")
+                case .notTried: return try descriptors.duplicate(try retrieveNow(file, session))
+                }
+            }
+        }
+    }
+
+    func remembered(_ errno: Errno, _ what: String) -> LiveUpdateError {
+        LiveUpdateError(errno, "\(what) could not be retrieved before, and is not tried again")
+    }
+
+    /// - Returns: where the file is kept now.
+    private func retrieveNow(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) -> DescriptorSlot {
+        try ensureRoom()
+        try checkRecords(file)
+        let slot: DescriptorSlot
+        do throws(LiveUpdateError) {
+            switch try handler(of: file).retrieve(context(file, session: session.name)) {
+            case .kept: slot = file.slot
+            case .opened(let descriptor): slot = try keepInstead(of: file.slot, descriptor)
+            }
+        } catch {
+            try commit([.fileRetrieved(file.id, .failed(errno: error.errno.rawValue), file.slot)])
+            throw error
+        }
+        try commit([.fileRetrieved(file.id, .done, slot)])
+        return slot
+    }
+
+    private func keepInstead(
+        of old: DescriptorSlot, _ descriptor: FileDescriptor
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        let owned = OwnedDescriptor(taking: descriptor)
+        let slot = try descriptors.keep(owned.borrowed)
+        descriptors.release(old)
+        return slot
+    }
+
+    private func checkRecords(_ file: FileState) throws(LiveUpdateError) {
+        for stored in file.ranges where arena.checksum(of: stored.range) != stored.checksum {
+            throw LiveUpdateError(
+                .ioError, "the records of file \(file.token) at offset \(stored.range.offset) are damaged")
+        }
+    }
+
+    func finish(_ handle: Session) throws(LiveUpdateError) {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let state = try session(handle, .incoming, for: "finish")
+                guard state.progress != .finished else { return }
+                try ensureRoom()
+                try finish(state, [.sessionProgress(state.id, .finished)])
+            }
+        }
+    }
+
+    /// Asks all, first to last, then finishes all, last to first, and commits.
+    ///
+    /// - Throws: EBUSY when a handler refuses; nothing has changed then.
+    func finish(_ session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
+        let files = shared.with { $0.state.files(of: session) }
+        for file in files where !handler(of: file).canFinish(context(file, session: session.name)) {
+            throw LiveUpdateError(
+                .resourceBusy, "\"\(file.compatible)\" cannot let go of file \(file.token) of \"\(session.name)\" yet",
+                remedy: "finish again later")
+        }
+        try flbMonitor.enter { () throws(LiveUpdateError) in
+            var gone: [LiveFLB] = []
+            for file in files.reversed() {
+                handler(of: file).finish(context(file, session: session.name))
+                gone += countDownIncoming(file.flbs)
+            }
+            try end(session.id, events, files, gone)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import Handover
+import Platform
+import SystemPackage
+
+/// The life of a session.
+///
+/// Outgoing: created, files preserved, handed over with an update; or closed, which aborts it. Incoming: retrieved,
+/// files retrieved, finished, closed; or closed without, which is a finish; when that is refused it can be retrieved
+/// again.
+extension Boot {
+    func createSession(_ name: String) throws(LiveUpdateError) -> Session {
+        try request(.shared) { () throws(LiveUpdateError) in
+            guard (1...63).contains(name.utf8.count), !name.utf8.contains(0) else {
+                throw LiveUpdateError(
+                    .invalidArgument, "a session's name of \(name.utf8.count) bytes", remedy: "use 1 to 63")
+            }
+            return try shared.with { (shared) throws(LiveUpdateError) in
+                guard shared.state.session(name, .outgoing) == nil else {
+                    throw LiveUpdateError(.fileExists, "an outgoing session \"\(name)\" exists already")
+                }
+                let state = SessionState(
+                    id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open)
+                try commit([.sessionAdded(state)], acquiring: true, &shared)
+                return addHandle(state, &shared)
+            }
+        }
+    }
+
+    private func addHandle(_ state: SessionState, _ shared: inout Shared) -> Session {
+        let session = Session(state, self)
+        shared.handles[state.id] = session
+        return session
+    }
+
+    func retrieveSession(_ name: String) throws(LiveUpdateError) -> Session {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try ensureRoom()
+            return try shared.with { (shared) throws(LiveUpdateError) in
+                guard let state = shared.state.session(name, .incoming) else {
+                    throw LiveUpdateError(.noSuchFileOrDirectory, "no session \"\(name)\" was handed over")
+                }
+                guard state.progress == .waiting else {
+                    throw LiveUpdateError(.invalidArgument, "session \"\(name)\" was retrieved already and is open")
+                }
+                try commit([.sessionProgress(state.id, .open)], acquiring: false, &shared)
+                return addHandle(state, &shared)
+            }
+        }
+    }
+
+    /// The session's present state.
+    ///
+    /// - Throws: EINVAL for the wrong direction, EBADF when it was closed.
+    func session(
+        _ session: Session, _ direction: Direction?, for action: String
+    ) throws(LiveUpdateError) -> SessionState {
+        if let direction, session.direction != direction {
+            throw LiveUpdateError(
+                .invalidArgument, "\(action) on session \"\(session.name)\", which is \(session.direction)")
+        }
+        guard let state = shared.with({ shared in shared.handles[session.id].flatMap { _ in
+            shared.state.sessions[session.id]
+        } }) else {
+            throw LiveUpdateError(.badFileDescriptor, "session \"\(session.name)\" is closed")
+        }
+        return state
+    }
+
+    func close(_ handle: Session) throws(LiveUpdateError) {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let state = try session(handle, nil, for: "close")
+                try ensureRoom()
+                switch state.direction {
+                case .outgoing: try abort(state)
+                case .incoming: try closeIncoming(state)
+                }
+            }
+        }
+    }
+
+    private func abort(_ session: SessionState) throws(LiveUpdateError) {
+        let files = shared.with { $0.state.files(of: session) }
+        try flbMonitor.enter { () throws(LiveUpdateError) in
+            var gone: [LiveFLB] = []
+            for file in files.reversed() {
+                handler(of: file).unpreserve(context(file, session: session.name))
+                gone += countDownOutgoing(file.flbs)
+            }
+            try end(session.id, [.sessionRemoved(session.id)], files, gone)
+        }
+    }
+
+    private func closeIncoming(_ session: SessionState) throws(LiveUpdateError) {
+        do throws(LiveUpdateError) {
+            try finish(session, [.sessionRemoved(session.id)])
+        } catch {
+            shared.with { $0.handles[session.id] = nil }
+            try commit([.sessionProgress(session.id, .waiting)])
+            throw error
+        }
+    }
+
+    /// Commits the end of a session or of its files, and gives back what they held.
+    func end(
+        _ id: SessionID, _ events: [Event], _ files: [FileState], _ gone: [LiveFLB]
+    ) throws(LiveUpdateError) {
+        try commit(events)
+        if events.contains(.sessionRemoved(id)) { shared.with { $0.handles[id] = nil } }
+        release(files)
+        arena.free(gone.flatMap(\.ranges).map(\.range))
+        dropIncomingTreeIfDone()
+    }
+}

@@ -1,0 +1,253 @@
+import Handover
+import Platform
+import SystemPackage
+
+/// A session, as the journal knows it.
+struct SessionState: Equatable, Sendable {
+    enum Progress: UInt8, Sendable {
+        /// Incoming, and nobody has it open.
+        case waiting = 0
+        /// Somebody has it open.
+        case open = 1
+        /// Incoming, its files are let go, and it is not yet closed.
+        case finished = 2
+    }
+
+    var id: SessionID
+    var name: String
+    var direction: Direction
+    var progress: Progress
+    /// In the order in which they were preserved.
+    var files: [FileID] = []
+}
+
+/// A preserved file, as the journal knows it.
+struct FileState: Equatable, Sendable {
+    var id: FileID
+    var session: SessionID
+    var token: UInt64
+    var compatible: String
+    var slot: DescriptorSlot
+    var identity: FileIdentity
+    var data: UInt64
+    var ranges: [StoredRange]
+    /// What it was counted on when it was preserved, in link order.
+    var flbs: [FLBID]
+    var retrieved: RetrieveStatus
+}
+
+/// One preservation of an FLB, as the journal knows it.
+struct FLBState: Equatable, Sendable {
+    enum Kind: UInt8, Sendable {
+        case outgoing = 0
+        case incoming = 1
+        /// It came, and its sessions were discarded: still to be finished, and not to be had.
+        case discarded = 2
+    }
+
+    var id: FLBID
+    var kind: Kind
+    var compatible: String
+    var data: UInt64
+    var ranges: [StoredRange]
+    /// Files that are counted on it. Incoming: 0 means that it is finished.
+    var count: UInt64
+    var retrieved: RetrieveStatus
+}
+
+/// Where an update stands. That one was published is not in here: the arena's outgoing tree says so.
+enum Phase: UInt8, Sendable {
+    case running = 0
+    /// Files are being frozen, or are frozen: whoever finds this in a journal unfreezes them.
+    case freezing = 1
+}
+
+/// Everything that is true in a boot and must not be lost: a value that is changed by ``Event``s only, the same when
+/// they happen and when the journal is read after a crash. What can be rebuilt from it (live objects, locks) is
+/// elsewhere.
+struct BootState: Sendable {
+    /// Updates so far: 0 in the first boot.
+    private(set) var updateNumber: UInt64 = 0
+    private(set) var phase = Phase.running
+    private(set) var nextID: UInt64 = 1
+    private(set) var sessions: [SessionID: SessionState] = [:]
+    private(set) var files: [FileID: FileState] = [:]
+    private(set) var flbs: [FLBID: FLBState] = [:]
+
+    // Indexes: what is asked often is found by hash.
+    private var names: [Direction: [String: SessionID]] = [:]
+    private var tokens: [SessionID: [UInt64: FileID]] = [:]
+    private var held: [FileIdentity: FileID] = [:]
+    private var filesByHandler: [String: Int] = [:]
+    private var incomingFLBs: [String: FLBID] = [:]
+
+    // MARK: Questions
+
+    func session(_ name: String, _ direction: Direction) -> SessionState? {
+        names[direction]?[name].flatMap { sessions[$0] }
+    }
+
+    func file(_ token: UInt64, in session: SessionID) -> FileState? { tokens[session]?[token].flatMap { files[$0] } }
+
+    func holds(_ identity: FileIdentity) -> Bool { held[identity] != nil }
+
+    /// Files preserved or unfinished, by the compatible string of their handler.
+    func fileCount(ofHandler compatible: String) -> Int { filesByHandler[compatible] ?? 0 }
+
+    var handlersInUse: [String] { filesByHandler.keys.sorted() }
+
+    func incomingFLB(_ compatible: String) -> FLBState? { incomingFLBs[compatible].flatMap { flbs[$0] } }
+
+    /// In creation order.
+    func sessions(_ direction: Direction) -> [SessionState] {
+        sessions.values.filter { $0.direction == direction }.sorted { $0.id < $1.id }
+    }
+
+    func files(of session: SessionState) -> [FileState] { session.files.compactMap { files[$0] } }
+
+    func flbs(_ kind: FLBState.Kind) -> [FLBState] {
+        flbs.values.filter { $0.kind == kind }.sorted { $0.id < $1.id }
+    }
+
+    /// Everything of the arena that files and FLBs hold.
+    var rangesInUse: [Extent] {
+        files.values.flatMap(\.ranges).map(\.range) + flbs.values.flatMap(\.ranges).map(\.range)
+    }
+
+    // MARK: Change
+
+    /// - Throws: `record`, for an event that cannot follow on what went before.
+    mutating func apply(_ event: Event) throws(ArenaError) {
+        switch event {
+        case .boot(let number, let next):
+            updateNumber = number
+            nextID = max(nextID, next)
+        case .phase(let new): phase = new
+        case .sessionAdded(let session): try add(session)
+        case .sessionProgress(let id, let progress): try set(id, progress)
+        case .sessionRemoved(let id): try remove(id)
+        case .fileAdded(let file): try add(file)
+        case .fileStored(let id, let data, let ranges):
+            try change(id) { file in
+                file.data = data
+                file.ranges = ranges
+            }
+        case .fileRetrieved(let id, let status, let slot):
+            try change(id) { file in
+                file.retrieved = status
+                file.slot = slot
+            }
+        case .flbAdded(let flb): try add(flb)
+        case .flbRetrieved(let id, let status):
+            guard flbs[id] != nil else { throw Self.unknown("FLB", id.value) }
+            flbs[id]?.retrieved = status
+        case .flbRemoved(let id):
+            guard flbs.removeValue(forKey: id) != nil else { throw Self.unknown("FLB", id.value) }
+        }
+    }
+
+    private mutating func add(_ session: SessionState) throws(ArenaError) {
+        try use(session.id.value)
+        guard names[session.direction]?[session.name] == nil else {
+            throw ArenaError(.record, "a second \(session.direction) session \"\(session.name)\"")
+        }
+        sessions[session.id] = session
+        names[session.direction, default: [:]][session.name] = session.id
+    }
+
+    private mutating func add(_ file: FileState) throws(ArenaError) {
+        try use(file.id.value)
+        guard let session = sessions[file.session] else { throw Self.unknown("session", file.session.value) }
+        guard tokens[file.session]?[file.token] == nil, held[file.identity] == nil else {
+            throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
+        }
+        for id in file.flbs {
+            guard let flb = flbs[id] else { throw Self.unknown("FLB", id.value) }
+            // What came has its count already.
+            if flb.kind == .outgoing { flbs[id]?.count += 1 }
+        }
+        files[file.id] = file
+        sessions[file.session]?.files.append(file.id)
+        tokens[file.session, default: [:]][file.token] = file.id
+        held[file.identity] = file.id
+        filesByHandler[file.compatible, default: 0] += 1
+    }
+
+    private mutating func add(_ flb: FLBState) throws(ArenaError) {
+        try use(flb.id.value)
+        if flb.kind == .incoming {
+            guard incomingFLBs[flb.compatible] == nil else {
+                throw ArenaError(.record, "a second incoming FLB \"\(flb.compatible)\"")
+            }
+            incomingFLBs[flb.compatible] = flb.id
+        }
+        flbs[flb.id] = flb
+    }
+
+    private mutating func use(_ id: UInt64) throws(ArenaError) {
+        let known = sessions[SessionID(value: id)] != nil || files[FileID(value: id)] != nil
+        guard !known, flbs[FLBID(value: id)] == nil, id < UInt64.max else {
+            throw ArenaError(.record, "number \(id) is given twice")
+        }
+        nextID = max(nextID, id + 1)
+    }
+
+    private mutating func change(_ id: FileID, _ body: (inout FileState) -> Void) throws(ArenaError) {
+        guard var file = files[id] else { throw Self.unknown("file", id.value) }
+        body(&file)
+        files[id] = file
+    }
+
+    private mutating func set(_ id: SessionID, _ progress: SessionState.Progress) throws(ArenaError) {
+        guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
+        sessions[id]?.progress = progress
+        if progress == .finished { letGoOfFiles(session) }
+    }
+
+    private mutating func remove(_ id: SessionID) throws(ArenaError) {
+        guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
+        letGoOfFiles(session)
+        sessions[id] = nil
+        names[session.direction]?[session.name] = nil
+    }
+
+    private mutating func letGoOfFiles(_ session: SessionState) {
+        for file in files(of: session) {
+            files[file.id] = nil
+            held[file.identity] = nil
+            filesByHandler[file.compatible, default: 1] -= 1
+            if filesByHandler[file.compatible] == 0 { filesByHandler[file.compatible] = nil }
+            for id in file.flbs { countDown(id) }
+        }
+        sessions[session.id]?.files = []
+        tokens[session.id] = nil
+    }
+
+    /// An outgoing FLB goes with its last file; an incoming one is remembered as finished.
+    private mutating func countDown(_ id: FLBID) {
+        guard let flb = flbs[id], flb.count > 0 else { return }
+        flbs[id]?.count -= 1
+        if flb.kind == .outgoing, flb.count == 1 { flbs[id] = nil }
+        if flb.kind == .incoming, flb.count == 1 { flbs[id]?.ranges = [] }
+    }
+
+    private static func unknown(_ what: String, _ id: UInt64) -> ArenaError {
+        ArenaError(.record, "\(what) \(id) is not known")
+    }
+
+    /// The events that make this state from nothing.
+    var snapshot: [Event] {
+        var events: [Event] = [.boot(updateNumber: updateNumber, nextID: nextID), .phase(phase)]
+        for var flb in flbs.values.sorted(by: { $0.id < $1.id }) {
+            if flb.kind == .outgoing { flb.count = 0 }
+            events.append(.flbAdded(flb))
+        }
+        for var session in sessions.values.sorted(by: { $0.id < $1.id }) {
+            let files = files(of: session)
+            session.files = []
+            events.append(.sessionAdded(session))
+            events += files.map(Event.fileAdded)
+        }
+        return events
+    }
+}

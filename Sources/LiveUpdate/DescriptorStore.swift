@@ -1,0 +1,37 @@
+public import Platform
+public import SystemPackage
+
+/// The place of a kept descriptor, as the journal writes it.
+public struct DescriptorSlot: Hashable, Sendable {
+    /// Its number: what it means is the store's business.
+    public let number: Int64
+
+    /// Names a place.
+    public init(_ number: Int64) { self.number = number }
+}
+
+/// Who holds the descriptors of preserved files, so that they are there in the next boot.
+///
+/// The core makes no system calls; this is where its files are.
+public protocol DescriptorStore: Sendable {
+    /// What makes the descriptor's file one and the same.
+    ///
+    /// - Throws: EBADF when it is not open.
+    func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity
+
+    /// Keeps a copy of a descriptor.
+    ///
+    /// - Throws: EBADF, EMFILE.
+    func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot
+
+    /// The kept descriptor, to be used but not closed; nil when it was lost with its last holder.
+    func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
+
+    /// A new descriptor of the kept open file description, for the caller to close.
+    ///
+    /// - Throws: EBADF when it was lost, EMFILE.
+    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor
+
+    /// Closes the kept copy.
+    func release(_ slot: DescriptorSlot)
+}

@@ -1,0 +1,70 @@
+import SystemPackage
+
+/// The running state of one preservation of an FLB, in one direction: the kernel's `luo_flb_private_state`. What must
+/// not be lost of it is in ``FLBState``. Everything here changes under the monitor of FLBs.
+final class LiveFLB {
+    let id: FLBID
+    let direction: Direction
+    let compatible: String
+    let data: UInt64
+    var ranges: [StoredRange]
+    /// Who has the callbacks; nil when it came and nobody knows it yet.
+    var definition: (any FileLifecycleBound)?
+    var object: (any Sendable)?
+    /// Files counted on it, with those whose preserve has not returned yet.
+    var users: UInt64
+    var retrieved: RetrieveStatus
+    /// Getters' closures that run now.
+    var loans = 0
+    /// A callback runs, or the last user waits for the loans' end: nobody else may begin anything.
+    var isBusy = false
+    /// Finished or unpreserved.
+    var isGone = false
+
+    init(_ state: FLBState, definition: (any FileLifecycleBound)?, object: (any Sendable)?) {
+        id = state.id
+        direction = state.kind == .outgoing ? .outgoing : .incoming
+        compatible = state.compatible
+        data = state.data
+        ranges = state.ranges
+        users = state.count
+        retrieved = state.retrieved
+        isGone = state.kind == .incoming && state.count == 0
+        self.definition = definition
+        self.object = object
+    }
+}
+
+extension FileLifecycleBound {
+    /// The callbacks with the object's type forgotten: the core keeps objects of many FLBs side by side.
+    func preserveErased(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: any Sendable) {
+        let (data, object) = try preserve(context)
+        return (data, object)
+    }
+
+    func retrieveErased(_ context: FLBContext) throws(LiveUpdateError) -> any Sendable { try retrieve(context) }
+
+    func resumeErased(_ context: FLBContext) throws(LiveUpdateError) -> any Sendable { try resume(context) }
+
+    func unpreserveErased(_ object: any Sendable, _ context: FLBContext) {
+        if let object = object as? Object { unpreserve(object, context) }
+    }
+
+    func finishErased(_ object: any Sendable, _ context: FLBContext) {
+        if let object = object as? Object { finish(object, context) }
+    }
+
+    func serializeErased(_ object: any Sendable, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+        guard let object = object as? Object else { return context.data }
+        return try serialize(object, context)
+    }
+
+    /// The object as its own type.
+    func typed(_ object: any Sendable) throws(LiveUpdateError) -> Object {
+        guard let object = object as? Object else {
+            throw LiveUpdateError(
+                .invalidArgument, "the live object of \"\(compatible)\" was made by another FLB of that name")
+        }
+        return object
+    }
+}

@@ -1,0 +1,54 @@
+import Platform
+
+/// A lock that its holder can take again, and wait under. FLBs live under one: a callback of one FLB may ask for
+/// another.
+final class Monitor: Sendable {
+    private let lock = Lock()
+    private nonisolated(unsafe) var holder: ThreadID?
+    private nonisolated(unsafe) var depth = 0
+    /// How often somebody left.
+    private nonisolated(unsafe) var changes = 0
+
+    func enter<Value, Failure>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
+        lock.withLock { acquire() }
+        defer { lock.withLock { release() } }
+        return try body()
+    }
+
+    private func acquire() {
+        let thread = ThreadID.current
+        if unsafe holder != thread {
+            lock.wait { unsafe holder == nil }
+            unsafe holder = thread
+        }
+        unsafe depth += 1
+    }
+
+    private func release() {
+        unsafe depth -= 1
+        guard unsafe depth == 0 else { return }
+        unsafe holder = nil
+        unsafe changes += 1
+        lock.wakeAll()
+    }
+
+    /// With the monitor entered: lets others in until `ready` holds.
+    func wait(until ready: () -> Bool) {
+        while !ready() {
+            lock.withLock {
+                let kept = unsafe depth
+                unsafe depth = 0
+                unsafe holder = nil
+                lock.wakeAll()
+                // Whoever makes `ready` true enters and leaves, and leaving counts and wakes.
+                let seen = unsafe changes
+                lock.wait { unsafe holder == nil && changes != seen }
+                unsafe holder = ThreadID.current
+                unsafe depth = kept
+            }
+        }
+    }
+
+    /// With the monitor entered: whether this thread had entered it before, so that it is inside a callback.
+    var isNested: Bool { lock.withLock { unsafe depth > 1 } }
+}

@@ -1,0 +1,189 @@
+public import Handover
+import Platform
+import SystemPackage
+
+/// The live update orchestrator: clients put files into named sessions, and an update hands them to the next boot.
+///
+/// 1. Handlers are registered, and the FLBs that their files need: ``register(_:)``, ``register(_:on:)``.
+/// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:)``.
+/// 3. ``publish(discardingUnfinished:)`` freezes everything and writes it for the next boot, which knows only the arena
+///    and the kept descriptors.
+/// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:)``.
+///
+/// It follows the kernel's Documentation/core-api/liveupdate.rst; docs/kernel-map.md has their function for each of
+/// ours. Any thread may call anything, except from inside a callback or a getter's closure, where only getters are
+/// allowed and everything else is EDEADLK. It makes no system calls of its own and logs nothing.
+public final class Orchestrator: Sendable {
+    /// What to do with an arena in which a tree was published.
+    public enum Opening: Sendable {
+        /// Be the next boot.
+        case nextBoot
+        /// Be the boot that published it, which goes on: what was published is taken back.
+        case sameBoot
+    }
+
+    /// Which FLBs a finished file is counted down on, when this image links FLBs to its handlers otherwise than the one
+    /// that preserved the file.
+    public enum Counting: Sendable {
+        /// Those that it was counted on when it was preserved: none is finished too early, and none never.
+        case asPreserved
+        /// Those that its handler is linked to in this boot, as in the kernel, which does not keep it with the file.
+        case asLinked
+    }
+
+    private let boot: Boot?
+
+    /// The orchestrator of an arena: of a new one, or of one that a previous boot, or this one before it crashed, has
+    /// left. Nothing is read before the first open.
+    public init(
+        arena: Arena, descriptors: any DescriptorStore, opening: Opening = .nextBoot, counting: Counting = .asPreserved
+    ) {
+        boot = Boot(arena: arena, descriptors: descriptors, opening: opening, counting: counting)
+    }
+
+    private init() { boot = nil }
+
+    /// An orchestrator that is switched off: every call throws EOPNOTSUPP.
+    public static let disabled = Orchestrator()
+
+    /// Whether it is switched on: the kernel's `liveupdate_enabled`.
+    public var isEnabled: Bool { boot != nil }
+
+    private func enabled() throws(LiveUpdateError) -> Boot {
+        guard let boot else {
+            throw LiveUpdateError(.notSupportedOnSocket, "live update is switched off")
+        }
+        return boot
+    }
+
+    // MARK: Registration
+
+    /// Registers a handler; the order of registration is the order in which files are offered. The kernel's
+    /// `liveupdate_register_file_handler`.
+    ///
+    /// - Throws: EINVAL for a compatible string that has not 1 to 47 bytes, EEXIST when it is registered already,
+    ///   EAGAIN when its owner is going away.
+    public func register(_ handler: any FileHandler) throws(LiveUpdateError) {
+        try enabled().change { (registry, _) throws(LiveUpdateError) in try registry.register(handler) }
+    }
+
+    /// Takes a handler out of use: the kernel's `liveupdate_unregister_file_handler`.
+    ///
+    /// - Throws: EINVAL when it is not registered, EBUSY while it has files or FLBs are linked to it.
+    public func unregister(_ handler: any FileHandler) throws(LiveUpdateError) {
+        try enabled().change { (registry, count) throws(LiveUpdateError) in
+            try registry.unregister(handler, fileCount: count)
+        }
+    }
+
+    /// Links an FLB to a handler: its files depend on it from now on. The kernel's `liveupdate_register_flb`.
+    ///
+    /// - Throws: EINVAL for a compatible string that has not 1 to 47 bytes, or when the handler is not registered;
+    ///   EEXIST when it is linked already; EBUSY while the handler has files; and for an FLB that is on no handler yet:
+    ///   ENOSPC when 63 are registered, EEXIST when another has its compatible string.
+    public func register(_ flb: any FileLifecycleBound, on handler: any FileHandler) throws(LiveUpdateError) {
+        try enabled().change { (registry, count) throws(LiveUpdateError) in
+            try registry.link(flb, to: handler, fileCount: count)
+        }
+    }
+
+    /// Unlinks an FLB from a handler: the kernel's `liveupdate_unregister_flb`. With its last handler it leaves the
+    /// registry and frees its name.
+    ///
+    /// - Throws: ENOENT when it is not linked, EBUSY while the handler has files.
+    public func unregister(_ flb: any FileLifecycleBound, from handler: any FileHandler) throws(LiveUpdateError) {
+        try enabled().change { (registry, count) throws(LiveUpdateError) in
+            try registry.unlink(flb, from: handler, fileCount: count)
+        }
+    }
+
+    /// All handlers in registration order, each with its FLBs in link order: what a rebuilt orchestrator registers.
+    ///
+    /// - Throws: EOPNOTSUPP when it is switched off.
+    public func registrations() throws(LiveUpdateError) -> [(
+        handler: any FileHandler, flbs: [any FileLifecycleBound]
+    )] {
+        try enabled().shared.with { $0.registry.entries.map { ($0.handler, $0.flbs) } }
+    }
+
+    // MARK: Sessions
+
+    /// Reads what was handed over, once: every other call does it first when nobody has.
+    ///
+    /// - Throws: EIO when it cannot be read, or has a file whose compatible string no handler has (the message names
+    ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal.
+    public func open() throws(LiveUpdateError) { try enabled().ensureOpen() }
+
+    /// Makes an outgoing session.
+    ///
+    /// - Throws: EINVAL for a name that has not 1 to 63 bytes, EEXIST when there is an outgoing one of that name,
+    ///   ENOSPC at the arena's limit, ENODEV when the boot has ended.
+    public func createSession(_ name: String) throws(LiveUpdateError) -> Session {
+        try enabled().createSession(name)
+    }
+
+    /// Opens a session that was handed over.
+    ///
+    /// - Throws: ENOENT when there is none of that name, or it was finished and closed; EINVAL when it is open.
+    public func retrieveSession(_ name: String) throws(LiveUpdateError) -> Session {
+        try enabled().retrieveSession(name)
+    }
+
+    /// All sessions that are open, oldest first: also those that were, in this boot, before a crash.
+    ///
+    /// - Throws: as ``open()``.
+    public var openSessions: [Session] {
+        get throws(LiveUpdateError) { try enabled().openSessions() }
+    }
+
+    // MARK: FLBs
+
+    /// The getters of FLBs.
+    ///
+    /// - Throws: EOPNOTSUPP when it is switched off.
+    public var flbs: FLBGetters {
+        get throws(LiveUpdateError) { FLBGetters(boot: try enabled()) }
+    }
+
+    /// Lends an FLB's incoming object for the length of a closure: see ``FLBGetters/withIncoming(_:_:)``.
+    public func withIncoming<FLB: FileLifecycleBound, Value>(
+        _ flb: FLB, _ body: (FLB.Object) throws(LiveUpdateError) -> Value
+    ) throws(LiveUpdateError) -> Value {
+        try enabled().withIncoming(flb, body)
+    }
+
+    /// Lends an FLB's outgoing object for the length of a closure: see ``FLBGetters/withOutgoing(_:_:)``.
+    public func withOutgoing<FLB: FileLifecycleBound, Value>(
+        _ flb: FLB, _ body: (FLB.Object?) throws(LiveUpdateError) -> Value
+    ) throws(LiveUpdateError) -> Value {
+        try enabled().withOutgoing(flb, body)
+    }
+
+    /// Finishes the FLBs of sessions that the previous boot discarded: whoever runs a boot calls it once after
+    /// ``open()``, so that what they hold is given back.
+    ///
+    /// - Throws: as ``open()``.
+    public func finishDiscarded() throws(LiveUpdateError) { try enabled().finishDiscarded() }
+
+    // MARK: An update
+
+    /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
+    /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
+    ///
+    /// - Parameter discard: whether to go on although incoming sessions are unfinished, which are lost then.
+    /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
+    ///   before then, and may be tried again.
+    public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) {
+        try enabled().publish(discardingUnfinished: discard)
+    }
+
+    /// Takes back what was published, as long as no next boot has begun: this boot goes on.
+    ///
+    /// - Throws: EINVAL when nothing was published.
+    public func thaw() throws(LiveUpdateError) { try enabled().thaw() }
+
+    /// What the arena knows, to be shown.
+    ///
+    /// - Throws: as ``open()``.
+    public func status() throws(LiveUpdateError) -> Status { try enabled().status() }
+}

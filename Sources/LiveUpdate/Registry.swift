@@ -1,0 +1,116 @@
+import SystemPackage
+
+/// Which handlers and FLBs there are, and which FLBs each handler's files depend on.
+struct Registry: Sendable {
+    static let flbLimit = 63
+
+    struct Entry: Sendable {
+        let handler: any FileHandler
+        /// In link order.
+        var flbs: [any FileLifecycleBound]
+    }
+
+    /// In registration order.
+    private(set) var entries: [Entry] = []
+    private var positions: [String: Int] = [:]
+
+    func entry(_ compatible: String) -> Entry? { positions[compatible].map { entries[$0] } }
+
+    /// A registered FLB, by name.
+    func flb(_ compatible: String) -> (any FileLifecycleBound)? {
+        for entry in entries { for flb in entry.flbs where flb.compatible == compatible { return flb } }
+        return nil
+    }
+
+    private func position(of handler: any FileHandler) -> Int? {
+        guard let position = positions[handler.compatible], entries[position].handler === handler else { return nil }
+        return position
+    }
+
+    mutating func register(_ handler: any FileHandler) throws(LiveUpdateError) {
+        try Self.check(handler.compatible)
+        guard positions[handler.compatible] == nil else {
+            throw LiveUpdateError(.fileExists, "a handler \"\(handler.compatible)\" is registered already")
+        }
+        if let owner = handler.owner, owner.isGoingAway {
+            throw LiveUpdateError(
+                .resourceTemporarilyUnavailable, "\(owner.name), which provides it, is going away")
+        }
+        positions[handler.compatible] = entries.count
+        entries.append(Entry(handler: handler, flbs: []))
+    }
+
+    /// - Parameter fileCount: files preserved or unfinished, by compatible string.
+    mutating func unregister(_ handler: any FileHandler, fileCount: (String) -> Int) throws(LiveUpdateError) {
+        let position = try registered(handler)
+        try idle(handler, fileCount)
+        guard entries[position].flbs.isEmpty else {
+            throw LiveUpdateError(
+                .resourceBusy, "FLBs are linked to handler \"\(handler.compatible)\"", remedy: "unlink them first")
+        }
+        entries.remove(at: position)
+        positions = [:]
+        for (index, entry) in entries.enumerated() { positions[entry.handler.compatible] = index }
+    }
+
+    mutating func link(
+        _ flb: any FileLifecycleBound, to handler: any FileHandler, fileCount: (String) -> Int
+    ) throws(LiveUpdateError) {
+        try Self.check(flb.compatible)
+        let position = try registered(handler)
+        guard !entries[position].flbs.contains(where: { $0 === flb }) else {
+            throw LiveUpdateError(.fileExists, "\"\(flb.compatible)\" is linked to \"\(handler.compatible)\" already")
+        }
+        try idle(handler, fileCount)
+        try checkNew(flb)
+        entries[position].flbs.append(flb)
+    }
+
+    private func checkNew(_ flb: any FileLifecycleBound) throws(LiveUpdateError) {
+        var known: [String: ObjectIdentifier] = [:]
+        for entry in entries { for other in entry.flbs { known[other.compatible] = ObjectIdentifier(other) } }
+        if known[flb.compatible] == ObjectIdentifier(flb) { return }
+        guard known.count < Self.flbLimit else {
+            throw LiveUpdateError(.noSpace, "\(Self.flbLimit) FLBs are registered, which is the limit")
+        }
+        guard known[flb.compatible] == nil else {
+            throw LiveUpdateError(.fileExists, "another FLB \"\(flb.compatible)\" is registered already")
+        }
+    }
+
+    mutating func unlink(
+        _ flb: any FileLifecycleBound, from handler: any FileHandler, fileCount: (String) -> Int
+    ) throws(LiveUpdateError) {
+        guard let position = position(of: handler), let index = entries[position].flbs.firstIndex(where: { $0 === flb })
+        else {
+            throw LiveUpdateError(
+                .noSuchFileOrDirectory, "\"\(flb.compatible)\" is not linked to \"\(handler.compatible)\"")
+        }
+        try idle(handler, fileCount)
+        entries[position].flbs.remove(at: index)
+    }
+
+    private func registered(_ handler: any FileHandler) throws(LiveUpdateError) -> Int {
+        guard let position = position(of: handler) else {
+            throw LiveUpdateError(.invalidArgument, "handler \"\(handler.compatible)\" is not registered")
+        }
+        return position
+    }
+
+    private func idle(_ handler: any FileHandler, _ fileCount: (String) -> Int) throws(LiveUpdateError) {
+        let count = fileCount(handler.compatible)
+        guard count == 0 else {
+            throw LiveUpdateError(
+                .resourceBusy, "handler \"\(handler.compatible)\" has \(count) files preserved or unfinished",
+                remedy: "close or finish their sessions first")
+        }
+    }
+
+    private static func check(_ compatible: String) throws(LiveUpdateError) {
+        guard (1...47).contains(compatible.utf8.count), !compatible.utf8.contains(0) else {
+            throw LiveUpdateError(
+                .invalidArgument, "the compatible string \"\(compatible)\" has \(compatible.utf8.count) bytes",
+                remedy: "use 1 to 47")
+        }
+    }
+}

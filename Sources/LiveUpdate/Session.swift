@@ -1,0 +1,59 @@
+import Platform
+public import SystemPackage
+
+/// An open session: a named set of files. The kernel's session file descriptor.
+///
+/// It lives until ``close()``, or until the boot ends. Dropping the last reference to this object closes nothing: memory
+/// is not let go by accident. ``Orchestrator/openSessions`` has all that are open.
+public final class Session: Sendable {
+    /// 1 to 63 bytes.
+    public let name: String
+    /// Made in this boot, or handed over to it.
+    public let direction: Direction
+
+    let id: SessionID
+    let lock = Lock()
+    private let boot: Boot
+
+    init(_ state: SessionState, _ boot: Boot) {
+        name = state.name
+        direction = state.direction
+        id = state.id
+        self.boot = boot
+    }
+
+    /// Preserves a file while its user goes on using it. The descriptor stays the caller's: a copy is kept.
+    ///
+    /// - Parameter token: names the file inside the session: any 64-bit number.
+    /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
+    ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
+    ///   already, what its FLBs and its handler throw (ENODEV when an FLB's owner is going away), ENOSPC at the arena's
+    ///   limit. A failed preserve leaves nothing behind.
+    public func preserve(_ descriptor: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
+        try boot.preserve(descriptor, token: token, in: self)
+    }
+
+    /// Gives a file back: a new descriptor of the same open file description, for the caller to close. Any order; again
+    /// gives another descriptor.
+    ///
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, what its
+    ///   handler throws (and then for ever), EMFILE.
+    public func retrieve(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
+        try boot.retrieve(token: token, from: self)
+    }
+
+    /// Lets go of all files of an incoming session, retrieved or not. Finishing again does nothing.
+    ///
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBUSY when a handler cannot let go yet:
+    ///   then nothing has changed.
+    public func finish() throws(LiveUpdateError) { try boot.finish(self) }
+
+    /// Ends an outgoing session by unpreserving its files, newest first; an incoming one by finishing it.
+    ///
+    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already; on an incoming session EBUSY when a
+    ///   handler cannot let go yet: it is closed then, and can be retrieved again.
+    public func close() throws(LiveUpdateError) { try boot.close(self) }
+
+    /// The tokens of its files, in the order in which they were preserved.
+    public var tokens: [UInt64] { boot.tokens(of: id) }
+}

@@ -1,0 +1,84 @@
+import Handover
+public import Platform
+
+/// What an orchestrator has, at one moment: to be shown, not to decide on.
+public struct Status: Sendable {
+    /// A session.
+    public struct Session: Sendable {
+        public let name: String
+        public let direction: Direction
+        /// Whether somebody has it open.
+        public let isOpen: Bool
+        public let isFinished: Bool
+        /// In the order in which they were preserved.
+        public let files: [File]
+    }
+
+    /// A preserved file.
+    public struct File: Sendable {
+        public let token: UInt64
+        public let compatible: String
+        public let identity: FileIdentity
+        public let data: UInt64
+        public let slot: DescriptorSlot
+        public let retrieveStatus: RetrieveStatus
+    }
+
+    /// An FLB, in one direction.
+    public struct FLB: Sendable {
+        public let compatible: String
+        public let direction: Direction
+        /// Files that are counted on it; 0 once it is finished.
+        public let count: UInt64
+        public let retrieveStatus: RetrieveStatus
+    }
+
+    /// Updates so far: 0 in the first boot.
+    public let updateNumber: UInt64
+    /// When the previous boot froze its first file: CLOCK_MONOTONIC, ns; 0 in the first boot.
+    public let freezeStart: UInt64
+    public let sessions: [Session]
+    public let flbs: [FLB]
+    /// In bytes.
+    public let arenaSize: UInt64
+    /// In bytes.
+    public let arenaUsed: UInt64
+}
+
+extension Boot {
+    func status() throws(LiveUpdateError) -> Status {
+        try ensureOpen()
+        let (state, freezeStart) = shared.with { ($0.state, $0.freezeStart) }
+        let sessions = state.sessions(.incoming) + state.sessions(.outgoing)
+        return Status(
+            updateNumber: state.updateNumber, freezeStart: freezeStart,
+            sessions: sessions.map { session in
+                Status.Session(
+                    name: session.name, direction: session.direction, isOpen: session.progress != .waiting,
+                    isFinished: session.progress == .finished,
+                    files: state.files(of: session).map { file in
+                        Status.File(
+                            token: file.token, compatible: file.compatible, identity: file.identity,
+                            data: file.data, slot: file.slot, retrieveStatus: file.retrieved)
+                    })
+            },
+            flbs: (state.flbs(.incoming) + state.flbs(.outgoing)).map { flb in
+                Status.FLB(
+                    compatible: flb.compatible, direction: flb.kind == .outgoing ? .outgoing : .incoming,
+                    count: flb.count, retrieveStatus: flb.retrieved)
+            },
+            arenaSize: arena.size, arenaUsed: arena.used)
+    }
+
+    func openSessions() throws(LiveUpdateError) -> [Session] {
+        try ensureOpen()
+        return shared.with { $0.handles.values.sorted { $0.id < $1.id } }
+    }
+
+    func tokens(of session: SessionID) -> [UInt64] {
+        shared.with { shared in
+            guard let state = shared.state.sessions[session] else { return [] }
+            return shared.state.files(of: state).map(\.token)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import Handover
+import Platform
+
+/// A range of the arena that a callback wrote, with its checksum.
+struct StoredRange: Hashable, Sendable {
+    var range: Extent
+    var checksum: UInt32
+}
+
+/// The arena, as callbacks see it: records of theirs that travel. What one callback stores belongs to its file or FLB
+/// and is given back with it; a callback that fails leaves nothing.
+public final class Storage: Sendable {
+    private let arena: Arena
+    private let ranges = Guarded<[Extent]>([])
+
+    init(_ arena: Arena) { self.arena = arena }
+
+    /// Room in the arena; its bytes are whatever they were.
+    ///
+    /// - Parameters:
+    ///   - count: in bytes.
+    ///   - alignment: a power of two, 64 at least.
+    /// - Returns: the offset from the arena's start: a physical address, in the kernel's terms.
+    /// - Throws: ENOSPC at the arena's limit, or when its file system is full.
+    public func allocate(_ count: Int, alignment: UInt64 = 64) throws(LiveUpdateError) -> UInt64 {
+        do {
+            let range = try arena.allocate(UInt64(count), alignment: alignment)
+            ranges.with { $0.append(range) }
+            return range.offset
+        } catch {
+            throw LiveUpdateError(error)
+        }
+    }
+
+    /// Writes into room that was allocated here.
+    public func write(_ bytes: [UInt8], at offset: UInt64) {
+        let end = offset + UInt64(bytes.count)
+        let ours = ranges.with { $0.contains { $0.offset <= offset && end <= $0.end } }
+        precondition(ours, "a callback writes only where it allocated")
+        arena.write(bytes, at: offset)
+    }
+
+    /// Allocates and writes.
+    ///
+    /// - Throws: as ``allocate(_:alignment:)``.
+    public func store(_ bytes: [UInt8], alignment: UInt64 = 64) throws(LiveUpdateError) -> UInt64 {
+        let offset = try allocate(bytes.count, alignment: alignment)
+        write(bytes, at: offset)
+        return offset
+    }
+
+    /// Reads what a record points to.
+    ///
+    /// - Throws: EIO when that is outside of the arena.
+    public func read(at offset: UInt64, count: UInt64) throws(LiveUpdateError) -> [UInt8] {
+        do {
+            return try arena.read(at: offset, count: count)
+        } catch {
+            throw LiveUpdateError(error)
+        }
+    }
+
+    /// What was allocated, sealed with checksums.
+    func sealed() -> [StoredRange] {
+        ranges.with { $0.map { range in StoredRange(range: range, checksum: arena.checksum(of: range)) } }
+    }
+
+    /// Gives back what was allocated.
+    func discard() { arena.free(ranges.with { $0 }) }
+}

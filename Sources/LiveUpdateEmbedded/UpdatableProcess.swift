@@ -1,0 +1,100 @@
+public import Handover
+public import LiveUpdate
+public import Platform
+import SystemPackage
+
+/// A process that replaces itself and keeps its files: the embedded way of running, without a daemon.
+///
+/// 1. ``init(arena:_:)`` begins a boot: the first one, or the one after an update, when the image that ran before has
+///    left its arena's descriptor in `LUO_ARENA_FD`. Kept descriptors are closed on exec again.
+/// 2. The program uses ``orchestrator``.
+/// 3. ``reboot(into:discardingUnfinished:)`` freezes, publishes, and becomes the next image by execve(2), with the arena
+///    and the kept descriptors inherited, and nothing else of ours.
+///
+/// Unhappy: a freeze or an execve that fails thaws, and the program goes on as before. Past execve's point of no return
+/// there is no way back.
+///
+/// Begin it before other threads run: the environment is changed. An update ends all threads, as execve does.
+public final class UpdatableProcess: Sendable {
+    /// The variable that names the arena's descriptor.
+    public static let variable = "LUO_ARENA_FD"
+
+    /// What does the work.
+    public let orchestrator: Orchestrator
+
+    private let arena: Arena
+    private let descriptors = InheritedDescriptors()
+
+    /// Begins a boot.
+    ///
+    /// - Parameters:
+    ///   - options: how the arena is made, when this is the first boot, and how far it may grow.
+    ///   - register: registers handlers and FLBs, in the same way at every boot.
+    /// - Throws: EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when it cannot be read (see
+    ///   ``LiveUpdate/Orchestrator/open()``), and what `register` throws.
+    public init(
+        arena options: Arena.Options = Arena.Options(),
+        _ register: (Orchestrator) throws(LiveUpdateError) -> Void
+    ) throws(LiveUpdateError) {
+        arena = try Self.findArena(options)
+        orchestrator = Orchestrator(arena: arena, descriptors: descriptors)
+        try register(orchestrator)
+        try orchestrator.open()
+        for slot in try keptSlots(.incoming) { try? descriptors.descriptor(in: slot)?.setCloseOnExec(true) }
+        try orchestrator.finishDiscarded()
+    }
+
+    private static func findArena(_ options: Arena.Options) throws(LiveUpdateError) -> Arena {
+        do throws(ArenaError) {
+            guard let value = takeEnvironmentVariable(variable) else { return try Arena.make(options) }
+            guard let number = CInt(value), number > 2 else {
+                throw ArenaError(.magic, "\(variable)=\(value) is no descriptor", errno: .badFileDescriptor)
+            }
+            let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+            try? file.borrowed.setCloseOnExec(true)
+            return try Arena(opening: file, options)
+        } catch {
+            throw LiveUpdateError(error)
+        }
+    }
+
+    private func keptSlots(_ direction: Direction) throws(LiveUpdateError) -> [DescriptorSlot] {
+        let sessions = try orchestrator.status().sessions.filter { $0.direction == direction }
+        return sessions.flatMap(\.files).map(\.slot)
+    }
+
+    /// Becomes the next image. Returns only by throwing.
+    ///
+    /// - Parameters:
+    ///   - image: this program or another that registers the same handlers.
+    ///   - discard: whether to lose incoming sessions that are unfinished.
+    /// - Throws: what ``LiveUpdate/Orchestrator/publish(discardingUnfinished:)`` throws, and what execve(2) answers
+    ///   (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
+    public func reboot(
+        into image: ProgramImage, discardingUnfinished discard: Bool = false
+    ) throws(LiveUpdateError) -> Never {
+        let slots = try keptSlots(.outgoing)
+        try orchestrator.publish(discardingUnfinished: discard)
+        do throws(SystemCallError) {
+            try execute(image, keeping: slots)
+        } catch {
+            closeOnExec(slots)
+            try orchestrator.thaw()
+            throw LiveUpdateError(error, "becoming \(image.path)")
+        }
+    }
+
+    private func execute(_ image: ProgramImage, keeping slots: [DescriptorSlot]) throws(SystemCallError) -> Never {
+        try arena.descriptor.setCloseOnExec(false)
+        for slot in slots { try descriptors.descriptor(in: slot)?.setCloseOnExec(false) }
+        var image = image
+        image.environment.removeAll { $0.hasPrefix("\(Self.variable)=") }
+        image.environment.append("\(Self.variable)=\(arena.descriptor.rawValue)")
+        try image.execute()
+    }
+
+    private func closeOnExec(_ slots: [DescriptorSlot]) {
+        try? arena.descriptor.setCloseOnExec(true)
+        for slot in slots { try? descriptors.descriptor(in: slot)?.setCloseOnExec(true) }
+    }
+}

@@ -1,0 +1,64 @@
+import CLibCap
+import Glibc
+
+/// A capability that some operation needs: capabilities(7).
+public enum Capability: String, CaseIterable, Sendable {
+    /// To see page frame numbers.
+    case systemAdministration = "cap_sys_admin"
+    /// To raise hard limits.
+    case systemResource = "cap_sys_resource"
+    /// To lock memory, and to make hugetlb files when in no group that may.
+    case lockMemory = "cap_ipc_lock"
+    /// To copy descriptors out of other processes.
+    case processTrace = "cap_sys_ptrace"
+
+    fileprivate var value: cap_value_t {
+        switch self {
+        case .systemAdministration: CAP_SYS_ADMIN
+        case .systemResource: CAP_SYS_RESOURCE
+        case .lockMemory: CAP_IPC_LOCK
+        case .processTrace: CAP_SYS_PTRACE
+        }
+    }
+}
+
+/// The capabilities of the calling thread, through libcap.
+public enum Capabilities {
+    /// Whether the thread may raise it (it is in the permitted set), and whether it has (effective).
+    public static func state(of capability: Capability) -> (permitted: Bool, effective: Bool) {
+        guard let set = unsafe cap_get_proc() else { return (false, false) }
+        defer { unsafe cap_free(UnsafeMutableRawPointer(set)) }
+        return unsafe (
+            has(set, capability, CAP_PERMITTED), has(set, capability, CAP_EFFECTIVE)
+        )
+    }
+
+    /// Runs `body` with a capability raised, where that is possible, and drops it again. Without the right to raise
+    /// it `body` runs as it is: it finds out by itself what it may do.
+    public static func raising<Value: ~Copyable, Failure>(
+        _ capability: Capability, _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let (permitted, effective) = state(of: capability)
+        guard permitted, !effective, set(capability, .raised) else { return try body() }
+        defer { _ = set(capability, .dropped) }
+        return try body()
+    }
+
+    private enum Level {
+        case raised, dropped
+    }
+
+    private static func set(_ capability: Capability, _ level: Level) -> Bool {
+        guard let set = unsafe cap_get_proc() else { return false }
+        defer { unsafe cap_free(UnsafeMutableRawPointer(set)) }
+        var value = capability.value
+        let flag = level == .raised ? CAP_SET : CAP_CLEAR
+        return unsafe cap_set_flag(set, CAP_EFFECTIVE, 1, &value, flag) == 0 && cap_set_proc(set) == 0
+    }
+
+    @unsafe
+    private static func has(_ set: cap_t, _ capability: Capability, _ flag: cap_flag_t) -> Bool {
+        var value = CAP_CLEAR
+        return unsafe cap_get_flag(set, capability.value, flag, &value) == 0 && value == CAP_SET
+    }
+}

@@ -1,0 +1,99 @@
+import CShims
+import Glibc
+public import SystemPackage
+
+/// The one owner of an open file descriptor: closes it when it goes away.
+///
+/// A descriptor is a number, and a number is easily closed twice; this cannot be copied, so it cannot.
+public struct OwnedDescriptor: ~Copyable, Sendable {
+    /// The descriptor, for calls that only use it. Do not close it.
+    public let borrowed: FileDescriptor
+
+    /// Takes over a descriptor that nobody else will close.
+    public init(taking descriptor: FileDescriptor) { borrowed = descriptor }
+
+    /// Gives the descriptor to the caller, who closes it from now on.
+    public consuming func release() -> FileDescriptor {
+        let descriptor = borrowed
+        discard self
+        return descriptor
+    }
+
+    deinit { try? closeDescriptor(borrowed) }
+}
+
+/// close(2). The descriptor is gone whatever it answers, so it is never tried again; a fault is injected after it.
+///
+/// - Throws: EBADF when it was not open, EIO and others from the file.
+public func closeDescriptor(_ descriptor: FileDescriptor) throws(SystemCallError) {
+    let result = Glibc.close(descriptor.rawValue)
+    let error = currentErrno()
+    let injected = cshims_fault()
+    if result == -1 { throw SystemCallError("close", error) }
+    if injected != 0 { throw SystemCallError("close", Errno(rawValue: injected)) }
+}
+
+extension FileDescriptor {
+    /// A second descriptor of the same open file description, closed on exec: fcntl(2), `F_DUPFD_CLOEXEC`.
+    ///
+    /// - Parameter minimum: the lowest number that it may get.
+    /// - Throws: EBADF when this is not open, EMFILE at the limit of RLIMIT_NOFILE.
+    public func duplicated(from minimum: CInt = 3) throws(SystemCallError) -> OwnedDescriptor {
+        let number = try systemCall("fcntl") { cshims_fcntl(rawValue, F_DUPFD_CLOEXEC, Int(minimum)) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
+    /// Sets or clears close-on-exec: fcntl(2), `F_SETFD`.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func setCloseOnExec(_ on: Bool) throws(SystemCallError) {
+        try systemCall("fcntl") { cshims_fcntl(rawValue, F_SETFD, on ? Int(FD_CLOEXEC) : 0) }
+    }
+
+    /// Takes a write lock on the whole file that belongs to the open file description: fcntl(2), `F_OFD_SETLK`. It is
+    /// kept over execve(2) and ends with the last descriptor.
+    ///
+    /// - Throws: EAGAIN when another open file description holds it.
+    public func lockForWriting() throws(SystemCallError) {
+        try systemCall("fcntl") { cshims_ofd_lock(rawValue) }
+    }
+
+    /// The offset of the next read or write: lseek(2). It moves nothing.
+    ///
+    /// - Throws: EBADF when this is not open, ESPIPE when it has no offset.
+    public func position() throws(SystemCallError) -> Int64 {
+        try Int64(systemCall("lseek") { Glibc.lseek(rawValue, 0, SEEK_CUR) })
+    }
+
+    /// Opens the same file anew, read-only, through /proc/self/fd: an open file description of its own, whose offset
+    /// can be moved without disturbing anyone.
+    ///
+    /// - Throws: EACCES without the right to read the file, EMFILE, ENOENT without /proc.
+    public func reopenedForReading() throws(SystemCallError) -> OwnedDescriptor {
+        try openFile("/proc/self/fd/\(rawValue)")
+    }
+}
+
+/// open(2), read-only and closed on exec.
+///
+/// - Throws: ENOENT, EACCES, EMFILE and what else open(2) lists.
+public func openFile(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
+    let number = try systemCall("open") { unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC) }
+    return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+}
+
+/// The numbers of this process's open descriptors, from /proc/self/fd.
+///
+/// - Throws: ENOENT without /proc.
+public func openDescriptors() throws(SystemCallError) -> [CInt] {
+    guard let directory = unsafe opendir("/proc/self/fd") else { throw SystemCallError("open", currentErrno()) }
+    defer { unsafe closedir(directory) }
+    var numbers: [CInt] = []
+    while let entry = unsafe readdir(directory) {
+        let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+            unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+        }
+        if let number = CInt(name), unsafe number != dirfd(directory) { numbers.append(number) }
+    }
+    return numbers.sorted()
+}

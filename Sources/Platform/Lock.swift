@@ -1,0 +1,63 @@
+import Glibc
+
+/// Which thread is running: only to be compared.
+public struct ThreadID: Hashable, Sendable {
+    private let value: UInt
+    /// The calling thread.
+    public static var current: ThreadID { ThreadID(value: UInt(pthread_self())) }
+}
+
+/// A mutual exclusion with conditions, as pthread_mutex_lock(3) and pthread_cond_wait(3): unlike `Mutex` it can be
+/// waited on, and the thread sanitizer sees it.
+@safe
+public final class Lock: @unchecked Sendable {
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let condition: UnsafeMutablePointer<pthread_cond_t>
+
+    /// A lock that nobody holds.
+    public init() {
+        unsafe mutex = .allocate(capacity: 1)
+        unsafe condition = .allocate(capacity: 1)
+        unsafe pthread_mutex_init(mutex, nil)
+        unsafe pthread_cond_init(condition, nil)
+    }
+
+    // SAFETY: both were made in init, and nobody waits on an object that nobody refers to.
+    deinit {
+        unsafe pthread_mutex_destroy(mutex)
+        unsafe pthread_cond_destroy(condition)
+        unsafe mutex.deallocate()
+        unsafe condition.deallocate()
+    }
+
+    /// Runs `body` while no other thread does.
+    public func withLock<Value: ~Copyable, Failure>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
+        unsafe pthread_mutex_lock(mutex)
+        defer { unsafe pthread_mutex_unlock(mutex) }
+        return try body()
+    }
+
+    /// With the lock held: lets others in until ``wakeAll()`` was called and `ready` holds.
+    public func wait(until ready: () -> Bool) {
+        while !ready() { unsafe pthread_cond_wait(condition, mutex) }
+    }
+
+    /// With the lock held: wakes all who wait.
+    public func wakeAll() { unsafe pthread_cond_broadcast(condition) }
+}
+
+/// A value that is only reached under a lock.
+public final class Guarded<Value: Sendable>: Sendable {
+    private let lock = Lock()
+    private nonisolated(unsafe) var value: Value
+
+    /// Guards a value.
+    public init(_ value: Value) { unsafe self.value = value }
+
+    /// Runs `body` on the value while no other thread does.
+    public func with<Result, Failure>(
+        _ body: (inout Value) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try lock.withLock { () throws(Failure) in try unsafe body(&value) }
+    }
+}

@@ -1,0 +1,43 @@
+import Glibc
+public import SystemPackage
+
+/// A range of memory that mmap(2) made: unmapped when it goes away.
+@safe
+public struct Mapping: ~Copyable, @unchecked Sendable {
+    /// The bytes. They must not be used after the mapping is gone; reading a hole through a mapping fills it.
+    @unsafe public let bytes: UnsafeMutableRawBufferPointer
+
+    /// How a mapping relates to the file.
+    public enum Kind: Sendable {
+        /// Stores reach the file. `MAP_NORESERVE`, so that the holes of a hugetlb file do not take pages from the pool.
+        case shared(writable: Bool)
+        /// Stores stay with us, though nobody makes any: what works for sealed and read-only descriptors, too.
+        case privateView
+    }
+
+    /// mmap(2) of a part of a file. The range may reach past its end; touching it there is a SIGBUS.
+    ///
+    /// - Throws: ENOMEM without address space (or, for hugetlb, without reserved pages), EACCES when the descriptor
+    ///   does not allow it, EPERM when a seal forbids it, EINVAL for an offset or a length that the page size forbids.
+    public init(
+        of descriptor: FileDescriptor, offset: UInt64 = 0, length: UInt64, _ kind: Kind
+    ) throws(SystemCallError) {
+        let (protection, flags) =
+            switch kind {
+            case .shared(let writable): (writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_NORESERVE)
+            case .privateView: (PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE)
+            }
+        let address = try systemCall("mmap") {
+            unsafe Int(bitPattern: mmap(nil, Int(length), protection, flags, descriptor.rawValue, off_t(offset)))
+        }
+        // SAFETY: mmap answered with the start of a range of this length that nobody else has.
+        unsafe bytes = UnsafeMutableRawBufferPointer(
+            start: UnsafeMutableRawPointer(bitPattern: address), count: Int(length))
+    }
+
+    /// The address of the first byte.
+    public var address: UInt64 { UInt64(UInt(bitPattern: unsafe bytes.baseAddress)) }
+
+    // SAFETY: the range is ours alone, and nothing can hold `bytes` longer than the mapping by its contract.
+    deinit { unsafe munmap(bytes.baseAddress, bytes.count) }
+}

@@ -1,0 +1,119 @@
+import CShims
+import Glibc
+public import SystemPackage
+
+/// The size of a page, in bytes, as a power of two: what the kernel calls an hstate when it is huge.
+public struct PageSize: Hashable, Comparable, Sendable, CustomStringConvertible {
+    /// The base-2 logarithm of the number of base pages in it: 0 for 4 KiB, 9 for 2 MiB, 18 for 1 GiB.
+    public let order: UInt8
+
+    /// A page of 2 to the power of `order` base pages.
+    public init(order: UInt8) { self.order = order }
+
+    /// A page of that many bytes, when it is a power of two and no less than a base page.
+    public init?(bytes: UInt64) {
+        guard bytes.nonzeroBitCount == 1, bytes >= Self.base.bytes else { return nil }
+        order = UInt8(bytes.trailingZeroBitCount - Self.base.bytes.trailingZeroBitCount)
+    }
+
+    /// The page that the processor's page table entries map: `sysconf(_SC_PAGESIZE)`.
+    public static let base = PageSize(order: 0)
+    /// 2 MiB
+    public static let huge2M = PageSize(order: 9)
+    /// 1 GiB
+    public static let huge1G = PageSize(order: 18)
+
+    /// In bytes.
+    public var bytes: UInt64 { UInt64(Self.baseBytes) << order }
+    /// In base pages.
+    public var basePages: UInt64 { 1 << order }
+
+    public static func < (left: Self, right: Self) -> Bool { left.order < right.order }
+
+    public var description: String {
+        bytes >= 1 << 30 ? "\(bytes >> 30)G" : bytes >= 1 << 20 ? "\(bytes >> 20)M" : "\(bytes >> 10)K"
+    }
+
+    private static let baseBytes = sysconf(CInt(_SC_PAGESIZE))
+}
+
+/// Seals of a memory file: `F_ADD_SEALS` in fcntl(2).
+public struct Seals: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// `F_SEAL_SEAL`: no further seals.
+    public static let seal = Seals(rawValue: 0x1)
+    /// `F_SEAL_SHRINK`
+    public static let shrink = Seals(rawValue: 0x2)
+    /// `F_SEAL_GROW`
+    public static let grow = Seals(rawValue: 0x4)
+    /// `F_SEAL_WRITE`: refused with EBUSY while a writable shared mapping exists.
+    public static let write = Seals(rawValue: 0x8)
+    /// `F_SEAL_FUTURE_WRITE`: existing writable mappings stay.
+    public static let futureWrite = Seals(rawValue: 0x10)
+}
+
+/// memfd_create(2): a file that lives in memory and has no name, sealable and closed on exec.
+///
+/// - Parameters:
+///   - name: only for /proc, at most 249 bytes.
+///   - pageSize: base pages, or huge ones (`MFD_HUGETLB`).
+///   - size: in bytes; the pages are taken when they are first touched.
+/// - Throws: EINVAL for a name that is too long or a page size that the kernel does not have, EMFILE, ENOMEM.
+public func makeMemoryFile(
+    named name: String, size: UInt64, pageSize: PageSize = .base
+) throws(SystemCallError) -> OwnedDescriptor {
+    var flags = CUnsignedInt(MFD_CLOEXEC) | CUnsignedInt(MFD_ALLOW_SEALING)
+    if pageSize != .base {
+        flags |= CUnsignedInt(MFD_HUGETLB) | CUnsignedInt(pageSize.bytes.trailingZeroBitCount) << 26
+    }
+    let number = try systemCall("memfd_create") { unsafe cshims_memfd_create(name, flags) }
+    let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    try file.borrowed.setSize(size)
+    return file
+}
+
+extension FileDescriptor {
+    /// ftruncate(2).
+    ///
+    /// - Throws: EPERM when a seal forbids it, EINVAL for a hugetlb file when it is not a multiple of its page size.
+    public func setSize(_ size: UInt64) throws(SystemCallError) {
+        try systemCall("ftruncate") { ftruncate(rawValue, off_t(size)) }
+    }
+
+    /// The seals of a memory file: fcntl(2), `F_GET_SEALS`.
+    ///
+    /// - Throws: EINVAL when this kind of file has none.
+    public func seals() throws(SystemCallError) -> Seals {
+        Seals(rawValue: try UInt32(systemCall("fcntl") { cshims_get_seals(rawValue) }))
+    }
+
+    /// fcntl(2), `F_ADD_SEALS`.
+    ///
+    /// - Throws: EPERM when it is sealed against seals, EBUSY for ``Seals/write`` while it is mapped for writing.
+    public func addSeals(_ seals: Seals) throws(SystemCallError) {
+        try systemCall("fcntl") { cshims_add_seals(rawValue, CInt(seals.rawValue)) }
+    }
+
+    /// fallocate(2): makes sure that the pages of a range exist, so that no store into them can be a SIGBUS.
+    ///
+    /// - Throws: ENOSPC when the file system is full, EPERM when a seal forbids it.
+    public func allocate(offset: UInt64, length: UInt64) throws(SystemCallError) {
+        try systemCall("fallocate") { cshims_fallocate(rawValue, off_t(offset), off_t(length)) }
+    }
+
+    /// fallocate(2), `FALLOC_FL_PUNCH_HOLE`: gives the pages of a range back; the size stays.
+    ///
+    /// - Throws: EPERM when a seal forbids it.
+    public func punchHole(offset: UInt64, length: UInt64) throws(SystemCallError) {
+        try systemCall("fallocate") { cshims_punch_hole(rawValue, off_t(offset), off_t(length)) }
+    }
+
+    /// Moves the offset of the open file description: lseek(2).
+    ///
+    /// - Throws: EINVAL for a negative one, ESPIPE.
+    public func setPosition(_ position: Int64) throws(SystemCallError) {
+        try systemCall("lseek") { Glibc.lseek(rawValue, off_t(position), SEEK_SET) }
+    }
+}

@@ -1,0 +1,71 @@
+import Glibc
+import SystemPackage
+
+/// A program to run: what execve(2) takes.
+public struct ProgramImage: Sendable {
+    /// The file to execute; not searched for in `PATH`.
+    public var path: String
+    /// The first is the name of the program, by custom.
+    public var arguments: [String]
+    /// `NAME=value`
+    public var environment: [String]
+
+    /// Describes a program; without an environment it gets this process's own.
+    public init(path: String, arguments: [String], environment: [String] = Self.ownEnvironment()) {
+        self.path = path
+        self.arguments = arguments
+        self.environment = environment
+    }
+
+    /// This process's environment, as environ(7).
+    public static func ownEnvironment() -> [String] {
+        var variables: [String] = []
+        var next = unsafe environ
+        while let entry = unsafe next.pointee {
+            unsafe variables.append(String(cString: entry))
+            unsafe next += 1
+        }
+        return variables
+    }
+
+    /// Becomes this program: execve(2). Returns only by throwing.
+    ///
+    /// - Throws: ENOENT, EACCES, ENOEXEC, E2BIG and what else execve(2) lists.
+    public func execute() throws(SystemCallError) -> Never {
+        let arguments = unsafe Self.cStrings(arguments)
+        let environment = unsafe Self.cStrings(environment)
+        defer {
+            unsafe Self.free(arguments)
+            unsafe Self.free(environment)
+        }
+        try systemCall("execve") { unsafe execve(path, arguments, environment) }
+        throw SystemCallError("execve", .ioError)
+    }
+
+    @unsafe
+    private static func cStrings(_ strings: [String]) -> UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> {
+        let pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: strings.count + 1)
+        for (index, string) in strings.enumerated() { unsafe pointers[index] = strdup(string) }
+        unsafe pointers[strings.count] = nil
+        return unsafe pointers
+    }
+
+    @unsafe
+    private static func free(_ pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) {
+        var next = unsafe pointers
+        while let string = unsafe next.pointee {
+            unsafe Glibc.free(string)
+            unsafe next += 1
+        }
+        unsafe pointers.deallocate()
+    }
+}
+
+/// A variable of this process's environment, taken out of it: getenv(3), unsetenv(3). Not while other threads use the
+/// environment.
+public func takeEnvironmentVariable(_ name: String) -> String? {
+    guard let value = unsafe getenv(name) else { return nil }
+    let string = unsafe String(cString: value)
+    unsafe unsetenv(name)
+    return string
+}

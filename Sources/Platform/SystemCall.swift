@@ -1,0 +1,44 @@
+import CShims
+import Glibc
+public import SystemPackage
+
+/// A system call that failed: which one, and with what errno (see the man page of that name, section 2).
+public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The name of the call, as in its man page.
+    public let call: StaticString
+    /// What it failed with.
+    public let errno: Errno
+
+    /// Names a failed call.
+    public init(_ call: StaticString, _ errno: Errno) {
+        self.call = call
+        self.errno = errno
+    }
+
+    public var description: String { "\(call): \(errno)" }
+
+    public static func == (left: Self, right: Self) -> Bool {
+        left.errno == right.errno && "\(left.call)" == "\(right.call)"
+    }
+}
+
+/// Makes one system call: the only door through which this package reaches the kernel, so that a test can fail the
+/// N-th call (see ``FaultInjector``). Interrupted calls are made again.
+///
+/// - Throws: what `errno` says when the call returned -1.
+@discardableResult
+func systemCall<Value: SignedInteger>(
+    _ name: StaticString, _ body: () -> Value
+) throws(SystemCallError) -> Value {
+    let injected = cshims_fault()
+    if injected != 0 { throw SystemCallError(name, Errno(rawValue: injected)) }
+    while true {
+        let value = body()
+        if value != -1 { return value }
+        let error = currentErrno()
+        if error != .interrupted { throw SystemCallError(name, error) }
+    }
+}
+
+/// What the last failed call of this thread left in `errno`.
+func currentErrno() -> Errno { Errno(rawValue: Glibc.errno) }

@@ -1,0 +1,14 @@
+import ArgumentParser
+
+/// The command line: what a user or an administrator asks.
+@main
+struct Luoctl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "luoctl",
+        abstract: "Keep memory files where they are while programs are replaced.",
+        discussion: """
+            Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here, 77 no \
+            permission.
+            """,
+        subcommands: [ReplayCommand.self])
+}
