@@ -21,7 +21,7 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "liveupdate",
     products: [
-        .library(name: "LiveUpdate", targets: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded"]),
+        .library(name: "LiveUpdate", targets: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform"]),
         .executable(name: "luoctl", targets: ["luoctl"]),
     ],
     dependencies: [
@@ -40,7 +40,7 @@ let package = Package(
         .target(name: "DeviceTree", dependencies: ["CLibFDT"], swiftSettings: strict),
         .target(name: "Handover", dependencies: ["Platform", "DeviceTree", system], swiftSettings: strict),
         .target(name: "LiveUpdate", dependencies: ["Platform", "DeviceTree", "Handover", system], swiftSettings: strict),
-        .target(name: "LiveUpdateHandlers", dependencies: ["LiveUpdate", "Platform", system], swiftSettings: strict),
+        .target(name: "LiveUpdateHandlers", dependencies: ["LiveUpdate", "Handover", "Platform", system], swiftSettings: strict),
         .target(
             name: "LiveUpdateEmbedded",
             dependencies: ["LiveUpdate", "Handover", "Platform", system], swiftSettings: strict),

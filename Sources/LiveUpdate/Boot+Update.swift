@@ -59,13 +59,13 @@ extension Boot {
     }
 
     private func freeze(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) {
-        let storage = Storage(arena)
+        let storage = Storage(arena, owned: file.ranges)
         do throws(LiveUpdateError) {
             let data = try handler(of: file).freeze(context(file, session: session.name, storage: storage))
             let ranges = storage.sealed()
-            if data == file.data && ranges.isEmpty { return }
-            try commit([.fileStored(file.id, data: data, ranges: ranges.isEmpty ? file.ranges : ranges)])
-            if !ranges.isEmpty { arena.free(file.ranges.map(\.range)) }
+            if data == file.data && ranges == file.ranges { return }
+            try commit([.fileStored(file.id, data: data, ranges: ranges)])
+            arena.free(storage.droppedRanges.map(\.range))
         } catch {
             storage.discard()
             throw error

@@ -12,8 +12,14 @@ struct StoredRange: Hashable, Sendable {
 public final class Storage: Sendable {
     private let arena: Arena
     private let ranges = Guarded<[Extent]>([])
+    /// What the file or FLB had before, and in a freeze may give up.
+    private let owned: [StoredRange]
+    private let dropped = Guarded<Set<StoredRange>>([])
 
-    init(_ arena: Arena) { self.arena = arena }
+    init(_ arena: Arena, owned: [StoredRange] = []) {
+        self.arena = arena
+        self.owned = owned
+    }
 
     /// Room in the arena; its bytes are whatever they were.
     ///
@@ -60,8 +66,23 @@ public final class Storage: Sendable {
         }
     }
 
-    /// What was allocated, sealed with checksums.
+    /// In freeze: gives up what an earlier callback stored at this offset, because it was stored anew. It is kept until
+    /// the request has succeeded.
+    public func drop(_ offset: UInt64) {
+        guard let range = owned.first(where: { $0.range.offset == offset }) else { return }
+        dropped.with { _ = $0.insert(range) }
+    }
+
+    /// What is no longer needed once the request has succeeded.
+    var droppedRanges: [StoredRange] { Array(dropped.with { $0 }) }
+
+    /// What was there before and stays, and what was allocated, sealed with checksums.
     func sealed() -> [StoredRange] {
+        let gone = dropped.with { $0 }
+        return owned.filter { !gone.contains($0) } + sealedNew()
+    }
+
+    private func sealedNew() -> [StoredRange] {
         ranges.with { $0.map { range in StoredRange(range: range, checksum: arena.checksum(of: range)) } }
     }
 

@@ -86,14 +86,7 @@ public func openFile(_ path: String) throws(SystemCallError) -> OwnedDescriptor 
 ///
 /// - Throws: ENOENT without /proc.
 public func openDescriptors() throws(SystemCallError) -> [CInt] {
-    guard let directory = unsafe opendir("/proc/self/fd") else { throw SystemCallError("open", currentErrno()) }
-    defer { unsafe closedir(directory) }
-    var numbers: [CInt] = []
-    while let entry = unsafe readdir(directory) {
-        let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-            unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
-        }
-        if let number = CInt(name), unsafe number != dirfd(directory) { numbers.append(number) }
-    }
-    return numbers.sorted()
+    // The directory itself is open while it is read.
+    let numbers = try directoryEntries("/proc/self/fd").compactMap { CInt($0) }
+    return numbers.filter { fcntl($0, F_GETFD) != -1 }.sorted()
 }

@@ -21,7 +21,8 @@ public struct PageFrames: ~Copyable {
     public func fill(_ pages: inout [HugePage], mappedAt address: UInt64) throws(SystemCallError) {
         let first = address / PageSize.base.bytes
         for position in pages.indices {
-            let entry = try read(count: 1, from: first + pages[position].index) { $0[0] }
+            var entry: UInt64 = 0
+            try unsafe read(&entry, count: 1, from: first + pages[position].index)
             pages[position].frame = Self.frame(entry)
         }
     }
@@ -30,22 +31,24 @@ public struct PageFrames: ~Copyable {
     ///
     /// - Throws: what pread(2) answers.
     public func frames(at address: UInt64, basePages count: Int) throws(SystemCallError) -> [UInt64] {
-        try read(count: count, from: address / PageSize.base.bytes) { $0.map(Self.frame) }
+        var entries = [UInt64](repeating: 0, count: count)
+        try unsafe entries.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
+            guard let start = buffer.baseAddress else { return }
+            try unsafe read(start, count: count, from: address / PageSize.base.bytes)
+        }
+        return entries.map(Self.frame)
     }
 
-    private func read<Value>(
-        count: Int, from page: UInt64, _ use: ([UInt64]) -> Value
-    ) throws(SystemCallError) -> Value {
-        var entries = [UInt64](repeating: 0, count: count)
+    @unsafe
+    private func read(
+        _ entries: UnsafeMutablePointer<UInt64>, count: Int, from page: UInt64
+    ) throws(SystemCallError) {
         let length = count * MemoryLayout<UInt64>.size
-        // SAFETY: the array has `length` bytes, and pread writes no more than that.
-        let got = try unsafe entries.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
-            try systemCall("pread") {
-                unsafe pread(pagemap.borrowed.rawValue, buffer.baseAddress, length, off_t(page * 8))
-            }
+        // SAFETY: callers give room for `count` entries, and pread writes no more than that.
+        let got = try systemCall("pread") {
+            unsafe pread(pagemap.borrowed.rawValue, entries, length, off_t(page * 8))
         }
         if got != length { throw SystemCallError("pread", .ioError) }
-        return use(entries)
     }
 
     /// Bit 63: present. Bits 0 to 54: the frame.

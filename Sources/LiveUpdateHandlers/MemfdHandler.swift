@@ -1,0 +1,68 @@
+public import LiveUpdate
+import Platform
+public import SystemPackage
+
+/// Preserves ordinary memory files: memfd_create(2), and files of tmpfs without a name, which are the same thing.
+///
+/// Content, size, position, seals and holes stay, because the file itself stays: it is only described. While it is
+/// preserved it can still be written, punched, grown or cut (the kernel's orchestrator forbids the latter): a changed
+/// size fails the freeze.
+public final class MemfdHandler: FileHandler {
+    public let compatible = MemfdRecord.compatible
+
+    /// Makes the handler; it keeps nothing.
+    public init() {}
+
+    public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance {
+        do throws(SystemCallError) {
+            guard try FileSystemKind(of: descriptor) == .tmpfs else { return .refused(because: "not a memory file") }
+            let status = try FileStatus(of: descriptor)
+            guard status.isRegular else { return .refused(because: "not a regular file") }
+            guard status.links == 0 else {
+                return .refused(because: "a file of tmpfs that has a name: it stays by itself, open it again by path")
+            }
+            _ = try descriptor.seals()
+            return .accepted
+        } catch {
+            return .refused(because: "\(error)")
+        }
+    }
+
+    public func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
+        let descriptor = try file.keptDescriptor()
+        let size, position: UInt64
+        let seals: Seals
+        let extents: [Extent]
+        do throws(SystemCallError) {
+            size = try FileStatus(of: descriptor).size
+            position = UInt64(try descriptor.position())
+            seals = try descriptor.seals()
+            // SEEK_DATA moves the offset, which the file's users share: so on a description of its own.
+            let own = try descriptor.reopenedForReading()
+            extents = try dataExtents(of: own.borrowed, size: size)
+        } catch {
+            throw LiveUpdateError(error, "describing the memory file of token \(file.token)")
+        }
+        let record = try MemfdRecord(
+            size: size, position: position, seals: seals, extents: extents, in: file.storage)
+        return try file.storage.store(record.bytes)
+    }
+
+    public func unpreserve(_ file: FileContext) {}
+
+    public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
+        var record = try MemfdRecord(at: file.data, in: file.storage)
+        guard let moved = try file.movedPosition(size: record.size, position: record.position) else { return file.data }
+        record.position = moved
+        file.storage.drop(file.data)
+        return try file.storage.store(record.bytes)
+    }
+
+    public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
+        _ = try MemfdRecord(at: file.data, in: file.storage)
+        try file.checkKept()
+        return .kept
+    }
+
+    public func finish(_ file: FileContext) {}
+}

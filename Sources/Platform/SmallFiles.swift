@@ -1,0 +1,45 @@
+import Glibc
+import SystemPackage
+
+/// The names in a directory.
+///
+/// - Throws: ENOENT, EACCES.
+func directoryEntries(_ path: String) throws(SystemCallError) -> [String] {
+    guard let directory = unsafe opendir(path) else { throw SystemCallError("opendir", currentErrno()) }
+    defer { unsafe closedir(directory) }
+    var names: [String] = []
+    while let entry = unsafe readdir(directory) {
+        // SAFETY: readdir ends the name with a NUL inside d_name.
+        unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+            unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { name in
+                unsafe names.append(String(cString: name))
+            }
+        }
+    }
+    return names
+}
+
+/// A file of sysfs or procfs that holds one number.
+///
+/// - Throws: ENOENT, EACCES; EINVAL when it holds something else.
+func readNumber(_ path: String) throws(SystemCallError) -> UInt64 {
+    let file = try openFile(path)
+    var bytes = [UInt8](repeating: 0, count: 32)
+    let room = bytes.count
+    let count = try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
+        try systemCall("read") { unsafe read(file.borrowed.rawValue, buffer.baseAddress, room) }
+    }
+    let text = String(decoding: bytes.prefix(count), as: UTF8.self)
+    guard let number = UInt64(text.prefix { $0.isNumber }) else { throw SystemCallError("read", .invalidArgument) }
+    return number
+}
+
+/// Writes one number into a file of sysfs or procfs.
+///
+/// - Throws: ENOENT, EACCES, EPERM, and what the file answers.
+func writeNumber(_ number: UInt64, to path: String) throws(SystemCallError) {
+    let opened = try systemCall("open") { unsafe open(path, O_WRONLY | O_CLOEXEC) }
+    let file = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
+    let text = "\(number)\n"
+    try systemCall("write") { unsafe write(file.borrowed.rawValue, text, text.utf8.count) }
+}
