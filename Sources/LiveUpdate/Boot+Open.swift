@@ -55,7 +55,7 @@ extension Boot {
 
     private func takeOver(_ tree: LuoTree) throws(ArenaError) {
         try begin(counting(tree).events, inUse: tree.rangesInUse)
-        shared.with { $0.freezeStart = tree.freezeStart }
+        shared.with { $0.freeze = tree.freeze }
     }
 
     /// The tree with each file counted on what ``Orchestrator/Counting`` says.

@@ -20,7 +20,7 @@ extension Boot {
             try commit([.phase(.freezing)])
             try freezeAll()
             do throws(LiveUpdateError) {
-                try writeTree(freezeStart: start)
+                try writeTree(FreezeTime(start: start, end: monotonicNanoseconds()))
             } catch {
                 unfreezeEverything()
                 throw error
@@ -95,11 +95,11 @@ extension Boot {
 
     // MARK: Publishing
 
-    private func writeTree(freezeStart: UInt64) throws(LiveUpdateError) {
+    private func writeTree(_ freeze: FreezeTime) throws(LiveUpdateError) {
         let serialized = try serializeFLBs()
         do throws(LiveUpdateError) {
             let state = shared.with { $0.state }
-            let tree = LuoTree(state, serialized, freezeStart: freezeStart)
+            let tree = LuoTree(state, serialized, freeze)
             let writer = LuoTreeWriter(tree: tree, inUse: tree.rangesInUse)
             try publish(writer)
         } catch {
@@ -149,7 +149,7 @@ extension Boot {
 extension LuoTree {
     /// What travels of a boot.
     fileprivate init(
-        _ state: BootState, _ serialized: [FLBID: (data: UInt64, ranges: [StoredRange])], freezeStart: UInt64
+        _ state: BootState, _ serialized: [FLBID: (data: UInt64, ranges: [StoredRange])], _ freeze: FreezeTime
     ) {
         let flbs = state.flbs(.outgoing)
         var index: [FLBID: UInt8] = [:]
@@ -166,7 +166,7 @@ extension LuoTree {
         }
         let unfinished = state.flbs(.incoming).filter { $0.count > 0 } + state.flbs(.discarded)
         self.init(
-            updateNumber: state.updateNumber + 1, freezeStart: freezeStart, sessions: sessions,
+            updateNumber: state.updateNumber + 1, freeze: freeze, sessions: sessions,
             flbs: flbs.map { flb in
                 let travels = serialized[flb.id] ?? (flb.data, [])
                 return FLB(

@@ -42,8 +42,8 @@ final class Boot: Sendable {
         /// Numbers taken for what is not committed yet.
         var nextID: UInt64 = 1
         var handles: [SessionID: Session] = [:]
-        /// When the first file was frozen before this boot.
-        var freezeStart: UInt64 = 0
+        /// When files were frozen before this boot.
+        var freeze = FreezeTime(start: 0, end: 0)
         /// What FLBs stored for the tree that was published.
         var serializedRanges: [Extent] = []
 

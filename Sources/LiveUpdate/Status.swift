@@ -35,8 +35,8 @@ public struct Status: Sendable {
 
     /// Updates so far: 0 in the first boot.
     public let updateNumber: UInt64
-    /// When the previous boot froze its first file: CLOCK_MONOTONIC, ns; 0 in the first boot.
-    public let freezeStart: UInt64
+    /// When the previous boot froze its files.
+    public let freeze: FreezeTime
     public let sessions: [Session]
     public let flbs: [FLB]
     /// In bytes.
@@ -48,10 +48,10 @@ public struct Status: Sendable {
 extension Boot {
     func status() throws(LiveUpdateError) -> Status {
         try ensureOpen()
-        let (state, freezeStart) = shared.with { ($0.state, $0.freezeStart) }
+        let (state, freeze) = shared.with { ($0.state, $0.freeze) }
         let sessions = state.sessions(.incoming) + state.sessions(.outgoing)
         return Status(
-            updateNumber: state.updateNumber, freezeStart: freezeStart,
+            updateNumber: state.updateNumber, freeze: freeze,
             sessions: sessions.map { session in
                 Status.Session(
                     name: session.name, direction: session.direction, isOpen: session.progress != .waiting,

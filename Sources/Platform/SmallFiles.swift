@@ -19,17 +19,24 @@ func directoryEntries(_ path: String) throws(SystemCallError) -> [String] {
     return names
 }
 
+/// What one read(2) gives of a small file.
+///
+/// - Throws: what read(2) answers.
+func readText(_ file: FileDescriptor, atMost room: Int) throws(SystemCallError) -> String {
+    var bytes = [UInt8](repeating: 0, count: room)
+    // SAFETY: read writes no more than the array has.
+    let count = try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
+        try systemCall("read") { unsafe read(file.rawValue, buffer.baseAddress, room) }
+    }
+    return String(decoding: bytes.prefix(count), as: UTF8.self)
+}
+
 /// A file of sysfs or procfs that holds one number.
 ///
 /// - Throws: ENOENT, EACCES; EINVAL when it holds something else.
 func readNumber(_ path: String) throws(SystemCallError) -> UInt64 {
     let file = try openFile(path)
-    var bytes = [UInt8](repeating: 0, count: 32)
-    let room = bytes.count
-    let count = try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
-        try systemCall("read") { unsafe read(file.borrowed.rawValue, buffer.baseAddress, room) }
-    }
-    let text = String(decoding: bytes.prefix(count), as: UTF8.self)
+    let text = try readText(file.borrowed, atMost: 32)
     guard let number = UInt64(text.prefix { $0.isNumber }) else { throw SystemCallError("read", .invalidArgument) }
     return number
 }

@@ -25,12 +25,19 @@ struct LuoTree: Equatable, Sendable {
 
     /// Updates, with the one that it is made for.
     var updateNumber: UInt64
-    /// When the first file was frozen: CLOCK_MONOTONIC in nanoseconds, to be shown.
-    var freezeStart: UInt64
+    /// When the first file was frozen, and the last one was: to be shown.
+    var freeze: FreezeTime
     var sessions: [Session]
     var flbs: [FLB]
     /// FLBs of sessions that were discarded: for the next boot to finish.
     var discarded: [FLB]
+}
+
+/// When files were frozen: CLOCK_MONOTONIC, in nanoseconds. It is shown, and no decision rests on it.
+public struct FreezeTime: Equatable, Sendable {
+    /// 0 in the first boot.
+    public var start: UInt64
+    public var end: UInt64
 }
 
 /// Names of nodes and properties: the kernel's where it has one.

@@ -17,8 +17,9 @@ struct LuoTreeReader {
         var sessions = try readSessions(at: property(LuoNames.sessions, in: root))
         let slots = try readSlots(at: property(LuoNames.slots, in: root), sessions: &sessions, flbs: flbs)
         let tree = LuoTree(
-            updateNumber: number, freezeStart: slots.header.freezeStart, sessions: sessions, flbs: slots.flbs,
-            discarded: slots.discarded)
+            updateNumber: number,
+            freeze: FreezeTime(start: slots.header.freezeStart, end: slots.header.freezeEnd), sessions: sessions,
+            flbs: slots.flbs, discarded: slots.discarded)
         try checkCounts(tree)
         try checkMap(at: map, tree)
         return tree

@@ -102,7 +102,7 @@ struct LuoTreeWriter {
         }
         SlotHeader(
             files: UInt64(files.count), flbs: UInt64(tree.flbs.count), discarded: UInt64(tree.discarded.count),
-            freezeStart: tree.freezeStart
+            freezeStart: tree.freeze.start, freezeEnd: tree.freeze.end
         ).encode(into: &writer)
         for file in files {
             let place = take(file.ranges)

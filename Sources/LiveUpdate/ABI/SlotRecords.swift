@@ -5,23 +5,25 @@ import Platform
 ///
 /// | part | layout |
 /// |---|---|
-/// | header, 32 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 time of the first freeze (CLOCK_MONOTONIC, ns; shown only) |
+/// | header, 40 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 start and u64 end of the freeze (CLOCK_MONOTONIC, ns; shown only) |
 /// | ``FileSlotRecord`` | one for each file, session by session |
 /// | ``FLBSlotRecord`` | one for each FLB, then one for each discarded one, behind its ``FLBRecord`` |
 /// | ``RangeRecord`` | what the above point to |
 struct SlotHeader: PackedRecord, Equatable {
-    static let length = 32
+    static let length = 40
 
     var files: UInt64
     var flbs: UInt64
     var discarded: UInt64
     var freezeStart: UInt64
+    var freezeEnd: UInt64
 
     func encode(into writer: inout ByteWriter) {
         writer.put(files)
         writer.put(flbs)
         writer.put(discarded)
         writer.put(freezeStart)
+        writer.put(freezeEnd)
     }
 }
 
@@ -31,6 +33,7 @@ extension SlotHeader {
         flbs = try reader.take()
         discarded = try reader.take()
         freezeStart = try reader.take()
+        freezeEnd = try reader.take()
     }
 }
 

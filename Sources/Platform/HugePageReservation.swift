@@ -1,0 +1,66 @@
+import Glibc
+import SystemPackage
+
+/// Takes huge pages into a pool and gives them back: by difference, and under a lock file, since others change pools,
+/// too. scripts/with-huge-pages locks the same file.
+public enum HugePageReservation {
+    private static let lockPath = "/run/lock/liveupdate-hugepages.lock"
+    /// Memory that is left to everybody else, in bytes.
+    private static let spare: UInt64 = 1 << 30
+
+    /// Makes sure that `count` pages are available, if that is possible.
+    ///
+    /// - Returns: how many pages the pool was made larger by: what is to be given back.
+    /// - Throws: EACCES without the right, ENOENT for a size that the kernel does not have, ENOMEM when the memory is
+    ///   not there or in pieces: then nothing was changed.
+    public static func take(_ count: UInt64, of size: PageSize) throws(SystemCallError) -> UInt64 {
+        try underLock { () throws(SystemCallError) in try takeLocked(count, of: size) }
+    }
+
+    private static func takeLocked(_ count: UInt64, of size: PageSize) throws(SystemCallError) -> UInt64 {
+        let before = try HugePagePool(size)
+        guard before.available < count else { return 0 }
+        let missing = count - before.available
+        guard try memoryAvailable() >= spare + missing * size.bytes else {
+            throw SystemCallError("write", .noMemory)
+        }
+        // From the total: the kernel first turns surplus pages, which are in use, into persistent ones.
+        try HugePagePool.setPersistent(before.total + missing, of: size)
+        let after = try HugePagePool(size)
+        let taken = after.persistent - min(before.persistent, after.persistent)
+        guard after.available >= count else {
+            try HugePagePool.setPersistent(after.persistent - taken, of: size)
+            throw SystemCallError("write", .noMemory)
+        }
+        return taken
+    }
+
+    /// Makes a pool smaller again. Pages that are in use go when they are freed.
+    ///
+    /// - Throws: EACCES without the right.
+    public static func giveBack(_ count: UInt64, of size: PageSize) throws(SystemCallError) {
+        guard count > 0 else { return }
+        try underLock { () throws(SystemCallError) in
+            let now = try HugePagePool(size).persistent
+            try HugePagePool.setPersistent(now - min(count, now), of: size)
+        }
+    }
+
+    /// flock(2), not the locks of fcntl(2), which would not see scripts/with-huge-pages.
+    private static func underLock<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCallError) -> Value {
+        let number = try systemCall("open") { unsafe open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o644) }
+        let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+        try systemCall("flock") { flock(file.borrowed.rawValue, LOCK_EX) }
+        defer { _ = flock(file.borrowed.rawValue, LOCK_UN) }
+        return try body()
+    }
+
+    private static func memoryAvailable() throws(SystemCallError) -> UInt64 {
+        let file = try openFile("/proc/meminfo")
+        for line in try readText(file.borrowed, atMost: 8192).split(separator: "\n")
+        where line.hasPrefix("MemAvailable:") {
+            return (UInt64(line.filter(\.isNumber)) ?? 0) << 10
+        }
+        throw SystemCallError("read", .noData)
+    }
+}
