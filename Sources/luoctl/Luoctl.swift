@@ -10,5 +10,5 @@ struct Luoctl: ParsableCommand {
             Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here, 77 no \
             permission.
             """,
-        subcommands: [ReplayCommand.self])
+        subcommands: [DemoCommand.self, ReplayCommand.self, PoolGuardCommand.self])
 }

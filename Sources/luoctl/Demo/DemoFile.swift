@@ -1,0 +1,122 @@
+import Platform
+import SystemPackage
+
+/// How the demo's files are made: everything follows from the number of the file and the seed, so that any boot knows
+/// what is to be there.
+struct DemoFile {
+    let index: Int
+    let size: UInt64
+    let pageSize: PageSize
+    let seed: UInt64
+
+    init(index: Int, size: UInt64, pageSize: PageSize, seed: UInt64) {
+        self.index = index
+        self.size = size
+        self.pageSize = pageSize
+        self.seed = seed
+    }
+
+    var token: UInt64 { UInt64(index) + 1 }
+    var session: String { index % 4 < 2 ? "demo-a" : "demo-b" }
+    var position: Int64 { Int64((UInt64(index) * 4097 + 17) % size) }
+
+    /// Every file of the second half of four has holes: each third piece of 2 MiB.
+    var hasHoles: Bool { index % 4 >= 2 && size > 4 << 20 }
+
+    /// Some are sealed: against a change of size, or against all writing.
+    var seals: Seals {
+        switch index % 4 {
+        case 1: [.grow, .shrink]
+        case 2: [.write, .grow, .shrink, .seal]
+        default: []
+        }
+    }
+
+    /// Where it has data.
+    var extents: [Extent] {
+        guard hasHoles else { return [Extent(offset: 0, length: size)] }
+        let piece: UInt64 = 2 << 20
+        var extents: [Extent] = []
+        for number in 0..<size / piece where number % 3 != 1 {
+            if let last = extents.last, last.end == number * piece {
+                extents[extents.count - 1].length += piece
+            } else {
+                extents.append(Extent(offset: number * piece, length: piece))
+            }
+        }
+        return extents
+    }
+
+    var dataBytes: UInt64 { extents.reduce(0) { $0 + $1.length } }
+    var pages: Int { Int(dataBytes / pageSize.bytes) }
+
+    /// Makes the file and fills it.
+    ///
+    /// - Returns: the file and the checksum of its data.
+    func make(_ progress: borrowing Progress) throws(SystemCallError) -> (file: FileDescriptor, crc: UInt32) {
+        let file = try makeMemoryFile(named: "luoctl-demo-\(token)", size: size, pageSize: pageSize)
+        var crc: UInt32 = 0
+        for extent in extents {
+            // So that a pool without pages is an error, and not a SIGBUS.
+            try file.borrowed.allocate(offset: extent.offset, length: extent.length)
+            for piece in extent.pieces {
+                let mapping = try Mapping(
+                    of: file.borrowed, offset: piece.offset, length: piece.length, .shared(writable: true))
+                unsafe fill(mapping.bytes, at: piece.offset)
+                crc = unsafe CRC32C.of(UnsafeRawBufferPointer(mapping.bytes), continuing: crc)
+                progress.advance(piece.length)
+            }
+        }
+        try file.borrowed.setPosition(position)
+        if !seals.isEmpty { try file.borrowed.addSeals(seals) }
+        return (file.release(), crc)
+    }
+
+    @unsafe
+    private func fill(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) {
+        let words = unsafe bytes.bindMemory(to: UInt64.self)
+        var state = (seed &+ token) &* 0x9E37_79B9_7F4A_7C15 &+ offset
+        for index in words.indices {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            unsafe words[index] = state ^ (state >> 29)
+        }
+    }
+
+    /// Reads all of its data, and the page frames while it is mapped.
+    func read(
+        _ file: FileDescriptor, _ extents: [Extent], _ progress: borrowing Progress
+    ) throws(SystemCallError) -> (crc: UInt32, frames: [UInt64]) {
+        let pagemap = try PageFrames()
+        var crc: UInt32 = 0
+        var frames: [UInt64] = []
+        for piece in extents.flatMap(\.pieces) {
+            let mapping = try Mapping(
+                of: file, offset: piece.offset, length: piece.length, .shared(writable: false))
+            crc = unsafe CRC32C.of(UnsafeRawBufferPointer(mapping.bytes), continuing: crc)
+            frames += try pagemap.frames(at: mapping.address, length: piece.length, pageSize)
+            progress.advance(piece.length)
+        }
+        return (crc, frames)
+    }
+}
+
+extension Extent {
+    /// Parts of at most 64 MiB, so that a progress bar moves.
+    fileprivate var pieces: [Extent] {
+        let step: UInt64 = 64 << 20
+        return stride(from: offset, to: end, by: Int(step)).map { Extent(offset: $0, length: min(step, end - $0)) }
+    }
+}
+
+extension PageFrames {
+    fileprivate borrowing func frames(
+        at address: UInt64, length: UInt64, _ pageSize: PageSize
+    ) throws(SystemCallError) -> [UInt64] {
+        if pageSize == .base { return try frames(at: address, basePages: Int(length / pageSize.bytes)) }
+        var pages = stride(from: 0, to: length / PageSize.base.bytes, by: Int(pageSize.basePages)).map {
+            HugePage(index: $0, frame: 0)
+        }
+        try fill(&pages, mappedAt: address)
+        return pages.map(\.frame)
+    }
+}
