@@ -32,14 +32,30 @@ public struct ProgramImage: Sendable {
     ///
     /// - Throws: ENOENT, EACCES, ENOEXEC, E2BIG and what else execve(2) lists.
     public func execute() throws(SystemCallError) -> Never {
+        let error = unsafe withCStrings { arguments, environment in
+            Result { () throws(SystemCallError) in
+                try systemCall("execve") { unsafe execve(path, arguments, environment) }
+            }
+        }
+        _ = try error.get()
+        throw SystemCallError("execve", .ioError)
+    }
+
+    /// Lends the arguments and the environment as C wants them.
+    @unsafe
+    func withCStrings<Value>(
+        _ body: (
+            _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
+            _ environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+        ) -> Value
+    ) -> Value {
         let arguments = unsafe Self.cStrings(arguments)
         let environment = unsafe Self.cStrings(environment)
         defer {
             unsafe Self.free(arguments)
             unsafe Self.free(environment)
         }
-        try systemCall("execve") { unsafe execve(path, arguments, environment) }
-        throw SystemCallError("execve", .ioError)
+        return unsafe body(arguments, environment)
     }
 
     @unsafe

@@ -113,7 +113,7 @@ struct DemoBoot {
         try file.save(notes)
         say("becoming the next image by execve")
         // What is buffered does not survive execve.
-        unsafe fflush(nil)
+        fflush(nil)
         try process.reboot(into: ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments))
     }
 

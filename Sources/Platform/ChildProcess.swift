@@ -1,0 +1,94 @@
+import Glibc
+public import SystemPackage
+
+/// A program that was started beside this one, with a pipe to its standard input and one from its standard output.
+public struct ChildProcess: Sendable {
+    /// Its number.
+    public let id: CInt
+    /// Our end of its standard input. It sees the end when this and all copies are closed.
+    public let input: FileDescriptor
+    /// Our end of its standard output.
+    public let output: FileDescriptor
+
+    /// Names a child that was started before this process became another image.
+    public init(id: CInt, input: FileDescriptor, output: FileDescriptor) {
+        self.id = id
+        self.input = input
+        self.output = output
+    }
+
+    /// Starts a program: posix_spawn(3).
+    ///
+    /// - Parameter inherited: descriptors that it gets under the same numbers, though they are closed on exec here.
+    /// - Throws: EMFILE, ENOENT, EACCES and what else execve(2) lists.
+    public static func start(
+        _ image: ProgramImage, inherited: [FileDescriptor] = []
+    ) throws(SystemCallError) -> ChildProcess {
+        let toChild = try Pipe()
+        let fromChild = try Pipe()
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        unsafe posix_spawn_file_actions_adddup2(&actions, toChild.reading.borrowed.rawValue, STDIN_FILENO)
+        unsafe posix_spawn_file_actions_adddup2(&actions, fromChild.writing.borrowed.rawValue, STDOUT_FILENO)
+        // A descriptor that is duplicated onto itself loses its close-on-exec.
+        for descriptor in inherited {
+            unsafe posix_spawn_file_actions_adddup2(&actions, descriptor.rawValue, descriptor.rawValue)
+        }
+        var id: pid_t = 0
+        let result = unsafe image.withCStrings { arguments, environment in
+            unsafe posix_spawn(&id, image.path, &actions, nil, arguments, environment)
+        }
+        guard result == 0 else { throw SystemCallError("posix_spawn", Errno(rawValue: result)) }
+        return ChildProcess(id: id, input: toChild.writing.release(), output: fromChild.reading.release())
+    }
+
+    /// The next line that it prints, without its end; nil when there is none any more.
+    public func readLine() -> String? {
+        var bytes: [UInt8] = []
+        var byte: UInt8 = 0
+        while unsafe read(output.rawValue, &byte, 1) == 1 {
+            if byte == UInt8(ascii: "\n") { return String(decoding: bytes, as: UTF8.self) }
+            bytes.append(byte)
+        }
+        return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Gives it a line.
+    ///
+    /// - Throws: EPIPE when it has ended.
+    public func write(line: String) throws(SystemCallError) {
+        let text = line + "\n"
+        try systemCall("write") { unsafe Glibc.write(input.rawValue, text, text.utf8.count) }
+    }
+
+    /// Closes both pipes and waits for its end: waitpid(2).
+    ///
+    /// - Returns: its exit code, or 128 and the number of the signal that ended it.
+    @discardableResult
+    public func finish() -> CInt {
+        try? closeDescriptor(input)
+        try? closeDescriptor(output)
+        var status: CInt = 0
+        while unsafe waitpid(id, &status, 0) == -1, errno == EINTR {}
+        let signal = status & 0x7F
+        return signal == 0 ? (status >> 8) & 0xFF : 128 + signal
+    }
+}
+
+/// Both ends of a pipe, closed on exec.
+private struct Pipe: ~Copyable {
+    let reading: OwnedDescriptor
+    let writing: OwnedDescriptor
+
+    init() throws(SystemCallError) {
+        var ends: [CInt] = [0, 0]
+        try systemCall("pipe") { unsafe pipe(&ends) }
+        let reading = OwnedDescriptor(taking: FileDescriptor(rawValue: ends[0]))
+        let writing = OwnedDescriptor(taking: FileDescriptor(rawValue: ends[1]))
+        try reading.borrowed.setCloseOnExec(true)
+        try writing.borrowed.setCloseOnExec(true)
+        self.reading = reading
+        self.writing = writing
+    }
+}
