@@ -55,5 +55,9 @@ let package = Package(
                 "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform",
                 system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
+        .executableTarget(
+            name: "luobench",
+            dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
+            path: "Benchmarks/luobench", swiftSettings: strict, linkerSettings: linkStatically),
     ]
 )
