@@ -11,7 +11,6 @@ struct PreserveBenchmark {
     let rounds: Int
 
     func run() throws {
-        print("preserve: 1 GiB of 2 MiB pages in 4 files")
         try withHugePages(512) {
             let files = try (0..<4).map { _ in try makeTouchedFile(size: 256 << 20, pageSize: .huge2M) }
             defer { for file in files { try? closeDescriptor(file) } }
@@ -35,7 +34,7 @@ struct PreserveBenchmark {
                 try session.close()
                 theirs.add(try floor.round())
             }
-            report("", ours: ours, floor: theirs, limit: "at most 3")
+            report("preserve: 1 GiB of 2 MiB pages in 4 files", ours: ours, floor: theirs, limit: "at most 3")
         }
     }
 }

@@ -3,20 +3,20 @@ public import LiveUpdate
 public import Platform
 
 /// An ordinary memory file, `memfd-extents-v1`:
-/// `u64 size, u64 position, u64 extents, 16-byte array descriptor, u32 seals, u32 zero`, and an array of
-/// `u64 offset, u64 length`: where it has data. All of it in bytes.
+/// `u64 size, u64 position, u32 seals, u32 zero, u64 number of extents, u64 offset of the extents`, and there
+/// `u64 offset, u64 length` for each: where the file has data. All of it in bytes.
 ///
 /// Extents, and not a record for each page of 4 KiB as in the kernel: a guest's memory has few of the former.
 public struct MemfdRecord: Equatable, Sendable {
     static let compatible = "memfd-extents-v1"
-    static let length: UInt64 = 48
-    private static let extentLength = 16
+    static let length: UInt64 = 40
+    private static let extentLength: UInt64 = 16
 
     public var size: UInt64
     public var position: UInt64
     public var seals: Seals
-    let count: UInt64
-    let array: PageArray
+    private let count: UInt64
+    private let array: UInt64
 
     /// Describes a file and stores its extents.
     ///
@@ -28,22 +28,22 @@ public struct MemfdRecord: Equatable, Sendable {
         self.position = position
         self.seals = seals
         count = UInt64(extents.count)
-        var writer = ByteWriter(capacity: extents.count * Self.extentLength)
+        var writer = ByteWriter(capacity: extents.count * Int(Self.extentLength))
         for extent in extents {
             writer.put(extent.offset)
             writer.put(extent.length)
         }
-        array = try PageArray(storing: writer.bytes, in: storage)
+        array = extents.isEmpty ? 0 : try storage.store(writer.bytes)
     }
 
     var bytes: [UInt8] {
         var writer = ByteWriter(capacity: Int(Self.length))
         writer.put(size)
         writer.put(position)
-        writer.put(count)
-        array.encode(into: &writer)
         writer.put(seals.rawValue)
         writer.put(UInt32(0))
+        writer.put(count)
+        writer.put(array)
         return writer.bytes
     }
 
@@ -56,11 +56,12 @@ public struct MemfdRecord: Equatable, Sendable {
             var reader = ByteReader(bytes, Self.compatible)
             size = try reader.take()
             position = try reader.take()
-            count = try reader.take()
-            array = try PageArray(&reader)
             seals = Seals(rawValue: try reader.take())
-            guard count <= UInt64(array.pages) * UInt64(PageArray.pageLength / Self.extentLength) else {
-                throw ArenaError(.record, "\(Self.compatible): \(count) extents in \(array.pages) pages")
+            _ = try reader.take(UInt32.self)
+            count = try reader.take()
+            array = try reader.take()
+            guard count <= UInt64(Int32.max), (count == 0) == (array == 0) else {
+                throw ArenaError(.record, "\(Self.compatible): \(count) extents at offset \(array)")
             }
         } catch {
             throw LiveUpdateError(error)
@@ -71,7 +72,7 @@ public struct MemfdRecord: Equatable, Sendable {
     ///
     /// - Throws: EIO when the array is damaged, or leaves the file.
     public func extents(in storage: Storage) throws(LiveUpdateError) -> [Extent] {
-        let bytes = try array.bytes(count: Int(count) * Self.extentLength, in: storage)
+        let bytes = try storage.read(at: array, count: count * Self.extentLength)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, "extents")
             var extents: [Extent] = []
