@@ -21,7 +21,9 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "liveupdate",
     products: [
-        .library(name: "LiveUpdate", targets: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform"]),
+        .library(
+            name: "LiveUpdate",
+            targets: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform"]),
         .executable(name: "luoctl", targets: ["luoctl"]),
     ],
     dependencies: [
@@ -39,8 +41,11 @@ let package = Package(
         .target(name: "Platform", dependencies: ["CShims", "CLibCap", system], swiftSettings: strict),
         .target(name: "DeviceTree", dependencies: ["CLibFDT"], swiftSettings: strict),
         .target(name: "Handover", dependencies: ["Platform", "DeviceTree", system], swiftSettings: strict),
-        .target(name: "LiveUpdate", dependencies: ["Platform", "DeviceTree", "Handover", system], swiftSettings: strict),
-        .target(name: "LiveUpdateHandlers", dependencies: ["LiveUpdate", "Handover", "Platform", system], swiftSettings: strict),
+        .target(
+            name: "LiveUpdate", dependencies: ["Platform", "DeviceTree", "Handover", system], swiftSettings: strict),
+        .target(
+            name: "LiveUpdateHandlers", dependencies: ["LiveUpdate", "Handover", "Platform", system],
+            swiftSettings: strict),
         .target(
             name: "LiveUpdateEmbedded",
             dependencies: ["LiveUpdate", "Handover", "Platform", system], swiftSettings: strict),
@@ -59,5 +64,25 @@ let package = Package(
             name: "luobench",
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Benchmarks/luobench", swiftSettings: strict, linkerSettings: linkStatically),
+
+        // Tests. Vectors of the contract are in Tests/Vectors, and are found by the place of the sources.
+        .target(
+            name: "TestSupport",
+            dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system],
+            path: "Tests/Support", swiftSettings: strict),
+        .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport", system], swiftSettings: strict),
+        .testTarget(name: "DeviceTreeTests", dependencies: ["DeviceTree", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "HandoverTests", dependencies: ["Handover", "Platform", "TestSupport", system],
+            swiftSettings: strict),
+        .testTarget(
+            name: "LiveUpdateTests",
+            dependencies: [
+                "LiveUpdate", "LiveUpdateEmbedded", "Handover", "DeviceTree", "Platform", "TestSupport", system,
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "ConformanceTests",
+            dependencies: ["Conformance", "LiveUpdate", "Handover", "Platform", "TestSupport", system],
+            swiftSettings: strict),
     ]
 )

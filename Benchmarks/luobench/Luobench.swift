@@ -65,7 +65,8 @@ struct Samples {
 
 /// One line of the result.
 func report(_ what: String, ours: Samples, floor: Samples, limit: String) {
-    print("\(what)\n  ours \(ours.text)\n  floor \(floor.text)\n  ratio \(Samples.ratio(ours, floor)), to be \(limit)\n")
+    print(
+        "\(what)\n  ours \(ours.text)\n  floor \(floor.text)\n  ratio \(Samples.ratio(ours, floor)), to be \(limit)\n")
 }
 
 func elapsed(_ body: () throws -> Void) rethrows -> UInt64 {

@@ -28,7 +28,8 @@ public enum Replay {
     /// - Throws: what the system refuses.
     public static func run(
         _ scenario: Scenario, file: String, line: Int, crashingAfter crash: Int? = nil,
-        _ options: Arena.Options = Arena.Options(), counting: Orchestrator.Counting = .asLinked, trace: ((Outcome) -> Void)? = nil
+        _ options: Arena.Options = Arena.Options(), counting: Orchestrator.Counting = .asLinked,
+        trace: ((Outcome) -> Void)? = nil
     ) throws -> Difference? {
         let run = try ScenarioRun(scenario, options, counting: counting)
         for step in 0..<scenario.stepCount {

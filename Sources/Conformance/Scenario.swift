@@ -104,7 +104,8 @@ public struct Scenario: Decodable, Sendable {
         case .retrieve: try need(step.session != nil && step.token != nil, "session and token are needed")
         case .reboot: break
         case .getIncoming, .getOutgoing: try need(step.flb != nil, "no \"flb\"")
-        case .registerFLB, .unregisterFLB: try need(step.flb != nil && step.handler != nil, "handler and flb are needed")
+        case .registerFLB, .unregisterFLB:
+            try need(step.flb != nil && step.handler != nil, "handler and flb are needed")
         case .registerHandler, .unregisterHandler: try need(step.handler != nil, "no \"handler\"")
         }
         if let flb = step.flb { try need(flbs.contains(flb), "an FLB \"\(flb)\" that is not listed") }

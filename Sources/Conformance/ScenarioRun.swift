@@ -48,9 +48,7 @@ public final class ScenarioRun {
     }
 
     deinit {
-        if let sessions = try? orchestrator.status().sessions {
-            for file in sessions.flatMap(\.files) { descriptors.release(file.slot) }
-        }
+        for slot in keptSlots { descriptors.release(slot) }
         for file in files.values { try? closeDescriptor(file) }
     }
 
@@ -122,6 +120,7 @@ public final class ScenarioRun {
     /// Runs one step.
     public func run(step index: Int) -> (outcome: Outcome, expected: Outcome) {
         let step = scenario.steps[index]
+        let kept = step.verb == .reboot ? keptSlots : []
         recorder.begin(step.inject)
         setOwners(step.inject, goingAway: true)
         var outcome = Outcome(ret: 0, calls: [])
@@ -132,7 +131,7 @@ public final class ScenarioRun {
         }
         setOwners(step.inject, goingAway: false)
         outcome.calls = recorder.calls
-        if step.verb == .reboot && outcome.ret == 0 { bootNext(&outcome) }
+        if step.verb == .reboot && outcome.ret == 0 { bootNext(&outcome, kept: kept) }
         return (outcome, scenario.expect[index])
     }
 
@@ -144,13 +143,19 @@ public final class ScenarioRun {
         }
     }
 
-    private func bootNext(_ outcome: inout Outcome) {
+    private var keptSlots: Set<DescriptorSlot> {
+        Set(((try? orchestrator.status().sessions) ?? []).flatMap(\.files).map(\.slot))
+    }
+
+    private func bootNext(_ outcome: inout Outcome, kept: Set<DescriptorSlot>) {
         open = []
         do {
             try boot(.nextBoot)
         } catch {
             outcome.ret = -error.errno.rawValue
         }
+        // What was discarded is closed by execve, where there is one.
+        for slot in kept.subtracting(keptSlots) { descriptors.release(slot) }
     }
 
     private func perform(_ step: Scenario.Step, _ outcome: inout Outcome) throws(LiveUpdateError) {

@@ -49,7 +49,7 @@ public struct DeviceTreeNode: Sendable {
         try check("node \(name)", unsafe fdt_begin_node(tree, name))
         for (name, value) in properties {
             switch value {
-            case .string(let text): try check(name, unsafe fdt_property_string(tree, name, text))
+            case .string(let text): try check(name, unsafe writeString(tree, name, text))
             case .u64(var number):
                 try check(name, unsafe fdt_property(tree, name, &number, CInt(MemoryLayout<UInt64>.size)))
             }
@@ -65,6 +65,6 @@ private func check(_ action: String, _ code: CInt) throws(DeviceTreeError) {
 
 /// `fdt_property_string` is a macro, which Swift does not see: a string with its NUL.
 @unsafe
-private func fdt_property_string(_ tree: UnsafeMutableRawPointer, _ name: String, _ text: String) -> CInt {
+private func writeString(_ tree: UnsafeMutableRawPointer, _ name: String, _ text: String) -> CInt {
     unsafe text.withCString { unsafe fdt_property(tree, name, $0, CInt(text.utf8.count + 1)) }
 }

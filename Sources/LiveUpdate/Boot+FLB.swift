@@ -64,8 +64,8 @@ extension Boot {
         unsafe live[state.id] = placeholder
         let storage = Storage(arena)
         do throws(LiveUpdateError) {
-            let (data, object) = try callback(placeholder) { () throws(LiveUpdateError) in
-                try flb.preserveErased(context(placeholder, storage))
+            let (data, object) = try callback(placeholder) {
+                () throws(LiveUpdateError) in try flb.preserveErased(context(placeholder, storage))
             }
             state.data = data
             state.ranges = storage.sealed()
@@ -82,11 +82,12 @@ extension Boot {
     private func checkOwner(of flb: any FileLifecycleBound) throws(LiveUpdateError) {
         if let owner = flb.owner, owner.isGoingAway {
             throw LiveUpdateError(
-                .operationNotSupportedByDevice, "\(owner.name), which provides FLB \"\(flb.compatible)\", is going away")
+                .operationNotSupportedByDevice, "\(owner.name), which provides FLB \"\(flb.compatible)\", is going away"
+            )
         }
     }
 
-    /// Undoes ``countUp(_:)`` of a file that was not committed.
+    /// Undoes counting up of a file that was not committed.
     func countDownAfterFailure(_ counted: [LiveFLB]) {
         flbMonitor.enter {
             let gone = countDownOutgoing(counted.map(\.id))
@@ -104,6 +105,8 @@ extension Boot {
             flb.users -= 1
             guard flb.users == 0 else { continue }
             waitForLoans(flb)
+            // Another file may have been counted on it meanwhile, or it may be gone.
+            guard flb.users == 0, !flb.isGone else { continue }
             try? resumeIfNeeded(flb)
             if let definition = flb.definition, let object = flb.object {
                 flb.isBusy = true
@@ -116,11 +119,8 @@ extension Boot {
         return gone
     }
 
-    private func waitForLoans(_ flb: LiveFLB) {
-        flb.isBusy = true
-        flbMonitor.wait { flb.loans == 0 }
-        flb.isBusy = false
-    }
+    /// New loans are still given out meanwhile: who has one may ask for another, and must not wait for who waits here.
+    private func waitForLoans(_ flb: LiveFLB) { flbMonitor.wait { flb.loans == 0 } }
 
     /// After a crash the live object is made again when it is first needed.
     private func resumeIfNeeded(_ flb: LiveFLB) throws(LiveUpdateError) {
@@ -252,7 +252,9 @@ extension Boot {
             guard let state = outgoing(flb) else { return nil }
             return (state, try flb.typed(try borrow(state)))
         }
-        guard let loan else { return try body(nil) }
+        guard let loan else {
+            return try gate.lending { () throws(LiveUpdateError) in try body(nil) }
+        }
         return try lend(loan.0) { () throws(LiveUpdateError) in try body(loan.1) }
     }
 

@@ -21,7 +21,6 @@ extension Boot {
         guard case .unopened = shared.with({ $0.status }) else { return }
         do throws(LiveUpdateError) {
             try read()
-            shared.with { $0.status = .open }
         } catch {
             shared.with { $0.status = .failed(error) }
             throw error
@@ -99,8 +98,9 @@ extension Boot {
     private func adopt(_ state: BootState) {
         shared.with { shared in
             shared.state = state
+            shared.status = .open
             for session in state.sessions.values where session.progress != .waiting {
-                shared.handles[session.id] = Session(session, self)
+                shared.locks[session.id] = Lock()
             }
         }
         flbMonitor.enter {

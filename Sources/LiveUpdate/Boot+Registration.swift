@@ -1,5 +1,4 @@
 import Platform
-import SystemPackage
 
 /// Handlers and FLBs come and go while nobody is inside.
 extension Boot {
@@ -10,7 +9,7 @@ extension Boot {
         try gate.enter(.exclusive) { () throws(LiveUpdateError) in
             try shared.with { (shared) throws(LiveUpdateError) in
                 if case .published = shared.status {
-                    throw LiveUpdateError(.operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one")
+                    throw Self.ended
                 }
                 let state = shared.state
                 try body(&shared.registry) { state.fileCount(ofHandler: $0) }

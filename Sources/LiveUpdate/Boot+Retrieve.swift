@@ -33,23 +33,19 @@ extension Boot {
         do throws(LiveUpdateError) {
             switch try handler(of: file).retrieve(context(file, session: session.name)) {
             case .kept: slot = file.slot
-            case .opened(let descriptor): slot = try keepInstead(of: file.slot, descriptor)
+            case .opened(let descriptor): slot = try keep(OwnedDescriptor(taking: descriptor))
             }
         } catch {
             try commit([.fileRetrieved(file.id, .failed(errno: error.errno.rawValue), file.slot)])
             throw error
         }
         try commit([.fileRetrieved(file.id, .done, slot)])
+        if slot != file.slot { descriptors.release(file.slot) }
         return slot
     }
 
-    private func keepInstead(
-        of old: DescriptorSlot, _ descriptor: FileDescriptor
-    ) throws(LiveUpdateError) -> DescriptorSlot {
-        let owned = OwnedDescriptor(taking: descriptor)
-        let slot = try descriptors.keep(owned.borrowed)
-        descriptors.release(old)
-        return slot
+    private func keep(_ descriptor: consuming OwnedDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
+        try descriptors.keep(descriptor.borrowed)
     }
 
     private func checkRecords(_ file: FileState) throws(LiveUpdateError) {

@@ -21,15 +21,15 @@ extension Boot {
                 let state = SessionState(
                     id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open)
                 try commit([.sessionAdded(state)], acquiring: true, &shared)
-                return addHandle(state, &shared)
+                return open(state, &shared)
             }
         }
     }
 
-    private func addHandle(_ state: SessionState, _ shared: inout Shared) -> Session {
-        let session = Session(state, self)
-        shared.handles[state.id] = session
-        return session
+    private func open(_ state: SessionState, _ shared: inout Shared) -> Session {
+        let lock = Lock()
+        shared.locks[state.id] = lock
+        return Session(state, lock, self)
     }
 
     func retrieveSession(_ name: String) throws(LiveUpdateError) -> Session {
@@ -43,7 +43,7 @@ extension Boot {
                     throw LiveUpdateError(.invalidArgument, "session \"\(name)\" was retrieved already and is open")
                 }
                 try commit([.sessionProgress(state.id, .open)], acquiring: false, &shared)
-                return addHandle(state, &shared)
+                return open(state, &shared)
             }
         }
     }
@@ -58,9 +58,10 @@ extension Boot {
             throw LiveUpdateError(
                 .invalidArgument, "\(action) on session \"\(session.name)\", which is \(session.direction)")
         }
-        guard let state = shared.with({ shared in shared.handles[session.id].flatMap { _ in
-            shared.state.sessions[session.id]
-        } }) else {
+        let state = shared.with { shared in
+            shared.locks[session.id] === session.lock ? shared.state.sessions[session.id] : nil
+        }
+        guard let state else {
             throw LiveUpdateError(.badFileDescriptor, "session \"\(session.name)\" is closed")
         }
         return state
@@ -95,7 +96,7 @@ extension Boot {
         do throws(LiveUpdateError) {
             try finish(session, [.sessionRemoved(session.id)])
         } catch {
-            shared.with { $0.handles[session.id] = nil }
+            shared.with { $0.locks[session.id] = nil }
             try commit([.sessionProgress(session.id, .waiting)])
             throw error
         }
@@ -106,7 +107,7 @@ extension Boot {
         _ id: SessionID, _ events: [Event], _ files: [FileState], _ gone: [LiveFLB]
     ) throws(LiveUpdateError) {
         try commit(events)
-        if events.contains(.sessionRemoved(id)) { shared.with { $0.handles[id] = nil } }
+        if events.contains(.sessionRemoved(id)) { shared.with { $0.locks[id] = nil } }
         release(files)
         arena.free(gone.flatMap(\.ranges).map(\.range))
         dropIncomingTreeIfDone()

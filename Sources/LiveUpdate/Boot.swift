@@ -7,7 +7,7 @@ import SystemPackage
 /// | what | where | guarded by |
 /// |---|---|---|
 /// | everything that must not be lost | ``BootState``, and the arena's journal before it | `shared` |
-/// | handlers, files in flight, session handles | ``Shared`` | `shared` |
+/// | handlers, files in flight, locks of sessions | ``Shared`` | `shared` |
 /// | live objects of FLBs | ``LiveFLB`` | `flbMonitor` |
 ///
 /// A request enters the gate, takes its session's lock, runs callbacks without any other lock (those of FLBs, and those
@@ -41,7 +41,8 @@ final class Boot: Sendable {
         var inFlight: Set<FileIdentity> = []
         /// Numbers taken for what is not committed yet.
         var nextID: UInt64 = 1
-        var handles: [SessionID: Session] = [:]
+        /// The lock of each session that is open, which its handles share. Not the handles: they refer to the boot.
+        var locks: [SessionID: Lock] = [:]
         /// When files were frozen before this boot.
         var freeze = FreezeTime(start: 0, end: 0)
         /// What FLBs stored for the tree that was published.
@@ -80,10 +81,12 @@ final class Boot: Sendable {
         switch shared.with({ $0.status }) {
         case .open: return
         case .failed(let error): throw error
-        case .unopened, .published:
-            throw LiveUpdateError(.operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one")
+        case .unopened, .published: throw Self.ended
         }
     }
+
+    static let ended = LiveUpdateError(
+        .operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one")
 
     // MARK: Committing
 

@@ -16,7 +16,7 @@ final class LiveFLB {
     var retrieved: RetrieveStatus
     /// Getters' closures that run now.
     var loans = 0
-    /// A callback runs, or the last user waits for the loans' end: nobody else may begin anything.
+    /// A callback runs: nobody else may begin anything.
     var isBusy = false
     /// Finished or unpreserved.
     var isGone = false

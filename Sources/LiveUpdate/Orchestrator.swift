@@ -112,7 +112,11 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: EIO when it cannot be read, or has a file whose compatible string no handler has (the message names
     ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal.
-    public func open() throws(LiveUpdateError) { try enabled().ensureOpen() }
+    public func open() throws(LiveUpdateError) {
+        let boot = try enabled()
+        try boot.ensureOpen()
+        try boot.checkOpen()
+    }
 
     /// Makes an outgoing session.
     ///

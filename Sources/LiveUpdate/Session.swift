@@ -12,13 +12,15 @@ public final class Session: Sendable {
     public let direction: Direction
 
     let id: SessionID
-    let lock = Lock()
+    /// Shared by all handles of one open session, and by no other.
+    let lock: Lock
     private let boot: Boot
 
-    init(_ state: SessionState, _ boot: Boot) {
+    init(_ state: SessionState, _ lock: Lock, _ boot: Boot) {
         name = state.name
         direction = state.direction
         id = state.id
+        self.lock = lock
         self.boot = boot
     }
 

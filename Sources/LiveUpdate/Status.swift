@@ -48,6 +48,7 @@ public struct Status: Sendable {
 extension Boot {
     func status() throws(LiveUpdateError) -> Status {
         try ensureOpen()
+        try checkOpen()
         let (state, freeze) = shared.with { ($0.state, $0.freeze) }
         let sessions = state.sessions(.incoming) + state.sessions(.outgoing)
         return Status(
@@ -72,7 +73,11 @@ extension Boot {
 
     func openSessions() throws(LiveUpdateError) -> [Session] {
         try ensureOpen()
-        return shared.with { $0.handles.values.sorted { $0.id < $1.id } }
+        try checkOpen()
+        return shared.with { shared in
+            let open = shared.locks.compactMap { id, lock in shared.state.sessions[id].map { ($0, lock) } }
+            return open.sorted { $0.0.id < $1.0.id }.map { Session($0.0, $0.1, self) }
+        }
     }
 
     func tokens(of session: SessionID) -> [UInt64] {

@@ -37,7 +37,8 @@ public final class HugeMemfdHandler: FileHandler {
 
     private func describe(_ file: FileContext) throws(LiveUpdateError) -> HugeMemfdRecord {
         let descriptor = try file.keptDescriptor()
-        let size, position: UInt64
+        let size: UInt64
+        let position: UInt64
         let pageSize: PageSize
         let pages: [HugePage]
         do throws(SystemCallError) {

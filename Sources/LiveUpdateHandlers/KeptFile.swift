@@ -43,7 +43,8 @@ extension FileContext {
         }
         guard found == identity else {
             throw LiveUpdateError(
-                .staleNFSFileHandle, "the kept descriptor of token \(token) is \(found), where \(identity) was preserved")
+                .staleNFSFileHandle,
+                "the kept descriptor of token \(token) is \(found), where \(identity) was preserved")
         }
     }
 }

@@ -30,7 +30,8 @@ public final class MemfdHandler: FileHandler {
 
     public func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
         let descriptor = try file.keptDescriptor()
-        let size, position: UInt64
+        let size: UInt64
+        let position: UInt64
         let seals: Seals
         let extents: [Extent]
         do throws(SystemCallError) {

@@ -28,13 +28,17 @@ public struct Extent: Hashable, Sendable {
 public func dataExtents(of descriptor: FileDescriptor, size: UInt64) throws(SystemCallError) -> [Extent] {
     var extents: [Extent] = []
     var at: UInt64 = 0
-    while at < size, let start = try seek(descriptor, at, whence: 3 /* SEEK_DATA */), start < size {
-        let end = try seek(descriptor, start, whence: 4 /* SEEK_HOLE */) ?? size
+    while at < size, let start = try seek(descriptor, at, whence: seekData), start < size {
+        let end = try seek(descriptor, start, whence: seekHole) ?? size
         extents.append(Extent(offset: start, length: min(end, size) - start))
         at = end
     }
     return extents
 }
+
+// lseek(2): behind _GNU_SOURCE, which Swift's Glibc module does not define.
+private let seekData: CInt = 3
+private let seekHole: CInt = 4
 
 /// nil when there is nothing more (ENXIO).
 private func seek(_ descriptor: FileDescriptor, _ offset: UInt64, whence: CInt) throws(SystemCallError) -> UInt64? {

@@ -61,7 +61,9 @@ public struct HugeMemfdRecord: Equatable, Sendable {
             pageSize = PageSize(order: order)
             guard (1...30).contains(order), size % pageSize.bytes == 0, folios <= size / pageSize.bytes,
                 folios <= UInt64(array.pages) * UInt64(PageArray.pageLength / Self.folioLength)
-            else { throw ArenaError(.record, "\(Self.compatible): \(folios) folios of order \(order) in \(size) bytes") }
+            else {
+                throw ArenaError(.record, "\(Self.compatible): \(folios) folios of order \(order) in \(size) bytes")
+            }
         } catch {
             throw LiveUpdateError(error)
         }

@@ -97,8 +97,10 @@ struct DemoBoot {
         _ made: Made, _ notes: inout DemoNotes, _ file: NotesFile, update: UInt64
     ) throws {
         let start = monotonicNanoseconds()
-        let sessions = ["demo-a": try orchestrator.createSession("demo-a"),
-                        "demo-b": try orchestrator.createSession("demo-b")]
+        let sessions = [
+            "demo-a": try orchestrator.createSession("demo-a"),
+            "demo-b": try orchestrator.createSession("demo-b"),
+        ]
         for (item, descriptor) in made {
             try sessions[item.session]?.preserve(descriptor, token: item.token)
         }

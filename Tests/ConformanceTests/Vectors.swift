@@ -1,0 +1,41 @@
+import Conformance
+import Foundation
+import Testing
+
+/// The scenarios of Tests/Vectors, found by the place of this source.
+enum Vectors {
+    /// A scenario and where it stands.
+    struct Line: Sendable, CustomTestStringConvertible {
+        let file: String
+        let number: Int
+        let scenario: Scenario
+
+        var testDescription: String { scenario.name }
+    }
+
+    /// One rule each.
+    static let named = read("named.jsonl")
+    /// Seeded.
+    static let random = read("random.jsonl")
+
+    private static func read(_ file: String) -> [Line] {
+        let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let text: String
+        do {
+            text = try String(contentsOf: directory.appending(path: "Vectors/\(file)"), encoding: .utf8)
+        } catch {
+            preconditionFailure("the vectors are missing: \(error)")
+        }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap { index, line in
+            line.isEmpty ? nil : Line(file: file, number: index + 1, scenario: scenario(String(line), file, index + 1))
+        }
+    }
+
+    private static func scenario(_ line: String, _ file: String, _ number: Int) -> Scenario {
+        do {
+            return try Scenario(line: line)
+        } catch {
+            preconditionFailure("\(file):\(number): \(error.reason)")
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import DeviceTree
+import TestSupport
+import Testing
+
+/// Damaged trees are refused, or read as something: the reader never crashes on them.
+@Suite struct MutationTests {
+    /// Everything that can be asked of a tree.
+    private func readAll(_ bytes: [UInt8]) {
+        guard let reader = try? DeviceTreeReader(bytes) else { return }
+        readAll(reader, .root, depth: 0)
+    }
+
+    private func readAll(_ reader: DeviceTreeReader, _ node: DeviceTreeReader.Node, depth: Int) {
+        for name in ["compatible", "number", "fdt", "zero", "empty"] {
+            _ = (reader.property(name, of: node), reader.string(name, of: node), reader.u64(name, of: node))
+        }
+        guard depth < 8 else { return }
+        for name in reader.childNames(of: node) {
+            if let child = reader.child(name, of: node) { readAll(reader, child, depth: depth + 1) }
+        }
+    }
+
+    @Test func everyTruncationIsRefused() throws {
+        let tree = try RoundTripTests.sample.flattened()
+        for length in 0..<tree.count {
+            #expect(throws: DeviceTreeError.self) { try DeviceTreeReader([UInt8](tree.prefix(length))) }
+        }
+    }
+
+    @Test func everyBitOfTheHeaderAndTheStructureCanFlip() throws {
+        let tree = try RoundTripTests.sample.flattened()
+        for position in tree.indices {
+            for bit in 0..<8 {
+                var damaged = tree
+                damaged[position] ^= 1 << bit
+                readAll(damaged)
+                _ = try? DeviceTreeReader.totalSize(ofHeader: damaged)
+            }
+        }
+    }
+
+    @Test func randomDamage() throws {
+        let tree = try RoundTripTests.sample.flattened()
+        var generator = SeededGenerator(seed: announcedSeed("damaged device trees"))
+        let interesting: [UInt32] = [0, 1, 2, 3, 4, 9, 0x7FFF_FFFF, 0x8000_0000, .max, .max - 3]
+        for _ in 0..<Scale.count(20_000) {
+            var damaged = tree
+            for _ in 0...generator.index(below: 4) {
+                let at = generator.index(below: tree.count - 4)
+                let value = interesting.randomElement(using: &generator) ?? 0
+                if Bool.random(using: &generator) {
+                    damaged.replaceSubrange(at..<at + 4, with: nativeBytes(value.bigEndian))
+                } else {
+                    damaged[at] = UInt8.random(in: 0...255, using: &generator)
+                }
+            }
+            readAll(damaged)
+        }
+    }
+
+    @Test func randomBytesAreNoTree() {
+        var generator = SeededGenerator(seed: 3)
+        for length in 0..<200 {
+            let bytes = (0..<length).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            #expect(throws: DeviceTreeError.self) { try DeviceTreeReader(bytes) }
+            #expect(throws: DeviceTreeError.self) { try DeviceTreeReader.totalSize(ofHeader: bytes) }
+        }
+    }
+}

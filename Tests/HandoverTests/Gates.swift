@@ -1,0 +1,37 @@
+import Handover
+import Platform
+import TestSupport
+
+/// What an arena said when it was opened; nil when it opened.
+func refusal(_ file: MemoryFile, _ options: Arena.Options = Arena.Options(limit: 1 << 20)) -> ArenaError? {
+    do throws(ArenaError) {
+        _ = try Arena(opening: try copy(of: file), options)
+        return nil
+    } catch {
+        return error
+    }
+}
+
+private func copy(of file: MemoryFile) throws(ArenaError) -> OwnedDescriptor {
+    do throws(SystemCallError) {
+        return try file.descriptor.duplicated()
+    } catch {
+        throw ArenaError(.space, "\(error)")
+    }
+}
+
+/// What a call on an arena threw; nil when it worked.
+func arenaFailure<Value>(_ body: () throws -> Value) -> ArenaError? {
+    do {
+        _ = try body()
+        return nil
+    } catch {
+        return error as? ArenaError
+    }
+}
+
+/// A record that is told by a number.
+func record(_ number: Int, bytes: Int = 16) -> JournalRecord {
+    JournalRecord(
+        type: UInt16(number % 60000), payload: [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: bytes))
+}

@@ -1,0 +1,109 @@
+import Handover
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+@Suite struct GrowthTests {
+    private func arena(limit: UInt64) throws -> (MemoryFile, Arena) {
+        let file = try MemoryFile("arena", size: 0)
+        let arena = try Arena.format(try file.duplicate(), Arena.Options(initialSize: 4096, limit: limit))
+        try arena.takeOver([], inUse: [])
+        return (file, arena)
+    }
+
+    private func fill(_ arena: Arena, _ length: UInt64 = 4096) -> (ranges: [Extent], error: ArenaError?) {
+        var ranges: [Extent] = []
+        do throws(ArenaError) {
+            while true { ranges.append(try arena.allocate(length)) }
+        } catch {
+            return (ranges, error)
+        }
+    }
+
+    @Test func aNewArenaHasItsSizeAndNoMore() throws {
+        let file = try MemoryFile("arena", size: 0)
+        let arena = try Arena.format(try file.duplicate(), Arena.Options(initialSize: 20000, limit: 1 << 20))
+        #expect(arena.size == 16384, "whole pages")
+        #expect(try FileStatus(of: file.descriptor).size == 16384)
+    }
+
+    @Test func itGrowsAndTheFileSaysSo() throws {
+        let (file, arena) = try arena(limit: 4 << 20)
+        let before = arena.size
+        let range = try arena.allocate(1 << 20)
+        arena.write([UInt8](repeating: 0x5A, count: 1 << 20), at: range.offset)
+        #expect(arena.size > before)
+        let bytes = try file.bytes()
+        #expect(UInt64(bytes.count) >= arena.size)
+        #expect(integer(UInt64.self, bytes, at: 16) == arena.size)
+        #expect(refusal(file) == nil)
+    }
+
+    @Test("At the limit: ENOSPC, and everything that was there goes on")
+    func limit() throws {
+        let limit: UInt64 = 256 << 10
+        let (file, arena) = try arena(limit: limit)
+        try arena.commit([record(1)], acquiring: true) { [] }
+        let (ranges, error) = fill(arena)
+        #expect(error?.gate == .space)
+        #expect(error?.errno == .noSpace)
+        #expect(ranges.count > 20)
+        _ = fill(arena, 64)
+        #expect(arena.size <= limit)
+        #expect(try FileStatus(of: file.descriptor).size <= limit)
+
+        #expect(arenaFailure { try arena.commit([record(2)], acquiring: true) { [record(1)] } }?.gate == .space)
+        for number in 3..<400 {
+            try arena.commit([record(number)], acquiring: false) { [record(1)] }
+        }
+        #expect(try arena.journalRecords().last == record(399), "what lets go is always committed")
+        #expect(arenaFailure { try arena.allocateReserved(2048) } == nil, "there is room for a tree")
+        arena.free(ranges)
+        try arena.ensureRoom(1 << 16) { [record(1)] }
+        #expect(fill(arena).ranges.count >= ranges.count / 2, "what was given back can be had again")
+    }
+
+    @Test func afterTheLimitRequestsWorkAgainOnceThereIsRoom() throws {
+        let (_, arena) = try arena(limit: 256 << 10)
+        let (ranges, _) = fill(arena)
+        arena.free([Extent](ranges.prefix(3)))
+        #expect(arenaFailure { try arena.commit([record(1)], acquiring: true) { [] } } == nil)
+        #expect(arenaFailure { try arena.allocate(4096) } == nil)
+    }
+
+    @Test(arguments: [1 << 20, UInt64(1) << 62, .max]) func moreThanTheLimitAtOnce(length: UInt64) throws {
+        let (_, arena) = try arena(limit: 256 << 10)
+        let used = arena.used
+        #expect(arenaFailure { try arena.allocate(length) }?.errno == .noSpace)
+        #expect(arena.used == used)
+    }
+
+    @Test("A file system that is full: here a file that is sealed against growth")
+    func theKernelRefusesToGrow() throws {
+        let (file, arena) = try arena(limit: 1 << 20)
+        try file.descriptor.addSeals(.grow)
+        let error = arenaFailure { try arena.allocate(512 << 10) }
+        #expect(error?.gate == .space)
+        #expect(error?.errno == .notPermitted)
+        try arena.commit([record(1)], acquiring: false) { [] }
+        #expect(try arena.journalRecords() == [record(1)])
+        #expect(refusal(file) == nil)
+    }
+
+    @Test func anArenaOpenedWithALowerLimitKeepsItsSize() throws {
+        let (file, arena) = try arena(limit: 1 << 20)
+        _ = try arena.allocate(512 << 10)
+        let size = arena.size
+        let opened = try Arena(opening: try file.duplicate(), Arena.Options(limit: 4096))
+        #expect(opened.size == size)
+    }
+
+    @Test func readingOutsideIsAnError() throws {
+        let (_, arena) = try arena(limit: 1 << 20)
+        for (offset, count) in [(arena.size, 1), (0, arena.size + 1), (.max, 1), (1, .max), (.max, .max)] {
+            #expect(arenaFailure { try arena.read(at: offset, count: count) }?.gate == .record)
+        }
+        #expect(try arena.read(at: arena.size, count: 0) == [])
+    }
+}

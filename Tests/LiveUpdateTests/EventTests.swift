@@ -1,0 +1,99 @@
+import Handover
+import Platform
+import TestSupport
+import Testing
+
+@testable import LiveUpdate
+
+/// Every kind of event comes back from its record, and nothing else does.
+@Suite struct EventTests {
+    private static let ranges = [
+        StoredRange(range: Extent(offset: 4096, length: 64), checksum: 1),
+        StoredRange(range: Extent(offset: 8192, length: 4096), checksum: .max),
+    ]
+    private static let session = SessionState(
+        id: SessionID(value: 5), name: "s", direction: .incoming, progress: .finished)
+    private static let file = FileState(
+        id: FileID(value: 6), session: SessionID(value: 5), token: .max, compatible: "memfd-extents-v1",
+        slot: DescriptorSlot(70), identity: FileIdentity(device: 1, inode: 2), data: 3, ranges: ranges,
+        flbs: [FLBID(value: 1), FLBID(value: 2)], retrieved: .failed(errno: 5))
+    private static let flb = FLBState(
+        id: FLBID(value: 7), kind: .discarded, compatible: "hugetlb-v1", data: 9, ranges: ranges, count: 2,
+        retrieved: .done)
+
+    static let all: [Event] = [
+        .boot(updateNumber: 3, nextID: 17), .phase(.freezing), .phase(.running), .sessionAdded(session),
+        .sessionProgress(SessionID(value: 5), .waiting), .sessionRemoved(SessionID(value: 5)), .fileAdded(file),
+        .fileStored(FileID(value: 6), data: .max, ranges: ranges), .fileStored(FileID(value: 6), data: 0, ranges: []),
+        .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(-1)),
+        .fileRetrieved(FileID(value: 6), .failed(errno: 4095), DescriptorSlot(1)), .flbAdded(flb),
+        .flbRetrieved(FLBID(value: 7), .notTried), .flbRemoved(FLBID(value: 7)),
+    ]
+
+    @Test func allComeBack() throws { for event in Self.all { #expect(try Event(event.record) == event) } }
+
+    @Test func cutOrLengthenedTheyAreRefused() {
+        for event in Self.all {
+            var record = event.record
+            record.payload.append(0)
+            #expect(throws: ArenaError.self, "\(event)") { try Event(record) }
+            for length in 0..<event.record.payload.count {
+                record.payload = [UInt8](event.record.payload.prefix(length))
+                #expect(throws: ArenaError.self, "\(event) cut to \(length)") { try Event(record) }
+            }
+        }
+    }
+
+    @Test(arguments: [0, 12, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
+        #expect(throws: ArenaError.self) { try Event(JournalRecord(type: type, payload: [])) }
+    }
+
+    @Test("What cannot follow is refused: each of these alone, on nothing")
+    func eventsAboutWhatIsNotThere() {
+        let events: [Event] = [
+            .sessionProgress(SessionID(value: 5), .open), .sessionRemoved(SessionID(value: 5)), .fileAdded(Self.file),
+            .fileStored(FileID(value: 6), data: 0, ranges: []),
+            .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(1)), .flbRetrieved(FLBID(value: 7), .done),
+            .flbRemoved(FLBID(value: 7)),
+        ]
+        for event in events {
+            var state = BootState()
+            #expect(throws: ArenaError.self, "\(event)") { try state.apply(event) }
+        }
+    }
+
+    @Test func numbersAreGivenOnce() throws {
+        var state = BootState()
+        try state.apply(.sessionAdded(Self.session))
+        var other = Self.session
+        other.name = "other"
+        #expect(throws: ArenaError.self) { try state.apply(.sessionAdded(other)) }
+        other.id = SessionID(value: 8)
+        try state.apply(.sessionAdded(other))
+        other.id = SessionID(value: 9)
+        #expect(throws: ArenaError.self, "the name is taken") { try state.apply(.sessionAdded(other)) }
+    }
+
+    @Test("A snapshot makes the same state from nothing")
+    func snapshots() throws {
+        var state = BootState()
+        try state.apply(.boot(updateNumber: 4, nextID: 30))
+        for id in [UInt64(1), 2] {
+            var flb = Self.flb
+            (flb.id, flb.kind, flb.count) = (FLBID(value: id), id == 1 ? .outgoing : .incoming, id == 1 ? 0 : 4)
+            try state.apply(.flbAdded(flb))
+        }
+        try state.apply(.sessionAdded(Self.session))
+        try state.apply(.fileAdded(Self.file))
+        try state.apply(.phase(.freezing))
+        var again = BootState()
+        for event in state.snapshot { try again.apply(event) }
+        #expect(again.snapshot == state.snapshot)
+        #expect(again.flbs == state.flbs)
+        #expect(again.files == state.files)
+        #expect(again.sessions == state.sessions)
+        #expect(again.flbs[FLBID(value: 1)]?.count == 1, "an outgoing FLB counts the files")
+        #expect(again.flbs[FLBID(value: 2)]?.count == 4, "what came has its count already")
+        #expect(again.nextID == state.nextID && again.updateNumber == 4)
+    }
+}

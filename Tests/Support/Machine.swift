@@ -1,0 +1,57 @@
+public import Handover
+public import LiveUpdate
+import Platform
+
+/// What outlives the boots of a test: an arena, and the descriptors that are kept.
+public final class Machine: Sendable {
+    /// The kept descriptors.
+    public let descriptors: KeptDescriptors
+    /// The arena's file.
+    public let file: MemoryFile
+    private let options: Arena.Options
+
+    /// A machine with a new arena.
+    ///
+    /// - Parameter options: its probe sees the stores of boots, not those that make the arena.
+    public init(_ options: Arena.Options = Arena.Options()) throws {
+        self.options = options
+        descriptors = KeptDescriptors()
+        file = try MemoryFile("arena", size: 0)
+        var making = options
+        making.probe = nil
+        _ = try Arena.format(try file.duplicate(), making)
+    }
+
+    /// Another machine, which has a copy of this one's arena and, as processes do, the same descriptors.
+    public init(copyOf machine: Machine, _ options: Arena.Options? = nil) throws {
+        self.options = options ?? Arena.Options(limit: machine.options.limit)
+        descriptors = machine.descriptors
+        file = try MemoryFile("copy", bytes: try machine.file.bytes())
+    }
+
+    /// The arena, opened once more: what the process that had it open before knows, this one does not.
+    public func openArena() throws -> Arena { try Arena(opening: try file.duplicate(), options) }
+
+    /// A boot that knows only the arena and the kept descriptors.
+    public func boot(
+        _ opening: Orchestrator.Opening = .nextBoot, counting: Orchestrator.Counting = .asPreserved,
+        _ register: (Orchestrator) throws -> Void = { _ in }
+    ) throws -> Orchestrator {
+        let orchestrator = Orchestrator(
+            arena: try openArena(), descriptors: descriptors, opening: opening, counting: counting)
+        try register(orchestrator)
+        return orchestrator
+    }
+
+    /// A boot with one handler and the FLBs linked to it, opened.
+    public func boot(
+        _ opening: Orchestrator.Opening = .nextBoot, _ handler: TestHandler, _ flbs: TestFLB...
+    ) throws -> Orchestrator {
+        let orchestrator = try boot(opening) { orchestrator in
+            try orchestrator.register(handler)
+            for flb in flbs { try orchestrator.register(flb, on: handler) }
+        }
+        try orchestrator.open()
+        return orchestrator
+    }
+}

@@ -1,0 +1,26 @@
+/// SplitMix64: random numbers that come again with the same seed.
+public struct SeededGenerator: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    /// Starts the series of a seed.
+    public init(seed: UInt64) { state = seed }
+
+    public mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+
+    /// An index below a count.
+    public mutating func index(below count: Int) -> Int { Int.random(in: 0..<count, using: &self) }
+}
+
+/// The seed of a test: `LIVEUPDATE_TEST_SEED`, or always the same one. It is printed, so that a failure of another seed
+/// can be repeated.
+public func announcedSeed(_ test: String) -> UInt64 {
+    let seed = environment("LIVEUPDATE_TEST_SEED").flatMap { UInt64($0) } ?? 20_260_101
+    print("\(test): LIVEUPDATE_TEST_SEED=\(seed)")
+    return seed
+}

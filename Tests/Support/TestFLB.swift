@@ -1,0 +1,65 @@
+public import LiveUpdate
+import Platform
+
+/// An FLB that writes down its callbacks, and does in each what a test tells it to. Its live object is its handle.
+public final class TestFLB: FileLifecycleBound {
+    /// What its callbacks do besides.
+    public struct Hooks: Sendable {
+        public var preserve: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { _ in 42 }
+        public var unpreserve: @Sendable (FLBContext) -> Void = { _ in }
+        public var retrieve: @Sendable (FLBContext) throws(LiveUpdateError) -> Void = { _ in }
+        public var finish: @Sendable (FLBContext) -> Void = { _ in }
+        public var serialize: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
+    }
+
+    public let compatible: String
+    public let owner: Owner?
+    private let hooks: Guarded<Hooks>
+    private let log = Guarded<[String]>([])
+
+    /// An FLB whose callbacks only count, unless its hooks say otherwise.
+    public init(_ compatible: String = "flb-v1", owner: Owner? = nil, _ configure: (inout Hooks) -> Void = { _ in }) {
+        self.compatible = compatible
+        self.owner = owner
+        var hooks = Hooks()
+        configure(&hooks)
+        self.hooks = Guarded(hooks)
+    }
+
+    /// Changes what its callbacks do.
+    public func change(_ configure: (inout Hooks) -> Void) { hooks.with(configure) }
+
+    /// The callbacks so far.
+    public var calls: [String] { log.with { $0 } }
+
+    /// How often a callback was called.
+    public func count(_ callback: String) -> Int { calls.filter { $0 == callback }.count }
+
+    private func note(_ callback: String) -> Hooks {
+        log.with { $0.append(callback) }
+        return hooks.with { $0 }
+    }
+
+    public func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: UInt64) {
+        let data = try note("preserve").preserve(context)
+        return (data, data)
+    }
+
+    public func unpreserve(_ object: UInt64, _ context: FLBContext) { note("unpreserve").unpreserve(context) }
+
+    public func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+        try note("retrieve").retrieve(context)
+        return context.data
+    }
+
+    public func finish(_ object: UInt64, _ context: FLBContext) { note("finish").finish(context) }
+
+    public func resume(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+        _ = note("resume")
+        return context.data
+    }
+
+    public func serialize(_ object: UInt64, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+        try note("serialize").serialize(context)
+    }
+}

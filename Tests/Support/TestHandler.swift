@@ -1,0 +1,73 @@
+public import LiveUpdate
+import Platform
+public import SystemPackage
+
+/// A handler that writes down its callbacks, and does in each what a test tells it to.
+public final class TestHandler: FileHandler {
+    /// What its callbacks do besides.
+    public struct Hooks: Sendable {
+        public var accepts: @Sendable (FileDescriptor) -> Bool = { _ in true }
+        public var preserve: @Sendable (FileContext) throws(LiveUpdateError) -> UInt64 = { $0.token }
+        public var unpreserve: @Sendable (FileContext) -> Void = { _ in }
+        public var freeze: @Sendable (FileContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
+        public var unfreeze: @Sendable (FileContext) -> Void = { _ in }
+        public var retrieve: @Sendable (FileContext) throws(LiveUpdateError) -> RetrievedFile = { _ in .kept }
+        public var canFinish: @Sendable (FileContext) -> Bool = { _ in true }
+        public var finish: @Sendable (FileContext) -> Void = { _ in }
+    }
+
+    public let compatible: String
+    public let owner: Owner?
+    private let hooks: Guarded<Hooks>
+    private let log = Guarded<[String]>([])
+
+    /// A handler that takes every file, unless its hooks say otherwise.
+    public init(_ compatible: String = "test-v1", owner: Owner? = nil, _ configure: (inout Hooks) -> Void = { _ in }) {
+        self.compatible = compatible
+        self.owner = owner
+        var hooks = Hooks()
+        configure(&hooks)
+        self.hooks = Guarded(hooks)
+    }
+
+    /// Changes what its callbacks do.
+    public func change(_ configure: (inout Hooks) -> Void) { hooks.with(configure) }
+
+    /// The callbacks so far: `preserve 7` for the file of that token.
+    public var calls: [String] { log.with { $0 } }
+
+    /// How often a callback was called.
+    public func count(_ callback: String) -> Int { calls.filter { $0.hasPrefix("\(callback) ") }.count }
+
+    /// Forgets the callbacks so far.
+    public func clear() { log.with { $0 = [] } }
+
+    private func note(_ callback: String, _ file: FileContext) -> Hooks {
+        log.with { $0.append("\(callback) \(file.token)") }
+        return hooks.with { $0 }
+    }
+
+    public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance {
+        hooks.with { $0 }.accepts(descriptor) ? .accepted : .refused(because: "not one of its files")
+    }
+
+    public func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
+        try note("preserve", file).preserve(file)
+    }
+
+    public func unpreserve(_ file: FileContext) { note("unpreserve", file).unpreserve(file) }
+
+    public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
+        try note("freeze", file).freeze(file)
+    }
+
+    public func unfreeze(_ file: FileContext) { note("unfreeze", file).unfreeze(file) }
+
+    public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
+        try note("retrieve", file).retrieve(file)
+    }
+
+    public func canFinish(_ file: FileContext) -> Bool { note("canFinish", file).canFinish(file) }
+
+    public func finish(_ file: FileContext) { note("finish", file).finish(file) }
+}

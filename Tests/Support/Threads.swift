@@ -1,0 +1,50 @@
+import Glibc
+
+/// Real threads, which start and end where a sanitizer can see it.
+public enum Threads {
+    private final class Start: Sendable {
+        let index: Int
+        let body: @Sendable (Int) -> Void
+
+        init(_ index: Int, _ body: @escaping @Sendable (Int) -> Void) {
+            self.index = index
+            self.body = body
+        }
+    }
+
+    /// Runs `body` on that many threads at once and waits for all of them.
+    public static func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+        let running = (0..<count).map { Running(start(Start($0, body))) }
+        for thread in running { thread.join() }
+    }
+
+    /// Starts one thread, which must be waited for.
+    public static func start(_ body: @escaping @Sendable () -> Void) -> Running {
+        Running(start(Start(0) { _ in body() }))
+    }
+
+    /// A thread that was started.
+    public struct Running {
+        private let thread: pthread_t
+
+        fileprivate init(_ thread: pthread_t) { self.thread = thread }
+
+        /// Waits until it has ended.
+        public func join() { pthread_join(thread, nil) }
+    }
+
+    private static func start(_ start: Start) -> pthread_t {
+        var thread = pthread_t()
+        let argument = unsafe Unmanaged.passRetained(start).toOpaque()
+        let result = unsafe pthread_create(
+            &thread, nil,
+            { pointer in
+                guard let pointer = unsafe pointer else { return nil }
+                let start = unsafe Unmanaged<Start>.fromOpaque(pointer).takeRetainedValue()
+                start.body(start.index)
+                return nil
+            }, argument)
+        precondition(result == 0, "no thread: \(result)")
+        return thread
+    }
+}
