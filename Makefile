@@ -6,7 +6,7 @@ export SETUP
 
 # Tests hold at most this many huge pages of 2 MiB at a time.
 TEST_PAGES := 64
-SWIFT_SOURCES := Sources Tests Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
+SWIFT_SOURCES := Sources Tests Examples Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
 
 # Tests make programs crash on purpose; a backtracer would keep their pipes open.
 TEST := SWIFT_BACKTRACE=enable=no scripts/with-huge-pages $(TEST_PAGES) swift test --disable-xctest

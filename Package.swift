@@ -64,6 +64,9 @@ let package = Package(
             name: "luobench",
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Benchmarks/luobench", swiftSettings: strict, linkerSettings: linkStatically),
+        .executableTarget(
+            name: "Keep", dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Platform", system],
+            path: "Examples/Keep", swiftSettings: strict),
 
         // Tests. Vectors of the contract are in Tests/Vectors, and are found by the place of the sources.
         .target(

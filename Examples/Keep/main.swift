@@ -1,0 +1,23 @@
+import LiveUpdate
+import LiveUpdateEmbedded
+import LiveUpdateHandlers
+import Platform
+
+// The first boot, or the one after an update: the arena's descriptor in the environment tells.
+let process = try UpdatableProcess { (luo) throws(LiveUpdateError) in
+    try luo.registerStandardHandlers()
+}
+let luo = process.orchestrator
+
+if try luo.status().updateNumber == 0 {
+    let cache = try makeMemoryFile(named: "cache", size: 64 << 20)
+    // … fill it, serve from it; preserving changes nothing for those who use it …
+    let session = try luo.createSession("cache")
+    try session.preserve(cache.borrowed, token: 1)
+    try process.reboot(into: ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments))
+} else {
+    let session = try luo.retrieveSession("cache")
+    let cache = OwnedDescriptor(taking: try session.retrieve(token: 1))
+    try session.finish()
+    print("the same file, inode \(try FileStatus(of: cache.borrowed).identity.inode)")
+}
