@@ -17,6 +17,8 @@ int cshims_punch_hole(int fd, off_t offset, off_t length) {
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
+int cshims_lock_on_fault(const void *start, size_t length) { return mlock2(start, length, MLOCK_ONFAULT); }
+
 int cshims_filesystem(int fd, int64_t *type, int64_t *block_size) {
     struct statfs status;
     int result = fstatfs(fd, &status);

@@ -12,8 +12,8 @@ struct CountBenchmark {
 
     func run() throws {
         print("one more file: at 10,000 against at 100")
-        let wanted = UInt64(10_000 + rounds + 200)
-        guard raiseDescriptorLimit(to: wanted) else {
+        let wanted = 10_000 + 2 * rounds + 300
+        guard DescriptorLimit.raise(to: wanted) else {
             print("  skipped: the limit on open files cannot be raised to \(wanted)\n")
             return
         }
@@ -41,15 +41,5 @@ struct CountBenchmark {
         close(CInt(wanted) - 1)
         print("  at 100 \(few.text)\n  at 10,000 \(many.text)")
         print("  ratio \(Samples.ratio(many, few)), to be at most 1.3\n")
-    }
-
-    private func raiseDescriptorLimit(to count: UInt64) -> Bool {
-        Capabilities.raising(.systemResource) {
-            var limit = rlimit()
-            guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return false }
-            limit.rlim_cur = max(limit.rlim_cur, rlim_t(count))
-            limit.rlim_max = max(limit.rlim_max, rlim_t(count))
-            return unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
-        }
     }
 }

@@ -13,6 +13,8 @@ int cshims_get_seals(int fd);
 int cshims_add_seals(int fd, int seals);
 int cshims_fallocate(int fd, off_t offset, off_t length);
 int cshims_punch_hole(int fd, off_t offset, off_t length);
+// mlock2(2) is behind _GNU_SOURCE, too.
+int cshims_lock_on_fault(const void *start, size_t length);
 // fstatfs(2): its struct has members of types that Swift's module does not export.
 int cshims_filesystem(int fd, int64_t *type, int64_t *block_size);
 

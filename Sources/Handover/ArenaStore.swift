@@ -21,6 +21,8 @@ final class ArenaStore: Sendable {
         } catch {
             throw ArenaError(.size, "cannot be mapped: \(error)", errno: error.errno)
         }
+        // An update should not wait for swap; where it may not be locked, it might.
+        try? mapping.lockInMemory()
         mapped = limit
         self.file = file
         self.probe = probe

@@ -7,17 +7,14 @@ public enum Capability: String, CaseIterable, Sendable {
     case systemAdministration = "cap_sys_admin"
     /// To raise hard limits.
     case systemResource = "cap_sys_resource"
-    /// To lock memory, and to make hugetlb files when in no group that may.
+    /// To lock memory beyond RLIMIT_MEMLOCK.
     case lockMemory = "cap_ipc_lock"
-    /// To copy descriptors out of other processes.
-    case processTrace = "cap_sys_ptrace"
 
     fileprivate var value: cap_value_t {
         switch self {
         case .systemAdministration: CAP_SYS_ADMIN
         case .systemResource: CAP_SYS_RESOURCE
         case .lockMemory: CAP_IPC_LOCK
-        case .processTrace: CAP_SYS_PTRACE
         }
     }
 }

@@ -1,3 +1,4 @@
+import CShims
 import Glibc
 public import SystemPackage
 
@@ -33,6 +34,17 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
         // SAFETY: mmap answered with the start of a range of this length that nobody else has.
         unsafe bytes = UnsafeMutableRawBufferPointer(
             start: UnsafeMutableRawPointer(bitPattern: address), count: Int(length))
+    }
+
+    /// Keeps pages that are touched from now on in memory: mlock2(2), `MLOCK_ONFAULT`. Beyond RLIMIT_MEMLOCK it takes
+    /// CAP_IPC_LOCK, which is raised for it.
+    ///
+    /// - Throws: ENOMEM or EPERM without the right.
+    public borrowing func lockInMemory() throws(SystemCallError) {
+        let (start, length) = unsafe (bytes.baseAddress, bytes.count)
+        try Capabilities.raising(.lockMemory) { () throws(SystemCallError) in
+            _ = try systemCall("mlock2") { unsafe cshims_lock_on_fault(start, length) }
+        }
     }
 
     /// The address of the first byte.

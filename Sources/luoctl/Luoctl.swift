@@ -1,4 +1,5 @@
 import ArgumentParser
+import Logging
 
 /// The command line: what a user or an administrator asks.
 @main
@@ -8,7 +9,13 @@ struct Luoctl: ParsableCommand {
         abstract: "Keep memory files where they are while programs are replaced.",
         discussion: """
             Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here, 77 no \
-            permission.
+            permission. Messages go to standard error.
             """,
+        version: "0.1.0",
         subcommands: [DemoCommand.self, ReplayCommand.self, PoolGuardCommand.self])
+
+    static func main() {
+        LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
+        main(nil)
+    }
 }

@@ -2,6 +2,7 @@ import Glibc
 import LiveUpdate
 import LiveUpdateEmbedded
 import LiveUpdateHandlers
+import Logging
 import Platform
 import SystemPackage
 
@@ -11,6 +12,7 @@ struct DemoBoot {
     private let process: UpdatableProcess
     private let counts: FLBCallCounts
     private let command: DemoCommand
+    private let log = Logger(label: "luoctl.demo")
 
     init(_ process: UpdatableProcess, _ counts: FLBCallCounts, _ command: DemoCommand) {
         self.process = process
@@ -216,7 +218,5 @@ struct DemoBoot {
         notes.phases.append(DemoNotes.Phase(update: update, name: "finish", nanoseconds: time, bytes: 0))
     }
 
-    private func say(_ text: String) {
-        if !command.json { print("demo: \(text)") }
-    }
+    private func say(_ text: String) { log.info("\(text)") }
 }

@@ -2,7 +2,6 @@ import ArgumentParser
 import Glibc
 import LiveUpdate
 import LiveUpdateEmbedded
-import Logging
 import Platform
 
 /// `luoctl demo`
@@ -41,6 +40,8 @@ struct DemoCommand: ParsableCommand {
     }
 
     func run() throws {
+        // Each file has a descriptor of ours, one that is kept, and one that is inherited.
+        DescriptorLimit.raise(to: 4 * files + 256)
         let counts = FLBCallCounts()
         let process: UpdatableProcess
         do {
