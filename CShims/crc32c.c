@@ -106,7 +106,7 @@ HARDWARE static uint32_t hardware(uint32_t start, const unsigned char *bytes, si
         for (; count >= 4 * long_lane.bytes; bytes += 4 * long_lane.bytes, count -= 4 * long_lane.bytes)
             crc = four_streams(&long_lane, crc, bytes);
     }
-    if (count >= 4 * short_lane.bytes) {
+    if (count >= 32 * short_lane.bytes) {  // its table has to pay for itself
         pthread_once(&short_once, make_short);
         for (; count >= 4 * short_lane.bytes; bytes += 4 * short_lane.bytes, count -= 4 * short_lane.bytes)
             crc = four_streams(&short_lane, crc, bytes);

@@ -39,6 +39,7 @@ public final class UpdatableProcess: Sendable {
         arena = try Self.findArena(options)
         orchestrator = Orchestrator(arena: arena, descriptors: descriptors)
         try register(orchestrator)
+        try ImageFormats.answerIfAsked(orchestrator)
         try orchestrator.open()
         for slot in try keptSlots(.incoming) { try? descriptors.descriptor(in: slot)?.setCloseOnExec(true) }
         try orchestrator.finishDiscarded()
@@ -61,6 +62,23 @@ public final class UpdatableProcess: Sendable {
     private func keptSlots(_ direction: Direction) throws(LiveUpdateError) -> [DescriptorSlot] {
         let sessions = try orchestrator.status().sessions.filter { $0.direction == direction }
         return sessions.flatMap(\.files).map(\.slot)
+    }
+
+    /// Asks an image which formats it knows, before anything is frozen: past execve there is no way back. It is started
+    /// for that, and answers when it begins its ``UpdatableProcess``; what it does before that, it does.
+    ///
+    /// - Throws: ENOTSUP when it lacks a format that is in use (the message names it), or does not answer within five
+    ///   seconds; ENOENT, EACCES and what else execve(2) lists.
+    public func check(_ image: ProgramImage) throws(LiveUpdateError) {
+        let known = try ImageFormats.ask(image)
+        let status = try orchestrator.status()
+        let files = status.sessions.filter { $0.direction == .outgoing }.flatMap(\.files).map(\.compatible)
+        let flbs = status.flbs.filter { $0.direction == .outgoing }.map(\.compatible)
+        for compatible in Set(files + flbs).sorted() where !known.contains(compatible) {
+            throw LiveUpdateError(
+                .notSupported, "\(image.path) does not know \"\(compatible)\", which is in use",
+                remedy: "update to an image that registers a handler for it")
+        }
     }
 
     /// Becomes the next image. Returns only by throwing.
@@ -87,10 +105,7 @@ public final class UpdatableProcess: Sendable {
     private func execute(_ image: ProgramImage, keeping slots: [DescriptorSlot]) throws(SystemCallError) -> Never {
         try arena.descriptor.setCloseOnExec(false)
         for slot in slots { try descriptors.descriptor(in: slot)?.setCloseOnExec(false) }
-        var image = image
-        image.environment.removeAll { $0.hasPrefix("\(Self.variable)=") }
-        image.environment.append("\(Self.variable)=\(arena.descriptor.rawValue)")
-        try image.execute()
+        try image.setting(Self.variable, "\(arena.descriptor.rawValue)").execute()
     }
 
     private func closeOnExec(_ slots: [DescriptorSlot]) {

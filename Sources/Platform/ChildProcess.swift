@@ -54,6 +54,25 @@ public struct ChildProcess: Sendable {
         return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
     }
 
+    /// Everything that it prints until its end; nil when that takes longer than it may.
+    public func readOutput(within milliseconds: UInt64) -> String? {
+        let deadline = monotonicNanoseconds() + milliseconds * 1_000_000
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let now = monotonicNanoseconds()
+            var event = pollfd(fd: output.rawValue, events: Int16(POLLIN), revents: 0)
+            let left = CInt((max(deadline, now) - now) / 1_000_000)
+            guard unsafe poll(&event, 1, left) > 0 else { return nil }
+            let count = unsafe read(output.rawValue, &chunk, chunk.count)
+            guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+            bytes += chunk.prefix(count)
+        }
+    }
+
+    /// Ends it at once.
+    public func kill() { _ = Glibc.kill(id, SIGKILL) }
+
     /// Gives it a line.
     ///
     /// - Throws: EPIPE when it has ended.

@@ -28,6 +28,14 @@ public struct ProgramImage: Sendable {
         return variables
     }
 
+    /// The same program with a variable of its environment set, or, without a value, taken out.
+    public func setting(_ variable: String, _ value: String?) -> ProgramImage {
+        var image = self
+        image.environment.removeAll { $0.hasPrefix("\(variable)=") }
+        if let value { image.environment.append("\(variable)=\(value)") }
+        return image
+    }
+
     /// Becomes this program: execve(2). Returns only by throwing.
     ///
     /// - Throws: ENOENT, EACCES, ENOEXEC, E2BIG and what else execve(2) lists.

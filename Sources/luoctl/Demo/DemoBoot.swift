@@ -115,10 +115,12 @@ struct DemoBoot {
     private func reboot(_ notes: inout DemoNotes, _ file: NotesFile) throws -> Never {
         merge(counts.take(), into: &notes)
         try file.save(notes)
-        say("becoming the next image by execve")
+        let image = ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments)
+        try process.check(image)
+        say("the next image knows all formats in use; becoming it by execve")
         // What is buffered does not survive execve.
         fflush(nil)
-        try process.reboot(into: ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments))
+        try process.reboot(into: image)
     }
 
     private func merge(_ calls: [String: Int], into notes: inout DemoNotes) {

@@ -1,0 +1,43 @@
+import Glibc
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// How an image tells which formats it knows: started with `LUO_FORMATS=1` it prints them, one a line, behind a first
+/// line that nobody prints by chance, and ends.
+enum ImageFormats {
+    private static let variable = "LUO_FORMATS"
+    private static let firstLine = "liveupdate formats 1"
+
+    /// In the image: answers, and does not return.
+    static func answerIfAsked(_ orchestrator: Orchestrator) throws(LiveUpdateError) {
+        guard takeEnvironmentVariable(variable) != nil else { return }
+        var lines = [firstLine]
+        for (handler, flbs) in try orchestrator.registrations() {
+            lines.append(handler.compatible)
+            lines += flbs.map(\.compatible)
+        }
+        print(lines.joined(separator: "\n"))
+        exit(0)
+    }
+
+    static func ask(_ image: ProgramImage) throws(LiveUpdateError) -> Set<String> {
+        let child: ChildProcess
+        do {
+            child = try ChildProcess.start(
+                image.setting(variable, "1").setting(UpdatableProcess.variable, nil))
+        } catch {
+            throw LiveUpdateError(error, "asking \(image.path) for the formats that it knows")
+        }
+        let answer = child.readOutput(within: 5000)
+        if answer == nil { child.kill() }
+        child.finish()
+        let lines = (answer ?? "").split(separator: "\n").map(String.init)
+        guard let start = lines.firstIndex(of: firstLine) else {
+            throw LiveUpdateError(
+                .notSupported, "\(image.path) did not say which formats it knows",
+                remedy: "is it a program that begins an UpdatableProcess?")
+        }
+        return Set(lines[(start + 1)...])
+    }
+}
