@@ -254,8 +254,9 @@ public final class Arena: Sendable {
     public func checksum(of range: Extent) -> UInt32 { store.checksum(at: range.offset, count: Int(range.length)) }
 
     private static func checkHeadroom(_ length: UInt64, _ state: State, limit: UInt64) throws(ArenaError) {
-        // A new journal has twice the room of the present records; a tree takes less than they do.
-        let headroom = 3 * state.tail + (16 << 10)
+        // A new journal has twice the room of the present records; a tree, with the room for the next boot's journal,
+        // takes about as much again.
+        let headroom = 6 * state.tail + (32 << 10)
         guard state.space != nil, length <= limit, let used = state.space?.used, used + headroom <= limit - length
         else { throw ArenaError(.space, "its limit of \(limit) bytes is reached", errno: .noSpace) }
     }
@@ -342,20 +343,39 @@ public final class Arena: Sendable {
         unsafe state.nextSequence = journal.nextSequence
     }
 
+    private func writeFirstJournal(
+        _ records: [JournalRecord], in room: Extent?, isFirstBoot: Bool
+    ) throws(ArenaError) -> NewJournal {
+        let bytes = unsafe JournalFormat.encode(records, firstSequence: state.nextSequence)
+        let least = JournalFormat.headerLength + UInt64(bytes.count) + Superblock.length
+        if let room, room.length >= least { return write(bytes, records.count, in: room) }
+        if isFirstBoot { return try writeJournal(records, room: 4 * Superblock.length) }
+        let end = unsafe state.size
+        try grow(by: least)
+        guard let range = unsafe state.space?.take(least, alignment: 64, from: end) else {
+            throw ArenaError(.space, "no room for a journal of \(least) bytes", errno: .noSpace)
+        }
+        if let room { unsafe state.space?.give(room) }
+        return write(bytes, records.count, in: range)
+    }
+
     private func writeJournal(_ records: [JournalRecord], room: UInt64) throws(ArenaError) -> NewJournal {
-        let first = unsafe state.nextSequence
-        let bytes = JournalFormat.encode(records, firstSequence: first)
+        let bytes = unsafe JournalFormat.encode(records, firstSequence: state.nextSequence)
         let least = JournalFormat.headerLength + UInt64(bytes.count) + room
         let page = Superblock.length
         let wanted = (2 * least + page) / page * page
-        let range = try takeEither(wanted, or: (least + page - 1) / page * page)
+        return write(bytes, records.count, in: try takeEither(wanted, or: (least + page - 1) / page * page))
+    }
+
+    private func write(_ bytes: [UInt8], _ count: Int, in range: Extent) -> NewJournal {
+        let first = unsafe state.nextSequence
         store.write(JournalFormat.header(length: range.length, firstSequence: first), at: range.offset)
         store.write(bytes, at: range.offset + JournalFormat.headerLength)
         let tail = JournalFormat.headerLength + UInt64(bytes.count)
         store.commit(tail, at: range.offset + JournalFormat.tailOffset)
         return NewJournal(
             slot: seal(range, covered: JournalFormat.fixedLength), tail: tail,
-            nextSequence: first + UInt64(records.count))
+            nextSequence: first + UInt64(count))
     }
 
     /// Near the limit a journal without much room to grow is better than none.
@@ -409,13 +429,17 @@ public final class Arena: Sendable {
     /// Begins a boot with one store: what was outgoing is incoming, and these records are the journal. Everything that
     /// was in use before and is neither in `inUse` nor in the tree is free after it.
     ///
+    /// - Parameter room: where the previous boot left room for the journal. Until the store is made its state has to stay
+    ///   whole, so nothing is written where it may have something; without enough room the arena grows.
     /// - Throws: `space`, when there is no room for the journal, `record` when the ranges cannot be; then nothing was
     ///   changed and the old boot can still go on.
-    public func takeOver(_ records: [JournalRecord], inUse: [Extent]) throws(ArenaError) {
-        try claim(inUse: inUse)
+    public func takeOver(
+        _ records: [JournalRecord], inUse: [Extent], journalIn room: Extent? = nil
+    ) throws(ArenaError) {
+        try claim(inUse: inUse + (room.map { [$0] } ?? []))
         try lock.withLock { () throws(ArenaError) in
             let old = unsafe state.table
-            let journal = try writeJournal(records, room: 4 * Superblock.length)
+            let journal = try writeFirstJournal(records, in: room, isFirstBoot: !old.journal.isPresent)
             flip { table in
                 table.incoming = table.outgoing
                 table.outgoing = .none

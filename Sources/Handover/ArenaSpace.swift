@@ -35,10 +35,12 @@ struct ArenaSpace: Sendable {
     }
 
     /// The first free run that fits, or nil.
-    mutating func take(_ length: UInt64, alignment: UInt64) -> Extent? {
+    ///
+    /// - Parameter least: the offset before which nothing is taken.
+    mutating func take(_ length: UInt64, alignment: UInt64, from least: UInt64 = 0) -> Extent? {
         let length = Self.rounded(length)
-        for (index, run) in free.enumerated() {
-            let start = (run.offset + alignment - 1) / alignment * alignment
+        for (index, run) in free.enumerated() where run.end > least {
+            let start = (max(run.offset, least) + alignment - 1) / alignment * alignment
             guard start - run.offset <= run.length, run.length - (start - run.offset) >= length else { continue }
             split(index, from: start, to: start + length)
             used += length

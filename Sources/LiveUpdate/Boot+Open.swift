@@ -32,7 +32,7 @@ extension Boot {
             if opening == .nextBoot, let tree = arena.outgoingTree {
                 try takeOver(LuoTreeReader(arena: arena, range: tree).read())
             } else if arena.journal == nil {
-                try begin([.boot(updateNumber: 0, nextID: 1)], inUse: [])
+                try begin([.boot(updateNumber: 0, nextID: 1)], inUse: [], journalIn: nil)
             } else {
                 try goOn()
             }
@@ -44,16 +44,16 @@ extension Boot {
         }
     }
 
-    private func begin(_ events: [Event], inUse: [Extent]) throws(ArenaError) {
+    private func begin(_ events: [Event], inUse: [Extent], journalIn room: Extent?) throws(ArenaError) {
         var state = BootState()
         for event in events { try state.apply(event) }
         try checkHandlers(state)
-        try arena.takeOver(state.snapshot.map(\.record), inUse: inUse)
+        try arena.takeOver(state.snapshot.map(\.record), inUse: inUse, journalIn: room)
         adopt(state)
     }
 
     private func takeOver(_ tree: LuoTree) throws(ArenaError) {
-        try begin(counting(tree).events, inUse: tree.rangesInUse)
+        try begin(counting(tree).events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
         shared.with { $0.freeze = tree.freeze }
     }
 

@@ -97,25 +97,29 @@ extension Boot {
 
     private func writeTree(_ freeze: FreezeTime) throws(LiveUpdateError) {
         let serialized = try serializeFLBs()
+        var temporary = serialized.values.flatMap(\.ranges).map(\.range)
         do throws(LiveUpdateError) {
-            let state = shared.with { $0.state }
-            let tree = LuoTree(state, serialized, freeze)
-            let writer = LuoTreeWriter(tree: tree, inUse: tree.rangesInUse)
-            try publish(writer)
+            var tree = shared.with { LuoTree($0.state, serialized, freeze) }
+            tree.journalRoom = try allocate(tree.journalLength)
+            temporary.append(tree.journalRoom)
+            try publish(LuoTreeWriter(tree: tree, inUse: tree.rangesInUse + [tree.journalRoom]))
         } catch {
-            arena.free(serialized.values.flatMap(\.ranges).map(\.range))
+            arena.free(temporary)
             throw error
         }
-        shared.with { $0.serializedRanges = serialized.values.flatMap(\.ranges).map(\.range) }
+        shared.with { $0.temporaryRanges = temporary }
     }
 
-    private func publish(_ writer: LuoTreeWriter) throws(LiveUpdateError) {
-        let range: Extent
-        do throws(ArenaError) {
-            range = try arena.allocateReserved(writer.length)
+    private func allocate(_ length: UInt64) throws(LiveUpdateError) -> Extent {
+        do {
+            return try arena.allocateReserved(length)
         } catch {
             throw LiveUpdateError(error)
         }
+    }
+
+    private func publish(_ writer: LuoTreeWriter) throws(LiveUpdateError) {
+        let range = try allocate(writer.length)
         do throws(DeviceTreeError) {
             var bytes = try writer.bytes(at: range.offset)
             bytes += repeatElement(0, count: Int(range.length) - bytes.count)
@@ -137,8 +141,8 @@ extension Boot {
             }
             arena.withdraw()
             shared.with { shared in
-                arena.free(shared.serializedRanges)
-                shared.serializedRanges = []
+                arena.free(shared.temporaryRanges)
+                shared.temporaryRanges = []
                 shared.status = .open
             }
             unfreezeEverything()
@@ -147,6 +151,16 @@ extension Boot {
 }
 
 extension LuoTree {
+    /// Room for the next boot's journal, and for it to grow: what it holds at first follows from the records.
+    fileprivate var journalLength: UInt64 {
+        let files = sessions.flatMap(\.files)
+        let ranges = rangesInUse.count
+        let links = files.reduce(0) { $0 + $1.links.count }
+        let records =
+            160 * files.count + 128 * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
+        return UInt64(2 * records + 16384)
+    }
+
     /// What travels of a boot.
     fileprivate init(
         _ state: BootState, _ serialized: [FLBID: (data: UInt64, ranges: [StoredRange])], _ freeze: FreezeTime
@@ -166,7 +180,8 @@ extension LuoTree {
         }
         let unfinished = state.flbs(.incoming).filter { $0.count > 0 } + state.flbs(.discarded)
         self.init(
-            updateNumber: state.updateNumber + 1, freeze: freeze, sessions: sessions,
+            updateNumber: state.updateNumber + 1, freeze: freeze,
+            journalRoom: Extent(offset: 0, length: 0), sessions: sessions,
             flbs: flbs.map { flb in
                 let travels = serialized[flb.id] ?? (flb.data, [])
                 return FLB(

@@ -45,8 +45,8 @@ final class Boot: Sendable {
         var locks: [SessionID: Lock] = [:]
         /// When files were frozen before this boot.
         var freeze = FreezeTime(start: 0, end: 0)
-        /// What FLBs stored for the tree that was published.
-        var serializedRanges: [Extent] = []
+        /// What was allocated beside the tree that was published, for the next boot.
+        var temporaryRanges: [Extent] = []
 
         mutating func takeID() -> UInt64 {
             nextID = max(nextID, state.nextID)

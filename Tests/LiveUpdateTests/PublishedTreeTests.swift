@@ -110,14 +110,17 @@ import Testing
         #expect(word(header + 16 + 56) == 3)
     }
 
-    @Test("preserved-memory-map: the tree and what its files hold, in order, and nothing else")
+    @Test("preserved-memory-map: the tree, the room for the next journal, what its files hold, and nothing else")
     func memoryMap() throws {
         let map = try #require(try root().u64("preserved-memory-map"))
         let ranges = (0..<word(map)).map { Extent(offset: word(map + 8 + 16 * $0), length: word(map + 16 + 16 * $0)) }
         #expect(ranges.map(\.offset) == ranges.map(\.offset).sorted())
-        #expect(ranges.count == 4)
+        #expect(ranges.count == 5)
+        let header = try #require(try subsystem("luo-slot").tree.u64("luo-slot-header"))
+        let room = word(header + 40)
+        #expect(ranges.contains { $0.offset == room && $0.length == word(header + 48) })
         #expect(ranges.contains { $0.offset == tree.offset && $0.length <= tree.length })
-        #expect(ranges.filter { $0.offset != tree.offset }.allSatisfy { text($0.offset, 7) == "content" })
+        #expect(ranges.filter { $0.offset != tree.offset && $0.offset != room }.allSatisfy { text($0.offset, 7) == "content" })
     }
 
     @Test func ourSlotsNameTheKeptDescriptors() throws {
@@ -126,7 +129,7 @@ import Testing
         let header = try #require(slots.u64("luo-slot-header"))
         #expect([word(header), word(header + 8), word(header + 16)] == [3, 1, 0])
         for (index, file) in files.enumerated() {
-            let record = header + 40 + 112 * UInt64(index)
+            let record = header + 56 + 112 * UInt64(index)
             let slot = DescriptorSlot(Int64(bitPattern: word(record)))
             #expect(machine.descriptors.held.contains(slot))
             #expect(FileIdentity(device: word(record + 8), inode: word(record + 16)) == file.identity)

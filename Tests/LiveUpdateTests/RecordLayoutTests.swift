@@ -86,10 +86,12 @@ import Testing
         #expect(throws: ArenaError.self) { try decode(FileSlotRecord.self, tooMany) }
     }
 
-    @Test("Our own: header 40 bytes, an FLB's ranges 16, a range 24")
+    @Test("Our own: header 56 bytes, an FLB's ranges 16, a range 24")
     func smallOnes() throws {
-        let header = SlotHeader(files: 1, flbs: 2, discarded: 3, freezeStart: 4, freezeEnd: 5)
-        #expect(encode(header) == [1, 2, 3, 4, 5].flatMap { nativeBytes($0 as UInt64) })
+        let header = SlotHeader(
+            files: 1, flbs: 2, discarded: 3, freezeStart: 4, freezeEnd: 5,
+            journalRoom: Extent(offset: 6, length: 7))
+        #expect(encode(header) == [1, 2, 3, 4, 5, 6, 7].flatMap { nativeBytes($0 as UInt64) })
         #expect(try decode(SlotHeader.self, encode(header)) == header)
         let place = FLBSlotRecord(ranges: 8, rangeCount: 9)
         #expect(encode(place) == [8, 9].flatMap { nativeBytes($0 as UInt64) })

@@ -27,6 +27,8 @@ struct LuoTree: Equatable, Sendable {
     var updateNumber: UInt64
     /// When the first file was frozen, and the last one was: to be shown.
     var freeze: FreezeTime
+    /// Where the next boot can write its journal without touching anything of this one.
+    var journalRoom: Extent
     var sessions: [Session]
     var flbs: [FLB]
     /// FLBs of sessions that were discarded: for the next boot to finish.

@@ -18,8 +18,8 @@ struct LuoTreeReader {
         let slots = try readSlots(at: property(LuoNames.slots, in: root), sessions: &sessions, flbs: flbs)
         let tree = LuoTree(
             updateNumber: number,
-            freeze: FreezeTime(start: slots.header.freezeStart, end: slots.header.freezeEnd), sessions: sessions,
-            flbs: slots.flbs, discarded: slots.discarded)
+            freeze: FreezeTime(start: slots.header.freezeStart, end: slots.header.freezeEnd),
+            journalRoom: slots.header.journalRoom, sessions: sessions, flbs: slots.flbs, discarded: slots.discarded)
         try checkCounts(tree)
         try checkMap(at: map, tree)
         return tree
@@ -191,7 +191,7 @@ struct LuoTreeReader {
         var reader = ByteReader(try bytes(at: offset + 8, count: count * 16), "ranges in use")
         var listed: [Extent] = []
         for _ in 0..<count { listed.append(Extent(offset: try reader.take(), length: try reader.take())) }
-        let named = tree.rangesInUse + [range]
+        let named = tree.rangesInUse + [range, tree.journalRoom]
         guard listed.map(\.offset) == named.map(\.offset).sorted() else {
             throw ArenaError(.record, "the list of ranges in use does not name what is in use")
         }

@@ -102,7 +102,8 @@ struct LuoTreeWriter {
         }
         SlotHeader(
             files: UInt64(files.count), flbs: UInt64(tree.flbs.count), discarded: UInt64(tree.discarded.count),
-            freezeStart: tree.freeze.start, freezeEnd: tree.freeze.end
+            freezeStart: tree.freeze.start, freezeEnd: tree.freeze.end,
+            journalRoom: tree.journalRoom
         ).encode(into: &writer)
         for file in files {
             let place = take(file.ranges)

@@ -5,18 +5,19 @@ import Platform
 ///
 /// | part | layout |
 /// |---|---|
-/// | header, 40 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 start and u64 end of the freeze (CLOCK_MONOTONIC, ns; shown only) |
+/// | header, 56 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 start and u64 end of the freeze (CLOCK_MONOTONIC, ns; shown only), u64 offset and u64 length of the room for the next journal |
 /// | ``FileSlotRecord`` | one for each file, session by session |
 /// | ``FLBSlotRecord`` | one for each FLB, then one for each discarded one, behind its ``FLBRecord`` |
 /// | ``RangeRecord`` | what the above point to |
 struct SlotHeader: PackedRecord, Equatable {
-    static let length = 40
+    static let length = 56
 
     var files: UInt64
     var flbs: UInt64
     var discarded: UInt64
     var freezeStart: UInt64
     var freezeEnd: UInt64
+    var journalRoom: Extent
 
     func encode(into writer: inout ByteWriter) {
         writer.put(files)
@@ -24,6 +25,8 @@ struct SlotHeader: PackedRecord, Equatable {
         writer.put(discarded)
         writer.put(freezeStart)
         writer.put(freezeEnd)
+        writer.put(journalRoom.offset)
+        writer.put(journalRoom.length)
     }
 }
 
@@ -34,6 +37,7 @@ extension SlotHeader {
         discarded = try reader.take()
         freezeStart = try reader.take()
         freezeEnd = try reader.take()
+        journalRoom = Extent(offset: try reader.take(), length: try reader.take())
     }
 }
 
