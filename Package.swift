@@ -87,5 +87,18 @@ let package = Package(
             name: "ConformanceTests",
             dependencies: ["Conformance", "LiveUpdate", "Handover", "Platform", "TestSupport", system],
             swiftSettings: strict),
+        .testTarget(
+            name: "HandlerTests",
+            dependencies: [
+                "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", "TestSupport", system,
+            ], swiftSettings: strict),
+        // A program that updates itself, for the tests that need real processes.
+        .executableTarget(
+            name: "UpdateProbe",
+            dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
+            path: "Tests/UpdateProbe", swiftSettings: strict),
+        .testTarget(
+            name: "IntegrationTests", dependencies: ["luoctl", "UpdateProbe", "Platform", "TestSupport", system],
+            swiftSettings: strict),
     ]
 )

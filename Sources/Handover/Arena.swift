@@ -20,7 +20,7 @@ public final class Arena: Sendable {
         /// For tests.
         public var probe: (any StoreProbe)?
 
-        /// 64 KiB at first, 1 GiB at most: enough for the records of half a petabyte of 2 MiB pages' worth of files.
+        /// 64 KiB at first, 1 GiB at most: enough for the records of some 100 TiB of 2 MiB pages (16 bytes each).
         public init(initialSize: UInt64 = 64 << 10, limit: UInt64 = 1 << 30, probe: (any StoreProbe)? = nil) {
             self.initialSize = initialSize
             self.limit = limit
@@ -35,6 +35,7 @@ public final class Arena: Sendable {
     /// All of it changes under the lock, and together.
     private struct State {
         var size: UInt64
+        /// It and the sequence number only ever differ from those before: they wrap, also from what damage made of them.
         var generation: UInt64
         var table: SlotTable
         var space: ArenaSpace?
@@ -102,7 +103,9 @@ public final class Arena: Sendable {
         do {
             try file.lockForWriting()
         } catch {
-            throw ArenaError(.owner, "another process runs it", errno: error.errno)
+            let isHeld = [.resourceTemporarilyUnavailable, .permissionDenied].contains(error.errno)
+            throw ArenaError(
+                .owner, isHeld ? "another process runs it" : "it cannot be locked: \(error)", errno: error.errno)
         }
     }
 
@@ -319,7 +322,7 @@ public final class Arena: Sendable {
         let journal = unsafe state.table.journal.offset
         unsafe store.write(bytes, at: journal + state.tail)
         unsafe state.tail += UInt64(bytes.count)
-        unsafe state.nextSequence += UInt64(records.count)
+        unsafe state.nextSequence &+= UInt64(records.count)
         unsafe store.commit(state.tail, at: journal + JournalFormat.tailOffset)
     }
 
@@ -375,7 +378,7 @@ public final class Arena: Sendable {
         store.commit(tail, at: range.offset + JournalFormat.tailOffset)
         return NewJournal(
             slot: seal(range, covered: JournalFormat.fixedLength), tail: tail,
-            nextSequence: first + UInt64(count))
+            nextSequence: first &+ UInt64(count))
     }
 
     /// Near the limit a journal without much room to grow is better than none.
@@ -390,7 +393,7 @@ public final class Arena: Sendable {
     /// The slot for a range that is wholly written.
     private func seal(_ range: Extent, covered: Int) -> Slot {
         var slot = unsafe Slot(
-            offset: range.offset, size: range.length, generation: state.generation + 1, checksum: 0)
+            offset: range.offset, size: range.length, generation: state.generation &+ 1, checksum: 0)
         slot.checksum = store.checksum(at: range.offset, count: covered, continuing: slot.ownChecksum)
         return slot
     }
@@ -399,7 +402,7 @@ public final class Arena: Sendable {
     private func flip(_ change: (inout SlotTable) -> Void) {
         var table = unsafe state.table
         change(&table)
-        let generation = unsafe state.generation + 1
+        let generation = unsafe state.generation &+ 1
         store.write(table.bytes, at: Superblock.tableOffset(generation: generation))
         store.commit(generation, at: Superblock.generationOffset)
         unsafe state.table = table

@@ -51,7 +51,7 @@ enum JournalFormat {
     static func encode(_ records: [JournalRecord], firstSequence: UInt64) -> [UInt8] {
         var writer = ByteWriter(capacity: records.reduce(0) { $0 + encodedLength($1) })
         for (index, record) in records.enumerated() {
-            let body = body(record, sequence: firstSequence + UInt64(index))
+            let body = body(record, sequence: firstSequence &+ UInt64(index))
             writer.put(UInt32(body.count + 8))
             writer.put(CRC32C.of(body))
             writer.put(body)

@@ -111,6 +111,7 @@ extension Boot {
             if let definition = flb.definition, let object = flb.object {
                 flb.isBusy = true
                 definition.unpreserveErased(object, context(flb))
+                flb.isBusy = false
             }
             flb.isGone = true
             unsafe live[id] = nil

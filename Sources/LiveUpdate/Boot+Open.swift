@@ -47,6 +47,7 @@ extension Boot {
     private func begin(_ events: [Event], inUse: [Extent], journalIn room: Extent?) throws(ArenaError) {
         var state = BootState()
         for event in events { try state.apply(event) }
+        try checkNumbers(state)
         try checkHandlers(state)
         try arena.takeOver(state.snapshot.map(\.record), inUse: inUse, journalIn: room)
         adopt(state)
@@ -77,12 +78,20 @@ extension Boot {
     private func goOn() throws(ArenaError) {
         var state = BootState()
         for record in try arena.journalRecords() { try state.apply(Event(record)) }
+        try checkNumbers(state)
         try checkHandlers(state)
         try arena.claim(inUse: state.rangesInUse)
         arena.withdraw()
         adopt(state)
         if state.phase == .freezing { unfreezeEverything() }
         dropIncomingTreeIfDone()
+    }
+
+    /// Nobody counts that far: such a number is damage, and counting on from it would overflow.
+    private func checkNumbers(_ state: BootState) throws(ArenaError) {
+        guard max(state.nextID, state.updateNumber) < 1 << 63 else {
+            throw ArenaError(.record, "the next number is \(state.nextID), in update \(state.updateNumber)")
+        }
     }
 
     private func checkHandlers(_ state: BootState) throws(ArenaError) {

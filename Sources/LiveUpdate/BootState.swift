@@ -162,7 +162,9 @@ struct BootState: Sendable {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
         for id in file.flbs {
-            guard let flb = flbs[id] else { throw Self.unknown("FLB", id.value) }
+            guard let flb = flbs[id], flb.kind == (session.direction == .outgoing ? .outgoing : .incoming) else {
+                throw Self.unknown("\(session.direction) FLB", id.value)
+            }
             // What came has its count already.
             if flb.kind == .outgoing { flbs[id]?.count += 1 }
         }
@@ -175,6 +177,9 @@ struct BootState: Sendable {
 
     private mutating func add(_ flb: FLBState) throws(ArenaError) {
         try use(flb.id.value)
+        guard flb.kind != .outgoing || flb.count == 0 else {
+            throw ArenaError(.record, "FLB \"\(flb.compatible)\" counts \(flb.count) files before the first")
+        }
         if flb.kind == .incoming {
             guard incomingFLBs[flb.compatible] == nil else {
                 throw ArenaError(.record, "a second incoming FLB \"\(flb.compatible)\"")

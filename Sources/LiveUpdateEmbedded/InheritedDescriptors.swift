@@ -23,6 +23,8 @@ public final class InheritedDescriptors: DescriptorStore {
         do {
             return DescriptorSlot(Int64(try descriptor.duplicated(from: Self.lowest).release().rawValue))
         } catch {
+            // With a limit that is no higher than `lowest`, fcntl(2) answers EINVAL.
+            let error = error.errno == .invalidArgument ? SystemCallError(error.call, .tooManyOpenFiles) : error
             throw LiveUpdateError(error, "keeping descriptor \(descriptor.rawValue)")
         }
     }

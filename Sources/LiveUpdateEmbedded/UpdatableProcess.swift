@@ -52,7 +52,11 @@ public final class UpdatableProcess: Sendable {
                 throw ArenaError(.magic, "\(variable)=\(value) is no descriptor", errno: .badFileDescriptor)
             }
             let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
-            try? file.borrowed.setCloseOnExec(true)
+            do throws(SystemCallError) {
+                try file.borrowed.setCloseOnExec(true)
+            } catch {
+                throw ArenaError(.magic, "\(variable)=\(value) is no descriptor: \(error)", errno: error.errno)
+            }
             return try Arena(opening: file, options)
         } catch {
             throw LiveUpdateError(error)

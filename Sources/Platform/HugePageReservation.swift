@@ -14,7 +14,9 @@ public enum HugePageReservation {
     /// - Throws: EACCES without the right, ENOENT for a size that the kernel does not have, ENOMEM when the memory is
     ///   not there or in pieces: then nothing was changed.
     public static func take(_ count: UInt64, of size: PageSize) throws(SystemCallError) -> UInt64 {
-        try underLock { () throws(SystemCallError) in try takeLocked(count, of: size) }
+        // What is there already is for everybody, also without the right to change the pool, or to lock it.
+        if try HugePagePool(size).available >= count { return 0 }
+        return try underLock { () throws(SystemCallError) in try takeLocked(count, of: size) }
     }
 
     private static func takeLocked(_ count: UInt64, of size: PageSize) throws(SystemCallError) -> UInt64 {

@@ -74,6 +74,20 @@ import Testing
         #expect(throws: ArenaError.self, "the name is taken") { try state.apply(.sessionAdded(other)) }
     }
 
+    @Test("An outgoing FLB has its count from its files, and counts only outgoing ones")
+    func countsThatCannotBe() throws {
+        var state = BootState()
+        var flb = Self.flb
+        (flb.kind, flb.count) = (.outgoing, .max)
+        #expect(throws: ArenaError.self) { try state.apply(.flbAdded(flb)) }
+        flb.count = 0
+        try state.apply(.flbAdded(flb))
+        try state.apply(.sessionAdded(Self.session))
+        var file = Self.file
+        file.flbs = [flb.id]
+        #expect(throws: ArenaError.self, "the session came, and the FLB did not") { try state.apply(.fileAdded(file)) }
+    }
+
     @Test("A snapshot makes the same state from nothing")
     func snapshots() throws {
         var state = BootState()
@@ -83,8 +97,14 @@ import Testing
             (flb.id, flb.kind, flb.count) = (FLBID(value: id), id == 1 ? .outgoing : .incoming, id == 1 ? 0 : 4)
             try state.apply(.flbAdded(flb))
         }
-        try state.apply(.sessionAdded(Self.session))
-        try state.apply(.fileAdded(Self.file))
+        for id in [UInt64(1), 2] {
+            var (session, file) = (Self.session, Self.file)
+            (session.id, session.direction) = (SessionID(value: 10 + id), id == 1 ? .outgoing : .incoming)
+            try state.apply(.sessionAdded(session))
+            (file.id, file.session, file.flbs) = (FileID(value: 20 + id), session.id, [FLBID(value: id)])
+            file.identity.inode = id
+            try state.apply(.fileAdded(file))
+        }
         try state.apply(.phase(.freezing))
         var again = BootState()
         for event in state.snapshot { try again.apply(event) }

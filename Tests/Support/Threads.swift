@@ -24,7 +24,7 @@ public enum Threads {
     }
 
     /// A thread that was started.
-    public struct Running {
+    public struct Running: Sendable {
         private let thread: pthread_t
 
         fileprivate init(_ thread: pthread_t) { self.thread = thread }
@@ -48,3 +48,6 @@ public enum Threads {
         return thread
     }
 }
+
+/// Lets other threads run for a while: usleep(3).
+public func sleep(milliseconds: UInt32) { usleep(milliseconds * 1000) }

@@ -75,7 +75,9 @@ struct PageArray: Equatable {
                 try storage.read(at: chunk, count: UInt64(Self.pageLength)), "chunk of an array")
             chunk = try number(&reader)
             for _ in 0..<min(left, Self.pagesPerChunk) {
-                bytes += try storage.read(at: try number(&reader), count: UInt64(Self.pageLength))
+                let page = try number(&reader)
+                guard page != 0 else { throw LiveUpdateError(.ioError, "an array ends \(left) pages too early") }
+                bytes += try storage.read(at: page, count: UInt64(Self.pageLength))
             }
             left -= min(left, Self.pagesPerChunk)
         }

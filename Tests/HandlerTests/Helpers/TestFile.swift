@@ -1,0 +1,80 @@
+import Glibc
+import Platform
+import SystemPackage
+
+/// A file of a test, closed with the last reference to it.
+final class TestFile: Sendable {
+    private let owned: OwnedDescriptor
+
+    init(taking descriptor: FileDescriptor) { owned = OwnedDescriptor(taking: descriptor) }
+
+    /// A memory file of zeros.
+    convenience init(size: UInt64, pageSize: PageSize = .base) throws {
+        self.init(taking: try makeMemoryFile(named: "test", size: size, pageSize: pageSize).release())
+    }
+
+    /// A memory file in which some pages exist: each begins with its own number.
+    convenience init(pages: [UInt64], of count: UInt64, pageSize: PageSize = .base) throws {
+        try self.init(size: count * pageSize.bytes, pageSize: pageSize)
+        for page in pages { try fill(page: page, pageSize) }
+    }
+
+    /// Another descriptor of the same file, with an open file description of its own.
+    convenience init(reopening file: TestFile, _ flags: CInt) throws {
+        let number = unsafe open("/proc/self/fd/\(file.descriptor.rawValue)", flags | O_CLOEXEC)
+        guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: Glibc.errno)) }
+        self.init(taking: FileDescriptor(rawValue: number))
+    }
+
+    /// To be used, not closed.
+    var descriptor: FileDescriptor { owned.borrowed }
+
+    /// Makes a page exist, as huge pages can: by a store through a mapping. It is allocated first, so that a pool
+    /// without pages is an error and not a SIGBUS.
+    func fill(page: UInt64, _ pageSize: PageSize) throws {
+        try descriptor.allocate(offset: page * pageSize.bytes, length: pageSize.bytes)
+        let mapping = try Mapping(
+            of: descriptor, offset: page * pageSize.bytes, length: pageSize.bytes, .shared(writable: true))
+        unsafe mapping.bytes.storeBytes(of: Self.word(of: page), as: UInt64.self)
+    }
+
+    /// The first word of a page that exists.
+    func word(page: UInt64, _ pageSize: PageSize) throws -> UInt64 {
+        let mapping = try Mapping(
+            of: descriptor, offset: page * pageSize.bytes, length: pageSize.bytes, .shared(writable: false))
+        return unsafe mapping.bytes.load(as: UInt64.self)
+    }
+
+    static func word(of page: UInt64) -> UInt64 { (page + 1) &* 0x9E37_79B9_7F4A_7C15 }
+
+    /// `st_blocks`: memory that it takes, in units of 512 bytes.
+    var blocks: Int {
+        var status = stat()
+        unsafe fstat(descriptor.rawValue, &status)
+        return Int(status.st_blocks)
+    }
+
+    var status: FileStatus { get throws { try FileStatus(of: descriptor) } }
+
+    /// Where an ordinary memory file has data.
+    var extents: [Extent] {
+        get throws {
+            let own = try descriptor.reopenedForReading()
+            return try dataExtents(of: own.borrowed, size: try status.size)
+        }
+    }
+}
+
+/// Where a file has data in which these pages exist.
+func extents(ofPages pages: [UInt64], pageSize: PageSize = .base) -> [Extent] {
+    var extents: [Extent] = []
+    for page in pages.sorted() {
+        let offset = page * pageSize.bytes
+        if let last = extents.last, last.end == offset {
+            extents[extents.count - 1].length += pageSize.bytes
+        } else {
+            extents.append(Extent(offset: offset, length: pageSize.bytes))
+        }
+    }
+    return extents
+}

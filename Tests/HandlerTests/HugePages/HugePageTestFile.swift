@@ -1,0 +1,52 @@
+import Glibc
+import Platform
+import SystemPackage
+import Testing
+
+extension TestFile {
+    /// What exists of a hugetlb file, by another way than that of the handler: an independent shared mapping of each
+    /// page that is known to exist, touched, and its entry in /proc/self/pagemap.
+    func frames(ofHugePages pages: [UInt64]) throws -> [UInt64] {
+        let pagemap = try openFile("/proc/self/pagemap")
+        var frames: [UInt64] = []
+        for page in pages {
+            let mapping = try Mapping(
+                of: descriptor, offset: page << 21, length: 1 << 21, .shared(writable: false))
+            #expect(unsafe mapping.bytes.load(as: UInt64.self) == Self.word(of: page))
+            var entry: UInt64 = 0
+            let count = try unsafe withUnsafeMutableBytes(of: &entry) { buffer in
+                try unsafe pagemap.borrowed.read(fromAbsoluteOffset: Int64(mapping.address / 4096 * 8), into: buffer)
+            }
+            #expect(count == 8)
+            frames.append(entry >> 63 == 1 ? entry & ((1 << 55) - 1) : 0)
+        }
+        return frames
+    }
+}
+
+/// The numbers of the pool that an allocation would change.
+struct PoolCounters: Equatable {
+    let free: UInt64
+    let reserved: UInt64
+    let total: UInt64
+
+    init() throws {
+        let pool = try HugePagePool(.huge2M)
+        free = pool.free
+        reserved = pool.reserved
+        total = pool.total
+    }
+}
+
+/// Expects that `body` leaves the pool as it is. The pool is the whole machine's: what others do to it meanwhile passes,
+/// what `body` does comes again.
+func expectPoolUntouched(_ body: () throws -> Void) throws {
+    var seen: [PoolCounters] = []
+    for _ in 0..<5 {
+        seen = [try PoolCounters()]
+        try body()
+        seen.append(try PoolCounters())
+        if seen[0] == seen[1] { return }
+    }
+    #expect(seen[0] == seen[1])
+}

@@ -1,0 +1,61 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A file whose size changed after preserve is not the one that was described: the freeze fails, nothing is lost.
+@Suite struct SizeChangeTests {
+    @Test(arguments: [0, 4096, 3 * 4096] as [UInt64]) func memfd(_ size: UInt64) throws {
+        try check(try TestFile(pages: [0, 1], of: 2), size: size, original: 2 * 4096)
+    }
+
+    @Test(.requiresHugePages(4), arguments: [0, 1, 3] as [UInt64]) func hugeMemfd(_ pages: UInt64) throws {
+        let file = try TestFile(pages: [0, 1], of: 2, pageSize: .huge2M)
+        try check(file, size: pages << 21, original: 2 << 21)
+    }
+
+    private func check(_ file: TestFile, size: UInt64, original: UInt64) throws {
+        let machine = try Machine()
+        let boot = try machine.standardBoot()
+        let (before, after) = (try TestFile(size: 4096), try TestFile(size: 4096))
+        try boot.orchestrator.createSession("earlier").preserve(before.descriptor, token: 9)
+        let session = try boot.orchestrator.createSession("s")
+        try session.preserve(file.descriptor, token: 1)
+        let used = try boot.orchestrator.status().arenaUsed
+
+        try file.descriptor.setSize(size)
+        try before.descriptor.setPosition(5)
+        for _ in 0..<3 {
+            let error = try #require(failure { try boot.orchestrator.publish() })
+            #expect(error.errno == .staleNFSFileHandle)
+            #expect(error.reason.contains("token 1 has \(size) bytes"))
+            #expect(error.remedy?.contains("set its size back") == true)
+        }
+        #expect(try boot.orchestrator.status().arenaUsed == used, "a freeze that failed leaves nothing behind")
+
+        // The boot goes on: it takes requests, and with the old size the update succeeds.
+        try session.preserve(after.descriptor, token: 2)
+        try file.descriptor.setSize(original)
+        try boot.orchestrator.publish()
+        let next = try machine.retrieved()
+        #expect(try next.file.status.size == original)
+        #expect(next.session.tokens == [1, 2])
+        let earlier = TestFile(taking: try next.boot.orchestrator.retrieveSession("earlier").retrieve(token: 9))
+        #expect(try earlier.descriptor.position() == 5)
+    }
+
+    @Test func aSessionThatIsClosedLetsTheOthersTravel() throws {
+        let machine = try Machine()
+        let boot = try machine.standardBoot()
+        let (changed, other) = (try TestFile(size: 4096), try TestFile(size: 4096))
+        let stale = try boot.orchestrator.createSession("stale")
+        try stale.preserve(changed.descriptor, token: 1)
+        try boot.orchestrator.createSession("s").preserve(other.descriptor, token: 1)
+        try changed.descriptor.setSize(8192)
+        #expect(errno { try boot.orchestrator.publish() } == .staleNFSFileHandle)
+        try stale.close()
+        try boot.orchestrator.publish()
+        #expect(try machine.retrieved().file.status.identity == other.status.identity)
+    }
+}

@@ -1,0 +1,171 @@
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// `luoctl demo`: real files over real updates, and a pool that is left as it was found, whatever happens.
+@Suite struct DemoTests {
+    private struct Report: Decodable {
+        struct File: Decodable { let order: Int }
+        struct Finding: Decodable {
+            let update: Int
+            let token: UInt64
+            let faults: [String]
+            let moved: Int?
+        }
+        struct Callback: Decodable {
+            let callback: String
+            let calls: Int
+            let expected: Int
+        }
+        let held: Bool
+        let updates: Int
+        let reservedPages: Int
+        let files: [File]
+        let findings: [Finding]
+        let flb: [Callback]
+        let leftOut: [String]
+
+        func expectHeld(files: Int, updates: Int) {
+            #expect(held)
+            #expect(self.updates == updates)
+            #expect(self.files.count == files)
+            #expect(findings.count == files * updates)
+            #expect(findings.allSatisfy { $0.faults.isEmpty })
+        }
+
+        /// Once per update, and nothing was undone.
+        func expectCalls(_ count: Int) {
+            for line in flb {
+                #expect(line.calls == (line.callback == "unpreserve" ? 0 : count), "\(line.callback)")
+                #expect(line.calls == line.expected)
+            }
+            #expect(flb.map(\.callback).sorted() == ["finish", "preserve", "retrieve", "unpreserve"])
+        }
+    }
+
+    private static let demo = [Program.path("luoctl"), "demo", "--files", "4", "--size", "16M", "--json"]
+
+    private func pages() throws -> UInt64 { try HugePagePool(.huge2M).total }
+
+    /// Waits until the pool has its size, and nobody is left who could change it.
+    private func expectAllGivenBack(_ before: UInt64) async throws {
+        try await eventually("a pool of \(before) pages", within: 20) { try pages() == before }
+        try await eventually("the end of all processes", within: 20) {
+            try processes(running: "pool-guard").isEmpty && processes(running: "demo").isEmpty
+        }
+    }
+
+    @Test("It reserves what it needs, and gives it back", .requiresPoolRights()) func reserving() async throws {
+        let taken = try EmptyPool()
+        let before = try pages()
+        let ended = try await run(Self.demo + ["--updates", "3"])
+        #expect(ended.status == 0, "\(ended)")
+        let report = try ended.json(Report.self)
+        report.expectHeld(files: 4, updates: 3)
+        report.expectCalls(3)
+        #expect(report.reservedPages == 13)
+        #expect(report.leftOut.isEmpty)
+        try await expectAllGivenBack(before)
+        withExtendedLifetime(taken) {}
+    }
+
+    @Test(.requiresHugePages(13)) func aPoolWithEnoughPagesIsNotChanged() async throws {
+        let before = try pages()
+        let ended = try await run(Self.demo)
+        #expect(ended.status == 0, "\(ended)")
+        let report = try ended.json(Report.self)
+        report.expectHeld(files: 4, updates: 1)
+        report.expectCalls(1)
+        #expect(report.reservedPages == 0)
+        try await expectAllGivenBack(before)
+    }
+
+    @Test(.requiresHugePages(13)) func forPeopleItPrintsTables() async throws {
+        let ended = try await luoctl("demo", "--files", "4", "--size", "16M")
+        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.output.contains("hugetlb 2M"))
+        #expect(ended.output.contains("preserve        1         1"))
+        #expect(ended.output.contains("4 files held over 1 updates"))
+    }
+
+    @Test("Killed at any moment, it leaves nothing behind", .requiresPoolRights()) func killed() async throws {
+        let taken = try EmptyPool()
+        let before = try pages()
+        var generator = SeededGenerator(seed: announcedSeed("killed demo"))
+        for _ in 0..<Scale.count(10) {
+            let program = try Program([Program.path("luoctl"), "demo", "--size", "32M", "--updates", "30"])
+            try await Task.sleep(for: .milliseconds(Int.random(in: 0...300, using: &generator)))
+            program.kill()
+            try await expectAllGivenBack(before)
+        }
+        withExtendedLifetime(taken) {}
+    }
+
+    @Test(arguments: [
+        (["--files", "0"], "--files takes 1 to 1000"), (["--files", "1001"], "--files takes 1 to 1000"),
+        (["--size", "3M"], "--size takes a multiple of 2M"), (["--size", "0"], "--size takes a multiple of 2M"),
+        (["--size", "x"], "\"x\" is no size"), (["--size", "99999999999999999999G"], "is no size"),
+        (["--updates", "0"], "--updates takes 1 to 1000"), (["--frobnicate"], "--frobnicate"),
+    ])
+    func wrongArguments(_ arguments: [String], _ message: String) async throws {
+        let ended = try await run([Program.path("luoctl"), "demo"] + arguments)
+        #expect(ended.status == 64)
+        #expect(ended.errors.contains(message))
+        #expect(ended.output.isEmpty)
+    }
+}
+
+/// The demo without root's rights.
+@Suite struct UnprivilegedDemoTests {
+    private struct Report: Decodable {
+        struct File: Decodable { let order: Int }
+        struct Finding: Decodable {
+            let faults: [String]
+            let moved: Int?
+        }
+        let held: Bool
+        let files: [File]
+        let findings: [Finding]
+        let leftOut: [String]
+    }
+
+    /// Runs a copy that anybody may execute.
+    private func run() async throws -> Ended {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("demo-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        unsafe chmod(directory.path, 0o755)
+        let copy = directory.appendingPathComponent("luoctl").path
+        // Not copied by this process: a program that it starts meanwhile would have the copy open for writing.
+        _ = try await IntegrationTests.run(["/usr/bin/install", "-m", "755", Program.path("luoctl"), copy])
+        return try await IntegrationTests.run([
+            "/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "demo", "--size", "16M",
+            "--json",
+        ])
+    }
+
+    @Test(.requiresPoolRights()) func withoutPagesItSaysWhatItLeftOut() async throws {
+        let taken = try EmptyPool()
+        let ended = try await run()
+        #expect(ended.status == 0, "\(ended)")
+        let report = try ended.json(Report.self)
+        #expect(report.held)
+        #expect(report.files.map(\.order) == [0, 0])
+        #expect(report.leftOut == ["2 files on huge pages: only root can reserve huge pages"])
+        #expect(ended.errors.contains("left out: 2 files on huge pages"))
+        withExtendedLifetime(taken) {}
+    }
+
+    @Test("Frames may not be known, which is no fault; the rest is checked", .requiresRoot, .requiresHugePages(13))
+    func withPagesItRunsAll() async throws {
+        let ended = try await run()
+        #expect(ended.status == 0, "\(ended)")
+        let report = try ended.json(Report.self)
+        #expect(report.held)
+        #expect(report.files.count == 4)
+        #expect(report.findings.allSatisfy { $0.moved == nil && $0.faults.isEmpty })
+        #expect(report.leftOut.isEmpty)
+    }
+}

@@ -1,0 +1,182 @@
+import Foundation
+import Glibc
+import Platform
+import SystemPackage
+import Testing
+
+/// What a program has done.
+struct Ended: Sendable, CustomStringConvertible {
+    /// Its exit status; nil when a signal ended it.
+    let status: CInt?
+    let output: String
+    let errors: String
+
+    var lines: [String] { output.split(separator: "\n").map(String.init) }
+
+    /// Its output as one object of JSON.
+    func json<Value: Decodable>(_: Value.Type) throws -> Value {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(Value.self, from: Data(output.utf8))
+    }
+
+    /// Each line of its output as an object of JSON.
+    func objects() throws -> [[String: String]] {
+        try lines.map { try JSONDecoder().decode([String: String].self, from: Data($0.utf8)) }
+    }
+
+    var description: String { "status \(status.map(String.init) ?? "signal")\n\(output)\n\(errors)" }
+}
+
+/// A real process of one of our programs. It inherits only what it is given, and does not outlive the test.
+final class Program: Sendable {
+    let process: pid_t
+    private let output: OwnedDescriptor
+    private let errors: OwnedDescriptor
+    private let status = Guarded<CInt?>(nil)
+
+    /// Where the programs are: beside the tests.
+    static let directory = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        .path
+
+    static func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+    /// Starts a program.
+    ///
+    /// - Parameters:
+    ///   - command: its path and its arguments.
+    ///   - environment: `NAME=value`, besides that of the tests.
+    ///   - inheriting: the descriptor that it gets as number 3.
+    init(
+        _ command: [String], environment: [String] = [], input: String = "", inheriting: FileDescriptor? = nil
+    ) throws {
+        // Not pipes: nobody has to read while it runs.
+        output = try makeMemoryFile(named: "output", size: 0)
+        errors = try makeMemoryFile(named: "errors", size: 0)
+        let stdin = try makeMemoryFile(named: "input", size: 0)
+        _ = try stdin.borrowed.writeAll(toAbsoluteOffset: 0, Array(input.utf8))
+        var mapping: [(CInt, CInt)] = [
+            (stdin.borrowed.rawValue, 0), (output.borrowed.rawValue, 1), (errors.borrowed.rawValue, 2),
+        ]
+        if let inheriting { mapping.append((inheriting.rawValue, 3)) }
+        process = try Self.spawn(command, Self.variables(environment), mapping)
+    }
+
+    /// The environment of the tests, without what is meant for an update or for the test library.
+    private static func variables(_ more: [String]) -> [String] {
+        ProgramImage.ownEnvironment().filter { !$0.hasPrefix("LUO_ARENA_FD=") && !$0.hasPrefix("SWIFT_TESTING") } + more
+    }
+
+    private static func spawn(
+        _ command: [String], _ environment: [String], _ mapping: [(CInt, CInt)]
+    ) throws -> pid_t {
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        for (from, to) in mapping { unsafe posix_spawn_file_actions_adddup2(&actions, from, to) }
+        try unsafe closeFrom(CInt(mapping.count), &actions)
+        var arguments: [UnsafeMutablePointer<CChar>?] = unsafe command.map { unsafe strdup($0) } + [nil]
+        var variables: [UnsafeMutablePointer<CChar>?] = unsafe environment.map { unsafe strdup($0) } + [nil]
+        defer {
+            for index in unsafe arguments.indices { unsafe free(arguments[index]) }
+            for index in unsafe variables.indices { unsafe free(variables[index]) }
+        }
+        var process: pid_t = 0
+        let result = unsafe posix_spawn(&process, command[0], &actions, nil, &arguments, &variables)
+        guard result == 0 else { throw SystemCallError("posix_spawn", Errno(rawValue: result)) }
+        return process
+    }
+
+    /// posix_spawn_file_actions_addclosefrom_np(3), which Swift's Glibc module does not have.
+    @unsafe
+    private static func closeFrom(_ first: CInt, _ actions: inout posix_spawn_file_actions_t) throws {
+        typealias Function = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, CInt) -> CInt
+        guard let symbol = unsafe dlsym(nil, "posix_spawn_file_actions_addclosefrom_np") else {
+            throw SystemCallError("dlsym", .noFunction)
+        }
+        _ = unsafe unsafeBitCast(symbol, to: Function.self)(&actions, first)
+    }
+
+    deinit { kill() }
+
+    /// Ends it, if it has not ended, by SIGKILL.
+    func kill() {
+        guard status.with({ $0 }) == nil else { return }
+        _ = Glibc.kill(process, SIGKILL)
+        var value: CInt = 0
+        unsafe waitpid(process, &value, 0)
+        status.with { $0 = value }
+    }
+
+    var hasEnded: Bool {
+        status.with { status in
+            if status != nil { return true }
+            var value: CInt = 0
+            guard unsafe waitpid(process, &value, WNOHANG) == process else { return false }
+            status = value
+            return true
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    func ended(within seconds: Double = 120) async throws -> Ended {
+        try await eventually("the end of process \(process)", within: seconds) { hasEnded }
+        kill()
+        let value = status.with { $0 } ?? 0
+        return Ended(
+            status: value & 0x7F == 0 ? value >> 8 & 0xFF : nil, output: try text(output.borrowed),
+            errors: try text(errors.borrowed))
+    }
+
+    private func text(_ file: FileDescriptor) throws -> String {
+        var bytes = [UInt8](repeating: 0, count: Int(try FileStatus(of: file).size))
+        _ = try unsafe bytes.withUnsafeMutableBytes { buffer in
+            try unsafe file.read(fromAbsoluteOffset: 0, into: buffer)
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// Runs a program to its end.
+func run(
+    _ command: [String], environment: [String] = [], input: String = "", inheriting: FileDescriptor? = nil
+) async throws -> Ended {
+    try await Program(command, environment: environment, input: input, inheriting: inheriting).ended()
+}
+
+func luoctl(_ arguments: String..., input: String = "") async throws -> Ended {
+    try await run([Program.path("luoctl")] + arguments, input: input)
+}
+
+func probe(_ arguments: String...) async throws -> Ended { try await run([Program.path("UpdateProbe")] + arguments) }
+
+/// Waits until something holds; it fails the test when that takes too long.
+func eventually(_ what: String, within seconds: Double, _ holds: () throws -> Bool) async throws {
+    let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
+    while try !holds() {
+        guard monotonicNanoseconds() < deadline else {
+            Issue.record("\(what) did not come within \(seconds) s")
+            return
+        }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}
+
+/// Processes that run a program of ours with this word among their arguments.
+func processes(running word: String) throws -> [pid_t] {
+    try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }.filter { process in
+        let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/exe")
+        guard let program, program == Program.path("luoctl") else { return false }
+        let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
+        return line?.split(separator: "\0").contains { $0 == word } == true
+    }
+}
+
+extension FileDescriptor {
+    /// An open file description of its own, with a lock of its own.
+    func reopenedForWriting() throws -> OwnedDescriptor {
+        let number = unsafe Glibc.open("/proc/self/fd/\(rawValue)", O_RDWR | O_CLOEXEC)
+        guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: Glibc.errno)) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+}

@@ -1,0 +1,29 @@
+import TestSupport
+import Testing
+
+/// Files of a hugetlbfs mount. The mount is made in a mount namespace of its own and ends with the probe.
+@Suite struct HugetlbfsTests {
+    private func offer(_ arguments: String) async throws -> Ended {
+        let script = """
+            mount -t hugetlbfs -o pagesize=2M none /mnt && exec "$0" offer /mnt/file \(arguments)
+            """
+        return try await run([
+            "/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script,
+            Program.path("UpdateProbe"),
+        ])
+    }
+
+    @Test(.requiresRoot) func aNamedFileIsRefused() async throws {
+        let ended = try await offer("")
+        #expect(ended.status == 1, "\(ended)")
+        let line = try #require(try ended.objects().first)
+        #expect(line["errno"] == "2")
+        #expect(line["error"]?.contains("a file of hugetlbfs that has a name") == true)
+    }
+
+    @Test("A file that was unlinked is a hugetlb memory file", .requiresRoot) func anUnnamedFileIsTaken() async throws {
+        let ended = try await offer("--unlink")
+        #expect(ended.status == 0, "\(ended)")
+        #expect(try ended.objects().last == ["taken": "true"])
+    }
+}

@@ -1,0 +1,156 @@
+import Handover
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import LiveUpdate
+
+/// Whatever an arena holds, whoever reads it opens it or says why not. Nothing here is expected of the answer; a crash
+/// of a reader ends this program.
+@Suite struct ArenaMutationTests {
+    private static let specimens: [@Sendable () throws -> Specimen] = [
+        { try .running() }, { try .published() }, { try .inBetween() },
+    ]
+
+    @Test("Over 100,000 damaged arenas, of three kinds, are opened or refused", arguments: 0..<3)
+    func damagedArenas(kind: Int) throws {
+        let seed = announcedSeed("damaged arenas, kind \(kind)")
+        var generator = SeededGenerator(seed: seed &+ UInt64(kind))
+        let specimen = try Self.specimens[kind]()
+        let readers = try Readers()
+        var tally = Tally()
+        let rounds = Scale.count(34_000)
+        for round in 0..<rounds {
+            specimen.damage(&generator)
+            if Bool.random(using: &generator) { specimen.repair() }
+            try readers.read(specimen, using: round % 8 == 0, &tally)
+            specimen.restore()
+        }
+        print("damaged arenas, \(specimen.name): \(tally)")
+        // Both must have happened often, or the damage tests nothing.
+        #expect(tally.opened > rounds / 10 && tally.refused > rounds / 2, "\(tally)")
+        #expect(tally.trees + tally.journals > rounds / 20, "\(tally)")
+    }
+
+    @Test func undamagedSpecimensOpen() throws {
+        let readers = try Readers()
+        for make in Self.specimens {
+            let specimen = try make()
+            var tally = Tally()
+            try readers.read(specimen, using: true, &tally)
+            specimen.repair()
+            try readers.read(specimen, using: true, &tally)
+            #expect(tally.refused == 0 && tally.opened == 4, "\(specimen.name): \(tally)")
+        }
+    }
+}
+
+/// How far the readers got.
+private struct Tally {
+    var opened = 0
+    var refused = 0
+    /// Trees and journals that had their checksums, and were refused for what they say.
+    var trees = 0
+    var journals = 0
+}
+
+/// Everything that reads an arena.
+private struct Readers {
+    private let descriptors = NoDescriptors()
+    private let handlers: [any FileHandler]
+    private let flbs: [any FileLifecycleBound]
+
+    init() throws {
+        handlers = ["a-v1", "b-v1"].map { QuietHandler(compatible: $0) }
+        flbs = handlers.map { TestFLB("flb-\($0.compatible)") }
+    }
+
+    /// - Parameter using: whether what opens is used, too.
+    func read(_ specimen: Specimen, using: Bool, _ tally: inout Tally) throws {
+        let damaged = specimen.copy()
+        for opening in [Orchestrator.Opening.sameBoot, .nextBoot] {
+            guard let arena = open(specimen.file) else {
+                tally.refused += 2
+                return
+            }
+            if opening == .sameBoot { readParts(arena, &tally) }
+            if let boot = boot(arena, opening) {
+                tally.opened += 1
+                if using { use(boot) }
+            } else {
+                tally.refused += 1
+            }
+            // A boot that opens writes.
+            specimen.restore(damaged)
+        }
+    }
+
+    private func open(_ file: MemoryFile) -> Arena? {
+        guard let copy = try? file.duplicate() else { return nil }
+        return try? Arena(opening: copy, Specimen.options)
+    }
+
+    private func readParts(_ arena: Arena, _ tally: inout Tally) {
+        for tree in [arena.incomingTree, arena.outgoingTree].compactMap({ $0 }) {
+            if (try? LuoTreeReader(arena: arena, range: tree).read()) == nil { tally.trees += 1 }
+        }
+        guard let records = try? arena.journalRecords() else {
+            tally.journals += 1
+            return
+        }
+        var state = BootState()
+        do {
+            for record in records { try state.apply(Event(record)) }
+        } catch {
+            tally.journals += 1
+        }
+    }
+
+    private func boot(_ arena: Arena, _ opening: Orchestrator.Opening) -> Orchestrator? {
+        let orchestrator = Orchestrator(arena: arena, descriptors: descriptors, opening: opening)
+        do {
+            for (handler, flb) in zip(handlers, flbs) {
+                try orchestrator.register(handler)
+                try orchestrator.register(flb, on: handler)
+            }
+            try orchestrator.open()
+            _ = try orchestrator.status()
+            return orchestrator
+        } catch {
+            return nil
+        }
+    }
+
+    /// A state that cannot be must not be found out by a trap later.
+    private func use(_ orchestrator: Orchestrator) {
+        _ = try? orchestrator.createSession("one more")
+        for session in (try? orchestrator.openSessions) ?? [] { try? session.close() }
+        try? orchestrator.finishDiscarded()
+        try? orchestrator.publish(discardingUnfinished: true)
+    }
+}
+
+/// A handler that does nothing, quickly.
+private final class QuietHandler: FileHandler {
+    let compatible: String
+
+    init(compatible: String) { self.compatible = compatible }
+
+    func canPreserve(_ descriptor: FileDescriptor) -> Acceptance { .accepted }
+    func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { 0 }
+    func unpreserve(_ file: FileContext) {}
+    func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile { .kept }
+    func finish(_ file: FileContext) {}
+}
+
+/// A damaged record names any number as a kept descriptor: it must not be the number of one of this program's.
+private struct NoDescriptors: DescriptorStore {
+    private let none = LiveUpdateError(.badFileDescriptor, "no descriptor is kept")
+
+    func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity { throw none }
+    func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot { throw none }
+    func descriptor(in slot: DescriptorSlot) -> FileDescriptor? { nil }
+    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor { throw none }
+    func release(_ slot: DescriptorSlot) {}
+}

@@ -1,0 +1,174 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+
+/// What a script does things to: a machine, the boot that runs on it, and its sessions and files by name.
+final class CrashWorld {
+    let machine: Machine
+    let probe: CrashProbe
+    private(set) var boot = Orchestrator.disabled
+    private var sessions: [String: Session] = [:]
+    private var files: [String: MemoryFile] = [:]
+    /// How far the arena may grow.
+    static let limit: UInt64 = 1 << 20
+    /// How many ranges a file's records take.
+    var ranges = 1
+
+    /// - Parameter size: how long the arena's file is from the start; longer than the arena itself, so that what a
+    ///   lost growth left out can still be read by the writer that does not know that it is dead.
+    init(_ probe: CrashProbe, fileOf size: UInt64) throws {
+        self.probe = probe
+        machine = try Machine(Arena.Options(initialSize: 4096, limit: Self.limit, probe: probe))
+        try machine.file.descriptor.setSize(max(size, 4096))
+        probe.watch(machine.file)
+    }
+
+    /// The handler and the FLB of every boot; files of token 2 come back as another open file description, those of
+    /// token 3 not at all.
+    static func register(_ orchestrator: Orchestrator, ranges: Int) throws {
+        let handler = TestHandler("file-v1") { hooks in
+            hooks.preserve = { file throws(LiveUpdateError) in
+                for _ in 1..<ranges { _ = try file.storage.allocate(64) }
+                return try file.storage.store(nativeBytes(file.token) + nativeBytes(file.identity.inode))
+            }
+            hooks.retrieve = { file throws(LiveUpdateError) in
+                switch file.token {
+                case 2: return .opened(try reopened(file))
+                case 3: throw LiveUpdateError(.ioError, "it does not come back")
+                default: return .kept
+                }
+            }
+        }
+        try orchestrator.register(handler)
+        let flb = TestFLB("flb-v1") { hooks in
+            hooks.preserve = { context throws(LiveUpdateError) in try context.storage.store([7, 7]) }
+        }
+        try orchestrator.register(flb, on: handler)
+    }
+
+    private static func reopened(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor {
+        do throws(SystemCallError) {
+            guard let kept = file.descriptor else { throw SystemCallError("fstat", .badFileDescriptor) }
+            return try kept.reopenedForReading().release()
+        } catch {
+            throw LiveUpdateError(error, "opening it anew")
+        }
+    }
+
+    // MARK: What a script says
+
+    func start(_ opening: Orchestrator.Opening) throws {
+        sessions = [:]
+        boot = try machine.boot(opening) { try Self.register($0, ranges: ranges) }
+        try boot.open()
+    }
+
+    func create(_ name: String) throws { sessions[name] = try boot.createSession(name) }
+
+    func reopen(_ name: String) throws { sessions[name] = try boot.retrieveSession(name) }
+
+    func preserve(_ file: String, _ token: UInt64, in session: String) throws {
+        let made = try files[file] ?? MemoryFile(file)
+        files[file] = made
+        try sessions[session]?.preserve(made.descriptor, token: token)
+    }
+
+    func retrieve(_ token: UInt64, from session: String) throws {
+        if let file = try sessions[session]?.retrieve(token: token) { try file.close() }
+    }
+
+    func finish(_ session: String) throws { try sessions[session]?.finish() }
+
+    func close(_ session: String) throws { try sessions.removeValue(forKey: session)?.close() }
+
+    // MARK: What is left
+
+    /// The name of a file.
+    func name(_ identity: FileIdentity) -> String { files.first { $0.value.identity == identity }?.key ?? "?" }
+}
+
+/// A run that is cut short at each of its stores. A step is one request: it either happened or it did not.
+struct CrashScript: Sendable {
+    typealias Step = @Sendable (CrashWorld) throws -> Void
+
+    let name: String
+    let ranges: Int
+    let steps: [Step]
+
+    /// Runs the steps until one is cut short.
+    ///
+    /// - Returns: how many were whole.
+    func run(_ world: CrashWorld, after: (Int) throws -> Void = { _ in }) throws -> Int {
+        world.ranges = ranges
+        for (index, step) in steps.enumerated() {
+            do {
+                try step(world)
+            } catch let error where world.probe.isDead {
+                // What a dead writer answers, nobody hears.
+                _ = error
+            }
+            if world.probe.isDead { return index }
+            try after(index + 1)
+        }
+        return steps.count
+    }
+
+    /// Two updates, with all that can happen to sessions, files and an FLB.
+    static let updates = CrashScript(
+        name: "updates", ranges: 1,
+        steps: [
+            { try $0.start(.nextBoot) },
+            { try $0.create("s") },
+            { try $0.preserve("A", 1, in: "s") },
+            { try $0.preserve("B", 2, in: "s") },
+            { try $0.preserve("C", 3, in: "s") },
+            { try $0.create("t") },
+            { try $0.preserve("D", 1, in: "t") },
+            { try $0.create("empty") },
+            { try $0.create("gone") },
+            { try $0.preserve("E", 1, in: "gone") },
+            { try $0.close("gone") },
+            { try $0.boot.publish() },
+            { try $0.boot.thaw() },
+            { try $0.preserve("E", 2, in: "t") },
+            { try $0.boot.publish() },
+            { try $0.start(.nextBoot) },
+            { try $0.reopen("s") },
+            { world in _ = failure { try world.boot.withIncoming(TestFLB("flb-v1")) { _ in } } },
+            { try $0.retrieve(1, from: "s") },
+            { try $0.retrieve(2, from: "s") },
+            { world in _ = failure { try world.retrieve(3, from: "s") } },
+            { _ = try $0.boot.createSession("s") },
+            { try $0.finish("s") },
+            { try $0.reopen("empty") },
+            { try $0.close("empty") },
+            { try $0.create("u") },
+            { try $0.preserve("A", 9, in: "u") },
+            { world in _ = failure { try world.boot.publish() } },
+            { try $0.boot.publish(discardingUnfinished: true) },
+            { try $0.start(.nextBoot) },
+            { try $0.boot.finishDiscarded() },
+            { try $0.reopen("u") },
+            { try $0.close("u") },
+            { try $0.boot.publish(discardingUnfinished: true) },
+            { try $0.start(.sameBoot) },
+            { try $0.create("last") },
+        ])
+
+    /// Sessions that come and go, each with records of many ranges, until the journal was written anew and the arena
+    /// has grown, more than once.
+    static let growth = CrashScript(
+        name: "growth", ranges: 200,
+        steps: [{ try $0.start(.nextBoot) }]
+            + (0..<30).flatMap { round -> [Step] in
+                [
+                    { try $0.create("s\(round)") },
+                    { try $0.preserve("F\(round)", 1, in: "s\(round)") },
+                    { world in if round % 3 > 0 { try world.close("s\(round)") } },
+                ]
+            } + [
+                { try $0.boot.publish() }, { try $0.start(.nextBoot) }, { try $0.reopen("s0") }, { try $0.close("s0") },
+            ])
+}

@@ -1,0 +1,118 @@
+import Handover
+import LiveUpdate
+import SystemPackage
+import TestSupport
+import Testing
+
+/// After publish a boot has ended: ENODEV, before every other check, until it thaws.
+@Suite struct EndedBootTests {
+    private let machine: Machine
+    private let handler = TestHandler()
+    private let flb = TestFLB()
+    private let file: MemoryFile
+    private let boot: Orchestrator
+    private let outgoing: Session
+    private let incoming: Session
+
+    init() throws {
+        machine = try Machine()
+        file = try MemoryFile()
+        let first = try machine.boot(.nextBoot, handler, flb)
+        let other = try MemoryFile()
+        try first.createSession("came").preserve(other.descriptor, token: 1)
+        try first.publish()
+        boot = try machine.boot(.nextBoot, handler, flb)
+        outgoing = try boot.createSession("goes")
+        try outgoing.preserve(file.descriptor, token: 1)
+        incoming = try boot.retrieveSession("came")
+        try boot.publish(discardingUnfinished: true)
+        handler.clear()
+    }
+
+    @Test func everyCallIsENODEV() {
+        let bad = FileDescriptor(rawValue: -1)
+        let answers = [
+            errno { try boot.open() }, errno { try boot.createSession("") }, errno { try boot.createSession("goes") },
+            errno { try boot.retrieveSession("nobody") }, errno { try boot.openSessions }, errno { try boot.status() },
+            errno { try boot.publish() }, errno { try boot.finishDiscarded() },
+            errno { try boot.withIncoming(flb) { _ in } }, errno { try boot.withOutgoing(flb) { _ in } },
+            errno { try boot.register(TestHandler("")) }, errno { try boot.unregister(TestHandler("unknown")) },
+            errno { try boot.register(flb, on: handler) }, errno { try boot.unregister(TestFLB("x"), from: handler) },
+            errno { try incoming.preserve(bad, token: 1) }, errno { try outgoing.preserve(bad, token: 1) },
+            errno { try outgoing.retrieve(token: 1) }, errno { try incoming.retrieve(token: 99) },
+            errno { try outgoing.finish() }, errno { try incoming.finish() }, errno { try outgoing.close() },
+            errno { try incoming.close() },
+        ]
+        #expect(answers == [Errno?](repeating: .operationNotSupportedByDevice, count: answers.count))
+        #expect(handler.calls == [], "and nothing is called")
+    }
+
+    @Test func thawTakesItBack() throws {
+        let published = try machine.file.bytes()
+        try boot.thaw()
+        #expect(handler.calls == ["unfreeze 1"])
+        #expect(try machine.file.bytes() != published)
+        #expect(try machine.openArena().outgoingTree == nil)
+        #expect(try boot.status().sessions.map(\.name) == ["came", "goes"])
+        #expect(errno { try outgoing.preserve(file.descriptor, token: 1) } == .fileExists)
+        try incoming.finish()
+        #expect(errno { try boot.thaw() } == .invalidArgument, "nothing is published any more")
+        try boot.publish()
+        let next = try machine.boot(.nextBoot, handler, flb)
+        #expect(try next.retrieveSession("goes").tokens == [1])
+    }
+
+    @Test func thawOfABootThatGoesOnIsRefused() throws {
+        #expect(errno { try Machine().boot().thaw() } == .invalidArgument)
+    }
+
+    @Test func aBootThatPublishedAndDiedGoesOnInTheSameBoot() throws {
+        let again = try machine.boot(.sameBoot, handler, flb)
+        #expect(handler.calls == ["unfreeze 1"])
+        #expect(try again.openSessions.map(\.name) == ["came", "goes"])
+        #expect(try again.status().updateNumber == 1)
+    }
+
+    @Test func aFailedFreezeIsUndoneAndCanBeTriedAgain() throws {
+        try boot.thaw()
+        handler.clear()
+        let more = try (0..<2).map { _ in try MemoryFile() }
+        for (index, file) in more.enumerated() { try outgoing.preserve(file.descriptor, token: UInt64(2 + index)) }
+        handler.change { hooks in
+            hooks.freeze = { file throws(LiveUpdateError) in
+                if file.token == 3 { throw LiveUpdateError(.ioError, "too busy") }
+                return file.data
+            }
+        }
+        let error = failure { try boot.publish(discardingUnfinished: true) }
+        #expect(error?.errno == .ioError && error?.reason == "too busy")
+        #expect(
+            handler.calls == [
+                "preserve 2", "preserve 3", "freeze 1", "freeze 2", "freeze 3", "unfreeze 1", "unfreeze 2",
+            ])
+        #expect(try machine.openArena().outgoingTree == nil)
+        handler.change { hooks in hooks.freeze = { $0.data } }
+        try boot.publish(discardingUnfinished: true)
+    }
+
+    @Test("A freeze that stores anew: the new handle travels, what it replaces is given back, a failure leaves nothing")
+    func freezeStoresAnew() throws {
+        try boot.thaw()
+        let used = try boot.status().arenaUsed
+        handler.change { hooks in
+            hooks.freeze = { file throws(LiveUpdateError) in try file.storage.store([9, 9]) }
+        }
+        flb.change { hooks in
+            hooks.serialize = { _ throws(LiveUpdateError) in throw LiveUpdateError(.ioError, "not now") }
+        }
+        #expect(errno { try boot.publish(discardingUnfinished: true) } == .ioError)
+        flb.change { hooks in hooks.serialize = { $0.data } }
+        try boot.publish(discardingUnfinished: true)
+        let next = try machine.boot(.nextBoot, handler, flb)
+        let data = try next.status().sessions[0].files[0].data
+        #expect(try machine.openArena().read(at: data, count: 2) == [9, 9])
+        try next.finishDiscarded()
+        try next.retrieveSession("goes").close()
+        #expect(try next.status().arenaUsed <= used)
+    }
+}

@@ -1,0 +1,121 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A getter lends an FLB's object for the length of a closure: the last finish and the last unpreserve wait for its end.
+@Suite struct LoanTests {
+    private final class Journal: Sendable {
+        private let entries = Guarded<[String]>([])
+        func note(_ entry: String) { entries.with { $0.append(entry) } }
+        var all: [String] { entries.with { $0 } }
+    }
+
+    /// Borrows on one thread and, once the object is lent, ends its last user on another.
+    private func overlap(
+        _ journal: Journal, borrow: @escaping @Sendable (() -> Void) -> Void, end: @escaping @Sendable () -> Void
+    ) {
+        let lent = Guarded(false)
+        let other = Threads.start {
+            borrow {
+                journal.note("lent")
+                lent.with { $0 = true }
+                // Long enough for the other thread to get to where it has to wait.
+                sleep(milliseconds: 50)
+                journal.note("given back")
+            }
+        }
+        while !lent.with({ $0 }) { sleep(milliseconds: 1) }
+        end()
+        journal.note("ended")
+        other.join()
+    }
+
+    @Test func unpreserveWaits() throws {
+        let journal = Journal()
+        let flb = TestFLB { hooks in hooks.unpreserve = { _ in journal.note("unpreserve") } }
+        let boot = try Machine().boot(.nextBoot, TestHandler(), flb)
+        let file = try MemoryFile()
+        let session = try boot.createSession("s")
+        try session.preserve(file.descriptor, token: 1)
+        overlap(journal) { during in
+            try? boot.withOutgoing(flb) { _ throws(LiveUpdateError) in during() }
+        } end: {
+            try? session.close()
+        }
+        #expect(journal.all == ["lent", "given back", "unpreserve", "ended"])
+    }
+
+    @Test func finishWaits() throws {
+        let machine = try Machine()
+        let journal = Journal()
+        let flb = TestFLB { hooks in hooks.finish = { _ in journal.note("finish") } }
+        let boot = try machine.boot(.nextBoot, TestHandler(), flb)
+        let file = try MemoryFile()
+        try boot.createSession("s").preserve(file.descriptor, token: 1)
+        try boot.publish()
+        let next = try machine.boot(.nextBoot, TestHandler(), flb)
+        let session = try next.retrieveSession("s")
+        overlap(journal) { during in
+            try? next.withIncoming(flb) { _ throws(LiveUpdateError) in during() }
+        } end: {
+            try? session.finish()
+        }
+        #expect(journal.all == ["lent", "given back", "finish", "ended"])
+        #expect(errno { try next.withIncoming(flb) { _ in } } == .noData)
+    }
+
+    @Test("A loan that is held over the update is not counted in what travels")
+    func notCounted() throws {
+        let machine = try Machine()
+        let flb = TestFLB()
+        let boot = try machine.boot(.nextBoot, TestHandler(), flb)
+        let files = try (0..<3).map { _ in try MemoryFile() }
+        let session = try boot.createSession("s")
+        for (index, file) in files.enumerated() { try session.preserve(file.descriptor, token: UInt64(index)) }
+        overlap(Journal()) { during in
+            try? boot.withOutgoing(flb) { _ throws(LiveUpdateError) in during() }
+        } end: {
+            try? boot.publish()
+        }
+        let next = try machine.boot(.nextBoot, TestHandler(), flb)
+        #expect(try next.status().flbs.map(\.count) == [3])
+        try next.retrieveSession("s").finish()
+        #expect(flb.count("finish") == 1)
+    }
+
+    @Test("While the last user waits for a loan, another getter is not kept waiting, and its loan is waited for, too")
+    func gettersBehindTheLastUser() throws {
+        // The handler's callback comes right before the wait, under the same monitor that the getter has to enter.
+        let ending = Guarded(false)
+        let journal = Journal()
+        let handler = TestHandler { hooks in hooks.unpreserve = { _ in ending.with { $0 = true } } }
+        let flb = TestFLB { hooks in hooks.unpreserve = { _ in journal.note("unpreserve") } }
+        let boot = try Machine().boot(.nextBoot, handler, flb)
+        let file = try MemoryFile()
+        let session = try boot.createSession("s")
+        try session.preserve(file.descriptor, token: 1)
+        let late = Threads.start {
+            while !ending.with({ $0 }) { sleep(milliseconds: 1) }
+            try? boot.withOutgoing(flb) { object throws(LiveUpdateError) in
+                sleep(milliseconds: 100)
+                journal.note(object == nil ? "late, and it is gone" : "late, and it is there")
+            }
+        }
+        overlap(journal) { during in
+            try? boot.withOutgoing(flb) { _ throws(LiveUpdateError) in
+                during()
+                while !ending.with({ $0 }) { sleep(milliseconds: 1) }
+                sleep(milliseconds: 50)
+            }
+        } end: {
+            try? session.close()
+        }
+        late.join()
+        let entries = journal.all.filter { $0 == "unpreserve" || $0.hasPrefix("late") }
+        // The getter wins the race nearly always; when it does not, it comes after the end.
+        #expect(
+            entries == ["late, and it is there", "unpreserve"] || entries == ["unpreserve", "late, and it is gone"])
+    }
+}

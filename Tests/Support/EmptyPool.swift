@@ -1,0 +1,20 @@
+import Platform
+import SystemPackage
+
+/// A pool of huge pages of 2 MiB without a free page: all are taken until this goes away.
+public final class EmptyPool {
+    private var files: [FileDescriptor] = []
+
+    /// Takes what is free.
+    public init() throws {
+        while true {
+            let size = try HugePagePool(.huge2M).available * PageSize.huge2M.bytes
+            guard size > 0 else { return }
+            let file = try makeMemoryFile(named: "taken", size: size, pageSize: .huge2M)
+            files.append(try file.borrowed.duplicated().release())
+            try file.borrowed.allocate(offset: 0, length: size)
+        }
+    }
+
+    deinit { for file in files { try? closeDescriptor(file) } }
+}

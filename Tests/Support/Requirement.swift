@@ -1,0 +1,92 @@
+import Glibc
+import Platform
+public import Testing
+
+/// A trait of tests that need what not every machine has. It finds out by trying, right before the test: what is
+/// missing is the reason why the test is skipped, or, in an automatic run, why it fails.
+public struct Requirement: TestTrait, SuiteTrait, TestScoping {
+    /// What is missing; nil when nothing is.
+    let missing: @Sendable () -> String?
+    /// Tests that look at the huge page pool cannot bear each other.
+    let isAlone: Bool
+
+    public var isRecursive: Bool { true }
+
+    public func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+    ) async throws {
+        guard isAlone else { return try await check(function) }
+        await Turn.pool.take()
+        do {
+            try await check(function)
+        } catch {
+            await Turn.pool.give()
+            throw error
+        }
+        await Turn.pool.give()
+    }
+
+    private func check(_ function: @Sendable () async throws -> Void) async throws {
+        guard let reason = missing() else { return try await function() }
+        guard isAutomaticRun else { try Test.cancel("\(reason)") }
+        Issue.record("an automatic run must not skip this: \(reason)")
+    }
+}
+
+extension Trait where Self == Requirement {
+    /// That many free huge pages of 2 MiB. No two tests with this trait run at a time.
+    public static func requiresHugePages(_ count: UInt64) -> Requirement {
+        Requirement(missing: { missingHugePages(count) }, isAlone: true)
+    }
+
+    /// The right to change the pool of huge pages of 2 MiB, and that many free ones.
+    public static func requiresPoolRights(_ count: UInt64 = 0) -> Requirement {
+        Requirement(missing: { missingPoolRights() ?? missingHugePages(count) }, isAlone: true)
+    }
+
+    /// To be root.
+    public static var requiresRoot: Requirement {
+        Requirement(missing: { geteuid() == 0 ? nil : "only root can do this" }, isAlone: false)
+    }
+}
+
+private func missingHugePages(_ count: UInt64) -> String? {
+    if count == 0 { return nil }
+    do {
+        let file = try makeMemoryFile(named: "probe", size: count * PageSize.huge2M.bytes, pageSize: .huge2M)
+        try file.borrowed.allocate(offset: 0, length: count * PageSize.huge2M.bytes)
+        return nil
+    } catch {
+        return "\(count) huge pages of 2 MiB cannot be had (\(error)): scripts/with-huge-pages reserves some"
+    }
+}
+
+private func missingPoolRights() -> String? {
+    if environment("SETUP") == "no" { return "SETUP=no: the huge page pool is left alone" }
+    do {
+        try HugePagePool.setOvercommit(try HugePagePool(.huge2M).overcommit, of: .huge2M)
+        return nil
+    } catch {
+        return "the huge page pool cannot be changed: \(error)"
+    }
+}
+
+/// Lets one in at a time, in the order of asking, without holding a thread.
+private actor Turn {
+    static let pool = Turn()
+
+    private var isTaken = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    func take() async {
+        guard isTaken else {
+            isTaken = true
+            return
+        }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+
+    func give() {
+        if waiting.isEmpty { isTaken = false } else { waiting.removeFirst().resume() }
+    }
+}

@@ -1,0 +1,101 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateEmbedded
+import LiveUpdateHandlers
+import Platform
+import SystemPackage
+
+/// A line of JSON on standard output, unbuffered: what is buffered does not survive execve.
+func say(_ values: [String: String]) {
+    let fields = values.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\(escaped($0.value))\"" }
+    let line = "{" + fields.joined(separator: ",") + "}\n"
+    _ = unsafe write(STDOUT_FILENO, line, line.utf8.count)
+}
+
+private func escaped(_ text: String) -> String {
+    text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : "\($0)" }.joined()
+}
+
+/// An FLB of ordinary memory files which says when it is finished.
+final class SayingFLB: FileLifecycleBound {
+    let compatible = "probe-flb-v1"
+
+    func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: UInt64) { (7, 7) }
+    func unpreserve(_ object: UInt64, _ context: FLBContext) { say(["flb": "unpreserve"]) }
+    func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 { context.data }
+    func finish(_ object: UInt64, _ context: FLBContext) { say(["flb": "finish \(object)"]) }
+    func resume(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 { context.data }
+}
+
+/// Begins a boot with the memory files' handlers.
+func begin(handlers: Bool = true) throws(LiveUpdateError) -> UpdatableProcess {
+    try UpdatableProcess { (orchestrator) throws(LiveUpdateError) in
+        guard handlers else { return }
+        let memfd = MemfdHandler()
+        try orchestrator.register(memfd)
+        try orchestrator.register(HugeMemfdHandler())
+        try orchestrator.register(SayingFLB(), on: memfd)
+    }
+}
+
+/// This program, once more.
+func ownImage(_ arguments: [String] = CommandLine.arguments) -> ProgramImage {
+    ProgramImage(path: "/proc/self/exe", arguments: arguments)
+}
+
+/// A memory file that holds its own number.
+func makeFile(_ number: UInt64) throws -> FileDescriptor {
+    let file = try makeMemoryFile(named: "probe-\(number)", size: 4096)
+    let mapping = try Mapping(of: file.borrowed, length: 4096, .shared(writable: true))
+    unsafe mapping.bytes.storeBytes(of: word(number), as: UInt64.self)
+    return file.release()
+}
+
+func word(_ number: UInt64) -> UInt64 { (number + 1) &* 0x9E37_79B9_7F4A_7C15 }
+
+/// Whether it still does.
+func holds(_ file: FileDescriptor, _ number: UInt64) throws -> Bool {
+    let mapping = try Mapping(of: file, length: 4096, .shared(writable: false))
+    return unsafe mapping.bytes.load(as: UInt64.self) == word(number)
+}
+
+/// The open descriptors, by what they are.
+struct Descriptors {
+    private(set) var standard = 0
+    private(set) var arena = 0
+    private(set) var files = 0
+    private(set) var others: [String] = []
+    /// Beside the standard ones: inherited by any program that is executed.
+    private(set) var inheritable = 0
+
+    init() throws {
+        for number in try openDescriptors() {
+            let name = Self.target(of: number)
+            if number < 3 {
+                standard += 1
+                continue
+            }
+            if fcntl(number, F_GETFD) & FD_CLOEXEC == 0 { inheritable += 1 }
+            if name.hasPrefix("/memfd:luo-arena") {
+                arena += 1
+            } else if name.hasPrefix("/memfd:probe-") {
+                files += 1
+            } else {
+                others.append("\(number) \(name)")
+            }
+        }
+    }
+
+    private static func target(of number: CInt) -> String {
+        var name = [CChar](repeating: 0, count: 256)
+        let count = unsafe readlink("/proc/self/fd/\(number)", &name, name.count)
+        return String(decoding: name.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    func described(_ prefix: String) -> [String: String] {
+        [
+            "\(prefix)_standard": "\(standard)", "\(prefix)_arena": "\(arena)", "\(prefix)_files": "\(files)",
+            "\(prefix)_others": others.joined(separator: ","), "\(prefix)_inheritable": "\(inheritable)",
+        ]
+    }
+}

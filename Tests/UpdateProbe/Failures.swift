@@ -1,0 +1,166 @@
+import Glibc
+import Handover
+import LiveUpdate
+import LiveUpdateEmbedded
+import Platform
+import SystemPackage
+
+/// Says how an update that must fail has failed.
+func expectFailure(_ process: UpdatableProcess, into image: ProgramImage, discarding: Bool = false) {
+    do throws(LiveUpdateError) {
+        try process.reboot(into: image, discardingUnfinished: discarding)
+    } catch {
+        say(["failed": error.description, "errno": "\(error.errno.rawValue)"])
+    }
+}
+
+/// In the boot after the update: whether both files of "s" came.
+private func sayWhatCame(_ process: UpdatableProcess) throws {
+    let session = try process.orchestrator.retrieveSession("s")
+    var intact: [UInt64] = []
+    for token in session.tokens {
+        let file = try session.retrieve(token: token)
+        if try holds(file, token) { intact.append(token) }
+        try closeDescriptor(file)
+    }
+    try session.close()
+    say(["came": intact.map { "\($0)" }.joined(separator: ",")].merging(try Descriptors().described("end")) { $1 })
+}
+
+/// Becoming a program that cannot be executed: everything goes on, and a second update succeeds.
+enum BadImage {
+    static func run(_ path: String) throws {
+        let process = try begin()
+        if try process.orchestrator.status().updateNumber > 0 { return try sayWhatCame(process) }
+        let session = try process.orchestrator.createSession("s")
+        let (first, second) = (try makeFile(1), try makeFile(2))
+        try session.preserve(first, token: 1)
+        let used = try process.orchestrator.status().arenaUsed
+        for _ in 0..<3 { expectFailure(process, into: ProgramImage(path: path, arguments: ["next"])) }
+        // It is as before, and takes requests.
+        let after = try process.orchestrator.status().arenaUsed
+        say(["grown": "\(after > used)"].merging(try Descriptors().described("thawed")) { $1 })
+        let other = try process.orchestrator.createSession("other")
+        do throws(LiveUpdateError) { try other.preserve(first, token: 1) } catch {
+            say(["busy": "\(error.errno.rawValue)"])
+        }
+        try other.close()
+        try session.preserve(second, token: 2)
+        try process.reboot(into: ownImage())
+    }
+}
+
+/// A file whose size changed: the freeze fails, and with the old size the update succeeds.
+enum Resize {
+    static func run() throws {
+        let process = try begin()
+        if try process.orchestrator.status().updateNumber > 0 { return try sayWhatCame(process) }
+        let session = try process.orchestrator.createSession("s")
+        let (first, second) = (try makeFile(1), try makeFile(2))
+        try session.preserve(first, token: 1)
+        try session.preserve(second, token: 2)
+        try second.setSize(8192)
+        expectFailure(process, into: ownImage())
+        say(try Descriptors().described("thawed"))
+        try second.setSize(4096)
+        try process.reboot(into: ownImage())
+    }
+}
+
+/// Sessions that came and are not finished.
+///
+/// 1. "a" and "b" travel, with one file each.
+/// 2. "a" is finished. The next update is refused because of "b", and then told to discard it.
+/// 3. The FLB of what was discarded is finished; nothing came.
+enum Unfinished {
+    static func run() throws {
+        let process = try begin()
+        let orchestrator = process.orchestrator
+        switch try orchestrator.status().updateNumber {
+        case 0:
+            for (index, name) in ["a", "b", "c"].enumerated() {
+                let file = try makeFile(UInt64(index))
+                try orchestrator.createSession(name).preserve(file, token: 1)
+            }
+            try process.reboot(into: ownImage())
+        case 1:
+            try orchestrator.retrieveSession("a").close()
+            _ = try orchestrator.retrieveSession("b").retrieve(token: 1)
+            expectFailure(process, into: ownImage())
+            try process.reboot(into: ownImage(), discardingUnfinished: true)
+        default:
+            let sessions = try orchestrator.status().sessions.map(\.name).joined(separator: ",")
+            say(["sessions": sessions].merging(try Descriptors().described("end")) { $1 })
+        }
+    }
+}
+
+/// An image that lacks a handler cannot read what came, and leaves it to the one that can.
+enum Forget {
+    static func run() throws {
+        if CommandLine.arguments.contains("--forgot") { return try forgot() }
+        let process = try begin()
+        if try process.orchestrator.status().updateNumber > 0 { return try sayWhatCame(process) }
+        let file = try makeFile(1)
+        try process.orchestrator.createSession("s").preserve(file, token: 1)
+        try process.reboot(into: ownImage(CommandLine.arguments + ["--forgot"]))
+    }
+
+    private static func forgot() throws {
+        let number = unsafe getenv(UpdatableProcess.variable).flatMap { unsafe CInt(String(cString: $0)) } ?? -1
+        let copy = try FileDescriptor(rawValue: number).duplicated().release()
+        let before = try checksum(copy)
+        do throws(LiveUpdateError) {
+            _ = try begin(handlers: false)
+        } catch {
+            say(["failed": error.description, "errno": "\(error.errno.rawValue)"])
+        }
+        say(["untouched": "\(try checksum(copy) == before)"])
+        // The kept descriptor was not touched either: the image that wrote the arena can be started on it.
+        try copy.setCloseOnExec(false)
+        var image = ownImage(CommandLine.arguments.filter { $0 != "--forgot" })
+        image.environment.append("\(UpdatableProcess.variable)=\(copy.rawValue)")
+        try image.execute()
+    }
+
+    private static func checksum(_ file: FileDescriptor) throws -> UInt32 {
+        let mapping = try Mapping(of: file, length: try FileStatus(of: file).size, .shared(writable: false))
+        return unsafe CRC32C.of(UnsafeRawBufferPointer(mapping.bytes))
+    }
+}
+
+/// Asks images whether they know what is in use, and then updates.
+enum Check {
+    static func run() throws {
+        let process = try begin()
+        if try process.orchestrator.status().updateNumber > 0 { return try sayWhatCame(process) }
+        let file = try makeFile(1)
+        try process.orchestrator.createSession("s").preserve(file, token: 1)
+        let images = [
+            ("same", ownImage()), ("lacking", ownImage(["probe", "begin-lacking"])),
+            ("other", ProgramImage(path: "/bin/true", arguments: ["true"])),
+            ("missing", ProgramImage(path: "/nonexistent", arguments: ["missing"])),
+        ]
+        for (name, image) in images {
+            do throws(LiveUpdateError) {
+                try process.check(image)
+                say(["image": name])
+            } catch {
+                say(["image": name, "failed": error.description, "errno": "\(error.errno.rawValue)"])
+            }
+        }
+        try process.reboot(into: ownImage())
+    }
+}
+
+/// Whether a file, named or just unlinked, is taken.
+enum Offer {
+    static func run(path: String, unlinking: Bool) throws {
+        let process = try begin()
+        let number = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+        if unlinking { unsafe unlink(path) }
+        try process.orchestrator.createSession("s").preserve(file.borrowed, token: 1)
+        say(["taken": "true"])
+    }
+}

@@ -1,0 +1,38 @@
+import Glibc
+import Handover
+import LiveUpdate
+import LiveUpdateEmbedded
+import LiveUpdateHandlers
+import Platform
+import SystemPackage
+
+// A program that replaces itself and keeps its files. Its first argument says what it tries; every boot prints one line
+// of JSON for each thing that it finds. See IntegrationTests.
+
+let mode = CommandLine.arguments.dropFirst().first ?? ""
+let number = CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 0
+let updates = CommandLine.arguments.dropFirst(3).first.flatMap { UInt64($0) } ?? 1
+
+do {
+    switch mode {
+    case "keep": try Keep.run(files: number, updates: updates)
+    case "limit": try Limit.run(limit: number)
+    case "offer": try Offer.run(path: CommandLine.arguments[2], unlinking: CommandLine.arguments.contains("--unlink"))
+    case "bad-image": try BadImage.run(CommandLine.arguments[2])
+    case "resize": try Resize.run()
+    case "unfinished": try Unfinished.run()
+    case "forget": try Forget.run()
+    case "begin": _ = try begin()
+    case "begin-lacking": _ = try begin(handlers: false)
+    case "check": try Check.run()
+    default:
+        say(["fault": "unknown mode \(mode)"])
+        exit(64)
+    }
+} catch let error as LiveUpdateError {
+    say(["error": error.description, "errno": "\(error.errno.rawValue)"])
+    exit(1)
+} catch {
+    say(["fault": "\(error)"])
+    exit(2)
+}
