@@ -120,7 +120,8 @@ import Testing
         let room = word(header + 40)
         #expect(ranges.contains { $0.offset == room && $0.length == word(header + 48) })
         #expect(ranges.contains { $0.offset == tree.offset && $0.length <= tree.length })
-        #expect(ranges.filter { $0.offset != tree.offset && $0.offset != room }.allSatisfy { text($0.offset, 7) == "content" })
+        let held = ranges.filter { $0.offset != tree.offset && $0.offset != room }
+        #expect(held.allSatisfy { text($0.offset, 7) == "content" })
     }
 
     @Test func ourSlotsNameTheKeptDescriptors() throws {
