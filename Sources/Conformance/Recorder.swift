@@ -39,7 +39,7 @@ final class Recorder: Sendable {
 
     /// The fault for the next call of a callback, which is taken.
     func fault(_ callback: String) -> Errno? {
-        state.with { $0.faults.removeValue(forKey: callback) }.map { Errno(rawValue: -$0) }
+        state.with { $0.faults.removeValue(forKey: callback) }.map { Errno(rawValue: 0 &- $0) }
     }
 
     /// Whether a fault is armed, which stays.

@@ -84,6 +84,12 @@ public struct Scenario: Decodable, Sendable {
             throw Malformed(reason: "\(steps.count) steps with \(expect.count) expectations")
         }
         let handlerNames = Set(handlers.map(\.name))
+        guard handlerNames.count == handlers.count, Set(flbs).count == flbs.count else {
+            throw Malformed(reason: "a handler or an FLB that is listed twice")
+        }
+        for name in handlerNames.union(flbs) where !(1...47).contains(compatibleString(name).utf8.count) {
+            throw Malformed(reason: "a name of \(name.utf8.count) bytes, where a compatible string has 1 to 47")
+        }
         for flb in handlers.flatMap(\.flbs) where !flbs.contains(flb) {
             throw Malformed(reason: "an FLB \"\(flb)\" that is not listed")
         }

@@ -51,7 +51,9 @@ public final class Arena: Sendable {
     public static func make(_ options: Options = Options()) throws(ArenaError) -> Arena {
         let file: OwnedDescriptor
         do {
-            file = try makeMemoryFile(named: "luo-arena", size: 0)
+            let made = try makeMemoryFile(named: "luo-arena", size: 0)
+            // Away from the numbers of standard input, output and error, which may be closed.
+            file = try made.borrowed.duplicated()
         } catch {
             throw ArenaError(.space, "no memory file: \(error)", errno: error.errno)
         }
@@ -74,6 +76,7 @@ public final class Arena: Sendable {
         writer.put(size)
         writer.put(UInt64(0))
         store.write(writer.bytes, at: Superblock.versionOffset)
+        store.write(SlotTable().bytes(generation: 0), at: Superblock.tableOffset(generation: 0))
         store.commit(Superblock.magic, at: Superblock.magicOffset)
         return Arena(store, State(size: size, generation: 0, table: SlotTable()))
     }
@@ -124,7 +127,8 @@ public final class Arena: Sendable {
         }
         let generation = store.committed(at: Superblock.generationOffset)
         let table = try SlotTable(
-            store.read(at: Superblock.tableOffset(generation: generation), count: SlotTable.length))
+            store.read(at: Superblock.tableOffset(generation: generation), count: SlotTable.length),
+            generation: generation)
         var state = State(size: size, generation: generation, table: table)
         try check(table.incoming, "incoming tree", store, size) { Int($0.size) }
         try check(table.outgoing, "outgoing tree", store, size) { Int($0.size) }
@@ -238,8 +242,8 @@ public final class Arena: Sendable {
     }
 
     /// As ``allocate(_:alignment:)``, out of the room that was left: for a tree.
-    public func allocateReserved(_ length: UInt64) throws(ArenaError) -> Extent {
-        try lock.withLock { () throws(ArenaError) in try take(length, alignment: 64) }
+    public func allocateReserved(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
+        try lock.withLock { () throws(ArenaError) in try take(length, alignment: alignment) }
     }
 
     /// Gives ranges back.
@@ -260,8 +264,10 @@ public final class Arena: Sendable {
         // A new journal has twice the room of the present records; a tree, with the room for the next boot's journal,
         // takes about as much again.
         let headroom = 6 * state.tail + (32 << 10)
-        guard state.space != nil, length <= limit, let used = state.space?.used, used + headroom <= limit - length
-        else { throw ArenaError(.space, "its limit of \(limit) bytes is reached", errno: .noSpace) }
+        // In one piece, as they have to be.
+        guard let space = state.space, space.has(length, leaving: headroom, limit: limit) else {
+            throw ArenaError(.space, "its limit of \(limit) bytes is reached", errno: .noSpace)
+        }
     }
 
     private func take(_ length: UInt64, alignment: UInt64) throws(ArenaError) -> Extent {
@@ -300,7 +306,7 @@ public final class Arena: Sendable {
     ) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
             let length = UInt64(records.reduce(0) { $0 + JournalFormat.encodedLength($1) })
-            if acquiring { try unsafe Self.checkHeadroom(4 * length, state, limit: store.limit) }
+            if acquiring { try makeHeadroom(4 * length, snapshot) }
             if unsafe state.table.journal.size - state.tail < length {
                 try rewrite(snapshot(), room: length)
             }
@@ -314,6 +320,26 @@ public final class Arena: Sendable {
     public func ensureRoom(_ room: UInt64, snapshot: () -> [JournalRecord]) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
             if unsafe state.table.journal.size - state.tail < room { try rewrite(snapshot(), room: room) }
+        }
+    }
+
+    /// Makes sure that the room that is left for what must not fail later is not taken by records of what is long gone.
+    ///
+    /// - Throws: `space`, at the limit.
+    public func ensureHeadroom(snapshot: () -> [JournalRecord]) throws(ArenaError) {
+        try lock.withLock { () throws(ArenaError) in try makeHeadroom(0, snapshot) }
+    }
+
+    /// Writes the journal anew, when it says much more than what is, before something new is refused.
+    private func makeHeadroom(_ length: UInt64, _ snapshot: () -> [JournalRecord]) throws(ArenaError) {
+        do {
+            try unsafe Self.checkHeadroom(length, state, limit: store.limit)
+        } catch {
+            let records = snapshot()
+            let live = UInt64(records.reduce(0) { $0 + JournalFormat.encodedLength($1) })
+            guard unsafe state.space != nil && 2 * live + Superblock.length < state.tail else { throw error }
+            try rewrite(records, room: length)
+            try unsafe Self.checkHeadroom(length, state, limit: store.limit)
         }
     }
 
@@ -403,7 +429,7 @@ public final class Arena: Sendable {
         var table = unsafe state.table
         change(&table)
         let generation = unsafe state.generation &+ 1
-        store.write(table.bytes, at: Superblock.tableOffset(generation: generation))
+        store.write(table.bytes(generation: generation), at: Superblock.tableOffset(generation: generation))
         store.commit(generation, at: Superblock.generationOffset)
         unsafe state.table = table
         unsafe state.generation = generation

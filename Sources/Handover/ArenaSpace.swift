@@ -17,7 +17,9 @@ struct ArenaSpace: Sendable {
         used = size
         var at = Superblock.length
         for range in inUse.sorted(by: { $0.offset < $1.offset }) {
-            guard range.offset >= at, range.length <= size, range.offset <= size - range.length else {
+            guard range.offset >= at, range.offset % Self.granule == 0, range.length <= size,
+                range.offset <= size - range.length
+            else {
                 throw ArenaError(.record, "range \(range.offset)+\(range.length) overlaps another or the end")
             }
             addFree(from: at, to: range.offset)
@@ -26,7 +28,19 @@ struct ArenaSpace: Sendable {
         addFree(from: at, to: size)
     }
 
-    static func rounded(_ length: UInt64) -> UInt64 { (length + granule - 1) / granule * granule }
+    /// Nothing takes a granule, too: else two ranges could begin at one place.
+    static func rounded(_ length: UInt64) -> UInt64 { (max(length, 1) + granule - 1) / granule * granule }
+
+    /// Whether `length` bytes can be taken from an arena that may grow to `limit`, so that `rest` bytes are left, in one
+    /// piece.
+    func has(_ length: UInt64, leaving rest: UInt64, limit: UInt64) -> Bool {
+        var runs = free.map(\.length)
+        let room = limit - min(size, limit)
+        if let last = free.last, last.end == size { runs[runs.count - 1] += room } else { runs.append(room) }
+        guard let first = runs.firstIndex(where: { $0 >= length }) else { return false }
+        runs[first] -= length
+        return runs.contains { $0 >= rest }
+    }
 
     private mutating func addFree(from start: UInt64, to end: UInt64) {
         guard end > start else { return }

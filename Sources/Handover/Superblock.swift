@@ -9,9 +9,10 @@ import Platform
 /// | 12 | u32 page size |
 /// | 16 | u64 size of the arena in bytes |
 /// | 24 | u64 generation: the commit word. Its lowest bit says which of the two tables of slots is true |
-/// | 64, 192 | the tables: incoming tree, outgoing tree, journal |
+/// | 64, 192 | the tables: incoming tree, outgoing tree, journal, generation, checksum |
 ///
-/// A change writes the table that is not true and then stores the next generation: one aligned 8-byte store.
+/// A change writes the table that is not true and then stores the next generation: one aligned 8-byte store. A table ends
+/// with its generation and a checksum, so that a damaged commit word cannot make an old one true.
 enum Superblock {
     /// "LUOARENA" in memory order.
     static let magic: UInt64 = 0x414E_4552_414F_554C
@@ -81,19 +82,29 @@ struct SlotTable: Equatable, Sendable {
     var outgoing = Slot.none
     var journal = Slot.none
 
-    static let length = 3 * Slot.length
+    /// Three slots, u64 generation, u32 CRC32C of all that, u32 zero.
+    static let length = 3 * Slot.length + 16
 
     init() {}
 
-    var bytes: [UInt8] {
+    func bytes(generation: UInt64) -> [UInt8] {
         var writer = ByteWriter(capacity: Self.length)
         incoming.encode(into: &writer)
         outgoing.encode(into: &writer)
         journal.encode(into: &writer)
+        writer.put(generation)
+        writer.put(CRC32C.of(writer.bytes))
+        writer.put(UInt32(0))
         return writer.bytes
     }
 
-    init(_ bytes: [UInt8]) throws(ArenaError) {
+    /// - Throws: `checksum`, when it is not the table of this generation.
+    init(_ bytes: [UInt8], generation: UInt64) throws(ArenaError) {
+        var tail = ByteReader(bytes.suffix(16), "table of slots")
+        let covered = [UInt8](bytes.dropLast(8))
+        guard try tail.take(UInt64.self) == generation, try tail.take(UInt32.self) == CRC32C.of(covered) else {
+            throw ArenaError(.checksum, "the table of slots is not that of generation \(generation)")
+        }
         var reader = ByteReader(bytes, "table of slots")
         incoming = try Slot(&reader)
         outgoing = try Slot(&reader)

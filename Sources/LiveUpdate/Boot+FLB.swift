@@ -90,6 +90,7 @@ extension Boot {
     /// Undoes counting up of a file that was not committed.
     func countDownAfterFailure(_ counted: [LiveFLB]) {
         flbMonitor.enter {
+            waitForLoans(ofLastUsers: [counted.map(\.id)])
             let gone = countDownOutgoing(counted.map(\.id))
             arena.free(gone.flatMap(\.ranges).map(\.range))
         }
@@ -104,9 +105,6 @@ extension Boot {
             guard let flb = unsafe live[id] else { continue }
             flb.users -= 1
             guard flb.users == 0 else { continue }
-            waitForLoans(flb)
-            // Another file may have been counted on it meanwhile, or it may be gone.
-            guard flb.users == 0, !flb.isGone else { continue }
             try? resumeIfNeeded(flb)
             if let definition = flb.definition, let object = flb.object {
                 flb.isBusy = true
@@ -120,8 +118,21 @@ extension Boot {
         return gone
     }
 
-    /// New loans are still given out meanwhile: who has one may ask for another, and must not wait for who waits here.
-    private func waitForLoans(_ flb: LiveFLB) { flbMonitor.wait { flb.loans == 0 } }
+    /// With the monitor entered: waits until nothing that these files are the last users of is lent. From then on the
+    /// monitor is not let go before they are counted down and that is committed, so that both always agree.
+    ///
+    /// New loans are still given out while it waits: who has one may ask for another, and must not wait for who waits
+    /// here.
+    func waitForLoans(ofLastUsers files: [[FLBID]]) {
+        flbMonitor.wait {
+            var here: [FLBID: UInt64] = [:]
+            for id in files.joined() { here[id, default: 0] += 1 }
+            return here.allSatisfy { id, count in
+                guard let flb = unsafe live[id] else { return true }
+                return flb.users > count || flb.loans == 0
+            }
+        }
+    }
 
     /// After a crash the live object is made again when it is first needed.
     private func resumeIfNeeded(_ flb: LiveFLB) throws(LiveUpdateError) {
@@ -148,7 +159,6 @@ extension Boot {
 
     /// Retrieves it first when nobody had: so that it can be finished. When that fails, too, it is given up.
     private func finish(_ flb: LiveFLB) {
-        waitForLoans(flb)
         if flb.definition == nil { flb.definition = shared.with { $0.registry.flb(flb.compatible) } }
         try? makeObject(flb)
         if let definition = flb.definition, let object = flb.object {
@@ -168,13 +178,14 @@ extension Boot {
         case .failed(let errno): throw remembered(Errno(rawValue: errno), "FLB \"\(flb.compatible)\"")
         case .notTried:
             try checkOwner(of: definition)
+            try checkRecords(flb.ranges, of: "FLB \"\(flb.compatible)\"")
             do throws(LiveUpdateError) {
                 flb.object = try callback(flb) { () throws(LiveUpdateError) -> any Sendable in
                     try definition.retrieveErased(context(flb))
                 }
                 flb.retrieved = .done
             } catch {
-                flb.retrieved = .failed(errno: error.errno.rawValue)
+                flb.retrieved = .failed(error.errno)
                 throw error
             }
         }
@@ -203,7 +214,8 @@ extension Boot {
         }
         try waitUntilIdle(state)
         guard !state.isGone else { throw LiveUpdateError(.noData, "FLB \"\(flb.compatible)\" is finished") }
-        if state.definition == nil || state.object == nil { state.definition = flb }
+        // The registered one has the say; without it, whoever asks first.
+        if state.definition == nil { state.definition = shared.with { $0.registry.flb(flb.compatible) } ?? flb }
         return state
     }
 
@@ -274,9 +286,14 @@ extension Boot {
                 }
             }
             var serialized: [FLBID: (data: UInt64, ranges: [StoredRange])] = [:]
-            for known in state.flbs(.outgoing) {
-                guard let flb = unsafe live[known.id] else { continue }
-                serialized[known.id] = try serialize(flb, users: users[known.id] ?? [])
+            do throws(LiveUpdateError) {
+                for known in state.flbs(.outgoing) {
+                    guard let flb = unsafe live[known.id] else { continue }
+                    serialized[known.id] = try serialize(flb, users: users[known.id] ?? [])
+                }
+            } catch {
+                arena.free(serialized.values.flatMap(\.ranges).map(\.range))
+                throw error
             }
             return serialized
         }

@@ -54,7 +54,7 @@ extension Boot {
     }
 
     private func takeOver(_ tree: LuoTree) throws(ArenaError) {
-        try begin(counting(tree).events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
+        try begin(withoutLost(counting(tree)).events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
         shared.with { $0.freeze = tree.freeze }
     }
 
@@ -70,6 +70,22 @@ extension Boot {
                 tree.sessions[session].files[file].links = linked.compactMap { flb in
                     names.firstIndex(of: flb.compatible).map { UInt8($0) }
                 }
+            }
+        }
+        return tree
+    }
+
+    /// The tree without the descriptors that are not what they were: a number that was reused is not to be closed.
+    private func withoutLost(_ tree: LuoTree) -> LuoTree {
+        var tree = tree
+        let registry = shared.with { $0.registry }
+        for session in tree.sessions.indices {
+            for file in tree.sessions[session].files.indices {
+                let known = tree.sessions[session].files[file]
+                guard let kept = descriptors.descriptor(in: known.slot) else { continue }
+                let own = registry.entry(known.record.compatible)?.handler.identity(of: kept)
+                let found = own ?? (try? descriptors.identify(kept))
+                if found != known.identity { tree.sessions[session].files[file].slot = .lost }
             }
         }
         return tree
@@ -105,17 +121,17 @@ extension Boot {
     }
 
     private func adopt(_ state: BootState) {
+        flbMonitor.enter {
+            for flb in state.flbs.values where flb.kind != .discarded {
+                let definition = shared.with { $0.registry.flb(flb.compatible) }
+                unsafe live[flb.id] = LiveFLB(flb, definition: definition, object: nil)
+            }
+        }
         shared.with { shared in
             shared.state = state
             shared.status = .open
             for session in state.sessions.values where session.progress != .waiting {
                 shared.locks[session.id] = Lock()
-            }
-        }
-        flbMonitor.enter {
-            for flb in state.flbs.values where flb.kind != .discarded {
-                let definition = shared.with { $0.registry.flb(flb.compatible) }
-                unsafe live[flb.id] = LiveFLB(flb, definition: definition, object: nil)
             }
         }
     }

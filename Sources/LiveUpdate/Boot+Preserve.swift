@@ -19,7 +19,7 @@ extension Boot {
                 let identity = entry.handler.identity(of: descriptor) ?? file
                 try claim(identity)
                 defer { shared.with { _ = $0.inFlight.remove(identity) } }
-                try preserve(descriptor, identity, token: token, session, entry)
+                try preserve(descriptor, file, identity, token: token, session, entry)
             }
         }
     }
@@ -48,10 +48,11 @@ extension Boot {
     }
 
     private func preserve(
-        _ descriptor: FileDescriptor, _ identity: FileIdentity, token: UInt64, _ session: SessionState,
-        _ entry: Registry.Entry
+        _ descriptor: FileDescriptor, _ file: FileIdentity, _ identity: FileIdentity, token: UInt64,
+        _ session: SessionState, _ entry: Registry.Entry
     ) throws(LiveUpdateError) {
-        let slot = try descriptors.keep(descriptor)
+        let slot = try keep(descriptor, file)
+        ensureHeadroom()
         let storage = Storage(arena)
         var counted: [LiveFLB] = []
         do throws(LiveUpdateError) {
@@ -71,6 +72,22 @@ extension Boot {
         } catch {
             countDownAfterFailure(counted)
             storage.discard()
+            descriptors.release(slot)
+            throw error
+        }
+    }
+
+    /// Keeps the file that was looked at, and not another that got its number meanwhile.
+    private func keep(
+        _ descriptor: FileDescriptor, _ file: FileIdentity
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        let slot = try descriptors.keep(descriptor)
+        do throws(LiveUpdateError) {
+            guard let kept = descriptors.descriptor(in: slot), try descriptors.identify(kept) == file else {
+                throw LiveUpdateError(.badFileDescriptor, "the descriptor became another file while it was preserved")
+            }
+            return slot
+        } catch {
             descriptors.release(slot)
             throw error
         }

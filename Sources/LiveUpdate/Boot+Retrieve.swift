@@ -28,7 +28,7 @@ extension Boot {
     /// - Returns: where the file is kept now.
     private func retrieveNow(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) -> DescriptorSlot {
         try ensureRoom()
-        try checkRecords(file)
+        try checkRecords(file.ranges, of: "file \(file.token)")
         let slot: DescriptorSlot
         do throws(LiveUpdateError) {
             switch try handler(of: file).retrieve(context(file, session: session.name)) {
@@ -36,7 +36,7 @@ extension Boot {
             case .opened(let descriptor): slot = try keep(OwnedDescriptor(taking: descriptor))
             }
         } catch {
-            try commit([.fileRetrieved(file.id, .failed(errno: error.errno.rawValue), file.slot)])
+            try commit([.fileRetrieved(file.id, .failed(error.errno), file.slot)])
             throw error
         }
         try commit([.fileRetrieved(file.id, .done, slot)])
@@ -48,10 +48,9 @@ extension Boot {
         try descriptors.keep(descriptor.borrowed)
     }
 
-    private func checkRecords(_ file: FileState) throws(LiveUpdateError) {
-        for stored in file.ranges where arena.checksum(of: stored.range) != stored.checksum {
-            throw LiveUpdateError(
-                .ioError, "the records of file \(file.token) at offset \(stored.range.offset) are damaged")
+    func checkRecords(_ ranges: [StoredRange], of what: String) throws(LiveUpdateError) {
+        for stored in ranges where arena.checksum(of: stored.range) != stored.checksum {
+            throw LiveUpdateError(.ioError, "the records of \(what) at offset \(stored.range.offset) are damaged")
         }
     }
 
@@ -77,6 +76,7 @@ extension Boot {
                 remedy: "finish again later")
         }
         try flbMonitor.enter { () throws(LiveUpdateError) in
+            waitForLoans(ofLastUsers: files.map(\.flbs))
             var gone: [LiveFLB] = []
             for file in files.reversed() {
                 handler(of: file).finish(context(file, session: session.name))

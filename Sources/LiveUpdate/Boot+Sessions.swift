@@ -83,6 +83,7 @@ extension Boot {
     private func abort(_ session: SessionState) throws(LiveUpdateError) {
         let files = shared.with { $0.state.files(of: session) }
         try flbMonitor.enter { () throws(LiveUpdateError) in
+            waitForLoans(ofLastUsers: files.map(\.flbs))
             var gone: [LiveFLB] = []
             for file in files.reversed() {
                 handler(of: file).unpreserve(context(file, session: session.name))

@@ -12,7 +12,8 @@ import SystemPackage
 /// Unhappy: whatever fails before 3 unfreezes what was frozen, and everything is as before; after 3, until the next boot
 /// has begun, ``thaw()`` takes it back.
 extension Boot {
-    func publish(discardingUnfinished discard: Bool) throws(LiveUpdateError) {
+    /// - Returns: where the descriptors are that travel.
+    func publish(discardingUnfinished discard: Bool) throws(LiveUpdateError) -> [DescriptorSlot] {
         try request(.exclusive) { () throws(LiveUpdateError) in
             let start = monotonicNanoseconds()
             if !discard { try checkUnfinished() }
@@ -25,7 +26,10 @@ extension Boot {
                 unfreezeEverything()
                 throw error
             }
-            shared.with { $0.status = .published }
+            return shared.with { shared in
+                shared.status = .published
+                return shared.state.sessions(.outgoing).flatMap { shared.state.files(of: $0) }.map(\.slot)
+            }
         }
     }
 
@@ -59,12 +63,17 @@ extension Boot {
     }
 
     private func freeze(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) {
-        let storage = Storage(arena, owned: file.ranges)
+        let storage = Storage(arena, owned: file.ranges, isReserved: true)
         do throws(LiveUpdateError) {
             let data = try handler(of: file).freeze(context(file, session: session.name, storage: storage))
             let ranges = storage.sealed()
             if data == file.data && ranges == file.ranges { return }
-            try commit([.fileStored(file.id, data: data, ranges: ranges)])
+            do throws(LiveUpdateError) {
+                try commit([.fileStored(file.id, data: data, ranges: ranges)])
+            } catch {
+                handler(of: file).unfreeze(context(file, session: session.name))
+                throw error
+            }
             arena.free(storage.droppedRanges.map(\.range))
         } catch {
             storage.discard()

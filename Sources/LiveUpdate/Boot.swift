@@ -120,6 +120,12 @@ final class Boot: Sendable {
         }
     }
 
+    /// Before callbacks store something new: it must not be refused because of what is gone. At the limit they find out
+    /// by themselves.
+    func ensureHeadroom() {
+        shared.with { shared in try? arena.ensureHeadroom { shared.state.snapshot.map(\.record) } }
+    }
+
     // MARK: Callbacks
 
     func context(

@@ -75,16 +75,16 @@ struct BootState: Sendable {
     private(set) var flbs: [FLBID: FLBState] = [:]
 
     // Indexes: what is asked often is found by hash.
-    private var names: [Direction: [String: SessionID]] = [:]
+    private var names: [Direction: [ExactString: SessionID]] = [:]
     private var tokens: [SessionID: [UInt64: FileID]] = [:]
     private var held: [FileIdentity: FileID] = [:]
-    private var filesByHandler: [String: Int] = [:]
-    private var incomingFLBs: [String: FLBID] = [:]
+    private var filesByHandler: [ExactString: Int] = [:]
+    private var incomingFLBs: [ExactString: FLBID] = [:]
 
     // MARK: Questions
 
     func session(_ name: String, _ direction: Direction) -> SessionState? {
-        names[direction]?[name].flatMap { sessions[$0] }
+        names[direction]?[ExactString(name)].flatMap { sessions[$0] }
     }
 
     func file(_ token: UInt64, in session: SessionID) -> FileState? { tokens[session]?[token].flatMap { files[$0] } }
@@ -92,11 +92,11 @@ struct BootState: Sendable {
     func holds(_ identity: FileIdentity) -> Bool { held[identity] != nil }
 
     /// Files preserved or unfinished, by the compatible string of their handler.
-    func fileCount(ofHandler compatible: String) -> Int { filesByHandler[compatible] ?? 0 }
+    func fileCount(ofHandler compatible: String) -> Int { filesByHandler[ExactString(compatible)] ?? 0 }
 
-    var handlersInUse: [String] { filesByHandler.keys.sorted() }
+    var handlersInUse: Set<String> { Set(files.values.map(\.compatible)) }
 
-    func incomingFLB(_ compatible: String) -> FLBState? { incomingFLBs[compatible].flatMap { flbs[$0] } }
+    func incomingFLB(_ compatible: String) -> FLBState? { incomingFLBs[ExactString(compatible)].flatMap { flbs[$0] } }
 
     /// In creation order.
     func sessions(_ direction: Direction) -> [SessionState] {
@@ -116,10 +116,14 @@ struct BootState: Sendable {
 
     // MARK: Change
 
+    /// No number gets there by counting: one that is larger is damage.
+    private static let most: UInt64 = 1 << 62
+
     /// - Throws: `record`, for an event that cannot follow on what went before.
     mutating func apply(_ event: Event) throws(ArenaError) {
         switch event {
         case .boot(let number, let next):
+            guard number < Self.most, next < Self.most else { throw ArenaError(.record, "a boot of number \(number)") }
             updateNumber = number
             nextID = max(nextID, next)
         case .phase(let new): phase = new
@@ -148,11 +152,11 @@ struct BootState: Sendable {
 
     private mutating func add(_ session: SessionState) throws(ArenaError) {
         try use(session.id.value)
-        guard names[session.direction]?[session.name] == nil else {
+        guard names[session.direction]?[ExactString(session.name)] == nil else {
             throw ArenaError(.record, "a second \(session.direction) session \"\(session.name)\"")
         }
         sessions[session.id] = session
-        names[session.direction, default: [:]][session.name] = session.id
+        names[session.direction, default: [:]][ExactString(session.name)] = session.id
     }
 
     private mutating func add(_ file: FileState) throws(ArenaError) {
@@ -161,9 +165,15 @@ struct BootState: Sendable {
         guard tokens[file.session]?[file.token] == nil, held[file.identity] == nil else {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
+        guard file.flbs.count <= Registry.flbLimit else {
+            throw ArenaError(.record, "a file that counts on \(file.flbs.count) FLBs")
+        }
         for id in file.flbs {
             guard let flb = flbs[id], flb.kind == (session.direction == .outgoing ? .outgoing : .incoming) else {
                 throw Self.unknown("\(session.direction) FLB", id.value)
+            }
+            guard flb.kind == .outgoing || flb.count > 0 else {
+                throw ArenaError(.record, "a file counts on FLB \(id.value), which is finished")
             }
             // What came has its count already.
             if flb.kind == .outgoing { flbs[id]?.count += 1 }
@@ -172,7 +182,7 @@ struct BootState: Sendable {
         sessions[file.session]?.files.append(file.id)
         tokens[file.session, default: [:]][file.token] = file.id
         held[file.identity] = file.id
-        filesByHandler[file.compatible, default: 0] += 1
+        filesByHandler[ExactString(file.compatible), default: 0] += 1
     }
 
     private mutating func add(_ flb: FLBState) throws(ArenaError) {
@@ -180,18 +190,19 @@ struct BootState: Sendable {
         guard flb.kind != .outgoing || flb.count == 0 else {
             throw ArenaError(.record, "FLB \"\(flb.compatible)\" counts \(flb.count) files before the first")
         }
+        guard flb.count < Self.most else { throw ArenaError(.record, "FLB \(flb.id.value) counts \(flb.count) files") }
         if flb.kind == .incoming {
-            guard incomingFLBs[flb.compatible] == nil else {
+            guard incomingFLBs[ExactString(flb.compatible)] == nil else {
                 throw ArenaError(.record, "a second incoming FLB \"\(flb.compatible)\"")
             }
-            incomingFLBs[flb.compatible] = flb.id
+            incomingFLBs[ExactString(flb.compatible)] = flb.id
         }
         flbs[flb.id] = flb
     }
 
     private mutating func use(_ id: UInt64) throws(ArenaError) {
         let known = sessions[SessionID(value: id)] != nil || files[FileID(value: id)] != nil
-        guard !known, flbs[FLBID(value: id)] == nil, id < UInt64.max else {
+        guard !known, flbs[FLBID(value: id)] == nil, id < Self.most else {
             throw ArenaError(.record, "number \(id) is given twice")
         }
         nextID = max(nextID, id + 1)
@@ -213,15 +224,14 @@ struct BootState: Sendable {
         guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
         letGoOfFiles(session)
         sessions[id] = nil
-        names[session.direction]?[session.name] = nil
+        names[session.direction]?[ExactString(session.name)] = nil
     }
 
     private mutating func letGoOfFiles(_ session: SessionState) {
         for file in files(of: session) {
             files[file.id] = nil
             held[file.identity] = nil
-            filesByHandler[file.compatible, default: 1] -= 1
-            if filesByHandler[file.compatible] == 0 { filesByHandler[file.compatible] = nil }
+            filesByHandler[ExactString(file.compatible), default: 1] -= 1
             for id in file.flbs { countDown(id) }
         }
         sessions[session.id]?.files = []

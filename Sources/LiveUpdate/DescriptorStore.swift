@@ -6,6 +6,9 @@ public struct DescriptorSlot: Hashable, Sendable {
     /// Its number: what it means is the store's business.
     public let number: Int64
 
+    /// The place of a descriptor that was lost with its last holder: nobody's.
+    public static let lost = DescriptorSlot(-1)
+
     /// Names a place.
     public init(_ number: Int64) { self.number = number }
 }

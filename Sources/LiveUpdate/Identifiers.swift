@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// A number that is given once in a boot, in rising order: so it tells which of two is older.
 struct SessionID: Hashable, Comparable, Sendable {
     let value: UInt64
@@ -32,4 +34,9 @@ public enum RetrieveStatus: Hashable, Sendable {
     case done
     /// Negative: what the first try failed with, for ever.
     case failed(errno: CInt)
+
+    /// What a callback threw; EIO for what is no errno.
+    static func failed(_ errno: Errno) -> Self {
+        .failed(errno: (1...4095).contains(errno.rawValue) ? errno.rawValue : Errno.ioError.rawValue)
+    }
 }

@@ -175,9 +175,11 @@ public final class Orchestrator: Sendable {
     /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
     ///
     /// - Parameter discard: whether to go on although incoming sessions are unfinished, which are lost then.
+    /// - Returns: where the descriptors are that travel, for whoever hands them over.
     /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
     ///   before then, and may be tried again.
-    public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) {
+    @discardableResult
+    public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) -> [DescriptorSlot] {
         try enabled().publish(discardingUnfinished: discard)
     }
 

@@ -12,31 +12,35 @@ struct Registry: Sendable {
 
     /// In registration order.
     private(set) var entries: [Entry] = []
-    private var positions: [String: Int] = [:]
+    private var positions: [ExactString: Int] = [:]
 
-    func entry(_ compatible: String) -> Entry? { positions[compatible].map { entries[$0] } }
+    func entry(_ compatible: String) -> Entry? { positions[ExactString(compatible)].map { entries[$0] } }
 
     /// A registered FLB, by name.
     func flb(_ compatible: String) -> (any FileLifecycleBound)? {
-        for entry in entries { for flb in entry.flbs where flb.compatible == compatible { return flb } }
+        for entry in entries {
+            for flb in entry.flbs where flb.compatible.utf8.elementsEqual(compatible.utf8) { return flb }
+        }
         return nil
     }
 
     private func position(of handler: any FileHandler) -> Int? {
-        guard let position = positions[handler.compatible], entries[position].handler === handler else { return nil }
+        guard let position = positions[ExactString(handler.compatible)], entries[position].handler === handler else {
+            return nil
+        }
         return position
     }
 
     mutating func register(_ handler: any FileHandler) throws(LiveUpdateError) {
         try Self.check(handler.compatible)
-        guard positions[handler.compatible] == nil else {
+        guard positions[ExactString(handler.compatible)] == nil else {
             throw LiveUpdateError(.fileExists, "a handler \"\(handler.compatible)\" is registered already")
         }
         if let owner = handler.owner, owner.isGoingAway {
             throw LiveUpdateError(
                 .resourceTemporarilyUnavailable, "\(owner.name), which provides it, is going away")
         }
-        positions[handler.compatible] = entries.count
+        positions[ExactString(handler.compatible)] = entries.count
         entries.append(Entry(handler: handler, flbs: []))
     }
 
@@ -50,7 +54,7 @@ struct Registry: Sendable {
         }
         entries.remove(at: position)
         positions = [:]
-        for (index, entry) in entries.enumerated() { positions[entry.handler.compatible] = index }
+        for (index, entry) in entries.enumerated() { positions[ExactString(entry.handler.compatible)] = index }
     }
 
     mutating func link(
@@ -67,13 +71,15 @@ struct Registry: Sendable {
     }
 
     private func checkNew(_ flb: any FileLifecycleBound) throws(LiveUpdateError) {
-        var known: [String: ObjectIdentifier] = [:]
-        for entry in entries { for other in entry.flbs { known[other.compatible] = ObjectIdentifier(other) } }
-        if known[flb.compatible] == ObjectIdentifier(flb) { return }
+        var known: [ExactString: ObjectIdentifier] = [:]
+        for entry in entries {
+            for other in entry.flbs { known[ExactString(other.compatible)] = ObjectIdentifier(other) }
+        }
+        if known[ExactString(flb.compatible)] == ObjectIdentifier(flb) { return }
         guard known.count < Self.flbLimit else {
             throw LiveUpdateError(.noSpace, "\(Self.flbLimit) FLBs are registered, which is the limit")
         }
-        guard known[flb.compatible] == nil else {
+        guard known[ExactString(flb.compatible)] == nil else {
             throw LiveUpdateError(.fileExists, "another FLB \"\(flb.compatible)\" is registered already")
         }
     }

@@ -14,10 +14,13 @@ public final class Storage: Sendable {
     private let ranges = Guarded<[Extent]>([])
     /// What the file or FLB had before, and in a freeze may give up.
     private let owned: [StoredRange]
+    /// Whether it may take of the room that is left for publishing.
+    private let isReserved: Bool
     private let dropped = Guarded<Set<StoredRange>>([])
 
-    init(_ arena: Arena, owned: [StoredRange] = []) {
+    init(_ arena: Arena, owned: [StoredRange] = [], isReserved: Bool = false) {
         self.arena = arena
+        self.isReserved = isReserved
         self.owned = owned
     }
 
@@ -30,7 +33,10 @@ public final class Storage: Sendable {
     /// - Throws: ENOSPC at the arena's limit, or when its file system is full.
     public func allocate(_ count: Int, alignment: UInt64 = 64) throws(LiveUpdateError) -> UInt64 {
         do {
-            let range = try arena.allocate(UInt64(count), alignment: alignment)
+            let range =
+                isReserved
+                ? try arena.allocateReserved(UInt64(count), alignment: alignment)
+                : try arena.allocate(UInt64(count), alignment: alignment)
             ranges.with { $0.append(range) }
             return range.offset
         } catch {

@@ -1,4 +1,5 @@
 import Glibc
+import Handover
 import LiveUpdate
 import Platform
 import SystemPackage
@@ -10,8 +11,12 @@ enum ImageFormats {
     private static let firstLine = "liveupdate formats 1"
 
     /// In the image: answers, and does not return.
-    static func answerIfAsked(_ orchestrator: Orchestrator) throws(LiveUpdateError) {
+    static func answerIfAsked(
+        _ options: Arena.Options, _ register: (Orchestrator) throws(LiveUpdateError) -> Void
+    ) throws(LiveUpdateError) {
         guard takeEnvironmentVariable(variable) != nil else { return }
+        let orchestrator = Orchestrator(arena: try UpdatableProcess.make(options), descriptors: InheritedDescriptors())
+        try register(orchestrator)
         var lines = [firstLine]
         for (handler, flbs) in try orchestrator.registrations() {
             lines.append(handler.compatible)

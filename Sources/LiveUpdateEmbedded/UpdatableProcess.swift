@@ -31,41 +31,59 @@ public final class UpdatableProcess: Sendable {
     ///   - options: how the arena is made, when this is the first boot, and how far it may grow.
     ///   - register: registers handlers and FLBs, in the same way at every boot.
     /// - Throws: EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when it cannot be read (see
-    ///   ``LiveUpdate/Orchestrator/open()``), and what `register` throws.
+    ///   ``LiveUpdate/Orchestrator/open()``), and what `register` throws. The variable and all descriptors are as before
+    ///   then: this process can still become an image that can read it.
     public init(
         arena options: Arena.Options = Arena.Options(),
         _ register: (Orchestrator) throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
-        arena = try Self.findArena(options)
+        try ImageFormats.answerIfAsked(options, register)
+        let inherited = try Self.inheritedArena()
+        arena = if let inherited { try Self.open(inherited, options) } else { try Self.make(options) }
         orchestrator = Orchestrator(arena: arena, descriptors: descriptors)
         try register(orchestrator)
-        try ImageFormats.answerIfAsked(orchestrator)
         try orchestrator.open()
-        for slot in try keptSlots(.incoming) { try? descriptors.descriptor(in: slot)?.setCloseOnExec(true) }
+        let slots = try orchestrator.status().sessions.flatMap(\.files).map(\.slot)
+        for slot in slots { try? descriptors.descriptor(in: slot)?.setCloseOnExec(true) }
         try orchestrator.finishDiscarded()
+        if let inherited {
+            takeEnvironmentVariable(Self.variable)
+            try? closeDescriptor(inherited)
+        }
     }
 
-    private static func findArena(_ options: Arena.Options) throws(LiveUpdateError) -> Arena {
-        do throws(ArenaError) {
-            guard let value = takeEnvironmentVariable(variable) else { return try Arena.make(options) }
-            guard let number = CInt(value), number > 2 else {
-                throw ArenaError(.magic, "\(variable)=\(value) is no descriptor", errno: .badFileDescriptor)
-            }
-            let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
-            do throws(SystemCallError) {
-                try file.borrowed.setCloseOnExec(true)
-            } catch {
-                throw ArenaError(.magic, "\(variable)=\(value) is no descriptor: \(error)", errno: error.errno)
-            }
-            return try Arena(opening: file, options)
+    /// The descriptor that the image before this one left.
+    private static func inheritedArena() throws(LiveUpdateError) -> FileDescriptor? {
+        guard let value = environmentVariable(variable) else { return nil }
+        guard let number = CInt(value), number >= 0 else {
+            throw LiveUpdateError(.badFileDescriptor, "\(variable)=\(value) is no descriptor")
+        }
+        return FileDescriptor(rawValue: number)
+    }
+
+    /// A copy is opened, so that whatever goes wrong the descriptor is still there.
+    private static func open(
+        _ inherited: FileDescriptor, _ options: Arena.Options
+    ) throws(LiveUpdateError) -> Arena {
+        let copy: FileDescriptor
+        do throws(SystemCallError) {
+            copy = try inherited.duplicated().release()
+        } catch {
+            throw LiveUpdateError(error, "\(variable)=\(inherited.rawValue) is no descriptor")
+        }
+        do {
+            return try Arena(opening: OwnedDescriptor(taking: copy), options)
         } catch {
             throw LiveUpdateError(error)
         }
     }
 
-    private func keptSlots(_ direction: Direction) throws(LiveUpdateError) -> [DescriptorSlot] {
-        let sessions = try orchestrator.status().sessions.filter { $0.direction == direction }
-        return sessions.flatMap(\.files).map(\.slot)
+    static func make(_ options: Arena.Options) throws(LiveUpdateError) -> Arena {
+        do {
+            return try Arena.make(options)
+        } catch {
+            throw LiveUpdateError(error)
+        }
     }
 
     /// Asks an image which formats it knows, before anything is frozen: past execve there is no way back. It is started
@@ -95,8 +113,7 @@ public final class UpdatableProcess: Sendable {
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false
     ) throws(LiveUpdateError) -> Never {
-        let slots = try keptSlots(.outgoing)
-        try orchestrator.publish(discardingUnfinished: discard)
+        let slots = try orchestrator.publish(discardingUnfinished: discard)
         do throws(SystemCallError) {
             try execute(image, keeping: slots)
         } catch {

@@ -31,7 +31,7 @@ public final class HugeTLB: FileLifecycleBound {
 
     public func serialize(_ object: HugeTLBState, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
         var pages: [PageSize: UInt64] = [:]
-        for user in context.users {
+        for user in context.users where user.compatible == HugeMemfdRecord.compatible {
             let record = try HugeMemfdRecord(at: user.data, in: context.storage)
             pages[record.pageSize, default: 0] += record.folios
         }

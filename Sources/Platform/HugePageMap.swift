@@ -25,14 +25,16 @@ public struct HugePage: Hashable, Sendable {
 public enum HugePageMap {
     /// The pages that exist, in the order of the file.
     ///
-    /// - Parameter size: of the file in bytes, a multiple of the page size.
+    /// - Parameter size: of the file in bytes; the last page may be cut.
     /// - Throws: EPERM or ENOSYS where userfaultfd is not allowed or not built in, ENOMEM, EMFILE.
     public static func pages(
         of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize
     ) throws(SystemCallError) -> [HugePage] {
         if size == 0 { return [] }
-        let view = try Mapping(of: descriptor, length: size, .privateView)
-        var pages = try mapWhatExists(view.address, size: size, pageSize: pageSize)
+        // Whole pages: munmap(2) refuses others.
+        let whole = (size + pageSize.bytes - 1) / pageSize.bytes * pageSize.bytes
+        let view = try Mapping(of: descriptor, length: whole, .privateView)
+        var pages = try mapWhatExists(view.address, size: whole, pageSize: pageSize)
         try PageFrames().fill(&pages, mappedAt: view.address)
         return pages
     }
@@ -54,8 +56,8 @@ public enum HugePageMap {
             for page in 0..<mapped / pageSize.bytes {
                 pages.append(HugePage(index: (at + page * pageSize.bytes) / PageSize.base.bytes, frame: 0))
             }
-            // It stopped at a hole, unless it reached the end.
-            at += mapped + pageSize.bytes
+            // Where nothing is mapped there is a hole. A run can also end early for other reasons, so it is tried anew.
+            at += mapped == 0 ? pageSize.bytes : mapped
         }
         return pages
     }

@@ -50,7 +50,7 @@ public enum HugePageReservation {
 
     /// flock(2), not the locks of fcntl(2), which would not see scripts/with-huge-pages.
     private static func underLock<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCallError) -> Value {
-        let number = try systemCall("open") { unsafe open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o644) }
+        let number = try systemCall("open") { unsafe open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
         let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
         try systemCall("flock") { flock(file.borrowed.rawValue, LOCK_EX) }
         defer { _ = flock(file.borrowed.rawValue, LOCK_UN) }

@@ -12,7 +12,8 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
     public enum Kind: Sendable {
         /// Stores reach the file. `MAP_NORESERVE`, so that the holes of a hugetlb file do not take pages from the pool.
         case shared(writable: Bool)
-        /// Stores stay with us, though nobody makes any: what works for sealed and read-only descriptors, too.
+        /// For looking only, and private: what works for sealed and read-only descriptors, too. Not even writable for
+        /// us: a writable mapping of a hugetlb file, also a private one, makes a file that is shorter as long as it is.
         case privateView
     }
 
@@ -26,7 +27,7 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
         let (protection, flags) =
             switch kind {
             case .shared(let writable): (writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_NORESERVE)
-            case .privateView: (PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE)
+            case .privateView: (PROT_READ, MAP_PRIVATE | MAP_NORESERVE)
             }
         let address = try systemCall("mmap") {
             unsafe Int(bitPattern: mmap(nil, Int(length), protection, flags, descriptor.rawValue, off_t(offset)))

@@ -85,11 +85,15 @@ public struct ProgramImage: Sendable {
     }
 }
 
-/// A variable of this process's environment, taken out of it: getenv(3), unsetenv(3). Not while other threads use the
-/// environment.
+/// A variable of this process's environment: getenv(3).
+public func environmentVariable(_ name: String) -> String? {
+    unsafe getenv(name).map { unsafe String(cString: $0) }
+}
+
+/// As ``environmentVariable(_:)``, and takes it out: unsetenv(3). Not while other threads use the environment.
+@discardableResult
 public func takeEnvironmentVariable(_ name: String) -> String? {
-    guard let value = unsafe getenv(name) else { return nil }
-    let string = unsafe String(cString: value)
+    let value = environmentVariable(name)
     unsafe unsetenv(name)
-    return string
+    return value
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Logging
+import Platform
 
 /// The command line: what a user or an administrator asks.
 @main
@@ -15,6 +16,7 @@ struct Luoctl: ParsableCommand {
         subcommands: [DemoCommand.self, ReplayCommand.self, PoolGuardCommand.self])
 
     static func main() {
+        openStandardDescriptors()
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
         main(nil)
     }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Conformance
 import Foundation
+import LiveUpdate
 
 /// `luoctl replay`
 struct ReplayCommand: ParsableCommand {
@@ -53,8 +54,16 @@ struct ReplayCommand: ParsableCommand {
         } catch {
             throw Exit.usage("\(file):\(line): \(error.reason)")
         }
-        let difference = try Replay.run(scenario, file: file, line: line) { outcome in
-            if trace { print(outcome.json) }
+        let difference: Difference?
+        do {
+            difference = try Replay.run(scenario, file: file, line: line) { outcome in
+                if trace { print(outcome.json) }
+            }
+        } catch let error as LiveUpdateError {
+            // Its handlers and FLBs cannot be registered.
+            throw Exit.usage("\(file):\(line): \(error)")
+        } catch {
+            throw Exit.failed("\(file):\(line): \(error)")
         }
         if let difference { print(difference.description) }
         return difference == nil

@@ -93,10 +93,21 @@ import Testing
             let bytes = try arena.file.bytes()
             let word = integer(UInt32.self, bytes, at: Int(at))
             try arena.file.write(word: word ^ 0x10, at: at)
+            try expect(.checksum, "the table of slots")
+            try arena.repairTable()
             try expect(.checksum, name)
             try arena.file.write(word: word, at: at)
+            try arena.repairTable()
         }
         #expect(refusal(arena.file) == nil)
+    }
+
+    @Test("A damaged commit word makes no older table true, and no arena an empty one")
+    func generations() throws {
+        for generation in [0, 1, arena.generation - 2, arena.generation + 2, UInt64.max] {
+            try arena.file.write(word: generation, at: 24)
+            try expect(.checksum, "generation \(generation)")
+        }
     }
 
     @Test func checksumOfATree() throws {
@@ -121,6 +132,7 @@ import Testing
 
     @Test func anEmptySlotMustBeEmpty() throws {
         try arena.file.write(word: UInt64(0), at: arena.table + 32)
+        try arena.repairTable()
         try expect(.checksum, "outgoing tree")
     }
 
@@ -142,7 +154,7 @@ import Testing
 
     @Test func theTableThatIsNotTrueIsNotLookedAt() throws {
         let other: UInt64 = arena.table == 64 ? 192 : 64
-        try arena.file.write([UInt8](repeating: 0xFF, count: 96), at: other)
+        try arena.file.write([UInt8](repeating: 0xFF, count: 112), at: other)
         #expect(refusal(arena.file) == nil)
     }
 }

@@ -66,5 +66,12 @@ struct PopulatedArena {
         let target = Int(integer(UInt64.self, bytes, at: Int(slot)))
         try file.write(
             word: CRC32C.of([UInt8](bytes[target..<target + Int(covered)]), continuing: own), at: slot + 24)
+        try repairTable()
+    }
+
+    /// Makes the checksum of the true table right again: behind its slots and its generation.
+    func repairTable() throws {
+        let bytes = try file.bytes()
+        try file.write(word: CRC32C.of([UInt8](bytes[Int(table)..<Int(table) + 104])), at: table + 104)
     }
 }

@@ -127,7 +127,7 @@ private struct Readers {
         _ = try? orchestrator.createSession("one more")
         for session in (try? orchestrator.openSessions) ?? [] { try? session.close() }
         try? orchestrator.finishDiscarded()
-        try? orchestrator.publish(discardingUnfinished: true)
+        _ = try? orchestrator.publish(discardingUnfinished: true)
     }
 }
 

@@ -77,6 +77,8 @@ import Testing
     @Test func requestsInsideEveryCallback() throws {
         let machine = try Machine()
         let caller = Caller()
+        // The orchestrator keeps its handlers, which keep the caller: it must not keep the orchestrator.
+        defer { caller.aim(.disabled, nil) }
         let (handler, flb) = (handler(caller), flb(caller))
         let boot = try machine.boot(.nextBoot, handler, flb)
         let file = try MemoryFile()

@@ -16,21 +16,21 @@ import Testing
     /// Makes an FLB ask for another one, or itself, in all of its callbacks.
     private func asking(_ flb: TestFLB, for other: TestFLB, _ answers: Answers) {
         flb.change { hooks in
-            hooks.preserve = { context throws(LiveUpdateError) in
+            hooks.preserve = { [unowned other] context throws(LiveUpdateError) in
                 answers.note("preserve", errno { try context.flbs.withOutgoing(other) { _ in } })
                 return 1
             }
-            hooks.serialize = { context throws(LiveUpdateError) in
+            hooks.serialize = { [unowned other] context throws(LiveUpdateError) in
                 answers.note("serialize", errno { try context.flbs.withOutgoing(other) { _ in } })
                 return context.data
             }
-            hooks.unpreserve = { context in
+            hooks.unpreserve = { [unowned other] context in
                 answers.note("unpreserve", errno { try context.flbs.withOutgoing(other) { _ in } })
             }
-            hooks.retrieve = { context throws(LiveUpdateError) in
+            hooks.retrieve = { [unowned other] context throws(LiveUpdateError) in
                 answers.note("retrieve", errno { try context.flbs.withIncoming(other) { _ in } })
             }
-            hooks.finish = { context in
+            hooks.finish = { [unowned other] context in
                 answers.note("finish", errno { try context.flbs.withIncoming(other) { _ in } })
             }
         }
@@ -83,12 +83,12 @@ import Testing
         try boot.publish()
         let innermost = Guarded<Errno?>(nil)
         first.change { hooks in
-            hooks.retrieve = { context throws(LiveUpdateError) in
+            hooks.retrieve = { [unowned last] context throws(LiveUpdateError) in
                 try context.flbs.withIncoming(last) { _ throws(LiveUpdateError) in }
             }
         }
         last.change { hooks in
-            hooks.retrieve = { context throws(LiveUpdateError) in
+            hooks.retrieve = { [unowned first] context throws(LiveUpdateError) in
                 innermost.with { $0 = errno { try context.flbs.withIncoming(first) { _ in } } }
             }
         }

@@ -77,7 +77,7 @@ import Testing
         overlap(Journal()) { during in
             try? boot.withOutgoing(flb) { _ throws(LiveUpdateError) in during() }
         } end: {
-            try? boot.publish()
+            _ = try? boot.publish()
         }
         let next = try machine.boot(.nextBoot, TestHandler(), flb)
         #expect(try next.status().flbs.map(\.count) == [3])
@@ -87,17 +87,17 @@ import Testing
 
     @Test("While the last user waits for a loan, another getter is not kept waiting, and its loan is waited for, too")
     func gettersBehindTheLastUser() throws {
-        // The handler's callback comes right before the wait, under the same monitor that the getter has to enter.
         let ending = Guarded(false)
         let journal = Journal()
-        let handler = TestHandler { hooks in hooks.unpreserve = { _ in ending.with { $0 = true } } }
         let flb = TestFLB { hooks in hooks.unpreserve = { _ in journal.note("unpreserve") } }
-        let boot = try Machine().boot(.nextBoot, handler, flb)
+        let boot = try Machine().boot(.nextBoot, TestHandler(), flb)
         let file = try MemoryFile()
         let session = try boot.createSession("s")
         try session.preserve(file.descriptor, token: 1)
         let late = Threads.start {
             while !ending.with({ $0 }) { sleep(milliseconds: 1) }
+            // Time for the close to begin to wait.
+            sleep(milliseconds: 20)
             try? boot.withOutgoing(flb) { object throws(LiveUpdateError) in
                 sleep(milliseconds: 100)
                 journal.note(object == nil ? "late, and it is gone" : "late, and it is there")
@@ -110,6 +110,7 @@ import Testing
                 sleep(milliseconds: 50)
             }
         } end: {
+            ending.with { $0 = true }
             try? session.close()
         }
         late.join()

@@ -89,6 +89,7 @@ final class Specimen {
             for (slot, covered) in [(table, nil), (table + 32, nil), (table + 64, 24 as Int?)] {
                 repairSlot(at: slot, covered)
             }
+            self[UInt32.self, at: table + 104] = checksum(table..<table + 104)
         }
     }
 

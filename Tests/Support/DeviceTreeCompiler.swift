@@ -1,9 +1,11 @@
-import Foundation
+import Glibc
+import Platform
+import SystemPackage
 
 /// The device tree compiler, dtc(1): a reader of trees that is not ours.
 public enum DeviceTreeCompiler {
-    private static let path = ["/usr/bin/dtc", "/usr/local/bin/dtc"].first {
-        FileManager.default.isExecutableFile(atPath: $0)
+    private static let path = ["/usr/bin/dtc", "/usr/local/bin/dtc"].first { (path: String) in
+        unsafe access(path, X_OK) == 0
     }
 
     /// Whether its tests run: where it is installed, and always in an automatic run, which fails without it.
@@ -11,20 +13,17 @@ public enum DeviceTreeCompiler {
 
     /// The source of a flattened tree, without comments and indentation.
     public static func source(of tree: [UInt8]) throws -> [String] {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path ?? "/usr/bin/dtc")
-        process.arguments = ["-q", "-I", "dtb", "-O", "dts", "-"]
-        let (input, output) = (Pipe(), Pipe())
-        process.standardInput = input
-        process.standardOutput = output
-        try process.run()
-        // A tree is smaller than what a pipe holds, so neither side waits for the other.
-        try input.fileHandleForWriting.write(contentsOf: Data(tree))
-        try input.fileHandleForWriting.close()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw Refused(status: process.terminationStatus) }
-        return text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+        let file = try makeMemoryFile(named: "tree.dtb", size: 0)
+        try file.borrowed.writeAll(tree)
+        let number = file.borrowed.rawValue
+        let arguments = ["dtc", "-q", "-I", "dtb", "-O", "dts", "/proc/self/fd/\(number)"]
+        let image = ProgramImage(path: path ?? "/usr/bin/dtc", arguments: arguments)
+        let process = try ChildProcess.start(image, inherited: [file.borrowed])
+        let text = process.readOutput(within: 10_000) ?? ""
+        let status = process.finish()
+        guard status == 0 else { throw Refused(status: status) }
+        let lines: [Substring] = text.split(separator: "\n")
+        return lines.map { line in String(line.drop { $0.isWhitespace }) }
     }
 
     /// The compiler could not read a tree.

@@ -104,8 +104,14 @@ struct LuoTreeReader {
     private func readSessions(at offset: UInt64) throws(ArenaError) -> [LuoTree.Session] {
         let count = try number(at: offset)
         var sessions: [LuoTree.Session] = []
+        var total: UInt64 = 0
         for record in try records(SessionRecord.self, at: offset + 8, count: count, "sessions") {
             guard !record.name.isEmpty else { throw ArenaError(.record, "a session without a name") }
+            // Else records could be counted again and again, from session after session.
+            (total, _) = total.addingReportingOverflow(record.count)
+            guard total <= range.length / UInt64(FileRecord.length) else {
+                throw ArenaError(.record, "more files than the tree has room for")
+            }
             let files = try records(
                 FileRecord.self, at: record.files, count: record.count, "files of \"\(record.name)\"")
             sessions.append(
@@ -131,7 +137,9 @@ struct LuoTreeReader {
     ) throws(ArenaError) -> Slots {
         let header = try records(SlotHeader.self, at: offset, count: 1, "header of slots")[0]
         let fileCount = sessions.reduce(0) { $0 + $1.files.count }
-        guard header.files == UInt64(fileCount), header.flbs == UInt64(flbs.count), header.discarded <= 63 else {
+        guard header.files == UInt64(fileCount), header.flbs == UInt64(flbs.count),
+            header.discarded <= range.length / UInt64(FLBRecord.length)
+        else {
             throw ArenaError(.record, "\(header.files) slots for \(fileCount) files")
         }
         var at = offset + UInt64(SlotHeader.length)

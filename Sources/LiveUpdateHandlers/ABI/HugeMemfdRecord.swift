@@ -59,7 +59,7 @@ public struct HugeMemfdRecord: Equatable, Sendable {
             array = try PageArray(&reader)
             let order = try reader.take(UInt8.self)
             pageSize = PageSize(order: order)
-            guard (1...30).contains(order), size % pageSize.bytes == 0, folios <= size / pageSize.bytes,
+            guard (1...30).contains(order), folios <= size / pageSize.bytes + 1,
                 folios <= UInt64(array.pages) * UInt64(PageArray.pageLength / Self.folioLength)
             else {
                 throw ArenaError(.record, "\(Self.compatible): \(folios) folios of order \(order) in \(size) bytes")

@@ -34,15 +34,27 @@ struct DemoBoot {
     func first() throws -> Never {
         var notes = DemoNotes()
         do {
-            let plan = try plan(&notes)
-            let file = try NotesFile(making: plan.reduce(0) { $0 + $1.pages })
-            let made = try make(plan, &notes, file)
+            let (made, file) = try oneAtATime { try makeFiles(&notes) }
             try preserve(made, &notes, file, update: 1)
             try reboot(&notes, file)
         } catch {
             notes.poolGuard?.finish()
             throw error
         }
+    }
+
+    private func makeFiles(_ notes: inout DemoNotes) throws -> (Made, NotesFile) {
+        let plan = try plan(&notes)
+        let file = try NotesFile(making: plan.reduce(0) { $0 + $1.pages })
+        return (try make(plan, &notes, file), file)
+    }
+
+    /// Pages that one demo found free and has not touched yet look free to another: so they take them one at a time.
+    private func oneAtATime<Value>(_ body: () throws -> Value) rethrows -> Value {
+        let lock = unsafe open("/run/lock/liveupdate-demo.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        if lock >= 0 { flock(lock, LOCK_EX) }
+        defer { if lock >= 0 { close(lock) } }
+        return try body()
     }
 
     /// The files to make: those on huge pages only if there are pages for them.

@@ -1,0 +1,64 @@
+import LiveUpdate
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Rule 17: a finished file is counted down on what it was counted on when it was preserved, though this image links
+/// otherwise; as in the kernel, on what its handler is linked to now, only when that is asked for.
+@Suite struct CountingTests {
+    private let machine: Machine
+    private let old = TestFLB("old-v1")
+    private let new = TestFLB("new-v1")
+
+    init() throws {
+        machine = try Machine()
+        let boot = try machine.boot(.nextBoot, TestHandler(), old)
+        for name in ["s", "t"] {
+            let file = try MemoryFile()
+            try boot.createSession(name).preserve(file.descriptor, token: 1)
+        }
+        try boot.publish()
+    }
+
+    private func next(_ counting: Orchestrator.Counting) throws -> Orchestrator {
+        try machine.boot(.nextBoot, counting: counting) { orchestrator in
+            let (handler, other) = (TestHandler(), TestHandler("other-v1"))
+            try orchestrator.register(handler)
+            try orchestrator.register(new, on: handler)
+            // Known, but no longer by the handler of the files.
+            try orchestrator.register(other)
+            try orchestrator.register(old, on: other)
+        }
+    }
+
+    @Test func asPreserved() throws {
+        let boot = try next(.asPreserved)
+        try boot.retrieveSession("s").finish()
+        #expect(try boot.status().flbs.map(\.count) == [1])
+        #expect(old.count("finish") == 0)
+        try boot.retrieveSession("t").close()
+        #expect(old.count("finish") == 1, "with the last file, whatever its session")
+        #expect(new.calls == [])
+    }
+
+    @Test func asLinked() throws {
+        let boot = try next(.asLinked)
+        for name in ["s", "t"] { try boot.retrieveSession(name).finish() }
+        #expect(try boot.status().flbs.map(\.count) == [2], "nobody counts it down any more")
+        #expect(old.count("finish") == 0)
+    }
+
+    @Test("The count is kept over a crash")
+    func afterACrash() throws {
+        try next(.asPreserved).retrieveSession("s").finish()
+        let again = try machine.boot(.sameBoot) { orchestrator in
+            let handler = TestHandler()
+            try orchestrator.register(handler)
+            try orchestrator.register(old, on: handler)
+        }
+        #expect(try again.status().flbs.map(\.count) == [1])
+        try again.retrieveSession("t").finish()
+        #expect(old.count("finish") == 1)
+        #expect(errno { try again.withIncoming(old) { _ in } } == .noData)
+    }
+}

@@ -1,0 +1,130 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// At the arena's limit new things are refused with ENOSPC and leave nothing behind; what is there goes on.
+@Suite struct LimitTests {
+    private let machine: Machine
+    private let handler = TestHandler()
+    private let flb = TestFLB()
+    private let boot: Orchestrator
+
+    init() throws {
+        machine = try Machine(Arena.Options(initialSize: 4096, limit: 192 << 10))
+        boot = try machine.boot(.nextBoot, handler, flb)
+    }
+
+    /// Preserves files, each in a session of its own with a long name, until there is no more room.
+    private func fill() throws -> (sessions: [Session], refused: Errno?) {
+        var sessions: [Session] = []
+        for number in 0..<5000 {
+            let name = String(repeating: "n", count: 58) + String(10000 + number)
+            do {
+                let session = try boot.createSession(name)
+                sessions.append(session)
+                let file = try MemoryFile(size: 0)
+                try session.preserve(file.descriptor, token: 1)
+            } catch let error as LiveUpdateError {
+                return (sessions, error.errno)
+            }
+        }
+        return (sessions, nil)
+    }
+
+    @Test("A preserve whose commit fails is undone: unpreserved, counted down, its descriptor let go")
+    func failedCommit() throws {
+        let (sessions, refused) = try fill()
+        #expect(refused == .noSpace)
+        #expect(sessions.count > 50)
+        handler.clear()
+        // Smaller and smaller commits, until not even one fits: then it is the preserve that meets the limit.
+        let last = try #require(sessions.last)
+        var token: UInt64 = 100
+        var error: LiveUpdateError?
+        while error == nil {
+            token += 1
+            let file = try MemoryFile(size: 0)
+            error = failure { try last.preserve(file.descriptor, token: token) }
+            guard error != nil else { continue }
+            #expect(error?.errno == .noSpace)
+            #expect(error?.remedy?.contains("limit") == true)
+            #expect([String](handler.calls.suffix(2)) == ["preserve \(token)", "unpreserve \(token)"])
+            #expect(
+                errno { try last.preserve(file.descriptor, token: token) } == .noSpace,
+                "the file and the token are free")
+        }
+        let status = try boot.status()
+        let files = status.sessions.flatMap(\.files)
+        #expect(status.flbs.map(\.count) == [UInt64(files.count)])
+        #expect(machine.descriptors.held == Set(files.map(\.slot)))
+        #expect(!last.tokens.contains(token))
+    }
+
+    @Test("With the FLB's first user: it is unpreserved again")
+    func firstUser() throws {
+        var name = 0
+        while errno({ try boot.createSession(String(repeating: "n", count: 58) + String(10000 + name)) }) == nil {
+            name += 1
+        }
+        let session = try #require(try boot.openSessions.first)
+        let file = try MemoryFile(size: 0)
+        #expect(errno { try session.preserve(file.descriptor, token: 1) } == .noSpace)
+        #expect(flb.calls == ["preserve", "unpreserve"])
+        #expect(handler.calls == ["preserve 1", "unpreserve 1"])
+        #expect(try boot.status().flbs.isEmpty)
+        #expect(machine.descriptors.held.isEmpty)
+    }
+
+    @Test("A handler that stores too much leaves none of it")
+    func storage() throws {
+        handler.change { hooks in
+            hooks.preserve = { file throws(LiveUpdateError) in
+                while true { _ = try file.storage.allocate(4096) }
+            }
+        }
+        let session = try boot.createSession("s")
+        let used = try boot.status().arenaUsed
+        let file = try MemoryFile()
+        for _ in 0..<3 {
+            #expect(errno { try session.preserve(file.descriptor, token: 1) } == .noSpace)
+            #expect(try boot.status().arenaUsed == used)
+        }
+        #expect(flb.count("preserve") == 3 && flb.count("unpreserve") == 3)
+        handler.change { hooks in hooks.preserve = { $0.token } }
+        try session.preserve(file.descriptor, token: 1)
+    }
+
+    @Test("Everything is closed at the limit, and there is room again")
+    func closingAtTheLimit() throws {
+        let (sessions, _) = try fill()
+        for session in sessions { try session.close() }
+        #expect(flb.count("unpreserve") == 1)
+        #expect(machine.descriptors.held.isEmpty)
+        #expect(try fill().sessions.count > 50)
+    }
+
+    @Test("An update at the limit works, and everything comes back")
+    func updateAtTheLimit() throws {
+        let (sessions, _) = try fill()
+        try boot.publish()
+        let next = try machine.boot(.nextBoot, handler, flb)
+        for session in sessions {
+            let came = try next.retrieveSession(session.name)
+            for token in came.tokens { try came.retrieve(token: token).close() }
+            try came.close()
+        }
+        #expect(flb.count("finish") == 1)
+        #expect(try next.status().sessions.isEmpty)
+    }
+
+    @Test("A crash at the limit loses nothing")
+    func crashAtTheLimit() throws {
+        let (sessions, _) = try fill()
+        let again = try machine.boot(.sameBoot, handler, flb)
+        #expect(try again.openSessions.map(\.name) == sessions.map(\.name))
+        for session in try again.openSessions { try session.close() }
+    }
+}
