@@ -96,7 +96,11 @@ func withHugePages(_ count: UInt64, _ body: () throws -> Void) throws {
         return
     }
     defer { try? HugePageReservation.giveBack(taken, of: .huge2M) }
-    try body()
+    do {
+        try body()
+    } catch let error as SystemCallError where error.errno == .noSpace {
+        print("  skipped: others took huge pages meanwhile\n")
+    }
 }
 
 /// A memory file all of whose pages exist.
