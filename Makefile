@@ -27,7 +27,7 @@ build: ## build the library and luoctl, optimized
 	swift build -c release
 
 demo: setup build ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages
-	.build/release/luoctl demo $(DEMO_ARGS)
+	.build/release/luoctl demo $(if $(filter no,$(SETUP)),--no-reserve) $(DEMO_ARGS)
 
 test: setup ## run the tests; reserves huge pages for them (SETUP=no: does not)
 	swift build

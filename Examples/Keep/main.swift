@@ -14,7 +14,9 @@ if try luo.status().updateNumber == 0 {
     // … fill it, serve from it; preserving changes nothing for those who use it …
     let session = try luo.createSession("cache")
     try session.preserve(cache.borrowed, token: 1)
-    try process.reboot(into: ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments))
+    let next = ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments)
+    try process.check(next)  // does it know all formats in use? Past execve there is no way back
+    try process.reboot(into: next)
 } else {
     let session = try luo.retrieveSession("cache")
     let cache = OwnedDescriptor(taking: try session.retrieve(token: 1))

@@ -34,7 +34,9 @@ extension Boot {
             }
         }
         let reasons = refusals.isEmpty ? "no handler is registered" : refusals.joined(separator: "; ")
-        throw LiveUpdateError(.noSuchFileOrDirectory, "no handler takes this file: \(reasons)")
+        throw LiveUpdateError(
+            .noSuchFileOrDirectory, "no handler takes this file: \(reasons)",
+            remedy: "preserve memory files, or register a handler for this kind")
     }
 
     private func claim(_ identity: FileIdentity) throws(LiveUpdateError) {

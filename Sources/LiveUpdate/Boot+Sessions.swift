@@ -12,7 +12,8 @@ extension Boot {
         try request(.shared) { () throws(LiveUpdateError) in
             guard (1...63).contains(name.utf8.count), !name.utf8.contains(0) else {
                 throw LiveUpdateError(
-                    .invalidArgument, "a session's name of \(name.utf8.count) bytes", remedy: "use 1 to 63")
+                    .invalidArgument, "a session's name of \(name.utf8.count) bytes",
+                    remedy: "use 1 to 63, none of them 0")
             }
             return try shared.with { (shared) throws(LiveUpdateError) in
                 guard shared.state.session(name, .outgoing) == nil else {

@@ -20,7 +20,7 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
 
     /// What an operation was doing when a system call failed.
     public init(_ error: SystemCallError, _ doing: String) {
-        self.init(error.errno, "\(doing): \(error)", remedy: Self.remedy(for: error.errno))
+        self.init(error.errno, "\(doing): \(error.call)", remedy: Self.remedy(for: error.errno))
     }
 
     /// What the arena said.

@@ -11,8 +11,8 @@ import SystemPackage
 /// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:)``.
 ///
 /// It follows the kernel's Documentation/core-api/liveupdate.rst; docs/kernel-map.md has their function for each of
-/// ours. Any thread may call anything, except from inside a callback or a getter's closure, where only getters are
-/// allowed and everything else is EDEADLK. It makes no system calls of its own and logs nothing.
+/// ours. Any thread may call anything, except from inside a callback or a getter's closure, where only getters and
+/// what just looks are allowed, and everything else is EDEADLK. It makes no system calls of its own and logs nothing.
 public final class Orchestrator: Sendable {
     /// What to do with an arena in which a tree was published.
     public enum Opening: Sendable {

@@ -116,7 +116,7 @@ struct Registry: Sendable {
         guard (1...47).contains(compatible.utf8.count), !compatible.utf8.contains(0) else {
             throw LiveUpdateError(
                 .invalidArgument, "the compatible string \"\(compatible)\" has \(compatible.utf8.count) bytes",
-                remedy: "use 1 to 47")
+                remedy: "use 1 to 47, none of them 0")
         }
     }
 }

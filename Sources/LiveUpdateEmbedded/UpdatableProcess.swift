@@ -103,7 +103,7 @@ public final class UpdatableProcess: Sendable {
         }
     }
 
-    /// Becomes the next image. Returns only by throwing.
+    /// Becomes the next image. Returns only by throwing. It does not ``check(_:)`` the image: do that before.
     ///
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.

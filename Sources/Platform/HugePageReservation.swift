@@ -23,7 +23,7 @@ public enum HugePageReservation {
         let before = try HugePagePool(size)
         guard before.available < count else { return 0 }
         let missing = count - before.available
-        guard try memoryAvailable() >= spare + missing * size.bytes else {
+        guard try availableMemory() >= spare + missing * size.bytes else {
             throw SystemCallError("write", .noMemory)
         }
         // From the total: the kernel first turns surplus pages, which are in use, into persistent ones.
@@ -57,12 +57,16 @@ public enum HugePageReservation {
         return try body()
     }
 
-    private static func memoryAvailable() throws(SystemCallError) -> UInt64 {
-        let file = try openFile("/proc/meminfo")
-        for line in try readText(file.borrowed, atMost: 8192).split(separator: "\n")
-        where line.hasPrefix("MemAvailable:") {
-            return (UInt64(line.filter(\.isNumber)) ?? 0) << 10
-        }
-        throw SystemCallError("read", .noData)
+}
+
+/// Memory that new pages can be had from, in bytes: MemAvailable of /proc/meminfo (proc(5)).
+///
+/// - Throws: ENOENT without /proc.
+public func availableMemory() throws(SystemCallError) -> UInt64 {
+    let file = try openFile("/proc/meminfo")
+    for line in try readText(file.borrowed, atMost: 8192).split(separator: "\n")
+    where line.hasPrefix("MemAvailable:") {
+        return (UInt64(line.filter(\.isNumber)) ?? 0) << 10
     }
+    throw SystemCallError("read", .noData)
 }

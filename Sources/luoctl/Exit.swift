@@ -7,8 +7,6 @@ enum Exit {
     static func usage(_ message: String) -> ExitCode { fail(message, 64) }
     /// What is needed is not here: 69.
     static func unavailable(_ message: String) -> ExitCode { fail(message, 69) }
-    /// Not permitted: 77.
-    static func permission(_ message: String) -> ExitCode { fail(message, 77) }
     /// A check failed: 1.
     static func failed(_ message: String) -> ExitCode { fail(message, 1) }
 

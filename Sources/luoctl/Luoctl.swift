@@ -9,8 +9,8 @@ struct Luoctl: ParsableCommand {
         commandName: "luoctl",
         abstract: "Keep memory files where they are while programs are replaced.",
         discussion: """
-            Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here, 77 no \
-            permission. Messages go to standard error.
+            Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here. \
+            Messages go to standard error.
             """,
         version: "0.1.0",
         subcommands: [DemoCommand.self, ReplayCommand.self, PoolGuardCommand.self])

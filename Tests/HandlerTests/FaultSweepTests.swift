@@ -79,34 +79,8 @@ struct FaultSweep {
             case .retrieve: try retrieve(number, faults)
             case .finish: try finish(number, faults)
             }
-        try expectNothingLeft(since: before, "\(request), call \(number)")
+        #expect(try nothingIsLeft(since: before), "\(request), call \(number)")
         return reached
-    }
-
-    /// The open descriptors of memory files, and of what is looked at to describe them: not those that the runtime's
-    /// threads open and close when they like.
-    private func openFiles() throws -> Set<CInt> {
-        let ours = ["/memfd:", "/proc/", "/sys/", "anon_inode:[userfaultfd]"]
-        return Set(
-            try openDescriptors().filter { descriptor in
-                let target = Self.target(of: descriptor)
-                return ours.contains { target.hasPrefix($0) }
-            })
-    }
-
-    /// What the runtime has open for a moment is gone in the next one; what was leaked is not.
-    private func expectNothingLeft(since before: Set<CInt>, _ what: String) throws {
-        for _ in 0..<100 {
-            if try openFiles().isSubset(of: before) { return }
-            usleep(1000)
-        }
-        #expect(try openFiles() == before, "\(what)")
-    }
-
-    private static func target(of descriptor: CInt) -> String {
-        var name = [CChar](repeating: 0, count: 256)
-        let count = unsafe readlink("/proc/self/fd/\(descriptor)", &name, name.count)
-        return String(decoding: name.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private func preserve(_ number: Int, _ faults: Faults) throws -> Bool {
@@ -121,7 +95,7 @@ struct FaultSweep {
             #expect(session.tokens == [1])
             #expect(try boot.orchestrator.status().arenaUsed == used, "call \(number)")
             #expect(try boot.orchestrator.status().flbs.isEmpty)
-            try expectNothingLeft(since: open, "preserve, call \(number)")
+            #expect(try nothingIsLeft(since: open), "preserve, call \(number)")
             try session.preserve(subject.descriptor, token: 2)
         }
         try expectHeld(machine, boot)

@@ -51,10 +51,10 @@ private enum Sweep {
     static func run(_ scene: (Fault) throws -> Bool) throws {
         for isSticky in [false, true] {
             _ = try scene(Fault(call: 10000, isSticky: false))
-            let before = try openDescriptors()
+            let before = try openFiles()
             var call = 1
             while try scene(Fault(call: call, isSticky: isSticky)) {
-                #expect(try openDescriptors() == before, "call \(call) failed: descriptors are left")
+                #expect(try nothingIsLeft(since: before), "call \(call) failed: descriptors are left")
                 call += 1
             }
             #expect(call > 2, "the sweep has reached nothing")

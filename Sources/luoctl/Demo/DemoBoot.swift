@@ -45,6 +45,8 @@ struct DemoBoot {
 
     private func makeFiles(_ notes: inout DemoNotes) throws -> (Made, NotesFile) {
         let plan = try plan(&notes)
+        guard !plan.isEmpty else { throw Exit.unavailable("nothing to show: \(notes.leftOut.joined(separator: ", "))") }
+        try checkMemory(plan)
         let file = try NotesFile(making: plan.reduce(0) { $0 + $1.pages })
         return (try make(plan, &notes, file), file)
     }
@@ -64,6 +66,12 @@ struct DemoBoot {
                 index: index, size: command.size, pageSize: index % 2 == 0 ? .huge2M : .base, seed: command.seed)
         }
         let needed = UInt64(all.filter { $0.pageSize != .base }.reduce(0) { $0 + $1.pages })
+        if command.noReserve {
+            guard try HugePagePool(.huge2M).available >= needed else {
+                return leaveOutHuge(all, "\(needed) free pages are needed, and --no-reserve was given", &notes)
+            }
+            return all
+        }
         say("reserving what is missing of \(needed) huge pages of 2 MiB; they are given back at the end")
         switch try PoolGuard.start(pages: needed, of: .huge2M) {
         case .success(let (poolGuard, taken)):
@@ -72,10 +80,24 @@ struct DemoBoot {
             say(taken == 0 ? "the pool had enough" : "reserved \(taken)")
             return all
         case .failure(let reason):
-            let left = "\(all.filter { $0.pageSize != .base }.count) files on huge pages: \(reason.text)"
-            say("left out: \(left)")
-            notes.leftOut.append(left)
-            return all.filter { $0.pageSize == .base }
+            return leaveOutHuge(all, reason.text, &notes)
+        }
+    }
+
+    private func leaveOutHuge(_ all: [DemoFile], _ reason: String, _ notes: inout DemoNotes) -> [DemoFile] {
+        let left = "\(all.filter { $0.pageSize != .base }.count) files on huge pages: \(reason)"
+        say("left out: \(left)")
+        notes.leftOut.append(left)
+        return all.filter { $0.pageSize == .base }
+    }
+
+    private func checkMemory(_ plan: [DemoFile]) throws {
+        let wanted = plan.filter { $0.pageSize == .base }.reduce(0) { $0 + $1.dataBytes }
+        let available = try availableMemory()
+        guard wanted + (1 << 30) <= available else {
+            throw Exit.unavailable(
+                "the files take \(ByteCount.text(wanted)), and \(ByteCount.text(available)) are available: "
+                    + "try --files or --size")
         }
     }
 

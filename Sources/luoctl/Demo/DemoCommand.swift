@@ -19,7 +19,8 @@ struct DemoCommand: ParsableCommand {
     @Option(help: "How many files; every second one is on huge pages.")
     var files = 4
 
-    @Option(help: "The size of each file: a number with K, M or G.", transform: ByteCount.parse)
+    @Option(
+        help: "The size of each file: a multiple of 2M, with K, M, G or T. (default: 256M)", transform: ByteCount.parse)
     var size: UInt64 = 256 << 20
 
     @Option(help: "How many updates, one after the other.")
@@ -27,6 +28,9 @@ struct DemoCommand: ParsableCommand {
 
     @Option(help: "What the content is made from.")
     var seed: UInt64 = 42
+
+    @Flag(help: "Leave the huge page pool as it is: use what is free.")
+    var noReserve = false
 
     @Flag(help: "Print JSON, for machines.")
     var json = false
@@ -69,12 +73,12 @@ struct DemoCommand: ParsableCommand {
 enum ByteCount {
     @Sendable
     static func parse(_ text: String) throws -> UInt64 {
-        let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30]
+        let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
         let unit = text.last.flatMap { units[Character($0.uppercased())] }
         let digits = unit == nil ? Substring(text) : text.dropLast()
         let (bytes, overflow) = (UInt64(digits) ?? 0).multipliedReportingOverflow(by: unit ?? 1)
         guard UInt64(digits) != nil, !overflow else {
-            throw ValidationError("\"\(text)\" is no size: write a number with K, M or G, as in 256M")
+            throw ValidationError("\"\(text)\" is no size: write a number with K, M, G or T, as in 256M")
         }
         return bytes
     }

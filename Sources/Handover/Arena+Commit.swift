@@ -1,0 +1,146 @@
+import Platform
+import SystemPackage
+
+/// How records become true, and how the journal is written anew.
+extension Arena {
+    /// Makes records true, all of them or none, with one store of the journal's tail.
+    ///
+    /// - Parameters:
+    ///   - acquiring: whether they describe something new; what lets go of something may use the room that was left
+    ///     for it.
+    ///   - snapshot: the state before these records, as records: asked for when the journal is full and is written anew.
+    /// - Throws: `space`, when it is full and cannot be written anew; then nothing was changed.
+    public func commit(
+        _ records: [JournalRecord], acquiring: Bool, snapshot: () -> [JournalRecord]
+    ) throws(ArenaError) {
+        try lock.withLock { () throws(ArenaError) in
+            let length = UInt64(records.reduce(0) { $0 + JournalFormat.encodedLength($1) })
+            if acquiring { try makeHeadroom(4 * length, snapshot) }
+            if unsafe state.table.journal.size - state.tail < length {
+                try rewrite(snapshot(), room: length)
+            }
+            append(records)
+        }
+    }
+
+    /// Makes sure that a later commit of up to `room` bytes, of something that lets go, cannot fail.
+    ///
+    /// - Throws: `space`.
+    public func ensureRoom(_ room: UInt64, snapshot: () -> [JournalRecord]) throws(ArenaError) {
+        try lock.withLock { () throws(ArenaError) in
+            if unsafe state.table.journal.size - state.tail < room { try rewrite(snapshot(), room: room) }
+        }
+    }
+
+    /// Makes sure that the room that is left for what must not fail later is not taken by records of what is long gone.
+    ///
+    /// - Throws: `space`, at the limit.
+    public func ensureHeadroom(snapshot: () -> [JournalRecord]) throws(ArenaError) {
+        try lock.withLock { () throws(ArenaError) in try makeHeadroom(0, snapshot) }
+    }
+
+    /// Writes the journal anew, when it says much more than what is, before something new is refused.
+    private func makeHeadroom(_ length: UInt64, _ snapshot: () -> [JournalRecord]) throws(ArenaError) {
+        do {
+            try unsafe Self.checkHeadroom(length, state, limit: store.limit)
+        } catch {
+            let records = snapshot()
+            let live = UInt64(records.reduce(0) { $0 + JournalFormat.encodedLength($1) })
+            guard unsafe state.space != nil && 2 * live + Superblock.length < state.tail else { throw error }
+            try rewrite(records, room: length)
+            try unsafe Self.checkHeadroom(length, state, limit: store.limit)
+        }
+    }
+
+    private func append(_ records: [JournalRecord]) {
+        let bytes = unsafe JournalFormat.encode(records, firstSequence: state.nextSequence)
+        let journal = unsafe state.table.journal.offset
+        unsafe store.write(bytes, at: journal + state.tail)
+        unsafe state.tail += UInt64(bytes.count)
+        unsafe state.nextSequence &+= UInt64(records.count)
+        unsafe store.commit(state.tail, at: journal + JournalFormat.tailOffset)
+    }
+
+    /// Writes the live state anew and makes it the journal.
+    private func rewrite(_ records: [JournalRecord], room: UInt64) throws(ArenaError) {
+        let old = unsafe state.table.journal
+        let journal = try writeJournal(records, room: room)
+        flip { table in table.journal = journal.slot }
+        use(journal)
+        unsafe state.space?.give(old.range)
+    }
+
+    struct NewJournal {
+        var slot: Slot
+        var tail: UInt64
+        var nextSequence: UInt64
+    }
+
+    func use(_ journal: NewJournal) {
+        unsafe state.tail = journal.tail
+        unsafe state.nextSequence = journal.nextSequence
+    }
+
+    func writeFirstJournal(
+        _ records: [JournalRecord], in room: Extent?, isFirstBoot: Bool
+    ) throws(ArenaError) -> NewJournal {
+        let bytes = unsafe JournalFormat.encode(records, firstSequence: state.nextSequence)
+        let least = JournalFormat.headerLength + UInt64(bytes.count) + Superblock.length
+        if let room, room.length >= least { return write(bytes, records.count, in: room) }
+        if isFirstBoot { return try writeJournal(records, room: 4 * Superblock.length) }
+        let end = unsafe state.size
+        try grow(by: least)
+        guard let range = unsafe state.space?.take(least, alignment: 64, from: end) else {
+            throw ArenaError(.space, "no room for a journal of \(least) bytes", errno: .noSpace)
+        }
+        if let room { unsafe state.space?.give(room) }
+        return write(bytes, records.count, in: range)
+    }
+
+    func writeJournal(_ records: [JournalRecord], room: UInt64) throws(ArenaError) -> NewJournal {
+        let bytes = unsafe JournalFormat.encode(records, firstSequence: state.nextSequence)
+        let least = JournalFormat.headerLength + UInt64(bytes.count) + room
+        let page = Superblock.length
+        let wanted = (2 * least + page) / page * page
+        return write(bytes, records.count, in: try takeEither(wanted, or: (least + page - 1) / page * page))
+    }
+
+    private func write(_ bytes: [UInt8], _ count: Int, in range: Extent) -> NewJournal {
+        let first = unsafe state.nextSequence
+        store.write(JournalFormat.header(length: range.length, firstSequence: first), at: range.offset)
+        store.write(bytes, at: range.offset + JournalFormat.headerLength)
+        let tail = JournalFormat.headerLength + UInt64(bytes.count)
+        store.commit(tail, at: range.offset + JournalFormat.tailOffset)
+        return NewJournal(
+            slot: seal(range, covered: JournalFormat.fixedLength), tail: tail,
+            nextSequence: first &+ UInt64(count))
+    }
+
+    /// Near the limit a journal without much room to grow is better than none.
+    private func takeEither(_ wanted: UInt64, or least: UInt64) throws(ArenaError) -> Extent {
+        do {
+            return try take(wanted, alignment: 64)
+        } catch {
+            return try take(least, alignment: 64)
+        }
+    }
+
+    /// The slot for a range that is wholly written.
+    func seal(_ range: Extent, covered: Int) -> Slot {
+        var slot = unsafe Slot(
+            offset: range.offset, size: range.length, generation: state.generation &+ 1, checksum: 0)
+        slot.checksum = store.checksum(at: range.offset, count: covered, continuing: slot.ownChecksum)
+        return slot
+    }
+
+    /// Makes another table the true one, with one store of the generation.
+    func flip(_ change: (inout SlotTable) -> Void) {
+        var table = unsafe state.table
+        change(&table)
+        let generation = unsafe state.generation &+ 1
+        store.write(table.bytes(generation: generation), at: Superblock.tableOffset(generation: generation))
+        store.commit(generation, at: Superblock.generationOffset)
+        unsafe state.table = table
+        unsafe state.generation = generation
+    }
+}

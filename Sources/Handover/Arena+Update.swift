@@ -1,0 +1,56 @@
+public import Platform
+
+/// How trees change hands.
+extension Arena {
+    /// Makes a wholly written tree the one for the next boot.
+    public func publish(_ tree: Extent) {
+        lock.withLock {
+            let slot = seal(tree, covered: Int(tree.length))
+            flip { table in table.outgoing = slot }
+        }
+    }
+
+    /// Takes the tree for the next boot back: the journal is the truth again. The tree's range is free.
+    public func withdraw() {
+        lock.withLock {
+            let old = unsafe state.table.outgoing
+            guard old.isPresent else { return }
+            flip { table in table.outgoing = .none }
+            unsafe state.space?.give(old.range)
+        }
+    }
+
+    /// Begins a boot with one store: what was outgoing is incoming, and these records are the journal. Everything that
+    /// was in use before and is neither in `inUse` nor in the tree is free after it.
+    ///
+    /// - Parameter room: where the previous boot left room for the journal. Until the store is made its state has to stay
+    ///   whole, so nothing is written where it may have something; without enough room the arena grows.
+    /// - Throws: `space`, when there is no room for the journal, `record` when the ranges cannot be; then nothing was
+    ///   changed and the old boot can still go on.
+    public func takeOver(
+        _ records: [JournalRecord], inUse: [Extent], journalIn room: Extent? = nil
+    ) throws(ArenaError) {
+        try claim(inUse: inUse + (room.map { [$0] } ?? []))
+        try lock.withLock { () throws(ArenaError) in
+            let old = unsafe state.table
+            let journal = try writeFirstJournal(records, in: room, isFirstBoot: !old.journal.isPresent)
+            flip { table in
+                table.incoming = table.outgoing
+                table.outgoing = .none
+                table.journal = journal.slot
+            }
+            use(journal)
+            for slot in [old.incoming, old.journal] where slot.isPresent { unsafe state.space?.give(slot.range) }
+        }
+    }
+
+    /// Forgets the tree that came, whose last session has ended.
+    public func dropIncoming() {
+        lock.withLock {
+            let old = unsafe state.table.incoming
+            guard old.isPresent else { return }
+            flip { table in table.incoming = .none }
+            unsafe state.space?.give(old.range)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import Glibc
+import Platform
+
+/// The open descriptors of memory files, and of what is looked at to describe them: not those that the runtime's
+/// threads open and close when they like.
+public func openFiles() throws -> Set<CInt> {
+    let ours = ["/memfd:", "/proc/", "/sys/", "anon_inode:[userfaultfd]"]
+    return Set(
+        try openDescriptors().filter { descriptor in
+            let target = target(of: descriptor)
+            return ours.contains { target.hasPrefix($0) }
+        })
+}
+
+/// Whether no more files are open than before. What the runtime has open for a moment is gone in the next one; what was
+/// leaked is not.
+public func nothingIsLeft(since before: Set<CInt>) throws -> Bool {
+    for _ in 0..<100 {
+        if try openFiles().isSubset(of: before) { return true }
+        usleep(1000)
+    }
+    return false
+}
+
+private func target(of descriptor: CInt) -> String {
+    var name = [CChar](repeating: 0, count: 256)
+    let count = unsafe readlink("/proc/self/fd/\(descriptor)", &name, name.count)
+    return String(decoding: name.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
