@@ -57,6 +57,37 @@ import Testing
         }
     }
 
+    @Test(.requiresPoolRights()) func withNoReserveThePoolStaysAsItIs() async throws {
+        let taken = try EmptyPool()
+        let before = try pages()
+        let ended = try await run(Self.demo + ["--no-reserve"])
+        #expect(ended.status == 0, "\(ended)")
+        let report = try ended.json(Report.self)
+        #expect(report.files.map(\.order) == [0, 0])
+        #expect(report.leftOut.first?.contains("--no-reserve") == true)
+        #expect(try pages() == before)
+        withExtendedLifetime(taken) {}
+    }
+
+    @Test(
+        "Standard input, output or error that is closed gets no file of the demo", .requiresPoolRights(),
+        arguments: ["<&-", ">&-", "2>&-"])
+    func closedStandardDescriptors(redirection: String) async throws {
+        let command = Self.demo.joined(separator: " ") + " --files 2 --no-reserve --updates 2 \(redirection)"
+        let ended = try await run(["/bin/sh", "-c", command])
+        #expect(ended.status == 0, "\(ended)")
+    }
+
+    @Test("Who asked for pages is gone before the answer: they are given back", .requiresPoolRights())
+    func guardWithoutReader() async throws {
+        let taken = try EmptyPool()
+        let before = try pages()
+        let command = "\(Program.path("luoctl")) pool-guard --pages 3 --order 9 </dev/null | true"
+        _ = try await run(["/bin/sh", "-c", command])
+        try await expectAllGivenBack(before)
+        withExtendedLifetime(taken) {}
+    }
+
     @Test("It reserves what it needs, and gives it back", .requiresPoolRights()) func reserving() async throws {
         let taken = try EmptyPool()
         let before = try pages()
