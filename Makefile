@@ -6,16 +6,26 @@ export SETUP
 
 # Tests hold at most this many huge pages of 2 MiB at a time.
 TEST_PAGES := 64
-SWIFT_SOURCES := Sources Tests Examples Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
+SWIFT_SOURCES := Sources Tests Examples scripts Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
 
 # Tests make programs crash on purpose; a backtracer would keep their pipes open.
 TEST := SWIFT_BACKTRACE=enable=no scripts/with-huge-pages $(TEST_PAGES) swift test --disable-xctest
 # 0 where ptrace(2) is forbidden, which the leak detector needs.
 LEAKS ?= 1
 
+# Programs that need nothing of the machine that they run on.
+STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib
+
+DOC_DIR ?= .build-doc/site
+prefix ?= /usr/local
+DESTDIR ?=
+BASH_COMPLETION := share/bash-completion/completions/luoctl
+ZSH_COMPLETION := share/zsh/site-functions/_luoctl
+FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test test-thread test-address bench format lint clean
+.PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep vmtest doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -26,6 +36,21 @@ setup: ## look for the tools and libraries; as root, install the missing package
 build: ## build the library and luoctl, optimized
 	swift build -c release
 
+install: setup ## install luoctl, its man pages and shell completions (prefix=/usr/local DESTDIR=)
+	$(STATIC_BUILD) --product luoctl
+	scripts/manuals .build-static/release/luoctl .build-static/share
+	install -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
+	install -d $(DESTDIR)$(prefix)/share/man/man1
+	install -m 644 .build-static/share/man1/*.1 $(DESTDIR)$(prefix)/share/man/man1
+	install -D -m 644 .build-static/share/luoctl.bash $(DESTDIR)$(prefix)/$(BASH_COMPLETION)
+	install -D -m 644 .build-static/share/luoctl.zsh $(DESTDIR)$(prefix)/$(ZSH_COMPLETION)
+	install -D -m 644 .build-static/share/luoctl.fish $(DESTDIR)$(prefix)/$(FISH_COMPLETION)
+
+uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
+	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
+	rm -f $(DESTDIR)$(prefix)/share/man/man1/luoctl-*.1
+	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+
 demo: setup build ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages
 	.build/release/luoctl demo $(if $(filter no,$(SETUP)),--no-reserve) $(DEMO_ARGS)
 
@@ -33,16 +58,32 @@ test: setup ## run the tests; reserves huge pages for them (SETUP=no: does not)
 	swift build
 	$(TEST)
 
-test-thread: setup ## the same under ThreadSanitizer
-	$(TEST) --sanitize=thread --scratch-path .build-thread
+test-thread: setup ## the same under ThreadSanitizer, but for IntegrationTests, whose programs have one thread
+	$(TEST) --sanitize=thread --scratch-path .build-thread --skip IntegrationTests
 
 test-address: setup ## the same under AddressSanitizer, with leak detection (LEAKS=0: without)
-	ASAN_OPTIONS=detect_leaks=$(LEAKS) $(TEST) --sanitize=address --scratch-path .build-address
+	ASAN_OPTIONS=detect_leaks=$(LEAKS) $(TEST) --sanitize=address --scratch-path .build-address --skip IntegrationTests
+
+fuzz: setup ## fuzz the readers of the journal, trees, arenas and records (FUZZ_SECONDS=60 each, two at a time)
+	Tests/Fuzz/fuzz
 
 bench: setup ## compare with C programs that make the same system calls (BENCH_ARGS=--quick)
 	$(MAKE) -C Benchmarks/floor
-	LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib --product luobench
+	$(STATIC_BUILD) --product luobench
 	.build-static/release/luobench --floors Benchmarks/floor $(BENCH_ARGS)
+
+kill-sweep: setup ## as root, kill the demo at each of its system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace
+	@scripts/setup kill-sweep
+	$(STATIC_BUILD) --product luoctl
+	scripts/kill-sweep .build-static/release/luoctl $(KILL_SWEEP_ARGS)
+
+vmtest: setup ## run the demo and the vectors as root in Debian's kernel, in QEMU; installs QEMU, fetches the kernel
+	@scripts/setup vm
+	$(STATIC_BUILD) --product luoctl
+	Tests/VM/run
+
+doc: setup ## build the API documentation; fails on any warning, and on what has no comment (DOC_DIR=.build-doc/site)
+	scripts/documentation $(DOC_DIR)
 
 format: ## lay the sources out
 	swift format --in-place --recursive $(SWIFT_SOURCES)
@@ -51,5 +92,5 @@ lint: ## check the layout of the sources
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
 
 clean: ## remove everything that was built
-	rm -rf .build .build-thread .build-address .build-static
+	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz
 	$(MAKE) -C Benchmarks/floor clean

@@ -12,6 +12,10 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
+// Only scripts/documentation needs what builds the API documentation: who uses the library does not get it.
+let docc: [Package.Dependency] =
+    Context.environment["LIVEUPDATE_DOCC"] == "1"
+    ? [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0")] : []
 let linkStatically: [LinkerSetting] = staticExecutables ? [.unsafeFlags(["-static-executable"])] : []
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
@@ -30,7 +34,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-    ],
+    ] + docc,
     targets: [
         // What Swift cannot call, and the libraries of the system.
         .target(name: "CShims", path: "CShims", cSettings: [.define("_GNU_SOURCE")]),
@@ -48,7 +52,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "LiveUpdateEmbedded",
-            dependencies: ["LiveUpdate", "Handover", "Platform", system], swiftSettings: strict),
+            dependencies: ["LiveUpdate", "LiveUpdateHandlers", "Handover", "Platform", system], swiftSettings: strict),
 
         // Programs.
         .target(
@@ -65,8 +69,17 @@ let package = Package(
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Benchmarks/luobench", swiftSettings: strict, linkerSettings: linkStatically),
         .executableTarget(
-            name: "Keep", dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Platform", system],
-            path: "Examples/Keep", swiftSettings: strict),
+            name: "Keep", dependencies: ["LiveUpdateEmbedded"], path: "Examples/Keep", swiftSettings: strict),
+        .target(
+            name: "ListenerHandlers", dependencies: ["LiveUpdate"], path: "Examples/ListenerHandlers",
+            swiftSettings: strict),
+
+        .executableTarget(
+            name: "KeepListening", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
+            path: "Examples/KeepListening", swiftSettings: strict),
+        .executableTarget(
+            name: "CacheServer", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
+            path: "Examples/CacheServer", exclude: ["cache.service"], swiftSettings: strict),
 
         // Tests. Vectors of the contract are in Tests/Vectors, and are found by the place of the sources.
         .target(
@@ -92,13 +105,20 @@ let package = Package(
             dependencies: [
                 "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
+        // As third parties test their handlers: without the support of this package's tests.
+        .testTarget(
+            name: "ListenerHandlerTests", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
+            swiftSettings: strict),
         // A program that updates itself, for the tests that need real processes.
         .executableTarget(
             name: "UpdateProbe",
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Tests/UpdateProbe", swiftSettings: strict),
         .testTarget(
-            name: "IntegrationTests", dependencies: ["luoctl", "UpdateProbe", "Platform", "TestSupport", system],
-            swiftSettings: strict),
+            name: "IntegrationTests",
+            dependencies: [
+                "luoctl", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "LiveUpdate", "Handover", "Platform",
+                "TestSupport", system,
+            ], swiftSettings: strict),
     ]
 )

@@ -4,7 +4,22 @@
 
 int cshims_fcntl(int fd, int command, long argument) { return fcntl(fd, command, argument); }
 
+int cshims_find_file(const char *path) { return open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC); }
+
+int cshims_find_file_behind(const char *path) { return open(path, O_PATH | O_CLOEXEC); }
+
+int cshims_make_file_without_name(const char *directory) {
+    return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
 int cshims_ofd_lock(int fd) {
     struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return fcntl(fd, F_OFD_SETLK, &whole_file);
+}
+
+int cshims_ofd_lock_of_others(int fd, short *type) {
+    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int result = fcntl(fd, F_OFD_GETLK, &whole_file);
+    *type = whole_file.l_type;
+    return result;
 }

@@ -19,12 +19,20 @@ int cshims_punch_hole(int fd, off_t offset, off_t length) {
 
 int cshims_lock_on_fault(const void *start, size_t length) { return mlock2(start, length, MLOCK_ONFAULT); }
 
-int cshims_filesystem(int fd, int64_t *type, int64_t *block_size) {
-    struct statfs status;
-    int result = fstatfs(fd, &status);
+static int answer(int result, const struct statfs *status, int64_t *type, int64_t *block_size) {
     if (result == 0) {
-        *type = (int64_t)status.f_type;
-        *block_size = (int64_t)status.f_bsize;
+        *type = (int64_t)status->f_type;
+        *block_size = (int64_t)status->f_bsize;
     }
     return result;
+}
+
+int cshims_filesystem(int fd, int64_t *type, int64_t *block_size) {
+    struct statfs status;
+    return answer(fstatfs(fd, &status), &status, type, block_size);
+}
+
+int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size) {
+    struct statfs status;
+    return answer(statfs(path, &status), &status, type, block_size);
 }

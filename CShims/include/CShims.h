@@ -15,12 +15,22 @@ int cshims_fallocate(int fd, off_t offset, off_t length);
 int cshims_punch_hole(int fd, off_t offset, off_t length);
 // mlock2(2) is behind _GNU_SOURCE, too.
 int cshims_lock_on_fault(const void *start, size_t length);
-// fstatfs(2): its struct has members of types that Swift's module does not export.
+// fstatfs(2), statfs(2): their struct has members of types that Swift's module does not export.
 int cshims_filesystem(int fd, int64_t *type, int64_t *block_size);
+int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size);
 
-// descriptor.c: fcntl(2) is variadic, and the OFD locks are behind _GNU_SOURCE.
+// descriptor.c: fcntl(2) is variadic, and the OFD locks, O_PATH and O_TMPFILE are behind _GNU_SOURCE.
 int cshims_fcntl(int fd, int command, long argument);
 int cshims_ofd_lock(int fd);
+// *type: F_UNLCK when nobody else holds a lock.
+int cshims_ofd_lock_of_others(int fd, short *type);
+int cshims_find_file(const char *path);
+int cshims_find_file_behind(const char *path);
+int cshims_make_file_without_name(const char *directory);
+
+// process.c: pidfd_getfd(2) has no wrapper in all glibcs, nor has pidfd_open(2).
+int cshims_pidfd_open(pid_t process);
+int cshims_pidfd_getfd(int pidfd, int fd);
 
 // userfault.c: ioctl(2) is variadic, userfaultfd(2) has no wrapper in glibc.
 int cshims_userfaultfd(void);

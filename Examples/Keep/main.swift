@@ -1,12 +1,7 @@
-import LiveUpdate
 import LiveUpdateEmbedded
-import LiveUpdateHandlers
-import Platform
 
 // The first boot, or the one after an update: the arena's descriptor in the environment tells.
-let process = try UpdatableProcess { (luo) throws(LiveUpdateError) in
-    try luo.registerStandardHandlers()
-}
+let process = try UpdatableProcess()
 let luo = process.orchestrator
 
 if try luo.status().updateNumber == 0 {

@@ -12,14 +12,21 @@ public struct DeviceTreeReader: Sendable {
         public static let root = Node(offset: 0)
     }
 
+    /// The first version whose nodes have names, and not paths. Nobody writes older ones any more, and the full check of
+    /// libfdt 1.6 reads through a null pointer in some of them.
+    private static let oldestVersion: UInt32 = 16
+
     /// Checks a tree and takes a copy of it. Bytes after its end are left out.
     ///
-    /// - Throws: what libfdt's full check found.
+    /// - Throws: what libfdt's full check found; "bad version" for one before 16, too.
     public init(_ bytes: [UInt8]) throws(DeviceTreeError) {
         var words = [UInt64](repeating: 0, count: (bytes.count + 7) / 8)
         // SAFETY: both buffers are at least `bytes.count` long, and nothing keeps their addresses.
         let verdict = unsafe words.withUnsafeMutableBytes { copy in
             unsafe copy.copyBytes(from: bytes)
+            guard bytes.count >= MemoryLayout<fdt_header>.size else { return -FDT_ERR_TRUNCATED }
+            let version = unsafe UInt32(bigEndian: copy.load(as: fdt_header.self).version)
+            guard version >= Self.oldestVersion else { return -FDT_ERR_BADVERSION }
             return unsafe fdt_check_full(copy.baseAddress, bytes.count)
         }
         if verdict != 0 { throw DeviceTreeError("check", verdict) }
@@ -65,6 +72,47 @@ public struct DeviceTreeReader: Sendable {
         }
     }
 
+    /// All nodes, each before its children, with how deep they are below the root.
+    public var nodes: [(node: Node, depth: Int)] {
+        unsafe withTree { tree in
+            var nodes: [(node: Node, depth: Int)] = []
+            var depth: CInt = -1
+            var offset = unsafe fdt_next_node(tree, -1, &depth)
+            while offset >= 0 && depth >= 0 {
+                nodes.append((Node(offset: offset), Int(depth)))
+                offset = unsafe fdt_next_node(tree, offset, &depth)
+            }
+            return nodes
+        }
+    }
+
+    /// A node's name; the root's is empty.
+    public func name(of node: Node) -> String {
+        unsafe withTree { tree in
+            var length: CInt = 0
+            return unsafe fdt_get_name(tree, node.offset, &length).map { unsafe String(cString: $0) } ?? ""
+        }
+    }
+
+    /// A node's properties, in order.
+    public func properties(of node: Node) -> [(name: String, value: [UInt8])] {
+        unsafe withTree { tree in
+            var properties: [(name: String, value: [UInt8])] = []
+            var offset = unsafe fdt_first_property_offset(tree, node.offset)
+            while offset >= 0 {
+                var name: UnsafePointer<CChar>?
+                var length: CInt = 0
+                let value = unsafe fdt_getprop_by_offset(tree, offset, &name, &length)
+                if let name = unsafe name, let value = unsafe value, length >= 0 {
+                    let bytes = unsafe [UInt8](UnsafeRawBufferPointer(start: value, count: Int(length)))
+                    unsafe properties.append((String(cString: name), bytes))
+                }
+                offset = unsafe fdt_next_property_offset(tree, offset)
+            }
+            return properties
+        }
+    }
+
     /// A property's bytes, if it is there.
     public func property(_ name: String, of node: Node = .root) -> [UInt8]? {
         unsafe withTree { tree in
@@ -76,7 +124,12 @@ public struct DeviceTreeReader: Sendable {
 
     /// A property of exactly eight bytes, in native order.
     public func u64(_ name: String, of node: Node = .root) -> UInt64? {
-        guard let bytes = property(name, of: node), bytes.count == 8 else { return nil }
+        property(name, of: node).flatMap(Self.number)
+    }
+
+    /// Exactly eight bytes, in native order.
+    static func number(_ bytes: [UInt8]) -> UInt64? {
+        guard bytes.count == 8 else { return nil }
         // SAFETY: eight bytes were counted.
         return unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: UInt64.self) }
     }

@@ -6,6 +6,7 @@ extension Arena {
     /// Makes records true, all of them or none, with one store of the journal's tail.
     ///
     /// - Parameters:
+    ///   - records: in this order.
     ///   - acquiring: whether they describe something new; what lets go of something may use the room that was left
     ///     for it.
     ///   - snapshot: the state before these records, as records: asked for when the journal is full and is written anew.
@@ -15,7 +16,7 @@ extension Arena {
     ) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
             let length = UInt64(records.reduce(0) { $0 + JournalFormat.encodedLength($1) })
-            if acquiring { try makeHeadroom(4 * length, snapshot) }
+            if acquiring { try makeHeadroom(4 * length, orRewriting: snapshot) }
             if unsafe state.table.journal.size - state.tail < length {
                 try rewrite(snapshot(), room: length)
             }
@@ -36,19 +37,21 @@ extension Arena {
     ///
     /// - Throws: `space`, at the limit.
     public func ensureHeadroom(snapshot: () -> [JournalRecord]) throws(ArenaError) {
-        try lock.withLock { () throws(ArenaError) in try makeHeadroom(0, snapshot) }
+        try lock.withLock { () throws(ArenaError) in try makeHeadroom(0, orRewriting: snapshot) }
     }
 
     /// Writes the journal anew, when it says much more than what is, before something new is refused.
-    private func makeHeadroom(_ length: UInt64, _ snapshot: () -> [JournalRecord]) throws(ArenaError) {
+    private func makeHeadroom(
+        _ length: UInt64, orRewriting snapshot: () -> [JournalRecord]
+    ) throws(ArenaError) {
         do {
-            try unsafe Self.checkHeadroom(length, state, limit: store.limit)
+            try makeHeadroom(length)
         } catch {
             let records = snapshot()
             let live = UInt64(records.reduce(0) { $0 + JournalFormat.encodedLength($1) })
             guard unsafe state.space != nil && 2 * live + Superblock.length < state.tail else { throw error }
             try rewrite(records, room: length)
-            try unsafe Self.checkHeadroom(length, state, limit: store.limit)
+            try makeHeadroom(length)
         }
     }
 

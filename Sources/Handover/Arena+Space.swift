@@ -8,9 +8,7 @@ extension Arena {
     /// - Throws: `record`, when ranges overlap or leave the arena.
     public func claim(inUse: [Extent]) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
-            let table = unsafe state.table
-            let own = [table.incoming, table.outgoing, table.journal].filter(\.isPresent).map(\.range)
-            unsafe state.space = try ArenaSpace(size: state.size, inUse: inUse + own)
+            unsafe state.space = try ArenaSpace(size: state.size, inUse: inUse + state.table.ranges)
         }
     }
 
@@ -18,11 +16,13 @@ extension Arena {
     ///
     /// Room is always left for what must not fail later: writing the journal anew, and publishing.
     ///
-    /// - Parameter alignment: a power of two, 64 at least.
+    /// - Parameters:
+    ///   - length: in bytes.
+    ///   - alignment: a power of two, 64 at least.
     /// - Throws: `space`, at the limit or when the file system is full.
     public func allocate(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
         try lock.withLock { () throws(ArenaError) in
-            try unsafe Self.checkHeadroom(length, state, limit: store.limit)
+            try makeHeadroom(length)
             return try take(length, alignment: alignment)
         }
     }
@@ -46,14 +46,19 @@ extension Arena {
     /// The checksum of a range that was allocated.
     public func checksum(of range: Extent) -> UInt32 { store.checksum(at: range.offset, count: Int(range.length)) }
 
-    static func checkHeadroom(_ length: UInt64, _ state: State, limit: UInt64) throws(ArenaError) {
+    /// Makes sure that `length` bytes can be taken, and that what must not fail later has room after that. The arena grows
+    /// for it now: that a file system is full is to be found out before something is let go.
+    func makeHeadroom(_ length: UInt64) throws(ArenaError) {
         // A new journal has twice the room of the present records; a tree, with the room for the next boot's journal,
         // takes about as much again.
-        let headroom = 6 * state.tail + (32 << 10)
+        let headroom = unsafe 6 * state.tail + (32 << 10)
         // In one piece, as they have to be.
-        guard let space = state.space, space.has(length, leaving: headroom, limit: limit) else {
-            throw ArenaError(.space, "its limit of \(limit) bytes is reached", errno: .noSpace)
+        guard let space = unsafe state.space, space.has(length, leaving: headroom, limit: store.limit) else {
+            throw ArenaError(.space, "its limit of \(store.limit) bytes is reached", errno: .noSpace)
         }
+        let size = unsafe state.size
+        if space.has(length, leaving: headroom, limit: size) { return }
+        try grow(by: min(length + headroom, store.limit / Superblock.length * Superblock.length - size))
     }
 
     func take(_ length: UInt64, alignment: UInt64) throws(ArenaError) -> Extent {
@@ -68,11 +73,18 @@ extension Arena {
         let step = max(ArenaSpace.rounded(length), min(old / 2, 64 << 20))
         let page = Superblock.length
         let least = (old + length + page - 1) / page * page
-        let size = max(least, min((old + step) / page * page, store.limit / page * page))
+        var size = max(least, min((old + step) / page * page, store.limit / page * page))
         guard size <= store.limit else {
             throw ArenaError(.space, "its limit of \(store.limit) bytes is reached", errno: .noSpace)
         }
-        try store.grow(from: old, to: size)
+        do throws(ArenaError) {
+            try store.grow(from: old, to: size)
+        } catch {
+            // Room in stock is good to have, but not needed.
+            guard least < size else { throw error }
+            size = least
+            try store.grow(from: old, to: size)
+        }
         store.commit(size, at: Superblock.sizeOffset)
         unsafe state.size = size
         unsafe state.space?.extend(to: size)

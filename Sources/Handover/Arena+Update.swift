@@ -23,8 +23,11 @@ extension Arena {
     /// Begins a boot with one store: what was outgoing is incoming, and these records are the journal. Everything that
     /// was in use before and is neither in `inUse` nor in the tree is free after it.
     ///
-    /// - Parameter room: where the previous boot left room for the journal. Until the store is made its state has to stay
-    ///   whole, so nothing is written where it may have something; without enough room the arena grows.
+    /// - Parameters:
+    ///   - records: of the first journal of this boot.
+    ///   - inUse: what they and the tree point to.
+    ///   - room: where the previous boot left room for the journal. Until the store is made its state has to stay whole, so
+    ///     nothing is written where it may have something; without enough room the arena grows.
     /// - Throws: `space`, when there is no room for the journal, `record` when the ranges cannot be; then nothing was
     ///   changed and the old boot can still go on.
     public func takeOver(

@@ -10,7 +10,7 @@ public import SystemPackage
 ///    request, ``publish(_:)``, ``withdraw()``, ``takeOver(_:inUse:journalIn:)`` and ``dropIncoming()`` for an update.
 ///
 /// What was allocated and never committed is free again when the arena is opened the next time.
-public final class Arena: Sendable {
+public final class Arena: ArenaReading, Sendable {
     /// How an arena is made or opened.
     public struct Options: Sendable {
         /// Bytes that a new arena has at first.
@@ -92,7 +92,7 @@ public final class Arena: Sendable {
         } catch {
             throw ArenaError(.size, "\(error)", errno: error.errno)
         }
-        guard fileSize >= Superblock.length else { throw ArenaError(.size, "the file has \(fileSize) bytes") }
+        try SuperblockWords.checkRoom(inFileOf: fileSize)
         store = try ArenaStore(file: file, limit: max(options.limit, fileSize), probe: options.probe)
         unsafe state = try Self.check(store, fileSize: fileSize)
     }
@@ -113,55 +113,23 @@ public final class Arena: Sendable {
     }
 
     private static func check(_ store: ArenaStore, fileSize: UInt64) throws(ArenaError) -> State {
-        var reader = ByteReader(store.read(at: 0, count: 32), "superblock")
-        guard try reader.take(UInt64.self) == Superblock.magic else { throw ArenaError(.magic, "this is no arena") }
-        let version = try reader.take(UInt32.self)
-        let pageSize = try reader.take(UInt32.self)
-        let size = try reader.take(UInt64.self)
-        guard version == Superblock.version else {
-            throw ArenaError(.version, "version \(version), where only \(Superblock.version) is known")
+        let words = try SuperblockWords(store)
+        try words.check(inFileOf: fileSize)
+        let stored = try StoredTable(store, at: Superblock.tableOffset(generation: words.generation))
+        try stored.check(generation: words.generation)
+        var state = State(size: words.size, generation: words.generation, table: stored.table)
+        for (part, slot) in state.table.parts {
+            try slot.checkPlace(part, size: words.size)
+            try slot.checkContent(part, store)
         }
-        guard pageSize == UInt32(Superblock.length) else { throw ArenaError(.version, "pages of \(pageSize) bytes") }
-        guard size >= Superblock.length, size <= fileSize, size % Superblock.length == 0 else {
-            throw ArenaError(.size, "\(size) bytes in a file of \(fileSize)")
+        let journal = state.table.journal
+        if journal.isPresent {
+            let header = try JournalHeader(store, journal)
+            try header.check(journal)
+            state.nextSequence = header.firstSequence
+            state.tail = header.tail
         }
-        let generation = store.committed(at: Superblock.generationOffset)
-        let table = try SlotTable(
-            store.read(at: Superblock.tableOffset(generation: generation), count: SlotTable.length),
-            generation: generation)
-        var state = State(size: size, generation: generation, table: table)
-        try check(table.incoming, "incoming tree", store, size) { Int($0.size) }
-        try check(table.outgoing, "outgoing tree", store, size) { Int($0.size) }
-        try check(table.journal, "journal", store, size) { _ in JournalFormat.fixedLength }
-        if table.journal.isPresent { try checkJournal(store, &state) }
         return state
-    }
-
-    private static func check(
-        _ slot: Slot, _ name: String, _ store: ArenaStore, _ size: UInt64, covered: (Slot) -> Int
-    ) throws(ArenaError) {
-        guard slot.isPresent else {
-            if slot != .none { throw ArenaError(.checksum, "\(name): an empty slot that is not empty") }
-            return
-        }
-        guard slot.offset >= Superblock.length, slot.offset % 8 == 0, slot.size <= size,
-            slot.offset <= size - slot.size, slot.size >= JournalFormat.headerLength
-        else { throw ArenaError(.checksum, "\(name) lies outside of the arena") }
-        let found = store.checksum(at: slot.offset, count: covered(slot), continuing: slot.ownChecksum)
-        guard found == slot.checksum else { throw ArenaError(.checksum, "\(name) at offset \(slot.offset)") }
-    }
-
-    private static func checkJournal(_ store: ArenaStore, _ state: inout State) throws(ArenaError) {
-        let slot = state.table.journal
-        var reader = ByteReader(store.read(at: slot.offset, count: JournalFormat.fixedLength), "journal header")
-        let magic = try reader.take(UInt64.self)
-        let length = try reader.take(UInt64.self)
-        state.nextSequence = try reader.take()
-        guard magic == JournalFormat.magic, length == slot.size else { throw ArenaError(.journal, "wrong header") }
-        state.tail = store.committed(at: slot.offset + JournalFormat.tailOffset)
-        guard state.tail >= JournalFormat.headerLength, state.tail <= length, state.tail % 8 == 0 else {
-            throw ArenaError(.journal, "the tail \(state.tail) is outside of the journal's \(length) bytes")
-        }
     }
 
     // MARK: Reading
@@ -209,8 +177,10 @@ public final class Arena: Sendable {
         var header = ByteReader(store.read(at: slot.offset + 16, count: 8), "journal header")
         let first = try header.take(UInt64.self)
         let start = slot.offset + JournalFormat.headerLength
-        let records = try JournalFormat.decode(
-            store.read(at: start, count: Int(tail - JournalFormat.headerLength)), firstSequence: first)
+        var reader = JournalReader(
+            store.read(at: start, count: Int(tail - JournalFormat.headerLength))[...], firstSequence: first)
+        var records: [JournalRecord] = []
+        while let record = try reader.next() { records.append(record) }
         lock.withLock { unsafe state.nextSequence = first &+ UInt64(records.count) }
         return records
     }

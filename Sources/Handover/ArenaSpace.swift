@@ -17,15 +17,33 @@ struct ArenaSpace: Sendable {
         used = size
         var at = Superblock.length
         for range in inUse.sorted(by: { $0.offset < $1.offset }) {
-            guard range.offset >= at, range.offset % Self.granule == 0, range.length <= size,
-                range.offset <= size - range.length
-            else {
+            guard Self.fits(range, from: at, in: size) else {
                 throw ArenaError(.record, "range \(range.offset)+\(range.length) overlaps another or the end")
             }
             addFree(from: at, to: range.offset)
             at = range.offset + Self.rounded(range.length)
         }
         addFree(from: at, to: size)
+    }
+
+    /// Whether a range that is in use lies in an arena of that size, behind what is in use before it.
+    private static func fits(_ range: Extent, from start: UInt64, in size: UInt64) -> Bool {
+        range.offset >= start && range.offset % granule == 0 && range.length <= size
+            && range.offset <= size - range.length
+    }
+
+    /// Ranges because of which there is no such space: what overlaps one before it or the arena's own, and what leaves the
+    /// arena. The others lie apart from each other.
+    static func misplaced(_ inUse: [Extent], besides own: [Extent], size: UInt64) -> Set<Extent> {
+        let own = own.filter { fits($0, from: Superblock.length, in: size) }
+        var misplaced: Set<Extent> = []
+        var at = Superblock.length
+        for range in inUse.sorted(by: { $0.offset < $1.offset }) {
+            let isApart =
+                fits(range, from: at, in: size) && !own.contains { $0.offset < range.end && range.offset < $0.end }
+            if isApart { at = range.offset + rounded(range.length) } else { misplaced.insert(range) }
+        }
+        return misplaced
     }
 
     /// Nothing takes a granule, too: else two ranges could begin at one place.

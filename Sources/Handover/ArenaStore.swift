@@ -7,7 +7,7 @@ import SystemPackage
 ///
 /// The file is mapped once, up to the limit of its growth, so that no address ever moves; what lies behind its present
 /// size is never touched.
-final class ArenaStore: Sendable {
+final class ArenaStore: ArenaSource, Sendable {
     private let file: OwnedDescriptor
     private let mapping: Mapping
     private let probe: (any StoreProbe)?
@@ -21,8 +21,9 @@ final class ArenaStore: Sendable {
         } catch {
             throw ArenaError(.size, "cannot be mapped: \(error)", errno: error.errno)
         }
-        // An update should not wait for swap; where it may not be locked, it might.
-        try? mapping.lockInMemory()
+        // An update should not wait for swap; where it may not be locked, it might. Huge pages are never swapped, and
+        // locking takes all of them at once, "on fault" or not.
+        if case .hugetlbfs = try? FileSystemKind(of: file.borrowed) {} else { try? mapping.lockInMemory() }
         mapped = limit
         self.file = file
         self.probe = probe

@@ -39,9 +39,13 @@ public struct ByteReader: Sendable {
     private let what: String
 
     /// Reads `bytes`; errors call them `what`.
-    public init(_ bytes: some Collection<UInt8>, _ what: String) {
-        self.bytes = ArraySlice(bytes)
-        position = self.bytes.startIndex
+    public init(_ bytes: some Collection<UInt8>, _ what: String) { self.init(ArraySlice(bytes), what) }
+
+    /// As above, without a copy: of a slice the other would make one, so reading a long array slice by slice would take
+    /// the square of its length.
+    public init(_ bytes: ArraySlice<UInt8>, _ what: String) {
+        self.bytes = bytes
+        position = bytes.startIndex
         self.what = what
     }
 

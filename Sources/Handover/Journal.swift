@@ -73,32 +73,41 @@ enum JournalFormat {
         writer.pad(encodedLength(record) - recordHeaderLength - record.payload.count)
         return writer.bytes
     }
+}
 
-    /// Takes all records apart; none is believed before its checksum and its place in the sequence were checked.
-    static func decode(_ bytes: [UInt8], firstSequence: UInt64) throws(ArenaError) -> [JournalRecord] {
-        var records: [JournalRecord] = []
-        var at = 0
-        while at < bytes.count {
-            let (record, length) = try decodeRecord(
-                bytes[at...], at: at, sequence: firstSequence &+ UInt64(records.count))
-            records.append(record)
-            at += length
-        }
-        return records
+/// Takes the records of a journal apart, one after the other; none is believed before its checksum and its place in the
+/// sequence were checked.
+struct JournalReader {
+    /// What is left.
+    private var bytes: ArraySlice<UInt8>
+    /// Where the next record starts, in bytes behind the header.
+    private(set) var position = 0
+    /// The number that the next record has to have.
+    private(set) var sequence: UInt64
+
+    init(_ bytes: ArraySlice<UInt8>, firstSequence: UInt64) {
+        self.bytes = bytes
+        sequence = firstSequence
     }
 
-    private static func decodeRecord(
-        _ bytes: ArraySlice<UInt8>, at: Int, sequence: UInt64
-    ) throws(ArenaError) -> (JournalRecord, length: Int) {
-        func refuse(_ why: String) -> ArenaError {
-            ArenaError(.journal, "record \(sequence) at byte \(at): \(why)")
-        }
+    /// - Returns: nil behind the last one.
+    /// - Throws: `journal`, with what is not whole.
+    mutating func next() throws(ArenaError) -> JournalRecord? {
+        if bytes.isEmpty { return nil }
+        let (record, length) = try decode()
+        bytes = bytes.dropFirst(length)
+        position += length
+        sequence &+= 1
+        return record
+    }
+
+    private func decode() throws(ArenaError) -> (JournalRecord, length: Int) {
         var reader = ByteReader(bytes, "journal")
         let length = Int(try reader.take(UInt32.self))
-        guard length >= recordHeaderLength, length % 8 == 0, length <= bytes.count else {
+        guard length >= JournalFormat.recordHeaderLength, length % 8 == 0, length <= bytes.count else {
             throw refuse("length \(length)")
         }
-        guard try reader.take(UInt32.self) == CRC32C.of([UInt8](bytes.prefix(length).dropFirst(8))) else {
+        guard try reader.take(UInt32.self) == CRC32C.of(bytes.prefix(length).dropFirst(8)) else {
             throw refuse("wrong checksum")
         }
         let found = try reader.take(UInt64.self)
@@ -106,7 +115,11 @@ enum JournalFormat {
         let type = try reader.take(UInt16.self)
         _ = try reader.take(UInt16.self)
         let payload = Int(try reader.take(UInt32.self))
-        guard payload <= length - recordHeaderLength else { throw refuse("payload of \(payload) bytes") }
+        guard payload <= length - JournalFormat.recordHeaderLength else { throw refuse("payload of \(payload) bytes") }
         return (JournalRecord(type: type, payload: [UInt8](try reader.take(count: payload))), length)
+    }
+
+    private func refuse(_ why: String) -> ArenaError {
+        ArenaError(.journal, "record \(sequence) at byte \(position): \(why)")
     }
 }

@@ -25,6 +25,9 @@ enum Superblock {
     static let sizeOffset: UInt64 = 16
     static let generationOffset: UInt64 = 24
 
+    /// Of even generations, and of odd ones.
+    static let tableOffsets: [UInt64] = [64, 192]
+
     static func tableOffset(generation: UInt64) -> UInt64 { generation % 2 == 0 ? 64 : 192 }
 }
 
@@ -98,16 +101,29 @@ struct SlotTable: Equatable, Sendable {
         return writer.bytes
     }
 
-    /// - Throws: `checksum`, when it is not the table of this generation.
-    init(_ bytes: [UInt8], generation: UInt64) throws(ArenaError) {
-        var tail = ByteReader(bytes.suffix(16), "table of slots")
-        let covered = [UInt8](bytes.dropLast(8))
-        guard try tail.take(UInt64.self) == generation, try tail.take(UInt32.self) == CRC32C.of(covered) else {
-            throw ArenaError(.checksum, "the table of slots is not that of generation \(generation)")
-        }
-        var reader = ByteReader(bytes, "table of slots")
+    init(_ reader: inout ByteReader) throws(ArenaError) {
         incoming = try Slot(&reader)
         outgoing = try Slot(&reader)
         journal = try Slot(&reader)
     }
+
+    /// Its slots, in the order in which they are checked.
+    var parts: [(part: ArenaPart, slot: Slot)] {
+        [(.incomingTree, incoming), (.outgoingTree, outgoing), (.journal, journal)]
+    }
+
+    /// What the parts that are there take.
+    var ranges: [Extent] { [incoming, outgoing, journal].filter(\.isPresent).map(\.range) }
+}
+
+/// What a slot of the superblock names.
+public enum ArenaPart: String, CaseIterable, Sendable, CustomStringConvertible {
+    /// The tree that the previous boot handed over.
+    case incomingTree = "incoming tree"
+    /// The tree for the next boot.
+    case outgoingTree = "outgoing tree"
+    /// What happened in this boot.
+    case journal
+
+    public var description: String { rawValue }
 }

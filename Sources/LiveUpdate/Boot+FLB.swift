@@ -82,8 +82,9 @@ extension Boot {
     private func checkOwner(of flb: any FileLifecycleBound) throws(LiveUpdateError) {
         if let owner = flb.owner, owner.isGoingAway {
             throw LiveUpdateError(
-                .operationNotSupportedByDevice, "\(owner.name), which provides FLB \"\(flb.compatible)\", is going away"
-            )
+                .operationNotSupportedByDevice,
+                "\(owner.name), which provides FLB \"\(flb.compatible)\", is going away",
+                remedy: "try again when it has come back")
         }
     }
 
@@ -208,12 +209,20 @@ extension Boot {
     /// - Throws: ENODATA in the first boot, ENOENT when it did not come, ENODATA when it is finished, EDEADLK.
     private func incoming(_ flb: any FileLifecycleBound) throws(LiveUpdateError) -> LiveFLB {
         let (number, known) = shared.with { ($0.state.updateNumber, $0.state.incomingFLB(flb.compatible)) }
-        guard number > 0 else { throw LiveUpdateError(.noData, "no update brought anything to this boot") }
+        guard number > 0 else {
+            throw LiveUpdateError(.noData, "no update brought anything to this boot", remedy: "ask after an update")
+        }
         guard let known, let state = unsafe live[known.id] else {
-            throw LiveUpdateError(.noSuchFileOrDirectory, "FLB \"\(flb.compatible)\" is not among what came")
+            throw LiveUpdateError(
+                .noSuchFileOrDirectory, "FLB \"\(flb.compatible)\" is not among what came",
+                remedy: "only an FLB that had files in the previous boot comes")
         }
         try waitUntilIdle(state)
-        guard !state.isGone else { throw LiveUpdateError(.noData, "FLB \"\(flb.compatible)\" is finished") }
+        guard !state.isGone else {
+            throw LiveUpdateError(
+                .noData, "FLB \"\(flb.compatible)\" is finished",
+                remedy: "its last file was finished: ask for it before that")
+        }
         // The registered one has the say; without it, whoever asks first.
         if state.definition == nil { state.definition = shared.with { $0.registry.flb(flb.compatible) } ?? flb }
         return state
@@ -223,12 +232,15 @@ extension Boot {
     private func waitUntilIdle(_ flb: LiveFLB) throws(LiveUpdateError) {
         guard !(flb.isBusy && flbMonitor.isNested) else {
             throw LiveUpdateError(
-                .deadlock, "FLB \"\(flb.compatible)\" is asked for inside its own callback")
+                .deadlock, "FLB \"\(flb.compatible)\" is asked for inside its own callback",
+                remedy: "use what the callback was given")
         }
         flbMonitor.wait { !flb.isBusy }
     }
 
     private func borrow(_ flb: LiveFLB) throws(LiveUpdateError) -> any Sendable {
+        // It may have been published while this thread waited.
+        try checkOpen()
         let before = flb.retrieved
         do throws(LiveUpdateError) {
             if flb.object == nil {
@@ -241,7 +253,9 @@ extension Boot {
         }
         if flb.retrieved != before { try commit([.flbRetrieved(flb.id, flb.retrieved)]) }
         guard let object = flb.object else {
-            throw LiveUpdateError(.operationNotSupportedByDevice, "FLB \"\(flb.compatible)\" has no live object")
+            throw LiveUpdateError(
+                .operationNotSupportedByDevice, "FLB \"\(flb.compatible)\" has no live object",
+                remedy: "register it before it is asked for")
         }
         flb.loans += 1
         return object
@@ -304,7 +318,7 @@ extension Boot {
     ) throws(LiveUpdateError) -> (data: UInt64, ranges: [StoredRange]) {
         try resumeIfNeeded(flb)
         guard let definition = flb.definition, let object = flb.object else { return (flb.data, []) }
-        let storage = Storage(arena)
+        let storage = Storage(arena, isReserved: true)
         do throws(LiveUpdateError) {
             let data = try callback(flb) { () throws(LiveUpdateError) in
                 try definition.serializeErased(object, context(flb, storage, users: users))

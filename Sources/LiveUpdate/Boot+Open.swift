@@ -28,18 +28,25 @@ extension Boot {
     }
 
     private func read() throws(LiveUpdateError) {
-        do throws(ArenaError) {
-            if opening == .nextBoot, let tree = arena.outgoingTree {
-                try takeOver(LuoTreeReader(arena: arena, range: tree).read())
-            } else if arena.journal == nil {
+        if opening == .nextBoot, let range = arena.outgoingTree {
+            try takeOver(range)
+        } else if arena.journal == nil {
+            try untouched { () throws(ArenaError) in
                 try begin([.boot(updateNumber: 0, nextID: 1)], inUse: [], journalIn: nil)
-            } else {
-                try goOn()
             }
+        } else {
+            try goOn()
+        }
+    }
+
+    /// Says of what failed that nothing was changed.
+    private func untouched<Value>(_ body: () throws(ArenaError) -> Value) throws(LiveUpdateError) -> Value {
+        do throws(ArenaError) {
+            return try body()
         } catch {
-            let reason = "what is in the arena cannot be read: \(error)"
+            if error.gate == .space { throw LiveUpdateError(error) }
             throw LiveUpdateError(
-                error.gate == .space ? .noSpace : .ioError, reason,
+                .ioError, "what is in the arena cannot be read: \(error)",
                 remedy: "it was left untouched: start the image that wrote it, or one that knows its formats")
         }
     }
@@ -47,14 +54,18 @@ extension Boot {
     private func begin(_ events: [Event], inUse: [Extent], journalIn room: Extent?) throws(ArenaError) {
         var state = BootState()
         for event in events { try state.apply(event) }
-        try checkNumbers(state)
+        try state.checkNumbers()
         try checkHandlers(state)
         try arena.takeOver(state.snapshot.map(\.record), inUse: inUse, journalIn: room)
         adopt(state)
     }
 
-    private func takeOver(_ tree: LuoTree) throws(ArenaError) {
-        try begin(withoutLost(counting(tree)).events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
+    private func takeOver(_ range: Extent) throws(LiveUpdateError) {
+        let tree = try untouched { () throws(ArenaError) in try LuoTreeReader(arena: arena, range: range).read() }
+        let events = try withoutLost(counting(tree)).events
+        try untouched { () throws(ArenaError) in
+            try begin(events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
+        }
         shared.with { $0.freeze = tree.freeze }
     }
 
@@ -76,44 +87,89 @@ extension Boot {
     }
 
     /// The tree without the descriptors that are not what they were: a number that was reused is not to be closed.
-    private func withoutLost(_ tree: LuoTree) -> LuoTree {
+    private func withoutLost(_ tree: LuoTree) throws(LiveUpdateError) -> LuoTree {
         var tree = tree
         let registry = shared.with { $0.registry }
         for session in tree.sessions.indices {
             for file in tree.sessions[session].files.indices {
                 let known = tree.sessions[session].files[file]
-                guard let kept = descriptors.descriptor(in: known.slot) else { continue }
-                let own = registry.entry(known.record.compatible)?.handler.identity(of: kept)
-                let found = own ?? (try? descriptors.identify(kept))
-                if found != known.identity { tree.sessions[session].files[file].slot = .lost }
+                let handler = registry.entry(known.record.compatible)?.handler
+                if try !isKept(known.identity, in: known.slot, handler) {
+                    tree.sessions[session].files[file].slot = .lost
+                }
             }
         }
         return tree
     }
 
-    private func goOn() throws(ArenaError) {
-        var state = BootState()
-        for record in try arena.journalRecords() { try state.apply(Event(record)) }
-        try checkNumbers(state)
-        try checkHandlers(state)
-        try arena.claim(inUse: state.rangesInUse)
+    /// - Throws: what asking for a descriptor's file answers, except EBADF: a file is not given up for that.
+    private func isKept(
+        _ identity: FileIdentity, in slot: DescriptorSlot, _ handler: (any FileHandler)?
+    ) throws(LiveUpdateError) -> Bool {
+        guard let kept = descriptors.descriptor(in: slot) else { return false }
+        if let own = handler?.identity(of: kept) { return own == identity }
+        do throws(LiveUpdateError) {
+            return try descriptors.identify(kept) == identity
+        } catch {
+            if error.errno == .badFileDescriptor { return false }
+            throw error
+        }
+    }
+
+    private func lostFiles(of state: BootState) throws(LiveUpdateError) -> [FileState] {
+        var lost: [FileState] = []
+        for session in state.sessions.values.sorted(by: { $0.id < $1.id }) {
+            for file in state.files(of: session) where try !isKept(file.identity, in: file.slot, handler(of: file)) {
+                lost.append(file)
+            }
+        }
+        return lost
+    }
+
+    /// Of a boot that goes on after its processes died: the files whose descriptors went with them are opened anew where
+    /// that is possible. What came and had been retrieved is otherwise to be retrieved again, which says what became of
+    /// it; what goes is looked for once more when it is taken or frozen.
+    private func find(_ lost: [FileState], _ state: BootState) {
+        for var file in lost {
+            guard let session = state.sessions[file.session] else { continue }
+            file.slot = .lost
+            note(.fileRetrieved(file.id, file.retrieved == .done ? .notTried : file.retrieved, .lost))
+            if file.retrieved == .done || session.direction == .outgoing { _ = try? refound(file, session) }
+        }
+    }
+
+    /// What is so whether the journal has room for it or not: without it, the next to open this arena finds out, too.
+    private func note(_ event: Event) {
+        do throws(LiveUpdateError) {
+            try commit([event])
+        } catch {
+            shared.with { shared in try? shared.state.apply(event) }
+        }
+    }
+
+    private func goOn() throws(LiveUpdateError) {
+        let state = try untouched { () throws(ArenaError) in try journalState() }
+        let lost = try lostFiles(of: state)
+        try untouched { () throws(ArenaError) in try arena.claim(inUse: state.rangesInUse) }
         arena.withdraw()
         adopt(state)
+        find(lost, state)
         if state.phase == .freezing { unfreezeEverything() }
         dropIncomingTreeIfDone()
     }
 
-    /// Nobody counts that far: such a number is damage, and counting on from it would overflow.
-    private func checkNumbers(_ state: BootState) throws(ArenaError) {
-        guard max(state.nextID, state.updateNumber) < 1 << 63 else {
-            throw ArenaError(.record, "the next number is \(state.nextID), in update \(state.updateNumber)")
-        }
+    private func journalState() throws(ArenaError) -> BootState {
+        var state = BootState()
+        for record in try arena.journalRecords() { try state.apply(Event(record)) }
+        try state.checkNumbers()
+        try checkHandlers(state)
+        return state
     }
 
     private func checkHandlers(_ state: BootState) throws(ArenaError) {
         let registry = shared.with { $0.registry }
-        for compatible in state.handlersInUse where registry.entry(compatible) == nil {
-            throw ArenaError(.record, "no handler knows \"\(compatible)\"")
+        for file in state.files.values where registry.entry(file.compatible) == nil {
+            throw ArenaError(.record, "no handler knows \"\(file.compatible)\"")
         }
         for flb in state.flbs(.outgoing) where registry.flb(flb.compatible) == nil {
             throw ArenaError(.record, "no FLB \"\(flb.compatible)\" is registered")
@@ -147,7 +203,7 @@ extension Boot {
 
 extension LuoTree {
     /// What the next boot begins with.
-    fileprivate var events: [Event] {
+    var events: [Event] {
         var next: UInt64 = 1
         func take() -> UInt64 {
             defer { next += 1 }

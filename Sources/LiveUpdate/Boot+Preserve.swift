@@ -12,7 +12,9 @@ extension Boot {
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let session = try session(handle, .outgoing, for: "preserve")
                 guard shared.with({ $0.state.file(token, in: session.id) }) == nil else {
-                    throw LiveUpdateError(.fileExists, "token \(token) is in use in session \"\(session.name)\"")
+                    throw LiveUpdateError(
+                        .fileExists, "token \(token) is in use in session \"\(session.name)\"",
+                        remedy: "use another token, or unpreserve that one first")
                 }
                 let file = try descriptors.identify(descriptor)
                 let entry = try accepting(descriptor)
@@ -86,7 +88,9 @@ extension Boot {
         let slot = try descriptors.keep(descriptor)
         do throws(LiveUpdateError) {
             guard let kept = descriptors.descriptor(in: slot), try descriptors.identify(kept) == file else {
-                throw LiveUpdateError(.badFileDescriptor, "the descriptor became another file while it was preserved")
+                throw LiveUpdateError(
+                    .badFileDescriptor, "the descriptor became another file while it was preserved",
+                    remedy: "do not close a descriptor that is being preserved")
             }
             return slot
         } catch {

@@ -10,7 +10,8 @@ extension Boot {
                 let session = try session(handle, .incoming, for: "retrieve")
                 guard let file = shared.with({ $0.state.file(token, in: session.id) }) else {
                     throw LiveUpdateError(
-                        .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)")
+                        .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)",
+                        remedy: "the session lists its tokens")
                 }
                 switch file.retrieved {
                 case .done: return try descriptors.duplicate(file.slot)
@@ -26,9 +27,10 @@ extension Boot {
     }
 
     /// - Returns: where the file is kept now.
-    private func retrieveNow(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) -> DescriptorSlot {
+    private func retrieveNow(_ known: FileState, _ session: SessionState) throws(LiveUpdateError) -> DescriptorSlot {
         try ensureRoom()
-        try checkRecords(file.ranges, of: "file \(file.token)")
+        try checkRecords(known.ranges, of: "file \(known.token)")
+        let file = try refound(known, session)
         let slot: DescriptorSlot
         do throws(LiveUpdateError) {
             switch try handler(of: file).retrieve(context(file, session: session.name)) {
@@ -44,13 +46,34 @@ extension Boot {
         return slot
     }
 
+    /// The file with its descriptor: one that was lost with its last holder is opened anew, where its handler can. A
+    /// failure of that is not remembered: what is missing can be put back.
+    ///
+    /// - Throws: what the handler's reopen says is missing, EIO for damaged records, EMFILE, ENOSPC.
+    func refound(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) -> FileState {
+        guard descriptors.descriptor(in: file.slot) == nil else { return file }
+        try checkRecords(file.ranges, of: "file \(file.token)")
+        guard let descriptor = try handler(of: file).reopen(context(file, session: session.name)) else { return file }
+        var found = file
+        found.slot = try keep(OwnedDescriptor(taking: descriptor))
+        do throws(LiveUpdateError) {
+            try commit([.fileRetrieved(file.id, file.retrieved, found.slot)])
+        } catch {
+            descriptors.release(found.slot)
+            throw error
+        }
+        return found
+    }
+
     private func keep(_ descriptor: consuming OwnedDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
         try descriptors.keep(descriptor.borrowed)
     }
 
     func checkRecords(_ ranges: [StoredRange], of what: String) throws(LiveUpdateError) {
         for stored in ranges where arena.checksum(of: stored.range) != stored.checksum {
-            throw LiveUpdateError(.ioError, "the records of \(what) at offset \(stored.range.offset) are damaged")
+            throw LiveUpdateError(
+                .ioError, "the records of \(what) at offset \(stored.range.offset) are damaged",
+                remedy: "the file is not given back on them; luoctl inspect shows what is left of the arena")
         }
     }
 

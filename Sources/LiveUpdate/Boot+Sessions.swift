@@ -10,14 +10,16 @@ import SystemPackage
 extension Boot {
     func createSession(_ name: String) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
-            guard (1...63).contains(name.utf8.count), !name.utf8.contains(0) else {
+            guard name.isName(ofAtMost: 63) else {
                 throw LiveUpdateError(
                     .invalidArgument, "a session's name of \(name.utf8.count) bytes",
                     remedy: "use 1 to 63, none of them 0")
             }
             return try shared.with { (shared) throws(LiveUpdateError) in
                 guard shared.state.session(name, .outgoing) == nil else {
-                    throw LiveUpdateError(.fileExists, "an outgoing session \"\(name)\" exists already")
+                    throw LiveUpdateError(
+                        .fileExists, "an outgoing session \"\(name)\" exists already",
+                        remedy: "close that one, or use another name")
                 }
                 let state = SessionState(
                     id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open)
@@ -38,10 +40,14 @@ extension Boot {
             try ensureRoom()
             return try shared.with { (shared) throws(LiveUpdateError) in
                 guard let state = shared.state.session(name, .incoming) else {
-                    throw LiveUpdateError(.noSuchFileOrDirectory, "no session \"\(name)\" was handed over")
+                    throw LiveUpdateError(
+                        .noSuchFileOrDirectory, "no session \"\(name)\" was handed over",
+                        remedy: "the status lists what was; a session that was finished and closed is gone")
                 }
                 guard state.progress == .waiting else {
-                    throw LiveUpdateError(.invalidArgument, "session \"\(name)\" was retrieved already and is open")
+                    throw LiveUpdateError(
+                        .invalidArgument, "session \"\(name)\" was retrieved already and is open",
+                        remedy: "use the session that is open (openSessions), or close it first")
                 }
                 try commit([.sessionProgress(state.id, .open)], acquiring: false, &shared)
                 return open(state, &shared)
@@ -57,13 +63,15 @@ extension Boot {
     ) throws(LiveUpdateError) -> SessionState {
         if let direction, session.direction != direction {
             throw LiveUpdateError(
-                .invalidArgument, "\(action) on session \"\(session.name)\", which is \(session.direction)")
+                .invalidArgument, "\(action) on session \"\(session.name)\", which is \(session.direction)",
+                remedy: "preserve in an outgoing session; retrieve from and finish an incoming one")
         }
         let state = shared.with { shared in
             shared.locks[session.id] === session.lock ? shared.state.sessions[session.id] : nil
         }
         guard let state else {
-            throw LiveUpdateError(.badFileDescriptor, "session \"\(session.name)\" is closed")
+            throw LiveUpdateError(
+                .badFileDescriptor, "session \"\(session.name)\" is closed", remedy: "create or retrieve it again")
         }
         return state
     }

@@ -26,6 +26,14 @@ extension Boot {
                 unfreezeEverything()
                 throw error
             }
+            return end()
+        }
+    }
+
+    /// From now on this boot writes nothing. Getters do not pass the gate, so those that are in a callback are waited for.
+    private func end() -> [DescriptorSlot] {
+        flbMonitor.enter {
+            flbMonitor.wait { unsafe live.values.allSatisfy { !$0.isBusy } }
             return shared.with { shared in
                 shared.status = .published
                 return shared.state.sessions(.outgoing).flatMap { shared.state.files(of: $0) }.map(\.slot)
@@ -62,7 +70,8 @@ extension Boot {
         }
     }
 
-    private func freeze(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) {
+    private func freeze(_ known: FileState, _ session: SessionState) throws(LiveUpdateError) {
+        let file = try refound(known, session)
         let storage = Storage(arena, owned: file.ranges, isReserved: true)
         do throws(LiveUpdateError) {
             let data = try handler(of: file).freeze(context(file, session: session.name, storage: storage))
@@ -146,7 +155,9 @@ extension Boot {
     func thaw() throws(LiveUpdateError) {
         try gate.enter(.exclusive) { () throws(LiveUpdateError) in
             guard case .published = shared.with({ $0.status }) else {
-                throw LiveUpdateError(.invalidArgument, "nothing was published, so there is nothing to take back")
+                throw LiveUpdateError(
+                    .invalidArgument, "nothing was published, so there is nothing to take back",
+                    remedy: "thaw after publish, and once")
             }
             arena.withdraw()
             shared.with { shared in

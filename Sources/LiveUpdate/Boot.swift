@@ -86,7 +86,8 @@ final class Boot: Sendable {
     }
 
     static let ended = LiveUpdateError(
-        .operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one")
+        .operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one",
+        remedy: "use the orchestrator of the next boot")
 
     // MARK: Committing
 

@@ -79,7 +79,7 @@ struct BootState: Sendable {
     private var tokens: [SessionID: [UInt64: FileID]] = [:]
     private var held: [FileIdentity: FileID] = [:]
     private var filesByHandler: [ExactString: Int] = [:]
-    private var incomingFLBs: [ExactString: FLBID] = [:]
+    private var flbNames: [FLBState.Kind: [ExactString: FLBID]] = [:]
 
     // MARK: Questions
 
@@ -94,9 +94,9 @@ struct BootState: Sendable {
     /// Files preserved or unfinished, by the compatible string of their handler.
     func fileCount(ofHandler compatible: String) -> Int { filesByHandler[ExactString(compatible)] ?? 0 }
 
-    var handlersInUse: Set<String> { Set(files.values.map(\.compatible)) }
-
-    func incomingFLB(_ compatible: String) -> FLBState? { incomingFLBs[ExactString(compatible)].flatMap { flbs[$0] } }
+    func incomingFLB(_ compatible: String) -> FLBState? {
+        flbNames[.incoming]?[ExactString(compatible)].flatMap { flbs[$0] }
+    }
 
     /// In creation order.
     func sessions(_ direction: Direction) -> [SessionState] {
@@ -114,16 +114,25 @@ struct BootState: Sendable {
         files.values.flatMap(\.ranges).map(\.range) + flbs.values.flatMap(\.ranges).map(\.range)
     }
 
+    /// Nobody counts that far: such a number is damage, and counting on from it would overflow.
+    ///
+    /// - Throws: `record`.
+    func checkNumbers() throws(ArenaError) {
+        guard max(nextID, updateNumber) < 1 << 62 else {
+            throw ArenaError(.record, "the next number is \(nextID), in update \(updateNumber)")
+        }
+    }
+
     // MARK: Change
 
     /// No number gets there by counting: one that is larger is damage.
-    private static let most: UInt64 = 1 << 62
+    private static let most: UInt64 = 1 << 63
 
     /// - Throws: `record`, for an event that cannot follow on what went before.
     mutating func apply(_ event: Event) throws(ArenaError) {
         switch event {
         case .boot(let number, let next):
-            guard number < Self.most, next < Self.most else { throw ArenaError(.record, "a boot of number \(number)") }
+            guard number < Self.most, next <= Self.most else { throw ArenaError(.record, "a boot of number \(number)") }
             updateNumber = number
             nextID = max(nextID, next)
         case .phase(let new): phase = new
@@ -146,12 +155,19 @@ struct BootState: Sendable {
             guard flbs[id] != nil else { throw Self.unknown("FLB", id.value) }
             flbs[id]?.retrieved = status
         case .flbRemoved(let id):
-            guard flbs.removeValue(forKey: id) != nil else { throw Self.unknown("FLB", id.value) }
+            guard flbs[id]?.kind == .discarded else { throw Self.unknown("discarded FLB", id.value) }
+            flbs[id] = nil
+        case .fileRemoved(let id):
+            guard let file = files[id] else { throw Self.unknown("file", id.value) }
+            letGo(of: file)
+            sessions[file.session]?.files.removeAll { $0 == id }
+            tokens[file.session]?[file.token] = nil
         }
     }
 
     private mutating func add(_ session: SessionState) throws(ArenaError) {
         try use(session.id.value)
+        try check(session.name, ofAtMost: 63)
         guard names[session.direction]?[ExactString(session.name)] == nil else {
             throw ArenaError(.record, "a second \(session.direction) session \"\(session.name)\"")
         }
@@ -161,23 +177,21 @@ struct BootState: Sendable {
 
     private mutating func add(_ file: FileState) throws(ArenaError) {
         try use(file.id.value)
+        try check(file.compatible, ofAtMost: 47)
         guard let session = sessions[file.session] else { throw Self.unknown("session", file.session.value) }
         guard tokens[file.session]?[file.token] == nil, held[file.identity] == nil else {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
-        guard file.flbs.count <= Registry.flbLimit else {
-            throw ArenaError(.record, "a file that counts on \(file.flbs.count) FLBs")
+        guard file.flbs.count <= Registry.flbLimit, Set(file.flbs).count == file.flbs.count else {
+            throw ArenaError(.record, "a file that counts on \(file.flbs.count) FLBs, or on one of them twice")
         }
         for id in file.flbs {
             guard let flb = flbs[id], flb.kind == (session.direction == .outgoing ? .outgoing : .incoming) else {
                 throw Self.unknown("\(session.direction) FLB", id.value)
             }
-            guard flb.kind == .outgoing || flb.count > 0 else {
-                throw ArenaError(.record, "a file counts on FLB \(id.value), which is finished")
-            }
-            // What came has its count already.
-            if flb.kind == .outgoing { flbs[id]?.count += 1 }
         }
+        // What came has its count already, which may be 0: see Orchestrator.Counting.asLinked.
+        if session.direction == .outgoing { for id in file.flbs { flbs[id]?.count += 1 } }
         files[file.id] = file
         sessions[file.session]?.files.append(file.id)
         tokens[file.session, default: [:]][file.token] = file.id
@@ -187,17 +201,24 @@ struct BootState: Sendable {
 
     private mutating func add(_ flb: FLBState) throws(ArenaError) {
         try use(flb.id.value)
+        try check(flb.compatible, ofAtMost: 47)
         guard flb.kind != .outgoing || flb.count == 0 else {
             throw ArenaError(.record, "FLB \"\(flb.compatible)\" counts \(flb.count) files before the first")
         }
         guard flb.count < Self.most else { throw ArenaError(.record, "FLB \(flb.id.value) counts \(flb.count) files") }
-        if flb.kind == .incoming {
-            guard incomingFLBs[ExactString(flb.compatible)] == nil else {
-                throw ArenaError(.record, "a second incoming FLB \"\(flb.compatible)\"")
+        if flb.kind != .discarded {
+            guard flbNames[flb.kind]?[ExactString(flb.compatible)] == nil else {
+                throw ArenaError(.record, "a second \(flb.kind) FLB \"\(flb.compatible)\"")
             }
-            incomingFLBs[ExactString(flb.compatible)] = flb.id
+            flbNames[flb.kind, default: [:]][ExactString(flb.compatible)] = flb.id
         }
         flbs[flb.id] = flb
+    }
+
+    private func check(_ name: String, ofAtMost most: Int) throws(ArenaError) {
+        guard name.isName(ofAtMost: most) else {
+            throw ArenaError(.record, "a name of \(name.utf8.count) bytes, where 1 to \(most) can be")
+        }
     }
 
     private mutating func use(_ id: UInt64) throws(ArenaError) {
@@ -228,21 +249,26 @@ struct BootState: Sendable {
     }
 
     private mutating func letGoOfFiles(_ session: SessionState) {
-        for file in files(of: session) {
-            files[file.id] = nil
-            held[file.identity] = nil
-            filesByHandler[ExactString(file.compatible), default: 1] -= 1
-            for id in file.flbs { countDown(id) }
-        }
+        for file in files(of: session) { letGo(of: file) }
         sessions[session.id]?.files = []
         tokens[session.id] = nil
+    }
+
+    private mutating func letGo(of file: FileState) {
+        files[file.id] = nil
+        held[file.identity] = nil
+        filesByHandler[ExactString(file.compatible), default: 1] -= 1
+        for id in file.flbs { countDown(id) }
     }
 
     /// An outgoing FLB goes with its last file; an incoming one is remembered as finished.
     private mutating func countDown(_ id: FLBID) {
         guard let flb = flbs[id], flb.count > 0 else { return }
         flbs[id]?.count -= 1
-        if flb.kind == .outgoing, flb.count == 1 { flbs[id] = nil }
+        if flb.kind == .outgoing, flb.count == 1 {
+            flbs[id] = nil
+            flbNames[.outgoing]?[ExactString(flb.compatible)] = nil
+        }
         if flb.kind == .incoming, flb.count == 1 { flbs[id]?.ranges = [] }
     }
 

@@ -26,8 +26,8 @@ public struct FileContext: Sendable {
     public let token: UInt64
     /// Device and inode.
     public let identity: FileIdentity
-    /// The kept descriptor: to be used, not closed. Nil when it was lost with its last holder, which only happens in a
-    /// boot that it was handed over to.
+    /// The kept descriptor: to be used, not closed. Nil when it was lost with its last holder, and
+    /// ``FileHandler/reopen(_:)`` did not find the file again.
     public let descriptor: FileDescriptor?
     /// The handle that preserve returned: the kernel's `serialized_data`. 0 in preserve itself.
     public let data: UInt64
@@ -70,6 +70,10 @@ public protocol FileHandler: AnyObject, Sendable {
     func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64
     /// Undoes freeze. Optional.
     func unfreeze(_ file: FileContext)
+    /// Opens the file anew when its descriptor was lost with the last process that held it; the core takes the
+    /// descriptor over. Optional: nil for a kind of file that lives in its descriptors only, and is gone then. What it
+    /// throws goes to who asked for the file and is not remembered: it is called again.
+    func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor?
     /// Gives the file back. A failure is remembered for ever.
     func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile
     /// Whether the file can be let go. Optional.
@@ -83,5 +87,6 @@ extension FileHandler {
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? { nil }
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { file.data }
     public func unfreeze(_ file: FileContext) {}
+    public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? { nil }
     public func canFinish(_ file: FileContext) -> Bool { true }
 }

@@ -63,7 +63,8 @@ extension FileLifecycleBound {
     func typed(_ object: any Sendable) throws(LiveUpdateError) -> Object {
         guard let object = object as? Object else {
             throw LiveUpdateError(
-                .invalidArgument, "the live object of \"\(compatible)\" was made by another FLB of that name")
+                .invalidArgument, "the live object of \"\(compatible)\" was made by another FLB of that name",
+                remedy: "give each FLB a compatible string of its own")
         }
         return object
     }

@@ -11,21 +11,22 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
     /// What to do about it, where something can be done.
     public let remedy: String?
 
-    /// Says why. Handlers throw these, too.
+    /// Says why, and what to do: without a remedy of its own, what usually helps with this errno. Handlers throw these,
+    /// too.
     public init(_ errno: Errno, _ reason: String, remedy: String? = nil) {
         self.errno = errno
         self.reason = reason
-        self.remedy = remedy
+        self.remedy = remedy ?? Self.remedy(for: errno)
     }
 
     /// What an operation was doing when a system call failed.
     public init(_ error: SystemCallError, _ doing: String) {
-        self.init(error.errno, "\(doing): \(error.call)", remedy: Self.remedy(for: error.errno))
+        self.init(error.errno, "\(doing): \(error.call)")
     }
 
     /// What the arena said.
     public init(_ error: ArenaError) {
-        self.init(error.errno, "\(error)", remedy: Self.remedy(for: error.errno))
+        self.init(error.errno, "\(error)")
     }
 
     public var description: String {
@@ -38,7 +39,16 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         case .tooManyOpenFiles: "raise the limit on open files (ulimit -n, LimitNOFILE=)"
         case .tooManyOpenFilesInSystem: "raise fs.file-max"
         case .noSpace: "raise the arena's limit, or give its file system more room"
+        case .readOnlyFileSystem: "mount the file system for writing"
+        case .permissionDenied: "look at the permissions of the file, and of the directories that lead to it"
+        case .fileNameTooLong: "give it a shorter name"
         case .notPermitted: "run as root, or with the capability that capabilities(7) lists for it"
+        case .permissionDenied: "look at who owns it, and who may use it"
+        case .ioError: "what was written is damaged, or of another version: luoctl inspect shows what can be read"
+        case .badFileDescriptor: "pass a descriptor that is open"
+        case .noMemory: "free memory, or raise the limits on it (ulimit -v, MemoryMax=)"
+        case .noSuchFileOrDirectory: "look whether the path is right, and whether /proc and /sys are mounted"
+        case .resourceTemporarilyUnavailable: "another process has it: wait for its end, or use another"
         default: nil
         }
     }

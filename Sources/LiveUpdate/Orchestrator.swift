@@ -51,7 +51,8 @@ public final class Orchestrator: Sendable {
 
     private func enabled() throws(LiveUpdateError) -> Boot {
         guard let boot else {
-            throw LiveUpdateError(.notSupportedOnSocket, "live update is switched off")
+            throw LiveUpdateError(
+                .notSupportedOnSocket, "live update is switched off", remedy: "begin with an arena to switch it on")
         }
         return boot
     }
@@ -111,7 +112,8 @@ public final class Orchestrator: Sendable {
     /// Reads what was handed over, once: every other call does it first when nobody has.
     ///
     /// - Throws: EIO when it cannot be read, or has a file whose compatible string no handler has (the message names
-    ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal.
+    ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal;
+    ///   and what the descriptor store answers about a kept descriptor, except that it is not open.
     public func open() throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.ensureOpen()

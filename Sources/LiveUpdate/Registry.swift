@@ -34,11 +34,14 @@ struct Registry: Sendable {
     mutating func register(_ handler: any FileHandler) throws(LiveUpdateError) {
         try Self.check(handler.compatible)
         guard positions[ExactString(handler.compatible)] == nil else {
-            throw LiveUpdateError(.fileExists, "a handler \"\(handler.compatible)\" is registered already")
+            throw LiveUpdateError(
+                .fileExists, "a handler \"\(handler.compatible)\" is registered already",
+                remedy: "register each handler once")
         }
         if let owner = handler.owner, owner.isGoingAway {
             throw LiveUpdateError(
-                .resourceTemporarilyUnavailable, "\(owner.name), which provides it, is going away")
+                .resourceTemporarilyUnavailable, "\(owner.name), which provides it, is going away",
+                remedy: "try again when it has come back")
         }
         positions[ExactString(handler.compatible)] = entries.count
         entries.append(Entry(handler: handler, flbs: []))
@@ -63,7 +66,9 @@ struct Registry: Sendable {
         try Self.check(flb.compatible)
         let position = try registered(handler)
         guard !entries[position].flbs.contains(where: { $0 === flb }) else {
-            throw LiveUpdateError(.fileExists, "\"\(flb.compatible)\" is linked to \"\(handler.compatible)\" already")
+            throw LiveUpdateError(
+                .fileExists, "\"\(flb.compatible)\" is linked to \"\(handler.compatible)\" already",
+                remedy: "link each FLB once")
         }
         try idle(handler, fileCount)
         try checkNew(flb)
@@ -77,10 +82,14 @@ struct Registry: Sendable {
         }
         if known[ExactString(flb.compatible)] == ObjectIdentifier(flb) { return }
         guard known.count < Self.flbLimit else {
-            throw LiveUpdateError(.noSpace, "\(Self.flbLimit) FLBs are registered, which is the limit")
+            throw LiveUpdateError(
+                .noSpace, "\(Self.flbLimit) FLBs are registered, which is the limit",
+                remedy: "let several handlers share an FLB")
         }
         guard known[ExactString(flb.compatible)] == nil else {
-            throw LiveUpdateError(.fileExists, "another FLB \"\(flb.compatible)\" is registered already")
+            throw LiveUpdateError(
+                .fileExists, "another FLB \"\(flb.compatible)\" is registered already",
+                remedy: "register the same object on all handlers, or give it a name of its own")
         }
     }
 
@@ -90,7 +99,8 @@ struct Registry: Sendable {
         guard let position = position(of: handler), let index = entries[position].flbs.firstIndex(where: { $0 === flb })
         else {
             throw LiveUpdateError(
-                .noSuchFileOrDirectory, "\"\(flb.compatible)\" is not linked to \"\(handler.compatible)\"")
+                .noSuchFileOrDirectory, "\"\(flb.compatible)\" is not linked to \"\(handler.compatible)\"",
+                remedy: "link it first")
         }
         try idle(handler, fileCount)
         entries[position].flbs.remove(at: index)
@@ -98,7 +108,8 @@ struct Registry: Sendable {
 
     private func registered(_ handler: any FileHandler) throws(LiveUpdateError) -> Int {
         guard let position = position(of: handler) else {
-            throw LiveUpdateError(.invalidArgument, "handler \"\(handler.compatible)\" is not registered")
+            throw LiveUpdateError(
+                .invalidArgument, "handler \"\(handler.compatible)\" is not registered", remedy: "register it first")
         }
         return position
     }
@@ -113,7 +124,7 @@ struct Registry: Sendable {
     }
 
     private static func check(_ compatible: String) throws(LiveUpdateError) {
-        guard (1...47).contains(compatible.utf8.count), !compatible.utf8.contains(0) else {
+        guard compatible.isName(ofAtMost: 47) else {
             throw LiveUpdateError(
                 .invalidArgument, "the compatible string \"\(compatible)\" has \(compatible.utf8.count) bytes",
                 remedy: "use 1 to 47, none of them 0")

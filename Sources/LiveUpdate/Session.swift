@@ -26,7 +26,9 @@ public final class Session: Sendable {
 
     /// Preserves a file while its user goes on using it. The descriptor stays the caller's: a copy is kept.
     ///
-    /// - Parameter token: names the file inside the session: any 64-bit number.
+    /// - Parameters:
+    ///   - descriptor: of the file; it stays open.
+    ///   - token: names the file inside the session: any 64-bit number.
     /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
     ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
     ///   already, what its FLBs and its handler throw (ENODEV when an FLB's owner is going away), ENOSPC at the arena's
@@ -35,11 +37,28 @@ public final class Session: Sendable {
         try boot.preserve(descriptor, token: token, in: self)
     }
 
+    /// Unpreserves one file of an outgoing session, which goes on with the others.
+    ///
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when it is closed, ENOENT for an
+    ///   unknown token, ENOSPC.
+    public func unpreserve(token: UInt64) throws(LiveUpdateError) { try boot.unpreserve(token: token, from: self) }
+
+    /// Takes a file of an outgoing session back, and unpreserves it: what a program does that finds its own session again
+    /// after it died.
+    ///
+    /// - Returns: a new descriptor of the kept open file description, for the caller to close.
+    /// - Throws: as ``unpreserve(token:)``; when the file was lost with its last holder, what its handler misses to find
+    ///   it again, or EBADF for a kind of file that is gone then; EMFILE. Nothing has changed then.
+    public func take(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
+        try boot.take(token: token, from: self)
+    }
+
     /// Gives a file back: a new descriptor of the same open file description, for the caller to close. Any order; again
     /// gives another descriptor.
     ///
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, what its
-    ///   handler throws (and then for ever), EMFILE.
+    ///   handler throws (and then for ever), EMFILE. When the file was lost with its last holder: what its handler misses
+    ///   to find it again, as long as it does.
     public func retrieve(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
         try boot.retrieve(token: token, from: self)
     }

@@ -5,10 +5,13 @@ public import Platform
 public struct Status: Sendable {
     /// A session.
     public struct Session: Sendable {
+        /// 1 to 63 bytes.
         public let name: String
+        /// Made in this boot, or handed over to it.
         public let direction: Direction
         /// Whether somebody has it open.
         public let isOpen: Bool
+        /// Whether its files were let go: incoming ones only.
         public let isFinished: Bool
         /// In the order in which they were preserved.
         public let files: [File]
@@ -16,20 +19,29 @@ public struct Status: Sendable {
 
     /// A preserved file.
     public struct File: Sendable {
+        /// Its number in the session.
         public let token: UInt64
+        /// The compatible string of its handler.
         public let compatible: String
+        /// Device and inode, or what its handler says instead.
         public let identity: FileIdentity
+        /// The handle of its handler.
         public let data: UInt64
+        /// Where its descriptor is kept.
         public let slot: DescriptorSlot
+        /// Of an incoming file: whether it was fetched.
         public let retrieveStatus: RetrieveStatus
     }
 
     /// An FLB, in one direction.
     public struct FLB: Sendable {
+        /// Its compatible string.
         public let compatible: String
+        /// Which of its two states this is.
         public let direction: Direction
         /// Files that are counted on it; 0 once it is finished.
         public let count: UInt64
+        /// Of an incoming one: whether it was fetched.
         public let retrieveStatus: RetrieveStatus
     }
 
@@ -37,12 +49,30 @@ public struct Status: Sendable {
     public let updateNumber: UInt64
     /// When the previous boot froze its files.
     public let freeze: FreezeTime
+    /// Incoming ones first, each kind oldest first.
     public let sessions: [Session]
+    /// Incoming ones first.
     public let flbs: [FLB]
     /// In bytes.
     public let arenaSize: UInt64
     /// In bytes.
     public let arenaUsed: UInt64
+}
+
+extension Status.File {
+    init(_ file: FileState) {
+        self.init(
+            token: file.token, compatible: file.compatible, identity: file.identity, data: file.data, slot: file.slot,
+            retrieveStatus: file.retrieved)
+    }
+}
+
+extension Status.FLB {
+    init(_ flb: FLBState) {
+        self.init(
+            compatible: flb.compatible, direction: flb.kind == .outgoing ? .outgoing : .incoming, count: flb.count,
+            retrieveStatus: flb.retrieved)
+    }
 }
 
 extension Boot {
@@ -57,17 +87,9 @@ extension Boot {
                 Status.Session(
                     name: session.name, direction: session.direction, isOpen: session.progress != .waiting,
                     isFinished: session.progress == .finished,
-                    files: state.files(of: session).map { file in
-                        Status.File(
-                            token: file.token, compatible: file.compatible, identity: file.identity,
-                            data: file.data, slot: file.slot, retrieveStatus: file.retrieved)
-                    })
+                    files: state.files(of: session).map(Status.File.init))
             },
-            flbs: (state.flbs(.incoming) + state.flbs(.outgoing)).map { flb in
-                Status.FLB(
-                    compatible: flb.compatible, direction: flb.kind == .outgoing ? .outgoing : .incoming,
-                    count: flb.count, retrieveStatus: flb.retrieved)
-            },
+            flbs: (state.flbs(.incoming) + state.flbs(.outgoing)).map(Status.FLB.init),
             arenaSize: arena.size, arenaUsed: arena.used)
     }
 

@@ -7,9 +7,20 @@ struct StoredRange: Hashable, Sendable {
     var checksum: UInt32
 }
 
+/// Where a handler's records are read from: a running boot's ``Storage``, or what is looked at from outside.
+public protocol RecordSource {
+    /// All that can be there, in bytes: who follows offsets can tell by it that it goes in circles.
+    var size: UInt64 { get }
+
+    /// Reads what a record points to.
+    ///
+    /// - Throws: EIO when that is not there.
+    func read(at offset: UInt64, count: UInt64) throws(LiveUpdateError) -> [UInt8]
+}
+
 /// The arena, as callbacks see it: records of theirs that travel. What one callback stores belongs to its file or FLB
 /// and is given back with it; a callback that fails leaves nothing.
-public final class Storage: Sendable {
+public final class Storage: RecordSource, Sendable {
     private let arena: Arena
     private let ranges = Guarded<[Extent]>([])
     /// What the file or FLB had before, and in a freeze may give up.
@@ -60,6 +71,9 @@ public final class Storage: Sendable {
         write(bytes, at: offset)
         return offset
     }
+
+    /// Of the arena, in bytes.
+    public var size: UInt64 { arena.size }
 
     /// Reads what a record points to.
     ///

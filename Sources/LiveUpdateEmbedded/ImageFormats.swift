@@ -15,6 +15,8 @@ enum ImageFormats {
         _ options: Arena.Options, _ register: (Orchestrator) throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
         guard takeEnvironmentVariable(variable) != nil else { return }
+        var options = options
+        options.probe = nil
         let orchestrator = Orchestrator(arena: try UpdatableProcess.make(options), descriptors: InheritedDescriptors())
         try register(orchestrator)
         var lines = [firstLine]
@@ -35,7 +37,8 @@ enum ImageFormats {
             throw LiveUpdateError(error, "asking \(image.path) for the formats that it knows")
         }
         let answer = child.readOutput(within: 5000)
-        if answer == nil { child.kill() }
+        // What goes on behind its answer is not what was asked for, and is not waited for.
+        child.kill()
         child.finish()
         let lines = (answer ?? "").split(separator: "\n").map(String.init)
         guard let start = lines.firstIndex(of: firstLine) else {

@@ -36,7 +36,9 @@ public final class InheritedDescriptors: DescriptorStore {
 
     public func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
         guard let kept = descriptor(in: slot) else {
-            throw LiveUpdateError(.badFileDescriptor, "slot \(slot.number) holds no descriptor")
+            throw LiveUpdateError(
+                .badFileDescriptor, "slot \(slot.number) holds no descriptor",
+                remedy: "the file was lost with its last holder: make it anew")
         }
         do {
             return try kept.duplicated().release()

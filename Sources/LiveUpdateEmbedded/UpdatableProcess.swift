@@ -1,18 +1,20 @@
 public import Handover
 public import LiveUpdate
 public import Platform
-import SystemPackage
+public import SystemPackage
 
 /// A process that replaces itself and keeps its files: the embedded way of running, without a daemon.
 ///
-/// 1. ``init(arena:_:)`` begins a boot: the first one, or the one after an update, when the image that ran before has
-///    left its arena's descriptor in `LUO_ARENA_FD`. Kept descriptors are closed on exec again.
+/// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the one after an update, when the image that ran
+///    before has left its arena's descriptor in `LUO_ARENA_FD`. Kept descriptors are closed on exec again.
 /// 2. The program uses ``orchestrator``.
 /// 3. ``reboot(into:discardingUnfinished:)`` freezes, publishes, and becomes the next image by execve(2), with the arena
 ///    and the kept descriptors inherited, and nothing else of ours.
 ///
 /// Unhappy: a freeze or an execve that fails thaws, and the program goes on as before. Past execve's point of no return
-/// there is no way back.
+/// there is no way back. A process that dies takes its memory files with it; what it had on hugetlbfs by name, and an
+/// arena in a file, stay: the next process that begins with that arena goes on where it died. If it died in an update,
+/// that is the next boot; if not, it is the same boot, and ``/LiveUpdate/Orchestrator/openSessions`` has its sessions.
 ///
 /// Begin it before other threads run: the environment is changed. An update ends all threads, as execve does.
 public final class UpdatableProcess: Sendable {
@@ -29,17 +31,30 @@ public final class UpdatableProcess: Sendable {
     ///
     /// - Parameters:
     ///   - options: how the arena is made, when this is the first boot, and how far it may grow.
-    ///   - register: registers handlers and FLBs, in the same way at every boot.
-    /// - Throws: EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when it cannot be read (see
-    ///   ``LiveUpdate/Orchestrator/open()``), and what `register` throws. The variable and all descriptors are as before
-    ///   then: this process can still become an image that can read it.
+    ///   - path: a file to have the arena in, on tmpfs (/dev/shm, /run) or a hugetlbfs or DAX mount; made when it is not
+    ///     there. Without one it is a memory file, which dies with the process. After an update the inherited one is used.
+    ///   - existing: whether it must be there already, and is not made: for who looks for what another one left.
+    ///   - register: registers handlers and FLBs, in the same way at every boot; without it, those of this package.
+    /// - Throws: ENOENT when an `existing` one is not there, EAGAIN when another process runs the arena of that path,
+    ///   EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO
+    ///   when it cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and what `register` throws. The variable and
+    ///   all descriptors are as before then: this process can still become an image that can read it.
     public init(
-        arena options: Arena.Options = Arena.Options(),
-        _ register: (Orchestrator) throws(LiveUpdateError) -> Void
+        arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,
+        _ register: (Orchestrator) throws(LiveUpdateError) -> Void = { (luo) throws(LiveUpdateError) in
+            try luo.registerStandardHandlers()
+        }
     ) throws(LiveUpdateError) {
         try ImageFormats.answerIfAsked(options, register)
         let inherited = try Self.inheritedArena()
-        arena = if let inherited { try Self.open(inherited, options) } else { try Self.make(options) }
+        arena =
+            if let inherited {
+                try Self.open(inherited, options)
+            } else if let path {
+                try ArenaFile.open(path, options, existing: existing)
+            } else {
+                try Self.make(options)
+            }
         orchestrator = Orchestrator(arena: arena, descriptors: descriptors)
         try register(orchestrator)
         try orchestrator.open()
@@ -56,7 +71,9 @@ public final class UpdatableProcess: Sendable {
     private static func inheritedArena() throws(LiveUpdateError) -> FileDescriptor? {
         guard let value = environmentVariable(variable) else { return nil }
         guard let number = CInt(value), number >= 0 else {
-            throw LiveUpdateError(.badFileDescriptor, "\(variable)=\(value) is no descriptor")
+            throw LiveUpdateError(
+                .badFileDescriptor, "\(variable)=\(value) is no descriptor",
+                remedy: "leave the variable unset to begin anew; UpdatableProcess sets it over an update")
         }
         return FileDescriptor(rawValue: number)
     }
@@ -108,7 +125,7 @@ public final class UpdatableProcess: Sendable {
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.
     ///   - discard: whether to lose incoming sessions that are unfinished.
-    /// - Throws: what ``LiveUpdate/Orchestrator/publish(discardingUnfinished:)`` throws, and what execve(2) answers
+    /// - Throws: what ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:)`` throws, and what execve(2) answers
     ///   (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false

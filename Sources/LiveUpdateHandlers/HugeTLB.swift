@@ -14,6 +14,8 @@ import SystemPackage
 /// it nothing is written: pools belong to the administrator.
 public final class HugeTLB: FileLifecycleBound {
     public let compatible = HugeTLBRecord.compatible
+    /// Handlers whose records begin with a ``HugeMemfdRecord``.
+    private static let users: Set<String> = [HugeMemfdRecord.compatible, HugetlbfsFileRecord.compatible]
     private let mends: Bool
 
     /// Makes the FLB.
@@ -31,7 +33,7 @@ public final class HugeTLB: FileLifecycleBound {
 
     public func serialize(_ object: HugeTLBState, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
         var pages: [PageSize: UInt64] = [:]
-        for user in context.users where user.compatible == HugeMemfdRecord.compatible {
+        for user in context.users where Self.users.contains(user.compatible) {
             let record = try HugeMemfdRecord(at: user.data, in: context.storage)
             pages[record.pageSize, default: 0] += record.folios
         }

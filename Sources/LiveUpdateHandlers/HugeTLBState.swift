@@ -28,7 +28,9 @@ public final class HugeTLBState: Sendable {
             case overcommit
         }
 
+        /// In which pool.
         public let pageSize: PageSize
+        /// Which one.
         public let setting: Setting
         /// In pages.
         public let was: UInt64

@@ -2,21 +2,38 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
+/// What the records of memory files have in common, so that they are frozen alike.
+protocol KeptFileRecord {
+    /// In bytes.
+    var size: UInt64 { get }
+    /// The offset of the open file description, in bytes.
+    var position: UInt64 { get set }
+    /// The record, without what it points to.
+    var bytes: [UInt8] { get }
+
+    /// Reads the record that a handle names.
+    init(at data: UInt64, in storage: Storage) throws(LiveUpdateError)
+}
+
 /// What the handlers of memory files have in common: such a file is kept by its descriptor, and looked at with fstat.
 extension FileContext {
     /// - Throws: EBADF when it was lost with its last holder.
     func keptDescriptor() throws(LiveUpdateError) -> FileDescriptor {
         guard let descriptor else {
             throw LiveUpdateError(
-                .badFileDescriptor, "the descriptor of token \(token) is gone, and the memory file with it")
+                .badFileDescriptor,
+                "the descriptor of token \(token) is gone with the last process that held it, and the memory file with it",
+                remedy: "make the file anew; a file that has a name on hugetlbfs would have stayed")
         }
         return descriptor
     }
 
-    /// The offset, if it is not the recorded one; all that a freeze has to look at besides the size.
+    /// Looks at size and offset only: page maps are taken when a file is preserved, outside of the blackout.
     ///
+    /// - Returns: the handle to travel with: another one if the offset has moved.
     /// - Throws: ESTALE when the size changed: what was described is not what would travel.
-    func movedPosition(size: UInt64, position: UInt64) throws(LiveUpdateError) -> UInt64? {
+    func freeze<Record: KeptFileRecord>(_: Record.Type) throws(LiveUpdateError) -> UInt64 {
+        var record = try Record(at: data, in: storage)
         let descriptor = try keptDescriptor()
         let found: (size: UInt64, position: UInt64)
         do throws(SystemCallError) {
@@ -24,16 +41,22 @@ extension FileContext {
         } catch {
             throw LiveUpdateError(error, "freezing token \(token)")
         }
-        guard found.size == size else {
+        guard found.size == record.size else {
             throw LiveUpdateError(
-                .staleNFSFileHandle, "token \(token) has \(found.size) bytes, and had \(size) when it was preserved",
+                .staleNFSFileHandle,
+                "token \(token) has \(found.size) bytes, and had \(record.size) when it was preserved",
                 remedy: "set its size back, or close the session and preserve the file anew")
         }
-        return found.position == position ? nil : found.position
+        guard found.position != record.position else { return data }
+        record.position = found.position
+        storage.drop(data)
+        return try storage.store(record.bytes)
     }
 
-    /// - Throws: EBADF when the kept descriptor is not open, ESTALE when it is another file.
-    func checkKept() throws(LiveUpdateError) {
+    /// - Throws: EIO when the record is damaged, EBADF when the file was lost, ESTALE when the descriptor is another
+    ///   file.
+    func retrieveKept<Record: KeptFileRecord>(_: Record.Type) throws(LiveUpdateError) -> RetrievedFile {
+        _ = try Record(at: data, in: storage)
         let descriptor = try keptDescriptor()
         let found: FileIdentity
         do throws(SystemCallError) {
@@ -46,5 +69,6 @@ extension FileContext {
                 .staleNFSFileHandle,
                 "the kept descriptor of token \(token) is \(found), where \(identity) was preserved")
         }
+        return .kept
     }
 }

@@ -51,18 +51,10 @@ public final class MemfdHandler: FileHandler {
 
     public func unpreserve(_ file: FileContext) {}
 
-    public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
-        var record = try MemfdRecord(at: file.data, in: file.storage)
-        guard let moved = try file.movedPosition(size: record.size, position: record.position) else { return file.data }
-        record.position = moved
-        file.storage.drop(file.data)
-        return try file.storage.store(record.bytes)
-    }
+    public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { try file.freeze(MemfdRecord.self) }
 
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
-        _ = try MemfdRecord(at: file.data, in: file.storage)
-        try file.checkKept()
-        return .kept
+        try file.retrieveKept(MemfdRecord.self)
     }
 
     public func finish(_ file: FileContext) {}

@@ -10,6 +10,11 @@ public enum CRC32C {
 
     /// The checksum of an array's bytes.
     public static func of(_ bytes: [UInt8], continuing previous: UInt32 = 0) -> UInt32 {
+        of(bytes[...], continuing: previous)
+    }
+
+    /// The checksum of a part of an array.
+    public static func of(_ bytes: ArraySlice<UInt8>, continuing previous: UInt32 = 0) -> UInt32 {
         // SAFETY: the buffer is only read, within the closure.
         unsafe bytes.withUnsafeBytes { unsafe of($0, continuing: previous) }
     }

@@ -19,7 +19,9 @@ public struct ChildProcess: Sendable {
 
     /// Starts a program: posix_spawn(3).
     ///
-    /// - Parameter inherited: descriptors that it gets under the same numbers, though they are closed on exec here.
+    /// - Parameters:
+    ///   - image: what to run.
+    ///   - inherited: descriptors that it gets under the same numbers, though they are closed on exec here.
     /// - Throws: EMFILE, ENOENT, EACCES and what else execve(2) lists.
     public static func start(
         _ image: ProgramImage, inherited: [FileDescriptor] = []
@@ -63,7 +65,9 @@ public struct ChildProcess: Sendable {
             let now = monotonicNanoseconds()
             var event = pollfd(fd: output.rawValue, events: Int16(POLLIN), revents: 0)
             let left = CInt((max(deadline, now) - now) / 1_000_000)
-            guard unsafe poll(&event, 1, left) > 0 else { return nil }
+            let ready = unsafe poll(&event, 1, left)
+            if ready == -1, errno == EINTR { continue }
+            guard ready > 0 else { return nil }
             let count = unsafe read(output.rawValue, &chunk, chunk.count)
             guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
             bytes += chunk.prefix(count)

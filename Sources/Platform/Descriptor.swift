@@ -6,7 +6,8 @@ public import SystemPackage
 ///
 /// A descriptor is a number, and a number is easily closed twice; this cannot be copied, so it cannot.
 public struct OwnedDescriptor: ~Copyable, Sendable {
-    /// The descriptor, for calls that only use it. Do not close it.
+    /// The descriptor, for calls that only use it. Do not close it; and keep the owner in a variable: what
+    /// `openFile(path).borrowed` names is closed before anything can be done with it.
     public let borrowed: FileDescriptor
 
     /// Takes over a descriptor that nobody else will close.
@@ -56,6 +57,15 @@ extension FileDescriptor {
     /// - Throws: EAGAIN when another open file description holds it.
     public func lockForWriting() throws(SystemCallError) {
         try systemCall("fcntl") { cshims_ofd_lock(rawValue) }
+    }
+
+    /// Whether another open file description holds a lock on the file: fcntl(2), `F_OFD_GETLK`, which takes none.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func isLockedByAnother() throws(SystemCallError) -> Bool {
+        var type: CShort = 0
+        try systemCall("fcntl") { unsafe cshims_ofd_lock_of_others(rawValue, &type) }
+        return type != CShort(F_UNLCK)
     }
 
     /// The offset of the next read or write: lseek(2). It moves nothing.

@@ -10,8 +10,9 @@ public enum FaultInjector {
     ///
     /// - Parameters:
     ///   - number: the system call that fails, counted from 1; 0 fails none and only counts.
-    ///   - errno: what it fails with.
+    ///   - errno: what it fails with. After EINTR it is made again: with that from then on it would never end.
     ///   - sticky: whether all later calls fail, too.
+    ///   - body: what is to meet the fault.
     /// - Returns: what `body` returned, and the number of calls that were made or refused.
     public static func failing<Value>(
         call number: Int, with errno: Errno = .ioError, fromThenOn sticky: Bool = false, _ body: () -> Value

@@ -25,7 +25,10 @@ public struct HugePage: Hashable, Sendable {
 public enum HugePageMap {
     /// The pages that exist, in the order of the file.
     ///
-    /// - Parameter size: of the file in bytes; the last page may be cut.
+    /// - Parameters:
+    ///   - descriptor: of a file on hugetlbfs.
+    ///   - size: of the file in bytes; the last page may be cut.
+    ///   - pageSize: of its file system.
     /// - Throws: EPERM or ENOSYS where userfaultfd is not allowed or not built in, ENOMEM, EMFILE.
     public static func pages(
         of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize

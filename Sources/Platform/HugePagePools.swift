@@ -6,14 +6,19 @@ import SystemPackage
 public struct HugePagePool: Equatable, Sendable {
     /// The pool's part on one NUMA node.
     public struct Node: Equatable, Sendable {
+        /// The kernel's number of the node.
         public let id: Int
+        /// With the surplus ones.
         public let total: UInt64
+        /// Not in use; some may be promised to mappings.
         public let free: UInt64
+        /// Over the persistent number: they vanish when they are freed.
         public let surplus: UInt64
 
         /// Pages that stay when they are freed.
         public var persistent: UInt64 { total - min(surplus, total) }
 
+        /// What was read of a node.
         public init(id: Int, total: UInt64, free: UInt64, surplus: UInt64) {
             self.id = id
             self.total = total
@@ -22,9 +27,11 @@ public struct HugePagePool: Equatable, Sendable {
         }
     }
 
+    /// Which pool.
     public let pageSize: PageSize
     /// `nr_hugepages`: with the surplus ones.
     public let total: UInt64
+    /// Not in use; some may be promised.
     public let free: UInt64
     /// Promised to mappings, and not yet taken from the free ones.
     public let reserved: UInt64
@@ -32,6 +39,7 @@ public struct HugePagePool: Equatable, Sendable {
     public let surplus: UInt64
     /// `nr_overcommit_hugepages`: how many surplus ones there may be.
     public let overcommit: UInt64
+    /// The pool's parts, in the order of the nodes' numbers.
     public let nodes: [Node]
 
     /// Pages that stay when they are freed: what a write to `nr_hugepages` sets.
@@ -54,7 +62,8 @@ public struct HugePagePool: Equatable, Sendable {
         var nodes: [Node] = []
         for id in try directoryEntries(Self.nodesPath).compactMap(Self.nodeNumber).sorted() {
             let path = Self.path(pageSize, node: id)
-            guard let total = try? readNumber("\(path)/nr_hugepages") else { continue }
+            let read = try ifThere { () throws(SystemCallError) in try readNumber("\(path)/nr_hugepages") }
+            guard let total = read else { continue }
             nodes.append(
                 Node(
                     id: id, total: total, free: try readNumber("\(path)/free_hugepages"),
@@ -68,20 +77,36 @@ public struct HugePagePool: Equatable, Sendable {
     /// - Throws: what reading one of them answers.
     public static func all() throws(SystemCallError) -> [HugePagePool] {
         var pools: [HugePagePool] = []
-        let names = (try? directoryEntries("/sys/kernel/mm/hugepages")) ?? []
-        for size in names.compactMap(pageSize).sorted() { pools.append(try HugePagePool(size)) }
+        let names = try ifThere { () throws(SystemCallError) in try directoryEntries("/sys/kernel/mm/hugepages") }
+        for size in (names ?? []).compactMap(pageSize).sorted() { pools.append(try HugePagePool(size)) }
         return pools
     }
 
-    /// Sets the persistent number: an absolute one. The kernel may give fewer than were asked for, without an error;
-    /// read the pool again to know.
+    /// Sets the persistent number: an absolute one. The kernel may give fewer than were asked for, without an error: then
+    /// it is asked again, because it moves other pages out of the way while it looks for room. Read the pool to know.
     ///
-    /// - Parameter node: only that node's part.
+    /// - Parameters:
+    ///   - count: pages.
+    ///   - pageSize: which pool.
+    ///   - node: only that node's part.
     /// - Throws: EACCES or EPERM without the right, ENOENT, EINVAL for a size that cannot be had at run time.
     public static func setPersistent(
         _ count: UInt64, of pageSize: PageSize, node: Int? = nil
     ) throws(SystemCallError) {
-        try writeNumber(count, to: "\(path(pageSize, node: node))/nr_hugepages")
+        for _ in 0..<3 {
+            try writeNumber(count, to: "\(path(pageSize, node: node))/nr_hugepages")
+            // What cannot be read is not asked for again: the first time was not an error.
+            guard let now = try? HugePagePool(pageSize), now.persistent(onNode: node) < count else { return }
+        }
+    }
+
+    /// Looks whether the numbers of a pool may be set, without setting one.
+    ///
+    /// - Throws: EACCES without the right, EROFS where /sys is mounted read-only, as in containers, ENOENT when the kernel
+    ///   has no huge pages of that size.
+    static func checkRight(toChange pageSize: PageSize, node: Int? = nil) throws(SystemCallError) {
+        let path = "\(path(pageSize, node: node))/nr_hugepages"
+        try systemCall("faccessat") { unsafe faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) }
     }
 
     /// Sets how many surplus pages there may be.

@@ -4,22 +4,41 @@ import SystemPackage
 /// Takes huge pages into a pool and gives them back: by difference, and under a lock file, since others change pools,
 /// too. scripts/with-huge-pages locks the same file.
 public enum HugePageReservation {
-    private static let lockPath = "/run/lock/liveupdate-hugepages.lock"
+    static let lockPath = "/run/lock/liveupdate-hugepages.lock"
     /// Memory that is left to everybody else, in bytes.
-    private static let spare: UInt64 = 1 << 30
+    public static let spare: UInt64 = 1 << 30
+
+    /// A change of a number that is just going to be made, with the lock held.
+    public struct Step: Equatable, Sendable {
+        /// What is to be given back already.
+        public let held: UInt64
+        /// The number that is changed: persistent pages, or pages that may be taken beyond the pool.
+        public let before: UInt64
+        /// What it is set to.
+        public let after: UInt64
+    }
+
+    /// Is told of a step before it is made, so that whoever notes it can be killed at any moment.
+    public typealias Noting = (Step) throws(SystemCallError) -> Void
 
     /// Makes sure that `count` pages are available, if that is possible.
     ///
     /// - Returns: how many pages the pool was made larger by: what is to be given back.
     /// - Throws: EACCES without the right, ENOENT for a size that the kernel does not have, ENOMEM when the memory is
     ///   not there or in pieces: then nothing was changed.
-    public static func take(_ count: UInt64, of size: PageSize) throws(SystemCallError) -> UInt64 {
+    public static func take(
+        _ count: UInt64, of size: PageSize, noting: Noting = { _ in }
+    ) throws(SystemCallError) -> UInt64 {
         // What is there already is for everybody, also without the right to change the pool, or to lock it.
         if try HugePagePool(size).available >= count { return 0 }
-        return try underLock { () throws(SystemCallError) in try takeLocked(count, of: size) }
+        // Before the lock file is made: where fs.protected_regular is set, root cannot lock that of an ordinary user.
+        try HugePagePool.checkRight(toChange: size)
+        return try underLock { () throws(SystemCallError) in try takeLocked(count, of: size, noting) }
     }
 
-    private static func takeLocked(_ count: UInt64, of size: PageSize) throws(SystemCallError) -> UInt64 {
+    private static func takeLocked(
+        _ count: UInt64, of size: PageSize, _ noting: Noting
+    ) throws(SystemCallError) -> UInt64 {
         let before = try HugePagePool(size)
         guard before.available < count else { return 0 }
         let missing = count - before.available
@@ -27,10 +46,13 @@ public enum HugePageReservation {
             throw SystemCallError("write", .noMemory)
         }
         // From the total: the kernel first turns surplus pages, which are in use, into persistent ones.
-        try HugePagePool.setPersistent(before.total + missing, of: size)
+        let wanted = before.total + missing
+        try noting(Step(held: 0, before: before.persistent, after: wanted))
+        try HugePagePool.setPersistent(wanted, of: size)
         let after = try HugePagePool(size)
         let taken = after.persistent - min(before.persistent, after.persistent)
         guard after.available >= count else {
+            try noting(Step(held: taken, before: after.persistent, after: after.persistent - taken))
             try HugePagePool.setPersistent(after.persistent - taken, of: size)
             throw SystemCallError("write", .noMemory)
         }
@@ -40,23 +62,41 @@ public enum HugePageReservation {
     /// Makes a pool smaller again. Pages that are in use go when they are freed.
     ///
     /// - Throws: EACCES without the right.
-    public static func giveBack(_ count: UInt64, of size: PageSize) throws(SystemCallError) {
+    public static func giveBack(
+        _ count: UInt64, of size: PageSize, noting: Noting = { _ in }
+    ) throws(SystemCallError) {
         guard count > 0 else { return }
         try underLock { () throws(SystemCallError) in
             let now = try HugePagePool(size).persistent
-            try HugePagePool.setPersistent(now - min(count, now), of: size)
+            let left = now - min(count, now)
+            try noting(Step(held: count, before: now, after: left))
+            try HugePagePool.setPersistent(left, of: size)
+        }
+    }
+
+    /// Changes how many pages of a size may be taken beyond the pool, by difference.
+    ///
+    /// - Throws: EACCES without the right, EINVAL for a size that has no such number (1 GiB).
+    public static func changeOvercommit(
+        of size: PageSize, by difference: Int64, noting: Noting = { _ in }
+    ) throws(SystemCallError) {
+        try HugePagePool.checkRight(toChange: size)
+        try underLock { () throws(SystemCallError) in
+            let now = try HugePagePool(size).overcommit
+            let wanted = UInt64(max(Int64(now) + difference, 0))
+            try noting(Step(held: UInt64(max(-difference, 0)), before: now, after: wanted))
+            try HugePagePool.setOvercommit(wanted, of: size)
         }
     }
 
     /// flock(2), not the locks of fcntl(2), which would not see scripts/with-huge-pages.
-    private static func underLock<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCallError) -> Value {
-        let number = try systemCall("open") { unsafe open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+    static func underLock<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCallError) -> Value {
+        let number = try systemCall("open") { unsafe open(lockPath, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600) }
         let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
         try systemCall("flock") { flock(file.borrowed.rawValue, LOCK_EX) }
         defer { _ = flock(file.borrowed.rawValue, LOCK_UN) }
         return try body()
     }
-
 }
 
 /// Memory that new pages can be had from, in bytes: MemAvailable of /proc/meminfo (proc(5)).

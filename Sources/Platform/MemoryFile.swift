@@ -52,6 +52,8 @@ public struct Seals: OptionSet, Hashable, Sendable {
     public static let write = Seals(rawValue: 0x8)
     /// `F_SEAL_FUTURE_WRITE`: existing writable mappings stay.
     public static let futureWrite = Seals(rawValue: 0x10)
+    /// `F_SEAL_EXEC`: whether it can be executed stays as it is. Since Linux 6.3.
+    public static let exec = Seals(rawValue: 0x20)
 }
 
 /// memfd_create(2): a file that lives in memory and has no name, sealable and closed on exec.

@@ -9,9 +9,16 @@ public struct PageFrames: ~Copyable {
     /// Opens the page map of this process.
     ///
     /// - Throws: ENOENT without /proc, EMFILE.
-    public init() throws(SystemCallError) {
+    public init() throws(SystemCallError) { try self.init("/proc/self/pagemap") }
+
+    /// Opens that of any process.
+    ///
+    /// - Throws: EACCES or EPERM without the right to look at it, ENOENT when it has ended.
+    init(of process: CInt) throws(SystemCallError) { try self.init("/proc/\(process)/pagemap") }
+
+    private init(_ path: String) throws(SystemCallError) {
         pagemap = try Capabilities.raising(.systemAdministration) { () throws(SystemCallError) in
-            try openFile("/proc/self/pagemap")
+            try openFile(path)
         }
     }
 
@@ -37,6 +44,21 @@ public struct PageFrames: ~Copyable {
             try unsafe read(start, count: count, from: address / PageSize.base.bytes)
         }
         return entries.map(Self.frame)
+    }
+
+    /// The huge pages of a range that are mapped there and belong to no file, as what is written into a private mapping:
+    /// each with its frame, or 0.
+    ///
+    /// - Throws: what pread(2) answers.
+    func anonymous(in range: Range<UInt64>, pageSize: PageSize) throws(SystemCallError) -> [UInt64] {
+        var frames: [UInt64] = []
+        for address in stride(from: range.lowerBound, to: range.upperBound, by: Int(pageSize.bytes)) {
+            var entry: UInt64 = 0
+            try unsafe read(&entry, count: 1, from: address / PageSize.base.bytes)
+            // Bit 61: a page of a file, or of shared memory.
+            if entry >> 63 == 1, entry >> 61 & 1 == 0 { frames.append(Self.frame(entry)) }
+        }
+        return frames
     }
 
     @unsafe

@@ -5,7 +5,12 @@ import SystemPackage
 ///
 /// - Throws: ENOENT, EACCES.
 func directoryEntries(_ path: String) throws(SystemCallError) -> [String] {
-    guard let directory = unsafe opendir(path) else { throw SystemCallError("opendir", currentErrno()) }
+    var opened: OpaquePointer?
+    try systemCall("opendir") {
+        unsafe opened = opendir(path)
+        return unsafe opened == nil ? -1 : 0
+    }
+    guard let directory = unsafe opened else { return [] }
     defer { unsafe closedir(directory) }
     var names: [String] = []
     while let entry = unsafe readdir(directory) {
@@ -17,6 +22,18 @@ func directoryEntries(_ path: String) throws(SystemCallError) -> [String] {
         }
     }
     return names
+}
+
+/// What a body reads; nil when there is nothing of that name.
+///
+/// - Throws: what the body throws, but not ENOENT.
+func ifThere<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCallError) -> Value? {
+    do throws(SystemCallError) {
+        return try body()
+    } catch {
+        if error.errno == .noSuchFileOrDirectory { return nil }
+        throw error
+    }
 }
 
 /// What one read(2) gives of a small file.
@@ -34,7 +51,7 @@ func readText(_ file: FileDescriptor, atMost room: Int) throws(SystemCallError) 
 /// A file of sysfs or procfs that holds one number.
 ///
 /// - Throws: ENOENT, EACCES; EINVAL when it holds something else.
-func readNumber(_ path: String) throws(SystemCallError) -> UInt64 {
+public func readNumber(_ path: String) throws(SystemCallError) -> UInt64 {
     let file = try openFile(path)
     let text = try readText(file.borrowed, atMost: 32)
     guard let number = UInt64(text.prefix { $0.isNumber }) else { throw SystemCallError("read", .invalidArgument) }
@@ -49,4 +66,30 @@ func writeNumber(_ number: UInt64, to path: String) throws(SystemCallError) {
     let file = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
     let text = "\(number)\n"
     try systemCall("write") { unsafe write(file.borrowed.rawValue, text, text.utf8.count) }
+}
+
+/// All of a file that has no size, as those of procfs.
+///
+/// - Throws: ENOENT, EACCES, and what read(2) answers.
+func readWhole(_ path: String) throws(SystemCallError) -> String {
+    let file = try openFile(path)
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 64 << 10)
+    while true {
+        // SAFETY: read writes no more than the array has.
+        let count = try unsafe chunk.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
+            try systemCall("read") { unsafe read(file.borrowed.rawValue, buffer.baseAddress, buffer.count) }
+        }
+        if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+        bytes += chunk.prefix(count)
+    }
+}
+
+/// Where a symbolic link points to, which for those of /proc/PID/fd need not be a path: readlink(2).
+///
+/// - Throws: ENOENT, EACCES, EINVAL when it is no link.
+public func linkTarget(_ path: String) throws(SystemCallError) -> String {
+    var name = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = try systemCall("readlink") { unsafe readlink(path, &name, name.count) }
+    return String(decoding: name.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

@@ -23,19 +23,22 @@ public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertib
 }
 
 /// Makes one system call: the only door through which this package reaches the kernel, so that a test can fail the
-/// N-th call (see ``FaultInjector``). Interrupted calls are made again.
+/// N-th call (see ``FaultInjector``). Interrupted calls are made again, also when the interruption was injected. For
+/// handlers of others, too.
 ///
+/// - Parameters:
+///   - name: the name of the call, as in its man page.
+///   - body: makes it, and returns what it returned.
 /// - Throws: what `errno` says when the call returned -1.
 @discardableResult
-func systemCall<Value: SignedInteger>(
+public func systemCall<Value: SignedInteger>(
     _ name: StaticString, _ body: () -> Value
 ) throws(SystemCallError) -> Value {
-    let injected = cshims_fault()
-    if injected != 0 { throw SystemCallError(name, Errno(rawValue: injected)) }
     while true {
-        let value = body()
+        let injected = cshims_fault()
+        let value = injected == 0 ? body() : -1
         if value != -1 { return value }
-        let error = currentErrno()
+        let error = injected == 0 ? currentErrno() : Errno(rawValue: injected)
         if error != .interrupted { throw SystemCallError(name, error) }
     }
 }

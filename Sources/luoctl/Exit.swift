@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import Glibc
 
 /// The exit codes of this program: those of sysexits(3), where it has one.
 enum Exit {
@@ -7,11 +7,21 @@ enum Exit {
     static func usage(_ message: String) -> ExitCode { fail(message, 64) }
     /// What is needed is not here: 69.
     static func unavailable(_ message: String) -> ExitCode { fail(message, 69) }
+    /// The right is missing: 77.
+    static func permission(_ message: String) -> ExitCode { fail(message, 77) }
+    /// A signal ended it: 128 and its number, as shells say.
+    static func interrupted(_ message: String, _ signal: Int32) -> ExitCode { fail(message, 128 + signal) }
     /// A check failed: 1.
     static func failed(_ message: String) -> ExitCode { fail(message, 1) }
 
     private static func fail(_ message: String, _ code: Int32) -> ExitCode {
-        FileHandle.standardError.write(Data("luoctl: \(message)\n".utf8))
+        say(message)
         return ExitCode(code)
+    }
+
+    /// A line on standard error, if anybody reads it.
+    static func say(_ message: String) {
+        let line = "luoctl: \(message)\n"
+        _ = unsafe write(STDERR_FILENO, line, line.utf8.count)
     }
 }

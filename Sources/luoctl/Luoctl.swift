@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Logging
 import Platform
 
@@ -9,14 +10,19 @@ struct Luoctl: ParsableCommand {
         commandName: "luoctl",
         abstract: "Keep memory files where they are while programs are replaced.",
         discussion: """
-            Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here. \
-            Messages go to standard error.
+            Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here, \
+            77 no permission. Messages go to standard error.
             """,
         version: "0.1.0",
-        subcommands: [DemoCommand.self, ReplayCommand.self, PoolGuardCommand.self])
+        subcommands: [
+            DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, ReplayCommand.self,
+            PoolGuardCommand.self, DemoEndCommand.self,
+        ])
 
     static func main() {
         openStandardDescriptors()
+        // Whoever reads what is printed may end before: what was begun is ended all the same, and undone where it must be.
+        _ = signal(SIGPIPE, SIG_IGN)
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
         main(nil)
     }

@@ -27,6 +27,14 @@ import Testing
         }
     }
 
+    @Test("Versions before 16 are refused unread: libfdt reads through a null pointer in some", arguments: 0..<16)
+    func oldVersions(_ version: UInt32) throws {
+        var tree = try RoundTripTests.sample.flattened()
+        for offset in [20, 24] { tree.replaceSubrange(offset..<offset + 4, with: nativeBytes(version.bigEndian)) }
+        let error = #expect(throws: DeviceTreeError.self) { try DeviceTreeReader(tree) }
+        #expect(error?.description.contains("VERSION") == true)
+    }
+
     @Test func everyBitOfTheHeaderAndTheStructureCanFlip() throws {
         let tree = try RoundTripTests.sample.flattened()
         for position in tree.indices {

@@ -1,101 +1,95 @@
-import Glibc
 import LiveUpdate
+import LiveUpdateHandlers
 import Platform
 import SystemPackage
 import TestSupport
 import Testing
 
-/// Fails the first, the second, the third … system call of each request, until one is untouched. After each: it worked,
-/// or the answer is the injected error; the files are held or free exactly as the answer says; no descriptor is left.
+/// Fails the first, the second, the third … system call of each request on each kind of file, with several errnos. After
+/// each: it worked, or the answer is the injected error; the files are held or free exactly as the answer says; no
+/// descriptor is left.
 ///
 /// In processes of their own, where descriptors can be counted.
 @Suite struct FaultSweepTests {
-    @Test(arguments: FaultSweep.Request.allCases) func memfd(_ request: FaultSweep.Request) async {
-        await #expect(processExitsWith: .success) { [request] in
-            try FaultSweep(pageSize: .base).run(request)
-        }
+    @Test(arguments: FaultSweep.Kind.ordinary, FaultSweep.Request.allCases)
+    func ordinary(_ kind: FaultSweep.Kind, _ request: FaultSweep.Request) async {
+        await #expect(processExitsWith: .success) { [kind, request] in try FaultSweep(kind).run(request) }
     }
 
-    @Test(.requiresHugePages(4), arguments: FaultSweep.Request.allCases)
-    func hugeMemfd(_ request: FaultSweep.Request) async {
-        await #expect(processExitsWith: .success) { [request] in
-            try FaultSweep(pageSize: .huge2M).run(request)
-        }
+    @Test(.requiresHugePages(4), arguments: FaultSweep.Kind.huge, FaultSweep.Request.allCases)
+    func huge(_ kind: FaultSweep.Kind, _ request: FaultSweep.Request) async {
+        await #expect(processExitsWith: .success) { [kind, request] in try FaultSweep(kind).run(request) }
+    }
+
+    @Test(.requiresRoot, .requiresHugePages(4), arguments: FaultSweep.Kind.named, FaultSweep.Request.allCases)
+    func named(_ kind: FaultSweep.Kind, _ request: FaultSweep.Request) async {
+        await #expect(processExitsWith: .success) { [kind, request] in try FaultSweep(kind).run(request) }
     }
 }
 
 /// The sweep over one kind of file.
 struct FaultSweep {
+    /// A kind of file: one of each handler.
+    enum Kind: String, Codable, Sendable {
+        case memfd, hugeMemfd, hugetlbfsFile
+
+        static let ordinary = [Kind.memfd]
+        static let huge = [Kind.hugeMemfd]
+        static let named = [Kind.hugetlbfsFile]
+
+        /// Three pages, of which the second is a hole.
+        func make() throws -> TestFile {
+            switch self {
+            case .memfd: try TestFile(pages: [0, 2], of: 3)
+            case .hugeMemfd: try TestFile(pages: [0, 2], of: 3, pageSize: .huge2M)
+            case .hugetlbfsFile: try Hugetlbfs().make(pages: [0, 2], of: 3).file
+            }
+        }
+    }
+
     enum Request: String, Codable, CaseIterable, Sendable {
-        case preserve, publish, retrieve, finish
+        case preserve, unpreserve, publish, boot, retrieve, getters, finish
     }
 
     /// The one that faults meet, as token 2, and one beside it, as token 1.
     private let subject: TestFile
     private let other: TestFile
 
-    init(pageSize: PageSize) throws {
-        subject = try TestFile(pages: [0, 2], of: 3, pageSize: pageSize)
+    init(_ kind: Kind) throws {
+        subject = try kind.make()
         other = try TestFile(pages: [1], of: 2)
     }
 
     func run(_ request: Request) throws {
-        for errno in [Errno.ioError, .noMemory, .tooManyOpenFiles].prefix(Scale.isSanitized ? 1 : 3) {
-            for sticky in [false, true] {
-                let faults = Faults(errno: errno, sticky: sticky)
-                var number = 1
-                while try attempt(request, number, faults) { number += 1 }
-                #expect(number > 1 || request == .publish, "no fault was injected")
-            }
-        }
-    }
-
-    private struct Faults {
-        let errno: Errno
-        let sticky: Bool
-
-        /// What a request answers when one of its calls fails; and whether it made as many.
-        func injecting(_ number: Int, _ body: () throws -> Void) -> (answer: LiveUpdateError?, reached: Bool) {
-            let (answer, calls) = FaultInjector.failing(call: number, with: errno, fromThenOn: sticky) {
-                failure(body)
-            }
-            if let answer { #expect(isInjected(answer), "call \(number): \(answer)") }
-            return (answer, calls >= number)
-        }
-
-        /// A handler that cannot look at a file does not take it, and says why.
-        private func isInjected(_ answer: LiveUpdateError) -> Bool {
-            answer.errno == errno || answer.errno == .noSuchFileOrDirectory && answer.reason.contains("\(errno)")
-        }
-    }
-
-    /// - Returns: whether the fault was reached.
-    private func attempt(_ request: Request, _ number: Int, _ faults: Faults) throws -> Bool {
-        let before = try openFiles()
-        let reached =
+        // An ordinary file has no FLB to ask for.
+        try FaultPlan.sweep(reaching: request == .getters ? 0 : 2) { fault in
             switch request {
-            case .preserve: try preserve(number, faults)
-            case .publish: try publish(number, faults)
-            case .retrieve: try retrieve(number, faults)
-            case .finish: try finish(number, faults)
+            case .preserve: try preserve(fault)
+            case .unpreserve: try unpreserve(fault)
+            case .publish: try publish(fault)
+            case .boot: try boot(fault)
+            case .retrieve: try retrieve(fault)
+            case .getters: try getters(fault)
+            case .finish: try finish(fault)
             }
-        #expect(try nothingIsLeft(since: before), "\(request), call \(number)")
-        return reached
+        }
     }
 
-    private func preserve(_ number: Int, _ faults: Faults) throws -> Bool {
+    // MARK: Requests
+
+    private func preserve(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let boot = try machine.standardBoot()
         let session = try boot.orchestrator.createSession("s")
         try session.preserve(other.descriptor, token: 1)
         let (used, open) = (try boot.orchestrator.status().arenaUsed, try openFiles())
 
-        let (answer, reached) = faults.injecting(number) { try session.preserve(subject.descriptor, token: 2) }
+        let (answer, reached) = fault.apply { try session.preserve(subject.descriptor, token: 2) }
         if answer != nil {
             #expect(session.tokens == [1])
-            #expect(try boot.orchestrator.status().arenaUsed == used, "call \(number)")
+            #expect(try boot.orchestrator.status().arenaUsed == used, "\(fault)")
             #expect(try boot.orchestrator.status().flbs.isEmpty)
-            #expect(try nothingIsLeft(since: open), "preserve, call \(number)")
+            #expect(try nothingIsLeft(since: open), "\(fault)")
             try session.preserve(subject.descriptor, token: 2)
         }
         try expectHeld(machine, boot)
@@ -104,29 +98,49 @@ struct FaultSweep {
         return reached
     }
 
-    private func publish(_ number: Int, _ faults: Faults) throws -> Bool {
+    private func unpreserve(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let boot = try preserved(machine)
+        let session = try #require(try boot.orchestrator.openSessions.first)
+        let (answer, reached) = fault.apply { try session.close() }
+        #expect(answer == nil)
+        try expectFree(machine, boot)
+        return reached
+    }
+
+    /// With the freeze, and taking it back.
+    private func publish(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let boot = try preserved(machine)
         // Something to be stored anew in the freeze.
         for file in [other, subject] { try file.descriptor.setPosition(try file.descriptor.position() + 1) }
-        let (answer, reached) = faults.injecting(number) { try boot.orchestrator.publish() }
-        if answer == nil {
-            let (answer, _) = faults.injecting(number) { try boot.orchestrator.thaw() }
-            #expect(answer == nil)
-        }
+        let (answer, reached) = fault.apply { try boot.orchestrator.publish() }
+        if answer == nil { #expect(fault.apply { try boot.orchestrator.thaw() }.answer == nil) }
         try expectHeld(machine, boot)
         try boot.orchestrator.publish()
         try expectBothComeBack(machine)
         return reached
     }
 
-    private func retrieve(_ number: Int, _ faults: Faults) throws -> Bool {
+    private func boot(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        try preserved(machine).orchestrator.publish()
+        let bytes = try machine.file.bytes()
+        var began: StandardBoot?
+        let (answer, reached) = fault.apply { began = try machine.standardBoot() }
+        #expect((began == nil) == (answer != nil))
+        if began == nil { #expect(try machine.file.bytes() == bytes, "it was left untouched") }
+        try expectBothComeBack(machine, began)
+        return reached
+    }
+
+    private func retrieve(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         try preserved(machine).orchestrator.publish()
         let boot = try machine.standardBoot()
         let session = try boot.orchestrator.retrieveSession("s")
         var came: FileDescriptor?
-        let (answer, reached) = faults.injecting(number) { came = try session.retrieve(token: 2) }
+        let (answer, reached) = fault.apply { came = try session.retrieve(token: 2) }
         #expect((came == nil) == (answer != nil))
         if let file = came.map({ TestFile(taking: $0) }) {
             #expect(try file.status.identity == subject.status.identity)
@@ -140,33 +154,51 @@ struct FaultSweep {
     }
 
     /// What the handler could not retrieve is remembered; what only lacked a descriptor can be asked for again.
-    private func expectRemembered(_ answer: LiveUpdateError?, _ boot: StandardBoot, _ session: Session) throws {
-        let again = failure { _ = TestFile(taking: try session.retrieve(token: 2)) }
+    private func expectRemembered(_ answer: Errno?, _ boot: StandardBoot, _ session: Session) throws {
+        let again = errno { _ = TestFile(taking: try session.retrieve(token: 2)) }
         switch try boot.file(2).retrieveStatus {
-        case .failed(let number):
-            #expect(answer?.errno.rawValue == number)
-            #expect(again?.errno.rawValue == number)
+        case .failed(let number): #expect(answer?.rawValue == number && again == answer)
         case .done: #expect(again == nil)
         case .notTried: Issue.record("it was tried")
         }
     }
 
-    private func finish(_ number: Int, _ faults: Faults) throws -> Bool {
+    /// The pools' changes, asked for in both boots: with a kind of file that has no FLB nothing is reached.
+    private func getters(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let first = try preserved(machine)
+        let outgoing = fault.apply {
+            try first.orchestrator.withOutgoing(first.hugeTLB) { (state) throws(LiveUpdateError) in
+                _ = try state?.changes()
+            }
+        }
+        try first.orchestrator.publish()
+        let next = try machine.standardBoot()
+        let incoming = fault.apply {
+            guard try !next.orchestrator.status().flbs.isEmpty else { return }
+            try next.orchestrator.withIncoming(next.hugeTLB) { (state) throws(LiveUpdateError) in
+                _ = try state.changes()
+            }
+        }
+        try expectBothComeBack(machine, next)
+        return outgoing.wasInjected || incoming.wasInjected
+    }
+
+    private func finish(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         try preserved(machine).orchestrator.publish()
         let boot = try machine.standardBoot()
         let session = try boot.orchestrator.retrieveSession("s")
-        let (answer, reached) = faults.injecting(number) {
+        let (answer, reached) = fault.apply {
             try session.finish()
             try session.close()
         }
         #expect(answer == nil, "what close(2) answers changes nothing")
-        #expect(machine.descriptors.held.isEmpty)
-        let again = try boot.orchestrator.createSession("s")
-        try again.preserve(subject.descriptor, token: 2)
-        try again.close()
+        try expectFree(machine, boot)
         return reached
     }
+
+    // MARK: What holds afterwards
 
     private func preserved(_ machine: Machine) throws -> StandardBoot {
         let boot = try machine.standardBoot()
@@ -185,8 +217,17 @@ struct FaultSweep {
         try probe.close()
     }
 
-    private func expectBothComeBack(_ machine: Machine) throws {
-        let next = try machine.standardBoot()
+    private func expectFree(_ machine: Machine, _ boot: StandardBoot) throws {
+        #expect(machine.descriptors.held.isEmpty)
+        let again = try boot.orchestrator.createSession("s")
+        for (token, file) in [other, subject].enumerated() {
+            try again.preserve(file.descriptor, token: UInt64(token))
+        }
+        try again.close()
+    }
+
+    private func expectBothComeBack(_ machine: Machine, _ began: StandardBoot? = nil) throws {
+        let next = try began ?? machine.standardBoot()
         let session = try next.orchestrator.retrieveSession("s")
         for (token, file) in [(1, other), (2, subject)] as [(UInt64, TestFile)] {
             let came = TestFile(taking: try session.retrieve(token: token))

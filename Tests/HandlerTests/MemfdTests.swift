@@ -45,38 +45,6 @@ import Testing
         #expect(try carried.file.descriptor.position() == 77)
     }
 
-    static let sealings: [Seals] = [
-        [], .seal, .shrink, .grow, .write, .futureWrite, [.write, .grow, .shrink, .seal],
-    ]
-
-    @Test(arguments: sealings) func seals(_ seals: Seals) throws {
-        let file = try TestFile(pages: [0], of: 2)
-        try file.descriptor.addSeals(seals)
-        let carried = try machine.carry(file)
-        #expect(try carried.file.descriptor.seals() == seals)
-        #expect(try record(carried).seals == seals)
-        #expect(try carried.file.word(page: 0, .base) == TestFile.word(of: 0))
-        expectBite(seals, carried.file.descriptor)
-    }
-
-    /// They are not only shown.
-    private func expectBite(_ seals: Seals, _ file: FileDescriptor) {
-        func answer(_ body: () throws -> Void) -> Errno? {
-            do {
-                try body()
-                return nil
-            } catch {
-                return (error as? SystemCallError)?.errno ?? error as? Errno
-            }
-        }
-        let forbidden: Errno? = .notPermitted
-        let noWrite = !seals.isDisjoint(with: [.write, .futureWrite])
-        #expect(answer { _ = try file.writeAll(toAbsoluteOffset: 0, [1]) } == (noWrite ? forbidden : nil))
-        #expect(answer { try file.setSize(3 * 4096) } == (seals.contains(.grow) ? forbidden : nil))
-        #expect(answer { try file.setSize(4096) } == (seals.contains(.shrink) ? forbidden : nil))
-        #expect(answer { try file.addSeals(.grow) } == (seals.contains(.seal) ? forbidden : nil))
-    }
-
     @Test func aSealAddedAfterPreserveIsKept() throws {
         let file = try TestFile(pages: [0], of: 1)
         let carried = try machine.carry(file) { _ in try file.descriptor.addSeals([.write, .seal]) }

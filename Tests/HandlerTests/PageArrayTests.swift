@@ -87,6 +87,15 @@ import Testing
         #expect(errno { try array.bytes(count: 1, in: storage) } == .ioError)
     }
 
+    @Test("A chunk that names itself, again and again, is refused before memory runs out")
+    func aListThatNeverEnds() throws {
+        let chunk = try storage.allocate(Self.page, alignment: 4096)
+        storage.write((0..<512).flatMap { _ in nativeBytes(chunk) }, at: chunk)
+        var array = try PageArray(storing: [1], in: storage)
+        (array.firstChunk, array.pages) = (chunk, 100_000)
+        #expect(errno { try array.bytes(count: 1, in: storage) } == .ioError)
+    }
+
     @Test func moreBytesThanPagesAreRefused() throws {
         let array = try PageArray(storing: [1, 2, 3], in: storage)
         #expect(errno { try array.bytes(count: 4097, in: storage) } == .ioError)

@@ -100,6 +100,28 @@ import Testing
         #expect(refusal(file) == nil)
     }
 
+    @Test("That it is full is found out by what acquires: what lets go, and a tree, have their room by then")
+    func roomIsLeftInAFullFileSystem() throws {
+        let (file, arena) = try arena(limit: 4 << 20)
+        try arena.commit([record(1)], acquiring: true) { [] }
+        try file.descriptor.addSeals(.grow)
+        _ = fill(arena)
+        #expect(fill(arena, 64).error?.errno == .notPermitted)
+        #expect(arenaFailure { try arena.commit([record(2)], acquiring: true) { [record(1)] } }?.gate == .space)
+        for number in 3..<400 { try arena.commit([record(number)], acquiring: false) { [record(1)] } }
+        #expect(try arena.journalRecords().last == record(399))
+        #expect(arenaFailure { try arena.allocateReserved(2048) } == nil, "there is room for a tree")
+    }
+
+    @Test("It grows by what is needed, where the file system has no room for more in stock", .requiresRoot)
+    func littleRoom() throws {
+        let fileSystem = try SmallFileSystem(size: 320 << 10)
+        let arena = try Arena.format(try fileSystem.makeFile(), Arena.Options(initialSize: 4096))
+        try arena.takeOver([], inUse: [])
+        #expect(fill(arena).error?.errno == .noSpace)
+        #expect(arena.size > 256 << 10)
+    }
+
     @Test func anArenaOpenedWithALowerLimitKeepsItsSize() throws {
         let (file, arena) = try arena(limit: 1 << 20)
         _ = try arena.allocate(512 << 10)

@@ -51,6 +51,21 @@ import Testing
         #expect(lines.last?["intact"] == full["held"])
     }
 
+    @Test("The next image at its limit: EMFILE at boot and at retrieve, and it works with a descriptor less")
+    func limitAfterTheUpdate() async throws {
+        let ended = try await probe("limit-after")
+        #expect(ended.status == 0, "\(ended)")
+        let lines = try ended.objects().filter { $0["flb"] == nil }
+        for what in ["boot", "retrieve"] {
+            let failure = try #require(lines.first { $0["failed"] == what }, "\(ended)")
+            #expect(failure["errno"] == "\(Errno.tooManyOpenFiles.rawValue)", "\(failure)")
+            #expect(failure["remedy"]?.contains("ulimit -n") == true)
+        }
+        #expect(lines.contains(["variable": "kept"]))
+        #expect(lines.last?["intact"] == "3")
+        expectClean(try #require(lines.last), "end", files: 0)
+    }
+
     @Test(
         "A program that cannot be executed: the update is taken back, and another one succeeds",
         arguments: [
@@ -147,6 +162,16 @@ import Testing
         let (errno, text) = try await begin(value)
         #expect(errno == .badFileDescriptor)
         #expect(text.contains("LUO_ARENA_FD=\(value) is no descriptor"))
+    }
+
+    @Test("A begin that fails leaves it as it is: another one can succeed") func afterABeginThatFailed() async throws {
+        let ended = try await probe("begin-twice")
+        #expect(ended.status == 0, "\(ended)")
+        let lines = try ended.objects()
+        let failed = try #require(lines.first { $0["failed"] != nil })
+        #expect(failed["failed"]?.contains("memfd-extents-v1") == true)
+        #expect(failed["same"] == "true")
+        #expect(lines.last { $0["intact"] != nil } == ["intact": "true", "variable": "none"])
     }
 
     @Test func aClosedDescriptor() async throws {

@@ -132,7 +132,7 @@ private struct Readers {
 }
 
 /// A handler that does nothing, quickly.
-private final class QuietHandler: FileHandler {
+final class QuietHandler: FileHandler {
     let compatible: String
 
     init(compatible: String) { self.compatible = compatible }
@@ -145,7 +145,7 @@ private final class QuietHandler: FileHandler {
 }
 
 /// A damaged record names any number as a kept descriptor: it must not be the number of one of this program's.
-private struct NoDescriptors: DescriptorStore {
+struct NoDescriptors: DescriptorStore {
     private let none = LiveUpdateError(.badFileDescriptor, "no descriptor is kept")
 
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity { throw none }

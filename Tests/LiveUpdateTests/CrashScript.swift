@@ -79,6 +79,12 @@ final class CrashWorld {
         if let file = try sessions[session]?.retrieve(token: token) { try file.close() }
     }
 
+    func take(_ token: UInt64, from session: String) throws {
+        if let file = try sessions[session]?.take(token: token) { try file.close() }
+    }
+
+    func unpreserve(_ token: UInt64, from session: String) throws { try sessions[session]?.unpreserve(token: token) }
+
     func finish(_ session: String) throws { try sessions[session]?.finish() }
 
     func close(_ session: String) throws { try sessions.removeValue(forKey: session)?.close() }
@@ -133,6 +139,12 @@ struct CrashScript: Sendable {
             { try $0.boot.publish() },
             { try $0.boot.thaw() },
             { try $0.preserve("E", 2, in: "t") },
+            { try $0.preserve("F", 7, in: "t") },
+            { try $0.take(7, from: "t") },
+            { try $0.create("brief") },
+            { try $0.preserve("F", 1, in: "brief") },
+            { try $0.unpreserve(1, from: "brief") },
+            { try $0.close("brief") },
             { try $0.boot.publish() },
             { try $0.start(.nextBoot) },
             { try $0.reopen("s") },

@@ -1,5 +1,6 @@
 import Handover
 import LiveUpdate
+import Platform
 import SystemPackage
 import TestSupport
 import Testing
@@ -40,6 +41,8 @@ import Testing
             errno { try boot.register(flb, on: handler) }, errno { try boot.unregister(TestFLB("x"), from: handler) },
             errno { try incoming.preserve(bad, token: 1) }, errno { try outgoing.preserve(bad, token: 1) },
             errno { try outgoing.retrieve(token: 1) }, errno { try incoming.retrieve(token: 99) },
+            errno { try incoming.take(token: 99) }, errno { try outgoing.take(token: 1) },
+            errno { try incoming.unpreserve(token: 99) }, errno { try outgoing.unpreserve(token: 1) },
             errno { try outgoing.finish() }, errno { try incoming.finish() }, errno { try outgoing.close() },
             errno { try incoming.close() },
         ]
@@ -60,6 +63,32 @@ import Testing
         try boot.publish()
         let next = try machine.boot(.nextBoot, handler, flb)
         #expect(try next.retrieveSession("goes").tokens == [1])
+    }
+
+    @Test("A getter that began before the end is waited for: an ended boot writes nothing")
+    func getters() throws {
+        try boot.thaw()
+        let isSerializing = Guarded(false)
+        flb.change { hooks in
+            // Until the other thread waits for the monitor.
+            hooks.serialize = { context throws(LiveUpdateError) in
+                isSerializing.with { $0 = true }
+                sleep(milliseconds: 30)
+                return context.data
+            }
+            hooks.retrieve = { _ throws(LiveUpdateError) in sleep(milliseconds: 50) }
+        }
+        let answer = Guarded<Errno?>(nil)
+        let getter = Threads.start { [boot, flb] in
+            while !isSerializing.with({ $0 }) { sleep(milliseconds: 1) }
+            let error = errno { try boot.withIncoming(flb) { _ in } }
+            answer.with { $0 = error }
+        }
+        try boot.publish(discardingUnfinished: true)
+        let bytes = try machine.file.bytes()
+        getter.join()
+        #expect(try machine.file.bytes() == bytes)
+        #expect([nil, .operationNotSupportedByDevice].contains(answer.with { $0 }))
     }
 
     @Test func thawOfABootThatGoesOnIsRefused() throws {

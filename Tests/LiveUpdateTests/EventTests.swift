@@ -27,7 +27,7 @@ import Testing
         .fileStored(FileID(value: 6), data: .max, ranges: ranges), .fileStored(FileID(value: 6), data: 0, ranges: []),
         .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(-1)),
         .fileRetrieved(FileID(value: 6), .failed(errno: 4095), DescriptorSlot(1)), .flbAdded(flb),
-        .flbRetrieved(FLBID(value: 7), .notTried), .flbRemoved(FLBID(value: 7)),
+        .flbRetrieved(FLBID(value: 7), .notTried), .flbRemoved(FLBID(value: 7)), .fileRemoved(FileID(value: 6)),
     ]
 
     @Test func allComeBack() throws { for event in Self.all { #expect(try Event(event.record) == event) } }
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 12, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
+    @Test(arguments: [0, 13, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
         #expect(throws: ArenaError.self) { try Event(JournalRecord(type: type, payload: [])) }
     }
 
@@ -54,7 +54,7 @@ import Testing
             .sessionProgress(SessionID(value: 5), .open), .sessionRemoved(SessionID(value: 5)), .fileAdded(Self.file),
             .fileStored(FileID(value: 6), data: 0, ranges: []),
             .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(1)), .flbRetrieved(FLBID(value: 7), .done),
-            .flbRemoved(FLBID(value: 7)),
+            .flbRemoved(FLBID(value: 7)), .fileRemoved(FileID(value: 6)),
         ]
         for event in events {
             var state = BootState()

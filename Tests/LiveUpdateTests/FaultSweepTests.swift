@@ -5,112 +5,80 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Every system call of a request fails once, and from then on: the request either worked or says the injected error,
-/// what it was about is held or free as it said, and no descriptor is left over.
+/// Every system call of a request fails once, and from then on, with several errnos: the request either worked or says
+/// the injected error, what it was about is held or free as it said, and no descriptor is left over.
 ///
-/// Descriptors are counted, so each runs in a process of its own.
+/// Handler and FLB make system calls in all of their callbacks. Descriptors are counted, so each runs in a process of its
+/// own.
 @Suite struct FaultSweepTests {
     @Test func preserve() async {
-        await #expect(processExitsWith: .success) { try Sweep.run(Sweep.preserve) }
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.preserve) }
     }
 
-    @Test func publish() async {
-        await #expect(processExitsWith: .success) { try Sweep.run(Sweep.publish) }
+    @Test func unpreserve() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.unpreserve) }
     }
 
-    @Test func retrieve() async {
-        await #expect(processExitsWith: .success) { try Sweep.run(Sweep.retrieve) }
-    }
-
-    @Test func finish() async {
-        await #expect(processExitsWith: .success) { try Sweep.run(Sweep.finish) }
+    @Test("Freeze and publish, and taking it back") func publish() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.publish) }
     }
 
     @Test func opening() async {
-        await #expect(processExitsWith: .success) { try Sweep.run(Sweep.opening) }
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.opening) }
+    }
+
+    @Test("A file that was lost, and is found while it is taken") func take() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.take) }
+    }
+
+    @Test("A boot that goes on after all have died") func goingOnAfterDeath() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.goingOnAfterDeath) }
+    }
+
+    @Test("A boot that goes on while its descriptors are held") func goingOn() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.goingOn) }
+    }
+
+    @Test func retrieve() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.retrieve) }
+    }
+
+    @Test("The getters of an FLB, incoming and outgoing") func getters() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.getters) }
+    }
+
+    @Test func finish() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.finish) }
     }
 }
 
 private enum Sweep {
-    /// Injected: no request says it by itself.
-    static let injected = Errno.tooManyReferences
-
-    /// Which call fails, and whether all later ones do.
-    struct Fault {
-        var call: Int
-        var isSticky: Bool
-
-        /// - Returns: what the request said, and whether any call failed.
-        func apply<Value>(_ body: () throws -> Value) -> (answer: Errno?, wasInjected: Bool) {
-            let run = FaultInjector.failing(call: call, with: injected, fromThenOn: isSticky) { errno(body) }
-            return (run.value, run.calls >= call)
+    /// A boot with a session "s" that has these files.
+    private static func preserved(
+        _ machine: Machine, _ files: [UInt64: MemoryFile], _ flb: TestFLB, _ handler: TestHandler = Calling.handler()
+    ) throws -> (boot: Orchestrator, session: Session) {
+        let boot = try machine.boot(.nextBoot, handler, flb)
+        let session = try boot.createSession("s")
+        for (token, file) in files.sorted(by: { $0.key < $1.key }) {
+            try session.preserve(file.descriptor, token: token)
         }
+        return (boot, session)
     }
 
-    /// Calls a scene with a fault in the first system call, the second, … until none is reached.
-    static func run(_ scene: (Fault) throws -> Bool) throws {
-        for isSticky in [false, true] {
-            _ = try scene(Fault(call: 10000, isSticky: false))
-            let before = try openFiles()
-            var call = 1
-            while try scene(Fault(call: call, isSticky: isSticky)) {
-                #expect(try nothingIsLeft(since: before), "call \(call) failed: descriptors are left")
-                call += 1
-            }
-            #expect(call > 2, "the sweep has reached nothing")
-        }
-    }
-
-    /// A handler that makes system calls in its callbacks, as real ones do.
-    static func handler() -> TestHandler {
-        TestHandler { hooks in
-            hooks.preserve = { file throws(LiveUpdateError) in
-                let extents = try extents(of: file)
-                return try file.storage.store([UInt8](repeating: UInt8(extents.count), count: 100_000))
-            }
-            hooks.freeze = { file throws(LiveUpdateError) in
-                _ = try extents(of: file)
-                return file.data
-            }
-            hooks.retrieve = { file throws(LiveUpdateError) in
-                _ = try extents(of: file)
-                return file.token == 2 ? .opened(try reopened(file)) : .kept
-            }
-        }
-    }
-
-    private static func extents(of file: FileContext) throws(LiveUpdateError) -> [Extent] {
-        do throws(SystemCallError) {
-            let view = try (file.descriptor ?? FileDescriptor(rawValue: -1)).reopenedForReading()
-            return try dataExtents(of: view.borrowed, size: try FileStatus(of: view.borrowed).size)
-        } catch {
-            throw LiveUpdateError(error, "looking for data")
-        }
-    }
-
-    private static func reopened(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor {
-        do throws(SystemCallError) {
-            return try (file.descriptor ?? FileDescriptor(rawValue: -1)).reopenedForReading().release()
-        } catch {
-            throw LiveUpdateError(error, "opening it anew")
-        }
-    }
-
-    private static func expect(_ answer: Errno?, _ fault: Fault) {
-        #expect(answer == nil || answer == injected, "call \(fault.call) failed: \(String(describing: answer))")
+    private static func twoFiles() throws -> [UInt64: MemoryFile] {
+        [1: try MemoryFile(bytes: [1]), 2: try MemoryFile(bytes: [2])]
     }
 
     // MARK: Scenes
 
-    static func preserve(_ fault: Fault) throws -> Bool {
+    static func preserve(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine(Arena.Options(initialSize: 4096, limit: 4 << 20))
-        let flb = TestFLB()
-        let boot = try machine.boot(.nextBoot, handler(), flb)
+        let flb = Calling.flb()
+        let boot = try machine.boot(.nextBoot, Calling.handler(), flb)
         let session = try boot.createSession("s")
         let file = try MemoryFile(bytes: [1, 2, 3])
         let used = try boot.status().arenaUsed
         let (answer, wasInjected) = fault.apply { try session.preserve(file.descriptor, token: 1) }
-        expect(answer, fault)
         if answer == nil {
             #expect(session.tokens == [1])
             #expect(machine.descriptors.held.count == 1)
@@ -119,7 +87,8 @@ private enum Sweep {
             #expect(machine.descriptors.held.isEmpty)
             #expect(try boot.status().flbs.isEmpty)
             #expect(try boot.status().arenaUsed == used)
-            #expect(flb.count("preserve") == flb.count("unpreserve"))
+            // One whose preserve failed is not undone.
+            #expect(flb.count("preserve") - flb.count("unpreserve") <= 1)
             try session.preserve(file.descriptor, token: 1)
         }
         #expect(errno { try boot.createSession("t").preserve(file.descriptor, token: 1) } == .resourceBusy)
@@ -128,56 +97,154 @@ private enum Sweep {
         return wasInjected
     }
 
-    static func publish(_ fault: Fault) throws -> Bool {
+    /// Nothing that unpreserve meets can keep the session from being closed.
+    static func unpreserve(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let (handler, flb, files) = (Calling.handler(), Calling.flb(), try twoFiles())
+        let (boot, session) = try preserved(machine, files, flb, handler)
+        let (answer, wasInjected) = fault.apply { try session.close() }
+        #expect(answer == nil)
+        #expect(machine.descriptors.held.isEmpty)
+        #expect(handler.count("unpreserve") == 2 && flb.count("unpreserve") == 1)
+        #expect(try boot.status().sessions.isEmpty && boot.status().flbs.isEmpty)
+        return wasInjected
+    }
+
+    static func publish(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine(Arena.Options(initialSize: 4096, limit: 4 << 20))
-        let (handler, flb) = (handler(), TestFLB())
-        let boot = try machine.boot(.nextBoot, handler, flb)
-        let files = try (0..<2).map { _ in try MemoryFile(bytes: [1]) }
-        let session = try boot.createSession("s")
-        for (token, file) in files.enumerated() { try session.preserve(file.descriptor, token: UInt64(token)) }
+        let (handler, flb, files) = (Calling.handler(), Calling.flb(), try twoFiles())
+        let (boot, session) = try preserved(machine, files, flb, handler)
         // Enough sessions that the tree needs room that is not there yet.
         for number in 0..<300 { _ = try boot.createSession("\(number)") }
         let used = try boot.status().arenaUsed
         let (answer, wasInjected) = fault.apply { try boot.publish() }
-        expect(answer, fault)
-        #expect(machine.descriptors.held.count == 2, "held, either way")
-        if answer != nil {
+        if answer == nil {
+            #expect(fault.apply { try boot.thaw() }.answer == nil)
+            #expect(handler.count("freeze") == handler.count("unfreeze"))
+        } else {
             // The file whose freeze failed is not unfrozen.
             #expect(handler.count("freeze") - handler.count("unfreeze") <= 1)
-            #expect(try boot.status().arenaUsed <= used)
-            #expect(session.tokens == [0, 1])
-            try boot.publish()
         }
-        let next = try machine.boot(.nextBoot, Self.handler(), flb)
-        let came = try next.retrieveSession("s")
-        #expect(came.tokens == [0, 1])
-        try came.close()
-        #expect(machine.descriptors.held.isEmpty)
+        #expect(machine.descriptors.held.count == 2, "held, either way")
+        #expect(try boot.status().arenaUsed <= used)
+        #expect(session.tokens == [1, 2])
+        try boot.publish()
+        try expectAllComesBack(machine, files)
         return wasInjected
     }
 
-    static func retrieve(_ fault: Fault) throws -> Bool {
-        let (first, kept) = try retrieve(token: 1, fault)
-        let (second, opened) = try retrieve(token: 2, fault)
-        #expect(first == nil || kept)
-        #expect(second == nil || opened)
-        return kept || opened
+    /// A boot that does not begin leaves the arena as it was, and one that begins has everything.
+    static func opening(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let files = try twoFiles()
+        try preserved(machine, files, Calling.flb()).boot.publish()
+        let before = try machine.file.bytes()
+        var began: Orchestrator?
+        let (answer, wasInjected) = fault.apply {
+            began = try machine.boot(.nextBoot, Calling.handler(), Calling.flb())
+        }
+        #expect((began == nil) == (answer != nil))
+        if began == nil { #expect(try machine.file.bytes() == before, "it was left untouched") }
+        try expectAllComesBack(machine, files, began)
+        return wasInjected
     }
 
-    private static func retrieve(token: UInt64, _ fault: Fault) throws -> (answer: Errno?, wasInjected: Bool) {
+    private static func expectAllComesBack(
+        _ machine: Machine, _ files: [UInt64: MemoryFile], _ began: Orchestrator? = nil
+    ) throws {
+        let boot = try began ?? machine.boot(.nextBoot, Calling.handler(), Calling.flb())
+        let session = try boot.retrieveSession("s")
+        #expect(Set(session.tokens) == Set(files.keys))
+        for (token, file) in files {
+            try OwnedDescriptor(taking: try session.retrieve(token: token)).checked(file.identity)
+        }
+        try session.close()
+        #expect(machine.descriptors.held.isEmpty)
+    }
+
+    static func take(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let flb = TestFLB()
-        let file = try MemoryFile(bytes: [1])
-        let boot = try machine.boot(.nextBoot, handler(), flb)
-        try boot.createSession("s").preserve(file.descriptor, token: token)
+        let file = try MemoryFile()
+        let isMissing = Guarded(true)
+        let handler = TestHandler { hooks in
+            hooks.reopen = { [place = file.descriptor] _ throws(LiveUpdateError) in
+                if isMissing.with({ $0 }) { throw LiveUpdateError(.ioError, "not yet") }
+                return try Calling.anew(place)
+            }
+        }
+        try machine.boot(.nextBoot, handler, flb).createSession("s").preserve(file.descriptor, token: 1)
+        let after = Machine(survivorOf: machine)
+        let boot = try after.boot(.nextBoot, handler, flb)
+        let session = try boot.openSessions[0]
+        isMissing.with { $0 = false }
+        var came: FileDescriptor?
+        let (answer, wasInjected) = fault.apply { came = try session.take(token: 1) }
+        #expect((came == nil) == (answer != nil))
+        #expect(session.tokens == (answer == nil ? [] : [1]))
+        if answer != nil { came = try session.take(token: 1) }
+        if let came { try OwnedDescriptor(taking: came).checked(file.identity) }
+        #expect(after.descriptors.held.isEmpty)
+        #expect(try boot.status().flbs.isEmpty)
+        return wasInjected
+    }
+
+    /// Whatever fails while a boot begins after all have died, the file can be taken in the end.
+    static func goingOnAfterDeath(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let flb = TestFLB()
+        let file = try MemoryFile()
+        let handler = TestHandler { hooks in
+            hooks.reopen = { [place = file.descriptor] _ throws(LiveUpdateError) in try Calling.anew(place) }
+        }
+        try machine.boot(.nextBoot, handler, flb).createSession("s").preserve(file.descriptor, token: 1)
+        let after = Machine(survivorOf: machine)
+        let arena = try after.openArena()
+        let boot = Orchestrator(arena: arena, descriptors: after.descriptors)
+        try boot.register(handler)
+        try boot.register(flb, on: handler)
+        let (answer, wasInjected) = fault.apply { try boot.open() }
+        #expect(answer == nil, "what was not found is looked for again")
+        let session = try boot.openSessions[0]
+        try OwnedDescriptor(taking: try session.take(token: 1)).checked(file.identity)
+        #expect(after.descriptors.held.isEmpty)
+        return wasInjected
+    }
+
+    /// No file is taken for lost because its descriptor could not be asked for.
+    static func goingOn(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let files = try twoFiles()
+        _ = try preserved(machine, files, Calling.flb())
+        let before = try machine.file.bytes()
+        var again: Orchestrator?
+        let (answer, wasInjected) = fault.apply {
+            again = try machine.boot(.sameBoot, Calling.handler(), Calling.flb())
+        }
+        #expect((again == nil) == (answer != nil))
+        if again == nil { #expect(try machine.file.bytes() == before, "it was left untouched") }
+        let boot = try again ?? machine.boot(.sameBoot, Calling.handler(), Calling.flb())
         try boot.publish()
-        let handler = handler()
+        try expectAllComesBack(machine, files)
+        return wasInjected
+    }
+
+    static func retrieve(_ fault: FaultPlan) throws -> Bool {
+        let reached = try [1, 2].map { token in try retrieve(token: token, fault) }
+        return reached.contains(true)
+    }
+
+    private static func retrieve(token: UInt64, _ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let file = try MemoryFile(bytes: [1])
+        try preserved(machine, [token: file], Calling.flb()).boot.publish()
+        let (handler, flb) = (Calling.handler(), Calling.flb())
         let next = try machine.boot(.nextBoot, handler, flb)
         let session = try next.retrieveSession("s")
         var came: FileDescriptor?
         let (answer, wasInjected) = fault.apply { came = try session.retrieve(token: token) }
         if let came { try OwnedDescriptor(taking: came).checked(file.identity) }
-        expect(answer, fault)
+        #expect((came == nil) == (answer != nil))
         #expect(machine.descriptors.held.count == 1)
         let again = errno { try OwnedDescriptor(taking: try session.retrieve(token: token)).checked(file.identity) }
         let status = try next.status().sessions[0].files[0].retrieveStatus
@@ -190,45 +257,47 @@ private enum Sweep {
         try session.close()
         #expect(machine.descriptors.held.isEmpty)
         #expect(flb.count("finish") == 1)
-        return (answer, wasInjected)
-    }
-
-    static func finish(_ fault: Fault) throws -> Bool {
-        let machine = try Machine()
-        let flb = TestFLB()
-        let files = try (0..<2).map { _ in try MemoryFile() }
-        let boot = try machine.boot(.nextBoot, handler(), flb)
-        let session = try boot.createSession("s")
-        for (token, file) in files.enumerated() { try session.preserve(file.descriptor, token: UInt64(token)) }
-        try boot.publish()
-        let next = try machine.boot(.nextBoot, handler(), flb)
-        let came = try next.retrieveSession("s")
-        let (answer, wasInjected) = fault.apply { try came.finish() }
-        // What close(2) answers is nobody's business: the descriptor is gone.
-        #expect(answer == nil)
-        #expect(machine.descriptors.held.isEmpty)
-        #expect(flb.count("finish") == 1)
-        #expect(try next.status().sessions.flatMap(\.files).isEmpty)
         return wasInjected
     }
 
-    static func opening(_ fault: Fault) throws -> Bool {
+    /// What could not be retrieved is remembered; what could not be resumed is tried again.
+    static func getters(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
-        let flb = TestFLB()
-        let file = try MemoryFile()
-        let boot = try machine.boot(.nextBoot, handler(), flb)
-        try boot.createSession("s").preserve(file.descriptor, token: 1)
+        let files = try twoFiles()
+        _ = try preserved(machine, files, Calling.flb())
+        let resuming = Calling.flb()
+        let boot = try machine.boot(.sameBoot, Calling.handler(), resuming)
+        let outgoing = fault.apply { try boot.withOutgoing(resuming) { _ in } }
+        #expect(errno { try boot.withOutgoing(resuming) { _ in } } == nil)
+        #expect(resuming.count("resume") == (outgoing.answer == nil ? 1 : 2))
+
         try boot.publish()
-        let before = try machine.file.bytes()
-        let run = FaultInjector.failing(call: fault.call, with: injected, fromThenOn: fault.isSticky) {
-            Result { try machine.boot(.nextBoot, handler(), flb) }
-        }
-        if case .failure = run.value { #expect(try machine.file.bytes() == before, "it was left untouched") }
-        let next = try (try? run.value.get()) ?? machine.boot(.nextBoot, handler(), flb)
-        let session = try next.retrieveSession("s")
-        #expect(session.tokens == [1])
-        try session.close()
-        return run.calls >= fault.call
+        let flb = Calling.flb()
+        let next = try machine.boot(.nextBoot, Calling.handler(), flb)
+        let incoming = fault.apply { try next.withIncoming(flb) { _ in } }
+        #expect(errno { try next.withIncoming(flb) { _ in } } == incoming.answer)
+        #expect(flb.count("retrieve") == 1)
+        try next.retrieveSession("s").close()
+        #expect(flb.count("finish") == (incoming.answer == nil ? 1 : 0), "what was never there cannot be finished")
+        return outgoing.wasInjected || incoming.wasInjected
+    }
+
+    /// Nothing that finish meets can keep the session from being finished.
+    static func finish(_ fault: FaultPlan) throws -> Bool {
+        let machine = try Machine()
+        let files = try twoFiles()
+        try preserved(machine, files, Calling.flb()).boot.publish()
+        let (handler, flb) = (Calling.handler(), Calling.flb())
+        let next = try machine.boot(.nextBoot, handler, flb)
+        let came = try next.retrieveSession("s")
+        let (answer, wasInjected) = fault.apply { try came.finish() }
+        #expect(answer == nil)
+        #expect(machine.descriptors.held.isEmpty)
+        #expect(handler.count("finish") == 2)
+        #expect(flb.count("retrieve") == 1 && flb.count("finish") <= 1, "given up when it cannot be retrieved")
+        #expect(errno { try next.withIncoming(flb) { _ in } } == .noData)
+        #expect(try next.status().sessions.flatMap(\.files).isEmpty)
+        return wasInjected
     }
 }
 

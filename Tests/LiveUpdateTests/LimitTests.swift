@@ -120,6 +120,47 @@ import Testing
         #expect(try next.status().sessions.isEmpty)
     }
 
+    @Test("An FLB that stores what travels does not keep an update at the limit from working")
+    func serializeAtTheLimit() throws {
+        flb.change { hooks in
+            hooks.serialize = { context throws(LiveUpdateError) in
+                try context.storage.store([UInt8](repeating: 7, count: 400))
+            }
+        }
+        let (sessions, _) = try fill()
+        try boot.publish()
+        let next = try machine.boot(.nextBoot, handler, flb)
+        #expect(try next.status().sessions.count == sessions.count)
+    }
+
+    @Test("A freeze, and an FLB, that want more than is left: ENOSPC, and everything is as before")
+    func publishOverTheLimit() throws {
+        let (sessions, _) = try fill()
+        handler.change { hooks in
+            hooks.freeze = { file throws(LiveUpdateError) in
+                try file.storage.store([UInt8](repeating: 1, count: file.session == sessions[9].name ? 1 << 20 : 8))
+            }
+        }
+        // What the first ones have stored anew stays theirs, and is in place of what was there.
+        let error = failure { try boot.publish() }
+        #expect(error?.errno == .noSpace && error?.remedy?.contains("limit") == true)
+        #expect(handler.count("freeze") == 10 && handler.count("unfreeze") == 9)
+        handler.change { hooks in hooks.freeze = { $0.data } }
+
+        flb.change { hooks in
+            hooks.serialize = { context throws(LiveUpdateError) in
+                try context.storage.store([UInt8](repeating: 7, count: 1 << 20))
+            }
+        }
+        let used = try boot.status().arenaUsed
+        #expect(failure { try boot.publish() }?.errno == .noSpace)
+        #expect(try boot.status().arenaUsed <= used)
+        #expect(try machine.openArena().outgoingTree == nil)
+        flb.change { hooks in hooks.serialize = { $0.data } }
+        try boot.publish()
+        #expect(try machine.boot(.nextBoot, handler, flb).status().sessions.count == sessions.count)
+    }
+
     @Test("A crash at the limit loses nothing")
     func crashAtTheLimit() throws {
         let (sessions, _) = try fill()

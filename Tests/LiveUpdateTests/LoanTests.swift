@@ -32,6 +32,22 @@ import Testing
         other.join()
     }
 
+    @Test("So do taking and unpreserving the last file alone", arguments: [false, true])
+    func leavingWaits(taking: Bool) throws {
+        let journal = Journal()
+        let flb = TestFLB { hooks in hooks.unpreserve = { _ in journal.note("unpreserve") } }
+        let boot = try Machine().boot(.nextBoot, TestHandler(), flb)
+        let file = try MemoryFile()
+        let session = try boot.createSession("s")
+        try session.preserve(file.descriptor, token: 1)
+        overlap(journal) { during in
+            try? boot.withOutgoing(flb) { _ throws(LiveUpdateError) in during() }
+        } end: {
+            if taking { try? session.take(token: 1).close() } else { try? session.unpreserve(token: 1) }
+        }
+        #expect(journal.all == ["lent", "given back", "unpreserve", "ended"])
+    }
+
     @Test func unpreserveWaits() throws {
         let journal = Journal()
         let flb = TestFLB { hooks in hooks.unpreserve = { _ in journal.note("unpreserve") } }

@@ -13,17 +13,27 @@ public enum DeviceTreeCompiler {
 
     /// The source of a flattened tree, without comments and indentation.
     public static func source(of tree: [UInt8]) throws -> [String] {
-        let file = try makeMemoryFile(named: "tree.dtb", size: 0)
-        try file.borrowed.writeAll(tree)
-        let number = file.borrowed.rawValue
-        let arguments = ["dtc", "-q", "-I", "dtb", "-O", "dts", "/proc/self/fd/\(number)"]
-        let image = ProgramImage(path: path ?? "/usr/bin/dtc", arguments: arguments)
-        let process = try ChildProcess.start(image, inherited: [file.borrowed])
-        let text = process.readOutput(within: 10_000) ?? ""
-        let status = process.finish()
-        guard status == 0 else { throw Refused(status: status) }
+        let text = String(decoding: try run(on: tree, ["-I", "dtb", "-O", "dts"]), as: UTF8.self)
         let lines: [Substring] = text.split(separator: "\n")
         return lines.map { line in String(line.drop { $0.isWhitespace }) }
+    }
+
+    /// The flattened tree of a source.
+    public static func compiled(_ source: String) throws -> [UInt8] {
+        try run(on: Array(source.utf8), ["-I", "dts", "-O", "dtb"])
+    }
+
+    private static func run(on input: [UInt8], _ options: [String]) throws -> [UInt8] {
+        let file = try MemoryFile("input", bytes: input)
+        // Not its standard output: a tree is no text.
+        let output = try MemoryFile("output", size: 0)
+        let paths = ["-o", "/proc/self/fd/\(output.descriptor.rawValue)", "/proc/self/fd/\(file.descriptor.rawValue)"]
+        let image = ProgramImage(path: path ?? "/usr/bin/dtc", arguments: ["dtc", "-q"] + options + paths)
+        let process = try ChildProcess.start(image, inherited: [file.descriptor, output.descriptor])
+        _ = process.readOutput(within: 10_000)
+        let status = process.finish()
+        guard status == 0 else { throw Refused(status: status) }
+        return try output.bytes()
     }
 
     /// The compiler could not read a tree.

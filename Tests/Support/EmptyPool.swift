@@ -11,8 +11,9 @@ public final class EmptyPool {
             let size = try HugePagePool(.huge2M).available * PageSize.huge2M.bytes
             guard size > 0 else { return }
             let file = try makeMemoryFile(named: "taken", size: size, pageSize: .huge2M)
+            // Others may have taken some meanwhile.
+            guard (try? file.borrowed.allocate(offset: 0, length: size)) != nil else { continue }
             files.append(try file.borrowed.duplicated().release())
-            try file.borrowed.allocate(offset: 0, length: size)
         }
     }
 

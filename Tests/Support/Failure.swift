@@ -1,4 +1,6 @@
+import Handover
 public import LiveUpdate
+import Platform
 public import SystemPackage
 
 /// What a call threw; nil when it worked.
@@ -8,6 +10,10 @@ public func failure<Value>(_ body: () throws -> Value) -> LiveUpdateError? {
         return nil
     } catch let error as LiveUpdateError {
         return error
+    } catch let error as ArenaError {
+        return LiveUpdateError(error)
+    } catch let error as SystemCallError {
+        return LiveUpdateError(error, "a system call of the test's own")
     } catch {
         return LiveUpdateError(Errno(rawValue: -1), "another kind of error: \(error)")
     }

@@ -12,14 +12,16 @@ public final class Machine: Sendable {
 
     /// A machine with a new arena.
     ///
-    /// - Parameter options: its probe sees the stores of boots, not those that make the arena.
-    public init(_ options: Arena.Options = Arena.Options()) throws {
+    /// - Parameters:
+    ///   - options: its probe sees the stores of boots, not those that make the arena.
+    ///   - file: an empty one to make the arena in, instead of a memory file.
+    public init(_ options: Arena.Options = Arena.Options(), on file: MemoryFile? = nil) throws {
         self.options = options
         descriptors = KeptDescriptors()
-        file = try MemoryFile("arena", size: 0)
+        self.file = try file ?? MemoryFile("arena", size: 0)
         var making = options
         making.probe = nil
-        _ = try Arena.format(try file.duplicate(), making)
+        _ = try Arena.format(try self.file.duplicate(), making)
     }
 
     /// Another machine, which has a copy of this one's arena and, as processes do, the same descriptors.
@@ -29,16 +31,27 @@ public final class Machine: Sendable {
         file = try MemoryFile("copy", bytes: try machine.file.bytes())
     }
 
+    /// The machine when every process on it has died: the arena's file is there, and no descriptor.
+    public init(survivorOf machine: Machine) {
+        options = machine.options
+        descriptors = KeptDescriptors()
+        file = machine.file
+    }
+
     /// The arena, opened once more: what the process that had it open before knows, this one does not.
-    public func openArena() throws -> Arena { try Arena(opening: try file.duplicate(), options) }
+    public func openArena(limit: UInt64? = nil) throws -> Arena {
+        var options = options
+        options.limit = limit ?? options.limit
+        return try Arena(opening: try file.duplicate(), options)
+    }
 
     /// A boot that knows only the arena and the kept descriptors.
     public func boot(
         _ opening: Orchestrator.Opening = .nextBoot, counting: Orchestrator.Counting = .asPreserved,
-        _ register: (Orchestrator) throws -> Void = { _ in }
+        limit: UInt64? = nil, _ register: (Orchestrator) throws -> Void = { _ in }
     ) throws -> Orchestrator {
         let orchestrator = Orchestrator(
-            arena: try openArena(), descriptors: descriptors, opening: opening, counting: counting)
+            arena: try openArena(limit: limit), descriptors: descriptors, opening: opening, counting: counting)
         try register(orchestrator)
         return orchestrator
     }

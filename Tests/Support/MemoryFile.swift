@@ -13,6 +13,12 @@ public final class MemoryFile: Sendable {
         identity = try FileStatus(of: file.borrowed).identity
     }
 
+    /// A file that was made otherwise.
+    public init(taking file: consuming OwnedDescriptor) throws {
+        identity = try FileStatus(of: file.borrowed).identity
+        self.file = file
+    }
+
     /// A file that has these bytes.
     public convenience init(_ name: String = "test", bytes: [UInt8]) throws {
         try self.init(name, size: UInt64(bytes.count))

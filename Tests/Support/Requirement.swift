@@ -6,9 +6,24 @@ public import Testing
 /// missing is the reason why the test is skipped, or, in an automatic run, why it fails.
 public struct Requirement: TestTrait, SuiteTrait, TestScoping {
     /// What is missing; nil when nothing is.
-    let missing: @Sendable () -> String?
+    let missing: @Sendable () -> Lack?
+    /// Undoes what was done to have it.
+    var after: @Sendable () -> Void = {}
     /// Tests that look at the huge page pool cannot bear each other.
     let isAlone: Bool
+
+    /// Why a test cannot run.
+    enum Lack: Sendable {
+        /// A machine for automatic runs has it.
+        case unexpected(String)
+        /// No machine can promise it.
+        case expected(String)
+
+        init?(_ reason: String?) {
+            guard let reason else { return nil }
+            self = .unexpected(reason)
+        }
+    }
 
     public var isRecursive: Bool { true }
 
@@ -27,30 +42,34 @@ public struct Requirement: TestTrait, SuiteTrait, TestScoping {
     }
 
     private func check(_ function: @Sendable () async throws -> Void) async throws {
-        guard let reason = missing() else { return try await function() }
-        guard isAutomaticRun else { try Test.cancel("\(reason)") }
-        Issue.record("an automatic run must not skip this: \(reason)")
+        defer { after() }
+        switch missing() {
+        case nil: try await function()
+        case .unexpected(let reason) where isAutomaticRun:
+            Issue.record("an automatic run must not skip this: \(reason)")
+        case .unexpected(let reason), .expected(let reason): try Test.cancel("\(reason)")
+        }
     }
 }
 
 extension Trait where Self == Requirement {
     /// That many free huge pages of 2 MiB. No two tests with this trait run at a time.
     public static func requiresHugePages(_ count: UInt64) -> Requirement {
-        Requirement(missing: { missingHugePages(count) }, isAlone: true)
+        Requirement(missing: { .init(missingHugePages(count)) }, isAlone: true)
     }
 
     /// The right to change the pool of huge pages of 2 MiB, and that many free ones.
     public static func requiresPoolRights(_ count: UInt64 = 0) -> Requirement {
-        Requirement(missing: { missingPoolRights() ?? missingHugePages(count) }, isAlone: true)
+        Requirement(missing: { .init(missingPoolRights() ?? missingHugePages(count)) }, isAlone: true)
     }
 
     /// To be root.
     public static var requiresRoot: Requirement {
-        Requirement(missing: { geteuid() == 0 ? nil : "only root can do this" }, isAlone: false)
+        Requirement(missing: { .init(geteuid() == 0 ? nil : "only root can do this") }, isAlone: false)
     }
 }
 
-private func missingHugePages(_ count: UInt64) -> String? {
+func missingHugePages(_ count: UInt64) -> String? {
     if count == 0 { return nil }
     do {
         let file = try makeMemoryFile(named: "probe", size: count * PageSize.huge2M.bytes, pageSize: .huge2M)

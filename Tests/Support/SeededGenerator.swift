@@ -17,10 +17,10 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     public mutating func index(below count: Int) -> Int { Int.random(in: 0..<count, using: &self) }
 }
 
-/// The seed of a test: `LIVEUPDATE_TEST_SEED`, or always the same one. It is printed, so that a failure of another seed
+/// The seed of a test: `LUO_SEED`, or always the same one. It is printed, so that a failure of another seed
 /// can be repeated.
 public func announcedSeed(_ test: String) -> UInt64 {
-    let seed = environment("LIVEUPDATE_TEST_SEED").flatMap { UInt64($0) } ?? 20_260_101
-    print("\(test): LIVEUPDATE_TEST_SEED=\(seed)")
+    let seed = environment("LUO_SEED").flatMap { UInt64($0) } ?? 20_260_101
+    print("\(test): LUO_SEED=\(seed)")
     return seed
 }

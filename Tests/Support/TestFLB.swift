@@ -9,6 +9,7 @@ public final class TestFLB: FileLifecycleBound {
         public var unpreserve: @Sendable (FLBContext) -> Void = { _ in }
         public var retrieve: @Sendable (FLBContext) throws(LiveUpdateError) -> Void = { _ in }
         public var finish: @Sendable (FLBContext) -> Void = { _ in }
+        public var resume: @Sendable (FLBContext) throws(LiveUpdateError) -> Void = { _ in }
         public var serialize: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
     }
 
@@ -55,7 +56,7 @@ public final class TestFLB: FileLifecycleBound {
     public func finish(_ object: UInt64, _ context: FLBContext) { note("finish").finish(context) }
 
     public func resume(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
-        _ = note("resume")
+        try note("resume").resume(context)
         return context.data
     }
 

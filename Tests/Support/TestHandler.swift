@@ -11,6 +11,7 @@ public final class TestHandler: FileHandler {
         public var unpreserve: @Sendable (FileContext) -> Void = { _ in }
         public var freeze: @Sendable (FileContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
         public var unfreeze: @Sendable (FileContext) -> Void = { _ in }
+        public var reopen: @Sendable (FileContext) throws(LiveUpdateError) -> FileDescriptor? = { _ in nil }
         public var retrieve: @Sendable (FileContext) throws(LiveUpdateError) -> RetrievedFile = { _ in .kept }
         public var canFinish: @Sendable (FileContext) -> Bool = { _ in true }
         public var finish: @Sendable (FileContext) -> Void = { _ in }
@@ -62,6 +63,10 @@ public final class TestHandler: FileHandler {
     }
 
     public func unfreeze(_ file: FileContext) { note("unfreeze", file).unfreeze(file) }
+
+    public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? {
+        try note("reopen", file).reopen(file)
+    }
 
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
         try note("retrieve", file).retrieve(file)

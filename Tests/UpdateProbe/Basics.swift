@@ -1,4 +1,5 @@
 import Glibc
+import Handover
 import LiveUpdate
 import LiveUpdateEmbedded
 import LiveUpdateHandlers
@@ -28,12 +29,15 @@ final class SayingFLB: FileLifecycleBound {
 }
 
 /// Begins a boot with the memory files' handlers.
-func begin(handlers: Bool = true) throws(LiveUpdateError) -> UpdatableProcess {
-    try UpdatableProcess { (orchestrator) throws(LiveUpdateError) in
+func begin(
+    handlers: Bool = true, arena: Arena.Options = Arena.Options(), at path: FilePath? = nil
+) throws(LiveUpdateError) -> UpdatableProcess {
+    try UpdatableProcess(arena: arena, at: path) { (orchestrator) throws(LiveUpdateError) in
         guard handlers else { return }
         let memfd = MemfdHandler()
         try orchestrator.register(memfd)
         try orchestrator.register(HugeMemfdHandler())
+        try orchestrator.register(HugetlbfsFileHandler())
         try orchestrator.register(SayingFLB(), on: memfd)
     }
 }

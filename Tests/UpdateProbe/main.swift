@@ -17,13 +17,18 @@ do {
     switch mode {
     case "keep": try Keep.run(files: number, updates: updates)
     case "limit": try Limit.run(limit: number)
+    case "limit-after": try LimitAfter.run()
     case "offer": try Offer.run(path: CommandLine.arguments[2], unlinking: CommandLine.arguments.contains("--unlink"))
     case "bad-image": try BadImage.run(CommandLine.arguments[2])
     case "resize": try Resize.run()
     case "unfinished": try Unfinished.run()
     case "forget": try Forget.run()
+    case "hold": try Hold.run(hugePages: number, isBusy: CommandLine.arguments.contains("--busy"))
     case "begin": _ = try begin()
     case "begin-lacking": _ = try begin(handlers: false)
+    case "begin-twice": try BeginTwice.run()
+    case "named": try Named.run(CommandLine.arguments[2], FilePath(CommandLine.arguments[3]))
+    case "death": try Death.run(CommandLine.arguments[2], FilePath(CommandLine.arguments[3]))
     case "check": try Check.run()
     default:
         say(["fault": "unknown mode \(mode)"])

@@ -20,6 +20,8 @@ enum Event: Equatable, Sendable {
     case flbRetrieved(FLBID, RetrieveStatus)
     /// A discarded one was finished.
     case flbRemoved(FLBID)
+    /// Unpreserved on its own, while its session goes on.
+    case fileRemoved(FileID)
 }
 
 extension Event {
@@ -28,6 +30,7 @@ extension Event {
         case phase, sessionAdded, sessionProgress, sessionRemoved
         case fileAdded, fileStored, fileRetrieved
         case flbAdded, flbRetrieved, flbRemoved
+        case fileRemoved
     }
 
     /// As a record of the journal.
@@ -75,6 +78,9 @@ extension Event {
         case .flbRemoved(let id):
             kind = .flbRemoved
             writer.put(id.value)
+        case .fileRemoved(let id):
+            kind = .fileRemoved
+            writer.put(id.value)
         }
         return JournalRecord(type: kind.rawValue, payload: writer.bytes)
     }
@@ -104,6 +110,7 @@ extension Event {
         case .flbAdded: self = .flbAdded(try reader.takeFLB())
         case .flbRetrieved: self = .flbRetrieved(FLBID(value: try reader.take()), try reader.takeStatus())
         case .flbRemoved: self = .flbRemoved(FLBID(value: try reader.take()))
+        case .fileRemoved: self = .fileRemoved(FileID(value: try reader.take()))
         }
         guard reader.isAtEnd else { throw ArenaError(.record, "a record of type \(kind) is too long") }
     }
@@ -111,7 +118,7 @@ extension Event {
 
 extension RetrieveStatus {
     /// As the kernel writes it.
-    var number: Int32 {
+    public var number: Int32 {
         switch self {
         case .notTried: 0
         case .done: 1

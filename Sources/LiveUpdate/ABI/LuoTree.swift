@@ -39,6 +39,7 @@ struct LuoTree: Equatable, Sendable {
 public struct FreezeTime: Equatable, Sendable {
     /// 0 in the first boot.
     public var start: UInt64
+    /// 0 in the first boot.
     public var end: UInt64
 }
 

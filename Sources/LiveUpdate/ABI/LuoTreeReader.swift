@@ -4,37 +4,59 @@ import Platform
 
 /// Reads a tree that nobody vouches for: every offset, count, string and length is checked before it is used.
 struct LuoTreeReader {
-    let arena: Arena
+    let arena: any ArenaReading
     /// The slot's range: everything of the tree lies in it.
     let range: Extent
 
+    /// No flattened tree is larger: what takes libfdt long must not be long.
+    private static let longestTree = 64 << 10
+
     /// - Throws: `tree` or `record`, with what does not fit.
     func read() throws(ArenaError) -> LuoTree {
+        let (tree, map) = try contents()
+        try check(tree, map: map)
+        return tree
+    }
+
+    /// What is written, and where the list of ranges in use is.
+    func contents() throws(ArenaError) -> (tree: LuoTree, map: UInt64) {
         let root = try tree(at: range.offset, LuoNames.handover)
         guard let map = root.u64(LuoNames.memoryMap) else { throw missing(LuoNames.memoryMap) }
         let number = try property(LuoNames.luo, in: root)
         let flbs = try readFLBs(at: property(LuoNames.flbs, in: root))
         var sessions = try readSessions(at: property(LuoNames.sessions, in: root))
         let slots = try readSlots(at: property(LuoNames.slots, in: root), sessions: &sessions, flbs: flbs)
-        let tree = LuoTree(
-            updateNumber: number,
-            freeze: FreezeTime(start: slots.header.freezeStart, end: slots.header.freezeEnd),
-            journalRoom: slots.header.journalRoom, sessions: sessions, flbs: slots.flbs, discarded: slots.discarded)
+        return (
+            LuoTree(
+                updateNumber: number,
+                freeze: FreezeTime(start: slots.header.freezeStart, end: slots.header.freezeEnd),
+                journalRoom: slots.header.journalRoom, sessions: sessions, flbs: slots.flbs, discarded: slots.discarded),
+            map
+        )
+    }
+
+    /// What must agree in it.
+    func check(_ tree: LuoTree, map: UInt64) throws(ArenaError) {
         try checkCounts(tree)
         try checkMap(at: map, tree)
-        return tree
     }
 
     // MARK: Trees
 
     private func tree(at offset: UInt64, _ compatible: String) throws(ArenaError) -> DeviceTreeReader {
+        let reader = try flattenedTree(at: offset)
+        guard reader.string("compatible") == compatible else {
+            let found = reader.string("compatible") ?? "nothing"
+            let error = DeviceTreeError(reading: "the tree is \"\(found)\", where only \"\(compatible)\" is known")
+            throw ArenaError(.tree, "\(error)")
+        }
+        return reader
+    }
+
+    /// - Throws: `tree`.
+    func flattenedTree(at offset: UInt64) throws(ArenaError) -> DeviceTreeReader {
         do throws(DeviceTreeError) {
-            let reader = try DeviceTreeReader(bytesOfTree(at: offset))
-            guard reader.string("compatible") == compatible else {
-                let found = reader.string("compatible") ?? "nothing"
-                throw DeviceTreeError(reading: "the tree is \"\(found)\", where only \"\(compatible)\" is known")
-            }
-            return reader
+            return try DeviceTreeReader(bytesOfTree(at: offset))
         } catch {
             throw ArenaError(.tree, "\(error)")
         }
@@ -45,7 +67,7 @@ struct LuoTreeReader {
             throw DeviceTreeError(reading: "a tree at offset \(offset)")
         }
         let length = try DeviceTreeReader.totalSize(ofHeader: header)
-        guard let tree = try? bytes(at: offset, count: UInt64(length)) else {
+        guard length <= Self.longestTree, let tree = try? bytes(at: offset, count: UInt64(length)) else {
             throw DeviceTreeError(reading: "a tree of \(length) bytes at offset \(offset)")
         }
         return tree
@@ -149,6 +171,7 @@ struct LuoTreeReader {
         at += UInt64(places.count * FLBSlotRecord.length)
         let discarded = try records(FLBRecord.self, at: at, count: header.discarded, "discarded FLBs")
 
+        try checkRoom(files.map(\.rangeCount) + places.map(\.rangeCount))
         try fill(&sessions, from: files, flbs: flbs.count)
         var all: [LuoTree.FLB] = []
         for (record, place) in zip(flbs + discarded, places) {
@@ -157,6 +180,15 @@ struct LuoTreeReader {
         return Slots(
             header: header, flbs: [LuoTree.FLB](all.prefix(flbs.count)),
             discarded: [LuoTree.FLB](all.dropFirst(flbs.count)))
+    }
+
+    /// Else the same ranges could be read again and again, for file after file.
+    private func checkRoom(_ counts: [UInt64]) throws(ArenaError) {
+        var room = range.length / UInt64(RangeRecord.length)
+        for count in counts {
+            guard count <= room else { throw ArenaError(.record, "\(count) more ranges do not fit into the tree") }
+            room -= count
+        }
     }
 
     private func fill(

@@ -5,7 +5,7 @@ public import Platform
 /// A hugetlb memory file, `huge-memfd-v1`, in the kernel's layout of 41 bytes:
 /// `u64 size, u64 position, u64 folios, 16-byte array descriptor, u8 order`, and an array of folios of 16 bytes:
 /// `u64` (52 bits page frame number, 12 bits flags, none of which is in use), `u64` index in base pages.
-public struct HugeMemfdRecord: Equatable, Sendable {
+public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "huge-memfd-v1"
     static let length: UInt64 = 41
     private static let folioLength = 16
@@ -15,6 +15,7 @@ public struct HugeMemfdRecord: Equatable, Sendable {
     public var position: UInt64
     /// Huge pages that exist.
     public let folios: UInt64
+    /// Of the pool that they are from.
     public let pageSize: PageSize
     let array: PageArray
 
@@ -49,7 +50,7 @@ public struct HugeMemfdRecord: Equatable, Sendable {
     /// Reads the record that a handle names.
     ///
     /// - Throws: EIO when it cannot be one.
-    public init(at data: UInt64, in storage: Storage) throws(LiveUpdateError) {
+    public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         let bytes = try storage.read(at: data, count: Self.length)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, Self.compatible)
@@ -59,7 +60,11 @@ public struct HugeMemfdRecord: Equatable, Sendable {
             array = try PageArray(&reader)
             let order = try reader.take(UInt8.self)
             pageSize = PageSize(order: order)
-            guard (1...30).contains(order), folios <= size / pageSize.bytes + 1,
+            // off_t: no file is larger.
+            guard position <= UInt64(Int64.max) else {
+                throw ArenaError(.record, "\(Self.compatible): the position \(position)")
+            }
+            guard (1...30).contains(order), size <= UInt64(Int64.max), folios <= size / pageSize.bytes + 1,
                 folios <= UInt64(array.pages) * UInt64(PageArray.pageLength / Self.folioLength)
             else {
                 throw ArenaError(.record, "\(Self.compatible): \(folios) folios of order \(order) in \(size) bytes")
@@ -72,7 +77,7 @@ public struct HugeMemfdRecord: Equatable, Sendable {
     /// The pages that existed when it was preserved, in the file's order.
     ///
     /// - Throws: EIO when the array is damaged, or leaves the file.
-    public func pages(in storage: Storage) throws(LiveUpdateError) -> [HugePage] {
+    public func pages(in storage: some RecordSource) throws(LiveUpdateError) -> [HugePage] {
         let bytes = try array.bytes(count: Int(folios) * Self.folioLength, in: storage)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, "folios")

@@ -53,9 +53,13 @@ public struct HugeTLBSettings: Equatable, Sendable {
 
     /// One pool's settings, in pages.
     public struct Pool: Equatable, Sendable {
+        /// Which pool.
         public var pageSize: PageSize
+        /// `nr_hugepages`, without the surplus ones.
         public var persistent: UInt64
+        /// Over the persistent number.
         public var surplus: UInt64
+        /// `nr_overcommit_hugepages`
         public var overcommit: UInt64
         /// Persistent pages by NUMA node.
         public var nodes: [Int: UInt64]

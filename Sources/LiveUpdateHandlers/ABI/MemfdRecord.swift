@@ -7,13 +7,14 @@ public import Platform
 /// `u64 offset, u64 length` for each: where the file has data. All of it in bytes.
 ///
 /// Extents, and not a record for each page of 4 KiB as in the kernel: a guest's memory has few of the former.
-public struct MemfdRecord: Equatable, Sendable {
+public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "memfd-extents-v1"
     static let length: UInt64 = 40
     private static let extentLength: UInt64 = 16
 
     public var size: UInt64
     public var position: UInt64
+    /// When it was preserved.
     public var seals: Seals
     private let count: UInt64
     private let array: UInt64
@@ -50,7 +51,7 @@ public struct MemfdRecord: Equatable, Sendable {
     /// Reads the record that a handle names.
     ///
     /// - Throws: EIO when it cannot be one.
-    public init(at data: UInt64, in storage: Storage) throws(LiveUpdateError) {
+    public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         let bytes = try storage.read(at: data, count: Self.length)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, Self.compatible)
@@ -71,7 +72,8 @@ public struct MemfdRecord: Equatable, Sendable {
     /// Where the file had data when it was preserved, in its order.
     ///
     /// - Throws: EIO when the array is damaged, or leaves the file.
-    public func extents(in storage: Storage) throws(LiveUpdateError) -> [Extent] {
+    public func extents(in storage: some RecordSource) throws(LiveUpdateError) -> [Extent] {
+        if count == 0 { return [] }
         let bytes = try storage.read(at: array, count: count * Self.extentLength)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, "extents")

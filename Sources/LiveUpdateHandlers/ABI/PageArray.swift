@@ -65,7 +65,11 @@ struct PageArray: Equatable {
     /// The array's bytes.
     ///
     /// - Throws: EIO when a chunk or a page is outside of the arena, or there are fewer than the descriptor says.
-    func bytes(count: Int, in storage: Storage) throws(LiveUpdateError) -> [UInt8] {
+    func bytes(count: Int, in storage: some RecordSource) throws(LiveUpdateError) -> [UInt8] {
+        // Else one page could be read again and again.
+        guard UInt64(pages) <= storage.size / UInt64(Self.pageLength) else {
+            throw LiveUpdateError(.ioError, "an array of \(pages) pages in \(storage.size) bytes")
+        }
         var bytes: [UInt8] = []
         var chunk = firstChunk
         var left = Int(pages)

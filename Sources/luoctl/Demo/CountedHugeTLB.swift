@@ -20,7 +20,7 @@ final class FLBCallCounts: Sendable {
 /// The HugeTLB FLB, counted.
 final class CountedHugeTLB: FileLifecycleBound {
     private let base = HugeTLB()
-    private let counts: FLBCallCounts
+    let counts: FLBCallCounts
 
     init(_ counts: FLBCallCounts) { self.counts = counts }
 

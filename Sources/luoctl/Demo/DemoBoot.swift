@@ -10,145 +10,90 @@ import SystemPackage
 /// and either preserves them again or reports.
 struct DemoBoot {
     private let process: UpdatableProcess
-    private let counts: FLBCallCounts
+    private let hugeTLB: CountedHugeTLB
+    private let place: DemoPlace
     private let command: DemoCommand
     private let log = Logger(label: "luoctl.demo")
 
-    init(_ process: UpdatableProcess, _ counts: FLBCallCounts, _ command: DemoCommand) {
+    init(_ process: UpdatableProcess, _ hugeTLB: CountedHugeTLB, _ place: DemoPlace, _ command: DemoCommand) {
         self.process = process
-        self.counts = counts
+        self.hugeTLB = hugeTLB
+        self.place = place
         self.command = command
     }
 
     private var orchestrator: Orchestrator { process.orchestrator }
 
-    static func register(_ orchestrator: Orchestrator, _ counts: FLBCallCounts) throws(LiveUpdateError) {
-        let hugeMemfd = HugeMemfdHandler()
+    static func register(_ orchestrator: Orchestrator, _ hugeTLB: CountedHugeTLB) throws(LiveUpdateError) {
         try orchestrator.register(MemfdHandler())
-        try orchestrator.register(hugeMemfd)
-        try orchestrator.register(CountedHugeTLB(counts), on: hugeMemfd)
+        let onHugePages: [any FileHandler] = [HugeMemfdHandler(), HugetlbfsFileHandler()]
+        for handler in onHugePages {
+            try orchestrator.register(handler)
+            try orchestrator.register(hugeTLB, on: handler)
+        }
     }
+
+    /// Returns in the last boot only: every other becomes the next one. Whatever ends it, nothing is left behind.
+    func run() throws -> DemoReport {
+        DemoSignals.watch()
+        let update = try orchestrator.status().updateNumber
+        var notes = update == 0 ? DemoNotes(seed: command.seed) : try DemoNotes.load(from: place)
+        defer {
+            place.remove()
+            notes.finishGuards()
+        }
+        do {
+            if update == 0 { try first(&notes) }
+            return try next(&notes, update)
+        } catch let error as LiveUpdateError {
+            return DemoReport(notes, updates: update, failure: "\(error)")
+        } catch let error as SystemCallError {
+            return DemoReport(notes, updates: update, failure: "\(error)")
+        }
+    }
+
+    private func say(_ text: String) { log.info("\(text)") }
 
     // MARK: The first boot
 
-    func first() throws -> Never {
-        var notes = DemoNotes()
-        do {
-            let (made, file) = try oneAtATime { try makeFiles(&notes) }
-            try preserve(made, &notes, file, update: 1)
-            try reboot(&notes, file)
-        } catch {
-            notes.poolGuard?.finish()
-            throw error
+    private func first(_ notes: inout DemoNotes) throws -> Never {
+        for other in place.others {
+            guard let recovered = DemoRecovery.run(other) else { continue }
+            for line in [recovered.text] + recovered.faults { say(line) }
+            notes.recovered.append(recovered)
         }
-    }
-
-    private func makeFiles(_ notes: inout DemoNotes) throws -> (Made, NotesFile) {
-        let plan = try plan(&notes)
-        guard !plan.isEmpty else { throw Exit.unavailable("nothing to show: \(notes.leftOut.joined(separator: ", "))") }
-        try checkMemory(plan)
-        let file = try NotesFile(making: plan.reduce(0) { $0 + $1.pages })
-        return (try make(plan, &notes, file), file)
-    }
-
-    /// Pages that one demo found free and has not touched yet look free to another: so they take them one at a time.
-    private func oneAtATime<Value>(_ body: () throws -> Value) rethrows -> Value {
-        let lock = unsafe open("/run/lock/liveupdate-demo.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        if lock >= 0 { flock(lock, LOCK_EX) }
-        defer { if lock >= 0 { close(lock) } }
-        return try body()
-    }
-
-    /// The files to make: those on huge pages only if there are pages for them.
-    private func plan(_ notes: inout DemoNotes) throws -> [DemoFile] {
-        let all = (0..<command.files).map { index in
-            DemoFile(
-                index: index, size: command.size, pageSize: index % 2 == 0 ? .huge2M : .base, seed: command.seed)
+        let made = try DemoFiles(command: command, place: place, say: say).make(&notes)
+        // Preserving is when a later run can find something: by then the notes are whole.
+        try notes.save(to: place)
+        try preserve(made, &notes, update: 1)
+        if let sabotage = command.sabotage {
+            let done = try sabotage.run(made, &notes, place)
+            say("sabotage: \(done)")
+            notes.sabotage = done
         }
-        let needed = UInt64(all.filter { $0.pageSize != .base }.reduce(0) { $0 + $1.pages })
-        if command.noReserve {
-            guard try HugePagePool(.huge2M).available >= needed else {
-                return leaveOutHuge(all, "\(needed) free pages are needed, and --no-reserve was given", &notes)
-            }
-            return all
-        }
-        say("reserving what is missing of \(needed) huge pages of 2 MiB; they are given back at the end")
-        switch try PoolGuard.start(pages: needed, of: .huge2M) {
-        case .success(let (poolGuard, taken)):
-            notes.poolGuard = poolGuard
-            notes.reserved = taken
-            say(taken == 0 ? "the pool had enough" : "reserved \(taken)")
-            return all
-        case .failure(let reason):
-            return leaveOutHuge(all, reason.text, &notes)
-        }
-    }
-
-    private func leaveOutHuge(_ all: [DemoFile], _ reason: String, _ notes: inout DemoNotes) -> [DemoFile] {
-        let left = "\(all.filter { $0.pageSize != .base }.count) files on huge pages: \(reason)"
-        say("left out: \(left)")
-        notes.leftOut.append(left)
-        return all.filter { $0.pageSize == .base }
-    }
-
-    private func checkMemory(_ plan: [DemoFile]) throws {
-        let wanted = plan.filter { $0.pageSize == .base }.reduce(0) { $0 + $1.dataBytes }
-        let available = try availableMemory()
-        guard wanted + (1 << 30) <= available else {
-            throw Exit.unavailable(
-                "the files take \(ByteCount.text(wanted)), and \(ByteCount.text(available)) are available: "
-                    + "try --files or --size")
-        }
-    }
-
-    private typealias Made = [(file: DemoFile, descriptor: FileDescriptor)]
-
-    private func make(_ plan: [DemoFile], _ notes: inout DemoNotes, _ file: NotesFile) throws -> Made {
-        let bytes = plan.reduce(0) { $0 + $1.dataBytes }
-        let progress = Progress("filling", total: 2 * bytes, isShown: !command.json)
-        let start = monotonicNanoseconds()
-        var made: Made = []
-        var next = 0
-        for item in plan {
-            let (descriptor, crc) = try item.make(progress)
-            let (_, frames) = try item.read(descriptor, item.extents, progress)
-            let identity = try FileStatus(of: descriptor).identity
-            file.setFrames(frames, from: next)
-            notes.files.append(
-                DemoNotes.File(
-                    token: item.token, session: item.session, order: item.pageSize.order, size: item.size,
-                    position: item.position, seals: item.seals.rawValue, holes: item.hasHoles, crc: crc,
-                    device: identity.device, inode: identity.inode, frames: next..<next + frames.count))
-            next += frames.count
-            made.append((item, descriptor))
-        }
-        notes.phases.append(
-            DemoNotes.Phase(update: 0, name: "fill", nanoseconds: monotonicNanoseconds() - start, bytes: bytes))
-        return made
+        close(made)
+        try reboot(&notes)
     }
 
     // MARK: Preserving, and the update
 
-    private func preserve(
-        _ made: Made, _ notes: inout DemoNotes, _ file: NotesFile, update: UInt64
-    ) throws {
+    private func preserve(_ made: DemoFiles.Made, _ notes: inout DemoNotes, update: UInt64) throws {
         let start = monotonicNanoseconds()
-        let sessions = [
-            "demo-a": try orchestrator.createSession("demo-a"),
-            "demo-b": try orchestrator.createSession("demo-b"),
-        ]
+        let sessions = try DemoFile.sessions.map { try orchestrator.createSession($0) }
         for (item, descriptor) in made {
-            try sessions[item.session]?.preserve(descriptor, token: item.token)
+            try sessions.first { $0.name == item.session }?.preserve(descriptor, token: item.token)
         }
-        let time = monotonicNanoseconds() - start
-        try sessions[DemoNotes.session]?.preserve(file.descriptor.borrowed, token: DemoNotes.token)
-        for (_, descriptor) in made { try closeDescriptor(descriptor) }
-        notes.phases.append(DemoNotes.Phase(update: update, name: "preserve", nanoseconds: time, bytes: 0))
+        notes.phases.append(
+            DemoNotes.Phase(update: update, name: "preserve", nanoseconds: monotonicNanoseconds() - start, bytes: 0))
     }
 
-    private func reboot(_ notes: inout DemoNotes, _ file: NotesFile) throws -> Never {
-        merge(counts.take(), into: &notes)
-        try file.save(notes)
+    private func close(_ made: DemoFiles.Made) {
+        for (_, descriptor) in made { try? closeDescriptor(descriptor) }
+    }
+
+    private func reboot(_ notes: inout DemoNotes) throws -> Never {
+        for (callback, count) in hugeTLB.counts.take() { notes.flbCalls[callback, default: 0] += count }
+        try notes.save(to: place)
         let image = ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments)
         try process.check(image)
         say("the next image knows all formats in use; becoming it by execve")
@@ -157,45 +102,26 @@ struct DemoBoot {
         try process.reboot(into: image)
     }
 
-    private func merge(_ calls: [String: Int], into notes: inout DemoNotes) {
-        for (callback, count) in calls { notes.flbCalls[callback, default: 0] += count }
-    }
-
     // MARK: Later boots
 
-    func next() throws -> DemoReport {
-        let answered = try orchestrator.retrieveSession(DemoNotes.session)
-        let blackoutEnd = monotonicNanoseconds()
-        let file = try NotesFile(opening: try answered.retrieve(token: DemoNotes.token))
-        var notes = try file.load()
-        do {
-            return try goOn(answered, &notes, file, blackoutEnd: blackoutEnd)
-        } catch {
-            notes.poolGuard?.finish()
-            throw error
-        }
-    }
-
-    private func goOn(
-        _ answered: Session, _ notes: inout DemoNotes, _ file: NotesFile, blackoutEnd: UInt64
-    ) throws -> DemoReport {
-        let sessions = [answered, try orchestrator.retrieveSession("demo-b")]
-        let update = try noteUpdate(&notes, blackoutEnd: blackoutEnd)
+    private func next(_ notes: inout DemoNotes, _ update: UInt64) throws -> DemoReport {
+        let sessions = try DemoFile.sessions.map { try orchestrator.retrieveSession($0) }
+        noteUpdate(&notes, blackoutEnd: monotonicNanoseconds(), try orchestrator.status())
         let made = try retrieve(sessions, &notes, update)
-        try verify(made, &notes, file, update)
+        try verify(made, &notes, update)
+        try comparePool(&notes)
         try finish(sessions, &notes, update)
         if update < command.updates {
-            try preserve(made, &notes, file, update: update + 1)
-            try reboot(&notes, file)
+            try preserve(made, &notes, update: update + 1)
+            close(made)
+            try reboot(&notes)
         }
-        merge(counts.take(), into: &notes)
-        for (_, descriptor) in made { try closeDescriptor(descriptor) }
-        notes.poolGuard?.finish()
+        close(made)
+        for (callback, count) in hugeTLB.counts.take() { notes.flbCalls[callback, default: 0] += count }
         return DemoReport(notes, updates: update)
     }
 
-    private func noteUpdate(_ notes: inout DemoNotes, blackoutEnd: UInt64) throws -> UInt64 {
-        let status = try orchestrator.status()
+    private func noteUpdate(_ notes: inout DemoNotes, blackoutEnd: UInt64, _ status: Status) {
         let freeze = status.freeze
         let parts = [
             ("freeze", freeze.end - freeze.start), ("publish, execve, boot", blackoutEnd - freeze.end),
@@ -205,36 +131,31 @@ struct DemoBoot {
             notes.phases.append(
                 DemoNotes.Phase(update: status.updateNumber, name: name, nanoseconds: time, bytes: 0))
         }
-        return status.updateNumber
     }
 
     /// In another order than they were preserved in: from the last to the first.
     private func retrieve(
         _ sessions: [Session], _ notes: inout DemoNotes, _ update: UInt64
-    ) throws -> Made {
+    ) throws -> DemoFiles.Made {
         let start = monotonicNanoseconds()
-        var made: Made = []
+        var made: DemoFiles.Made = []
         for entry in notes.files.reversed() {
             guard let session = sessions.first(where: { $0.name == entry.session }) else { continue }
-            let item = DemoFile(
-                index: Int(entry.token) - 1, size: entry.size, pageSize: PageSize(order: entry.order),
-                seed: command.seed)
-            made.append((item, try session.retrieve(token: entry.token)))
+            made.append((DemoFile(entry, seed: notes.seed), try session.retrieve(token: entry.token)))
         }
-        let time = monotonicNanoseconds() - start
-        notes.phases.append(DemoNotes.Phase(update: update, name: "retrieve", nanoseconds: time, bytes: 0))
+        notes.phases.append(
+            DemoNotes.Phase(update: update, name: "retrieve", nanoseconds: monotonicNanoseconds() - start, bytes: 0))
         return made
     }
 
-    private func verify(
-        _ made: Made, _ notes: inout DemoNotes, _ file: NotesFile, _ update: UInt64
-    ) throws {
+    private func verify(_ made: DemoFiles.Made, _ notes: inout DemoNotes, _ update: UInt64) throws {
+        let frames = try FramesFile(place.frames)
         let bytes = made.reduce(0) { $0 + $1.file.dataBytes }
         let progress = Progress("verifying", total: bytes, isShown: !command.json)
         let start = monotonicNanoseconds()
         for entry in notes.files {
             guard let (item, descriptor) = made.first(where: { $0.file.token == entry.token }) else { continue }
-            let check = DemoCheck(item: item, entry: entry, frames: file.frames(entry.frames))
+            let check = DemoCheck(item: item, entry: entry, frames: frames[entry.frames])
             var finding = try check.run(descriptor, progress)
             finding.update = update
             notes.findings.append(finding)
@@ -244,15 +165,27 @@ struct DemoBoot {
                 update: update, name: "verify", nanoseconds: monotonicNanoseconds() - start, bytes: bytes))
     }
 
+    /// Others reserve and give back pages, which is nothing to worry about while those that are preserved stay in the pool.
+    private func comparePool(_ notes: inout DemoNotes) throws {
+        guard notes.files.contains(where: { $0.order > 0 }) else { return }
+        let (faults, changes) = try orchestrator.withIncoming(hugeTLB) { (state) throws(LiveUpdateError) in
+            let changes = try state.changes()
+            let harmless = changes.filter {
+                $0.setting != .overcommit && $0.now >= state.pagesPreserved(of: $0.pageSize)
+            }
+            return (changes.filter { !harmless.contains($0) }.map(\.description), harmless.map(\.description))
+        }
+        for fault in faults where !notes.poolFaults.contains(fault) { notes.poolFaults.append(fault) }
+        for change in changes where !notes.poolChanges.contains(change) { notes.poolChanges.append(change) }
+    }
+
     private func finish(_ sessions: [Session], _ notes: inout DemoNotes, _ update: UInt64) throws {
         let start = monotonicNanoseconds()
         for session in sessions {
             try session.finish()
             try session.close()
         }
-        let time = monotonicNanoseconds() - start
-        notes.phases.append(DemoNotes.Phase(update: update, name: "finish", nanoseconds: time, bytes: 0))
+        notes.phases.append(
+            DemoNotes.Phase(update: update, name: "finish", nanoseconds: monotonicNanoseconds() - start, bytes: 0))
     }
-
-    private func say(_ text: String) { log.info("\(text)") }
 }

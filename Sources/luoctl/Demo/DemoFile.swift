@@ -8,24 +8,40 @@ struct DemoFile {
     let size: UInt64
     let pageSize: PageSize
     let seed: UInt64
+    /// On hugetlbfs; without one it is a memory file.
+    let path: String?
 
-    init(index: Int, size: UInt64, pageSize: PageSize, seed: UInt64) {
+    init(index: Int, size: UInt64, pageSize: PageSize, seed: UInt64, path: String? = nil) {
         self.index = index
         self.size = size
         self.pageSize = pageSize
         self.seed = seed
+        self.path = path
+    }
+
+    /// As the notes of a run have it.
+    init(_ entry: DemoNotes.File, seed: UInt64) {
+        self.init(
+            index: Int(truncatingIfNeeded: entry.token &- 1), size: entry.size, pageSize: PageSize(order: entry.order),
+            seed: seed, path: entry.path)
     }
 
     var token: UInt64 { UInt64(index) + 1 }
-    var session: String { index % 4 < 2 ? "demo-a" : "demo-b" }
+    /// The largest that may be asked for, in bytes.
+    static let largest: UInt64 = 1 << 40
+    static let sessions = ["demo-a", "demo-b"]
+    var session: String { Self.sessions[index % 4 / 2] }
     var position: Int64 { Int64((UInt64(index) * 4097 + 17) % size) }
 
-    /// Every file of the second half of four has holes: each third piece of 2 MiB.
-    var hasHoles: Bool { index % 4 >= 2 && size > 4 << 20 }
+    /// Every file of the second half of four has holes: each third piece.
+    var hasHoles: Bool { index % 4 >= 2 && size > 2 * piece }
 
-    /// Some are sealed: against a change of size, or against all writing.
+    private var piece: UInt64 { max(pageSize.bytes, PageSize.huge2M.bytes) }
+
+    /// Some are sealed: against a change of size, or against all writing. A file with a name cannot be.
     var seals: Seals {
-        switch index % 4 {
+        if path != nil { return .seal }
+        return switch index % 4 {
         case 1: [.grow, .shrink]
         case 2: [.write, .grow, .shrink, .seal]
         default: []
@@ -35,7 +51,6 @@ struct DemoFile {
     /// Where it has data.
     var extents: [Extent] {
         guard hasHoles else { return [Extent(offset: 0, length: size)] }
-        let piece: UInt64 = 2 << 20
         var extents: [Extent] = []
         for number in 0..<size / piece where number % 3 != 1 {
             if let last = extents.last, last.end == number * piece {
@@ -54,12 +69,12 @@ struct DemoFile {
     ///
     /// - Returns: the file and the checksum of its data.
     func make(_ progress: borrowing Progress) throws(SystemCallError) -> (file: FileDescriptor, crc: UInt32) {
-        let file = try makeMemoryFile(named: "luoctl-demo-\(token)", size: size, pageSize: pageSize)
+        let file = try makeEmpty()
         var crc: UInt32 = 0
         for extent in extents {
             // So that a pool without pages is an error, and not a SIGBUS.
             try file.borrowed.allocate(offset: extent.offset, length: extent.length)
-            for piece in extent.pieces {
+            for piece in extent.pieces(of: pageSize) {
                 let mapping = try Mapping(
                     of: file.borrowed, offset: piece.offset, length: piece.length, .shared(writable: true))
                 unsafe fill(mapping.bytes, at: piece.offset)
@@ -68,8 +83,17 @@ struct DemoFile {
             }
         }
         try file.borrowed.setPosition(position)
-        if !seals.isEmpty { try file.borrowed.addSeals(seals) }
+        if path == nil, !seals.isEmpty { try file.borrowed.addSeals(seals) }
         return (file.release(), crc)
+    }
+
+    private func makeEmpty() throws(SystemCallError) -> OwnedDescriptor {
+        guard let path else {
+            return try makeMemoryFile(named: "luoctl-demo-\(token)", size: size, pageSize: pageSize)
+        }
+        let file = try makeFile(FilePath(path))
+        try file.borrowed.setSize(size)
+        return file
     }
 
     @unsafe
@@ -89,7 +113,7 @@ struct DemoFile {
         let pagemap = try PageFrames()
         var crc: UInt32 = 0
         var frames: [UInt64] = []
-        for piece in extents.flatMap(\.pieces) {
+        for piece in extents.flatMap({ $0.pieces(of: pageSize) }) {
             let mapping = try Mapping(
                 of: file, offset: piece.offset, length: piece.length, .shared(writable: false))
             crc = unsafe CRC32C.of(UnsafeRawBufferPointer(mapping.bytes), continuing: crc)
@@ -101,9 +125,9 @@ struct DemoFile {
 }
 
 extension Extent {
-    /// Parts of at most 64 MiB, so that a progress bar moves.
-    fileprivate var pieces: [Extent] {
-        let step: UInt64 = 64 << 20
+    /// Parts of at most 64 MiB, or a page, so that a progress bar moves.
+    fileprivate func pieces(of pageSize: PageSize) -> [Extent] {
+        let step = max(64 << 20, pageSize.bytes)
         return stride(from: offset, to: end, by: Int(step)).map { Extent(offset: $0, length: min(step, end - $0)) }
     }
 }

@@ -5,16 +5,28 @@ import Platform
 struct DemoReport {
     private let notes: DemoNotes
     private let updates: UInt64
+    private let failure: String?
 
-    init(_ notes: DemoNotes, updates: UInt64) {
+    /// - Parameter failure: what ended the run before its last update.
+    init(_ notes: DemoNotes, updates: UInt64, failure: String? = nil) {
         self.notes = notes
         self.updates = updates
+        self.failure = failure
     }
 
     /// Whether every file held over every update, and the FLB was called as often as it should.
-    var held: Bool {
-        !notes.findings.isEmpty && notes.findings.allSatisfy(\.faults.isEmpty)
-            && flbRows.allSatisfy { $0.calls == $0.expected }
+    var held: Bool { !notes.findings.isEmpty && faults.isEmpty }
+
+    private var faults: [String] {
+        let files = notes.findings.flatMap { finding in
+            finding.faults.map { "file \(finding.token), update \(finding.update): \($0)" }
+        }
+        let calls = flbRows.filter { $0.calls != $0.expected }.map {
+            "the HugeTLB FLB's \($0.callback) was called \($0.calls) times, and not \($0.expected)"
+        }
+        let recovered = notes.recovered.flatMap { run in run.faults.map { "run \(run.run): \($0)" } }
+        let ended = failure.map { [$0] } ?? calls
+        return recovered + files + notes.poolFaults.map { "the pool was changed: \($0)" } + ended
     }
 
     private struct FLBRow: Codable {
@@ -36,16 +48,19 @@ struct DemoReport {
     // MARK: For people
 
     var text: String {
-        var parts = [filesTable, "HugeTLB FLB (hugetlb-v1), over \(updates) updates:\n" + flbTable, phasesTable]
-        parts += notes.leftOut.map { "left out: \($0)" }
-        parts += notes.findings.flatMap { finding in
-            finding.faults.map { "FAULT: file \(finding.token), update \(finding.update): \($0)" }
+        var parts = notes.recovered.map(\.text)
+        if failure == nil {
+            parts += [filesTable, "HugeTLB FLB (hugetlb-v1), over \(updates) updates:\n" + flbTable, phasesTable]
         }
-        let count = notes.files.count
+        parts += notes.leftOut.map { Style.notice("left out: \($0)") }
+        parts += notes.poolChanges.map { Style.notice("note: somebody changed the pool: \($0)") }
+        if let sabotage = notes.sabotage { parts.append(Style.notice("sabotage: \(sabotage)")) }
+        let faults = faults
+        parts += faults.map { Style.bad("FAULT: \($0)") }
         parts.append(
-            held
-                ? "\(count) files held over \(updates) updates, in the same memory"
-                : "something did not hold: see above")
+            faults.isEmpty
+                ? Style.good("\(notes.files.count) files held over \(updates) updates, in the same memory")
+                : Style.bad("not everything held: \(faults.count) faults"))
         return parts.joined(separator: "\n\n")
     }
 
@@ -58,10 +73,10 @@ struct DemoReport {
             let faults = found.flatMap(\.faults)
             func verdict(_ what: String) -> String { faults.contains { $0.hasPrefix(what) } ? "CHANGED" : "same" }
             table.add([
-                file.session, "\(file.token)", file.order == 0 ? "memfd" : "hugetlb \(PageSize(order: file.order))",
+                file.session, "\(file.token)", Self.kind(file),
                 verdict("size") == "same" ? ByteCount.text(file.size) : "CHANGED",
                 verdict("holes") == "same" ? (file.holes ? "yes, same" : "none") : "CHANGED",
-                verdict("seals") == "same" ? Self.sealNames(file.seals) : "CHANGED",
+                verdict("seals") == "same" ? Seals(rawValue: file.seals).text : "CHANGED",
                 verdict("content"), verdict("inode"), Self.frames(found),
                 String(file.crc, radix: 16),
             ])
@@ -69,19 +84,16 @@ struct DemoReport {
         return table.text
     }
 
+    private static func kind(_ file: DemoNotes.File) -> String {
+        if file.order == 0 { return "memfd" }
+        return "\(file.path == nil ? "hugetlb" : "hugetlbfs") \(PageSize(order: file.order))"
+    }
+
     private static func frames(_ findings: [Finding]) -> String {
         let pages = findings.last?.pages ?? 0
         guard findings.allSatisfy({ $0.moved != nil }) else { return "unknown (needs CAP_SYS_ADMIN)" }
         let moved = findings.last?.moved ?? 0
         return moved == 0 ? "all \(pages) same" : "\(moved) of \(pages) moved"
-    }
-
-    private static func sealNames(_ seals: UInt32) -> String {
-        let names: [(Seals, String)] = [
-            (.seal, "seal"), (.shrink, "shrink"), (.grow, "grow"), (.write, "write"), (.futureWrite, "future"),
-        ]
-        let present = names.filter { Seals(rawValue: seals).contains($0.0) }.map(\.1)
-        return present.isEmpty ? "none" : present.joined(separator: "+")
     }
 
     private var flbTable: String {
@@ -115,10 +127,17 @@ struct DemoReport {
             var flb: [FLBRow]
             var phases: [DemoNotes.Phase]
             var leftOut: [String]
+            var poolFaults: [String]
+            var poolChanges: [String]
+            var sabotage: String?
+            var recovered: [Recovered]
+            var faults: [String]
         }
         let output = Output(
             held: held, updates: updates, reservedPages: notes.reserved, files: notes.files,
-            findings: notes.findings, flb: flbRows, phases: notes.phases, leftOut: notes.leftOut)
+            findings: notes.findings, flb: flbRows, phases: notes.phases, leftOut: notes.leftOut,
+            poolFaults: notes.poolFaults, poolChanges: notes.poolChanges, sabotage: notes.sabotage,
+            recovered: notes.recovered, faults: faults)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.keyEncodingStrategy = .convertToSnakeCase

@@ -10,11 +10,13 @@ struct PoolGuard: Codable {
     private var id: pid_t
     private var input: CInt
     private var output: CInt
+    private var note: String
 
-    private init(_ process: ChildProcess) {
+    private init(_ process: ChildProcess, _ note: FilePath) {
         id = process.id
         input = process.input.rawValue
         output = process.output.rawValue
+        self.note = note.string
     }
 
     private var process: ChildProcess {
@@ -23,11 +25,16 @@ struct PoolGuard: Codable {
 
     /// Starts the guard, which reserves pages until as many are available.
     ///
+    /// - Parameters:
+    ///   - overcommit: whether it is instead to allow as many more beyond the pool.
+    ///   - note: where it notes what it takes: see ``Platform/HugePageLoan``.
     /// - Returns: how many it took, or why it could not.
     static func start(
-        pages: UInt64, of size: PageSize
+        pages: UInt64, of size: PageSize, overcommit: Bool = false, notingIn note: FilePath
     ) throws(SystemCallError) -> Result<(guard: PoolGuard, taken: UInt64), Reason> {
-        let arguments = ["luoctl", "pool-guard", "--pages", "\(pages)", "--order", "\(size.order)"]
+        let arguments =
+            ["luoctl", "pool-guard", "--pages", "\(pages)", "--order", "\(size.order)", "--note", note.string]
+            + (overcommit ? ["--overcommit"] : [])
         let process = try ChildProcess.start(ProgramImage(path: "/proc/self/exe", arguments: arguments))
         let answer = process.readLine() ?? "the process that reserves them ended"
         guard let taken = UInt64(answer) else {
@@ -37,15 +44,19 @@ struct PoolGuard: Codable {
         // Our ends of the pipes outlive the updates.
         try process.input.setCloseOnExec(false)
         try process.output.setCloseOnExec(false)
-        return .success((PoolGuard(process), taken))
+        return .success((PoolGuard(process, note), taken))
     }
 
     struct Reason: Error {
         let text: String
     }
 
-    /// Lets the guard give the pages back, and waits until it has.
-    func finish() { process.finish() }
+    /// Lets the guard give the pages back, and waits until it has. If it was killed, they are given back here.
+    func finish() {
+        process.finish()
+        _ = try? HugePageLoan.settle(FilePath(note))
+        DemoPlace.removeDirectory(of: FilePath(note))
+    }
 }
 
 /// `luoctl pool-guard`: what ``PoolGuard`` starts.
@@ -54,22 +65,25 @@ struct PoolGuardCommand: ParsableCommand {
 
     @Option var pages: UInt64
     @Option var order: UInt8
+    @Option var note: String
+    @Flag var overcommit = false
 
     func run() throws {
         // A session of its own: Ctrl-C at the terminal is not for it.
         setsid()
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGPIPE] { _ = Glibc.signal(signal, SIG_IGN) }
-        let size = PageSize(order: order)
-        let taken: UInt64
+        let loan: HugePageLoan
         do {
-            taken = try HugePageReservation.take(pages, of: size)
+            loan = try HugePageLoan.take(
+                pages, of: PageSize(order: order), overcommit ? .overcommit : .pages, notingIn: FilePath(note))
         } catch {
             answer(Self.explain(error))
             throw ExitCode(1)
         }
-        answer("\(taken)")
+        answer("\(loan.count)")
         _ = FileHandle.standardInput.readDataToEndOfFile()
-        try HugePageReservation.giveBack(taken, of: size)
+        try loan.giveBack()
+        DemoPlace.removeDirectory(of: FilePath(note))
     }
 
     private static func explain(_ error: SystemCallError) -> String {
@@ -77,6 +91,7 @@ struct PoolGuardCommand: ParsableCommand {
         case .permissionDenied, .notPermitted: "only root can reserve huge pages"
         case .noMemory: "there is not enough memory in one piece to reserve huge pages"
         case .noSuchFileOrDirectory: "this kernel has no huge pages of that size"
+        case .invalidArgument: "pages of that size cannot be had beyond the pool"
         default: "\(error)"
         }
     }

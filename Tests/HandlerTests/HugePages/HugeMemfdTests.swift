@@ -108,6 +108,32 @@ import Testing
         withExtendedLifetime(others) {}
     }
 
+    @Test(
+        "Nor does what goes wrong take one: a session that is closed, an update that is taken back, a crash",
+        .requiresHugePages(8))
+    func emptyPoolAndTrouble() throws {
+        let file = try TestFile(pages: [0, 3, 9], of: 16, pageSize: .huge2M)
+        let others = try EmptyPool()
+        let first = try machine.standardBoot()
+        let aborted = try first.orchestrator.createSession("aborted")
+        try aborted.preserve(file.descriptor, token: 1)
+        try aborted.close()
+        try first.orchestrator.createSession("s").preserve(file.descriptor, token: 1)
+        try first.orchestrator.publish()
+        try first.orchestrator.thaw()
+        let again = try machine.standardBoot(.sameBoot)
+        #expect(try pages(again).map(\.index) == [0, 3 * 512, 9 * 512])
+        try again.orchestrator.publish()
+        let carried = try machine.retrieved()
+        #expect(try HugePagePool(.huge2M).available == 0)
+        for page in [0, 3, 9] as [UInt64] {
+            #expect(try carried.file.word(page: page, .huge2M) == TestFile.word(of: page))
+        }
+        try carried.session.close()
+        #expect(machine.descriptors.held.isEmpty)
+        withExtendedLifetime(others) {}
+    }
+
     @Test("The record in the arena, byte by byte", .requiresHugePages(4))
     func record() throws {
         let file = try TestFile(pages: [1], of: 3, pageSize: .huge2M)

@@ -6,12 +6,12 @@ import Testing
 extension TestFile {
     /// What exists of a hugetlb file, by another way than that of the handler: an independent shared mapping of each
     /// page that is known to exist, touched, and its entry in /proc/self/pagemap.
-    func frames(ofHugePages pages: [UInt64]) throws -> [UInt64] {
+    func frames(ofHugePages pages: [UInt64], _ pageSize: PageSize = .huge2M) throws -> [UInt64] {
         let pagemap = try openFile("/proc/self/pagemap")
         var frames: [UInt64] = []
         for page in pages {
             let mapping = try Mapping(
-                of: descriptor, offset: page << 21, length: 1 << 21, .shared(writable: false))
+                of: descriptor, offset: page * pageSize.bytes, length: pageSize.bytes, .shared(writable: false))
             #expect(unsafe mapping.bytes.load(as: UInt64.self) == Self.word(of: page))
             var entry: UInt64 = 0
             let count = try unsafe withUnsafeMutableBytes(of: &entry) { buffer in
@@ -30,8 +30,8 @@ struct PoolCounters: Equatable {
     let reserved: UInt64
     let total: UInt64
 
-    init() throws {
-        let pool = try HugePagePool(.huge2M)
+    init(_ pageSize: PageSize) throws {
+        let pool = try HugePagePool(pageSize)
         free = pool.free
         reserved = pool.reserved
         total = pool.total
@@ -40,12 +40,12 @@ struct PoolCounters: Equatable {
 
 /// Expects that `body` leaves the pool as it is. The pool is the whole machine's: what others do to it meanwhile passes,
 /// what `body` does comes again.
-func expectPoolUntouched(_ body: () throws -> Void) throws {
+func expectPoolUntouched(_ pageSize: PageSize = .huge2M, _ body: () throws -> Void) throws {
     var seen: [PoolCounters] = []
     for _ in 0..<5 {
-        seen = [try PoolCounters()]
+        seen = [try PoolCounters(pageSize)]
         try body()
-        seen.append(try PoolCounters())
+        seen.append(try PoolCounters(pageSize))
         if seen[0] == seen[1] { return }
     }
     #expect(seen[0] == seen[1])

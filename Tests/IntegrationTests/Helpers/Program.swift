@@ -118,6 +118,9 @@ final class Program: Sendable {
         }
     }
 
+    /// What it has printed until now.
+    var outputSoFar: String { get throws { try text(output.borrowed) } }
+
     /// Waits until it has ended by itself.
     func ended(within seconds: Double = 120) async throws -> Ended {
         try await eventually("the end of process \(process)", within: seconds) { hasEnded }
@@ -173,6 +176,15 @@ func processes(running word: String) throws -> [pid_t] {
 }
 
 extension FileDescriptor {
+    /// One that only names the file: open(2), `O_PATH`.
+    func openedAsPath() throws -> OwnedDescriptor {
+        // Behind _GNU_SOURCE, which Swift's Glibc module does not define.
+        let onlyPath: CInt = 0o10000000
+        let number = unsafe Glibc.open("/proc/self/fd/\(rawValue)", onlyPath | O_CLOEXEC)
+        guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: Glibc.errno)) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
     /// An open file description of its own, with a lock of its own.
     func reopenedForWriting() throws -> OwnedDescriptor {
         let number = unsafe Glibc.open("/proc/self/fd/\(rawValue)", O_RDWR | O_CLOEXEC)

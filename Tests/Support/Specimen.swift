@@ -1,21 +1,23 @@
-import Handover
-import LiveUpdate
-import Platform
+public import Handover
+public import LiveUpdate
+public import Platform
 import SystemPackage
-import TestSupport
 
 /// A small populated arena, mapped so that a test can damage it and undo that, many thousand times.
-final class Specimen {
-    let name: String
-    let file: MemoryFile
+public final class Specimen {
+    /// What it is an arena of.
+    public let name: String
+    /// The file that is damaged.
+    public let file: MemoryFile
     private let mapping: Mapping
     private let whole: [UInt8]
     /// What somebody reads: the superblock, the journal up to its tail, the trees.
-    let places: [Extent]
+    public let places: [Extent]
     /// The journal's records.
     private let records: [Extent]
 
-    init(_ name: String, _ machine: Machine) throws {
+    /// A copy of a machine's arena.
+    public init(_ name: String, _ machine: Machine) throws {
         self.name = name
         whole = try machine.file.bytes()
         file = try MemoryFile(name, bytes: whole)
@@ -37,15 +39,15 @@ final class Specimen {
     }
 
     /// As it was at first.
-    func restore() { restore(whole) }
+    public func restore() { restore(whole) }
 
     /// As it was when ``copy()`` was called.
-    func restore(_ bytes: [UInt8]) {
+    public func restore(_ bytes: [UInt8]) {
         // SAFETY: the mapping is as long as the bytes, and nobody else uses it now.
         unsafe mapping.bytes.copyBytes(from: bytes)
     }
 
-    func copy() -> [UInt8] {
+    public func copy() -> [UInt8] {
         // SAFETY: as above.
         unsafe [UInt8](mapping.bytes)
     }
@@ -65,7 +67,7 @@ final class Specimen {
     ]
 
     /// One to five changes: bits, bytes, and words that are set to what breaks arithmetic or that other words hold.
-    func damage(_ generator: inout SeededGenerator) {
+    public func damage(_ generator: inout SeededGenerator) {
         for _ in 0...generator.index(below: 5) {
             let place = places[generator.index(below: places.count)]
             let at = Int(place.offset) + generator.index(below: Int(place.length))
@@ -83,7 +85,7 @@ final class Specimen {
     }
 
     /// Makes all checksums right again, so that what they guard is read.
-    func repair() {
+    public func repair() {
         for record in records { repairRecord(at: Int(record.offset)) }
         for table in [64, 192] {
             for (slot, covered) in [(table, nil), (table + 32, nil), (table + 64, 24 as Int?)] {
@@ -115,24 +117,25 @@ final class Specimen {
 }
 
 extension Specimen {
-    static let options = Arena.Options(initialSize: 64 << 10, limit: 256 << 10)
+    /// Small.
+    public static let options = Arena.Options(initialSize: 64 << 10, limit: 256 << 10)
 
     /// A boot in the middle of its life: journal only.
-    static func running() throws -> Specimen {
+    public static func running() throws -> Specimen {
         let machine = try Machine(options)
         _ = try populate(machine)
         return try Specimen("running", machine)
     }
 
     /// A boot that has ended: a journal and a published tree.
-    static func published() throws -> Specimen {
+    public static func published() throws -> Specimen {
         let machine = try Machine(options)
         try populate(machine).publish()
         return try Specimen("published", machine)
     }
 
     /// The boot after it, with things of both directions, which has published, too: a journal and two trees.
-    static func inBetween() throws -> Specimen {
+    public static func inBetween() throws -> Specimen {
         let machine = try Machine(options)
         try populate(machine).publish()
         let next = try machine.boot { try register($0) }
@@ -144,7 +147,8 @@ extension Specimen {
         return try Specimen("in between", machine)
     }
 
-    static func register(_ orchestrator: Orchestrator) throws {
+    /// Two handlers that store three bytes for each file, with an FLB each.
+    public static func register(_ orchestrator: Orchestrator) throws {
         for compatible in ["a-v1", "b-v1"] {
             let handler = TestHandler(compatible) { hooks in
                 hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store([1, 2, 3]) }

@@ -82,10 +82,26 @@ import Testing
     func guardWithoutReader() async throws {
         let taken = try EmptyPool()
         let before = try pages()
-        let command = "\(Program.path("luoctl")) pool-guard --pages 3 --order 9 </dev/null | true"
+        let note = FileManager.default.temporaryDirectory.appendingPathComponent("note-\(UUID().uuidString)").path
+        let command = "\(Program.path("luoctl")) pool-guard --pages 3 --order 9 --note \(note) </dev/null | true"
         _ = try await run(["/bin/sh", "-c", command])
         try await expectAllGivenBack(before)
+        #expect(!FileManager.default.fileExists(atPath: note))
         withExtendedLifetime(taken) {}
+    }
+
+    @Test("Who may not reserve pages makes no lock file: root could not lock it", .requiresRoot)
+    func reservingWithoutTheRight() async throws {
+        let script = """
+            mount -t tmpfs -o mode=1777 none /run/lock
+            setpriv --reuid 65534 --clear-groups --inh-caps +dac_read_search --ambient-caps +dac_read_search \
+                "$0" pool-guard --pages 1000000000 --order 9 --note /run/lock/note
+            ls -A /run/lock
+            """
+        let ended = try await run([
+            "/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script, Program.path("luoctl"),
+        ])
+        #expect(ended.lines == ["only root can reserve huge pages"], "\(ended)")
     }
 
     @Test("It reserves what it needs, and gives it back", .requiresPoolRights()) func reserving() async throws {
@@ -121,19 +137,6 @@ import Testing
         #expect(ended.output.contains("4 files held over 1 updates"))
     }
 
-    @Test("Killed at any moment, it leaves nothing behind", .requiresPoolRights()) func killed() async throws {
-        let taken = try EmptyPool()
-        let before = try pages()
-        var generator = SeededGenerator(seed: announcedSeed("killed demo"))
-        for _ in 0..<Scale.count(10) {
-            let program = try Program([Program.path("luoctl"), "demo", "--size", "32M", "--updates", "30"])
-            try await Task.sleep(for: .milliseconds(Int.random(in: 0...300, using: &generator)))
-            program.kill()
-            try await expectAllGivenBack(before)
-        }
-        withExtendedLifetime(taken) {}
-    }
-
     @Test(arguments: [
         (["--files", "0"], "--files takes 1 to 1000"), (["--files", "1001"], "--files takes 1 to 1000"),
         (["--size", "3M"], "--size takes a multiple of 2M"), (["--size", "0"], "--size takes a multiple of 2M"),
@@ -162,20 +165,7 @@ import Testing
         let leftOut: [String]
     }
 
-    /// Runs a copy that anybody may execute.
-    private func run() async throws -> Ended {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("demo-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(at: directory) }
-        unsafe chmod(directory.path, 0o755)
-        let copy = directory.appendingPathComponent("luoctl").path
-        // Not copied by this process: a program that it starts meanwhile would have the copy open for writing.
-        _ = try await IntegrationTests.run(["/usr/bin/install", "-m", "755", Program.path("luoctl"), copy])
-        return try await IntegrationTests.run([
-            "/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "demo", "--size", "16M",
-            "--json",
-        ])
-    }
+    private func run() async throws -> Ended { try await luoctlAsNobody(["demo", "--size", "16M", "--json"]) }
 
     @Test(.requiresPoolRights()) func withoutPagesItSaysWhatItLeftOut() async throws {
         let taken = try EmptyPool()
@@ -184,7 +174,7 @@ import Testing
         let report = try ended.json(Report.self)
         #expect(report.held)
         #expect(report.files.map(\.order) == [0, 0])
-        #expect(report.leftOut == ["2 files on huge pages: only root can reserve huge pages"])
+        #expect(report.leftOut == ["2 files on huge pages of 2M: only root can reserve huge pages"])
         #expect(ended.errors.contains("left out: 2 files on huge pages"))
         withExtendedLifetime(taken) {}
     }

@@ -1,0 +1,122 @@
+import Glibc
+import ListenerHandlers
+import LiveUpdateEmbedded
+
+/// The service: one thread, one request at a time, and an update between two of them.
+struct Service: ~Copyable {
+    private static let dataToken: UInt64 = 1
+    private static let listenerToken: UInt64 = 2
+
+    private let settings: Settings
+    /// The file that this program was started from.
+    private let program: FilePath
+    private let process: UpdatableProcess
+    private let data: OwnedDescriptor
+    private let listener: OwnedDescriptor
+    private let cache: Cache
+
+    /// Begins a boot: with what the boot before has left, and anew what it has not.
+    init(_ settings: Settings) throws {
+        let process = try UpdatableProcess(at: settings.arena) { (luo) throws(LiveUpdateError) in
+            try luo.registerStandardHandlers()
+            try luo.registerListenerHandlers(backlog: 64)
+        }
+        let executable = try openFile("/proc/self/exe")
+        let program = try executable.borrowed.path()
+        let luo = process.orchestrator
+        let legacy = try Legacy(luo)
+        let data = try legacy.file(Self.dataToken) ?? Self.makeData(settings)
+        let listener = try legacy.file(Self.listenerToken) ?? Self.makeListener(settings)
+        try legacy.letGo()
+        let cache = try Cache(in: data.borrowed)
+
+        // At once, and not when an update is wanted: it changes nothing for those who use them, what cannot be preserved is
+        // known now, and with an arena in a file it is what the next process finds after a crash.
+        let session = try luo.createSession(Legacy.name)
+        try session.preserve(data.borrowed, token: Self.dataToken)
+        try session.preserve(listener.borrowed, token: Self.listenerToken)
+        log("boot \(try luo.status().updateNumber), \(cache.count) keys")
+        (self.settings, self.process, self.cache) = (settings, process, cache)
+        self.data = data
+        self.listener = listener
+        self.program = program
+    }
+
+    private static func makeData(_ settings: Settings) throws -> OwnedDescriptor {
+        let size: UInt64 = 4 << 20
+        let file: OwnedDescriptor
+        if let path = settings.data {
+            file = OwnedDescriptor(
+                taking: try FileDescriptor.open(
+                    path, .readWrite, options: [.create, .closeOnExec], permissions: .ownerReadWrite))
+            if try FileStatus(of: file.borrowed).size == 0 { try file.borrowed.setSize(size) }
+        } else {
+            file = try makeMemoryFile(named: "cache", size: size, pageSize: settings.huge ? .huge2M : .base)
+        }
+        // So that a pool without pages is an error here, and not a SIGBUS at the first store.
+        try file.borrowed.allocate(offset: 0, length: size)
+        return file
+    }
+
+    private static func makeListener(_ settings: Settings) throws -> OwnedDescriptor {
+        guard let address = SocketAddress.unix(settings.socket) else { throw Errno.fileNameTooLong }
+        return try listen(at: address, backlog: 64, .nonBlocking)
+    }
+
+    /// Serves until it is told to end, or becomes another program.
+    func run() throws {
+        while true {
+            switch Signals.wait(for: listener.borrowed) {
+            case .client: serve()
+            case .update: update()
+            case .end:
+                unsafe unlink(settings.socket.string)
+                return
+            }
+        }
+    }
+
+    /// Becomes the program that stands there by now: not /proc/self/exe, which is the one that runs.
+    private func update() {
+        let next = ProgramImage(path: program.string, arguments: CommandLine.arguments)
+        do {
+            try process.check(next)
+            try process.reboot(into: next)
+        } catch {
+            log("no update: \(error)")
+        }
+    }
+
+    private func serve() {
+        // Who went away in between is no fault.
+        guard let client = try? listener.borrowed.acceptClient() else { return }
+        // One who says nothing must not hold up the others, nor an update.
+        var limit = timeval(tv_sec: 1, tv_usec: 0)
+        unsafe setsockopt(
+            client.borrowed.rawValue, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        guard let request = try? client.borrowed.readLine() else { return }
+        _ = try? client.borrowed.writeAll((answer(request) + "\n").utf8)
+    }
+
+    private func answer(_ request: String) -> String {
+        let words = request.split(separator: " ", maxSplits: 2).map(String.init)
+        switch (words.first, words.count) {
+        case ("get", 2): return cache.value(of: words[1]) ?? "(nothing)"
+        case ("set", 3):
+            do {
+                try cache.set(words[1], words[2])
+                return "ok"
+            } catch {
+                return "error: \(error)"
+            }
+        case ("info", 1): return info
+        default: return "error: get KEY, set KEY VALUE, or info"
+        }
+    }
+
+    private var info: String {
+        let boot = (try? process.orchestrator.status().updateNumber).map { "\($0)" } ?? "?"
+        let inode = (try? FileStatus(of: data.borrowed).identity.inode).map { "\($0)" } ?? "?"
+        return "boot \(boot), process \(getpid()), \(cache.count) keys, data in inode \(inode)"
+    }
+}

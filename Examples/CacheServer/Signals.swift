@@ -1,0 +1,57 @@
+import Glibc
+import LiveUpdateEmbedded
+
+/// Signals that are looked at between two requests, and nowhere else. They are blocked all the time, and execve(2) keeps
+/// that: one that comes in an update is seen by the next image.
+enum Signals {
+    enum Event {
+        case client, update, end
+    }
+
+    private static let watched = [SIGHUP, SIGTERM, SIGINT]
+    // SAFETY: one bit for each signal; set by the handler, which runs only while this one thread lets it in, below.
+    private nonisolated(unsafe) static var caught = 0
+
+    /// Before anything else.
+    static func block() {
+        for number in watched { signal(number) { unsafe Signals.caught |= 1 << $0 } }
+        setMask(SIG_BLOCK)
+        signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// Waits for a client or a signal.
+    static func wait(for listener: FileDescriptor) -> Event {
+        while true {
+            // First, so that many clients cannot keep a signal out.
+            setMask(SIG_UNBLOCK)
+            setMask(SIG_BLOCK)
+            if take(SIGTERM) || take(SIGINT) { return .end }
+            if take(SIGHUP) { return .update }
+            if hasClient(listener) { return .client }
+        }
+    }
+
+    private static func setMask(_ how: CInt) {
+        var set = sigset_t()
+        unsafe sigemptyset(&set)
+        for number in watched { unsafe sigaddset(&set, number) }
+        unsafe sigprocmask(how, &set, nil)
+    }
+
+    private static func take(_ number: CInt) -> Bool {
+        defer { unsafe caught &= ~(1 << number) }
+        return unsafe caught & 1 << number != 0
+    }
+
+    /// pselect(2): the signals are unblocked only for as long as it waits, and end that.
+    private static func hasClient(_ listener: FileDescriptor) -> Bool {
+        var none = sigset_t()
+        unsafe sigemptyset(&none)
+        var readable = fd_set()
+        let number = Int(listener.rawValue)
+        precondition(number < 1024, "select(2) knows 1024 descriptors")
+        // SAFETY: an fd_set is 1024 bits, and this is one of them.
+        unsafe withUnsafeMutableBytes(of: &readable) { unsafe $0[number / 8] |= 1 << (number % 8) }
+        return unsafe pselect(listener.rawValue + 1, &readable, nil, nil, nil, &none) > 0
+    }
+}

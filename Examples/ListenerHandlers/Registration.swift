@@ -1,0 +1,21 @@
+public import LiveUpdate
+
+extension Orchestrator {
+    /// Registers both handlers, and the FLB that both depend on: the same calls at every boot.
+    ///
+    /// - Parameter backlog: how many clients may wait at a socket, as the program tells listen(2).
+    /// - Returns: the FLB, for its getters.
+    /// - Throws: as ``register(_:)`` and ``register(_:on:)``.
+    @discardableResult
+    public func registerListenerHandlers(backlog: UInt32) throws(LiveUpdateError) -> Network {
+        let network = Network()
+        let handlers: [any FileHandler] = [
+            TCPListenerHandler(network, backlog: backlog), UnixListenerHandler(network, backlog: backlog),
+        ]
+        for handler in handlers {
+            try register(handler)
+            try register(network, on: handler)
+        }
+        return network
+    }
+}

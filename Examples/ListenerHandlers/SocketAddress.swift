@@ -1,0 +1,64 @@
+import Glibc
+public import LiveUpdate
+
+/// Where a socket listens: the bytes of a `sockaddr`, as bind(2) takes and getsockname(2) gives them.
+public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
+    let bytes: [UInt8]
+
+    /// A name in the file system: unix(7).
+    ///
+    /// - Returns: nil when it has more than 107 bytes.
+    public static func unix(_ path: FilePath) -> SocketAddress? {
+        let name = path.bytes
+        guard name.count <= 107 else { return nil }
+        return SocketAddress(bytes: nativeBytes(sa_family_t(AF_UNIX)) + name + [0])
+    }
+
+    /// A port of 127.0.0.1, or 0 for any that is free: ip(7).
+    public static func loopback(port: UInt16) -> SocketAddress {
+        let bytes: [UInt8] = [UInt8(port >> 8), UInt8(port & 0xFF), 127, 0, 0, 1]
+        return SocketAddress(bytes: nativeBytes(sa_family_t(AF_INET)) + bytes + [UInt8](repeating: 0, count: 8))
+    }
+
+    init(bytes: [UInt8]) { self.bytes = bytes }
+
+    /// What a record says; nil when it cannot be an address of these handlers.
+    init?(recorded bytes: some Collection<UInt8>) {
+        self.bytes = Array(bytes)
+        switch family {
+        case AF_UNIX: if bytes.count < 3 || bytes.count > 110 { return nil }
+        case AF_INET: if bytes.count != 16 { return nil }
+        default: return nil
+        }
+    }
+
+    var family: CInt { bytes.count < 2 ? -1 : CInt(bytes[0]) | CInt(bytes[1]) << 8 }
+
+    /// Of a Unix socket that has a name in the file system.
+    public var path: FilePath? {
+        guard family == AF_UNIX, bytes.count > 2, bytes[2] != 0 else { return nil }
+        return FilePath(bytes: Array(bytes[2...]))
+    }
+
+    /// One number for each address: to its clients a socket is the address that they find it at, also when it was opened
+    /// anew. No file has such a device number.
+    var identity: FileIdentity {
+        // FNV-1a
+        let hash = bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        return FileIdentity(device: 1 << 63 | UInt64(CRC32C.of(bytes)), inode: hash)
+    }
+
+    public var description: String {
+        if let path { return "\(path)" }
+        if family == AF_INET, bytes.count == 16 {
+            return bytes[4..<8].map(String.init).joined(separator: ".") + ":\(UInt16(bytes[2]) << 8 | UInt16(bytes[3]))"
+        }
+        return "@" + String(decoding: bytes.dropFirst(3), as: UTF8.self)
+    }
+}
+
+private func nativeBytes(_ family: sa_family_t) -> [UInt8] {
+    var writer = ByteWriter()
+    writer.put(family)
+    return writer.bytes
+}

@@ -1,0 +1,39 @@
+import Glibc
+import LiveUpdate
+
+/// What the name of a Unix socket leads to.
+enum SocketName {
+    case socket(permissions: UInt32)
+    case nothing
+    case somethingElse
+
+    /// Looks: lstat(2).
+    ///
+    /// - Throws: EACCES and what else lstat(2) lists.
+    init(_ path: FilePath) throws(SystemCallError) {
+        var status = stat()
+        do throws(SystemCallError) {
+            try systemCall("lstat") { unsafe path.withPlatformString { unsafe lstat($0, &status) } }
+        } catch {
+            guard error.errno == .noSuchFileOrDirectory else { throw error }
+            self = .nothing
+            return
+        }
+        self = status.st_mode & S_IFMT == S_IFSOCK ? .socket(permissions: status.st_mode & 0o777) : .somethingElse
+    }
+
+    /// Takes a name away that a dead process has left, so that it can be bound again. One that somebody listens at stays.
+    ///
+    /// - Throws: what connect(2) and unlink(2) list.
+    static func removeIfDead(_ address: SocketAddress) throws(SystemCallError) {
+        guard let path = address.path, case .socket = try SocketName(path), try !isListening(at: address) else {
+            return
+        }
+        try systemCall("unlink") { unsafe path.withPlatformString { unsafe unlink($0) } }
+    }
+
+    /// chmod(2).
+    static func setPermissions(_ path: FilePath, _ permissions: UInt32) throws(SystemCallError) {
+        try systemCall("chmod") { unsafe path.withPlatformString { unsafe chmod($0, permissions) } }
+    }
+}

@@ -1,0 +1,6 @@
+import Platform
+
+extension Arena {
+    /// Bytes of the journal's region that hold records, with its header.
+    public var journalUsed: UInt64 { lock.withLock { unsafe state.tail } }
+}

@@ -1,0 +1,101 @@
+public import Platform
+
+/// An arena, looked at without running it: what each gate says of it, and everything that can be read although one
+/// refuses.
+///
+/// The gates are those of ``Arena``: an arena without ``failures`` opens, and its journal is whole.
+public struct ArenaInspection: Sendable {
+    /// What it looks at.
+    public let snapshot: ArenaSnapshot
+    /// The superblock's words; nil when the file is too short to have any.
+    public let words: InspectedWords?
+    /// The table of even generations, and that of odd ones; none when this is no arena.
+    public let tables: [InspectedTable]
+    /// Nil when there is none, or it cannot be found.
+    public let journal: InspectedJournal?
+    /// Why it does not open, in the order of the gates.
+    public let failures: [ArenaError]
+    /// What everything has to lie in: the arena's bytes, or the file's, when the former cannot be.
+    public let size: UInt64
+    /// What the journal and the trees take, besides what they name.
+    public let ownRanges: [Extent]
+
+    /// Looks at everything once.
+    public init(_ snapshot: ArenaSnapshot) {
+        let present = UInt64(snapshot.bytes.count)
+        let room = refusal { () throws(ArenaError) in try SuperblockWords.checkRoom(inFileOf: present) }
+        let found = room == nil ? try? SuperblockWords(snapshot) : nil
+        let words = found.map { InspectedWords($0, fileSize: snapshot.fileSize) }
+        self.snapshot = snapshot
+        self.words = words
+        size = words.map { $0.size.failure == nil ? min($0.size.value, present) : present } ?? present
+        guard let found, let words, snapshot.isArena else {
+            failures = [room ?? words?.magic.failure].compactMap { $0 }
+            (tables, journal, ownRanges) = ([], nil, [])
+            return
+        }
+        let stored = Superblock.tableOffsets.compactMap { try? StoredTable(snapshot, at: $0) }
+        let current = stored[Int(found.generation % 2)]
+        let refused = refusal { () throws(ArenaError) in try current.check(generation: found.generation) }
+        let used =
+            refused == nil ? current : Self.substitute(for: current, among: stored, isTrusted: words.failures.isEmpty)
+        tables = zip(Superblock.tableOffsets, stored).map { [size] offset, table in
+            InspectedTable(
+                table, at: offset, isTrue: table == current && refused == nil, isInUse: table == used, snapshot, size)
+        }
+        ownRanges = used?.table.ranges ?? []
+        journal = used.flatMap { [size] in InspectedJournal($0.table.journal, snapshot, size: size) }
+        failures =
+            words.failures + [refused].compactMap { $0 } + tables.flatMap { $0.slots.compactMap(\.failure) }
+            + [journal?.headerFailure, journal?.recordsFailure].compactMap { $0 }
+    }
+
+    /// What is shown in place of a table that is not true: the newest that is whole. Without one it is the table itself,
+    /// where all else says that this is an arena of this version: each slot has a checksum of its own.
+    private static func substitute(
+        for current: StoredTable, among all: [StoredTable], isTrusted: Bool
+    ) -> StoredTable? {
+        all.filter(\.isWhole).max { $0.generation < $1.generation } ?? (isTrusted ? current : nil)
+    }
+
+    /// Where a part is, if it is there: as much of it as lies in the arena. Its checksum may be wrong.
+    public func place(of part: ArenaPart) -> Extent? {
+        tables.first(where: \.isInUse)?.slots.first { $0.part == part }?.place.flatMap { $0.part(in: size) }
+    }
+
+    /// As ``Arena/claim(inUse:)``, and changes nothing.
+    ///
+    /// - Throws: `record`, when ranges overlap or leave the arena.
+    public func checkInUse(_ ranges: [Extent]) throws(ArenaError) {
+        _ = try ArenaSpace(size: size, inUse: ranges + ownRanges)
+    }
+
+    /// Which of these ranges are the reason for that. The others lie apart from each other, in the arena.
+    public func misplaced(_ ranges: [Extent]) -> Set<Extent> {
+        ArenaSpace.misplaced(ranges, besides: ownRanges, size: size)
+    }
+
+    /// The checksum of a range that lies in the arena.
+    public func checksum(of range: Extent) -> UInt32 {
+        precondition(range.offset <= size && range.length <= size - range.offset)
+        return snapshot.checksum(at: range.offset, count: Int(range.length))
+    }
+}
+
+extension Extent {
+    /// What can be looked at of a part in that many bytes, when it is more than a header.
+    func part(in size: UInt64) -> Extent? {
+        guard offset >= Superblock.length, offset % 8 == 0, offset < size else { return nil }
+        let rest = min(length, size - offset)
+        return rest >= JournalFormat.headerLength ? Extent(offset: offset, length: rest) : nil
+    }
+}
+
+extension ArenaInspection: ArenaReading {
+    public func read(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
+        guard offset <= size, count <= size - offset else {
+            throw ArenaError(.record, "\(count) bytes at offset \(offset) are outside of the arena's \(size)")
+        }
+        return snapshot.read(at: offset, count: Int(count))
+    }
+}

@@ -1,0 +1,64 @@
+import Platform
+import SystemPackage
+
+/// How one file leaves an outgoing session that goes on. The kernel has no such call.
+extension Boot {
+    func take(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+        var taken: FileDescriptor?
+        do throws(LiveUpdateError) {
+            return try remove(token, handle, for: "take") { (lost, session) throws(LiveUpdateError) in
+                let descriptor = try duplicate(lost, session)
+                taken = descriptor
+                return descriptor
+            }
+        } catch {
+            if let taken { _ = OwnedDescriptor(taking: taken) }
+            throw error
+        }
+    }
+
+    private func duplicate(_ lost: FileState, _ session: SessionState) throws(LiveUpdateError) -> FileDescriptor {
+        let file = try refound(lost, session)
+        guard descriptors.descriptor(in: file.slot) != nil else {
+            throw LiveUpdateError(
+                .badFileDescriptor,
+                "file \(file.token) of \"\(session.name)\" was lost with the last process that held it",
+                remedy: "unpreserve it, and make it anew")
+        }
+        return try descriptors.duplicate(file.slot)
+    }
+
+    func unpreserve(token: UInt64, from handle: Session) throws(LiveUpdateError) {
+        try remove(token, handle, for: "unpreserve") { _, _ in }
+    }
+
+    private func remove<Value>(
+        _ token: UInt64, _ handle: Session, for action: String,
+        _ first: (FileState, SessionState) throws(LiveUpdateError) -> Value
+    ) throws(LiveUpdateError) -> Value {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let session = try session(handle, .outgoing, for: action)
+                guard let file = shared.with({ $0.state.file(token, in: session.id) }) else {
+                    throw LiveUpdateError(
+                        .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)",
+                        remedy: "the session lists its tokens")
+                }
+                try ensureRoom()
+                let value = try first(file, session)
+                // It may have been opened anew.
+                try remove(shared.with { $0.state.files[file.id] } ?? file, session)
+                return value
+            }
+        }
+    }
+
+    private func remove(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) {
+        try flbMonitor.enter { () throws(LiveUpdateError) in
+            waitForLoans(ofLastUsers: [file.flbs])
+            handler(of: file).unpreserve(context(file, session: session.name))
+            let gone = countDownOutgoing(file.flbs)
+            try end(session.id, [.fileRemoved(file.id)], [file], gone)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import Platform
+
+extension Event {
+    /// What happened, for people.
+    var words: String {
+        switch self {
+        case .boot(let number, let next): "boot after \(number) updates; the next number is \(next)"
+        case .phase(.running): "running"
+        case .phase(.freezing): "freezing"
+        case .sessionAdded(let session):
+            "session \(session.id.value) \"\(session.name)\" added: \(session.direction), \(session.progress)"
+        case .sessionProgress(let id, let progress): "session \(id.value) is \(progress)"
+        case .sessionRemoved(let id): "session \(id.value) removed"
+        case .fileAdded(let file): "file \(file.id.value) added to session \(file.session.value): \(file.words)"
+        case .fileStored(let id, let data, let ranges):
+            "file \(id.value) stored anew: data \(data), \(ranges.words)"
+        case .fileRetrieved(let id, let status, let slot):
+            "file \(id.value) \(status.words), kept in slot \(slot.number)"
+        case .flbAdded(let flb): "FLB \(flb.id.value) \"\(flb.compatible)\" added: \(flb.words)"
+        case .flbRetrieved(let id, let status): "FLB \(id.value) \(status.words)"
+        case .flbRemoved(let id): "FLB \(id.value) removed"
+        case .fileRemoved(let id): "file \(id.value) removed"
+        }
+    }
+}
+
+extension RetrieveStatus {
+    fileprivate var words: String {
+        switch self {
+        case .notTried: "not retrieved"
+        case .done: "retrieved"
+        case .failed(let errno): "not to be retrieved: errno \(errno)"
+        }
+    }
+}
+
+extension FileState {
+    fileprivate var words: String {
+        let counted = flbs.isEmpty ? "" : ", counted on FLB \(flbs.map { "\($0.value)" }.joined(separator: ", "))"
+        let tried = retrieved == .notTried ? "" : ", \(retrieved.words)"
+        return "token \(token), \"\(compatible)\", slot \(slot.number), \(identity), data \(data)\(counted)\(tried), "
+            + ranges.words
+    }
+}
+
+extension FLBState {
+    fileprivate var words: String {
+        "\(kind), data \(data), counts \(count) files, \(retrieved.words), \(ranges.words)"
+    }
+}
+
+extension [StoredRange] {
+    fileprivate var words: String {
+        isEmpty
+            ? "nothing stored"
+            : "stored " + map { "\($0.range.offset)+\($0.range.length)" }.joined(separator: " ")
+    }
+}

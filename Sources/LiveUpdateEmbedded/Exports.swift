@@ -1,0 +1,3 @@
+// All that a program needs which updates itself: this one import.
+@_exported public import LiveUpdate
+@_exported public import LiveUpdateHandlers

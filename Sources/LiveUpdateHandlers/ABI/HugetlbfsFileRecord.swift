@@ -1,0 +1,69 @@
+import Handover
+public import LiveUpdate
+public import Platform
+public import SystemPackage
+
+/// A file that has a name on hugetlbfs, `hugetlbfs-file-v1`: the 41 bytes of `huge-memfd-v1` with the same array of
+/// folios, three zeros, `u32` how it was open (open(2): the access mode and O_APPEND), `u32` length of its path, and the
+/// path, absolute, without a NUL.
+public struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
+    static let compatible = "hugetlbfs-file-v1"
+    private static let headLength = HugeMemfdRecord.length + 11
+
+    /// Size, position and pages.
+    public var huge: HugeMemfdRecord
+    /// How it was open.
+    public let mode: OpenMode
+    /// Where it was found when it was preserved.
+    public let path: FilePath
+
+    public var size: UInt64 { huge.size }
+    public var position: UInt64 {
+        get { huge.position }
+        set { huge.position = newValue }
+    }
+
+    init(_ huge: HugeMemfdRecord, mode: OpenMode, path: FilePath) {
+        self.huge = huge
+        self.mode = mode
+        self.path = path
+    }
+
+    var bytes: [UInt8] {
+        let name = path.bytes
+        var writer = ByteWriter(capacity: Int(Self.headLength) + name.count)
+        writer.put(huge.bytes)
+        writer.pad(3)
+        writer.put(mode.rawValue)
+        writer.put(UInt32(name.count))
+        writer.put(name)
+        return writer.bytes
+    }
+
+    /// Reads the record that a handle names.
+    ///
+    /// - Throws: EIO when it cannot be one.
+    public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
+        huge = try HugeMemfdRecord(at: data, in: storage)
+        let head = try storage.read(at: data, count: Self.headLength)
+        let length: UInt32
+        do throws(ArenaError) {
+            var reader = ByteReader(head.suffix(8), Self.compatible)
+            guard let mode = OpenMode(rawValue: try reader.take()) else {
+                throw ArenaError(.record, "\(Self.compatible): open in an unknown way")
+            }
+            self.mode = mode
+            length = try reader.take()
+            guard (1..<4096).contains(length) else {
+                throw ArenaError(.record, "\(Self.compatible): a path of \(length) bytes")
+            }
+        } catch {
+            throw LiveUpdateError(error)
+        }
+        let name = try storage.read(at: data + Self.headLength, count: UInt64(length))
+        guard name.first == UInt8(ascii: "/"), !name.contains(0) else {
+            throw LiveUpdateError(.ioError, "\(Self.compatible): a path that is not absolute, or has a NUL in it")
+        }
+        path = FilePath(bytes: name)
+    }
+}

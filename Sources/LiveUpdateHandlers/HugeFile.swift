@@ -1,0 +1,65 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// What both handlers of files on huge pages have in common.
+enum HugeFile {
+    /// Whether it is a file of hugetlbfs that a handler for those with a name, or for those without one, takes.
+    static func canPreserve(_ descriptor: FileDescriptor, named: Bool) -> Acceptance {
+        do throws(SystemCallError) {
+            guard case .hugetlbfs = try FileSystemKind(of: descriptor) else {
+                return .refused(because: "not on huge pages")
+            }
+            let status = try FileStatus(of: descriptor)
+            guard status.isRegular else { return .refused(because: "not a regular file") }
+            guard (status.links > 0) == named else {
+                return .refused(because: named ? "it has no name on hugetlbfs" : "it has a name on hugetlbfs")
+            }
+            _ = try descriptor.seals()
+            return .accepted
+        } catch {
+            return .refused(because: "\(error)")
+        }
+    }
+}
+
+extension FileContext {
+    /// Records which huge pages exist, and in which frames, without allocating any.
+    func describeHugePages() throws(LiveUpdateError) -> HugeMemfdRecord {
+        let descriptor = try keptDescriptor()
+        let size: UInt64
+        let position: UInt64
+        let pageSize: PageSize
+        let pages: [HugePage]
+        do throws(SystemCallError) {
+            size = try FileStatus(of: descriptor).size
+            position = UInt64(try descriptor.position())
+            pageSize = try PageSize(ofHuge: descriptor)
+            pages = try hugePages(of: descriptor, size: size, pageSize: pageSize)
+        } catch {
+            throw LiveUpdateError(error, "mapping the huge pages of token \(token)")
+        }
+        return try HugeMemfdRecord(size: size, position: position, pages: pages, pageSize: pageSize, in: storage)
+    }
+
+    /// Only what is open for reading can be mapped, so one that is open for writing only is opened once more.
+    private func hugePages(
+        of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize
+    ) throws(SystemCallError) -> [HugePage] {
+        if try descriptor.openMode().isReadable {
+            return try HugePageMap.pages(of: descriptor, size: size, pageSize: pageSize)
+        }
+        let readable = try descriptor.reopenedForReading()
+        return try HugePageMap.pages(of: readable.borrowed, size: size, pageSize: pageSize)
+    }
+}
+
+extension PageSize {
+    /// The page size of the hugetlbfs that a file is on.
+    fileprivate init(ofHuge descriptor: FileDescriptor) throws(SystemCallError) {
+        guard case .hugetlbfs(let bytes) = try FileSystemKind(of: descriptor), let size = PageSize(bytes: bytes) else {
+            throw SystemCallError("fstatfs", .invalidArgument)
+        }
+        self = size
+    }
+}

@@ -1,0 +1,93 @@
+public import LiveUpdate
+public import Platform
+import SystemPackage
+
+/// Where a preserved file has pages, as its handler recorded it: to be shown.
+public struct PageMap: Sendable {
+    /// Pages behind each other in the file and, where frames are known, in memory.
+    public struct Run: Equatable, Sendable {
+        /// In bytes.
+        public var place: Extent
+        /// The page frame number of its first base page; nil where frames are not recorded, or were not to be known.
+        public var frame: UInt64?
+    }
+
+    /// In bytes.
+    public let size: UInt64
+    /// The offset of the next read or write.
+    public let position: UInt64
+    /// Base pages, or huge ones.
+    public let pageSize: PageSize
+    /// Nil where they are not recorded.
+    public let seals: Seals?
+    /// Where the file was found; nil for one that has no name.
+    public let path: String?
+    /// In the file's order; what lies between two is a hole.
+    public let runs: [Run]
+
+    /// How the records of each kind of file are read: a new kind needs a line here.
+    private static let readers: [String: @Sendable (UInt64, any RecordSource) throws(LiveUpdateError) -> PageMap] = [
+        MemfdRecord.compatible: { (data, source) throws(LiveUpdateError) in
+            try PageMap(MemfdRecord(at: data, in: source), in: source)
+        },
+        HugeMemfdRecord.compatible: { (data, source) throws(LiveUpdateError) in
+            try PageMap(HugeMemfdRecord(at: data, in: source), in: source)
+        },
+        HugetlbfsFileRecord.compatible: { (data, source) throws(LiveUpdateError) in
+            try PageMap(HugetlbfsFileRecord(at: data, in: source), in: source)
+        },
+    ]
+
+    /// Reads what a handler has recorded.
+    ///
+    /// - Returns: nil for a kind of file that is not of this package.
+    /// - Throws: EIO when the record cannot be one.
+    public static func read(
+        _ compatible: String, at data: UInt64, in source: some RecordSource
+    ) throws(LiveUpdateError) -> PageMap? {
+        guard let reader = readers[compatible] else { return nil }
+        return try reader(data, source)
+    }
+
+    /// Bytes that the file takes in memory.
+    public var present: UInt64 { runs.reduce(0) { $0 + $1.place.length } }
+
+    init(_ record: MemfdRecord, in source: some RecordSource) throws(LiveUpdateError) {
+        size = record.size
+        position = record.position
+        pageSize = .base
+        seals = record.seals
+        path = nil
+        runs = try record.extents(in: source).map { Run(place: $0, frame: nil) }
+    }
+
+    init(_ record: HugetlbfsFileRecord, in source: some RecordSource) throws(LiveUpdateError) {
+        try self.init(record.huge, path: record.path.string, in: source)
+    }
+
+    init(_ record: HugeMemfdRecord, path: String? = nil, in source: some RecordSource) throws(LiveUpdateError) {
+        size = record.size
+        position = record.position
+        pageSize = record.pageSize
+        seals = nil
+        self.path = path
+        runs = Self.runs(of: try record.pages(in: source), record.pageSize)
+    }
+
+    private static func runs(of pages: [HugePage], _ pageSize: PageSize) -> [Run] {
+        var runs: [Run] = []
+        for page in pages {
+            let frame = page.frame == 0 ? nil : page.frame
+            let place = Extent(offset: page.index * PageSize.base.bytes, length: pageSize.bytes)
+            if let last = runs.last, last.place.end == place.offset, next(last) == frame {
+                runs[runs.count - 1].place.length += place.length
+            } else {
+                runs.append(Run(place: place, frame: frame))
+            }
+        }
+        return runs
+    }
+
+    /// The frame that would go on with a run.
+    private static func next(_ run: Run) -> UInt64? { run.frame.map { $0 + run.place.length / PageSize.base.bytes } }
+}

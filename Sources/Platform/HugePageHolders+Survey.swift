@@ -1,0 +1,132 @@
+import SystemPackage
+
+/// How they are found: the descriptors and mappings of all processes, then the hugetlbfs mounts.
+extension HugePageHolders {
+    /// Looks at every process that this one may look at, without stopping or changing any. What ends meanwhile is left
+    /// out.
+    ///
+    /// - Throws: ENOENT without /proc.
+    public static func survey() throws(SystemCallError) -> HugePageHolders {
+        var found = HugePageHolders()
+        let mounts = ((try? Mount.all()) ?? []).filter { $0.type == "hugetlbfs" }
+        let devices = Set(mounts.map(\.device)).union(memoryFileDevices())
+        for process in try processNumbers() { found.look(at: process, devices) }
+        for mount in mounts { found.look(at: mount) }
+        found.unopened.sort { $0.path < $1.path }
+        return found
+    }
+
+    /// The file systems of hugetlb memory files: the kernel mounts one for each page size.
+    private static func memoryFileDevices() -> [UInt64] {
+        ((try? HugePagePool.all()) ?? []).compactMap { pool in
+            guard let file = try? makeMemoryFile(named: "probe", size: 0, pageSize: pool.pageSize) else { return nil }
+            return try? FileStatus(of: file.borrowed).identity.device
+        }
+    }
+
+    private mutating func look(at process: CInt, _ devices: Set<UInt64>) {
+        // Kernel threads and zombies have no memory of their own, and no such line.
+        guard let status = try? readWhole("/proc/\(process)/status"),
+            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("HugetlbPages:") })
+        else { return }
+        var holder = Holder(process: process, command: commandName(of: process))
+        do throws(SystemCallError) {
+            holder.open = try openFiles(of: process)
+            let hasTouched = line.contains { ("1"..."9").contains($0) }
+            if hasTouched || Self.hasMapped(devices, process) { holder.mapped = try mappedFiles(of: process) }
+        } catch {
+            if [.permissionDenied, .notPermitted].contains(error.errno) { hiddenProcesses.append(process) }
+        }
+        if !holder.mapped.isEmpty || !holder.open.isEmpty { holders.append(holder) }
+    }
+
+    // MARK: Descriptors
+
+    private mutating func openFiles(of process: CInt) throws(SystemCallError) -> [OpenFile] {
+        var open: [OpenFile] = []
+        for number in try descriptorNumbers(of: process) {
+            guard let file = Self.file("/proc/\(process)/fd/\(number)") else { continue }
+            held[file.identity] = file
+            open.append(OpenFile(descriptor: number, file: file))
+        }
+        return open
+    }
+
+    /// What a link of /proc leads to, if that is a regular file on huge pages.
+    private static func file(_ link: String) -> File? {
+        guard case .hugetlbfs(let bytes)? = try? FileSystemKind(at: link), let pageSize = PageSize(bytes: bytes),
+            let status = try? FileStatus(at: link), status.isRegular
+        else { return nil }
+        return File(
+            identity: status.identity, path: (try? linkTarget(link)) ?? "", pageSize: pageSize, size: status.size,
+            allocated: status.allocated, links: status.links)
+    }
+
+    // MARK: Mappings
+
+    /// smaps walks all page tables of a process, which takes long for a large one: so maps is asked first.
+    private static func hasMapped(_ devices: Set<UInt64>, _ process: CInt) -> Bool {
+        ((try? readWhole("/proc/\(process)/maps")) ?? "").split(separator: "\n").contains { line in
+            MapsLine(line).map { devices.contains($0.file.device) } ?? false
+        }
+    }
+
+    private mutating func mappedFiles(of process: CInt) throws(SystemCallError) -> [MappedFile] {
+        var mapped: [FileIdentity: MappedFile] = [:]
+        for area in try HugePageArea.all(of: process) {
+            note(area, of: process)
+            let none = MappedFile(identity: area.file, path: area.path, pageSize: area.pageSize, bytes: 0)
+            mapped[area.file, default: none].bytes += area.mapped
+        }
+        return mapped.values.sorted { $0.identity.inode < $1.identity.inode }
+    }
+
+    private mutating func note(_ area: HugePageArea, of process: CInt) {
+        if !area.isShared {
+            let pages = (try? PageFrames(of: process).anonymous(in: area.range, pageSize: area.pageSize)) ?? []
+            anonymous[area.pageSize, default: AnonymousPages()].add(pages)
+        }
+        // Only root may follow this link.
+        let (start, end) = (area.range.lowerBound, area.range.upperBound)
+        let link = "/proc/\(process)/map_files/\(String(start, radix: 16))-\(String(end, radix: 16))"
+        if let file = Self.file(link) {
+            held[file.identity] = file
+        } else if area.isShared {
+            let unknown = File(
+                identity: area.file, path: area.path, pageSize: area.pageSize, size: 0, allocated: 0, links: 0)
+            let least = max(held[area.file, default: unknown].allocated, area.mapped)
+            held[area.file, default: unknown].allocated = least
+        }
+    }
+
+    // MARK: Mounts
+
+    private mutating func look(at mount: Mount) {
+        // What another file system is mounted over cannot be seen.
+        guard let root = try? FileStatus(at: mount.point), root.identity.device == mount.device,
+            case .hugetlbfs(let bytes)? = try? FileSystemKind(at: mount.point), let pageSize = PageSize(bytes: bytes)
+        else { return hiddenDirectories.append(mount.point) }
+        var seen = Set(unopened.map(\.identity))
+        var directories = [mount.point]
+        while let directory = directories.popLast() {
+            guard let names = try? directoryEntries(directory) else {
+                hiddenDirectories.append(directory)
+                continue
+            }
+            for name in names where name != "." && name != ".." {
+                let path = directory.hasSuffix("/") ? directory + name : "\(directory)/\(name)"
+                guard let status = try? FileStatus(at: path, followingLinks: false),
+                    status.identity.device == mount.device
+                else { continue }
+                if status.type == .directory { directories.append(path) }
+                guard status.isRegular, held[status.identity] == nil, seen.insert(status.identity).inserted else {
+                    continue
+                }
+                unopened.append(
+                    File(
+                        identity: status.identity, path: path, pageSize: pageSize, size: status.size,
+                        allocated: status.allocated, links: status.links))
+            }
+        }
+    }
+}

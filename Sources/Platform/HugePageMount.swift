@@ -1,0 +1,53 @@
+import Glibc
+public import SystemPackage
+
+/// Where files on huge pages can have names: the mounts of hugetlbfs (mount(2), and the kernel's
+/// admin-guide/mm/hugetlbpage).
+public enum HugePageMount {
+    /// Where all that are mounted are mounted.
+    ///
+    /// - Throws: ENOENT without /proc.
+    public static func all() throws(SystemCallError) -> [FilePath] {
+        try Mount.all().filter { $0.type == "hugetlbfs" }.map { FilePath($0.point) }
+    }
+
+    /// A mounted hugetlbfs of that page size that this process may make files on; nil when there is none.
+    ///
+    /// - Parameters:
+    ///   - size: of its pages.
+    ///   - directory: none in this one: those belong to somebody else.
+    /// - Throws: ENOENT without /proc.
+    public static func find(_ size: PageSize, outside directory: FilePath) throws(SystemCallError) -> FilePath? {
+        try all().first { path in
+            if path.starts(with: directory) { return false }
+            guard let mount = try? findFile(path), unsafe path.withPlatformString({ unsafe access($0, W_OK) }) == 0
+            else { return false }
+            return (try? FileSystemKind(of: mount.borrowed)) == .hugetlbfs(pageSize: size.bytes)
+        }
+    }
+
+    /// Mounts one for this user on a new directory.
+    ///
+    /// - Throws: EPERM without CAP_SYS_ADMIN, EINVAL for a page size that the kernel does not have, EEXIST.
+    public static func make(_ path: FilePath, _ size: PageSize) throws(SystemCallError) {
+        try systemCall("mkdir") { unsafe path.withPlatformString { unsafe mkdir($0, 0o700) } }
+        do {
+            try systemCall("mount") {
+                unsafe path.withPlatformString {
+                    unsafe mount("liveupdate", $0, "hugetlbfs", 0, "pagesize=\(size),mode=0700")
+                }
+            }
+        } catch {
+            remove(path)
+            throw error
+        }
+    }
+
+    /// Undoes ``make(_:_:)``; where nothing was made it does nothing.
+    public static func remove(_ path: FilePath) {
+        unsafe path.withPlatformString { name in
+            _ = unsafe umount2(name, CInt(MNT_DETACH))
+            _ = unsafe rmdir(name)
+        }
+    }
+}

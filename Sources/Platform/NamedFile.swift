@@ -1,0 +1,124 @@
+import CShims
+import Glibc
+public import SystemPackage
+
+/// How a file is open, as far as opening it again needs to know: `F_GETFL` of fcntl(2).
+public struct OpenMode: Hashable, Sendable {
+    /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and `O_APPEND`.
+    public let rawValue: UInt32
+
+    /// Takes those bits of any flags.
+    public init(flags: CInt) { rawValue = UInt32(flags & (O_ACCMODE | O_APPEND)) }
+
+    /// `O_RDWR`
+    public static let readWrite = OpenMode(flags: O_RDWR)
+
+    /// What a number in a record says; nil when it is no such combination.
+    public init?(rawValue: UInt32) {
+        self.init(flags: CInt(truncatingIfNeeded: rawValue))
+        guard self.rawValue == rawValue, rawValue & UInt32(O_ACCMODE) != UInt32(O_ACCMODE) else { return nil }
+    }
+
+    /// Whether the file may be read through it.
+    public var isReadable: Bool { CInt(rawValue) & O_ACCMODE != O_WRONLY }
+}
+
+extension FileDescriptor {
+    /// How it is open: fcntl(2), `F_GETFL`.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func openMode() throws(SystemCallError) -> OpenMode {
+        OpenMode(flags: try systemCall("fcntl") { cshims_fcntl(rawValue, F_GETFL, 0) })
+    }
+
+    /// The name that the file was opened by, as it is now: readlink(2) of /proc/self/fd. It may lead to another file, or
+    /// nowhere; behind the name of a file that has none any more stands " (deleted)".
+    ///
+    /// - Throws: ENOENT without /proc, ENAMETOOLONG.
+    public func path() throws(SystemCallError) -> FilePath {
+        let room = Int(PATH_MAX)
+        var bytes = [CChar](repeating: 0, count: room)
+        // SAFETY: readlink writes no more than the array has, and the last byte stays 0.
+        let count = try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
+            try systemCall("readlink") { unsafe readlink("/proc/self/fd/\(rawValue)", buffer.baseAddress!, room - 1) }
+        }
+        guard count < room - 1 else { throw SystemCallError("readlink", .fileNameTooLong) }
+        return unsafe bytes.withUnsafeBufferPointer { unsafe FilePath(platformString: $0.baseAddress!) }
+    }
+
+    /// Opens the same file anew, through /proc/self/fd: an open file description of its own.
+    ///
+    /// - Throws: EACCES without the right, EROFS, EPERM when a seal forbids it, EMFILE, ENOENT without /proc.
+    public func reopened(_ mode: OpenMode) throws(SystemCallError) -> OwnedDescriptor {
+        let number = try systemCall("open") {
+            unsafe Glibc.open("/proc/self/fd/\(rawValue)", CInt(mode.rawValue) | O_CLOEXEC)
+        }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+}
+
+/// Finds the file that a path leads to, without opening it: open(2), `O_PATH`. A symbolic link at its end is not
+/// followed. Looking does nothing to a device or a pipe.
+///
+/// - Throws: ENOENT, EACCES, ENOTDIR, EMFILE and what else open(2) lists.
+public func findFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescriptor {
+    let number = try systemCall("open") {
+        unsafe path.withPlatformString { unsafe cshims_find_file($0) }
+    }
+    return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+}
+
+/// A file of a directory's file system that has no name yet: open(2), `O_TMPFILE`. For its owner to read and write.
+///
+/// - Throws: ENOENT, EACCES, EOPNOTSUPP where the file system cannot do it, EMFILE.
+public func makeFileWithoutName(in directory: FilePath) throws(SystemCallError) -> OwnedDescriptor {
+    let number = try systemCall("open") {
+        unsafe directory.withPlatformString { unsafe cshims_make_file_without_name($0) }
+    }
+    return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+}
+
+/// A new file for this user, to read and write: open(2), `O_CREAT | O_EXCL`.
+///
+/// - Throws: EEXIST, ENOENT, EACCES, EMFILE and what else open(2) lists.
+public func makeFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescriptor {
+    let number = try systemCall("open") {
+        unsafe path.withPlatformString { unsafe Glibc.open($0, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) }
+    }
+    return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+}
+
+/// Removes a name, and the file with it when nobody has it open: unlink(2).
+///
+/// - Throws: ENOENT, EACCES, EISDIR.
+public func removeFile(_ path: FilePath) throws(SystemCallError) {
+    try systemCall("unlink") { unsafe path.withPlatformString { unsafe unlink($0) } }
+}
+
+extension FileDescriptor {
+    /// Names a file that has no name yet: linkat(2).
+    ///
+    /// - Throws: EEXIST when something has that name.
+    public func giveName(_ path: FilePath) throws(SystemCallError) {
+        try systemCall("linkat") {
+            unsafe path.withPlatformString { name in
+                unsafe linkat(AT_FDCWD, "/proc/self/fd/\(rawValue)", AT_FDCWD, name, AT_SYMLINK_FOLLOW)
+            }
+        }
+    }
+}
+
+extension FilePath {
+    /// The bytes of the name, which need not be UTF-8.
+    public var bytes: [UInt8] {
+        // SAFETY: the string lives as long as the closure, and ends with a NUL.
+        unsafe withPlatformString { name in unsafe [UInt8](UnsafeRawBufferPointer(start: name, count: strlen(name))) }
+    }
+
+    /// A name of these bytes, up to the first NUL.
+    public init(bytes: [UInt8]) {
+        let name = (bytes + [0]).map { CChar(bitPattern: $0) }
+        // SAFETY: it ends with the NUL that was appended.
+        self = unsafe name.withUnsafeBufferPointer { unsafe FilePath(platformString: $0.baseAddress!) }
+    }
+}

@@ -1,0 +1,97 @@
+import ArgumentParser
+import Platform
+import SystemPackage
+
+/// `luoctl check`
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Say whether a file would be preserved, by which handler, and at what cost; and if not, why.",
+        discussion: """
+            It really preserves the file, in a private arena, and takes that back: nothing is changed in the file, and \
+            its content is not touched. Times are what it took now, here.
+
+            A number is a descriptor that this command inherited (3 or more), or else a process, whose descriptors are \
+            all looked at without stopping it; pid:N and fd:N say which. Anything else is a path, also /proc/PID/fd/N. \
+            Exit 0 when the file is accepted; for a process, when every memory file is, and there is one.
+            """)
+
+    @Argument(help: ArgumentHelp("A process, a descriptor or a path.", valueName: "pid|fd|path"))
+    var target: String
+
+    @Flag(help: "Of a process, list what is no memory file, too, with the reasons.")
+    var all = false
+
+    @Flag(help: "Print JSON, for machines.")
+    var json = false
+
+    func run() throws {
+        let target = try CheckTarget(target)
+        // It is about the file, not about how many this command may have open.
+        DescriptorLimit.raise(to: 256)
+        let subjects = try look(at: target)
+        let report = CheckReport(target: target, subjects: subjects, listsAll: all)
+        print(json ? report.json : report.text)
+        guard report.isAccepted else { throw ExitCode(report.needsRight ? 77 : 1) }
+    }
+
+    private func look(at target: CheckTarget) throws -> [CheckSubject] {
+        switch target {
+        case .process(let id): try ProcessCheck(id: id).run()
+        case .descriptor(let number): [try subject(of: FileDescriptor(rawValue: number), fd: number)]
+        case .path(let path): [try subject(at: path)]
+        }
+    }
+
+    private func subject(at path: String) throws -> CheckSubject {
+        let file: OwnedDescriptor
+        do {
+            file = try openToLook(path)
+        } catch {
+            switch error.errno {
+            case .permissionDenied, .notPermitted:
+                throw Exit.permission("\(path) may not be opened for reading (\(error)): try as its owner, or as root")
+            default: throw Exit.unavailable("\(path) cannot be opened: \(error)")
+            }
+        }
+        return try subject(of: file.borrowed, fd: nil)
+    }
+
+    private func subject(of descriptor: FileDescriptor, fd: CInt?) throws -> CheckSubject {
+        do {
+            return try CheckSubject(descriptor, fd: fd)
+        } catch {
+            throw Exit.unavailable("descriptor \(descriptor.rawValue) cannot be looked at: \(error)")
+        }
+    }
+}
+
+/// What is to be looked at.
+enum CheckTarget {
+    case process(CInt)
+    case descriptor(CInt)
+    case path(String)
+
+    init(_ text: String) throws {
+        if text.hasPrefix("pid:") {
+            self = .process(try Self.number(text.dropFirst(4), least: 1, of: "a process"))
+        } else if text.hasPrefix("fd:") {
+            self = .descriptor(try Self.number(text.dropFirst(3), least: 0, of: "a descriptor"))
+        } else if !text.isEmpty, text.allSatisfy({ ("0"..."9").contains($0) }) {
+            let number = try Self.number(text[...], least: 1, of: "a process")
+            let isOurs = number >= 3 && FileDescriptor(rawValue: number).isInherited
+            self = isOurs ? .descriptor(number) : .process(number)
+        } else if text.isEmpty {
+            throw ValidationError("an empty path")
+        } else {
+            self = .path(text)
+        }
+    }
+
+    private static func number(_ text: Substring, least: CInt, of what: String) throws -> CInt {
+        guard let number = CInt(text), number >= least, text.first != "+" else {
+            throw ValidationError("\"\(text)\" is no number of \(what); a file of that name is ./\(text)")
+        }
+        return number
+    }
+}

@@ -1,0 +1,62 @@
+import ArgumentParser
+import Platform
+import SystemPackage
+
+/// All descriptors of a process, one after the other: each is duplicated here for as long as it is looked at.
+struct ProcessCheck {
+    let id: CInt
+
+    func run() throws -> [CheckSubject] {
+        do throws(SystemCallError) {
+            return try look(at: RunningProcess(id))
+        } catch {
+            throw explain(error)
+        }
+    }
+
+    private func look(at process: borrowing RunningProcess) throws(SystemCallError) -> [CheckSubject] {
+        var subjects: [CheckSubject] = []
+        var first: [FileIdentity: Int] = [:]
+        for number in try process.descriptors {
+            guard let copy = try duplicate(number, of: process) else { continue }
+            guard let status = try? FileStatus(of: copy.borrowed) else { continue }
+            // Files are preserved once, however many descriptors there are.
+            if let index = first[status.identity], subjects[index].kind.isMemory {
+                subjects.append(CheckSubject(sameAs: subjects[index], fd: number))
+            } else if let subject = try? CheckSubject(copy.borrowed, fd: number) {
+                first[status.identity] = subjects.count
+                subjects.append(subject)
+            }
+        }
+        // Else what is gone with it would look as if it had never been.
+        if process.hasEnded { throw SystemCallError("pidfd_getfd", .noSuchProcess) }
+        return subjects
+    }
+
+    /// Nil when it was closed meanwhile.
+    private func duplicate(
+        _ number: CInt, of process: borrowing RunningProcess
+    ) throws(SystemCallError) -> OwnedDescriptor? {
+        do throws(SystemCallError) {
+            return try process.duplicate(number)
+        } catch {
+            if error.errno == .badFileDescriptor { return nil }
+            throw error
+        }
+    }
+
+    private func explain(_ error: SystemCallError) -> ExitCode {
+        switch error.errno {
+        case .noSuchProcess, .invalidArgument, .noSuchFileOrDirectory:
+            Exit.unavailable(
+                "there is no process \(id), or no more (\(error)); for a descriptor say fd:\(id), for a file ./\(id)")
+        case .permissionDenied, .notPermitted:
+            Exit.permission(
+                "the descriptors of process \(id) may not be looked at (\(error)): run as root, or with CAP_SYS_PTRACE; "
+                    + "its own user may where kernel.yama.ptrace_scope is 0")
+        case .noFunction:
+            Exit.unavailable("this kernel does not lend descriptors (\(error)): Linux 5.6 does; check /proc/\(id)/fd/N")
+        default: Exit.unavailable("process \(id) cannot be looked at: \(error)")
+        }
+    }
+}

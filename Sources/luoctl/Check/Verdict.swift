@@ -1,0 +1,98 @@
+import Handover
+import LiveUpdate
+import LiveUpdateEmbedded
+import LiveUpdateHandlers
+import Platform
+import SystemPackage
+
+/// What became of preserving a file.
+enum Verdict {
+    /// It was preserved, and let go again.
+    case accepted(Preserved)
+    /// Nobody takes it, or who takes it failed.
+    case refused(Refused)
+
+    struct Preserved {
+        var handler: String
+        var flbs: [String]
+        /// Of each run.
+        var nanoseconds: [UInt64]
+        /// What the handler and the FLBs stored, in blocks of the arena.
+        var storedBytes: UInt64
+        /// The journal's records of it.
+        var journalBytes: UInt64
+
+        var median: UInt64 { nanoseconds.sorted()[nanoseconds.count / 2] }
+    }
+
+    struct Refused {
+        var error: LiveUpdateError
+        /// What each handler said that does not take it.
+        var reasons: [(handler: String, reason: String)]
+    }
+
+    /// Preserves the file in an arena of its own, which goes away with all that was written.
+    init(_ descriptor: FileDescriptor) {
+        var reasons: [(handler: String, reason: String)] = []
+        do throws(LiveUpdateError) {
+            let trial = try Trial()
+            for (handler, _) in try trial.orchestrator.registrations() {
+                if case .refused(let reason) = handler.canPreserve(descriptor) {
+                    reasons.append((handler.compatible, reason))
+                }
+            }
+            self = .accepted(try trial.run(descriptor))
+        } catch {
+            self = .refused(Refused(error: error, reasons: reasons))
+        }
+    }
+}
+
+/// An orchestrator that nobody else knows of.
+private struct Trial {
+    /// The first run is the slowest, and the last one is not worth waiting for.
+    private static let runs = 5
+    private static let longEnough: UInt64 = 500_000_000
+
+    private let arena: Arena
+    let orchestrator: Orchestrator
+
+    init() throws(LiveUpdateError) {
+        do throws(ArenaError) {
+            arena = try Arena.make()
+        } catch {
+            throw LiveUpdateError(error)
+        }
+        orchestrator = Orchestrator(arena: arena, descriptors: InheritedDescriptors())
+        try orchestrator.registerStandardHandlers()
+        try orchestrator.open()
+    }
+
+    func run(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> Verdict.Preserved {
+        var preserved = try runOnce(descriptor)
+        var total = preserved.median
+        while preserved.nanoseconds.count < Self.runs, total < Self.longEnough {
+            let time = try runOnce(descriptor).median
+            preserved.nanoseconds.append(time)
+            total += time
+        }
+        return preserved
+    }
+
+    private func runOnce(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> Verdict.Preserved {
+        let session = try orchestrator.createSession("check")
+        defer { try? session.close() }
+        let (stored, journal) = (storedBytes, arena.journalUsed)
+        let start = monotonicNanoseconds()
+        try session.preserve(descriptor, token: 1)
+        let time = monotonicNanoseconds() - start
+        let status = try orchestrator.status()
+        return Verdict.Preserved(
+            handler: status.sessions.flatMap(\.files).first?.compatible ?? "", flbs: status.flbs.map(\.compatible),
+            nanoseconds: [time], storedBytes: storedBytes - stored,
+            journalBytes: arena.journalUsed - min(journal, arena.journalUsed))
+    }
+
+    /// What is in the arena beside the journal's region, which has room in advance.
+    private var storedBytes: UInt64 { arena.used - (arena.journal?.length ?? 0) }
+}

@@ -1,0 +1,68 @@
+import ArgumentParser
+import Foundation
+import Glibc
+import Platform
+
+/// Ends the demo on Ctrl-C and its like without leaving anything behind: the process becomes `luoctl demo-end`, which
+/// stops its threads wherever they are. SIGKILL leaves what the next run finds.
+enum DemoSignals {
+    /// Lets them wait, also over execve(2), until somebody watches. What is ignored, as nohup(1) has it, stays ignored.
+    static func hold() {
+        var signals = ending
+        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+    }
+
+    /// Ends the run when one comes. It is looked at and not taken: when the run becomes its next image at this moment, it
+    /// still waits there.
+    static func watch() {
+        let environment = ProgramImage.ownEnvironment()
+        let numbers = numbers
+        Thread.detachNewThread {
+            while true {
+                if let number = numbers.first(where: isWaiting) {
+                    let end = ["luoctl", "demo-end", "--signal", "\(number)"]
+                    try? ProgramImage(path: "/proc/self/exe", arguments: end, environment: environment).execute()
+                    _exit(128 + number)
+                }
+                usleep(20_000)
+            }
+        }
+    }
+
+    private static var numbers: [CInt] { [SIGINT, SIGQUIT, SIGTERM, SIGHUP].filter { !isIgnored($0) } }
+
+    private static var ending: sigset_t {
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        for number in numbers { unsafe sigaddset(&signals, number) }
+        return signals
+    }
+
+    private static func isWaiting(_ number: CInt) -> Bool {
+        var waiting = sigset_t()
+        unsafe sigpending(&waiting)
+        return unsafe sigismember(&waiting, number) == 1
+    }
+
+    private static func isIgnored(_ number: CInt) -> Bool {
+        var action = sigaction()
+        unsafe sigaction(number, nil, &action)
+        return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+}
+
+/// `luoctl demo-end`: what a run becomes that a signal ends.
+struct DemoEndCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "demo-end", shouldDisplay: false)
+
+    @Option var signal: CInt
+
+    func run() throws {
+        let place = try DemoPlace.current()
+        let notes = try? DemoNotes.load(from: place)
+        place.remove()
+        notes?.finishGuards()
+        throw ExitCode(128 + signal)
+    }
+}

@@ -1,0 +1,37 @@
+import ArgumentParser
+import Platform
+
+/// `luoctl hugepages`
+struct HugePagesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hugepages",
+        abstract: "Show the huge page pools and who holds their pages; make them larger or smaller.",
+        subcommands: [ListPoolsCommand.self, ReserveCommand.self, ReleaseCommand.self],
+        defaultSubcommand: ListPoolsCommand.self)
+}
+
+/// `luoctl hugepages list`
+struct ListPoolsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "Show the pools by size and node, and who holds their pages.",
+        discussion: """
+            Total counts all pages, with the surplus ones; persistent ones stay when they are freed. A page in use is in \
+            a file that some process has open or mapped, in a private mapping, or in a file with a name on a hugetlbfs \
+            mount. What is found nowhere is said. Processes of others can only be looked at as root. Nothing is changed.
+            """)
+
+    @Flag(help: "Print JSON, for machines.")
+    var json = false
+
+    func run() throws {
+        do throws(SystemCallError) {
+            // The pools last: what was freed meanwhile is not held any more.
+            let holders = try HugePageHolders.survey()
+            let report = PoolReport(pools: try HugePagePool.all(), holders: holders)
+            print(json ? report.json : report.text)
+        } catch {
+            throw Exit.unavailable("the pools cannot be read: \(error); are /proc and /sys mounted?")
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import Platform
+
+/// The pools, and who holds their pages: for people.
+struct PoolReport {
+    let pools: [HugePagePool]
+    let holders: HugePageHolders
+
+    var text: String {
+        if pools.isEmpty { return "this kernel has no huge pages" }
+        var parts = [poolTable]
+        if !holders.holders.isEmpty { parts.append(holderTable) }
+        if !holders.unopened.isEmpty { parts.append("files that nobody has open:\n" + unopenedTable) }
+        parts.append(account)
+        return parts.joined(separator: "\n\n")
+    }
+
+    private var poolTable: String {
+        var table = Table(["pages", "node", "total", "persistent", "free", "reserved", "surplus", "overcommit"])
+        for pool in pools {
+            table.add([
+                pool.pageSize.description, "all", "\(pool.total)", "\(pool.persistent)", "\(pool.free)",
+                "\(pool.reserved)", "\(pool.surplus)", "\(pool.overcommit)",
+            ])
+            for node in pool.nodes {
+                table.add([
+                    pool.pageSize.description, "\(node.id)", "\(node.total)", "\(node.persistent)", "\(node.free)", "-",
+                    "\(node.surplus)", "-",
+                ])
+            }
+        }
+        return table.text
+    }
+
+    private var holderTable: String {
+        var table = Table(["pid", "command", "holds", "pages", "bytes", "file"])
+        for holder in holders.holders {
+            func add(_ what: String, _ size: PageSize, _ bytes: UInt64, _ path: String) {
+                table.add([
+                    "\(holder.process)", holder.command.shown, what, size.description, ByteCount.text(bytes),
+                    path.shown,
+                ])
+            }
+            for file in holder.mapped { add("mapped", file.pageSize, file.bytes, file.path) }
+            for open in holder.open {
+                add("fd \(open.descriptor)", open.file.pageSize, open.file.allocated, open.file.path)
+            }
+        }
+        return table.text
+    }
+
+    private var unopenedTable: String {
+        var table = Table(["pages", "bytes", "file"])
+        for file in holders.unopened {
+            table.add([file.pageSize.description, ByteCount.text(file.allocated), file.path.shown])
+        }
+        return table.text
+    }
+
+    // MARK: What is where
+
+    private var account: String {
+        var lines: [String] = []
+        for pool in pools where pool.inUse > 0 || holders.pages(of: pool.pageSize).accountedFor > 0 {
+            let pages = holders.pages(of: pool.pageSize)
+            lines.append(
+                "\(pool.pageSize): \(pool.inUse) in use: \(pages.held) in files that are open or mapped, "
+                    + "\(pages.anonymous) in private mappings, \(pages.unopened) in files that nobody has open"
+                    + difference(pool, pages))
+        }
+        if lines.isEmpty { lines.append("no page is in use") }
+        return (lines + hidden).joined(separator: "\n")
+    }
+
+    private func difference(_ pool: HugePagePool, _ pages: HugePageHolders.Pages) -> String {
+        switch pool.unexplained(pages) {
+        case 0: ""
+        case let more where more > 0:
+            ", \(more) unexplained: by who cannot be looked at, on their way through a socket, in a System V segment "
+                + "that nobody has attached, or on a mount of another mount namespace"
+        case let less: "; that is \(-less) more than the pool says: it changed meanwhile"
+        }
+    }
+
+    private var hidden: [String] {
+        var lines: [String] = []
+        let count = holders.hiddenProcesses.count
+        if count > 0 { lines.append("not looked at: \(count) processes that only root may look at") }
+        lines += holders.hiddenDirectories.map { "not looked at: \($0), which cannot be read" }
+        return lines
+    }
+}
+
+extension HugePagePool {
+    var inUse: UInt64 { total - min(free, total) }
+
+    /// Pages in use that were not found; negative when more were found.
+    func unexplained(_ pages: HugePageHolders.Pages) -> Int64 { Int64(inUse) - Int64(pages.accountedFor) }
+}

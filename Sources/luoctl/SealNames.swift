@@ -1,0 +1,13 @@
+import Platform
+
+extension Seals {
+    /// As fcntl(2) names them, without their prefix.
+    var names: [String] {
+        let all: [(Seals, String)] = [
+            (.seal, "seal"), (.shrink, "shrink"), (.grow, "grow"), (.write, "write"), (.futureWrite, "future"),
+        ]
+        return all.filter { contains($0.0) }.map(\.1)
+    }
+
+    var text: String { isEmpty ? "none" : names.joined(separator: "+") }
+}

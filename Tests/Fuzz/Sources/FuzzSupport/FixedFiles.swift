@@ -1,0 +1,42 @@
+public import LiveUpdate
+public import Platform
+public import SystemPackage
+
+/// Four files that are always there, and the same in every run: what a record names as a kept descriptor is one of them
+/// or nothing, and never a descriptor of this program's.
+public final class FixedFiles: DescriptorStore {
+    /// An ordinary file with a hole in its middle, an empty one, one on huge pages that has none, and one more.
+    public let files: [FileDescriptor]
+
+    /// Makes them.
+    public init() throws {
+        files = [try Self.file(12288), try Self.file(0), try Self.file(4 << 20, .huge2M), try Self.file(4096)]
+        for offset in [0, 8192] as [Int64] { try files[0].writeAll(toAbsoluteOffset: offset, [1]) }
+    }
+
+    private static func file(_ size: UInt64, _ pageSize: PageSize = .base) throws -> FileDescriptor {
+        try makeMemoryFile(named: "fuzz", size: size, pageSize: pageSize).release()
+    }
+
+    public func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
+        FileIdentity(device: 1, inode: UInt64(try keep(descriptor).number))
+    }
+
+    public func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
+        guard let index = files.firstIndex(of: descriptor) else { throw Self.none }
+        return DescriptorSlot(Int64(index))
+    }
+
+    public func descriptor(in slot: DescriptorSlot) -> FileDescriptor? {
+        files.indices.contains(Int(slot.number)) ? files[Int(slot.number)] : nil
+    }
+
+    public func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
+        guard let file = descriptor(in: slot) else { throw Self.none }
+        return file
+    }
+
+    public func release(_ slot: DescriptorSlot) {}
+
+    private static let none = LiveUpdateError(.badFileDescriptor, "no descriptor is kept")
+}

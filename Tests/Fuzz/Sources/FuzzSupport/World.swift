@@ -1,0 +1,62 @@
+public import Handover
+public import LiveUpdate
+public import LiveUpdateHandlers
+import Platform
+import SystemPackage
+
+/// What outlives the boots: the arena's file, and the descriptors.
+public final class World: Sendable {
+    /// Small, so that limits are met.
+    public static let options = Arena.Options(initialSize: 4096, limit: 512 << 10)
+    private static let most = 512 << 10
+
+    public let descriptors: FixedFiles
+    private let file: FileDescriptor
+    private let mapping: Mapping
+
+    /// A world without an arena.
+    public init() throws {
+        descriptors = try FixedFiles()
+        file = try makeMemoryFile(named: "arena", size: 0).release()
+        mapping = try Mapping(of: file, length: UInt64(Self.most), .shared(writable: true))
+    }
+
+    /// Makes the file an empty arena.
+    public func format() throws {
+        try file.setSize(0)
+        _ = try Arena.format(try file.duplicated(), Self.options)
+    }
+
+    /// The arena's bytes; setting them is what happens to a file that is overwritten.
+    public var image: [UInt8] {
+        get throws {
+            let size = try FileStatus(of: file).size
+            // SAFETY: the file has that many bytes.
+            return unsafe [UInt8](UnsafeRawBufferPointer(rebasing: mapping.bytes[..<Int(size)]))
+        }
+    }
+
+    public func load(_ image: [UInt8]) throws {
+        precondition(image.count <= Self.most)
+        try file.setSize(UInt64(image.count))
+        // SAFETY: the file has as many bytes, now.
+        unsafe mapping.bytes.copyBytes(from: image)
+    }
+
+    /// Opens the arena, or refuses it.
+    public func openArena() throws -> Arena { try Arena(opening: try file.duplicated(), Self.options) }
+
+    /// A boot with the handlers of the library.
+    public func boot(_ opening: Orchestrator.Opening) throws -> Boot {
+        let orchestrator = Orchestrator(arena: try openArena(), descriptors: descriptors, opening: opening)
+        let hugeTLB = try orchestrator.registerStandardHandlers()
+        try orchestrator.open()
+        return Boot(orchestrator: orchestrator, hugeTLB: hugeTLB)
+    }
+
+    /// A boot that is open.
+    public struct Boot {
+        public let orchestrator: Orchestrator
+        public let hugeTLB: HugeTLB
+    }
+}

@@ -1,0 +1,110 @@
+import CLibFDT
+import FuzzSupport
+
+@testable import DeviceTree
+
+// A flattened tree. The reader accepts what libfdt's full check accepts, and nothing else, except that it refuses what is
+// older than version 16 without asking: on some of that the check of libfdt 1.6 crashes. Every node and property that
+// another reader finds, one that knows the specification and not libfdt, ours finds, too. First byte of an input:
+// whether the header's magic, version and size are repaired.
+
+@_cdecl("LLVMFuzzerInitialize")
+public func initialize(_: UnsafeMutableRawPointer?, _: UnsafeMutableRawPointer?) -> CInt {
+    writeSeedsIfAsked { try seeds() }
+    return 0
+}
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    var bytes = unsafe input(start, count)
+    guard let flags = bytes.first else { return -1 }
+    bytes.removeFirst()
+    if flags & 1 == 1 { repairHeader(&bytes) }
+    let reader = try? DeviceTreeReader(bytes)
+    let accepted = Walk.describes(bytes) && libfdtAccepts(bytes)
+    check((reader != nil) == accepted, "our reader says \(reader != nil), libfdt \(accepted)")
+    let size = try? DeviceTreeReader.totalSize(ofHeader: bytes)
+    guard let reader else { return 0 }
+    check(size.map { $0 <= bytes.count } ?? false, "accepted, with a size of \(String(describing: size))")
+    do {
+        if let root = try Walk.root(of: bytes) { compare(reader, .root, root) }
+    } catch {
+        fault("accepted, and not laid out as the specification says")
+    }
+    return 0
+}
+
+private func repairHeader(_ bytes: inout [UInt8]) {
+    guard bytes.count >= 40 else { return }
+    for (index, word) in [(0, 0xD00D_FEED), (1, UInt32(bytes.count)), (5, 17), (6, 16)] as [(Int, UInt32)] {
+        bytes[UInt32.self, at: 4 * index] = word.bigEndian
+    }
+}
+
+/// As ``DeviceTreeReader`` asks it, in a buffer that ends where the tree does: what it reads behind it is found.
+private func libfdtAccepts(_ bytes: [UInt8]) -> Bool {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
+    defer { unsafe buffer.deallocate() }
+    unsafe buffer.copyBytes(from: bytes)
+    return unsafe fdt_check_full(buffer.baseAddress, bytes.count) == 0
+}
+
+private func compare(_ reader: DeviceTreeReader, _ node: DeviceTreeReader.Node, _ expected: Walk.Node) {
+    let names = expected.children.map { String(decoding: $0.name, as: UTF8.self) }
+    check(reader.childNames(of: node) == names, "children \(reader.childNames(of: node)), not \(names)")
+    compareProperties(reader, node, expected)
+    for child in expected.children {
+        // A name that is no text cannot be asked for.
+        guard let name = String(validating: child.name, as: UTF8.self), !name.isEmpty else { continue }
+        guard let first = expected.children.first(where: { isCalled($0.name, child.name) }) else { continue }
+        guard let found = reader.child(name, of: node) else { fault("no child \(name)") }
+        if first.name == child.name { compare(reader, found, first) }
+    }
+    let absent = [UInt8]("no such child".utf8)
+    guard !expected.children.contains(where: { isCalled($0.name, absent) }) else { return }
+    check(reader.child("no such child", of: node) == nil, "a child that is not there")
+}
+
+/// libfdt takes a name without a unit address for one with it.
+private func isCalled(_ name: [UInt8], _ wanted: [UInt8]) -> Bool {
+    let at = UInt8(ascii: "@")
+    return name == wanted || name.starts(with: wanted) && name[wanted.count] == at && !wanted.contains(at)
+}
+
+private func compareProperties(_ reader: DeviceTreeReader, _ node: DeviceTreeReader.Node, _ expected: Walk.Node) {
+    for (name, _) in expected.properties {
+        guard let text = String(validating: name, as: UTF8.self) else { continue }
+        let value = expected.properties.first { $0.name == name }?.value
+        let found = reader.property(text, of: node)
+        check(found == value, "\(text) is \(String(describing: found)), not \(String(describing: value))")
+        check(reader.u64(text, of: node) == value.flatMap(word), "\(text) as a word")
+        let string = reader.string(text, of: node)
+        check(string.map { [UInt8]($0.utf8) + [0] } ?? value == value, "\(text) as a string")
+    }
+    // The fuzzer learns the names that are asked for.
+    let absent = "no such property"
+    guard !expected.properties.contains(where: { $0.name == [UInt8](absent.utf8) }) else { return }
+    check(reader.property(absent, of: node) == nil, "a property that is not there")
+}
+
+private func word(_ bytes: [UInt8]) -> UInt64? { bytes.count == 8 ? bytes[UInt64.self, at: 0] : nil }
+
+/// The trees of a handover, and one of everything.
+private func seeds() throws -> [Seed] {
+    let empty = DeviceTreeNode("", [])
+    let leaf = DeviceTreeNode("leaf", [("compatible", .string("luo-v1")), ("liveupdate-number", .u64(3))])
+    let handover = DeviceTreeNode(
+        "", [("compatible", .string("kho-v1")), ("preserved-memory-map", .u64(1 << 40))],
+        children: ["LUO", "luo-session", "luo-flb", "luo-slot"].map { DeviceTreeNode($0, [("fdt", .u64(4096))]) })
+    let nested = DeviceTreeNode(
+        "", [("model", .string(""))],
+        children: [
+            DeviceTreeNode("a@1", [("x", .u64(.max))], children: [leaf, leaf]),
+            DeviceTreeNode("a", [], children: [leaf]),
+        ])
+    return try [("empty", empty), ("leaf", leaf), ("handover", handover), ("nested", nested)].flatMap { name, node in
+        let root = DeviceTreeNode("", node.properties, children: node.children)
+        let tree = try root.flattened(capacity: 1024)
+        return [(name, [0] + tree), ("\(name)-repaired", [1] + tree)]
+    }
+}

@@ -1,0 +1,18 @@
+import Glibc
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A hugetlb memory file comes back as it was open, also when it cannot be mapped through its own descriptor.
+@Suite struct HugeModesTests {
+    @Test(.requiresHugePages(3), arguments: [O_RDONLY, O_WRONLY, O_RDWR | O_APPEND, O_WRONLY | O_APPEND])
+    func modes(_ mode: CInt) throws {
+        let file = try TestFile(pages: [1], of: 3, pageSize: .huge2M)
+        let carried = try Machine().carry(try TestFile(reopening: file, mode))
+        #expect(carried.file.mode == mode)
+        #expect(try carried.file.status.identity == file.status.identity)
+        let present = try HugePageMap.pages(of: file.descriptor, size: 3 << 21, pageSize: .huge2M)
+        #expect(present.map(\.index) == [512])
+    }
+}

@@ -1,0 +1,106 @@
+import LiveUpdate
+import Platform
+import TestSupport
+import Testing
+
+/// A file that is not where it was: the error names what is not as it was, and what can be done; and when that is done,
+/// everything goes on.
+@Suite(.requiresRoot) struct MishapTests {
+    private static func expect(_ answer: Mishap.Answer, _ error: LiveUpdateError?) {
+        #expect(error?.errno == answer.errno, "\(error as Any)")
+        #expect(error?.reason.contains("token 1") == true, "\(error as Any)")
+        #expect(error?.reason.contains(answer.reason) == true, "\(error as Any)")
+        #expect(error?.remedy?.contains(answer.remedy) == true, "\(error as Any)")
+    }
+
+    @Test("The freeze fails while nothing is lost", .requiresHugePages(4), arguments: Mishap.allCases)
+    func freeze(_ mishap: Mishap) async {
+        await #expect(processExitsWith: .success) { [mishap] in
+            let scene = try Mishap.Scene()
+            let machine = try Machine()
+            let boot = try machine.standardBoot()
+            try boot.preserve(scene.file)
+            try mishap.happen(to: scene)
+            for _ in 0..<2 {
+                Self.expect(mishap.answerWhileOpen(scene), failure { try boot.orchestrator.publish() })
+            }
+            if try mishap.mend(scene) {
+                try boot.orchestrator.publish()
+                let carried = try machine.retrieved()
+                #expect(try carried.file.word(page: 2, .huge2M) == TestFile.word(of: 2))
+            }
+        }
+    }
+
+    @Test(
+        "After the death of all, taking it back fails until it is put right", .requiresHugePages(4),
+        arguments: Mishap.allCases)
+    func take(_ mishap: Mishap) async {
+        await #expect(processExitsWith: .success) { [mishap] in
+            let scene = try Mishap.Scene()
+            let machine = try Machine()
+            try machine.standardBoot().preserve(scene.file)
+            try mishap.happen(to: scene)
+
+            let survivor = Machine(survivorOf: machine)
+            let boot = try survivor.standardBoot()
+            let session = try #require(try boot.orchestrator.openSessions.first)
+            for _ in 0..<2 {
+                Self.expect(mishap.answerAfterDeath(scene), failure { try session.take(token: 1) })
+                Self.expect(mishap.answerAfterDeath(scene), failure { try boot.orchestrator.publish() })
+                #expect(session.tokens == [1])
+            }
+            if try mishap.mend(scene) {
+                let taken = TestFile(taking: try session.take(token: 1))
+                #expect(try taken.word(page: 2, .huge2M) == TestFile.word(of: 2))
+            } else {
+                try session.unpreserve(token: 1)
+            }
+            #expect(survivor.descriptors.held.isEmpty)
+        }
+    }
+
+    @Test(
+        "After the death of all, retrieving it fails until it is put right: that is not remembered for ever",
+        .requiresHugePages(4), arguments: Mishap.allCases)
+    func retrieve(_ mishap: Mishap) async {
+        await #expect(processExitsWith: .success) { [mishap] in
+            let scene = try Mishap.Scene()
+            let machine = try Machine()
+            let first = try machine.standardBoot()
+            try first.preserve(scene.file)
+            try first.orchestrator.publish()
+            try mishap.happen(to: scene)
+
+            let survivor = Machine(survivorOf: machine)
+            let boot = try survivor.standardBoot()
+            let session = try boot.orchestrator.retrieveSession("s")
+            for _ in 0..<2 {
+                Self.expect(mishap.answerAfterDeath(scene), failure { try session.retrieve(token: 1) })
+                #expect(try boot.file(1).retrieveStatus == .notTried)
+            }
+            if try mishap.mend(scene) {
+                let came = TestFile(taking: try session.retrieve(token: 1))
+                #expect(try came.word(page: 2, .huge2M) == TestFile.word(of: 2))
+            }
+            try session.finish()
+            #expect(survivor.descriptors.held.isEmpty)
+        }
+    }
+
+    @Test("Kept by its descriptor it comes back whatever happened to its name", .requiresHugePages(4))
+    func afterAnUpdateItNeedsNoName() async {
+        await #expect(processExitsWith: .success) {
+            for mishap in Mishap.allCases where mishap != .anotherSize {
+                let scene = try Mishap.Scene()
+                let machine = try Machine()
+                let first = try machine.standardBoot()
+                try first.preserve(scene.file)
+                try first.orchestrator.publish()
+                try mishap.happen(to: scene)
+                let carried = try machine.retrieved()
+                #expect(try carried.file.word(page: 2, .huge2M) == TestFile.word(of: 2))
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+import Glibc
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A file that this process cannot reach by its name, or not as it was open.
+@Suite(.requiresRoot) struct ReachTests {
+    @Test("Opened in another mount namespace: it is refused when it is preserved", .requiresHugePages(4))
+    func anotherNamespace() async {
+        await #expect(processExitsWith: .success) {
+            let made = Guarded<TestFile?>(nil)
+            let isDone = Guarded(false)
+            let other = Threads.start {
+                made.with { $0 = try? Hugetlbfs().make().file }
+                while !isDone.with({ $0 }) { sleep(milliseconds: 1) }
+            }
+            defer {
+                isDone.with { $0 = true }
+                other.join()
+            }
+            while made.with({ $0 }) == nil { sleep(milliseconds: 1) }
+            let file = try #require(made.with { $0 })
+            let machine = try Machine()
+            let boot = try machine.standardBoot()
+            let error = failure { try boot.preserve(file) }
+            #expect(error?.errno == .noSuchFileOrDirectory)
+            #expect(error?.reason.contains("there is no /mnt/huge/guest, nor hugetlbfs where it was") == true)
+            #expect(error?.remedy?.contains("opened in another mount namespace") == true)
+            #expect(machine.descriptors.held.isEmpty)
+            #expect(try boot.orchestrator.status().flbs.isEmpty)
+        }
+    }
+
+    @Test("By a path that leads somewhere else here", .requiresHugePages(4))
+    func anotherFileOfThatName() async {
+        await #expect(processExitsWith: .success) {
+            let (file, path) = try Hugetlbfs().make()
+            try MountNamespace.mount("hugetlbfs", at: path.removingLastComponent(), "pagesize=2M")
+            let other = try TestFile(opening: path, O_RDWR | O_CREAT)
+            let boot = try Machine().standardBoot()
+            let error = failure { try boot.preserve(file) }
+            #expect(error?.errno == .staleNFSFileHandle)
+            #expect(error?.remedy?.contains("open it by a path that leads to it here") == true)
+            try boot.orchestrator.createSession("other").preserve(other.descriptor, token: 1)
+        }
+    }
+
+    /// A reader and a writer of two files are preserved, and all die.
+    private static func preserveBoth(_ hugetlbfs: Hugetlbfs) throws -> Machine {
+        let machine = try Machine()
+        let session = try machine.standardBoot().orchestrator.createSession("s")
+        let reader = try TestFile(opening: try hugetlbfs.make("reader").path, O_RDONLY)
+        let writer = try hugetlbfs.make("writer").file
+        try session.preserve(reader.descriptor, token: 1)
+        try session.preserve(writer.descriptor, token: 2)
+        return Machine(survivorOf: machine)
+    }
+
+    @Test(
+        "A mount that was made read-only since: to be read it comes back, to be written it does not",
+        .requiresHugePages(4))
+    func readOnlyMount() async {
+        await #expect(processExitsWith: .success) {
+            let hugetlbfs = try Hugetlbfs()
+            let machine = try Self.preserveBoth(hugetlbfs)
+            try MountNamespace.makeReadOnly(hugetlbfs.directory)
+            let boot = try machine.standardBoot()
+            let session = try #require(try boot.orchestrator.openSessions.first)
+            let taken = TestFile(taking: try session.take(token: 1))
+            #expect(taken.mode == O_RDONLY)
+            let error = failure { try session.take(token: 2) }
+            #expect(error?.errno == .readOnlyFileSystem)
+            #expect(error?.reason.contains("opening \(hugetlbfs.directory)/writer") == true)
+            #expect(error?.remedy == "mount the file system for writing")
+        }
+    }
+
+    @Test("On a mount that is read-only from the start", .requiresHugePages(4))
+    func readOnlyFromTheStart() async {
+        await #expect(processExitsWith: .success) {
+            let hugetlbfs = try Hugetlbfs()
+            let (_, path) = try hugetlbfs.make()
+            try MountNamespace.makeReadOnly(hugetlbfs.directory)
+            let file = try TestFile(opening: path, O_RDONLY)
+            let machine = try Machine()
+            try machine.standardBoot().preserve(file)
+            let after = try Machine(survivorOf: machine).standardBoot()
+            let session = try #require(try after.orchestrator.openSessions.first)
+            let taken = TestFile(taking: try session.take(token: 1))
+            #expect(taken.mode == O_RDONLY)
+            #expect(try taken.word(page: 2, .huge2M) == TestFile.word(of: 2))
+        }
+    }
+
+    @Test("Without the right to go there any more", .requiresHugePages(4))
+    func withoutTheRight() async {
+        await #expect(processExitsWith: .success) {
+            let (file, path) = try Hugetlbfs().make()
+            let machine = try Machine()
+            try machine.standardBoot().preserve(file)
+            _ = unsafe path.withPlatformString { unsafe chmod($0, 0) }
+            // This process is nobody's from here on.
+            #expect(setgid(65534) == 0 && setuid(65534) == 0)
+            let after = try Machine(survivorOf: machine).standardBoot()
+            let session = try #require(try after.orchestrator.openSessions.first)
+            let error = failure { try session.take(token: 1) }
+            #expect(error?.errno == .permissionDenied)
+            #expect(error?.remedy?.contains("permissions") == true)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import LiveUpdate
+import LiveUpdateHandlers
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Files with a name and files without one depend on one HugeTLB: its count is over both, and so are its pages.
+@Suite(.requiresRoot) struct SharedPoolTests {
+    @Test(.requiresHugePages(8)) func bothHandlers() async {
+        await #expect(processExitsWith: .success) { try Self.carryBoth() }
+    }
+
+    private static func carryBoth() throws {
+        let hugetlbfs = try Hugetlbfs()
+        let named = [try hugetlbfs.make("a", pages: [0, 2]).file, try hugetlbfs.make("b", pages: [1]).file]
+        let unnamed = try TestFile(pages: [0, 1, 2], of: 4, pageSize: .huge2M)
+        let machine = try Machine()
+        let boot = try machine.standardBoot()
+        let first = try boot.orchestrator.createSession("first")
+        let second = try boot.orchestrator.createSession("second")
+        try first.preserve(named[0].descriptor, token: 1)
+        try first.preserve(unnamed.descriptor, token: 2)
+        try second.preserve(named[1].descriptor, token: 1)
+        #expect(try boot.orchestrator.status().flbs.map(\.count) == [3])
+        try boot.orchestrator.publish()
+
+        let next = try machine.standardBoot()
+        #expect(try pages(next) == 6)
+        try next.orchestrator.retrieveSession("first").close()
+        #expect(try next.orchestrator.status().flbs.map(\.count) == [1])
+        #expect(try pages(next) == 6, "it is still there")
+        try next.orchestrator.retrieveSession("second").close()
+        #expect(errno { try pages(next) } == .noData)
+    }
+
+    private static func pages(_ boot: StandardBoot) throws -> UInt64 {
+        try boot.orchestrator.withIncoming(boot.hugeTLB) { $0.pagesPreserved(of: .huge2M) }
+    }
+
+    @Test("Taken back one by one: the last one ends it, whichever handler it has", .requiresHugePages(8))
+    func oneByOne() async {
+        await #expect(processExitsWith: .success) {
+            let named = try Hugetlbfs().make().file
+            let unnamed = try TestFile(pages: [0], of: 1, pageSize: .huge2M)
+            for tokens in [[1, 2], [2, 1]] as [[UInt64]] {
+                let boot = try Machine().standardBoot()
+                let session = try boot.orchestrator.createSession("s")
+                try session.preserve(named.descriptor, token: 1)
+                try session.preserve(unnamed.descriptor, token: 2)
+                _ = TestFile(taking: try session.take(token: tokens[0]))
+                #expect(try boot.orchestrator.status().flbs.map(\.count) == [1])
+                try session.unpreserve(token: tokens[1])
+                #expect(try boot.orchestrator.status().flbs.isEmpty)
+            }
+        }
+    }
+}

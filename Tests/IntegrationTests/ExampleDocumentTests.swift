@@ -1,0 +1,79 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The code in the documents is that of the examples. Where a document shows a session, with programs in the background,
+/// in a ```session block, its commands are run by one shell, and print what is shown, but for numbers.
+@Suite struct ExampleDocumentTests {
+    private static func text(_ path: String) throws -> String {
+        try String(contentsOf: Document.root.appendingPathComponent(path), encoding: .utf8)
+    }
+
+    /// The fenced blocks of a language.
+    private static func blocks(_ language: String, in document: String) throws -> [[String]] {
+        var blocks: [[String]] = []
+        var current: [String]?
+        for line in try text(document).split(separator: "\n", omittingEmptySubsequences: false) {
+            if line == "```\(language)" {
+                current = []
+            } else if line == "```", let block = current {
+                blocks.append(block)
+                current = nil
+            } else {
+                current?.append(String(line))
+            }
+        }
+        return blocks
+    }
+
+    /// Lines without their indentation, and without empty ones.
+    private static func stripped(_ lines: [String]) -> String {
+        lines.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }.joined(separator: "\n")
+    }
+
+    @Test(arguments: ["README.md", "docs/writing-a-handler.md", "docs/embedding.md"])
+    func codeIsThatOfTheExamples(_ document: String) throws {
+        let sources = try ["Examples", "Tests/ListenerHandlerTests"].flatMap { directory in
+            try FileManager.default.subpathsOfDirectory(atPath: Document.root.appendingPathComponent(directory).path)
+                .filter { $0.hasSuffix(".swift") }.map { try Self.text("\(directory)/\($0)") }
+        }
+        let examples = sources.map { Self.stripped($0.components(separatedBy: "\n")) }
+        let blocks = try Self.blocks("swift", in: document)
+        #expect(!blocks.isEmpty)
+        for block in blocks {
+            let code = Self.stripped(block)
+            #expect(examples.contains { $0.contains(code) }, "no example has\n\(code)")
+        }
+    }
+
+    @Test(arguments: ["docs/embedding.md"]) func sessionsAreTrue(_ document: String) async throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("session-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        var script = ["exec 2>&1", "PATH='\(Program.directory)':$PATH", "trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
+        var expected: [String] = []
+        for line in try Self.blocks("session", in: document).joined() {
+            guard line.hasPrefix("$ ") else {
+                expected.append(line)
+                continue
+            }
+            let command = String(line.dropFirst(2)).replacing("/tmp/", with: "\(directory.path)/")
+            script.append(command)
+            if command.hasSuffix("&") { script += Self.wait(for: command) }
+        }
+        #expect(!expected.isEmpty)
+        let ended = try await run(["/bin/bash", "-c", script.joined(separator: "\n")])
+        // What a program in the background prints comes when it comes.
+        #expect(Self.withoutNumbers(ended.lines).sorted() == Self.withoutNumbers(expected).sorted(), "\(ended)")
+    }
+
+    /// People wait until a server is there before they ask it.
+    private static func wait(for command: String) -> [String] {
+        let socket = command.split(separator: " ").dropFirst().first ?? ""
+        return ["until CacheServer ask \(socket) info >/dev/null 2>&1; do sleep 0.1; done"]
+    }
+
+    private static func withoutNumbers(_ lines: [String]) -> [String] {
+        lines.map { $0.replacing(#/[0-9]+/#, with: "0") }
+    }
+}

@@ -1,0 +1,194 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// The programs in Examples.
+@Suite struct ExampleTests {
+    @Test func keep() async throws {
+        let ended = try await run([Program.path("Keep")])
+        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.output.hasPrefix("the same file, inode "))
+    }
+
+    @Test func keepListening() async throws {
+        let ended = try await run([Program.path("KeepListening")])
+        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.lines.count == 3)
+        for (token, line) in ended.lines.prefix(2).enumerated() {
+            #expect(line.hasSuffix("a client waited, and says \"hello \(token)\""))
+        }
+        #expect(ended.lines.last?.hasPrefix("2 sockets came; ") == true)
+    }
+}
+
+/// Examples/CacheServer: a service that updates itself while clients use it.
+@Suite struct CacheServerTests {
+    @Test func theDataStaysOverAnUpdate() async throws {
+        let server = try await Server()
+        #expect(try await server.ask("set color blue") == "ok")
+        let before = try await server.ask("info")
+        try await server.update(to: 1)
+        #expect(try await server.ask("get color") == "blue")
+        #expect(try await server.ask("info") == before.replacing("boot 0", with: "boot 1"), "process and inode stay")
+        #expect(try await server.end().status == 0)
+        #expect(!FileManager.default.fileExists(atPath: server.socket))
+    }
+
+    @Test(.requiresHugePages(2)) func theDataCanBeOnHugePages() async throws {
+        let server = try await Server(["--huge"])
+        #expect(try await server.ask("set color blue") == "ok")
+        try await server.update(to: 1)
+        #expect(try await server.ask("get color") == "blue")
+        try await server.end()
+    }
+
+    @Test("Nobody is turned away while it updates") func clientsInAnUpdate() async throws {
+        let server = try await Server()
+        let clients = Task {
+            for number in 0..<40 {
+                let answer = try await server.ask("set key\(number) \(number)")
+                #expect(answer == "ok")
+            }
+        }
+        for number in 1...5 { try await server.update(to: number) }
+        try await clients.value
+        for number in 0..<40 { #expect(try await server.ask("get key\(number)") == "\(number)") }
+        try await server.end()
+    }
+
+    @Test("It becomes what stands at its path by then") func aNewProgram() async throws {
+        let server = try await Server()
+        let old = try server.image
+        try await server.replaceProgram(with: Program.path("CacheServer"))
+        #expect(try server.image == "\(old) (deleted)")
+        try await server.update(to: 1)
+        #expect(try server.image == old)
+        try await server.end()
+    }
+
+    @Test("A program that cannot go on with it changes nothing") func aWrongProgram() async throws {
+        let server = try await Server()
+        #expect(try await server.ask("set color blue") == "ok")
+        try await server.replaceProgram(with: "/bin/true")
+        server.signal(SIGHUP)
+        #expect(try await server.ask("get color") == "blue")
+        #expect(try await server.ask("info").hasPrefix("boot 0, "))
+        let ended = try await server.end()
+        #expect(ended.status == 0)
+        #expect(ended.errors.contains("no update: \(server.program.path) did not say which formats it knows"))
+    }
+
+    @Test("Killed, with the arena in a file: the socket comes back, the memory file is told to be lost")
+    func killed() async throws {
+        let arena = "/dev/shm/cache-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: arena) }
+        let first = try await Server(["--arena", arena])
+        #expect(try await first.ask("set color blue") == "ok")
+        try await first.update(to: 1)
+        first.signal(SIGKILL)
+        _ = try await first.program.running.ended()
+
+        let second = try await Server(["--arena", arena], after: first)
+        #expect(try await second.ask("get color") == "(nothing)")
+        #expect(try await second.ask("info").hasPrefix("boot 1, "))
+        #expect(try await second.end().errors.contains("was lost with the last process that held it"))
+    }
+
+    @Test("Killed, with the data on hugetlbfs: nothing is lost", .requiresRoot, .requiresHugePages(2))
+    func killedWithNamedData() async throws {
+        let arena = "/dev/shm/cache-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: arena) }
+        let ended = try await run([
+            "/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-euc", Self.killedScript,
+            Program.path("CacheServer"), arena,
+        ])
+        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.lines == ["ok", "blue"], "\(ended)")
+    }
+
+    private static let killedScript = """
+        mount -t hugetlbfs -o pagesize=2M none /mnt
+        start() {
+            "$0" /tmp/cache-$$ --arena "$1" --data /mnt/data &
+            pid=$!
+            until "$0" ask /tmp/cache-$$ info >/dev/null 2>&1; do sleep 0.1; done
+        }
+        start "$1"
+        "$0" ask /tmp/cache-$$ "set color blue"
+        kill -KILL $pid
+        wait $pid || true
+        start "$1"
+        "$0" ask /tmp/cache-$$ "get color"
+        kill -TERM $pid
+        wait $pid
+        """
+}
+
+/// A server of a test, with a program file and a directory of its own.
+private final class Server: Sendable {
+    struct Started: Sendable {
+        let path: String
+        let running: Program
+    }
+
+    let program: Started
+    let socket: String
+    private let directory: URL
+
+    /// - Parameter predecessor: whose directory and program it goes on with.
+    init(_ options: [String] = [], after predecessor: Server? = nil) async throws {
+        directory =
+            predecessor?.directory
+            ?? FileManager.default.temporaryDirectory.appendingPathComponent("cache-\(UUID().uuidString)")
+        let path = directory.appendingPathComponent("CacheServer").path
+        socket = directory.appendingPathComponent("socket").path
+        if predecessor == nil {
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
+            // Not copied by this process: a program that it starts meanwhile would have the copy open for writing.
+            _ = try await run(["/usr/bin/install", "-m", "755", Program.path("CacheServer"), path])
+        }
+        program = Started(path: path, running: try Program([path, socket] + options))
+        let question = [Program.path("CacheServer"), "ask", socket, "info"]
+        while try await run(question).status != 0 { try #require(!program.running.hasEnded) }
+    }
+
+    deinit {
+        program.running.kill()
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    func ask(_ request: String) async throws -> String {
+        let ended = try await run([Program.path("CacheServer"), "ask", socket, request])
+        #expect(ended.status == 0, "\(ended)")
+        return ended.lines.first ?? ""
+    }
+
+    func signal(_ number: CInt) { _ = Glibc.kill(program.running.process, number) }
+
+    /// Updates it, and waits for that.
+    func update(to boot: Int) async throws {
+        signal(SIGHUP)
+        while try await !ask("info").hasPrefix("boot \(boot), ") { try #require(!program.running.hasEnded) }
+    }
+
+    /// As package managers do: the file is not written to, another one gets its name.
+    func replaceProgram(with other: String) async throws {
+        let new = directory.appendingPathComponent("new").path
+        _ = try await run(["/usr/bin/install", "-m", "755", other, new])
+        unsafe try #require(rename(new, program.path) == 0)
+    }
+
+    /// The file that it runs.
+    var image: String {
+        get throws {
+            try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(program.running.process)/exe")
+        }
+    }
+
+    @discardableResult
+    func end() async throws -> Ended {
+        signal(SIGTERM)
+        return try await program.running.ended()
+    }
+}

@@ -1,0 +1,35 @@
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// Readers that go away, and processes and names that others have chosen.
+@Suite struct UnfriendlyTests {
+    @Test("Nobody reads the log: the demo ends as it would", .requiresRoot, .requiresHugePages(1))
+    func readerThatLeaves() async throws {
+        let room = try await DemoRoom()
+        _ = try await room.shell(
+            "\(Program.path("luoctl")) demo --files 2 --size 2M --hugetlbfs --no-reserve 2>&1 >/dev/null | true")
+        try await room.expectNothingLeft()
+    }
+
+    @Test("What a terminal would obey is not printed as it is") func namesOfOthers() async throws {
+        let file = try makeMemoryFile(named: "a\u{1B}[31mb\nc", size: 4096)
+        let ended = try await run([Program.path("luoctl"), "check", "fd:3"], inheriting: file.borrowed)
+        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.output.contains("a\\u{1b}[31mb"))
+        #expect(!ended.output.unicodeScalars.contains("\u{1B}"))
+    }
+
+    @Test("A process that has ended holds nothing, and that is not what is said") func zombie() async throws {
+        let parent = try Program(["/bin/sh", "-c", "/bin/true & echo $!; exec sleep 60"])
+        try await eventually("the number of the child", within: 20) { try parent.outputSoFar.hasSuffix("\n") }
+        let child = try parent.outputSoFar.dropLast()
+        try await eventually("its end", within: 20) {
+            try String(contentsOfFile: "/proc/\(child)/stat", encoding: .utf8).contains(") Z ")
+        }
+        let ended = try await luoctl("check", "pid:\(child)")
+        #expect(ended.status == 69, "\(ended)")
+    }
+}

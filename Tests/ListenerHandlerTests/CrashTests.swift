@@ -1,0 +1,119 @@
+import LiveUpdateEmbedded
+import Testing
+
+@testable import ListenerHandlers
+
+/// A process that dies: what the arena says is all that is left of it.
+@Suite struct CrashTests {
+    private let machine: Machine
+
+    init() throws { machine = try Machine() }
+
+    @Test("In the middle of a boot: it goes on, and its FLB has its object again", arguments: Kind.allCases)
+    func theSameBoot(_ kind: Kind) throws {
+        let listener = try machine.listener(kind)
+        try machine.boot().createSession("s").preserve(listener.descriptor, token: 1)
+        // Another orchestrator on the same arena: it knows what one knows that was started after a crash.
+        let luo = try machine.boot()
+        let session = try #require(try luo.openSessions.first)
+        try luo.publish()
+        #expect(try listener.backlog() == Socket.most, "the freeze has asked the FLB")
+        try luo.thaw()
+        try session.close()
+    }
+
+    @Test("With every process: the socket is opened anew at its address", arguments: Kind.allCases)
+    func nobodyIsLeft(_ kind: Kind) throws {
+        let address = try dead(kind) { luo in try luo.status().sessions.flatMap(\.files).map(\.slot) }
+        let session = try #require(try machine.boot().openSessions.first)
+        let came = Socket(taking: try session.take(token: 1))
+        #expect(try came.address == address)
+        let waiting = try client(of: address, saying: "still here")
+        #expect(try came.nextClient() == "still here")
+        try session.close()
+        withExtendedLifetime(waiting) {}
+    }
+
+    @Test("With every process, in an update", arguments: Kind.allCases) func nobodyIsLeftInAnUpdate(_ kind: Kind) throws
+    {
+        let address = try dead(kind) { luo in try luo.publish() }
+        let next = try machine.boot()
+        let session = try next.retrieveSession("s")
+        let came = Socket(taking: try session.retrieve(token: 1))
+        #expect(try came.address == address)
+        #expect(try came.backlog() == Machine.backlog)
+        try session.finish()
+    }
+
+    @Test("One that was opened anew travels as the same file: it is the address that counts", arguments: Kind.allCases)
+    func openedAnewAndUpdated(_ kind: Kind) throws {
+        let address = try dead(kind) { luo in try luo.status().sessions.flatMap(\.files).map(\.slot) }
+        try machine.boot().publish()
+        let waiting = try client(of: address, saying: "hello")
+        let session = try machine.boot().retrieveSession("s")
+        let came = Socket(taking: try session.retrieve(token: 1))
+        #expect(try came.nextClient() == "hello")
+        try session.finish()
+        withExtendedLifetime(waiting) {}
+    }
+
+    @Test("An address that somebody else has by now is not taken from him", arguments: Kind.allCases)
+    func takenAddress(_ kind: Kind) throws {
+        let address = try dead(kind) { luo in try luo.publish() }
+        try SocketName.removeIfDead(address)
+        let other = Socket(try listen(at: address, backlog: 1))
+        let session = try machine.boot().retrieveSession("s")
+        let error = #expect(throws: LiveUpdateError.self) { _ = try session.retrieve(token: 1) }
+        #expect(error?.errno == .addressInUse)
+        #expect(error?.reason.contains("\(address)") == true)
+        try session.finish()
+        withExtendedLifetime(other) {}
+    }
+
+    /// A process that preserves a listener, and dies.
+    private func dead(
+        _ kind: Kind, _ last: (Orchestrator) throws -> [DescriptorSlot]
+    ) throws -> SocketAddress {
+        let listener = try machine.listener(kind)
+        let luo = try machine.boot()
+        try luo.createSession("s").preserve(listener.descriptor, token: 1)
+        machine.lose(try last(luo))
+        return try listener.address
+    }
+
+    @Test("At any of its stores: the socket is held, or it is free", arguments: Kind.allCases)
+    func everyStore(_ kind: Kind) throws {
+        var stop = 0
+        while try !dies(kind, after: stop) { stop += 1 }
+        #expect(stop > 10)
+    }
+
+    /// - Returns: whether it came to its end.
+    private func dies(_ kind: Kind, after stop: Int) throws -> Bool {
+        let machine = try Machine()
+        let life = Life(stores: stop, machine.descriptors)
+        let listener = try machine.listener(kind)
+        try? preserveAndPublish(listener, machine.boot(life))
+
+        let luo = try machine.boot()
+        let came = try luo.status().sessions.contains { $0.direction == .incoming }
+        if came {
+            let session = try luo.retrieveSession("s")
+            #expect(try Socket(taking: session.retrieve(token: 1)).address == listener.address)
+            try session.finish()
+        } else {
+            for session in try luo.openSessions { try session.close() }
+        }
+        #expect(try listener.backlog() == Machine.backlog, "store \(stop): what was frozen is unfrozen")
+        let again = try luo.createSession("again")
+        try again.preserve(listener.descriptor, token: 1)
+        try again.close()
+        #expect(came || life.isOver, "store \(stop)")
+        return !life.isOver
+    }
+
+    private func preserveAndPublish(_ listener: Socket, _ luo: Orchestrator) throws {
+        try luo.createSession("s").preserve(listener.descriptor, token: 1)
+        try luo.publish()
+    }
+}

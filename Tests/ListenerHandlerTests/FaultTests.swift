@@ -1,0 +1,117 @@
+import LiveUpdateEmbedded
+import Testing
+
+@testable import ListenerHandlers
+
+/// Fails the first, the second, the third … system call of a request, until one is untouched. After each: it worked, or
+/// the answer is the injected error; and nothing is left behind.
+///
+/// In processes of their own, where sockets can be counted.
+@Suite struct FaultTests {
+    enum Request: String, Codable, CaseIterable, Sendable {
+        case preserve, publish, retrieve, reopen
+    }
+
+    @Test(arguments: Kind.allCases, Request.allCases) func everySystemCall(_ kind: Kind, _ request: Request) async {
+        await #expect(processExitsWith: .success) { [kind, request] in
+            for sticky in [false, true] {
+                var number = 1
+                while try Faults(number: number, sticky: sticky).reach(request, kind) { number += 1 }
+                #expect(number > 1, "no fault was injected")
+            }
+        }
+    }
+
+    @Test(arguments: [
+        [UInt8](repeating: 0, count: 31), [UInt8](repeating: 0xFF, count: 32),
+        [0, 0, 0, 0, 4, 0, 0, 0] + [UInt8](repeating: 0, count: 24),
+    ])
+    func aRecordThatCannotBeIsRefused(_ bytes: [UInt8]) {
+        #expect(throws: ArenaError.self) {
+            var reader = ByteReader(bytes, "listener")
+            _ = try ListenerRecord(&reader)
+        }
+    }
+
+    @Test(arguments: [[], [1], [1, 0], [2, 0, 1], [10, 0, 1, 2], [UInt8](repeating: 1, count: 16)] as [[UInt8]])
+    func anAddressThatCannotBeIsRefused(_ bytes: [UInt8]) { #expect(SocketAddress(recorded: bytes) == nil) }
+}
+
+private struct Faults {
+    let number: Int
+    let sticky: Bool
+
+    /// - Returns: whether the fault was reached.
+    func reach(_ request: FaultTests.Request, _ kind: Kind) throws -> Bool {
+        let before = try sockets()
+        let reached = try attempt(request, kind)
+        #expect(try sockets() == before, "\(request), call \(number)")
+        return reached
+    }
+
+    private func attempt(_ request: FaultTests.Request, _ kind: Kind) throws -> Bool {
+        let machine = try Machine()
+        let listener = try machine.listener(kind)
+        let luo = try machine.boot()
+        let session = try luo.createSession("s")
+        switch request {
+        case .preserve:
+            defer { try? session.close() }
+            return try again { try session.preserve(listener.descriptor, token: 1) }
+        case .publish:
+            try session.preserve(listener.descriptor, token: 1)
+            let reached = try again { try luo.publish() }
+            try luo.thaw()
+            #expect(try listener.backlog() == Machine.backlog)
+            try session.close()
+            return reached
+        case .retrieve, .reopen:
+            try session.preserve(listener.descriptor, token: 1)
+            let slots = try luo.publish()
+            if request == .reopen {
+                try listener.descriptor.close()
+                machine.lose(slots)
+            }
+            return try retrieve(machine)
+        }
+    }
+
+    /// What failed is tried again, and works.
+    private func again(_ body: () throws -> Void) throws -> Bool {
+        let (error, reached) = inject(body)
+        if error != nil { try body() }
+        return reached
+    }
+
+    /// What could not be retrieved is remembered; what only lacked a descriptor can be asked for again.
+    private func retrieve(_ machine: Machine) throws -> Bool {
+        let luo = try machine.boot()
+        let session = try luo.retrieveSession("s")
+        var came: FileDescriptor?
+        let (error, reached) = inject { came = try session.retrieve(token: 1) }
+        #expect((came == nil) == (error != nil))
+        if let came { try came.close() }
+        try session.finish()
+        return reached
+    }
+
+    private func inject(_ body: () throws -> Void) -> (error: LiveUpdateError?, reached: Bool) {
+        let (error, calls) = FaultInjector.failing(call: number, with: .ioError, fromThenOn: sticky) {
+            () -> LiveUpdateError? in
+            do {
+                try body()
+                return nil
+            } catch {
+                return error as? LiveUpdateError
+            }
+        }
+        if let error { #expect(error.description.contains("\(Errno.ioError)"), "call \(number): \(error)") }
+        return (error, calls >= number)
+    }
+
+    private func sockets() throws -> Int {
+        try openDescriptors().filter { number in
+            (try? FileDescriptor(rawValue: number).path())?.string.hasPrefix("socket:") == true
+        }.count
+    }
+}

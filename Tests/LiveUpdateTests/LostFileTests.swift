@@ -1,0 +1,188 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// All processes have died, and their descriptors with them: what a handler can open anew is there again, and the rest
+/// says what became of it.
+@Suite struct LostFileTests {
+    private let machine: Machine
+    private let file: MemoryFile
+
+    init() throws {
+        machine = try Machine()
+        file = try MemoryFile()
+    }
+
+    /// A handler whose files can be opened anew; the place where they are can be missing for a while.
+    private func handler(_ isMissing: Guarded<Bool> = Guarded(false)) -> TestHandler {
+        let place = file.descriptor
+        return TestHandler { hooks in
+            hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store([1, 2, 3]) }
+            hooks.reopen = { file throws(LiveUpdateError) in
+                if isMissing.with({ $0 }) {
+                    throw LiveUpdateError(.staleNFSFileHandle, "it is not there", remedy: "look")
+                }
+                #expect(file.descriptor == nil)
+                do throws(SystemCallError) {
+                    return try place.reopenedForReading().release()
+                } catch {
+                    throw LiveUpdateError(error, "opening it anew")
+                }
+            }
+        }
+    }
+
+    private func preserved() throws {
+        try machine.boot(.nextBoot, handler(), TestFLB()).createSession("s").preserve(file.descriptor, token: 1)
+    }
+
+    private func handedOver() throws {
+        let boot = try machine.boot(.nextBoot, handler(), TestFLB())
+        try boot.createSession("s").preserve(file.descriptor, token: 1)
+        try boot.publish()
+    }
+
+    private func expectIt(_ descriptor: FileDescriptor) throws {
+        let owned = OwnedDescriptor(taking: descriptor)
+        #expect(try FileStatus(of: owned.borrowed).identity == file.identity)
+    }
+
+    // MARK: What goes
+
+    @Test func itIsThereAgainBeforeAnybodyAsks() throws {
+        try preserved()
+        let (after, handler) = (Machine(survivorOf: machine), handler())
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        #expect(handler.calls == ["reopen 1"])
+        #expect(after.descriptors.held.count == 1)
+        #expect(try boot.status().flbs.map(\.count) == [1])
+        let session = try #require(try boot.openSessions.first)
+        try expectIt(try session.take(token: 1))
+        #expect(handler.calls == ["reopen 1", "unpreserve 1"])
+        #expect(after.descriptors.held.isEmpty)
+    }
+
+    @Test("A second death, and a third") func againAndAgain() throws {
+        try preserved()
+        var last = machine
+        for _ in 0..<3 {
+            last = Machine(survivorOf: last)
+            _ = try last.boot(.nextBoot, handler(), TestFLB())
+            #expect(last.descriptors.held.count == 1)
+        }
+        let boot = try Machine(survivorOf: last).boot(.nextBoot, handler(), TestFLB())
+        try boot.publish()
+    }
+
+    @Test("A crash that the descriptors survive opens nothing") func heldByOthers() throws {
+        try preserved()
+        let handler = handler()
+        _ = try machine.boot(.sameBoot, handler, TestFLB())
+        #expect(handler.calls.isEmpty)
+    }
+
+    @Test("What is missing is said, changes nothing, and is asked for again")
+    func takeWhileItIsMissing() throws {
+        try preserved()
+        let isMissing = Guarded(true)
+        let (after, handler) = (Machine(survivorOf: machine), handler(isMissing))
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        let session = try #require(try boot.openSessions.first)
+        for _ in 0..<2 {
+            let taken = failure { try session.take(token: 1) }
+            #expect(taken == LiveUpdateError(.staleNFSFileHandle, "it is not there", remedy: "look"))
+            #expect(failure { try boot.publish() } == taken)
+            #expect(session.tokens == [1])
+        }
+        #expect(handler.count("unpreserve") == 0)
+        #expect(handler.count("freeze") == 0)
+        isMissing.with { $0 = false }
+        try boot.publish()
+        #expect(after.descriptors.held.count == 1)
+        let next = try after.boot(.nextBoot, handler, TestFLB())
+        try expectIt(try next.retrieveSession("s").retrieve(token: 1))
+    }
+
+    @Test("A kind of file that is gone with its descriptor: EBADF, until it is unpreserved") func gone() throws {
+        try preserved()
+        let handler = TestHandler()
+        let boot = try Machine(survivorOf: machine).boot(.nextBoot, handler, TestFLB())
+        let session = try #require(try boot.openSessions.first)
+        let error = failure { try session.take(token: 1) }
+        #expect(error?.errno == .badFileDescriptor)
+        #expect(error?.reason == "file 1 of \"s\" was lost with the last process that held it")
+        #expect(error?.remedy != nil)
+        #expect(session.tokens == [1])
+        try session.unpreserve(token: 1)
+        try session.preserve(file.descriptor, token: 1)
+        try boot.publish()
+    }
+
+    // MARK: What came
+
+    @Test("It is looked for when it is retrieved, and a failure of that is not remembered")
+    func retrieveWhileItIsMissing() throws {
+        try handedOver()
+        let isMissing = Guarded(true)
+        let (after, handler) = (Machine(survivorOf: machine), handler(isMissing))
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        #expect(handler.calls.isEmpty)
+        let session = try boot.retrieveSession("s")
+        for _ in 0..<2 { #expect(errno { try session.retrieve(token: 1) } == .staleNFSFileHandle) }
+        #expect(try boot.status().sessions[0].files[0].retrieveStatus == .notTried)
+        #expect(handler.count("retrieve") == 0)
+        isMissing.with { $0 = false }
+        for _ in 0..<2 { try expectIt(try session.retrieve(token: 1)) }
+        #expect(handler.count("retrieve") == 1)
+        try session.finish()
+        #expect(after.descriptors.held.isEmpty)
+    }
+
+    @Test("Retrieved before they died: it is here again, or to be retrieved again", arguments: [false, true])
+    func retrievedBefore(isMissing: Bool) throws {
+        try handedOver()
+        let next = try machine.boot(.nextBoot, handler(), TestFLB())
+        try expectIt(try next.retrieveSession("s").retrieve(token: 1))
+
+        let (after, handler) = (Machine(survivorOf: machine), handler(Guarded(isMissing)))
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        #expect(try boot.status().sessions[0].files[0].retrieveStatus == (isMissing ? .notTried : .done))
+        #expect(after.descriptors.held.count == (isMissing ? 0 : 1))
+        let session = try #require(try boot.openSessions.first)
+        #expect(errno { try expectIt(try session.retrieve(token: 1)) } == (isMissing ? .staleNFSFileHandle : nil))
+        #expect(handler.count("retrieve") == 0)
+        try session.close()
+        #expect(after.descriptors.held.isEmpty)
+    }
+
+    @Test("A retrieve that failed stays failed, and nothing is opened for it") func failedBefore() throws {
+        try handedOver()
+        let failing = TestHandler { hooks in
+            hooks.retrieve = { _ throws(LiveUpdateError) in throw LiveUpdateError(.ioError, "no") }
+        }
+        let next = try machine.boot(.nextBoot, failing, TestFLB())
+        #expect(errno { try next.retrieveSession("s").retrieve(token: 1) } == .ioError)
+        let handler = handler()
+        let boot = try Machine(survivorOf: machine).boot(.nextBoot, handler, TestFLB())
+        let session = try #require(try boot.openSessions.first)
+        #expect(errno { try session.retrieve(token: 1) } == .ioError)
+        #expect(handler.calls.isEmpty)
+    }
+
+    @Test("By a damaged record nothing is looked for") func damaged() throws {
+        try preserved()
+        let data = try machine.boot(.sameBoot, handler(), TestFLB()).status().sessions[0].files[0].data
+        try machine.file.write([9], at: data)
+        let (after, handler) = (Machine(survivorOf: machine), handler())
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        let session = try #require(try boot.openSessions.first)
+        let error = failure { try session.take(token: 1) }
+        #expect(error?.errno == .ioError)
+        #expect(error?.reason.contains("records of file 1 at offset \(data) are damaged") == true)
+        #expect(handler.count("reopen") == 0)
+        try session.unpreserve(token: 1)
+    }
+}

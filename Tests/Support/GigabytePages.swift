@@ -1,0 +1,56 @@
+import Platform
+import SystemPackage
+public import Testing
+
+extension Trait where Self == Requirement {
+    /// That many free huge pages of 1 GiB, which are reserved for the test and given back, and some of 2 MiB. A machine
+    /// that has run for a while may not have so much memory in one piece: an automatic run may skip for that.
+    public static func requiresGigabytePages(_ count: UInt64, andSmall small: UInt64 = 0) -> Requirement {
+        let keeper = Guarded<ChildProcess?>(nil)
+        return Requirement(
+            missing: { .init(missingHugePages(small)) ?? reserve(count, keeper) },
+            after: {
+                keeper.with { keeper in
+                    keeper?.finish()
+                    keeper = nil
+                }
+            },
+            isAlone: true)
+    }
+}
+
+private func reserve(_ count: UInt64, _ keeper: Guarded<ChildProcess?>) -> Requirement.Lack? {
+    if environment("SETUP") == "no" { return .unexpected("SETUP=no: the huge page pool is left alone") }
+    do throws(SystemCallError) {
+        let taken = try HugePageReservation.take(count, of: .huge1G)
+        if taken > 0 { try keeper.with { (keeper) throws(SystemCallError) in keeper = try giveBackAtTheEnd(taken) } }
+        return nil
+    } catch {
+        let reason = "\(count) huge pages of 1 GiB cannot be had: \(error)"
+        switch error.errno {
+        case .noMemory, .noSuchFileOrDirectory: return .expected(reason)
+        default: return .unexpected(reason)
+        }
+    }
+}
+
+/// A process that waits for the end of this one, or to be told, and then gives the pages back, by difference and under
+/// the lock: also when this one is killed.
+private func giveBackAtTheEnd(_ count: UInt64) throws(SystemCallError) -> ChildProcess {
+    let script = """
+        trap '' INT TERM HUP
+        cat
+        umask 077
+        exec 9>>/run/lock/liveupdate-hugepages.lock
+        flock -w 60 9
+        cd /sys/kernel/mm/hugepages/hugepages-1048576kB
+        left=$(($(cat nr_hugepages) - $(cat surplus_hugepages) - \(count)))
+        echo $((left > 0 ? left : 0)) >nr_hugepages
+        """
+    do throws(SystemCallError) {
+        return try ChildProcess.start(ProgramImage(path: "/bin/sh", arguments: ["sh", "-c", script]))
+    } catch {
+        try HugePageReservation.giveBack(count, of: .huge1G)
+        throw error
+    }
+}

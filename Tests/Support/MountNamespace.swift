@@ -1,0 +1,59 @@
+import Glibc
+import Platform
+public import SystemPackage
+
+/// Mounts that only the calling thread sees, and that go with it. For tests in a process of their own, which must be
+/// root's and not wait for anything: a thread is lent to others then.
+public enum MountNamespace {
+    /// A new one, with an empty tmpfs to mount things in.
+    ///
+    /// - Returns: where that is.
+    public static func enter() throws -> FilePath {
+        // Swift's Glibc module does not have unshare(2).
+        typealias Function = @convention(c) (CInt) -> CInt
+        guard let unshare = unsafe dlsym(nil, "unshare") else { throw SystemCallError("dlsym", .noFunction) }
+        try check("unshare", unsafe unsafeBitCast(unshare, to: Function.self)(newMounts))
+        try check("mount", unsafe Glibc.mount("none", "/", nil, recursive | isPrivate, nil))
+        try mount("tmpfs", at: "/mnt")
+        return "/mnt"
+    }
+
+    /// Mounts a new file system of a kind; the directory is made.
+    public static func mount(_ kind: String, at path: FilePath, _ options: String = "") throws {
+        _ = unsafe path.withPlatformString { unsafe mkdir($0, 0o755) }
+        try check("mount", unsafe path.withPlatformString { unsafe Glibc.mount("none", $0, kind, 0, options) })
+    }
+
+    /// Shows a part of the tree at a second place.
+    public static func bind(_ path: FilePath, to place: FilePath) throws {
+        try check(
+            "mount",
+            unsafe path.withPlatformString { from in
+                unsafe place.withPlatformString { to in unsafe Glibc.mount(from, to, nil, bound, nil) }
+            })
+    }
+
+    /// From now on nothing there can be opened for writing.
+    public static func makeReadOnly(_ path: FilePath) throws {
+        let flags = again | bound | readOnly
+        try check("mount", unsafe path.withPlatformString { unsafe Glibc.mount(nil, $0, nil, flags, nil) })
+    }
+
+    /// Takes a file system out of the tree, also when files of it are open.
+    public static func unmount(_ path: FilePath) throws {
+        try check("umount2", unsafe path.withPlatformString { unsafe umount2($0, detached) })
+    }
+
+    private static func check(_ call: StaticString, _ result: CInt) throws {
+        if result != 0 { throw SystemCallError(call, Errno(rawValue: Glibc.errno)) }
+    }
+
+    // mount(2), umount2(2), unshare(2): enumerations of C, and macros behind _GNU_SOURCE.
+    private static let newMounts: CInt = 0x20000
+    private static let readOnly: CUnsignedLong = 1
+    private static let again: CUnsignedLong = 32
+    private static let bound: CUnsignedLong = 4096
+    private static let recursive: CUnsignedLong = 16384
+    private static let isPrivate: CUnsignedLong = 1 << 18
+    private static let detached: CInt = 2
+}

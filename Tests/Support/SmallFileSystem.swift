@@ -1,0 +1,61 @@
+import Glibc
+public import Platform
+import SystemPackage
+
+/// A tmpfs of a few pages that is in nobody's way: it is unmounted as soon as it was opened, so that nothing of it is left
+/// however a test ends. Only root can make one.
+public final class SmallFileSystem {
+    private let root: OwnedDescriptor
+
+    /// Makes an empty one.
+    ///
+    /// - Parameter size: in bytes: what its files can have together.
+    public init(size: Int) throws {
+        var name = [CChar]("/tmp/liveupdate-XXXXXX".utf8CString)
+        let folder = unsafe mkdtemp(&name).map { unsafe String(cString: $0) } ?? ""
+        defer { unsafe rmdir(folder) }
+        try Self.check("mount", unsafe mount("tmpfs", folder, "tmpfs", 0, "size=\(size),mode=700"))
+        defer { unsafe umount2(folder, CInt(MNT_DETACH)) }
+        let opened = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        try Self.check("open", opened)
+        root = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
+    }
+
+    private static func check(_ call: StaticString, _ result: CInt) throws {
+        if result == -1 { throw SystemCallError(call, Errno(rawValue: Glibc.errno)) }
+    }
+
+    /// An empty file on it, which has no name any more.
+    public func makeFile() throws -> OwnedDescriptor {
+        let number = unsafe openat(root.borrowed.rawValue, "file", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        try Self.check("openat", number)
+        unsafe unlinkat(root.borrowed.rawValue, "file", 0)
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
+    /// Takes what is free, until it is given back.
+    ///
+    /// - Parameter rest: bytes that are left.
+    public func fill(leaving rest: Int = 0) throws -> Ballast {
+        let ballast = Ballast(try makeFile())
+        try ballast.shrink(by: rest)
+        return ballast
+    }
+
+    /// A file that takes what was free.
+    public final class Ballast {
+        private let file: OwnedDescriptor
+
+        private var size: UInt64 = 0
+
+        fileprivate init(_ file: consuming OwnedDescriptor) {
+            self.file = file
+            while (try? self.file.borrowed.allocate(offset: size, length: 4096)) != nil { size += 4096 }
+        }
+
+        fileprivate func shrink(by rest: Int) throws { try file.borrowed.setSize(size - min(size, UInt64(rest))) }
+
+        /// Makes room again.
+        public func drop() throws { try file.borrowed.setSize(0) }
+    }
+}

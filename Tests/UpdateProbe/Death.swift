@@ -1,0 +1,97 @@
+import Glibc
+import Handover
+import LiveUpdate
+import LiveUpdateEmbedded
+import Platform
+import SystemPackage
+
+/// A file with a name on hugetlbfs, as token 1, and a memory file, as token 2, in the session "s" of an arena with a
+/// name; and the death of every process that has them.
+enum Death {
+    static func run(_ action: String, _ arena: FilePath) throws {
+        switch action {
+        case "run": try live(arena, FilePath(CommandLine.arguments[4]))
+        case "find": try find(arena)
+        default: throw LiveUpdateError(.invalidArgument, "death \(action)")
+        }
+    }
+
+    /// An update of both files, to its end, unless `--kill` says otherwise; `--image` says what it becomes.
+    private static func live(_ arena: FilePath, _ file: FilePath) throws {
+        let isAfterUpdate = environmentVariable(UpdatableProcess.variable) != nil
+        let process = try begin(arena: Arena.Options(probe: KillProbe(isAfterUpdate: isAfterUpdate)), at: arena)
+        if isAfterUpdate {
+            let session = try process.orchestrator.retrieveSession("s")
+            let found = try session.tokens.map { token in
+                (token, try content(token, try session.retrieve(token: token)))
+            }
+            try session.finish()
+            try session.close()
+            return say(["done": found.map { "\($0.0) \($0.1)" }.joined(separator: ",")])
+        }
+        let session = try process.orchestrator.createSession("s")
+        try session.preserve(try makeNamed(file), token: 1)
+        try session.preserve(try makeFile(2), token: 2)
+        try process.reboot(into: image)
+    }
+
+    private static var image: ProgramImage {
+        guard let at = CommandLine.arguments.firstIndex(of: "--image") else { return ownImage() }
+        return ProgramImage(path: "/bin/sh", arguments: ["sh", "-c", CommandLine.arguments[at + 1]])
+    }
+
+    /// Two huge pages of three, and the offset behind the first.
+    private static func makeNamed(_ path: FilePath) throws -> FileDescriptor {
+        let number = unsafe path.withPlatformString { unsafe open($0, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+        guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: errno)) }
+        let file = FileDescriptor(rawValue: number)
+        try file.setSize(3 << 21)
+        let mapping = try Mapping(of: file, length: 3 << 21, .shared(writable: true))
+        for page in [0, 2] {
+            unsafe mapping.bytes.storeBytes(of: word(UInt64(page)), toByteOffset: page << 21, as: UInt64.self)
+        }
+        try file.setPosition(1 << 21)
+        return file
+    }
+
+    private static func content(_ token: UInt64, _ file: FileDescriptor) throws -> String {
+        defer { try? closeDescriptor(file) }
+        if token == 2 { return try holds(file, 2) ? "intact" : "damaged" }
+        let mapping = try Mapping(of: file, length: 3 << 21, .shared(writable: false))
+        let words = [0, 2].map { unsafe mapping.bytes.load(fromByteOffset: $0 << 21, as: UInt64.self) }
+        return try words == [word(0), word(2)] && file.position() == 1 << 21 ? "intact" : "damaged"
+    }
+
+    /// Goes on with the arena, and says what became of the files; then nothing of them is in it.
+    private static func find(_ arena: FilePath) throws {
+        let process = try begin(at: arena)
+        let orchestrator = process.orchestrator
+        let status = try orchestrator.status()
+        var found = ["update": "\(status.updateNumber)"]
+        for session in status.sessions where !session.isOpen { _ = try orchestrator.retrieveSession(session.name) }
+        for session in try orchestrator.openSessions {
+            found["direction"] = "\(session.direction)"
+            for token in session.tokens {
+                found["\(token)"] = try answer(token) { () throws(LiveUpdateError) in
+                    try session.direction == .outgoing ? session.take(token: token) : session.retrieve(token: token)
+                }
+            }
+            try session.close()
+        }
+        found["left"] =
+            "\(try orchestrator.status().sessions.count) \(try orchestrator.status().flbs.filter { $0.count > 0 }.count)"
+        say(found)
+    }
+
+    private static func answer(
+        _ token: UInt64, _ fetch: () throws(LiveUpdateError) -> FileDescriptor
+    ) throws -> String {
+        let file: FileDescriptor
+        do throws(LiveUpdateError) {
+            file = try fetch()
+        } catch {
+            return "\(error.errno.rawValue) \(error.reason)"
+        }
+        return try content(token, file)
+    }
+}

@@ -1,0 +1,37 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateEmbedded
+import LiveUpdateHandlers
+import Platform
+import SystemPackage
+
+/// Preserves files and lives until it is killed, so that somebody can look at its arena.
+enum Hold {
+    /// - Parameter hugePages: how many huge pages of 2 MiB its second file has; with 0 there is no second file.
+    static func run(hugePages: Int, isBusy: Bool) throws -> Never {
+        let process = try UpdatableProcess { (orchestrator) throws(LiveUpdateError) in
+            try orchestrator.registerStandardHandlers()
+        }
+        let session = try process.orchestrator.createSession("held")
+        try session.preserve(try makeFile(1), token: 1)
+        if hugePages > 0 {
+            let size = UInt64(hugePages) * PageSize.huge2M.bytes
+            let file = try makeMemoryFile(named: "probe-huge", size: size, pageSize: .huge2M)
+            try file.borrowed.allocate(offset: 0, length: size)
+            try session.preserve(file.borrowed, token: 2)
+        }
+        say(["held": "\(1 + min(hugePages, 1))"])
+        while true {
+            if isBusy { try comeAndGo(process.orchestrator) } else { pause() }
+        }
+    }
+
+    /// Two commits; what is stored for the first is free again after the second.
+    private static func comeAndGo(_ orchestrator: Orchestrator) throws {
+        let file = try makeFile(2)
+        let session = try orchestrator.createSession("coming and going")
+        try session.preserve(file, token: 1)
+        try session.close()
+        try closeDescriptor(file)
+    }
+}
