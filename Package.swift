@@ -58,10 +58,13 @@ let package = Package(
         .target(
             name: "Conformance",
             dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system], swiftSettings: strict),
+        // What a benchmark found, how two runs compare, and the page that shows it. Nothing is measured here.
+        .target(name: "BenchReport", swiftSettings: strict),
         .executableTarget(
             name: "luoctl",
             dependencies: [
-                "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform",
+                "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover",
+                "Platform",
                 system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
         .executableTarget(
