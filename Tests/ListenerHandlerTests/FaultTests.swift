@@ -69,7 +69,7 @@ private struct Faults {
             try session.preserve(listener.descriptor, token: 1)
             let slots = try luo.publish()
             if request == .reopen {
-                try listener.descriptor.close()
+                try listener.lose()
                 machine.lose(slots)
             }
             return try retrieve(machine)

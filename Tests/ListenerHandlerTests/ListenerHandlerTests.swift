@@ -82,7 +82,7 @@ import Testing
         #expect(try luo.status().arenaUsed == before, "the record that was stored anew has replaced the old one")
         let slots = try luo.publish()
         let address = try listener.address
-        try listener.descriptor.close()
+        try listener.lose()
         machine.lose(slots)
         // Not even the socket is left: what is known of it is what the record says.
         let session = try machine.boot().retrieveSession("s")

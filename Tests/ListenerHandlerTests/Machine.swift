@@ -69,6 +69,14 @@ final class Socket: Sendable {
     var descriptor: FileDescriptor { owned.borrowed }
     var address: SocketAddress { get throws { try descriptor.socketAddress() } }
 
+    /// Lets go of the socket before this object goes. The number stays this object's, and means /dev/null: closed twice, it
+    /// would be another test's by then.
+    func lose() throws {
+        let null = try FileDescriptor.open(FilePath("/dev/null"), .readOnly, options: .closeOnExec)
+        defer { try? null.close() }
+        _ = try null.duplicate(as: descriptor)
+    }
+
     /// What the next client says, who waits in the queue.
     func nextClient() throws -> String {
         let client = try descriptor.acceptClient()
