@@ -58,6 +58,15 @@ let package = Package(
         .target(
             name: "Conformance",
             dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system], swiftSettings: strict),
+        .target(name: "LiveUpdateProtocol", dependencies: ["Handover"], swiftSettings: strict),
+        .target(
+            name: "LiveUpdateDaemon",
+            dependencies: ["LiveUpdateProtocol", "LiveUpdate", "LiveUpdateHandlers", "Handover", "Platform", system],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "luod", dependencies: ["LiveUpdateDaemon", "LiveUpdate", "Handover", "Platform"],
+            swiftSettings: strict,
+            linkerSettings: linkStatically),
         // What a benchmark found, how two runs compare, and the page that shows it. Nothing is measured here.
         .target(name: "BenchReport", swiftSettings: strict),
         .executableTarget(

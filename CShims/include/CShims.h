@@ -28,9 +28,37 @@ int cshims_find_file(const char *path);
 int cshims_find_file_behind(const char *path);
 int cshims_make_file_without_name(const char *directory);
 
-// process.c: pidfd_getfd(2) has no wrapper in all glibcs, nor has pidfd_open(2).
+// signals.c: Swift's Glibc module does not have signalfd(2).
+int cshims_signalfd(const int *numbers, size_t count);
+
+// process.c: pidfd_getfd(2), pidfd_open(2) and pidfd_send_signal(2) have no wrappers in all glibcs; prctl(2) is variadic.
+int cshims_no_new_privileges(void);
 int cshims_pidfd_open(pid_t process);
 int cshims_pidfd_getfd(int pidfd, int fd);
+
+int cshims_pidfd_send_signal(int pidfd, int number);
+
+// socket.c: the macros of cmsg(3) have no Swift counterpart, struct ucred and accept4(2) are behind _GNU_SOURCE.
+// No more than this many descriptors go in one message: unix(7) allows 253, and some libcs one fewer.
+#define CSHIMS_MOST_DESCRIPTORS 252
+ssize_t cshims_send(int fd, const void *bytes, size_t count, const int *descriptors, size_t number);
+// descriptors: room for CSHIMS_MOST_DESCRIPTORS. *truncated: something did not fit, or RLIMIT_NOFILE was reached.
+ssize_t cshims_receive(int fd, void *bytes, size_t count, int *descriptors, size_t *number, int *truncated, int flags);
+// Takes the next message out of the queue unseen.
+ssize_t cshims_discard(int fd);
+int cshims_peer(int fd, pid_t *process, uid_t *user);
+int cshims_accept(int fd);
+
+// poller.c: Swift's Glibc module does not have epoll(7), and its event has a union.
+struct cshims_event {
+    int fd;
+    int readable, writable, ended;
+};
+int cshims_epoll_create(void);
+// change: 0 add, 1 change, 2 remove
+int cshims_epoll_control(int poller, int fd, int change, int reading, int writing);
+// At most 1024 at a time.
+int cshims_epoll_wait(int poller, struct cshims_event *found, int room, int milliseconds);
 
 // userfault.c: ioctl(2) is variadic, userfaultfd(2) has no wrapper in glibc.
 int cshims_userfaultfd(void);

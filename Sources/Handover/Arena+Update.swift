@@ -15,6 +15,8 @@ extension Arena {
         lock.withLock {
             let old = unsafe state.table.outgoing
             guard old.isPresent else { return }
+            // A next boot on trial may have taken over meanwhile: this becomes the truth again, above it.
+            unsafe state.generation = store.committed(at: Superblock.generationOffset)
             flip { table in table.outgoing = .none }
             unsafe state.space?.give(old.range)
         }

@@ -19,6 +19,8 @@ public final class Arena: ArenaReading, Sendable {
         public var limit: UInt64
         /// For tests.
         public var probe: (any StoreProbe)?
+        /// When it is opened and the last that happened is that a boot took over: opens it as it was before.
+        public var takingBack = false
 
         /// 64 KiB at first, 1 GiB at most: enough for the records of some 100 TiB of 2 MiB pages (16 bytes each).
         public init(initialSize: UInt64 = 64 << 10, limit: UInt64 = 1 << 30, probe: (any StoreProbe)? = nil) {
@@ -94,7 +96,7 @@ public final class Arena: ArenaReading, Sendable {
         }
         try SuperblockWords.checkRoom(inFileOf: fileSize)
         store = try ArenaStore(file: file, limit: max(options.limit, fileSize), probe: options.probe)
-        unsafe state = try Self.check(store, fileSize: fileSize)
+        unsafe state = try Self.check(store, fileSize: fileSize, takingBack: options.takingBack)
     }
 
     private init(_ store: ArenaStore, _ state: State) {
@@ -112,12 +114,15 @@ public final class Arena: ArenaReading, Sendable {
         }
     }
 
-    private static func check(_ store: ArenaStore, fileSize: UInt64) throws(ArenaError) -> State {
+    private static func check(
+        _ store: ArenaStore, fileSize: UInt64, takingBack: Bool
+    ) throws(ArenaError) -> State {
         let words = try SuperblockWords(store)
         try words.check(inFileOf: fileSize)
         let stored = try StoredTable(store, at: Superblock.tableOffset(generation: words.generation))
         try stored.check(generation: words.generation)
         var state = State(size: words.size, generation: words.generation, table: stored.table)
+        if takingBack, let before = try tableBefore(stored, store) { state.table = before }
         for (part, slot) in state.table.parts {
             try slot.checkPlace(part, size: words.size)
             try slot.checkContent(part, store)
@@ -130,6 +135,14 @@ public final class Arena: ArenaReading, Sendable {
             state.tail = header.tail
         }
         return state
+    }
+
+    /// The table that was true before a boot took over, if nothing happened since.
+    private static func tableBefore(_ now: StoredTable, _ store: ArenaStore) throws(ArenaError) -> SlotTable? {
+        let before = try StoredTable(store, at: Superblock.tableOffset(generation: now.generation &- 1))
+        let isBefore = before.isWhole && before.generation == now.generation &- 1
+        let tookOver = before.table.outgoing.isPresent && before.table.outgoing == now.table.incoming
+        return isBefore && tookOver ? before.table : nil
     }
 
     // MARK: Reading

@@ -28,7 +28,7 @@ extension Boot {
     }
 
     private func read() throws(LiveUpdateError) {
-        if opening == .nextBoot, let range = arena.outgoingTree {
+        if opening != .sameBoot, let range = arena.outgoingTree {
             try takeOver(range)
         } else if arena.journal == nil {
             try untouched { () throws(ArenaError) in
@@ -62,7 +62,8 @@ extension Boot {
 
     private func takeOver(_ range: Extent) throws(LiveUpdateError) {
         let tree = try untouched { () throws(ArenaError) in try LuoTreeReader(arena: arena, range: range).read() }
-        let events = try withoutLost(counting(tree)).events
+        var events = try withoutLost(counting(tree)).events
+        if case .onTrial(let answer) = opening { events += [.phase(.booting)] + answered(answer) }
         try untouched { () throws(ArenaError) in
             try begin(events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
         }
@@ -154,9 +155,15 @@ extension Boot {
         arena.withdraw()
         adopt(state)
         find(lost, state)
-        if state.phase == .freezing { unfreezeEverything() }
+        switch state.phase {
+        case .running: break
+        case .freezing: unfreezeEverything()
+        case .booting: try confirm()
+        }
         dropIncomingTreeIfDone()
     }
+
+    func confirm() throws(LiveUpdateError) { try commit([.phase(.running)]) }
 
     private func journalState() throws(ArenaError) -> BootState {
         var state = BootState()
@@ -223,7 +230,10 @@ extension LuoTree {
         for session in sessions {
             let id = SessionID(value: take())
             events.append(
-                .sessionAdded(SessionState(id: id, name: session.name, direction: .incoming, progress: .waiting)))
+                .sessionAdded(
+                    SessionState(
+                        id: id, name: session.name, direction: .incoming, progress: .waiting,
+                        holder: SessionHolder(owner: session.owner, isDetached: session.isDetached))))
             for file in session.files {
                 events.append(
                     .fileAdded(

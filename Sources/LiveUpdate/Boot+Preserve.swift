@@ -6,7 +6,7 @@ import SystemPackage
 /// once. What fails on the way undoes what went before, in reverse.
 extension Boot {
     func preserve(
-        _ descriptor: FileDescriptor, token: UInt64, in handle: Session
+        _ descriptor: FileDescriptor, token: UInt64, in handle: Session, as compatible: String?, _ answer: Answer?
     ) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
@@ -17,19 +17,33 @@ extension Boot {
                         remedy: "use another token, or unpreserve that one first")
                 }
                 let file = try descriptors.identify(descriptor)
-                let entry = try accepting(descriptor)
+                let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
                 try claim(identity)
                 defer { shared.with { _ = $0.inFlight.remove(identity) } }
-                try preserve(descriptor, file, identity, token: token, session, entry)
+                try checkFiles(of: session.holder.owner)
+                try preserve(descriptor, file, identity, token: token, session, entry, answer)
             }
         }
     }
 
-    /// The first handler, in registration order, that takes the file.
-    private func accepting(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> Registry.Entry {
+    /// - Throws: EDQUOT.
+    private func checkFiles(of owner: SessionOwner) throws(LiveUpdateError) {
+        let (most, files) = shared.with { ($0.limits(of: owner)?.files, $0.state.usage[owner]?.files ?? 0) }
+        guard let most, files >= most else { return }
+        throw LiveUpdateError(
+            .diskQuotaExceeded, "user \(owner) has \(most) files, which is the limit",
+            remedy: "finish or unpreserve some of them, or raise the limit")
+    }
+
+    /// The first handler, in registration order, that takes the file: of all those that are not only there for who asks for
+    /// them, or of those of one compatible string.
+    private func accepting(
+        _ descriptor: FileDescriptor, as compatible: String?
+    ) throws(LiveUpdateError) -> Registry.Entry {
         var refusals: [String] = []
-        for entry in shared.with({ $0.registry.entries }) {
+        for entry in shared.with({ $0.registry.entries })
+        where compatible.map({ $0 == entry.handler.compatible }) ?? !entry.handler.isOnlyOnRequest {
             switch entry.handler.canPreserve(descriptor) {
             case .accepted: return entry
             case .refused(let reason): refusals.append("\(entry.handler.compatible): \(reason)")
@@ -53,7 +67,7 @@ extension Boot {
 
     private func preserve(
         _ descriptor: FileDescriptor, _ file: FileIdentity, _ identity: FileIdentity, token: UInt64,
-        _ session: SessionState, _ entry: Registry.Entry
+        _ session: SessionState, _ entry: Registry.Entry, _ answer: Answer?
     ) throws(LiveUpdateError) {
         let slot = try keep(descriptor, file)
         ensureHeadroom()
@@ -68,7 +82,7 @@ extension Boot {
             file.data = try entry.handler.preserve(context(file, session: session.name, storage: storage))
             file.ranges = storage.sealed()
             do throws(LiveUpdateError) {
-                try commitPreserved(file, counted)
+                try commitPreserved(file, counted, of: session.holder.owner, answer)
             } catch {
                 entry.handler.unpreserve(context(file, session: session.name))
                 throw error
@@ -100,8 +114,11 @@ extension Boot {
     }
 
     /// Whoever commits first writes the FLB's record, too.
-    private func commitPreserved(_ file: FileState, _ counted: [LiveFLB]) throws(LiveUpdateError) {
+    private func commitPreserved(
+        _ file: FileState, _ counted: [LiveFLB], of owner: SessionOwner, _ answer: Answer?
+    ) throws(LiveUpdateError) {
         try shared.with { (shared) throws(LiveUpdateError) in
+            try checkArena(of: owner, file, &shared)
             var events: [Event] = []
             for flb in counted where shared.state.flbs[flb.id] == nil {
                 events.append(
@@ -110,7 +127,17 @@ extension Boot {
                             id: flb.id, kind: .outgoing, compatible: flb.compatible, data: flb.data,
                             ranges: flb.ranges, count: 0, retrieved: .done)))
             }
-            try commit(events + [.fileAdded(file)], acquiring: true, &shared)
+            try commit(events + [.fileAdded(file)] + answered(answer), acquiring: true, &shared)
         }
+    }
+
+    /// - Throws: ENOSPC.
+    private func checkArena(of owner: SessionOwner, _ file: FileState, _ shared: inout Shared) throws(LiveUpdateError) {
+        guard let most = shared.limits(of: owner)?.arenaBytes else { return }
+        let bytes = file.ranges.reduce(shared.state.usage[owner]?.arenaBytes ?? 0) { $0 + $1.range.length }
+        guard bytes > most else { return }
+        throw LiveUpdateError(
+            .noSpace, "the files of user \(owner) would take \(bytes) bytes of the arena, and may take \(most)",
+            remedy: "finish or unpreserve some of them, or raise the limit")
     }
 }

@@ -8,7 +8,9 @@ import SystemPackage
 /// files retrieved, finished, closed; or closed without, which is a finish; when that is refused it can be retrieved
 /// again.
 extension Boot {
-    func createSession(_ name: String) throws(LiveUpdateError) -> Session {
+    func createSession(
+        _ name: String, _ holder: SessionHolder, _ answer: Answer?
+    ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
             guard name.isName(ofAtMost: 63) else {
                 throw LiveUpdateError(
@@ -16,14 +18,16 @@ extension Boot {
                     remedy: "use 1 to 63, none of them 0")
             }
             return try shared.with { (shared) throws(LiveUpdateError) in
-                guard shared.state.session(name, .outgoing) == nil else {
+                guard shared.state.session(name, .outgoing, of: holder.owner) == nil else {
                     throw LiveUpdateError(
                         .fileExists, "an outgoing session \"\(name)\" exists already",
                         remedy: "close that one, or use another name")
                 }
+                try checkSessions(of: holder.owner, &shared)
                 let state = SessionState(
-                    id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open)
-                try commit([.sessionAdded(state)], acquiring: true, &shared)
+                    id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open,
+                    holder: holder)
+                try commit([.sessionAdded(state)] + answered(answer), acquiring: true, &shared)
                 return open(state, &shared)
             }
         }
@@ -35,11 +39,23 @@ extension Boot {
         return Session(state, lock, self)
     }
 
-    func retrieveSession(_ name: String) throws(LiveUpdateError) -> Session {
+    /// - Throws: EUSERS.
+    private func checkSessions(of owner: SessionOwner, _ shared: inout Shared) throws(LiveUpdateError) {
+        guard let most = shared.limits(of: owner)?.sessions, shared.state.usage[owner]?.sessions ?? 0 >= most else {
+            return
+        }
+        throw LiveUpdateError(
+            .tooManyUsers, "user \(owner) has \(most) sessions, which is the limit",
+            remedy: "end some of them, or raise the limit")
+    }
+
+    func retrieveSession(
+        _ name: String, _ holder: SessionHolder, _ answer: Answer?
+    ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
             try ensureRoom()
             return try shared.with { (shared) throws(LiveUpdateError) in
-                guard let state = shared.state.session(name, .incoming) else {
+                guard var state = shared.state.session(name, .incoming, of: holder.owner) else {
                     throw LiveUpdateError(
                         .noSuchFileOrDirectory, "no session \"\(name)\" was handed over",
                         remedy: "the status lists what was; a session that was finished and closed is gone")
@@ -49,7 +65,12 @@ extension Boot {
                         .invalidArgument, "session \"\(name)\" was retrieved already and is open",
                         remedy: "use the session that is open (openSessions), or close it first")
                 }
-                try commit([.sessionProgress(state.id, .open)], acquiring: false, &shared)
+                var holder = holder
+                if state.holder.isDetached { holder.isDetached = true }
+                var events: [Event] = [.sessionProgress(state.id, .open)]
+                if state.holder != holder { events.append(.sessionHeld(state.id, holder)) }
+                try commit(events + answered(answer), acquiring: false, &shared)
+                state.holder = holder
                 return open(state, &shared)
             }
         }
@@ -88,6 +109,19 @@ extension Boot {
             }
         }
     }
+
+    /// - Throws: EBADF when it was closed.
+    func hold(_ handle: Session, _ holder: SessionHolder, _ answer: Answer?) throws(LiveUpdateError) {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let state = try session(handle, nil, for: "attach")
+                try ensureRoom()
+                try commit([.sessionHeld(state.id, holder)] + answered(answer))
+            }
+        }
+    }
+
+    func answered(_ answer: Answer?) -> [Event] { answer.map { [.answered($0)] } ?? [] }
 
     private func abort(_ session: SessionState) throws(LiveUpdateError) {
         let files = shared.with { $0.state.files(of: session) }

@@ -3,10 +3,10 @@ import SystemPackage
 
 /// How one file leaves an outgoing session that goes on. The kernel has no such call.
 extension Boot {
-    func take(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+    func take(token: UInt64, from handle: Session, _ answer: Answer?) throws(LiveUpdateError) -> FileDescriptor {
         var taken: FileDescriptor?
         do throws(LiveUpdateError) {
-            return try remove(token, handle, for: "take") { (lost, session) throws(LiveUpdateError) in
+            return try remove(token, handle, for: "take", answer) { (lost, session) throws(LiveUpdateError) in
                 let descriptor = try duplicate(lost, session)
                 taken = descriptor
                 return descriptor
@@ -28,12 +28,12 @@ extension Boot {
         return try descriptors.duplicate(file.slot)
     }
 
-    func unpreserve(token: UInt64, from handle: Session) throws(LiveUpdateError) {
-        try remove(token, handle, for: "unpreserve") { _, _ in }
+    func unpreserve(token: UInt64, from handle: Session, _ answer: Answer?) throws(LiveUpdateError) {
+        try remove(token, handle, for: "unpreserve", answer) { _, _ in }
     }
 
     private func remove<Value>(
-        _ token: UInt64, _ handle: Session, for action: String,
+        _ token: UInt64, _ handle: Session, for action: String, _ answer: Answer?,
         _ first: (FileState, SessionState) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
         try request(.shared) { () throws(LiveUpdateError) in
@@ -47,18 +47,22 @@ extension Boot {
                 try ensureRoom()
                 let value = try first(file, session)
                 // It may have been opened anew.
-                try remove(shared.with { $0.state.files[file.id] } ?? file, session)
+                try remove(shared.with { $0.state.files[file.id] } ?? file, session, answer)
                 return value
             }
         }
     }
 
-    private func remove(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) {
+    private func remove(
+        _ file: FileState, _ session: SessionState, _ answer: Answer?
+    ) throws(LiveUpdateError) {
+        var answer = answer
+        answer?.slot = file.slot
         try flbMonitor.enter { () throws(LiveUpdateError) in
             waitForLoans(ofLastUsers: [file.flbs])
             handler(of: file).unpreserve(context(file, session: session.name))
             let gone = countDownOutgoing(file.flbs)
-            try end(session.id, [.fileRemoved(file.id)], [file], gone)
+            try end(session.id, [.fileRemoved(file.id)] + answered(answer), [file], gone)
         }
     }
 }

@@ -45,8 +45,12 @@ final class Boot: Sendable {
         var locks: [SessionID: Lock] = [:]
         /// When files were frozen before this boot.
         var freeze = FreezeTime(start: 0, end: 0)
+        /// Of every user but root.
+        var limits = UserLimits()
         /// What was allocated beside the tree that was published, for the next boot.
         var temporaryRanges: [Extent] = []
+
+        func limits(of owner: SessionOwner) -> UserLimits? { owner == 0 ? nil : limits }
 
         mutating func takeID() -> UInt64 {
             nextID = max(nextID, state.nextID)

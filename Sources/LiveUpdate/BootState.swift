@@ -17,6 +17,8 @@ struct SessionState: Equatable, Sendable {
     var name: String
     var direction: Direction
     var progress: Progress
+    /// Whose it is, and by what it is held.
+    var holder = SessionHolder()
     /// In the order in which they were preserved.
     var files: [FileID] = []
 }
@@ -60,6 +62,8 @@ enum Phase: UInt8, Sendable {
     case running = 0
     /// Files are being frozen, or are frozen: whoever finds this in a journal unfreezes them.
     case freezing = 1
+    /// A boot that has taken over, and that the previous one can still take back: see ``Orchestrator/confirm()``.
+    case booting = 2
 }
 
 /// Everything that is true in a boot and must not be lost: a value that is changed by ``Event``s only, the same when
@@ -73,9 +77,13 @@ struct BootState: Sendable {
     private(set) var sessions: [SessionID: SessionState] = [:]
     private(set) var files: [FileID: FileState] = [:]
     private(set) var flbs: [FLBID: FLBState] = [:]
+    /// The last answer on each connection that made a request which must not be done twice.
+    private(set) var answers: [DescriptorSlot: Answer] = [:]
+    /// What each user has in here.
+    private(set) var usage: [SessionOwner: Usage] = [:]
 
     // Indexes: what is asked often is found by hash.
-    private var names: [Direction: [ExactString: SessionID]] = [:]
+    private var names: [Direction: [OwnedName: SessionID]] = [:]
     private var tokens: [SessionID: [UInt64: FileID]] = [:]
     private var held: [FileIdentity: FileID] = [:]
     private var filesByHandler: [ExactString: Int] = [:]
@@ -83,8 +91,8 @@ struct BootState: Sendable {
 
     // MARK: Questions
 
-    func session(_ name: String, _ direction: Direction) -> SessionState? {
-        names[direction]?[ExactString(name)].flatMap { sessions[$0] }
+    func session(_ name: String, _ direction: Direction, of owner: SessionOwner) -> SessionState? {
+        names[direction]?[OwnedName(owner, name)].flatMap { sessions[$0] }
     }
 
     func file(_ token: UInt64, in session: SessionID) -> FileState? { tokens[session]?[token].flatMap { files[$0] } }
@@ -140,11 +148,7 @@ struct BootState: Sendable {
         case .sessionProgress(let id, let progress): try set(id, progress)
         case .sessionRemoved(let id): try remove(id)
         case .fileAdded(let file): try add(file)
-        case .fileStored(let id, let data, let ranges):
-            try change(id) { file in
-                file.data = data
-                file.ranges = ranges
-            }
+        case .fileStored(let id, let data, let ranges): try store(id, data, ranges)
         case .fileRetrieved(let id, let status, let slot):
             try change(id) { file in
                 file.retrieved = status
@@ -157,6 +161,9 @@ struct BootState: Sendable {
         case .flbRemoved(let id):
             guard flbs[id]?.kind == .discarded else { throw Self.unknown("discarded FLB", id.value) }
             flbs[id] = nil
+        case .sessionHeld(let id, let holder): try hold(id, holder)
+        case .answered(let answer): answers[answer.request.connection] = answer
+        case .connectionClosed(let connection): answers[connection] = nil
         case .fileRemoved(let id):
             guard let file = files[id] else { throw Self.unknown("file", id.value) }
             letGo(of: file)
@@ -168,11 +175,21 @@ struct BootState: Sendable {
     private mutating func add(_ session: SessionState) throws(ArenaError) {
         try use(session.id.value)
         try check(session.name, ofAtMost: 63)
-        guard names[session.direction]?[ExactString(session.name)] == nil else {
+        guard names[session.direction]?[session.ownedName] == nil else {
             throw ArenaError(.record, "a second \(session.direction) session \"\(session.name)\"")
         }
         sessions[session.id] = session
-        names[session.direction, default: [:]][ExactString(session.name)] = session.id
+        names[session.direction, default: [:]][session.ownedName] = session.id
+        usage[session.holder.owner, default: Usage()].sessions += 1
+    }
+
+    /// Only what holds it changes, never whose it is.
+    private mutating func hold(_ id: SessionID, _ holder: SessionHolder) throws(ArenaError) {
+        guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
+        guard session.holder.owner == holder.owner else {
+            throw ArenaError(.record, "session \"\(session.name)\" of user \(holder.owner)")
+        }
+        sessions[id]?.holder = holder
     }
 
     private mutating func add(_ file: FileState) throws(ArenaError) {
@@ -197,6 +214,7 @@ struct BootState: Sendable {
         tokens[file.session, default: [:]][file.token] = file.id
         held[file.identity] = file.id
         filesByHandler[ExactString(file.compatible), default: 0] += 1
+        usage[session.holder.owner, default: Usage()].add(file)
     }
 
     private mutating func add(_ flb: FLBState) throws(ArenaError) {
@@ -229,6 +247,17 @@ struct BootState: Sendable {
         nextID = max(nextID, id + 1)
     }
 
+    private mutating func store(_ id: FileID, _ data: UInt64, _ ranges: [StoredRange]) throws(ArenaError) {
+        guard let before = files[id] else { throw Self.unknown("file", id.value) }
+        try change(id) { file in
+            file.data = data
+            file.ranges = ranges
+        }
+        guard let owner = sessions[before.session]?.holder.owner, let after = files[id] else { return }
+        usage[owner]?.remove(before)
+        usage[owner]?.add(after)
+    }
+
     private mutating func change(_ id: FileID, _ body: (inout FileState) -> Void) throws(ArenaError) {
         guard var file = files[id] else { throw Self.unknown("file", id.value) }
         body(&file)
@@ -245,7 +274,9 @@ struct BootState: Sendable {
         guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
         letGoOfFiles(session)
         sessions[id] = nil
-        names[session.direction]?[ExactString(session.name)] = nil
+        names[session.direction]?[session.ownedName] = nil
+        usage[session.holder.owner]?.sessions -= 1
+        if usage[session.holder.owner] == Usage() { usage[session.holder.owner] = nil }
     }
 
     private mutating func letGoOfFiles(_ session: SessionState) {
@@ -258,6 +289,7 @@ struct BootState: Sendable {
         files[file.id] = nil
         held[file.identity] = nil
         filesByHandler[ExactString(file.compatible), default: 1] -= 1
+        if let owner = sessions[file.session]?.holder.owner { usage[owner]?.remove(file) }
         for id in file.flbs { countDown(id) }
     }
 
@@ -289,6 +321,7 @@ struct BootState: Sendable {
             events.append(.sessionAdded(session))
             events += files.map(Event.fileAdded)
         }
+        events += answers.values.map(Event.answered)
         return events
     }
 }

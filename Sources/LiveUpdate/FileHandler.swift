@@ -57,6 +57,10 @@ public protocol FileHandler: AnyObject, Sendable {
     /// Who provides this handler; nil when it cannot go away.
     var owner: Owner? { get }
 
+    /// Whether it is offered only those files that somebody wants it to have, by its ``compatible`` string: for one that
+    /// takes whatever it gets. Optional.
+    var isOnlyOnRequest: Bool { get }
+
     /// Whether it is a file of this kind. It must change nothing.
     func canPreserve(_ descriptor: FileDescriptor) -> Acceptance
     /// What makes it one and the same file, when device and inode do not: the kernel's `get_id`. Optional.
@@ -84,6 +88,7 @@ public protocol FileHandler: AnyObject, Sendable {
 
 extension FileHandler {
     public var owner: Owner? { nil }
+    public var isOnlyOnRequest: Bool { false }
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? { nil }
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { file.data }
     public func unfreeze(_ file: FileContext) {}

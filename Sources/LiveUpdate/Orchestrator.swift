@@ -15,11 +15,14 @@ import SystemPackage
 /// what just looks are allowed, and everything else is EDEADLK. It makes no system calls of its own and logs nothing.
 public final class Orchestrator: Sendable {
     /// What to do with an arena in which a tree was published.
-    public enum Opening: Sendable {
+    public enum Opening: Equatable, Sendable {
         /// Be the next boot.
         case nextBoot
         /// Be the boot that published it, which goes on: what was published is taken back.
         case sameBoot
+        /// Be the next boot on trial: until ``Orchestrator/confirm()`` nothing of the old one is touched, so that it can
+        /// still thaw. The answer is that to whoever asked for the update.
+        case onTrial(answering: Answer?)
     }
 
     /// Which FLBs a finished file is counted down on, when this image links FLBs to its handlers otherwise than the one
@@ -123,16 +126,30 @@ public final class Orchestrator: Sendable {
     /// Makes an outgoing session.
     ///
     /// - Throws: EINVAL for a name that has not 1 to 63 bytes, EEXIST when there is an outgoing one of that name,
-    ///   ENOSPC at the arena's limit, ENODEV when the boot has ended.
-    public func createSession(_ name: String) throws(LiveUpdateError) -> Session {
-        try enabled().createSession(name)
+    ///   EUSERS at the user's limit, ENOSPC at the arena's, ENODEV when the boot has ended.
+    public func createSession(
+        _ name: String, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
+    ) throws(LiveUpdateError) -> Session {
+        try enabled().createSession(name, holder, answer)
     }
 
     /// Opens a session that was handed over.
     ///
     /// - Throws: ENOENT when there is none of that name, or it was finished and closed; EINVAL when it is open.
-    public func retrieveSession(_ name: String) throws(LiveUpdateError) -> Session {
-        try enabled().retrieveSession(name)
+    public func retrieveSession(
+        _ name: String, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
+    ) throws(LiveUpdateError) -> Session {
+        try enabled().retrieveSession(name, holder, answer)
+    }
+
+    /// Whether a user has a session of that name.
+    ///
+    /// - Throws: as ``open()``.
+    public func hasSession(
+        _ name: String, _ direction: Direction, of owner: SessionOwner
+    ) throws(LiveUpdateError) -> Bool {
+        try open()
+        return try enabled().shared.with { $0.state.session(name, direction, of: owner) != nil }
     }
 
     /// All sessions that are open, oldest first: also those that were, in this boot, before a crash.
@@ -140,6 +157,32 @@ public final class Orchestrator: Sendable {
     /// - Throws: as ``open()``.
     public var openSessions: [Session] {
         get throws(LiveUpdateError) { try enabled().openSessions() }
+    }
+
+    /// Limits what each user may have, but root.
+    ///
+    /// - Throws: EOPNOTSUPP when it is switched off.
+    public func limitUsers(to limits: UserLimits) throws(LiveUpdateError) {
+        try enabled().shared.with { $0.limits = limits }
+    }
+
+    /// What was answered last on a connection, if that must not be done again: see ``Answer``.
+    public func answer(on connection: DescriptorSlot) -> Answer? {
+        boot?.shared.with { $0.state.answers[connection] }
+    }
+
+    /// Commits an answer that nothing else is committed with.
+    ///
+    /// - Throws: ENOSPC, ENODEV when the boot has ended.
+    public func commit(_ answer: Answer) throws(LiveUpdateError) {
+        let boot = try enabled()
+        try boot.request(.shared) { () throws(LiveUpdateError) in try boot.commit([.answered(answer)]) }
+    }
+
+    /// Forgets what was answered on a connection that is no more.
+    public func forget(_ connection: DescriptorSlot) {
+        guard let boot, answer(on: connection) != nil else { return }
+        try? boot.request(.shared) { () throws(LiveUpdateError) in try boot.commit([.connectionClosed(connection)]) }
     }
 
     // MARK: FLBs
@@ -189,6 +232,11 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: EINVAL when nothing was published.
     public func thaw() throws(LiveUpdateError) { try enabled().thaw() }
+
+    /// Ends the trial of a boot that was opened with ``Opening/onTrial(answering:)``: the old one cannot thaw any more.
+    ///
+    /// - Throws: ENOSPC.
+    public func confirm() throws(LiveUpdateError) { try enabled().confirm() }
 
     /// What the arena knows, to be shown.
     ///

@@ -10,6 +10,8 @@ public final class Session: Sendable {
     public let name: String
     /// Made in this boot, or handed over to it.
     public let direction: Direction
+    /// Tells it from all others of this boot.
+    public var number: UInt64 { id.value }
 
     let id: SessionID
     /// Shared by all handles of one open session, and by no other.
@@ -29,19 +31,25 @@ public final class Session: Sendable {
     /// - Parameters:
     ///   - descriptor: of the file; it stays open.
     ///   - token: names the file inside the session: any 64-bit number.
+    ///   - compatible: the handler that is to have it; without, the first that takes it.
+    ///   - answer: is committed with it: see ``Answer``.
     /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
     ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
-    ///   already, what its FLBs and its handler throw (ENODEV when an FLB's owner is going away), ENOSPC at the arena's
-    ///   limit. A failed preserve leaves nothing behind.
-    public func preserve(_ descriptor: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
-        try boot.preserve(descriptor, token: token, in: self)
+    ///   already, EDQUOT at the user's limit, what its FLBs and its handler throw (ENODEV when an FLB's owner is going away), ENOSPC
+    ///   at the arena's limit or the user's. A failed preserve leaves nothing behind.
+    public func preserve(
+        _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil
+    ) throws(LiveUpdateError) {
+        try boot.preserve(descriptor, token: token, in: self, as: compatible, answer)
     }
 
     /// Unpreserves one file of an outgoing session, which goes on with the others.
     ///
     /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when it is closed, ENOENT for an
     ///   unknown token, ENOSPC.
-    public func unpreserve(token: UInt64) throws(LiveUpdateError) { try boot.unpreserve(token: token, from: self) }
+    public func unpreserve(token: UInt64, answering answer: Answer? = nil) throws(LiveUpdateError) {
+        try boot.unpreserve(token: token, from: self, answer)
+    }
 
     /// Takes a file of an outgoing session back, and unpreserves it: what a program does that finds its own session again
     /// after it died.
@@ -49,8 +57,8 @@ public final class Session: Sendable {
     /// - Returns: a new descriptor of the kept open file description, for the caller to close.
     /// - Throws: as ``unpreserve(token:)``; when the file was lost with its last holder, what its handler misses to find
     ///   it again, or EBADF for a kind of file that is gone then; EMFILE. Nothing has changed then.
-    public func take(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
-        try boot.take(token: token, from: self)
+    public func take(token: UInt64, answering answer: Answer? = nil) throws(LiveUpdateError) -> FileDescriptor {
+        try boot.take(token: token, from: self, answer)
     }
 
     /// Gives a file back: a new descriptor of the same open file description, for the caller to close. Any order; again
@@ -74,6 +82,16 @@ public final class Session: Sendable {
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already; on an incoming session EBUSY when a
     ///   handler cannot let go yet: it is closed then, and can be retrieved again.
     public func close() throws(LiveUpdateError) { try boot.close(self) }
+
+    /// Whose it is and what holds it.
+    public var holder: SessionHolder { boot.holder(of: id) }
+
+    /// Changes what holds it, never whose it is.
+    ///
+    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, ENOSPC.
+    public func hold(by holder: SessionHolder, answering answer: Answer? = nil) throws(LiveUpdateError) {
+        try boot.hold(self, holder, answer)
+    }
 
     /// The tokens of its files, in the order in which they were preserved.
     public var tokens: [UInt64] { boot.tokens(of: id) }

@@ -9,6 +9,8 @@ public struct Status: Sendable {
         public let name: String
         /// Made in this boot, or handed over to it.
         public let direction: Direction
+        /// Whose it is, and what holds it.
+        public let holder: SessionHolder
         /// Whether somebody has it open.
         public let isOpen: Bool
         /// Whether its files were let go: incoming ones only.
@@ -85,7 +87,8 @@ extension Boot {
             updateNumber: state.updateNumber, freeze: freeze,
             sessions: sessions.map { session in
                 Status.Session(
-                    name: session.name, direction: session.direction, isOpen: session.progress != .waiting,
+                    name: session.name, direction: session.direction, holder: session.holder,
+                    isOpen: session.progress != .waiting,
                     isFinished: session.progress == .finished,
                     files: state.files(of: session).map(Status.File.init))
             },
@@ -100,6 +103,10 @@ extension Boot {
             let open = shared.locks.compactMap { id, lock in shared.state.sessions[id].map { ($0, lock) } }
             return open.sorted { $0.0.id < $1.0.id }.map { Session($0.0, $0.1, self) }
         }
+    }
+
+    func holder(of session: SessionID) -> SessionHolder {
+        shared.with { $0.state.sessions[session]?.holder ?? SessionHolder() }
     }
 
     func tokens(of session: SessionID) -> [UInt64] {

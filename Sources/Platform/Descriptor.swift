@@ -51,6 +51,14 @@ extension FileDescriptor {
         try systemCall("fcntl") { cshims_fcntl(rawValue, F_SETFD, on ? Int(FD_CLOEXEC) : 0) }
     }
 
+    /// Lets no call on it wait: fcntl(2), `O_NONBLOCK`, for all who share its open file description.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func setNonBlocking() throws(SystemCallError) {
+        let flags = try systemCall("fcntl") { cshims_fcntl(rawValue, F_GETFL, 0) }
+        try systemCall("fcntl") { cshims_fcntl(rawValue, F_SETFL, Int(flags | O_NONBLOCK)) }
+    }
+
     /// Takes a write lock on the whole file that belongs to the open file description: fcntl(2), `F_OFD_SETLK`. It is
     /// kept over execve(2) and ends with the last descriptor.
     ///

@@ -1,5 +1,14 @@
 import Glibc
 
+/// Makes the table of descriptors as large as it may have to be: growing it later, with several threads, takes long.
+public func growDescriptorTable(to count: Int) {
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    let last = CInt(min(count, Int(clamping: limit.rlim_cur))) - 1
+    guard last > 2, fcntl(last, F_GETFD) == -1, dup2(STDERR_FILENO, last) == last else { return }
+    close(last)
+}
+
 /// How many descriptors this process may have: RLIMIT_NOFILE of getrlimit(2).
 public enum DescriptorLimit {
     /// Raises the limit, where that is needed and allowed: beyond the hard limit with CAP_SYS_RESOURCE.

@@ -22,3 +22,30 @@ extension FileDescriptor {
         return bytes
     }
 }
+
+extension FileDescriptor {
+    /// Writes all of it from the file's offset on: write(2).
+    ///
+    /// - Throws: ENOSPC and what else write(2) lists.
+    public func writeWhole(_ bytes: [UInt8]) throws(SystemCallError) {
+        var done = 0
+        while done < bytes.count {
+            done += try systemCall("write") {
+                // SAFETY: what is left of the array.
+                unsafe bytes.withUnsafeBytes {
+                    unsafe Glibc.write(rawValue, $0.baseAddress! + done, bytes.count - done)
+                }
+            }
+        }
+    }
+
+    /// Whether something can be read from it, or it has ended, at once or within some time: poll(2).
+    public func isReadable(within milliseconds: CInt) -> Bool {
+        var event = pollfd(fd: rawValue, events: Int16(POLLIN), revents: 0)
+        while true {
+            let ready = unsafe poll(&event, 1, milliseconds)
+            if ready == -1, errno == EINTR { continue }
+            return ready > 0
+        }
+    }
+}

@@ -1,5 +1,5 @@
 import Glibc
-import SystemPackage
+public import SystemPackage
 
 /// A program to run: what execve(2) takes.
 public struct ProgramImage: Sendable {
@@ -49,6 +49,33 @@ public struct ProgramImage: Sendable {
         throw SystemCallError("execve", .ioError)
     }
 
+    /// Starts the program beside this process: posix_spawn(3). No signal is blocked in it.
+    ///
+    /// - Parameter inherited: what it gets, and under which numbers.
+    /// - Returns: its process's number, for the caller to wait for.
+    /// - Throws: ENOENT, EACCES and what else execve(2) lists; EAGAIN, ENOMEM.
+    public func spawn(_ inherited: [(FileDescriptor, CInt)]) throws(SystemCallError) -> CInt {
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        for (descriptor, number) in inherited {
+            unsafe posix_spawn_file_actions_adddup2(&actions, descriptor.rawValue, number)
+        }
+        var attributes = posix_spawnattr_t()
+        unsafe posix_spawnattr_init(&attributes)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        unsafe sigemptyset(&none)
+        unsafe posix_spawnattr_setsigmask(&attributes, &none)
+        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        var id: pid_t = 0
+        let result = unsafe withCStrings { arguments, environment in
+            unsafe posix_spawn(&id, path, &actions, &attributes, arguments, environment)
+        }
+        guard result == 0 else { throw SystemCallError("posix_spawn", Errno(rawValue: result)) }
+        return id
+    }
+
     /// Lends the arguments and the environment as C wants them.
     @unsafe
     func withCStrings<Value>(
@@ -83,6 +110,12 @@ public struct ProgramImage: Sendable {
         }
         unsafe pointers.deallocate()
     }
+}
+
+/// The path of the program that this process runs, as it was when it was started: /proc/self/exe.
+public func ownExecutable() -> String {
+    let path = (try? linkTarget("/proc/self/exe")) ?? "/proc/self/exe"
+    return path.hasSuffix(" (deleted)") ? String(path.dropLast(10)) : path
 }
 
 /// A variable of this process's environment: getenv(3).

@@ -1,6 +1,6 @@
 import CShims
 import Glibc
-import SystemPackage
+public import SystemPackage
 
 /// A process, held by a descriptor of it, so that its number cannot come to mean another one: pidfd_open(2). Looking at
 /// it neither stops nor changes it.
@@ -27,6 +27,32 @@ public struct RunningProcess: ~Copyable {
         let handle = handle.borrowed.rawValue
         let copy = try systemCall("pidfd_getfd") { cshims_pidfd_getfd(handle, number) }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: copy))
+    }
+
+    /// Finds a process by a descriptor of it that somebody else opened.
+    public init(_ id: CInt, handle: consuming OwnedDescriptor) {
+        self.id = id
+        self.handle = handle
+    }
+
+    /// The descriptor: readable once it has ended.
+    public var descriptor: FileDescriptor { handle.borrowed }
+
+    /// Ends it at once: pidfd_send_signal(2). Nothing happens when it has ended.
+    public func kill() { _ = cshims_pidfd_send_signal(handle.borrowed.rawValue, SIGKILL) }
+
+    /// Waits for its end: poll(2).
+    ///
+    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Returns: whether it has ended.
+    @discardableResult
+    public func waitForEnd(_ milliseconds: CInt = -1) -> Bool {
+        var event = pollfd(fd: handle.borrowed.rawValue, events: Int16(POLLIN), revents: 0)
+        while true {
+            let ready = unsafe poll(&event, 1, milliseconds)
+            if ready == -1, errno == EINTR { continue }
+            return ready > 0
+        }
     }
 
     /// Whether it has ended, also when nobody has waited for it yet: poll(2) of a pidfd.

@@ -22,6 +22,12 @@ enum Event: Equatable, Sendable {
     case flbRemoved(FLBID)
     /// Unpreserved on its own, while its session goes on.
     case fileRemoved(FileID)
+    /// Attached, or detached.
+    case sessionHeld(SessionID, SessionHolder)
+    /// What a request was answered with, which must not be done twice.
+    case answered(Answer)
+    /// Nobody waits there for an answer any more.
+    case connectionClosed(DescriptorSlot)
 }
 
 extension Event {
@@ -31,6 +37,7 @@ extension Event {
         case fileAdded, fileStored, fileRetrieved
         case flbAdded, flbRetrieved, flbRemoved
         case fileRemoved
+        case sessionHeld, answered, connectionClosed
     }
 
     /// As a record of the journal.
@@ -81,6 +88,19 @@ extension Event {
         case .fileRemoved(let id):
             kind = .fileRemoved
             writer.put(id.value)
+        case .sessionHeld(let id, let holder):
+            kind = .sessionHeld
+            writer.put(id.value)
+            writer.put(holder)
+        case .answered(let answer):
+            kind = .answered
+            writer.put(answer.request.connection.number)
+            writer.put(answer.request.tag)
+            writer.put(answer.result)
+            writer.put(answer.slot.number)
+        case .connectionClosed(let connection):
+            kind = .connectionClosed
+            writer.put(connection.number)
         }
         return JournalRecord(type: kind.rawValue, payload: writer.bytes)
     }
@@ -111,6 +131,11 @@ extension Event {
         case .flbRetrieved: self = .flbRetrieved(FLBID(value: try reader.take()), try reader.takeStatus())
         case .flbRemoved: self = .flbRemoved(FLBID(value: try reader.take()))
         case .fileRemoved: self = .fileRemoved(FileID(value: try reader.take()))
+        case .sessionHeld: self = .sessionHeld(SessionID(value: try reader.take()), try reader.takeHolder())
+        case .answered:
+            let request = RequestID(connection: DescriptorSlot(try reader.take()), tag: try reader.take())
+            self = .answered(Answer(request, result: try reader.take(), slot: DescriptorSlot(try reader.take())))
+        case .connectionClosed: self = .connectionClosed(DescriptorSlot(try reader.take()))
         }
         guard reader.isAtEnd else { throw ArenaError(.record, "a record of type \(kind) is too long") }
     }
@@ -133,6 +158,14 @@ extension ByteWriter {
         put(session.direction == .incoming ? UInt8(1) : 0)
         put(session.progress.rawValue)
         put(counted: session.name)
+        // An embedded program's has none: so its journal is what it always was.
+        if session.holder != SessionHolder() { put(session.holder) }
+    }
+
+    fileprivate mutating func put(_ holder: SessionHolder) {
+        put(holder.owner)
+        put(holder.slot.number)
+        put(holder.isDetached ? UInt8(1) : 0)
     }
 
     fileprivate mutating func put(_ file: FileState) {
@@ -190,8 +223,15 @@ extension ByteReader {
         let id = SessionID(value: try take())
         let direction: Direction = try take(UInt8.self) == 1 ? .incoming : .outgoing
         let progress: SessionState.Progress = try takeCase("progress")
-        return SessionState(
+        var session = SessionState(
             id: id, name: try takeCountedString(), direction: direction, progress: progress)
+        if !isAtEnd { session.holder = try takeHolder() }
+        return session
+    }
+
+    fileprivate mutating func takeHolder() throws(ArenaError) -> SessionHolder {
+        SessionHolder(
+            owner: try take(), slot: DescriptorSlot(try take()), isDetached: try take(UInt8.self) == 1)
     }
 
     fileprivate mutating func takeFile() throws(ArenaError) -> FileState {

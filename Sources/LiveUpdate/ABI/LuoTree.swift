@@ -15,6 +15,8 @@ struct LuoTree: Equatable, Sendable {
 
     struct Session: Equatable, Sendable {
         var name: String
+        var owner: SessionOwner = 0
+        var isDetached = false
         var files: [File]
     }
 
@@ -51,5 +53,7 @@ enum LuoNames {
     static let luo = (node: "LUO", compatible: "luo-v1", property: "liveupdate-number")
     static let sessions = (node: "luo-session", compatible: "luo-session-v1", property: "luo-session-header")
     static let flbs = (node: "luo-flb", compatible: "luo-flb-v1", property: "luo-flb-header")
+    /// Only where sessions are other users' or detached.
+    static let holders = (node: "luo-holder", compatible: "luo-holder-v1", property: "luo-holder-header")
     static let slots = (node: "luo-slot", compatible: "luo-slot-v1", property: "luo-slot-header")
 }

@@ -26,6 +26,9 @@ struct LuoTreeReader {
         let flbs = try readFLBs(at: property(LuoNames.flbs, in: root))
         var sessions = try readSessions(at: property(LuoNames.sessions, in: root))
         let slots = try readSlots(at: property(LuoNames.slots, in: root), sessions: &sessions, flbs: flbs)
+        if root.child(LuoNames.holders.node) != nil {
+            try readHolders(at: property(LuoNames.holders, in: root), sessions: &sessions)
+        }
         return (
             LuoTree(
                 updateNumber: number,
@@ -146,6 +149,14 @@ struct LuoTreeReader {
                     }))
         }
         return sessions
+    }
+
+    private func readHolders(at offset: UInt64, sessions: inout [LuoTree.Session]) throws(ArenaError) {
+        let holders = try records(HolderRecord.self, at: offset, count: UInt64(sessions.count), "holders")
+        for (index, holder) in holders.enumerated() {
+            sessions[index].owner = holder.owner
+            sessions[index].isDetached = holder.isDetached
+        }
     }
 
     private struct Slots {

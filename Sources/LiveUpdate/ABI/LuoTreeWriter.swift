@@ -10,7 +10,9 @@ struct LuoTreeWriter {
 
     /// Room for one flattened tree; libfdt refuses when it does not suffice.
     private static let treeRoom: UInt64 = 512
-    private static let recordsOffset = 5 * treeRoom
+    private var recordsOffset: UInt64 { (hasHolders ? 6 : 5) * Self.treeRoom }
+
+    private var hasHolders: Bool { tree.sessions.contains { $0.owner != 0 || $0.isDetached } }
 
     private var files: [LuoTree.File] { tree.sessions.flatMap(\.files) }
     private var allRanges: [StoredRange] {
@@ -25,8 +27,9 @@ struct LuoTreeWriter {
         let slotPart =
             SlotHeader.length + files.count * FileSlotRecord.length + flbs * FLBSlotRecord.length
             + tree.discarded.count * FLBRecord.length + allRanges.count * RangeRecord.length
+        let holderPart = hasHolders ? tree.sessions.count * HolderRecord.length : 0
         let mapPart = 8 + (inUse.count + 1) * 16
-        return Self.recordsOffset + UInt64(sessionPart + flbPart + slotPart + mapPart)
+        return recordsOffset + UInt64(sessionPart + flbPart + slotPart + holderPart + mapPart)
     }
 
     /// The tree's bytes, for a place in the arena.
@@ -34,7 +37,7 @@ struct LuoTreeWriter {
     /// - Throws: when libfdt refuses; that would be our own fault.
     func bytes(at base: UInt64) throws(DeviceTreeError) -> [UInt8] {
         var records = ByteWriter(capacity: Int(length))
-        func here() -> UInt64 { base + Self.recordsOffset + UInt64(records.bytes.count) }
+        func here() -> UInt64 { base + recordsOffset + UInt64(records.bytes.count) }
 
         let sessions = here()
         writeSessions(into: &records, at: sessions)
@@ -42,11 +45,18 @@ struct LuoTreeWriter {
         writeFLBs(into: &records)
         let slots = here()
         writeSlots(into: &records, at: slots)
+        let holders = here()
+        if hasHolders { writeHolders(into: &records) }
         let map = here()
         writeMap(into: &records, tree: Extent(offset: base, length: length))
 
         var image = ByteWriter(capacity: Int(length))
-        for (index, node) in nodes(sessions: sessions, flbs: flbs, slots: slots, map: map, base: base).enumerated() {
+        var parts = [
+            (LuoNames.luo, tree.updateNumber), (LuoNames.sessions, sessions), (LuoNames.flbs, flbs),
+            (LuoNames.slots, slots),
+        ]
+        if hasHolders { parts.append((LuoNames.holders, holders)) }
+        for (index, node) in nodes(parts, map: map, base: base).enumerated() {
             image.put(try node.flattened(capacity: Int(Self.treeRoom)))
             image.pad((index + 1) * Int(Self.treeRoom) - image.bytes.count)
         }
@@ -54,24 +64,24 @@ struct LuoTreeWriter {
         return image.bytes
     }
 
-    private func nodes(
-        sessions: UInt64, flbs: UInt64, slots: UInt64, map: UInt64, base: UInt64
-    ) -> [DeviceTreeNode] {
-        func subsystem(
-            _ names: (node: String, compatible: String, property: String), _ value: UInt64
-        ) -> DeviceTreeNode {
+    typealias Names = (node: String, compatible: String, property: String)
+
+    private func nodes(_ parts: [(names: Names, value: UInt64)], map: UInt64, base: UInt64) -> [DeviceTreeNode] {
+        let subsystems = parts.map { names, value in
             DeviceTreeNode("", [("compatible", .string(names.compatible)), (names.property, .u64(value))])
         }
-        let all = [LuoNames.luo, LuoNames.sessions, LuoNames.flbs, LuoNames.slots]
-        let children = all.enumerated().map { index, names in
-            DeviceTreeNode(names.node, [(LuoNames.subtree, .u64(base + UInt64(index + 1) * Self.treeRoom))])
+        let children = parts.enumerated().map { index, part in
+            DeviceTreeNode(part.names.node, [(LuoNames.subtree, .u64(base + UInt64(index + 1) * Self.treeRoom))])
         }
         let root = DeviceTreeNode(
             "", [("compatible", .string(LuoNames.handover)), (LuoNames.memoryMap, .u64(map))], children: children)
-        return [
-            root, subsystem(LuoNames.luo, tree.updateNumber), subsystem(LuoNames.sessions, sessions),
-            subsystem(LuoNames.flbs, flbs), subsystem(LuoNames.slots, slots),
-        ]
+        return [root] + subsystems
+    }
+
+    private func writeHolders(into writer: inout ByteWriter) {
+        for session in tree.sessions {
+            HolderRecord(owner: session.owner, isDetached: session.isDetached).encode(into: &writer)
+        }
     }
 
     private func writeSessions(into writer: inout ByteWriter, at start: UInt64) {

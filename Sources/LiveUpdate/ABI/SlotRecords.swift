@@ -98,6 +98,28 @@ extension FLBSlotRecord {
     }
 }
 
+/// `u32 user, u8 detached, 3 zeros`: `luo-holder-v1` has one for each session, in their order.
+struct HolderRecord: PackedRecord, Equatable {
+    static let length = 8
+
+    var owner: SessionOwner
+    var isDetached: Bool
+
+    func encode(into writer: inout ByteWriter) {
+        writer.put(owner)
+        writer.put(isDetached ? UInt8(1) : 0)
+        writer.pad(3)
+    }
+}
+
+extension HolderRecord {
+    init(_ reader: inout ByteReader) throws(ArenaError) {
+        owner = try reader.take()
+        isDetached = try reader.take(UInt8.self) == 1
+        _ = try reader.take(count: 3)
+    }
+}
+
 /// `u64 offset, u64 length, u32 CRC32C, u32 zero`
 struct RangeRecord: PackedRecord, Equatable {
     static let length = 24

@@ -7,8 +7,10 @@ extension Event {
         case .boot(let number, let next): "boot after \(number) updates; the next number is \(next)"
         case .phase(.running): "running"
         case .phase(.freezing): "freezing"
+        case .phase(.booting): "booting, and not yet confirmed"
         case .sessionAdded(let session):
             "session \(session.id.value) \"\(session.name)\" added: \(session.direction), \(session.progress)"
+                + (session.holder == SessionHolder() ? "" : ", \(session.holder.words)")
         case .sessionProgress(let id, let progress): "session \(id.value) is \(progress)"
         case .sessionRemoved(let id): "session \(id.value) removed"
         case .fileAdded(let file): "file \(file.id.value) added to session \(file.session.value): \(file.words)"
@@ -20,6 +22,10 @@ extension Event {
         case .flbRetrieved(let id, let status): "FLB \(id.value) \(status.words)"
         case .flbRemoved(let id): "FLB \(id.value) removed"
         case .fileRemoved(let id): "file \(id.value) removed"
+        case .sessionHeld(let id, let holder): "session \(id.value) \(holder.words)"
+        case .answered(let answer):
+            "request \(answer.request.tag) on connection \(answer.request.connection.number) answered: \(answer.result)"
+        case .connectionClosed(let connection): "connection \(connection.number) closed"
         }
     }
 }
@@ -31,6 +37,12 @@ extension RetrieveStatus {
         case .done: "retrieved"
         case .failed(let errno): "not to be retrieved: errno \(errno)"
         }
+    }
+}
+
+extension SessionHolder {
+    fileprivate var words: String {
+        "of user \(owner), held in slot \(slot.number)" + (isDetached ? ", detached" : "")
     }
 }
 

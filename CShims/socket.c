@@ -1,0 +1,75 @@
+#include "CShims.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define MOST CSHIMS_MOST_DESCRIPTORS
+
+ssize_t cshims_send(int fd, const void *bytes, size_t count, const int *descriptors, size_t number) {
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(MOST * sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (number > MOST) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (number > 0) {
+        message.msg_control = control.room;
+        message.msg_controllen = CMSG_SPACE(number * sizeof(int));
+        memset(control.room, 0, message.msg_controllen);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(number * sizeof(int));
+        memcpy(CMSG_DATA(header), descriptors, number * sizeof(int));
+    }
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+ssize_t cshims_receive(
+    int fd, void *bytes, size_t count, int *descriptors, size_t *number, int *truncated, int flags) {
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(MOST * sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = bytes, .iov_len = count};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    *number = 0;
+    *truncated = 0;
+    ssize_t result = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
+    if (result < 0) return result;
+    *truncated = (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        size_t here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(descriptors + *number, CMSG_DATA(header), here * sizeof(int));
+        *number += here;
+    }
+    return result;
+}
+
+ssize_t cshims_discard(int fd) {
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    // Without room for them its descriptors are dropped and never become ours: nothing has to be closed.
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    return recvmsg(fd, &message, MSG_DONTWAIT);
+}
+
+int cshims_peer(int fd, pid_t *process, uid_t *user) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    int result = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length);
+    if (result == 0) {
+        *process = credentials.pid;
+        *user = credentials.uid;
+    }
+    return result;
+}
+
+int cshims_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }

@@ -1,0 +1,35 @@
+/// A user, by the number that the kernel gives: credentials(7). 0 is root, and everything of an embedded program.
+public typealias SessionOwner = UInt32
+
+/// Whose a session is, and by what it is held: for orchestrators that serve several programs. Embedded ones leave it as
+/// it is made.
+public struct SessionHolder: Hashable, Sendable {
+    /// Names are per user.
+    public var owner: SessionOwner
+    /// Where the session's own descriptor is kept, whose last close ends it; lost while nobody has it.
+    public var slot: DescriptorSlot
+    /// Whether it ignores that last close, and is attached again by its name.
+    public var isDetached: Bool
+
+    /// Root's, and held by nothing.
+    public init(owner: SessionOwner = 0, slot: DescriptorSlot = .lost, isDetached: Bool = false) {
+        self.owner = owner
+        self.slot = slot
+        self.isDetached = isDetached
+    }
+}
+
+/// A session's name, which is its user's.
+struct OwnedName: Hashable, Sendable {
+    private let owner: SessionOwner
+    private let name: ExactString
+
+    init(_ owner: SessionOwner, _ name: String) {
+        self.owner = owner
+        self.name = ExactString(name)
+    }
+}
+
+extension SessionState {
+    var ownedName: OwnedName { OwnedName(holder.owner, name) }
+}

@@ -1,0 +1,71 @@
+import Glibc
+import Platform
+import SystemPackage
+
+/// One end of the socket between a keeper and an orchestrator.
+final class ControlLink: Sendable {
+    private let owned: OwnedDescriptor
+
+    init(_ owned: consuming OwnedDescriptor) {
+        self.owned = owned
+        // Some thousand messages may be under way before a sender has to look whether they are read.
+        try? self.owned.borrowed.setSendRoom(4 << 20)
+    }
+
+    var descriptor: FileDescriptor { owned.borrowed }
+
+    /// Sends a message. A full queue means that the peer has not run for thousands of messages: it is given a second to,
+    /// and counts as dead then.
+    ///
+    /// - Throws: EPIPE when there is no peer any more, EAGAIN when it does not read.
+    func send(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
+        let bytes = message.bytes
+        for _ in 0..<100 {
+            do throws(SystemCallError) {
+                return try descriptor.send(bytes, descriptors)
+            } catch {
+                guard error.errno == .resourceTemporarilyUnavailable || error.errno == .tooManyReferences else {
+                    throw error
+                }
+                var event = pollfd(fd: descriptor.rawValue, events: Int16(POLLOUT), revents: 0)
+                _ = unsafe poll(&event, 1, 10)
+            }
+        }
+        throw SystemCallError("sendmsg", .resourceTemporarilyUnavailable)
+    }
+
+    /// All that is kept, in as few messages as it takes.
+    func send(holding kept: [(keep: Keep, descriptor: FileDescriptor)]) throws(SystemCallError) {
+        var rest = kept[...]
+        while !rest.isEmpty {
+            let batch = rest.prefix(MessageSocket.mostDescriptors)
+            rest = rest.dropFirst(batch.count)
+            try send(.hold(batch.map(\.keep)), batch.map(\.descriptor))
+        }
+    }
+
+    /// A message, with its descriptors, which are the caller's.
+    struct Received {
+        var message: ControlMessage
+        var descriptors: [FileDescriptor]
+    }
+
+    /// The next message; nil when the peer has gone, or says what no peer of ours says.
+    ///
+    /// - Throws: EAGAIN when none is there and it does not wait.
+    func receive(_ how: FileDescriptor.Receiving) throws(SystemCallError) -> Received? {
+        let received: ReceivedMessage
+        do throws(SystemCallError) {
+            guard let message = try descriptor.receive(how) else { return nil }
+            received = message
+        } catch {
+            if error.errno == .resourceTemporarilyUnavailable { throw error }
+            return nil
+        }
+        guard !received.isTruncated, let message = ControlMessage(received.bytes) else {
+            received.close()
+            return nil
+        }
+        return Received(message: message, descriptors: received.descriptors)
+    }
+}

@@ -1,0 +1,180 @@
+import Handover
+import LiveUpdate
+
+/// What a descriptor is, which the keeper keeps with it and does not look at.
+enum DescriptorKind: UInt32, Sendable {
+    case arena = 1
+    /// Listens for whoever takes the place of a keeper that died.
+    case control = 2
+    /// Listens for clients.
+    case listener = 3
+    /// A client's connection.
+    case client = 4
+    /// Our end of a session.
+    case session = 5
+    /// A preserved file.
+    case file = 6
+    /// The client's end of a session, until it was sent.
+    case answer = 7
+}
+
+/// A descriptor that is kept: where, and what it is.
+struct Keep: Equatable, Sendable {
+    var slot: DescriptorSlot
+    var kind: DescriptorKind
+}
+
+/// What a new image is to do with what the one that runs hands over.
+enum HandOver: UInt8, Sendable {
+    /// Be the next boot.
+    case update = 1
+    /// Go on with the same boot.
+    case reload = 2
+}
+
+/// Between a keeper and its orchestrators: one message of a socket of theirs, descriptors beside it. Sends never wait for an
+/// answer; and what was sent is read also when the sender has died.
+///
+/// | who | says |
+/// |---|---|
+/// | keeper to a new orchestrator | `hold` for all that is kept, then `begin` |
+/// | orchestrator to keeper | `keep`, `release`; `load`, then `handOver` |
+/// | standby to keeper, and by it to the orchestrator | `standby` when it is loaded |
+/// | standby to keeper | `ready` when it has taken over, `failed` |
+/// | keeper to standby | `hold`, `release` as they come; `handOver`; `go`: the switch, and the commit of the update |
+/// | keeper to orchestrator | `failed`: the standby is gone |
+/// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
+enum ControlMessage: Equatable, Sendable {
+    case hold([Keep])
+    case begin(Role, nextSlot: Int64)
+    case keep(Keep)
+    case release([DescriptorSlot])
+    case load(image: String)
+    case standby(formats: [String])
+    case handOver(HandOver, note: [UInt8])
+    case ready
+    case go
+    case failed(String)
+    case adopt
+    /// The answer to it, when all is held: with a descriptor of the orchestrator's process.
+    case adopted(process: Int32, nextSlot: Int64)
+
+    /// What a new orchestrator is.
+    enum Role: UInt8, Sendable {
+        /// The first that runs on this state since its keeper began.
+        case first = 1
+        /// The successor of one that died.
+        case successor = 2
+        /// The successor of one that died in an update, whose next image has been ended, too.
+        case successorInUpdate = 3
+        /// Is to wait for a `handOver`.
+        case standby = 4
+    }
+
+    private enum Number: UInt32 {
+        case hold = 1
+        case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted
+    }
+
+    var bytes: [UInt8] {
+        var writer = ByteWriter(capacity: 64)
+        func begin(_ number: Number) { writer.put(number.rawValue) }
+        switch self {
+        case .hold(let keeps):
+            begin(.hold)
+            for keep in keeps { writer.put(keep) }
+        case .begin(let role, let next):
+            begin(.begin)
+            writer.put(role.rawValue)
+            writer.put(next)
+        case .keep(let keep):
+            begin(.keep)
+            writer.put(keep)
+        case .release(let slots):
+            begin(.release)
+            for slot in slots { writer.put(slot.number) }
+        case .load(let image):
+            begin(.load)
+            writer.put(counted: image)
+        case .standby(let formats):
+            begin(.standby)
+            for format in formats { writer.put(counted: format) }
+        case .handOver(let what, let note):
+            begin(.handOver)
+            writer.put(what.rawValue)
+            writer.put(note)
+        case .ready: begin(.ready)
+        case .go: begin(.go)
+        case .failed(let why):
+            begin(.failed)
+            writer.put(counted: String(why.prefix(1000)))
+        case .adopt: begin(.adopt)
+        case .adopted(let process, let next):
+            begin(.adopted)
+            writer.put(process)
+            writer.put(next)
+        }
+        return writer.bytes
+    }
+
+    /// Takes a message apart.
+    ///
+    /// - Returns: nil for one that is none of this version's.
+    init?(_ bytes: [UInt8]) {
+        guard let message = try? Self.read(bytes) else { return nil }
+        self = message
+    }
+
+    private static func read(_ bytes: [UInt8]) throws(ArenaError) -> ControlMessage {
+        var reader = ByteReader(bytes, "control message")
+        let number = try reader.take(UInt32.self)
+        switch Number(rawValue: number) {
+        case .hold:
+            var keeps: [Keep] = []
+            while !reader.isAtEnd { keeps.append(try reader.takeKeep()) }
+            return .hold(keeps)
+        case .begin:
+            let role = try reader.take(UInt8.self)
+            guard let role = Role(rawValue: role) else { break }
+            return .begin(role, nextSlot: try reader.take())
+        case .keep: return .keep(try reader.takeKeep())
+        case .release:
+            var slots: [DescriptorSlot] = []
+            while !reader.isAtEnd { slots.append(DescriptorSlot(try reader.take())) }
+            return .release(slots)
+        case .load: return .load(image: try reader.takeCountedString())
+        case .standby:
+            var formats: [String] = []
+            while !reader.isAtEnd { formats.append(try reader.takeCountedString()) }
+            return .standby(formats: formats)
+        case .handOver:
+            guard let what = HandOver(rawValue: try reader.take()) else { break }
+            return .handOver(what, note: [UInt8](bytes.dropFirst(5)))
+        case .ready: return .ready
+        case .go: return .go
+        case .failed: return .failed(try reader.takeCountedString())
+        case .adopt: return .adopt
+        case .adopted: return .adopted(process: try reader.take(), nextSlot: try reader.take())
+        case nil: break
+        }
+        throw ArenaError(.record, "a control message of type \(number)")
+    }
+}
+
+extension ByteWriter {
+    fileprivate mutating func put(_ keep: Keep) {
+        put(keep.slot.number)
+        put(keep.kind.rawValue)
+        put(UInt32(0))
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func takeKeep() throws(ArenaError) -> Keep {
+        let slot = DescriptorSlot(try take())
+        let number = try take(UInt32.self)
+        _ = try take(UInt32.self)
+        guard let kind = DescriptorKind(rawValue: number) else { throw ArenaError(.record, "kind \(number)") }
+        return Keep(slot: slot, kind: kind)
+    }
+}

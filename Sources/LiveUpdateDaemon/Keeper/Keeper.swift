@@ -1,0 +1,189 @@
+import Glibc
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The keeper's process: it holds one copy of every descriptor that must not die, starts orchestrators and watches them. No
+/// policy, and nothing that a client sent.
+///
+/// 1. It finds or makes the state, or takes the place of a keeper that died: ``Keeper/run(_:_:)``.
+/// 2. It starts an orchestrator and gives it all that is kept. What that keeps from then on is kept here, too.
+/// 3. An orchestrator that dies is started again, on the same boot.
+/// 4. For an update a second one is started, in standby. When it has taken over, the keeper switches: that is the commit. If it
+///    does not, it is ended, and the first is told.
+public final class Keeper {
+    let settings: Settings
+    let log = Log("luod keeper")
+    let poller: Poller
+    var table: KeptTable
+    var current: Orchestrating
+    var next: Next?
+    /// The program that is started again.
+    var image: String
+    let signals: OwnedDescriptor
+    private var restarts = Restarts()
+    private let ready: () -> Void
+
+    /// An image that is to take over.
+    struct Next {
+        var orchestrating: Orchestrating
+        var image: String
+        var stage = Stage.loading
+        /// CLOCK_MONOTONIC, in milliseconds.
+        var deadline: UInt64
+
+        enum Stage {
+            case loading, standby, takingOver
+        }
+    }
+
+    /// Runs until it is told to end.
+    ///
+    /// - Parameter ready: is called once the first orchestrator answers.
+    public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
+        let keeper = try Keeper(settings, try StateDirectory(settings.state).take(), ready)
+        try keeper.serve()
+    }
+
+    private init(_ settings: Settings, _ state: consuming TakenState, _ ready: @escaping () -> Void) throws {
+        self.settings = settings
+        self.ready = ready
+        poller = try Poller()
+        signals = try blockSignals([SIGTERM, SIGINT])
+        image = ownExecutable()
+        let running = state.running
+        table = state.table
+        if let running {
+            current = running
+        } else {
+            current = try Orchestrating(starting: image, Self.arguments(settings))
+            try table.handTo(current, .first)
+        }
+        try poller.add(signals.borrowed, for: .reading)
+        try watch(current)
+        if running != nil { ready() }
+    }
+
+    static func arguments(_ settings: Settings) -> [String] {
+        [
+            "orchestrator", "--state", settings.state, "--max-arena", "\(settings.arena.limit)", "--max-sessions",
+            "\(settings.limits.sessions)", "--max-files", "\(settings.limits.files)", "--max-user-arena",
+            "\(settings.limits.arenaBytes)",
+        ]
+    }
+
+    func watch(_ orchestrating: Orchestrating) throws {
+        try poller.add(orchestrating.link.descriptor, for: .reading)
+        try poller.add(orchestrating.process.descriptor, for: .reading)
+    }
+
+    func forget(_ orchestrating: Orchestrating) {
+        poller.remove(orchestrating.link.descriptor)
+        poller.remove(orchestrating.process.descriptor)
+    }
+
+    // MARK: Serving
+
+    private func serve() throws -> Never {
+        while true {
+            for event in try poller.wait(timeout) {
+                let number = event.descriptor.rawValue
+                if number == signals.borrowed.rawValue { stop() }
+                if number == current.link.descriptor.rawValue { try readCurrent() }
+                if number == current.process.descriptor.rawValue { try replaceDead() }
+                if let next, number == next.orchestrating.link.descriptor.rawValue { try readNext() }
+                if let next, number == next.orchestrating.process.descriptor.rawValue {
+                    callOff("the image ended: \(next.orchestrating.end())")
+                }
+            }
+            if let next, next.stage != .standby, milliseconds() >= next.deadline {
+                callOff("the image did not \(next.stage == .loading ? "start" : "take over") in time")
+            }
+        }
+    }
+
+    private var timeout: CInt {
+        guard let next, next.stage != .standby else { return -1 }
+        let now = milliseconds()
+        return next.deadline > now ? CInt(next.deadline - now) : 0
+    }
+
+    /// The state ends with its processes: files that have a name stay.
+    private func stop() -> Never {
+        if let next { next.orchestrating.end() }
+        current.end()
+        exitNow(0)
+    }
+
+    /// Everything that it says, also what it said before it died.
+    private func readCurrent() throws {
+        while true {
+            let received: ControlLink.Received?
+            do throws(SystemCallError) {
+                received = try current.link.receive(.now)
+            } catch {
+                return
+            }
+            guard let received else { return poller.remove(current.link.descriptor) }
+            switch received.message {
+            case .keep(let keep):
+                guard let descriptor = received.descriptors.first else { break }
+                table.keep(keep, descriptor)
+                tellNext(.hold([keep]), [descriptor])
+            case .release(let slots):
+                table.release(slots)
+                tellNext(.release(slots), [])
+            case .ready: ready()
+            case .load(let image): load(image)
+            case .handOver(let what, let note): handOver(what, note)
+            case .failed(let why): if next != nil { callOff(why, silently: true) }
+            default: for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+            }
+        }
+    }
+
+    private func replaceDead() throws {
+        try readCurrent()
+        forget(current)
+        log.say("the orchestrator ended (\(current.reap())): it is started again")
+        let wasInUpdate = next?.stage == .takingOver
+        if let next {
+            // Before another one touches the arena.
+            forget(next.orchestrating)
+            next.orchestrating.end()
+            self.next = nil
+        }
+        restarts.wait()
+        current = try Orchestrating(starting: image, Self.arguments(settings))
+        try table.handTo(current, wasInUpdate ? .successorInUpdate : .successor)
+        try watch(current)
+    }
+}
+
+extension KeptTable {
+    /// Gives an orchestrator all that is kept.
+    func handTo(_ orchestrating: Orchestrating, _ role: ControlMessage.Role) throws {
+        do throws(SystemCallError) {
+            try orchestrating.link.send(holding: all)
+            try orchestrating.link.send(.begin(role, nextSlot: nextSlot))
+        } catch {
+            // One that died already is seen next.
+            guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
+        }
+    }
+}
+
+/// One that dies again and again is not started in a tight loop.
+private struct Restarts {
+    private var last: UInt64 = 0
+    private var quick = 0
+
+    mutating func wait() {
+        let now = milliseconds()
+        quick = now - last < 1000 ? quick + 1 : 0
+        if quick > 5 { usleep(100_000) }
+        last = milliseconds()
+    }
+}
+
+func milliseconds() -> UInt64 { monotonicNanoseconds() / 1_000_000 }

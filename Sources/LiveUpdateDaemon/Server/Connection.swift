@@ -1,0 +1,46 @@
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// A socket on which requests come: one at a time, each left in the queue until it was answered, so that it is still there
+/// when this process dies.
+final class Connection {
+    /// Whom it leads to.
+    enum Peer {
+        /// A client, by what the kernel said when it connected.
+        case client(SessionOwner)
+        /// Whoever holds a session.
+        case session(Session)
+        /// Whoever holds a session of a boot that has ended.
+        case dead
+    }
+
+    let descriptor: FileDescriptor
+    let slot: DescriptorSlot
+    var peer: Peer
+    /// Whether its request is answered later: nothing else is asked meanwhile.
+    var isWaiting = false
+    /// What could not be sent yet, because the client does not read.
+    var unsent: Reply?
+
+    init(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer) {
+        self.descriptor = descriptor
+        self.slot = slot
+        self.peer = peer
+    }
+}
+
+/// An answer, with the descriptor that goes with it.
+struct Reply {
+    var response: Response
+    var descriptor: FileDescriptor?
+    /// Whether that descriptor is only for this answer: it is closed then.
+    var isOwned = false
+    /// What was kept only until the answer was sent.
+    var kept: DescriptorSlot?
+
+    init(_ result: Int32, body: [UInt8] = []) { response = Response(result: result, body: body, tag: 0) }
+
+    init(_ error: LiveUpdateError) { self.init(-error.errno.rawValue) }
+}

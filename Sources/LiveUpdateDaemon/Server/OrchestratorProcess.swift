@@ -1,0 +1,142 @@
+import Glibc
+public import Handover
+public import LiveUpdate
+import LiveUpdateHandlers
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// What `luod` is when its keeper starts it: an orchestrator, at once or in standby. It gets everything over the socket that
+/// it inherits.
+public enum OrchestratorProcess {
+    /// The number of that socket.
+    static let link: CInt = 3
+
+    /// Runs until it is ended by its keeper.
+    public static func run(_ settings: Settings) throws -> Never {
+        let log = Log("luod orchestrator")
+        let keeper = ControlLink(OwnedDescriptor(taking: FileDescriptor(rawValue: link)))
+        try keeper.descriptor.setCloseOnExec(true)
+        let store = KeptDescriptors()
+        let role = try receiveAll(store, keeper)
+        store.use(keeper)
+        if role == .standby { try standBy(store, keeper, settings, log) }
+        var options = settings.arena
+        options.takingBack = role == .successorInUpdate
+        let orchestrator = Orchestrator(
+            arena: try openArena(store, options), descriptors: store,
+            opening: role == .first ? .nextBoot : .sameBoot)
+        let server = try begin(orchestrator, store, keeper, settings, log)
+        // Without a state that can be read every request is EIO, and the reason is in the log.
+        do { try orchestrator.open() } catch { log.say("\(error)") }
+        try? orchestrator.finishDiscarded()
+        try server.resume()
+        try keeper.send(.ready)
+        try server.run()
+    }
+
+    private static func begin(
+        _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ keeper: ControlLink?, _ settings: Settings,
+        _ log: Log
+    ) throws -> Server {
+        try orchestrator.registerStandardHandlers()
+        try orchestrator.register(HeldFileHandler())
+        try orchestrator.limitUsers(to: settings.limits)
+        return try Server(store, orchestrator, keeper, log)
+    }
+
+    private static func receiveAll(
+        _ store: KeptDescriptors, _ keeper: ControlLink
+    ) throws -> ControlMessage.Role {
+        while let received = try keeper.receive(.waiting) {
+            switch received.message {
+            case .hold(let keeps): store.hold(keeps, received.descriptors)
+            case .begin(let role, let next):
+                store.begin(nextSlot: next)
+                return role
+            default: break
+            }
+        }
+        exitNow(1)
+    }
+
+    private static func openArena(_ store: KeptDescriptors, _ options: Arena.Options) throws -> Arena {
+        guard let file = store.descriptor(.arena) else { exitNow(1) }
+        // One whose making was cut short has no magic yet.
+        let isNew = try file.bytes(at: 0, count: 8).allSatisfy { $0 == 0 }
+        let copy = try file.duplicated()
+        return isNew ? try Arena.format(copy, options) : try Arena(opening: copy, options)
+    }
+
+    // MARK: Standby
+
+    /// Waits, holding all that its predecessor holds, and takes its place when it is told to.
+    private static func standBy(
+        _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
+    ) throws -> Never {
+        let formats = Orchestrator(arena: try Arena.make(), descriptors: store)
+        _ = try begin(formats, store, nil, settings, log)
+        try keeper.send(
+            .standby(
+                formats: try formats.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }))
+        while let received = try keeper.receive(.waiting) {
+            switch received.message {
+            case .hold(let keeps):
+                store.hold(keeps, received.descriptors)
+                store.begin(nextSlot: (keeps.map(\.slot.number).max() ?? 0) + 1)
+            case .release(let slots): store.drop(slots)
+            case .handOver(let what, let note):
+                try takeOver(what, HandOverNote(note), store, keeper, settings, log)
+            default: break
+            }
+        }
+        exitNow(1)
+    }
+
+    private static func takeOver(
+        _ what: HandOver, _ note: HandOverNote?, _ store: KeptDescriptors, _ keeper: ControlLink,
+        _ settings: Settings, _ log: Log
+    ) throws -> Never {
+        let answer = note.map { Answer($0.request) }
+        let orchestrator: Orchestrator
+        let server: Server
+        do {
+            orchestrator = Orchestrator(
+                arena: try openArena(store, settings.arena), descriptors: store,
+                opening: what == .update ? .onTrial(answering: answer) : .sameBoot)
+            server = try begin(orchestrator, store, keeper, settings, log)
+            try orchestrator.open()
+        } catch {
+            try keeper.send(.failed("\(error)"))
+            exitNow(1)
+        }
+        let ready = monotonicNanoseconds()
+        try keeper.send(.ready)
+        // Nothing is done before the keeper has switched; without it, nothing at all.
+        guard case .go = try keeper.receive(.waiting)?.message else { exitNow(1) }
+        let switched = monotonicNanoseconds()
+        if what == .update { try orchestrator.confirm() }
+        try server.resume()
+        if let note { server.answerUpdate(note, times: note.times + [ready, switched]) }
+        try? orchestrator.finishDiscarded()
+        try server.run()
+    }
+}
+
+/// What is set on the command line.
+public struct Settings: Sendable {
+    /// The directory of the state.
+    public var state: String
+    /// Where the arena may grow to.
+    public var arena = Arena.Options()
+    /// What each user but root may have.
+    public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
+    /// How long a next image may take before an update is called off, in milliseconds.
+    public var patience: UInt64 = 5000
+
+    /// What is not set on the command line.
+    public init(state: String) { self.state = state }
+}
+
+/// Ends this process, with nothing flushed and nobody told: the kernel closes what is open.
+func exitNow(_ code: CInt) -> Never { _exit(code) }

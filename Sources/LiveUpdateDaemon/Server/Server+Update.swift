@@ -1,0 +1,216 @@
+import Handover
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// Where an update stands, as the orchestrator that is to be replaced sees it.
+struct UpdateState {
+    /// Who asked, and for what.
+    struct Asked {
+        var connection: Connection
+        var request: RequestID
+        var call: Call
+        var discard: Bool
+        var times: [UInt64]
+    }
+
+    var asked: Asked?
+    /// The formats that the image knows which is loaded.
+    var formats: Set<String>?
+    /// Its process: readable once it has ended.
+    var standby: FileDescriptor?
+}
+
+/// The old boot's side of an update and of a reload: see docs/daemon.md.
+///
+/// 1. The keeper is asked to start the next image, unless it is loaded. Everybody is served meanwhile.
+/// 2. Its formats are compared with those in use.
+/// 3. Update: everything is frozen and published. From here nobody is served, until the keeper says that it failed, or ends
+///    this process, because the next one runs.
+///
+/// Unhappy: a format is not known, a freeze fails, the image does not start, crashes, hangs or refuses: whoever asked is
+/// told why, and everything goes on as before.
+extension Server {
+    func beginUpdate(_ request: Request, _ client: Client) -> Reply? {
+        let call = UpdateCall(request.body)
+        guard update.asked == nil else { return refusal("an update is under way already", .resourceBusy) }
+        guard let keeper else {
+            return refusal("the keeper died: start luod on this state, which takes its place", .socketNotConnected)
+        }
+        update.asked = UpdateState.Asked(
+            connection: client.connection, request: client.id(request), call: request.call,
+            discard: call.flags & UpdateCall.discard != 0, times: [monotonicNanoseconds()])
+        wait(client.connection)
+        // If this process dies from here on, that is what its successor answers.
+        try? orchestrator.commit(Answer(client.id(request), result: -Errno.canceled.rawValue))
+        if request.call != .load, call.text.isEmpty, update.formats != nil {
+            loaded()
+            return nil
+        }
+        update.formats = nil
+        do {
+            try keeper.send(.load(image: call.text))
+            return nil
+        } catch {
+            fail("the keeper does not answer: \(error)", .socketNotConnected)
+            return nil
+        }
+    }
+
+    private func refusal(_ why: String, _ errno: Errno) -> Reply {
+        log.say("update: \(why)")
+        return Reply(-errno.rawValue, body: UpdateCall(text: why).body)
+    }
+
+    /// What the keeper says.
+    func readKeeper() throws {
+        guard let link = keeper else { return }
+        while true {
+            let received: ControlLink.Received?
+            do throws(SystemCallError) {
+                received = try link.receive(.now)
+            } catch {
+                return
+            }
+            guard let received else { return loseKeeper() }
+            switch received.message {
+            case .standby(let formats):
+                if let old = update.standby { try? closeDescriptor(old) }
+                update.standby = received.descriptors.first
+                update.formats = Set(formats)
+                loaded()
+            case .failed(let why):
+                update.formats = nil
+                fail(why, .notSupported)
+            default: break
+            }
+        }
+    }
+
+    /// Goes on alone, until another keeper takes the place.
+    func loseKeeper() {
+        log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
+        if let keeper { poller.remove(keeper.descriptor) }
+        store.use(nil)
+        keeper = nil
+        update.formats = nil
+        fail("the keeper died", .socketNotConnected)
+    }
+
+    private func fail(_ why: String, _ errno: Errno) {
+        guard let asked = update.asked else { return }
+        update.asked = nil
+        var reply = refusal(why, errno)
+        reply.response.tag = asked.request.tag
+        send(reply, to: asked.connection)
+    }
+
+    /// The new boot's side: what was asked of the old one.
+    func answerUpdate(_ note: HandOverNote, times: [UInt64]) {
+        guard let connection = connections.values.first(where: { $0.slot == note.request.connection }) else { return }
+        var reply = Reply(0, body: UpdateCall(times: times + [monotonicNanoseconds()]).body)
+        reply.response.tag = note.request.tag
+        send(reply, to: connection)
+    }
+
+    // MARK: With an image
+
+    private func loaded() {
+        guard var asked = update.asked, let formats = update.formats else { return }
+        if let unknown = unknownFormat(formats) {
+            try? keeper?.send(.failed("it does not know \"\(unknown)\""))
+            update.formats = nil
+            return fail("the image does not know \"\(unknown)\", which is in use", .notSupported)
+        }
+        asked.times.append(monotonicNanoseconds())
+        update.asked = asked
+        switch asked.call {
+        case .load:
+            update.asked = nil
+            var reply = Reply(0, body: UpdateCall(times: asked.times).body)
+            reply.response.tag = asked.request.tag
+            send(reply, to: asked.connection)
+        case .update: publish()
+        default: handOver(.reload)
+        }
+    }
+
+    private func unknownFormat(_ formats: Set<String>) -> String? {
+        guard let status = try? orchestrator.status() else { return nil }
+        let used = status.sessions.flatMap(\.files).map(\.compatible) + status.flbs.map(\.compatible)
+        return Set(used).sorted().first { !formats.contains($0) }
+    }
+
+    private func publish() {
+        do throws(LiveUpdateError) {
+            try orchestrator.publish(discardingUnfinished: update.asked?.discard ?? false)
+        } catch {
+            return fail("\(error)", error.errno)
+        }
+        handOver(.update)
+    }
+
+    /// Hands over, and waits for the verdict: this process is ended by the keeper when the next one runs.
+    private func handOver(_ what: HandOver) {
+        guard var asked = update.asked, let keeper else { return }
+        asked.times.append(monotonicNanoseconds())
+        update.asked = asked
+        do {
+            try keeper.send(.handOver(what, note: HandOverNote(asked).bytes))
+        } catch {
+            return thaw(what, "the keeper does not answer: \(error)")
+        }
+        while true {
+            guard let received = try? keeper.receive(.waiting) else { return loseKeeperInUpdate(what) }
+            for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+            if case .failed(let why) = received.message { return thaw(what, why) }
+        }
+    }
+
+    private func thaw(_ what: HandOver, _ why: String) {
+        update.formats = nil
+        if what == .update { try? orchestrator.thaw() }
+        fail(why, .canceled)
+    }
+
+    /// How long a next image may take, in milliseconds.
+    static let patience: CInt = 5000
+
+    /// The next image ends itself when its keeper is gone before the switch: one that goes on has been switched to.
+    private func loseKeeperInUpdate(_ what: HandOver) {
+        if let standby = update.standby, !standby.isReadable(within: Self.patience) {
+            log.say("the next orchestrator runs: this one ends")
+            exitNow(0)
+        }
+        if what == .update { try? orchestrator.thaw() }
+        loseKeeper()
+    }
+}
+
+/// What the next image is told besides what the arena says: whom to answer, and how long it took until then.
+struct HandOverNote {
+    var request: RequestID
+    var times: [UInt64]
+
+    init(_ asked: UpdateState.Asked) {
+        request = asked.request
+        times = asked.times
+    }
+
+    init?(_ bytes: [UInt8]) {
+        var reader = ByteReader(bytes, "note")
+        guard let slot: Int64 = try? reader.take(), let tag: UInt64 = try? reader.take() else { return nil }
+        request = RequestID(connection: DescriptorSlot(slot), tag: tag)
+        times = []
+        while let time: UInt64 = try? reader.take() { times.append(time) }
+    }
+
+    var bytes: [UInt8] {
+        var writer = ByteWriter(capacity: 64)
+        writer.put(request.connection.number)
+        writer.put(request.tag)
+        for time in times { writer.put(time) }
+        return writer.bytes
+    }
+}

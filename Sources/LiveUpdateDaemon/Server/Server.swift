@@ -1,0 +1,283 @@
+import Handover
+import LiveUpdate
+import LiveUpdateHandlers
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// The orchestrator's process: one thread, which answers one request after the other.
+///
+/// 1. What ended is ended first: so close and create of the same name in one program never meet.
+/// 2. Then each client that has a request gets one done. It stays in the socket's queue until it was answered; what must
+///    not be done twice is committed together with its answer (``LiveUpdate/Answer``).
+/// 3. Whoever does not read gets nothing done until he does.
+///
+/// It keeps nothing that the journal or the keeper does not have: ``resume()`` makes all of it again.
+final class Server {
+    let store: KeptDescriptors
+    let orchestrator: Orchestrator
+    let poller: Poller
+    let log: Log
+    var keeper: ControlLink?
+    var connections: [CInt: Connection] = [:]
+    /// By the session's number: those that somebody holds.
+    var attached: [UInt64: Connection] = [:]
+    /// Detached sessions that nobody holds, by number.
+    var detached: [UInt64: Session] = [:]
+    var update = UpdateState()
+
+    init(_ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ log: Log) throws {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.keeper = keeper
+        self.log = log
+        poller = try Poller()
+    }
+
+    // MARK: Beginning
+
+    /// Finds its connections and sessions again.
+    func resume() throws {
+        if let keeper { try poller.add(keeper.descriptor, for: .reading) }
+        for kind in [DescriptorKind.control, .listener] {
+            if let listener = store.descriptor(kind) { try poller.add(listener, for: .reading) }
+        }
+        var sessions: [DescriptorSlot: Session] = [:]
+        for session in (try? orchestrator.openSessions) ?? [] {
+            let holder = session.holder
+            if store.entry(holder.slot) != nil {
+                sessions[holder.slot] = session
+            } else if holder.isDetached {
+                detached[session.number] = session
+            } else {
+                // Whoever had it open died with all of us.
+                try? session.close()
+            }
+        }
+        for slot in store.slots(.session) {
+            guard let descriptor = store.entry(slot)?.descriptor else { continue }
+            if let session = sessions[slot] {
+                attached[session.number] = try add(descriptor, slot, .session(session))
+            } else {
+                _ = try add(descriptor, slot, .dead)
+            }
+        }
+        for slot in store.slots(.client) {
+            guard let descriptor = store.entry(slot)?.descriptor else { continue }
+            _ = try add(descriptor, slot, .client((try? descriptor.peer().user) ?? .max))
+        }
+        releaseOrphans()
+    }
+
+    @discardableResult
+    func add(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer) throws -> Connection {
+        let connection = Connection(descriptor, slot, peer)
+        connections[descriptor.rawValue] = connection
+        try poller.add(descriptor, for: .reading)
+        return connection
+    }
+
+    /// Files that were kept and never committed, or let go and not yet released, by who died then.
+    private func releaseOrphans() {
+        guard let status = try? orchestrator.status() else { return }
+        var named = Set(status.sessions.flatMap(\.files).map(\.slot))
+        for connection in connections.values {
+            if let answer = orchestrator.answer(on: connection.slot) { named.insert(answer.slot) }
+        }
+        for kind in [DescriptorKind.file, .answer] {
+            for slot in store.slots(kind) where !named.contains(slot) { store.release(slot) }
+        }
+        store.flush()
+    }
+
+    // MARK: Serving
+
+    func run() throws -> Never {
+        while true { try step(try poller.wait(-1)) }
+    }
+
+    func step(_ events: [Poller.Event]) throws {
+        for event in events where event.hasEnded {
+            if let connection = connections[event.descriptor.rawValue] { end(connection) }
+        }
+        for event in events {
+            let number = event.descriptor.rawValue
+            if let connection = connections[number] {
+                if event.isWritable { sendRest(connection) }
+                if event.isReadable && connection.unsent == nil && !connection.isWaiting { serve(connection) }
+            } else if number == keeper?.descriptor.rawValue {
+                try readKeeper()
+            } else if number == store.descriptor(.listener)?.rawValue {
+                acceptClient(event.descriptor)
+            } else if number == store.descriptor(.control)?.rawValue {
+                acceptControl(event.descriptor)
+            }
+        }
+    }
+
+    private func acceptClient(_ listener: FileDescriptor) {
+        guard let accepted = try? listener.acceptConnection() else { return }
+        do {
+            let user = try accepted.borrowed.peer().user
+            let slot = store.take(accepted, .client)
+            guard let descriptor = store.descriptor(in: slot) else { return }
+            try add(descriptor, slot, .client(user))
+        } catch {
+            log.say("a connection was not accepted: \(error)")
+        }
+    }
+
+    /// One request.
+    private func serve(_ connection: Connection) {
+        guard let message = peek(connection) else { return }
+        defer { message.close() }
+        guard !message.isTruncated else {
+            log.say("a client's message was cut: its connection is closed")
+            return close(connection)
+        }
+        if let reply = answer(message, connection) { send(reply, to: connection) }
+    }
+
+    private func peek(_ connection: Connection) -> ReceivedMessage? {
+        for _ in 0..<2 {
+            do throws(SystemCallError) {
+                guard let message = try connection.descriptor.receive(.peeking) else {
+                    close(connection)
+                    return nil
+                }
+                return message
+            } catch {
+                switch error.errno {
+                case .resourceTemporarilyUnavailable: return nil
+                // Said once, when the peer closed without having read all: what it sent is still there.
+                case .connectionReset: continue
+                default:
+                    close(connection)
+                    return nil
+                }
+            }
+        }
+        return nil
+    }
+
+    /// Its request stays where it is, and is not looked at, until it is answered.
+    func wait(_ connection: Connection) {
+        connection.isWaiting = true
+        try? poller.change(connection.descriptor, to: .ending)
+    }
+
+    /// - Returns: nil when it is answered later.
+    private func answer(_ message: ReceivedMessage, _ connection: Connection) -> Reply? {
+        let request: Request
+        do throws(Malformed) {
+            request = try Request(
+                message.bytes, isOnSession: connection.isOnSession, isOutgoing: connection.isOutgoing)
+        } catch {
+            var reply = Reply(connection.isDead ? -Errno.operationNotSupportedByDevice.rawValue : error.result)
+            reply.response.tag = error.tag
+            return reply
+        }
+        guard var reply = answerAgain(request, connection) ?? perform(request, message.descriptors, connection) else {
+            return nil
+        }
+        reply.response.tag = request.tag
+        return reply
+    }
+
+    /// What a predecessor had done, and may not have said.
+    private func answerAgain(_ request: Request, _ connection: Connection) -> Reply? {
+        guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
+        else { return nil }
+        var reply = Reply(answer.result, body: request.body)
+        if let entry = store.entry(answer.slot) {
+            reply.descriptor = entry.descriptor
+            reply.kept = answer.slot
+        }
+        return reply
+    }
+
+    // MARK: Answering
+
+    func send(_ reply: Reply, to connection: Connection) {
+        if connection.isWaiting {
+            connection.isWaiting = false
+            try? poller.change(connection.descriptor, to: .reading)
+        }
+        do throws(SystemCallError) {
+            try connection.descriptor.send(reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
+        } catch {
+            if error.errno == .resourceTemporarilyUnavailable {
+                connection.unsent = reply
+                try? poller.change(connection.descriptor, to: .writing)
+                return
+            }
+            // Nobody is there to be answered; its end is told by the poller.
+        }
+        try? connection.descriptor.discardMessage()
+        finish(reply)
+    }
+
+    private func finish(_ reply: Reply) {
+        if reply.isOwned, let descriptor = reply.descriptor { try? closeDescriptor(descriptor) }
+        if let kept = reply.kept { store.release(kept) }
+        store.flush()
+    }
+
+    private func sendRest(_ connection: Connection) {
+        guard let reply = connection.unsent else { return }
+        connection.unsent = nil
+        try? poller.change(connection.descriptor, to: .reading)
+        send(reply, to: connection)
+    }
+
+    // MARK: Ending
+
+    /// Does what was still asked, and closes.
+    private func end(_ connection: Connection) {
+        // Nobody reads the answers; a client that sent much before it went does not hold up the others for long.
+        for _ in 0..<16 {
+            guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting else { break }
+            if let reply = connection.unsent {
+                connection.unsent = nil
+                try? connection.descriptor.discardMessage()
+                finish(reply)
+            }
+            serve(connection)
+        }
+        close(connection)
+    }
+
+    func close(_ connection: Connection) {
+        guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
+        poller.remove(connection.descriptor)
+        if let reply = connection.unsent { finish(reply) }
+        orchestrator.forget(connection.slot)
+        if case .session(let session) = connection.peer { letGo(of: session) }
+        store.release(connection.slot)
+        store.flush()
+    }
+
+    private func letGo(of session: Session) {
+        attached[session.number] = nil
+        var holder = session.holder
+        guard holder.isDetached else {
+            do throws(LiveUpdateError) {
+                try session.close()
+            } catch {
+                log.say("session \"\(session.name)\": \(error)")
+            }
+            return
+        }
+        holder.slot = .lost
+        try? session.hold(by: holder)
+        detached[session.number] = session
+    }
+}
+
+extension Connection {
+    var isDead: Bool { if case .dead = peer { true } else { false } }
+
+    var isOnSession: Bool { if case .client = peer { false } else { true } }
+
+    var isOutgoing: Bool? { if case .session(let session) = peer { session.direction == .outgoing } else { nil } }
+}

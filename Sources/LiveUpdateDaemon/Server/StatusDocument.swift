@@ -1,0 +1,87 @@
+import Glibc
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// What STATUS answers with: JSON of what the user may see; root sees all. docs/daemon.md has its fields.
+struct StatusDocument {
+    let json: String
+
+    init(_ server: Server, for user: SessionOwner) throws(LiveUpdateError) {
+        let status = try server.orchestrator.status()
+        let sessions = status.sessions.filter { user == 0 || $0.holder.owner == user }
+        json =
+            JSON.object([
+                ("schema", .string("luod-status-1")),
+                ("orchestrator", .number(Int64(getpid()))),
+                ("keeper", .number(Int64((try? server.keeper?.descriptor.peer().process) ?? 0))),
+                ("updates", .number(Int64(status.updateNumber))),
+                ("arenaSize", .number(Int64(status.arenaSize))), ("arenaUsed", .number(Int64(status.arenaUsed))),
+                ("sessions", .array(sessions.map { session in Self.session(session, server) })),
+                ("flbs", .array(status.flbs.map(Self.flb))),
+            ]).text
+    }
+
+    private static func session(_ session: Status.Session, _ server: Server) -> JSON {
+        .object([
+            ("name", .string(session.name)), ("owner", .number(Int64(session.holder.owner))),
+            ("direction", .string(session.direction.rawValue)), ("isOpen", .bool(session.isOpen)),
+            ("isFinished", .bool(session.isFinished)), ("isDetached", .bool(session.holder.isDetached)),
+            ("isAttached", .bool(server.store.entry(session.holder.slot) != nil)),
+            ("files", .array(session.files.map { file in Self.file(file, server) })),
+        ])
+    }
+
+    private static func file(_ file: Status.File, _ server: Server) -> JSON {
+        let size = server.store.descriptor(in: file.slot).flatMap { try? FileStatus(of: $0).size }
+        return .object([
+            // Any 64-bit number: more than a JSON number holds everywhere.
+            ("token", .string("\(file.token)")), ("compatible", .string(file.compatible)),
+            ("size", size.map { .number(Int64(clamping: $0)) } ?? .null),
+            ("retrieved", .number(Int64(file.retrieveStatus.number))),
+        ])
+    }
+
+    private static func flb(_ flb: Status.FLB) -> JSON {
+        .object([
+            ("compatible", .string(flb.compatible)), ("direction", .string(flb.direction.rawValue)),
+            ("count", .number(Int64(clamping: flb.count))),
+        ])
+    }
+}
+
+/// Just enough of JSON to write it, without Foundation, whose start would be part of every blackout.
+indirect enum JSON {
+    case null
+    case bool(Bool)
+    case number(Int64)
+    case string(String)
+    case array([JSON])
+    case object([(String, JSON)])
+
+    var text: String {
+        switch self {
+        case .null: "null"
+        case .bool(let value): value ? "true" : "false"
+        case .number(let value): "\(value)"
+        case .string(let value): Self.quoted(value)
+        case .array(let values): "[" + values.map(\.text).joined(separator: ",") + "]"
+        case .object(let members):
+            "{" + members.map { Self.quoted($0.0) + ":" + $0.1.text }.joined(separator: ",") + "}"
+        }
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case "\u{0}"..<" ":
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}

@@ -1,0 +1,9 @@
+extension [UInt8] {
+    /// The integer at an offset, in native byte order, as the kernel's structs have it; nil where there is none.
+    func number<Value: FixedWidthInteger>(_: Value.Type, at offset: Int) -> Value? {
+        let length = MemoryLayout<Value>.size
+        guard offset >= 0, offset <= count - length else { return nil }
+        // SAFETY: inside the array, by the line above.
+        return unsafe withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: Value.self) }
+    }
+}

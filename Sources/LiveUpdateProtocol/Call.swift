@@ -1,0 +1,61 @@
+/// A call on a descriptor of `/dev/liveupdate` or of a session: its number within the ioctl's type 0xBA. The first six are
+/// the kernel's; ours are above them (docs/protocol.md).
+public enum Call: UInt8, CaseIterable, Sendable {
+    // On the device.
+    case createSession = 0x00
+    case retrieveSession = 0x01
+    case attachSession = 0x20
+    case status = 0x21
+    case load = 0x22
+    case update = 0x23
+    case reload = 0x24
+
+    // On a session.
+    case preserve = 0x40
+    case retrieve = 0x41
+    case finish = 0x42
+    case getName = 0x43
+    case unpreserve = 0x60
+    case take = 0x61
+    case check = 0x62
+    case setDetached = 0x63
+    case preserveHeld = 0x64
+
+    /// The ioctl's command: `_IO(0xBA, number)`.
+    public var command: UInt32 { Self.type | UInt32(rawValue) }
+
+    static let type: UInt32 = 0xBA00
+
+    /// Bytes of its struct.
+    public var length: Int {
+        switch self {
+        case .createSession, .retrieveSession, .attachSession, .getName: 72
+        case .preserve, .retrieve, .unpreserve, .take, .check, .preserveHeld: 16
+        case .finish, .setDetached, .status: 8
+        case .load, .update, .reload: UpdateCall.length
+        }
+    }
+
+    /// Whether it is made on a session.
+    public var isOnSession: Bool { rawValue & 0x40 != 0 }
+
+    /// Whether it is for outgoing sessions only (true), for incoming ones only (false), or for both.
+    public var wantsOutgoing: Bool? {
+        switch self {
+        case .preserve, .preserveHeld, .unpreserve, .take, .check: true
+        case .retrieve, .finish: false
+        default: nil
+        }
+    }
+
+    /// Whether it is made by root only.
+    public var isPrivileged: Bool { [.load, .update, .reload].contains(self) }
+}
+
+/// What a request over the socket cannot be: a negative errno.
+public enum CallError {
+    public static let invalid: Int32 = -22
+    public static let fault: Int32 = -14
+    public static let wrongType: Int32 = -25
+    public static let tooBig: Int32 = -7
+}

@@ -1,0 +1,127 @@
+import Handover
+
+/// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION; and with u32 reserved for the
+/// descriptor, GET_NAME.
+public struct NameCall: Equatable, Sendable {
+    /// Nil when it has no end, or is empty: which CREATE_SESSION refuses, and the others just do not find.
+    public var name: String?
+    /// The descriptor, or what is reserved.
+    public var word: UInt32
+
+    /// To be sent.
+    public init(_ name: String) {
+        self.name = name
+        word = UInt32.max
+    }
+
+    /// Reads a struct of the right length.
+    public init(_ body: [UInt8]) {
+        word = body.number(UInt32.self, at: 4) ?? 0
+        let field = body[8..<72]
+        let end = field.firstIndex(of: 0)
+        name = end.flatMap { $0 == field.startIndex ? nil : String(validating: field[..<$0], as: UTF8.self) }
+    }
+
+    /// The struct.
+    public var body: [UInt8] {
+        var writer = ByteWriter(capacity: 72)
+        writer.put(UInt32(72))
+        writer.put(word)
+        let bytes = [UInt8]((name ?? "").utf8.prefix(64))
+        writer.put(bytes)
+        writer.pad(64 - bytes.count)
+        return writer.bytes
+    }
+}
+
+/// `u32 size, s32 fd, u64 token`: PRESERVE_FD, RETRIEVE_FD and ours that are about one file.
+public struct FileCall: Equatable, Sendable {
+    /// Over the socket the descriptor stands beside the message: this says nothing.
+    public var descriptor: Int32
+    /// Names the file in its session.
+    public var token: UInt64
+
+    /// To be sent.
+    public init(token: UInt64, descriptor: Int32 = -1) {
+        self.token = token
+        self.descriptor = descriptor
+    }
+
+    /// Reads a struct of the right length.
+    public init(_ body: [UInt8]) {
+        descriptor = body.number(Int32.self, at: 4) ?? -1
+        token = body.number(UInt64.self, at: 8) ?? 0
+    }
+
+    /// The struct.
+    public var body: [UInt8] {
+        var writer = ByteWriter(capacity: 16)
+        writer.put(UInt32(16))
+        writer.put(descriptor)
+        writer.put(token)
+        return writer.bytes
+    }
+}
+
+/// `u32 size, u32 word`: FINISH (reserved), SET_DETACHED (whether), STATUS (the descriptor that comes back).
+public struct WordCall: Equatable, Sendable {
+    /// What it says.
+    public var word: UInt32
+
+    /// To be sent.
+    public init(_ word: UInt32 = 0) { self.word = word }
+
+    /// Reads a struct of the right length.
+    public init(body: [UInt8]) { word = body.number(UInt32.self, at: 4) ?? 0 }
+
+    /// The struct.
+    public var body: [UInt8] {
+        var writer = ByteWriter(capacity: 8)
+        writer.put(UInt32(8))
+        writer.put(word)
+        return writer.bytes
+    }
+}
+
+/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD. The text names the image, with NUL at its end,
+/// or nothing for the one that runs; in the answer it says why it failed.
+public struct UpdateCall: Equatable, Sendable {
+    static let length = 8 + 6 * 8 + 4096
+
+    /// Lose incoming sessions that are unfinished.
+    public static let discard: UInt32 = 1
+
+    /// ``discard``, or 0.
+    public var flags: UInt32
+    /// When each phase ended: CLOCK_MONOTONIC, nanoseconds. Asked, loaded, frozen and published, taken over, switched,
+    /// answered.
+    public var times: [UInt64]
+    /// The image's path, or why.
+    public var text: String
+
+    /// To be sent.
+    public init(flags: UInt32 = 0, times: [UInt64] = [], text: String = "") {
+        self.flags = flags
+        self.times = times
+        self.text = text
+    }
+
+    /// Reads a struct of the right length.
+    public init(_ body: [UInt8]) {
+        flags = body.number(UInt32.self, at: 4) ?? 0
+        times = (0..<6).map { body.number(UInt64.self, at: 8 + 8 * $0) ?? 0 }
+        text = String(decoding: body[56...].prefix { $0 != 0 }, as: UTF8.self)
+    }
+
+    /// The struct.
+    public var body: [UInt8] {
+        var writer = ByteWriter(capacity: Self.length)
+        writer.put(UInt32(Self.length))
+        writer.put(flags)
+        for index in 0..<6 { writer.put(index < times.count ? times[index] : 0) }
+        let bytes = [UInt8](text.utf8.prefix(4095))
+        writer.put(bytes)
+        writer.pad(4096 - bytes.count)
+        return writer.bytes
+    }
+}

@@ -1,0 +1,178 @@
+import CShims
+import Glibc
+public import SystemPackage
+
+/// What came in one message: bytes, and descriptors that are the receiver's now.
+public struct ReceivedMessage: Sendable {
+    /// As they were sent; cut, when there were more than there was room for.
+    public var bytes: [UInt8]
+    /// To be closed by whoever got the message.
+    public var descriptors: [FileDescriptor]
+    /// Bytes or descriptors did not fit, or RLIMIT_NOFILE was reached: what came is not what was sent.
+    public var isTruncated: Bool
+
+    /// Closes the descriptors.
+    public func close() { for descriptor in descriptors { try? closeDescriptor(descriptor) } }
+}
+
+/// Sockets of the Unix domain that keep messages apart, in order: `SOCK_SEQPACKET` of unix(7).
+public enum MessageSocket {
+    /// Descriptors that one message can carry.
+    public static let mostDescriptors = Int(CSHIMS_MOST_DESCRIPTORS)
+
+    /// Two sockets that are each other's peer, closed on exec: socketpair(2). The caller closes both.
+    ///
+    /// - Throws: EMFILE.
+    public static func pair() throws(SystemCallError) -> (FileDescriptor, FileDescriptor) {
+        var ends: [CInt] = [0, 0]
+        let type = CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue)
+        try systemCall("socketpair") { unsafe socketpair(AF_UNIX, type, 0, &ends) }
+        return (FileDescriptor(rawValue: ends[0]), FileDescriptor(rawValue: ends[1]))
+    }
+
+    /// A socket that listens at a path, which must not be there: bind(2), listen(2).
+    ///
+    /// - Parameter mode: who may connect: the permissions that it gets before it listens.
+    /// - Throws: EADDRINUSE when something has that name, ENAMETOOLONG, EACCES and what else bind(2) lists.
+    public static func listen(
+        at path: String, mode: FilePermissions, backlog: Int = 1024
+    ) throws(SystemCallError) -> OwnedDescriptor {
+        let made = try socket()
+        let number = made.borrowed.rawValue
+        try unsafe withAddress(path) { (address, length) throws(SystemCallError) in
+            try systemCall("bind") { unsafe bind(number, address, length) }
+        }
+        try systemCall("chmod") { unsafe chmod(path, mode.rawValue) }
+        try systemCall("listen") { Glibc.listen(number, CInt(backlog)) }
+        return made
+    }
+
+    /// Connects to a socket that listens at a path: connect(2).
+    ///
+    /// - Throws: ENOENT when nothing has that name, ECONNREFUSED when nobody listens there, EACCES, EPROTOTYPE.
+    public static func connect(to path: String) throws(SystemCallError) -> OwnedDescriptor {
+        let made = try socket()
+        let number = made.borrowed.rawValue
+        try unsafe withAddress(path) { (address, length) throws(SystemCallError) in
+            try systemCall("connect") { unsafe Glibc.connect(number, address, length) }
+        }
+        return made
+    }
+
+    private static func socket() throws(SystemCallError) -> OwnedDescriptor {
+        let type = CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue)
+        return OwnedDescriptor(
+            taking: FileDescriptor(rawValue: try systemCall("socket") { Glibc.socket(AF_UNIX, type, 0) }))
+    }
+
+    @unsafe
+    private static func withAddress(
+        _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemCallError) -> Void
+    ) throws(SystemCallError) {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let room = MemoryLayout.size(ofValue: address.sun_path)
+        guard path.utf8.count < room else { throw SystemCallError("bind", .fileNameTooLong) }
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            // SAFETY: a sockaddr_un is what a sockaddr of its family is.
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                Result { () throws(SystemCallError) in
+                    try unsafe body(address, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+        }
+        try result.get()
+    }
+}
+
+extension FileDescriptor {
+    /// Sends a message, without ever waiting: sendmsg(2).
+    ///
+    /// - Parameter descriptors: copies of them go with it; at most ``MessageSocket/mostDescriptors``.
+    /// - Throws: EAGAIN when the peer's queue is full, EPIPE or ECONNRESET when there is no peer any more, ETOOMANYREFS
+    ///   when too many descriptors are under way.
+    public func send(_ bytes: [UInt8], _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
+        let numbers = descriptors.map(\.rawValue)
+        try systemCall("sendmsg") { unsafe cshims_send(rawValue, bytes, bytes.count, numbers, numbers.count) }
+    }
+
+    /// How ``receive(_:room:)`` takes a message.
+    public enum Receiving: Sendable {
+        /// Waits for one.
+        case waiting
+        /// Takes one that is there.
+        case now
+        /// Leaves it in the queue: its descriptors are copies.
+        case peeking
+    }
+
+    /// Receives a message: recvmsg(2). Its descriptors are closed on exec.
+    ///
+    /// - Returns: nil at the end: the peer has closed.
+    /// - Throws: EAGAIN when none is there and it does not wait, ECONNRESET.
+    public func receive(_ how: Receiving, room: Int = 8192) throws(SystemCallError) -> ReceivedMessage? {
+        let flags: CInt =
+            switch how {
+            case .waiting: 0
+            case .now: CInt(MSG_DONTWAIT)
+            case .peeking: CInt(MSG_DONTWAIT) | CInt(MSG_PEEK)
+            }
+        var numbers = [CInt](repeating: -1, count: MessageSocket.mostDescriptors)
+        var number = 0
+        var truncated: CInt = 0
+        var failure: SystemCallError?
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
+            do throws(SystemCallError) {
+                count = try systemCall("recvmsg") {
+                    unsafe cshims_receive(
+                        rawValue, buffer.baseAddress, room, &numbers, &number, &truncated, flags)
+                }
+            } catch {
+                count = 0
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        if bytes.isEmpty && number == 0 { return nil }
+        return ReceivedMessage(
+            bytes: bytes, descriptors: numbers.prefix(number).map { FileDescriptor(rawValue: $0) },
+            isTruncated: truncated != 0)
+    }
+
+    /// Takes the next message out of the queue unseen.
+    ///
+    /// - Throws: EAGAIN when there is none.
+    public func discardMessage() throws(SystemCallError) {
+        try systemCall("recvmsg") { cshims_discard(rawValue) }
+    }
+
+    /// Accepts a connection that waits, closed on exec and without waiting: accept4(2).
+    ///
+    /// - Throws: EAGAIN when none waits, EMFILE, ECONNABORTED.
+    public func acceptConnection() throws(SystemCallError) -> OwnedDescriptor {
+        let number = try systemCall("accept4") { cshims_accept(rawValue) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
+    /// Who connected, by what the kernel knew then: `SO_PEERCRED` of unix(7).
+    ///
+    /// - Throws: EBADF, ENOTSOCK.
+    public func peer() throws(SystemCallError) -> (process: CInt, user: UInt32) {
+        var process: pid_t = 0
+        var user: uid_t = 0
+        try systemCall("getsockopt") { unsafe cshims_peer(rawValue, &process, &user) }
+        return (process, user)
+    }
+
+    /// How many bytes, with the kernel's own, may wait to be read by the peer: `SO_SNDBUF` of socket(7). The kernel grants at
+    /// most net.core.wmem_max.
+    ///
+    /// - Throws: EBADF, ENOTSOCK.
+    public func setSendRoom(_ bytes: CInt) throws(SystemCallError) {
+        var bytes = bytes
+        try systemCall("setsockopt") {
+            unsafe setsockopt(rawValue, SOL_SOCKET, SO_SNDBUF, &bytes, socklen_t(MemoryLayout<CInt>.size))
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import CShims
+import Glibc
+public import SystemPackage
+
+/// Waits for many descriptors at once: epoll(7). Level-triggered.
+public struct Poller: ~Copyable, Sendable {
+    private let handle: OwnedDescriptor
+
+    /// What a descriptor is waited for; its end is always told.
+    public enum Interest: Sendable {
+        /// Something to read, or its end.
+        case reading
+        /// Room to write, or its end.
+        case writing
+        /// Its end only.
+        case ending
+    }
+
+    /// What happened to one descriptor.
+    public struct Event: Sendable {
+        /// Which one.
+        public let descriptor: FileDescriptor
+        /// Something can be read.
+        public let isReadable: Bool
+        /// Something can be written.
+        public let isWritable: Bool
+        /// Its peer has closed: what was sent before is still to be read.
+        public let hasEnded: Bool
+    }
+
+    /// epoll_create1(2).
+    ///
+    /// - Throws: EMFILE.
+    public init() throws(SystemCallError) {
+        let number = try systemCall("epoll_create1") { cshims_epoll_create() }
+        handle = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
+    /// Waits for a descriptor from now on. It is forgotten when its last copy is closed, or with ``remove(_:)``.
+    ///
+    /// - Throws: EEXIST when it is waited for already, ENOSPC.
+    public func add(_ descriptor: FileDescriptor, for interest: Interest) throws(SystemCallError) {
+        try control(0, descriptor, interest)
+    }
+
+    /// Waits for something else.
+    ///
+    /// - Throws: ENOENT when it was not waited for.
+    public func change(_ descriptor: FileDescriptor, to interest: Interest) throws(SystemCallError) {
+        try control(1, descriptor, interest)
+    }
+
+    /// Does not wait for it any more.
+    public func remove(_ descriptor: FileDescriptor) { try? control(2, descriptor, .ending) }
+
+    private func control(
+        _ change: CInt, _ descriptor: FileDescriptor, _ interest: Interest
+    ) throws(SystemCallError) {
+        let handle = handle.borrowed.rawValue
+        try systemCall("epoll_ctl") {
+            cshims_epoll_control(
+                handle, descriptor.rawValue, change, interest == .reading ? 1 : 0, interest == .writing ? 1 : 0)
+        }
+    }
+
+    /// Everything that has happened, or nothing when that takes too long.
+    ///
+    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Throws: EBADF.
+    public func wait(_ milliseconds: CInt) throws(SystemCallError) -> [Event] {
+        var found = [cshims_event](repeating: cshims_event(), count: 1024)
+        var events: [Event] = []
+        var timeout = milliseconds
+        while true {
+            let handle = handle.borrowed.rawValue
+            let count = try systemCall("epoll_wait") {
+                unsafe cshims_epoll_wait(handle, &found, CInt(found.count), timeout)
+            }
+            events += found.prefix(Int(count)).map(Event.init)
+            // A full answer may not be all: the kernel goes on with the next ones, and begins again after the last.
+            if Int(count) < found.count || events.count >= 64 * found.count { return events }
+            timeout = 0
+        }
+    }
+}
+
+extension Poller.Event {
+    fileprivate init(_ event: cshims_event) {
+        descriptor = FileDescriptor(rawValue: event.fd)
+        isReadable = event.readable != 0
+        isWritable = event.writable != 0
+        hasEnded = event.ended != 0
+    }
+}

@@ -1,0 +1,11 @@
+import CShims
+import SystemPackage
+
+/// Blocks signals, and makes a descriptor that is readable when one of them came: signalfd(2). Programs that are started by
+/// `ProgramImage.spawn(_:)` get them unblocked.
+///
+/// - Throws: EMFILE.
+public func blockSignals(_ numbers: [CInt]) throws(SystemCallError) -> OwnedDescriptor {
+    let number = try systemCall("signalfd") { unsafe cshims_signalfd(numbers, numbers.count) }
+    return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+}

@@ -1,0 +1,66 @@
+import Handover
+import LiveUpdate
+import LiveUpdateDaemon
+import Platform
+
+/// The command line.
+struct Arguments {
+    var settings: Settings
+    var isOrchestrator = false
+    var wantsHelp = false
+    /// RLIMIT_NOFILE, as far as that is allowed.
+    var descriptors = 65536
+
+    static let help = """
+        usage: luod [--state DIR] [OPTION N]...
+
+        Keeps memory files for programs that come and go, and over updates of itself. It runs in the foreground, says
+        "ready" on standard output, and logs to standard error.
+
+          --state DIR         the state; default $LUO_STATE, or /run/luo
+          --max-arena N       bytes that the arena may grow to
+          --max-sessions N    sessions that one user may have, other than root
+          --max-files N       files that one user may have, other than root
+          --max-user-arena N  bytes of the arena that one user's files may take, other than root
+          --max-descriptors N descriptors that each of its processes may have
+          --patience N        milliseconds after which an update is called off when the next image does not take over
+
+        Exit codes: 0 ended by SIGTERM, 1 failed, 64 usage, 69 another luod runs on the state.
+        """
+
+    struct Wrong: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    init(_ arguments: [String]) throws(Wrong) {
+        settings = Settings(state: environmentVariable("LUO_STATE") ?? "/run/luo")
+        var rest = arguments[...]
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "orchestrator": isOrchestrator = true
+            case "--help", "-h": wantsHelp = true
+            case "--state": settings.state = try Self.value(of: argument, &rest)
+            case "--max-arena": settings.arena.limit = UInt64(try Self.number(argument, &rest))
+            case "--max-sessions": settings.limits.sessions = try Self.number(argument, &rest)
+            case "--max-files": settings.limits.files = try Self.number(argument, &rest)
+            case "--max-user-arena": settings.limits.arenaBytes = UInt64(try Self.number(argument, &rest))
+            case "--max-descriptors": descriptors = try Self.number(argument, &rest)
+            case "--patience": settings.patience = UInt64(try Self.number(argument, &rest))
+            default: throw Wrong(description: "\(argument) is no option: luod --help lists them")
+            }
+        }
+    }
+
+    private static func value(of option: String, _ rest: inout ArraySlice<String>) throws(Wrong) -> String {
+        guard let value = rest.popFirst(), !value.isEmpty else { throw Wrong(description: "\(option) lacks its value") }
+        return value
+    }
+
+    private static func number(_ option: String, _ rest: inout ArraySlice<String>) throws(Wrong) -> Int {
+        let text = try value(of: option, &rest)
+        guard let number = Int(text), number > 0 else {
+            throw Wrong(description: "\(option) \(text): a number above 0 is wanted")
+        }
+        return number
+    }
+}

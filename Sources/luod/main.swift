@@ -1,0 +1,34 @@
+import Glibc
+import LiveUpdateDaemon
+import Platform
+
+// luod: see docs/daemon.md. No argument parser and no Foundation: its start is part of a blackout.
+
+openStandardDescriptors()
+_ = signal(SIGPIPE, SIG_IGN)
+let arguments: Arguments
+do {
+    arguments = try Arguments([String](CommandLine.arguments.dropFirst()))
+} catch {
+    Log("luod").say("\(error)")
+    exit(64)
+}
+if arguments.wantsHelp {
+    print(Arguments.help)
+    exit(0)
+}
+DescriptorLimit.raise(to: arguments.descriptors)
+growDescriptorTable(to: arguments.descriptors)
+do {
+    if arguments.isOrchestrator { try OrchestratorProcess.run(arguments.settings) }
+    try Keeper.run(arguments.settings) {
+        print("luod: ready on \(arguments.settings.state)")
+        fflush(nil)
+    }
+} catch let error as StateHeld {
+    Log("luod").say("\(error)")
+    exit(69)
+} catch {
+    Log("luod").say("\(error)")
+    exit(1)
+}
