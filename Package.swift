@@ -41,6 +41,8 @@ let package = Package(
         .systemLibrary(name: "CLibFDT", providers: [.apt(["libfdt-dev"])]),
         .systemLibrary(name: "CLibCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
 
+        .systemLibrary(name: "CLibSeccomp", providers: [.apt(["libseccomp-dev"])]),
+
         // The library, from the bottom up. Arrows point down only.
         .target(name: "Platform", dependencies: ["CShims", "CLibCap", system], swiftSettings: strict),
         .target(name: "DeviceTree", dependencies: ["CLibFDT"], swiftSettings: strict),
@@ -61,7 +63,9 @@ let package = Package(
         .target(name: "LiveUpdateProtocol", dependencies: ["Handover"], swiftSettings: strict),
         .target(
             name: "LiveUpdateDaemon",
-            dependencies: ["LiveUpdateProtocol", "LiveUpdate", "LiveUpdateHandlers", "Handover", "Platform", system],
+            dependencies: [
+                "CLibSeccomp", "LiveUpdateProtocol", "LiveUpdate", "LiveUpdateHandlers", "Handover", "Platform", system,
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "luod", dependencies: ["LiveUpdateDaemon", "LiveUpdate", "Handover", "Platform"],

@@ -1,4 +1,5 @@
 import CLibCap
+import CShims
 import Glibc
 
 /// A capability that some operation needs: capabilities(7).
@@ -41,6 +42,28 @@ public enum Capabilities {
         return try body()
     }
 
+    /// Gives up all others for good: out of the bounding set, too, where that is allowed, so that no program that is started
+    /// has them. What is kept is not effective until it is raised.
+    ///
+    /// - Throws: EPERM.
+    public static func keep(only kept: [Capability]) throws(SystemCallError) {
+        let values = kept.map(\.value)
+        for value in 0...CInt(CAP_LAST_CAP) where !values.contains(value) { _ = cap_drop_bound(value) }
+        guard let now = unsafe cap_get_proc(), let next = unsafe cap_init() else {
+            throw SystemCallError("capget", currentErrno())
+        }
+        defer {
+            unsafe cap_free(UnsafeMutableRawPointer(now))
+            unsafe cap_free(UnsafeMutableRawPointer(next))
+        }
+        for var value in values {
+            var has = CAP_CLEAR
+            guard unsafe cap_get_flag(now, value, CAP_PERMITTED, &has) == 0, has == CAP_SET else { continue }
+            unsafe cap_set_flag(next, CAP_PERMITTED, 1, &value, CAP_SET)
+        }
+        try systemCall("capset") { unsafe cap_set_proc(next) }
+    }
+
     private enum Level {
         case raised, dropped
     }
@@ -58,4 +81,11 @@ public enum Capabilities {
         var value = CAP_CLEAR
         return unsafe cap_get_flag(set, capability.value, flag, &value) == 0 && value == CAP_SET
     }
+}
+
+/// No program that this process becomes or starts gains a right by it: prctl(2), `PR_SET_NO_NEW_PRIVS`.
+///
+/// - Throws: EINVAL before Linux 3.5.
+public func denyNewPrivileges() throws(SystemCallError) {
+    try systemCall("prctl") { cshims_no_new_privileges() }
 }

@@ -23,6 +23,7 @@ struct Arguments {
           --max-files N       files that one user may have, other than root
           --max-user-arena N  bytes of the arena that one user's files may take, other than root
           --max-descriptors N descriptors that each of its processes may have
+          --unconfined        the orchestrator keeps its rights: for debugging
           --patience N        milliseconds after which an update is called off when the next image does not take over
 
         Exit codes: 0 ended by SIGTERM, 1 failed, 64 usage, 69 another luod runs on the state.
@@ -40,6 +41,7 @@ struct Arguments {
             case "orchestrator": isOrchestrator = true
             case "--help", "-h": wantsHelp = true
             case "--state": settings.state = try Self.value(of: argument, &rest)
+            case "--unconfined": settings.isConfined = false
             case "--max-arena": settings.arena.limit = UInt64(try Self.number(argument, &rest))
             case "--max-sessions": settings.limits.sessions = try Self.number(argument, &rest)
             case "--max-files": settings.limits.files = try Self.number(argument, &rest)

@@ -50,6 +50,7 @@ public final class Keeper {
         self.ready = ready
         poller = try Poller()
         signals = try blockSignals([SIGTERM, SIGINT])
+        if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities) }
         image = ownExecutable()
         let running = state.running
         table = state.table
@@ -69,7 +70,7 @@ public final class Keeper {
             "orchestrator", "--state", settings.state, "--max-arena", "\(settings.arena.limit)", "--max-sessions",
             "\(settings.limits.sessions)", "--max-files", "\(settings.limits.files)", "--max-user-arena",
             "\(settings.limits.arenaBytes)",
-        ]
+        ] + (settings.isConfined ? [] : ["--unconfined"])
     }
 
     func watch(_ orchestrating: Orchestrating) throws {

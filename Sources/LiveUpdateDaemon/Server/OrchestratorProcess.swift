@@ -20,6 +20,7 @@ public enum OrchestratorProcess {
         let store = KeptDescriptors()
         let role = try receiveAll(store, keeper)
         store.use(keeper)
+        if settings.isConfined { try Sandbox.enter() }
         if role == .standby { try standBy(store, keeper, settings, log) }
         var options = settings.arena
         options.takingBack = role == .successorInUpdate
@@ -42,7 +43,7 @@ public enum OrchestratorProcess {
         try orchestrator.registerStandardHandlers()
         try orchestrator.register(HeldFileHandler())
         try orchestrator.limitUsers(to: settings.limits)
-        return try Server(store, orchestrator, keeper, log)
+        return try Server(store, orchestrator, keeper, log, isConfined: settings.isConfined)
     }
 
     private static func receiveAll(
@@ -131,6 +132,8 @@ public struct Settings: Sendable {
     public var arena = Arena.Options()
     /// What each user but root may have.
     public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
+    /// Whether the orchestrator gives up what it does not need: see docs/daemon.md.
+    public var isConfined = true
     /// How long a next image may take before an update is called off, in milliseconds.
     public var patience: UInt64 = 5000
 

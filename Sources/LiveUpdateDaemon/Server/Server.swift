@@ -18,6 +18,7 @@ final class Server {
     let orchestrator: Orchestrator
     let poller: Poller
     let log: Log
+    let isConfined: Bool
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
     /// By the session's number: those that somebody holds.
@@ -26,7 +27,10 @@ final class Server {
     var detached: [UInt64: Session] = [:]
     var update = UpdateState()
 
-    init(_ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ log: Log) throws {
+    init(
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ log: Log, isConfined: Bool
+    ) throws {
+        self.isConfined = isConfined
         self.store = store
         self.orchestrator = orchestrator
         self.keeper = keeper

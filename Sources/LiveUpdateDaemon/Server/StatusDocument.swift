@@ -15,6 +15,13 @@ struct StatusDocument {
                 ("schema", .string("luod-status-1")),
                 ("orchestrator", .number(Int64(getpid()))),
                 ("keeper", .number(Int64((try? server.keeper?.descriptor.peer().process) ?? 0))),
+                ("isConfined", .bool(server.isConfined)),
+                (
+                    "capabilities",
+                    .array(
+                        Capability.allCases.filter { Capabilities.state(of: $0).permitted }.map { .string($0.rawValue) }
+                    )
+                ),
                 ("updates", .number(Int64(status.updateNumber))),
                 ("arenaSize", .number(Int64(status.arenaSize))), ("arenaUsed", .number(Int64(status.arenaUsed))),
                 ("sessions", .array(sessions.map { session in Self.session(session, server) })),

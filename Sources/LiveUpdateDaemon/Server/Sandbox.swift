@@ -1,0 +1,45 @@
+import CLibSeccomp
+import Platform
+import SystemPackage
+
+/// What an orchestrator gives up before it looks at anything that a client sent: it can start no program, connect to nothing,
+/// and gain no right. A call that is not listed fails with EPERM.
+enum Sandbox {
+    /// System calls of: memory, the runtime, messages, what handlers look at, and the records of named files.
+    private static let allowed = [
+        "read", "write", "pread64", "pwrite64", "lseek", "close", "close_range", "fstat", "newfstatat", "statx",
+        "fstatfs",
+        "statfs", "fcntl", "dup", "dup2", "dup3", "ftruncate", "fallocate", "memfd_create", "open", "openat",
+        "readlink",
+        "readlinkat", "getdents64", "access", "faccessat", "faccessat2", "ioctl", "userfaultfd", "mmap", "munmap",
+        "mremap", "mprotect", "madvise", "mlock", "mlock2", "munlock", "mincore", "brk", "futex", "sched_yield",
+        "sched_getaffinity", "set_robust_list", "rseq", "membarrier", "getrandom", "clock_gettime", "clock_nanosleep",
+        "nanosleep", "gettimeofday", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
+        "tgkill", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "prlimit64", "getrlimit", "sysinfo",
+        "uname", "capget", "capset", "prctl", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll",
+        "ppoll", "recvmsg", "sendmsg", "accept4", "socketpair", "getsockopt", "setsockopt", "getsockname",
+        "pidfd_open", "kcmp", "exit", "exit_group",
+    ]
+
+    /// What it may still raise, for a single operation: to see page frames, and to lock the arena into memory.
+    static let capabilities: [Capability] = [.systemAdministration, .lockMemory, .systemResource]
+
+    /// Enters it; there is no way back.
+    ///
+    /// - Throws: EPERM, EINVAL on a kernel without seccomp(2).
+    static func enter() throws(SystemCallError) {
+        try Capabilities.keep(only: capabilities)
+        try denyNewPrivileges()
+        guard let filter = unsafe seccomp_init(luo_refuse()) else { throw SystemCallError("seccomp", .noMemory) }
+        defer { unsafe seccomp_release(filter) }
+        for name in allowed {
+            let number = unsafe seccomp_syscall_resolve_name(name)
+            // One that this architecture does not have.
+            guard number >= 0 else { continue }
+            let result = unsafe seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 0, nil)
+            guard result == 0 else { throw SystemCallError("seccomp", Errno(rawValue: -result)) }
+        }
+        let result = unsafe seccomp_load(filter)
+        guard result == 0 else { throw SystemCallError("seccomp", Errno(rawValue: -result)) }
+    }
+}
