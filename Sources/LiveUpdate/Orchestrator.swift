@@ -166,6 +166,11 @@ public final class Orchestrator: Sendable {
         try enabled().shared.with { $0.limits = limits }
     }
 
+    /// What a user has in here.
+    public func usage(of owner: SessionOwner) -> Usage {
+        boot?.shared.with { $0.state.usage[owner] } ?? Usage()
+    }
+
     /// What was answered last on a connection, if that must not be done again: see ``Answer``.
     public func answer(on connection: DescriptorSlot) -> Answer? {
         boot?.shared.with { $0.state.answers[connection] }

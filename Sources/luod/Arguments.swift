@@ -22,6 +22,7 @@ struct Arguments {
           --max-sessions N    sessions that one user may have, other than root
           --max-files N       files that one user may have, other than root
           --max-user-arena N  bytes of the arena that one user's files may take, other than root
+          --max-user-descriptors N  descriptors that are kept for one user, other than root
           --max-descriptors N descriptors that each of its processes may have
           --unconfined        the orchestrator keeps its rights: for debugging
           --patience N        milliseconds after which an update is called off when the next image does not take over
@@ -47,6 +48,7 @@ struct Arguments {
             case "--max-files": settings.limits.files = try Self.number(argument, &rest)
             case "--max-user-arena": settings.limits.arenaBytes = UInt64(try Self.number(argument, &rest))
             case "--max-descriptors": descriptors = try Self.number(argument, &rest)
+            case "--max-user-descriptors": settings.userDescriptors = try Self.number(argument, &rest)
             case "--patience": settings.patience = UInt64(try Self.number(argument, &rest))
             default: throw Wrong(description: "\(argument) is no option: luod --help lists them")
             }

@@ -69,7 +69,7 @@ public final class Keeper {
         [
             "orchestrator", "--state", settings.state, "--max-arena", "\(settings.arena.limit)", "--max-sessions",
             "\(settings.limits.sessions)", "--max-files", "\(settings.limits.files)", "--max-user-arena",
-            "\(settings.limits.arenaBytes)",
+            "\(settings.limits.arenaBytes)", "--max-user-descriptors", "\(settings.userDescriptors)",
         ] + (settings.isConfined ? [] : ["--unconfined"])
     }
 

@@ -43,7 +43,7 @@ public enum OrchestratorProcess {
         try orchestrator.registerStandardHandlers()
         try orchestrator.register(HeldFileHandler())
         try orchestrator.limitUsers(to: settings.limits)
-        return try Server(store, orchestrator, keeper, log, isConfined: settings.isConfined)
+        return try Server(store, orchestrator, keeper, log, settings)
     }
 
     private static func receiveAll(
@@ -132,6 +132,8 @@ public struct Settings: Sendable {
     public var arena = Arena.Options()
     /// What each user but root may have.
     public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
+    /// Descriptors that may be kept for each user but root: of connections, sessions and files. Beyond it: EMFILE.
+    public var userDescriptors = 16384
     /// Whether the orchestrator gives up what it does not need: see docs/daemon.md.
     public var isConfined = true
     /// How long a next image may take before an update is called off, in milliseconds.

@@ -14,6 +14,7 @@ extension Server {
                 guard user == 0 || !request.call.isPrivileged else {
                     throw LiveUpdateError(.notPermitted, "only root updates")
                 }
+                try checkDescriptors(of: user)
                 return try performOnDevice(request, Client(user: user, connection: connection))
             case .session(let session):
                 return try performOnSession(request, descriptors.first, session, connection)
@@ -26,6 +27,19 @@ extension Server {
 
     private static let dead = LiveUpdateError(
         .operationNotSupportedByDevice, "the session is of a boot that has ended", remedy: "retrieve it from this one")
+
+    /// What holds something more for a user is refused at the limit; so is everything on connections that are too many.
+    ///
+    /// - Throws: EMFILE.
+    private func checkDescriptors(of user: SessionOwner) throws(LiveUpdateError) {
+        guard user != 0 else { return }
+        let usage = orchestrator.usage(of: user)
+        let held = clients[user, default: 0] + usage.sessions + usage.files
+        guard held > settings.userDescriptors else { return }
+        throw LiveUpdateError(
+            .tooManyOpenFiles, "\(held) descriptors are kept for user \(user), and may be \(settings.userDescriptors)",
+            remedy: "close connections, finish sessions, or raise the limit")
+    }
 
     /// Who asks.
     struct Client {
@@ -155,6 +169,7 @@ extension Server {
         _ request: Request, _ descriptor: FileDescriptor?, _ session: Session, _ connection: Connection
     ) throws(LiveUpdateError) -> Reply {
         let answer = request.tag == 0 ? nil : Answer(connection.id(request))
+        if [.preserve, .preserveHeld].contains(request.call) { try checkDescriptors(of: session.holder.owner) }
         switch request.call {
         case .preserve, .preserveHeld:
             let held = request.call == .preserveHeld ? HeldFileHandler.format : nil

@@ -18,7 +18,9 @@ final class Server {
     let orchestrator: Orchestrator
     let poller: Poller
     let log: Log
-    let isConfined: Bool
+    let settings: Settings
+    /// Connections of each user.
+    var clients: [SessionOwner: Int] = [:]
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
     /// By the session's number: those that somebody holds.
@@ -28,9 +30,9 @@ final class Server {
     var update = UpdateState()
 
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ log: Log, isConfined: Bool
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ log: Log, _ settings: Settings
     ) throws {
-        self.isConfined = isConfined
+        self.settings = settings
         self.store = store
         self.orchestrator = orchestrator
         self.keeper = keeper
@@ -77,6 +79,7 @@ final class Server {
     func add(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer) throws -> Connection {
         let connection = Connection(descriptor, slot, peer)
         connections[descriptor.rawValue] = connection
+        if case .client(let user) = peer { clients[user, default: 0] += 1 }
         try poller.add(descriptor, for: .reading)
         return connection
     }
@@ -256,6 +259,7 @@ final class Server {
         poller.remove(connection.descriptor)
         if let reply = connection.unsent { finish(reply) }
         orchestrator.forget(connection.slot)
+        if case .client(let user) = connection.peer { clients[user, default: 1] -= 1 }
         if case .session(let session) = connection.peer { letGo(of: session) }
         store.release(connection.slot)
         store.flush()

@@ -15,7 +15,7 @@ struct StatusDocument {
                 ("schema", .string("luod-status-1")),
                 ("orchestrator", .number(Int64(getpid()))),
                 ("keeper", .number(Int64((try? server.keeper?.descriptor.peer().process) ?? 0))),
-                ("isConfined", .bool(server.isConfined)),
+                ("isConfined", .bool(server.settings.isConfined)),
                 (
                     "capabilities",
                     .array(
