@@ -35,7 +35,7 @@ public final class LiveUpdateDevice: Sendable {
     ///   the previous kernel cannot be read.
     public init(kernel path: String) throws(LiveUpdateError) {
         do {
-            channel = KernelChannel(try openDevice(path))
+            channel = KernelChannel(try openForWriting(path))
         } catch {
             throw CallFailure.opening(error.errno, path)
         }

@@ -2,10 +2,10 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// Opens a device for reading and writing, closed on exec: open(2).
+/// open(2), for reading and writing, and closed on exec: of a device, or of a file that others are to write to later.
 ///
-/// - Throws: ENOENT when there is none, EACCES, EBUSY when it opens once at a time, EIO and what else it answers.
-public func openDevice(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
+/// - Throws: ENOENT EACCES, EBUSY of a device that opens once at a time, and what else open(2) lists.
+public func openForWriting(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
     let number = try systemCall("open") { unsafe Glibc.open(path, O_RDWR | O_CLOEXEC) }
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
