@@ -27,8 +27,11 @@ let package = Package(
     products: [
         .library(
             name: "LiveUpdate",
-            targets: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform"]),
+            targets: [
+                "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "LiveUpdateDevice", "Handover", "Platform",
+            ]),
         .executable(name: "luoctl", targets: ["luoctl"]),
+        .executable(name: "luod", targets: ["luod"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -62,6 +65,9 @@ let package = Package(
             dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system], swiftSettings: strict),
         .target(name: "LiveUpdateProtocol", dependencies: ["Handover"], swiftSettings: strict),
         .target(
+            name: "LiveUpdateDevice", dependencies: ["LiveUpdateProtocol", "LiveUpdate", "Platform", system],
+            swiftSettings: strict),
+        .target(
             name: "LiveUpdateDaemon",
             dependencies: [
                 "CLibSeccomp", "LiveUpdateProtocol", "LiveUpdate", "LiveUpdateHandlers", "Handover", "Platform", system,
@@ -76,9 +82,8 @@ let package = Package(
         .executableTarget(
             name: "luoctl",
             dependencies: [
-                "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover",
-                "Platform",
-                system, arguments, logging,
+                "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded",
+                "LiveUpdateDevice", "Handover", "Platform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
         .executableTarget(
             name: "luobench",
@@ -133,8 +138,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "luoctl", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "LiveUpdate", "Handover", "Platform",
-                "TestSupport", system,
+                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "LiveUpdate", "LiveUpdateDevice",
+                "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
     ]
 )

@@ -49,6 +49,12 @@ ssize_t cshims_discard(int fd);
 int cshims_peer(int fd, pid_t *process, uid_t *user);
 int cshims_accept(int fd);
 
+// device.c: ioctl(2) is variadic.
+int cshims_ioctl(int fd, unsigned long command, void *argument);
+
+// errno.c: strerrorname_np(3) is behind _GNU_SOURCE. NULL for a number that is none.
+const char *cshims_errno_name(int number);
+
 // poller.c: Swift's Glibc module does not have epoll(7), and its event has a union.
 struct cshims_event {
     int fd;

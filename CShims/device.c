@@ -1,0 +1,5 @@
+#include "CShims.h"
+
+#include <sys/ioctl.h>
+
+int cshims_ioctl(int fd, unsigned long command, void *argument) { return ioctl(fd, command, argument); }

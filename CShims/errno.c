@@ -1,0 +1,5 @@
+#include "CShims.h"
+
+#include <string.h>
+
+const char *cshims_errno_name(int number) { return strerrorname_np(number); }

@@ -1,0 +1,157 @@
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// Why a call failed, in words: an answer is only an errno, which means something else for each call.
+struct CallFailure {
+    private let call: Call
+    private let errno: Errno
+    /// What it was about.
+    private let subject: String
+
+    init(_ call: Call, _ errno: Errno, _ subject: String) {
+        self.call = call
+        self.errno = errno
+        self.subject = subject
+    }
+
+    /// What was found, and what to do about it.
+    private typealias Words = (reason: String, remedy: String?)
+
+    var error: LiveUpdateError {
+        let words = ofCall ?? ofAny
+        return LiveUpdateError(errno, "\(subject): \(words.reason)", remedy: words.remedy)
+    }
+
+    /// Of an update, whose answer says why.
+    func error(saying text: String) -> LiveUpdateError {
+        text.isEmpty ? error : LiveUpdateError(errno, text, remedy: ofCall?.remedy)
+    }
+
+    /// No answer came.
+    func withoutAnswer(_ failed: SystemCallError) -> LiveUpdateError {
+        switch errno {
+        case .socketNotConnected, .brokenPipe, .connectionReset:
+            LiveUpdateError(
+                .socketNotConnected, "\(subject): luod has ended",
+                remedy: "start it again, and connect anew; files without a name went with it")
+        case .inappropriateIOCTLForDevice: error
+        case .tooManyOpenFiles: LiveUpdateError(errno, "\(subject): the descriptor that came could not be taken")
+        default: LiveUpdateError(failed, subject)
+        }
+    }
+
+    private var ofAny: Words {
+        switch errno {
+        case .operationNotSupportedByDevice:
+            ("the session is of a boot that has ended", "retrieve it, or attach it, from this one")
+        case .inappropriateIOCTLForDevice:
+            ("\(call) is no call of the kernel's device", "it is an extension of luod: connect to that")
+        case .diskQuotaExceeded:
+            ("the limit of this user is reached", "let go of something, or start luod with higher limits: luod --help")
+        case .noSpace: ("the arena is full", "let go of something, or start luod with a larger --max-arena")
+        case .notPermitted: ("only root may", "run as root")
+        case .ioError:
+            (
+                "luod cannot read what the previous boot left",
+                "its log says why; luoctl inspect STATE/arena shows what can be read"
+            )
+        default: ("\(call) failed", nil)
+        }
+    }
+
+    private var ofCall: Words? {
+        switch call {
+        case .createSession, .retrieveSession, .attachSession: ofOpening
+        case .preserve, .preserveHeld, .check: ofPreserving
+        case .retrieve, .finish, .take, .unpreserve: ofLettingGo
+        case .load, .update, .reload: ofUpdating
+        case .status, .getName, .setDetached: nil
+        }
+    }
+
+    private var ofOpening: Words? {
+        switch (call, errno) {
+        case (.createSession, .invalidArgument): ("a name has 1 to 63 bytes, and no NUL", "give it another name")
+        case (.createSession, .fileExists): ("there is one of that name", "attach it, or use another name")
+        case (.retrieveSession, .invalidArgument):
+            ("it is retrieved already, and open", "attach it, if it is detached; else whoever has it is to close it")
+        case (.retrieveSession, .noSuchFileOrDirectory):
+            ("the previous boot handed over none of that name", "luoctl status lists all that this user has")
+        case (.attachSession, .noSuchFileOrDirectory):
+            ("there is none of that name", "create it: luoctl session create; luoctl status lists all that this user has")
+        case (.attachSession, .resourceBusy):
+            (
+                "somebody has it, or it is not detached",
+                "wait for its holder's end; an incoming one that nobody has can be retrieved"
+            )
+        default: nil
+        }
+    }
+
+    private var ofPreserving: Words? {
+        switch errno {
+        case .invalidArgument: ("the session is incoming: it was made before the update", "preserve in an outgoing one")
+        case .fileExists: ("the token is in use", "use another one, or unpreserve it first")
+        case .badFileDescriptor: ("the descriptor is not open", "pass one that is")
+        case .noSuchFileOrDirectory:
+            (
+                "no handler takes this kind of file",
+                "luoctl check says why; any descriptor can be kept open as it is (preserveHeld, luoctl preserve --held)"
+            )
+        case .resourceBusy:
+            ("the file is held already", "one file is preserved once; after an update finish its session first")
+        default: nil
+        }
+    }
+
+    private var ofLettingGo: Words? {
+        switch (call, errno) {
+        case (.take, .invalidArgument), (.unpreserve, .invalidArgument):
+            ("the session is incoming: it was made before the update", "retrieve the file, and finish the session")
+        case (_, .invalidArgument):
+            ("the session is outgoing: there was no update since it was made", "take the file back instead")
+        case (.finish, .resourceBusy): ("a handler cannot let go yet", "try again later; nothing has changed")
+        case (_, .noSuchFileOrDirectory): ("there is no such token", "luoctl status lists them")
+        case (_, .badFileDescriptor):
+            ("the file is gone with the last process that held it", "make it anew, and preserve that")
+        default: nil
+        }
+    }
+
+    private var ofUpdating: Words? {
+        switch errno {
+        case .resourceBusy:
+            (
+                "an update is under way, or incoming sessions are unfinished",
+                "finish them (luoctl status lists them), or discard them"
+            )
+        case .notSupported: ("the image cannot take over", "nothing has changed: use another image")
+        case .canceled: ("the update was called off", "nothing has changed: luod's log says more")
+        case .socketNotConnected: ("the keeper of luod has died", "start luod on this state, which takes its place")
+        case .staleNFSFileHandle: ("a file has changed", "nothing has changed: set its size back, or let go of it")
+        default: nil
+        }
+    }
+
+    // MARK: Getting there
+
+    static func connecting(_ errno: Errno, _ state: String) -> LiveUpdateError {
+        switch errno {
+        case .noSuchFileOrDirectory, .connectionRefused, .notDirectory:
+            LiveUpdateError(
+                errno, "no luod runs on \(state)", remedy: "start it: luod --state \(state); or name another state")
+        default: LiveUpdateError(errno, "connecting to luod on \(state)")
+        }
+    }
+
+    static func opening(_ errno: Errno, _ path: String) -> LiveUpdateError {
+        switch errno {
+        case .noSuchFileOrDirectory, .noSuchAddressOrDevice, .operationNotSupportedByDevice:
+            LiveUpdateError(errno, "this kernel has no \(path)", remedy: "use luod, which needs none")
+        case .resourceBusy: LiveUpdateError(errno, "\(path) is open in another program", remedy: "wait for its end")
+        default: LiveUpdateError(errno, "opening \(path)")
+        }
+    }
+}

@@ -1,0 +1,105 @@
+public import LiveUpdate
+import LiveUpdateProtocol
+public import Platform
+public import SystemPackage
+
+/// An open session of a ``LiveUpdateDevice``, by a descriptor of its own.
+///
+/// The descriptor is closed with the last reference to this object. When that was the last one anywhere (fork(2) and dup(2)
+/// make more), it ends the session: an outgoing one unpreserves its files, an incoming one finishes them. One that is
+/// detached stays.
+public final class DeviceSession: Sendable {
+    private let channel: any Channel
+    private let subject: String
+
+    init(_ channel: any Channel, _ subject: String) {
+        self.channel = channel
+        self.subject = subject
+    }
+
+    /// The session's descriptor: to be polled (it hangs up when luod is gone), inherited, or handed to another process. Do not
+    /// close it.
+    public var descriptor: FileDescriptor { channel.descriptor }
+
+    /// Its name, from who keeps it.
+    ///
+    /// - Throws: ENODEV when its boot has ended.
+    public func name() throws(LiveUpdateError) -> String {
+        var call = NameCall("")
+        call.word = 0
+        let body = try channel.make(.getName, call.body, of: subject).body
+        guard body.count == Call.getName.length, let name = NameCall(body).name else {
+            throw LiveUpdateError(.ioError, "\(subject): an answer that is no name")
+        }
+        return name
+    }
+
+    // MARK: Outgoing
+
+    /// Preserves a file while it goes on being used. The descriptor stays the caller's.
+    ///
+    /// - Parameter token: names the file inside the session: any 64-bit number.
+    /// - Throws: in this order: ENODEV when the session's boot has ended, EINVAL on an incoming session, EEXIST when the
+    ///   token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EDQUOT at the
+    ///   user's limit, ENOSPC at the arena's; and what the file's handler throws.
+    public func preserve(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
+        try make(.preserve, token, about: file)
+    }
+
+    /// Keeps any other descriptor open (a tap, an eventfd, a listening socket), without knowing its state; an extension.
+    ///
+    /// - Throws: as ``preserve(_:token:)``.
+    public func preserveHeld(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
+        try make(.preserveHeld, token, about: file)
+    }
+
+    /// Says whether a file would be preserved: it is, and is let go again; an extension.
+    ///
+    /// - Throws: as ``preserve(_:token:)``.
+    public func check(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
+        try make(.check, token, about: file)
+    }
+
+    /// Lets go of one file; an extension.
+    ///
+    /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token.
+    public func unpreserve(token: UInt64) throws(LiveUpdateError) { try make(.unpreserve, token, about: nil) }
+
+    /// Takes one file back, and lets go of it: what a program does that was started anew, without any update; an extension.
+    ///
+    /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token, EMFILE.
+    public func take(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.take, token) }
+
+    // MARK: Incoming
+
+    /// Gives a file back: any order, and again.
+    ///
+    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, what its handler throws (and then for
+    ///   ever), EMFILE.
+    public func retrieve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.retrieve, token) }
+
+    /// Lets go of all files, retrieved or not. Again does nothing.
+    ///
+    /// - Throws: ENODEV, EINVAL on an outgoing session, EBUSY when a handler cannot let go yet: nothing has changed then.
+    public func finish() throws(LiveUpdateError) { _ = try channel.make(.finish, WordCall().body, of: subject) }
+
+    // MARK: Both
+
+    /// Whether it ignores its last close, in both directions and over an update, and is attached again by its name; an
+    /// extension.
+    ///
+    /// - Throws: ENODEV, ENOSPC.
+    public func setDetached(_ isDetached: Bool) throws(LiveUpdateError) {
+        _ = try channel.make(.setDetached, WordCall(isDetached ? 1 : 0).body, of: subject)
+    }
+
+    private func make(_ call: Call, _ token: UInt64, about file: FileDescriptor?) throws(LiveUpdateError) {
+        _ = try channel.make(call, FileCall(token: token).body, about: file, of: about(token))
+    }
+
+    private func file(_ call: Call, _ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {
+        try channel.descriptor(from: call, FileCall(token: token).body, of: about(token))
+    }
+
+    private func about(_ token: UInt64) -> String { "token \(token) in \(subject)" }
+}

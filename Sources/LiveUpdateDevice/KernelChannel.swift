@@ -1,0 +1,49 @@
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// The kernel's own device, or a session of it: the same structs, by ioctl(2). Experimental: it has met no such device yet.
+final class KernelChannel: Channel {
+    private let owned: OwnedDescriptor
+
+    init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
+
+    var descriptor: FileDescriptor { owned.borrowed }
+
+    static func session(_ descriptor: consuming OwnedDescriptor) -> any Channel { KernelChannel(descriptor) }
+
+    func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
+        // Its answer to a number that it does not know is not told from one to a wrong argument.
+        guard !call.isExtension else { throw SystemCallError("ioctl", .inappropriateIOCTLForDevice) }
+        var argument = body
+        if let file { argument.setDescriptor(file.rawValue) }
+        do throws(SystemCallError) {
+            try descriptor.control(call.command, &argument)
+        } catch {
+            return CallAnswer(failure: error.errno, body: argument)
+        }
+        return CallAnswer(body: argument, descriptor: call.givesDescriptor ? argument.descriptor : nil)
+    }
+}
+
+extension Call {
+    /// Whether the kernel does not have it.
+    var isExtension: Bool { 0x20...0x3F ~= rawValue || 0x60...0x7F ~= rawValue }
+
+    /// Whether the struct says a descriptor in the answer.
+    fileprivate var givesDescriptor: Bool { [.createSession, .retrieveSession, .retrieve].contains(self) }
+}
+
+extension [UInt8] {
+    /// The s32 behind the size, where all structs have it.
+    fileprivate var descriptor: FileDescriptor {
+        // SAFETY: every struct that has one is longer than 8 bytes.
+        FileDescriptor(
+            rawValue: unsafe withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: 4, as: CInt.self) })
+    }
+
+    fileprivate mutating func setDescriptor(_ number: CInt) {
+        // SAFETY: as above.
+        unsafe withUnsafeMutableBytes { unsafe $0.storeBytes(of: number, toByteOffset: 4, as: CInt.self) }
+    }
+}

@@ -1,0 +1,55 @@
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// A connection to `luod`, or a session that it gave: one request at a time, each with a tag of its own, so that it is done
+/// once however often the orchestrator behind it dies meanwhile.
+final class SocketChannel: Channel {
+    private let owned: OwnedDescriptor
+    private let lock = Lock()
+
+    init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
+
+    var descriptor: FileDescriptor { owned.borrowed }
+
+    static func session(_ descriptor: consuming OwnedDescriptor) -> any Channel { SocketChannel(descriptor) }
+
+    func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
+        let request = Request(call, body: body, tag: .random(in: 1 ... .max))
+        return try lock.withLock { () throws(SystemCallError) in
+            try send(request, file)
+            while true {
+                if let answer = try receive(tag: request.tag) { return answer }
+            }
+        }
+    }
+
+    private func send(_ request: Request, _ file: FileDescriptor?) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try descriptor.send(request.bytes, file.map { [$0] } ?? [])
+        } catch {
+            guard file != nil, error.errno == .badFileDescriptor else { throw error }
+            // It is not open, which is for the other side to say: what is checked before that comes first.
+            try descriptor.send(request.bytes)
+        }
+    }
+
+    /// - Returns: nil for the answer to another request: whoever takes the place of an orchestrator that died may say again
+    ///   what that one had said.
+    private func receive(tag: UInt64) throws(SystemCallError) -> CallAnswer? {
+        guard let message = try descriptor.receive(.waiting) else {
+            throw SystemCallError("recvmsg", .socketNotConnected)
+        }
+        guard let response = Response(message.bytes, tagged: true), response.tag == tag else {
+            message.close()
+            return nil
+        }
+        guard !message.isTruncated, message.descriptors.count <= 1 else {
+            message.close()
+            throw SystemCallError("recvmsg", .tooManyOpenFiles)
+        }
+        return CallAnswer(
+            failure: response.result == 0 ? nil : Errno(rawValue: -response.result), body: response.body,
+            descriptor: message.descriptors.first)
+    }
+}

@@ -1,0 +1,27 @@
+/// When each phase of an update ended: CLOCK_MONOTONIC, in nanoseconds. 0 for what did not happen: a load ends with `loaded`.
+public struct UpdateTimes: Equatable, Sendable {
+    /// The request was read.
+    public let asked: UInt64
+    /// The next image is started, and knows all formats in use. From here nobody is served.
+    public let loaded: UInt64
+    /// Everything is frozen and published; of a reload, handed over.
+    public let published: UInt64
+    /// The next image has read it.
+    public let takenOver: UInt64
+    /// The keeper has switched: the commit.
+    public let switched: UInt64
+    /// The next boot answers its first request, which is this one.
+    public let answered: UInt64
+
+    init(_ times: [UInt64]) {
+        asked = times[0]
+        loaded = times[1]
+        published = times[2]
+        takenOver = times[3]
+        switched = times[4]
+        answered = times[5]
+    }
+
+    /// How long nobody was answered: from the first freeze on, in nanoseconds.
+    public var blackout: UInt64 { answered > loaded ? answered - loaded : 0 }
+}

@@ -1,0 +1,28 @@
+import ArgumentParser
+import LiveUpdateDevice
+
+/// What all commands have in common that talk to `luod`.
+struct DaemonOptions: ParsableArguments {
+    @Option(help: "The state directory of luod. (default: $LUO_STATE, or /run/luo)")
+    var state: String?
+
+    /// Connects, and does something there.
+    func run(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
+        let device: LiveUpdateDevice
+        do {
+            device = try LiveUpdateDevice(state: state)
+        } catch {
+            throw error.errno == .permissionDenied ? Exit.permission("\(error)") : Exit.unavailable("\(error)")
+        }
+        do throws(LiveUpdateError) {
+            try body(device)
+        } catch {
+            throw Exit.failed(error)
+        }
+    }
+}
+
+extension Exit {
+    /// 1, with the errno's name.
+    static func failed(_ error: LiveUpdateError) -> ExitCode { failed("\(error.errno.symbol): \(error)") }
+}

@@ -1,0 +1,18 @@
+import ArgumentParser
+import Foundation
+
+/// The program of the next luod.
+struct ImageArgument: ParsableArguments {
+    @Argument(help: "The program of the next luod. (default: the one that is loaded, or else that runs, as it is now)")
+    var image: String?
+
+    func validate() throws {
+        guard image != "" else { throw ValidationError("an empty path is no program") }
+    }
+
+    /// Absolute: luod runs in a directory of its own.
+    var path: String {
+        guard let image else { return "" }
+        return image.hasPrefix("/") ? image : "\(FileManager.default.currentDirectoryPath)/\(image)"
+    }
+}

@@ -1,0 +1,102 @@
+import ArgumentParser
+import LiveUpdateDevice
+import Platform
+import SystemPackage
+
+/// `luoctl preserve`
+struct PreserveCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "preserve",
+        abstract: "Keep a file in a session: it outlives its program, and updates of luod.",
+        discussion: """
+            The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), or \
+            has a name (--path). Who uses it goes on. The session must be there: luoctl session create makes one.
+            """)
+
+    @OptionGroup var options: DaemonOptions
+
+    @Option(help: "The session.")
+    var session: String
+
+    @Option(help: "Names the file in its session: any number below 2^64.")
+    var token: UInt64
+
+    @Option(help: "The descriptor's number.")
+    var fd: CInt?
+
+    @Option(help: "The process that has the descriptor.")
+    var pid: CInt?
+
+    @Option(help: "The file's name.")
+    var path: String?
+
+    @Flag(help: "Keep any descriptor open as it is: also what is no memory file, such as a listening socket.")
+    var held = false
+
+    func validate() throws {
+        guard (fd == nil) != (path == nil) else { throw ValidationError("say either --fd or --path") }
+        guard pid == nil || fd != nil else { throw ValidationError("--pid needs --fd: which of its descriptors") }
+        guard fd ?? 0 >= 0, pid ?? 1 > 0 else { throw ValidationError("no number of a descriptor or a process") }
+    }
+
+    func run() throws {
+        let file: OwnedDescriptor
+        do throws(LiveUpdateError) {
+            file = try self.file()
+        } catch {
+            throw Exit.failed(error)
+        }
+        let descriptor = file.borrowed
+        try options.run { device throws(LiveUpdateError) in
+            let session = try device.attachSession(session)
+            if held {
+                try session.preserveHeld(descriptor, token: token)
+            } else {
+                try session.preserve(descriptor, token: token)
+            }
+        }
+        // It is open until then.
+        _ = file.release()
+    }
+
+    private func file() throws(LiveUpdateError) -> OwnedDescriptor {
+        if let path { return try opened(path) }
+        let number = fd ?? -1
+        if let pid { return try duplicate(number, of: pid) }
+        let inherited = FileDescriptor(rawValue: number)
+        do throws(SystemCallError) {
+            // What this command opened by itself is closed on exec.
+            guard inherited.isInherited else { throw SystemCallError("fcntl", .badFileDescriptor) }
+            return try inherited.duplicated()
+        } catch {
+            throw LiveUpdateError(
+                error.errno, "descriptor \(number) is not open here", remedy: "let this command inherit it, or say --pid")
+        }
+    }
+
+    private func opened(_ path: String) throws(LiveUpdateError) -> OwnedDescriptor {
+        do throws(SystemCallError) {
+            return try openForWriting(path)
+        } catch {
+            // One that may only be read can be kept all the same.
+            if let readable = try? openFile(path) { return readable }
+            throw LiveUpdateError(error, path)
+        }
+    }
+
+    private func duplicate(_ number: CInt, of pid: CInt) throws(LiveUpdateError) -> OwnedDescriptor {
+        do throws(SystemCallError) {
+            let process = try RunningProcess(pid)
+            return try process.duplicate(number)
+        } catch {
+            let remedy =
+                switch error.errno {
+                case .notPermitted: "run as root, or with CAP_SYS_PTRACE"
+                case .badFileDescriptor: "look at /proc/\(pid)/fd for those that it has"
+                default: "look whether it runs"
+                }
+            throw LiveUpdateError(
+                error.errno, "descriptor \(number) of process \(pid): \(error.call)", remedy: remedy)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+import ArgumentParser
+import LiveUpdateDevice
+
+/// `luoctl reload`
+struct ReloadCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reload",
+        abstract: "Replace the program of luod without a new boot: sessions, descriptors and clients stay.",
+        discussion: "Requests that arrive meanwhile wait and are answered. Only root may.")
+
+    @OptionGroup var options: DaemonOptions
+    @OptionGroup var image: ImageArgument
+
+    @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
+    var json = false
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in
+            let report = UpdateReport(try device.reload(image.path), .reload)
+            print(json ? report.json : report.text)
+        }
+    }
+}

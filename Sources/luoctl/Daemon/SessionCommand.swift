@@ -1,0 +1,70 @@
+import ArgumentParser
+import LiveUpdateDevice
+
+/// `luoctl session`
+struct SessionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "session",
+        abstract: "Make sessions of luod, claim them and remove them.",
+        discussion: """
+            A session is a named set of files. These are detached: they live until they are finished or removed, not \
+            until this command ends, and over updates.
+            """,
+        subcommands: [CreateSessionCommand.self, AttachSessionCommand.self, RemoveSessionCommand.self])
+}
+
+/// `luoctl session create`
+struct CreateSessionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "create", abstract: "Make a session, for files that are to be preserved.")
+
+    @OptionGroup var options: DaemonOptions
+
+    @Argument(help: "1 to 63 bytes; each user has names of their own.")
+    var name: String
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in _ = try device.createDetached(name) }
+    }
+}
+
+/// `luoctl session attach`
+struct AttachSessionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "attach", abstract: "Claim a session that nobody holds, so that it stays.",
+        discussion: "Of one that an update handed over, too: it is detached from then on.")
+
+    @OptionGroup var options: DaemonOptions
+
+    @Argument(help: "The session.")
+    var name: String
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in _ = try device.openAny(name) }
+    }
+}
+
+/// `luoctl session rm`
+struct RemoveSessionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rm", abstract: "Remove a session, and let go of its files.",
+        discussion: "Memory that nobody else has open or mapped is free then.")
+
+    @OptionGroup var options: DaemonOptions
+
+    @Argument(help: "The session.")
+    var name: String
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in
+            let session = try device.openAny(name)
+            do throws(LiveUpdateError) {
+                try session.finish()
+            } catch {
+                // An outgoing one has nothing to finish.
+                guard error.errno == .invalidArgument else { throw error }
+            }
+            try session.letEnd()
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import Platform
+import SystemPackage
+
+/// The status, for people.
+struct StatusText {
+    private let status: DaemonStatus
+
+    init(_ status: DaemonStatus) { self.status = status }
+
+    var text: String {
+        ([processes, arena] + tables).joined(separator: "\n")
+    }
+
+    private var processes: String {
+        let keeper =
+            status.keeper == 0
+            ? Style.bad("its keeper has died: start luod on this state again") : "keeper \(status.keeper)"
+        return "boot \(status.updates + 1), \(keeper), orchestrator \(status.orchestrator)"
+    }
+
+    private var arena: String {
+        "arena: \(ByteCount.text(status.arenaUsed)) of \(ByteCount.text(status.arenaSize)) in use"
+    }
+
+    private var tables: [String] {
+        guard !status.sessions.isEmpty else { return ["no sessions"] }
+        return [sessions, files, flbs].compactMap { $0 }.map { "\n\($0)" }
+    }
+
+    private var sessions: String {
+        var table = Table(["session", "user", "direction", "holder", "files"])
+        for session in status.sessions {
+            table.add([
+                session.name.shown, "\(session.owner)", session.direction, Self.holder(of: session),
+                "\(session.files.count)",
+            ])
+        }
+        return table.text
+    }
+
+    private static func holder(of session: DaemonStatus.Session) -> String {
+        if session.isFinished { return "finished" }
+        if session.isAttached { return session.isDetached ? "attached" : "open" }
+        return session.isDetached ? "detached" : "waits to be retrieved"
+    }
+
+    private var files: String? {
+        var table = Table(["session", "token", "kept by", "size", "retrieved"])
+        for session in status.sessions {
+            for file in session.files { table.add(Self.row(file, of: session)) }
+        }
+        return status.sessions.allSatisfy(\.files.isEmpty) ? nil : table.text
+    }
+
+    private static func row(_ file: DaemonStatus.File, of session: DaemonStatus.Session) -> [String] {
+        let retrieved =
+            switch file.retrieved {
+            case 0: session.direction == "incoming" ? "not yet" : "-"
+            case 1: "yes"
+            default: "failed: \(Errno(rawValue: -file.retrieved).symbol)"
+            }
+        return [
+            session.name.shown, file.token, file.compatible, file.size.map(ByteCount.text) ?? "lost", retrieved,
+        ]
+    }
+
+    private var flbs: String? {
+        guard !status.flbs.isEmpty else { return nil }
+        var table = Table(["shared state", "direction", "files"])
+        for flb in status.flbs { table.add([flb.compatible, flb.direction, "\(flb.count)"]) }
+        return table.text
+    }
+}

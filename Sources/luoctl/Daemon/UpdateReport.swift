@@ -1,0 +1,50 @@
+import LiveUpdateDevice
+
+/// How long an update took, by phases, in nanoseconds.
+struct UpdateReport: Encodable {
+    enum Kind {
+        case load, update, reload
+    }
+
+    let loadNs: UInt64
+    /// Of an update: freezing, and writing what is handed over.
+    let publishNs: UInt64?
+    let takeOverNs: UInt64?
+    let switchNs: UInt64?
+    let answerNs: UInt64?
+    let blackoutNs: UInt64?
+    private let kind: Kind
+
+    private enum CodingKeys: CodingKey {
+        case loadNs, publishNs, takeOverNs, switchNs, answerNs, blackoutNs
+    }
+
+    init(_ times: UpdateTimes, _ kind: Kind) {
+        self.kind = kind
+        loadNs = times.loaded - min(times.asked, times.loaded)
+        func since(_ start: UInt64, _ end: UInt64) -> UInt64? { kind == .load ? nil : end - min(start, end) }
+        publishNs = since(times.loaded, times.published)
+        takeOverNs = since(times.published, times.takenOver)
+        switchNs = since(times.takenOver, times.switched)
+        answerNs = since(times.switched, times.answered)
+        blackoutNs = kind == .load ? nil : times.blackout
+    }
+
+    var json: String { jsonText(self) }
+
+    var text: String {
+        guard let publishNs, let takeOverNs, let switchNs, let answerNs, let blackoutNs else {
+            return "loaded in \(Self.milliseconds(loadNs))"
+        }
+        var table = Table(["phase", "time"])
+        table.add(["load", Self.milliseconds(loadNs)])
+        table.add([kind == .update ? "freeze and publish" : "hand over", Self.milliseconds(publishNs)])
+        table.add(["take over", Self.milliseconds(takeOverNs)])
+        table.add(["switch", Self.milliseconds(switchNs)])
+        table.add(["answer", Self.milliseconds(answerNs)])
+        table.add(["blackout", Self.milliseconds(blackoutNs)])
+        return table.text
+    }
+
+    private static func milliseconds(_ nanoseconds: UInt64) -> String { "\(fixed(Double(nanoseconds) / 1e6, 3)) ms" }
+}
