@@ -1,0 +1,80 @@
+/// Distributions below each other: from the minimum to the maximum, with what is between.
+struct RangeChart: Chart {
+    struct Row {
+        let label: String
+        let ranges: [(name: String, tone: Tone, distribution: BenchDistribution)]
+    }
+
+    let title: String
+    let rows: [Row]
+
+    /// How to read one.
+    static let key = """
+        Thin line: minimum to maximum. Thick line: quartiles. Mark: median (round ours, square the floor). \
+        Stroke: 99th percentile.
+        """
+
+    var description: String {
+        let parts = rows.map { row in
+            let ranges = row.ranges.map { range in
+                "\(range.name) median \(Quantity.time.text(range.distribution.median)), maximum "
+                    + Quantity.time.text(range.distribution.maximum)
+            }
+            return "\(row.label): \(ranges.joined(separator: "; "))"
+        }
+        return "\(title), distribution of the time. \(parts.joined(separator: ". "))"
+    }
+
+    private static let labelHeight = 16.0
+    private static let rangeHeight = 15.0
+    private static let rowGap = 8.0
+
+    func drawing() -> Drawing? {
+        let values = rows.flatMap { $0.ranges.flatMap(\.distribution.shown) }.filter { Scale.canShow($0, .logarithmic) }
+        guard !values.isEmpty else { return nil }
+        let heights = rows.map { Self.labelHeight + Double($0.ranges.count) * Self.rangeHeight + Self.rowGap }
+        let bottom = heights.reduce(0, +)
+        var drawing = Drawing(width: Layout.width, height: bottom + Layout.axisHeight)
+        let names = rows.flatMap { $0.ranges.map { TextMetrics.width($0.name) } }
+        let x = scale(values, names: names.max() ?? 0)
+        drawing.horizontalAxis(x, top: Self.labelHeight, bottom: bottom, title: "time, logarithmic")
+        var y = 0.0
+        for (row, height) in zip(rows, heights) {
+            draw(row, x, top: y, in: &drawing)
+            y += height
+        }
+        return drawing
+    }
+
+    /// With the names of the ranges at its right.
+    private func scale(_ values: [Double], names: Double) -> Scale {
+        let across = Scale.across(values, .logarithmic, .time)
+        let end = min(across.end, Layout.width - names - Layout.gap)
+        return Scale(values, .logarithmic, .time, from: across.start, to: end)
+    }
+
+    private func draw(_ row: Row, _ x: Scale, top: Double, in drawing: inout Drawing) {
+        drawing.rowLabel(row.label, Quantity.time.text(row.ranges.first?.distribution.median ?? 0), top: top)
+        for (index, range) in row.ranges.enumerated() {
+            let y = top + Self.labelHeight + (Double(index) + 0.5) * Self.rangeHeight
+            let found = range.distribution
+            guard Scale.canShow(found.median, .logarithmic) else { continue }
+            let tone = range.tone.rawValue
+            drawing.line(x.position(found.minimum), y, x.position(found.maximum), y, "whisker \(tone)")
+            drawing.line(x.position(found.lowerQuartile), y, x.position(found.upperQuartile), y, "box \(tone)")
+            let percentile = x.position(found.percentile99)
+            drawing.line(percentile, y - 5, percentile, y + 5, "whisker \(tone)")
+            drawing.mark(range.tone, x.position(found.median), y)
+            drawing.text(x.end + Layout.gap, y + 4, .start, "label \(tone)", range.name)
+        }
+    }
+}
+
+extension Drawing {
+    /// What a row is of, and its figure at the other end.
+    mutating func rowLabel(_ label: String, _ value: String, top: Double) {
+        let room = width - TextMetrics.width(value) - Layout.gap
+        text(0, top + 11, .start, "label halo", TextMetrics.fitted(label, into: room))
+        text(width, top + 11, .end, "label strong halo", value)
+    }
+}

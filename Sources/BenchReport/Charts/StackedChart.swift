@@ -1,0 +1,85 @@
+/// What a time is made of: parts end to end, on a linear scale.
+struct StackedChart: Chart {
+    struct Row {
+        let label: String
+        let parts: [(name: String, time: Double)]
+
+        var total: Double { parts.reduce(0) { $0 + $1.time } }
+    }
+
+    let title: String
+    let rows: [Row]
+
+    var description: String {
+        let words = rows.map { row in
+            let parts = row.parts.map { "\($0.name) \(Quantity.time.text($0.time))" }
+            return "\(row.label): \(parts.joined(separator: ", "))"
+        }
+        return "\(title). \(words.joined(separator: ". "))"
+    }
+
+    /// Of colours that can be told apart; further parts begin again.
+    static let colours = 6
+    private static let labelHeight = 16.0
+    private static let barHeight = 16.0
+    private static let rowGap = 8.0
+
+    /// Each part's name once, in the order in which they come.
+    private var names: [String] {
+        rows.flatMap { $0.parts.map(\.name) }.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    }
+
+    func drawing() -> Drawing? {
+        let rows = rows.map { row in Row(label: row.label, parts: row.parts.filter { Scale.canShow($0.time, .linear) })
+        }
+        let totals = rows.map(\.total).filter { Scale.canShow($0, .logarithmic) }
+        guard !totals.isEmpty else { return nil }
+        let x = Scale.across(totals, .linear, .time)
+        let key = keyPlaces()
+        let top = key.height + 4
+        let bottom = top + Double(rows.count) * (Self.labelHeight + Self.barHeight + Self.rowGap)
+        var drawing = Drawing(width: Layout.width, height: bottom + Layout.axisHeight)
+        drawing.horizontalAxis(x, top: top, bottom: bottom, title: "time")
+        for place in key.places { draw(place, in: &drawing) }
+        for (index, row) in rows.enumerated() {
+            draw(row, x, top: top + Double(index) * (Self.labelHeight + Self.barHeight + Self.rowGap), in: &drawing)
+        }
+        return drawing
+    }
+
+    private func style(_ name: String) -> String { "part\((names.firstIndex(of: name) ?? 0) % Self.colours)" }
+
+    private func draw(_ row: Row, _ x: Scale, top: Double, in drawing: inout Drawing) {
+        drawing.rowLabel(row.label, Quantity.time.text(row.total), top: top)
+        var sum = 0.0
+        for part in row.parts {
+            let (start, end) = (x.position(sum), x.position(sum + part.time))
+            sum += part.time
+            drawing.rectangle(start, top + Self.labelHeight, end - start, Self.barHeight, "part \(style(part.name))")
+            // In its part, where it fits.
+            if TextMetrics.width(part.name) + 4 <= end - start {
+                drawing.text(
+                    (start + end) / 2, top + Self.labelHeight + 12, .middle, "label inside \(style(part.name))",
+                    part.name)
+            }
+        }
+    }
+
+    /// The names above the plot, in as many lines as they need.
+    private func keyPlaces() -> (places: [(name: String, x: Double, y: Double)], height: Double) {
+        var places: [(name: String, x: Double, y: Double)] = []
+        var (x, y) = (0.0, 0.0)
+        for name in names {
+            let width = 16 + min(TextMetrics.width(name), Layout.width - 16)
+            if x > 0, x + width > Layout.width { (x, y) = (0, y + TextMetrics.lineHeight + 2) }
+            places.append((name, x, y))
+            x += width + Layout.gap
+        }
+        return (places, y + TextMetrics.lineHeight + 2)
+    }
+
+    private func draw(_ key: (name: String, x: Double, y: Double), in drawing: inout Drawing) {
+        drawing.rectangle(key.x, key.y + 2, 10, 10, "part \(style(key.name))")
+        drawing.text(key.x + 15, key.y + 11, .start, "label", TextMetrics.fitted(key.name, into: Layout.width - 16))
+    }
+}

@@ -1,0 +1,62 @@
+/// A picture in SVG, made of few kinds of elements. Colours and fonts are the page's style's, by class.
+struct Drawing {
+    let width: Double
+    private(set) var height: Double
+    private var elements: [String] = []
+
+    /// Where a label is held.
+    enum Anchor: String {
+        case start, middle, end
+    }
+
+    init(width: Double, height: Double) {
+        self.width = width
+        self.height = height
+    }
+
+    mutating func line(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String) {
+        add("<line x1=\"\(n(x1))\" y1=\"\(n(y1))\" x2=\"\(n(x2))\" y2=\"\(n(y2))\" class=\"\(style)\"/>")
+    }
+
+    mutating func polyline(_ points: [(x: Double, y: Double)], _ style: String) {
+        let places = points.map { "\(n($0.x)),\(n($0.y))" }.joined(separator: " ")
+        add("<polyline points=\"\(places)\" class=\"\(style)\"/>")
+    }
+
+    mutating func rectangle(_ x: Double, _ y: Double, _ width: Double, _ height: Double, _ style: String) {
+        let size = "width=\"\(n(max(0, width)))\" height=\"\(n(height))\""
+        add("<rect x=\"\(n(x))\" y=\"\(n(y))\" \(size) class=\"\(style)\"/>")
+    }
+
+    mutating func circle(_ x: Double, _ y: Double, radius: Double, _ style: String) {
+        add("<circle cx=\"\(n(x))\" cy=\"\(n(y))\" r=\"\(n(radius))\" class=\"\(style)\"/>")
+    }
+
+    /// A label whose baseline is at `y`.
+    mutating func text(_ x: Double, _ y: Double, _ anchor: Anchor = .start, _ style: String = "label", _ text: String) {
+        guard !text.isEmpty else { return }
+        let place = "x=\"\(n(x))\" y=\"\(n(y))\" text-anchor=\"\(anchor.rawValue)\""
+        add("<text \(place) class=\"\(style)\">\(text.escaped)</text>")
+    }
+
+    private mutating func add(_ element: String) { elements.append(element) }
+
+    /// A coordinate, to a hundredth.
+    private func n(_ value: Double) -> String {
+        let hundredths = Int((value * 100).rounded())
+        return hundredths % 100 == 0 ? "\(hundredths / 100)" : "\(Double(hundredths) / 100)"
+    }
+
+    /// For a page.
+    ///
+    /// - Parameter description: what it shows, for those who do not see it.
+    func svg(description: String) -> String {
+        let label = description.escaped
+        return """
+            <svg role="img" aria-label="\(label)" viewBox="0 0 \(n(width)) \(n(height))" \
+            xmlns="http://www.w3.org/2000/svg"><title>\(label)</title>
+            \(elements.joined(separator: "\n"))
+            </svg>
+            """
+    }
+}

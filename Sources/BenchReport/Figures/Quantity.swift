@@ -1,0 +1,60 @@
+import Glibc
+
+/// What a figure is of, and so in which unit people read it: with three digits, which is more than most were measured to.
+enum Quantity: Sendable {
+    /// In nanoseconds.
+    case time
+    /// In bytes.
+    case bytes
+    case count
+    case percent
+
+    /// A measured value: all of its digits, also zeros.
+    func text(_ value: Double) -> String {
+        switch self {
+        case .time: scaled(value, keepingZeros: true)
+        case .bytes, .count, .percent: scaled(value, keepingZeros: false)
+        }
+    }
+
+    /// A place on an axis: without zeros that say nothing.
+    func tick(_ value: Double) -> String { scaled(value, keepingZeros: false) }
+
+    private func scaled(_ value: Double, keepingZeros: Bool) -> String {
+        guard value.isFinite else { return "?" }
+        switch self {
+        case .count: return Decimal.grouped(value)
+        case .percent: return Decimal.significant(value, keepingZeros: false) + " %"
+        case .time, .bytes: break
+        }
+        // Rounded first: 999.7 ns are 1.00 µs, not 1000 ns.
+        let rounded = Decimal.rounded(value, digits: 3)
+        let unit = units.last { $0.size <= abs(rounded) } ?? units[0]
+        let scaled = value / unit.size
+        // Nothing is measured to fractions of bytes or, with thousands of them, of seconds.
+        if abs(scaled) >= 999.5 { return "\(Decimal.grouped(scaled)) \(unit.name)" }
+        return "\(Decimal.significant(scaled, keepingZeros: keepingZeros && unit.size > 1)) \(unit.name)"
+    }
+
+    private var units: [(size: Double, name: String)] {
+        switch self {
+        case .time: [(1, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")]
+        case .bytes:
+            ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].enumerated().map { (pow(1024, Double($0)), $1) }
+        case .count, .percent: [(1, "")]
+        }
+    }
+
+    /// How many times something is something else.
+    static func ratio(_ value: Double) -> String {
+        guard value.isFinite else { return "?" }
+        return (value < 99.5 ? Decimal.fixed(value, decimals: value < 9.95 ? 2 : 1) : Decimal.grouped(value)) + "×"
+    }
+
+    /// By how much something has changed: 1.25 is +25.0 %.
+    static func change(_ ratio: Double) -> String {
+        guard ratio.isFinite else { return "?" }
+        let percent = (ratio - 1) * 100
+        return (percent < 0 ? "−" : "+") + Decimal.fixed(abs(percent), decimals: 1) + " %"
+    }
+}

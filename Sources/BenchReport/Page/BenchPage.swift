@@ -1,0 +1,92 @@
+/// A document as one page: nothing of it comes from elsewhere, and it runs no code.
+public struct BenchPage: Sendable {
+    private let document: BenchDocument
+
+    /// Of a document whose schema was checked.
+    public init(_ document: BenchDocument) { self.document = document }
+
+    /// All of it, for a file.
+    public var html: String {
+        """
+        <!DOCTYPE html>
+        <html lang="en">
+        <head>
+        <meta charset="utf-8">
+        <meta name="viewport" content="width=device-width, initial-scale=1">
+        <meta name="color-scheme" content="light dark">
+        <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+        <title>\("What a live update costs: \(document.machine.processor)".escaped)</title>
+        <style>
+        \(PageStyle.css)
+        </style>
+        </head>
+        <body>
+        \(header)
+        <main>
+        \(sections.map(\.markup).joined(separator: "\n"))
+        </main>
+        \(footer)
+        </body>
+        </html>
+
+        """
+    }
+
+    private var header: String {
+        let parts = [
+            HTML.element("h1", text: "What a live update costs"), HTML.element("p", "class=\"lead\"", text: lead),
+            MachineSection.facts(document), MachineSection.warnings(document.warnings), contents,
+        ]
+        return HTML.element("header", html: parts.joined(separator: "\n"))
+    }
+
+    private var lead: String {
+        let scenarios = scenarios.map { Wording.of($0).title.lowercasedFirst }
+        let what = scenarios.isEmpty ? "Nothing was measured" : "Measured: \(scenarios.joined(separator: ", "))"
+        return "\(what); on \(document.machine.processors) × \(document.machine.processor), "
+            + "kernel \(document.machine.kernel). Times are medians, with their quartiles."
+    }
+
+    private var contents: String {
+        let links = sections.map { section in
+            HTML.element("a", "href=\"#\(section.id.escaped)\"", text: section.title)
+        }
+        return links.isEmpty ? "" : HTML.element("nav", html: links.joined(separator: "\n"))
+    }
+
+    private var sections: [Section] {
+        let measured = scenarios.map { scenario in
+            section(scenario, document.measurements.filter { $0.scenario == scenario })
+        }
+        let all =
+            [LimitSection.of(document.measurements)] + measured + [
+                ProjectionSection.of(document.projections), AbsenceSection.of(document.absent),
+            ]
+        return all.filter { !$0.isEmpty }
+    }
+
+    /// In the order in which they were measured.
+    private var scenarios: [String] {
+        document.measurements.map(\.scenario).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    }
+
+    private func section(_ scenario: String, _ measurements: [BenchMeasurement]) -> Section {
+        switch scenario {
+        case "update": UpdateSection.of(measurements)
+        case "compare": CompareSection.of(measurements)
+        default: ScenarioSection.of(scenario, measurements)
+        }
+    }
+
+    private var footer: String {
+        let parts = [
+            HTML.element("p", text: "Made by"), MachineSection.command(document.command),
+            HTML.element("p", text: "Schema \(document.schema). Compare another run with --against."),
+        ]
+        return HTML.element("footer", html: parts.joined(separator: "\n"))
+    }
+}
+
+extension String {
+    fileprivate var lowercasedFirst: String { prefix(1).lowercased() + dropFirst() }
+}

@@ -1,0 +1,53 @@
+/// On what it ran, and what makes the figures doubtful.
+enum MachineSection {
+    static func facts(_ document: BenchDocument) -> String {
+        let facts =
+            facts(document.machine) + [
+                ("began", document.started), ("took", Quantity.time.text(document.seconds * 1e9)),
+            ]
+        let items = facts.map { "<div>" + HTML.element("dt", text: $0.0) + HTML.element("dd", text: $0.1) + "</div>" }
+        return HTML.element("dl", html: items.joined(separator: "\n"))
+    }
+
+    private static func facts(_ machine: BenchMachine) -> [(String, String)] {
+        let pools = machine.pools.map { pool in
+            "\(Decimal.grouped(Double(pool.total))) of \(Quantity.bytes.text(Double(pool.page))), "
+                + "\(Decimal.grouped(Double(pool.free))) free"
+        }
+        return [
+            ("kernel", machine.kernel),
+            ("processor", "\(machine.processors) × \(machine.processor)"),
+            ("memory", Quantity.bytes.text(Double(machine.memory))),
+            ("NUMA nodes", "\(machine.nodes)"),
+            ("virtual machine", machine.hypervisor.map { "yes: \($0)" } ?? "no"),
+            ("frequency governor", machine.governor ?? "none"),
+            ("load", machine.load.map { Decimal.fixed($0, decimals: 2) }.joined(separator: ", ")),
+            ("huge pages", pools.isEmpty ? "none" : pools.joined(separator: "; ")),
+        ]
+    }
+
+    static func warnings(_ warnings: [String]) -> String {
+        guard !warnings.isEmpty else { return "" }
+        return HTML.element(
+            "div", "class=\"warnings\" role=\"note\"",
+            html: HTML.element("strong", text: "These figures are doubtful") + HTML.list(warnings))
+    }
+
+    static func command(_ command: [String]) -> String {
+        HTML.element("pre", html: HTML.element("code", text: command.map { $0.quoted }.joined(separator: " ")))
+    }
+}
+
+extension String {
+    /// As a shell reads it.
+    fileprivate var quoted: String {
+        let isPlain =
+            !isEmpty
+            && unicodeScalars.allSatisfy { scalar in
+                scalar.properties.isAlphabetic && scalar.isASCII
+                    || "0123456789-_./=:,+@%".unicodeScalars.contains(scalar)
+            }
+        return isPlain
+            ? self : "'" + split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    }
+}

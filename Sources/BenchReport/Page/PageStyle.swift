@@ -1,0 +1,83 @@
+/// How the page looks. Colours are Okabe and Ito's, which people who see fewer colours tell apart, darkened or lightened
+/// until text in them can be read on their background.
+enum PageStyle {
+    static let css = """
+        :root {
+          color-scheme: light dark;
+          --page: #ffffff; --text: #1b1f23; --quiet: #57606a; --rule: #d5dae0; --panel: #f6f8fa;
+          --ours: #0068a8; --floor: #b34a00; --other: #6b6f76; --warning: #fff4d6; --warning-rule: #b58100;
+          --met: #00724f; --missed: #b3261e;
+          --part0: #0068a8; --part1: #e69f00; --part2: #00805c; --part3: #b85c8f; --part4: #56b4e9; --part5: #8a8f98;
+          --on0: #ffffff; --on1: #1b1f23; --on2: #ffffff; --on3: #ffffff; --on4: #1b1f23; --on5: #1b1f23;
+        }
+        @media (prefers-color-scheme: dark) {
+          :root {
+            --page: #14171a; --text: #e6e9ec; --quiet: #a2abb4; --rule: #373e45; --panel: #1c2126;
+            --ours: #6cbcf0; --floor: #f0a030; --other: #a9b0b8; --warning: #332a10; --warning-rule: #d9a520;
+            --met: #4fcf9f; --missed: #ff8a80;
+            --part0: #6cbcf0; --part1: #e69f00; --part2: #30b58a; --part3: #d68ab4; --part4: #2f7fb8; --part5: #8a8f98;
+            --on0: #14171a; --on2: #14171a; --on3: #14171a; --on4: #ffffff; --on1: #14171a; --on5: #14171a;
+          }
+        }
+        * { box-sizing: border-box; }
+        body {
+          margin: 0 auto; padding: 16px; max-width: 1248px; background: var(--page); color: var(--text);
+          font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
+        }
+        h1 { font-size: 1.75rem; line-height: 1.2; margin: 8px 0; }
+        h2 { font-size: 1.35rem; margin: 48px 0 4px; padding-top: 12px; border-top: 2px solid var(--rule); }
+        h3 { font-size: 1rem; margin: 24px 0 8px; color: var(--quiet); }
+        p { margin: 4px 0 12px; max-width: 70ch; }
+        a { color: var(--ours); }
+        nav { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 16px 0; }
+        nav a { padding: 4px 0; }
+        dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 270px), 1fr)); gap: 8px 24px;
+          margin: 16px 0; padding: 12px 16px; background: var(--panel); border-radius: 8px; }
+        dt { font-size: .8rem; color: var(--quiet); }
+        dd { margin: 0; }
+        .warnings { background: var(--warning); border-left: 4px solid var(--warning-rule); padding: 8px 16px; }
+        .warnings ul { margin: 4px 0; padding-left: 20px; }
+        .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 328px), 1fr)); gap: 32px 40px; }
+        figure { margin: 0; min-width: 0; }
+        figcaption { font-weight: 600; margin-bottom: 8px; }
+        figcaption::first-letter { text-transform: uppercase; }
+        svg { display: block; width: 100%; max-width: 420px; height: auto; font-family: system-ui, sans-serif; }
+        .key, .note { font-size: .8rem; line-height: 1.4; color: var(--quiet); margin: 4px 0 8px; }
+        .table { overflow-x: auto; margin: 8px 0; }
+        table { border-collapse: collapse; font-size: .85rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
+        th, td { padding: 4px 12px 4px 0; text-align: right; vertical-align: top; white-space: nowrap;
+          border-bottom: 1px solid var(--rule); }
+        th:last-child, td:last-child { padding-right: 0; }
+        thead th { color: var(--quiet); font-weight: 400; vertical-align: bottom; white-space: normal; overflow-wrap: normal; }
+        th:first-child { text-align: left; }
+        tbody th { font-weight: 400; white-space: normal; min-width: 7em; }
+        .words th, .words td { text-align: left; white-space: normal; min-width: 10em; }
+        td small { display: block; color: var(--quiet); }
+        .met { color: var(--met); }
+        .missed { color: var(--missed); font-weight: 600; }
+        footer { margin-top: 48px; border-top: 2px solid var(--rule); padding-top: 12px; font-size: .85rem; }
+        pre { background: var(--panel); padding: 12px; border-radius: 8px; white-space: pre-wrap; margin: 4px 0 12px; }
+        .label { font-size: 11px; fill: var(--text); }
+        .quiet { fill: var(--quiet); }
+        .strong { font-weight: 600; }
+        .halo { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
+        .grid { stroke: var(--rule); stroke-width: 1; }
+        .axis { stroke: var(--quiet); stroke-width: 1; }
+        .line { fill: none; stroke-width: 2; }
+        .line.floor { stroke-dasharray: 5 3; }
+        .whisker { stroke-width: 1.5; }
+        .box { stroke-width: 6; opacity: .55; }
+        .mark { stroke: var(--page); stroke-width: 1; }
+        .line.ours, .whisker.ours, .box.ours { stroke: var(--ours); }
+        .line.floor, .whisker.floor, .box.floor { stroke: var(--floor); }
+        .mark.ours, .label.ours, .bar.ours { fill: var(--ours); }
+        .mark.floor, .label.floor { fill: var(--floor); }
+        .bar.other { fill: var(--other); }
+        .bar.projected { fill: var(--page); stroke: var(--ours); stroke-width: 1.5; stroke-dasharray: 4 3; }
+        .part { stroke: var(--page); stroke-width: 1; }
+        \((0..<StackedChart.colours).map { n in
+            ".part.part\(n) { fill: var(--part\(n)); } .inside.part\(n) { fill: var(--on\(n)); }"
+        }.joined(separator: "\n"))
+        @media print { body { max-width: none; } figure { break-inside: avoid; } }
+        """
+}

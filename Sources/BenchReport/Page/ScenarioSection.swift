@@ -1,0 +1,58 @@
+/// A scenario whose figures are times by size or number: a picture for each line, and the rest as distributions.
+enum ScenarioSection {
+    /// Along which there are pictures, the first first.
+    private static let axes = ["bytes", "files", "sessions", "descriptors", "holes"]
+
+    static func of(_ scenario: String, _ measurements: [BenchMeasurement]) -> Section {
+        let words = Wording.of(scenario)
+        return Section(
+            id: scenario, title: words.title, introduction: words.introduction, groups: groups(measurements))
+    }
+
+    static func groups(_ measurements: [BenchMeasurement]) -> [(heading: String, figures: [Figure])] {
+        let sweeps = axes.flatMap { Sweep.along($0, in: measurements) }
+        var groups: [(heading: String, figures: [Figure])] = []
+        for sweep in sweeps {
+            let heading = heading(sweep)
+            if let index = groups.firstIndex(where: { $0.heading == heading }) {
+                groups[index].figures.append(sweep.figure)
+            } else {
+                groups.append((heading, [sweep.figure]))
+            }
+        }
+        let rest = measurements.filter { one in !sweeps.contains { $0.measurements.contains(one) } }
+        if !rest.isEmpty { groups.append((groups.isEmpty ? "" : "Measured at one size", [ranges(rest)])) }
+        return groups
+    }
+
+    private static func heading(_ sweep: Sweep) -> String {
+        let axis = "by \(Parameters.axisTitle(sweep.axis))"
+        return sweep.fixed.isEmpty ? axis.capitalizedFirst : "\(Parameters.text(sweep.fixed)), \(axis)"
+    }
+
+    private static func ranges(_ measurements: [BenchMeasurement]) -> Figure {
+        let rows = measurements.map { RangeChart.Row($0, label: label($0)) }
+        let title = "distribution"
+        return Figure(
+            title: title, chart: RangeChart(title: title, rows: rows), key: RangeChart.key,
+            table: MeasurementTable.of(measurements, caption: title, heading: "", label: label),
+            notes: MeasurementTable.notes(measurements))
+    }
+
+    private static func label(_ measurement: BenchMeasurement) -> String {
+        ([measurement.name] + (measurement.parameters.isEmpty ? [] : [Parameters.text(measurement.parameters)]))
+            .joined(separator: ", ")
+    }
+}
+
+extension RangeChart.Row {
+    /// Ours, and the floor below it.
+    init(_ measurement: BenchMeasurement, label: String) {
+        self.label = label
+        ranges = [("ours", Tone.ours, measurement.ours)] + (measurement.floor.map { [("floor", .floor, $0)] } ?? [])
+    }
+}
+
+extension String {
+    var capitalizedFirst: String { prefix(1).uppercased() + dropFirst() }
+}

@@ -1,0 +1,67 @@
+/// Measurements that differ in one parameter only: a line in a picture.
+struct Sweep {
+    /// The parameter that differs.
+    let axis: String
+    let name: String
+    /// The others.
+    let fixed: [String: UInt64]
+    /// In the order of the axis.
+    let measurements: [BenchMeasurement]
+
+    /// All that there are along an axis, in the order in which they were measured. A single value is no line.
+    static func along(_ axis: String, in measurements: [BenchMeasurement]) -> [Sweep] {
+        var keys: [Key] = []
+        var members: [Key: [BenchMeasurement]] = [:]
+        for measurement in measurements {
+            guard let key = Key(measurement, without: axis) else { continue }
+            if members[key] == nil { keys.append(key) }
+            members[key, default: []].append(measurement)
+        }
+        return keys.compactMap { key in
+            let sorted = (members[key] ?? []).sorted { ($0.parameters[axis] ?? 0) < ($1.parameters[axis] ?? 0) }
+            guard sorted.first?.parameters[axis] != sorted.last?.parameters[axis] else { return nil }
+            return Sweep(axis: axis, name: key.name, fixed: key.fixed, measurements: sorted)
+        }
+    }
+
+    private struct Key: Hashable {
+        let name: String
+        let fixed: [String: UInt64]
+
+        init?(_ measurement: BenchMeasurement, without axis: String) {
+            guard measurement.parameters[axis] != nil else { return nil }
+            name = measurement.name
+            fixed = measurement.parameters.filter { $0.key != axis }
+        }
+    }
+
+    var figure: Figure {
+        let title = name
+        let chart = LineChart(
+            title: ([title] + (fixed.isEmpty ? [] : [Parameters.text(fixed)])).joined(separator: ", "),
+            xTitle: Parameters.axisTitle(axis), xQuantity: Parameters.quantity(axis), xSpacing: spacing,
+            series: [ours, floor].filter { !$0.points.isEmpty })
+        let table = MeasurementTable.of(measurements, caption: chart.title, heading: Parameters.axisTitle(axis)) {
+            Parameters.quantity(axis).text(Double($0.parameters[axis] ?? 0))
+        }
+        return Figure(title: title, chart: chart, table: table, notes: MeasurementTable.notes(measurements))
+    }
+
+    private var spacing: Scale.Spacing {
+        switch Parameters.quantity(axis) {
+        case .bytes: .doubling
+        case .percent: .linear
+        case .count, .time: .logarithmic
+        }
+    }
+
+    private var ours: LineChart.Series {
+        .init(name: "ours", tone: .ours, points: measurements.map { (x($0), $0.ours) })
+    }
+
+    private var floor: LineChart.Series {
+        .init(name: "floor", tone: .floor, points: measurements.compactMap { one in one.floor.map { (x(one), $0) } })
+    }
+
+    private func x(_ measurement: BenchMeasurement) -> Double { Double(measurement.parameters[axis] ?? 0) }
+}

@@ -1,0 +1,66 @@
+/// The blackout: how long, how evenly, and made of what.
+enum UpdateSection {
+    static func of(_ measurements: [BenchMeasurement]) -> Section {
+        let words = Wording.of("update")
+        let blackouts = measurements.filter { $0.name == "blackout" }
+        let whole = measurements.filter { isWhole($0) }
+        var section = Section(id: "update", title: words.title, introduction: words.introduction)
+        section.groups.append(("", [distribution(blackouts), parts(measurements)].compactMap { $0 }))
+        // Those that no picture has yet.
+        let rest = whole.filter { $0.name != "blackout" }
+        let orphans = blackouts.isEmpty ? measurements.filter { !isWhole($0) } : []
+        let sweeps = ScenarioSection.groups(blackouts).filter { group in
+            group.figures.contains { $0.chart is LineChart }
+        }
+        section.groups += sweeps + ScenarioSection.groups(rest + orphans)
+        return section
+    }
+
+    /// Everything else in this scenario is a part of the blackout.
+    private static func isWhole(_ measurement: BenchMeasurement) -> Bool {
+        ["blackout", "cycle"].contains(measurement.name)
+    }
+
+    private static func distribution(_ blackouts: [BenchMeasurement]) -> Figure? {
+        guard !blackouts.isEmpty else { return nil }
+        let rows = blackouts.map { RangeChart.Row($0, label: Parameters.text($0.parameters)) }
+        let ranges = blackouts.flatMap { one in
+            let label = Parameters.text(one.parameters)
+            return [("\(label), ours", one.ours)] + (one.floor.map { [("\(label), floor", $0)] } ?? [])
+        }
+        let title = "Distribution of the blackout"
+        return Figure(
+            title: title, chart: RangeChart(title: title, rows: rows), key: RangeChart.key,
+            table: MeasurementTable.distributions(ranges, caption: title), notes: MeasurementTable.notes(blackouts))
+    }
+
+    private static func parts(_ measurements: [BenchMeasurement]) -> Figure? {
+        let rows = measurements.filter { $0.name == "blackout" }.compactMap { blackout -> StackedChart.Row? in
+            let parts = measurements.filter { $0.parameters == blackout.parameters && !isWhole($0) }
+            guard !parts.isEmpty else { return nil }
+            let times = parts.map { (name: $0.name, time: $0.ours.median) }
+            let rest = blackout.ours.median - times.reduce(0) { $0 + $1.time }
+            let label = Parameters.text(blackout.parameters)
+            return StackedChart.Row(label: label, parts: times + (rest > 0 ? [("rest", rest)] : []))
+        }
+        guard !rows.isEmpty else { return nil }
+        let title = "Parts of the blackout"
+        return Figure(
+            title: title, chart: StackedChart(title: title, rows: rows), table: table(rows, caption: title),
+            notes: ["Medians of each part; the rest is what is left of the blackout's median."])
+    }
+
+    private static func table(_ rows: [StackedChart.Row], caption: String) -> HTMLTable {
+        let names = rows.flatMap { $0.parts.map(\.name) }.reduce(into: [String]()) {
+            if !$0.contains($1) { $0.append($1) }
+        }
+        var table = HTMLTable(caption, [""] + names + ["sum"])
+        for row in rows {
+            let times = names.map { name in
+                row.parts.first { $0.name == name }.map { Quantity.time.text($0.time) } ?? ""
+            }
+            table.add(html: [row.label.escaped] + times + [Quantity.time.text(row.total)])
+        }
+        return table
+    }
+}
