@@ -105,9 +105,11 @@ let package = Package(
         // Tests. Vectors of the contract are in Tests/Vectors, and are found by the place of the sources.
         .target(
             name: "TestSupport",
-            dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system],
+            dependencies: ["BenchReport", "LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Tests/Support", swiftSettings: strict),
         .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport", system], swiftSettings: strict),
+        .testTarget(
+            name: "BenchReportTests", dependencies: ["BenchReport", "Platform", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "DeviceTreeTests", dependencies: ["DeviceTree", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "HandoverTests", dependencies: ["Handover", "Platform", "TestSupport", system],

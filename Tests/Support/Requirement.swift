@@ -67,6 +67,12 @@ extension Trait where Self == Requirement {
     public static var requiresRoot: Requirement {
         Requirement(missing: { .init(geteuid() == 0 ? nil : "only root can do this") }, isAlone: false)
     }
+
+    /// Chromium, to look at a page.
+    public static var requiresChromium: Requirement {
+        let reason = "Chromium is not installed: scripts/setup does it, as root"
+        return Requirement(missing: { .init(Chromium.path == nil ? reason : nil) }, isAlone: false)
+    }
 }
 
 func missingHugePages(_ count: UInt64) -> String? {

@@ -1,4 +1,4 @@
-/// What a time is made of: parts end to end, on a linear scale.
+/// What times are made of: parts end to end, as shares of the whole, so that short times are seen as well as long ones.
 struct StackedChart: Chart {
     struct Row {
         let label: String
@@ -32,14 +32,14 @@ struct StackedChart: Chart {
     func drawing() -> Drawing? {
         let rows = rows.map { row in Row(label: row.label, parts: row.parts.filter { Scale.canShow($0.time, .linear) })
         }
-        let totals = rows.map(\.total).filter { Scale.canShow($0, .logarithmic) }
-        guard !totals.isEmpty else { return nil }
-        let x = Scale.across(totals, .linear, .time)
+        .filter { Scale.canShow($0.total, .logarithmic) }
+        guard !rows.isEmpty else { return nil }
+        let x = Scale.across([100], .linear, .percent)
         let key = keyPlaces()
         let top = key.height + 4
         let bottom = top + Double(rows.count) * (Self.labelHeight + Self.barHeight + Self.rowGap)
         var drawing = Drawing(width: Layout.width, height: bottom + Layout.axisHeight)
-        drawing.horizontalAxis(x, top: top, bottom: bottom, title: "time")
+        drawing.horizontalAxis(x, top: top, bottom: bottom, title: "share of the time")
         for place in key.places { draw(place, in: &drawing) }
         for (index, row) in rows.enumerated() {
             draw(row, x, top: top + Double(index) * (Self.labelHeight + Self.barHeight + Self.rowGap), in: &drawing)
@@ -52,8 +52,9 @@ struct StackedChart: Chart {
     private func draw(_ row: Row, _ x: Scale, top: Double, in drawing: inout Drawing) {
         drawing.rowLabel(row.label, Quantity.time.text(row.total), top: top)
         var sum = 0.0
+        func share(_ time: Double) -> Double { time / row.total * 100 }
         for part in row.parts {
-            let (start, end) = (x.position(sum), x.position(sum + part.time))
+            let (start, end) = (x.position(share(sum)), x.position(share(sum + part.time)))
             sum += part.time
             drawing.rectangle(start, top + Self.labelHeight, end - start, Self.barHeight, "part \(style(part.name))")
             // In its part, where it fits.

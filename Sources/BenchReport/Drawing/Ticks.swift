@@ -7,7 +7,7 @@ enum Ticks {
         switch spacing {
         case .linear: linear(to: upper)
         case .logarithmic:
-            [RoundNumber.oneTwoFives(from: lower, to: upper)].filter { $0.count >= 2 }
+            narrow(from: lower, to: upper) + [RoundNumber.oneTwoFives(from: lower, to: upper)].filter { $0.count >= 2 }
                 + strides.map { powers(of: 10, from: lower, to: upper, every: $0) }.filter { !$0.isEmpty }
         case .doubling: strides.map { powers(of: 2, from: lower, to: upper, every: $0) }.filter { !$0.isEmpty }
         }
@@ -26,6 +26,16 @@ enum Ticks {
     private static func exponent(_ value: Double, _ base: Double) -> Double {
         let exponent = base == 2 ? log2(value) : log10(value)
         return abs(exponent - exponent.rounded()) < 1e-9 ? exponent.rounded() : exponent
+    }
+
+    /// Even steps within less than a tenfold, where 1, 2 and 5 would be only two or three.
+    private static func narrow(from lower: Double, to upper: Double) -> [[Double]] {
+        guard upper / lower < 9.99 else { return [] }
+        return [6.0, 3].map { count in
+            let step = RoundNumber.atLeast((upper - lower) / count, .logarithmic)
+            let first = (lower / step - 0.0001).rounded(.up)
+            return stride(from: first, through: upper / step + 0.0001, by: 1).map { $0 * step }
+        }.filter { $0.count >= 3 }
     }
 
     /// At ten steps at most, and at zero.

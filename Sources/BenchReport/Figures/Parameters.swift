@@ -33,6 +33,15 @@ enum Parameters {
         }
     }
 
+    /// What a comparison along it is called.
+    static func heading(_ name: String) -> String {
+        switch name {
+        case "bytes": "by size"
+        case "holes": "by share of holes"
+        default: "by number of \(name)"
+        }
+    }
+
     /// What an axis of it is called.
     static func axisTitle(_ name: String) -> String {
         switch name {

@@ -20,6 +20,13 @@ enum Quantity: Sendable {
     /// A place on an axis: without zeros that say nothing.
     func tick(_ value: Double) -> String { scaled(value, keepingZeros: false) }
 
+    /// From one value to another, with the unit once where both have the same.
+    func range(_ lower: Double, _ upper: Double) -> String {
+        let (lower, upper) = (text(lower), text(upper))
+        let (low, high) = (lower.split(separator: " "), upper.split(separator: " "))
+        return low.count == 2 && low.last == high.last ? "\(low[0])–\(upper)" : "\(lower) – \(upper)"
+    }
+
     private func scaled(_ value: Double, keepingZeros: Bool) -> String {
         guard value.isFinite else { return "?" }
         switch self {
@@ -28,8 +35,7 @@ enum Quantity: Sendable {
         case .time, .bytes: break
         }
         // Rounded first: 999.7 ns are 1.00 µs, not 1000 ns.
-        let rounded = Decimal.rounded(value, digits: 3)
-        let unit = units.last { $0.size <= abs(rounded) } ?? units[0]
+        let unit = units.last { Decimal.rounded(abs(value) / $0.size, digits: 3) >= 1 } ?? units[0]
         let scaled = value / unit.size
         // Nothing is measured to fractions of bytes or, with thousands of them, of seconds.
         if abs(scaled) >= 999.5 { return "\(Decimal.grouped(scaled)) \(unit.name)" }

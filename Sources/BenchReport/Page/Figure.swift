@@ -5,19 +5,29 @@ struct Figure {
     /// How to read it.
     var key = ""
     let table: HTMLTable
+    /// What was counted and not timed.
+    var counts: HTMLTable?
     var notes: [String] = []
 
     var html: String {
-        var parts = [HTML.element("figcaption", text: title)]
-        if let svg = chart?.svg {
-            parts.append(svg)
-            if !key.isEmpty { parts.append(HTML.element("p", "class=\"key\"", text: key)) }
-        } else if chart != nil {
-            parts.append(HTML.element("p", "class=\"key\"", text: "No picture: no figure has a place on its scale."))
-        }
-        parts.append(table.html)
-        parts += notes.map { HTML.element("p", "class=\"note\"", text: $0) }
+        let parts = [
+            HTML.element("figcaption", text: title), HTML.element("div", html: picture),
+            HTML.element("div", html: figures),
+        ]
         return HTML.element("figure", html: parts.joined(separator: "\n"))
+    }
+
+    private var picture: String {
+        guard let chart else { return "" }
+        guard let svg = chart.svg else {
+            return HTML.element("p", "class=\"key\"", text: "No picture: no figure has a place on its scale.")
+        }
+        return svg + (key.isEmpty ? "" : HTML.element("p", "class=\"key\"", text: key))
+    }
+
+    private var figures: String {
+        let tables = [table, counts].compactMap { $0?.html }
+        return (tables + notes.map { HTML.element("p", "class=\"note\"", text: $0) }).joined(separator: "\n")
     }
 }
 

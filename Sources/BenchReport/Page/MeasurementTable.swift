@@ -4,25 +4,43 @@ enum MeasurementTable {
     static func of(
         _ measurements: [BenchMeasurement], caption: String, heading: String, label: (BenchMeasurement) -> String
     ) -> HTMLTable {
-        let counts = countNames(measurements)
-        var table = HTMLTable(caption, [heading, "ours", "floor", "ratio"] + counts)
+        var table = HTMLTable(caption, [heading, "ours", "floor", "ratio"])
         for measurement in measurements {
             let times = [time(measurement.ours), measurement.floor.map { time($0) } ?? "", ratio(measurement)]
-            let counted = counts.map { name in measurement.counted[name].map { count(name, $0) } ?? "" }
-            table.add(html: [label(measurement).escaped] + times + counted)
+            table.add(html: [label(measurement).escaped] + times)
         }
         return table
     }
 
-    /// The distribution of each, ours and the floor in rows of their own.
-    static func distributions(_ ranges: [(label: String, distribution: BenchDistribution)], caption: String)
-        -> HTMLTable
-    {
-        var table = HTMLTable(caption, ["", "minimum", "median", "99th percentile", "maximum", "rounds"])
-        for (label, found) in ranges {
-            let times = [found.minimum, found.median, found.percentile99, found.maximum]
-            table.add(
-                html: [label.escaped] + times.map { Quantity.time.text($0) } + [Decimal.grouped(Double(found.rounds))])
+    /// What was counted in them, exactly; nil when nothing was.
+    static func counts(
+        _ measurements: [BenchMeasurement], caption: String, heading: String, label: (BenchMeasurement) -> String
+    ) -> HTMLTable? {
+        let names = countNames(measurements)
+        guard !names.isEmpty else { return nil }
+        var table = HTMLTable("\(caption), counted", [heading] + names)
+        for measurement in measurements {
+            let counted = names.map { name in measurement.counted[name].map { count(name, $0) } ?? "" }
+            table.add(html: [label(measurement).escaped] + counted)
+        }
+        return table
+    }
+
+    /// The distribution of each, the floor's below ours.
+    static func distributions(
+        _ measurements: [BenchMeasurement], caption: String, label: (BenchMeasurement) -> String
+    ) -> HTMLTable {
+        let columns: [(String, (BenchDistribution) -> Double)] = [
+            ("minimum", \.minimum), ("median", \.median), ("99th percentile", \.percentile99), ("maximum", \.maximum),
+        ]
+        var table = HTMLTable(caption, [""] + columns.map(\.0) + ["rounds"])
+        for one in measurements {
+            let times = columns.map { _, value in
+                Quantity.time.text(value(one.ours))
+                    + (one.floor.map { HTML.small(Quantity.time.text(value($0))) } ?? "")
+            }
+            let words = label(one).escaped + (one.floor == nil ? "" : HTML.small("floor"))
+            table.add(html: [words] + times + [Decimal.grouped(Double(one.ours.rounds))])
         }
         return table
     }
@@ -37,9 +55,9 @@ enum MeasurementTable {
 
     /// The median, and the quartiles around it.
     static func time(_ distribution: BenchDistribution) -> String {
-        let quartiles = [distribution.lowerQuartile, distribution.upperQuartile].map { Quantity.time.text($0) }
+        let quartiles = Quantity.time.range(distribution.lowerQuartile, distribution.upperQuartile)
         return Quantity.time.text(distribution.median).escaped
-            + (distribution.rounds > 1 ? HTML.small(quartiles.joined(separator: " – ")) : "")
+            + (distribution.rounds > 1 ? HTML.small(quartiles) : "")
     }
 
     private static func ratio(_ measurement: BenchMeasurement) -> String {

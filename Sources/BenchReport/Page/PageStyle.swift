@@ -6,7 +6,7 @@ enum PageStyle {
           color-scheme: light dark;
           --page: #ffffff; --text: #1b1f23; --quiet: #57606a; --rule: #d5dae0; --panel: #f6f8fa;
           --ours: #0068a8; --floor: #b34a00; --other: #6b6f76; --warning: #fff4d6; --warning-rule: #b58100;
-          --met: #00724f; --missed: #b3261e;
+          --shade: #0000002e; --met: #00724f; --missed: #b3261e;
           --part0: #0068a8; --part1: #e69f00; --part2: #00805c; --part3: #b85c8f; --part4: #56b4e9; --part5: #8a8f98;
           --on0: #ffffff; --on1: #1b1f23; --on2: #ffffff; --on3: #ffffff; --on4: #1b1f23; --on5: #1b1f23;
         }
@@ -14,8 +14,8 @@ enum PageStyle {
           :root {
             --page: #14171a; --text: #e6e9ec; --quiet: #a2abb4; --rule: #373e45; --panel: #1c2126;
             --ours: #6cbcf0; --floor: #f0a030; --other: #a9b0b8; --warning: #332a10; --warning-rule: #d9a520;
-            --met: #4fcf9f; --missed: #ff8a80;
-            --part0: #6cbcf0; --part1: #e69f00; --part2: #30b58a; --part3: #d68ab4; --part4: #2f7fb8; --part5: #8a8f98;
+            --shade: #ffffff3d; --met: #4fcf9f; --missed: #ff8a80;
+            --part0: #6cbcf0; --part1: #e69f00; --part2: #30b58a; --part3: #d68ab4; --part4: #24699c; --part5: #8a8f98;
             --on0: #14171a; --on2: #14171a; --on3: #14171a; --on4: #ffffff; --on1: #14171a; --on5: #14171a;
           }
         }
@@ -43,16 +43,20 @@ enum PageStyle {
         figcaption::first-letter { text-transform: uppercase; }
         svg { display: block; width: 100%; max-width: 420px; height: auto; font-family: system-ui, sans-serif; }
         .key, .note { font-size: .8rem; line-height: 1.4; color: var(--quiet); margin: 4px 0 8px; }
-        .table { overflow-x: auto; margin: 8px 0; }
+        .table { overflow-x: auto; margin: 8px 0;
+          background: linear-gradient(to right, var(--page) 30%, transparent) left / 32px 100% no-repeat local,
+            linear-gradient(to left, var(--page) 30%, transparent) right / 32px 100% no-repeat local,
+            linear-gradient(to right, var(--shade), transparent) left / 12px 100% no-repeat scroll,
+            linear-gradient(to left, var(--shade), transparent) right / 12px 100% no-repeat scroll; }
         table { border-collapse: collapse; font-size: .85rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
-        th, td { padding: 4px 12px 4px 0; text-align: right; vertical-align: top; white-space: nowrap;
+        th, td { padding: 4px 10px 4px 0; text-align: right; vertical-align: top; white-space: nowrap;
           border-bottom: 1px solid var(--rule); }
         th:last-child, td:last-child { padding-right: 0; }
         thead th { color: var(--quiet); font-weight: 400; vertical-align: bottom; white-space: normal; overflow-wrap: normal; }
         th:first-child { text-align: left; }
         tbody th { font-weight: 400; white-space: normal; min-width: 7em; }
         .words th, .words td { text-align: left; white-space: normal; min-width: 10em; }
-        td small { display: block; color: var(--quiet); }
+        td small, th small { display: block; color: var(--quiet); }
         .met { color: var(--met); }
         .missed { color: var(--missed); font-weight: 600; }
         footer { margin-top: 48px; border-top: 2px solid var(--rule); padding-top: 12px; font-size: .85rem; }
@@ -78,6 +82,12 @@ enum PageStyle {
         \((0..<StackedChart.colours).map { n in
             ".part.part\(n) { fill: var(--part\(n)); } .inside.part\(n) { fill: var(--on\(n)); }"
         }.joined(separator: "\n"))
+        @media (min-width: 800px) {
+          .figures > figure:only-child { grid-column: 1 / -1; display: grid; column-gap: 40px;
+            grid-template-columns: minmax(0, 420px) minmax(0, 1fr); }
+          .figures > figure:only-child > figcaption { grid-column: 1 / -1; }
+          .figures > figure:only-child .table { margin-top: 0; }
+        }
         @media print { body { max-width: none; } figure { break-inside: avoid; } }
         """
 }

@@ -26,7 +26,7 @@ enum ScenarioSection {
     }
 
     private static func heading(_ sweep: Sweep) -> String {
-        let axis = "by \(Parameters.axisTitle(sweep.axis))"
+        let axis = Parameters.heading(sweep.axis)
         return sweep.fixed.isEmpty ? axis.capitalizedFirst : "\(Parameters.text(sweep.fixed)), \(axis)"
     }
 
@@ -36,6 +36,7 @@ enum ScenarioSection {
         return Figure(
             title: title, chart: RangeChart(title: title, rows: rows), key: RangeChart.key,
             table: MeasurementTable.of(measurements, caption: title, heading: "", label: label),
+            counts: MeasurementTable.counts(measurements, caption: title, heading: "", label: label),
             notes: MeasurementTable.notes(measurements))
     }
 

@@ -41,10 +41,13 @@ struct Sweep {
             title: ([title] + (fixed.isEmpty ? [] : [Parameters.text(fixed)])).joined(separator: ", "),
             xTitle: Parameters.axisTitle(axis), xQuantity: Parameters.quantity(axis), xSpacing: spacing,
             series: [ours, floor].filter { !$0.points.isEmpty })
-        let table = MeasurementTable.of(measurements, caption: chart.title, heading: Parameters.axisTitle(axis)) {
-            Parameters.quantity(axis).text(Double($0.parameters[axis] ?? 0))
-        }
-        return Figure(title: title, chart: chart, table: table, notes: MeasurementTable.notes(measurements))
+        let heading = Parameters.axisTitle(axis)
+        let label = { (one: BenchMeasurement) in Parameters.quantity(axis).text(x(one)) }
+        return Figure(
+            title: title, chart: chart,
+            table: MeasurementTable.of(measurements, caption: chart.title, heading: heading, label: label),
+            counts: MeasurementTable.counts(measurements, caption: chart.title, heading: heading, label: label),
+            notes: MeasurementTable.notes(measurements))
     }
 
     private var spacing: Scale.Spacing {

@@ -23,15 +23,14 @@ enum UpdateSection {
 
     private static func distribution(_ blackouts: [BenchMeasurement]) -> Figure? {
         guard !blackouts.isEmpty else { return nil }
-        let rows = blackouts.map { RangeChart.Row($0, label: Parameters.text($0.parameters)) }
-        let ranges = blackouts.flatMap { one in
-            let label = Parameters.text(one.parameters)
-            return [("\(label), ours", one.ours)] + (one.floor.map { [("\(label), floor", $0)] } ?? [])
-        }
+        let label = { (one: BenchMeasurement) in Parameters.text(one.parameters) }
+        let rows = blackouts.map { RangeChart.Row($0, label: label($0)) }
         let title = "Distribution of the blackout"
         return Figure(
             title: title, chart: RangeChart(title: title, rows: rows), key: RangeChart.key,
-            table: MeasurementTable.distributions(ranges, caption: title), notes: MeasurementTable.notes(blackouts))
+            table: MeasurementTable.distributions(blackouts, caption: title, label: label),
+            counts: MeasurementTable.counts(blackouts, caption: title, heading: "", label: label),
+            notes: MeasurementTable.notes(blackouts))
     }
 
     private static func parts(_ measurements: [BenchMeasurement]) -> Figure? {
@@ -47,7 +46,9 @@ enum UpdateSection {
         let title = "Parts of the blackout"
         return Figure(
             title: title, chart: StackedChart(title: title, rows: rows), table: table(rows, caption: title),
-            notes: ["Medians of each part; the rest is what is left of the blackout's median."])
+            notes: [
+                "Each bar is the whole blackout. Medians of each part; the rest is what is left of the blackout's median."
+            ])
     }
 
     private static func table(_ rows: [StackedChart.Row], caption: String) -> HTMLTable {

@@ -27,7 +27,7 @@ struct Wording {
                 title: "Verifying", introduction: "CRC32C of preserved memory, and plainly reading it as the floor.")
         case "compare":
             Wording(
-                title: "Instead",
+                title: "What people use instead",
                 introduction: "The same memory, in the same run, with what people use instead. "
                     + "Each does something else besides; the notes say what.")
         default: Wording(title: scenario, introduction: "")

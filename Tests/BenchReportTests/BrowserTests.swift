@@ -1,0 +1,66 @@
+import BenchReport
+import TestSupport
+import Testing
+
+@Suite("The page in a browser", .requiresChromium, .serialized)
+struct BrowserTests {
+    /// How far it is wider than its window; labels that cover each other or are cut off, with the browser's own font.
+    private static let script = """
+        const root = page.documentElement;
+        const faults = [];
+        if (root.scrollWidth > root.clientWidth) faults.push(`wide: ${root.scrollWidth} > ${root.clientWidth}`);
+        for (const svg of page.querySelectorAll("svg")) {
+          const boxes = [...svg.querySelectorAll("text")].map((text) => {
+            const box = text.getBBox();
+            // Ascent and descent of the font's box are more than its letters need.
+            return { name: text.textContent, left: box.x, right: box.x + box.width,
+              top: box.y + box.height * 0.2, bottom: box.y + box.height * 0.9 };
+          });
+          const view = svg.viewBox.baseVal;
+          boxes.forEach((one, index) => {
+            if (one.left < -0.5 || one.right > view.width + 0.5 || one.top < -0.5 || one.bottom > view.height + 0.5)
+              faults.push(`cut off: ${one.name}`);
+            for (const other of boxes.slice(index + 1))
+              if (one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom)
+                faults.push(`${one.name} covers ${other.name}`);
+          });
+        }
+        faults.push(`pictures: ${page.querySelectorAll("svg").length}`);
+        faults.push(`background: ${getComputedStyle(page.body).backgroundColor}`);
+        return faults.join("\\n");
+        """
+
+    @Test(
+        "On a phone and on a desktop, in light and in dark, without a fault",
+        arguments: [(360, false), (1280, false), (360, true), (1280, true)])
+    func renders(_ width: Int, _ dark: Bool) throws {
+        let look = try Chromium.look(at: BenchPage(BenchSamples.full()).html, width: width, dark: dark, Self.script)
+        let lines: [Substring] = look.result.split(separator: "\n")
+        #expect(lines.count == 2, "\(look.result)")
+        #expect(lines.first != "pictures: 0")
+        #expect(lines.last == (dark ? "background: rgb(20, 23, 26)" : "background: rgb(255, 255, 255)"))
+        #expect(look.complaints == [])
+    }
+
+    @Test("Odd documents too", arguments: OddDocuments.all.map(\.name), [360, 1280])
+    func oddDocuments(_ name: String, _ width: Int) throws {
+        let document = try #require(OddDocuments.all.first { $0.name == name }?.document)
+        let look = try Chromium.look(at: BenchPage(document).html, width: width, Self.script)
+        #expect(look.result.split(separator: "\n").count == 2, "\(look.result)")
+        #expect(look.complaints == [])
+    }
+
+    @Test("This test sees faults")
+    func faults() throws {
+        let page = """
+            <!DOCTYPE html><body><div style="width:500px">wide</div><script src="http://127.0.0.1:1/x.js"></script>
+            <svg viewBox="0 0 90 20"><text x="0" y="15">one</text><text x="9" y="15">two</text></svg>
+            """
+        let look = try Chromium.look(at: page, width: 360, Self.script)
+        #expect(look.result.contains("wide: 508 > 360"), "\(look.result)")
+        #expect(look.result.contains("one covers two"))
+        let complaint = try Chromium.look(
+            at: "<!DOCTYPE html><script>throw new Error('broken')</script>", width: 360, Self.script)
+        #expect(complaint.complaints.count == 1)
+    }
+}

@@ -1,0 +1,49 @@
+@testable import BenchReport
+
+/// A label of a picture, and the room that it takes.
+struct Label: CustomStringConvertible {
+    let text: String
+    let left: Double
+    let right: Double
+    let top: Double
+    let bottom: Double
+
+    var description: String { "\"\(text)\" at \(left)–\(right), \(top)–\(bottom)" }
+
+    func overlaps(_ other: Label) -> Bool {
+        left < other.right && other.left < right && top < other.bottom && other.top < bottom
+    }
+
+    /// All of a picture, found in its markup.
+    static func all(in svg: Substring) -> [Label] {
+        svg.matches(of: /<text x="([^"]*)" y="([^"]*)" text-anchor="([a-z]*)"[^>]*>([^<]*)<\/text>/).map { match in
+            let (x, y) = (Double(match.1) ?? .nan, Double(match.2) ?? .nan)
+            let text = unescaped(match.4)
+            let width = TextMetrics.width(text)
+            let left = match.3 == "start" ? x : match.3 == "end" ? x - width : x - width / 2
+            return Label(
+                text: text, left: left, right: left + width, top: y - TextMetrics.ascent,
+                bottom: y + TextMetrics.descent)
+        }
+    }
+
+    /// What is wrong with the labels of a picture: those that cover each other, and those that are cut off.
+    static func faults(in svg: Substring) -> [String] {
+        let labels = all(in: svg)
+        guard let box = svg.firstMatch(of: /viewBox="0 0 ([0-9.]*) ([0-9.]*)"/),
+            let width = Double(box.1), let height = Double(box.2)
+        else { return ["no view box"] }
+        let outside = labels.filter {
+            !($0.left >= -0.01 && $0.right <= width + 0.01 && $0.top >= -0.01 && $0.bottom <= height)
+        }
+        let pairs = labels.indices.flatMap { one in
+            labels[(one + 1)...].filter { labels[one].overlaps($0) }.map { "\(labels[one]) covers \($0)" }
+        }
+        return outside.map { "\($0) is cut off" } + pairs
+    }
+
+    private static func unescaped(_ text: Substring) -> String {
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]
+            .reduce(String(text)) { $0.replacing($1.0, with: $1.1) }
+    }
+}

@@ -1,0 +1,101 @@
+import TestSupport
+import Testing
+
+@testable import BenchReport
+
+@Suite("The page")
+struct PageTests {
+    private static func pictures(_ html: String) -> [Substring] {
+        html.matches(of: /<svg(?s:.*?)<\/svg>/).map { $0.output }
+    }
+
+    @Test("No label covers another or is cut off", arguments: OddDocuments.all.map(\.name))
+    func labels(_ name: String) throws {
+        let document = try #require(OddDocuments.all.first { $0.name == name }?.document)
+        for picture in Self.pictures(BenchPage(document).html) {
+            #expect(Label.faults(in: picture) == [], "\(picture.prefix(120))")
+        }
+    }
+
+    @Test("The labels' test sees faults")
+    func faults() {
+        var drawing = Drawing(width: 100, height: 40)
+        drawing.text(10, 20, .start, "label", "one")
+        drawing.text(20, 25, .start, "label", "two")
+        drawing.text(99, 38, .start, "label", "cut")
+        #expect(Label.faults(in: drawing.svg(description: "")[...]).count == 2)
+    }
+
+    @Test("Everything that was found is on it")
+    func content() {
+        let document = BenchSamples.full()
+        let html = BenchPage(document).html
+        for words in [
+            "AMD EPYC 9554", "6.18.0", "yes: KVM", "differences below 20 % mean nothing", "2,048 of 2 MiB", "214 s",
+            "Projected, not measured", "apt-get install criu", "luoctl bench --html &#39;my report.html&#39;",
+            "memcpy, 1 GiB", "also supervises the service", "limit 1.50×", "system calls",
+        ] { #expect(html.contains(words), "\(words)") }
+        #expect(Self.pictures(html).count > 20)
+    }
+
+    @Test("Each picture says what it shows, and has a table below it")
+    func accessibility() {
+        let html = BenchPage(BenchSamples.full()).html
+        let figures = html.matches(of: /<figure>(?s:.*?)<\/figure>/)
+        #expect(figures.count == Self.pictures(html).count)
+        for figure in figures {
+            #expect(
+                figure.output.contains(/<svg role="img" aria-label="[^"]+" viewBox="[^"]*" xmlns="[^"]*"><title>[^<]+/))
+            #expect(figure.output.contains("<table"))
+        }
+    }
+
+    @Test("Nothing gets out of where it stands, and nothing comes from elsewhere")
+    func escaping() {
+        for (name, document) in OddDocuments.all {
+            let html = BenchPage(document).html
+            #expect(!html.contains("<script"), "\(name)")
+            #expect(!html.contains("\" onload="), "\(name)")
+            #expect(!html.contains("\u{0}"), "\(name)")
+            #expect(!html.contains("src="), "\(name)")
+            #expect(!html.contains("url("), "\(name)")
+            #expect(!html.contains("@import"), "\(name)")
+            #expect(!html.contains("nan") && !html.contains("inf\""), "\(name)")
+        }
+        #expect(BenchPage(OddDocuments.hostile).html.contains("&lt;script&gt;alert(&#39;x&#39;)"))
+    }
+
+    @Test("What cannot be drawn is said, and its figures are shown")
+    func undrawable() {
+        var document = BenchSamples.empty()
+        document.measurements = [BenchSamples.measurement("files", "one more", ["files": 10], -20)]
+        let html = BenchPage(document).html
+        #expect(Self.pictures(html).isEmpty)
+        #expect(html.contains("No picture"))
+        #expect(html.contains("−20"))
+    }
+
+    @Test("A missed limit is named")
+    func limits() {
+        var document = BenchSamples.empty()
+        var one = BenchSamples.measurement(2_000, floor: 1_000)
+        one.ratioLimit = 1.5
+        document.measurements = [one]
+        #expect(BenchPage(document).html.contains("✗ missed"))
+        document.measurements[0].ratioLimit = 2
+        #expect(!BenchPage(document).html.contains("✗ missed"))
+    }
+
+    @Test("A measurement that no line has is drawn once, on its own")
+    func single() {
+        let sweeps = Sweep.along(
+            "bytes",
+            in: [
+                BenchSamples.measurement("hugetlb", "boot", ["bytes": 4, "files": 1], 1),
+                BenchSamples.measurement("hugetlb", "boot", ["bytes": 2, "files": 1], 1),
+                BenchSamples.measurement("hugetlb", "boot", ["bytes": 2, "files": 9], 1),
+                BenchSamples.measurement("hugetlb", "freeze", ["bytes": 2, "files": 1], 1),
+            ])
+        #expect(sweeps.map { $0.measurements.map { $0.parameters["bytes"] } } == [[2, 4]])
+    }
+}
