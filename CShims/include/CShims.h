@@ -31,6 +31,10 @@ int cshims_make_file_without_name(const char *directory);
 // process.c: pidfd_getfd(2) has no wrapper in all glibcs, nor has pidfd_open(2).
 int cshims_pidfd_open(pid_t process);
 int cshims_pidfd_getfd(int pidfd, int fd);
+// sched_setaffinity(2) and the macros of its sets are behind _GNU_SOURCE.
+int cshims_run_on(int processor);
+// 1 or 0: whether the calling thread may.
+int cshims_may_run_on(int processor);
 
 // userfault.c: ioctl(2) is variadic, userfaultfd(2) has no wrapper in glibc.
 int cshims_userfaultfd(void);

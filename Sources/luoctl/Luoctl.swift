@@ -15,8 +15,8 @@ struct Luoctl: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, ReplayCommand.self,
-            PoolGuardCommand.self, DemoEndCommand.self,
+            DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, BenchCommand.self,
+            ReplayCommand.self, PoolGuardCommand.self, DemoEndCommand.self,
         ])
 
     static func main() {

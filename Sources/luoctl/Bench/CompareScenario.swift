@@ -1,0 +1,4 @@
+struct CompareScenario {
+    init(_ run: BenchRun) {}
+    var steps: [BenchStep] { [] }
+}

@@ -1,0 +1,4 @@
+struct FilesScenario {
+    init(_ run: BenchRun) {}
+    var steps: [BenchStep] { [] }
+}

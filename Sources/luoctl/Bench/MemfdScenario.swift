@@ -1,0 +1,4 @@
+struct MemfdScenario {
+    init(_ run: BenchRun) {}
+    var steps: [BenchStep] { [] }
+}

@@ -1,0 +1,4 @@
+struct SessionsScenario {
+    init(_ run: BenchRun) {}
+    var steps: [BenchStep] { [] }
+}

@@ -1,0 +1,4 @@
+struct VerifyScenario {
+    init(_ run: BenchRun) {}
+    var steps: [BenchStep] { [] }
+}
