@@ -17,7 +17,7 @@ LEAKS ?= 1
 STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib
 
 # What luoctl bench runs: it finds them beside itself, or in libexec.
-BENCH_PROGRAMS := luo-bench-image $(addprefix luo-floor-,preserve exec cycle send read)
+BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read)
 LIBEXEC := libexec/liveupdate
 
 DOC_DIR ?= .build-doc/site

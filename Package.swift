@@ -19,16 +19,16 @@ let docc: [Package.Dependency] =
 let linkStatically: [LinkerSetting] = staticExecutables ? [.unsafeFlags(["-static-executable"])] : []
 
 /// A program in C that `luoctl bench` compares with: static where the Swift programs are, and without Swift's runtime.
-func benchProgram(_ name: String, at path: String) -> Target {
+func benchProgram(_ name: String, at path: String, header: String = "../common") -> Target {
     .executableTarget(
         name: name, path: path,
-        cSettings: [.headerSearchPath("../common")]
+        cSettings: [.headerSearchPath(header)]
             + (staticExecutables ? [.unsafeFlags(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"])] : []),
         linkerSettings: staticExecutables ? [.unsafeFlags(["-nostartfiles", "-Xclang-linker", "-static"])] : [])
 }
-let benchPrograms = ["preserve", "exec", "read", "cycle", "send"].map {
-    benchProgram("luo-floor-\($0)", at: "Benchmarks/floor/\($0)")
-}
+let benchPrograms =
+    ["preserve", "exec", "read", "cycle", "send"].map { benchProgram("luo-floor-\($0)", at: "Benchmarks/floor/\($0)") }
+    + [benchProgram("luo-bench-service", at: "Benchmarks/service", header: "../floor/common")]
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")

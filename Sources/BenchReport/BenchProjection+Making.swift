@@ -23,14 +23,15 @@ extension BenchProjection {
     ) -> [BenchProjection] {
         let points = measurements.map { (bytes: $0.parameters["bytes"] ?? 0, measurement: $0) }
         let times = LinearFit(points.map { (Double($0.bytes), $0.measurement.ours.median) })
-        let arena = LinearFit(points.map { (Double($0.bytes), $0.measurement.counted["arena bytes"] ?? 0) })
-        guard let times, let arena, let from = points.map(\.bytes).min(), let to = points.map(\.bytes).max() else {
+        guard let times, let from = points.map(\.bytes).min(), let largest = points.max(by: { $0.bytes < $1.bytes }) else {
             return []
         }
+        // Records come in blocks, so that small files say nothing about large ones: the largest is taken as it is.
+        let arena = (largest.measurement.counted["arena bytes"] ?? 0) / Double(largest.bytes)
         return sizes.map { bytes in
             BenchProjection(
                 name: name, bytes: bytes, page: page, time: max(times.value(at: Double(bytes)), 0),
-                arena: max(arena.value(at: Double(bytes)), 0), measuredFrom: from, measuredTo: to)
+                arena: arena * Double(bytes), measuredFrom: from, measuredTo: largest.bytes)
         }
     }
 }

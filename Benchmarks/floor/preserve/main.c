@@ -1,7 +1,8 @@
 // preserve FD...: the floor of each phase in the life of preserved memory files, with their exact holes and, for huge
 // pages, their page frames. Each phase makes the system calls that it needs and nothing else.
 //
-// preserve more COUNT: the floor of one more file: COUNT memory files are preserved first, then one more in each round.
+// preserve more COUNT: the floor of one more file: COUNT memory files are preserved first, then in each
+// round one more, which is let go again.
 #include "floor.h"
 
 #include <linux/magic.h>
@@ -163,6 +164,8 @@ static int one_more(int before) {
         unsigned long long time = TIMED(preserve(&file));
         close(file.original);
         if (i < 0) continue;
+        close(file.kept);
+        used = 0;
         printf("%llu\n", time);
         fflush(stdout);
     }

@@ -11,6 +11,7 @@ enum BenchMemory {
     ///   - holes: percent of its pages: 0, 50 or 90. They lie apart, so that there are as many pieces as can be.
     static func file(_ size: UInt64, _ page: PageSize, holes: UInt64 = 0) throws -> OwnedDescriptor {
         let file = try makeMemoryFile(named: "luoctl-bench", size: size, pageSize: page)
+        if size == 0 { return file }
         let period = holes == 0 ? 1 : 100 / (100 - holes)
         if period == 1 { try file.borrowed.allocate(offset: 0, length: size) }
         let mapping = try Mapping(of: file.borrowed, length: size, .shared(writable: true))

@@ -8,6 +8,7 @@ import SystemPackage
 struct BenchPrograms {
     enum Name: String, CaseIterable {
         case image = "luo-bench-image"
+        case service = "luo-bench-service"
         case preserve = "luo-floor-preserve"
         case exec = "luo-floor-exec"
         case cycle = "luo-floor-cycle"

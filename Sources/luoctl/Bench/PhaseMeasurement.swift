@@ -36,10 +36,12 @@ struct PhaseMeasurement {
         }
         let counting = BenchMeter(counting: true)
         try chain.round(files, counting)
+        let besides = BenchMeter(counting: true)
+        try countWithoutContent(chain, besides)
         let mapReading = try readByPageMap()
         for phase in BenchPhase.allCases {
             guard let samples = ours[phase] else { continue }
-            var counted = counts(counting.counts[phase], phase, besides: mapReading)
+            var counted = counts(counting.counts[phase], besides.counts[phase], phase, mapReading)
             if phase == .preserve { countMemory(arenaBytes, BenchDistribution(samples).median, &counted) }
             run.add(
                 BenchMeasurement(
@@ -71,12 +73,21 @@ struct PhaseMeasurement {
         }.bytesRead
     }
 
-    private func counts(_ counts: BenchCounts?, _ phase: BenchPhase, besides mapReading: Double) -> [String: Double] {
-        guard let counts else { return [:] }
+    /// The same with as many files that are empty: what is read there (the settings of the pools) is no content.
+    private func countWithoutContent(_ chain: BootChain, _ meter: BenchMeter) throws {
+        let page = PageSize(bytes: parameters["page"] ?? 0) ?? .base
+        try BenchMemory.withFiles(UInt64(files.count), of: 0, page) { try chain.round($0, meter) }
+    }
+
+    private func counts(
+        _ counts: BenchCounts?, _ besides: BenchCounts?, _ phase: BenchPhase, _ mapReading: Double
+    ) -> [String: Double] {
+        guard let counts, let besides else { return [:] }
+        let map = phase == .preserve ? mapReading : 0
         return [
             "system calls": counts.systemCalls,
-            "content bytes read": max(counts.bytesRead - (phase == .preserve ? mapReading : 0), 0),
-            "content bytes written": counts.bytesWritten, "page faults": counts.pageFaults,
+            "content bytes read": max(counts.bytesRead - besides.bytesRead - map, 0),
+            "content bytes written": max(counts.bytesWritten - besides.bytesWritten, 0), "page faults": counts.pageFaults,
         ]
     }
 

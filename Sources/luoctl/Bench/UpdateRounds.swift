@@ -21,8 +21,9 @@ final class UpdateRounds {
 
     private let run: BenchRun
     private let page: PageSize
-    private let first: CInt
-    private var inherited: [FileDescriptor] = []
+    /// The number of the first of those that the measured processes inherit.
+    let first: CInt
+    private(set) var inherited: [FileDescriptor] = []
 
     /// - Parameter files: what is preserved; they stay the caller's.
     init(_ run: BenchRun, _ files: [FileDescriptor], _ page: PageSize) throws {
