@@ -16,6 +16,10 @@ LEAKS ?= 1
 # Programs that need nothing of the machine that they run on.
 STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib
 
+# What luoctl bench runs: it finds them beside itself, or in libexec.
+BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read)
+LIBEXEC := libexec/liveupdate
+
 DOC_DIR ?= .build-doc/site
 prefix ?= /usr/local
 DESTDIR ?=
@@ -38,8 +42,10 @@ build: ## build the library and luoctl, optimized
 
 install: setup ## install luoctl, its man pages and shell completions (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD) --product luoctl
+	for program in $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
 	scripts/manuals .build-static/release/luoctl .build-static/share
 	install -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
+	install -D -m 755 -t $(DESTDIR)$(prefix)/$(LIBEXEC) $(addprefix .build-static/release/,$(BENCH_PROGRAMS))
 	install -d $(DESTDIR)$(prefix)/share/man/man1
 	install -m 644 .build-static/share/man1/*.1 $(DESTDIR)$(prefix)/share/man/man1
 	install -D -m 644 .build-static/share/luoctl.bash $(DESTDIR)$(prefix)/$(BASH_COMPLETION)
@@ -49,6 +55,8 @@ install: setup ## install luoctl, its man pages and shell completions (prefix=/u
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
 	rm -f $(DESTDIR)$(prefix)/share/man/man1/luoctl-*.1
+	rm -f $(addprefix $(DESTDIR)$(prefix)/$(LIBEXEC)/,$(BENCH_PROGRAMS))
+	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 
 demo: setup build ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages
@@ -67,10 +75,10 @@ test-address: setup ## the same under AddressSanitizer, with leak detection (LEA
 fuzz: setup ## fuzz the readers of the journal, trees, arenas and records (FUZZ_SECONDS=60 each, two at a time)
 	Tests/Fuzz/fuzz
 
-bench: setup ## compare with C programs that make the same system calls (BENCH_ARGS=--quick)
-	$(MAKE) -C Benchmarks/floor
-	$(STATIC_BUILD) --product luobench
-	.build-static/release/luobench --floors Benchmarks/floor $(BENCH_ARGS)
+bench: setup ## measure what preserving costs, beside C programs that make the same system calls (BENCH_ARGS=--quick)
+	$(STATIC_BUILD) --product luoctl
+	for program in $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
+	.build-static/release/luoctl bench $(BENCH_ARGS)
 
 kill-sweep: setup ## as root, kill the demo at each of its system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace
 	@scripts/setup kill-sweep
@@ -93,4 +101,3 @@ lint: ## check the layout of the sources
 
 clean: ## remove everything that was built
 	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz
-	$(MAKE) -C Benchmarks/floor clean

@@ -18,6 +18,18 @@ let docc: [Package.Dependency] =
     ? [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0")] : []
 let linkStatically: [LinkerSetting] = staticExecutables ? [.unsafeFlags(["-static-executable"])] : []
 
+/// A program in C that `luoctl bench` compares with: static where the Swift programs are, and without Swift's runtime.
+func benchProgram(_ name: String, at path: String, header: String = "../common") -> Target {
+    .executableTarget(
+        name: name, path: path,
+        cSettings: [.headerSearchPath(header)]
+            + (staticExecutables ? [.unsafeFlags(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"])] : []),
+        linkerSettings: staticExecutables ? [.unsafeFlags(["-nostartfiles", "-Xclang-linker", "-static"])] : [])
+}
+let benchPrograms =
+    ["preserve", "exec", "read", "cycle", "send"].map { benchProgram("luo-floor-\($0)", at: "Benchmarks/floor/\($0)") }
+    + [benchProgram("luo-bench-service", at: "Benchmarks/service", header: "../floor/common")]
+
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -85,10 +97,11 @@ let package = Package(
                 "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded",
                 "LiveUpdateDevice", "Handover", "Platform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
+        // What `luoctl bench` updates: lean, as a program is that counts its blackout.
         .executableTarget(
-            name: "luobench",
+            name: "luo-bench-image",
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
-            path: "Benchmarks/luobench", swiftSettings: strict, linkerSettings: linkStatically),
+            path: "Benchmarks/image", swiftSettings: strict, linkerSettings: linkStatically),
         .executableTarget(
             name: "Keep", dependencies: ["LiveUpdateEmbedded"], path: "Examples/Keep", swiftSettings: strict),
         .target(
@@ -140,8 +153,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "LiveUpdate", "LiveUpdateDevice",
+                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "LiveUpdate",
+                "LiveUpdateDevice",
                 "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
-    ]
+    ] + benchPrograms
 )

@@ -35,6 +35,10 @@ int cshims_signalfd(const int *numbers, size_t count);
 int cshims_no_new_privileges(void);
 int cshims_pidfd_open(pid_t process);
 int cshims_pidfd_getfd(int pidfd, int fd);
+// sched_setaffinity(2) and the macros of its sets are behind _GNU_SOURCE.
+int cshims_run_on(int processor);
+// 1 or 0: whether the calling thread may.
+int cshims_may_run_on(int processor);
 
 int cshims_pidfd_send_signal(int pidfd, int number);
 

@@ -24,10 +24,13 @@ public struct BenchDocument: Codable, Equatable, Sendable {
     public var absent: [BenchAbsence]
     /// What the slopes say of sizes that were not measured.
     public var projections: [BenchProjection]
+    /// What is promised, and what was reached.
+    public var targets: [BenchTarget]
 
     public init(
         command: [String], started: String, seconds: Double, machine: BenchMachine, warnings: [String] = [],
-        measurements: [BenchMeasurement] = [], absent: [BenchAbsence] = [], projections: [BenchProjection] = []
+        measurements: [BenchMeasurement] = [], absent: [BenchAbsence] = [], projections: [BenchProjection] = [],
+        targets: [BenchTarget] = []
     ) {
         self.command = command
         self.started = started
@@ -37,6 +40,7 @@ public struct BenchDocument: Codable, Equatable, Sendable {
         self.measurements = measurements
         self.absent = absent
         self.projections = projections
+        self.targets = targets
     }
 }
 
@@ -44,8 +48,10 @@ public struct BenchDocument: Codable, Equatable, Sendable {
 public struct BenchMeasurement: Codable, Equatable, Sendable {
     /// `hugetlb`, `memfd`, `files`, `sessions`, `update`, `verify` or `compare`.
     public var scenario: String
-    /// What was timed: `preserve`, `freeze`, `publish`, `boot`, `retrieve`, `finish`, `unpreserve`, `blackout`, `cycle`,
-    /// `one more`, `crc32c`; in `compare` who did it: `liveupdate`, `memcpy`, `systemd store`, `criu`.
+    /// What was timed: `preserve`, `freeze`, `publish`, `boot`, `retrieve`, `finish`, `unpreserve`; `one more`; in
+    /// `update` `cycle`, `cycle through a keeper`, `blackout`, and its parts `blackout: freeze`, `blackout: publish`,
+    /// `blackout: execve`, `blackout: boot`, `blackout: answer`; `crc32c`; in `compare` who did it: `liveupdate`,
+    /// `memcpy, fresh`, `memcpy, touched`, `systemd store`, `criu`.
     public var name: String
     /// Under what: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`. With scenario and name it
     /// tells a measurement from all others.
@@ -56,8 +62,8 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
     public var floor: BenchDistribution?
     /// What that program does.
     public var floorName: String?
-    /// What was counted, not timed: `system calls`, `arena bytes`, `arena bytes per huge page`, `content bytes read`,
-    /// `content bytes written`, `content faults`.
+    /// What was counted, not timed: `system calls`, `arena bytes`, `arena bytes per huge page`, `nanoseconds per huge
+    /// page`, `content bytes read`, `content bytes written`, `page faults`.
     public var counted: [String: Double]
     /// What the ratio to the floor is to be at most.
     public var ratioLimit: Double?

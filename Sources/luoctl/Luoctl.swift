@@ -15,7 +15,8 @@ struct Luoctl: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, ReplayCommand.self,
+            DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, BenchCommand.self,
+            ReplayCommand.self,
             StatusCommand.self, SessionCommand.self, PreserveCommand.self, RetrieveCommand.self, FinishCommand.self,
             LoadCommand.self, UpdateCommand.self, ReloadCommand.self,
             PoolGuardCommand.self, DemoEndCommand.self,

@@ -2,13 +2,7 @@
 //
 // Maps each file whole and touches it, then for every line on standard input sums all words of all files and prints
 // the nanoseconds. The files must have no holes: touching one of a hugetlb file would fill it.
-#define _GNU_SOURCE
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
+#include "floor.h"
 
 struct view {
     const uint64_t *words;
@@ -16,16 +10,6 @@ struct view {
 };
 
 static volatile uint64_t sink;  // so that the sums are not optimized away
-
-static void check(int ok, const char *what) {
-    if (!ok) perror(what), exit(1);
-}
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 // LANES independent sums: enough for the compiler to use vectors and for the loads not to wait for the additions.
 // Two streams, because the prefetcher keeps the memory busier with two than with one; four run out of registers.

@@ -1,0 +1,83 @@
+extension BenchTarget {
+    /// Those that the measurements of a run say something about.
+    public static func all(of measurements: [BenchMeasurement]) -> [BenchTarget] {
+        ratios(measurements) + constancies(measurements) + comparisons(measurements)
+    }
+
+    /// To the floor.
+    private static func ratios(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
+        measurements.compactMap { measurement in
+            guard let limit = measurement.ratioLimit, let ratio = measurement.ratio else { return nil }
+            return BenchTarget(
+                scenario: measurement.scenario, name: "\(measurement.label), to the floor", value: ratio, limit: limit)
+        }
+    }
+
+    /// What is to cost the same at two sizes.
+    private static func constancies(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
+        func median(_ scenario: String, _ name: String, _ parameter: String, _ value: UInt64, page: UInt64?) -> Double?
+        {
+            measurements.first {
+                $0.scenario == scenario && $0.name == name && $0.parameters[parameter] == value
+                    && (page == nil || $0.parameters["page"] == page)
+            }?.ours.median
+        }
+        func target(
+            _ scenario: String, _ name: String, _ parameter: String, _ few: UInt64, _ many: UInt64, _ text: String,
+            limit: Double, page: UInt64? = nil
+        ) -> BenchTarget? {
+            guard let low = median(scenario, name, parameter, few, page: page), low > 0,
+                let high = median(scenario, name, parameter, many, page: page)
+            else { return nil }
+            return BenchTarget(scenario: scenario, name: text, value: high / low, limit: limit)
+        }
+        return [
+            target(
+                "update", "blackout", "bytes", 256 << 20, 4 << 30, "blackout at 4 GiB, to that at 256 MiB", limit: 1.1,
+                page: 2 << 20),
+            target(
+                "files", "one more", "files", 100, 10_000, "one more file at 10,000, to one more at 100", limit: 1.2),
+            target(
+                "sessions", "one more", "sessions", 100, 10_000, "one more session at 10,000, to one more at 100",
+                limit: 1.2),
+        ].compactMap(\.self)
+    }
+
+    /// How many times faster than what else there is, with the same memory.
+    private static func comparisons(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
+        let compared = measurements.filter { $0.scenario == "compare" }
+        func target(_ other: String, _ times: Double, where fits: (BenchMeasurement) -> Bool) -> BenchTarget? {
+            guard let theirs = compared.first(where: { $0.name == other && fits($0) }),
+                let ours = compared.first(where: { $0.name == "liveupdate" && $0.parameters == theirs.parameters })
+            else { return nil }
+            return BenchTarget(
+                scenario: "compare", name: "times faster than \(theirs.label)",
+                value: theirs.ours.median / ours.ours.median, limit: times, isUpperLimit: false)
+        }
+        return [
+            target("memcpy, fresh", 20) { $0.parameters["bytes"] == 1 << 30 },
+            target("systemd store", 20) { $0.parameters["descriptors"] == 1000 },
+            target("criu", 150) { $0.parameters["bytes"] == 256 << 20 },
+        ].compactMap(\.self)
+    }
+}
+
+extension BenchMeasurement {
+    /// Its name, and under what it was measured.
+    public var label: String {
+        let units: [(String, (UInt64) -> String)] = [
+            ("bytes", Self.size), ("page", { "pages of \(Self.size($0))" }), ("files", { "\($0) files" }),
+            ("sessions", { "\($0) sessions" }), ("holes", { "\($0) % holes" }),
+            ("descriptors", { "\($0) descriptors" }),
+        ]
+        let parts = units.compactMap { key, text in parameters[key].map(text) }
+        return ([name] + parts).joined(separator: ", ")
+    }
+
+    private static func size(_ bytes: UInt64) -> String {
+        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] where bytes >> shift > 0 {
+            return "\(bytes >> shift) \(unit)"
+        }
+        return "\(bytes) B"
+    }
+}

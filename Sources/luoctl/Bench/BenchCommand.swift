@@ -1,0 +1,53 @@
+import ArgumentParser
+import BenchReport
+import Foundation
+import Platform
+
+/// `luoctl bench`
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure what preserving memory costs, beside the least that C needs for it.",
+        discussion: """
+            Scenarios: hugetlb, memfd, files, sessions, update, verify, compare; all of them without an argument. Ours and \
+            the floor, a C program that does the least with the same system calls, are measured in turn in the same run. \
+            Huge pages that are missing are reserved, as root, and given back whatever happens. What cannot be measured \
+            is named, with what it would take. docs/bench.md says what each scenario does, and what the JSON has.
+            """)
+
+    @Argument(help: "What to measure: hugetlb, memfd, files, sessions, update, verify or compare. (default: all)")
+    var scenarios: [BenchScenario] = []
+
+    @Flag(help: "Fewer sizes and rounds, with 256M at most: in less than a minute.")
+    var quick = false
+
+    @Option(
+        help:
+            "That the files of a scenario may take together: a number with K, M, G or T. (default: half of what is free, at most 4G)",
+        transform: ByteCount.parse)
+    var maxMemory: UInt64?
+
+    @Flag(help: "Exit 1 when a ratio is over what it is to be at most.")
+    var checkLimits = false
+
+    @Flag(help: "Print JSON, for machines.")
+    var json = false
+
+    func validate() throws {
+        if let maxMemory, maxMemory < 64 << 20 { throw ValidationError("--max-memory takes 64M or more") }
+    }
+
+    func run() throws {
+        let document: BenchDocument
+        do {
+            document = try BenchSession(self).measure()
+        } catch let error as SystemCallError {
+            throw Exit.failed("\(error)")
+        }
+        print(json ? jsonText(document) : BenchText(document).text)
+        let missed = document.targets.filter { !$0.isMet }
+        if checkLimits, !missed.isEmpty {
+            throw Exit.failed("over its limit: \(missed.map { "\($0.scenario): \($0.name)" }.joined(separator: "; "))")
+        }
+    }
+}

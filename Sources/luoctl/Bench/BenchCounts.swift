@@ -1,0 +1,46 @@
+import Foundation
+import Glibc
+import Platform
+
+/// What something made the kernel do, by the kernel's own counters; only the number of system calls is this package's own:
+/// it is counted at the one door through which it makes them (``FaultInjector``).
+struct BenchCounts {
+    var systemCalls = 0.0
+    /// By read(2) and its like, from whatever file: `rchar` in /proc/self/io.
+    var bytesRead = 0.0
+    /// By write(2) and its like: `wchar`.
+    var bytesWritten = 0.0
+    /// Pages that had to be mapped first: `ru_minflt` of getrusage(2).
+    var pageFaults = 0.0
+
+    static func of(_ body: () throws -> Void) throws -> BenchCounts {
+        // Reading the counters is counted, too.
+        let ownReading = read().since(read())
+        let before = read()
+        let (result, calls) = FaultInjector.failing(call: 0) { Result { try body() } }
+        var counts = read().since(before)
+        try result.get()
+        counts.bytesRead = max(counts.bytesRead - abs(ownReading.bytesRead), 0)
+        counts.systemCalls = Double(calls)
+        return counts
+    }
+
+    private func since(_ earlier: BenchCounts) -> BenchCounts {
+        BenchCounts(
+            bytesRead: bytesRead - earlier.bytesRead, bytesWritten: bytesWritten - earlier.bytesWritten,
+            pageFaults: pageFaults - earlier.pageFaults)
+    }
+
+    private static func read() -> BenchCounts {
+        var usage = rusage()
+        unsafe getrusage(CInt(RUSAGE_SELF.rawValue), &usage)
+        var counts = BenchCounts(pageFaults: Double(usage.ru_minflt))
+        let text = (try? String(contentsOfFile: "/proc/self/io", encoding: .utf8)) ?? ""
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if line.hasPrefix("rchar:") { counts.bytesRead = Double(words[1]) ?? 0 }
+            if line.hasPrefix("wchar:") { counts.bytesWritten = Double(words[1]) ?? 0 }
+        }
+        return counts
+    }
+}

@@ -1,0 +1,54 @@
+import Glibc
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The memory files that are measured.
+enum BenchMemory {
+    /// A file whose pages exist and were written, but for holes.
+    ///
+    /// - Parameters:
+    ///   - holes: percent of its pages: 0, 50 or 90. They lie apart, so that there are as many pieces as can be.
+    static func file(_ size: UInt64, _ page: PageSize, holes: UInt64 = 0) throws -> OwnedDescriptor {
+        let file = try makeMemoryFile(named: "luoctl-bench", size: size, pageSize: page)
+        if size == 0 { return file }
+        let period = holes == 0 ? 1 : 100 / (100 - holes)
+        if period == 1 { try file.borrowed.allocate(offset: 0, length: size) }
+        let mapping = try Mapping(of: file.borrowed, length: size, .shared(writable: true))
+        for start in stride(from: 0, to: size, by: Int(page.bytes * period)) {
+            for offset in stride(from: start, to: min(start + page.bytes, size), by: 4096) {
+                // SAFETY: inside the mapping.
+                unsafe mapping.bytes.storeBytes(of: offset + 1, toByteOffset: Int(offset), as: UInt64.self)
+            }
+        }
+        return file
+    }
+
+    /// Files for the length of a closure.
+    static func withFiles(
+        _ count: UInt64, of size: UInt64, _ page: PageSize, holes: UInt64 = 0,
+        _ body: ([FileDescriptor]) throws -> Void
+    ) throws {
+        var files: [FileDescriptor] = []
+        defer { for file in files { try? closeDescriptor(file) } }
+        for _ in 0..<count { files.append(try file(size, page, holes: holes).release()) }
+        try body(files)
+    }
+
+    /// Huge pages for the length of a closure, from a process that gives them back however this one ends.
+    ///
+    /// - Returns: why they could not be had.
+    static func withHugePages(_ count: UInt64, _ page: PageSize, _ body: () throws -> Void) throws -> String? {
+        let directory = FilePath("/dev/shm/luoctl-bench-\(getpid())-\(monotonicNanoseconds())")
+        _ = unsafe mkdir(directory.string, 0o700)
+        switch try PoolGuard.start(pages: count, of: page, notingIn: directory.appending("reserved")) {
+        case .failure(let reason):
+            DemoPlace.removeDirectory(of: directory.appending("reserved"))
+            return reason.text
+        case .success((let pool, _)):
+            defer { pool.finish() }
+            try body()
+            return nil
+        }
+    }
+}

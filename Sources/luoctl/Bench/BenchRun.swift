@@ -1,0 +1,54 @@
+import BenchReport
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// What the scenarios of one run share: what was asked for, where things are, and what was found.
+final class BenchRun {
+    let isQuick: Bool
+    /// That the files of a scenario may take together, in bytes.
+    let memory: UInt64
+    let programs: BenchPrograms
+    let processors: BenchProcessors
+
+    private(set) var measurements: [BenchMeasurement] = []
+    private(set) var absent: [BenchAbsence] = []
+
+    init(isQuick: Bool, memory: UInt64, programs: BenchPrograms, processors: BenchProcessors) {
+        self.isQuick = isQuick
+        self.memory = memory
+        self.programs = programs
+        self.processors = processors
+    }
+
+    func rounds(quick: Int, full: Int) -> Int { isQuick ? quick : full }
+
+    /// Powers of four from 64 MiB to what fits.
+    var sizes: [UInt64] {
+        var sizes: [UInt64] = []
+        var size: UInt64 = 64 << 20
+        while size <= memory {
+            sizes.append(size)
+            size *= 4
+        }
+        return sizes
+    }
+
+    func add(_ measurement: BenchMeasurement) { measurements.append(measurement) }
+
+    func miss(_ scenario: BenchScenario, _ name: String, _ reason: String, remedy: String) {
+        let absence = BenchAbsence(scenario: scenario.rawValue, name: name, reason: reason, remedy: remedy)
+        if !absent.contains(absence) { absent.append(absence) }
+    }
+
+    /// Makes a step; what fails in it is absent from the result, and the others go on.
+    func perform(_ step: BenchStep) throws {
+        do {
+            try step.body()
+        } catch let error as LiveUpdateError {
+            miss(step.scenario, step.title, error.reason, remedy: error.remedy ?? "look at \(error.errno)")
+        } catch let error as SystemCallError {
+            miss(step.scenario, step.title, "\(error)", remedy: LiveUpdateError(error.errno, "").remedy ?? "try again")
+        }
+    }
+}

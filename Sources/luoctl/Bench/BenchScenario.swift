@@ -1,0 +1,28 @@
+import ArgumentParser
+
+/// What can be measured, by the name on the command line.
+enum BenchScenario: String, CaseIterable, ExpressibleByArgument {
+    case hugetlb, memfd, files, sessions, update, verify, compare
+
+    /// What is to be done for it, in order.
+    func steps(_ run: BenchRun) -> [BenchStep] {
+        switch self {
+        case .hugetlb: HugetlbScenario(run).steps
+        case .memfd: MemfdScenario(run).steps
+        case .files: FilesScenario(run).steps
+        case .sessions: SessionsScenario(run).steps
+        case .update: UpdateScenario(run).steps
+        case .verify: VerifyScenario(run).steps
+        case .compare: CompareScenario(run).steps
+        }
+    }
+}
+
+/// A part of a scenario: between two of them the progress is shown.
+struct BenchStep {
+    let scenario: BenchScenario
+    let title: String
+    /// How long it may take: only for the progress.
+    let seconds: Double
+    let body: () throws -> Void
+}

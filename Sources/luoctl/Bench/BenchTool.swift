@@ -1,0 +1,25 @@
+import Glibc
+import Platform
+
+/// A program of the system that ours is compared with.
+enum BenchTool {
+    /// Where it is, in `PATH` and where administrators' programs are.
+    static func path(_ name: String) -> String? {
+        let places = (environmentVariable("PATH") ?? "").split(separator: ":").map(String.init)
+        return (places + ["/usr/local/sbin", "/usr/sbin", "/sbin"]).map { "\($0)/\(name)" }
+            .first { unsafe access($0, X_OK) == 0 }
+    }
+
+    /// What it prints, with its messages, and how it ends.
+    static func run(_ path: String, _ arguments: [String]) throws -> (output: String, status: CInt) {
+        let child = try shell("exec \"$@\" 2>&1", [path] + arguments)
+        var lines: [String] = []
+        while let line = child.readLine() { lines.append(line) }
+        return (lines.joined(separator: "\n"), child.finish())
+    }
+
+    /// A script with arguments.
+    static func shell(_ script: String, _ arguments: [String]) throws -> ChildProcess {
+        try ChildProcess.start(ProgramImage(path: "/bin/sh", arguments: ["sh", "-c", script, "luoctl-bench"] + arguments))
+    }
+}

@@ -1,0 +1,43 @@
+import LiveUpdate
+import LiveUpdateEmbedded
+import Platform
+import SystemPackage
+
+/// Preserving one more file when there are many.
+struct FilesScenario {
+    private let run: BenchRun
+
+    init(_ run: BenchRun) { self.run = run }
+
+    var steps: [BenchStep] {
+        [BenchStep(scenario: .files, title: "one more file", seconds: run.isQuick ? 0.5 : 5, body: measure)]
+    }
+
+    private func measure() throws {
+        try run.processors.measureHere()
+        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: InheritedDescriptors())
+        try orchestrator.registerStandardHandlers()
+        let session = try orchestrator.createSession("bench")
+        var samples: [(count: UInt64, ours: [Double], floor: [Double])] = []
+        var there: UInt64 = 0
+        for count in OneMore.counts(run) {
+            while there < count {
+                let file = try makeMemoryFile(named: "luoctl-bench", size: PageSize.base.bytes)
+                try session.preserve(file.borrowed, token: there)
+                there += 1
+            }
+            let floor = try FloorProcess(.preserve, ["more", "\(count)"], in: run.programs)
+            var sample: (count: UInt64, ours: [Double], floor: [Double]) = (count, [], [])
+            for _ in 0..<run.rounds(quick: 100, full: 1000) {
+                let file = try makeMemoryFile(named: "luoctl-bench", size: PageSize.base.bytes)
+                sample.ours.append(try elapsed { try session.preserve(file.borrowed, token: count) })
+                try session.unpreserve(token: count)
+                sample.floor.append(try floor.round()[0])
+            }
+            samples.append(sample)
+        }
+        try session.close()
+        OneMore(run: run, scenario: .files, note: nil)
+            .add(samples, floorName: "C: a copy of the descriptor, its status, and where it has pages")
+    }
+}

@@ -1,0 +1,72 @@
+import BenchReport
+import Platform
+
+/// Huge pages through all phases: by size, by number of files, by share of holes, and by page size.
+struct HugetlbScenario {
+    private let run: BenchRun
+
+    init(_ run: BenchRun) { self.run = run }
+
+    private struct Case {
+        var bytes: UInt64
+        var page: PageSize
+        var files: UInt64 = 1
+        var holes: UInt64 = 0
+    }
+
+    var steps: [BenchStep] { cases.map(step) }
+
+    private var cases: [Case] {
+        let sizes = run.sizes
+        guard let most = sizes.last else { return [] }
+        var cases = sizes.map { Case(bytes: $0, page: .huge2M) }
+        let middle = min(most, 1 << 30)
+        cases += (run.isQuick ? [16] : [4, 64, 512]).map { Case(bytes: middle, page: .huge2M, files: $0) }
+        cases += (run.isQuick ? [50] : [50, 90]).map { Case(bytes: middle, page: .huge2M, holes: $0) }
+        return cases + gigantic(.huge1G).map { Case(bytes: $0, page: .huge1G) }
+    }
+
+    private func gigantic(_ page: PageSize) -> [UInt64] {
+        let sizes = [1, 2, 4, 16, 64].map { $0 * page.bytes }.filter { $0 <= run.memory }
+        if sizes.isEmpty {
+            run.miss(
+                .hugetlb, "1 GiB pages", "the files may take \(ByteCount.text(run.memory))",
+                remedy: "leave out --quick, and give --max-memory 1G or more")
+        }
+        return sizes
+    }
+
+    private func step(_ item: Case) -> BenchStep {
+        let title = "\(ByteCount.text(item.bytes)) of \(item.page) pages in \(item.files) files, \(item.holes) % holes"
+        let seconds = 0.5 + Double(item.bytes >> 20) / (run.isQuick ? 2000 : 700)
+        return BenchStep(scenario: .hugetlb, title: title, seconds: seconds) { try measure(item) }
+    }
+
+    private func measure(_ item: Case) throws {
+        let pages = item.bytes / item.page.bytes
+        let present = item.holes == 0 ? pages : (pages * (100 - item.holes) + 99) / 100 + item.files
+        let problem = try BenchMemory.withHugePages(present, item.page) {
+            try BenchMemory.withFiles(item.files, of: item.bytes / item.files, item.page, holes: item.holes) { files in
+                try PhaseMeasurement(
+                    run: run, scenario: .hugetlb,
+                    parameters: [
+                        "bytes": item.bytes, "page": item.page.bytes, "files": item.files, "holes": item.holes,
+                    ],
+                    files: files, hugePages: pages * (100 - item.holes) / 100, rounds: run.rounds(quick: 12, full: 60),
+                    preserveLimit: item.bytes >= 1 << 30 && item.page == .huge2M ? 1.5 : nil
+                ).measure()
+            }
+        }
+        if let problem { miss(item, problem) }
+    }
+
+    private func miss(_ item: Case, _ problem: String) {
+        let (bytes, count) = (ByteCount.text(item.bytes), item.bytes / item.page.bytes)
+        let name = item.page == .huge1G ? "1 GiB pages" : "\(bytes) of \(item.page) pages"
+        run.miss(
+            .hugetlb, name, problem,
+            remedy: item.page == .huge1G
+                ? "put hugepagesz=1G hugepages=\(count) on the kernel's command line"
+                : "luoctl hugepages reserve --size \(item.page) --count \(count)")
+    }
+}

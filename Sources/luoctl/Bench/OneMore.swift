@@ -1,0 +1,26 @@
+import BenchReport
+
+/// What one more of something costs when there are many already.
+struct OneMore {
+    let run: BenchRun
+    let scenario: BenchScenario
+    let note: String?
+
+    /// Of what there is before: each ten times the one before.
+    static func counts(_ run: BenchRun) -> [UInt64] { run.isQuick ? [10, 100, 1000] : [10, 100, 1000, 10_000] }
+
+    /// Adds a result for each count. The last has the slope: by how much one more gets dearer, for each that is there.
+    func add(_ samples: [(count: UInt64, ours: [Double], floor: [Double])], floorName: String?) {
+        let distributions = samples.map { (count: $0.count, ours: BenchDistribution($0.ours)) }
+        let slope = LinearFit(distributions.map { (Double($0.count), $0.ours.median) })?.slope ?? 0
+        for (index, sample) in samples.enumerated() {
+            run.add(
+                BenchMeasurement(
+                    scenario: scenario.rawValue, name: "one more", parameters: [scenario.rawValue: sample.count],
+                    ours: distributions[index].ours, floor: sample.floor.isEmpty ? nil : BenchDistribution(sample.floor),
+                    floorName: sample.floor.isEmpty ? nil : floorName,
+                    counted: index == samples.count - 1 ? ["slope in nanoseconds per 1,000": slope * 1000] : [:],
+                    note: note))
+        }
+    }
+}
