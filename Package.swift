@@ -153,9 +153,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "LiveUpdate",
-                "LiveUpdateDevice",
-                "Handover", "Platform", "TestSupport", system,
+                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "BenchReport", "LiveUpdate",
+                "LiveUpdateDevice", "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
     ] + benchPrograms
 )

@@ -49,9 +49,9 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
     /// `hugetlb`, `memfd`, `files`, `sessions`, `update`, `verify` or `compare`.
     public var scenario: String
     /// What was timed: `preserve`, `freeze`, `publish`, `boot`, `retrieve`, `finish`, `unpreserve`; `one more`; in
-    /// `update` `cycle`, `cycle through a keeper`, `blackout`, and its parts `blackout: freeze`, `blackout: publish`,
-    /// `blackout: execve`, `blackout: boot`, `blackout: answer`; `crc32c`; in `compare` who did it: `liveupdate`,
-    /// `memcpy, fresh`, `memcpy, touched`, `systemd store`, `criu`.
+    /// `update` `cycle`, `cycle through a keeper`, and `blackout` with its parts `freeze`, `publish`, `execve`, `boot`,
+    /// `answer`; `crc32c`; in `compare` who did it: `liveupdate`, `memcpy, fresh`, `memcpy, touched`, `systemd store`,
+    /// `criu`.
     public var name: String
     /// Under what: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`. With scenario and name it
     /// tells a measurement from all others.

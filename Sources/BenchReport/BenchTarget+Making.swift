@@ -61,23 +61,3 @@ extension BenchTarget {
         ].compactMap(\.self)
     }
 }
-
-extension BenchMeasurement {
-    /// Its name, and under what it was measured.
-    public var label: String {
-        let units: [(String, (UInt64) -> String)] = [
-            ("bytes", Self.size), ("page", { "pages of \(Self.size($0))" }), ("files", { "\($0) files" }),
-            ("sessions", { "\($0) sessions" }), ("holes", { "\($0) % holes" }),
-            ("descriptors", { "\($0) descriptors" }),
-        ]
-        let parts = units.compactMap { key, text in parameters[key].map(text) }
-        return ([name] + parts).joined(separator: ", ")
-    }
-
-    private static func size(_ bytes: UInt64) -> String {
-        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] where bytes >> shift > 0 {
-            return "\(bytes >> shift) \(unit)"
-        }
-        return "\(bytes) B"
-    }
-}

@@ -26,7 +26,14 @@ struct CallFailure {
 
     /// Of an update, whose answer says why.
     func error(saying text: String) -> LiveUpdateError {
-        text.isEmpty ? error : LiveUpdateError(errno, text, remedy: ofCall?.remedy)
+        guard !text.isEmpty else { return error }
+        // It may have been written as LiveUpdateError does: with the errno and a remedy of its own.
+        guard let written = text.firstRange(of: " (\(errno))") else {
+            return LiveUpdateError(errno, text, remedy: ofCall?.remedy)
+        }
+        let remedy = text[written.upperBound...].drop { ";  ".contains($0) }
+        return LiveUpdateError(
+            errno, String(text[..<written.lowerBound]), remedy: remedy.isEmpty ? ofCall?.remedy : String(remedy))
     }
 
     /// No answer came.
@@ -110,8 +117,13 @@ struct CallFailure {
         switch (call, errno) {
         case (.take, .invalidArgument), (.unpreserve, .invalidArgument):
             ("the session is incoming: it was made before the update", "retrieve the file, and finish the session")
+        case (.finish, .invalidArgument):
+            ("the session is outgoing: there was no update since it was made", "remove it, or update first")
         case (_, .invalidArgument):
-            ("the session is outgoing: there was no update since it was made", "take the file back instead")
+            (
+                "the session is outgoing: there was no update since it was made",
+                "take the file back instead (luoctl retrieve --take)"
+            )
         case (.finish, .resourceBusy): ("a handler cannot let go yet", "try again later; nothing has changed")
         case (_, .noSuchFileOrDirectory): ("there is no such token", "luoctl status lists them")
         case (_, .badFileDescriptor):

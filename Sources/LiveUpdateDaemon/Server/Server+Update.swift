@@ -108,8 +108,10 @@ extension Server {
 
     /// The new boot's side: what was asked of the old one.
     func answerUpdate(_ note: HandOverNote, times: [UInt64]) {
+        let answered = monotonicNanoseconds()
+        if times.count > 1 { blackout = answered - times[1] }
         guard let connection = connections.values.first(where: { $0.slot == note.request.connection }) else { return }
-        var reply = Reply(0, body: UpdateCall(times: times + [monotonicNanoseconds()]).body)
+        var reply = Reply(0, body: UpdateCall(times: times + [answered]).body)
         reply.response.tag = note.request.tag
         send(reply, to: connection)
     }

@@ -28,6 +28,8 @@ final class Server {
     /// Detached sessions that nobody holds, by number.
     var detached: [UInt64: Session] = [:]
     var update = UpdateState()
+    /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
+    var blackout: UInt64?
 
     init(
         _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ log: Log, _ settings: Settings

@@ -23,6 +23,7 @@ struct StatusDocument {
                     )
                 ),
                 ("updates", .number(Int64(status.updateNumber))),
+                ("lastBlackout", server.blackout.map { .number(Int64(clamping: $0)) } ?? .null),
                 ("arenaSize", .number(Int64(status.arenaSize))), ("arenaUsed", .number(Int64(status.arenaUsed))),
                 ("sessions", .array(sessions.map { session in Self.session(session, server) })),
                 ("flbs", .array(status.flbs.map(Self.flb))),

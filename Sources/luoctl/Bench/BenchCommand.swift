@@ -33,11 +33,26 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Print JSON, for machines.")
     var json = false
 
+    @Option(help: ArgumentHelp("Write a page that shows everything, without network.", valueName: "file"))
+    var html: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Compare with what --json printed before: exit 1 when something is slower beyond noise and tolerance.",
+            valueName: "file"))
+    var against: String?
+
+    @Option(help: "How much slower than before is no failure, in percent.")
+    var tolerance: Double = 10
+
     func validate() throws {
         if let maxMemory, maxMemory < 64 << 20 { throw ValidationError("--max-memory takes 64M or more") }
+        guard tolerance.isFinite, tolerance >= 0 else { throw ValidationError("--tolerance takes 0 or more") }
     }
 
     func run() throws {
+        // Before anything takes long.
+        let old = try against.map(Self.read)
         let document: BenchDocument
         do {
             document = try BenchSession(self).measure()
@@ -45,9 +60,43 @@ struct BenchCommand: ParsableCommand {
             throw Exit.failed("\(error)")
         }
         print(json ? jsonText(document) : BenchText(document).text)
+        try writePage(document)
+        try compare(document, with: old)
         let missed = document.targets.filter { !$0.isMet }
         if checkLimits, !missed.isEmpty {
             throw Exit.failed("over its limit: \(missed.map { "\($0.scenario): \($0.name)" }.joined(separator: "; "))")
         }
+    }
+
+    private static func read(_ path: String) throws -> BenchDocument {
+        do {
+            return try JSONDecoder().decode(BenchDocument.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+        } catch let error as DecodingError {
+            throw Exit.usage("\(path) is not what luoctl bench --json prints: \(error)")
+        } catch {
+            throw Exit.usage("\(path): \(error.localizedDescription)")
+        }
+    }
+
+    private func writePage(_ document: BenchDocument) throws {
+        guard let html else { return }
+        do {
+            try BenchPage(document).html.write(toFile: html, atomically: true, encoding: .utf8)
+        } catch {
+            throw Exit.failed("\(html) could not be written: \(error.localizedDescription)")
+        }
+    }
+
+    private func compare(_ document: BenchDocument, with old: BenchDocument?) throws {
+        guard let old else { return }
+        let comparison: BenchComparison
+        do {
+            comparison = try BenchComparison(old: old, new: document, tolerance: tolerance / 100)
+        } catch {
+            throw Exit.usage("\(against ?? ""): \(error)")
+        }
+        // Beside JSON, which has to stay by itself.
+        if json { Exit.say(comparison.text) } else { print(comparison.text) }
+        if comparison.hasRegressions { throw Exit.failed("slower than before: see the comparison") }
     }
 }

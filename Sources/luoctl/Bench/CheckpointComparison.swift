@@ -41,7 +41,8 @@ struct CheckpointComparison {
             case .success(let time): theirs.append(time)
             case .failure(let reason):
                 return miss(
-                    "criu, \(page) pages", reason.text, "try criu dump of such a process by hand: it says why it cannot")
+                    "criu, \(page) pages", reason.text, "try criu dump of such a process by hand: it says why it cannot"
+                )
             }
         }
         let parameters = ["bytes": bytes, "page": page.bytes]

@@ -35,7 +35,8 @@ extension BenchRun {
                 scenario: "compare", name: "liveupdate", parameters: parameters,
                 ours: BenchDistribution(moments.map { $0.finished - $0.preserving }), floor: BenchDistribution(floor),
                 floorName: name,
-                note: "preserving, and the update by execve until a word of every file was read; what the program keeps "
+                note:
+                    "preserving, and the update by execve until a word of every file was read; what the program keeps "
                     + "outside of its memory files it must save itself"))
     }
 

@@ -17,7 +17,8 @@ struct OneMore {
             run.add(
                 BenchMeasurement(
                     scenario: scenario.rawValue, name: "one more", parameters: [scenario.rawValue: sample.count],
-                    ours: distributions[index].ours, floor: sample.floor.isEmpty ? nil : BenchDistribution(sample.floor),
+                    ours: distributions[index].ours,
+                    floor: sample.floor.isEmpty ? nil : BenchDistribution(sample.floor),
                     floorName: sample.floor.isEmpty ? nil : floorName,
                     counted: index == samples.count - 1 ? ["slope in nanoseconds per 1,000": slope * 1000] : [:],
                     note: note))

@@ -87,7 +87,8 @@ struct PhaseMeasurement {
         return [
             "system calls": counts.systemCalls,
             "content bytes read": max(counts.bytesRead - besides.bytesRead - map, 0),
-            "content bytes written": max(counts.bytesWritten - besides.bytesWritten, 0), "page faults": counts.pageFaults,
+            "content bytes written": max(counts.bytesWritten - besides.bytesWritten, 0),
+            "page faults": counts.pageFaults,
         ]
     }
 

@@ -41,7 +41,8 @@ struct StoreComparison {
             run.addOurs(updates.ours, parameters, floor: sending, "C: the descriptors over a socket, and an answer")
             run.addOther(
                 "systemd store", parameters, theirs,
-                note: "storing, and from the old process's SIGTERM until the new one has read a word of every file; systemd "
+                note:
+                    "storing, and from the old process's SIGTERM until the new one has read a word of every file; systemd "
                     + "also supervises the service, and starts it in its cgroup with its settings")
         }
     }

@@ -29,8 +29,8 @@ final class UpdateRounds {
     init(_ run: BenchRun, _ files: [FileDescriptor], _ page: PageSize) throws {
         self.run = run
         self.page = page
-        // One behind the other, and clear of where the image keeps its own copies.
-        first = 128 + CInt(files.count)
+        // One behind the other, clear of where the image keeps its own copies and of what is open here.
+        first = max(128 + CInt(files.count), (try openDescriptors().last ?? 0) + 1)
         for (index, file) in files.enumerated() {
             let number = first + CInt(index)
             let copy = try file.duplicated(from: number).release()

@@ -63,11 +63,10 @@ struct UpdateScenario {
             "C: the descriptors over a socket to a keeper, and from it to a new process",
             note: "ours is the cycle above; the floor is that of a program that leaves its files with another process")
         add("blackout", moments.map { $0.answered - $0.freezing })
-        add("blackout: freeze", moments.map { $0.frozen - $0.freezing })
-        add("blackout: publish", moments.map { $0.published - $0.frozen })
-        add("blackout: execve", moments.map { $0.started - $0.published })
-        add("blackout: boot", moments.map { $0.opened - $0.started })
-        add("blackout: answer", moments.map { $0.answered - $0.opened })
-        add("preserve", moments.map { $0.rebooting - $0.preserving })
+        add("freeze", moments.map { $0.frozen - $0.freezing })
+        add("publish", moments.map { $0.published - $0.frozen })
+        add("execve", moments.map { $0.started - $0.published })
+        add("boot", moments.map { $0.opened - $0.started })
+        add("answer", moments.map { $0.answered - $0.opened })
     }
 }

@@ -35,6 +35,8 @@ struct DaemonStatus: Codable {
     /// 0 when it has died.
     let keeper: Int32
     let updates: UInt64
+    /// Nanoseconds, of the update or reload with which the orchestrator began; nil when it began otherwise.
+    let lastBlackout: UInt64?
     let arenaSize: UInt64
     let arenaUsed: UInt64
     let sessions: [Session]

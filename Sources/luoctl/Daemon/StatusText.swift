@@ -15,7 +15,8 @@ struct StatusText {
         let keeper =
             status.keeper == 0
             ? Style.bad("its keeper has died: start luod on this state again") : "keeper \(status.keeper)"
-        return "boot \(status.updates + 1), \(keeper), orchestrator \(status.orchestrator)"
+        let blackout = status.lastBlackout.map { ", last blackout \(UpdateReport.milliseconds($0))" } ?? ""
+        return "boot \(status.updates + 1), \(keeper), orchestrator \(status.orchestrator)\(blackout)"
     }
 
     private var arena: String {

@@ -46,5 +46,5 @@ struct UpdateReport: Encodable {
         return table.text
     }
 
-    private static func milliseconds(_ nanoseconds: UInt64) -> String { "\(fixed(Double(nanoseconds) / 1e6, 3)) ms" }
+    static func milliseconds(_ nanoseconds: UInt64) -> String { "\(fixed(Double(nanoseconds) / 1e6, 3)) ms" }
 }

@@ -1,0 +1,27 @@
+extension BenchMeasurement {
+    /// Its name, and under what it was measured: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
+    public var label: String {
+        var parts = [name]
+        if let bytes = parameters["bytes"], !isOfSmallFiles {
+            parts.append(Self.size(bytes) + (parameters["page"].map { " in pages of \(Self.size($0))" } ?? ""))
+        }
+        for (key, one) in [("files", "file"), ("sessions", "session"), ("descriptors", "descriptor")] {
+            guard let count = parameters[key] else { continue }
+            parts.append("\(count) \(one)\(count == 1 ? "" : "s")")
+        }
+        if let holes = parameters["holes"], holes > 0 { parts.append("\(holes) % holes") }
+        return parts.joined(separator: ", ")
+    }
+
+    /// Files of one page, whose number tells them apart.
+    private var isOfSmallFiles: Bool {
+        parameters["page"].map { $0 * (parameters["files"] ?? 0) } == parameters["bytes"]
+    }
+
+    static func size(_ bytes: UInt64) -> String {
+        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] where bytes >> shift > 0 {
+            return "\(bytes >> shift) \(unit)"
+        }
+        return "\(bytes) B"
+    }
+}

@@ -1,0 +1,79 @@
+import BenchReport
+import Foundation
+import Testing
+
+/// `luoctl bench` as a process. What it measures is not looked at, only that it is there.
+@Suite struct BenchTests {
+    @Test func theDocumentHasWhatWasAskedFor() async throws {
+        let ended = try await luoctl("bench", "files", "sessions", "memfd", "--quick", "--json", "--max-memory", "64M")
+        #expect(ended.status == 0, "\(ended)")
+        let document = try ended.json(BenchDocument.self)
+        #expect(document.schema == BenchDocument.currentSchema)
+        #expect(Set(document.measurements.map(\.scenario)) == ["files", "sessions", "memfd"])
+        #expect(
+            document.command == [
+                "luoctl", "bench", "files", "sessions", "memfd", "--quick", "--json", "--max-memory", "64M",
+            ])
+        #expect(document.machine.processors > 0 && document.machine.memory > 0 && document.machine.load.count == 3)
+        #expect(document.absent.isEmpty)
+        let dense = document.measurements.filter { $0.scenario == "memfd" && $0.parameters["holes"] == 0 }
+        let phases = ["preserve", "freeze", "publish", "boot", "retrieve", "finish", "unpreserve"]
+        #expect(Set(dense.map(\.name)) == Set(phases))
+        #expect(dense.allSatisfy { $0.floor != nil && $0.floorName != nil })
+        // The kernel's own counters: nothing of the content was read or written.
+        for measurement in document.measurements where measurement.scenario == "memfd" && measurement.name != "freeze" {
+            #expect(measurement.counted["content bytes read"] == 0, "\(measurement)")
+            #expect(measurement.counted["content bytes written"] == 0, "\(measurement)")
+        }
+    }
+
+    @Test func theBlackoutHasItsParts() async throws {
+        let ended = try await luoctl("bench", "update", "--quick", "--json", "--max-memory", "64M")
+        #expect(ended.status == 0, "\(ended)")
+        let document = try ended.json(BenchDocument.self)
+        for files in [1, 253, 1000] as [UInt64] {
+            let measured = document.measurements.filter { $0.parameters["files"] == files }
+            let medians = Dictionary(measured.map { ($0.name, $0.ours.minimum) }) { first, _ in first }
+            let parts = ["freeze", "publish", "execve", "boot", "answer"].compactMap { medians[$0] }
+            #expect(parts.count == 5)
+            let blackout = try #require(medians["blackout"])
+            #expect(parts.reduce(0, +) <= blackout, "\(measured)")
+            #expect(measured.contains { $0.name == "cycle" && $0.ratio != nil && $0.ratioLimit == 1.5 })
+        }
+        // Each ratio with a limit is among what is to be reached.
+        #expect(document.targets.count == 3)
+    }
+
+    @Test func whatIsNotHereIsNamed() async throws {
+        let ended = try await run(
+            [Program.path("luoctl"), "bench", "compare", "--quick", "--json", "--max-memory", "64M"],
+            environment: ["PATH=/nonexistent"])
+        #expect(ended.status == 0, "\(ended)")
+        let absent = try ended.json(BenchDocument.self).absent
+        for name in ["systemd store", "criu"] {
+            let one = try #require(absent.first { $0.name == name })
+            #expect(one.scenario == "compare" && !one.reason.isEmpty && one.remedy.contains("install"))
+        }
+    }
+
+    @Test(arguments: [
+        (["hugetbl"], "sessions"), (["--max-memory", "12"], "64M"), (["--max-memory", "lots"], "256M"),
+    ])
+    func wrongArguments(arguments: [String], help: String) async throws {
+        let ended = try await run([Program.path("luoctl"), "bench"] + arguments)
+        #expect(ended.status == 64)
+        #expect(ended.errors.contains(help), "\(ended)")
+        #expect(ended.output.isEmpty)
+    }
+
+    @Test func missingProgramsAreNamed() async throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("luoctl-bench-\(UUID())")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let alone = directory.appendingPathComponent("luoctl").path
+        try FileManager.default.copyItem(atPath: Program.path("luoctl"), toPath: alone)
+        let ended = try await run([alone, "bench", "sessions"])
+        #expect(ended.status == 69)
+        #expect(ended.errors.contains("luo-floor-preserve") && ended.errors.contains("make install"), "\(ended)")
+    }
+}
