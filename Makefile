@@ -40,11 +40,11 @@ setup: ## look for the tools and libraries; as root, install the missing package
 build: ## build the library and luoctl, optimized
 	swift build -c release
 
-install: setup ## install luoctl, its man pages and shell completions (prefix=/usr/local DESTDIR=)
-	$(STATIC_BUILD) --product luoctl
-	for program in $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
+install: setup ## install luoctl, luod, luoctl's man pages and shell completions (prefix=/usr/local DESTDIR=)
+	for program in luoctl luod $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
 	scripts/manuals .build-static/release/luoctl .build-static/share
 	install -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
+	install -D -m 755 .build-static/release/luod $(DESTDIR)$(prefix)/sbin/luod
 	install -D -m 755 -t $(DESTDIR)$(prefix)/$(LIBEXEC) $(addprefix .build-static/release/,$(BENCH_PROGRAMS))
 	install -d $(DESTDIR)$(prefix)/share/man/man1
 	install -m 644 .build-static/share/man1/*.1 $(DESTDIR)$(prefix)/share/man/man1
@@ -53,7 +53,7 @@ install: setup ## install luoctl, its man pages and shell completions (prefix=/u
 	install -D -m 644 .build-static/share/luoctl.fish $(DESTDIR)$(prefix)/$(FISH_COMPLETION)
 
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
-	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
+	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/sbin/luod $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
 	rm -f $(DESTDIR)$(prefix)/share/man/man1/luoctl-*.1
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(LIBEXEC)/,$(BENCH_PROGRAMS))
 	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi

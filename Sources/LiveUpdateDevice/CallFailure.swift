@@ -87,7 +87,10 @@ struct CallFailure {
         case (.retrieveSession, .noSuchFileOrDirectory):
             ("the previous boot handed over none of that name", "luoctl status lists all that this user has")
         case (.attachSession, .noSuchFileOrDirectory):
-            ("there is none of that name", "create it: luoctl session create; luoctl status lists all that this user has")
+            (
+                "there is none of that name",
+                "create it: luoctl session create; luoctl status lists all that this user has"
+            )
         case (.attachSession, .resourceBusy):
             (
                 "somebody has it, or it is not detached",

@@ -52,7 +52,7 @@ import Testing
         let absent = try ended.json(BenchDocument.self).absent
         for name in ["systemd store", "criu"] {
             let one = try #require(absent.first { $0.name == name })
-            #expect(one.scenario == "compare" && !one.reason.isEmpty && one.remedy.contains("install"))
+            #expect(one.scenario == "compare" && !one.reason.isEmpty && !one.remedy.isEmpty)
         }
     }
 

@@ -51,7 +51,8 @@ struct GivenDescriptors {
     private static func places(of program: String) -> [String] {
         if program.contains("/") { return [program] }
         let path = environmentVariable("PATH") ?? "/usr/local/bin:/usr/bin:/bin"
-        return path.split(separator: ":", omittingEmptySubsequences: false).map { $0.isEmpty ? program : "\($0)/\(program)" }
+        let directories = path.split(separator: ":", omittingEmptySubsequences: false)
+        return directories.map { $0.isEmpty ? program : "\($0)/\(program)" }
     }
 }
 

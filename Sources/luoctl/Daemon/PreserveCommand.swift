@@ -70,7 +70,8 @@ struct PreserveCommand: ParsableCommand {
             return try inherited.duplicated()
         } catch {
             throw LiveUpdateError(
-                error.errno, "descriptor \(number) is not open here", remedy: "let this command inherit it, or say --pid")
+                error.errno, "descriptor \(number) is not open here",
+                remedy: "let this command inherit it, or say --pid")
         }
     }
 
