@@ -141,6 +141,11 @@ let package = Package(
             dependencies: [
                 "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
+        .testTarget(
+            name: "DaemonTests",
+            dependencies: [
+                "LiveUpdateDaemon", "LiveUpdateProtocol", "LiveUpdate", "Handover", "Platform", "TestSupport", system,
+            ], swiftSettings: strict),
         // As third parties test their handlers: without the support of this package's tests.
         .testTarget(
             name: "ListenerHandlerTests", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
@@ -153,8 +158,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "BenchReport", "LiveUpdate",
-                "LiveUpdateDevice", "Handover", "Platform", "TestSupport", system,
+                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "BenchReport",
+                "LiveUpdateProtocol",
+                "LiveUpdate", "LiveUpdateDevice", "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
     ] + benchPrograms
 )

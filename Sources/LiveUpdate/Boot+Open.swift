@@ -201,7 +201,9 @@ extension Boot {
 
     func dropIncomingTreeIfDone() {
         let state = shared.with { $0.state }
-        guard arena.incomingTree != nil, state.sessions(.incoming).allSatisfy({ $0.progress == .finished }) else {
+        guard arena.incomingTree != nil,
+            state.sessions.values.allSatisfy({ $0.direction == .outgoing || $0.progress == .finished })
+        else {
             return
         }
         arena.dropIncoming()

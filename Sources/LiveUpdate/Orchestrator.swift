@@ -176,6 +176,13 @@ public final class Orchestrator: Sendable {
         boot?.shared.with { $0.state.answers[connection] }
     }
 
+    /// The connections on which something was answered that must not be done again.
+    ///
+    /// - Throws: EOPNOTSUPP when it is switched off.
+    public var answeredConnections: [DescriptorSlot] {
+        get throws(LiveUpdateError) { try enabled().shared.with { [DescriptorSlot]($0.state.answers.keys) } }
+    }
+
     /// Commits an answer that nothing else is committed with.
     ///
     /// - Throws: ENOSPC, ENODEV when the boot has ended.

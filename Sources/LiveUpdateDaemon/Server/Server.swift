@@ -74,6 +74,10 @@ final class Server {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             _ = try add(descriptor, slot, .client((try? descriptor.peer().user) ?? .max))
         }
+        // Of a life before this keeper's: its numbers are given anew.
+        for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
+            orchestrator.forget(slot)
+        }
         releaseOrphans()
     }
 
@@ -91,12 +95,23 @@ final class Server {
         guard let status = try? orchestrator.status() else { return }
         var named = Set(status.sessions.flatMap(\.files).map(\.slot))
         for connection in connections.values {
-            if let answer = orchestrator.answer(on: connection.slot) { named.insert(answer.slot) }
+            if let answer = orchestrator.answer(on: connection.slot), isStillAsked(answer, connection) {
+                named.insert(answer.slot)
+            }
         }
         for kind in [DescriptorKind.file, .answer] {
             for slot in store.slots(kind) where !named.contains(slot) { store.release(slot) }
         }
         store.flush()
+    }
+
+    /// Whether the request is still in its queue: otherwise the client has the answer.
+    private func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
+        guard let message = try? connection.descriptor.receive(.peeking) else { return false }
+        defer { message.close() }
+        let request = try? Request(
+            message.bytes, isOnSession: connection.isOnSession, isOutgoing: connection.isOutgoing)
+        return request?.tag == answer.request.tag
     }
 
     // MARK: Serving
@@ -208,6 +223,8 @@ final class Server {
     // MARK: Answering
 
     func send(_ reply: Reply, to connection: Connection) {
+        // Who went meanwhile is not answered: the number of his descriptor may be another's.
+        guard connections[connection.descriptor.rawValue] === connection else { return finish(reply) }
         if connection.isWaiting {
             connection.isWaiting = false
             try? poller.change(connection.descriptor, to: .reading)

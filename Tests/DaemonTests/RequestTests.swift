@@ -1,0 +1,71 @@
+import TestSupport
+import Testing
+
+@testable import LiveUpdateDaemon
+@testable import LiveUpdateProtocol
+
+/// What comes over the sockets, taken apart: nothing that can come is worse than refused.
+@Suite struct RequestTests {
+    private func refusal(_ message: [UInt8], _ isOnSession: Bool, _ isOutgoing: Bool? = nil) -> Int32? {
+        do throws(Malformed) {
+            _ = try Request(message, isOnSession: isOnSession, isOutgoing: isOutgoing)
+            return nil
+        } catch {
+            return error.result
+        }
+    }
+
+    @Test("Each call comes back as it was sent", arguments: Call.allCases) func roundTrip(call: Call) throws {
+        var body = [UInt8](repeating: 0, count: call.length)
+        body.replaceSubrange(0..<4, with: nativeBytes(UInt32(call.length)))
+        let sent = Request(call, body: body, tag: 0x1122_3344_5566_7788)
+        #expect(try Request(sent.bytes, isOnSession: call.isOnSession, isOutgoing: call.wantsOutgoing) == sent)
+        #expect(refusal(sent.bytes, !call.isOnSession) == CallError.invalid)
+        let answer = Response(result: -22, body: body, tag: 9)
+        #expect(Response(answer.bytes, tagged: true) == answer)
+    }
+
+    @Test("Of several faults the first in the device's order is told") func order() {
+        func message(_ command: UInt32, _ size: UInt32?, _ rest: [UInt8] = []) -> [UInt8] {
+            nativeBytes(command) + (size.map { nativeBytes($0) } ?? []) + rest
+        }
+        let zeros = [UInt8](repeating: 0, count: 12)
+        #expect(refusal([], true) == CallError.invalid)
+        #expect(refusal(message(0xBB7F, nil), true) == CallError.invalid, "an unknown number before a missing size")
+        #expect(refusal(message(0xBB41, nil), true, true) == CallError.fault, "a missing size before the type")
+        #expect(refusal(message(0xBB41, 1), true, true) == CallError.wrongType, "the type before the direction")
+        #expect(refusal(message(0xBA41, 1), true, true) == CallError.invalid, "the direction before the size")
+        #expect(refusal(message(0xBA41, 15, zeros), true, false) == CallError.invalid)
+        #expect(refusal(message(0xBA41, 24, zeros + [1]), true, false) == CallError.tooBig, "before what is missing")
+        #expect(refusal(message(0xBA41, 24, zeros + [0]), true, false) == CallError.fault)
+        #expect(refusal(message(0xBA41, 24, zeros + [UInt8](repeating: 0, count: 8)), true, false) == nil)
+        #expect(refusal(message(0xBA41, .max, zeros), true, false) == CallError.fault)
+    }
+
+    @Test func randomBytesNeverCrash() {
+        var random = SeededGenerator(seed: announcedSeed("RequestTests"))
+        for _ in 0..<Scale.count(100_000) {
+            var bytes = (0..<random.index(below: 90)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            if bytes.count > 4, let call = Call.allCases.randomElement(using: &random), Bool.random(using: &random) {
+                bytes.replaceSubrange(0..<4, with: nativeBytes(call.command))
+                if bytes.count >= 8 { bytes.replaceSubrange(4..<8, with: nativeBytes(UInt32(call.length))) }
+            }
+            for isOnSession in [false, true] { _ = refusal(bytes, isOnSession, Bool.random(using: &random)) }
+            _ = Response(bytes, tagged: true)
+            _ = ControlMessage(bytes)
+            bytes.replaceSubrange(0..<min(4, bytes.count), with: nativeBytes(UInt32.random(in: 0...13, using: &random)))
+            _ = ControlMessage(bytes)
+            _ = HandOverNote(bytes)
+        }
+    }
+
+    @Test func controlMessagesComeBack() {
+        let keep = Keep(slot: .init(7), kind: .session)
+        let all: [ControlMessage] = [
+            .hold([]), .hold([keep, keep]), .begin(.successorInUpdate, nextSlot: 9), .keep(keep), .release([.init(1)]),
+            .load(image: "/x"), .standby(formats: ["a-v1", "b-v1"]), .handOver(.reload, note: [1, 2, 3]), .ready, .go,
+            .failed("why"), .adopt, .adopted(process: 5, nextSlot: 6),
+        ]
+        for message in all { #expect(ControlMessage(message.bytes) == message) }
+    }
+}

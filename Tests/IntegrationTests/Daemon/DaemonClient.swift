@@ -1,0 +1,147 @@
+import LiveUpdateProtocol
+import Platform
+import Synchronization
+import SystemPackage
+import TestSupport
+
+/// What the daemon answered instead of 0.
+struct Refused: Error, Equatable {
+    let errno: Errno
+}
+
+/// The smallest client there can be: a connection to a daemon, or a session of it. Closed with its last reference.
+final class DaemonClient: Sendable {
+    private let owned: Guarded<FileDescriptor?>
+    private static let lastTag = Atomic<UInt64>(0)
+
+    struct Answer {
+        var result: Int32
+        var body: [UInt8]
+        var file: MemoryFile?
+        var session: DaemonClient?
+    }
+
+    init(taking descriptor: FileDescriptor) { owned = Guarded(descriptor) }
+
+    convenience init(connectingTo path: String) throws {
+        self.init(taking: try MessageSocket.connect(to: path).release())
+    }
+
+    deinit { close() }
+
+    func close() {
+        if let descriptor = owned.with({ descriptor in descriptor.take() }) { try? descriptor.close() }
+    }
+
+    var descriptor: FileDescriptor { owned.with { $0 } ?? FileDescriptor(rawValue: -1) }
+
+    // MARK: Messages
+
+    static func nextTag() -> UInt64 { lastTag.add(1, ordering: .relaxed).newValue }
+
+    /// Asks, without waiting for the answer.
+    @discardableResult
+    func ask(
+        _ call: Call, _ body: [UInt8], _ passed: FileDescriptor? = nil, tag: UInt64 = nextTag()
+    ) throws -> UInt64 {
+        let bytes = Request(call, body: body, tag: tag).bytes
+        while true {
+            do {
+                try descriptor.send(bytes, passed.map { [$0] } ?? [])
+                return tag
+            } catch  where error.errno == .resourceTemporarilyUnavailable {
+                sleep(milliseconds: 1)
+            }
+        }
+    }
+
+    /// The answer to a request, and none of those that were sent twice.
+    func answer(to tag: UInt64, within milliseconds: CInt = 60_000) throws -> (Response, [FileDescriptor]) {
+        while true {
+            guard descriptor.isReadable(within: milliseconds) else { throw Refused(errno: .timedOut) }
+            guard let message = try? descriptor.receive(.now), let response = Response(message.bytes, tagged: true)
+            else { throw Refused(errno: .connectionReset) }
+            if response.tag == tag { return (response, message.descriptors) }
+            message.close()
+        }
+    }
+
+    func call(
+        _ call: Call, _ body: [UInt8], _ passed: FileDescriptor? = nil
+    ) throws -> (body: [UInt8], descriptors: [FileDescriptor]) {
+        let (response, descriptors) = try answer(to: try ask(call, body, passed))
+        guard response.result == 0 else {
+            for descriptor in descriptors { try? descriptor.close() }
+            throw Refused(errno: Errno(rawValue: -response.result))
+        }
+        return (response.body, descriptors)
+    }
+
+    // MARK: Of the device
+
+    private func session(_ kind: Call, _ name: String) throws -> DaemonClient {
+        guard let descriptor = try call(kind, NameCall(name).body).descriptors.first else {
+            throw Refused(errno: .badFileDescriptor)
+        }
+        return DaemonClient(taking: descriptor)
+    }
+
+    func create(_ name: String) throws -> DaemonClient { try session(.createSession, name) }
+    func retrieveSession(_ name: String) throws -> DaemonClient { try session(.retrieveSession, name) }
+    func attach(_ name: String) throws -> DaemonClient { try session(.attachSession, name) }
+
+    func status() throws -> DaemonStatus {
+        let answer = try call(.status, WordCall().body)
+        guard let descriptor = answer.descriptors.first else { throw Refused(errno: .badFileDescriptor) }
+        return try DaemonStatus(try MemoryFile(taking: OwnedDescriptor(taking: descriptor)).bytes())
+    }
+
+    /// Loads, updates or reloads.
+    ///
+    /// - Returns: nil when it worked; why not.
+    @discardableResult
+    func change(_ kind: Call, flags: UInt32 = 0, image: String = "") throws -> (errno: Errno, why: String)? {
+        let tag = try ask(kind, UpdateCall(flags: flags, text: image).body)
+        let (response, _) = try answer(to: tag)
+        if response.result == 0 { return nil }
+        return (Errno(rawValue: -response.result), response.body.count > 56 ? UpdateCall(response.body).text : "")
+    }
+
+    // MARK: Of a session
+
+    func preserve(_ file: FileDescriptor, _ token: UInt64, as kind: Call = .preserve) throws {
+        _ = try call(kind, FileCall(token: token).body, file)
+    }
+
+    func preserve(_ file: MemoryFile, _ token: UInt64) throws { try preserve(file.descriptor, token) }
+
+    private func file(_ kind: Call, _ token: UInt64) throws -> OwnedDescriptor {
+        guard let descriptor = try call(kind, FileCall(token: token).body).descriptors.first else {
+            throw Refused(errno: .badFileDescriptor)
+        }
+        return OwnedDescriptor(taking: descriptor)
+    }
+
+    func retrieve(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.retrieve, token)) }
+    func take(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.take, token)) }
+    func retrieveDescriptor(_ token: UInt64) throws -> OwnedDescriptor { try file(.retrieve, token) }
+    func unpreserve(_ token: UInt64) throws { _ = try call(.unpreserve, FileCall(token: token).body) }
+    func finish() throws { _ = try call(.finish, WordCall().body) }
+    func setDetached(_ detached: Bool) throws { _ = try call(.setDetached, WordCall(detached ? 1 : 0).body) }
+
+    func name() throws -> String? {
+        var body = NameCall("").body
+        body.replaceSubrange(4..<8, with: [0, 0, 0, 0])
+        return NameCall(try call(.getName, body).body).name
+    }
+}
+
+/// What a daemon refused; nil when it worked.
+func refusal<Value>(_ body: () throws -> Value) throws -> Errno? {
+    do {
+        _ = try body()
+        return nil
+    } catch let error as Refused {
+        return error.errno
+    }
+}

@@ -1,0 +1,72 @@
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// A daemon on a state of its own, which ends with the test and leaves nothing.
+final class RunningDaemon: Sendable {
+    let state: String
+    private let program: Guarded<Program?> = Guarded(nil)
+    private let arguments: [String]
+
+    init(_ arguments: [String] = [], image: String = Program.path("luod")) async throws {
+        state = FileManager.default.temporaryDirectory.appendingPathComponent("luod-\(UUID().uuidString)").path
+        self.arguments = [image, "--state", state] + arguments
+        try await start()
+    }
+
+    /// Starts a keeper: the first one, or one that takes the place of one that died.
+    func start() async throws {
+        let started = try Program(arguments)
+        program.with { $0 = started }
+        try await eventually("a daemon that is ready", within: 60) {
+            try started.outputSoFar.contains("ready") || started.hasEnded
+        }
+        if started.hasEnded { Issue.record("luod ended: \(try await started.ended())") }
+    }
+
+    /// Starts another luod that is not to be the keeper.
+    func startAnother() async throws -> Ended { try await run(arguments) }
+
+    deinit {
+        for process in processes { Glibc.kill(process, SIGKILL) }
+        program.with { $0 }?.kill()
+        try? FileManager.default.removeItem(atPath: state)
+    }
+
+    func connect() throws -> DaemonClient { try DaemonClient(connectingTo: "\(state)/liveupdate") }
+
+    /// All that run on this state: no other process has its path among its arguments.
+    var processes: [pid_t] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return names.compactMap { pid_t($0) }.filter { process in
+            let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
+            return line?.split(separator: "\0").contains(Substring(state)) == true
+        }
+    }
+
+    var keeper: pid_t { program.with { $0 }?.process ?? -1 }
+
+    func killKeeper() { program.with { $0 }?.kill() }
+
+    /// Ends both processes at once: the machine's power, as far as memory files go.
+    func killEverything() {
+        for process in processes { Glibc.kill(process, SIGKILL) }
+        killKeeper()
+    }
+
+    /// Whether an orchestrator is in a blackout: it waits for nobody but its keeper then.
+    func waitsForKeeper(_ orchestrator: pid_t) throws -> Bool {
+        #if arch(x86_64)
+            let receiving = "47 "
+        #else
+            let receiving = "212 "
+        #endif
+        return try String(contentsOfFile: "/proc/\(orchestrator)/syscall", encoding: .utf8).hasPrefix(receiving)
+    }
+
+    static func descriptors(of process: pid_t) -> Int {
+        (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").count) ?? -1
+    }
+}
