@@ -190,6 +190,11 @@ public final class Orchestrator: Sendable {
     /// - Throws: EINVAL when nothing was published.
     public func thaw() throws(LiveUpdateError) { try enabled().thaw() }
 
+    /// Where the descriptors of all files are kept, incoming and outgoing: for whoever holds them.
+    ///
+    /// - Throws: as ``open()``.
+    public func slots() throws(LiveUpdateError) -> [DescriptorSlot] { try enabled().slots() }
+
     /// What the arena knows, to be shown.
     ///
     /// - Throws: as ``open()``.
