@@ -40,14 +40,15 @@ enum UpdateStage {
     static func run(_ arguments: [String]) throws -> Never {
         let count = arguments.count > 1 ? Int(arguments[1]) ?? 0 : 0
         switch arguments.first {
-        case "ours": try first(count)
+        case "ours": try first(count, image: arguments.count > 2 ? arguments[2] : "/proc/self/exe")
         case "next": try next(count, since: UInt64(arguments[2]) ?? 0)
         case "floor": try floor(count, path: arguments[2])
         default: exit(64)
         }
     }
 
-    private static func first(_ count: Int) throws -> Never {
+    /// - Parameter image: this program, or for a profile what runs it: `luobench update ours 253 SCRIPT`.
+    private static func first(_ count: Int, image: String) throws -> Never {
         let process = try UpdatableProcess { (orchestrator) throws(LiveUpdateError) in
             try orchestrator.registerStandardHandlers()
         }
@@ -58,7 +59,7 @@ enum UpdateStage {
             try closeDescriptor(file)
         }
         let arguments = ["luobench", "update", "next", "\(count)", "\(monotonicNanoseconds())"]
-        try process.reboot(into: ProgramImage(path: "/proc/self/exe", arguments: arguments))
+        try process.reboot(into: ProgramImage(path: image, arguments: arguments))
     }
 
     private static func next(_ count: Int, since start: UInt64) throws -> Never {
