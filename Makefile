@@ -14,7 +14,10 @@ TEST := SWIFT_BACKTRACE=enable=no scripts/with-huge-pages $(TEST_PAGES) swift te
 LEAKS ?= 1
 
 # Programs that need nothing of the machine that they run on.
-STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib
+# The option makes code ask for the metadata of a generic type directly, and not by its mangled name, which the runtime
+# would take apart, and look for each conformance among all of the program: two thirds of the instructions of a start.
+STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib \
+	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors
 
 # What luoctl bench runs: it finds them beside itself, or in libexec.
 BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read)

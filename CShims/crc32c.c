@@ -27,7 +27,14 @@ static uint32_t portable(uint32_t crc, const unsigned char *bytes, size_t count)
 #include <nmmintrin.h>
 #define HARDWARE __attribute__((target("sse4.2")))
 #define STEP(crc, word) _mm_crc32_u64(crc, word)
+#if __has_include(<sys/platform/x86.h>)
+// glibc asked the processor already. __builtin_cpu_supports would ask it anew, in a constructor and so in every start of
+// a program: eight cpuid instructions, each of which a virtual machine traps (6 microseconds).
+#include <sys/platform/x86.h>
+static int have_hardware(void) { return CPU_FEATURE_ACTIVE(SSE4_2); }
+#else
 static int have_hardware(void) { return __builtin_cpu_supports("sse4.2"); }
+#endif
 #elif defined(__aarch64__)
 #include <arm_acle.h>
 #include <sys/auxv.h>
@@ -39,14 +46,11 @@ static int have_hardware(void) { return (getauxval(AT_HWCAP) >> 7) & 1; }
 #ifdef HARDWARE
 #define AHEAD 2048  // prefetch distance: the hardware's own prefetcher reaches half of the memory's speed
 
-// The four streams lie one lane apart: long lanes suit large files (each stream stays in its pages long enough to be
-// prefetched), short ones the records of an arena.
-struct lane {
-    size_t bytes;           // a power of two
-    uint32_t skip[4][256];  // skip[i][b]: byte i of a CRC, with the value b, advanced over a lane of zero bytes
-};
-static struct lane long_lane = {.bytes = 256 * 1024}, short_lane = {.bytes = 512};
-static pthread_once_t long_once = PTHREAD_ONCE_INIT, short_once = PTHREAD_ONCE_INIT;
+// The four streams lie one lane apart: long, so that each stays in its pages long enough to be prefetched. Shorter ones,
+// for what is no longer than an arena's trees, save less time than their table takes to make (some 200,000 instructions).
+#define LANE (256 * 1024)  // bytes; a power of two
+static uint32_t lane[4][256];  // lane[i][b]: byte i of a CRC, with the value b, advanced over LANE zero bytes
+static pthread_once_t lane_once = PTHREAD_ONCE_INIT;
 
 static uint32_t apply(const uint32_t map[32], uint32_t crc) {
     uint32_t result = 0;
@@ -56,23 +60,19 @@ static uint32_t apply(const uint32_t map[32], uint32_t crc) {
 }
 
 // Advancing over zero bytes is linear, so it is a matrix; squaring it doubles the number of bytes.
-static void make_lane(struct lane *lane) {
+static void make_lane(void) {
     uint32_t map[32], squared[32];
     for (int bit = 0; bit < 32; bit++) map[bit] = by_byte[1u << bit & 0xFF] ^ ((1u << bit) >> 8);
-    for (size_t bytes = 1; bytes < lane->bytes; bytes *= 2) {
+    for (size_t bytes = 1; bytes < LANE; bytes *= 2) {
         for (int bit = 0; bit < 32; bit++) squared[bit] = apply(map, map[bit]);
         memcpy(map, squared, sizeof map);
     }
     for (int index = 0; index < 4; index++)
-        for (uint32_t byte = 0; byte < 256; byte++) lane->skip[index][byte] = apply(map, byte << (8 * index));
+        for (uint32_t byte = 0; byte < 256; byte++) lane[index][byte] = apply(map, byte << (8 * index));
 }
 
-static void make_long(void) { make_lane(&long_lane); }
-static void make_short(void) { make_lane(&short_lane); }
-
-static uint32_t skip(const struct lane *lane, uint64_t crc) {
-    return lane->skip[0][crc & 0xFF] ^ lane->skip[1][crc >> 8 & 0xFF] ^ lane->skip[2][crc >> 16 & 0xFF] ^
-           lane->skip[3][crc >> 24 & 0xFF];
+static uint32_t skip(uint64_t crc) {
+    return lane[0][crc & 0xFF] ^ lane[1][crc >> 8 & 0xFF] ^ lane[2][crc >> 16 & 0xFF] ^ lane[3][crc >> 24 & 0xFF];
 }
 
 static inline uint64_t word_at(const unsigned char *bytes) {
@@ -81,10 +81,10 @@ static inline uint64_t word_at(const unsigned char *bytes) {
     return word;
 }
 
-HARDWARE static uint32_t four_streams(const struct lane *lane, uint64_t crc, const unsigned char *a) {
-    const unsigned char *b = a + lane->bytes, *c = b + lane->bytes, *d = c + lane->bytes;
+HARDWARE static uint32_t four_streams(uint64_t crc, const unsigned char *a) {
+    const unsigned char *b = a + LANE, *c = b + LANE, *d = c + LANE;
     uint64_t crc_b = 0, crc_c = 0, crc_d = 0;
-    for (size_t at = 0; at < lane->bytes; at += 8) {
+    for (size_t at = 0; at < LANE; at += 8) {
         if (at % 64 == 0) {
             __builtin_prefetch(a + at + AHEAD);
             __builtin_prefetch(b + at + AHEAD);
@@ -96,20 +96,14 @@ HARDWARE static uint32_t four_streams(const struct lane *lane, uint64_t crc, con
         crc_c = STEP(crc_c, word_at(c + at));
         crc_d = STEP(crc_d, word_at(d + at));
     }
-    return skip(lane, skip(lane, skip(lane, crc) ^ crc_b) ^ crc_c) ^ (uint32_t)crc_d;
+    return skip(skip(skip(crc) ^ crc_b) ^ crc_c) ^ (uint32_t)crc_d;
 }
 
 HARDWARE static uint32_t hardware(uint32_t start, const unsigned char *bytes, size_t count) {
     uint64_t crc = start;
-    if (count >= 4 * long_lane.bytes) {
-        pthread_once(&long_once, make_long);
-        for (; count >= 4 * long_lane.bytes; bytes += 4 * long_lane.bytes, count -= 4 * long_lane.bytes)
-            crc = four_streams(&long_lane, crc, bytes);
-    }
-    if (count >= 32 * short_lane.bytes) {  // its table has to pay for itself
-        pthread_once(&short_once, make_short);
-        for (; count >= 4 * short_lane.bytes; bytes += 4 * short_lane.bytes, count -= 4 * short_lane.bytes)
-            crc = four_streams(&short_lane, crc, bytes);
+    if (count >= 4 * LANE) {
+        pthread_once(&lane_once, make_lane);
+        for (; count >= 4 * LANE; bytes += 4 * LANE, count -= 4 * LANE) crc = four_streams(crc, bytes);
     }
     for (; count >= 8; bytes += 8, count -= 8) crc = STEP(crc, word_at(bytes));
     return portable((uint32_t)crc, bytes, count);

@@ -1,8 +1,21 @@
 #include "CShims.h"
 
 #include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
 
 int cshims_fcntl(int fd, int command, long argument) { return fcntl(fd, command, argument); }
+
+int cshims_close_range_on_exec(unsigned int first, unsigned int last) {
+    return (int)syscall(SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC);
+}
 
 int cshims_find_file(const char *path) { return open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC); }
 

@@ -21,6 +21,8 @@ int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size);
 
 // descriptor.c: fcntl(2) is variadic, and the OFD locks, O_PATH and O_TMPFILE are behind _GNU_SOURCE.
 int cshims_fcntl(int fd, int command, long argument);
+// close_range(2) has no wrapper in all glibcs.
+int cshims_close_range_on_exec(unsigned int first, unsigned int last);
 int cshims_ofd_lock(int fd);
 // *type: F_UNLCK when nobody else holds a lock.
 int cshims_ofd_lock_of_others(int fd, short *type);

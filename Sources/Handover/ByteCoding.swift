@@ -1,48 +1,97 @@
+import Platform
+
 /// Puts a packed record together, in native byte order.
+///
+/// What is generic here and below is inlinable: records are put together and taken apart in other modules, number by
+/// number, and code for types that it learns at run time would be most of what an update costs.
 public struct ByteWriter: Sendable {
+    /// What was written, and behind it zeros for what comes: a number is one store then, not an append.
+    @usableFromInline var room: [UInt8]
+    /// How many bytes were written so far.
+    public private(set) var count = 0
+
     /// What was written so far.
-    public private(set) var bytes: [UInt8] = []
+    public var bytes: [UInt8] { count == room.count ? room : [UInt8](room[..<count]) }
 
     /// Starts empty.
-    public init(capacity: Int = 0) { bytes.reserveCapacity(capacity) }
+    ///
+    /// - Parameter capacity: bytes for which there is room at first: best as many as will be written.
+    public init(capacity: Int = 0) { room = [UInt8](repeating: 0, count: capacity) }
 
     /// Appends an integer.
+    @inlinable
     public mutating func put<Value: FixedWidthInteger>(_ value: Value) {
-        // SAFETY: the bytes of an integer are initialized, and are copied before it goes away.
-        unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
+        let offset = advance(MemoryLayout<Value>.size)
+        // SAFETY: there is room from the offset on.
+        unsafe room.withUnsafeMutableBytes { unsafe $0.storeBytes(of: value, toByteOffset: offset, as: Value.self) }
+    }
+
+    /// Makes room for more bytes, and returns where they begin. They are 0.
+    @usableFromInline
+    mutating func advance(_ length: Int) -> Int {
+        let offset = count
+        count += length
+        if count > room.count { room += repeatElement(0, count: max(count - room.count, room.count)) }
+        return offset
     }
 
     /// Appends bytes as they are.
-    public mutating func put(_ more: [UInt8]) { bytes.append(contentsOf: more) }
+    public mutating func put(_ more: [UInt8]) {
+        // SAFETY: the buffer is only read, within the closure.
+        unsafe more.withUnsafeBytes { unsafe put($0) }
+    }
+
+    @unsafe
+    private mutating func put(_ more: UnsafeRawBufferPointer) {
+        let offset = advance(more.count)
+        // SAFETY: slicing checks that there is room.
+        unsafe room.withUnsafeMutableBytes { unsafe $0[offset..<offset + more.count].copyBytes(from: more) }
+    }
 
     /// Appends a string, filled up with zeros to a fixed length, of which the last is always one.
     public mutating func put(_ text: String, fixed length: Int) {
-        let utf8 = text.utf8.prefix(length - 1)
-        bytes.append(contentsOf: utf8)
-        pad(length - utf8.count)
+        put(text, atMost: length - 1)
+        pad(length - min(text.utf8.count, length - 1))
     }
 
     /// Appends a string behind its length.
     public mutating func put(counted text: String) {
         put(UInt16(text.utf8.count))
-        bytes.append(contentsOf: text.utf8)
+        put(text, atMost: text.utf8.count)
+    }
+
+    private mutating func put(_ text: String, atMost most: Int) {
+        var text = text
+        // SAFETY: the buffer is only read, within the closure.
+        text.withUTF8 { utf8 in
+            unsafe put(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(utf8).prefix(most)))
+        }
+    }
+
+    /// The CRC32C of what was written from there on.
+    func checksum(from start: Int) -> UInt32 { CRC32C.of(room[start..<count]) }
+
+    /// Writes over what was written before.
+    mutating func put(_ value: UInt32, at offset: Int) {
+        precondition(offset >= 0 && offset + 4 <= count)
+        // SAFETY: there are four bytes, by the line above.
+        unsafe room.withUnsafeMutableBytes { unsafe $0.storeBytes(of: value, toByteOffset: offset, as: UInt32.self) }
     }
 
     /// Appends zeros.
-    public mutating func pad(_ count: Int) { bytes.append(contentsOf: repeatElement(0, count: count)) }
+    public mutating func pad(_ count: Int) { _ = advance(count) }
 }
 
 /// Takes a packed record apart. Reading past the end is an error, never a trap.
 public struct ByteReader: Sendable {
-    private let bytes: ArraySlice<UInt8>
-    private var position: Int
+    @usableFromInline let bytes: ArraySlice<UInt8>
+    @usableFromInline var position: Int
     private let what: String
 
     /// Reads `bytes`; errors call them `what`.
-    public init(_ bytes: some Collection<UInt8>, _ what: String) { self.init(ArraySlice(bytes), what) }
+    public init(_ bytes: [UInt8], _ what: String) { self.init(bytes[...], what) }
 
-    /// As above, without a copy: of a slice the other would make one, so reading a long array slice by slice would take
-    /// the square of its length.
+    /// Reads `bytes`; errors call them `what`.
     public init(_ bytes: ArraySlice<UInt8>, _ what: String) {
         self.bytes = bytes
         position = bytes.startIndex
@@ -55,21 +104,24 @@ public struct ByteReader: Sendable {
     /// The next integer.
     ///
     /// - Throws: `record`, when the bytes end before it does.
+    @inlinable
     public mutating func take<Value: FixedWidthInteger>(_: Value.Type = Value.self) throws(ArenaError) -> Value {
-        var value: Value = 0
-        let slice = try take(count: MemoryLayout<Value>.size)
-        // SAFETY: exactly as many bytes as the integer has; any pattern is a value.
-        unsafe withUnsafeMutableBytes(of: &value) { unsafe $0.copyBytes(from: slice) }
-        return value
+        let size = MemoryLayout<Value>.size
+        guard size <= bytes.endIndex - position else { throw ended }
+        let offset = position - bytes.startIndex
+        position += size
+        // SAFETY: there are as many bytes as the integer has; any pattern is a value.
+        return unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: Value.self) }
     }
+
+    @usableFromInline
+    var ended: ArenaError { ArenaError(.record, "\(what) ends after \(bytes.count) bytes") }
 
     /// The next bytes.
     ///
     /// - Throws: `record`, when there are fewer.
     public mutating func take(count: Int) throws(ArenaError) -> ArraySlice<UInt8> {
-        guard count >= 0, count <= bytes.endIndex - position else {
-            throw ArenaError(.record, "\(what) ends after \(bytes.count) bytes")
-        }
+        guard count >= 0, count <= bytes.endIndex - position else { throw ended }
         defer { position += count }
         return bytes[position..<position + count]
     }
@@ -94,9 +146,9 @@ public struct ByteReader: Sendable {
     }
 
     private func string(_ bytes: ArraySlice<UInt8>) throws(ArenaError) -> String {
-        guard let text = String(validating: bytes, as: UTF8.self) else {
+        guard let utf8 = try? UTF8Span(validating: bytes.span) else {
             throw ArenaError(.record, "\(what): a string that is not UTF-8")
         }
-        return text
+        return String(copying: utf8)
     }
 }

@@ -51,27 +51,23 @@ enum JournalFormat {
     static func encode(_ records: [JournalRecord], firstSequence: UInt64) -> [UInt8] {
         var writer = ByteWriter(capacity: records.reduce(0) { $0 + encodedLength($1) })
         for (index, record) in records.enumerated() {
-            let body = body(record, sequence: firstSequence &+ UInt64(index))
-            writer.put(UInt32(body.count + 8))
-            writer.put(CRC32C.of(body))
-            writer.put(body)
+            let start = writer.count
+            let length = encodedLength(record)
+            writer.put(UInt32(length))
+            writer.put(UInt32(0))
+            writer.put(firstSequence &+ UInt64(index))
+            writer.put(record.type)
+            writer.put(UInt16(0))
+            writer.put(UInt32(record.payload.count))
+            writer.put(record.payload)
+            writer.pad(length - recordHeaderLength - record.payload.count)
+            writer.put(writer.checksum(from: start + 8), at: start + 4)
         }
         return writer.bytes
     }
 
     static func encodedLength(_ record: JournalRecord) -> Int {
         recordHeaderLength + (record.payload.count + 7) / 8 * 8
-    }
-
-    private static func body(_ record: JournalRecord, sequence: UInt64) -> [UInt8] {
-        var writer = ByteWriter(capacity: encodedLength(record))
-        writer.put(sequence)
-        writer.put(record.type)
-        writer.put(UInt16(0))
-        writer.put(UInt32(record.payload.count))
-        writer.put(record.payload)
-        writer.pad(encodedLength(record) - recordHeaderLength - record.payload.count)
-        return writer.bytes
     }
 }
 

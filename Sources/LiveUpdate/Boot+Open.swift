@@ -32,7 +32,7 @@ extension Boot {
             try takeOver(range)
         } else if arena.journal == nil {
             try untouched { () throws(ArenaError) in
-                try begin([.boot(updateNumber: 0, nextID: 1)], inUse: [], journalIn: nil)
+                try begin([.boot(updateNumber: 0, nextID: 1), .phase(.running)], inUse: [], journalIn: nil)
             }
         } else {
             try goOn()
@@ -52,11 +52,11 @@ extension Boot {
     }
 
     private func begin(_ events: [Event], inUse: [Extent], journalIn room: Extent?) throws(ArenaError) {
-        var state = BootState()
-        for event in events { try state.apply(event) }
+        let state = try BootState(events)
         try state.checkNumbers()
         try checkHandlers(state)
-        try arena.takeOver(state.snapshot.map(\.record), inUse: inUse, journalIn: room)
+        // These events are what ``BootState/snapshot`` would make of the state again.
+        try arena.takeOver(events.map(\.record), inUse: inUse, journalIn: room)
         adopt(state)
     }
 
@@ -92,8 +92,7 @@ extension Boot {
         var tree = tree
         let registry = shared.with { $0.registry }
         for session in tree.sessions.indices {
-            for file in tree.sessions[session].files.indices {
-                let known = tree.sessions[session].files[file]
+            for (file, known) in tree.sessions[session].files.enumerated() {
                 let handler = registry.entry(known.record.compatible)?.handler
                 if try !isKept(known.identity, in: known.slot, handler) {
                     tree.sessions[session].files[file].slot = .lost
@@ -175,8 +174,8 @@ extension Boot {
 
     private func checkHandlers(_ state: BootState) throws(ArenaError) {
         let registry = shared.with { $0.registry }
-        for file in state.files.values where registry.entry(file.compatible) == nil {
-            throw ArenaError(.record, "no handler knows \"\(file.compatible)\"")
+        for compatible in state.handlersInUse where registry.entry(compatible) == nil {
+            throw ArenaError(.record, "no handler knows \"\(compatible)\"")
         }
         for flb in state.flbs(.outgoing) where registry.flb(flb.compatible) == nil {
             throw ArenaError(.record, "no FLB \"\(flb.compatible)\" is registered")
@@ -246,6 +245,6 @@ extension LuoTree {
                             retrieved: .notTried)))
             }
         }
-        return [.boot(updateNumber: updateNumber, nextID: next)] + events
+        return [.boot(updateNumber: updateNumber, nextID: next), .phase(.running)] + events
     }
 }

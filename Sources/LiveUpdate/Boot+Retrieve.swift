@@ -69,10 +69,10 @@ extension Boot {
         try descriptors.keep(descriptor.borrowed)
     }
 
-    func checkRecords(_ ranges: [StoredRange], of what: String) throws(LiveUpdateError) {
+    func checkRecords(_ ranges: [StoredRange], of what: @autoclosure () -> String) throws(LiveUpdateError) {
         for stored in ranges where arena.checksum(of: stored.range) != stored.checksum {
             throw LiveUpdateError(
-                .ioError, "the records of \(what) at offset \(stored.range.offset) are damaged",
+                .ioError, "the records of \(what()) at offset \(stored.range.offset) are damaged",
                 remedy: "the file is not given back on them; luoctl inspect shows what is left of the arena")
         }
     }

@@ -36,7 +36,7 @@ extension Boot {
             flbMonitor.wait { unsafe live.values.allSatisfy { !$0.isBusy } }
             return shared.with { shared in
                 shared.status = .published
-                return shared.state.sessions(.outgoing).flatMap { shared.state.files(of: $0) }.map(\.slot)
+                return shared.state.outgoingSlots
             }
         }
     }

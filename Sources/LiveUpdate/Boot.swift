@@ -18,6 +18,8 @@ final class Boot: Sendable {
     let descriptors: any DescriptorStore
     let opening: Orchestrator.Opening
     let counting: Orchestrator.Counting
+    /// What callbacks get that may only read.
+    private let reading: Storage
     let gate = RequestGate()
     let flbMonitor = Monitor()
     let shared = Guarded(Shared())
@@ -63,6 +65,7 @@ final class Boot: Sendable {
         arena: Arena, descriptors: any DescriptorStore, opening: Orchestrator.Opening, counting: Orchestrator.Counting
     ) {
         self.arena = arena
+        reading = Storage(arena)
         self.descriptors = descriptors
         self.opening = opening
         self.counting = counting
@@ -139,7 +142,7 @@ final class Boot: Sendable {
         FileContext(
             session: session, token: file.token, identity: file.identity,
             descriptor: descriptors.descriptor(in: file.slot), data: data ?? file.data,
-            retrieveStatus: file.retrieved, storage: storage ?? Storage(arena), flbs: FLBGetters(boot: self))
+            retrieveStatus: file.retrieved, storage: storage ?? reading, flbs: FLBGetters(boot: self))
     }
 
     /// The handler of a file that is held: it cannot have been unregistered.

@@ -74,6 +74,8 @@ struct BootState: Sendable {
     private(set) var updateNumber: UInt64 = 0
     private(set) var phase = Phase.running
     private(set) var nextID: UInt64 = 1
+    /// That was given. Numbers rise, but for those of a journal that was written anew: only these have to be looked up.
+    private var highestID: UInt64 = 0
     private(set) var sessions: [SessionID: SessionState] = [:]
     private(set) var files: [FileID: FileState] = [:]
     private(set) var flbs: [FLBID: FLBState] = [:]
@@ -89,6 +91,20 @@ struct BootState: Sendable {
     private var filesByHandler: [ExactString: Int] = [:]
     private var flbNames: [FLBState.Kind: [ExactString: FLBID]] = [:]
 
+    /// Nothing yet.
+    init() {}
+
+    /// What events make of nothing.
+    ///
+    /// - Throws: as ``apply(_:)``.
+    init(_ events: [Event]) throws(ArenaError) {
+        // Else the tables of an update's files would be made again and again while they grow.
+        let count = events.reduce(0) { if case .fileAdded = $1 { $0 + 1 } else { $0 } }
+        files.reserveCapacity(count)
+        held.reserveCapacity(count)
+        for event in events { try apply(event) }
+    }
+
     // MARK: Questions
 
     func session(_ name: String, _ direction: Direction, of owner: SessionOwner) -> SessionState? {
@@ -102,6 +118,9 @@ struct BootState: Sendable {
     /// Files preserved or unfinished, by the compatible string of their handler.
     func fileCount(ofHandler compatible: String) -> Int { filesByHandler[ExactString(compatible)] ?? 0 }
 
+    /// The compatible strings of all files.
+    var handlersInUse: [String] { filesByHandler.filter { $0.value > 0 }.map(\.key.text) }
+
     func incomingFLB(_ compatible: String) -> FLBState? {
         flbNames[.incoming]?[ExactString(compatible)].flatMap { flbs[$0] }
     }
@@ -112,6 +131,11 @@ struct BootState: Sendable {
     }
 
     func files(of session: SessionState) -> [FileState] { session.files.compactMap { files[$0] } }
+
+    /// Where the descriptors are of what travels.
+    var outgoingSlots: [DescriptorSlot] {
+        sessions(.outgoing).flatMap(\.files).compactMap { files[$0]?.slot }
+    }
 
     func flbs(_ kind: FLBState.Kind) -> [FLBState] {
         flbs.values.filter { $0.kind == kind }.sorted { $0.id < $1.id }
@@ -199,7 +223,7 @@ struct BootState: Sendable {
         guard tokens[file.session]?[file.token] == nil, held[file.identity] == nil else {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
-        guard file.flbs.count <= Registry.flbLimit, Set(file.flbs).count == file.flbs.count else {
+        guard file.flbs.count <= Registry.flbLimit, file.flbs.isSet else {
             throw ArenaError(.record, "a file that counts on \(file.flbs.count) FLBs, or on one of them twice")
         }
         for id in file.flbs {
@@ -240,10 +264,10 @@ struct BootState: Sendable {
     }
 
     private mutating func use(_ id: UInt64) throws(ArenaError) {
-        let known = sessions[SessionID(value: id)] != nil || files[FileID(value: id)] != nil
-        guard !known, flbs[FLBID(value: id)] == nil, id < Self.most else {
+        guard id < Self.most, id > highestID || !isKnown(id) else {
             throw ArenaError(.record, "number \(id) is given twice")
         }
+        highestID = max(highestID, id)
         nextID = max(nextID, id + 1)
     }
 
@@ -258,10 +282,13 @@ struct BootState: Sendable {
         usage[owner]?.add(after)
     }
 
+    private func isKnown(_ id: UInt64) -> Bool {
+        sessions[SessionID(value: id)] != nil || files[FileID(value: id)] != nil || flbs[FLBID(value: id)] != nil
+    }
+
     private mutating func change(_ id: FileID, _ body: (inout FileState) -> Void) throws(ArenaError) {
-        guard var file = files[id] else { throw Self.unknown("file", id.value) }
-        body(&file)
-        files[id] = file
+        guard let index = files.index(forKey: id) else { throw Self.unknown("file", id.value) }
+        body(&files.values[index])
     }
 
     private mutating func set(_ id: SessionID, _ progress: SessionState.Progress) throws(ArenaError) {

@@ -250,6 +250,11 @@ public final class Orchestrator: Sendable {
     /// - Throws: ENOSPC.
     public func confirm() throws(LiveUpdateError) { try enabled().confirm() }
 
+    /// Where the descriptors of all files are kept, incoming and outgoing: for whoever holds them.
+    ///
+    /// - Throws: as ``open()``.
+    public func slots() throws(LiveUpdateError) -> [DescriptorSlot] { try enabled().slots() }
+
     /// What the arena knows, to be shown.
     ///
     /// - Throws: as ``open()``.

@@ -14,7 +14,22 @@ final class RequestGate: Sendable {
         var exclusive = false
         /// Waiting to be alone: later requests let it go first.
         var waiting = 0
-        var inside: [ThreadID: Int] = [:]
+        /// With how often. Few, so they are looked through.
+        var inside: [(thread: ThreadID, depth: Int)] = []
+
+        mutating func enter(_ thread: ThreadID) {
+            if let index = inside.firstIndex(where: { $0.thread == thread }) {
+                inside[index].depth += 1
+            } else {
+                inside.append((thread, 1))
+            }
+        }
+
+        mutating func leave(_ thread: ThreadID) {
+            guard let index = inside.firstIndex(where: { $0.thread == thread }) else { return }
+            inside[index].depth -= 1
+            if inside[index].depth == 0 { inside.remove(at: index) }
+        }
     }
 
     enum Kind {
@@ -27,13 +42,13 @@ final class RequestGate: Sendable {
     func enter<Value>(_ kind: Kind, _ body: () throws(LiveUpdateError) -> Value) throws(LiveUpdateError) -> Value {
         let thread = ThreadID.current
         try lock.withLock { () throws(LiveUpdateError) in
-            guard unsafe state.inside[thread] == nil else {
+            guard unsafe !state.inside.contains(where: { $0.thread == thread }) else {
                 throw LiveUpdateError(
                     .deadlock, "a request from inside a callback or a getter's closure",
                     remedy: "make it after that has returned")
             }
             wait(kind)
-            unsafe state.inside[thread] = 1
+            unsafe state.enter(thread)
         }
         defer { lock.withLock { leave(kind, thread) } }
         return try body()
@@ -42,8 +57,8 @@ final class RequestGate: Sendable {
     /// Marks this thread as one that holds a loan.
     func lending<Value>(_ body: () throws(LiveUpdateError) -> Value) throws(LiveUpdateError) -> Value {
         let thread = ThreadID.current
-        lock.withLock { unsafe state.inside[thread, default: 0] += 1 }
-        defer { lock.withLock { leaveThread(thread) } }
+        lock.withLock { unsafe state.enter(thread) }
+        defer { lock.withLock { unsafe state.leave(thread) } }
         return try body()
     }
 
@@ -65,12 +80,7 @@ final class RequestGate: Sendable {
         case .shared: unsafe state.shared -= 1
         case .exclusive: unsafe state.exclusive = false
         }
-        leaveThread(thread)
+        unsafe state.leave(thread)
         lock.wakeAll()
-    }
-
-    private func leaveThread(_ thread: ThreadID) {
-        let depth = unsafe state.inside[thread, default: 1] - 1
-        unsafe state.inside[thread] = depth == 0 ? nil : depth
     }
 }

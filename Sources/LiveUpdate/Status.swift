@@ -96,6 +96,12 @@ extension Boot {
             arenaSize: arena.size, arenaUsed: arena.used)
     }
 
+    func slots() throws(LiveUpdateError) -> [DescriptorSlot] {
+        try ensureOpen()
+        try checkOpen()
+        return shared.with { $0.state.files.values.map(\.slot) }
+    }
+
     func openSessions() throws(LiveUpdateError) -> [Session] {
         try ensureOpen()
         try checkOpen()

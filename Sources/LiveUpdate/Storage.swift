@@ -22,12 +22,17 @@ public protocol RecordSource {
 /// and is given back with it; a callback that fails leaves nothing.
 public final class Storage: RecordSource, Sendable {
     private let arena: Arena
-    private let ranges = Guarded<[Extent]>([])
+    private let changes = Guarded(Changes())
     /// What the file or FLB had before, and in a freeze may give up.
     private let owned: [StoredRange]
     /// Whether it may take of the room that is left for publishing.
     private let isReserved: Bool
-    private let dropped = Guarded<Set<StoredRange>>([])
+
+    private struct Changes: Sendable {
+        var allocated: [Extent] = []
+        /// Few: what one callback gives up.
+        var dropped: [StoredRange] = []
+    }
 
     init(_ arena: Arena, owned: [StoredRange] = [], isReserved: Bool = false) {
         self.arena = arena
@@ -48,7 +53,7 @@ public final class Storage: RecordSource, Sendable {
                 isReserved
                 ? try arena.allocateReserved(UInt64(count), alignment: alignment)
                 : try arena.allocate(UInt64(count), alignment: alignment)
-            ranges.with { $0.append(range) }
+            changes.with { $0.allocated.append(range) }
             return range.offset
         } catch {
             throw LiveUpdateError(error)
@@ -58,7 +63,7 @@ public final class Storage: RecordSource, Sendable {
     /// Writes into room that was allocated here.
     public func write(_ bytes: [UInt8], at offset: UInt64) {
         let end = offset + UInt64(bytes.count)
-        let ours = ranges.with { $0.contains { $0.offset <= offset && end <= $0.end } }
+        let ours = changes.with { $0.allocated.contains { $0.offset <= offset && end <= $0.end } }
         precondition(ours, "a callback writes only where it allocated")
         arena.write(bytes, at: offset)
     }
@@ -90,22 +95,19 @@ public final class Storage: RecordSource, Sendable {
     /// the request has succeeded.
     public func drop(_ offset: UInt64) {
         guard let range = owned.first(where: { $0.range.offset == offset }) else { return }
-        dropped.with { _ = $0.insert(range) }
+        changes.with { changes in if !changes.dropped.contains(range) { changes.dropped.append(range) } }
     }
 
     /// What is no longer needed once the request has succeeded.
-    var droppedRanges: [StoredRange] { Array(dropped.with { $0 }) }
+    var droppedRanges: [StoredRange] { changes.with { $0.dropped } }
 
     /// What was there before and stays, and what was allocated, sealed with checksums.
     func sealed() -> [StoredRange] {
-        let gone = dropped.with { $0 }
-        return owned.filter { !gone.contains($0) } + sealedNew()
-    }
-
-    private func sealedNew() -> [StoredRange] {
-        ranges.with { $0.map { range in StoredRange(range: range, checksum: arena.checksum(of: range)) } }
+        let changes = changes.with { $0 }
+        let kept = changes.dropped.isEmpty ? owned : owned.filter { !changes.dropped.contains($0) }
+        return kept + changes.allocated.map { StoredRange(range: $0, checksum: arena.checksum(of: $0)) }
     }
 
     /// Gives back what was allocated.
-    func discard() { arena.free(ranges.with { $0 }) }
+    func discard() { arena.free(changes.with { $0.allocated }) }
 }

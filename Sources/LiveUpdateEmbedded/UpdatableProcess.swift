@@ -58,8 +58,7 @@ public final class UpdatableProcess: Sendable {
         orchestrator = Orchestrator(arena: arena, descriptors: descriptors)
         try register(orchestrator)
         try orchestrator.open()
-        let slots = try orchestrator.status().sessions.flatMap(\.files).map(\.slot)
-        for slot in slots { try? descriptors.descriptor(in: slot)?.setCloseOnExec(true) }
+        setCloseOnExec(try orchestrator.slots().compactMap(descriptors.descriptor))
         try orchestrator.finishDiscarded()
         if let inherited {
             takeEnvironmentVariable(Self.variable)
@@ -147,7 +146,6 @@ public final class UpdatableProcess: Sendable {
     }
 
     private func closeOnExec(_ slots: [DescriptorSlot]) {
-        try? arena.descriptor.setCloseOnExec(true)
-        for slot in slots { try? descriptors.descriptor(in: slot)?.setCloseOnExec(true) }
+        setCloseOnExec([arena.descriptor] + slots.compactMap(descriptors.descriptor))
     }
 }

@@ -92,6 +92,34 @@ extension FileDescriptor {
     }
 }
 
+/// Sets close-on-exec of many descriptors: close_range(2), `CLOSE_RANGE_CLOEXEC`, once for each run of numbers without a
+/// gap, as those have that were made one after the other. Where the kernel is older than 5.11 or forbids it, as
+/// ``SystemPackage/FileDescriptor/setCloseOnExec(_:)``, one by one.
+public func setCloseOnExec(_ descriptors: [FileDescriptor]) {
+    for run in runs(of: descriptors.map(\.rawValue).sorted()) {
+        do throws(SystemCallError) {
+            try systemCall("close_range") {
+                cshims_close_range_on_exec(CUnsignedInt(run.first), CUnsignedInt(run.last))
+            }
+        } catch {
+            for number in run.first...run.last { try? FileDescriptor(rawValue: number).setCloseOnExec(true) }
+        }
+    }
+}
+
+/// Numbers without a gap between them.
+private func runs(of numbers: [CInt]) -> [(first: CInt, last: CInt)] {
+    var runs: [(first: CInt, last: CInt)] = []
+    for number in numbers {
+        if let last = runs.last?.last, number <= last + 1 {
+            runs[runs.count - 1].last = number
+        } else {
+            runs.append((number, number))
+        }
+    }
+    return runs
+}
+
 /// open(2), read-only and closed on exec.
 ///
 /// - Throws: ENOENT, EACCES, EMFILE and what else open(2) lists.

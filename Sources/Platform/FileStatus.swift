@@ -67,8 +67,11 @@ public struct FileStatus: Sendable {
     public var isRegular: Bool { type == .regular }
     /// Whether it is a directory.
     public var isDirectory: Bool { type == .directory }
-    /// Whether it belongs to this process's user, and nobody else may write to it.
-    public let isOursAlone: Bool
+    private let owner: uid_t
+    private let mode: mode_t
+    /// Whether it belongs to this process's user, and nobody else may write to it. Asks geteuid(2), which those who want
+    /// other fields do not pay for.
+    public var isOursAlone: Bool { owner == geteuid() && mode & (S_IWGRP | S_IWOTH) == 0 }
 
     /// Asks fstat(2).
     ///
@@ -99,7 +102,8 @@ public struct FileStatus: Sendable {
         // Always in units of 512, whatever the file system's blocks are.
         allocated = UInt64(status.st_blocks) * 512
         type = InodeType(mode: status.st_mode)
-        isOursAlone = status.st_uid == geteuid() && status.st_mode & (S_IWGRP | S_IWOTH) == 0
+        owner = status.st_uid
+        mode = status.st_mode
     }
 }
 

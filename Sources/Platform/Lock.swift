@@ -16,8 +16,14 @@ public final class Lock: @unchecked Sendable {
 
     /// A lock that nobody holds.
     public init() {
-        unsafe mutex = .allocate(capacity: 1)
-        unsafe condition = .allocate(capacity: 1)
+        // In one piece: there are many of them.
+        let mutexSize = unsafe MemoryLayout<pthread_mutex_t>.stride
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: mutexSize + MemoryLayout<pthread_cond_t>.stride, alignment: 16)
+        // SAFETY: there is room for both, and the first is as long as a multiple of their alignment, which is no more
+        // than 16.
+        unsafe mutex = memory.bindMemory(to: pthread_mutex_t.self, capacity: 1)
+        unsafe condition = (memory + mutexSize).bindMemory(to: pthread_cond_t.self, capacity: 1)
         unsafe pthread_mutex_init(mutex, nil)
         unsafe pthread_cond_init(condition, nil)
     }
@@ -26,16 +32,23 @@ public final class Lock: @unchecked Sendable {
     deinit {
         unsafe pthread_mutex_destroy(mutex)
         unsafe pthread_cond_destroy(condition)
-        unsafe mutex.deallocate()
-        unsafe condition.deallocate()
+        unsafe UnsafeMutableRawPointer(mutex).deallocate()
     }
 
-    /// Runs `body` while no other thread does.
+    /// Runs `body` while no other thread does. Inlinable, so that other modules get it for their types: for types that it
+    /// learns at run time it costs more than the lock.
+    @inlinable
     public func withLock<Value: ~Copyable, Failure>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
-        unsafe pthread_mutex_lock(mutex)
-        defer { unsafe pthread_mutex_unlock(mutex) }
+        acquire()
+        defer { release() }
         return try body()
     }
+
+    @usableFromInline
+    func acquire() { unsafe pthread_mutex_lock(mutex) }
+
+    @usableFromInline
+    func release() { unsafe pthread_mutex_unlock(mutex) }
 
     /// With the lock held: lets others in until ``wakeAll()`` was called and `ready` holds.
     public func wait(until ready: () -> Bool) {
@@ -48,13 +61,15 @@ public final class Lock: @unchecked Sendable {
 
 /// A value that is only reached under a lock.
 public final class Guarded<Value: Sendable>: Sendable {
-    private let lock = Lock()
-    private nonisolated(unsafe) var value: Value
+    @usableFromInline let lock = Lock()
+    /// The lock is what keeps accesses apart: the runtime need not look, too, at each of them.
+    @exclusivity(unchecked) @usableFromInline nonisolated(unsafe) var value: Value
 
     /// Guards a value.
     public init(_ value: Value) { unsafe self.value = value }
 
     /// Runs `body` on the value while no other thread does.
+    @inlinable
     public func with<Result, Failure>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {

@@ -1,3 +1,4 @@
+import LiveUpdate
 import TestSupport
 import Testing
 

@@ -42,7 +42,7 @@ extension Event {
 
     /// As a record of the journal.
     var record: JournalRecord {
-        var writer = ByteWriter(capacity: 128)
+        var writer = ByteWriter(capacity: payloadLength)
         let kind: Kind
         switch self {
         case .boot(let number, let next):
@@ -103,6 +103,15 @@ extension Event {
             writer.put(connection.number)
         }
         return JournalRecord(type: kind.rawValue, payload: writer.bytes)
+    }
+
+    /// Of the events that there are many of in an update; of the others a guess.
+    private var payloadLength: Int {
+        switch self {
+        case .fileAdded(let file): 68 + file.compatible.utf8.count + 8 * file.flbs.count + 20 * file.ranges.count
+        case .fileRetrieved: 20
+        default: 64
+        }
     }
 
     /// Takes a record apart.

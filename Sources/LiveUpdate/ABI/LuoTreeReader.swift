@@ -4,9 +4,18 @@ import Platform
 
 /// Reads a tree that nobody vouches for: every offset, count, string and length is checked before it is used.
 struct LuoTreeReader {
-    let arena: any ArenaReading
+    private let arena: any ArenaReading
     /// The slot's range: everything of the tree lies in it.
     let range: Extent
+    /// Its bytes, as far as the arena has them: copied once, not record by record.
+    private let image: [UInt8]
+
+    init(arena: any ArenaReading, range: Extent) {
+        self.arena = arena
+        self.range = range
+        let there = min(range.length, arena.size - min(range.offset, arena.size))
+        image = (try? arena.read(at: range.offset, count: there)) ?? []
+    }
 
     /// No flattened tree is larger: what takes libfdt long must not be long.
     private static let longestTree = 64 << 10
@@ -69,11 +78,11 @@ struct LuoTreeReader {
         guard let header = try? bytes(at: offset, count: 40) else {
             throw DeviceTreeError(reading: "a tree at offset \(offset)")
         }
-        let length = try DeviceTreeReader.totalSize(ofHeader: header)
+        let length = try DeviceTreeReader.totalSize(ofHeader: [UInt8](header))
         guard length <= Self.longestTree, let tree = try? bytes(at: offset, count: UInt64(length)) else {
             throw DeviceTreeError(reading: "a tree of \(length) bytes at offset \(offset)")
         }
-        return tree
+        return [UInt8](tree)
     }
 
     private func property(
@@ -92,11 +101,14 @@ struct LuoTreeReader {
 
     // MARK: Records
 
-    private func bytes(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
+    private func bytes(at offset: UInt64, count: UInt64) throws(ArenaError) -> ArraySlice<UInt8> {
         guard offset >= range.offset, offset <= range.end, count <= range.end - offset else {
             throw ArenaError(.record, "\(count) bytes at offset \(offset) are outside of the tree")
         }
-        return try arena.read(at: offset, count: count)
+        let start = Int(offset - range.offset)
+        // What the arena does not have it refuses.
+        guard start + Int(count) <= image.count else { return try arena.read(at: offset, count: count)[...] }
+        return image[start..<start + Int(count)]
     }
 
     private func records<Record: PackedRecord>(
@@ -210,13 +222,11 @@ struct LuoTreeReader {
             for file in sessions[session].files.indices {
                 let slot = slots[next]
                 next += 1
-                guard slot.links.allSatisfy({ $0 < flbs }), Set(slot.links).count == slot.links.count else {
+                guard slot.links.allSatisfy({ $0 < flbs }), slot.links.isSet else {
                     throw ArenaError(.record, "a file of \"\(sessions[session].name)\" counts on an unknown FLB")
                 }
-                sessions[session].files[file].slot = DescriptorSlot(slot.slot)
-                sessions[session].files[file].identity = slot.identity
-                sessions[session].files[file].links = slot.links
-                sessions[session].files[file].ranges = try ranges(at: slot.ranges, count: slot.rangeCount)
+                let ranges = try ranges(at: slot.ranges, count: slot.rangeCount)
+                sessions[session].files[file].fill(from: slot, ranges: ranges)
             }
         }
     }
@@ -247,6 +257,20 @@ struct LuoTreeReader {
             throw ArenaError(.record, "the list of ranges in use does not name what is in use")
         }
     }
+}
+
+extension LuoTree.File {
+    fileprivate mutating func fill(from record: FileSlotRecord, ranges: [StoredRange]) {
+        slot = DescriptorSlot(record.slot)
+        identity = record.identity
+        links = record.links
+        self.ranges = ranges
+    }
+}
+
+extension Collection where Element: Hashable {
+    /// Whether nothing is in it twice. Most lists of FLBs have one or none, which makes no set worth building.
+    var isSet: Bool { count < 2 || Set(self).count == count }
 }
 
 extension LuoTree {

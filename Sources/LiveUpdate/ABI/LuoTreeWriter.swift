@@ -4,23 +4,29 @@ import Platform
 
 /// Lays a tree out: trees first, at places that do not depend on their contents, then the records.
 struct LuoTreeWriter {
-    let tree: LuoTree
+    private let tree: LuoTree
     /// What the tree's memory map lists besides the tree itself.
-    let inUse: [Extent]
+    private let inUse: [Extent]
+    /// Of all sessions.
+    private let files: [LuoTree.File]
+    /// Of all files and FLBs.
+    private let allRanges: [StoredRange]
+    /// Bytes that it takes.
+    let length: UInt64
 
     /// Room for one flattened tree; libfdt refuses when it does not suffice.
     private static let treeRoom: UInt64 = 512
-    private var recordsOffset: UInt64 { (hasHolders ? 6 : 5) * Self.treeRoom }
+    /// Where the records begin, behind the trees.
+    private let recordsOffset: UInt64
+    private let hasHolders: Bool
 
-    private var hasHolders: Bool { tree.sessions.contains { $0.owner != 0 || $0.isDetached } }
-
-    private var files: [LuoTree.File] { tree.sessions.flatMap(\.files) }
-    private var allRanges: [StoredRange] {
-        files.flatMap(\.ranges) + tree.flbs.flatMap(\.ranges) + tree.discarded.flatMap(\.ranges)
-    }
-
-    /// Bytes that it takes.
-    var length: UInt64 {
+    init(tree: LuoTree, inUse: [Extent]) {
+        self.tree = tree
+        self.inUse = inUse
+        hasHolders = tree.sessions.contains { $0.owner != 0 || $0.isDetached }
+        recordsOffset = (hasHolders ? 6 : 5) * Self.treeRoom
+        files = tree.sessions.flatMap(\.files)
+        allRanges = files.flatMap(\.ranges) + tree.flbs.flatMap(\.ranges) + tree.discarded.flatMap(\.ranges)
         let flbs = tree.flbs.count + tree.discarded.count
         let sessionPart = 8 + tree.sessions.count * SessionRecord.length + files.count * FileRecord.length
         let flbPart = 16 + tree.flbs.count * FLBRecord.length
@@ -29,7 +35,7 @@ struct LuoTreeWriter {
             + tree.discarded.count * FLBRecord.length + allRanges.count * RangeRecord.length
         let holderPart = hasHolders ? tree.sessions.count * HolderRecord.length : 0
         let mapPart = 8 + (inUse.count + 1) * 16
-        return recordsOffset + UInt64(sessionPart + flbPart + slotPart + holderPart + mapPart)
+        length = recordsOffset + UInt64(sessionPart + flbPart + slotPart + holderPart + mapPart)
     }
 
     /// The tree's bytes, for a place in the arena.
