@@ -123,7 +123,7 @@ import Testing
 
     @Test("Requests that come in a blackout wait, and are answered; an image that hangs is given up")
     func waiting() async throws {
-        let daemon = try await RunningDaemon(["--patience", "1000"])
+        let daemon = try await RunningDaemon(["--patience", "5000"])
         let (client, other) = (try daemon.connect(), try daemon.connect())
         let session = try client.create("s")
         #expect(try client.change(.load) == nil)
