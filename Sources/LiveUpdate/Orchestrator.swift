@@ -5,10 +5,10 @@ import SystemPackage
 /// The live update orchestrator: clients put files into named sessions, and an update hands them to the next boot.
 ///
 /// 1. Handlers are registered, and the FLBs that their files need: ``register(_:)``, ``register(_:on:)``.
-/// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:)``.
+/// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:holder:answering:)``.
 /// 3. ``publish(discardingUnfinished:)`` freezes everything and writes it for the next boot, which knows only the arena
 ///    and the kept descriptors.
-/// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:)``.
+/// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:holder:answering:)``.
 ///
 /// It follows the kernel's Documentation/core-api/liveupdate.rst; docs/kernel-map.md has their function for each of
 /// ours. Any thread may call anything, except from inside a callback or a getter's closure, where only getters and

@@ -55,7 +55,7 @@ public final class Session: Sendable {
     /// after it died.
     ///
     /// - Returns: a new descriptor of the kept open file description, for the caller to close.
-    /// - Throws: as ``unpreserve(token:)``; when the file was lost with its last holder, what its handler misses to find
+    /// - Throws: as ``unpreserve(token:answering:)``; when the file was lost with its last holder, what its handler misses to find
     ///   it again, or EBADF for a kind of file that is gone then; EMFILE. Nothing has changed then.
     public func take(token: UInt64, answering answer: Answer? = nil) throws(LiveUpdateError) -> FileDescriptor {
         try boot.take(token: token, from: self, answer)

@@ -13,7 +13,9 @@ public func openForWriting(_ path: String) throws(SystemCallError) -> OwnedDescr
 extension FileDescriptor {
     /// A call on a device, with a struct that it reads and writes: ioctl(2).
     ///
-    /// - Parameter argument: must be as long as the device expects for that command.
+    /// - Parameters:
+    ///   - command: as the device's header has it.
+    ///   - argument: must be as long as the device expects for that command.
     /// - Throws: ENOTTY when it does not know the command, and what the device answers.
     public func control(_ command: UInt32, _ argument: inout [UInt8]) throws(SystemCallError) {
         try systemCall("ioctl") {

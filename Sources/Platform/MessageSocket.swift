@@ -32,7 +32,10 @@ public enum MessageSocket {
 
     /// A socket that listens at a path, which must not be there: bind(2), listen(2).
     ///
-    /// - Parameter mode: who may connect: the permissions that it gets before it listens.
+    /// - Parameters:
+    ///   - path: where; shorter than 108 bytes.
+    ///   - mode: who may connect: the permissions that it gets before it listens.
+    ///   - backlog: how many may wait to be accepted.
     /// - Throws: EADDRINUSE when something has that name, ENAMETOOLONG, EACCES and what else bind(2) lists.
     public static func listen(
         at path: String, mode: FilePermissions, backlog: Int = 1024
@@ -89,7 +92,9 @@ public enum MessageSocket {
 extension FileDescriptor {
     /// Sends a message, without ever waiting: sendmsg(2).
     ///
-    /// - Parameter descriptors: copies of them go with it; at most ``MessageSocket/mostDescriptors``.
+    /// - Parameters:
+    ///   - bytes: what it says.
+    ///   - descriptors: copies of them go with it; at most ``MessageSocket/mostDescriptors``.
     /// - Throws: EAGAIN when the peer's queue is full, EPIPE or ECONNRESET when there is no peer any more, ETOOMANYREFS
     ///   when too many descriptors are under way.
     public func send(_ bytes: [UInt8], _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {

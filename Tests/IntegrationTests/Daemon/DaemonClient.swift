@@ -1,3 +1,4 @@
+import Glibc
 import LiveUpdateProtocol
 import Platform
 import Synchronization
@@ -29,8 +30,12 @@ final class DaemonClient: Sendable {
 
     deinit { close() }
 
+    /// A program that another test starts at this moment has a copy of every descriptor until it executes: then this is not
+    /// the last close. So it is shut down, which no copy outlives.
     func close() {
-        if let descriptor = owned.with({ descriptor in descriptor.take() }) { try? descriptor.close() }
+        guard let descriptor = owned.with({ descriptor in descriptor.take() }) else { return }
+        _ = shutdown(descriptor.rawValue, CInt(SHUT_RDWR))
+        try? descriptor.close()
     }
 
     var descriptor: FileDescriptor { owned.with { $0 } ?? FileDescriptor(rawValue: -1) }
