@@ -24,7 +24,7 @@ import Testing
 
     @Test("A process that has ended holds nothing, and that is not what is said") func zombie() async throws {
         // It ends when its parent is no shell any more, which would wait for it.
-        let parent = try Program(["/bin/sh", "-c", "sleep 2 & echo $!; exec sleep 60"])
+        let parent = try Program(["/bin/sh", "-c", "sleep 2 & echo $!; exec sleep 3000"])
         try await eventually("the number of the child", within: 20) { try parent.outputSoFar.hasSuffix("\n") }
         let child = try parent.outputSoFar.dropLast()
         try await eventually("its end", within: 20) {
