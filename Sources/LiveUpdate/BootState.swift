@@ -348,7 +348,8 @@ struct BootState: Sendable {
             events.append(.sessionAdded(session))
             events += files.map(Event.fileAdded)
         }
-        events += answers.values.map(Event.answered)
+        let last = answers.values.sorted { $0.request.connection.number < $1.request.connection.number }
+        events += last.map(Event.answered)
         return events
     }
 }

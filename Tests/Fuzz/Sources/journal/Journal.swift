@@ -51,9 +51,13 @@ private func checkSnapshot(of state: BootState) {
     check(again.sessions == state.sessions, "other sessions")
     check(again.files == state.files, "other files")
     check(again.flbs == state.flbs, "other FLBs")
+    check(again.answers == state.answers, "other answers")
+    check(again.usage == state.usage, "another usage")
     check(again.nextID == state.nextID, "another next number")
     for session in state.sessions.values {
-        check(again.session(session.name, session.direction) == state.session(session.name, session.direction), "names")
+        let owner = session.holder.owner
+        let found = [again, state].map { $0.session(session.name, session.direction, of: owner) }
+        check(found[0] == found[1] && found[0] != nil, "names")
     }
     for file in state.files.values {
         check(again.holds(file.identity) && state.holds(file.identity), "identities")
