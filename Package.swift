@@ -120,6 +120,8 @@ let package = Package(
             name: "TestSupport",
             dependencies: ["BenchReport", "LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Tests/Support", swiftSettings: strict),
+        // Replaces malloc in the program of the tests, to count.
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport", system], swiftSettings: strict),
         .testTarget(
             name: "BenchReportTests", dependencies: ["BenchReport", "Platform", "TestSupport"], swiftSettings: strict),
@@ -139,7 +141,8 @@ let package = Package(
         .testTarget(
             name: "HandlerTests",
             dependencies: [
-                "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", "TestSupport", system,
+                "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", "TestSupport",
+                "AllocationCounter", system,
             ], swiftSettings: strict),
         .testTarget(
             name: "DaemonTests",

@@ -52,12 +52,16 @@ struct ArenaSpace: Sendable {
     /// Whether `length` bytes can be taken from an arena that may grow to `limit`, so that `rest` bytes are left, in one
     /// piece.
     func has(_ length: UInt64, leaving rest: UInt64, limit: UInt64) -> Bool {
-        var runs = free.map(\.length)
+        // Asked several times in each preserve, so nothing is made for it.
         let room = limit - min(size, limit)
-        if let last = free.last, last.end == size { runs[runs.count - 1] += room } else { runs.append(room) }
-        guard let first = runs.firstIndex(where: { $0 >= length }) else { return false }
-        runs[first] -= length
-        return runs.contains { $0 >= rest }
+        let isLastOpen = free.last?.end == size
+        let count = free.count + (isLastOpen ? 0 : 1)
+        func run(_ index: Int) -> UInt64 {
+            let length = index < free.count ? free[index].length : 0
+            return index == count - 1 ? length + room : length
+        }
+        guard let first = (0..<count).first(where: { run($0) >= length }) else { return false }
+        return (0..<count).contains { run($0) - ($0 == first ? length : 0) >= rest }
     }
 
     private mutating func addFree(from start: UInt64, to end: UInt64) {

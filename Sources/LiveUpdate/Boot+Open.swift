@@ -174,8 +174,8 @@ extension Boot {
 
     private func checkHandlers(_ state: BootState) throws(ArenaError) {
         let registry = shared.with { $0.registry }
-        for compatible in state.handlersInUse where registry.entry(compatible) == nil {
-            throw ArenaError(.record, "no handler knows \"\(compatible)\"")
+        for file in state.files.values where registry.entry(file.compatible) == nil {
+            throw ArenaError(.record, "no handler knows \"\(file.compatible)\"")
         }
         for flb in state.flbs(.outgoing) where registry.flb(flb.compatible) == nil {
             throw ArenaError(.record, "no FLB \"\(flb.compatible)\" is registered")

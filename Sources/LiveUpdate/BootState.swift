@@ -66,6 +66,17 @@ enum Phase: UInt8, Sendable {
     case booting = 2
 }
 
+/// What names a file.
+private struct Token: Hashable, Sendable {
+    let session: SessionID
+    let number: UInt64
+
+    init(_ session: SessionID, _ number: UInt64) {
+        self.session = session
+        self.number = number
+    }
+}
+
 /// Everything that is true in a boot and must not be lost: a value that is changed by ``Event``s only, the same when
 /// they happen and when the journal is read after a crash. What can be rebuilt from it (live objects, locks) is
 /// elsewhere.
@@ -86,9 +97,8 @@ struct BootState: Sendable {
 
     // Indexes: what is asked often is found by hash.
     private var names: [Direction: [OwnedName: SessionID]] = [:]
-    private var tokens: [SessionID: [UInt64: FileID]] = [:]
+    private var tokens: [Token: FileID] = [:]
     private var held: [FileIdentity: FileID] = [:]
-    private var filesByHandler: [ExactString: Int] = [:]
     private var flbNames: [FLBState.Kind: [ExactString: FLBID]] = [:]
 
     /// Nothing yet.
@@ -102,6 +112,7 @@ struct BootState: Sendable {
         let count = events.reduce(0) { if case .fileAdded = $1 { $0 + 1 } else { $0 } }
         files.reserveCapacity(count)
         held.reserveCapacity(count)
+        tokens.reserveCapacity(count)
         for event in events { try apply(event) }
     }
 
@@ -111,15 +122,17 @@ struct BootState: Sendable {
         names[direction]?[OwnedName(owner, name)].flatMap { sessions[$0] }
     }
 
-    func file(_ token: UInt64, in session: SessionID) -> FileState? { tokens[session]?[token].flatMap { files[$0] } }
+    func file(_ token: UInt64, in session: SessionID) -> FileState? {
+        tokens[Token(session, token)].flatMap { files[$0] }
+    }
 
     func holds(_ identity: FileIdentity) -> Bool { held[identity] != nil }
 
     /// Files preserved or unfinished, by the compatible string of their handler.
-    func fileCount(ofHandler compatible: String) -> Int { filesByHandler[ExactString(compatible)] ?? 0 }
-
-    /// The compatible strings of all files.
-    var handlersInUse: [String] { filesByHandler.filter { $0.value > 0 }.map(\.key.text) }
+    /// Asked when a handler is to go, which is rare, so that files need not be counted when they come.
+    func fileCount(ofHandler compatible: String) -> Int {
+        files.values.count { ExactString($0.compatible) == ExactString(compatible) }
+    }
 
     func incomingFLB(_ compatible: String) -> FLBState? {
         flbNames[.incoming]?[ExactString(compatible)].flatMap { flbs[$0] }
@@ -192,7 +205,6 @@ struct BootState: Sendable {
             guard let file = files[id] else { throw Self.unknown("file", id.value) }
             letGo(of: file)
             sessions[file.session]?.files.removeAll { $0 == id }
-            tokens[file.session]?[file.token] = nil
         }
     }
 
@@ -220,7 +232,7 @@ struct BootState: Sendable {
         try use(file.id.value)
         try check(file.compatible, ofAtMost: 47)
         guard let session = sessions[file.session] else { throw Self.unknown("session", file.session.value) }
-        guard tokens[file.session]?[file.token] == nil, held[file.identity] == nil else {
+        guard tokens[Token(file.session, file.token)] == nil, held[file.identity] == nil else {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
         guard file.flbs.count <= Registry.flbLimit, file.flbs.isSet else {
@@ -235,9 +247,8 @@ struct BootState: Sendable {
         if session.direction == .outgoing { for id in file.flbs { flbs[id]?.count += 1 } }
         files[file.id] = file
         sessions[file.session]?.files.append(file.id)
-        tokens[file.session, default: [:]][file.token] = file.id
+        tokens[Token(file.session, file.token)] = file.id
         held[file.identity] = file.id
-        filesByHandler[ExactString(file.compatible), default: 0] += 1
         usage[session.holder.owner, default: Usage()].add(file)
     }
 
@@ -309,13 +320,12 @@ struct BootState: Sendable {
     private mutating func letGoOfFiles(_ session: SessionState) {
         for file in files(of: session) { letGo(of: file) }
         sessions[session.id]?.files = []
-        tokens[session.id] = nil
     }
 
     private mutating func letGo(of file: FileState) {
         files[file.id] = nil
         held[file.identity] = nil
-        filesByHandler[ExactString(file.compatible), default: 1] -= 1
+        tokens[Token(file.session, file.token)] = nil
         if let owner = sessions[file.session]?.holder.owner { usage[owner]?.remove(file) }
         for id in file.flbs { countDown(id) }
     }

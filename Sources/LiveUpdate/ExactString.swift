@@ -1,6 +1,6 @@
 /// A name as the kernel compares it: by its bytes. `String` takes what Unicode calls equivalent for equal.
 struct ExactString: Hashable, Sendable {
-    let text: String
+    private let text: String
 
     init(_ text: String) { self.text = text }
 

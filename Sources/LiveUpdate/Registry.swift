@@ -5,16 +5,27 @@ struct Registry: Sendable {
     static let flbLimit = 63
 
     struct Entry: Sendable {
+        /// The handler's compatible string.
+        let name: ExactString
         let handler: any FileHandler
         /// In link order.
-        var flbs: [any FileLifecycleBound]
+        var flbs: [any FileLifecycleBound] = []
+
+        init(_ handler: any FileHandler) {
+            name = ExactString(handler.compatible)
+            self.handler = handler
+        }
     }
 
-    /// In registration order.
+    /// In registration order. A few, so that to look through them is faster than to hash a name.
     private(set) var entries: [Entry] = []
-    private var positions: [ExactString: Int] = [:]
 
-    func entry(_ compatible: String) -> Entry? { positions[ExactString(compatible)].map { entries[$0] } }
+    func entry(_ compatible: String) -> Entry? { position(of: compatible).map { entries[$0] } }
+
+    private func position(of compatible: String) -> Int? {
+        let name = ExactString(compatible)
+        return entries.firstIndex { $0.name == name }
+    }
 
     /// A registered FLB, by name.
     func flb(_ compatible: String) -> (any FileLifecycleBound)? {
@@ -25,7 +36,7 @@ struct Registry: Sendable {
     }
 
     private func position(of handler: any FileHandler) -> Int? {
-        guard let position = positions[ExactString(handler.compatible)], entries[position].handler === handler else {
+        guard let position = position(of: handler.compatible), entries[position].handler === handler else {
             return nil
         }
         return position
@@ -33,7 +44,7 @@ struct Registry: Sendable {
 
     mutating func register(_ handler: any FileHandler) throws(LiveUpdateError) {
         try Self.check(handler.compatible)
-        guard positions[ExactString(handler.compatible)] == nil else {
+        guard position(of: handler.compatible) == nil else {
             throw LiveUpdateError(
                 .fileExists, "a handler \"\(handler.compatible)\" is registered already",
                 remedy: "register each handler once")
@@ -43,8 +54,7 @@ struct Registry: Sendable {
                 .resourceTemporarilyUnavailable, "\(owner.name), which provides it, is going away",
                 remedy: "try again when it has come back")
         }
-        positions[ExactString(handler.compatible)] = entries.count
-        entries.append(Entry(handler: handler, flbs: []))
+        entries.append(Entry(handler))
     }
 
     /// - Parameter fileCount: files preserved or unfinished, by compatible string.
@@ -56,8 +66,6 @@ struct Registry: Sendable {
                 .resourceBusy, "FLBs are linked to handler \"\(handler.compatible)\"", remedy: "unlink them first")
         }
         entries.remove(at: position)
-        positions = [:]
-        for (index, entry) in entries.enumerated() { positions[ExactString(entry.handler.compatible)] = index }
     }
 
     mutating func link(

@@ -55,8 +55,10 @@ static void map_huge(int fd, uint64_t size, uint64_t huge) {
     check(ioctl(userfault, UFFDIO_REGISTER, &area) == 0, "UFFDIO_REGISTER");
     int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     check(pagemap >= 0, "/proc/self/pagemap");
-    for (uint64_t at = start; at < start + size; at += huge) {  // past the hole at the end of each run
-        uint64_t end = at + map_run(userfault, at, start + size);
+    for (uint64_t at = start; at < start + size;) {
+        uint64_t mapped = map_run(userfault, at, start + size), end = at + mapped;
+        // EAGAIN does not say that a run ended at a hole: only what is asked for by itself, and is not there, is one.
+        if (mapped == 0) at += huge;
         for (; at < end; at += huge) {
             uint64_t entry;
             check(pread(pagemap, &entry, sizeof entry, (off_t)(at / 4096 * 8)) == sizeof entry, "pread");

@@ -56,7 +56,7 @@ struct UpdateScenario {
         let moments = updates.ours
         add(
             "cycle", moments.map { $0.finished - $0.rebooting }, updates.exec,
-            "C: execve with the same descriptors, and a word of each read", limit: limit,
+            "C: execve with the calls that keeping the same files takes, and a word of each read", limit: limit,
             note: "from before the update was asked for until a word of every file was read")
         add(
             "cycle through a keeper", moments.map { $0.finished - $0.rebooting }, updates.keeper,
