@@ -45,14 +45,13 @@ import Testing
     }
 
     @Test func whatIsNotHereIsNamed() async throws {
-        let ended = try await run(
-            [Program.path("luoctl"), "bench", "compare", "--quick", "--json", "--max-memory", "64M"],
-            environment: ["PATH=/nonexistent"])
+        let bench = [Program.path("luoctl"), "bench", "compare", "--quick", "--json", "--max-memory", "64M"]
+        let ended = try await run(["/usr/bin/env", "PATH=/nonexistent"] + bench)
         #expect(ended.status == 0, "\(ended)")
         let absent = try ended.json(BenchDocument.self).absent
         for name in ["systemd store", "criu"] {
             let one = try #require(absent.first { $0.name == name })
-            #expect(one.scenario == "compare" && !one.reason.isEmpty && !one.remedy.isEmpty)
+            #expect(one.scenario == "compare" && !one.reason.isEmpty && one.remedy.contains("install"))
         }
     }
 
