@@ -13,9 +13,10 @@ extension BenchMeasurement {
         return parts.joined(separator: ", ")
     }
 
-    /// Files of one page, whose number tells them apart.
+    /// Files of one base page, whose number tells them apart.
     private var isOfSmallFiles: Bool {
-        parameters["page"].map { $0 * (parameters["files"] ?? 0) } == parameters["bytes"]
+        guard let page = parameters["page"], let files = parameters["files"] else { return false }
+        return page < 64 << 10 && page * files == parameters["bytes"]
     }
 
     static func size(_ bytes: UInt64) -> String {

@@ -52,6 +52,8 @@ import Testing
         #expect(
             label(["bytes": 1 << 30, "page": 2 << 20, "files": 4, "holes": 50])
                 == "cycle, 1 GiB in pages of 2 MiB, 4 files, 50 % holes")
+        #expect(
+            label(["bytes": 1 << 30, "page": 2 << 20, "files": 512]) == "cycle, 1 GiB in pages of 2 MiB, 512 files")
         #expect(label(["descriptors": 1000]) == "cycle, 1000 descriptors")
     }
 }

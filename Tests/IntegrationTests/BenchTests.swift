@@ -45,15 +45,46 @@ import Testing
     }
 
     @Test func whatIsNotHereIsNamed() async throws {
-        let ended = try await run(
-            [Program.path("luoctl"), "bench", "compare", "--quick", "--json", "--max-memory", "64M"],
-            environment: ["PATH=/nonexistent"])
+        let bench = [Program.path("luoctl"), "bench", "compare", "--quick", "--json", "--max-memory", "64M"]
+        let ended = try await run(["/usr/bin/env", "PATH=/nonexistent"] + bench)
         #expect(ended.status == 0, "\(ended)")
         let absent = try ended.json(BenchDocument.self).absent
         for name in ["systemd store", "criu"] {
             let one = try #require(absent.first { $0.name == name })
-            #expect(one.scenario == "compare" && !one.reason.isEmpty && !one.remedy.isEmpty)
+            #expect(one.scenario == "compare" && !one.reason.isEmpty && one.remedy.contains("install"))
         }
+    }
+
+    @Test func anEarlierRunIsComparedWith() async throws {
+        let directory = try Scratch()
+        let first = try await luoctl("bench", "sessions", "--quick", "--json")
+        let (same, faster) = (directory.path("same.json"), directory.path("faster.json"))
+        try Data(first.output.utf8).write(to: URL(fileURLWithPath: same))
+        var document = try first.json(BenchDocument.self)
+        for index in document.measurements.indices { document.measurements[index].ours = BenchDistribution([0.001]) }
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        try encoder.encode(document).write(to: URL(fileURLWithPath: faster))
+
+        let bench = ["bench", "sessions", "--quick", "--tolerance", "1000000", "--html", directory.path("page.html")]
+        let unchanged = try await run([Program.path("luoctl")] + bench + ["--against", same])
+        #expect(unchanged.status == 0, "\(unchanged)")
+        let worse = try await run([Program.path("luoctl")] + bench + ["--against", faster])
+        #expect(worse.status == 1 && worse.errors.contains("slower than before"), "\(worse)")
+        #expect(try String(contentsOfFile: directory.path("page.html"), encoding: .utf8).contains("<svg"))
+    }
+
+    @Test func whatIsNoEarlierRun() async throws {
+        let directory = try Scratch()
+        for (name, text, reason) in [
+            ("garbage", "no JSON", "is not what luoctl bench --json prints"), ("other", #"{"schema": "x-9"}"#, "x-9"),
+        ] {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: directory.path(name)))
+            let ended = try await luoctl("bench", "sessions", "--against", directory.path(name))
+            #expect(ended.status == 64 && ended.errors.contains(reason), "\(ended)")
+        }
+        let nowhere = try await luoctl("bench", "sessions", "--html", directory.path("no/page.html"))
+        #expect(nowhere.status == 64 && nowhere.errors.contains("No such file"), "\(nowhere)")
     }
 
     @Test(arguments: [
@@ -67,13 +98,22 @@ import Testing
     }
 
     @Test func missingProgramsAreNamed() async throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("luoctl-bench-\(UUID())")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let alone = directory.appendingPathComponent("luoctl").path
+        let directory = try Scratch()
+        let alone = directory.path("luoctl")
         try FileManager.default.copyItem(atPath: Program.path("luoctl"), toPath: alone)
         let ended = try await run([alone, "bench", "sessions"])
         #expect(ended.status == 69)
         #expect(ended.errors.contains("luo-floor-preserve") && ended.errors.contains("make install"), "\(ended)")
     }
+}
+
+/// A directory that ends with the test.
+private final class Scratch: Sendable {
+    private let directory = FileManager.default.temporaryDirectory.appendingPathComponent("luoctl-bench-\(UUID())")
+
+    init() throws { try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true) }
+
+    func path(_ name: String) -> String { directory.appendingPathComponent(name).path }
+
+    deinit { try? FileManager.default.removeItem(at: directory) }
 }

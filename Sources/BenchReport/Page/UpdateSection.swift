@@ -18,7 +18,7 @@ enum UpdateSection {
 
     /// Everything else in this scenario is a part of the blackout.
     private static func isWhole(_ measurement: BenchMeasurement) -> Bool {
-        ["blackout", "cycle"].contains(measurement.name)
+        measurement.name == "blackout" || measurement.name.hasPrefix("cycle")
     }
 
     private static func distribution(_ blackouts: [BenchMeasurement]) -> Figure? {

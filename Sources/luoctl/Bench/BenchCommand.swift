@@ -1,6 +1,7 @@
 import ArgumentParser
 import BenchReport
 import Foundation
+import Glibc
 import Platform
 
 /// `luoctl bench`
@@ -52,7 +53,8 @@ struct BenchCommand: ParsableCommand {
 
     func run() throws {
         // Before anything takes long.
-        let old = try against.map(Self.read)
+        let old = try against.map(EarlierRun.read)
+        try checkPage()
         let document: BenchDocument
         do {
             document = try BenchSession(self).measure()
@@ -68,14 +70,12 @@ struct BenchCommand: ParsableCommand {
         }
     }
 
-    private static func read(_ path: String) throws -> BenchDocument {
-        do {
-            return try JSONDecoder().decode(BenchDocument.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
-        } catch let error as DecodingError {
-            throw Exit.usage("\(path) is not what luoctl bench --json prints: \(error)")
-        } catch {
-            throw Exit.usage("\(path): \(error.localizedDescription)")
-        }
+    /// A page that cannot be written is said before anything is measured.
+    private func checkPage() throws {
+        guard let html else { return }
+        let file = unsafe open(html, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+        guard file >= 0 else { throw Exit.usage("--html \(html): \(unsafe String(cString: strerror(errno)))") }
+        close(file)
     }
 
     private func writePage(_ document: BenchDocument) throws {

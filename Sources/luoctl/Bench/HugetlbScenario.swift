@@ -12,6 +12,9 @@ struct HugetlbScenario {
         var page: PageSize
         var files: UInt64 = 1
         var holes: UInt64 = 0
+
+        /// For what is preserved in few files: what each of many costs is another scenario's.
+        var limit: Double? { bytes >= 1 << 30 && page == .huge2M && files <= 4 ? 1.5 : nil }
     }
 
     var steps: [BenchStep] { cases.map(step) }
@@ -53,7 +56,7 @@ struct HugetlbScenario {
                         "bytes": item.bytes, "page": item.page.bytes, "files": item.files, "holes": item.holes,
                     ],
                     files: files, hugePages: pages * (100 - item.holes) / 100, rounds: run.rounds(quick: 12, full: 60),
-                    preserveLimit: item.bytes >= 1 << 30 && item.page == .huge2M ? 1.5 : nil
+                    preserveLimit: item.limit
                 ).measure()
             }
         }

@@ -84,7 +84,7 @@ struct StoreComparison {
             find $group -depth -type d -exec rmdir {} \\;
         }
         trap end EXIT
-        for try in 1 2 3 4 5 6 7 8 9 10; do
+        for try in $(seq 40); do
             state=$(systemctl --user is-system-running 2>&1) || true
             [ "$state" != running ] || break
             sleep 0.3
