@@ -165,6 +165,16 @@ func eventually(_ what: String, within seconds: Double, _ holds: () throws -> Bo
     }
 }
 
+/// Whether something holds before the time is over. It keeps its thread, for what is over before a test has its turn again.
+func soon(within seconds: Double, _ holds: () throws -> Bool) throws -> Bool {
+    let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
+    while try !holds() {
+        guard monotonicNanoseconds() < deadline else { return false }
+        usleep(1_000)
+    }
+    return true
+}
+
 /// Processes that run a program of ours with this word among their arguments.
 func processes(running word: String) throws -> [pid_t] {
     try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }.filter { process in
