@@ -87,6 +87,22 @@ struct ComparisonTests {
         #expect(same.sameMachine)
     }
 
+    @Test("The kernel's counters count a little besides; times are no counts")
+    func noisyCounts() throws {
+        func verdict(_ name: String, _ old: Double, _ new: Double) throws -> BenchChange.Verdict? {
+            var (before, after) = (BenchSamples.measurement(1_000), BenchSamples.measurement(1_000))
+            before.counted = [name: old]
+            after.counted = [name: new]
+            return try compare([before], [after]).changes.first { $0.counted != nil }?.verdict
+        }
+        #expect(try verdict("page faults", 0, 1) == .noise)
+        #expect(try verdict("page faults", 0, 17) == .regression)
+        #expect(try verdict("content bytes read", 0, 36) == .noise)
+        #expect(try verdict("content bytes written", 0, 4096) == .regression)
+        #expect(try verdict("content bytes read", 4096, 0) == .improvement)
+        #expect(try verdict("nanoseconds per huge page", 10, 100) == nil)
+    }
+
     @Test("Counts have no noise")
     func counts() throws {
         func counted(_ counts: [String: Double]) -> BenchMeasurement {

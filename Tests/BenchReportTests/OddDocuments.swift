@@ -39,6 +39,7 @@ enum OddDocuments {
         document.command = ["luoctl", attack]
         document.warnings = [attack]
         document.absent = [BenchAbsence(scenario: attack, name: attack, reason: attack, remedy: attack)]
+        document.targets = [BenchTarget(scenario: attack, name: attack, value: 1, limit: 2)]
         document.projections = [
             BenchProjection(
                 name: attack, bytes: 1 << 40, page: 4096, time: 1, arena: 1, measuredFrom: 1, measuredTo: 2)
@@ -54,7 +55,7 @@ enum OddDocuments {
             }
         }
         document.measurements.append(BenchSamples.measurement("update", "blackout", [:], 1_000))
-        document.measurements.append(BenchSamples.measurement("update", attack, [:], 1_000))
+        document.measurements.append(BenchSamples.measurement("update", "\(attack)", [:], 1_000))
         return document
     }
 
@@ -80,7 +81,9 @@ enum OddDocuments {
     private static var longNames: [BenchMeasurement] {
         let name = "a name that is much longer than a telephone is wide, WWWWWWWWWWMMMMMMMMMM and 漢字漢字漢字漢字"
         return scenarios.flatMap { scenario in
-            (0..<9).map { BenchSamples.measurement(scenario, "\($0) \(name)", ["descriptors": 10_000_000], 1e6) }
+            (0..<9).map {
+                BenchSamples.measurement(scenario, "\($0) \(name)", ["descriptors": 10_000_000], 1e6)
+            }
                 + [BenchSamples.measurement(scenario, "blackout", ["descriptors": 10_000_000], 1e7, floor: 1e7)]
         }
     }

@@ -33,7 +33,7 @@ struct PageTests {
         for words in [
             "AMD EPYC 9554", "6.18.0", "yes: KVM", "differences below 20 % mean nothing", "2,048 of 2 MiB", "214 s",
             "Projected, not measured", "apt-get install criu", "luoctl bench --html &#39;my report.html&#39;",
-            "memcpy, 1 GiB", "also supervises the service", "limit 1.50×", "system calls",
+            "memcpy, fresh, 1 GiB", "also supervises the service", "≤ 1.50×", "system calls",
         ] { #expect(html.contains(words), "\(words)") }
         #expect(Self.pictures(html).count > 20)
     }
@@ -78,12 +78,41 @@ struct PageTests {
     @Test("A missed limit is named")
     func limits() {
         var document = BenchSamples.empty()
-        var one = BenchSamples.measurement(2_000, floor: 1_000)
-        one.ratioLimit = 1.5
-        document.measurements = [one]
-        #expect(BenchPage(document).html.contains("✗ missed"))
-        document.measurements[0].ratioLimit = 2
-        #expect(!BenchPage(document).html.contains("✗ missed"))
+        let cases = [(1.4, true, true), (1.6, true, false), (1.6, false, true), (1.4, false, false)]
+        for (value, isUpperLimit, isMet) in cases {
+            document.targets = [
+                BenchTarget(scenario: "update", name: "x", value: value, limit: 1.5, isUpperLimit: isUpperLimit)
+            ]
+            let html = BenchPage(document).html
+            #expect(html.contains("✓ met") == isMet && html.contains("✗ missed") == !isMet)
+            #expect(html.contains(isUpperLimit ? "≤ 1.50×" : "≥ 1.50×"))
+        }
+        document.targets = [BenchTarget(scenario: "update", name: "x", value: 1.5031, limit: 1.5)]
+        #expect(BenchPage(document).html.contains("1.5031×"))
+    }
+
+    @Test("The blackout's parts are stacked; what is no part of it has pictures of its own")
+    func parts() {
+        var document = BenchSamples.empty()
+        let parameters: [String: UInt64] = ["files": 1]
+        document.measurements = [("blackout", 100.0), ("freeze", 60), ("boot", 30), ("cycle", 120)]
+            .map { BenchSamples.measurement("update", $0, parameters, $1) }
+        let html = BenchPage(document).html
+        #expect(html.contains("Parts of the blackout. 1 file: freeze 60 ns, boot 30 ns, rest 10 ns"))
+        #expect(html.contains("cycle, 1 file: ours median 120 ns"))
+        // Without a whole they are no parts, and shown all the same.
+        document.measurements.removeFirst()
+        #expect(BenchPage(document).html.contains("freeze, 1 file: ours median 60 ns"))
+    }
+
+    @Test("Bytes that grow with the files make a line by files")
+    func each() {
+        let measurements = [1, 253].map {
+            BenchSamples.measurement("update", "cycle", ["files": $0, "bytes": 4096 * $0], 1)
+        }
+        #expect(Sweep.along("files", in: measurements).isEmpty)
+        #expect(Sweep.along("files", each: "bytes", in: measurements).map(\.fixed) == [["bytes each": 4096]])
+        #expect(ScenarioSection.groups(measurements).map(\.heading) == ["4 KiB each, by number of files"])
     }
 
     @Test("A measurement that no line has is drawn once, on its own")

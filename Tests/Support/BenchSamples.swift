@@ -18,6 +18,7 @@ public enum BenchSamples {
                 remedy: "luoctl hugepages reserve --page 2M --count 8192"),
         ]
         document.projections = projections()
+        document.targets = BenchTarget.all(of: document.measurements)
         return document
     }
 
@@ -103,12 +104,13 @@ public enum BenchSamples {
         return cases.flatMap { files, bytes, time, spread -> [BenchMeasurement] in
             let parameters = ["files": files, "bytes": bytes]
             let shares: [(String, Double)] = [
-                ("freeze", 0.12), ("publish", 0.17), ("execve", 0.33), ("boot", 0.3), ("first answer", 0.02),
+                ("freeze", 0.12), ("publish", 0.17), ("execve", 0.33), ("boot", 0.3), ("answer", 0.02),
             ]
             var blackout = measurement("update", "blackout", parameters, time, floor: time / 1.45, spread: spread)
             blackout.floorName = "execve of a static C program that inherits the descriptors"
             blackout.ratioLimit = 1.5
-            return [blackout] + shares.map { measurement("update", $0.0, parameters, time * $0.1, spread: spread) }
+            return [blackout]
+                + shares.map { measurement("update", "\($0.0)", parameters, time * $0.1, spread: spread) }
         }
     }
 
@@ -119,7 +121,7 @@ public enum BenchSamples {
     private static func comparison() -> [BenchMeasurement] {
         let tools: [(String, [String: UInt64], Double, String?)] = [
             ("liveupdate", ["bytes": 1 << 30], 1_300_000, nil),
-            ("memcpy", ["bytes": 1 << 30], 57_000_000, "copies the memory, and needs as much again meanwhile"),
+            ("memcpy, fresh", ["bytes": 1 << 30], 57_000_000, "copies the memory, and needs as much again meanwhile"),
             ("liveupdate", ["descriptors": 1_000], 19_800_000, nil),
             ("systemd store", ["descriptors": 1_000], 530_000_000, "also supervises the service"),
             ("liveupdate", ["bytes": 256 << 20], 1_280_000, nil),

@@ -20,7 +20,7 @@ public struct BenchChange: Encodable, Equatable, Sendable {
         case time
         /// Ours to the floor, both medians.
         case ratioToFloor = "ratio to floor"
-        /// Something that was counted, and so has no noise.
+        /// Something that was counted, and so has no noise but what the kernel's counters count besides.
         case count
     }
 
@@ -62,7 +62,8 @@ public struct BenchChange: Encodable, Equatable, Sendable {
 
     /// Something that was counted in both.
     init(counted: String, in measurement: BenchMeasurement, old: Double, new: Double, tolerance: Double) {
-        let (before, after) = (Interval(old), Interval(new))
+        let noise = CountNoise.of(counted)
+        let (before, after) = (Interval(old, noise: noise), Interval(new, noise: noise))
         self.init(
             of: measurement, counted: counted, basis: .count, before, after,
             verdict: before.verdict(after, tolerance), floorChange: nil)
@@ -95,6 +96,19 @@ extension Double {
     fileprivate func ratio(to other: Double) -> Double? { other > 0 ? self / other : nil }
 }
 
+/// How much counts differ though nothing has changed.
+enum CountNoise {
+    /// Whether it is a time in truth, which the measurement has with its quartiles.
+    static func isTime(_ name: String) -> Bool { name.contains("nanoseconds") }
+
+    /// What is counted here is exact; the kernel's counters also have what the process does besides, but less than a
+    /// page of content, and than the faults of a few pages of code.
+    static func of(_ name: String) -> Double {
+        if name.hasPrefix("content bytes") { return 4095 }
+        return name == "page faults" ? 16 : 0
+    }
+}
+
 /// A figure and where its noise ends.
 private struct Interval {
     let lower: Double
@@ -108,8 +122,10 @@ private struct Interval {
         upper = distribution.upperQuartile
     }
 
-    /// Without noise.
-    init(_ value: Double) { (lower, middle, upper) = (value, value, value) }
+    /// A count, and by how much it differs from run to run.
+    init(_ value: Double, noise: Double) {
+        self.init(lower: value - noise / 2, middle: value, upper: value + noise / 2)
+    }
 
     private init(lower: Double, middle: Double, upper: Double) {
         (self.lower, self.middle, self.upper) = (lower, middle, upper)

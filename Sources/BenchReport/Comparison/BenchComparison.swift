@@ -87,7 +87,7 @@ extension BenchChange {
     fileprivate static func counts(
         _ old: BenchMeasurement, _ new: BenchMeasurement, _ tolerance: Double
     ) -> [BenchChange] {
-        new.counted.sorted { $0.key < $1.key }.compactMap { name, now in
+        new.counted.filter { !CountNoise.isTime($0.key) }.sorted { $0.key < $1.key }.compactMap { name, now in
             old.counted[name].map { BenchChange(counted: name, in: new, old: $0, new: now, tolerance: tolerance) }
         }
     }

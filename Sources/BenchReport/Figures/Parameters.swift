@@ -1,6 +1,6 @@
 /// Under what something was measured, in words.
 enum Parameters {
-    private static let order = ["bytes", "page", "files", "sessions", "descriptors", "holes"]
+    private static let order = ["bytes", "bytes each", "page", "files", "sessions", "descriptors", "holes"]
 
     /// All of them, in an order that is the same everywhere: `1 GiB, 2 MiB pages, 4 files, no holes`.
     static func text(_ parameters: [String: UInt64]) -> String {
@@ -17,6 +17,7 @@ enum Parameters {
         let figure = quantity(name).text(Double(value))
         return switch name {
         case "bytes": figure
+        case "bytes each": "\(figure) each"
         case "page": "\(figure) pages"
         case "holes": value == 0 ? "no holes" : "\(figure) holes"
         case "files", "sessions", "descriptors": value == 1 ? "1 \(name.dropLast())" : "\(figure) \(name)"
@@ -27,7 +28,7 @@ enum Parameters {
     /// What the values of a parameter are of.
     static func quantity(_ name: String) -> Quantity {
         switch name {
-        case "bytes", "page": .bytes
+        case "bytes", "bytes each", "page": .bytes
         case "holes": .percent
         default: .count
         }

@@ -59,7 +59,7 @@ public struct BenchPage: Sendable {
             section(scenario, document.measurements.filter { $0.scenario == scenario })
         }
         let all =
-            [LimitSection.of(document.measurements)] + measured + [
+            [TargetSection.of(document.targets)] + measured + [
                 ProjectionSection.of(document.projections), AbsenceSection.of(document.absent),
             ]
         return all.filter { !$0.isEmpty }

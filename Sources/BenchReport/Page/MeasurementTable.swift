@@ -12,16 +12,16 @@ enum MeasurementTable {
         return table
     }
 
-    /// What was counted in them, exactly; nil when nothing was.
+    /// What was counted in them, exactly, each count a row: their names are long. Nil when nothing was counted.
     static func counts(
         _ measurements: [BenchMeasurement], caption: String, heading: String, label: (BenchMeasurement) -> String
     ) -> HTMLTable? {
-        let names = countNames(measurements)
+        let names = Set(measurements.flatMap(\.counted.keys)).sorted()
+        let columns = measurements.filter { !$0.counted.isEmpty }
         guard !names.isEmpty else { return nil }
-        var table = HTMLTable("\(caption), counted", [heading] + names)
-        for measurement in measurements {
-            let counted = names.map { name in measurement.counted[name].map { count(name, $0) } ?? "" }
-            table.add(html: [label(measurement).escaped] + counted)
+        var table = HTMLTable("\(caption), counted", [heading] + columns.map(label))
+        for name in names {
+            table.add(html: [name.escaped] + columns.map { one in one.counted[name].map { count(name, $0) } ?? "" })
         }
         return table
     }
@@ -62,12 +62,8 @@ enum MeasurementTable {
 
     private static func ratio(_ measurement: BenchMeasurement) -> String {
         guard let ratio = measurement.ratio else { return "" }
-        let limit = measurement.ratioLimit.map { HTML.small("limit \(Quantity.ratio($0))") } ?? ""
+        let limit = measurement.ratioLimit.map { HTML.small("≤ \(Quantity.ratio($0))") } ?? ""
         return Quantity.ratio(ratio) + limit
-    }
-
-    private static func countNames(_ measurements: [BenchMeasurement]) -> [String] {
-        Set(measurements.flatMap(\.counted.keys)).sorted()
     }
 
     private static func count(_ name: String, _ value: Double) -> String {

@@ -48,7 +48,8 @@ enum PageStyle {
             linear-gradient(to left, var(--page) 30%, transparent) right / 32px 100% no-repeat local,
             linear-gradient(to right, var(--shade), transparent) left / 12px 100% no-repeat scroll,
             linear-gradient(to left, var(--shade), transparent) right / 12px 100% no-repeat scroll; }
-        table { border-collapse: collapse; font-size: .85rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
+        table { border-collapse: collapse; font-size: .85rem; line-height: 1.35; font-variant-numeric: tabular-nums;
+          overflow-wrap: break-word; }
         th, td { padding: 4px 10px 4px 0; text-align: right; vertical-align: top; white-space: nowrap;
           border-bottom: 1px solid var(--rule); }
         th:last-child, td:last-child { padding-right: 0; }

@@ -9,10 +9,27 @@ enum ScenarioSection {
             id: scenario, title: words.title, introduction: words.introduction, groups: groups(measurements))
     }
 
-    static func groups(_ measurements: [BenchMeasurement]) -> [(heading: String, figures: [Figure])] {
-        let sweeps = axes.flatMap { Sweep.along($0, in: measurements) }
-        var groups: [(heading: String, figures: [Figure])] = []
-        for sweep in sweeps {
+    /// Lines, and what no line has.
+    ///
+    /// - Parameter shown: what another picture has already, and only needs lines.
+    static func groups(_ measurements: [BenchMeasurement], shown: [BenchMeasurement] = []) -> [Group] {
+        let sweeps = sweeps(measurements)
+        let groups = grouped(sweeps)
+        let rest = measurements.filter { one in
+            !shown.contains(one) && !sweeps.contains { $0.measurements.contains(one) }
+        }
+        return rest.isEmpty ? groups : groups + [(groups.isEmpty ? "" : "Measured at one size", [ranges(rest)])]
+    }
+
+    typealias Group = (heading: String, figures: [Figure])
+
+    private static func sweeps(_ measurements: [BenchMeasurement]) -> [Sweep] {
+        axes.flatMap { Sweep.along($0, in: measurements) } + Sweep.along("files", each: "bytes", in: measurements)
+    }
+
+    /// What was measured under the same, together.
+    private static func grouped(_ sweeps: [Sweep]) -> [Group] {
+        sweeps.reduce(into: []) { groups, sweep in
             let heading = heading(sweep)
             if let index = groups.firstIndex(where: { $0.heading == heading }) {
                 groups[index].figures.append(sweep.figure)
@@ -20,9 +37,6 @@ enum ScenarioSection {
                 groups.append((heading, [sweep.figure]))
             }
         }
-        let rest = measurements.filter { one in !sweeps.contains { $0.measurements.contains(one) } }
-        if !rest.isEmpty { groups.append((groups.isEmpty ? "" : "Measured at one size", [ranges(rest)])) }
-        return groups
     }
 
     private static func heading(_ sweep: Sweep) -> String {

@@ -9,11 +9,14 @@ struct Sweep {
     let measurements: [BenchMeasurement]
 
     /// All that there are along an axis, in the order in which they were measured. A single value is no line.
-    static func along(_ axis: String, in measurements: [BenchMeasurement]) -> [Sweep] {
+    ///
+    /// - Parameter each: another parameter that grows with the axis, and whose share is what stays the same: with twice
+    ///   as many files of one size there are twice as many bytes.
+    static func along(_ axis: String, each: String? = nil, in measurements: [BenchMeasurement]) -> [Sweep] {
         var keys: [Key] = []
         var members: [Key: [BenchMeasurement]] = [:]
         for measurement in measurements {
-            guard let key = Key(measurement, without: axis) else { continue }
+            guard let key = Key(measurement, without: axis, each: each) else { continue }
             if members[key] == nil { keys.append(key) }
             members[key, default: []].append(measurement)
         }
@@ -28,10 +31,15 @@ struct Sweep {
         let name: String
         let fixed: [String: UInt64]
 
-        init?(_ measurement: BenchMeasurement, without axis: String) {
-            guard measurement.parameters[axis] != nil else { return nil }
+        init?(_ measurement: BenchMeasurement, without axis: String, each: String?) {
+            guard let value = measurement.parameters[axis] else { return nil }
             name = measurement.name
-            fixed = measurement.parameters.filter { $0.key != axis }
+            var fixed = measurement.parameters.filter { $0.key != axis }
+            if let each {
+                guard let sum = fixed.removeValue(forKey: each), value > 0, sum % value == 0 else { return nil }
+                fixed["\(each) each"] = sum / value
+            }
+            self.fixed = fixed
         }
     }
 

@@ -3,22 +3,17 @@ enum UpdateSection {
     static func of(_ measurements: [BenchMeasurement]) -> Section {
         let words = Wording.of("update")
         let blackouts = measurements.filter { $0.name == "blackout" }
-        let whole = measurements.filter { isWhole($0) }
-        var section = Section(id: "update", title: words.title, introduction: words.introduction)
-        section.groups.append(("", [distribution(blackouts), parts(measurements)].compactMap { $0 }))
-        // Those that no picture has yet.
-        let rest = whole.filter { $0.name != "blackout" }
-        let orphans = blackouts.isEmpty ? measurements.filter { !isWhole($0) } : []
-        let sweeps = ScenarioSection.groups(blackouts).filter { group in
-            group.figures.contains { $0.chart is LineChart }
-        }
-        section.groups += sweeps + ScenarioSection.groups(rest + orphans)
-        return section
+        let figures = [distribution(blackouts), parts(blackouts, measurements)].compactMap { $0 }
+        // All blackouts are in the distribution, whether a line has them or not; parts without a whole are nowhere yet.
+        let lines = measurements.filter { blackouts.isEmpty || !isPart($0) }
+        return Section(
+            id: "update", title: words.title, introduction: words.introduction,
+            groups: [("", figures)] + ScenarioSection.groups(lines, shown: blackouts))
     }
 
-    /// Everything else in this scenario is a part of the blackout.
-    private static func isWhole(_ measurement: BenchMeasurement) -> Bool {
-        measurement.name == "blackout" || measurement.name.hasPrefix("cycle")
+    /// Everything in this scenario is a part of the blackout, but the whole of it and whole updates.
+    private static func isPart(_ measurement: BenchMeasurement) -> Bool {
+        measurement.name != "blackout" && !measurement.name.hasPrefix("cycle")
     }
 
     private static func distribution(_ blackouts: [BenchMeasurement]) -> Figure? {
@@ -33,14 +28,14 @@ enum UpdateSection {
             notes: MeasurementTable.notes(blackouts))
     }
 
-    private static func parts(_ measurements: [BenchMeasurement]) -> Figure? {
-        let rows = measurements.filter { $0.name == "blackout" }.compactMap { blackout -> StackedChart.Row? in
-            let parts = measurements.filter { $0.parameters == blackout.parameters && !isWhole($0) }
+    private static func parts(_ blackouts: [BenchMeasurement], _ measurements: [BenchMeasurement]) -> Figure? {
+        let rows = blackouts.compactMap { blackout -> StackedChart.Row? in
+            let parts = measurements.filter { isPart($0) && $0.parameters == blackout.parameters }
+                .map { (name: $0.name, time: $0.ours.median) }
             guard !parts.isEmpty else { return nil }
-            let times = parts.map { (name: $0.name, time: $0.ours.median) }
-            let rest = blackout.ours.median - times.reduce(0) { $0 + $1.time }
+            let rest = blackout.ours.median - parts.reduce(0) { $0 + $1.time }
             let label = Parameters.text(blackout.parameters)
-            return StackedChart.Row(label: label, parts: times + (rest > 0 ? [("rest", rest)] : []))
+            return StackedChart.Row(label: label, parts: parts + (rest > 0 ? [("rest", rest)] : []))
         }
         guard !rows.isEmpty else { return nil }
         let title = "Parts of the blackout"
