@@ -44,7 +44,7 @@ build: ## build the library and luoctl, optimized
 	swift build -c release
 
 install: setup ## install luoctl, luod, luoctl's man pages and shell completions (prefix=/usr/local DESTDIR=)
-	for program in luoctl luod $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
+	$(STATIC_BUILD)
 	scripts/manuals .build-static/release/luoctl .build-static/share
 	install -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
 	install -D -m 755 .build-static/release/luod $(DESTDIR)$(prefix)/sbin/luod
@@ -62,25 +62,25 @@ uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 
-demo: setup build ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages
-	.build/release/luoctl demo $(if $(filter no,$(SETUP)),--no-reserve) $(DEMO_ARGS)
+demo: setup ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages
+	$(STATIC_BUILD) --product luoctl
+	.build-static/release/luoctl demo $(if $(filter no,$(SETUP)),--no-reserve) $(DEMO_ARGS)
 
 test: setup ## run the tests; reserves huge pages for them (SETUP=no: does not)
 	swift build
 	$(TEST)
 
-test-thread: setup ## the same under ThreadSanitizer, but for IntegrationTests, whose programs have one thread
-	$(TEST) --sanitize=thread --scratch-path .build-thread --skip IntegrationTests
+test-thread: setup ## the same under ThreadSanitizer, without the tests of programs and of the report
+	LIVEUPDATE_CORE=1 $(TEST) --sanitize=thread --scratch-path .build-thread
 
 test-address: setup ## the same under AddressSanitizer, with leak detection (LEAKS=0: without)
-	ASAN_OPTIONS=detect_leaks=$(LEAKS) $(TEST) --sanitize=address --scratch-path .build-address --skip IntegrationTests
+	LIVEUPDATE_CORE=1 ASAN_OPTIONS=detect_leaks=$(LEAKS) $(TEST) --sanitize=address --scratch-path .build-address
 
 fuzz: setup ## fuzz the readers of the journal, trees, arenas and records (FUZZ_SECONDS=60 each, two at a time)
 	Tests/Fuzz/fuzz
 
 bench: setup ## measure what preserving costs, beside C programs that make the same system calls (BENCH_ARGS=--quick)
-	$(STATIC_BUILD) --product luoctl
-	for program in $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
+	$(STATIC_BUILD)
 	.build-static/release/luoctl bench $(BENCH_ARGS)
 
 kill-sweep: setup ## as root, kill the demo at each of its system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace

@@ -167,3 +167,13 @@ let package = Package(
             ], swiftSettings: strict),
     ] + benchPrograms
 )
+
+// Parts of it, for builds that need no more: what the sanitizers look at, and the programs that are installed.
+let isOnlyCore = Context.environment["LIVEUPDATE_CORE"] == "1"
+let needsMore = ["IntegrationTests", "BenchReportTests"]
+package.targets.removeAll { target in
+    let isAbove = target.type == .executable || needsMore.contains(target.name)
+    let isForTests = ["Examples/", "Tests/"].contains { target.path?.hasPrefix($0) == true } || target.type == .test
+    return isOnlyCore && isAbove || staticExecutables && isForTests
+}
+package.products.removeAll { isOnlyCore && $0 is Product.Executable }
