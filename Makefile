@@ -6,6 +6,8 @@ export SETUP
 
 # Tests hold at most this many huge pages of 2 MiB at a time.
 TEST_PAGES := 64
+# The memory of the guest in Examples/qemu-guest: 128 MiB.
+GUEST_PAGES := 64
 SWIFT_SOURCES := Sources Tests Examples scripts Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
 
 # Tests make programs crash on purpose; a backtracer would keep their pipes open.
@@ -32,7 +34,7 @@ FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep vmtest doc format lint clean
+.PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep vmtest guest doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -92,6 +94,11 @@ vmtest: setup ## run the demo and the vectors as root in Debian's kernel, in QEM
 	@scripts/setup vm
 	$(STATIC_BUILD) --product luoctl
 	Tests/VM/run
+
+guest: setup ## as root, a guest in QEMU lives through an update of luod; installs QEMU, fetches Debian's kernel (GUEST_ARGS=)
+	@scripts/setup guest
+	$(STATIC_BUILD) --product luod
+	scripts/with-huge-pages $(GUEST_PAGES) Examples/qemu-guest/run .build-static/release/luod $(GUEST_ARGS)
 
 doc: setup ## build the API documentation; fails on any warning, and on what has no comment (DOC_DIR=.build-doc/site)
 	scripts/documentation $(DOC_DIR)

@@ -1,0 +1,157 @@
+"""A client of luod, over its socket: docs/protocol.md in Python, with the standard library only.
+
+    device = luo.Device("/run/luo")
+    session = device.create("vm")
+    session.preserve(memory, token=1)       # a file descriptor, or what has a fileno()
+    device.update()                         # root; programs may end before it when the session is detached
+    memory = device.retrieve("vm").retrieve(token=1)
+
+What luod refuses is an OSError with the errno that docs/protocol.md names.
+"""
+
+import json
+import os
+import random
+import socket
+import struct
+
+_NAME = "=Ii64s"  # size, descriptor, name
+_FILE = "=IiQ"  # size, descriptor, token
+_WORD = "=II"  # size, a word
+_UPDATE = "=II6Q4096s"  # size, flags, times, text
+
+
+class _Channel:
+    """A socket on which calls are made: of luod, or of a session. One request at a time."""
+
+    def __init__(self, connection):
+        self._socket = connection
+
+    def fileno(self):
+        return self._socket.fileno()
+
+    def close(self):
+        self._socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _call(self, number, layout, *fields, file=None):
+        """Makes a call, and returns the struct of the answer and its descriptor, or None."""
+        # With a tag it is done exactly once, also when the orchestrator dies in the middle of it.
+        tag = random.getrandbits(64) or 1
+        body = struct.pack(layout, struct.calcsize(layout), *fields)
+        request = struct.pack("=I", 0xBA00 | number) + body + struct.pack("=Q", tag)
+        socket.send_fds(self._socket, [request], [] if file is None else [file])
+        while True:
+            answer, files, _, _ = socket.recv_fds(self._socket, 8192, 1, socket.MSG_CMSG_CLOEXEC)
+            if not answer:
+                raise ConnectionResetError("luod has ended")
+            if len(answer) >= 12 and struct.unpack_from("=Q", answer, len(answer) - 8)[0] == tag:
+                break
+            for other in files:  # an answer that is said again, by the successor of an orchestrator that died
+                os.close(other)
+        (result,) = struct.unpack_from("=i", answer)
+        fields = struct.unpack(layout, answer[4:-8]) if len(answer) - 12 == len(body) else None
+        if result < 0:
+            why = fields[-1].split(b"\0")[0].decode() if layout == _UPDATE and fields else ""
+            raise OSError(-result, why or os.strerror(-result))
+        return fields, files[0] if files else None
+
+
+class Device(_Channel):
+    """A connection to luod."""
+
+    def __init__(self, state=None):
+        state = state or os.environ.get("LUO_STATE", "/run/luo")
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.connect(os.path.join(state, "liveupdate"))
+        super().__init__(connection)
+
+    def create(self, name, detached=False):
+        """Makes an outgoing session. It ends with its last close, unless it is detached."""
+        session = self._session(0x00, name)
+        if detached:
+            session.set_detached(True)
+        return session
+
+    def retrieve(self, name):
+        """Opens a session that an update handed over."""
+        return self._session(0x01, name)
+
+    def attach(self, name):
+        """Opens a detached session again."""
+        return self._session(0x20, name)
+
+    def _session(self, number, name):
+        _, file = self._call(number, _NAME, -1, name.encode())
+        return Session(socket.socket(fileno=file))
+
+    def status(self):
+        """What there is; docs/daemon.md lists the members."""
+        _, file = self._call(0x21, _WORD, 0)
+        with open(file, "rb") as document:
+            document.seek(0)
+            return json.load(document)
+
+    def load(self, image=""):
+        """Starts the next luod beforehand."""
+        return self._change(0x22, image)
+
+    def update(self, image="", discard=False):
+        """Ends this boot, and begins the next one. Returns when each phase ended, in nanoseconds of CLOCK_MONOTONIC."""
+        return self._change(0x23, image, 1 if discard else 0)
+
+    def reload(self, image=""):
+        """Replaces luod's program, in the same boot."""
+        return self._change(0x24, image)
+
+    def _change(self, number, image, flags=0):
+        fields, _ = self._call(number, _UPDATE, flags, *[0] * 6, os.fsencode(image))
+        return dict(zip(("asked", "loaded", "published", "taken_over", "switched", "answered"), fields[2:8]))
+
+
+class Session(_Channel):
+    """A session, by a descriptor of its own."""
+
+    def preserve(self, file, token):
+        """Preserves a memory file, which goes on being used."""
+        self._call(0x40, _FILE, -1, token, file=_number(file))
+
+    def preserve_held(self, file, token):
+        """Keeps any descriptor open as it is."""
+        self._call(0x64, _FILE, -1, token, file=_number(file))
+
+    def check(self, file, token):
+        """Says, by an OSError, why a file would not be preserved."""
+        self._call(0x62, _FILE, -1, token, file=_number(file))
+
+    def unpreserve(self, token):
+        """Lets go of a file of an outgoing session."""
+        self._call(0x60, _FILE, 0, token)
+
+    def take(self, token):
+        """The same, and returns its descriptor."""
+        return self._call(0x61, _FILE, 0, token)[1]
+
+    def retrieve(self, token):
+        """Returns the descriptor of a file that was handed over."""
+        return self._call(0x41, _FILE, -1, token)[1]
+
+    def finish(self):
+        """Lets go of everything that was handed over."""
+        self._call(0x42, _WORD, 0)
+
+    def name(self):
+        return self._call(0x43, _NAME, 0, b"")[0][2].split(b"\0")[0].decode()
+
+    def set_detached(self, detached):
+        """Whether it stays when nobody has it open."""
+        self._call(0x63, _WORD, int(detached))
+
+
+def _number(file):
+    return file if isinstance(file, int) else file.fileno()
