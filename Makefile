@@ -20,7 +20,7 @@ STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build
 	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors
 
 # What luoctl bench runs: it finds them beside itself, or in libexec.
-BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read)
+BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read call)
 LIBEXEC := libexec/liveupdate
 
 DOC_DIR ?= .build-doc/site
@@ -79,8 +79,7 @@ fuzz: setup ## fuzz the readers of the journal, trees, arenas and records (FUZZ_
 	Tests/Fuzz/fuzz
 
 bench: setup ## measure what preserving costs, beside C programs that make the same system calls (BENCH_ARGS=--quick)
-	$(STATIC_BUILD) --product luoctl
-	for program in $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
+	for program in luoctl luod $(BENCH_PROGRAMS); do $(STATIC_BUILD) --product $$program || exit; done
 	.build-static/release/luoctl bench $(BENCH_ARGS)
 
 kill-sweep: setup ## as root, kill the demo at each of its system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace
