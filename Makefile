@@ -22,7 +22,7 @@ STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build
 	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors
 
 # What luoctl bench runs: it finds them beside itself, or in libexec.
-BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read)
+BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read call)
 LIBEXEC := libexec/liveupdate
 
 DOC_DIR ?= .build-doc/site

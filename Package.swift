@@ -27,7 +27,9 @@ func benchProgram(_ name: String, at path: String, header: String = "../common")
         linkerSettings: staticExecutables ? [.unsafeFlags(["-nostartfiles", "-Xclang-linker", "-static"])] : [])
 }
 let benchPrograms =
-    ["preserve", "exec", "read", "cycle", "send"].map { benchProgram("luo-floor-\($0)", at: "Benchmarks/floor/\($0)") }
+    ["preserve", "exec", "read", "cycle", "send", "call"].map {
+        benchProgram("luo-floor-\($0)", at: "Benchmarks/floor/\($0)")
+    }
     + [benchProgram("luo-bench-service", at: "Benchmarks/service", header: "../floor/common")]
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")

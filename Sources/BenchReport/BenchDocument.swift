@@ -50,7 +50,8 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
     public var scenario: String
     /// What was timed: `preserve`, `freeze`, `publish`, `boot`, `retrieve`, `finish`, `unpreserve`; `one more`; in
     /// `update` `cycle`, `cycle through a keeper`, and `blackout` with its parts `freeze`, `publish`, `execve`, `boot`,
-    /// `answer`; `crc32c`; in `compare` who did it: `liveupdate`, `memcpy, fresh`, `memcpy, touched`, `systemd store`,
+    /// `answer`; of luod `luod: blackout` with its parts `luod: publish`, `take over`, `switch`, `answer`, the same behind
+    /// `luod, loaded: `, and `luod: whole update` and `luod: preserve`; `crc32c`; in `compare` who did it: `liveupdate`, `memcpy, fresh`, `memcpy, touched`, `systemd store`,
     /// `criu`.
     public var name: String
     /// Under what: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`. With scenario and name it
@@ -63,7 +64,7 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
     /// What that program does.
     public var floorName: String?
     /// What was counted, not timed: `system calls`, `arena bytes`, `arena bytes per huge page`, `nanoseconds per huge
-    /// page`, `content bytes read`, `content bytes written`, `page faults`.
+    /// page`, `resident bytes`, `content bytes read`, `content bytes written`, `page faults`.
     public var counted: [String: Double]
     /// What the ratio to the floor is to be at most.
     public var ratioLimit: Double?

@@ -1,7 +1,7 @@
 extension BenchTarget {
     /// Those that the measurements of a run say something about.
     public static func all(of measurements: [BenchMeasurement]) -> [BenchTarget] {
-        ratios(measurements) + constancies(measurements) + comparisons(measurements)
+        ratios(measurements) + constancies(measurements) + memory(measurements) + comparisons(measurements)
     }
 
     /// To the floor.
@@ -36,11 +36,30 @@ extension BenchTarget {
                 "update", "blackout", "bytes", 256 << 20, 4 << 30, "blackout at 4 GiB, to that at 256 MiB", limit: 1.1,
                 page: 2 << 20),
             target(
+                "update", "luod, loaded: blackout", "bytes", 256 << 20, 4 << 30,
+                "luod, loaded: blackout at 4 GiB, to that at 256 MiB", limit: 1.1, page: 2 << 20),
+            target(
+                "update", "luod: preserve", "files", 10, 1000, "luod: one more file at 1,000, to one more at 10",
+                limit: 1.2),
+            target(
                 "files", "one more", "files", 100, 10_000, "one more file at 10,000, to one more at 100", limit: 1.2),
             target(
                 "sessions", "one more", "sessions", 100, 10_000, "one more session at 10,000, to one more at 100",
                 limit: 1.2),
         ].compactMap(\.self)
+    }
+
+    /// What luod takes.
+    private static func memory(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
+        let keeping = measurements.first {
+            $0.scenario == "update" && $0.name == "luod: preserve" && $0.parameters["files"] == 1000
+        }
+        guard let resident = keeping?.counted["resident bytes"] else { return [] }
+        return [
+            BenchTarget(
+                scenario: "update", name: "luod: resident memory of both processes with 1,000 files, to 24 MiB",
+                value: resident / Double(24 << 20), limit: 1)
+        ]
     }
 
     /// How many times faster than what else there is, with the same memory.

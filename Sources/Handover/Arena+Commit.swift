@@ -67,7 +67,8 @@ extension Arena {
     /// Writes the live state anew and makes it the journal.
     private func rewrite(_ records: [JournalRecord], room: UInt64) throws(ArenaError) {
         let old = unsafe state.table.journal
-        let journal = try writeJournal(records, room: room)
+        let journal = try unsafe writeJournal(
+            PreparedJournal(records, firstSequence: state.nextSequence), room: room)
         flip { table in table.journal = journal.slot }
         use(journal)
         unsafe state.space?.give(old.range)
@@ -85,9 +86,9 @@ extension Arena {
     }
 
     func writeFirstJournal(
-        _ records: [JournalRecord], in room: Extent?, isFirstBoot: Bool
+        _ records: PreparedJournal, in room: Extent?, isFirstBoot: Bool
     ) throws(ArenaError) -> NewJournal {
-        let bytes = unsafe JournalFormat.encode(records, firstSequence: state.nextSequence)
+        let bytes = records.bytes
         let least = JournalFormat.headerLength + UInt64(bytes.count) + Superblock.length
         if let room, room.length >= least { return write(bytes, records.count, in: room) }
         if isFirstBoot { return try writeJournal(records, room: 4 * Superblock.length) }
@@ -100,12 +101,11 @@ extension Arena {
         return write(bytes, records.count, in: range)
     }
 
-    func writeJournal(_ records: [JournalRecord], room: UInt64) throws(ArenaError) -> NewJournal {
-        let bytes = unsafe JournalFormat.encode(records, firstSequence: state.nextSequence)
-        let least = JournalFormat.headerLength + UInt64(bytes.count) + room
+    func writeJournal(_ records: PreparedJournal, room: UInt64) throws(ArenaError) -> NewJournal {
+        let least = JournalFormat.headerLength + UInt64(records.bytes.count) + room
         let page = Superblock.length
         let wanted = (2 * least + page) / page * page
-        return write(bytes, records.count, in: try takeEither(wanted, or: (least + page - 1) / page * page))
+        return write(records.bytes, records.count, in: try takeEither(wanted, or: (least + page - 1) / page * page))
     }
 
     private func write(_ bytes: [UInt8], _ count: Int, in range: Extent) -> NewJournal {

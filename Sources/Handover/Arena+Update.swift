@@ -35,9 +35,19 @@ extension Arena {
     public func takeOver(
         _ records: [JournalRecord], inUse: [Extent], journalIn room: Extent? = nil
     ) throws(ArenaError) {
+        try takeOver(PreparedJournal(records, firstSequence: nextSequence), and: [], inUse: inUse, journalIn: room)
+    }
+
+    /// The same, with records that were put together ahead of it, and some more behind them.
+    ///
+    /// - Throws: as ``takeOver(_:inUse:journalIn:)``.
+    public func takeOver(
+        _ prepared: PreparedJournal, and more: [JournalRecord], inUse: [Extent], journalIn room: Extent? = nil
+    ) throws(ArenaError) {
         try claim(inUse: inUse + (room.map { [$0] } ?? []))
         try lock.withLock { () throws(ArenaError) in
             let old = unsafe state.table
+            let records = unsafe prepared.appending(more, firstSequence: state.nextSequence)
             let journal = try writeFirstJournal(records, in: room, isFirstBoot: !old.journal.isPresent)
             flip { table in
                 table.incoming = table.outgoing
@@ -48,6 +58,17 @@ extension Arena {
             for slot in [old.incoming, old.journal] where slot.isPresent { unsafe state.space?.give(slot.range) }
         }
     }
+
+    /// Puts the records of a boot's first journal together ahead of ``takeOver(_:and:inUse:journalIn:)``.
+    ///
+    /// - Parameter room: where they will be written: it is looked at, so that it is mapped then.
+    public func prepare(_ records: [JournalRecord], in room: Extent) -> PreparedJournal {
+        let size = size
+        if room.offset <= size, room.length <= size - room.offset { _ = checksum(of: room) }
+        return PreparedJournal(records, firstSequence: nextSequence)
+    }
+
+    private var nextSequence: UInt64 { lock.withLock { unsafe state.nextSequence } }
 
     /// Forgets the tree that came, whose last session has ended.
     public func dropIncoming() {

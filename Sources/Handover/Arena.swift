@@ -99,6 +99,20 @@ public final class Arena: ArenaReading, Sendable {
         unsafe state = try Self.check(store, fileSize: fileSize, takingBack: options.takingBack)
     }
 
+    /// Looks again at what another process may have changed since this was opened; before anything was claimed or written.
+    ///
+    /// - Throws: as ``init(opening:_:)``.
+    public func reload() throws(ArenaError) {
+        let fileSize: UInt64
+        do throws(SystemCallError) {
+            fileSize = try FileStatus(of: store.descriptor).size
+        } catch {
+            throw ArenaError(.size, "\(error)", errno: error.errno)
+        }
+        let found = try Self.check(store, fileSize: fileSize, takingBack: false)
+        lock.withLock { unsafe state = found }
+    }
+
     private init(_ store: ArenaStore, _ state: State) {
         self.store = store
         unsafe self.state = state
@@ -179,6 +193,16 @@ public final class Arena: ArenaReading, Sendable {
             throw ArenaError(.record, "\(count) bytes at offset \(offset) are outside of the arena's \(size)")
         }
         return store.read(at: offset, count: Int(count))
+    }
+
+    /// Whether there are these bytes at an offset, but for some of them.
+    public func holds(_ bytes: [UInt8], at offset: UInt64, but others: Range<Int>) -> Bool {
+        let size = size
+        guard offset <= size, UInt64(bytes.count) <= size - offset, others.upperBound <= bytes.count else {
+            return false
+        }
+        return store.holds(bytes[..<others.lowerBound], at: offset)
+            && store.holds(bytes[others.upperBound...], at: offset + UInt64(others.upperBound))
     }
 
     /// All records of the journal, checked; none when there is no journal yet.

@@ -47,6 +47,15 @@ final class ArenaStore: ArenaSource, Sendable {
             UnsafeRawBufferPointer(rebasing: mapping.bytes[Int(offset)..<Int(offset) + count]), continuing: previous)
     }
 
+    func holds(_ bytes: ArraySlice<UInt8>, at offset: UInt64) -> Bool {
+        precondition(offset <= mapped && UInt64(bytes.count) <= mapped - offset)
+        return unsafe bytes.withUnsafeBytes { wanted in
+            guard let wanted = wanted.baseAddress, let mapping = unsafe mapping.bytes.baseAddress else { return true }
+            // SAFETY: inside the mapping, as in read.
+            return unsafe memcmp(mapping + Int(offset), wanted, bytes.count) == 0
+        }
+    }
+
     func write(_ bytes: [UInt8], at offset: UInt64) {
         precondition(offset <= mapped && UInt64(bytes.count) <= mapped - offset)
         let count = probe?.willStore(bytes: bytes.count) ?? bytes.count

@@ -290,7 +290,7 @@ extension Boot {
     /// What travels of the outgoing FLBs: each says it now, from the files that travel.
     ///
     /// - Throws: what a serialize throws.
-    func serializeFLBs() throws(LiveUpdateError) -> [FLBID: (data: UInt64, ranges: [StoredRange])] {
+    func serializeFLBs(isReserved: Bool) throws(LiveUpdateError) -> [FLBID: (data: UInt64, ranges: [StoredRange])] {
         try flbMonitor.enter { () throws(LiveUpdateError) in
             let state = shared.with { $0.state }
             var users: [FLBID: [FLBUser]] = [:]
@@ -303,7 +303,7 @@ extension Boot {
             do throws(LiveUpdateError) {
                 for known in state.flbs(.outgoing) {
                     guard let flb = unsafe live[known.id] else { continue }
-                    serialized[known.id] = try serialize(flb, users: users[known.id] ?? [])
+                    serialized[known.id] = try serialize(flb, users: users[known.id] ?? [], isReserved)
                 }
             } catch {
                 arena.free(serialized.values.flatMap(\.ranges).map(\.range))
@@ -314,11 +314,11 @@ extension Boot {
     }
 
     private func serialize(
-        _ flb: LiveFLB, users: [FLBUser]
+        _ flb: LiveFLB, users: [FLBUser], _ isReserved: Bool
     ) throws(LiveUpdateError) -> (data: UInt64, ranges: [StoredRange]) {
         try resumeIfNeeded(flb)
         guard let definition = flb.definition, let object = flb.object else { return (flb.data, []) }
-        let storage = Storage(arena, isReserved: true)
+        let storage = Storage(arena, isReserved: isReserved)
         do throws(LiveUpdateError) {
             let data = try callback(flb) { () throws(LiveUpdateError) in
                 try definition.serializeErased(object, context(flb, storage, users: users))

@@ -11,25 +11,27 @@ import SystemPackage
 ///
 /// Unhappy: what cannot be read is left untouched for the image that wrote it, and every open says why (EIO).
 extension Boot {
-    func ensureOpen() throws(LiveUpdateError) {
+    func ensureOpen(answering answer: Answer? = nil) throws(LiveUpdateError) {
         if case .unopened = shared.with({ $0.status }) {
-            try gate.enter(.exclusive) { () throws(LiveUpdateError) in try openOnce() }
+            try gate.enter(.exclusive) { () throws(LiveUpdateError) in try openOnce(answer) }
         }
     }
 
-    private func openOnce() throws(LiveUpdateError) {
+    private func openOnce(_ answer: Answer?) throws(LiveUpdateError) {
         guard case .unopened = shared.with({ $0.status }) else { return }
         do throws(LiveUpdateError) {
-            try read()
+            try read(answer)
         } catch {
             shared.with { $0.status = .failed(error) }
             throw error
         }
     }
 
-    private func read() throws(LiveUpdateError) {
+    private func read(_ answer: Answer?) throws(LiveUpdateError) {
+        // Prepared on what was there then: the old boot has gone on.
+        if opening == .onTrial { try untouched { () throws(ArenaError) in try arena.reload() } }
         if opening != .sameBoot, let range = arena.outgoingTree {
-            try takeOver(range)
+            if try !takeOverPrepared(range, answering: answer) { try takeOver(range, answer) }
         } else if arena.journal == nil {
             try untouched { () throws(ArenaError) in
                 try begin([.boot(updateNumber: 0, nextID: 1), .phase(.running)], inUse: [], journalIn: nil)
@@ -40,7 +42,7 @@ extension Boot {
     }
 
     /// Says of what failed that nothing was changed.
-    private func untouched<Value>(_ body: () throws(ArenaError) -> Value) throws(LiveUpdateError) -> Value {
+    func untouched<Value>(_ body: () throws(ArenaError) -> Value) throws(LiveUpdateError) -> Value {
         do throws(ArenaError) {
             return try body()
         } catch {
@@ -53,17 +55,21 @@ extension Boot {
 
     private func begin(_ events: [Event], inUse: [Extent], journalIn room: Extent?) throws(ArenaError) {
         let state = try BootState(events)
-        try state.checkNumbers()
-        try checkHandlers(state)
+        try check(state)
         // These events are what ``BootState/snapshot`` would make of the state again.
         try arena.takeOver(events.map(\.record), inUse: inUse, journalIn: room)
         adopt(state)
     }
 
-    private func takeOver(_ range: Extent) throws(LiveUpdateError) {
+    func check(_ state: BootState) throws(ArenaError) {
+        try state.checkNumbers()
+        try checkHandlers(state)
+    }
+
+    private func takeOver(_ range: Extent, _ answer: Answer?) throws(LiveUpdateError) {
         let tree = try untouched { () throws(ArenaError) in try LuoTreeReader(arena: arena, range: range).read() }
         var events = try withoutLost(counting(tree)).events
-        if case .onTrial(let answer) = opening { events += [.phase(.booting)] + answered(answer) }
+        if opening == .onTrial { events += [.phase(.booting)] + answered(answer) }
         try untouched { () throws(ArenaError) in
             try begin(events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
         }
@@ -71,7 +77,7 @@ extension Boot {
     }
 
     /// The tree with each file counted on what ``Orchestrator/Counting`` says.
-    private func counting(_ tree: LuoTree) -> LuoTree {
+    func counting(_ tree: LuoTree) -> LuoTree {
         guard counting == .asLinked else { return tree }
         var tree = tree
         let names = tree.flbs.map(\.record.name)
@@ -88,7 +94,7 @@ extension Boot {
     }
 
     /// The tree without the descriptors that are not what they were: a number that was reused is not to be closed.
-    private func withoutLost(_ tree: LuoTree) throws(LiveUpdateError) -> LuoTree {
+    func withoutLost(_ tree: LuoTree) throws(LiveUpdateError) -> LuoTree {
         var tree = tree
         let registry = shared.with { $0.registry }
         for session in tree.sessions.indices {
@@ -167,8 +173,7 @@ extension Boot {
     private func journalState() throws(ArenaError) -> BootState {
         var state = BootState()
         for record in try arena.journalRecords() { try state.apply(Event(record)) }
-        try state.checkNumbers()
-        try checkHandlers(state)
+        try check(state)
         return state
     }
 
@@ -182,7 +187,7 @@ extension Boot {
         }
     }
 
-    private func adopt(_ state: BootState) {
+    func adopt(_ state: BootState) {
         flbMonitor.enter {
             for flb in state.flbs.values where flb.kind != .discarded {
                 let definition = shared.with { $0.registry.flb(flb.compatible) }

@@ -9,6 +9,8 @@ import SystemPackage
 /// 2. FLBs say what travels, and the tree is written into free space.
 /// 3. Publish: one store makes the tree true. From here on this boot answers ENODEV.
 ///
+/// Where a draft was made (``draft()``) and nothing has changed since, 2 is done already, and 1 only looks.
+///
 /// Unhappy: whatever fails before 3 unfreezes what was frozen, and everything is as before; after 3, until the next boot
 /// has begun, ``thaw()`` takes it back.
 extension Boot {
@@ -21,24 +23,21 @@ extension Boot {
             try commit([.phase(.freezing)])
             try freezeAll()
             do throws(LiveUpdateError) {
-                try writeTree(FreezeTime(start: start, end: monotonicNanoseconds()))
+                return end(travelling: try publishTree(FreezeTime(start: start, end: monotonicNanoseconds())))
             } catch {
                 unfreezeEverything()
                 throw error
             }
-            return end()
         }
     }
 
     /// From now on this boot writes nothing. Getters do not pass the gate, so those that are in a callback are waited for.
-    private func end() -> [DescriptorSlot] {
+    private func end(travelling slots: [DescriptorSlot]) -> [DescriptorSlot] {
         flbMonitor.enter {
             flbMonitor.wait { unsafe live.values.allSatisfy { !$0.isBusy } }
-            return shared.with { shared in
-                shared.status = .published
-                return shared.state.outgoingSlots
-            }
+            shared.with { $0.status = .published }
         }
+        return slots
     }
 
     private func checkUnfinished() throws(LiveUpdateError) {
@@ -53,19 +52,30 @@ extension Boot {
 
     // MARK: Freezing
 
+    /// A file that is to be frozen.
+    struct Freezing: Sendable {
+        var file: FileState
+        var session: SessionState
+        /// Whether freezing it would change nothing, where that can be told.
+        var isUnchanged: (@Sendable () -> Bool)?
+    }
+
+    /// All that travel, in their order.
+    func filesToFreeze() -> [Freezing] {
+        let state = shared.with { $0.state }
+        return state.sessions(.outgoing).flatMap { session in
+            state.files(of: session).map { Freezing(file: $0, session: session, isUnchanged: nil) }
+        }
+    }
+
     private func freezeAll() throws(LiveUpdateError) {
-        let sessions = shared.with { $0.state.sessions(.outgoing) }
-        var frozen: [(session: SessionState, files: [FileState])] = []
-        for session in sessions {
-            frozen.append((session, []))
-            for file in shared.with({ $0.state.files(of: session) }) {
-                do throws(LiveUpdateError) {
-                    try freeze(file, session)
-                } catch {
-                    unfreeze(frozen)
-                    throw error
-                }
-                frozen[frozen.count - 1].files.append(file)
+        let files = currentDraft()?.files ?? filesToFreeze()
+        for (index, one) in files.enumerated() where one.isUnchanged?() != true {
+            do throws(LiveUpdateError) {
+                try freeze(one.file, one.session)
+            } catch {
+                unfreeze(files[..<index])
+                throw error
             }
         }
     }
@@ -91,20 +101,15 @@ extension Boot {
     }
 
     /// Newest session first, but inside each first to last.
-    private func unfreeze(_ frozen: [(session: SessionState, files: [FileState])]) {
-        for (session, files) in frozen.reversed() {
-            for file in files {
-                let now = shared.with { $0.state.files[file.id] } ?? file
-                handler(of: now).unfreeze(context(now, session: session.name))
-            }
+    private func unfreeze(_ frozen: ArraySlice<Freezing>) {
+        for one in frozen.sorted(by: { $0.session.id > $1.session.id }) {
+            let now = shared.with { $0.state.files[one.file.id] } ?? one.file
+            handler(of: now).unfreeze(context(now, session: one.session.name))
         }
         commitRunning()
     }
 
-    func unfreezeEverything() {
-        let state = shared.with { $0.state }
-        unfreeze(state.sessions(.outgoing).map { ($0, state.files(of: $0)) })
-    }
+    func unfreezeEverything() { unfreeze(filesToFreeze()[...]) }
 
     /// A journal without room for this leaves the phase as it is, and who opens it unfreezes once more: no harm done.
     private func commitRunning() {
@@ -113,36 +118,67 @@ extension Boot {
 
     // MARK: Publishing
 
-    private func writeTree(_ freeze: FreezeTime) throws(LiveUpdateError) {
-        let serialized = try serializeFLBs()
+    /// A tree that is written into free space, and that nothing names yet.
+    struct WrittenTree: Sendable {
+        var range: Extent
+        /// Where the times of the freeze are in the arena.
+        var freezeOffset: UInt64
+        /// What was allocated beside it.
+        var temporary: [Extent]
+        /// Where the descriptors are that travel.
+        var slots: [DescriptorSlot]
+    }
+
+    /// - Returns: where the descriptors are that travel.
+    private func publishTree(_ freeze: FreezeTime) throws(LiveUpdateError) -> [DescriptorSlot] {
+        let written: WrittenTree
+        // Frozen meanwhile: what that changed is not in a draft.
+        if let draft = takeDraft() {
+            written = draft.tree
+            arena.write(SlotHeader.bytes(of: freeze), at: written.freezeOffset)
+        } else {
+            written = try writeTree(freeze, isReserved: true)
+        }
+        arena.publish(written.range)
+        shared.with { $0.temporaryRanges = written.temporary }
+        return written.slots
+    }
+
+    /// - Parameter isReserved: whether it may take of the room that is left for it: not what is only a draft.
+    func writeTree(_ freeze: FreezeTime, isReserved: Bool) throws(LiveUpdateError) -> WrittenTree {
+        let serialized = try serializeFLBs(isReserved: isReserved)
         var temporary = serialized.values.flatMap(\.ranges).map(\.range)
         do throws(LiveUpdateError) {
-            var tree = shared.with { LuoTree($0.state, serialized, freeze) }
-            tree.journalRoom = try allocate(tree.journalLength)
+            let state = shared.with { $0.state }
+            var tree = LuoTree(state, serialized, freeze)
+            tree.journalRoom = try allocate(tree.journalLength, isReserved)
             temporary.append(tree.journalRoom)
-            try publish(LuoTreeWriter(tree: tree, inUse: tree.rangesInUse + [tree.journalRoom]))
+            let writer = LuoTreeWriter(tree: tree, inUse: tree.rangesInUse + [tree.journalRoom])
+            let range = try write(writer, isReserved)
+            return WrittenTree(
+                range: range, freezeOffset: range.offset + writer.freezeOffset, temporary: temporary,
+                slots: state.outgoingSlots)
         } catch {
             arena.free(temporary)
             throw error
         }
-        shared.with { $0.temporaryRanges = temporary }
     }
 
-    private func allocate(_ length: UInt64) throws(LiveUpdateError) -> Extent {
+    private func allocate(_ length: UInt64, _ isReserved: Bool) throws(LiveUpdateError) -> Extent {
         do {
-            return try arena.allocateReserved(length)
+            return try isReserved ? arena.allocateReserved(length) : arena.allocate(length)
         } catch {
             throw LiveUpdateError(error)
         }
     }
 
-    private func publish(_ writer: LuoTreeWriter) throws(LiveUpdateError) {
-        let range = try allocate(writer.length)
+    private func write(_ writer: LuoTreeWriter, _ isReserved: Bool) throws(LiveUpdateError) -> Extent {
+        let range = try allocate(writer.length, isReserved)
         do throws(DeviceTreeError) {
             var bytes = try writer.bytes(at: range.offset)
             bytes += repeatElement(0, count: Int(range.length) - bytes.count)
             arena.write(bytes, at: range.offset)
-            arena.publish(range)
+            return range
         } catch {
             arena.free([range])
             throw LiveUpdateError(.ioError, "\(error)")

@@ -51,6 +51,10 @@ final class Boot: Sendable {
         var limits = UserLimits()
         /// What was allocated beside the tree that was published, for the next boot.
         var temporaryRanges: [Extent] = []
+        /// What was written ahead of an update.
+        var draft: Draft?
+        /// What was read ahead of taking over.
+        var prepared: PreparedBoot?
 
         func limits(of owner: SessionOwner) -> UserLimits? { owner == 0 ? nil : limits }
 

@@ -85,6 +85,8 @@ struct BootState: Sendable {
     private(set) var updateNumber: UInt64 = 0
     private(set) var phase = Phase.running
     private(set) var nextID: UInt64 = 1
+    /// Rises with everything that may change what travels.
+    private(set) var revision: UInt64 = 0
     /// That was given. Numbers rise, but for those of a journal that was written anew: only these have to be looked up.
     private var highestID: UInt64 = 0
     private(set) var sessions: [SessionID: SessionState] = [:]
@@ -175,6 +177,7 @@ struct BootState: Sendable {
 
     /// - Throws: `record`, for an event that cannot follow on what went before.
     mutating func apply(_ event: Event) throws(ArenaError) {
+        if event.isAboutWhatTravels { revision += 1 }
         switch event {
         case .boot(let number, let next):
             guard number < Self.most, next <= Self.most else { throw ArenaError(.record, "a boot of number \(number)") }

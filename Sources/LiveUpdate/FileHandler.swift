@@ -72,7 +72,12 @@ public protocol FileHandler: AnyObject, Sendable {
     /// The last chance to save, inside the blackout. Optional. Returns the handle to travel with: the same, unless
     /// something had to be stored anew.
     func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64
-    /// Undoes freeze. Optional.
+    /// Looks at the file ahead of a freeze that comes soon, so that there is less to do in the blackout. Optional.
+    ///
+    /// - Returns: what then tells whether ``freeze(_:)`` would only look, find nothing changed, and return the same handle:
+    ///   it is not called if so. Nil when it is to be called.
+    func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)?
+    /// Undoes freeze, also one that was spared by ``freezeCheck(_:)``. Optional.
     func unfreeze(_ file: FileContext)
     /// Opens the file anew when its descriptor was lost with the last process that held it; the core takes the
     /// descriptor over. Optional: nil for a kind of file that lives in its descriptors only, and is gone then. What it
@@ -91,6 +96,7 @@ extension FileHandler {
     public var isOnlyOnRequest: Bool { false }
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? { nil }
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { file.data }
+    public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? { nil }
     public func unfreeze(_ file: FileContext) {}
     public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? { nil }
     public func canFinish(_ file: FileContext) -> Bool { true }

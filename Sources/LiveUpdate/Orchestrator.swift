@@ -1,5 +1,5 @@
 public import Handover
-import Platform
+public import Platform
 import SystemPackage
 
 /// The live update orchestrator: clients put files into named sessions, and an update hands them to the next boot.
@@ -21,8 +21,8 @@ public final class Orchestrator: Sendable {
         /// Be the boot that published it, which goes on: what was published is taken back.
         case sameBoot
         /// Be the next boot on trial: until ``Orchestrator/confirm()`` nothing of the old one is touched, so that it can
-        /// still thaw. The answer is that to whoever asked for the update.
-        case onTrial(answering: Answer?)
+        /// still thaw.
+        case onTrial
     }
 
     /// Which FLBs a finished file is counted down on, when this image links FLBs to its handlers otherwise than the one
@@ -114,12 +114,13 @@ public final class Orchestrator: Sendable {
 
     /// Reads what was handed over, once: every other call does it first when nobody has.
     ///
+    /// - Parameter answer: of a boot on trial, that to whoever asked for the update.
     /// - Throws: EIO when it cannot be read, or has a file whose compatible string no handler has (the message names
     ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal;
     ///   and what the descriptor store answers about a kept descriptor, except that it is not open.
-    public func open() throws(LiveUpdateError) {
+    public func open(answering answer: Answer? = nil) throws(LiveUpdateError) {
         let boot = try enabled()
-        try boot.ensureOpen()
+        try boot.ensureOpen(answering: answer)
         try boot.checkOpen()
     }
 
@@ -228,6 +229,25 @@ public final class Orchestrator: Sendable {
 
     // MARK: An update
 
+    /// Writes what ``publish(discardingUnfinished:)`` would, ahead of it, and has the files looked at, so that publishing has
+    /// little left to do. Requests go on; what they change makes it worthless. A later draft replaces it.
+    ///
+    /// - Returns: where, for the next boot: ``prepare(on:)``.
+    /// - Throws: ENOSPC when there is no room to spare, what an FLB throws; ENODEV when the boot has ended.
+    public func draft() throws(LiveUpdateError) -> Extent { try enabled().draft() }
+
+    /// Gives a draft back when there will be no update.
+    public func discardDraft() { boot?.discardDraft() }
+
+    /// Whether a draft still is what would be published.
+    public var hasCurrentDraft: Bool { boot?.currentDraft() != nil }
+
+    /// Before a boot on trial is opened: reads and checks a draft of the boot that still runs, so that opening it when it
+    /// was published has little left to do. When something else is published, this was in vain.
+    ///
+    /// - Throws: EINVAL for another boot, EIO when there is nothing that can be read.
+    public func prepare(on draft: Extent) throws(LiveUpdateError) { try enabled().prepare(on: draft) }
+
     /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
     /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
     ///
@@ -245,7 +265,7 @@ public final class Orchestrator: Sendable {
     /// - Throws: EINVAL when nothing was published.
     public func thaw() throws(LiveUpdateError) { try enabled().thaw() }
 
-    /// Ends the trial of a boot that was opened with ``Opening/onTrial(answering:)``: the old one cannot thaw any more.
+    /// Ends the trial of a boot that was opened with ``Opening/onTrial``: the old one cannot thaw any more.
     ///
     /// - Throws: ENOSPC.
     public func confirm() throws(LiveUpdateError) { try enabled().confirm() }

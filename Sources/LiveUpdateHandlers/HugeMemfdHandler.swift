@@ -25,6 +25,8 @@ public final class HugeMemfdHandler: FileHandler {
 
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { try file.freeze(HugeMemfdRecord.self) }
 
+    public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? { file.freezeCheck(HugeMemfdRecord.self) }
+
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
         try file.retrieveKept(HugeMemfdRecord.self)
     }

@@ -53,6 +53,20 @@ extension FileContext {
         return try storage.store(record.bytes)
     }
 
+    /// Reads the record ahead of the freeze: what is left to look at then is the size and the offset.
+    func freezeCheck<Record: KeptFileRecord>(_: Record.Type) -> (@Sendable () -> Bool)? {
+        guard let descriptor, let record = try? Record(at: data, in: storage) else { return nil }
+        let (size, position) = (record.size, record.position)
+        return {
+            do throws(SystemCallError) {
+                guard try FileStatus(of: descriptor).size == size else { return false }
+                return UInt64(try descriptor.position()) == position
+            } catch {
+                return false
+            }
+        }
+    }
+
     /// - Throws: EIO when the record is damaged, EBADF when the file was lost, ESTALE when the descriptor is another
     ///   file.
     func retrieveKept<Record: KeptFileRecord>(_: Record.Type) throws(LiveUpdateError) -> RetrievedFile {

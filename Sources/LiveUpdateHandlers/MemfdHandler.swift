@@ -53,6 +53,8 @@ public final class MemfdHandler: FileHandler {
 
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { try file.freeze(MemfdRecord.self) }
 
+    public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? { file.freezeCheck(MemfdRecord.self) }
+
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
         try file.retrieveKept(MemfdRecord.self)
     }

@@ -105,6 +105,22 @@ struct PageTests {
         #expect(BenchPage(document).html.contains("freeze, 1 file: ours median 60 ns"))
     }
 
+    @Test("Each blackout has the parts that are its own: a program's, and luod's with and without a loaded image")
+    func partsOfOthers() {
+        var document = BenchSamples.empty()
+        let parameters: [String: UInt64] = ["files": 1]
+        document.measurements = [
+            ("blackout", 100.0), ("boot", 90), ("luod: blackout", 50), ("luod: publish", 40),
+            ("luod, loaded: blackout", 30), ("luod, loaded: publish", 20), ("luod: whole update", 70),
+        ].map { BenchSamples.measurement("update", $0, parameters, $1) }
+        let html = BenchPage(document).html
+        #expect(
+            html.contains(
+                "Parts of the blackout. 1 file: boot 90 ns, rest 10 ns. luod: 1 file: publish 40 ns, rest 10 ns. "
+                    + "luod, loaded: 1 file: publish 20 ns, rest 10 ns"))
+        #expect(html.contains("luod: whole update, 1 file: ours median 70 ns"))
+    }
+
     @Test("Bytes that grow with the files make a line by files")
     func each() {
         let measurements = [1, 253].map {

@@ -32,6 +32,20 @@ import Testing
         #expect(targets.map(\.isMet) == [true, false])
     }
 
+    @Test func ofTheDaemon() {
+        var keeping = measurement("update", "luod: preserve", ["files": 1000], 14, floor: 2, limit: 6)
+        keeping.counted["resident bytes"] = Double(12 << 20)
+        let targets = BenchTarget.all(of: [
+            measurement("update", "luod: blackout", ["files": 1], 4, floor: 2, limit: 1.5),
+            measurement("update", "luod, loaded: blackout", ["files": 1], 1, floor: 4, limit: 0.3),
+            measurement("update", "luod, loaded: blackout", ["bytes": 256 << 20, "page": 2 << 20], 100),
+            measurement("update", "luod, loaded: blackout", ["bytes": 4 << 30, "page": 2 << 20], 120),
+            measurement("update", "luod: preserve", ["files": 10], 10, floor: 2, limit: 6), keeping,
+        ])
+        #expect(targets.map(\.value) == [2, 0.25, 5, 7, 1.2, 1.4, 0.5])
+        #expect(targets.map(\.isMet) == [false, true, true, false, false, false, true])
+    }
+
     /// Only what was measured with the same memory is compared.
     @Test func timesFasterThanOthers() {
         let targets = BenchTarget.all(of: [

@@ -10,6 +10,7 @@ public final class TestHandler: FileHandler {
         public var preserve: @Sendable (FileContext) throws(LiveUpdateError) -> UInt64 = { $0.token }
         public var unpreserve: @Sendable (FileContext) -> Void = { _ in }
         public var freeze: @Sendable (FileContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
+        public var freezeCheck: @Sendable (FileContext) -> (@Sendable () -> Bool)? = { _ in nil }
         public var unfreeze: @Sendable (FileContext) -> Void = { _ in }
         public var reopen: @Sendable (FileContext) throws(LiveUpdateError) -> FileDescriptor? = { _ in nil }
         public var retrieve: @Sendable (FileContext) throws(LiveUpdateError) -> RetrievedFile = { _ in .kept }
@@ -60,6 +61,10 @@ public final class TestHandler: FileHandler {
 
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
         try note("freeze", file).freeze(file)
+    }
+
+    public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? {
+        note("freezeCheck", file).freezeCheck(file)
     }
 
     public func unfreeze(_ file: FileContext) { note("unfreeze", file).unfreeze(file) }

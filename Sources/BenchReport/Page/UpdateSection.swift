@@ -2,7 +2,7 @@
 enum UpdateSection {
     static func of(_ measurements: [BenchMeasurement]) -> Section {
         let words = Wording.of("update")
-        let blackouts = measurements.filter { $0.name == "blackout" }
+        let blackouts = measurements.filter { name($0) == "blackout" }
         let figures = [distribution(blackouts), parts(blackouts, measurements)].compactMap { $0 }
         // All blackouts are in the distribution, whether a line has them or not; parts without a whole are nowhere yet.
         let lines = measurements.filter { blackouts.isEmpty || !isPart($0) }
@@ -11,14 +11,30 @@ enum UpdateSection {
             groups: [("", figures)] + ScenarioSection.groups(lines, shown: blackouts))
     }
 
-    /// Everything in this scenario is a part of the blackout, but the whole of it and whole updates.
+    /// What begins the names of what was measured of luod.
+    private static let daemons = ["luod: ", "luod, loaded: "]
+
+    /// Whose update it is: nothing for a program that replaces itself.
+    private static func prefix(_ measurement: BenchMeasurement) -> String {
+        daemons.first { measurement.name.hasPrefix($0) } ?? ""
+    }
+
+    private static func name(_ measurement: BenchMeasurement) -> Substring {
+        measurement.name.dropFirst(prefix(measurement).count)
+    }
+
+    private static func label(_ measurement: BenchMeasurement) -> String {
+        prefix(measurement) + Parameters.text(measurement.parameters)
+    }
+
+    /// Everything in this scenario is a part of the blackout, but the whole of it, whole updates, and what is no update.
     private static func isPart(_ measurement: BenchMeasurement) -> Bool {
-        measurement.name != "blackout" && !measurement.name.hasPrefix("cycle")
+        let name = name(measurement)
+        return !["blackout", "whole update", "preserve"].contains(name) && !name.hasPrefix("cycle")
     }
 
     private static func distribution(_ blackouts: [BenchMeasurement]) -> Figure? {
         guard !blackouts.isEmpty else { return nil }
-        let label = { (one: BenchMeasurement) in Parameters.text(one.parameters) }
         let rows = blackouts.map { RangeChart.Row($0, label: label($0)) }
         let title = "Distribution of the blackout"
         return Figure(
@@ -30,12 +46,12 @@ enum UpdateSection {
 
     private static func parts(_ blackouts: [BenchMeasurement], _ measurements: [BenchMeasurement]) -> Figure? {
         let rows = blackouts.compactMap { blackout -> StackedChart.Row? in
-            let parts = measurements.filter { isPart($0) && $0.parameters == blackout.parameters }
-                .map { (name: $0.name, time: $0.ours.median) }
+            let parts = measurements.filter {
+                isPart($0) && $0.parameters == blackout.parameters && prefix($0) == prefix(blackout)
+            }.map { (name: String(name($0)), time: $0.ours.median) }
             guard !parts.isEmpty else { return nil }
             let rest = blackout.ours.median - parts.reduce(0) { $0 + $1.time }
-            let label = Parameters.text(blackout.parameters)
-            return StackedChart.Row(label: label, parts: parts + (rest > 0 ? [("rest", rest)] : []))
+            return StackedChart.Row(label: label(blackout), parts: parts + (rest > 0 ? [("rest", rest)] : []))
         }
         guard !rows.isEmpty else { return nil }
         let title = "Parts of the blackout"

@@ -31,6 +31,14 @@ enum Event: Equatable, Sendable {
 }
 
 extension Event {
+    /// Whether the tree that is published may be another one with it.
+    var isAboutWhatTravels: Bool {
+        switch self {
+        case .phase, .answered, .connectionClosed: false
+        default: true
+        }
+    }
+
     private enum Kind: UInt16 {
         case boot = 1
         case phase, sessionAdded, sessionProgress, sessionRemoved

@@ -8,7 +8,7 @@ struct LuoTreeReader {
     /// The slot's range: everything of the tree lies in it.
     let range: Extent
     /// Its bytes, as far as the arena has them: copied once, not record by record.
-    private let image: [UInt8]
+    let image: [UInt8]
 
     init(arena: any ArenaReading, range: Extent) {
         self.arena = arena
@@ -45,6 +45,14 @@ struct LuoTreeReader {
                 journalRoom: slots.header.journalRoom, sessions: sessions, flbs: slots.flbs, discarded: slots.discarded),
             map
         )
+    }
+
+    /// Where in the image the times of the freeze are.
+    ///
+    /// - Throws: `tree`.
+    func freezeOffset() throws(ArenaError) -> Int {
+        let slots = try property(LuoNames.slots, in: tree(at: range.offset, LuoNames.handover))
+        return Int(slots - range.offset) + SlotHeader.freezeOffset
     }
 
     /// What must agree in it.

@@ -19,6 +19,8 @@ struct LuoTreeWriter {
     /// Where the records begin, behind the trees.
     private let recordsOffset: UInt64
     private let hasHolders: Bool
+    /// Where the times of the freeze are.
+    let freezeOffset: UInt64
 
     init(tree: LuoTree, inUse: [Extent]) {
         self.tree = tree
@@ -33,6 +35,7 @@ struct LuoTreeWriter {
         let slotPart =
             SlotHeader.length + files.count * FileSlotRecord.length + flbs * FLBSlotRecord.length
             + tree.discarded.count * FLBRecord.length + allRanges.count * RangeRecord.length
+        freezeOffset = recordsOffset + UInt64(sessionPart + flbPart + SlotHeader.freezeOffset)
         let holderPart = hasHolders ? tree.sessions.count * HolderRecord.length : 0
         let mapPart = 8 + (inUse.count + 1) * 16
         length = recordsOffset + UInt64(sessionPart + flbPart + slotPart + holderPart + mapPart)

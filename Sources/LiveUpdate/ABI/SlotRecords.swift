@@ -31,6 +31,17 @@ struct SlotHeader: PackedRecord, Equatable {
 }
 
 extension SlotHeader {
+    /// Where the times are, in bytes.
+    static let freezeOffset = 24
+
+    /// The times as they are in there.
+    static func bytes(of freeze: FreezeTime) -> [UInt8] {
+        var writer = ByteWriter(capacity: 16)
+        writer.put(freeze.start)
+        writer.put(freeze.end)
+        return writer.bytes
+    }
+
     init(_ reader: inout ByteReader) throws(ArenaError) {
         files = try reader.take()
         flbs = try reader.take()

@@ -1,5 +1,6 @@
 import Handover
 import LiveUpdate
+import Platform
 
 /// What a descriptor is, which the keeper keeps with it and does not look at.
 enum DescriptorKind: UInt32, Sendable {
@@ -38,10 +39,10 @@ enum HandOver: UInt8, Sendable {
 /// | who | says |
 /// |---|---|
 /// | keeper to a new orchestrator | `hold` for all that is kept, then `begin` |
-/// | orchestrator to keeper | `keep`, `release`; `load`, then `handOver` |
-/// | standby to keeper, and by it to the orchestrator | `standby` when it is loaded |
-/// | standby to keeper | `ready` when it has taken over, `failed` |
-/// | keeper to standby | `hold`, `release` as they come; `handOver`; `go`: the switch, and the commit of the update |
+/// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
+/// | standby to keeper, and by it to the orchestrator | `standby` when it is loaded, `prepared` |
+/// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: what was before it can be ended |
+/// | keeper to standby | `hold`, `release` as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
 /// | keeper to orchestrator | `failed`: the standby is gone |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 enum ControlMessage: Equatable, Sendable {
@@ -51,8 +52,13 @@ enum ControlMessage: Equatable, Sendable {
     case release([DescriptorSlot])
     case load(image: String)
     case standby(formats: [String])
+    /// Where in the arena there is a draft of what will be published.
+    case prepare(Extent)
+    /// It was read, as far as it could be.
+    case prepared
     case handOver(HandOver, note: [UInt8])
     case ready
+    case answered
     case go
     case failed(String)
     case adopt
@@ -73,7 +79,8 @@ enum ControlMessage: Equatable, Sendable {
 
     private enum Number: UInt32 {
         case hold = 1
-        case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted
+        case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
+            answered
     }
 
     var bytes: [UInt8] {
@@ -99,11 +106,17 @@ enum ControlMessage: Equatable, Sendable {
         case .standby(let formats):
             begin(.standby)
             for format in formats { writer.put(counted: format) }
+        case .prepare(let draft):
+            begin(.prepare)
+            writer.put(draft.offset)
+            writer.put(draft.length)
+        case .prepared: begin(.prepared)
         case .handOver(let what, let note):
             begin(.handOver)
             writer.put(what.rawValue)
             writer.put(note)
         case .ready: begin(.ready)
+        case .answered: begin(.answered)
         case .go: begin(.go)
         case .failed(let why):
             begin(.failed)
@@ -150,7 +163,10 @@ enum ControlMessage: Equatable, Sendable {
         case .handOver:
             guard let what = HandOver(rawValue: try reader.take()) else { break }
             return .handOver(what, note: [UInt8](bytes.dropFirst(5)))
+        case .prepare: return .prepare(Extent(offset: try reader.take(), length: try reader.take()))
+        case .prepared: return .prepared
         case .ready: return .ready
+        case .answered: return .answered
         case .go: return .go
         case .failed: return .failed(try reader.takeCountedString())
         case .adopt: return .adopt

@@ -6,6 +6,7 @@ import SystemPackage
 extension Keeper {
     /// Starts the next image in standby.
     func load(_ wanted: String) {
+        endRetired()
         if let next {
             forget(next.orchestrating)
             next.orchestrating.end()
@@ -36,14 +37,19 @@ extension Keeper {
         }
     }
 
-    func handOver(_ what: HandOver, _ note: [UInt8]) {
+    func prepare(_ draft: Extent) { ask(.prepare(draft), .preparing) }
+
+    func handOver(_ what: HandOver, _ note: [UInt8]) { ask(.handOver(what, note: note), .takingOver) }
+
+    /// Tells the one that waits to do something, in its time.
+    private func ask(_ message: ControlMessage, _ stage: Next.Stage) {
         guard next?.stage == .standby else {
             try? current.link.send(.failed("no image is loaded"))
             return
         }
-        next?.stage = .takingOver
+        next?.stage = stage
         next?.deadline = milliseconds() + settings.patience
-        tellNext(.handOver(what, note: note), [])
+        tellNext(message, [])
     }
 
     func readNext() throws {
@@ -60,6 +66,9 @@ extension Keeper {
             case .standby:
                 self.next?.stage = .standby
                 try? current.link.send(received.message, [next.orchestrating.process.descriptor])
+            case .prepared where next.stage == .preparing:
+                self.next?.stage = .standby
+                try? current.link.send(.prepared)
             case .ready where next.stage == .takingOver: return switchOver(next)
             case .failed(let why): return callOff(why)
             default: return callOff("the image speaks another language")
@@ -67,7 +76,8 @@ extension Keeper {
         }
     }
 
-    /// The commit: from here only the next one is ever started again.
+    /// The commit: from here only the next one is ever started again. The old one does nothing any more, but its end takes
+    /// the time that the next one needs to answer: so it is ended after that.
     private func switchOver(_ next: Next) {
         do throws(SystemCallError) {
             try next.orchestrating.link.send(.go)
@@ -79,7 +89,14 @@ extension Keeper {
         image = next.image
         self.next = nil
         forget(old)
-        old.end()
+        endRetired()
+        retired = old
+    }
+
+    /// Ends the one before the one that runs.
+    func endRetired() {
+        retired?.end()
+        retired = nil
     }
 
     /// Ends the next image, waits until it is gone, and tells the one that runs.

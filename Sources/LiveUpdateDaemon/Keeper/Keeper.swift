@@ -18,6 +18,8 @@ public final class Keeper {
     var table: KeptTable
     var current: Orchestrating
     var next: Next?
+    /// The one before the one that runs, until that has answered.
+    var retired: Orchestrating?
     /// The program that is started again.
     var image: String
     let signals: OwnedDescriptor
@@ -33,7 +35,16 @@ public final class Keeper {
         var deadline: UInt64
 
         enum Stage {
-            case loading, standby, takingOver
+            case loading, standby, preparing, takingOver
+
+            var verb: String {
+                switch self {
+                case .loading: "start"
+                case .standby: "wait"
+                case .preparing: "prepare itself"
+                case .takingOver: "take over"
+                }
+            }
         }
     }
 
@@ -98,7 +109,7 @@ public final class Keeper {
                 }
             }
             if let next, next.stage != .standby, milliseconds() >= next.deadline {
-                callOff("the image did not \(next.stage == .loading ? "start" : "take over") in time")
+                callOff("the image did not \(next.stage.verb) in time")
             }
         }
     }
@@ -112,6 +123,7 @@ public final class Keeper {
     /// The state ends with its processes: files that have a name stay.
     private func stop() -> Never {
         if let next { next.orchestrating.end() }
+        endRetired()
         current.end()
         exitNow(0)
     }
@@ -135,7 +147,9 @@ public final class Keeper {
                 table.release(slots)
                 tellNext(.release(slots), [])
             case .ready: ready()
+            case .answered: endRetired()
             case .load(let image): load(image)
+            case .prepare(let draft): prepare(draft)
             case .handOver(let what, let note): handOver(what, note)
             case .failed(let why): if next != nil { callOff(why, silently: true) }
             default: for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
@@ -145,6 +159,7 @@ public final class Keeper {
 
     private func replaceDead() throws {
         try readCurrent()
+        endRetired()
         forget(current)
         log.say("the orchestrator ended (\(current.reap())): it is started again")
         let wasInUpdate = next?.stage == .takingOver

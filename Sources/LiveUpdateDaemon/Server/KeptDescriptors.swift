@@ -10,18 +10,29 @@ final class KeptDescriptors: DescriptorStore {
     private let state = Guarded(State())
 
     private struct State: Sendable {
-        var entries: [DescriptorSlot: Entry] = [:]
+        private(set) var entries: [DescriptorSlot: Entry] = [:]
+        /// What there is of each kind: mostly few, beside many files.
+        private(set) var slots: [DescriptorKind: Set<DescriptorSlot>] = [:]
         var nextSlot: Int64 = 1
         var keeper: ControlLink?
         /// What the request that is being done has let go of.
         var released: [DescriptorSlot] = []
+
+        mutating func add(_ entry: Entry, _ slot: DescriptorSlot) {
+            entries[slot] = entry
+            slots[entry.kind, default: []].insert(slot)
+        }
+
+        mutating func remove(_ slot: DescriptorSlot) -> Entry? {
+            guard let entry = entries.removeValue(forKey: slot) else { return nil }
+            slots[entry.kind]?.remove(slot)
+            return entry
+        }
     }
 
     struct Entry: Sendable {
         var descriptor: FileDescriptor
         var kind: DescriptorKind
-        /// Known early for what a standby holds, so that it needs not be asked for inside the blackout.
-        var identity: FileIdentity?
     }
 
     // MARK: The keeper
@@ -31,17 +42,16 @@ final class KeptDescriptors: DescriptorStore {
 
     /// Takes over what a keeper has sent.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
-        for (keep, descriptor) in zip(keeps, descriptors) {
-            let identity = keep.kind == .file ? try? identify(descriptor) : nil
-            state.with {
-                $0.entries[keep.slot] = Entry(descriptor: descriptor, kind: keep.kind, identity: identity)
+        state.with { state in
+            for (keep, descriptor) in zip(keeps, descriptors) {
+                state.add(Entry(descriptor: descriptor, kind: keep.kind), keep.slot)
             }
         }
     }
 
     /// What the keeper says is kept no more.
     func drop(_ slots: [DescriptorSlot]) {
-        let gone = state.with { state in slots.compactMap { state.entries.removeValue(forKey: $0) } }
+        let gone = state.with { state in slots.compactMap { state.remove($0) } }
         for entry in gone { try? closeDescriptor(entry.descriptor) }
     }
 
@@ -66,7 +76,7 @@ final class KeptDescriptors: DescriptorStore {
         let (slot, keeper) = state.with { state in
             let slot = DescriptorSlot(state.nextSlot)
             state.nextSlot += 1
-            state.entries[slot] = Entry(descriptor: descriptor, kind: kind)
+            state.add(Entry(descriptor: descriptor, kind: kind), slot)
             return (slot, state.keeper)
         }
         tell(keeper, .keep(Keep(slot: slot, kind: kind)), [descriptor])
@@ -88,7 +98,7 @@ final class KeptDescriptors: DescriptorStore {
     func flush() {
         let (entries, slots, keeper) = state.with { state in
             let slots = state.released.filter { state.entries[$0] != nil }
-            let entries = slots.compactMap { state.entries.removeValue(forKey: $0) }
+            let entries = slots.compactMap { state.remove($0) }
             state.released = []
             return (entries, slots, state.keeper)
         }
@@ -114,8 +124,7 @@ final class KeptDescriptors: DescriptorStore {
     func entry(_ slot: DescriptorSlot) -> Entry? { state.with { $0.entries[slot] } }
 
     func slots(_ kind: DescriptorKind) -> [DescriptorSlot] {
-        state.with { state in state.entries.filter { $0.value.kind == kind }.map(\.key) }
-            .sorted { $0.number < $1.number }
+        state.with { $0.slots[kind] ?? [] }.sorted { $0.number < $1.number }
     }
 
     func descriptor(_ kind: DescriptorKind) -> FileDescriptor? {

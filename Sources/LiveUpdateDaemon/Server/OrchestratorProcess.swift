@@ -80,33 +80,52 @@ public enum OrchestratorProcess {
         try keeper.send(
             .standby(
                 formats: try formats.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }))
+        var prepared: Successor?
         while let received = try keeper.receive(.waiting) {
             switch received.message {
             case .hold(let keeps):
                 store.hold(keeps, received.descriptors)
                 store.begin(nextSlot: (keeps.map(\.slot.number).max() ?? 0) + 1)
             case .release(let slots): store.drop(slots)
+            case .prepare(let draft):
+                // What cannot be read now is read once more when it is published.
+                prepared = try? successor(.update, store, keeper, settings, log)
+                try? prepared?.orchestrator.prepare(on: draft)
+                try keeper.send(.prepared)
             case .handOver(let what, let note):
-                try takeOver(what, HandOverNote(note), store, keeper, settings, log)
+                try takeOver(what, HandOverNote(note), what == .update ? prepared : nil, store, keeper, settings, log)
             default: break
             }
         }
         exitNow(1)
     }
 
+    /// Who takes the place of the one that runs.
+    private struct Successor {
+        var orchestrator: Orchestrator
+        var server: Server
+    }
+
+    private static func successor(
+        _ what: HandOver, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
+    ) throws -> Successor {
+        let orchestrator = Orchestrator(
+            arena: try openArena(store, settings.arena), descriptors: store,
+            opening: what == .update ? .onTrial : .sameBoot)
+        return Successor(
+            orchestrator: orchestrator, server: try begin(orchestrator, store, keeper, settings, log))
+    }
+
     private static func takeOver(
-        _ what: HandOver, _ note: HandOverNote?, _ store: KeptDescriptors, _ keeper: ControlLink,
-        _ settings: Settings, _ log: Log
+        _ what: HandOver, _ note: HandOverNote?, _ prepared: Successor?, _ store: KeptDescriptors,
+        _ keeper: ControlLink, _ settings: Settings, _ log: Log
     ) throws -> Never {
-        let answer = note.map { Answer($0.request) }
         let orchestrator: Orchestrator
         let server: Server
         do {
-            orchestrator = Orchestrator(
-                arena: try openArena(store, settings.arena), descriptors: store,
-                opening: what == .update ? .onTrial(answering: answer) : .sameBoot)
-            server = try begin(orchestrator, store, keeper, settings, log)
-            try orchestrator.open()
+            let successor = try prepared ?? successor(what, store, keeper, settings, log)
+            (orchestrator, server) = (successor.orchestrator, successor.server)
+            try orchestrator.open(answering: note.map { Answer($0.request) })
         } catch {
             try keeper.send(.failed("\(error)"))
             exitNow(1)
@@ -119,6 +138,7 @@ public enum OrchestratorProcess {
         if what == .update { try orchestrator.confirm() }
         try server.resume()
         if let note { server.answerUpdate(note, times: note.times + [ready, switched]) }
+        try keeper.send(.answered)
         try? orchestrator.finishDiscarded()
         try server.run()
     }

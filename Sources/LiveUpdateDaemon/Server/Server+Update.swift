@@ -20,13 +20,17 @@ struct UpdateState {
     var formats: Set<String>?
     /// Its process: readable once it has ended.
     var standby: FileDescriptor?
+    /// How often it was asked to prepare itself for this update.
+    var preparations = 0
 }
 
 /// The old boot's side of an update and of a reload: see docs/daemon.md.
 ///
 /// 1. The keeper is asked to start the next image, unless it is loaded. Everybody is served meanwhile.
 /// 2. Its formats are compared with those in use.
-/// 3. Update: everything is frozen and published. From here nobody is served, until the keeper says that it failed, or ends
+/// 3. Update: what would be published is written already, and the next image prepares itself on it; again, if requests
+///    have changed it meanwhile, but not for ever.
+/// 4. Everything is frozen and published. From here nobody is served, until the keeper says that it failed, or ends
 ///    this process, because the next one runs.
 ///
 /// Unhappy: a format is not known, a freeze fails, the image does not start, crashes, hangs or refuses: whoever asked is
@@ -80,6 +84,7 @@ extension Server {
                 update.standby = received.descriptors.first
                 update.formats = Set(formats)
                 loaded()
+            case .prepared: prepared()
             case .failed(let why):
                 update.formats = nil
                 fail(why, .notSupported)
@@ -101,6 +106,7 @@ extension Server {
     private func fail(_ why: String, _ errno: Errno) {
         guard let asked = update.asked else { return }
         update.asked = nil
+        orchestrator.discardDraft()
         var reply = refusal(why, errno)
         reply.response.tag = asked.request.tag
         send(reply, to: asked.connection)
@@ -119,24 +125,53 @@ extension Server {
     // MARK: With an image
 
     private func loaded() {
-        guard var asked = update.asked, let formats = update.formats else { return }
-        if let unknown = unknownFormat(formats) {
-            try? keeper?.send(.failed("it does not know \"\(unknown)\""))
-            update.formats = nil
-            return fail("the image does not know \"\(unknown)\", which is in use", .notSupported)
-        }
-        asked.times.append(monotonicNanoseconds())
-        update.asked = asked
+        guard let asked = update.asked, isKnown() else { return }
         switch asked.call {
         case .load:
             update.asked = nil
-            var reply = Reply(0, body: UpdateCall(times: asked.times).body)
+            var reply = Reply(0, body: UpdateCall(times: asked.times + [monotonicNanoseconds()]).body)
             reply.response.tag = asked.request.tag
             send(reply, to: asked.connection)
-        case .update: publish()
-        default: handOver(.reload)
+        case .update:
+            update.preparations = 0
+            prepare()
+        default:
+            noteTime()
+            handOver(.reload)
         }
     }
+
+    /// Has the next image do what it can before anything is frozen.
+    private func prepare() {
+        update.preparations += 1
+        do {
+            try keeper?.send(.prepare(try orchestrator.draft()))
+        } catch {
+            // It is quicker with it, and goes without: the arena may be full.
+            publish()
+        }
+    }
+
+    private func prepared() {
+        guard update.asked?.call == .update else { return }
+        if orchestrator.hasCurrentDraft { return publish() }
+        // What was preserved since may be of another format.
+        guard isKnown() else { return }
+        update.preparations < Self.mostPreparations ? prepare() : publish()
+    }
+
+    private static let mostPreparations = 3
+
+    /// Whether the next image knows all formats in use: else it is no longer wanted, and that is said.
+    private func isKnown() -> Bool {
+        guard let formats = update.formats, let unknown = unknownFormat(formats) else { return true }
+        try? keeper?.send(.failed("it does not know \"\(unknown)\""))
+        update.formats = nil
+        fail("the image does not know \"\(unknown)\", which is in use", .notSupported)
+        return false
+    }
+
+    private func noteTime() { update.asked?.times.append(monotonicNanoseconds()) }
 
     private func unknownFormat(_ formats: Set<String>) -> String? {
         guard let status = try? orchestrator.status() else { return nil }
@@ -145,6 +180,7 @@ extension Server {
     }
 
     private func publish() {
+        noteTime()
         do throws(LiveUpdateError) {
             try orchestrator.publish(discardingUnfinished: update.asked?.discard ?? false)
         } catch {

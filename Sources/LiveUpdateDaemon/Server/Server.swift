@@ -28,6 +28,8 @@ final class Server {
     /// Detached sessions that nobody holds, by number.
     var detached: [UInt64: Session] = [:]
     var update = UpdateState()
+    /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
+    private var mayHaveOrphans = false
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -78,7 +80,7 @@ final class Server {
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
             orchestrator.forget(slot)
         }
-        releaseOrphans()
+        mayHaveOrphans = true
     }
 
     @discardableResult
@@ -92,12 +94,14 @@ final class Server {
 
     /// Files that were kept and never committed, or let go and not yet released, by who died then.
     private func releaseOrphans() {
+        mayHaveOrphans = false
         guard let status = try? orchestrator.status() else { return }
         var named = Set(status.sessions.flatMap(\.files).map(\.slot))
         for connection in connections.values {
             if let answer = orchestrator.answer(on: connection.slot), isStillAsked(answer, connection) {
                 named.insert(answer.slot)
             }
+            if let kept = connection.unsent?.kept { named.insert(kept) }
         }
         for kind in [DescriptorKind.file, .answer] {
             for slot in store.slots(kind) where !named.contains(slot) { store.release(slot) }
@@ -117,7 +121,10 @@ final class Server {
     // MARK: Serving
 
     func run() throws -> Never {
-        while true { try step(try poller.wait(-1)) }
+        while true {
+            let events = try poller.wait(mayHaveOrphans ? 0 : -1)
+            events.isEmpty ? releaseOrphans() : try step(events)
+        }
     }
 
     func step(_ events: [Poller.Event]) throws {

@@ -16,6 +16,9 @@ struct BenchProcessors {
     /// For what is measured in this process, and in those that it starts.
     func measureHere() throws(SystemCallError) { try Processors.run(on: measured) }
 
+    /// For who only asks, and waits.
+    func waitHere() throws(SystemCallError) { try Processors.run(on: waiting) }
+
     /// Starts a process on the measured processor, and waits for it on the other.
     func startMeasured(_ image: ProgramImage, inherited: [FileDescriptor]) throws -> ChildProcess {
         try Processors.run(on: measured)

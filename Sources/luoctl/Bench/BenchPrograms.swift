@@ -4,7 +4,7 @@ import Platform
 import SystemPackage
 
 /// Where the programs are that are measured or compared with: beside luoctl where they are built, in
-/// ../libexec/liveupdate where they are installed.
+/// ../libexec/liveupdate where they are installed; luod in ../sbin then.
 struct BenchPrograms {
     enum Name: String, CaseIterable {
         case image = "luo-bench-image"
@@ -14,9 +14,12 @@ struct BenchPrograms {
         case cycle = "luo-floor-cycle"
         case send = "luo-floor-send"
         case read = "luo-floor-read"
+        case call = "luo-floor-call"
     }
 
     let directory: String
+    /// Where luod is.
+    let daemon: String
 
     /// - Throws: exit code 69, and what to do, when they are not there.
     init(besides executable: String = "/proc/self/exe") throws {
@@ -29,6 +32,13 @@ struct BenchPrograms {
                     + "make install puts it where luoctl finds it")
         }
         directory = found
+        let daemons = [own.appending("luod"), own.removingLastComponent().appending("sbin/luod")].map(\.string)
+        guard let luod = daemons.first(where: { unsafe access($0, X_OK) == 0 }) else {
+            throw Exit.unavailable(
+                "luod: neither \(daemons.joined(separator: " nor ")); make bench builds and runs everything, make install "
+                    + "puts it where luoctl finds it")
+        }
+        daemon = luod
     }
 
     private static func missing(in directory: String) -> [Name] {

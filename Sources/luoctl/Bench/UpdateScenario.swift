@@ -22,7 +22,7 @@ struct UpdateScenario {
                 scenario: .update, title: "\(ByteCount.text(bytes)) of 2M pages",
                 seconds: seconds(1 + Double(bytes >> 30)), body: { try measure(bytes) })
         }
-        return byFiles + byBytes
+        return byFiles + byBytes + DaemonMeasurement(run).steps
     }
 
     private func seconds(_ full: Double) -> Double { run.isQuick ? full / 8 : full }

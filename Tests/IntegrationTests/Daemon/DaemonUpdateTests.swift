@@ -130,7 +130,8 @@ import Testing
         let running = try other.status()
         let standby = try #require(daemon.processes.first { ![running.keeper, running.orchestrator].contains($0) })
         Glibc.kill(standby, SIGSTOP)
-        let update = try client.ask(.update, UpdateCall().body)
+        // An update would ask the image to prepare itself, and nobody waits for that.
+        let update = try client.ask(.reload, UpdateCall().body)
         // This thread does not wait for its turn among the other tests: the blackout would be over.
         try #require(try soon(within: 10) { try daemon.waitsForKeeper(running.orchestrator) }, "no blackout")
         let file = try MemoryFile()
@@ -147,6 +148,26 @@ import Testing
         #expect(try client.change(.update) == nil)
         #expect(try client.status().sessions.map(\.name) == ["s", "t"])
         for descriptor in descriptors { try descriptor.close() }
+    }
+
+    @Test("An image that hangs when it is to prepare itself is given up, and nobody waits for it")
+    func hangingPreparation() async throws {
+        let daemon = try await RunningDaemon(["--patience", "2000"])
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        let session = try client.create("s")
+        #expect(try client.change(.load) == nil)
+        let running = try other.status()
+        let standby = try #require(daemon.processes.first { ![running.keeper, running.orchestrator].contains($0) })
+        Glibc.kill(standby, SIGSTOP)
+        let update = try client.ask(.update, UpdateCall().body)
+        let before = try other.status()
+        try session.preserve(try MemoryFile(), 1)
+        #expect(!client.descriptor.isReadable(within: 0), "it was given up before anybody was served")
+        let (answer, _) = try client.answer(to: update)
+        #expect(answer.result == -Errno.notSupported.rawValue)
+        #expect(UpdateCall(answer.body).text.contains("prepare"))
+        #expect(try other.status().orchestrator == before.orchestrator)
+        #expect(try client.change(.update) == nil)
     }
 }
 

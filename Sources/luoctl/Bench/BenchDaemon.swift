@@ -1,0 +1,54 @@
+import Foundation
+import Glibc
+import LiveUpdate
+import LiveUpdateDevice
+import Platform
+
+/// A luod of the bench's own, on a state that goes with it: also when luoctl is killed.
+final class BenchDaemon {
+    let device: LiveUpdateDevice
+    private let guardian: ChildProcess
+
+    /// Starts it, and waits until it answers. All of its processes run where what is measured does.
+    init(_ programs: BenchPrograms, on processors: BenchProcessors) throws {
+        let state = "/dev/shm/luoctl-bench-\(getpid())-\(monotonicNanoseconds())"
+        try processors.measureHere()
+        let guardian = try BenchTool.shell(Self.script, [programs.daemon, state])
+        try processors.waitHere()
+        guard guardian.readLine() != nil, let device = try? LiveUpdateDevice(state: state) else {
+            guardian.finish()
+            throw LiveUpdateError(
+                .ioError, "\(programs.daemon) did not start", remedy: "its message on standard error says why")
+        }
+        self.guardian = guardian
+        self.device = device
+    }
+
+    deinit { guardian.finish() }
+
+    /// Arguments: luod, the state. It ends when nobody holds its standard input any more.
+    private static let script = """
+        trap '' INT
+        mkdir -m 711 "$2"
+        "$1" --state "$2" </dev/null & luod=$!
+        read line
+        kill $luod
+        wait $luod
+        rm -rf "$2"
+        """
+
+    /// Of both of its processes, in bytes, with what they share twice.
+    func resident() throws -> Double {
+        let status = try JSONDecoder().decode(DaemonStatus.self, from: Data(try device.status().utf8))
+        return try [status.keeper, status.orchestrator].reduce(0) { $0 + Double(try Self.resident($1)) }
+    }
+
+    private static func resident(_ process: CInt) throws -> UInt64 {
+        let text = (try? String(contentsOfFile: "/proc/\(process)/smaps_rollup", encoding: .utf8)) ?? ""
+        let line = text.split(separator: "\n").first { $0.hasPrefix("Rss:") }
+        guard let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap({ UInt64($0) }) else {
+            throw LiveUpdateError(.ioError, "/proc/\(process)/smaps_rollup has no Rss", remedy: "mount /proc")
+        }
+        return kilobytes << 10
+    }
+}

@@ -1,0 +1,177 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// What is written, and read, ahead of an update: it is quicker with it, and otherwise the same.
+@Suite struct DraftTests {
+    private let machine: Machine
+    private let handler = TestHandler { hooks in
+        hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store([UInt8](repeating: 7, count: 100)) }
+        hooks.freezeCheck = { _ in { true } }
+    }
+    private let flb = TestFLB { hooks in
+        hooks.serialize = { context throws(LiveUpdateError) in try context.storage.store([1, 2, 3]) }
+    }
+    private let files: [MemoryFile]
+    private let boot: Orchestrator
+    private let first: Session
+    private let second: Session
+
+    init() throws {
+        machine = try Machine()
+        files = try (0..<4).map { _ in try MemoryFile() }
+        boot = try machine.boot(.nextBoot, handler, flb)
+        first = try boot.createSession("first")
+        second = try boot.createSession("second")
+        for token in [1, 2] { try first.preserve(files[token].descriptor, token: UInt64(token)) }
+        try second.preserve(files[3].descriptor, token: 3)
+        handler.clear()
+    }
+
+    /// A next boot that has prepared itself, and is not open yet.
+    private func prepared(on draft: Extent) throws -> Orchestrator {
+        let next = try machine.boot(.onTrial) { orchestrator in
+            try orchestrator.register(handler)
+            try orchestrator.register(flb, on: handler)
+        }
+        try next.prepare(on: draft)
+        return next
+    }
+
+    private func expectEverything(in next: Orchestrator, tokens: [[UInt64]] = [[1, 2], [3]]) throws {
+        #expect(try next.status().updateNumber == 1)
+        for (name, expected) in zip(["first", "second"], tokens) {
+            let session = try next.retrieveSession(name)
+            #expect(session.tokens == expected)
+            for token in expected {
+                let came = OwnedDescriptor(taking: try session.retrieve(token: token))
+                #expect(try FileStatus(of: came.borrowed).identity == files[Int(token)].identity)
+            }
+            try session.finish()
+        }
+        #expect(flb.count("finish") == 1)
+    }
+
+    @Test("Nothing is frozen again, and the next boot asks the kernel for nothing for each file")
+    func isUsed() throws {
+        let next = try prepared(on: try boot.draft())
+        #expect(boot.hasCurrentDraft)
+        try boot.publish()
+        #expect(handler.count("freeze") == 0 && handler.count("freezeCheck") == 3)
+        #expect(flb.count("serialize") == 1)
+        let opening = FaultInjector.failing(call: 0) { failure { try next.open() } }
+        #expect(opening.value == nil && opening.calls < 3, "\(opening)")
+        #expect(try next.status().freeze.end >= next.status().freeze.start && next.status().freeze.start > 0)
+        try next.confirm()
+        try expectEverything(in: next)
+    }
+
+    @Test("Its tree is the one that is published without it, but for where it is and when files were frozen")
+    func isTheSame() throws {
+        let plain = try Machine(copyOf: machine)
+        let other = try plain.boot(.sameBoot, handler, flb)
+        try other.publish()
+        let draft = try boot.draft()
+        try boot.publish()
+        let (mine, theirs) = (try machine.openArena(), try plain.openArena())
+        #expect(mine.outgoingTree == draft)
+        #expect(theirs.outgoingTree?.length == draft.length)
+        for published in [machine, plain] {
+            let next = try published.boot(.nextBoot, handler, flb)
+            #expect(try next.status().sessions.map(\.name) == ["first", "second"])
+            #expect(try next.status().flbs.map(\.count) == [3])
+        }
+    }
+
+    @Test("What changes after it is not lost: everything is frozen, and read, as without it")
+    func isStale() throws {
+        let next = try prepared(on: try boot.draft())
+        try second.unpreserve(token: 3)
+        try first.preserve(files[3].descriptor, token: 3)
+        #expect(!boot.hasCurrentDraft)
+        try boot.publish()
+        #expect(handler.count("freeze") == 3)
+        try next.open()
+        try expectEverything(in: next, tokens: [[1, 2, 3], []])
+    }
+
+    @Test("A freeze that changes something makes it worthless")
+    func freezeChanges() throws {
+        handler.change { hooks in
+            hooks.freezeCheck = { file in
+                let token = file.token
+                return { token != 2 }
+            }
+            hooks.freeze = { file throws(LiveUpdateError) in
+                file.storage.drop(file.data)
+                return try file.storage.store([9])
+            }
+        }
+        let next = try prepared(on: try boot.draft())
+        try boot.publish()
+        #expect(handler.calls.filter { $0.hasPrefix("freeze ") } == ["freeze 2"])
+        try next.open()
+        try expectEverything(in: next)
+    }
+
+    @Test("A freeze that fails unfreezes those that were only looked at, too, and nothing of the draft stays")
+    func freezeFails() throws {
+        handler.change { hooks in
+            hooks.freezeCheck = { file in
+                let token = file.token
+                return { token != 3 }
+            }
+            hooks.freeze = { _ throws(LiveUpdateError) in throw LiveUpdateError(.ioError, "no") }
+        }
+        let used = try boot.status().arenaUsed
+        _ = try boot.draft()
+        #expect(errno { try boot.publish() } == .ioError)
+        #expect(handler.calls.filter { $0.hasPrefix("unfreeze") } == ["unfreeze 1", "unfreeze 2"])
+        boot.discardDraft()
+        #expect(try boot.status().arenaUsed == used)
+        #expect(!boot.hasCurrentDraft)
+    }
+
+    @Test("What was published of it is taken back as any other")
+    func thaws() throws {
+        let used = try boot.status().arenaUsed
+        let next = try prepared(on: try boot.draft())
+        try boot.publish()
+        try next.open()
+        try boot.thaw()
+        #expect(handler.count("unfreeze") == 3)
+        #expect(try boot.status().arenaUsed == used)
+        // The next one prepares itself on another draft, made after a worthless one.
+        _ = try boot.draft()
+        let again = try prepared(on: try boot.draft())
+        try boot.publish()
+        try again.open()
+        try expectEverything(in: again)
+    }
+
+    @Test("A draft that cannot be read is not prepared, and the boot opens all the same")
+    func damaged() throws {
+        let next = try machine.boot(.onTrial) { orchestrator in
+            try orchestrator.register(handler)
+            try orchestrator.register(flb, on: handler)
+        }
+        let draft = try boot.draft()
+        #expect(errno { try next.prepare(on: Extent(offset: draft.offset + 64, length: draft.length)) } == .ioError)
+        #expect(errno { try next.prepare(on: Extent(offset: .max, length: .max)) } == .ioError)
+        #expect(errno { try boot.prepare(on: draft) } == .invalidArgument)
+        try boot.publish()
+        try next.open()
+        try expectEverything(in: next)
+    }
+
+    @Test("Whoever dies with a draft leaves nothing of it")
+    func dies() throws {
+        let used = try boot.status().arenaUsed
+        _ = try boot.draft()
+        let successor = try machine.boot(.sameBoot, handler, flb)
+        #expect(try successor.status().arenaUsed == used)
+    }
+}
