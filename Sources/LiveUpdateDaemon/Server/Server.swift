@@ -1,3 +1,4 @@
+import Glibc
 import Handover
 import LiveUpdate
 import LiveUpdateHandlers
@@ -30,6 +31,10 @@ final class Server {
     var update = UpdateState()
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     private var mayHaveOrphans = false
+    /// How the one before it ended, in words; empty when it did not.
+    var predecessorsEnd = ""
+    /// Whether descriptors ran out: whoever connects waits until there may be some.
+    private var isFull = false
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -55,10 +60,10 @@ final class Server {
         var sessions: [DescriptorSlot: Session] = [:]
         for session in (try? orchestrator.openSessions) ?? [] {
             let holder = session.holder
-            if store.entry(holder.slot) != nil {
+            if store.entry(holder.slot)?.kind == .session {
                 sessions[holder.slot] = session
             } else if holder.isDetached {
-                detached[session.number] = session
+                detach(session)
             } else {
                 // Whoever had it open died with all of us.
                 try? session.close()
@@ -122,12 +127,15 @@ final class Server {
 
     func run() throws -> Never {
         while true {
-            let events = try poller.wait(mayHaveOrphans ? 0 : -1)
-            events.isEmpty ? releaseOrphans() : try step(events)
+            let events = try poller.wait(mayHaveOrphans ? 0 : isFull ? 100 : -1)
+            if events.isEmpty && mayHaveOrphans { releaseOrphans() }
+            try step(events)
+            noticeDeafKeeper()
         }
     }
 
     func step(_ events: [Poller.Event]) throws {
+        if isFull { tryAgain() }
         for event in events where event.hasEnded {
             if let connection = connections[event.descriptor.rawValue] { end(connection) }
         }
@@ -147,9 +155,20 @@ final class Server {
     }
 
     private func acceptClient(_ listener: FileDescriptor) {
-        guard let accepted = try? listener.acceptConnection() else { return }
+        let accepted: OwnedDescriptor
+        do throws(SystemCallError) {
+            accepted = try listener.acceptConnection()
+        } catch {
+            // Who connected went, or another process took it: the next one is told of.
+            let passing: [Errno] = [.resourceTemporarilyUnavailable, .connectionAbort, .interrupted]
+            if !passing.contains(error.errno) { rest(listener, error) }
+            return
+        }
+        isFull = false
         do {
             let user = try accepted.borrowed.peer().user
+            // One is told why; more are not even kept.
+            guard user == 0 || clients[user, default: 0] <= settings.userDescriptors else { return }
             let slot = store.take(accepted, .client)
             guard let descriptor = store.descriptor(in: slot) else { return }
             try add(descriptor, slot, .client(user))
@@ -158,15 +177,36 @@ final class Server {
         }
     }
 
+    /// A listener that cannot be served would be told of without end.
+    private func rest(_ listener: FileDescriptor, _ error: SystemCallError) {
+        if !isFull { log.say("nobody can connect until a descriptor is free: \(error)") }
+        isFull = true
+        try? poller.change(listener, to: .ending)
+    }
+
+    private func tryAgain() {
+        if let listener = store.descriptor(.listener) { try? poller.change(listener, to: .reading) }
+    }
+
     /// One request.
     private func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
         defer { message.close() }
-        guard !message.isTruncated else {
+        guard !message.isTruncated || isOutOfDescriptors(connection) else {
             log.say("a client's message was cut: its connection is closed")
             return close(connection)
         }
         if let reply = answer(message, connection) { send(reply, to: connection) }
+    }
+
+    /// Then a message was cut by us, and not by who sent it.
+    private func isOutOfDescriptors(_ connection: Connection) -> Bool {
+        do throws(SystemCallError) {
+            _ = try connection.descriptor.duplicated()
+            return false
+        } catch {
+            return [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno)
+        }
     }
 
     private func peek(_ connection: Connection) -> ReceivedMessage? {
@@ -208,6 +248,11 @@ final class Server {
             reply.response.tag = error.tag
             return reply
         }
+        if message.isTruncated {
+            var reply = Reply(-Errno.tooManyOpenFiles.rawValue, body: request.body)
+            reply.response.tag = request.tag
+            return reply
+        }
         guard var reply = answerAgain(request, connection) ?? perform(request, message.descriptors, connection) else {
             return nil
         }
@@ -219,12 +264,19 @@ final class Server {
     private func answerAgain(_ request: Request, _ connection: Connection) -> Reply? {
         guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
         else { return nil }
-        var reply = Reply(answer.result, body: request.body)
+        var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
         if let entry = store.entry(answer.slot) {
             reply.descriptor = entry.descriptor
             reply.kept = answer.slot
         }
         return reply
+    }
+
+    /// An update or a reload of which nobody knows any more how far it had come; what came of it is what runs.
+    private func explained(_ request: Request) -> [UInt8] {
+        guard request.call.isPrivileged else { return request.body }
+        let why = "\(predecessorsEnd) before it could answer; \(ownExecutable()) runs now, as process \(getpid())"
+        return UpdateCall(text: why).body
     }
 
     // MARK: Answering
@@ -237,7 +289,8 @@ final class Server {
             try? poller.change(connection.descriptor, to: .reading)
         }
         do throws(SystemCallError) {
-            try connection.descriptor.send(reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
+            try connection.descriptor.sendBeyondLimit(
+                reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
         } catch {
             if error.errno == .resourceTemporarilyUnavailable {
                 connection.unsent = reply
@@ -293,8 +346,7 @@ final class Server {
 
     private func letGo(of session: Session) {
         attached[session.number] = nil
-        var holder = session.holder
-        guard holder.isDetached else {
+        guard session.holder.isDetached else {
             do throws(LiveUpdateError) {
                 try session.close()
             } catch {
@@ -302,8 +354,17 @@ final class Server {
             }
             return
         }
-        holder.slot = .lost
-        try? session.hold(by: holder)
+        detach(session)
+    }
+
+    /// Nobody holds it now.
+    private func detach(_ session: Session) {
+        var holder = session.holder
+        if holder.slot != .lost {
+            // Its number will be another descriptor's.
+            holder.slot = .lost
+            try? session.hold(by: holder)
+        }
         detached[session.number] = session
     }
 }
