@@ -22,7 +22,7 @@ final class ControlLink: Sendable {
         let bytes = message.bytes
         for _ in 0..<100 {
             do throws(SystemCallError) {
-                return try descriptor.send(bytes, descriptors)
+                return try descriptor.sendInAnyCase(bytes, descriptors)
             } catch {
                 guard error.errno == .resourceTemporarilyUnavailable || error.errno == .tooManyReferences else {
                     throw error
@@ -67,5 +67,22 @@ final class ControlLink: Sendable {
             return nil
         }
         return Received(message: message, descriptors: received.descriptors)
+    }
+}
+
+extension FileDescriptor {
+    /// Sends also when so many descriptors are under way to clients that do not read that only who has CAP_SYS_RESOURCE, or
+    /// CAP_SYS_ADMIN, may send more: unix(7), `ETOOMANYREFS`. Nobody is to wait for those.
+    func sendInAnyCase(_ bytes: [UInt8], _ descriptors: [FileDescriptor]) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try send(bytes, descriptors)
+        } catch {
+            guard error.errno == .tooManyReferences else { throw error }
+            try Capabilities.raising(.systemResource) { () throws(SystemCallError) in
+                try Capabilities.raising(.systemAdministration) { () throws(SystemCallError) in
+                    try send(bytes, descriptors)
+                }
+            }
+        }
     }
 }

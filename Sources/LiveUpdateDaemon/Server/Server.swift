@@ -8,7 +8,7 @@ import SystemPackage
 /// The orchestrator's process: one thread, which answers one request after the other.
 ///
 /// 1. What ended is ended first: so close and create of the same name in one program never meet.
-/// 2. Then each client that has a request gets one done. It stays in the socket's queue until it was answered; what must
+/// 2. Then each client that has a request gets one done, as far as its share of the ``Turn`` goes. It stays in the socket's queue until it was answered; what must
 ///    not be done twice is committed together with its answer (``LiveUpdate/Answer``).
 /// 3. Whoever does not read gets nothing done until he does.
 ///
@@ -23,6 +23,8 @@ final class Server {
     var clients: [SessionOwner: Int] = [:]
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
+    /// How many descriptors are kept at most: some are left for what comes with messages, which would be cut without.
+    let mostDescriptors: Int
     /// By the session's number: those that somebody holds.
     var attached: [UInt64: Connection] = [:]
     /// Detached sessions that nobody holds, by number.
@@ -30,6 +32,9 @@ final class Server {
     var update = UpdateState()
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     private var mayHaveOrphans = false
+    private var turns: UInt64 = 0
+    /// False when there was no descriptor left for whoever wants to connect.
+    private var isAccepting = true
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -41,6 +46,8 @@ final class Server {
         self.orchestrator = orchestrator
         self.keeper = keeper
         self.log = log
+        let limit = DescriptorLimit.now
+        mostDescriptors = limit - min(limit / 2, MessageSocket.mostDescriptors + 48)
         poller = try Poller()
     }
 
@@ -67,14 +74,15 @@ final class Server {
         for slot in store.slots(.session) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             if let session = sessions[slot] {
-                attached[session.number] = try add(descriptor, slot, .session(session))
+                let asker = Asker(user: session.holder.owner, process: 0)
+                attached[session.number] = try add(descriptor, slot, .session(session), asker)
             } else {
-                _ = try add(descriptor, slot, .dead)
+                _ = try add(descriptor, slot, .dead, Asker(user: .max, process: 0))
             }
         }
         for slot in store.slots(.client) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
-            _ = try add(descriptor, slot, .client((try? descriptor.peer().user) ?? .max))
+            _ = try addClient(descriptor, slot)
         }
         // Of a life before this keeper's: its numbers are given anew.
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
@@ -84,12 +92,20 @@ final class Server {
     }
 
     @discardableResult
-    func add(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer) throws -> Connection {
-        let connection = Connection(descriptor, slot, peer)
+    func add(
+        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ asker: Asker
+    ) throws -> Connection {
+        let connection = Connection(descriptor, slot, peer, asker)
         connections[descriptor.rawValue] = connection
         if case .client(let user) = peer { clients[user, default: 0] += 1 }
         try poller.add(descriptor, for: .reading)
         return connection
+    }
+
+    private func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
+        let peer = try? descriptor.peer()
+        let asker = Asker(user: peer?.user ?? .max, process: peer?.process ?? 0)
+        try add(descriptor, slot, .client(asker.user), asker)
     }
 
     /// Files that were kept and never committed, or let go and not yet released, by who died then.
@@ -128,34 +144,83 @@ final class Server {
     }
 
     func step(_ events: [Poller.Event]) throws {
-        for event in events where event.hasEnded {
-            if let connection = connections[event.descriptor.rawValue] { end(connection) }
-        }
+        var turn = Turn()
         for event in events {
-            let number = event.descriptor.rawValue
-            if let connection = connections[number] {
-                if event.isWritable { sendRest(connection) }
-                if event.isReadable && connection.unsent == nil && !connection.isWaiting { serve(connection) }
-            } else if number == keeper?.descriptor.rawValue {
-                try readKeeper()
-            } else if number == store.descriptor(.listener)?.rawValue {
-                acceptClient(event.descriptor)
-            } else if number == store.descriptor(.control)?.rawValue {
-                acceptControl(event.descriptor)
-            }
+            if let connection = connections[event.descriptor.rawValue] { turn.add(connection, event) }
+        }
+        turns += 1
+        // Whose ends are not all done waits: his names are not free yet.
+        var busy: Set<SessionOwner> = []
+        for (asker, ready) in turn.askers where !ready.ended.isEmpty {
+            if !turn.share(ready.ended, end) { busy.insert(asker.user) }
+        }
+        for event in events { try serveOthers(event) }
+        for (asker, ready) in turn.askers where !ready.asking.isEmpty && !busy.contains(asker.user) {
+            // Who was served last comes last.
+            let asking =
+                ready.asking.count == 1
+                ? ready.asking : ready.asking.sorted { $0.connection.turn < $1.connection.turn }
+            _ = turn.share(asking) { serve($0.connection, $0.event) }
+        }
+        if !isAccepting, !turn.askers.isEmpty { accept(again: true) }
+    }
+
+    private func serve(_ connection: Connection, _ event: Poller.Event) {
+        // Who was closed meanwhile is not served: the number of his descriptor may be another's.
+        guard connections[connection.descriptor.rawValue] === connection else { return }
+        connection.turn = turns
+        if event.isWritable { sendRest(connection) }
+        if event.isReadable && connection.unsent == nil && !connection.isWaiting { serve(connection) }
+    }
+
+    private func serveOthers(_ event: Poller.Event) throws {
+        let number = event.descriptor.rawValue
+        if number == keeper?.descriptor.rawValue {
+            try readKeeper()
+        } else if number == store.descriptor(.listener)?.rawValue {
+            // As many as one turn has time for.
+            for _ in 0..<64 where isAccepting { guard acceptClient(event.descriptor) else { break } }
+        } else if number == store.descriptor(.control)?.rawValue {
+            acceptControl(event.descriptor)
         }
     }
 
-    private func acceptClient(_ listener: FileDescriptor) {
-        guard let accepted = try? listener.acceptConnection() else { return }
+    // MARK: Accepting
+
+    /// - Returns: whether somebody was there.
+    private func acceptClient(_ listener: FileDescriptor) -> Bool {
+        let accepted: OwnedDescriptor
+        do {
+            accepted = try listener.acceptConnection()
+        } catch {
+            if [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno) {
+                log.say("no descriptor is left for a client: luod --max-descriptors N")
+                accept(again: false)
+            }
+            return false
+        }
         do {
             let user = try accepted.borrowed.peer().user
+            // Few of them are always there: to let go of something by.
+            guard hasRoom(for: user) || (clients[user, default: 0] < 4 && store.count < mostDescriptors) else {
+                try accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
+                return true
+            }
             let slot = store.take(accepted, .client)
-            guard let descriptor = store.descriptor(in: slot) else { return }
-            try add(descriptor, slot, .client(user))
+            guard let descriptor = store.descriptor(in: slot) else { return true }
+            try addClient(descriptor, slot)
         } catch {
             log.say("a connection was not accepted: \(error)")
         }
+        return true
+    }
+
+    /// Without a descriptor for them, those that wait would wake this process for ever: they wait until something else has
+    /// happened.
+    private func accept(again: Bool) {
+        guard let listener = store.descriptor(.listener) else { return }
+        isAccepting = again
+        try? poller.change(listener, to: again ? .reading : .ending)
     }
 
     /// One request.
@@ -237,9 +302,9 @@ final class Server {
             try? poller.change(connection.descriptor, to: .reading)
         }
         do throws(SystemCallError) {
-            try connection.descriptor.send(reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
+            try connection.descriptor.sendInAnyCase(reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
         } catch {
-            if error.errno == .resourceTemporarilyUnavailable {
+            if [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno) {
                 connection.unsent = reply
                 try? poller.change(connection.descriptor, to: .writing)
                 return
