@@ -113,7 +113,7 @@ extension Boot {
         _ identity: FileIdentity, in slot: DescriptorSlot, _ handler: (any FileHandler)?
     ) throws(LiveUpdateError) -> Bool {
         guard let kept = descriptors.descriptor(in: slot) else { return false }
-        if let own = handler?.identity(of: kept) { return own == identity }
+        if let known = handler?.recognizes(kept, as: identity) { return known }
         do throws(LiveUpdateError) {
             return try descriptors.identify(kept) == identity
         } catch {

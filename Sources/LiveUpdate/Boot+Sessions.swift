@@ -110,11 +110,17 @@ extension Boot {
         }
     }
 
-    /// - Throws: EBADF when it was closed.
+    /// - Throws: EBADF when it was closed, EINVAL for another owner.
     func hold(_ handle: Session, _ holder: SessionHolder, _ answer: Answer?) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let state = try session(handle, nil, for: "attach")
+                guard holder.owner == state.holder.owner else {
+                    throw LiveUpdateError(
+                        .invalidArgument,
+                        "session \"\(state.name)\" is user \(state.holder.owner)'s, and not user \(holder.owner)'s",
+                        remedy: "a session stays with who made it")
+                }
                 try ensureRoom()
                 try commit([.sessionHeld(state.id, holder)] + answered(answer))
             }

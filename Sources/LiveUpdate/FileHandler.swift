@@ -65,6 +65,9 @@ public protocol FileHandler: AnyObject, Sendable {
     func canPreserve(_ descriptor: FileDescriptor) -> Acceptance
     /// What makes it one and the same file, when device and inode do not: the kernel's `get_id`. Optional.
     func identity(of descriptor: FileDescriptor) -> FileIdentity?
+    /// Whether a kept descriptor is still the file that had this identity when it was preserved, in another process perhaps.
+    /// Optional: nil when device and inode say so.
+    func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool?
     /// Saves the file's state and returns a handle to it; any number will do.
     func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64
     /// Undoes preserve.
@@ -95,6 +98,9 @@ extension FileHandler {
     public var owner: Owner? { nil }
     public var isOnlyOnRequest: Bool { false }
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? { nil }
+    public func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool? {
+        self.identity(of: descriptor).map { $0 == identity }
+    }
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { file.data }
     public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? { nil }
     public func unfreeze(_ file: FileContext) {}

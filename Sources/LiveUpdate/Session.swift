@@ -88,7 +88,7 @@ public final class Session: Sendable {
 
     /// Changes what holds it, never whose it is.
     ///
-    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, ENOSPC.
+    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, EINVAL for another owner, ENOSPC.
     public func hold(by holder: SessionHolder, answering answer: Answer? = nil) throws(LiveUpdateError) {
         try boot.hold(self, holder, answer)
     }

@@ -7,6 +7,9 @@ public struct Usage: Equatable, Sendable {
     /// What handlers have stored for these files.
     public internal(set) var arenaBytes: UInt64 = 0
 
+    /// Nothing.
+    public init() {}
+
     mutating func add(_ file: FileState) {
         files += 1
         arenaBytes &+= file.arenaBytes

@@ -56,8 +56,25 @@ struct CallFailure {
         case .inappropriateIOCTLForDevice:
             ("\(call) is no call of the kernel's device", "it is an extension of luod: connect to that")
         case .diskQuotaExceeded:
-            ("the limit of this user is reached", "let go of something, or start luod with higher limits: luod --help")
-        case .noSpace: ("the arena is full", "let go of something, or start luod with a larger --max-arena")
+            (
+                "this user has as many files preserved as one may have",
+                "finish or unpreserve some (luoctl status lists them), or start luod with a larger --max-files"
+            )
+        case .noSpace:
+            (
+                "the arena is full, or as much of it as this user may have",
+                "let go of files, or start luod with a larger --max-arena or --max-user-arena"
+            )
+        case .tooManyUsers:
+            (
+                "this user has as many sessions as one may have",
+                "finish or remove some (luoctl status lists them), or start luod with a larger --max-sessions"
+            )
+        case .tooManyOpenFiles:
+            (
+                "luod keeps as many descriptors for this user as it may, or has no more itself",
+                "close connections, finish sessions, or start luod with a larger --max-user-descriptors or --max-descriptors"
+            )
         case .notPermitted: ("only root may", "run as root")
         case .ioError:
             (
@@ -88,7 +105,7 @@ struct CallFailure {
             ("the previous boot handed over none of that name", "luoctl status lists all that this user has")
         case (.attachSession, .noSuchFileOrDirectory):
             (
-                "there is none of that name",
+                "there is none of that name, and of the direction that is wanted",
                 "create it: luoctl session create; luoctl status lists all that this user has"
             )
         case (.attachSession, .resourceBusy):

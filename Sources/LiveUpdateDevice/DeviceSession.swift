@@ -40,8 +40,8 @@ public final class DeviceSession: Sendable {
     ///
     /// - Parameter token: names the file inside the session: any 64-bit number.
     /// - Throws: in this order: ENODEV when the session's boot has ended, EINVAL on an incoming session, EEXIST when the
-    ///   token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EDQUOT at the
-    ///   user's limit, ENOSPC at the arena's; and what the file's handler throws.
+    ///   token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EMFILE and EDQUOT at the
+    ///   user's limits, ENOSPC at the arena's or the user's share of it; and what the file's handler throws.
     public func preserve(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
         try make(.preserve, token, about: file)
     }

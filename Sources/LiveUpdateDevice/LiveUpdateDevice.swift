@@ -49,8 +49,8 @@ public final class LiveUpdateDevice: Sendable {
     /// Makes an outgoing session.
     ///
     /// - Parameter name: 1 to 63 bytes; each user has names of their own.
-    /// - Throws: EINVAL for another name, EEXIST when there is an outgoing one of that name, EDQUOT at the user's limit,
-    ///   ENOSPC at the arena's.
+    /// - Throws: EINVAL for another name, EEXIST when there is an outgoing one of that name, EMFILE and EUSERS at the
+    ///   user's limits, ENOSPC at the arena's.
     public func createSession(_ name: String) throws(LiveUpdateError) -> DeviceSession {
         try open(.createSession, name)
     }
@@ -63,20 +63,34 @@ public final class LiveUpdateDevice: Sendable {
         try open(.retrieveSession, name)
     }
 
-    /// Opens a detached session again, of either direction; an extension.
+    /// Opens a detached session again; an extension.
     ///
+    /// - Parameters:
+    ///   - name: of the session.
+    ///   - direction: outgoing, made since the last update, or incoming, handed over by it: there may be one of each of the
+    ///     same name. Without it, either: of two the outgoing one.
     /// - Throws: ENOENT when there is none of that name, EBUSY when it is not detached, or somebody has it attached.
-    public func attachSession(_ name: String) throws(LiveUpdateError) -> DeviceSession {
-        try open(.attachSession, name)
+    public func attachSession(
+        _ name: String, _ direction: Direction? = nil
+    ) throws(LiveUpdateError) -> DeviceSession {
+        let which: AttachedDirection =
+            switch direction {
+            case nil: .any
+            case .outgoing: .outgoing
+            case .incoming: .incoming
+            }
+        return try open(.attachSession, name, which.rawValue)
     }
 
-    private func open(_ call: Call, _ name: String) throws(LiveUpdateError) -> DeviceSession {
+    private func open(
+        _ call: Call, _ name: String, _ word: UInt32 = .max
+    ) throws(LiveUpdateError) -> DeviceSession {
         let subject = "session \"\(name)\""
         // What does not fit the struct would be cut, and could be another one's name.
         guard 1...63 ~= name.utf8.count, !name.utf8.contains(0) else {
             throw CallFailure(call, call == .createSession ? .invalidArgument : .noSuchFileOrDirectory, subject).error
         }
-        let descriptor = try channel.descriptor(from: call, NameCall(name).body, of: subject)
+        let descriptor = try channel.descriptor(from: call, NameCall(name, word: word).body, of: subject)
         return DeviceSession(type(of: channel).session(descriptor), subject)
     }
 

@@ -17,7 +17,12 @@ final class SocketChannel: Channel {
     func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
         let request = Request(call, body: body, tag: .random(in: 1 ... .max))
         return try lock.withLock { () throws(SystemCallError) in
-            try send(request, file)
+            do throws(SystemCallError) {
+                try send(request, file)
+            } catch {
+                // It has closed, and may have said why before.
+                guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
+            }
             while true {
                 if let answer = try receive(tag: request.tag) { return answer }
             }
@@ -34,11 +39,23 @@ final class SocketChannel: Channel {
         }
     }
 
+    private func next() throws(SystemCallError) -> ReceivedMessage? {
+        do throws(SystemCallError) {
+            return try descriptor.receive(.waiting)
+        } catch {
+            // Said once, when the peer closed without having read all: what it said is still there.
+            guard error.errno == .connectionReset else { throw error }
+            return try descriptor.receive(.waiting)
+        }
+    }
+
     /// - Returns: nil for the answer to another request: whoever takes the place of an orchestrator that died may say again
     ///   what that one had said.
     private func receive(tag: UInt64) throws(SystemCallError) -> CallAnswer? {
-        guard let message = try descriptor.receive(.waiting) else {
-            throw SystemCallError("recvmsg", .socketNotConnected)
+        guard let message = try next() else { throw SystemCallError("recvmsg", .socketNotConnected) }
+        if let refusal = Response(refusing: message.bytes) {
+            message.close()
+            return CallAnswer(failure: Errno(rawValue: -refusal.result), body: [])
         }
         guard let response = Response(message.bytes, tagged: true), response.tag == tag else {
             message.close()

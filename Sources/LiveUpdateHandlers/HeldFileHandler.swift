@@ -6,7 +6,7 @@ public import SystemPackage
 /// socket, a vfio or iommufd device. Only for who asks for it by its ``compatible`` string.
 ///
 /// What the kernel gives no inode of its own (eventfds and their like share one) counts as another file each time that it
-/// is preserved.
+/// is preserved: its identity is a number that is given then.
 public final class HeldFileHandler: FileHandler {
     /// What a program asks for that wants a descriptor to be held.
     public static let format = "held-fd-v1"
@@ -18,13 +18,24 @@ public final class HeldFileHandler: FileHandler {
 
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance { .accepted }
 
-    /// The name that /proc has for it: only what has an inode of its own is told apart by it.
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? {
-        guard let status = try? FileStatus(of: descriptor), let name = try? descriptor.path().string else { return nil }
-        guard name.hasPrefix("anon_inode:") else { return status.identity }
-        // Not a device that there is: and the descriptor that is looked at is told from those that are kept already.
-        return FileIdentity(
-            device: .max, inode: UInt64(UInt32(bitPattern: descriptor.rawValue)) << 32 | status.identity.inode)
+        guard Self.hasNoInode(descriptor) else { return try? FileStatus(of: descriptor).identity }
+        return FileIdentity(device: Self.noDevice, inode: .random(in: 0 ... .max))
+    }
+
+    public func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool? {
+        let hasNone = Self.hasNoInode(descriptor)
+        guard hasNone == (identity.device == Self.noDevice) else { return false }
+        // Nothing tells it from others of its kind, in another process: its slot does.
+        return hasNone ? true : try? FileStatus(of: descriptor).identity == identity
+    }
+
+    /// There is no such device.
+    private static let noDevice = UInt64.max
+
+    /// By the name that /proc has for it.
+    private static func hasNoInode(_ descriptor: FileDescriptor) -> Bool {
+        (try? descriptor.path().string.hasPrefix("anon_inode:")) ?? false
     }
 
     public func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { 0 }

@@ -90,6 +90,15 @@ public struct Response: Equatable, Sendable {
         self.tag = tag
     }
 
+    /// A refusal of the connection itself, which is closed after it: nothing but the result.
+    public init(refusingWith result: Int32) { self.init(result: result, tag: 0) }
+
+    /// The refusal of a connection; nil for anything else.
+    public init?(refusing message: [UInt8]) {
+        guard message.count == 4, let result = message.number(Int32.self, at: 0), result < 0 else { return nil }
+        self.init(refusingWith: result)
+    }
+
     /// As it is sent.
     public var bytes: [UInt8] {
         var writer = ByteWriter(capacity: body.count + 12)

@@ -1,17 +1,17 @@
 import Handover
 
-/// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION; and with u32 reserved for the
-/// descriptor, GET_NAME.
+/// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION; and with another u32 for the descriptor
+/// ATTACH_SESSION (``AttachedDirection``) and GET_NAME (reserved).
 public struct NameCall: Equatable, Sendable {
     /// Nil when it has no end, or is empty: which CREATE_SESSION refuses, and the others just do not find.
     public var name: String?
-    /// The descriptor, or what is reserved.
+    /// The descriptor, or what stands in its place.
     public var word: UInt32
 
     /// To be sent.
-    public init(_ name: String) {
+    public init(_ name: String, word: UInt32 = .max) {
         self.name = name
-        word = UInt32.max
+        self.word = word
     }
 
     /// Reads a struct of the right length.
@@ -32,6 +32,14 @@ public struct NameCall: Equatable, Sendable {
         writer.pad(64 - bytes.count)
         return writer.bytes
     }
+}
+
+/// Which session ATTACH_SESSION means: an incoming and an outgoing one may have the same name.
+public enum AttachedDirection: UInt32, Sendable {
+    /// The one of that name; of two the outgoing one, which is newer.
+    case any = 0
+    case outgoing = 1
+    case incoming = 2
 }
 
 /// `u32 size, s32 fd, u64 token`: PRESERVE_FD, RETRIEVE_FD and ours that are about one file.

@@ -11,6 +11,13 @@ public func growDescriptorTable(to count: Int) {
 
 /// How many descriptors this process may have: RLIMIT_NOFILE of getrlimit(2).
 public enum DescriptorLimit {
+    /// As it is now.
+    public static var now: Int {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
+        return Int(clamping: limit.rlim_cur)
+    }
+
     /// Sets the limit, up or down, as far as that is allowed; what is open already stays open.
     public static func set(to count: Int) {
         guard raise(to: count) else { return }

@@ -28,6 +28,11 @@ import Testing
         .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(-1)),
         .fileRetrieved(FileID(value: 6), .failed(errno: 4095), DescriptorSlot(1)), .flbAdded(flb),
         .flbRetrieved(FLBID(value: 7), .notTried), .flbRemoved(FLBID(value: 7)), .fileRemoved(FileID(value: 6)),
+        .sessionHeld(SessionID(value: 5), SessionHolder(owner: .max, slot: DescriptorSlot(71), isDetached: true)),
+        .sessionHeld(SessionID(value: 5), SessionHolder()),
+        .answered(
+            Answer(RequestID(connection: DescriptorSlot(3), tag: .max), result: -125, slot: DescriptorSlot(72))),
+        .connectionClosed(DescriptorSlot(3)), .phase(.booting),
     ]
 
     @Test func allComeBack() throws { for event in Self.all { #expect(try Event(event.record) == event) } }
@@ -44,7 +49,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 13, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
+    @Test(arguments: [0, 16, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
         #expect(throws: ArenaError.self) { try Event(JournalRecord(type: type, payload: [])) }
     }
 
@@ -55,6 +60,7 @@ import Testing
             .fileStored(FileID(value: 6), data: 0, ranges: []),
             .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(1)), .flbRetrieved(FLBID(value: 7), .done),
             .flbRemoved(FLBID(value: 7)), .fileRemoved(FileID(value: 6)),
+            .sessionHeld(SessionID(value: 5), SessionHolder()),
         ]
         for event in events {
             var state = BootState()

@@ -18,16 +18,20 @@ final class Connection {
 
     let descriptor: FileDescriptor
     let slot: DescriptorSlot
-    var peer: Peer
+    let peer: Peer
+    let asker: Asker
+    /// The turn in which it was served last.
+    var turn: UInt64 = 0
     /// Whether its request is answered later: nothing else is asked meanwhile.
     var isWaiting = false
     /// What could not be sent yet, because the client does not read.
     var unsent: Reply?
 
-    init(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer) {
+    init(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ asker: Asker) {
         self.descriptor = descriptor
         self.slot = slot
         self.peer = peer
+        self.asker = asker
     }
 }
 

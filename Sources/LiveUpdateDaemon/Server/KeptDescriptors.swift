@@ -67,6 +67,8 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
+    var count: Int { state.with { $0.entries.count } }
+
     var nextSlot: Int64 { state.with { $0.nextSlot } }
 
     // MARK: Keeping

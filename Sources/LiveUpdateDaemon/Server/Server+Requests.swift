@@ -14,7 +14,6 @@ extension Server {
                 guard user == 0 || !request.call.isPrivileged else {
                     throw LiveUpdateError(.notPermitted, "only root updates")
                 }
-                try checkDescriptors(of: user)
                 return try performOnDevice(request, Client(user: user, connection: connection))
             case .session(let session):
                 return try performOnSession(request, descriptors.first, session, connection)
@@ -28,17 +27,21 @@ extension Server {
     private static let dead = LiveUpdateError(
         .operationNotSupportedByDevice, "the session is of a boot that has ended", remedy: "retrieve it from this one")
 
-    /// What holds something more for a user is refused at the limit; so is everything on connections that are too many.
+    /// What keeps one more descriptor for a user is refused at the limit.
     ///
     /// - Throws: EMFILE.
     private func checkDescriptors(of user: SessionOwner) throws(LiveUpdateError) {
-        guard user != 0 else { return }
-        let usage = orchestrator.usage(of: user)
-        let held = clients[user, default: 0] + usage.sessions + usage.files
-        guard held > settings.userDescriptors else { return }
+        guard !hasRoom(for: user) else { return }
         throw LiveUpdateError(
-            .tooManyOpenFiles, "\(held) descriptors are kept for user \(user), and may be \(settings.userDescriptors)",
-            remedy: "close connections, finish sessions, or raise the limit")
+            .tooManyOpenFiles, "as many descriptors are kept as may be, for user \(user) or at all",
+            remedy: "close connections, finish sessions, or raise the limits")
+    }
+
+    /// Whether one more descriptor may be kept for a user.
+    func hasRoom(for user: SessionOwner) -> Bool {
+        guard store.count < mostDescriptors else { return false }
+        let usage = orchestrator.usage(of: user)
+        return user == 0 || clients[user, default: 0] + usage.sessions + usage.files < settings.userDescriptors
     }
 
     /// Who asks.
@@ -55,6 +58,7 @@ extension Server {
             guard let name = NameCall(request.body).name else {
                 throw LiveUpdateError(.invalidArgument, "a session without a name")
             }
+            try checkDescriptors(of: client.user)
             return try openSession(request, client, owner: client.user) { (holder, answer) throws(LiveUpdateError) in
                 try orchestrator.createSession(name, holder: holder, answering: answer)
             }
@@ -109,7 +113,7 @@ extension Server {
             let session = try open(SessionHolder(owner: owner, slot: slot), answer)
             detached[session.number] = nil
             do {
-                attached[session.number] = try add(ends.0, slot, .session(session))
+                attached[session.number] = try add(ends.0, slot, .session(session), client.connection.asker)
             } catch {
                 throw LiveUpdateError(.noMemory, "\(error)")
             }
@@ -126,7 +130,11 @@ extension Server {
     }
 
     private func attach(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
-        let known = try find(NameCall(request.body).name, nil, client)
+        let call = NameCall(request.body)
+        guard let which = AttachedDirection(rawValue: call.word) else {
+            throw LiveUpdateError(.invalidArgument, "no direction of a session: \(call.word)")
+        }
+        let known = try find(call.name, which.direction, client)
         guard known.holder.isDetached else {
             throw LiveUpdateError(.resourceBusy, "session \"\(known.name)\" is not detached")
         }
@@ -221,6 +229,16 @@ extension Server {
     ) throws(LiveUpdateError) {
         try session.preserve(descriptor, token: token)
         try session.unpreserve(token: token)
+    }
+}
+
+extension AttachedDirection {
+    fileprivate var direction: Direction? {
+        switch self {
+        case .any: nil
+        case .outgoing: .outgoing
+        case .incoming: .incoming
+        }
     }
 }
 

@@ -9,7 +9,7 @@ import SystemPackage
 /// The orchestrator's process: one thread, which answers one request after the other.
 ///
 /// 1. What ended is ended first: so close and create of the same name in one program never meet.
-/// 2. Then each client that has a request gets one done. It stays in the socket's queue until it was answered; what must
+/// 2. Then each client that has a request gets one done, as far as its share of the ``Turn`` goes. It stays in the socket's queue until it was answered; what must
 ///    not be done twice is committed together with its answer (``LiveUpdate/Answer``).
 /// 3. Whoever does not read gets nothing done until he does.
 ///
@@ -24,6 +24,8 @@ final class Server {
     var clients: [SessionOwner: Int] = [:]
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
+    /// How many descriptors are kept at most: some are left for what comes with messages, which would be cut without.
+    let mostDescriptors: Int
     /// By the session's number: those that somebody holds.
     var attached: [UInt64: Connection] = [:]
     /// Detached sessions that nobody holds, by number.
@@ -33,8 +35,11 @@ final class Server {
     private var mayHaveOrphans = false
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
-    /// Whether descriptors ran out: whoever connects waits until there may be some.
-    private var isFull = false
+    private var turns: UInt64 = 0
+    /// False when there was no descriptor left for whoever wants to connect.
+    private var isAccepting = true
+    /// Whether that was said.
+    private var hasFoundNoRoom = false
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -46,6 +51,8 @@ final class Server {
         self.orchestrator = orchestrator
         self.keeper = keeper
         self.log = log
+        let limit = DescriptorLimit.now
+        mostDescriptors = limit - min(limit / 2, MessageSocket.mostDescriptors + 48)
         poller = try Poller()
     }
 
@@ -72,14 +79,15 @@ final class Server {
         for slot in store.slots(.session) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             if let session = sessions[slot] {
-                attached[session.number] = try add(descriptor, slot, .session(session))
+                let asker = Asker(user: session.holder.owner, process: 0)
+                attached[session.number] = try add(descriptor, slot, .session(session), asker)
             } else {
-                _ = try add(descriptor, slot, .dead)
+                _ = try add(descriptor, slot, .dead, Asker(user: .max, process: 0))
             }
         }
         for slot in store.slots(.client) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
-            _ = try add(descriptor, slot, .client((try? descriptor.peer().user) ?? .max))
+            _ = try addClient(descriptor, slot)
         }
         // Of a life before this keeper's: its numbers are given anew.
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
@@ -89,12 +97,20 @@ final class Server {
     }
 
     @discardableResult
-    func add(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer) throws -> Connection {
-        let connection = Connection(descriptor, slot, peer)
+    func add(
+        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ asker: Asker
+    ) throws -> Connection {
+        let connection = Connection(descriptor, slot, peer, asker)
         connections[descriptor.rawValue] = connection
         if case .client(let user) = peer { clients[user, default: 0] += 1 }
         try poller.add(descriptor, for: .reading)
         return connection
+    }
+
+    private func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
+        let peer = try? descriptor.peer()
+        let asker = Asker(user: peer?.user ?? .max, process: peer?.process ?? 0)
+        try add(descriptor, slot, .client(asker.user), asker)
     }
 
     /// Files that were kept and never committed, or let go and not yet released, by who died then.
@@ -127,7 +143,7 @@ final class Server {
 
     func run() throws -> Never {
         while true {
-            let events = try poller.wait(mayHaveOrphans ? 0 : isFull ? 100 : -1)
+            let events = try poller.wait(mayHaveOrphans ? 0 : isAccepting ? -1 : 100)
             if events.isEmpty && mayHaveOrphans { releaseOrphans() }
             try step(events)
             noticeDeafKeeper()
@@ -135,57 +151,91 @@ final class Server {
     }
 
     func step(_ events: [Poller.Event]) throws {
-        if isFull { tryAgain() }
-        for event in events where event.hasEnded {
-            if let connection = connections[event.descriptor.rawValue] { end(connection) }
-        }
+        if !isAccepting { accept(again: true) }
+        var turn = Turn()
         for event in events {
-            let number = event.descriptor.rawValue
-            if let connection = connections[number] {
-                if event.isWritable { sendRest(connection) }
-                if event.isReadable && connection.unsent == nil && !connection.isWaiting { serve(connection) }
-            } else if number == keeper?.descriptor.rawValue {
-                try readKeeper()
-            } else if number == store.descriptor(.listener)?.rawValue {
-                acceptClient(event.descriptor)
-            } else if number == store.descriptor(.control)?.rawValue {
-                acceptControl(event.descriptor)
-            }
+            if let connection = connections[event.descriptor.rawValue] { turn.add(connection, event) }
+        }
+        turns += 1
+        // Whose ends are not all done waits: his names are not free yet.
+        var busy: Set<SessionOwner> = []
+        for (asker, ready) in turn.askers where !ready.ended.isEmpty {
+            if !turn.share(ready.ended, end) { busy.insert(asker.user) }
+        }
+        for event in events { try serveOthers(event) }
+        for (asker, ready) in turn.askers where !ready.asking.isEmpty && !busy.contains(asker.user) {
+            // Who was served last comes last.
+            let asking =
+                ready.asking.count == 1
+                ? ready.asking : ready.asking.sorted { $0.connection.turn < $1.connection.turn }
+            _ = turn.share(asking) { serve($0.connection, $0.event) }
         }
     }
 
-    private func acceptClient(_ listener: FileDescriptor) {
+    private func serve(_ connection: Connection, _ event: Poller.Event) {
+        // Who was closed meanwhile is not served: the number of his descriptor may be another's.
+        guard connections[connection.descriptor.rawValue] === connection else { return }
+        connection.turn = turns
+        if event.isWritable { sendRest(connection) }
+        if event.isReadable && connection.unsent == nil && !connection.isWaiting { serve(connection) }
+    }
+
+    private func serveOthers(_ event: Poller.Event) throws {
+        let number = event.descriptor.rawValue
+        if number == keeper?.descriptor.rawValue {
+            try readKeeper()
+        } else if number == store.descriptor(.listener)?.rawValue {
+            // As many as one turn has time for.
+            for _ in 0..<64 where isAccepting { guard acceptClient(event.descriptor) else { break } }
+        } else if number == store.descriptor(.control)?.rawValue {
+            acceptControl(event.descriptor)
+        }
+    }
+
+    // MARK: Accepting
+
+    /// - Returns: whether somebody was there.
+    private func acceptClient(_ listener: FileDescriptor) -> Bool {
         let accepted: OwnedDescriptor
         do throws(SystemCallError) {
             accepted = try listener.acceptConnection()
         } catch {
             // Who connected went, or another process took it: the next one is told of.
             let passing: [Errno] = [.resourceTemporarilyUnavailable, .connectionAbort, .interrupted]
-            if !passing.contains(error.errno) { rest(listener, error) }
-            return
+            if !passing.contains(error.errno) { rest(error) }
+            return false
         }
-        isFull = false
+        hasFoundNoRoom = false
         do {
             let user = try accepted.borrowed.peer().user
-            // One is told why; more are not even kept.
-            guard user == 0 || clients[user, default: 0] <= settings.userDescriptors else { return }
+            // Few of them are always there: to let go of something by.
+            guard hasRoom(for: user) || (clients[user, default: 0] < 4 && store.count < mostDescriptors) else {
+                try accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
+                return true
+            }
             let slot = store.take(accepted, .client)
-            guard let descriptor = store.descriptor(in: slot) else { return }
-            try add(descriptor, slot, .client(user))
+            guard let descriptor = store.descriptor(in: slot) else { return true }
+            try addClient(descriptor, slot)
         } catch {
             log.say("a connection was not accepted: \(error)")
         }
+        return true
     }
 
-    /// A listener that cannot be served would be told of without end.
-    private func rest(_ listener: FileDescriptor, _ error: SystemCallError) {
-        if !isFull { log.say("nobody can connect until a descriptor is free: \(error)") }
-        isFull = true
-        try? poller.change(listener, to: .ending)
+    /// Without a descriptor for them, those that wait would wake this process for ever: they wait until something else has
+    /// happened, or a moment.
+    private func rest(_ error: SystemCallError) {
+        if !hasFoundNoRoom {
+            log.say("nobody can connect until a descriptor is free (luod --max-descriptors N): \(error)")
+        }
+        hasFoundNoRoom = true
+        accept(again: false)
     }
 
-    private func tryAgain() {
-        if let listener = store.descriptor(.listener) { try? poller.change(listener, to: .reading) }
+    private func accept(again: Bool) {
+        guard let listener = store.descriptor(.listener) else { return }
+        isAccepting = again
+        try? poller.change(listener, to: again ? .reading : .ending)
     }
 
     /// One request.
@@ -292,7 +342,7 @@ final class Server {
             try connection.descriptor.sendBeyondLimit(
                 reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
         } catch {
-            if error.errno == .resourceTemporarilyUnavailable {
+            if [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno) {
                 connection.unsent = reply
                 try? poller.change(connection.descriptor, to: .writing)
                 return

@@ -9,18 +9,15 @@ struct StatusDocument {
 
     init(_ server: Server, for user: SessionOwner) throws(LiveUpdateError) {
         let status = try server.orchestrator.status()
+        let keeper = (try? server.keeper?.descriptor.peer().process) ?? 0
         let sessions = status.sessions.filter { user == 0 || $0.holder.owner == user }
         json =
             JSON.object([
                 ("schema", .string("luod-status-1")),
-                ("orchestrator", .number(Int64(getpid()))),
-                ("keeper", .number(Int64((try? server.keeper?.descriptor.peer().process) ?? 0))),
-                ("isConfined", .bool(server.settings.isConfined)),
+                ("orchestrator", .number(Int64(getpid()))), ("keeper", .number(Int64(keeper))),
                 (
-                    "capabilities",
-                    .array(
-                        Capability.allCases.filter { Capabilities.state(of: $0).permitted }.map { .string($0.rawValue) }
-                    )
+                    "processes",
+                    .array([("keeper", keeper), ("orchestrator", getpid())].compactMap(Self.process))
                 ),
                 ("updates", .number(Int64(status.updateNumber))),
                 ("lastBlackout", server.blackout.map { .number(Int64(clamping: $0)) } ?? .null),
@@ -28,6 +25,16 @@ struct StatusDocument {
                 ("sessions", .array(sessions.map { session in Self.session(session, server) })),
                 ("flbs", .array(status.flbs.map(Self.flb))),
             ]).text
+    }
+
+    /// What a process may do: what the kernel says, not what was set. Nil for one that is gone.
+    private static func process(_ name: String, _ number: CInt) -> JSON? {
+        guard let rights = try? ProcessRights(of: number) else { return nil }
+        return .object([
+            ("name", .string(name)), ("process", .number(Int64(number))),
+            ("capabilities", .array(rights.capabilities.map(JSON.string))),
+            ("hasNoNewPrivileges", .bool(rights.hasNoNewPrivileges)), ("seccomp", .string("\(rights.seccomp)")),
+        ])
     }
 
     private static func session(_ session: Status.Session, _ server: Server) -> JSON {

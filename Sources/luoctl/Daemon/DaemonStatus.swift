@@ -1,5 +1,15 @@
 /// What luod says of itself: docs/daemon.md.
 struct DaemonStatus: Codable {
+    /// What a process of luod may do, as the kernel says.
+    struct Process: Codable {
+        let name: String
+        let process: Int32
+        let capabilities: [String]
+        let hasNoNewPrivileges: Bool
+        /// "off", "strict" or "filter".
+        let seccomp: String
+    }
+
     struct Session: Codable {
         let name: String
         /// The user's number.
@@ -34,6 +44,7 @@ struct DaemonStatus: Codable {
     let orchestrator: Int32
     /// 0 when it has died.
     let keeper: Int32
+    let processes: [Process]
     let updates: UInt64
     /// Nanoseconds, of the update or reload with which the orchestrator began; nil when it began otherwise.
     let lastBlackout: UInt64?

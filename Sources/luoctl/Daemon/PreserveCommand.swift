@@ -48,7 +48,7 @@ struct PreserveCommand: ParsableCommand {
         }
         let descriptor = file.borrowed
         try options.run { device throws(LiveUpdateError) in
-            let session = try device.attachSession(session)
+            let session = try device.attachSession(session, .outgoing)
             if held {
                 try session.preserveHeld(descriptor, token: token)
             } else {

@@ -36,7 +36,7 @@ struct RetrieveCommand: ParsableCommand {
     func run() throws {
         var descriptors = GivenDescriptors(count: tokens.count)
         try options.run { device throws(LiveUpdateError) in
-            let session = take ? try device.attachSession(session) : try device.openIncoming(session)
+            let session = take ? try device.attachSession(session, .outgoing) : try device.openIncoming(session)
             for token in tokens {
                 descriptors.add(take ? try session.take(token: token) : try session.retrieve(token: token))
             }

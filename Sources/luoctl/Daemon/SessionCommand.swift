@@ -13,6 +13,22 @@ struct SessionCommand: ParsableCommand {
         subcommands: [CreateSessionCommand.self, AttachSessionCommand.self, RemoveSessionCommand.self])
 }
 
+/// Which of two sessions of the same name.
+struct DirectionOptions: ParsableArguments {
+    @Flag(help: "The one that was made since the last update.")
+    var outgoing = false
+
+    @Flag(help: "The one that the last update handed over.")
+    var incoming = false
+
+    func validate() throws {
+        guard !outgoing || !incoming else { throw ValidationError("say either --outgoing or --incoming") }
+    }
+
+    /// Nil when it does not matter: of two the outgoing one, which is newer.
+    var direction: Direction? { outgoing ? .outgoing : incoming ? .incoming : nil }
+}
+
 /// `luoctl session create`
 struct CreateSessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,11 +52,13 @@ struct AttachSessionCommand: ParsableCommand {
 
     @OptionGroup var options: DaemonOptions
 
+    @OptionGroup var which: DirectionOptions
+
     @Argument(help: "The session.")
     var name: String
 
     func run() throws {
-        try options.run { device throws(LiveUpdateError) in _ = try device.openAny(name) }
+        try options.run { device throws(LiveUpdateError) in _ = try device.openAny(name, which.direction) }
     }
 }
 
@@ -52,12 +70,14 @@ struct RemoveSessionCommand: ParsableCommand {
 
     @OptionGroup var options: DaemonOptions
 
+    @OptionGroup var which: DirectionOptions
+
     @Argument(help: "The session.")
     var name: String
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
-            let session = try device.openAny(name)
+            let session = try device.openAny(name, which.direction)
             do throws(LiveUpdateError) {
                 try session.finish()
             } catch {

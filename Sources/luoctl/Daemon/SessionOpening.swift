@@ -11,16 +11,18 @@ extension LiveUpdateDevice {
         do throws(LiveUpdateError) {
             return try retrieveSession(name).detached()
         } catch {
-            return try attachSession(name)
+            // It is retrieved already.
+            guard error.errno == .invalidArgument else { throw error }
+            return try attachSession(name, .incoming)
         }
     }
 
-    /// One of either direction.
-    func openAny(_ name: String) throws(LiveUpdateError) -> DeviceSession {
+    /// One of either direction, if it does not matter which.
+    func openAny(_ name: String, _ direction: Direction?) throws(LiveUpdateError) -> DeviceSession {
         do throws(LiveUpdateError) {
-            return try attachSession(name)
+            return try attachSession(name, direction)
         } catch let first {
-            guard let session = try? retrieveSession(name) else { throw first }
+            guard direction != .outgoing, let session = try? retrieveSession(name) else { throw first }
             return try session.detached()
         }
     }

@@ -8,7 +8,7 @@ struct StatusText {
     init(_ status: DaemonStatus) { self.status = status }
 
     var text: String {
-        ([processes, arena] + tables).joined(separator: "\n")
+        ([processes, arena, rights] + tables).joined(separator: "\n")
     }
 
     private var processes: String {
@@ -23,8 +23,21 @@ struct StatusText {
         "arena: \(ByteCount.text(status.arenaUsed)) of \(ByteCount.text(status.arenaSize)) in use"
     }
 
+    /// The kernel's words for what each process may do.
+    private var rights: String {
+        var table = Table(["process", "number", "no new privileges", "seccomp", "capabilities left"])
+        for process in status.processes {
+            let capabilities = process.capabilities.joined(separator: " ")
+            table.add([
+                process.name, "\(process.process)", process.hasNoNewPrivileges ? "yes" : "no", process.seccomp,
+                capabilities.isEmpty ? "none" : capabilities,
+            ])
+        }
+        return "\n\(table.text)"
+    }
+
     private var tables: [String] {
-        guard !status.sessions.isEmpty else { return ["no sessions"] }
+        guard !status.sessions.isEmpty else { return ["\nno sessions"] }
         return [sessions, files, flbs].compactMap { $0 }.map { "\n\($0)" }
     }
 

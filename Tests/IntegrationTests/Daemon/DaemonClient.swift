@@ -84,8 +84,8 @@ final class DaemonClient: Sendable {
 
     // MARK: Of the device
 
-    private func session(_ kind: Call, _ name: String) throws -> DaemonClient {
-        guard let descriptor = try call(kind, NameCall(name).body).descriptors.first else {
+    private func session(_ kind: Call, _ name: String, _ word: UInt32 = .max) throws -> DaemonClient {
+        guard let descriptor = try call(kind, NameCall(name, word: word).body).descriptors.first else {
             throw Refused(errno: .badFileDescriptor)
         }
         return DaemonClient(taking: descriptor)
@@ -93,7 +93,9 @@ final class DaemonClient: Sendable {
 
     func create(_ name: String) throws -> DaemonClient { try session(.createSession, name) }
     func retrieveSession(_ name: String) throws -> DaemonClient { try session(.retrieveSession, name) }
-    func attach(_ name: String) throws -> DaemonClient { try session(.attachSession, name) }
+    func attach(_ name: String, _ direction: AttachedDirection = .any) throws -> DaemonClient {
+        try session(.attachSession, name, direction.rawValue)
+    }
 
     func status() throws -> DaemonStatus {
         let answer = try call(.status, WordCall().body)
@@ -130,6 +132,7 @@ final class DaemonClient: Sendable {
     func retrieve(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.retrieve, token)) }
     func take(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.take, token)) }
     func retrieveDescriptor(_ token: UInt64) throws -> OwnedDescriptor { try file(.retrieve, token) }
+    func takeDescriptor(_ token: UInt64) throws -> OwnedDescriptor { try file(.take, token) }
     func unpreserve(_ token: UInt64) throws { _ = try call(.unpreserve, FileCall(token: token).body) }
     func finish() throws { _ = try call(.finish, WordCall().body) }
     func setDetached(_ detached: Bool) throws { _ = try call(.setDetached, WordCall(detached ? 1 : 0).body) }

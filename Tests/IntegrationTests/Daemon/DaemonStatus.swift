@@ -20,6 +20,14 @@ struct DaemonStatus: Decodable {
         let files: [File]
     }
 
+    struct Process: Decodable {
+        let name: String
+        let process: pid_t
+        let capabilities: [String]
+        let hasNoNewPrivileges: Bool
+        let seccomp: String
+    }
+
     struct FLB: Decodable {
         let compatible: String
         let direction: String
@@ -28,6 +36,7 @@ struct DaemonStatus: Decodable {
 
     let orchestrator: pid_t
     let keeper: pid_t
+    let processes: [Process]
     let updates: UInt64
     let arenaSize: UInt64
     let arenaUsed: UInt64

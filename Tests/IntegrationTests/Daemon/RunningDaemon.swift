@@ -38,6 +38,9 @@ final class RunningDaemon: Sendable {
 
     func connect() throws -> DaemonClient { try DaemonClient(connectingTo: "\(state)/liveupdate") }
 
+    /// A connection of another user's.
+    func connect(as user: uid_t) throws -> DaemonClient { try asUser(user) { try connect() } }
+
     /// All that run on this state: no other process has its path among its arguments.
     var processes: [pid_t] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []

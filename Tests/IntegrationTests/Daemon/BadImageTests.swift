@@ -1,0 +1,110 @@
+import Foundation
+import Glibc
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Images that cannot be the next luod, and files that cannot be frozen: nothing has changed, and the message says why.
+@Suite struct BadImageTests {
+    private let daemon: RunningDaemon
+    private let client: DaemonClient
+    private let session: DaemonClient
+    private let file: MemoryFile
+    private let room: TemporaryDirectory
+
+    /// A session with a memory file, which every test finds again after an update that works.
+    init() async throws {
+        daemon = try await RunningDaemon()
+        client = try daemon.connect()
+        session = try client.create("s")
+        file = try MemoryFile(bytes: [1, 2, 3])
+        try session.preserve(file, 1)
+        room = try TemporaryDirectory()
+    }
+
+    /// A program that is started as the next luod: its descriptor 3 leads to the keeper.
+    private func image(_ script: String, mode: mode_t = 0o755) throws -> String {
+        let path = room.file("image")
+        try "#!/bin/sh\n\(script)\n".write(toFile: path, atomically: false, encoding: .utf8)
+        _ = unsafe chmod(path, mode)
+        return path
+    }
+
+    private func expectRefusal(
+        _ call: Call, _ image: String, _ errno: Errno, _ words: String...
+    ) throws {
+        let refused = try #require(try client.change(call, image: image))
+        #expect(refused.errno == errno, "\(refused)")
+        for word in words { #expect(refused.why.contains(word), "\(refused.why)") }
+    }
+
+    /// The boot that ran before runs on, and can be updated.
+    private func expectAsBefore() throws {
+        #expect(try client.status().updates == 0)
+        #expect(try refusal { try session.preserve(file, 1) } == .fileExists)
+        let other = try MemoryFile()
+        try session.preserve(other, 2)
+        #expect(try session.take(2).identity == other.identity)
+        #expect(try client.change(.update) == nil)
+        #expect(try client.retrieveSession("s").retrieve(1).bytes() == [1, 2, 3])
+    }
+
+    @Test("Not there, not executable, not a program", arguments: [Call.load, .update, .reload])
+    func notStarted(call: Call) throws {
+        try expectRefusal(call, room.file("none"), .notSupported, room.file("none"), "could not be started")
+        let image = try image("exit 0", mode: 0o644)
+        try expectRefusal(call, image, .notSupported, image, "could not be started")
+        try expectRefusal(call, room.path, .notSupported, room.path, "could not be started")
+        try expectAsBefore()
+    }
+
+    @Test("A program that is no luod", arguments: [Call.load, .update, .reload]) func notOurs(call: Call) throws {
+        try expectRefusal(call, "/bin/false", .notSupported, "the image ended", "exit code 1")
+        try expectRefusal(call, try image("kill -SEGV $$"), .notSupported, "the image ended", "signal 11")
+        try expectAsBefore()
+    }
+
+    /// Says that it knows one format, `abc-v1`, and waits as long as its keeper is there.
+    private static let standby = "printf '\\006\\000\\000\\000\\006\\000abc-v1' >&3"
+
+    @Test("An image that lacks a format in use: the string is named", arguments: [Call.load, .update, .reload])
+    func lacksFormat(call: Call) throws {
+        let image = try image("\(Self.standby)\nexec cat <&3 >/dev/null")
+        try expectRefusal(call, image, .notSupported, "\"memfd-extents-v1\"")
+        try expectAsBefore()
+    }
+
+    @Test("Formats are compared again when the update comes: what is in use by then") func lacksFormatLater() throws {
+        let kept = try session.take(1)
+        #expect(try client.change(.load, image: try image("\(Self.standby)\nexec cat <&3 >/dev/null")) == nil)
+        try session.preserve(kept, 1)
+        try expectRefusal(.update, "", .notSupported, "\"memfd-extents-v1\"")
+        try expectAsBefore()
+    }
+
+    @Test("An image that ends when it is to take over") func endsInUpdate() throws {
+        let kept = try session.take(1)
+        // What it holds, that it is to wait, and that it is to take over: three messages.
+        let script = "\(Self.standby)\nfor i in 1 2 3; do dd bs=65536 count=1 <&3 >/dev/null 2>&1; done\nexit 3"
+        try expectRefusal(.update, try image(script), .canceled, "the image ended", "exit code 3")
+        try session.preserve(kept, 1)
+        try expectAsBefore()
+    }
+
+    @Test("A freeze that fails thaws, and says which file and why", arguments: [false, true])
+    func freeze(isLoaded: Bool) throws {
+        let other = try client.create("t")
+        let grown = try MemoryFile(size: 4096)
+        try other.preserve(grown, 77)
+        try grown.descriptor.setSize(8192)
+        if isLoaded { #expect(try client.change(.load) == nil) }
+        try expectRefusal(.update, "", .staleNFSFileHandle, "token 77", "8192", "4096")
+        try expectRefusal(.update, "", .staleNFSFileHandle, "token 77")
+        #expect(try client.change(.reload) == nil, "a reload freezes nothing")
+        try grown.descriptor.setSize(4096)
+        try expectAsBefore()
+        #expect(try client.retrieveSession("t").retrieve(77).identity == grown.identity)
+    }
+}

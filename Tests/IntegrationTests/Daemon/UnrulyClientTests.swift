@@ -1,0 +1,185 @@
+import Foundation
+import Glibc
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Clients that flood, never read, send rubbish, stop or die do not keep others from being served.
+@Suite struct UnrulyClientTests {
+    /// Somebody else, who is served as always.
+    private func expectService(_ daemon: RunningDaemon, _ comment: Comment) throws {
+        let client = try daemon.connect()
+        let file = try MemoryFile()
+        for round in 0..<5 {
+            let session = try client.create("service")
+            try session.preserve(file, UInt64(round))
+            #expect(try session.take(UInt64(round)).identity == file.identity, comment)
+            session.close()
+        }
+        #expect(try client.status().keeper == daemon.keeper, comment)
+    }
+
+    /// Asks until the queue is full, and reads no answer.
+    ///
+    /// - Returns: how often.
+    private func flood(_ client: DaemonClient, _ request: [UInt8], _ descriptors: [FileDescriptor] = []) throws -> Int {
+        var count = 0
+        while true {
+            do throws(SystemCallError) {
+                try client.descriptor.send(request, descriptors)
+                count += 1
+            } catch {
+                if error.errno == .resourceTemporarilyUnavailable { return count }
+                throw error
+            }
+        }
+    }
+
+    private let status = Request(.status, body: WordCall().body, tag: 0).bytes
+
+    @Test("Who asks and asks and never reads: the others are served, and all is answered in the end") func neverReads()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let flooder = try daemon.connect()
+        var asked = try flood(flooder, status)
+        #expect(asked > 10)
+        try expectService(daemon, "while one does not read")
+        asked += try flood(flooder, status)
+        Glibc.kill(try daemon.connect().status().orchestrator, SIGKILL)
+        try expectService(daemon, "after the orchestrator was replaced")
+        var answered = 0
+        while flooder.descriptor.isReadable(within: answered < asked ? 60_000 : 0) {
+            guard let message = try flooder.descriptor.receive(.now) else { break }
+            #expect(message.descriptors.count == 1)
+            message.close()
+            answered += 1
+        }
+        // Without tags one may be answered twice: the one that was being done when the orchestrator died.
+        #expect(answered == asked || answered == asked + 1)
+    }
+
+    @Test("Many that flood at once, on many connections, dead and alive") func manyFloods() async throws {
+        let daemon = try await RunningDaemon()
+        let file = try MemoryFile()
+        let check = Request(.check, body: FileCall(token: 1).body, tag: 0).bytes
+        var flooders: [DaemonClient] = []
+        for number in 0..<40 {
+            let client = try daemon.connect()
+            if number % 2 == 0 {
+                flooders.append(try client.create("s\(number)"))
+                _ = try flood(flooders[flooders.count - 1], check, [file.descriptor])
+            } else {
+                flooders.append(client)
+                _ = try flood(client, status)
+            }
+        }
+        try expectService(daemon, "while forty flood")
+        flooders = []
+        try expectService(daemon, "after they have gone")
+    }
+
+    @Test("So many descriptors are under way to who does not read that luod could send no more") func manyReferences()
+        async throws
+    {
+        let room = try TemporaryDirectory()
+        let image = room.file("luod")
+        try "#!/bin/sh\nulimit -n 128 && exec '\(Program.path("luod"))' \"$@\"\n".write(
+            toFile: image, atomically: false, encoding: .utf8)
+        _ = unsafe chmod(image, 0o755)
+        let daemon = try await RunningDaemon(["--max-descriptors", "128"], image: image)
+        let flooders = try (0..<8).map { _ in try daemon.connect() }
+        for _ in 0..<3 {
+            for flooder in flooders { _ = try flood(flooder, status) }
+            try expectService(daemon, "while hundreds of descriptors are under way")
+        }
+    }
+
+    @Test("Rubbish is refused or ends the connection it came on") func rubbish() async throws {
+        let daemon = try await RunningDaemon()
+        var random = SeededGenerator(seed: announcedSeed("UnrulyClientTests"))
+        let file = try MemoryFile()
+        for round in 0..<60 {
+            let client = try daemon.connect()
+            let target = round % 2 == 0 ? client : try client.create("s\(round)")
+            for _ in 0..<20 {
+                var bytes = (0..<1 + random.index(below: 100)).map { _ in UInt8.random(in: 0...255, using: &random) }
+                if bytes.count > 8, let call = Call.allCases.randomElement(using: &random), !call.isPrivileged {
+                    bytes.replaceSubrange(0..<4, with: nativeBytes(call.command))
+                    if Bool.random(using: &random) {
+                        bytes.replaceSubrange(4..<8, with: nativeBytes(UInt32(call.length)))
+                    }
+                }
+                let passed = (0..<random.index(below: 4)).map { _ in file.descriptor }
+                try? target.descriptor.send(bytes, passed)
+                while let message = try? target.descriptor.receive(.now) { message.close() }
+            }
+        }
+        try expectService(daemon, "after rubbish")
+    }
+
+    @Test("A message that was cut ends its connection, and no other", arguments: [false, true]) func cut(
+        onSession: Bool
+    )
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        let session = try client.create("s")
+        let target = onSession ? session : client
+        let file = try MemoryFile()
+        let message = Request(.status, body: WordCall().body, tag: 1).bytes
+        // One more than luod takes in one message.
+        let count = MessageSocket.mostDescriptors + 1
+        let sent = try sendRights(
+            message, [CInt](repeating: file.descriptor.rawValue, count: count), to: target.descriptor)
+        try #require(sent, "the kernel passes 253")
+        #expect(throws: Refused(errno: .connectionReset)) { try target.answer(to: 1) }
+        if onSession {
+            #expect(try client.status().sessions.isEmpty, "its session has ended")
+        } else {
+            try session.preserve(file, 1)
+        }
+        let long = try daemon.connect()
+        try long.descriptor.send([UInt8](repeating: 0, count: 9000))
+        #expect(throws: Refused(errno: .connectionReset)) { try long.answer(to: 1) }
+        try expectService(daemon, "after cut messages")
+    }
+
+    @Test("A client that is stopped") func stopped() async throws {
+        let daemon = try await RunningDaemon()
+        let watching = try Program([Program.path("luoctl"), "status", "--watch", "--state", daemon.state])
+        try await eventually("a client", within: 60) { try watching.outputSoFar.contains("boot") }
+        Glibc.kill(watching.process, SIGSTOP)
+        try expectService(daemon, "while one is stopped")
+        #expect(try daemon.connect().change(.update) == nil)
+        Glibc.kill(watching.process, SIGCONT)
+        try await eventually("its answer", within: 60) { try watching.outputSoFar.contains("boot 2") }
+    }
+
+    /// sendmsg(2) with more descriptors than this package ever sends.
+    ///
+    /// - Returns: whether the kernel takes that many.
+    private func sendRights(_ bytes: [UInt8], _ descriptors: [CInt], to socket: FileDescriptor) throws -> Bool {
+        var control: [UInt8] = nativeBytes(UInt64(16 + 4 * descriptors.count))
+        control += nativeBytes(CInt(SOL_SOCKET)) + nativeBytes(CInt(1)) + descriptors.flatMap { nativeBytes($0) }
+        control += [UInt8](repeating: 0, count: (8 - control.count % 8) % 8)
+        var bytes = bytes
+        let result = unsafe bytes.withUnsafeMutableBytes { bytes in
+            unsafe control.withUnsafeMutableBytes { control in
+                var part = unsafe iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+                return unsafe withUnsafeMutablePointer(to: &part) { part in
+                    var message = unsafe msghdr()
+                    unsafe message.msg_iov = part
+                    unsafe message.msg_iovlen = 1
+                    unsafe message.msg_control = control.baseAddress
+                    unsafe message.msg_controllen = control.count
+                    return unsafe sendmsg(socket.rawValue, &message, 0)
+                }
+            }
+        }
+        return result == bytes.count
+    }
+}

@@ -1,0 +1,28 @@
+import Glibc
+import Platform
+import SystemPackage
+
+/// A user without rights.
+let nobody: uid_t = 65534
+
+/// Runs something as another user, in this thread only: whoever it connects to hears of that user.
+func asUser<Value>(_ user: uid_t, _ body: () throws -> Value) throws -> Value {
+    try setThreadUser(user)
+    let result = Result { try body() }
+    try setThreadUser(0)
+    return try result.get()
+}
+
+/// setresuid(2) itself: libc's would change all threads. The real user and the saved one stay.
+private func setThreadUser(_ user: uid_t) throws {
+    typealias Function = @convention(c) (Int, Int, Int, Int) -> Int
+    guard let symbol = unsafe dlsym(nil, "syscall") else { throw SystemCallError("dlsym", .noFunction) }
+    #if arch(x86_64)
+        let setresuid = 117
+    #else
+        let setresuid = 147
+    #endif
+    // SAFETY: syscall(2) takes as many words as the call has.
+    let result = unsafe unsafeBitCast(symbol, to: Function.self)(setresuid, -1, Int(user), -1)
+    guard result == 0 else { throw SystemCallError("setresuid", Errno(rawValue: errno)) }
+}

@@ -1,0 +1,100 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Several users in one orchestrator: a name is its user's, and nobody's session becomes another's.
+@Suite struct OwnerTests {
+    private let machine: Machine
+    private let handler = TestHandler()
+    private let boot: Orchestrator
+    private let files: [MemoryFile]
+
+    init() throws {
+        machine = try Machine()
+        boot = try machine.boot(.nextBoot, handler)
+        files = try (0..<3).map { _ in try MemoryFile() }
+    }
+
+    private func holder(_ owner: SessionOwner, _ slot: Int64 = -1, isDetached: Bool = false) -> SessionHolder {
+        SessionHolder(owner: owner, slot: DescriptorSlot(slot), isDetached: isDetached)
+    }
+
+    /// "s" of root, of user 7 and of user 8, each with a file whose token is the user's number.
+    private func createAll() throws {
+        for (owner, file) in zip([0, 7, 8] as [SessionOwner], files) {
+            let session = try boot.createSession("s", holder: holder(owner, 50 + Int64(owner), isDetached: owner == 7))
+            try session.preserve(file.descriptor, token: UInt64(owner))
+        }
+    }
+
+    @Test("One name for each user, in both directions") func names() throws {
+        try createAll()
+        for owner in [0, 7, 8] as [SessionOwner] {
+            #expect(errno { try boot.createSession("s", holder: holder(owner)) } == .fileExists)
+            #expect(try boot.hasSession("s", .outgoing, of: owner))
+        }
+        #expect(try !boot.hasSession("s", .outgoing, of: 9) && !boot.hasSession("s", .incoming, of: 7))
+        try boot.publish()
+
+        let next = try machine.boot(.nextBoot, handler)
+        #expect(errno { try next.retrieveSession("s", holder: holder(9)) } == .noSuchFileOrDirectory)
+        for owner in [8, 0, 7] as [SessionOwner] {
+            let session = try next.retrieveSession("s", holder: holder(owner))
+            #expect(session.tokens == [UInt64(owner)])
+            #expect(errno { try next.retrieveSession("s", holder: holder(owner)) } == .invalidArgument)
+            #expect(errno { try next.createSession("s", holder: holder(owner)) } == nil, "the other direction")
+        }
+    }
+
+    @Test(
+        "Whose it is and whether it is detached is the same after a crash and an update; what held it only after a crash"
+    )
+    func holders() throws {
+        try createAll()
+        let crashed = try machine.boot(.sameBoot, handler)
+        #expect(
+            try crashed.openSessions.map(\.holder) == [holder(0, 50), holder(7, 57, isDetached: true), holder(8, 58)])
+        try crashed.publish()
+        let next = try machine.boot(.nextBoot, handler)
+        let came = [holder(0), holder(7, isDetached: true), holder(8)]
+        #expect(try next.status().sessions.map(\.holder) == came)
+        // A session stays detached, whoever opens it.
+        let session = try next.retrieveSession("s", holder: holder(7, 3))
+        #expect(session.holder == holder(7, 3, isDetached: true))
+        #expect(try machine.boot(.sameBoot, handler).openSessions.map(\.holder) == [session.holder])
+    }
+
+    @Test("Another holder, never another owner") func newHolder() throws {
+        let session = try boot.createSession("s", holder: holder(7, 3))
+        try session.hold(by: holder(7, isDetached: true))
+        #expect(session.holder == holder(7, isDetached: true))
+        #expect(errno { try session.hold(by: holder(8, 4)) } == .invalidArgument)
+        #expect(session.holder == holder(7, isDetached: true))
+        #expect(try machine.boot(.sameBoot, handler).openSessions.map(\.holder) == [session.holder])
+        try session.close()
+        #expect(errno { try session.hold(by: holder(7)) } == .badFileDescriptor)
+    }
+
+    @Test("What a user has is the same after a crash and an update") func usage() throws {
+        try createAll()
+        _ = try boot.createSession("t", holder: holder(7))
+        func check(_ boot: Orchestrator, _ sessions: Int, _ files: Int) {
+            #expect(boot.usage(of: 7).sessions == sessions && boot.usage(of: 7).files == files)
+        }
+        check(boot, 2, 1)
+        #expect(boot.usage(of: 9) == Usage())
+        check(try machine.boot(.sameBoot, handler), 2, 1)
+        try boot.publish()
+        let next = try machine.boot(.nextBoot, handler)
+        check(next, 2, 1)
+        let session = try next.retrieveSession("s", holder: holder(7))
+        try session.finish()
+        check(next, 2, 0)
+        try session.close()
+        check(next, 1, 0)
+        try next.retrieveSession("t", holder: holder(7)).close()
+        #expect(next.usage(of: 7) == Usage())
+    }
+}

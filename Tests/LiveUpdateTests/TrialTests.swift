@@ -1,0 +1,215 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// An update that can be called off, cut short at every store of each of the two boots: the old one goes on or the new one
+/// does, never both, and nothing is lost.
+///
+/// Until the next boot is told to go on, the old one, or whoever opens the arena `takingBack`, must find everything as
+/// before; from the moment on that it has taken over, whoever opens it without that must find the new boot.
+@Suite struct TrialTests {
+    /// What must be the same whoever looks.
+    private struct View: Equatable {
+        let updates: UInt64
+        let sessions: [String]
+        let counts: [UInt64]
+        let answer: Answer?
+
+        init(_ boot: Orchestrator) throws {
+            let status = try boot.status()
+            updates = status.updateNumber
+            sessions = status.sessions.map { session in
+                "\(session.direction) \(session.name) of \(session.holder.owner), \(session.holder.isDetached), "
+                    + "\(session.files.map(\.token))"
+            }
+            counts = status.flbs.map(\.count)
+            answer = boot.answer(on: TrialTests.asked.request.connection)
+        }
+    }
+
+    private static let asked = Answer(RequestID(connection: DescriptorSlot(5), tag: 2))
+
+    /// A boot that has published, on trial of the next one.
+    private final class World {
+        let machine: Machine
+        let old: Orchestrator
+        private let probe = LateProbe()
+        private let files: [MemoryFile]
+        /// Of the boot that published, and of the one that it published for.
+        private(set) var views: (old: View, new: View)
+
+        init() throws {
+            let machine = try Machine()
+            self.machine = machine
+            // Something that came and is not finished, and is lost with the next update, is there as well.
+            let first = try machine.boot { try Self.register($0) }
+            files = try (0..<4).map { _ in try MemoryFile() }
+            try first.createSession("came").preserve(files[0].descriptor, token: 9)
+            try first.publish()
+            old = try Self.boot(machine, .nextBoot, Arena.Options(probe: probe))
+            _ = try old.retrieveSession("came")
+            let session = try old.createSession("s", holder: SessionHolder(owner: 7, isDetached: true))
+            for token in 1...2 { try session.preserve(files[token].descriptor, token: UInt64(token)) }
+            _ = try old.createSession("empty", answering: Answer(asked.request, result: -125))
+            let before = try View(old)
+            try old.publish(discardingUnfinished: true)
+            let whole = try Machine(copyOf: machine)
+            let next = try whole.boot(.onTrial(answering: asked)) { try Self.register($0) }
+            views = (before, try View(next))
+        }
+
+        static func register(_ orchestrator: Orchestrator) throws {
+            let handler = TestHandler { hooks in
+                hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store(nativeBytes(file.token)) }
+                hooks.freeze = { file throws(LiveUpdateError) in
+                    file.storage.drop(file.data)
+                    return try file.storage.store(nativeBytes(file.token))
+                }
+            }
+            try orchestrator.register(handler)
+            try orchestrator.register(TestFLB(), on: handler)
+        }
+
+        /// An orchestrator of its own on the arena, as another process has it.
+        func boot(
+            _ opening: Orchestrator.Opening, takingBack: Bool = false, _ probe: CrashProbe? = nil
+        ) throws -> Orchestrator {
+            var options = Arena.Options(probe: probe)
+            options.takingBack = takingBack
+            return try Self.boot(machine, opening, options)
+        }
+
+        private static func boot(
+            _ machine: Machine, _ opening: Orchestrator.Opening, _ options: Arena.Options
+        ) throws -> Orchestrator {
+            let boot = Orchestrator(
+                arena: try Arena(opening: try machine.file.duplicate(), options), descriptors: machine.descriptors,
+                opening: opening)
+            try register(boot)
+            return boot
+        }
+
+        /// The next boot, whose life ends at one of its stores.
+        func trial(_ probe: CrashProbe, confirming: Bool = false) throws {
+            do {
+                let next = try boot(.onTrial(answering: TrialTests.asked), probe)
+                try next.open()
+                if confirming { try next.confirm() }
+            } catch let error where probe.isDead {
+                // What a dead boot answers, nobody hears.
+                _ = error
+            }
+        }
+
+        /// The old boot thaws, and dies on the way.
+        ///
+        /// - Returns: the stores that it made or would have made.
+        func storesOfThaw(_ stop: Int = .max, _ cut: Bool = false) throws -> Int {
+            let stopping = CrashProbe(stop: stop, cutsInTheMiddle: cut)
+            probe.arm(stopping)
+            do {
+                try old.thaw()
+            } catch let error where stopping.isDead {
+                _ = error
+            }
+            return stopping.stores
+        }
+
+        /// Whoever goes on can do everything: files are wholly there, new ones are taken, and an update works.
+        func expect(_ boot: Orchestrator, _ expected: View, _ what: String) throws {
+            let found = try View(boot)
+            #expect(found == expected, "\(what)")
+            let status = try boot.status()
+            let slots = status.sessions.flatMap(\.files).map(\.slot)
+            #expect(slots.allSatisfy { machine.descriptors.descriptor(in: $0) != nil }, "\(what)")
+            try boot.createSession("one more").preserve(files[3].descriptor, token: 1)
+            let again = try self.boot(.sameBoot)
+            #expect(try again.status().sessions.map(\.name).contains("one more"), "\(what)")
+            if let session = try again.openSessions.first(where: { $0.name == "s" }) {
+                try closeDescriptor(try session.take(token: 1))
+            } else {
+                let session = try again.retrieveSession("s", holder: SessionHolder(owner: 7))
+                try closeDescriptor(try session.retrieve(token: 1))
+            }
+            try again.publish(discardingUnfinished: true)
+        }
+    }
+
+    /// How many stores the next boot makes: until it has taken over, and in all.
+    private func stores() throws -> (takenOver: Int, all: Int) {
+        let (probe, whole) = (CrashProbe(), CrashProbe())
+        try World().trial(probe)
+        try World().trial(whole, confirming: true)
+        return (probe.stores, whole.stores)
+    }
+
+    private static let cuts = [false, true]
+
+    @Test("The next boot dies at any store, and the old one goes on", arguments: cuts) func oldOneGoesOn(cut: Bool)
+        throws
+    {
+        for stop in 0...(try stores().takenOver) {
+            let world = try World()
+            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: cut))
+            try world.old.thaw()
+            try world.expect(world.old, world.views.old, "stopped at store \(stop)")
+        }
+    }
+
+    @Test("Both die before the switch: who takes it back finds the old boot", arguments: cuts) func bothDie(cut: Bool)
+        throws
+    {
+        for stop in 0...(try stores().takenOver) {
+            let world = try World()
+            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: cut))
+            try world.expect(
+                try world.boot(.sameBoot, takingBack: true), world.views.old, "stopped at store \(stop)")
+        }
+    }
+
+    @Test("The next boot dies after the switch, confirmed or not: it goes on, and the answer is there", arguments: cuts)
+    func newOneGoesOn(cut: Bool) throws {
+        let (takenOver, all) = try stores()
+        #expect(takenOver > 2 && all > takenOver)
+        for stop in takenOver...all {
+            let world = try World()
+            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: cut), confirming: true)
+            let next = try world.boot(.sameBoot)
+            try world.expect(next, world.views.new, "stopped at store \(stop)")
+            #expect(next.answer(on: Self.asked.request.connection) == Self.asked)
+        }
+    }
+
+    @Test("The old boot dies at any store while it takes back what the next one had taken over", arguments: cuts)
+    func thawDies(cut: Bool) throws {
+        let counted = try World()
+        try counted.trial(CrashProbe())
+        let stores = try counted.storesOfThaw()
+        #expect(stores > 2)
+        var found: Set<UInt64> = []
+        for stop in 0...stores {
+            let world = try World()
+            try world.trial(CrashProbe())
+            _ = try world.storesOfThaw(stop, cut)
+            let last = try world.boot(.sameBoot, takingBack: true)
+            let updates = try last.status().updateNumber
+            found.insert(updates)
+            // When it died on the way its boot may be over: then the next one's, which is whole, goes on.
+            let view = updates == world.views.old.updates ? world.views.old : world.views.new
+            try world.expect(last, view, "stopped at store \(stop)")
+        }
+        #expect(found.contains(1))
+    }
+}
+
+/// Lets everything through until it is armed.
+private final class LateProbe: StoreProbe {
+    private let armed = Guarded<CrashProbe?>(nil)
+
+    func arm(_ probe: CrashProbe) { armed.with { $0 = probe } }
+
+    func willStore(bytes count: Int) -> Int { armed.with { $0 }?.willStore(bytes: count) ?? count }
+}
