@@ -57,7 +57,8 @@ import Testing
             let before = try View(old)
             try old.publish(discardingUnfinished: true)
             let whole = try Machine(copyOf: machine)
-            let next = try whole.boot(.onTrial(answering: asked)) { try Self.register($0) }
+            let next = try whole.boot(.onTrial) { try Self.register($0) }
+            try next.open(answering: asked)
             views = (before, try View(next))
         }
 
@@ -95,8 +96,8 @@ import Testing
         /// The next boot, whose life ends at one of its stores.
         func trial(_ probe: CrashProbe, confirming: Bool = false) throws {
             do {
-                let next = try boot(.onTrial(answering: TrialTests.asked), probe)
-                try next.open()
+                let next = try boot(.onTrial, probe)
+                try next.open(answering: TrialTests.asked)
                 if confirming { try next.confirm() }
             } catch let error where probe.isDead {
                 // What a dead boot answers, nobody hears.
