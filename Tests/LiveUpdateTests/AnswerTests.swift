@@ -86,7 +86,8 @@ import Testing
     @Test("The next boot has that to whoever asked for the update, and no other") func update() throws {
         _ = try boot.createSession("s", answering: answer(3, 1, slot: 40))
         try boot.publish()
-        let next = try machine.boot(.onTrial(answering: answer(5, 2)), TestHandler())
+        let next = try machine.boot(.onTrial) { try $0.register(TestHandler()) }
+        try next.open(answering: answer(5, 2))
         #expect(next.answer(on: DescriptorSlot(5)) == answer(5, 2))
         #expect(next.answer(on: DescriptorSlot(3)) == nil)
         try next.confirm()
