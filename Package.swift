@@ -113,9 +113,15 @@ let package = Package(
         .executableTarget(
             name: "KeepListening", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
             path: "Examples/KeepListening", swiftSettings: strict),
+        .target(
+            name: "CacheStore", dependencies: ["ListenerHandlers", "LiveUpdate"], path: "Examples/CacheStore",
+            swiftSettings: strict),
         .executableTarget(
-            name: "CacheServer", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
+            name: "CacheServer", dependencies: ["CacheStore", "ListenerHandlers", "LiveUpdateEmbedded"],
             path: "Examples/CacheServer", exclude: ["cache.service"], swiftSettings: strict),
+        .executableTarget(
+            name: "CacheService", dependencies: ["CacheStore", "ListenerHandlers", "LiveUpdateDevice"],
+            path: "Examples/CacheService", swiftSettings: strict),
 
         // Tests. Vectors of the contract are in Tests/Vectors, and are found by the place of the sources.
         .target(
@@ -163,7 +169,7 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "BenchReport",
+                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "CacheService", "BenchReport",
                 "LiveUpdateProtocol",
                 "LiveUpdate", "LiveUpdateDevice", "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),

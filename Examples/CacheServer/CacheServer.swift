@@ -1,5 +1,5 @@
+import CacheStore
 import Glibc
-import ListenerHandlers
 import LiveUpdateEmbedded
 
 /// A cache that answers on a Unix socket, and updates itself on SIGHUP: its memory and its socket stay.
@@ -12,7 +12,7 @@ enum CacheServer {
         let arguments = Array(CommandLine.arguments.dropFirst())
         do {
             if arguments.first == "ask", arguments.count == 3 {
-                print(try ask(arguments[2], at: arguments[1]))
+                print(try ask(arguments[2], at: FilePath(arguments[1])))
             } else if let settings = Settings(arguments) {
                 Signals.block()
                 try Service(settings).run()
@@ -24,14 +24,6 @@ enum CacheServer {
             log("\(error)")
             exit(1)
         }
-    }
-
-    /// The client: one request, one answer.
-    private static func ask(_ request: String, at path: String) throws -> String {
-        guard let address = SocketAddress.unix(FilePath(path)) else { throw Errno.fileNameTooLong }
-        let server = try connect(to: address)
-        try server.borrowed.writeAll((request + "\n").utf8)
-        return try server.borrowed.readLine()
     }
 }
 
@@ -65,18 +57,4 @@ struct Settings {
 func log(_ text: String) {
     let line = "CacheServer \(getpid()): \(text)\n"
     _ = unsafe write(STDERR_FILENO, line, line.utf8.count)
-}
-
-extension FileDescriptor {
-    /// All bytes up to the end of the line, or of what the peer sends.
-    func readLine() throws -> String {
-        var line: [UInt8] = []
-        var byte: UInt8 = 0
-        while line.count < 4096 {
-            let count = try unsafe withUnsafeMutableBytes(of: &byte) { try unsafe read(into: $0) }
-            if count == 0 || byte == UInt8(ascii: "\n") { break }
-            line.append(byte)
-        }
-        return String(decoding: line, as: UTF8.self)
-    }
 }

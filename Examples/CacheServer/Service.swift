@@ -1,3 +1,4 @@
+import CacheStore
 import Glibc
 import ListenerHandlers
 import LiveUpdateEmbedded
@@ -67,7 +68,7 @@ struct Service: ~Copyable {
     func run() throws {
         while true {
             switch Signals.wait(for: listener.borrowed) {
-            case .client: serve()
+            case .client: cache.serveClient(of: listener.borrowed) { info }
             case .update: update()
             case .end:
                 unsafe unlink(settings.socket.string)
@@ -84,33 +85,6 @@ struct Service: ~Copyable {
             try process.reboot(into: next)
         } catch {
             log("no update: \(error)")
-        }
-    }
-
-    private func serve() {
-        // Who went away in between is no fault.
-        guard let client = try? listener.borrowed.acceptClient() else { return }
-        // One who says nothing must not hold up the others, nor an update.
-        var limit = timeval(tv_sec: 1, tv_usec: 0)
-        unsafe setsockopt(
-            client.borrowed.rawValue, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        guard let request = try? client.borrowed.readLine() else { return }
-        _ = try? client.borrowed.writeAll((answer(request) + "\n").utf8)
-    }
-
-    private func answer(_ request: String) -> String {
-        let words = request.split(separator: " ", maxSplits: 2).map(String.init)
-        switch (words.first, words.count) {
-        case ("get", 2): return cache.value(of: words[1]) ?? "(nothing)"
-        case ("set", 3):
-            do {
-                try cache.set(words[1], words[2])
-                return "ok"
-            } catch {
-                return "error: \(error)"
-            }
-        case ("info", 1): return info
-        default: return "error: get KEY, set KEY VALUE, or info"
         }
     }
 

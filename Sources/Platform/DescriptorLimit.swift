@@ -18,6 +18,16 @@ public enum DescriptorLimit {
         return Int(clamping: limit.rlim_cur)
     }
 
+    /// Sets the limit, up or down, as far as that is allowed; what is open already stays open.
+    public static func set(to count: Int) {
+        guard raise(to: count) else { return }
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        guard unsafe getrlimit(resource, &limit) == 0, limit.rlim_cur > rlim_t(count) else { return }
+        limit.rlim_cur = rlim_t(count)
+        _ = unsafe setrlimit(resource, &limit)
+    }
+
     /// Raises the limit, where that is needed and allowed: beyond the hard limit with CAP_SYS_RESOURCE.
     ///
     /// - Returns: whether as many descriptors are allowed now.

@@ -152,6 +152,9 @@ extension FileDescriptor {
         try systemCall("recvmsg") { cshims_discard(rawValue) }
     }
 
+    /// Ends it in both directions, for all who have it: what was sent is still read, and then the end is: shutdown(2).
+    public func shutDown() { _ = Glibc.shutdown(rawValue, CInt(SHUT_RDWR)) }
+
     /// Accepts a connection that waits, closed on exec and without waiting: accept4(2).
     ///
     /// - Throws: EAGAIN when none waits, EMFILE, ECONNABORTED.

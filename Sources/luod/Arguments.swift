@@ -8,8 +8,6 @@ struct Arguments {
     var settings: Settings
     var isOrchestrator = false
     var wantsHelp = false
-    /// RLIMIT_NOFILE, as far as that is allowed.
-    var descriptors = 65536
 
     static let help = """
         usage: luod [--state DIR] [OPTION N]...
@@ -47,7 +45,7 @@ struct Arguments {
             case "--max-sessions": settings.limits.sessions = try Self.number(argument, &rest)
             case "--max-files": settings.limits.files = try Self.number(argument, &rest)
             case "--max-user-arena": settings.limits.arenaBytes = UInt64(try Self.number(argument, &rest))
-            case "--max-descriptors": descriptors = try Self.number(argument, &rest)
+            case "--max-descriptors": settings.descriptors = try Self.number(argument, &rest)
             case "--max-user-descriptors": settings.userDescriptors = try Self.number(argument, &rest)
             case "--patience": settings.patience = UInt64(try Self.number(argument, &rest))
             default: throw Wrong(description: "\(argument) is no option: luod --help lists them")

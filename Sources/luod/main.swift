@@ -17,8 +17,8 @@ if arguments.wantsHelp {
     print(Arguments.help)
     exit(0)
 }
-DescriptorLimit.raise(to: arguments.descriptors)
-growDescriptorTable(to: arguments.descriptors)
+DescriptorLimit.set(to: arguments.settings.descriptors)
+growDescriptorTable(to: arguments.settings.descriptors)
 do {
     if arguments.isOrchestrator { try OrchestratorProcess.run(arguments.settings) }
     try Keeper.run(arguments.settings) {

@@ -63,9 +63,11 @@ import Testing
     @Test func controlMessagesComeBack() {
         let keep = Keep(slot: .init(7), kind: .session)
         let all: [ControlMessage] = [
-            .hold([]), .hold([keep, keep]), .begin(.successorInUpdate, nextSlot: 9), .keep(keep), .release([.init(1)]),
-            .load(image: "/x"), .standby(formats: ["a-v1", "b-v1"]), .handOver(.reload, note: [1, 2, 3]), .ready, .go,
-            .failed("why"), .adopt, .adopted(process: 5, nextSlot: 6),
+            .hold([]), .hold([keep, keep]), .begin(.successorInUpdate, nextSlot: 9),
+            .begin(.successor, nextSlot: 9, after: "signal 9"), .keep(keep), .release([.init(1)]),
+            .load(image: "/x", attempt: 3), .standby(formats: ["a-v1", "b-v1"], attempt: 2), .standby(formats: []),
+            .handOver(.reload, note: [1, 2, 3], attempt: 7), .ready, .go,
+            .failed("why"), .failed("why", attempt: 1), .adopt, .adopted(process: 5, nextSlot: 6),
         ]
         for message in all { #expect(ControlMessage(message.bytes) == message) }
     }

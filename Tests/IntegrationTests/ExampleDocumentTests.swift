@@ -31,7 +31,7 @@ import Testing
         lines.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }.joined(separator: "\n")
     }
 
-    @Test(arguments: ["README.md", "docs/writing-a-handler.md", "docs/embedding.md"])
+    @Test(arguments: ["README.md", "docs/writing-a-handler.md", "docs/embedding.md", "docs/service.md"])
     func codeIsThatOfTheExamples(_ document: String) throws {
         let sources = try ["Examples", "Tests/ListenerHandlerTests"].flatMap { directory in
             try FileManager.default.subpathsOfDirectory(atPath: Document.root.appendingPathComponent(directory).path)

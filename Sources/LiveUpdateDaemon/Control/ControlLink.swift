@@ -14,15 +14,24 @@ final class ControlLink: Sendable {
 
     var descriptor: FileDescriptor { owned.borrowed }
 
+    /// Neither side gets anything any more: shutdown(2).
+    func shutDown() { descriptor.shutDown() }
+
     /// Sends a message. A full queue means that the peer has not run for thousands of messages: it is given a second to,
     /// and counts as dead then.
     ///
+    /// - Parameters:
+    ///   - message: what it says.
+    ///   - descriptors: copies of them go with it.
+    ///   - patience: how many milliseconds a full queue is waited for.
     /// - Throws: EPIPE when there is no peer any more, EAGAIN when it does not read.
-    func send(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
+    func send(
+        _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000
+    ) throws(SystemCallError) {
         let bytes = message.bytes
-        for _ in 0..<100 {
+        for _ in 0..<patience / 10 {
             do throws(SystemCallError) {
-                return try descriptor.sendInAnyCase(bytes, descriptors)
+                return try descriptor.sendBeyondLimit(bytes, descriptors)
             } catch {
                 guard error.errno == .resourceTemporarilyUnavailable || error.errno == .tooManyReferences else {
                     throw error
@@ -35,12 +44,14 @@ final class ControlLink: Sendable {
     }
 
     /// All that is kept, in as few messages as it takes.
-    func send(holding kept: [(keep: Keep, descriptor: FileDescriptor)]) throws(SystemCallError) {
+    func send(
+        holding kept: [(keep: Keep, descriptor: FileDescriptor)], patience: Int = 1000
+    ) throws(SystemCallError) {
         var rest = kept[...]
         while !rest.isEmpty {
             let batch = rest.prefix(MessageSocket.mostDescriptors)
             rest = rest.dropFirst(batch.count)
-            try send(.hold(batch.map(\.keep)), batch.map(\.descriptor))
+            try send(.hold(batch.map(\.keep)), batch.map(\.descriptor), patience: patience)
         }
     }
 
@@ -59,30 +70,16 @@ final class ControlLink: Sendable {
             guard let message = try descriptor.receive(how) else { return nil }
             received = message
         } catch {
-            if error.errno == .resourceTemporarilyUnavailable { throw error }
-            return nil
+            guard error.errno == .resourceTemporarilyUnavailable else { return nil }
+            if how != .waiting { throw error }
+            // A connection that was accepted does not wait by itself.
+            _ = descriptor.isReadable(within: -1)
+            return try receive(how)
         }
         guard !received.isTruncated, let message = ControlMessage(received.bytes) else {
             received.close()
             return nil
         }
         return Received(message: message, descriptors: received.descriptors)
-    }
-}
-
-extension FileDescriptor {
-    /// Sends also when so many descriptors are under way to clients that do not read that only who has CAP_SYS_RESOURCE, or
-    /// CAP_SYS_ADMIN, may send more: unix(7), `ETOOMANYREFS`. Nobody is to wait for those.
-    func sendInAnyCase(_ bytes: [UInt8], _ descriptors: [FileDescriptor]) throws(SystemCallError) {
-        do throws(SystemCallError) {
-            try send(bytes, descriptors)
-        } catch {
-            guard error.errno == .tooManyReferences else { throw error }
-            try Capabilities.raising(.systemResource) { () throws(SystemCallError) in
-                try Capabilities.raising(.systemAdministration) { () throws(SystemCallError) in
-                    try send(bytes, descriptors)
-                }
-            }
-        }
     }
 }

@@ -43,24 +43,29 @@ enum HandOver: UInt8, Sendable {
 /// | standby to keeper, and by it to the orchestrator | `standby` when it is loaded, `prepared` |
 /// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: what was before it can be ended |
 /// | keeper to standby | `hold`, `release` as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
-/// | keeper to orchestrator | `failed`: the standby is gone |
+/// | keeper to orchestrator | `failed`: the standby is gone. Images are numbered by who asks for them, so that what is said of an
+///   earlier one is not taken for the next |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 enum ControlMessage: Equatable, Sendable {
     case hold([Keep])
-    case begin(Role, nextSlot: Int64)
+    /// - Parameter after: how the one before ended, in words.
+    case begin(Role, nextSlot: Int64, after: String = "")
     case keep(Keep)
     case release([DescriptorSlot])
-    case load(image: String)
-    case standby(formats: [String])
+    case load(image: String, attempt: UInt32)
+    /// - Parameter attempt: which load it is of, when the keeper says it.
+    case standby(formats: [String], attempt: UInt32 = 0)
     /// Where in the arena there is a draft of what will be published.
-    case prepare(Extent)
+    case prepare(Extent, attempt: UInt32)
     /// It was read, as far as it could be.
-    case prepared
-    case handOver(HandOver, note: [UInt8])
+    case prepared(attempt: UInt32 = 0)
+    /// With the ``Baton``.
+    case handOver(HandOver, note: [UInt8], attempt: UInt32)
     case ready
     case answered
     case go
-    case failed(String)
+    /// - Parameter attempt: which load it is of, between keeper and orchestrator.
+    case failed(String, attempt: UInt32 = 0)
     case adopt
     /// The answer to it, when all is held: with a descriptor of the orchestrator's process.
     case adopted(process: Int32, nextSlot: Int64)
@@ -90,36 +95,44 @@ enum ControlMessage: Equatable, Sendable {
         case .hold(let keeps):
             begin(.hold)
             for keep in keeps { writer.put(keep) }
-        case .begin(let role, let next):
+        case .begin(let role, let next, let after):
             begin(.begin)
             writer.put(role.rawValue)
             writer.put(next)
+            writer.put(counted: after)
         case .keep(let keep):
             begin(.keep)
             writer.put(keep)
         case .release(let slots):
             begin(.release)
             for slot in slots { writer.put(slot.number) }
-        case .load(let image):
+        case .load(let image, let attempt):
             begin(.load)
+            writer.put(attempt)
             writer.put(counted: image)
-        case .standby(let formats):
+        case .standby(let formats, let attempt):
             begin(.standby)
+            writer.put(attempt)
             for format in formats { writer.put(counted: format) }
-        case .prepare(let draft):
+        case .prepare(let draft, let attempt):
             begin(.prepare)
+            writer.put(attempt)
             writer.put(draft.offset)
             writer.put(draft.length)
-        case .prepared: begin(.prepared)
-        case .handOver(let what, let note):
+        case .prepared(let attempt):
+            begin(.prepared)
+            writer.put(attempt)
+        case .handOver(let what, let note, let attempt):
             begin(.handOver)
+            writer.put(attempt)
             writer.put(what.rawValue)
             writer.put(note)
         case .ready: begin(.ready)
         case .answered: begin(.answered)
         case .go: begin(.go)
-        case .failed(let why):
+        case .failed(let why, let attempt):
             begin(.failed)
+            writer.put(attempt)
             writer.put(counted: String(why.prefix(1000)))
         case .adopt: begin(.adopt)
         case .adopted(let process, let next):
@@ -149,26 +162,34 @@ enum ControlMessage: Equatable, Sendable {
         case .begin:
             let role = try reader.take(UInt8.self)
             guard let role = Role(rawValue: role) else { break }
-            return .begin(role, nextSlot: try reader.take())
+            return .begin(role, nextSlot: try reader.take(), after: try reader.takeCountedString())
         case .keep: return .keep(try reader.takeKeep())
         case .release:
             var slots: [DescriptorSlot] = []
             while !reader.isAtEnd { slots.append(DescriptorSlot(try reader.take())) }
             return .release(slots)
-        case .load: return .load(image: try reader.takeCountedString())
+        case .load:
+            let attempt = try reader.take(UInt32.self)
+            return .load(image: try reader.takeCountedString(), attempt: attempt)
         case .standby:
+            let attempt = try reader.take(UInt32.self)
             var formats: [String] = []
             while !reader.isAtEnd { formats.append(try reader.takeCountedString()) }
-            return .standby(formats: formats)
+            return .standby(formats: formats, attempt: attempt)
         case .handOver:
+            let attempt = try reader.take(UInt32.self)
             guard let what = HandOver(rawValue: try reader.take()) else { break }
-            return .handOver(what, note: [UInt8](bytes.dropFirst(5)))
-        case .prepare: return .prepare(Extent(offset: try reader.take(), length: try reader.take()))
-        case .prepared: return .prepared
+            return .handOver(what, note: [UInt8](bytes.dropFirst(9)), attempt: attempt)
+        case .prepare:
+            let attempt = try reader.take(UInt32.self)
+            return .prepare(Extent(offset: try reader.take(), length: try reader.take()), attempt: attempt)
+        case .prepared: return .prepared(attempt: try reader.take())
         case .ready: return .ready
         case .answered: return .answered
         case .go: return .go
-        case .failed: return .failed(try reader.takeCountedString())
+        case .failed:
+            let attempt = try reader.take(UInt32.self)
+            return .failed(try reader.takeCountedString(), attempt: attempt)
         case .adopt: return .adopt
         case .adopted: return .adopted(process: try reader.take(), nextSlot: try reader.take())
         case nil: break

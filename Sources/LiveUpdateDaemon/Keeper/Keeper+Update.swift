@@ -5,22 +5,25 @@ import SystemPackage
 /// The keeper's part in an update. Until ``switchOver(_:)`` everything can be called off.
 extension Keeper {
     /// Starts the next image in standby.
-    func load(_ wanted: String) {
+    func load(_ wanted: String, _ attempt: UInt32) {
         endRetired()
         if let next {
             forget(next.orchestrating)
             next.orchestrating.end()
             self.next = nil
         }
-        let path = wanted.isEmpty ? image : wanted
+        let path = wanted.isEmpty ? image.path : wanted
         do {
-            let loading = try Orchestrating(starting: path, Self.arguments(settings))
-            next = Next(orchestrating: loading, image: path, deadline: milliseconds() + settings.patience)
+            let image = try KeptImage(at: path)
+            let loading = try Orchestrating(starting: image.executable, Self.arguments(settings))
+            next = Next(
+                orchestrating: loading, image: image, attempt: attempt,
+                deadline: milliseconds() + settings.patience)
             try watch(loading)
             try table.handTo(loading, .standby)
         } catch {
             if next == nil {
-                try? current.link.send(.failed("\(path) could not be started: \(error)"))
+                try? current.link.send(.failed("\(path) could not be started: \(error)", attempt: attempt))
             } else {
                 callOff("\(path) could not be started: \(error)")
             }
@@ -37,19 +40,25 @@ extension Keeper {
         }
     }
 
-    func prepare(_ draft: Extent) { ask(.prepare(draft), .preparing) }
+    func prepare(_ draft: Extent, _ attempt: UInt32) {
+        ask(.prepare(draft, attempt: attempt), attempt, .preparing)
+    }
 
-    func handOver(_ what: HandOver, _ note: [UInt8]) { ask(.handOver(what, note: note), .takingOver) }
+    func handOver(_ what: HandOver, _ note: [UInt8], _ attempt: UInt32, _ baton: [FileDescriptor]) {
+        ask(.handOver(what, note: note, attempt: attempt), attempt, .takingOver, baton)
+    }
 
     /// Tells the one that waits to do something, in its time.
-    private func ask(_ message: ControlMessage, _ stage: Next.Stage) {
-        guard next?.stage == .standby else {
-            try? current.link.send(.failed("no image is loaded"))
+    private func ask(
+        _ message: ControlMessage, _ attempt: UInt32, _ stage: Next.Stage, _ descriptors: [FileDescriptor] = []
+    ) {
+        guard next?.stage == .standby, next?.attempt == attempt else {
+            try? current.link.send(.failed("no image is loaded", attempt: attempt))
             return
         }
         next?.stage = stage
         next?.deadline = milliseconds() + settings.patience
-        tellNext(message, [])
+        tellNext(message, descriptors)
     }
 
     func readNext() throws {
@@ -63,14 +72,15 @@ extension Keeper {
             guard let received else { return poller.remove(next.orchestrating.link.descriptor) }
             for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
             switch received.message {
-            case .standby:
+            case .standby(let formats, _):
                 self.next?.stage = .standby
-                try? current.link.send(received.message, [next.orchestrating.process.descriptor])
+                try? current.link.send(
+                    .standby(formats: formats, attempt: next.attempt), [next.orchestrating.process.descriptor])
             case .prepared where next.stage == .preparing:
                 self.next?.stage = .standby
-                try? current.link.send(.prepared)
+                try? current.link.send(.prepared(attempt: next.attempt))
             case .ready where next.stage == .takingOver: return switchOver(next)
-            case .failed(let why): return callOff(why)
+            case .failed(let why, _): return callOff(why)
             default: return callOff("the image speaks another language")
             }
         }
@@ -105,6 +115,6 @@ extension Keeper {
         forget(next.orchestrating)
         next.orchestrating.end()
         self.next = nil
-        if !silently { try? current.link.send(.failed(why)) }
+        if !silently { try? current.link.send(.failed(why, attempt: next.attempt)) }
     }
 }

@@ -21,7 +21,7 @@ public final class Keeper {
     /// The one before the one that runs, until that has answered.
     var retired: Orchestrating?
     /// The program that is started again.
-    var image: String
+    var image: KeptImage
     let signals: OwnedDescriptor
     private var restarts = Restarts()
     private let ready: () -> Void
@@ -29,7 +29,9 @@ public final class Keeper {
     /// An image that is to take over.
     struct Next {
         var orchestrating: Orchestrating
-        var image: String
+        var image: KeptImage
+        /// What the orchestrator calls it.
+        var attempt: UInt32
         var stage = Stage.loading
         /// CLOCK_MONOTONIC, in milliseconds.
         var deadline: UInt64
@@ -62,13 +64,13 @@ public final class Keeper {
         poller = try Poller()
         signals = try blockSignals([SIGTERM, SIGINT])
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities) }
-        image = ownExecutable()
+        image = try .own()
         let running = state.running
         table = state.table
         if let running {
             current = running
         } else {
-            current = try Orchestrating(starting: image, Self.arguments(settings))
+            current = try Orchestrating(starting: image.executable, Self.arguments(settings))
             try table.handTo(current, .first)
         }
         try poller.add(signals.borrowed, for: .reading)
@@ -81,6 +83,8 @@ public final class Keeper {
             "orchestrator", "--state", settings.state, "--max-arena", "\(settings.arena.limit)", "--max-sessions",
             "\(settings.limits.sessions)", "--max-files", "\(settings.limits.files)", "--max-user-arena",
             "\(settings.limits.arenaBytes)", "--max-user-descriptors", "\(settings.userDescriptors)",
+            // What it sends always finds room here.
+            "--max-descriptors", "\(max(settings.descriptors - 64, 64))",
         ] + (settings.isConfined ? [] : ["--unconfined"])
     }
 
@@ -137,7 +141,7 @@ public final class Keeper {
             } catch {
                 return
             }
-            guard let received else { return poller.remove(current.link.descriptor) }
+            guard let received else { return loseLink() }
             switch received.message {
             case .keep(let keep):
                 guard let descriptor = received.descriptors.first else { break }
@@ -148,20 +152,33 @@ public final class Keeper {
                 tellNext(.release(slots), [])
             case .ready: ready()
             case .answered: endRetired()
-            case .load(let image): load(image)
-            case .prepare(let draft): prepare(draft)
-            case .handOver(let what, let note): handOver(what, note)
-            case .failed(let why): if next != nil { callOff(why, silently: true) }
+            case .load(let image, let attempt): load(image, attempt)
+            case .prepare(let draft, let attempt): prepare(draft, attempt)
+            case .handOver(let what, let note, let attempt):
+                handOver(what, note, attempt, received.descriptors)
+                for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+            case .failed(let why, let attempt): if next?.attempt == attempt { callOff(why, silently: true) }
             default: for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
             }
         }
+    }
+
+    /// The end of the link: it has died, as its process's descriptor says next; or it has given up this keeper, which did not
+    /// read for a second, and goes on alone until another one takes the place.
+    private func loseLink() {
+        poller.remove(current.link.descriptor)
+        guard !current.process.waitForEnd(10_000) else { return }
+        log.say(
+            "the orchestrator goes on without this keeper, which did not read: start luod again, which takes the place")
+        exitNow(1)
     }
 
     private func replaceDead() throws {
         try readCurrent()
         endRetired()
         forget(current)
-        log.say("the orchestrator ended (\(current.reap())): it is started again")
+        let how = current.reap()
+        log.say("the orchestrator ended (\(how)): it is started again")
         let wasInUpdate = next?.stage == .takingOver
         if let next {
             // Before another one touches the arena.
@@ -170,18 +187,44 @@ public final class Keeper {
             self.next = nil
         }
         restarts.wait()
-        current = try Orchestrating(starting: image, Self.arguments(settings))
-        try table.handTo(current, wasInUpdate ? .successorInUpdate : .successor)
-        try watch(current)
+        let role = wasInUpdate ? ControlMessage.Role.successorInUpdate : .successor
+        while true {
+            do {
+                current = try startSuccessor(role, after: how)
+                return
+            } catch {
+                log.say("no orchestrator could be started, which is tried again: \(error)")
+                pause()
+            }
+        }
     }
+
+    /// - Throws: what keeps it from being started, or from reading what is kept: nothing of it is left then.
+    private func startSuccessor(_ role: ControlMessage.Role, after how: String) throws -> Orchestrating {
+        let started = try Orchestrating(starting: image.executable, Self.arguments(settings))
+        do {
+            try table.handTo(started, role, after: "the orchestrator ended (\(how))")
+            try watch(started)
+            return started
+        } catch {
+            forget(started)
+            started.end()
+            throw error
+        }
+    }
+
+    /// A moment, in which it can still be told to end.
+    private func pause() { if signals.borrowed.isReadable(within: 100) { exitNow(0) } }
 }
 
 extension KeptTable {
     /// Gives an orchestrator all that is kept.
-    func handTo(_ orchestrating: Orchestrating, _ role: ControlMessage.Role) throws {
+    func handTo(_ orchestrating: Orchestrating, _ role: ControlMessage.Role, after: String = "") throws {
+        // Nothing else is to be done before a successor runs, however slowly it starts.
+        let patience = role == .standby ? 1000 : 30_000
         do throws(SystemCallError) {
-            try orchestrating.link.send(holding: all)
-            try orchestrating.link.send(.begin(role, nextSlot: nextSlot))
+            try orchestrating.link.send(holding: all, patience: patience)
+            try orchestrating.link.send(.begin(role, nextSlot: nextSlot, after: after), patience: patience)
         } catch {
             // One that died already is seen next.
             guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }

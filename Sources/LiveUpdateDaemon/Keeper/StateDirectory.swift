@@ -66,7 +66,7 @@ public struct StateDirectory: Sendable {
                 table.startNumbering(at: next)
                 let running = RunningProcess(process, handle: OwnedDescriptor(taking: handle))
                 return TakenState(table: table, running: Orchestrating(found: link, running))
-            case .failed(let why): throw StateHeld(why: why)
+            case .failed(let why, _): throw StateHeld(why: why)
             default: break
             }
         }

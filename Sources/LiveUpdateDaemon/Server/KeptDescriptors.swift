@@ -40,6 +40,9 @@ final class KeptDescriptors: DescriptorStore {
     /// Everything that is kept from now on goes to this keeper, too; with nil, to nobody.
     func use(_ keeper: ControlLink?) { state.with { $0.keeper = keeper } }
 
+    /// Whether there is one that reads.
+    var hasKeeper: Bool { state.with { $0.keeper != nil } }
+
     /// Takes over what a keeper has sent.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
         state.with { state in

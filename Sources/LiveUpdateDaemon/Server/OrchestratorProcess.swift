@@ -18,7 +18,7 @@ public enum OrchestratorProcess {
         let keeper = ControlLink(OwnedDescriptor(taking: FileDescriptor(rawValue: link)))
         try keeper.descriptor.setCloseOnExec(true)
         let store = KeptDescriptors()
-        let role = try receiveAll(store, keeper)
+        let (role, after) = try receiveAll(store, keeper)
         store.use(keeper)
         if settings.isConfined { try Sandbox.enter() }
         if role == .standby { try standBy(store, keeper, settings, log) }
@@ -28,6 +28,7 @@ public enum OrchestratorProcess {
             arena: try openArena(store, options), descriptors: store,
             opening: role == .first ? .nextBoot : .sameBoot)
         let server = try begin(orchestrator, store, keeper, settings, log)
+        server.predecessorsEnd = after
         // Without a state that can be read every request is EIO, and the reason is in the log.
         do { try orchestrator.open() } catch { log.say("\(error)") }
         try? orchestrator.finishDiscarded()
@@ -48,13 +49,13 @@ public enum OrchestratorProcess {
 
     private static func receiveAll(
         _ store: KeptDescriptors, _ keeper: ControlLink
-    ) throws -> ControlMessage.Role {
+    ) throws -> (ControlMessage.Role, after: String) {
         while let received = try keeper.receive(.waiting) {
             switch received.message {
             case .hold(let keeps): store.hold(keeps, received.descriptors)
-            case .begin(let role, let next):
+            case .begin(let role, let next, let after):
                 store.begin(nextSlot: next)
-                return role
+                return (role, after)
             default: break
             }
         }
@@ -87,13 +88,16 @@ public enum OrchestratorProcess {
                 store.hold(keeps, received.descriptors)
                 store.begin(nextSlot: (keeps.map(\.slot.number).max() ?? 0) + 1)
             case .release(let slots): store.drop(slots)
-            case .prepare(let draft):
+            case .prepare(let draft, _):
                 // What cannot be read now is read once more when it is published.
                 prepared = try? successor(.update, store, keeper, settings, log)
                 try? prepared?.orchestrator.prepare(on: draft)
-                try keeper.send(.prepared)
-            case .handOver(let what, let note):
-                try takeOver(what, HandOverNote(note), what == .update ? prepared : nil, store, keeper, settings, log)
+                try keeper.send(.prepared())
+            case .handOver(let what, let note, _):
+                guard let baton = received.descriptors.first else { exitNow(1) }
+                try takeOver(
+                    what, HandOverNote(note), Baton(OwnedDescriptor(taking: baton)), what == .update ? prepared : nil,
+                    store, keeper, settings, log)
             default: break
             }
         }
@@ -117,7 +121,7 @@ public enum OrchestratorProcess {
     }
 
     private static func takeOver(
-        _ what: HandOver, _ note: HandOverNote?, _ prepared: Successor?, _ store: KeptDescriptors,
+        _ what: HandOver, _ note: HandOverNote?, _ baton: Baton, _ prepared: Successor?, _ store: KeptDescriptors,
         _ keeper: ControlLink, _ settings: Settings, _ log: Log
     ) throws -> Never {
         let orchestrator: Orchestrator
@@ -133,7 +137,7 @@ public enum OrchestratorProcess {
         let ready = monotonicNanoseconds()
         try keeper.send(.ready)
         // Nothing is done before the keeper has switched; without it, nothing at all.
-        guard case .go = try keeper.receive(.waiting)?.message else { exitNow(1) }
+        guard case .go = try keeper.receive(.waiting)?.message, baton.take() else { exitNow(1) }
         let switched = monotonicNanoseconds()
         if what == .update { try orchestrator.confirm() }
         try server.resume()
@@ -154,6 +158,8 @@ public struct Settings: Sendable {
     public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
     /// Descriptors that may be kept for each user but root: of connections, sessions and files. Beyond it: EMFILE.
     public var userDescriptors = 16384
+    /// RLIMIT_NOFILE of the keeper; the orchestrator has some fewer.
+    public var descriptors = 65536
     /// Whether the orchestrator gives up what it does not need: see docs/daemon.md.
     public var isConfined = true
     /// How long a next image may take before an update is called off, in milliseconds.

@@ -18,7 +18,7 @@ enum Sandbox {
         "tgkill", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "prlimit64", "getrlimit", "sysinfo",
         "uname", "capget", "capset", "prctl", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll",
         "ppoll", "recvmsg", "sendmsg", "accept4", "socketpair", "getsockopt", "setsockopt", "getsockname",
-        "pidfd_open", "kcmp", "exit", "exit_group",
+        "pidfd_open", "pidfd_send_signal", "shutdown", "kcmp", "exit", "exit_group",
     ]
 
     /// What it may still raise, for a single operation: to see page frames, and to lock the arena into memory.

@@ -18,6 +18,8 @@ struct UpdateState {
     var asked: Asked?
     /// The formats that the image knows which is loaded.
     var formats: Set<String>?
+    /// Counts the images that were asked for.
+    var attempt: UInt32 = 0
     /// Its process: readable once it has ended.
     var standby: FileDescriptor?
     /// How often it was asked to prepare itself for this update.
@@ -38,6 +40,7 @@ struct UpdateState {
 extension Server {
     func beginUpdate(_ request: Request, _ client: Client) -> Reply? {
         let call = UpdateCall(request.body)
+        noticeDeafKeeper()
         guard update.asked == nil else { return refusal("an update is under way already", .resourceBusy) }
         guard let keeper else {
             return refusal("the keeper died: start luod on this state, which takes its place", .socketNotConnected)
@@ -54,7 +57,8 @@ extension Server {
         }
         update.formats = nil
         do {
-            try keeper.send(.load(image: call.text))
+            update.attempt &+= 1
+            try keeper.send(.load(image: call.text, attempt: update.attempt))
             return nil
         } catch {
             fail("the keeper does not answer: \(error)", .socketNotConnected)
@@ -79,16 +83,16 @@ extension Server {
             }
             guard let received else { return loseKeeper() }
             switch received.message {
-            case .standby(let formats):
+            case .standby(let formats, update.attempt):
                 if let old = update.standby { try? closeDescriptor(old) }
                 update.standby = received.descriptors.first
                 update.formats = Set(formats)
                 loaded()
-            case .prepared: prepared()
-            case .failed(let why):
+            case .prepared(update.attempt): prepared()
+            case .failed(let why, update.attempt):
                 update.formats = nil
                 fail(why, .notSupported)
-            default: break
+            default: for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
             }
         }
     }
@@ -96,12 +100,19 @@ extension Server {
     /// Goes on alone, until another keeper takes the place.
     func loseKeeper() {
         log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
-        if let keeper { poller.remove(keeper.descriptor) }
+        if let keeper {
+            poller.remove(keeper.descriptor)
+            // One that lives on knows then that it is none any more.
+            keeper.shutDown()
+        }
         store.use(nil)
         keeper = nil
         update.formats = nil
         fail("the keeper died", .socketNotConnected)
     }
+
+    /// It did not read what it was to keep.
+    func noticeDeafKeeper() { if keeper != nil && !store.hasKeeper { loseKeeper() } }
 
     private func fail(_ why: String, _ errno: Errno) {
         guard let asked = update.asked else { return }
@@ -145,7 +156,7 @@ extension Server {
     private func prepare() {
         update.preparations += 1
         do {
-            try keeper?.send(.prepare(try orchestrator.draft()))
+            try keeper?.send(.prepare(try orchestrator.draft(), attempt: update.attempt))
         } catch {
             // It is quicker with it, and goes without: the arena may be full.
             publish()
@@ -165,7 +176,7 @@ extension Server {
     /// Whether the next image knows all formats in use: else it is no longer wanted, and that is said.
     private func isKnown() -> Bool {
         guard let formats = update.formats, let unknown = unknownFormat(formats) else { return true }
-        try? keeper?.send(.failed("it does not know \"\(unknown)\""))
+        try? keeper?.send(.failed("it does not know \"\(unknown)\"", attempt: update.attempt))
         update.formats = nil
         fail("the image does not know \"\(unknown)\", which is in use", .notSupported)
         return false
@@ -194,15 +205,18 @@ extension Server {
         guard var asked = update.asked, let keeper else { return }
         asked.times.append(monotonicNanoseconds())
         update.asked = asked
+        let baton: Baton
         do {
-            try keeper.send(.handOver(what, note: HandOverNote(asked).bytes))
+            baton = try .make()
+            try keeper.send(
+                .handOver(what, note: HandOverNote(asked).bytes, attempt: update.attempt), [baton.descriptor])
         } catch {
             return thaw(what, "the keeper does not answer: \(error)")
         }
         while true {
-            guard let received = try? keeper.receive(.waiting) else { return loseKeeperInUpdate(what) }
+            guard let received = try? keeper.receive(.waiting) else { return loseKeeperInUpdate(what, baton) }
             for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
-            if case .failed(let why) = received.message { return thaw(what, why) }
+            if case .failed(let why, update.attempt) = received.message { return thaw(what, why) }
         }
     }
 
@@ -212,14 +226,19 @@ extension Server {
         fail(why, .canceled)
     }
 
-    /// How long a next image may take, in milliseconds.
-    static let patience: CInt = 5000
-
-    /// The next image ends itself when its keeper is gone before the switch: one that goes on has been switched to.
-    private func loseKeeperInUpdate(_ what: HandOver) {
-        if let standby = update.standby, !standby.isReadable(within: Self.patience) {
+    /// Whether it had switched is for the baton to say. A next image that may not go on any more is ended first: it has the
+    /// arena open, and may hang in the middle of what it was doing.
+    private func loseKeeperInUpdate(_ what: HandOver, _ baton: Baton) {
+        guard baton.take() else {
             log.say("the next orchestrator runs: this one ends")
             exitNow(0)
+        }
+        if let standby = update.standby {
+            update.standby = nil
+            // Its number says nothing here.
+            let process = RunningProcess(-1, handle: OwnedDescriptor(taking: standby))
+            process.kill()
+            process.waitForEnd()
         }
         if what == .update { try? orchestrator.thaw() }
         loseKeeper()

@@ -1,3 +1,4 @@
+import Glibc
 import Handover
 import LiveUpdate
 import LiveUpdateHandlers
@@ -32,9 +33,13 @@ final class Server {
     var update = UpdateState()
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     private var mayHaveOrphans = false
+    /// How the one before it ended, in words; empty when it did not.
+    var predecessorsEnd = ""
     private var turns: UInt64 = 0
     /// False when there was no descriptor left for whoever wants to connect.
     private var isAccepting = true
+    /// Whether that was said.
+    private var hasFoundNoRoom = false
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -62,10 +67,10 @@ final class Server {
         var sessions: [DescriptorSlot: Session] = [:]
         for session in (try? orchestrator.openSessions) ?? [] {
             let holder = session.holder
-            if store.entry(holder.slot) != nil {
+            if store.entry(holder.slot)?.kind == .session {
                 sessions[holder.slot] = session
             } else if holder.isDetached {
-                detached[session.number] = session
+                detach(session)
             } else {
                 // Whoever had it open died with all of us.
                 try? session.close()
@@ -138,12 +143,15 @@ final class Server {
 
     func run() throws -> Never {
         while true {
-            let events = try poller.wait(mayHaveOrphans ? 0 : -1)
-            events.isEmpty ? releaseOrphans() : try step(events)
+            let events = try poller.wait(mayHaveOrphans ? 0 : isAccepting ? -1 : 100)
+            if events.isEmpty && mayHaveOrphans { releaseOrphans() }
+            try step(events)
+            noticeDeafKeeper()
         }
     }
 
     func step(_ events: [Poller.Event]) throws {
+        if !isAccepting { accept(again: true) }
         var turn = Turn()
         var others: [Poller.Event] = []
         for event in events {
@@ -167,7 +175,6 @@ final class Server {
                 ? ready.asking : ready.asking.sorted { $0.connection.turn < $1.connection.turn }
             _ = turn.share(asking) { serve($0.connection, $0.event) }
         }
-        if !isAccepting, !turn.askers.isEmpty { accept(again: true) }
     }
 
     private func serve(_ connection: Connection, _ event: Poller.Event) {
@@ -195,15 +202,15 @@ final class Server {
     /// - Returns: whether somebody was there.
     private func acceptClient(_ listener: FileDescriptor) -> Bool {
         let accepted: OwnedDescriptor
-        do {
+        do throws(SystemCallError) {
             accepted = try listener.acceptConnection()
         } catch {
-            if [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno) {
-                log.say("no descriptor is left for a client: luod --max-descriptors N")
-                accept(again: false)
-            }
+            // Who connected went, or another process took it: the next one is told of.
+            let passing: [Errno] = [.resourceTemporarilyUnavailable, .connectionAbort, .interrupted]
+            if !passing.contains(error.errno) { rest(error) }
             return false
         }
+        hasFoundNoRoom = false
         do {
             let user = try accepted.borrowed.peer().user
             // Few of them are always there: to let go of something by.
@@ -221,7 +228,15 @@ final class Server {
     }
 
     /// Without a descriptor for them, those that wait would wake this process for ever: they wait until something else has
-    /// happened.
+    /// happened, or a moment.
+    private func rest(_ error: SystemCallError) {
+        if !hasFoundNoRoom {
+            log.say("nobody can connect until a descriptor is free (luod --max-descriptors N): \(error)")
+        }
+        hasFoundNoRoom = true
+        accept(again: false)
+    }
+
     private func accept(again: Bool) {
         guard let listener = store.descriptor(.listener) else { return }
         isAccepting = again
@@ -232,11 +247,21 @@ final class Server {
     private func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
         defer { message.close() }
-        guard !message.isTruncated else {
+        guard !message.isTruncated || isOutOfDescriptors(connection) else {
             log.say("a client's message was cut: its connection is closed")
             return close(connection)
         }
         if let reply = answer(message, connection) { send(reply, to: connection) }
+    }
+
+    /// Then a message was cut by us, and not by who sent it.
+    private func isOutOfDescriptors(_ connection: Connection) -> Bool {
+        do throws(SystemCallError) {
+            _ = try connection.descriptor.duplicated()
+            return false
+        } catch {
+            return [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno)
+        }
     }
 
     private func peek(_ connection: Connection) -> ReceivedMessage? {
@@ -278,6 +303,11 @@ final class Server {
             reply.response.tag = error.tag
             return reply
         }
+        if message.isTruncated {
+            var reply = Reply(-Errno.tooManyOpenFiles.rawValue, body: request.body)
+            reply.response.tag = request.tag
+            return reply
+        }
         guard var reply = answerAgain(request, connection) ?? perform(request, message.descriptors, connection) else {
             return nil
         }
@@ -289,12 +319,19 @@ final class Server {
     private func answerAgain(_ request: Request, _ connection: Connection) -> Reply? {
         guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
         else { return nil }
-        var reply = Reply(answer.result, body: request.body)
+        var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
         if let entry = store.entry(answer.slot) {
             reply.descriptor = entry.descriptor
             reply.kept = answer.slot
         }
         return reply
+    }
+
+    /// An update or a reload of which nobody knows any more how far it had come; what came of it is what runs.
+    private func explained(_ request: Request) -> [UInt8] {
+        guard request.call.isPrivileged else { return request.body }
+        let why = "\(predecessorsEnd) before it could answer; \(ownExecutable()) runs now, as process \(getpid())"
+        return UpdateCall(text: why).body
     }
 
     // MARK: Answering
@@ -307,7 +344,8 @@ final class Server {
             try? poller.change(connection.descriptor, to: .reading)
         }
         do throws(SystemCallError) {
-            try connection.descriptor.sendInAnyCase(reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
+            try connection.descriptor.sendBeyondLimit(
+                reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
         } catch {
             if [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno) {
                 connection.unsent = reply
@@ -363,8 +401,7 @@ final class Server {
 
     private func letGo(of session: Session) {
         attached[session.number] = nil
-        var holder = session.holder
-        guard holder.isDetached else {
+        guard session.holder.isDetached else {
             do throws(LiveUpdateError) {
                 try session.close()
             } catch {
@@ -372,8 +409,17 @@ final class Server {
             }
             return
         }
-        holder.slot = .lost
-        try? session.hold(by: holder)
+        detach(session)
+    }
+
+    /// Nobody holds it now.
+    private func detach(_ session: Session) {
+        var holder = session.holder
+        if holder.slot != .lost {
+            // Its number will be another descriptor's.
+            holder.slot = .lost
+            try? session.hold(by: holder)
+        }
         detached[session.number] = session
     }
 }

@@ -12,7 +12,8 @@ final class RunningDaemon: Sendable {
 
     init(_ arguments: [String] = [], image: String = Program.path("luod")) async throws {
         state = FileManager.default.temporaryDirectory.appendingPathComponent("luod-\(UUID().uuidString)").path
-        self.arguments = [image, "--state", state] + arguments
+        // Of a machine that is busy with other tests; the last one that is given counts.
+        self.arguments = [image, "--state", state, "--patience", "60000"] + arguments
         try await start()
     }
 
@@ -50,6 +51,9 @@ final class RunningDaemon: Sendable {
     }
 
     var keeper: pid_t { program.with { $0 }?.process ?? -1 }
+
+    /// What it has logged.
+    func log() throws -> String { try program.with { try $0?.errorsSoFar } ?? "" }
 
     func killKeeper() { program.with { $0 }?.kill() }
 

@@ -121,6 +121,9 @@ final class Program: Sendable {
     /// What it has printed until now.
     var outputSoFar: String { get throws { try text(output.borrowed) } }
 
+    /// What it has said on standard error until now.
+    var errorsSoFar: String { get throws { try text(errors.borrowed) } }
+
     /// Waits until it has ended by itself.
     func ended(within seconds: Double = 120) async throws -> Ended {
         try await eventually("the end of process \(process)", within: seconds) { hasEnded }

@@ -1,10 +1,10 @@
 import Glibc
-import LiveUpdateEmbedded
+package import LiveUpdate
 
 /// Signals that are looked at between two requests, and nowhere else. They are blocked all the time, and execve(2) keeps
 /// that: one that comes in an update is seen by the next image.
-enum Signals {
-    enum Event {
+package enum Signals {
+    package enum Event {
         case client, update, end
     }
 
@@ -13,14 +13,14 @@ enum Signals {
     private nonisolated(unsafe) static var caught = 0
 
     /// Before anything else.
-    static func block() {
+    package static func block() {
         for number in watched { signal(number) { unsafe Signals.caught |= 1 << $0 } }
         setMask(SIG_BLOCK)
         signal(SIGPIPE, SIG_IGN)
     }
 
     /// Waits for a client or a signal.
-    static func wait(for listener: FileDescriptor) -> Event {
+    package static func wait(for listener: FileDescriptor) -> Event {
         while true {
             // First, so that many clients cannot keep a signal out.
             setMask(SIG_UNBLOCK)
@@ -29,6 +29,13 @@ enum Signals {
             if take(SIGHUP) { return .update }
             if hasClient(listener) { return .client }
         }
+    }
+
+    /// Looks whether it is to end, without waiting.
+    package static func sayToEnd() -> Bool {
+        setMask(SIG_UNBLOCK)
+        setMask(SIG_BLOCK)
+        return take(SIGTERM) || take(SIGINT)
     }
 
     private static func setMask(_ how: CInt) {

@@ -1,31 +1,31 @@
 import Glibc
-import LiveUpdateEmbedded
+package import LiveUpdate
 
 /// Keys and values in a memory file. Its layout is this program's own: `u64 magic, u64 bytes in use`, and from byte 16
 /// the entries, `u32 length of the key, u32 length of the value`, and both. The last entry of a key is the one that counts.
 ///
 /// The index is not in the file: it is made again from it.
-final class Cache {
+package final class Cache {
     private static let magic: UInt64 = 0x3130_4548_4341_4343  // "CCACHE01"
     private static let headerLength = 16
 
     private let mapping: Mapping
     private var values: [String: Range<Int>] = [:]
 
-    var count: Int { values.count }
+    package var count: Int { values.count }
 
     /// Begins in a file of zeros, or goes on with what is there.
-    init(in file: FileDescriptor) throws {
+    package init(in file: FileDescriptor) throws {
         mapping = try Mapping(of: file, length: try FileStatus(of: file).size, .shared(writable: true))
         if word(at: 0) == 0 { begin() }
         guard word(at: 0) == Self.magic else { throw Fault.format }
         try index()
     }
 
-    enum Fault: Error, CustomStringConvertible {
+    package enum Fault: Error, CustomStringConvertible {
         case format, full
 
-        var description: String { self == .full ? "the cache is full" : "the data is not of this program" }
+        package var description: String { self == .full ? "the cache is full" : "the data is not of this program" }
     }
 
     private func begin() {
@@ -47,10 +47,10 @@ final class Cache {
         }
     }
 
-    func value(of key: String) -> String? { values[key].map(text) }
+    package func value(of key: String) -> String? { values[key].map(text) }
 
     /// The entry first, and then the number that makes it count: a process that dies in between has stored nothing.
-    func set(_ key: String, _ value: String) throws {
+    package func set(_ key: String, _ value: String) throws {
         var writer = ByteWriter()
         writer.put(UInt32(key.utf8.count))
         writer.put(UInt32(value.utf8.count))

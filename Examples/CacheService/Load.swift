@@ -1,0 +1,47 @@
+import CacheStore
+import Glibc
+import LiveUpdateDevice
+
+/// A client that asks without a pause until SIGTERM, and then says whether all its values are there, and how long the
+/// longest request took.
+struct Load {
+    private let path: FilePath
+    private var values: [String: String] = [:]
+    private var requests = 0
+    private var longest: UInt64 = 0
+
+    static func run(at path: FilePath) throws {
+        Signals.block()
+        var load = Load(path: path)
+        while !Signals.sayToEnd() { try load.step() }
+        for (key, value) in load.values { try load.expect(value, from: "get \(key)") }
+        let milliseconds = Double(load.longest / 10_000) / 100
+        print("\(load.requests) requests, the longest \(milliseconds) ms; \(load.values.count) values, none lost")
+    }
+
+    private init(path: FilePath) { self.path = path }
+
+    /// One value in sixteen requests is new: the cache appends, and has an end.
+    private mutating func step() throws {
+        let key = "\(getpid())-\(requests / 16 % 64)"
+        if requests % 16 == 0 {
+            let value = "value-\(requests)"
+            try expect("ok", from: "set \(key) \(value)")
+            values[key] = value
+        } else {
+            try expect(values[key] ?? "(nothing)", from: "get \(key)")
+        }
+    }
+
+    private mutating func expect(_ expected: String, from request: String) throws {
+        let begin = monotonicNanoseconds()
+        let answer = try ask(request, at: path)
+        longest = max(longest, monotonicNanoseconds() - begin)
+        requests += 1
+        guard answer == expected else { throw Lost(description: "\(request): \"\(answer)\", and not \"\(expected)\"") }
+    }
+
+    private struct Lost: Error, CustomStringConvertible {
+        let description: String
+    }
+}

@@ -1,0 +1,59 @@
+import CacheStore
+import Glibc
+import ListenerHandlers
+import LiveUpdateDevice
+
+/// The service: one thread, one request at a time. What it was told last is answered before it ends.
+struct Service: ~Copyable {
+    private static let dataToken: UInt64 = 1
+    private static let listenerToken: UInt64 = 2
+
+    private let data: OwnedDescriptor
+    private let listener: OwnedDescriptor
+    private let cache: Cache
+    /// Detached: luod keeps it when this process has ended, however it did.
+    private let session: DeviceSession
+
+    /// Begins: with what the process before has left, and anew what it has not.
+    init(_ settings: Settings) throws {
+        let device = try LiveUpdateDevice(state: settings.state)
+        let legacy = try Legacy(device)
+        let data = try legacy.file(Self.dataToken) ?? Self.makeData(settings)
+        let listener = try legacy.file(Self.listenerToken) ?? Self.makeListener(settings)
+
+        // At once, and not when it is told to end: what is preserved outlives a crash, too.
+        let session = try legacy.renewed(on: device)
+        try session.preserve(data.borrowed, token: Self.dataToken)
+        try session.preserveHeld(listener.borrowed, token: Self.listenerToken)
+        let cache = try Cache(in: data.borrowed)
+        (self.session, self.cache) = (session, cache)
+        self.data = data
+        self.listener = listener
+        log("\(cache.count) keys")
+    }
+
+    private static func makeData(_ settings: Settings) throws -> OwnedDescriptor {
+        let size: UInt64 = 4 << 20
+        let file = try makeMemoryFile(named: "cache", size: size, pageSize: settings.huge ? .huge2M : .base)
+        // So that a pool without pages is an error here, and not a SIGBUS at the first store.
+        try file.borrowed.allocate(offset: 0, length: size)
+        return file
+    }
+
+    private static func makeListener(_ settings: Settings) throws -> OwnedDescriptor {
+        guard let address = SocketAddress.unix(settings.socket) else { throw Errno.fileNameTooLong }
+        return try listen(at: address, backlog: 64, .nonBlocking)
+    }
+
+    /// Serves until it is told to end. Nothing has to be kept then: it is. Clients wait in the socket's queue.
+    func run() throws {
+        while Signals.wait(for: listener.borrowed) == .client {
+            cache.serveClient(of: listener.borrowed) { info }
+        }
+    }
+
+    private var info: String {
+        let inode = (try? FileStatus(of: data.borrowed).identity.inode).map { "\($0)" } ?? "?"
+        return "process \(getpid()), \(cache.count) keys, data in inode \(inode)"
+    }
+}

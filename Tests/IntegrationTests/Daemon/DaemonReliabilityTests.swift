@@ -1,0 +1,189 @@
+import Foundation
+import Glibc
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// What goes wrong around luod, and in between: it goes on, and says what happened.
+@Suite struct DaemonReliabilityTests {
+    /// What can become of the file of the program that runs.
+    enum Replacement: CaseIterable {
+        case nothing, text, anotherProgram
+
+        func replace(_ path: String) throws {
+            try FileManager.default.removeItem(atPath: path)
+            switch self {
+            case .nothing: break
+            case .text: try "no program".write(toFile: path, atomically: true, encoding: .utf8)
+            case .anotherProgram: try FileManager.default.copyItem(atPath: "/bin/false", toPath: path)
+            }
+        }
+    }
+
+    @Test("What ran is started again, whatever became of its file", arguments: Replacement.allCases)
+    func lostImage(replacement: Replacement) async throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("luod-\(UUID().uuidString)").path
+        try FileManager.default.copyItem(atPath: Program.path("luod"), toPath: path)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let daemon = try await RunningDaemon(image: path)
+        let client = try daemon.connect()
+        let session = try client.create("s")
+        let file = try MemoryFile(bytes: [1])
+        try session.preserve(file, 1)
+        try replacement.replace(path)
+        let before = try client.status()
+        Glibc.kill(before.orchestrator, SIGKILL)
+        #expect(try session.take(1).identity == file.identity)
+        let after = try client.status()
+        #expect(after.keeper == before.keeper && after.orchestrator != before.orchestrator)
+    }
+
+    @Test("Without a descriptor nobody can connect, nothing spins, and nothing is lost") func descriptors() async throws
+    {
+        let daemon = try await RunningDaemon(["--max-descriptors", "128"])
+        let client = try daemon.connect()
+        let session = try client.create("s")
+        let running = try client.status().orchestrator
+        var others: [DaemonClient] = []
+        while RunningDaemon.descriptors(of: running) < 64 || others.count < 80 { others.append(try daemon.connect()) }
+        let late = try daemon.connect()
+        let asked = try late.ask(.status, WordCall().body)
+        let before = try Self.processorTime(of: running)
+        sleep(1)
+        #expect(try Self.processorTime(of: running) - before < 0.2, "seconds of one second")
+        #expect(try session.name() == "s")
+        #expect(try refusal { try session.preserve(try MemoryFile(), 1) } == .tooManyOpenFiles)
+        #expect(try daemon.log().contains("nobody can connect"))
+        others = []
+        let (response, descriptors) = try late.answer(to: asked)
+        #expect(response.result == 0 && descriptors.count == 1)
+        for descriptor in descriptors { try descriptor.close() }
+        try session.preserve(try MemoryFile(), 1)
+        #expect(try client.change(.update) == nil)
+    }
+
+    /// Seconds, of proc_pid_stat(5).
+    private static func processorTime(of process: pid_t) throws -> Double {
+        let text = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+        let end = try #require(text.lastIndex(of: ")"))
+        let fields = text[text.index(after: end)...].split(separator: " ")
+        return try (11...12).map { try #require(Double(fields[$0])) }.reduce(0, +) / Double(sysconf(CInt(_SC_CLK_TCK)))
+    }
+
+    @Test("Descriptors that others have under way keep nobody from being answered") func underWay() async throws {
+        let (reading, writing) = try MessageSocket.pair()
+        let receiver = OwnedDescriptor(taking: reading)
+        let sender = OwnedDescriptor(taking: writing)
+        let file = try MemoryFile()
+        // More than that process may have open; they count by user.
+        try sender.borrowed.send([1], [FileDescriptor](repeating: file.descriptor, count: 200))
+        let daemon = try await RunningDaemon(["--max-descriptors", "128"])
+        let session = try daemon.connect().create("s")
+        try session.preserve(file, 1)
+        #expect(try session.take(1).identity == file.identity)
+        #expect(try receiver.borrowed.receive(.now).map { $0.close() } != nil)
+    }
+
+    @Test("What is said of an image that is gone calls no later update off") func lateFailure() async throws {
+        let daemon = try await RunningDaemon(["--patience", "60000"])
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        _ = try client.create("s")
+        #expect(try client.change(.load) == nil)
+        let running = try client.status()
+        let standby = try #require(daemon.processes.first { ![running.keeper, running.orchestrator].contains($0) })
+        // It is asked to update, and hears only then that its image is gone; and the keeper only later that it was to switch.
+        Glibc.kill(running.orchestrator, SIGSTOP)
+        let first = try client.ask(.update, UpdateCall().body)
+        Glibc.kill(standby, SIGKILL)
+        try await eventually("the end of the image", within: 60) { !daemon.processes.contains(standby) }
+        Glibc.kill(running.keeper, SIGSTOP)
+        Glibc.kill(running.orchestrator, SIGCONT)
+        let refused = try client.answer(to: first).0
+        #expect(refused.result == -Errno.canceled.rawValue && UpdateCall(refused.body).text.contains("ended"))
+        let second = try other.ask(.update, UpdateCall().body)
+        // Each who has a request gets one done in turn: after two of this one the other has had its turn.
+        for _ in 0..<2 { _ = try client.status() }
+        Glibc.kill(running.keeper, SIGCONT)
+        let answer = try other.answer(to: second).0
+        #expect(answer.result == 0, "\(UpdateCall(answer.body).text)")
+        #expect(try client.status().updates == 1)
+    }
+
+    @Test("A keeper that does not read is none any more: it ends when it sees that, and another takes its place")
+    func deafKeeper() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        let session = try client.create("s")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        let keeper = daemon.keeper
+        Glibc.kill(keeper, SIGSTOP)
+        for round in 0..<10_000 where try client.status().keeper != 0 { try client.create("\(round)").close() }
+        #expect(try client.status().keeper == 0)
+        #expect(try client.change(.update)?.errno == .socketNotConnected)
+        try session.preserve(try MemoryFile(), 2)
+        Glibc.kill(keeper, SIGCONT)
+        try await eventually("the end of the keeper that is none", within: 60) { !daemon.processes.contains(keeper) }
+        try await daemon.start()
+        #expect(try client.change(.update) == nil)
+        let came = try client.retrieveSession("s")
+        #expect(try came.retrieve(1).identity == file.identity && came.retrieve(2).identity != file.identity)
+    }
+
+    @Test("After the death of all nobody holds a detached session, whatever has the number of its descriptor now")
+    func staleHolder() async throws {
+        let daemon = try await RunningDaemon()
+        let session = try daemon.connect().create("s")
+        try session.setDetached(true)
+        daemon.killEverything()
+        try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        try await daemon.start()
+        let clients = try (0..<8).map { _ in try daemon.connect() }
+        for client in clients { #expect(try client.status().sessions.map(\.isAttached) == [false]) }
+        // Also after one that takes the numbers as they are now.
+        Glibc.kill(try clients[0].status().orchestrator, SIGKILL)
+        #expect(try clients[1].status().sessions.map(\.isAttached) == [false])
+        #expect(try clients[2].attach("s").name() == "s")
+    }
+
+    @Test("When the keeper dies before it switched, a next image that hangs is ended, and the old boot goes on")
+    func keeperInUpdate() async throws {
+        let daemon = try await RunningDaemon(["--patience", "60000"])
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        let session = try client.create("s")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        #expect(try client.change(.load) == nil)
+        let running = try client.status()
+        let standby = try #require(daemon.processes.first { ![running.keeper, running.orchestrator].contains($0) })
+        Glibc.kill(standby, SIGSTOP)
+        let update = try client.ask(.update, UpdateCall().body)
+        try #require(try soon(within: 60) { try daemon.waitsForKeeper(running.orchestrator) }, "no blackout")
+        daemon.killKeeper()
+        let answer = try client.answer(to: update).0
+        #expect(answer.result == -Errno.socketNotConnected.rawValue)
+        let after = try other.status()
+        #expect(after.orchestrator == running.orchestrator && after.updates == 0 && after.keeper == 0)
+        #expect(!daemon.processes.contains(standby))
+        try await daemon.start()
+        #expect(try client.change(.update) == nil)
+        #expect(try client.retrieveSession("s").retrieve(1).identity == file.identity)
+    }
+
+    @Test("Who asked for what died with the orchestrator is told so") func reason() async throws {
+        let daemon = try await RunningDaemon(["--patience", "60000"])
+        let client = try daemon.connect()
+        let other = try daemon.connect()
+        let running = try client.status().orchestrator
+        // It never answers.
+        let reload = try client.ask(.reload, UpdateCall(text: "/bin/yes").body)
+        try await eventually("a reload under way", within: 60) { try other.change(.load)?.errno == .resourceBusy }
+        Glibc.kill(running, SIGKILL)
+        let answer = try client.answer(to: reload).0
+        #expect(answer.result == -Errno.canceled.rawValue)
+        let why = UpdateCall(answer.body).text
+        #expect(why.contains("signal 9") && why.contains("luod runs now"), "\(why)")
+    }
+}

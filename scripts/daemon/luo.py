@@ -1,0 +1,232 @@
+"""A client of luod's socket, as docs/protocol.md describes it, and a daemon to talk to. For the tests in this folder."""
+
+import ctypes
+import errno
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+PATIENCE = 60  # seconds for what must come, on a machine that is busy
+_tags = itertools.count(time.monotonic_ns() << 8 & (1 << 62) - 1)
+
+
+class Gone(Exception):
+    """The connection has ended: no orchestrator holds it any more."""
+
+
+class Socket:
+    """A connection to luod, or a session of it."""
+
+    def __init__(self, connected):
+        self.socket = connected
+        self.socket.settimeout(PATIENCE)
+
+    @classmethod
+    def connect(cls, path):
+        connecting = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connecting.connect(path)
+        return cls(connecting)
+
+    def close(self):
+        self.socket.close()
+
+    def ask(self, number, struct_, descriptor=None):
+        tag = next(_tags)
+        message = struct.pack("<I", 0xBA00 | number) + struct_ + struct.pack("<Q", tag)
+        try:
+            socket.send_fds(self.socket, [message], [] if descriptor is None else [descriptor])
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Gone from error
+        return tag
+
+    def answer(self, tag):
+        """The result, the struct, and the descriptor or None."""
+        while True:
+            try:
+                data, descriptors, flags, _ = socket.recv_fds(self.socket, 8192, 4)
+            except ConnectionResetError as error:
+                raise Gone from error
+            if not data:
+                raise Gone
+            assert not flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC), "a cut answer"
+            if struct.unpack("<Q", data[-8:])[0] == tag:
+                return struct.unpack("<i", data[:4])[0], data[4:-8], descriptors[0] if descriptors else None
+            for descriptor in descriptors:  # of an answer that came twice
+                os.close(descriptor)
+
+    def call(self, number, struct_, descriptor=None):
+        return self.answer(self.ask(number, struct_, descriptor))
+
+    # On the device.
+
+    def _session(self, number, name):
+        result, _, descriptor = self.call(number, struct.pack("<Ii64s", 72, -1, name.encode()))
+        assert (result == 0) == (descriptor is not None)
+        return result, descriptor and Socket(socket.socket(fileno=descriptor))
+
+    def create(self, name):
+        return self._session(0x00, name)
+
+    def retrieve_session(self, name):
+        return self._session(0x01, name)
+
+    def attach(self, name):
+        return self._session(0x20, name)
+
+    def status(self):
+        result, _, descriptor = self.call(0x21, struct.pack("<Ii", 8, -1))
+        assert result == 0, errno.errorcode[-result]
+        with open(descriptor, "rb") as file:
+            file.seek(0)
+            return json.load(file)
+
+    def ask_change(self, number, image="", flags=0):
+        return self.ask(number, struct.pack("<II48x4096s", 4152, flags, image.encode()))
+
+    def changed(self, tag):
+        """The result, and what is said about it."""
+        result, body, _ = self.answer(tag)
+        return result, body[56:].split(b"\0")[0].decode()
+
+    def load(self, image=""):
+        return self.changed(self.ask_change(0x22, image))
+
+    def update(self, image="", flags=0):
+        return self.changed(self.ask_change(0x23, image, flags))
+
+    def reload(self, image=""):
+        return self.changed(self.ask_change(0x24, image))
+
+    # On a session.
+
+    def _file(self, number, token, descriptor=None):
+        result, _, received = self.call(number, struct.pack("<IiQ", 16, -1, token), descriptor)
+        return result, received
+
+    def preserve(self, token, descriptor):
+        return self._file(0x40, token, descriptor)[0]
+
+    def retrieve(self, token):
+        return self._file(0x41, token)
+
+    def take(self, token):
+        return self._file(0x61, token)
+
+    def unpreserve(self, token):
+        return self._file(0x60, token)[0]
+
+    def finish(self):
+        return self.call(0x42, struct.pack("<II", 8, 0))[0]
+
+    def set_detached(self, detached=1):
+        return self.call(0x63, struct.pack("<II", 8, detached))[0]
+
+    def name(self):
+        result, body, _ = self.call(0x43, struct.pack("<II64x", 72, 0))
+        return result, body[8:].split(b"\0")[0].decode()
+
+
+class File:
+    """A memory file that is known again: by its content, its inode and its size."""
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def __init__(self, content, huge=False):
+        flags = os.MFD_CLOEXEC | (os.MFD_HUGETLB | os.MFD_HUGE_2MB if huge else 0)
+        self.descriptor = os.memfd_create("luo-test", flags)
+        self.content, self.huge = content.encode(), huge
+        self.size = 2 << 20 if huge else 4096
+        os.ftruncate(self.descriptor, self.size)
+        self._map(self.descriptor)[: len(self.content)] = self.content
+        self.inode = os.fstat(self.descriptor).st_ino
+
+    def _map(self, descriptor):
+        import mmap
+
+        return mmap.mmap(descriptor, self.size)
+
+    def is_same(self, descriptor):
+        """Whether a descriptor that came, which is closed, is of this file as it was."""
+        with os.fdopen(descriptor, "rb", closefd=True) as file:
+            if os.fstat(file.fileno()).st_ino != self.inode or os.fstat(file.fileno()).st_size != self.size:
+                return False
+            return self._map(file.fileno())[: len(self.content)] == self.content
+
+    def close(self):
+        os.close(self.descriptor)
+
+
+class Daemon:
+    """luod on a state of its own."""
+
+    def __init__(self, luod, options=(), place=None):
+        self.luod, self.options = luod, list(options)
+        self.place = tempfile.mkdtemp(prefix="luod-", dir=place)
+        self.state = f"{self.place}/state"
+        self.keeper = None
+
+    def start(self, before=()):
+        """Starts a keeper, with another program before it if that is wanted.
+
+        Returns whether it became ready; False when it ended before."""
+        with open(f"{self.place}/log", "ab") as log:
+            self.keeper = subprocess.Popen(
+                [*before, self.luod, "--state", self.state, "--patience", str(PATIENCE * 1000), *self.options],
+                stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
+        return self.keeper.stdout.readline().startswith(b"luod: ready")
+
+    def start_at_last(self):
+        """As often as it takes: who had the state may not have ended yet."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.start():
+            self.keeper.wait()
+            assert time.monotonic() < deadline, "no keeper can be started"
+            time.sleep(0.005)
+
+    def has_keeper(self):
+        return self.keeper.poll() is None
+
+    def connect(self):
+        return Socket.connect(f"{self.state}/liveupdate")
+
+    def processes(self):
+        """All that run on this state, but for who traces them."""
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    words = file.read().split(b"\0")
+            except OSError:
+                continue
+            if self.state.encode() in words and b"strace" not in words[0]:
+                found.append(int(name))
+        return found
+
+    def log(self):
+        with open(f"{self.place}/log", encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def end(self):
+        """Ends all of it, whatever state it is in."""
+        if self.keeper:
+            self.keeper.kill()
+            self.keeper.wait()
+            self.keeper.stdout.close()
+        deadline = time.monotonic() + PATIENCE
+        while (left := self.processes()) and time.monotonic() < deadline:
+            for process in left:
+                try:
+                    os.kill(process, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.002)
+        shutil.rmtree(self.place, ignore_errors=True)
