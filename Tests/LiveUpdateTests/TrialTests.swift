@@ -38,10 +38,13 @@ import Testing
         let old: Orchestrator
         private let probe = LateProbe()
         private let files: [MemoryFile]
+        /// Where it was written ahead of the update, for the next boot to prepare itself on.
+        private let draft: Extent?
         /// Of the boot that published, and of the one that it published for.
         private(set) var views: (old: View, new: View)
 
-        init() throws {
+        init(_ way: Way) throws {
+            let isPrepared = way.isPrepared
             let machine = try Machine()
             self.machine = machine
             // Something that came and is not finished, and is lost with the next update, is there as well.
@@ -55,6 +58,7 @@ import Testing
             for token in 1...2 { try session.preserve(files[token].descriptor, token: UInt64(token)) }
             _ = try old.createSession("empty", answering: Answer(asked.request, result: -125))
             let before = try View(old)
+            draft = isPrepared ? try old.draft() : nil
             try old.publish(discardingUnfinished: true)
             let whole = try Machine(copyOf: machine)
             let next = try whole.boot(.onTrial) { try Self.register($0) }
@@ -97,6 +101,7 @@ import Testing
         func trial(_ probe: CrashProbe, confirming: Bool = false) throws {
             do {
                 let next = try boot(.onTrial, probe)
+                if let draft { try next.prepare(on: draft) }
                 try next.open(answering: TrialTests.asked)
                 if confirming { try next.confirm() }
             } catch let error where probe.isDead {
@@ -140,61 +145,69 @@ import Testing
     }
 
     /// How many stores the next boot makes: until it has taken over, and in all.
-    private func stores() throws -> (takenOver: Int, all: Int) {
+    private func stores(_ way: Way) throws -> (takenOver: Int, all: Int) {
         let (probe, whole) = (CrashProbe(), CrashProbe())
-        try World().trial(probe)
-        try World().trial(whole, confirming: true)
+        try World(way).trial(probe)
+        try World(way).trial(whole, confirming: true)
         return (probe.stores, whole.stores)
     }
 
-    private static let cuts = [false, true]
+    /// Whether a store is lost or cut in half, and whether the next boot had prepared itself.
+    struct Way: Sendable {
+        let isCut: Bool
+        let isPrepared: Bool
+    }
 
-    @Test("The next boot dies at any store, and the old one goes on", arguments: cuts) func oldOneGoesOn(cut: Bool)
+    private static let ways: [Way] = [false, true].flatMap { cut in
+        [false, true].map { Way(isCut: cut, isPrepared: $0) }
+    }
+
+    @Test("The next boot dies at any store, and the old one goes on", arguments: ways) func oldOneGoesOn(way: Way)
         throws
     {
-        for stop in 0...(try stores().takenOver) {
-            let world = try World()
-            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: cut))
+        for stop in 0...(try stores(way).takenOver) {
+            let world = try World(way)
+            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: way.isCut))
             try world.old.thaw()
             try world.expect(world.old, world.views.old, "stopped at store \(stop)")
         }
     }
 
-    @Test("Both die before the switch: who takes it back finds the old boot", arguments: cuts) func bothDie(cut: Bool)
+    @Test("Both die before the switch: who takes it back finds the old boot", arguments: ways) func bothDie(way: Way)
         throws
     {
-        for stop in 0...(try stores().takenOver) {
-            let world = try World()
-            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: cut))
+        for stop in 0...(try stores(way).takenOver) {
+            let world = try World(way)
+            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: way.isCut))
             try world.expect(
                 try world.boot(.sameBoot, takingBack: true), world.views.old, "stopped at store \(stop)")
         }
     }
 
-    @Test("The next boot dies after the switch, confirmed or not: it goes on, and the answer is there", arguments: cuts)
-    func newOneGoesOn(cut: Bool) throws {
-        let (takenOver, all) = try stores()
+    @Test("The next boot dies after the switch, confirmed or not: it goes on, and the answer is there", arguments: ways)
+    func newOneGoesOn(way: Way) throws {
+        let (takenOver, all) = try stores(way)
         #expect(takenOver > 2 && all > takenOver)
         for stop in takenOver...all {
-            let world = try World()
-            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: cut), confirming: true)
+            let world = try World(way)
+            try world.trial(CrashProbe(stop: stop, cutsInTheMiddle: way.isCut), confirming: true)
             let next = try world.boot(.sameBoot)
             try world.expect(next, world.views.new, "stopped at store \(stop)")
             #expect(next.answer(on: Self.asked.request.connection) == Self.asked)
         }
     }
 
-    @Test("The old boot dies at any store while it takes back what the next one had taken over", arguments: cuts)
-    func thawDies(cut: Bool) throws {
-        let counted = try World()
+    @Test("The old boot dies at any store while it takes back what the next one had taken over", arguments: ways)
+    func thawDies(way: Way) throws {
+        let counted = try World(way)
         try counted.trial(CrashProbe())
         let stores = try counted.storesOfThaw()
         #expect(stores > 2)
         var found: Set<UInt64> = []
         for stop in 0...stores {
-            let world = try World()
+            let world = try World(way)
             try world.trial(CrashProbe())
-            _ = try world.storesOfThaw(stop, cut)
+            _ = try world.storesOfThaw(stop, way.isCut)
             let last = try world.boot(.sameBoot, takingBack: true)
             let updates = try last.status().updateNumber
             found.insert(updates)

@@ -153,8 +153,13 @@ final class Server {
     func step(_ events: [Poller.Event]) throws {
         if !isAccepting { accept(again: true) }
         var turn = Turn()
+        var others: [Poller.Event] = []
         for event in events {
-            if let connection = connections[event.descriptor.rawValue] { turn.add(connection, event) }
+            if let connection = connections[event.descriptor.rawValue] {
+                turn.add(connection, event)
+            } else {
+                others.append(event)
+            }
         }
         turns += 1
         // Whose ends are not all done waits: his names are not free yet.
@@ -162,7 +167,7 @@ final class Server {
         for (asker, ready) in turn.askers where !ready.ended.isEmpty {
             if !turn.share(ready.ended, end) { busy.insert(asker.user) }
         }
-        for event in events { try serveOthers(event) }
+        for event in others { try serveOthers(event) }
         for (asker, ready) in turn.askers where !ready.asking.isEmpty && !busy.contains(asker.user) {
             // Who was served last comes last.
             let asking =

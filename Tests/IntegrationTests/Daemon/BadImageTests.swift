@@ -86,9 +86,14 @@ import Testing
 
     @Test("An image that ends when it is to take over") func endsInUpdate() throws {
         let kept = try session.take(1)
-        // What it holds, that it is to wait, and that it is to take over: three messages.
-        let script = "\(Self.standby)\nfor i in 1 2 3; do dd bs=65536 count=1 <&3 >/dev/null 2>&1; done\nexit 3"
-        try expectRefusal(.update, try image(script), .canceled, "the image ended", "exit code 3")
+        // What it holds, that it is to wait, and what to prepare itself on: three messages; then it is to take over.
+        let read = "dd bs=65536 count=1 <&3 >/dev/null 2>&1"
+        let prepared = "printf '\\016\\000\\000\\000' >&3"
+        let script = [Self.standby, read, read, read]
+        let early = try image((script + ["exit 3"]).joined(separator: "\n"))
+        try expectRefusal(.update, early, .notSupported, "the image ended", "exit code 3")
+        let late = try image((script + [prepared, read, "exit 4"]).joined(separator: "\n"))
+        try expectRefusal(.update, late, .canceled, "the image ended", "exit code 4")
         try session.preserve(kept, 1)
         try expectAsBefore()
     }
