@@ -1,5 +1,7 @@
 import BenchReport
 import Foundation
+import Glibc
+import TestSupport
 import Testing
 
 /// `luoctl bench` as a process. What it measures is not looked at, only that it is there.
@@ -72,6 +74,28 @@ import Testing
         let worse = try await run([Program.path("luoctl")] + bench + ["--against", faster])
         #expect(worse.status == 1 && worse.errors.contains("slower than before"), "\(worse)")
         #expect(try String(contentsOfFile: directory.path("page.html"), encoding: .utf8).contains("<svg"))
+    }
+
+    @Test("With CRIU in the middle of its work, everything ends with luoctl", .requiresRoot)
+    func killedWhileCRIUWorks() async throws {
+        let directory = try Scratch()
+        let criu = directory.path("criu")
+        // A dump without an end.
+        try Data("#!/bin/sh\n[ $1 = check ] || exec sleep 1000\n".utf8).write(to: URL(fileURLWithPath: criu))
+        unsafe chmod(criu, 0o755)
+        let path = "PATH=\(URL(fileURLWithPath: criu).deletingLastPathComponent().path):/usr/bin:/bin"
+        let bench = try Program(
+            ["/usr/bin/env", path, Program.path("luoctl"), "bench", "compare", "--quick", "--max-memory", "64M"])
+        func running(_ word: String) throws -> Bool {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc").contains { process in
+                let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
+                return line?.contains(word) == true
+            }
+        }
+        try await eventually("the process that is to be dumped", within: 60) { try running("hold\0\(64 << 20)") }
+        bench.kill()
+        try await eventually("its end", within: 20) { try !running("hold\0\(64 << 20)") }
+        #expect(!FileManager.default.fileExists(atPath: "/dev/shm/luoctl-bench-criu-\(bench.process)"))
     }
 
     @Test func whatIsNoEarlierRun() async throws {
