@@ -76,6 +76,16 @@ import Testing
         #expect(try String(contentsOfFile: directory.path("page.html"), encoding: .utf8).contains("<svg"))
     }
 
+    @Test("Two at once take each other's pages, and say so", .requiresRoot, .requiresPoolRights())
+    func twoAtOnce() async throws {
+        let bench = [Program.path("luoctl"), "bench", "hugetlb", "--quick", "--json"]
+        let programs = try (0..<2).map { _ in try Program(bench) }
+        for program in programs {
+            let ended = try await program.ended()
+            #expect(ended.status == 0, "\(ended)")
+        }
+    }
+
     @Test("With CRIU in the middle of its work, everything ends with luoctl", .requiresRoot)
     func killedWhileCRIUWorks() async throws {
         let directory = try Scratch()
