@@ -76,6 +76,21 @@ import Testing
         #expect(try String(contentsOfFile: directory.path("page.html"), encoding: .utf8).contains("<svg"))
     }
 
+    @Test("A page goes into what has its name, and does not take its place") func pageThroughLinks() async throws {
+        let directory = try Scratch()
+        let page = directory.path("page.html")
+        try Data(repeating: 0x20, count: 1 << 20).write(to: URL(fileURLWithPath: page))
+        for (link, place) in [("link", page), ("full", "/dev/full")] {
+            try FileManager.default.createSymbolicLink(atPath: directory.path(link), withDestinationPath: place)
+        }
+        let ended = try await luoctl("bench", "sessions", "--quick", "--html", directory.path("link"))
+        #expect(ended.status == 0, "\(ended)")
+        let text = try String(contentsOfFile: page, encoding: .utf8)
+        #expect(text.hasPrefix("<!DOCTYPE html>") && text.hasSuffix("</html>\n"))
+        let full = try await luoctl("bench", "sessions", "--quick", "--html", directory.path("full"))
+        #expect(full.status == 1 && full.errors.contains("could not be written: No space left"), "\(full)")
+    }
+
     @Test("Two at once take each other's pages, and say so", .requiresRoot, .requiresPoolRights())
     func twoAtOnce() async throws {
         let bench = [Program.path("luoctl"), "bench", "hugetlb", "--quick", "--json"]

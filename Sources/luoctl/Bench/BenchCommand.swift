@@ -3,6 +3,7 @@ import BenchReport
 import Foundation
 import Glibc
 import Platform
+import SystemPackage
 
 /// `luoctl bench`
 struct BenchCommand: ParsableCommand {
@@ -54,7 +55,7 @@ struct BenchCommand: ParsableCommand {
     func run() throws {
         // Before anything takes long.
         let old = try against.map(EarlierRun.read)
-        try checkPage()
+        let page = try html.map(openPage)
         let document: BenchDocument
         do {
             document = try BenchSession(self).measure()
@@ -62,7 +63,7 @@ struct BenchCommand: ParsableCommand {
             throw Exit.failed("\(error)")
         }
         print(json ? jsonText(document) : BenchText(document).text)
-        try writePage(document)
+        if let page { try write(document, to: page) }
         try compare(document, with: old)
         let missed = document.targets.filter { !$0.isMet }
         if checkLimits, !missed.isEmpty {
@@ -70,20 +71,21 @@ struct BenchCommand: ParsableCommand {
         }
     }
 
-    /// A page that cannot be written is said before anything is measured.
-    private func checkPage() throws {
-        guard let html else { return }
-        let file = unsafe open(html, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
-        guard file >= 0 else { throw Exit.usage("--html \(html): \(unsafe String(cString: strerror(errno)))") }
-        close(file)
+    /// A page that cannot be written is said before anything is measured. What has that name stays, with what is written
+    /// into it: it may be a link, or a device.
+    private func openPage(_ path: String) throws -> FileDescriptor {
+        let file = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+        guard file >= 0 else { throw Exit.usage("--html \(path): \(Errno(rawValue: errno))") }
+        return FileDescriptor(rawValue: file)
     }
 
-    private func writePage(_ document: BenchDocument) throws {
-        guard let html else { return }
+    private func write(_ document: BenchDocument, to page: FileDescriptor) throws {
         do {
-            try BenchPage(document).html.write(toFile: html, atomically: true, encoding: .utf8)
+            // A device has no size.
+            try? page.setSize(0)
+            try page.writeAll(BenchPage(document).html.utf8)
         } catch {
-            throw Exit.failed("\(html) could not be written: \(error.localizedDescription)")
+            throw Exit.failed("\(html ?? "") could not be written: \(error)")
         }
     }
 
