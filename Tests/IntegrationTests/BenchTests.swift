@@ -91,6 +91,19 @@ import Testing
         #expect(full.status == 1 && full.errors.contains("could not be written: No space left"), "\(full)")
     }
 
+    @Test("What fails is named, and takes nothing from what comes next") func failedSteps() async throws {
+        let bench = "exec \(Program.path("luoctl")) bench --quick --json --max-memory 64M"
+        let files = try await run(["/bin/sh", "-c", "ulimit -n 1024; \(bench) files update"])
+        #expect(files.status == 0, "\(files)")
+        let absent = try files.json(BenchDocument.self).absent
+        #expect(absent.contains { $0.scenario == "files" && $0.remedy.contains("LimitNOFILE") }, "\(absent)")
+        #expect(!absent.contains { $0.name == "253 files" }, "\(absent)")
+        // Its arena has no room.
+        let sessions = try await run(["/bin/sh", "-c", "ulimit -v 900000; \(bench) sessions"])
+        #expect(sessions.status == 0, "\(sessions)")
+        #expect(try sessions.json(BenchDocument.self).absent.map(\.scenario) == ["sessions"])
+    }
+
     @Test("Two at once take each other's pages, and say so", .requiresRoot, .requiresPoolRights())
     func twoAtOnce() async throws {
         let bench = [Program.path("luoctl"), "bench", "hugetlb", "--quick", "--json"]
