@@ -91,6 +91,16 @@ import Testing
         #expect(full.status == 1 && full.errors.contains("could not be written: No space left"), "\(full)")
     }
 
+    @Test("Files that would be smaller than a page are named, and not tried") func smallFiles() async throws {
+        let ended = try await luoctl("bench", "hugetlb", "--max-memory", "64M", "--json")
+        #expect(ended.status == 0, "\(ended)")
+        let absent = try ended.json(BenchDocument.self).absent
+        for name in ["64 files", "512 files"] {
+            #expect(absent.contains { $0.name == name && $0.remedy.contains("--max-memory") }, "\(absent)")
+        }
+        #expect(!absent.contains { $0.reason.contains("Invalid argument") }, "\(absent)")
+    }
+
     @Test("What fails is named, and takes nothing from what comes next") func failedSteps() async throws {
         let bench = "exec \(Program.path("luoctl")) bench --quick --json --max-memory 64M"
         let files = try await run(["/bin/sh", "-c", "ulimit -n 1024; \(bench) files update"])
@@ -150,7 +160,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (["hugetbl"], "sessions"), (["--max-memory", "12"], "64M"), (["--max-memory", "lots"], "256M"),
+        (["hugetbl"], "sessions"), (["--max-memory", "12"], "64M"), (["--max-memory", "8388607T"], "1024T"),
+        (["--max-memory", "lots"], "256M"),
     ])
     func wrongArguments(arguments: [String], help: String) async throws {
         let ended = try await run([Program.path("luoctl"), "bench"] + arguments)

@@ -48,7 +48,9 @@ struct BenchCommand: ParsableCommand {
     var tolerance: Double = 10
 
     func validate() throws {
-        if let maxMemory, maxMemory < 64 << 20 { throw ValidationError("--max-memory takes 64M or more") }
+        if let maxMemory, !(64 << 20...1 << 50).contains(maxMemory) {
+            throw ValidationError("--max-memory takes 64M to 1024T")
+        }
         guard tolerance.isFinite, tolerance >= 0 else { throw ValidationError("--tolerance takes 0 or more") }
     }
 
