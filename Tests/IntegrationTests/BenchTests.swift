@@ -155,6 +155,8 @@ import Testing
             let ended = try await luoctl("bench", "sessions", "--against", directory.path(name))
             #expect(ended.status == 64 && ended.errors.contains(reason), "\(ended)")
         }
+        let piped = try await run(["/bin/sh", "-c", "echo '{' | \(Program.path("luoctl")) bench --against /dev/stdin"])
+        #expect(piped.status == 64 && piped.errors.contains("is not what luoctl bench"), "\(piped)")
         let nowhere = try await luoctl("bench", "sessions", "--html", directory.path("no/page.html"))
         #expect(nowhere.status == 64 && nowhere.errors.contains("No such file"), "\(nowhere)")
     }

@@ -5,12 +5,7 @@ import Foundation
 enum EarlierRun {
     /// - Throws: exit code 64, with what is wrong with the file.
     static func read(_ path: String) throws -> BenchDocument {
-        let data: Data
-        do {
-            data = try Data(contentsOf: URL(fileURLWithPath: path))
-        } catch {
-            throw Exit.usage("\(path): cannot be read: \(error.localizedDescription)")
-        }
+        let data = try InputFile.read(path)
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
