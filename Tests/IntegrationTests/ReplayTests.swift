@@ -33,6 +33,14 @@ import Testing
         #expect(directory.status == 64 && directory.errors.contains("Is a directory"), "\(directory)")
     }
 
+    @Test("What cannot be printed is no success") func fullDisk() async throws {
+        let luoctl = Program.path("luoctl")
+        let full = try await run(["/bin/sh", "-c", "\(luoctl) replay \(Self.named) >/dev/full"])
+        #expect(full.status == 69 && full.errors.contains("No space left"), "\(full)")
+        let gone = try await run(["/bin/sh", "-c", "{ \(luoctl) replay \(Self.named); echo $? >&2; } | true"])
+        #expect(gone.errors == "0\n", "\(gone)")
+    }
+
     @Test(.timeLimit(.minutes(2))) func thousandsTakeSeconds() async throws {
         let once =
             try String(contentsOfFile: Self.named, encoding: .utf8)
