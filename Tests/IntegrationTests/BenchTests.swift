@@ -64,6 +64,7 @@ import Testing
         try Data(first.output.utf8).write(to: URL(fileURLWithPath: same))
         var document = try first.json(BenchDocument.self)
         for index in document.measurements.indices { document.measurements[index].ours = BenchDistribution([0.001]) }
+        document.warnings = ["a\u{1B}[31mb"]
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         try encoder.encode(document).write(to: URL(fileURLWithPath: faster))
@@ -73,6 +74,7 @@ import Testing
         #expect(unchanged.status == 0, "\(unchanged)")
         let worse = try await run([Program.path("luoctl")] + bench + ["--against", faster])
         #expect(worse.status == 1 && worse.errors.contains("slower than before"), "\(worse)")
+        #expect(worse.output.contains("a\\u{1b}[31mb"), "\(worse)")
         #expect(try String(contentsOfFile: directory.path("page.html"), encoding: .utf8).contains("<svg"))
     }
 

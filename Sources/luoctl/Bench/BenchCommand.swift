@@ -100,7 +100,13 @@ struct BenchCommand: ParsableCommand {
             throw Exit.usage("\(against ?? ""): \(error)")
         }
         // Beside JSON, which has to stay by itself.
-        if json { Exit.say(comparison.text) } else { print(comparison.text) }
+        if json { Exit.say(text(comparison)) } else { print(text(comparison)) }
         if comparison.hasRegressions { throw Exit.failed("slower than before: see the comparison") }
+    }
+
+    /// The older run is a file from anywhere.
+    private func text(_ comparison: BenchComparison) -> String {
+        comparison.text.split(separator: "\n", omittingEmptySubsequences: false).map { String($0).shown }
+            .joined(separator: "\n")
     }
 }

@@ -13,7 +13,7 @@ enum EarlierRun {
             try decoder.decode(BenchDocument.Header.self, from: data).check()
             return try decoder.decode(BenchDocument.self, from: data)
         } catch let error as BenchSchemaError {
-            throw Exit.usage("\(path): \(error)")
+            throw Exit.usage("\(path): \("\(error)".shown)")
         } catch {
             throw Exit.usage("\(path) is not what luoctl bench --json prints: keep its standard output alone in a file")
         }
