@@ -67,7 +67,7 @@ import Testing
     }
 
     /// Says that it knows one format, `abc-v1`, and waits as long as its keeper is there.
-    private static let standby = "printf '\\006\\000\\000\\000\\006\\000abc-v1' >&3"
+    private static let standby = "printf '\\006\\000\\000\\000\\000\\000\\000\\000\\006\\000abc-v1' >&3"
 
     @Test("An image that lacks a format in use: the string is named", arguments: [Call.load, .update, .reload])
     func lacksFormat(call: Call) throws {
@@ -88,7 +88,7 @@ import Testing
         let kept = try session.take(1)
         // What it holds, that it is to wait, and what to prepare itself on: three messages; then it is to take over.
         let read = "dd bs=65536 count=1 <&3 >/dev/null 2>&1"
-        let prepared = "printf '\\016\\000\\000\\000' >&3"
+        let prepared = "printf '\\016\\000\\000\\000\\000\\000\\000\\000' >&3"
         let script = [Self.standby, read, read, read]
         let early = try image((script + ["exit 3"]).joined(separator: "\n"))
         try expectRefusal(.update, early, .notSupported, "the image ended", "exit code 3")
