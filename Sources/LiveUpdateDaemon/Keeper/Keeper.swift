@@ -75,7 +75,8 @@ public final class Keeper {
         image = try .own()
         let running = state.running
         let stored = state.stored
-        service = manager.map { ServiceStore($0, stored: stored) }
+        let stale = state.stale
+        service = manager.map { ServiceStore($0, stored: stored, stale: stale) }
         table = state.table
         if let running {
             current = running

@@ -13,18 +13,23 @@ final class ServiceStore {
     private let manager: ServiceNotifications
     /// By slot.
     private var stored: [DescriptorSlot: Keep]
+    /// What was stored of another life, and is to go before the names are used anew.
+    private var stale: [Keep]
     /// What systemd is still to be told, in this order, from `next` on.
     private var changes: [DescriptorSlot] = []
     private var next = 0
     private var status = ""
 
-    /// - Parameter stored: what it has passed.
-    init(_ manager: ServiceNotifications, stored: [Keep]) {
+    /// - Parameters:
+    ///   - stored: what it has passed, and is kept.
+    ///   - stale: what it has passed, and is not.
+    init(_ manager: ServiceNotifications, stored: [Keep], stale: [Keep]) {
         self.manager = manager
+        self.stale = stale
         self.stored = Dictionary(stored.map { ($0.slot, $0) }) { first, _ in first }
     }
 
-    var isBehind: Bool { next < changes.count }
+    var isBehind: Bool { next < changes.count || !stale.isEmpty }
 
     /// The slot is filled, or empty, since a moment ago.
     func note(_ slot: DescriptorSlot) { changes.append(slot) }
@@ -35,6 +40,10 @@ final class ServiceStore {
     /// - Throws: when there is nobody who reads.
     func catchUp(with table: borrowing KeptTable, atMost count: Int = 32) throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
+            while let gone = stale.last {
+                try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(gone.storedName)"])
+                stale.removeLast()
+            }
             for _ in 0..<count where isBehind {
                 try tell(changes[next], table)
                 next += 1

@@ -37,7 +37,8 @@ public struct StateDirectory: Sendable {
         _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
         try addListener(passed, stored, to: &table)
-        return TakenState(table: table, running: nil, stored: stored)
+        let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
+        return TakenState(table: table, running: nil, stored: stored, stale: stale)
     }
 
     /// Takes what was stored, if the arena is among it, and is the one of this state.
@@ -128,6 +129,8 @@ struct TakenState: ~Copyable {
     var running: Orchestrating?
     /// What of it comes from a service manager's store: then the boot goes on.
     var stored: [Keep] = []
+    /// What is in there and of no use.
+    var stale: [Keep] = []
 }
 
 /// Another process runs on the state.

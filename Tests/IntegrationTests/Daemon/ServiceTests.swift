@@ -104,7 +104,11 @@ import Testing
         try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
         try FileManager.default.removeItem(atPath: "\(daemon.state)/arena")
         #expect(FileManager.default.createFile(atPath: "\(daemon.state)/arena", contents: nil))
+        let arena = try FileStatus(of: try #require(manager.stored(1).first)).identity
         try await daemon.start(passing: manager.stored)
         #expect(try daemon.connect().status().sessions.isEmpty)
+        try await eventually("the other arena in the store", within: 60) {
+            try manager.stored(1).count == 1 && FileStatus(of: manager.stored(1)[0]).identity != arena
+        }
     }
 }
