@@ -15,8 +15,6 @@ enum DescriptorKind: UInt32, Sendable {
     case session = 5
     /// A preserved file.
     case file = 6
-    /// The client's end of a session, until it was sent.
-    case answer = 7
 }
 
 /// A descriptor that is kept: where, and what it is.

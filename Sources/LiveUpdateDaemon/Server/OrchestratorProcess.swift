@@ -76,11 +76,7 @@ public enum OrchestratorProcess {
     private static func standBy(
         _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
     ) throws -> Never {
-        let formats = Orchestrator(arena: try Arena.make(), descriptors: store)
-        _ = try begin(formats, store, nil, settings, log)
-        try keeper.send(
-            .standby(
-                formats: try formats.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }))
+        try keeper.send(.standby(formats: try knownFormats(settings, log)))
         var prepared: Successor?
         while let received = try keeper.receive(.waiting) {
             switch received.message {
@@ -118,6 +114,14 @@ public enum OrchestratorProcess {
             opening: what == .update ? .onTrial : .sameBoot)
         return Successor(
             orchestrator: orchestrator, server: try begin(orchestrator, store, keeper, settings, log))
+    }
+
+    /// On an arena that goes away with it.
+    private static func knownFormats(_ settings: Settings, _ log: Log) throws -> [String] {
+        let store = KeptDescriptors()
+        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
+        _ = try begin(orchestrator, store, nil, settings, log)
+        return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
     }
 
     private static func takeOver(

@@ -132,6 +132,31 @@ import Testing
         #expect(try came.retrieve(1).identity == file.identity && came.retrieve(2).identity != file.identity)
     }
 
+    @Test("A client's close is the last one, however slow the keeper is") func lastClose() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        Glibc.kill(daemon.keeper, SIGSTOP)
+        defer { Glibc.kill(daemon.keeper, SIGCONT) }
+        for _ in 0..<10 { try client.create("s").close() }
+        #expect(try client.status().sessions.isEmpty)
+    }
+
+    @Test("A session is opened once, and its descriptor comes, whenever the orchestrator dies")
+    func openedOnce() async throws {
+        let daemon = try await RunningDaemon()
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        for number in 0..<20 {
+            let running = try other.status().orchestrator
+            let tag = try client.ask(.createSession, NameCall("\(number)").body)
+            Glibc.kill(running, SIGKILL)
+            let (response, descriptors) = try client.answer(to: tag)
+            #expect(response.result == 0)
+            let session = DaemonClient(taking: try #require(descriptors.first))
+            #expect(try session.name() == "\(number)")
+        }
+        #expect(try client.status().sessions.isEmpty)
+    }
+
     @Test("After the death of all nobody holds a detached session, whatever has the number of its descriptor now")
     func staleHolder() async throws {
         let daemon = try await RunningDaemon()
