@@ -197,13 +197,39 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).identity == file.identity)
     }
 
+    @Test("What was done since an update is there when the orchestrator dies in a reload") func deathInReload()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        // It is not finished: nothing but the journal has changed since the update.
+        let before = try client.create("before")
+        #expect(try client.change(.update) == nil)
+        before.close()
+        let session = try client.create("since")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        #expect(try client.change(.load) == nil)
+        let running = try client.status()
+        let standby = try #require(daemon.processes.first { ![running.keeper, running.orchestrator].contains($0) })
+        Glibc.kill(standby, SIGSTOP)
+        let reload = try client.ask(.reload, UpdateCall().body)
+        try #require(try soon(within: 60) { try daemon.waitsForKeeper(running.orchestrator) }, "no blackout")
+        Glibc.kill(running.orchestrator, SIGKILL)
+        let answer = try client.answer(to: reload).0
+        #expect(answer.result == -Errno.canceled.rawValue)
+        // The first that was started again: it finds nothing to be taken back.
+        #expect(UpdateCall(answer.body).text.contains("signal 9"), "\(UpdateCall(answer.body).text)")
+        #expect(try other.status().sessions.map(\.name) == ["before", "since"])
+        #expect(try session.take(1).identity == file.identity)
+    }
+
     @Test("Who asked for what died with the orchestrator is told so") func reason() async throws {
         let daemon = try await RunningDaemon(["--patience", "60000"])
         let client = try daemon.connect()
         let other = try daemon.connect()
         let running = try client.status().orchestrator
-        // It never answers.
-        let reload = try client.ask(.reload, UpdateCall(text: "/bin/yes").body)
+        let reload = try client.ask(.reload, UpdateCall(text: try daemon.silentImage()).body)
         try await eventually("a reload under way", within: 60) { try other.change(.load)?.errno == .resourceBusy }
         Glibc.kill(running, SIGKILL)
         let answer = try client.answer(to: reload).0
