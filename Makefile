@@ -21,6 +21,9 @@ LEAKS ?= 1
 STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib \
 	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors
 
+# Given on the command line; the shell's own SECONDS would be how long it runs.
+STRESS_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
+
 # What luoctl bench runs: it finds them beside itself, or in libexec.
 BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read call)
 LIBEXEC := libexec/liveupdate
@@ -93,6 +96,16 @@ kill-sweep: setup ## as root, kill the demo at each of its system calls (KILL_SW
 	@scripts/setup kill-sweep
 	$(STATIC_BUILD) --product luoctl
 	scripts/kill-sweep .build-static/release/luoctl $(KILL_SWEEP_ARGS)
+
+daemon-kill-sweep: setup ## kill each process of luod at each of its system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace
+	@scripts/setup kill-sweep
+	$(STATIC_BUILD) --product luod
+	scripts/with-huge-pages 16 scripts/daemon/kill-sweep .build-static/release/luod $(KILL_SWEEP_ARGS)
+
+stress: setup ## eight programs with random requests of luod, which is killed and updated (SECONDS=60 SEED=N)
+	@scripts/setup kill-sweep
+	$(STATIC_BUILD) --product luod
+	scripts/daemon/stress .build-static/release/luod $(STRESS_SECONDS) $(SEED)
 
 vmtest: setup ## run the demo and the vectors as root in Debian's kernel, in QEMU; installs QEMU, fetches the kernel
 	@scripts/setup vm

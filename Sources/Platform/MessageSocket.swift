@@ -152,6 +152,13 @@ extension FileDescriptor {
         try systemCall("recvmsg") { cshims_discard(rawValue) }
     }
 
+    /// Whether its peer is closed: poll(2), `POLLHUP`.
+    public var hasHungUp: Bool {
+        var event = pollfd(fd: rawValue, events: 0, revents: 0)
+        while unsafe poll(&event, 1, 0) == -1, errno == EINTR {}
+        return event.revents & Int16(POLLHUP) != 0
+    }
+
     /// Ends it in both directions, for all who have it: what was sent is still read, and then the end is: shutdown(2).
     public func shutDown() { _ = Glibc.shutdown(rawValue, CInt(SHUT_RDWR)) }
 

@@ -1,9 +1,9 @@
 """A client of luod's socket, as docs/protocol.md describes it, and a daemon to talk to. For the tests in this folder."""
 
-import ctypes
 import errno
 import itertools
 import json
+import mmap
 import os
 import shutil
 import signal
@@ -66,8 +66,8 @@ class Socket:
 
     # On the device.
 
-    def _session(self, number, name):
-        result, _, descriptor = self.call(number, struct.pack("<Ii64s", 72, -1, name.encode()))
+    def _session(self, number, name, word=-1):
+        result, _, descriptor = self.call(number, struct.pack("<Ii64s", 72, word, name.encode()))
         assert (result == 0) == (descriptor is not None)
         return result, descriptor and Socket(socket.socket(fileno=descriptor))
 
@@ -78,7 +78,7 @@ class Socket:
         return self._session(0x01, name)
 
     def attach(self, name):
-        return self._session(0x20, name)
+        return self._session(0x20, name, 0)
 
     def status(self):
         result, _, descriptor = self.call(0x21, struct.pack("<Ii", 8, -1))
@@ -136,20 +136,29 @@ class Socket:
 class File:
     """A memory file that is known again: by its content, its inode and its size."""
 
-    libc = ctypes.CDLL(None, use_errno=True)
-
     def __init__(self, content, huge=False):
         flags = os.MFD_CLOEXEC | (os.MFD_HUGETLB | os.MFD_HUGE_2MB if huge else 0)
         self.descriptor = os.memfd_create("luo-test", flags)
         self.content, self.huge = content.encode(), huge
         self.size = 2 << 20 if huge else 4096
         os.ftruncate(self.descriptor, self.size)
-        self._map(self.descriptor)[: len(self.content)] = self.content
+        self._write()
         self.inode = os.fstat(self.descriptor).st_ino
 
-    def _map(self, descriptor):
-        import mmap
+    def _write(self):
+        """Others may have the huge pages for a while."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with self._map(self.descriptor) as bytes_:
+                    bytes_[: len(self.content)] = self.content
+                return
+            except OSError as error:
+                if error.errno != errno.ENOMEM or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
 
+    def _map(self, descriptor):
         return mmap.mmap(descriptor, self.size)
 
     def is_same(self, descriptor):
@@ -157,7 +166,8 @@ class File:
         with os.fdopen(descriptor, "rb", closefd=True) as file:
             if os.fstat(file.fileno()).st_ino != self.inode or os.fstat(file.fileno()).st_size != self.size:
                 return False
-            return self._map(file.fileno())[: len(self.content)] == self.content
+            with self._map(file.fileno()) as bytes_:
+                return bytes_[: len(self.content)] == self.content
 
     def close(self):
         os.close(self.descriptor)
@@ -176,17 +186,24 @@ class Daemon:
         """Starts a keeper, with another program before it if that is wanted.
 
         Returns whether it became ready; False when it ended before."""
-        with open(f"{self.place}/log", "ab") as log:
+        # Files, and no pipe: who is left when it dies has its standard output, too.
+        with open(f"{self.place}/log", "ab") as log, open(f"{self.place}/out", "wb") as out:
             self.keeper = subprocess.Popen(
                 [*before, self.luod, "--state", self.state, "--patience", str(PATIENCE * 1000), *self.options],
-                stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
-        return self.keeper.stdout.readline().startswith(b"luod: ready")
+                stdout=out, stderr=log, stdin=subprocess.DEVNULL)
+        while True:
+            has_keeper = self.has_keeper()
+            with open(f"{self.place}/out", "rb") as out:
+                if out.read().startswith(b"luod: ready"):
+                    return True
+            if not has_keeper:
+                return False
+            time.sleep(0.002)
 
     def start_at_last(self):
         """As often as it takes: who had the state may not have ended yet."""
         deadline = time.monotonic() + PATIENCE
         while not self.start():
-            self.keeper.wait()
             assert time.monotonic() < deadline, "no keeper can be started"
             time.sleep(0.005)
 
@@ -220,7 +237,6 @@ class Daemon:
         if self.keeper:
             self.keeper.kill()
             self.keeper.wait()
-            self.keeper.stdout.close()
         deadline = time.monotonic() + PATIENCE
         while (left := self.processes()) and time.monotonic() < deadline:
             for process in left:

@@ -29,18 +29,18 @@ final class ControlLink: Sendable {
         _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000
     ) throws(SystemCallError) {
         let bytes = message.bytes
-        for _ in 0..<patience / 10 {
+        var tries = patience / 10
+        while true {
             do throws(SystemCallError) {
                 return try descriptor.sendBeyondLimit(bytes, descriptors)
             } catch {
-                guard error.errno == .resourceTemporarilyUnavailable || error.errno == .tooManyReferences else {
-                    throw error
-                }
+                let isFull = [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno)
+                guard isFull, tries > 0 else { throw error }
+                tries -= 1
                 var event = pollfd(fd: descriptor.rawValue, events: Int16(POLLOUT), revents: 0)
                 _ = unsafe poll(&event, 1, 10)
             }
         }
-        throw SystemCallError("sendmsg", .resourceTemporarilyUnavailable)
     }
 
     /// All that is kept, in as few messages as it takes.

@@ -15,8 +15,6 @@ enum DescriptorKind: UInt32, Sendable {
     case session = 5
     /// A preserved file.
     case file = 6
-    /// The client's end of a session, until it was sent.
-    case answer = 7
 }
 
 /// A descriptor that is kept: where, and what it is.
@@ -38,14 +36,16 @@ enum HandOver: UInt8, Sendable {
 ///
 /// | who | says |
 /// |---|---|
-/// | keeper to a new orchestrator | `hold` for all that is kept, then `begin` |
+/// | keeper to a new orchestrator | `hold` for all that is kept, then `begin`; `begin` once more when all is told |
 /// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
-/// | standby to keeper, and by it to the orchestrator | `standby` when it is loaded, `prepared` |
+/// | standby to keeper | `standby` when it reads, and when it holds all; `prepared` |
+/// | keeper to orchestrator | `standby` then, with a descriptor of the standby's process; `prepared` |
 /// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: what was before it can be ended |
-/// | keeper to standby | `hold`, `release` as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
-/// | keeper to orchestrator | `failed`: the standby is gone. Images are numbered by who asks for them, so that what is said of an
-///   earlier one is not taken for the next |
+/// | keeper to standby | `begin`; `hold`, `release` once it is loaded, and as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
+/// | keeper to orchestrator | `failed`: the standby is gone |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
+///
+/// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the next.
 enum ControlMessage: Equatable, Sendable {
     case hold([Keep])
     /// - Parameter after: how the one before ended, in words.

@@ -20,7 +20,8 @@ extension Keeper {
                 orchestrating: loading, image: image, attempt: attempt,
                 deadline: milliseconds() + settings.patience)
             try watch(loading)
-            try table.handTo(loading, .standby)
+            // What is kept it gets when it reads: nobody waits for its start.
+            try loading.link.send(.begin(.standby, nextSlot: table.nextSlot))
         } catch {
             if next == nil {
                 try? current.link.send(.failed("\(path) could not be started: \(error)", attempt: attempt))
@@ -30,14 +31,48 @@ extension Keeper {
         }
     }
 
-    /// What is kept and let go while it waits.
-    func tellNext(_ message: ControlMessage, _ descriptors: [FileDescriptor]) {
-        guard let next else { return }
+    /// How long it may keep the keeper from hearing the orchestrator, in milliseconds: less than that waits for the keeper.
+    private static let patienceWithNext = 300
+
+    /// What is kept and let go while it waits. One that is behind gets the rest in ``catchUp()``.
+    func tellNext(
+        _ message: ControlMessage, _ descriptors: [FileDescriptor], _ note: (inout Set<DescriptorSlot>) -> Void
+    ) {
+        guard let next, !next.isBehind else { return }
         do throws(SystemCallError) {
-            try next.orchestrating.link.send(message, descriptors)
+            try next.orchestrating.link.send(message, descriptors, patience: 0)
+            if var held = self.next?.held {
+                self.next?.held = []
+                note(&held)
+                self.next?.held = held
+            }
         } catch {
-            callOff("the image does not keep up: \(error)")
+            if error.errno == .resourceTemporarilyUnavailable {
+                self.next?.isBehind = true
+            } else {
+                callOff("the image does not keep up: \(error)")
+            }
         }
+    }
+
+    /// Tells the next image all that it was not told yet.
+    private func catchUp() throws(SystemCallError) {
+        guard let next else { return }
+        let link = next.orchestrating.link
+        if next.isBehind {
+            let all = table.all
+            let kept = Set(all.map(\.keep.slot))
+            let gone = [DescriptorSlot](next.held.subtracting(kept))
+            for batch in stride(from: 0, to: gone.count, by: 500) {
+                let slots = [DescriptorSlot](gone[batch..<min(gone.count, batch + 500)])
+                try link.send(.release(slots), patience: Self.patienceWithNext)
+            }
+            try link.send(
+                holding: all.filter { !next.held.contains($0.keep.slot) }, patience: Self.patienceWithNext)
+            self.next?.held = kept
+            self.next?.isBehind = false
+        }
+        try link.send(.begin(.standby, nextSlot: table.nextSlot), patience: Self.patienceWithNext)
     }
 
     func prepare(_ draft: Extent, _ attempt: UInt32) {
@@ -45,7 +80,7 @@ extension Keeper {
     }
 
     func handOver(_ what: HandOver, _ note: [UInt8], _ attempt: UInt32, _ baton: [FileDescriptor]) {
-        ask(.handOver(what, note: note, attempt: attempt), attempt, .takingOver, baton)
+        ask(.handOver(what, note: note, attempt: attempt), attempt, .takingOver(what), baton)
     }
 
     /// Tells the one that waits to do something, in its time.
@@ -58,7 +93,12 @@ extension Keeper {
         }
         next?.stage = stage
         next?.deadline = milliseconds() + settings.patience
-        tellNext(message, descriptors)
+        do throws(SystemCallError) {
+            try catchUp()
+            try next?.orchestrating.link.send(message, descriptors, patience: Self.patienceWithNext)
+        } catch {
+            callOff("the image does not keep up: \(error)")
+        }
     }
 
     func readNext() throws {
@@ -72,6 +112,13 @@ extension Keeper {
             guard let received else { return poller.remove(next.orchestrating.link.descriptor) }
             for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
             switch received.message {
+            case .standby where next.stage == .loading:
+                do throws(SystemCallError) {
+                    self.next?.stage = .catchingUp
+                    try catchUp()
+                } catch {
+                    return callOff("the image does not keep up: \(error)")
+                }
             case .standby(let formats, _):
                 self.next?.stage = .standby
                 try? current.link.send(
@@ -79,7 +126,9 @@ extension Keeper {
             case .prepared where next.stage == .preparing:
                 self.next?.stage = .standby
                 try? current.link.send(.prepared(attempt: next.attempt))
-            case .ready where next.stage == .takingOver: return switchOver(next)
+            case .ready:
+                guard case .takingOver = next.stage else { return callOff("the image speaks another language") }
+                return switchOver(next)
             case .failed(let why, _): return callOff(why)
             default: return callOff("the image speaks another language")
             }

@@ -36,15 +36,22 @@ public final class Keeper {
         /// What the orchestrator calls it.
         var attempt: UInt32
         var stage = Stage.loading
+        /// What it was told is kept.
+        var held: Set<DescriptorSlot> = []
+        /// Whether that is not all.
+        var isBehind = true
         /// CLOCK_MONOTONIC, in milliseconds.
         var deadline: UInt64
 
-        enum Stage {
-            case loading, standby, preparing, takingOver
+        enum Stage: Equatable {
+            /// It starts, then it gets what is kept, then it waits.
+            case loading, catchingUp, standby
+            case preparing
+            case takingOver(HandOver)
 
             var verb: String {
                 switch self {
-                case .loading: "start"
+                case .loading, .catchingUp: "start"
                 case .standby: "wait"
                 case .preparing: "prepare itself"
                 case .takingOver: "take over"
@@ -184,11 +191,11 @@ public final class Keeper {
                 guard let descriptor = received.descriptors.first else { break }
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
-                tellNext(.hold([keep]), [descriptor])
+                tellNext(.hold([keep]), [descriptor]) { $0.insert(keep.slot) }
             case .release(let slots):
                 table.release(slots)
                 for slot in slots { service?.note(slot) }
-                tellNext(.release(slots), [])
+                tellNext(.release(slots), []) { $0.subtract(slots) }
             case .ready: tellReady()
             case .answered: endRetired()
             case .load(let image, let attempt): load(image, attempt)
@@ -218,7 +225,8 @@ public final class Keeper {
         forget(current)
         let how = current.reap()
         log.say("the orchestrator ended (\(how)): it is started again")
-        let wasInUpdate = next?.stage == .takingOver
+        // After a reload there is nothing to be taken back: what was true before it is the boot before this one.
+        let wasInUpdate = next?.stage == .takingOver(.update)
         if let next {
             // Before another one touches the arena.
             forget(next.orchestrating)
@@ -259,8 +267,8 @@ public final class Keeper {
 extension KeptTable {
     /// Gives an orchestrator all that is kept.
     func handTo(_ orchestrating: Orchestrating, _ role: ControlMessage.Role, after: String = "") throws {
-        // Nothing else is to be done before a successor runs, however slowly it starts.
-        let patience = role == .standby ? 1000 : 30_000
+        // Nothing else is to be done before it runs, however slowly it starts.
+        let patience = 30_000
         do throws(SystemCallError) {
             try orchestrating.link.send(holding: all, patience: patience)
             try orchestrating.link.send(.begin(role, nextSlot: nextSlot, after: after), patience: patience)

@@ -18,7 +18,7 @@ final class Connection {
 
     let descriptor: FileDescriptor
     let slot: DescriptorSlot
-    let peer: Peer
+    var peer: Peer
     let asker: Asker
     /// The turn in which it was served last.
     var turn: UInt64 = 0

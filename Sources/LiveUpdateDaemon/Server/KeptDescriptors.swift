@@ -15,6 +15,7 @@ final class KeptDescriptors: DescriptorStore {
         private(set) var slots: [DescriptorKind: Set<DescriptorSlot>] = [:]
         var nextSlot: Int64 = 1
         var keeper: ControlLink?
+        var deafness: SystemCallError?
         /// What the request that is being done has let go of.
         var released: [DescriptorSlot] = []
 
@@ -38,10 +39,15 @@ final class KeptDescriptors: DescriptorStore {
     // MARK: The keeper
 
     /// Everything that is kept from now on goes to this keeper, too; with nil, to nobody.
-    func use(_ keeper: ControlLink?) { state.with { $0.keeper = keeper } }
+    func use(_ keeper: ControlLink?) {
+        state.with { state in
+            state.keeper = keeper
+            state.deafness = nil
+        }
+    }
 
-    /// Whether there is one that reads.
-    var hasKeeper: Bool { state.with { $0.keeper != nil } }
+    /// Why the keeper got no more, when it did not read.
+    var deafness: SystemCallError? { state.with { $0.deafness } }
 
     /// Takes over what a keeper has sent.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
@@ -121,6 +127,7 @@ final class KeptDescriptors: DescriptorStore {
             try keeper.send(message, descriptors)
         } catch {
             use(nil)
+            state.with { $0.deafness = error }
         }
     }
 

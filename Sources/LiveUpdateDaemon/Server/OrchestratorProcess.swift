@@ -33,7 +33,7 @@ public enum OrchestratorProcess {
         do { try orchestrator.open() } catch { log.say("\(error)") }
         try? orchestrator.finishDiscarded()
         try server.resume()
-        try keeper.send(.ready)
+        try? keeper.send(.ready)
         try server.run()
     }
 
@@ -76,18 +76,19 @@ public enum OrchestratorProcess {
     private static func standBy(
         _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
     ) throws -> Never {
-        let formats = Orchestrator(arena: try Arena.make(), descriptors: store)
-        _ = try begin(formats, store, nil, settings, log)
-        try keeper.send(
-            .standby(
-                formats: try formats.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }))
+        let formats = try knownFormats(settings, log)
+        try keeper.send(.standby(formats: formats))
+        var holdsAll = false
         var prepared: Successor?
         while let received = try keeper.receive(.waiting) {
             switch received.message {
             case .hold(let keeps):
                 store.hold(keeps, received.descriptors)
-                store.begin(nextSlot: (keeps.map(\.slot.number).max() ?? 0) + 1)
             case .release(let slots): store.drop(slots)
+            case .begin(_, let next, _):
+                store.begin(nextSlot: next)
+                if !holdsAll { try keeper.send(.standby(formats: formats)) }
+                holdsAll = true
             case .prepare(let draft, _):
                 // What cannot be read now is read once more when it is published.
                 prepared = try? successor(.update, store, keeper, settings, log)
@@ -120,6 +121,14 @@ public enum OrchestratorProcess {
             orchestrator: orchestrator, server: try begin(orchestrator, store, keeper, settings, log))
     }
 
+    /// On an arena that goes away with it.
+    private static func knownFormats(_ settings: Settings, _ log: Log) throws -> [String] {
+        let store = KeptDescriptors()
+        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
+        _ = try begin(orchestrator, store, nil, settings, log)
+        return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
+    }
+
     private static func takeOver(
         _ what: HandOver, _ note: HandOverNote?, _ baton: Baton, _ prepared: Successor?, _ store: KeptDescriptors,
         _ keeper: ControlLink, _ settings: Settings, _ log: Log
@@ -142,7 +151,8 @@ public enum OrchestratorProcess {
         if what == .update { try orchestrator.confirm() }
         try server.resume()
         if let note { server.answerUpdate(note, times: note.times + [ready, switched]) }
-        try keeper.send(.answered)
+        // One that has died since is seen as in any other turn.
+        try? keeper.send(.answered)
         try? orchestrator.finishDiscarded()
         try server.run()
     }

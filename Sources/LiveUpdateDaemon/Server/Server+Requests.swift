@@ -107,9 +107,9 @@ extension Server {
             throw LiveUpdateError(error, "a session's descriptor")
         }
         let slot = store.take(OwnedDescriptor(taking: ends.0), .session)
-        let theirs = store.take(OwnedDescriptor(taking: ends.1), .answer)
+        // The other end is nobody's but the client's, so that its close is the last: see ``Server/openAgain(_:)``.
         do throws(LiveUpdateError) {
-            let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: theirs)
+            let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
             let session = try open(SessionHolder(owner: owner, slot: slot), answer)
             detached[session.number] = nil
             do {
@@ -119,13 +119,13 @@ extension Server {
             }
         } catch {
             store.release(slot)
-            store.release(theirs)
             store.flush()
+            try? closeDescriptor(ends.1)
             throw error
         }
         var reply = Reply(0, body: request.answerBody)
         reply.descriptor = ends.1
-        reply.kept = theirs
+        reply.isOwned = true
         return reply
     }
 

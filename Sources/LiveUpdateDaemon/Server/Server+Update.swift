@@ -112,7 +112,11 @@ extension Server {
     }
 
     /// It did not read what it was to keep.
-    func noticeDeafKeeper() { if keeper != nil && !store.hasKeeper { loseKeeper() } }
+    func noticeDeafKeeper() {
+        guard let why = store.deafness else { return }
+        log.say("the keeper does not take what it is to keep: \(why)")
+        loseKeeper()
+    }
 
     private func fail(_ why: String, _ errno: Errno) {
         guard let asked = update.asked else { return }

@@ -33,6 +33,8 @@ final class Server {
     var update = UpdateState()
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     private var mayHaveOrphans = false
+    /// Ends of sessions that are to be sent again, by the slots of ours.
+    private var unsentEnds: [DescriptorSlot: FileDescriptor] = [:]
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
     private var turns: UInt64 = 0
@@ -89,6 +91,7 @@ final class Server {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             _ = try addClient(descriptor, slot)
         }
+        for connection in connections.values where !connection.isOnSession { try openAgain(connection) }
         // Of a life before this keeper's: its numbers are given anew.
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
             orchestrator.forget(slot)
@@ -124,10 +127,25 @@ final class Server {
             }
             if let kept = connection.unsent?.kept { named.insert(kept) }
         }
-        for kind in [DescriptorKind.file, .answer] {
-            for slot in store.slots(kind) where !named.contains(slot) { store.release(slot) }
-        }
+        for slot in store.slots(.file) where !named.contains(slot) { store.release(slot) }
         store.flush()
+    }
+
+    /// A session whose opening was committed, and whose descriptor died with the process that was to send it: it gets another
+    /// one. One that was sent has not hung up, or was closed again.
+    private func openAgain(_ connection: Connection) throws {
+        guard let answer = orchestrator.answer(on: connection.slot), let kept = store.entry(answer.slot),
+            kept.kind == .session, kept.descriptor.hasHungUp, isStillAsked(answer, connection),
+            let ended = connections[kept.descriptor.rawValue], case .session(let session) = ended.peer
+        else { return }
+        let (ours, theirs) = try MessageSocket.pair()
+        let slot = store.take(OwnedDescriptor(taking: ours), .session)
+        var holder = session.holder
+        holder.slot = slot
+        try session.hold(by: holder, answering: Answer(answer.request, result: answer.result, slot: slot))
+        ended.peer = .dead
+        attached[session.number] = try add(ours, slot, .session(session), connection.asker)
+        unsentEnds[slot] = theirs
     }
 
     /// Whether the request is still in its queue: otherwise the client has the answer.
@@ -320,7 +338,10 @@ final class Server {
         guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
         else { return nil }
         var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
-        if let entry = store.entry(answer.slot) {
+        if let end = unsentEnds.removeValue(forKey: answer.slot) {
+            reply.descriptor = end
+            reply.isOwned = true
+        } else if let entry = store.entry(answer.slot), entry.kind == .file {
             reply.descriptor = entry.descriptor
             reply.kept = answer.slot
         }

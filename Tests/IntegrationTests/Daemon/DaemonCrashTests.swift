@@ -67,13 +67,13 @@ import Testing
         let asker = try daemon.connect()
         let client = try daemon.connect()
         _ = try client.status()
-        try asker.ask(.load, UpdateCall(text: "/bin/yes").body)
-        try await eventually("an update under way", within: 20) { try client.change(.load)?.errno == .resourceBusy }
+        try asker.ask(.load, UpdateCall(text: try daemon.silentImage()).body)
+        try await eventually("an update under way", within: 60) { try client.change(.load)?.errno == .resourceBusy }
         asker.close()
         _ = try client.status()
         let other = try daemon.connect()
         _ = try other.status()
-        try await eventually("the end of the update", within: 20) { try client.change(.load) == nil }
+        try await eventually("the end of the update", within: 60) { try client.change(.load) == nil }
         #expect(!other.descriptor.isReadable(within: 0), "an answer to what another one asked")
         _ = try other.status()
     }

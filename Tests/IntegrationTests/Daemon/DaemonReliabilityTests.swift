@@ -132,6 +132,31 @@ import Testing
         #expect(try came.retrieve(1).identity == file.identity && came.retrieve(2).identity != file.identity)
     }
 
+    @Test("A client's close is the last one, however slow the keeper is") func lastClose() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        Glibc.kill(daemon.keeper, SIGSTOP)
+        defer { Glibc.kill(daemon.keeper, SIGCONT) }
+        for _ in 0..<10 { try client.create("s").close() }
+        #expect(try client.status().sessions.isEmpty)
+    }
+
+    @Test("A session is opened once, and its descriptor comes, whenever the orchestrator dies")
+    func openedOnce() async throws {
+        let daemon = try await RunningDaemon()
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        for number in 0..<20 {
+            let running = try other.status().orchestrator
+            let tag = try client.ask(.createSession, NameCall("\(number)").body)
+            Glibc.kill(running, SIGKILL)
+            let (response, descriptors) = try client.answer(to: tag)
+            #expect(response.result == 0)
+            let session = DaemonClient(taking: try #require(descriptors.first))
+            #expect(try session.name() == "\(number)")
+        }
+        #expect(try client.status().sessions.isEmpty)
+    }
+
     @Test("After the death of all nobody holds a detached session, whatever has the number of its descriptor now")
     func staleHolder() async throws {
         let daemon = try await RunningDaemon()
@@ -172,13 +197,39 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).identity == file.identity)
     }
 
+    @Test("What was done since an update is there when the orchestrator dies in a reload") func deathInReload()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        // It is not finished: nothing but the journal has changed since the update.
+        let before = try client.create("before")
+        #expect(try client.change(.update) == nil)
+        before.close()
+        let session = try client.create("since")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        #expect(try client.change(.load) == nil)
+        let running = try client.status()
+        let standby = try #require(daemon.processes.first { ![running.keeper, running.orchestrator].contains($0) })
+        Glibc.kill(standby, SIGSTOP)
+        let reload = try client.ask(.reload, UpdateCall().body)
+        try #require(try soon(within: 60) { try daemon.waitsForKeeper(running.orchestrator) }, "no blackout")
+        Glibc.kill(running.orchestrator, SIGKILL)
+        let answer = try client.answer(to: reload).0
+        #expect(answer.result == -Errno.canceled.rawValue)
+        // The first that was started again: it finds nothing to be taken back.
+        #expect(UpdateCall(answer.body).text.contains("signal 9"), "\(UpdateCall(answer.body).text)")
+        #expect(try other.status().sessions.map(\.name) == ["before", "since"])
+        #expect(try session.take(1).identity == file.identity)
+    }
+
     @Test("Who asked for what died with the orchestrator is told so") func reason() async throws {
         let daemon = try await RunningDaemon(["--patience", "60000"])
         let client = try daemon.connect()
         let other = try daemon.connect()
         let running = try client.status().orchestrator
-        // It never answers.
-        let reload = try client.ask(.reload, UpdateCall(text: "/bin/yes").body)
+        let reload = try client.ask(.reload, UpdateCall(text: try daemon.silentImage()).body)
         try await eventually("a reload under way", within: 60) { try other.change(.load)?.errno == .resourceBusy }
         Glibc.kill(running, SIGKILL)
         let answer = try client.answer(to: reload).0

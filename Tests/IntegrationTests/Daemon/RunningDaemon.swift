@@ -78,6 +78,14 @@ final class RunningDaemon: Sendable {
     /// What it has logged.
     func log() throws -> String { try program.with { try $0?.errorsSoFar } ?? "" }
 
+    /// The path of an image that reads what it is told, until nobody is there to tell it anything, and says nothing.
+    func silentImage() throws -> String {
+        let path = "\(state)/silent"
+        try "#!/bin/sh\nexec cat <&3 >/dev/null\n".write(toFile: path, atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        return path
+    }
+
     func killKeeper() { program.with { $0 }?.kill() }
 
     /// Ends both processes at once: the machine's power, as far as memory files go.
