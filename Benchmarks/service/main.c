@@ -6,16 +6,20 @@
 // time.
 //
 // service hold BYTES huge|ordinary: holds a memory file of that size, mapped and written, says "ready", and waits
-// without a terminal, a pipe or anything else that is not its own.
+// without a terminal, a pipe, an inherited descriptor or anything else that is not its own.
 #include "floor.h"
 
 #include <signal.h>
 #include <stddef.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #ifndef MFD_HUGETLB
 #define MFD_HUGETLB 4U
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
 #endif
 
 static const char *result_path;
@@ -118,6 +122,7 @@ static int store(int count) {
 }
 
 static int hold(size_t bytes, int is_huge) {
+    check(syscall(SYS_close_range, 3, ~0U, 0) == 0, "close_range");
     int fd = make_file(bytes, is_huge ? MFD_HUGETLB | 21U << 26 : 0);
     char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     check(memory != MAP_FAILED, "mmap");

@@ -15,7 +15,7 @@ import random
 import socket
 import struct
 
-_NAME = "=Ii64s"  # size, descriptor, name
+_NAME = "=Ii64s"  # size, descriptor or direction, name
 _FILE = "=IiQ"  # size, descriptor, token
 _WORD = "=II"  # size, a word
 _UPDATE = "=II6Q4096s"  # size, flags, times, text
@@ -52,10 +52,12 @@ class _Channel:
                 raise ConnectionResetError("luod has ended")
             if len(answer) >= 12 and struct.unpack_from("=Q", answer, len(answer) - 8)[0] == tag:
                 break
+            if len(answer) == 4:
+                break  # one connection too many: this says so, and belongs to no request
             for other in files:  # an answer that is said again, by the successor of an orchestrator that died
                 os.close(other)
         (result,) = struct.unpack_from("=i", answer)
-        fields = struct.unpack(layout, answer[4:-8]) if len(answer) - 12 == len(body) else None
+        fields = struct.unpack(layout, answer[4:-8]) if len(answer) == 12 + len(body) else None
         if result < 0:
             why = fields[-1].split(b"\0")[0].decode() if layout == _UPDATE and fields else ""
             raise OSError(-result, why or os.strerror(-result))
@@ -82,12 +84,12 @@ class Device(_Channel):
         """Opens a session that an update handed over."""
         return self._session(0x01, name)
 
-    def attach(self, name):
-        """Opens a detached session again."""
-        return self._session(0x20, name)
+    def attach(self, name, direction=0):
+        """Opens a detached session again: 1 the outgoing one of that name, 2 the incoming one, 0 either."""
+        return self._session(0x20, name, direction)
 
-    def _session(self, number, name):
-        _, file = self._call(number, _NAME, -1, name.encode())
+    def _session(self, number, name, word=-1):
+        _, file = self._call(number, _NAME, word, name.encode())
         return Session(socket.socket(fileno=file))
 
     def status(self):

@@ -59,9 +59,8 @@ extension Arena {
         }
     }
 
-    /// Puts the records of a boot's first journal together ahead of ``takeOver(_:and:inUse:journalIn:)``.
-    ///
-    /// - Parameter room: where they will be written: it is looked at, so that it is mapped then.
+    /// Puts the records of a boot's first journal together ahead of ``takeOver(_:and:inUse:journalIn:)``. The room for it is
+    /// looked at, so that it is mapped then.
     public func prepare(_ records: [JournalRecord], in room: Extent) -> PreparedJournal {
         let size = size
         if room.offset <= size, room.length <= size - room.offset { _ = checksum(of: room) }

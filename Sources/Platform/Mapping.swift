@@ -10,8 +10,9 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
 
     /// How a mapping relates to the file.
     public enum Kind: Sendable {
-        /// Stores reach the file. `MAP_NORESERVE`, so that the holes of a hugetlb file do not take pages from the pool.
-        case shared(writable: Bool)
+        /// Stores reach the file. `MAP_NORESERVE`, so that the holes of a hugetlb file do not take pages from the pool;
+        /// unless it is `reserving`: then what is to be filled is promised, and nobody else can take it.
+        case shared(writable: Bool, reserving: Bool = false)
         /// For looking only, and private: what works for sealed and read-only descriptors, too. Not even writable for
         /// us: a writable mapping of a hugetlb file, also a private one, makes a file that is shorter as long as it is.
         case privateView
@@ -26,7 +27,8 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
     ) throws(SystemCallError) {
         let (protection, flags) =
             switch kind {
-            case .shared(let writable): (writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_NORESERVE)
+            case .shared(let writable, let reserving):
+                (writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | (reserving ? 0 : MAP_NORESERVE))
             case .privateView: (PROT_READ, MAP_PRIVATE | MAP_NORESERVE)
             }
         let address = try systemCall("mmap") {

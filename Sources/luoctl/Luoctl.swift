@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Logging
 import Platform
+import SystemPackage
 
 /// The command line: what a user or an administrator asks.
 @main
@@ -26,6 +27,12 @@ struct Luoctl: ParsableCommand {
         openStandardDescriptors()
         // Whoever reads what is printed may end before: what was begun is ended all the same, and undone where it must be.
         _ = signal(SIGPIPE, SIG_IGN)
+        atexit {
+            // Who has gone did not want it; but what a full disk did not take is missing.
+            guard fflush(nil) != 0, errno != EPIPE else { return }
+            Exit.say("what it prints cannot be written: \(Errno(rawValue: errno))")
+            _exit(69)
+        }
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
         main(nil)
     }

@@ -33,16 +33,7 @@ struct ReplayCommand: ParsableCommand {
     }
 
     private static func lines(of file: String) throws -> [String] {
-        let data: Data
-        if file == "-" {
-            data = FileHandle.standardInput.readDataToEndOfFile()
-        } else {
-            do {
-                data = try Data(contentsOf: URL(fileURLWithPath: file))
-            } catch {
-                throw Exit.usage("\(file): cannot be read: \(error.localizedDescription)")
-            }
-        }
+        let data = try file == "-" ? FileHandle.standardInput.readDataToEndOfFile() : InputFile.read(file)
         return String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
             .map(String.init)
     }

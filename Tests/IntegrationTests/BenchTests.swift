@@ -1,6 +1,7 @@
 import BenchReport
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// `luoctl bench` as a process. What it measures is not looked at, only that it is there.
@@ -78,6 +79,7 @@ import Testing
         try Data(first.output.utf8).write(to: URL(fileURLWithPath: same))
         var document = try first.json(BenchDocument.self)
         for index in document.measurements.indices { document.measurements[index].ours = BenchDistribution([0.001]) }
+        document.warnings = ["a\u{1B}[31mb"]
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         try encoder.encode(document).write(to: URL(fileURLWithPath: faster))
@@ -87,7 +89,78 @@ import Testing
         #expect(unchanged.status == 0, "\(unchanged)")
         let worse = try await run([Program.path("luoctl")] + bench + ["--against", faster])
         #expect(worse.status == 1 && worse.errors.contains("slower than before"), "\(worse)")
+        #expect(worse.output.contains("a\\u{1b}[31mb"), "\(worse)")
         #expect(try String(contentsOfFile: directory.path("page.html"), encoding: .utf8).contains("<svg"))
+    }
+
+    @Test("A page goes into what has its name, and does not take its place") func pageThroughLinks() async throws {
+        let directory = try Scratch()
+        let page = directory.path("page.html")
+        try Data(repeating: 0x20, count: 1 << 20).write(to: URL(fileURLWithPath: page))
+        for (link, place) in [("link", page), ("full", "/dev/full")] {
+            try FileManager.default.createSymbolicLink(atPath: directory.path(link), withDestinationPath: place)
+        }
+        let ended = try await luoctl("bench", "sessions", "--quick", "--html", directory.path("link"))
+        #expect(ended.status == 0, "\(ended)")
+        let text = try String(contentsOfFile: page, encoding: .utf8)
+        #expect(text.hasPrefix("<!DOCTYPE html>") && text.hasSuffix("</html>\n"))
+        let full = try await luoctl("bench", "sessions", "--quick", "--html", directory.path("full"))
+        #expect(full.status == 1 && full.errors.contains("could not be written: No space left"), "\(full)")
+    }
+
+    @Test("Files that would be smaller than a page are named, and not tried") func smallFiles() async throws {
+        let ended = try await luoctl("bench", "hugetlb", "--max-memory", "64M", "--json")
+        #expect(ended.status == 0, "\(ended)")
+        let absent = try ended.json(BenchDocument.self).absent
+        for name in ["64 files", "512 files"] {
+            #expect(absent.contains { $0.name == name && $0.remedy.contains("--max-memory") }, "\(absent)")
+        }
+        #expect(!absent.contains { $0.reason.contains("Invalid argument") }, "\(absent)")
+    }
+
+    @Test("What fails is named, and takes nothing from what comes next") func failedSteps() async throws {
+        let bench = "exec \(Program.path("luoctl")) bench --quick --json --max-memory 64M"
+        let files = try await run(["/bin/sh", "-c", "ulimit -n 1024; \(bench) files update"])
+        #expect(files.status == 0, "\(files)")
+        let absent = try files.json(BenchDocument.self).absent
+        #expect(absent.contains { $0.scenario == "files" && $0.remedy.contains("LimitNOFILE") }, "\(absent)")
+        #expect(!absent.contains { $0.name == "253 files" }, "\(absent)")
+        // Its arena has no room.
+        let sessions = try await run(["/bin/sh", "-c", "ulimit -v 900000; \(bench) sessions"])
+        #expect(sessions.status == 0, "\(sessions)")
+        #expect(try sessions.json(BenchDocument.self).absent.map(\.scenario) == ["sessions"])
+    }
+
+    @Test("Two at once take each other's pages, and say so", .requiresRoot, .requiresPoolRights())
+    func twoAtOnce() async throws {
+        let bench = [Program.path("luoctl"), "bench", "hugetlb", "--quick", "--json"]
+        let programs = try (0..<2).map { _ in try Program(bench) }
+        for program in programs {
+            let ended = try await program.ended()
+            #expect(ended.status == 0, "\(ended)")
+        }
+    }
+
+    @Test("With CRIU in the middle of its work, everything ends with luoctl", .requiresRoot)
+    func killedWhileCRIUWorks() async throws {
+        let directory = try Scratch()
+        let criu = directory.path("criu")
+        // A dump without an end.
+        try Data("#!/bin/sh\n[ $1 = check ] || exec sleep 1000\n".utf8).write(to: URL(fileURLWithPath: criu))
+        unsafe chmod(criu, 0o755)
+        let path = "PATH=\(URL(fileURLWithPath: criu).deletingLastPathComponent().path):/usr/bin:/bin"
+        let bench = try Program(
+            ["/usr/bin/env", path, Program.path("luoctl"), "bench", "compare", "--quick", "--max-memory", "64M"])
+        func running(_ word: String) throws -> Bool {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc").contains { process in
+                let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
+                return line?.contains(word) == true
+            }
+        }
+        try await eventually("the process that is to be dumped", within: 60) { try running("hold\0\(64 << 20)") }
+        bench.kill()
+        try await eventually("its end", within: 20) { try !running("hold\0\(64 << 20)") }
+        #expect(!FileManager.default.fileExists(atPath: "/dev/shm/luoctl-bench-criu-\(bench.process)"))
     }
 
     @Test func whatIsNoEarlierRun() async throws {
@@ -99,12 +172,15 @@ import Testing
             let ended = try await luoctl("bench", "sessions", "--against", directory.path(name))
             #expect(ended.status == 64 && ended.errors.contains(reason), "\(ended)")
         }
+        let piped = try await run(["/bin/sh", "-c", "echo '{' | \(Program.path("luoctl")) bench --against /dev/stdin"])
+        #expect(piped.status == 64 && piped.errors.contains("is not what luoctl bench"), "\(piped)")
         let nowhere = try await luoctl("bench", "sessions", "--html", directory.path("no/page.html"))
         #expect(nowhere.status == 64 && nowhere.errors.contains("No such file"), "\(nowhere)")
     }
 
     @Test(arguments: [
-        (["hugetbl"], "sessions"), (["--max-memory", "12"], "64M"), (["--max-memory", "lots"], "256M"),
+        (["hugetbl"], "sessions"), (["--max-memory", "12"], "64M"), (["--max-memory", "8388607T"], "1024T"),
+        (["--max-memory", "lots"], "256M"),
     ])
     func wrongArguments(arguments: [String], help: String) async throws {
         let ended = try await run([Program.path("luoctl"), "bench"] + arguments)

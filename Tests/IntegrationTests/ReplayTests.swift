@@ -25,6 +25,22 @@ import Testing
         #expect(ended.errors.isEmpty)
     }
 
+    @Test("A pipe by its name, and what is no file") func whatIsNamed() async throws {
+        let piped = try await run(
+            ["/bin/sh", "-c", "cat \(Self.named) | \(Program.path("luoctl")) replay /dev/stdin"])
+        #expect(piped.status == 0 && piped.lines == ["117 passed, 0 failed"], "\(piped)")
+        let directory = try await luoctl("replay", Self.vectors)
+        #expect(directory.status == 64 && directory.errors.contains("Is a directory"), "\(directory)")
+    }
+
+    @Test("What cannot be printed is no success") func fullDisk() async throws {
+        let luoctl = Program.path("luoctl")
+        let full = try await run(["/bin/sh", "-c", "\(luoctl) replay \(Self.named) >/dev/full"])
+        #expect(full.status == 69 && full.errors.contains("No space left"), "\(full)")
+        let gone = try await run(["/bin/sh", "-c", "{ \(luoctl) replay \(Self.named); echo $? >&2; } | true"])
+        #expect(gone.errors == "0\n", "\(gone)")
+    }
+
     @Test(.timeLimit(.minutes(2))) func thousandsTakeSeconds() async throws {
         let once =
             try String(contentsOfFile: Self.named, encoding: .utf8)

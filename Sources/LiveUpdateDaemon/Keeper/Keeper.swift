@@ -23,6 +23,9 @@ public final class Keeper {
     /// The program that is started again.
     var image: KeptImage
     let signals: OwnedDescriptor
+    /// Where a service manager keeps all of it, too.
+    private var service: ServiceStore?
+    private var isServiceBusy = false
     private var restarts = Restarts()
     private let ready: () -> Void
 
@@ -54,11 +57,16 @@ public final class Keeper {
     ///
     /// - Parameter ready: is called once the first orchestrator answers.
     public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
-        let keeper = try Keeper(settings, try StateDirectory(settings.state).take(), ready)
+        let passed = PassedDescriptor.takeAll()
+        let manager = try ServiceNotifications.take()
+        let keeper = try Keeper(settings, try StateDirectory(settings.state).take(passed), manager, ready)
         try keeper.serve()
     }
 
-    private init(_ settings: Settings, _ state: consuming TakenState, _ ready: @escaping () -> Void) throws {
+    private init(
+        _ settings: Settings, _ state: consuming TakenState, _ manager: ServiceNotifications?,
+        _ ready: @escaping () -> Void
+    ) throws {
         self.settings = settings
         self.ready = ready
         poller = try Poller()
@@ -66,16 +74,25 @@ public final class Keeper {
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities) }
         image = try .own()
         let running = state.running
+        let stored = state.stored
+        let stale = state.stale
+        service = manager.map { ServiceStore($0, stored: stored, stale: stale) }
         table = state.table
         if let running {
             current = running
         } else {
             current = try Orchestrating(starting: image.executable, Self.arguments(settings))
-            try table.handTo(current, .first)
+            try table.handTo(current, stored.isEmpty ? .first : .successor)
         }
+        for slot in Set(table.all.map(\.keep.slot) + stored.map(\.slot)) { service?.note(slot) }
         try poller.add(signals.borrowed, for: .reading)
         try watch(current)
-        if running != nil { ready() }
+        if running != nil { tellReady() }
+    }
+
+    private func tellReady() {
+        ready()
+        service?.ready(process: getpid())
     }
 
     static func arguments(_ settings: Settings) -> [String] {
@@ -102,7 +119,9 @@ public final class Keeper {
 
     private func serve() throws -> Never {
         while true {
-            for event in try poller.wait(timeout) {
+            let events = try poller.wait(timeout)
+            if events.isEmpty { tellService() }
+            for event in events {
                 let number = event.descriptor.rawValue
                 if number == signals.borrowed.rawValue { stop() }
                 if number == current.link.descriptor.rawValue { try readCurrent() }
@@ -119,16 +138,34 @@ public final class Keeper {
     }
 
     private var timeout: CInt {
-        guard let next, next.stage != .standby else { return -1 }
+        guard let next, next.stage != .standby else {
+            guard let service, service.isBehind else { return -1 }
+            return isServiceBusy ? 10 : 0
+        }
         let now = milliseconds()
         return next.deadline > now ? CInt(next.deadline - now) : 0
     }
 
-    /// The state ends with its processes: files that have a name stay.
+    /// When there is nothing else to do, and not in a blackout.
+    private func tellService() {
+        guard next == nil || next?.stage == .standby, let service, service.isBehind else { return }
+        do throws(SystemCallError) {
+            isServiceBusy = try !service.catchUp(with: table)
+        } catch {
+            log.say("the service manager does not keep what is kept here any more: \(error)")
+            self.service = nil
+        }
+    }
+
+    /// The state ends with its processes, unless a service manager keeps it: files that have a name stay.
     private func stop() -> Never {
         if let next { next.orchestrating.end() }
         endRetired()
         current.end()
+        if let service {
+            try? readCurrent()
+            service.stop(table)
+        }
         exitNow(0)
     }
 
@@ -146,11 +183,13 @@ public final class Keeper {
             case .keep(let keep):
                 guard let descriptor = received.descriptors.first else { break }
                 table.keep(keep, descriptor)
+                service?.note(keep.slot)
                 tellNext(.hold([keep]), [descriptor])
             case .release(let slots):
                 table.release(slots)
+                for slot in slots { service?.note(slot) }
                 tellNext(.release(slots), [])
-            case .ready: ready()
+            case .ready: tellReady()
             case .answered: endRetired()
             case .load(let image, let attempt): load(image, attempt)
             case .prepare(let draft, let attempt): prepare(draft, attempt)

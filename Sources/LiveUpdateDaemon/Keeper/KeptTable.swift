@@ -24,6 +24,10 @@ struct KeptTable: ~Copyable {
         }
     }
 
+    func entry(_ slot: DescriptorSlot) -> (keep: Keep, descriptor: FileDescriptor)? { entries[slot] }
+
+    var count: Int { entries.count }
+
     mutating func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
 
     var all: [(keep: Keep, descriptor: FileDescriptor)] {

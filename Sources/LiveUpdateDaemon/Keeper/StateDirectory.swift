@@ -19,23 +19,71 @@ public struct StateDirectory: Sendable {
 
     /// Makes this process the keeper of the state.
     ///
+    /// - Parameter passed: what a service manager has passed: the clients' socket, and what it had stored.
     /// - Throws: ``StateHeld`` when another one is.
-    func take() throws -> TakenState {
+    func take(_ passed: [PassedDescriptor] = []) throws -> TakenState {
         if unsafe mkdir(path, 0o711) == -1, errno != EEXIST {
             throw SystemCallError("mkdir", Errno(rawValue: errno))
         }
         _ = unsafe chmod(path, 0o711)
-        if let found = try adopt() { return found }
+        if let found = try adopt() {
+            for one in passed { try? closeDescriptor(one.descriptor) }
+            return found
+        }
         var table = KeptTable()
-        table.add(try lockedArena(), .arena)
-        // Whoever bound them is dead: the arena's lock is ours.
-        for socket in [controlSocket, clientSocket] { _ = unsafe unlink(socket) }
+        let stored = try restore(passed, into: &table)
+        if stored.isEmpty { table.add(try lockedArena(), .arena) }
+        // Whoever bound it is dead: the arena's lock is ours.
+        _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
-        table.add(
-            try MessageSocket.listen(
-                at: clientSocket, mode: [.ownerReadWrite, .groupReadWrite, .otherReadWrite]
-            ).nonBlocking(), .listener)
-        return TakenState(table: table, running: nil)
+        try addListener(passed, stored, to: &table)
+        let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
+        return TakenState(table: table, running: nil, stored: stored, stale: stale)
+    }
+
+    /// Takes what was stored, if the arena is among it, and is the one of this state.
+    ///
+    /// - Returns: what it is.
+    private func restore(_ passed: [PassedDescriptor], into table: inout KeptTable) throws -> [Keep] {
+        let stored = passed.compactMap { one in Keep(storedName: one.name).map { ($0, one.descriptor) } }
+        guard let arena = stored.first(where: { $0.0.kind == .arena })?.1, isArena(arena) else {
+            for (_, descriptor) in stored { try? closeDescriptor(descriptor) }
+            return []
+        }
+        do {
+            // The lock is that of the open file description, which has been ours all the time.
+            try arena.lockForWriting()
+        } catch {
+            throw StateHeld(why: "\(self.arena) is in use by another process")
+        }
+        for (keep, descriptor) in stored { table.keep(keep, descriptor) }
+        // The journal may name slots that were not stored any more.
+        table.startNumbering(at: table.nextSlot + 1 << 20)
+        return stored.map(\.0)
+    }
+
+    /// Not one of a state that was removed, when another was begun in its place.
+    private func isArena(_ descriptor: FileDescriptor) -> Bool {
+        guard let there = try? FileStatus(at: arena).identity else { return true }
+        return (try? FileStatus(of: descriptor).identity) == there
+    }
+
+    /// That of the socket's unit, that which was stored, or a new one.
+    private func addListener(
+        _ passed: [PassedDescriptor], _ stored: [Keep], to table: inout KeptTable
+    ) throws {
+        let activated = passed.filter { Keep(storedName: $0.name) == nil }
+        if let listener = activated.first {
+            table.release(stored.filter { $0.kind == .listener }.map(\.slot))
+            table.add(try OwnedDescriptor(taking: listener.descriptor).nonBlocking(), .listener)
+            for one in activated.dropFirst() { try? closeDescriptor(one.descriptor) }
+        } else if !stored.contains(where: { $0.kind == .listener }) {
+            _ = unsafe unlink(clientSocket)
+            table.add(
+                try MessageSocket.listen(
+                    at: clientSocket, mode: [.ownerReadWrite, .groupReadWrite, .otherReadWrite]
+                ).nonBlocking(), .listener)
+        }
     }
 
     private func lockedArena() throws -> OwnedDescriptor {
@@ -79,6 +127,10 @@ struct TakenState: ~Copyable {
     var table: KeptTable
     /// The orchestrator that was found there.
     var running: Orchestrating?
+    /// What of it comes from a service manager's store: then the boot goes on.
+    var stored: [Keep] = []
+    /// What is in there and of no use.
+    var stale: [Keep] = []
 }
 
 /// Another process runs on the state.

@@ -3,6 +3,7 @@ import BenchReport
 import Foundation
 import Glibc
 import Platform
+import SystemPackage
 
 /// `luoctl bench`
 struct BenchCommand: ParsableCommand {
@@ -47,14 +48,16 @@ struct BenchCommand: ParsableCommand {
     var tolerance: Double = 10
 
     func validate() throws {
-        if let maxMemory, maxMemory < 64 << 20 { throw ValidationError("--max-memory takes 64M or more") }
+        if let maxMemory, !(64 << 20...1 << 50).contains(maxMemory) {
+            throw ValidationError("--max-memory takes 64M to 1024T")
+        }
         guard tolerance.isFinite, tolerance >= 0 else { throw ValidationError("--tolerance takes 0 or more") }
     }
 
     func run() throws {
         // Before anything takes long.
         let old = try against.map(EarlierRun.read)
-        try checkPage()
+        let page = try html.map(openPage)
         let document: BenchDocument
         do {
             document = try BenchSession(self).measure()
@@ -62,7 +65,7 @@ struct BenchCommand: ParsableCommand {
             throw Exit.failed("\(error)")
         }
         print(json ? jsonText(document) : BenchText(document).text)
-        try writePage(document)
+        if let page { try write(document, to: page) }
         try compare(document, with: old)
         let missed = document.targets.filter { !$0.isMet }
         if checkLimits, !missed.isEmpty {
@@ -70,20 +73,21 @@ struct BenchCommand: ParsableCommand {
         }
     }
 
-    /// A page that cannot be written is said before anything is measured.
-    private func checkPage() throws {
-        guard let html else { return }
-        let file = unsafe open(html, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
-        guard file >= 0 else { throw Exit.usage("--html \(html): \(unsafe String(cString: strerror(errno)))") }
-        close(file)
+    /// A page that cannot be written is said before anything is measured. What has that name stays, with what is written
+    /// into it: it may be a link, or a device.
+    private func openPage(_ path: String) throws -> FileDescriptor {
+        let file = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+        guard file >= 0 else { throw Exit.usage("--html \(path): \(Errno(rawValue: errno))") }
+        return FileDescriptor(rawValue: file)
     }
 
-    private func writePage(_ document: BenchDocument) throws {
-        guard let html else { return }
+    private func write(_ document: BenchDocument, to page: FileDescriptor) throws {
         do {
-            try BenchPage(document).html.write(toFile: html, atomically: true, encoding: .utf8)
+            // A device has no size.
+            try? page.setSize(0)
+            try page.writeAll(BenchPage(document).html.utf8)
         } catch {
-            throw Exit.failed("\(html) could not be written: \(error.localizedDescription)")
+            throw Exit.failed("\(html ?? "") could not be written: \(error)")
         }
     }
 
@@ -96,7 +100,13 @@ struct BenchCommand: ParsableCommand {
             throw Exit.usage("\(against ?? ""): \(error)")
         }
         // Beside JSON, which has to stay by itself.
-        if json { Exit.say(comparison.text) } else { print(comparison.text) }
+        if json { Exit.say(text(comparison)) } else { print(text(comparison)) }
         if comparison.hasRegressions { throw Exit.failed("slower than before: see the comparison") }
+    }
+
+    /// The older run is a file from anywhere.
+    private func text(_ comparison: BenchComparison) -> String {
+        comparison.text.split(separator: "\n", omittingEmptySubsequences: false).map { String($0).shown }
+            .joined(separator: "\n")
     }
 }

@@ -13,10 +13,13 @@ enum BenchMemory {
         let file = try makeMemoryFile(named: "luoctl-bench", size: size, pageSize: page)
         if size == 0 { return file }
         let period = holes == 0 ? 1 : 100 / (100 - holes)
-        if period == 1 { try file.borrowed.allocate(offset: 0, length: size) }
         let mapping = try Mapping(of: file.borrowed, length: size, .shared(writable: true))
+        // Pages that others have taken meanwhile are an error here, and not a SIGBUS at the store.
+        if period == 1 { try file.borrowed.allocate(offset: 0, length: size) }
         for start in stride(from: 0, to: size, by: Int(page.bytes * period)) {
-            for offset in stride(from: start, to: min(start + page.bytes, size), by: 4096) {
+            let end = min(start + page.bytes, size)
+            if period > 1 { try file.borrowed.allocate(offset: start, length: end - start) }
+            for offset in stride(from: start, to: end, by: 4096) {
                 // SAFETY: inside the mapping.
                 unsafe mapping.bytes.storeBytes(of: offset + 1, toByteOffset: Int(offset), as: UInt64.self)
             }
@@ -47,8 +50,12 @@ enum BenchMemory {
             return reason.text
         case .success((let pool, _)):
             defer { pool.finish() }
-            try body()
-            return nil
+            do {
+                try body()
+                return nil
+            } catch let error as SystemCallError where [.noSpace, .noMemory].contains(error.errno) {
+                return "others have taken the pages meanwhile (\(error))"
+            }
         }
     }
 }

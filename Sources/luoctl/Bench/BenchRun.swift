@@ -1,4 +1,5 @@
 import BenchReport
+import Handover
 import LiveUpdate
 import Platform
 import SystemPackage
@@ -43,12 +44,15 @@ final class BenchRun {
 
     /// Makes a step; what fails in it is absent from the result, and the others go on.
     func perform(_ step: BenchStep) throws {
+        func miss(_ reason: String, _ remedy: String) { self.miss(step.scenario, step.title, reason, remedy: remedy) }
         do {
             try step.body()
         } catch let error as LiveUpdateError {
-            miss(step.scenario, step.title, error.reason, remedy: error.remedy ?? "look at \(error.errno)")
+            miss(error.reason, error.remedy ?? "look at \(error.errno)")
+        } catch let error as ArenaError {
+            miss("\(error)", LiveUpdateError(error).remedy ?? "look at \(error.errno)")
         } catch let error as SystemCallError {
-            miss(step.scenario, step.title, "\(error)", remedy: LiveUpdateError(error.errno, "").remedy ?? "try again")
+            miss("\(error)", LiveUpdateError(error.errno, "").remedy ?? "try again")
         }
     }
 }

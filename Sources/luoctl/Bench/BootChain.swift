@@ -18,6 +18,9 @@ final class BootChain {
         try boot.registerStandardHandlers()
     }
 
+    /// When something has failed, files are still kept: what comes next needs their descriptors and pages.
+    deinit { for slot in (try? boot.slots()) ?? [] { descriptors.release(slot) } }
+
     /// Takes files through all phases, in one session.
     ///
     /// - Parameter meter: makes each of them.

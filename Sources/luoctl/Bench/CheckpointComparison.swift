@@ -1,49 +1,62 @@
-import Foundation
-import Glibc
 import Platform
 import SystemPackage
 
-/// CRIU: a process is dumped into files in memory, ends, and is restored from them.
+/// CRIU: a process is dumped into files in memory, ends, and is restored from them. All of it is in namespaces that end
+/// with luoctl, however that ends: else the process, which waits for nobody, would stay, and so would the files.
 struct CheckpointComparison {
     private let run: BenchRun
 
     init(_ run: BenchRun) { self.run = run }
 
     func measure(_ bytes: UInt64) throws {
-        guard let criu = BenchTool.path("criu") else {
-            return miss("criu", "it is not installed", "install the package criu")
+        guard let criu = BenchTool.path("criu"), let unshare = BenchTool.path("unshare") else {
+            return miss("criu", "it is not installed, or unshare(1) is not", "install the packages criu and util-linux")
         }
         let check = try BenchTool.run(criu, ["check"])
         guard check.status == 0 else {
             let reason = check.output.split(separator: "\n").last { $0.contains("Error") } ?? "it does not say why"
             return miss("criu", "criu check fails: \(reason)", "install a version of CRIU that works with this kernel")
         }
-        for page in [PageSize.huge2M, .base] { try measure(criu, bytes, page) }
+        for page in [PageSize.huge2M, .base] { try measure([unshare, Self.script, criu], bytes, page) }
     }
 
-    private func measure(_ criu: String, _ bytes: UInt64, _ page: PageSize) throws {
+    private func measure(_ tools: [String], _ bytes: UInt64, _ page: PageSize) throws {
         // Theirs, ours, and what is restored while theirs ends.
         let count = page == .base ? 0 : 3 * bytes / page.bytes
         let problem = try BenchMemory.withHugePages(count, .huge2M) {
-            try BenchMemory.withFiles(1, of: bytes, page) { try measure(criu, $0, bytes, page) }
+            try BenchMemory.withFiles(1, of: bytes, page) { try measure(tools, $0, bytes, page) }
         }
         if let problem {
             miss("criu", problem, "luoctl hugepages reserve --size 2M --count \(count)")
         }
     }
 
-    private func measure(_ criu: String, _ files: [FileDescriptor], _ bytes: UInt64, _ page: PageSize) throws {
+    private func measure(_ tools: [String], _ files: [FileDescriptor], _ bytes: UInt64, _ page: PageSize) throws {
         let updates = try UpdateRounds(run, files, page)
+        let service = run.programs.image(.service, []).path
+        let room = try BenchTool.shell(
+            """
+            exec 2>&1 setpriv --pdeathsig KILL "$1" -m -p -f --kill-child --mount-proc \\
+                /bin/sh -c "$2" luoctl-bench "$3" "$4" "$5" "$6"
+            """, tools + [service, "\(bytes)", page == .base ? "ordinary" : "huge"])
+        defer { room.finish() }
         var theirs: [Double] = []
         for _ in 0..<run.rounds(quick: 2, full: 7) {
             try updates.measure(rounds: 1)
-            switch try round(criu, bytes, page) {
-            case .success(let time): theirs.append(time)
-            case .failure(let reason):
-                return miss(
-                    "criu, \(page) pages", reason.text, "try criu dump of such a process by hand: it says why it cannot"
-                )
+            // If it has ended, it has said why.
+            try? room.write(line: "hold")
+            var answer = room.readLine()
+            let time = try elapsed {
+                guard answer == "ready" else { return }
+                try room.write(line: "dump")
+                answer = room.readLine()
             }
+            guard answer == "restored" else {
+                return miss(
+                    "criu, \(page) pages", answer ?? "it ended",
+                    "try criu dump of such a process by hand: it says why it cannot")
+            }
+            theirs.append(time)
         }
         let parameters = ["bytes": bytes, "page": page.bytes]
         run.addOurs(
@@ -54,37 +67,32 @@ struct CheckpointComparison {
             note: "dump and restore by way of files in memory; CRIU saves the whole process, which knows nothing of it")
     }
 
-    private struct Reason: Error { let text: String }
-
-    private func round(_ criu: String, _ bytes: UInt64, _ page: PageSize) throws -> Result<Double, Reason> {
-        let directory = "/dev/shm/luoctl-bench-criu-\(getpid())"
-        try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(atPath: directory) }
-        let holder = try ChildProcess.start(
-            run.programs.image(.service, ["hold", "\(bytes)", page == .base ? "ordinary" : "huge"]))
-        guard holder.readLine() == "ready" else {
-            holder.kill()
-            holder.finish()
-            return .failure(Reason(text: "the process that is to be dumped did not start"))
-        }
-        let start = monotonicNanoseconds()
-        let dump = try BenchTool.run(criu, ["dump", "-t", "\(holder.id)", "-D", directory, "-v1"])
-        if dump.status != 0 { holder.kill() }
-        holder.finish()
-        guard dump.status == 0 else { return .failure(Reason(text: "criu dump: \(Self.last(dump.output))")) }
-        let pidFile = "\(directory)/pid"
-        let restore = try BenchTool.run(criu, ["restore", "-D", directory, "-d", "--pidfile", pidFile, "-v1"])
-        let time = Double(monotonicNanoseconds() - start)
-        guard restore.status == 0 else { return .failure(Reason(text: "criu restore: \(Self.last(restore.output))")) }
-        if let text = try? String(contentsOfFile: pidFile, encoding: .utf8), let id = pid_t(text.filter(\.isNumber)) {
-            kill(id, SIGKILL)
-        }
-        return .success(time)
-    }
-
-    private static func last(_ output: String) -> String { String(output.split(separator: "\n").last ?? "no message") }
-
     private func miss(_ name: String, _ reason: String, _ remedy: String) {
         run.miss(.compare, name, reason, remedy: remedy)
     }
+
+    /// Arguments: criu, the program of the process, how much it holds, and in which pages. In each round it gets a line,
+    /// starts the process, says `ready`, gets another one, dumps and restores, and says `restored`.
+    private static let script = """
+        set -e
+        mount --make-rprivate /
+        mount -t tmpfs tmpfs /dev/shm
+        cd /dev/shm
+        mkfifo ready
+        while read line; do
+            mkdir images
+            "$2" hold "$3" "$4" >ready &
+            holder=$!
+            read line <ready || { echo "the process that is to be dumped did not start"; exit 1; }
+            echo ready
+            read line
+            "$1" dump -t $holder -D images -v1 >log 2>&1 || { echo "criu dump: $(tail -n 1 log)"; exit 1; }
+            wait $holder || true
+            "$1" restore -D images -d --pidfile /dev/shm/images/pid -v1 >log 2>&1 ||
+                { echo "criu restore: $(tail -n 1 log)"; exit 1; }
+            echo restored
+            kill -KILL $(cat images/pid)
+            rm -r images
+        done
+        """
 }

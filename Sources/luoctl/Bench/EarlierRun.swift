@@ -5,12 +5,7 @@ import Foundation
 enum EarlierRun {
     /// - Throws: exit code 64, with what is wrong with the file.
     static func read(_ path: String) throws -> BenchDocument {
-        let data: Data
-        do {
-            data = try Data(contentsOf: URL(fileURLWithPath: path))
-        } catch {
-            throw Exit.usage("\(path): cannot be read: \(error.localizedDescription)")
-        }
+        let data = try InputFile.read(path)
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
@@ -18,7 +13,7 @@ enum EarlierRun {
             try decoder.decode(BenchDocument.Header.self, from: data).check()
             return try decoder.decode(BenchDocument.self, from: data)
         } catch let error as BenchSchemaError {
-            throw Exit.usage("\(path): \(error)")
+            throw Exit.usage("\(path): \("\(error)".shown)")
         } catch {
             throw Exit.usage("\(path) is not what luoctl bench --json prints: keep its standard output alone in a file")
         }

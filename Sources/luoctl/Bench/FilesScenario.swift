@@ -18,6 +18,8 @@ struct FilesScenario {
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: InheritedDescriptors())
         try orchestrator.registerStandardHandlers()
         let session = try orchestrator.createSession("bench")
+        // Also when something fails: what comes next needs the descriptors.
+        defer { try? session.close() }
         var samples: [(count: UInt64, ours: [Double], floor: [Double])] = []
         var there: UInt64 = 0
         for count in OneMore.counts(run) {
@@ -36,7 +38,6 @@ struct FilesScenario {
             }
             samples.append(sample)
         }
-        try session.close()
         OneMore(run: run, scenario: .files, note: nil)
             .add(samples, floorName: "C: a copy of the descriptor, its status, and where it has pages")
     }

@@ -24,9 +24,20 @@ struct HugetlbScenario {
         guard let most = sizes.last else { return [] }
         var cases = sizes.map { Case(bytes: $0, page: .huge2M) }
         let middle = min(most, 1 << 30)
-        cases += (run.isQuick ? [16] : [4, 64, 512]).map { Case(bytes: middle, page: .huge2M, files: $0) }
+        cases += numbers(of: middle).map { Case(bytes: middle, page: .huge2M, files: $0) }
         cases += (run.isQuick ? [50] : [50, 90]).map { Case(bytes: middle, page: .huge2M, holes: $0) }
         return cases + gigantic(.huge1G).map { Case(bytes: $0, page: .huge1G) }
+    }
+
+    /// Each file has a page at least.
+    private func numbers(of bytes: UInt64) -> [UInt64] {
+        (run.isQuick ? [16] : [4, 64, 512]).filter { count in
+            if bytes / count >= PageSize.huge2M.bytes { return true }
+            run.miss(
+                .hugetlb, "\(count) files", "\(ByteCount.text(bytes)) are less than a page for each",
+                remedy: "give --max-memory 1G or more")
+            return false
+        }
     }
 
     private func gigantic(_ page: PageSize) -> [UInt64] {

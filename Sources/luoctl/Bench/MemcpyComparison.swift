@@ -27,7 +27,7 @@ struct MemcpyComparison {
             try updates.measure(rounds: 1)
             try run.processors.measureHere()
             let target = try makeMemoryFile(named: "luoctl-bench", size: bytes, pageSize: .huge2M)
-            let mapping = try Mapping(of: target.borrowed, length: bytes, .shared(writable: true))
+            let mapping = try Mapping(of: target.borrowed, length: bytes, .shared(writable: true, reserving: true))
             fresh.append(elapsed { copy(source, mapping) })
             touched.append(elapsed { copy(source, mapping) })
         }

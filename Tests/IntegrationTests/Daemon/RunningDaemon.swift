@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Platform
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -9,8 +10,12 @@ final class RunningDaemon: Sendable {
     let state: String
     private let program: Guarded<Program?> = Guarded(nil)
     private let arguments: [String]
+    private let environment: [String]
 
-    init(_ arguments: [String] = [], image: String = Program.path("luod")) async throws {
+    init(
+        _ arguments: [String] = [], image: String = Program.path("luod"), environment: [String] = []
+    ) async throws {
+        self.environment = environment
         state = FileManager.default.temporaryDirectory.appendingPathComponent("luod-\(UUID().uuidString)").path
         // Of a machine that is busy with other tests; the last one that is given counts.
         self.arguments = [image, "--state", state, "--patience", "60000"] + arguments
@@ -19,7 +24,25 @@ final class RunningDaemon: Sendable {
 
     /// Starts a keeper: the first one, or one that takes the place of one that died.
     func start() async throws {
-        let started = try Program(arguments)
+        try await run(try Program(arguments, environment: environment))
+    }
+
+    /// Starts a keeper as a service manager does, with descriptors that have names.
+    func start(passing passed: [(name: String, descriptor: FileDescriptor)]) async throws {
+        // Clear of the numbers that they get.
+        let copies = try passed.map { try $0.descriptor.duplicated(from: 3 + CInt(passed.count)).release() }
+        defer { for copy in copies { try? copy.close() } }
+        let variables = [
+            "LISTEN_FDS=\(passed.count)", "LISTEN_FDNAMES=\(passed.map(\.name).joined(separator: ":"))",
+        ]
+        let shell = ["/bin/sh", "-c", "LISTEN_PID=$$ exec \"$@\"", "sh"]
+        try await run(
+            try Program(
+                shell + arguments, environment: environment + variables, inheriting: copies.first,
+                Array(copies.dropFirst())))
+    }
+
+    private func run(_ started: Program) async throws {
         program.with { $0 = started }
         try await eventually("a daemon that is ready", within: 60) {
             try started.outputSoFar.contains("ready") || started.hasEnded
@@ -28,7 +51,7 @@ final class RunningDaemon: Sendable {
     }
 
     /// Starts another luod that is not to be the keeper.
-    func startAnother() async throws -> Ended { try await run(arguments) }
+    func startAnother() async throws -> Ended { try await Program(arguments).ended() }
 
     deinit {
         for process in processes { Glibc.kill(process, SIGKILL) }

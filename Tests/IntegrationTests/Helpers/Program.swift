@@ -47,8 +47,10 @@ final class Program: Sendable {
     ///   - command: its path and its arguments.
     ///   - environment: `NAME=value`, besides that of the tests.
     ///   - inheriting: the descriptor that it gets as number 3.
+    ///   - more: those that it gets as 4 and so on.
     init(
-        _ command: [String], environment: [String] = [], input: String = "", inheriting: FileDescriptor? = nil
+        _ command: [String], environment: [String] = [], input: String = "", inheriting: FileDescriptor? = nil,
+        _ more: [FileDescriptor] = []
     ) throws {
         // Not pipes: nobody has to read while it runs.
         output = try makeMemoryFile(named: "output", size: 0)
@@ -59,6 +61,7 @@ final class Program: Sendable {
             (stdin.borrowed.rawValue, 0), (output.borrowed.rawValue, 1), (errors.borrowed.rawValue, 2),
         ]
         if let inheriting { mapping.append((inheriting.rawValue, 3)) }
+        for descriptor in more { mapping.append((descriptor.rawValue, CInt(mapping.count))) }
         process = try Self.spawn(command, Self.variables(environment), mapping)
     }
 

@@ -1,0 +1,119 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// systemd as a further holder of what is kept: its descriptor store.
+///
+/// 1. What is kept or let go is noted, and sent when the keeper has nothing else to do: no request waits for it.
+/// 2. When keeper and orchestrator have died, systemd starts luod again, and passes all that is stored, by name: which slot it
+///    is, and what. luod goes on with it.
+///
+/// What was not sent when they died is lost, as without systemd. What was let go and not sent is let go again.
+final class ServiceStore {
+    private let manager: ServiceNotifications
+    /// By slot.
+    private var stored: [DescriptorSlot: Keep]
+    /// What was stored of another life, and is to go before the names are used anew.
+    private var stale: [Keep]
+    /// What systemd is still to be told, in this order, from `next` on.
+    private var changes: [DescriptorSlot] = []
+    private var next = 0
+    private var status = ""
+
+    /// - Parameters:
+    ///   - stored: what it has passed, and is kept.
+    ///   - stale: what it has passed, and is not.
+    init(_ manager: ServiceNotifications, stored: [Keep], stale: [Keep]) {
+        self.manager = manager
+        self.stale = stale
+        self.stored = Dictionary(stored.map { ($0.slot, $0) }) { first, _ in first }
+    }
+
+    var isBehind: Bool { next < changes.count || !stale.isEmpty }
+
+    /// The slot is filled, or empty, since a moment ago.
+    func note(_ slot: DescriptorSlot) { changes.append(slot) }
+
+    /// Tells systemd some of it.
+    ///
+    /// - Returns: false when it does not read.
+    /// - Throws: when there is nobody who reads.
+    func catchUp(with table: borrowing KeptTable, atMost count: Int = 32) throws(SystemCallError) -> Bool {
+        do throws(SystemCallError) {
+            while let gone = stale.last {
+                try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(gone.storedName)"])
+                stale.removeLast()
+            }
+            for _ in 0..<count where isBehind {
+                try tell(changes[next], table)
+                next += 1
+            }
+            if !isBehind {
+                (changes, next) = ([], 0)
+                try say(status: "\(table.count) descriptors are kept")
+            }
+            return true
+        } catch {
+            guard error.errno == .resourceTemporarilyUnavailable || error.errno == .tooManyReferences else {
+                throw error
+            }
+            return false
+        }
+    }
+
+    private func tell(_ slot: DescriptorSlot, _ table: borrowing KeptTable) throws(SystemCallError) {
+        if let (keep, descriptor) = table.entry(slot) {
+            guard keep.kind.isStored, stored[slot] == nil else { return }
+            try manager.send(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(keep.storedName)"], [descriptor])
+            stored[slot] = keep
+        } else if let gone = stored[slot] {
+            try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(gone.storedName)"])
+            stored[slot] = nil
+        }
+    }
+
+    private func say(status now: String) throws(SystemCallError) {
+        if now == status { return }
+        try manager.send(["STATUS=\(now)"])
+        status = now
+    }
+
+    /// The service answers.
+    func ready(process: CInt) { try? manager.send(["READY=1", "MAINPID=\(process)"]) }
+
+    /// The service ends: everything that it has to say is said, and read, before its process is gone.
+    func stop(_ table: borrowing KeptTable) {
+        let deadline = milliseconds() + Self.patience
+        try? manager.send(["STOPPING=1"])
+        while isBehind, milliseconds() < deadline {
+            guard let wasRead = try? catchUp(with: table) else { return }
+            if !wasRead { manager.waitForRoom(within: 1000) }
+        }
+        manager.waitForRoom(within: 1000)
+        manager.waitUntilRead(within: 10_000)
+    }
+
+    /// How long the manager may take to read the rest, in milliseconds: less than the 90 s that systemd gives a service.
+    private static let patience: UInt64 = 60_000
+}
+
+extension DescriptorKind {
+    /// Whether it is of use to a luod that is started again: it makes a control socket of its own.
+    var isStored: Bool { self != .control }
+}
+
+extension Keep {
+    private static let prefix = "luo"
+
+    /// What it is called in the store.
+    var storedName: String { "\(Self.prefix)-\(kind.rawValue)-\(slot.number)" }
+
+    /// What a descriptor is that comes from the store; nil for another one.
+    init?(storedName: String) {
+        let parts = storedName.split(separator: "-")
+        guard parts.count == 3, parts[0] == Self.prefix, let number = UInt32(parts[1]),
+            let kind = DescriptorKind(rawValue: number), let slot = Int64(parts[2]), slot > 0
+        else { return nil }
+        self.init(slot: DescriptorSlot(slot), kind: kind)
+    }
+}

@@ -1,0 +1,22 @@
+import Foundation
+import Platform
+import SystemPackage
+
+/// What is named on the command line to be read: a file, or a pipe, as `/dev/stdin` and `<(command)` of a shell are.
+enum InputFile {
+    /// - Throws: exit code 64, with what is wrong with it.
+    static func read(_ path: String) throws -> Data {
+        do {
+            let file = try openFile(path)
+            var data = Data()
+            var chunk = [UInt8](repeating: 0, count: 1 << 16)
+            while true {
+                let count = try unsafe chunk.withUnsafeMutableBytes { try unsafe file.borrowed.read(into: $0) }
+                if count == 0 { return data }
+                data += chunk[..<count]
+            }
+        } catch {
+            throw Exit.usage("\(path): cannot be read: \(error)")
+        }
+    }
+}

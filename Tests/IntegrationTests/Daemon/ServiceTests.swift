@@ -1,0 +1,114 @@
+import Foundation
+import Glibc
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// luod as a service: what it tells its manager, and that it goes on with what that has stored.
+@Suite struct ServiceTests {
+    private let manager: ServiceManager
+
+    init() throws {
+        manager = try ServiceManager()
+        manager.start()
+    }
+
+    @Test("It says that it is ready, by which process, and stores what it keeps; what is let go, is let go there")
+    func stores() async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        try await eventually("READY=1", within: 60) { manager.lines.contains("READY=1") }
+        #expect(manager.lines.contains("MAINPID=\(daemon.keeper)"))
+        let client = try daemon.connect()
+        let session = try client.create("s")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        try await eventually("the file in the store", within: 60) { manager.stored(6).count == 1 }
+        #expect(try FileStatus(of: try #require(manager.stored(6).first)).identity == file.identity)
+        #expect(manager.stored(1).count == 1 && manager.stored(3).count == 1, "the arena, the clients' socket")
+        #expect(manager.stored(2).isEmpty, "a control socket is made anew")
+        try session.unpreserve(1)
+        try await eventually("the end of it", within: 60) { manager.stored(6).isEmpty }
+        #expect(try client.change(.update) == nil)
+        try await eventually("a status", within: 60) { manager.lines.contains { $0.hasPrefix("STATUS=") } }
+    }
+
+    @Test("Keeper and orchestrator die: what was stored goes on, with its clients, sessions and requests")
+    func goesOn() async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        let (client, other) = (try daemon.connect(), try daemon.connect())
+        let (session, closed) = (try client.create("s"), try other.create("t"))
+        let files = try (0..<3).map { try MemoryFile(bytes: nativeBytes($0)) }
+        for token in [0, 1] { try session.preserve(files[token], UInt64(token)) }
+        try closed.preserve(files[2], 2)
+        try await eventually("all in the store", within: 60) {
+            manager.stored(6).count == 3 && manager.stored(5).count == 2 && manager.stored(4).count == 2
+        }
+        daemon.killEverything()
+        try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        closed.close()
+        let waiting = try session.ask(.take, FileCall(token: 1).body)
+        try await daemon.start(passing: manager.stored)
+        let (taken, descriptors) = try session.answer(to: waiting)
+        #expect(taken.result == 0)
+        let came = try MemoryFile(taking: OwnedDescriptor(taking: try #require(descriptors.first)))
+        #expect(try came.identity == files[1].identity && came.bytes() == nativeBytes(1))
+        // Whoever held the other session went meanwhile.
+        let status = try client.status()
+        #expect(status.sessions.map(\.name) == ["s"] && status.sessions.first?.files.count == 1)
+        #expect(try daemon.connect().status().keeper == daemon.keeper)
+        #expect(try client.change(.update) == nil)
+        #expect(try client.retrieveSession("s").retrieve(0).identity == files[0].identity)
+        try await eventually("nothing else in the store", within: 60) { manager.stored(6).count == 1 }
+    }
+
+    @Test("SIGTERM, as in a restart: everything is stored before it ends") func restarts() async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        let client = try daemon.connect()
+        let session = try client.create("s")
+        let files = try (0..<50).map { _ in try MemoryFile() }
+        for (token, file) in files.enumerated() { try session.preserve(file, UInt64(token)) }
+        Glibc.kill(daemon.keeper, SIGTERM)
+        try await eventually("its end", within: 60) { daemon.processes.isEmpty }
+        #expect(manager.lines.contains("STOPPING=1"))
+        #expect(manager.stored(6).count == 50)
+        try await daemon.start(passing: manager.stored)
+        for token in files.indices { #expect(try session.take(UInt64(token)).identity == files[token].identity) }
+    }
+
+    @Test("The clients' socket of a socket unit is used, and stays") func socketActivation() async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        daemon.killEverything()
+        try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        let path = "\(daemon.state)/liveupdate"
+        try FileManager.default.removeItem(atPath: path)
+        let listener = try MessageSocket.listen(
+            at: path, mode: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
+        // Before anybody runs: it waits.
+        let early = try daemon.connect()
+        let status = try early.ask(.status, WordCall().body)
+        let inode = try FileStatus(at: path).identity
+        let stored = manager.stored.filter { !$0.name.hasPrefix("luo-3-") }
+        try await daemon.start(passing: [("luod.socket", listener.borrowed)] + stored)
+        #expect(try early.answer(to: status).0.result == 0)
+        #expect(try FileStatus(at: path).identity == inode)
+    }
+
+    @Test("What is stored of a state that was removed is not taken for another one") func otherState() async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        try await eventually("the arena in the store", within: 60) { manager.stored(1).count == 1 }
+        let session = try daemon.connect().create("s")
+        try session.setDetached(true)
+        daemon.killEverything()
+        try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        try FileManager.default.removeItem(atPath: "\(daemon.state)/arena")
+        #expect(FileManager.default.createFile(atPath: "\(daemon.state)/arena", contents: nil))
+        let arena = try FileStatus(of: try #require(manager.stored(1).first)).identity
+        try await daemon.start(passing: manager.stored)
+        #expect(try daemon.connect().status().sessions.isEmpty)
+        try await eventually("the other arena in the store", within: 60) {
+            try manager.stored(1).count == 1 && FileStatus(of: manager.stored(1)[0]).identity != arena
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import Glibc
+import Testing
+
+/// The units of systemd/, as systemd reads them.
+@Suite struct UnitTests {
+    private static let analyze = "/usr/bin/systemd-analyze"
+    private static let systemd = "/usr/lib/systemd/systemd"
+
+    private static func isThere(_ path: String) -> Bool { FileManager.default.isExecutableFile(atPath: path) }
+
+    private static func unit(_ name: String, _ changes: [(String, String)]) throws -> String {
+        let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+            "../../../systemd/\(name)"
+        ).path
+        return try changes.reduce(String(contentsOfFile: path, encoding: .utf8)) {
+            $0.replacingOccurrences(of: $1.0, with: $1.1)
+        }
+    }
+
+    @Test(
+        "systemd-analyze verify has nothing to say",
+        .enabled(if: isThere(analyze), "no systemd-analyze: install systemd"))
+    func verify() async throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("units-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        var paths: [String] = []
+        for name in ["luod.service", "luod.socket"] {
+            let path = directory.appendingPathComponent(name).path
+            try Self.unit(name, [("SBINDIR", Program.directory)]).write(
+                toFile: path, atomically: true, encoding: .utf8)
+            paths.append(path)
+        }
+        let ended = try await run([Self.analyze, "verify"] + paths)
+        #expect(ended.status == 0 && ended.errors.isEmpty, "\(ended)")
+    }
+
+    @Test(
+        "A real systemd starts luod for its first client, and again when both its processes were killed; all goes on",
+        .enabled(if: isThere(systemd) && geteuid() == 0, "no systemd, or not root"))
+    func realManager() async throws {
+        let place = [("SBINDIR", Program.directory), ("/run/luo", "/run/user/0/luo")]
+        let ended = try await run([
+            "/usr/bin/unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "/bin/sh", "-c", Self.script, "units",
+            try Self.unit("luod.service", place), try Self.unit("luod.socket", place), Program.path("luoctl"),
+            Self.systemd,
+        ])
+        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.lines.suffix(3) == ["killed: content", "restarted: content", "inactive"], "\(ended)")
+    }
+
+    /// Arguments: both units, luoctl, systemd. In a user manager of its own, in namespaces that end with it.
+    private static let script = """
+        set -e
+        mount --make-rprivate /
+        mount -t tmpfs tmpfs /run
+        mkdir -p /run/systemd/system /run/user/0/systemd/user
+        umount -R /sys/fs/cgroup 2>/dev/null || true
+        mount -t cgroup2 none /sys/fs/cgroup
+        group=/sys/fs/cgroup/luod-test-$(cat /proc/sys/kernel/random/uuid)
+        mkdir $group
+        echo $$ >$group/cgroup.procs
+        export XDG_RUNTIME_DIR=/run/user/0 LUO_STATE=/run/user/0/luo
+        unset DBUS_SESSION_BUS_ADDRESS NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
+        printf '%s' "$1" >/run/user/0/systemd/user/luod.service
+        printf '%s' "$2" >/run/user/0/systemd/user/luod.socket
+        "$4" --user --unit=default.target --log-target=console --log-level=err </dev/null >/run/log 2>&1 &
+        manager=$!
+        end() {
+            kill $manager && wait $manager || true
+            echo $$ >/sys/fs/cgroup/cgroup.procs
+            find $group -depth -type d -exec rmdir {} \\;
+        }
+        trap end EXIT
+        try() { for attempt in $(seq 300); do "$@" && return; sleep 0.2; done; cat /run/log; return 1; }
+        is_running() { [ "$(systemctl --user is-system-running 2>&1)" = running ]; }
+        show() { systemctl --user show luod.service --value -p "$1"; }
+        try is_running
+        systemctl --user start luod.socket
+        "$3" session create s
+        printf content >/run/content
+        exec 3</run/content
+        "$3" preserve --session s --token 1 --fd 3 --held
+        exec 3<&-
+        # Everything is stored then.
+        systemctl --user restart luod.service
+        kill -9 $(cat "/sys/fs/cgroup$(show ControlGroup)/cgroup.procs")
+        "$3" status >/dev/null
+        "$3" update >/dev/null
+        systemctl --user restart luod.service
+        echo "killed: $("$3" retrieve --session s --token 1 -- /bin/cat /proc/self/fd/3)"
+        systemctl --user restart luod.service
+        echo "restarted: $("$3" retrieve --session s --token 1 -- /bin/cat /proc/self/fd/3)"
+        systemctl --user stop luod.socket luod.service
+        show ActiveState
+        """
+}
