@@ -37,6 +37,7 @@ import Testing
         let machine: Machine
         let old: Orchestrator
         private let probe = LateProbe()
+        private let way: Way
         private let files: [MemoryFile]
         /// Where it was written ahead of the update, for the next boot to prepare itself on.
         private let draft: Extent?
@@ -44,31 +45,33 @@ import Testing
         private(set) var views: (old: View, new: View)
 
         init(_ way: Way) throws {
-            let isPrepared = way.isPrepared
+            self.way = way
             let machine = try Machine()
             self.machine = machine
             // Something that came and is not finished, and is lost with the next update, is there as well.
-            let first = try machine.boot { try Self.register($0) }
+            let first = try machine.boot { try Self.register($0, way) }
             files = try (0..<4).map { _ in try MemoryFile() }
             try first.createSession("came").preserve(files[0].descriptor, token: 9)
             try first.publish()
-            old = try Self.boot(machine, .nextBoot, Arena.Options(probe: probe))
+            old = try Self.boot(machine, way, .nextBoot, Arena.Options(probe: probe))
             _ = try old.retrieveSession("came")
             let session = try old.createSession("s", holder: SessionHolder(owner: 7, isDetached: true))
             for token in 1...2 { try session.preserve(files[token].descriptor, token: UInt64(token)) }
             _ = try old.createSession("empty", answering: Answer(asked.request, result: -125))
             let before = try View(old)
-            draft = isPrepared ? try old.draft() : nil
+            draft = way.isPrepared ? try old.draft() : nil
             try old.publish(discardingUnfinished: true)
             let whole = try Machine(copyOf: machine)
-            let next = try whole.boot(.onTrial) { try Self.register($0) }
+            let next = try whole.boot(.onTrial) { try Self.register($0, way) }
             try next.open(answering: asked)
             views = (before, try View(next))
         }
 
-        static func register(_ orchestrator: Orchestrator) throws {
+        static func register(_ orchestrator: Orchestrator, _ way: Way) throws {
             let handler = TestHandler { hooks in
                 hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store(nativeBytes(file.token)) }
+                // What a freeze changes, nobody can prepare himself on.
+                if way.isPrepared { return }
                 hooks.freeze = { file throws(LiveUpdateError) in
                     file.storage.drop(file.data)
                     return try file.storage.store(nativeBytes(file.token))
@@ -84,16 +87,16 @@ import Testing
         ) throws -> Orchestrator {
             var options = Arena.Options(probe: probe)
             options.takingBack = takingBack
-            return try Self.boot(machine, opening, options)
+            return try Self.boot(machine, way, opening, options)
         }
 
         private static func boot(
-            _ machine: Machine, _ opening: Orchestrator.Opening, _ options: Arena.Options
+            _ machine: Machine, _ way: Way, _ opening: Orchestrator.Opening, _ options: Arena.Options
         ) throws -> Orchestrator {
             let boot = Orchestrator(
                 arena: try Arena(opening: try machine.file.duplicate(), options), descriptors: machine.descriptors,
                 opening: opening)
-            try register(boot)
+            try register(boot, way)
             return boot
         }
 
