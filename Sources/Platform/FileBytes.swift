@@ -48,4 +48,16 @@ extension FileDescriptor {
             return ready > 0
         }
     }
+
+    /// Whether nobody has its other end any more: poll(2).
+    public var hasHungUp: Bool {
+        var event = pollfd(fd: rawValue, events: 0, revents: 0)
+        return unsafe poll(&event, 1, 0) > 0 && event.revents & Int16(POLLHUP) != 0
+    }
+
+    /// Waits until something can be written, or nobody reads any more: poll(2).
+    public func waitForRoom() {
+        var event = pollfd(fd: rawValue, events: Int16(POLLOUT), revents: 0)
+        while unsafe poll(&event, 1, -1) == -1, errno == EINTR {}
+    }
 }

@@ -20,7 +20,7 @@ final class Server {
     let poller: Poller
     let log: Log
     let settings: Settings
-    /// Connections of each user.
+    /// Connections, devices and programs of each user.
     var clients: [SessionOwner: Int] = [:]
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
@@ -40,6 +40,8 @@ final class Server {
     private var isAccepting = true
     /// Whether that was said.
     private var hasFoundNoRoom = false
+    /// Clients' ends of sessions that a predecessor has not sent, by the connection that asked.
+    var unsentSessions: [DescriptorSlot: FileDescriptor] = [:]
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -85,6 +87,7 @@ final class Server {
                 _ = try add(descriptor, slot, .dead, Asker(user: .max, process: 0))
             }
         }
+        try resumePrograms()
         for slot in store.slots(.client) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             _ = try addClient(descriptor, slot)
@@ -93,6 +96,7 @@ final class Server {
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
             orchestrator.forget(slot)
         }
+        try renewUnsentSessions()
         mayHaveOrphans = true
     }
 
@@ -102,8 +106,8 @@ final class Server {
     ) throws -> Connection {
         let connection = Connection(descriptor, slot, peer, asker)
         connections[descriptor.rawValue] = connection
-        if case .client(let user) = peer { clients[user, default: 0] += 1 }
-        try poller.add(descriptor, for: .reading)
+        if let owner = peer.owner { clients[owner, default: 0] += 1 }
+        try poller.add(descriptor, for: peer.isSocket ? .reading : .ending)
         return connection
     }
 
@@ -124,14 +128,12 @@ final class Server {
             }
             if let kept = connection.unsent?.kept { named.insert(kept) }
         }
-        for kind in [DescriptorKind.file, .answer] {
-            for slot in store.slots(kind) where !named.contains(slot) { store.release(slot) }
-        }
+        for slot in store.slots(.file) where !named.contains(slot) { store.release(slot) }
         store.flush()
     }
 
     /// Whether the request is still in its queue: otherwise the client has the answer.
-    private func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
+    func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
         guard let message = try? connection.descriptor.receive(.peeking) else { return false }
         defer { message.close() }
         let request = try? Request(
@@ -320,7 +322,10 @@ final class Server {
         guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
         else { return nil }
         var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
-        if let entry = store.entry(answer.slot) {
+        if let unsent = unsentSessions.removeValue(forKey: connection.slot) {
+            reply.descriptor = unsent
+            reply.isOwned = true
+        } else if let entry = store.entry(answer.slot), entry.kind == .file {
             reply.descriptor = entry.descriptor
             reply.kept = answer.slot
         }
@@ -377,7 +382,9 @@ final class Server {
     private func end(_ connection: Connection) {
         // Nobody reads the answers; a client that sent much before it went does not hold up the others for long.
         for _ in 0..<16 {
-            guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting else { break }
+            guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting,
+                connection.peer.isSocket
+            else { break }
             if let reply = connection.unsent {
                 connection.unsent = nil
                 try? connection.descriptor.discardMessage()
@@ -388,12 +395,14 @@ final class Server {
         close(connection)
     }
 
+    /// Lets go of it, and of the session that it led to.
     func close(_ connection: Connection) {
         guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
         poller.remove(connection.descriptor)
         if let reply = connection.unsent { finish(reply) }
         orchestrator.forget(connection.slot)
-        if case .client(let user) = connection.peer { clients[user, default: 1] -= 1 }
+        if let unsent = unsentSessions.removeValue(forKey: connection.slot) { try? closeDescriptor(unsent) }
+        if let owner = connection.peer.owner { clients[owner, default: 1] -= 1 }
         if case .session(let session) = connection.peer { letGo(of: session) }
         store.release(connection.slot)
         store.flush()
@@ -425,9 +434,26 @@ final class Server {
 }
 
 extension Connection {
+    var session: Session? { if case .session(let session) = peer { session } else { nil } }
+
     var isDead: Bool { if case .dead = peer { true } else { false } }
 
-    var isOnSession: Bool { if case .client = peer { false } else { true } }
+    var isOnSession: Bool { peer.user == nil }
 
     var isOutgoing: Bool? { if case .session(let session) = peer { session.direction == .outgoing } else { nil } }
+}
+
+extension Connection.Peer {
+    /// Who asks on it, where calls of the device are made.
+    var user: SessionOwner? {
+        switch self {
+        case .client(let user), .device(let user): user
+        default: nil
+        }
+    }
+
+    /// To whose limit it counts, besides sessions.
+    var owner: SessionOwner? { if case .program(let owner) = self { owner } else { user } }
+
+    var isSocket: Bool { if case .program = self { false } else { true } }
 }
