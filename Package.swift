@@ -96,7 +96,7 @@ let package = Package(
         .executableTarget(
             name: "luoctl",
             dependencies: [
-                "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded",
+                "CLibSeccomp", "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded",
                 "LiveUpdateDevice", "Handover", "Platform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
         // What `luoctl bench` updates: lean, as a program is that counts its blackout.
@@ -166,10 +166,13 @@ let package = Package(
             name: "UpdateProbe",
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Tests/UpdateProbe", swiftSettings: strict),
+        // A program in C as others write it for /dev/liveupdate, for the tests of `luoctl run`.
+        .executableTarget(name: "RunProbe", path: "Tests/RunProbe"),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "luoctl", "luod", "UpdateProbe", "Keep", "KeepListening", "CacheServer", "CacheService", "BenchReport",
+                "luoctl", "luod", "UpdateProbe", "RunProbe", "Keep", "KeepListening", "CacheServer", "CacheService",
+                "BenchReport",
                 "LiveUpdateProtocol",
                 "LiveUpdate", "LiveUpdateDevice", "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),

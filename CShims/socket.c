@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define MOST CSHIMS_MOST_DESCRIPTORS
@@ -73,3 +75,22 @@ int cshims_peer(int fd, pid_t *process, uid_t *user) {
 }
 
 int cshims_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
+
+int cshims_message_socket_cookie(int fd, uint64_t *cookie) {
+    int domain = 0, type = 0;
+    socklen_t length = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == -1) return -1;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == -1) return -1;
+    if (domain != AF_UNIX || type != SOCK_SEQPACKET) {
+        errno = EINVAL;
+        return -1;
+    }
+    length = sizeof *cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &length);
+}
+
+int cshims_unread(int fd) {
+    int bytes = 0;
+    int result = ioctl(fd, SIOCOUTQ, &bytes);
+    return result == -1 ? -1 : bytes;
+}

@@ -37,12 +37,21 @@ int cshims_signalfd(const int *numbers, size_t count);
 int cshims_no_new_privileges(void);
 int cshims_pidfd_open(pid_t process);
 int cshims_pidfd_getfd(int pidfd, int fd);
+// The same for a thread, PIDFD_THREAD, since Linux 6.9.
+int cshims_pidfd_open_thread(pid_t thread);
+// process_vm_readv(2) and process_vm_writev(2) are behind _GNU_SOURCE. The bytes that were copied: fewer when not all can
+// be reached. At most 64 KiB.
+ssize_t cshims_read_memory(pid_t thread, uint64_t address, void *into, size_t count);
+ssize_t cshims_write_memory(pid_t thread, uint64_t address, const void *bytes, size_t count);
 // sched_setaffinity(2) and the macros of its sets are behind _GNU_SOURCE.
 int cshims_run_on(int processor);
 // 1 or 0: whether the calling thread may.
 int cshims_may_run_on(int processor);
 
 int cshims_pidfd_send_signal(int pidfd, int number);
+// fork(2) is not in Swift's Glibc module. The program is a child of nobody here, and of no terminal; it gets two descriptors:
+// standard input, and standard output and error. -1 only when it could not even be begun.
+int cshims_start_apart(const char *path, char *const arguments[], char *const environment[], int input, int output);
 
 // socket.c: the macros of cmsg(3) have no Swift counterpart, struct ucred and accept4(2) are behind _GNU_SOURCE.
 // No more than this many descriptors go in one message: unix(7) allows 253, and some libcs one fewer.
@@ -54,6 +63,10 @@ ssize_t cshims_receive(int fd, void *bytes, size_t count, int *descriptors, size
 ssize_t cshims_discard(int fd);
 int cshims_peer(int fd, pid_t *process, uid_t *user);
 int cshims_accept(int fd);
+// ioctl(2) is variadic: SIOCOUTQ, the bytes that were sent and not read.
+int cshims_unread(int fd);
+// SO_COOKIE; ENOTSOCK, and EINVAL for a socket that is none of AF_UNIX and SOCK_SEQPACKET.
+int cshims_message_socket_cookie(int fd, uint64_t *cookie);
 
 // device.c: ioctl(2) is variadic.
 int cshims_ioctl(int fd, unsigned long command, void *argument);
@@ -78,6 +91,34 @@ int cshims_userfault_api(int fd);
 int cshims_userfault_register_minor(int fd, uint64_t address, uint64_t length);
 // *mapped: bytes that were mapped, also when it stopped early (-1, EAGAIN); a negative errno when there were none.
 int cshims_userfault_continue(int fd, uint64_t address, uint64_t length, int64_t *mapped);
+
+// seccomp.c: seccomp(2) has no wrapper, and its structs and requests are not in Swift's Glibc module.
+struct cshims_notification {
+    uint64_t id;
+    uint32_t thread, flags;
+    int32_t number;
+    uint32_t architecture;
+    uint64_t instruction, arguments[6];
+};
+enum {
+    CSHIMS_NOTIFIED_OTHER,
+    CSHIMS_NOTIFIED_OPEN,
+    CSHIMS_NOTIFIED_OPENAT,
+    CSHIMS_NOTIFIED_OPENAT2,
+    CSHIMS_NOTIFIED_IOCTL,
+};
+// Installs a filter; the listener.
+int cshims_seccomp_listen(const void *instructions, size_t count);
+// 1: there is one. 0: nobody is left who could make one.
+int cshims_notification_wait(int listener);
+int cshims_notification_receive(int listener, struct cshims_notification *into);
+int cshims_notification_answer(int listener, uint64_t id, int64_t value, int error);
+int cshims_notification_continue(int listener, uint64_t id);
+int cshims_notification_is_valid(int listener, uint64_t id);
+// The descriptor's number there.
+int cshims_notification_give(int listener, uint64_t id, int fd, int close_on_exec);
+int cshims_notification_wake_here(int listener);
+int cshims_notified_call(const struct cshims_notification *notification);
 
 // crc32c.c: the CRC32 instructions have no Swift counterpart on Linux.
 uint32_t cshims_crc32c(uint32_t crc, const void *bytes, size_t count);

@@ -91,7 +91,9 @@ struct CallFailure {
         case .preserve, .preserveHeld, .check: ofPreserving
         case .retrieve, .finish, .take, .unpreserve: ofLettingGo
         case .load, .update, .reload: ofUpdating
-        case .status, .getName, .setDetached: nil
+        case .serve where errno == .socketNotConnected:
+            ("the keeper of luod has died", "start luod on this state, which takes its place")
+        case .status, .getName, .setDetached, .serve, .openDevice, .identify: nil
         }
     }
 

@@ -109,6 +109,14 @@ public final class LiveUpdateDevice: Sendable {
         }
     }
 
+    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all that run under
+    /// it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.
+    ///
+    /// - Throws: EINVAL when it is no such listener, ENOTCONN when luod's keeper has died.
+    public func serve(programsUnder listener: FileDescriptor) throws(LiveUpdateError) {
+        _ = try channel.make(.serve, WordCall().body, about: listener, of: "the program")
+    }
+
     /// Starts the next image, so that an update does not have to: it waits, and its formats are compared. An extension, for
     /// root only, as are the other two.
     ///

@@ -9,6 +9,9 @@ public enum Call: UInt8, CaseIterable, Sendable {
     case load = 0x22
     case update = 0x23
     case reload = 0x24
+    case serve = 0x25
+    case openDevice = 0x26
+    case identify = 0x27
 
     // On a session.
     case preserve = 0x40
@@ -30,8 +33,8 @@ public enum Call: UInt8, CaseIterable, Sendable {
     public var length: Int {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
-        case .preserve, .retrieve, .unpreserve, .take, .check, .preserveHeld: 16
-        case .finish, .setDetached, .status: 8
+        case .preserve, .retrieve, .unpreserve, .take, .check, .preserveHeld, .identify: 16
+        case .finish, .setDetached, .status, .serve, .openDevice: 8
         case .load, .update, .reload: UpdateCall.length
         }
     }
@@ -48,8 +51,22 @@ public enum Call: UInt8, CaseIterable, Sendable {
         }
     }
 
-    /// Whether it is made by root only.
-    public var isPrivileged: Bool { [.load, .update, .reload].contains(self) }
+    /// Whether it is made by root only, or whoever runs luod.
+    public var isPrivileged: Bool { [.load, .update, .reload, .openDevice, .identify].contains(self) }
+
+    /// Whether it is about a descriptor of the caller's.
+    public var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve].contains(self) }
+
+    /// Whether its answer brings a session.
+    public var bringsSession: Bool { [.createSession, .retrieveSession, .attachSession].contains(self) }
+
+    /// Whether its answer brings a descriptor.
+    public var bringsDescriptor: Bool {
+        switch self {
+        case .createSession, .retrieveSession, .attachSession, .status, .retrieve, .take, .openDevice: true
+        default: false
+        }
+    }
 }
 
 /// What a request over the socket cannot be: a negative errno.

@@ -49,14 +49,13 @@ extension Request {
     ///   the wrong direction, EINVAL for a struct that is too short, E2BIG for one that is longer and has something there,
     ///   EFAULT for one that is shorter than it says.
     public init(_ message: [UInt8], isOnSession: Bool, isOutgoing: Bool?) throws(Malformed) {
+        let size = message.number(UInt32.self, at: 4).map(Int.init)
+        let tag = size.map { Self.tag(message, behind: 4 + $0) } ?? 0
+        func refuse(_ result: Int32) -> Malformed { Malformed(result: result, tag: tag) }
         guard let command = message.number(UInt32.self, at: 0), let call = Call(rawValue: UInt8(command & 0xFF)),
             call.isOnSession == isOnSession
-        else { throw Malformed(result: CallError.invalid, tag: 0) }
-        guard let size = message.number(UInt32.self, at: 4).map(Int.init) else {
-            throw Malformed(result: CallError.fault, tag: 0)
-        }
-        let tag = Self.tag(message, behind: 4 + size)
-        func refuse(_ result: Int32) -> Malformed { Malformed(result: result, tag: tag) }
+        else { throw refuse(CallError.invalid) }
+        guard let size else { throw refuse(CallError.fault) }
         guard command & ~0xFF == Call.type else { throw refuse(CallError.wrongType) }
         if let wanted = call.wantsOutgoing, let isOutgoing, wanted != isOutgoing { throw refuse(CallError.invalid) }
         guard size >= call.length else { throw refuse(CallError.invalid) }

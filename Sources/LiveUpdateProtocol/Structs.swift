@@ -71,7 +71,21 @@ public struct FileCall: Equatable, Sendable {
     }
 }
 
-/// `u32 size, u32 word`: FINISH (reserved), SET_DETACHED (whether), STATUS (the descriptor that comes back).
+/// What IDENTIFY says a descriptor leads to; its struct is that of FILE calls, with this as the descriptor and the cookie as
+/// the token.
+public enum DescriptorRole: Int32, Sendable {
+    /// An opened device.
+    case device = 0
+    /// A session of this boot.
+    case outgoing = 1
+    /// A session that was handed over.
+    case incoming = 2
+    /// What belongs to a boot that has ended: every call is ENODEV.
+    case dead = 3
+}
+
+/// `u32 size, u32 word`: FINISH and SERVE (reserved), SET_DETACHED (whether), STATUS (the descriptor that comes back),
+/// OPEN_DEVICE (the user).
 public struct WordCall: Equatable, Sendable {
     /// What it says.
     public var word: UInt32

@@ -10,12 +10,18 @@ public enum Capability: String, CaseIterable, Sendable {
     case systemResource = "cap_sys_resource"
     /// To lock memory beyond RLIMIT_MEMLOCK.
     case lockMemory = "cap_ipc_lock"
+    /// To reach the memory and the descriptors of other users' processes.
+    case traceProcesses = "cap_sys_ptrace"
+    /// To look through other users' directories.
+    case searchDirectories = "cap_dac_read_search"
 
     fileprivate var value: cap_value_t {
         switch self {
         case .systemAdministration: CAP_SYS_ADMIN
         case .systemResource: CAP_SYS_RESOURCE
         case .lockMemory: CAP_IPC_LOCK
+        case .traceProcesses: CAP_SYS_PTRACE
+        case .searchDirectories: CAP_DAC_READ_SEARCH
         }
     }
 }
@@ -41,6 +47,9 @@ public enum Capabilities {
         defer { _ = set(capability, .dropped) }
         return try body()
     }
+
+    /// Raises capabilities for good, as far as they are permitted: for this thread, and for those that it starts.
+    public static func raise(_ capabilities: [Capability]) { for one in capabilities { _ = set(one, .raised) } }
 
     /// Gives up all others for good: out of the bounding set, too, where that is allowed, so that no program that is started
     /// has them. What is kept is not effective until it is raised.

@@ -26,8 +26,8 @@ public struct ChildProcess: Sendable {
     public static func start(
         _ image: ProgramImage, inherited: [FileDescriptor] = []
     ) throws(SystemCallError) -> ChildProcess {
-        let toChild = try Pipe()
-        let fromChild = try Pipe()
+        let toChild = try PipeEnds()
+        let fromChild = try PipeEnds()
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
@@ -100,11 +100,16 @@ public struct ChildProcess: Sendable {
 }
 
 /// Both ends of a pipe, closed on exec.
-private struct Pipe: ~Copyable {
-    let reading: OwnedDescriptor
-    let writing: OwnedDescriptor
+public struct PipeEnds: ~Copyable {
+    /// What was written comes out here.
+    public let reading: OwnedDescriptor
+    /// It sees the end when all copies of this are closed.
+    public let writing: OwnedDescriptor
 
-    init() throws(SystemCallError) {
+    /// pipe(2).
+    ///
+    /// - Throws: EMFILE.
+    public init() throws(SystemCallError) {
         var ends: [CInt] = [0, 0]
         try systemCall("pipe") { unsafe pipe(&ends) }
         let reading = OwnedDescriptor(taking: FileDescriptor(rawValue: ends[0]))

@@ -48,4 +48,10 @@ extension FileDescriptor {
             return ready > 0
         }
     }
+
+    /// Waits until something can be written, or nobody reads any more: poll(2).
+    public func waitForRoom() {
+        var event = pollfd(fd: rawValue, events: Int16(POLLOUT), revents: 0)
+        while unsafe poll(&event, 1, -1) == -1, errno == EINTR {}
+    }
 }

@@ -1,3 +1,4 @@
+import CShims
 import Glibc
 public import SystemPackage
 
@@ -74,6 +75,23 @@ public struct ProgramImage: Sendable {
         }
         guard result == 0 else { throw SystemCallError("posix_spawn", Errno(rawValue: result)) }
         return id
+    }
+
+    /// Starts the program apart from this process: it is nobody's child and has no terminal, and inherits nothing else.
+    ///
+    /// - Parameters:
+    ///   - input: its standard input.
+    ///   - output: its standard output and error. It is closed at once when the program cannot be executed.
+    /// - Throws: EAGAIN, ENOMEM.
+    public func startApart(input: FileDescriptor, output: FileDescriptor) throws(SystemCallError) {
+        let result = unsafe withCStrings { arguments, environment in
+            Result { () throws(SystemCallError) in
+                try systemCall("fork") {
+                    unsafe cshims_start_apart(path, arguments, environment, input.rawValue, output.rawValue)
+                }
+            }
+        }
+        _ = try result.get()
     }
 
     /// Lends the arguments and the environment as C wants them.

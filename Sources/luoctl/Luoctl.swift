@@ -19,14 +19,14 @@ struct Luoctl: ParsableCommand {
             DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, BenchCommand.self,
             ReplayCommand.self,
             StatusCommand.self, SessionCommand.self, PreserveCommand.self, RetrieveCommand.self, FinishCommand.self,
-            LoadCommand.self, UpdateCommand.self, ReloadCommand.self,
+            RunCommand.self, LoadCommand.self, UpdateCommand.self, ReloadCommand.self,
             PoolGuardCommand.self, DemoEndCommand.self,
         ])
 
     static func main() {
         openStandardDescriptors()
         // Whoever reads what is printed may end before: what was begun is ended all the same, and undone where it must be.
-        _ = signal(SIGPIPE, SIG_IGN)
+        unsafe Inherited.brokenPipe = signal(SIGPIPE, SIG_IGN)
         atexit {
             // Who has gone did not want it; but what a full disk did not take is missing.
             guard fflush(nil) != 0, errno != EPIPE else { return }
@@ -36,4 +36,12 @@ struct Luoctl: ParsableCommand {
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
         main(nil)
     }
+}
+
+/// What this process was started with and has changed, for programs that it becomes.
+enum Inherited {
+    /// Set before anything else.
+    nonisolated(unsafe) static var brokenPipe: (@convention(c) (CInt) -> Void)? = SIG_DFL
+
+    static func restore() { _ = unsafe signal(SIGPIPE, brokenPipe) }
 }

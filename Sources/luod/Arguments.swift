@@ -7,6 +7,7 @@ import Platform
 struct Arguments {
     var settings: Settings
     var isOrchestrator = false
+    var isGate = false
     var wantsHelp = false
 
     static let help = """
@@ -22,6 +23,9 @@ struct Arguments {
           --max-user-arena N  bytes of the arena that one user's files may take, other than root
           --max-user-descriptors N  descriptors that are kept for one user, other than root
           --max-descriptors N descriptors that each of its processes may have
+          --as-kernel 7.0|7.2 programs under luoctl run find what that kernel had: docs/run.md
+          --until-unused      end, and remove the state, with the last program under luoctl run, and when standard input ends
+                              before there is one
           --unconfined        the orchestrator keeps its rights: for debugging
           --patience N        milliseconds after which an update is called off when the next image does not take over
 
@@ -38,8 +42,11 @@ struct Arguments {
         while let argument = rest.popFirst() {
             switch argument {
             case "orchestrator": isOrchestrator = true
+            case "gate": isGate = true
             case "--help", "-h": wantsHelp = true
             case "--state": settings.state = try Self.value(of: argument, &rest)
+            case "--until-unused": settings.endsUnused = true
+            case "--as-kernel": settings.kernel = try Self.kernel(argument, &rest)
             case "--unconfined": settings.isConfined = false
             case "--max-arena": settings.arena.limit = UInt64(try Self.number(argument, &rest))
             case "--max-sessions": settings.limits.sessions = try Self.number(argument, &rest)
@@ -56,6 +63,16 @@ struct Arguments {
     private static func value(of option: String, _ rest: inout ArraySlice<String>) throws(Wrong) -> String {
         guard let value = rest.popFirst(), !value.isEmpty else { throw Wrong(description: "\(option) lacks its value") }
         return value
+    }
+
+    private static func kernel(
+        _ option: String, _ rest: inout ArraySlice<String>
+    ) throws(Wrong) -> PlayedKernel {
+        let text = try value(of: option, &rest)
+        guard let kernel = PlayedKernel(rawValue: text) else {
+            throw Wrong(description: "\(option) \(text): 7.0 or 7.2 is wanted")
+        }
+        return kernel
     }
 
     private static func number(_ option: String, _ rest: inout ArraySlice<String>) throws(Wrong) -> Int {

@@ -20,6 +20,7 @@ if arguments.wantsHelp {
 DescriptorLimit.set(to: arguments.settings.descriptors)
 growDescriptorTable(to: arguments.settings.descriptors)
 do {
+    if arguments.isGate { try GateProcess.run(arguments.settings) }
     if arguments.isOrchestrator { try OrchestratorProcess.run(arguments.settings) }
     try Keeper.run(arguments.settings) {
         print("luod: ready on \(arguments.settings.state)")

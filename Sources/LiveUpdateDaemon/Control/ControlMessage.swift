@@ -15,12 +15,29 @@ enum DescriptorKind: UInt32, Sendable {
     case session = 5
     /// A preserved file.
     case file = 6
+    /// Our end of an opened device: see ``Gate``.
+    case device = 8
+    /// Tells of the calls of programs that run under a filter: the gate has it, too.
+    case program = 9
+    /// Memory for the calls that a gate has taken and not answered: of the keeper and its gates only.
+    case calls = 10
+}
+
+/// What whoever has a descriptor kept wants to know of it again. The keeper does not look at it.
+struct KeepLabel: Hashable, Sendable {
+    /// Tells the other end of a socket from all others: ``SystemPackage/FileDescriptor/messageSocketCookie()``.
+    var cookie: UInt64 = 0
+    /// Of an opened device or a program, whose it is.
+    var user: UInt32 = 0
+    /// Of an opened device, in which boot it was opened: the number of updates before it.
+    var boot: UInt32 = 0
 }
 
 /// A descriptor that is kept: where, and what it is.
 struct Keep: Equatable, Sendable {
     var slot: DescriptorSlot
     var kind: DescriptorKind
+    var label = KeepLabel()
 }
 
 /// What a new image is to do with what the one that runs hands over.
@@ -43,6 +60,7 @@ enum HandOver: UInt8, Sendable {
 /// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: what was before it can be ended |
 /// | keeper to standby | `begin`; `hold`, `release` once it is loaded, and as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
 /// | keeper to orchestrator | `failed`: the standby is gone |
+/// | keeper to a gate | `hold`: first the memory for its calls, then the programs that run under a filter, as they come |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 ///
 /// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the next.
@@ -202,7 +220,10 @@ extension ByteWriter {
     fileprivate mutating func put(_ keep: Keep) {
         put(keep.slot.number)
         put(keep.kind.rawValue)
+        put(keep.label.user)
+        put(keep.label.boot)
         put(UInt32(0))
+        put(keep.label.cookie)
     }
 }
 
@@ -210,8 +231,12 @@ extension ByteReader {
     fileprivate mutating func takeKeep() throws(ArenaError) -> Keep {
         let slot = DescriptorSlot(try take())
         let number = try take(UInt32.self)
+        var label = KeepLabel()
+        label.user = try take()
+        label.boot = try take()
         _ = try take(UInt32.self)
+        label.cookie = try take()
         guard let kind = DescriptorKind(rawValue: number) else { throw ArenaError(.record, "kind \(number)") }
-        return Keep(slot: slot, kind: kind)
+        return Keep(slot: slot, kind: kind, label: label)
     }
 }

@@ -27,6 +27,11 @@ public final class Keeper {
     private var service: ServiceStore?
     private var isServiceBusy = false
     private var restarts = Restarts()
+    /// There when a program runs under a filter, or did.
+    var gate: GateKeeping?
+    var gateRestarts = Restarts()
+    /// Whoever started a luod that ends unused has gone, or become its first program.
+    var hasLostStarter = false
     private let ready: () -> Void
 
     /// An image that is to take over.
@@ -78,7 +83,7 @@ public final class Keeper {
         self.ready = ready
         poller = try Poller()
         signals = try blockSignals([SIGTERM, SIGINT])
-        if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities) }
+        if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
         image = try .own()
         let running = state.running
         let stored = state.stored
@@ -94,6 +99,8 @@ public final class Keeper {
         for slot in Set(table.all.map(\.keep.slot) + stored.map(\.slot)) { service?.note(slot) }
         try poller.add(signals.borrowed, for: .reading)
         try watch(current)
+        try resumeGate()
+        if settings.endsUnused { try poller.add(Self.starter, for: .reading) }
         if running != nil { tellReady() }
     }
 
@@ -110,6 +117,7 @@ public final class Keeper {
             // What it sends always finds room here.
             "--max-descriptors", "\(max(settings.descriptors - 64, 64))",
         ] + (settings.isConfined ? [] : ["--unconfined"])
+            + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
     }
 
     func watch(_ orchestrating: Orchestrating) throws {
@@ -131,8 +139,10 @@ public final class Keeper {
             for event in events {
                 let number = event.descriptor.rawValue
                 if number == signals.borrowed.rawValue { stop() }
+                if number == Self.starter.rawValue { try loseStarter() }
                 if number == current.link.descriptor.rawValue { try readCurrent() }
                 if number == current.process.descriptor.rawValue { try replaceDead() }
+                if number == gate?.process.process.descriptor.rawValue { try replaceDeadGate() }
                 if let next, number == next.orchestrating.link.descriptor.rawValue { try readNext() }
                 if let next, number == next.orchestrating.process.descriptor.rawValue {
                     callOff("the image ended: \(next.orchestrating.end())")
@@ -165,19 +175,21 @@ public final class Keeper {
     }
 
     /// The state ends with its processes, unless a service manager keeps it: files that have a name stay.
-    private func stop() -> Never {
+    func stop() -> Never {
         if let next { next.orchestrating.end() }
+        gate?.process.end()
         endRetired()
         current.end()
         if let service {
             try? readCurrent()
             service.stop(table)
         }
+        if settings.endsUnused { StateDirectory(settings.state).remove() }
         exitNow(0)
     }
 
     /// Everything that it says, also what it said before it died.
-    private func readCurrent() throws {
+    func readCurrent() throws {
         while true {
             let received: ControlLink.Received?
             do throws(SystemCallError) {
@@ -192,10 +204,12 @@ public final class Keeper {
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
                 tellNext(.hold([keep]), [descriptor]) { $0.insert(keep.slot) }
+                if keep.kind == .program { try serve(keep, descriptor) }
             case .release(let slots):
                 table.release(slots)
                 for slot in slots { service?.note(slot) }
                 tellNext(.release(slots), []) { $0.subtract(slots) }
+                endIfUnused()
             case .ready: tellReady()
             case .answered: endRetired()
             case .load(let image, let attempt): load(image, attempt)
@@ -280,7 +294,7 @@ extension KeptTable {
 }
 
 /// One that dies again and again is not started in a tight loop.
-private struct Restarts {
+struct Restarts {
     private var last: UInt64 = 0
     private var quick = 0
 

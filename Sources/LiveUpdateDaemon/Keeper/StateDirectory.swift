@@ -86,6 +86,12 @@ public struct StateDirectory: Sendable {
         }
     }
 
+    /// Of a state that ends.
+    func remove() {
+        for file in [arena, controlSocket, clientSocket] { _ = unsafe unlink(file) }
+        _ = unsafe rmdir(path)
+    }
+
     private func lockedArena() throws -> OwnedDescriptor {
         let number = try systemCall("open") {
             unsafe Glibc.open(arena, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)

@@ -10,10 +10,14 @@ final class Connection {
     enum Peer {
         /// A client, by what the kernel said when it connected.
         case client(SessionOwner)
+        /// Whoever holds an opened device: the user who opened it.
+        case device(SessionOwner)
         /// Whoever holds a session.
         case session(Session)
-        /// Whoever holds a session of a boot that has ended.
+        /// Whoever holds a session, or a device, of a boot that has ended.
         case dead
+        /// Programs that run under a filter. It is no socket: only its end is waited for.
+        case program(SessionOwner)
     }
 
     let descriptor: FileDescriptor
@@ -24,6 +28,8 @@ final class Connection {
     var turn: UInt64 = 0
     /// Whether its request is answered later: nothing else is asked meanwhile.
     var isWaiting = false
+    /// Where our end is kept of what was given with the last answer.
+    var lastGiven: DescriptorSlot?
     /// What could not be sent yet, because the client does not read.
     var unsent: Reply?
 

@@ -34,6 +34,7 @@ final class KeptDescriptors: DescriptorStore {
     struct Entry: Sendable {
         var descriptor: FileDescriptor
         var kind: DescriptorKind
+        var label = KeepLabel()
     }
 
     // MARK: The keeper
@@ -53,7 +54,7 @@ final class KeptDescriptors: DescriptorStore {
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
         state.with { state in
             for (keep, descriptor) in zip(keeps, descriptors) {
-                state.add(Entry(descriptor: descriptor, kind: keep.kind), keep.slot)
+                state.add(Entry(descriptor: descriptor, kind: keep.kind, label: keep.label), keep.slot)
             }
         }
     }
@@ -69,7 +70,9 @@ final class KeptDescriptors: DescriptorStore {
     /// What another keeper is to take over.
     var all: [(keep: Keep, descriptor: FileDescriptor)] {
         state.with { state in
-            state.entries.map { (Keep(slot: $0.key, kind: $0.value.kind), $0.value.descriptor) }
+            state.entries.map {
+                (Keep(slot: $0.key, kind: $0.value.kind, label: $0.value.label), $0.value.descriptor)
+            }
         }
     }
 
@@ -82,15 +85,17 @@ final class KeptDescriptors: DescriptorStore {
     /// Keeps a descriptor, which is the store's from now on.
     ///
     /// - Throws: EPIPE never: without a keeper it is kept here only.
-    func take(_ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind) -> DescriptorSlot {
+    func take(
+        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel()
+    ) -> DescriptorSlot {
         let descriptor = descriptor.release()
         let (slot, keeper) = state.with { state in
             let slot = DescriptorSlot(state.nextSlot)
             state.nextSlot += 1
-            state.add(Entry(descriptor: descriptor, kind: kind), slot)
+            state.add(Entry(descriptor: descriptor, kind: kind, label: label), slot)
             return (slot, state.keeper)
         }
-        tell(keeper, .keep(Keep(slot: slot, kind: kind)), [descriptor])
+        tell(keeper, .keep(Keep(slot: slot, kind: kind, label: label)), [descriptor])
         return slot
     }
 

@@ -41,7 +41,11 @@ public enum OrchestratorProcess {
         _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ keeper: ControlLink?, _ settings: Settings,
         _ log: Log
     ) throws -> Server {
-        try orchestrator.registerStandardHandlers()
+        if settings.kernel == nil {
+            try orchestrator.registerStandardHandlers()
+        } else {
+            try orchestrator.register(MemfdHandler())
+        }
         try orchestrator.register(HeldFileHandler())
         try orchestrator.limitUsers(to: settings.limits)
         return try Server(store, orchestrator, keeper, log, settings)
@@ -172,6 +176,10 @@ public struct Settings: Sendable {
     public var descriptors = 65536
     /// Whether the orchestrator gives up what it does not need: see docs/daemon.md.
     public var isConfined = true
+    /// What programs under `luoctl run` find; nil: everything.
+    public var kernel: PlayedKernel?
+    /// Whether luod ends with the last of them, and its state, too.
+    public var endsUnused = false
     /// How long a next image may take before an update is called off, in milliseconds.
     public var patience: UInt64 = 5000
 

@@ -10,14 +10,15 @@ extension Server {
     func perform(_ request: Request, _ descriptors: [FileDescriptor], _ connection: Connection) -> Reply? {
         do throws(LiveUpdateError) {
             switch connection.peer {
-            case .client(let user):
-                guard user == 0 || !request.call.isPrivileged else {
+            case .client(let user), .device(let user):
+                guard user == 0 || user == ownUser || !request.call.isPrivileged else {
                     throw LiveUpdateError(.notPermitted, "only root updates")
                 }
-                return try performOnDevice(request, Client(user: user, connection: connection))
+                let client = Client(user: user, connection: connection)
+                return try performOnDevice(request, descriptors.first, client)
             case .session(let session):
                 return try performOnSession(request, descriptors.first, session, connection)
-            case .dead: throw Self.dead
+            case .dead, .program: throw Self.dead
             }
         } catch {
             return Reply(error)
@@ -52,9 +53,12 @@ extension Server {
 
     // MARK: On the device
 
-    private func performOnDevice(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply? {
+    private func performOnDevice(
+        _ request: Request, _ descriptor: FileDescriptor?, _ client: Client
+    ) throws(LiveUpdateError) -> Reply? {
         switch request.call {
         case .createSession:
+            try checkSessionsOfKernel()
             guard let name = NameCall(request.body).name else {
                 throw LiveUpdateError(.invalidArgument, "a session without a name")
             }
@@ -71,6 +75,9 @@ extension Server {
         case .attachSession: return try attach(request, client)
         case .status: return try reply(with: StatusDocument(self, for: client.user).json)
         case .load, .update, .reload: return beginUpdate(request, client)
+        case .serve: return try serveProgram(descriptor, client)
+        case .openDevice: return try openDevice(request, client)
+        case .identify: return try identify(request)
         default: throw LiveUpdateError(.invalidArgument, "not a call of the device")
         }
     }
@@ -106,11 +113,16 @@ extension Server {
         } catch {
             throw LiveUpdateError(error, "a session's descriptor")
         }
-        let slot = store.take(OwnedDescriptor(taking: ends.0), .session)
-        // The other end is nobody's but the client's, so that its close is the last: see ``Server/openAgain(_:)``.
+        let label = KeepLabel(cookie: (try? ends.1.messageSocketCookie()) ?? 0)
+        let slot = store.take(OwnedDescriptor(taking: ends.0), .session, label)
+        // Nowhere else: its last close is to be seen at once.
+        let theirs = OwnedDescriptor(taking: ends.1)
         do throws(LiveUpdateError) {
             let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
-            let session = try open(SessionHolder(owner: owner, slot: slot), answer)
+            let session = try openAnew(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
+                try open(SessionHolder(owner: owner, slot: slot), answer)
+            }
+            client.connection.lastGiven = slot
             detached[session.number] = nil
             do {
                 attached[session.number] = try add(ends.0, slot, .session(session), client.connection.asker)
@@ -124,9 +136,22 @@ extension Server {
             throw error
         }
         var reply = Reply(0, body: request.answerBody)
-        reply.descriptor = ends.1
+        reply.descriptor = theirs.release()
         reply.isOwned = true
         return reply
+    }
+
+    /// Again, when what was in the way of it has ended.
+    private func openAnew(
+        _ name: String?, _ client: Client, _ open: () throws(LiveUpdateError) -> Session
+    ) throws(LiveUpdateError) -> Session {
+        do throws(LiveUpdateError) {
+            return try open()
+        } catch {
+            let isAnother = [.fileExists, .invalidArgument].contains(error.errno)
+            guard isAnother, endUnclaimed(client.connection, where: { $0.session?.name == name }) else { throw error }
+            return try open()
+        }
     }
 
     private func attach(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
@@ -180,6 +205,7 @@ extension Server {
         if [.preserve, .preserveHeld].contains(request.call) { try checkDescriptors(of: session.holder.owner) }
         switch request.call {
         case .preserve, .preserveHeld:
+            try checkFilesOfKernel(session)
             let held = request.call == .preserveHeld ? HeldFileHandler.format : nil
             try session.preserve(
                 descriptor ?? Self.none, token: FileCall(request.body).token, as: held, answering: answer)

@@ -20,7 +20,7 @@ final class Server {
     let poller: Poller
     let log: Log
     let settings: Settings
-    /// Connections of each user.
+    /// Connections, devices and programs of each user.
     var clients: [SessionOwner: Int] = [:]
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
@@ -33,8 +33,6 @@ final class Server {
     var update = UpdateState()
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     private var mayHaveOrphans = false
-    /// Ends of sessions that are to be sent again, by the slots of ours.
-    private var unsentEnds: [DescriptorSlot: FileDescriptor] = [:]
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
     private var turns: UInt64 = 0
@@ -42,6 +40,8 @@ final class Server {
     private var isAccepting = true
     /// Whether that was said.
     private var hasFoundNoRoom = false
+    /// Clients' ends of sessions that a predecessor has not sent, by the connection that asked.
+    var unsentSessions: [DescriptorSlot: FileDescriptor] = [:]
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -87,15 +87,16 @@ final class Server {
                 _ = try add(descriptor, slot, .dead, Asker(user: .max, process: 0))
             }
         }
+        try resumePrograms()
         for slot in store.slots(.client) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             _ = try addClient(descriptor, slot)
         }
-        for connection in connections.values where !connection.isOnSession { try openAgain(connection) }
         // Of a life before this keeper's: its numbers are given anew.
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
             orchestrator.forget(slot)
         }
+        try renewUnsentSessions()
         mayHaveOrphans = true
     }
 
@@ -105,8 +106,8 @@ final class Server {
     ) throws -> Connection {
         let connection = Connection(descriptor, slot, peer, asker)
         connections[descriptor.rawValue] = connection
-        if case .client(let user) = peer { clients[user, default: 0] += 1 }
-        try poller.add(descriptor, for: .reading)
+        if let owner = peer.owner { clients[owner, default: 0] += 1 }
+        try poller.add(descriptor, for: peer.isSocket ? .reading : .ending)
         return connection
     }
 
@@ -131,25 +132,8 @@ final class Server {
         store.flush()
     }
 
-    /// A session whose opening was committed, and whose descriptor died with the process that was to send it: it gets another
-    /// one. One that was sent has not hung up, or was closed again.
-    private func openAgain(_ connection: Connection) throws {
-        guard let answer = orchestrator.answer(on: connection.slot), let kept = store.entry(answer.slot),
-            kept.kind == .session, kept.descriptor.hasHungUp, isStillAsked(answer, connection),
-            let ended = connections[kept.descriptor.rawValue], case .session(let session) = ended.peer
-        else { return }
-        let (ours, theirs) = try MessageSocket.pair()
-        let slot = store.take(OwnedDescriptor(taking: ours), .session)
-        var holder = session.holder
-        holder.slot = slot
-        try session.hold(by: holder, answering: Answer(answer.request, result: answer.result, slot: slot))
-        ended.peer = .dead
-        attached[session.number] = try add(ours, slot, .session(session), connection.asker)
-        unsentEnds[slot] = theirs
-    }
-
     /// Whether the request is still in its queue: otherwise the client has the answer.
-    private func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
+    func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
         guard let message = try? connection.descriptor.receive(.peeking) else { return false }
         defer { message.close() }
         let request = try? Request(
@@ -338,8 +322,8 @@ final class Server {
         guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
         else { return nil }
         var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
-        if let end = unsentEnds.removeValue(forKey: answer.slot) {
-            reply.descriptor = end
+        if let unsent = unsentSessions.removeValue(forKey: connection.slot) {
+            reply.descriptor = unsent
             reply.isOwned = true
         } else if let entry = store.entry(answer.slot), entry.kind == .file {
             reply.descriptor = entry.descriptor
@@ -398,7 +382,9 @@ final class Server {
     private func end(_ connection: Connection) {
         // Nobody reads the answers; a client that sent much before it went does not hold up the others for long.
         for _ in 0..<16 {
-            guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting else { break }
+            guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting,
+                connection.peer.isSocket
+            else { break }
             if let reply = connection.unsent {
                 connection.unsent = nil
                 try? connection.descriptor.discardMessage()
@@ -409,12 +395,14 @@ final class Server {
         close(connection)
     }
 
+    /// Lets go of it, and of the session that it led to.
     func close(_ connection: Connection) {
         guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
         poller.remove(connection.descriptor)
         if let reply = connection.unsent { finish(reply) }
         orchestrator.forget(connection.slot)
-        if case .client(let user) = connection.peer { clients[user, default: 1] -= 1 }
+        if let unsent = unsentSessions.removeValue(forKey: connection.slot) { try? closeDescriptor(unsent) }
+        if let owner = connection.peer.owner { clients[owner, default: 1] -= 1 }
         if case .session(let session) = connection.peer { letGo(of: session) }
         store.release(connection.slot)
         store.flush()
@@ -446,9 +434,26 @@ final class Server {
 }
 
 extension Connection {
+    var session: Session? { if case .session(let session) = peer { session } else { nil } }
+
     var isDead: Bool { if case .dead = peer { true } else { false } }
 
-    var isOnSession: Bool { if case .client = peer { false } else { true } }
+    var isOnSession: Bool { peer.user == nil }
 
     var isOutgoing: Bool? { if case .session(let session) = peer { session.direction == .outgoing } else { nil } }
+}
+
+extension Connection.Peer {
+    /// Who asks on it, where calls of the device are made.
+    var user: SessionOwner? {
+        switch self {
+        case .client(let user), .device(let user): user
+        default: nil
+        }
+    }
+
+    /// To whose limit it counts, besides sessions.
+    var owner: SessionOwner? { if case .program(let owner) = self { owner } else { user } }
+
+    var isSocket: Bool { if case .program = self { false } else { true } }
 }

@@ -8,6 +8,11 @@ struct DaemonOptions: ParsableArguments {
 
     /// Connects, and does something there.
     func run(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
+        try Self.run(on: state, body)
+    }
+
+    /// The same, on a state that was found otherwise.
+    static func run(on state: String?, _ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
         let device: LiveUpdateDevice
         do {
             device = try LiveUpdateDevice(state: state)

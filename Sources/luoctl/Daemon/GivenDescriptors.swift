@@ -48,7 +48,7 @@ struct GivenDescriptors {
         }
     }
 
-    private static func places(of program: String) -> [String] {
+    static func places(of program: String) -> [String] {
         if program.contains("/") { return [program] }
         let path = environmentVariable("PATH") ?? "/usr/local/bin:/usr/bin:/bin"
         let directories = path.split(separator: ":", omittingEmptySubsequences: false)

@@ -1,0 +1,130 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// Memory for the calls that a gate has taken, which outlives it: one place for each of its threads. A place that is not
+/// empty when a gate begins is what the one before has not answered. Before the places a u64 says how many were ever used:
+/// none but those is looked at, so that the memory is as small as it can be.
+///
+/// | offset | |
+/// |---|---|
+/// | 0 | what the kernel writes, 256 bytes; zero: nothing was taken |
+/// | 256 | s64: where the listener is kept |
+/// | 264 | u64: the tag of the request that was made of it; 0: none yet |
+/// | 272 | s64: the number of the descriptor that the caller was given for it, and one; 0: none yet |
+/// | 280 | u64: the inode of the socket that is being given; 0: none, or no socket |
+@safe
+final class CallTable: Sendable {
+    private static let stride = 512
+    private static let places = 65536
+
+    private let mapping: Mapping
+    private let free: Guarded<Free>
+
+    private struct Free: Sendable {
+        var places: [Int] = []
+        /// How many were ever used, in the memory, too.
+        var used = 0
+    }
+
+    static func makeMemory() throws(SystemCallError) -> OwnedDescriptor {
+        try makeMemoryFile(named: "luo-calls", size: UInt64(stride * places))
+    }
+
+    init(_ memory: FileDescriptor) throws(SystemCallError) {
+        mapping = try Mapping(of: memory, length: UInt64(Self.stride * Self.places), .shared(writable: true))
+        free = Guarded(Free())
+        let used = unsafe min(mapping.bytes.load(as: Int.self), Self.places - 1)
+        let empty = (0..<used).filter { CallPlace(self, $0).notification == nil }
+        free.with { $0 = Free(places: empty, used: used) }
+    }
+
+    /// What was taken and not answered, before any place is taken.
+    var left: [CallPlace] {
+        let (free, used) = free.with { (Set($0.places), $0.used) }
+        return (0..<used).filter { !free.contains($0) }.map { CallPlace(self, $0) }
+    }
+
+    /// A place for a thread, which gives it back; nil when there are too many.
+    func take() -> CallPlace? {
+        free.with { free in
+            if let place = free.places.popLast() { return CallPlace(self, place) }
+            guard free.used < Self.places - 1 else { return nil }
+            free.used += 1
+            unsafe mapping.bytes.storeBytes(of: free.used, as: Int.self)
+            return CallPlace(self, free.used - 1)
+        }
+    }
+
+    fileprivate func giveBack(_ index: Int) { free.with { $0.places.append(index) } }
+
+    @unsafe
+    fileprivate func address(_ index: Int) -> UnsafeMutableRawPointer {
+        // SAFETY: inside the mapping, which lives as long as this does.
+        unsafe mapping.bytes.baseAddress.unsafelyUnwrapped + (index + 1) * Self.stride
+    }
+}
+
+/// A thread's place.
+@safe
+struct CallPlace: Sendable {
+    private let table: CallTable
+    private let index: Int
+
+    fileprivate init(_ table: CallTable, _ index: Int) {
+        self.table = table
+        self.index = index
+    }
+
+    @unsafe private var address: UnsafeMutableRawPointer { unsafe table.address(index) }
+
+    private func load(_ offset: Int) -> UInt64 { unsafe address.load(fromByteOffset: offset, as: UInt64.self) }
+    private func store(_ value: UInt64, _ offset: Int) {
+        unsafe address.storeBytes(of: value, toByteOffset: offset, as: UInt64.self)
+    }
+
+    var notification: CallNotification? { unsafe NotificationPlace(address).notification }
+
+    /// The listener that the call came from.
+    var listener: DescriptorSlot {
+        get { DescriptorSlot(Int64(bitPattern: load(256))) }
+        nonmutating set { store(UInt64(bitPattern: newValue.number), 256) }
+    }
+
+    var tag: UInt64 {
+        get { load(264) }
+        nonmutating set { store(newValue, 264) }
+    }
+
+    var given: CInt? {
+        get {
+            let value = load(272)
+            return value == 0 ? nil : CInt(truncatingIfNeeded: value) - 1
+        }
+        nonmutating set { store(newValue.map { UInt64($0) + 1 } ?? 0, 272) }
+    }
+
+    /// Told before it is given: whoever dies then does not tell the number.
+    var socket: UInt64 {
+        get { load(280) }
+        nonmutating set { store(newValue, 280) }
+    }
+
+    /// Takes the next call of a listener.
+    func receive(_ listener: FileDescriptor) throws(SystemCallError) -> CallNotification {
+        unsafe try listener.receiveCall(into: NotificationPlace(address))
+    }
+
+    /// Makes it empty: it was answered.
+    func clear() {
+        unsafe NotificationPlace(address).clear()
+        tag = 0
+        given = nil
+        socket = 0
+    }
+
+    func giveBack() {
+        clear()
+        table.giveBack(index)
+    }
+}

@@ -1,0 +1,54 @@
+import Glibc
+import Platform
+import SystemPackage
+
+/// Where the paths of a program lead, as far as it takes to know whether that is `/dev/liveupdate`: a file that is not there.
+/// Looked at from outside, through the program's root and directories in /proc.
+struct DevicePath {
+    /// The thread whose paths they are.
+    let caller: CInt
+    /// Where relative ones begin: a descriptor of its, or its working directory.
+    let directory: CInt
+
+    private static let device = [UInt8]("/dev/liveupdate".utf8)
+    private static let name = "liveupdate"
+
+    /// Whether opening a path opens the device.
+    ///
+    /// - Parameter followsLinks: whether its last name may be a link.
+    func leadsToDevice(_ path: [UInt8], followsLinks: Bool) -> Bool {
+        if path == Self.device { return true }
+        guard !path.isEmpty, path.last != UInt8(ascii: "/") else { return false }
+        var place = seen(String(decoding: path, as: UTF8.self))
+        // As many as the kernel follows.
+        for _ in 0...40 {
+            let (parent, name) = Self.split(place)
+            if name == Self.name { return isDeviceDirectory(parent) }
+            guard followsLinks, let target = try? linkTarget(place), !target.isEmpty else { return false }
+            place = target.hasPrefix("/") ? seen(target) : parent + target
+        }
+        return false
+    }
+
+    /// A path of the caller's, as this process finds it.
+    private func seen(_ path: String) -> String {
+        let here = "/proc/\(caller)"
+        guard path.hasPrefix("/") else {
+            return directory == workingDirectoryNumber ? "\(here)/cwd/\(path)" : "\(here)/fd/\(directory)/\(path)"
+        }
+        for own in ["/proc/self/", "/proc/thread-self/"] where path.hasPrefix(own) {
+            return "\(here)/root\(here)/\(path.dropFirst(own.count))"
+        }
+        return "\(here)/root\(path)"
+    }
+
+    private static func split(_ path: String) -> (parent: String, name: Substring) {
+        guard let slash = path.lastIndex(of: "/") else { return ("", path[...]) }
+        return (String(path[...slash]), path[path.index(after: slash)...])
+    }
+
+    private func isDeviceDirectory(_ path: String) -> Bool {
+        guard let found = try? FileStatus(at: path).identity else { return false }
+        return found == (try? FileStatus(at: "/proc/\(caller)/root/dev/").identity)
+    }
+}

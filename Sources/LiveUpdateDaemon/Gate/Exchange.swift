@@ -1,0 +1,85 @@
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// A request on a socket of luod's, and its answer, which stays in the queue until it is let go of: so that it is still there
+/// when this process dies.
+struct Exchange {
+    /// Not closed by this.
+    let socket: FileDescriptor
+    let request: Request
+
+    /// What was answered.
+    struct Answered {
+        let response: Response
+        /// A copy of what came with it: the asker's.
+        let descriptor: FileDescriptor?
+
+        func close() { if let descriptor { try? closeDescriptor(descriptor) } }
+    }
+
+    /// Asks, and waits for the answer. Answers to others, which one that died may have left, are dropped.
+    ///
+    /// - Parameter isRepeated: it may have been asked, and even answered, before.
+    /// - Throws: ENODEV when there is nobody to answer any more; EMFILE.
+    func answer(passing file: FileDescriptor?, isRepeated: Bool) throws(SystemCallError) -> Answered {
+        while let message = try peek(waiting: false) {
+            if isRepeated, let answered = try take(message) { return answered }
+            drop(message)
+        }
+        try send(file)
+        while let message = try peek(waiting: true) {
+            if let answered = try take(message) { return answered }
+            drop(message)
+        }
+        throw SystemCallError("recvmsg", .operationNotSupportedByDevice)
+    }
+
+    /// After what the answer brought has been passed on.
+    func letGo() { try? socket.discardMessage() }
+
+    private func send(_ file: FileDescriptor?) throws(SystemCallError) {
+        while true {
+            do throws(SystemCallError) {
+                return try socket.send(request.bytes, file.map { [$0] } ?? [])
+            } catch {
+                switch error.errno {
+                case .resourceTemporarilyUnavailable, .tooManyReferences: socket.waitForRoom()
+                case .brokenPipe, .connectionReset, .socketNotConnected:
+                    throw SystemCallError("sendmsg", .operationNotSupportedByDevice)
+                default: throw error
+                }
+            }
+        }
+    }
+
+    /// - Returns: nil when none is there; or at the end, when it waits.
+    private func peek(waiting: Bool) throws(SystemCallError) -> ReceivedMessage? {
+        while true {
+            do throws(SystemCallError) {
+                return try socket.receive(waiting ? .peekingWaiting : .peeking)
+            } catch {
+                switch error.errno {
+                case .resourceTemporarilyUnavailable where waiting: _ = socket.isReadable(within: -1)
+                case .resourceTemporarilyUnavailable: return nil
+                case .connectionReset: continue
+                default: throw error
+                }
+            }
+        }
+    }
+
+    private func take(_ message: ReceivedMessage) throws(SystemCallError) -> Answered? {
+        guard let response = Response(message.bytes, tagged: true), response.tag == request.tag else { return nil }
+        guard !message.isTruncated, message.descriptors.count <= 1 else {
+            drop(message)
+            throw SystemCallError("recvmsg", .tooManyOpenFiles)
+        }
+        return Answered(response: response, descriptor: message.descriptors.first)
+    }
+
+    private func drop(_ message: ReceivedMessage) {
+        message.close()
+        letGo()
+    }
+}

@@ -1,0 +1,72 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// What the threads of a gate share.
+final class Gate: Sendable {
+    let calls: CallTable
+    let orchestrator: GateLink
+    let turns = Turns()
+    let log: Log
+    /// What programs are to find; nil: everything.
+    let kernel: PlayedKernel?
+    /// Programs that have not ended.
+    private let programs = Lock()
+    private nonisolated(unsafe) var running = 0
+    /// Calls that a gate before this one has not answered.
+    private let left: Guarded<[CallPlace]>
+
+    init(_ calls: CallTable, _ settings: Settings, _ log: Log) {
+        self.calls = calls
+        self.log = log
+        kernel = settings.kernel
+        orchestrator = GateLink(StateDirectory(settings.state))
+        left = Guarded(calls.left)
+    }
+
+    /// Answers the calls of a program, from now on until it has ended, and what is left of it.
+    func serve(_ slot: DescriptorSlot, _ listener: consuming OwnedDescriptor) {
+        guard listener.borrowed.isCallListener else { return }
+        programs.withLock { unsafe running += 1 }
+        let program = GatedProgram(slot, listener, self)
+        let mine = left.with { left in
+            let mine = left.filter { $0.listener == slot }
+            left.removeAll { $0.listener == slot }
+            return mine
+        }
+        for place in mine { program.begin(with: place) }
+        program.begin()
+    }
+
+    func ended() {
+        programs.withLock {
+            unsafe running -= 1
+            programs.wakeAll()
+        }
+    }
+
+    /// Waits until no program is left.
+    func waitForEnd() { programs.withLock { programs.wait { unsafe running == 0 } } }
+}
+
+/// One call at a time on each socket: the others wait for their turn.
+final class Turns: Sendable {
+    private let lock = Lock()
+    private nonisolated(unsafe) var busy: Set<UInt64> = []
+
+    func take<Value: ~Copyable, Failure>(
+        _ cookie: UInt64, _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        lock.withLock {
+            lock.wait { unsafe !busy.contains(cookie) }
+            _ = unsafe busy.insert(cookie)
+        }
+        defer {
+            lock.withLock {
+                _ = unsafe busy.remove(cookie)
+                lock.wakeAll()
+            }
+        }
+        return try body()
+    }
+}

@@ -1,0 +1,104 @@
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// What the gate itself asks the orchestrator, over a connection as clients have it: one request at a time.
+final class GateLink: Sendable {
+    private let state: StateDirectory
+    private let lock = Lock()
+    private nonisolated(unsafe) var connection: FileDescriptor?
+    /// Sockets that are known to be of luod's.
+    private let known: Guarded<Set<UInt64>> = Guarded([])
+
+    init(_ state: StateDirectory) { self.state = state }
+
+    /// Opens the device.
+    ///
+    /// - Parameter passOn: gives it to whoever opened it. When the answer to that goes out, nobody else has it.
+    /// - Throws: what the orchestrator answers, and what `passOn` throws.
+    func openDevice(
+        for user: UInt32, _ passOn: (FileDescriptor) throws(SystemCallError) -> CInt
+    ) throws(SystemCallError) -> CInt {
+        try ask(.openDevice, WordCall(user).body) { answered throws(SystemCallError) in
+            guard let device = answered.descriptor else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
+            remember(device)
+            return try passOn(device)
+        }
+    }
+
+    /// What a socket leads to.
+    ///
+    /// - Throws: ENOENT when it is none of luod's.
+    func role(of cookie: UInt64) throws(SystemCallError) -> DescriptorRole {
+        let body = try ask(.identify, FileCall(token: cookie).body) { answered throws(SystemCallError) in
+            answered.response.body
+        }
+        guard body.count == Call.identify.length, let role = DescriptorRole(rawValue: FileCall(body).descriptor) else {
+            throw SystemCallError("recvmsg", .ioError)
+        }
+        return role
+    }
+
+    /// Whether a socket leads to luod.
+    ///
+    /// - Throws: when that cannot be found out.
+    func knows(_ cookie: UInt64) throws(SystemCallError) -> Bool {
+        if known.with({ $0.contains(cookie) }) { return true }
+        do throws(SystemCallError) {
+            _ = try role(of: cookie)
+        } catch {
+            guard error.errno == .noSuchFileOrDirectory else { throw error }
+            return false
+        }
+        remember(cookie)
+        return true
+    }
+
+    func remember(_ socket: FileDescriptor) {
+        if let cookie = try? socket.messageSocketCookie() { remember(cookie) }
+    }
+
+    /// It is only a shortcut, and is begun anew before it takes much room.
+    private func remember(_ cookie: UInt64) {
+        known.with { known in
+            if known.count > 65536 { known = [] }
+            known.insert(cookie)
+        }
+    }
+
+    private func ask<Value>(
+        _ call: Call, _ body: [UInt8], _ use: (Exchange.Answered) throws(SystemCallError) -> Value
+    ) throws(SystemCallError) -> Value {
+        try lock.withLock { () throws(SystemCallError) in
+            let exchange = Exchange(
+                socket: try connected(), request: Request(call, body: body, tag: .random(in: 1 ... .max)))
+            let answered: Exchange.Answered
+            do throws(SystemCallError) {
+                answered = try exchange.answer(passing: nil, isRepeated: false)
+            } catch {
+                if error.errno == .operationNotSupportedByDevice { disconnect() }
+                throw error
+            }
+            defer {
+                answered.close()
+                exchange.letGo()
+            }
+            guard answered.response.result == 0 else {
+                throw SystemCallError("recvmsg", Errno(rawValue: -answered.response.result))
+            }
+            return try use(answered)
+        }
+    }
+
+    private func connected() throws(SystemCallError) -> FileDescriptor {
+        if let connection = unsafe connection { return connection }
+        let made = try MessageSocket.connect(to: state.clientSocket).release()
+        unsafe connection = made
+        return made
+    }
+
+    private func disconnect() {
+        if let old = unsafe connection { try? closeDescriptor(old) }
+        unsafe connection = nil
+    }
+}

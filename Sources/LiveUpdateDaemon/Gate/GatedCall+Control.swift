@@ -1,0 +1,108 @@
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// ioctl(2) on a descriptor of the device or of a session: a request on the socket that it is.
+extension GatedCall {
+    func control(_ number: CInt, _ command: UInt32, _ address: UInt64) -> Outcome {
+        // The filter looks at these bits, too; a foreign filter may not.
+        guard command & 0xFF00 == 0xBA00 else { return .foreign }
+        let socket: FileDescriptor
+        do throws(SystemCallError) {
+            socket = try caller.duplicate(number).release()
+        } catch {
+            let isAtLimit = [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno)
+            return isAtLimit ? .failed(error.errno) : .foreign
+        }
+        defer { try? closeDescriptor(socket) }
+        do throws(SystemCallError) {
+            guard let cookie = try? socket.messageSocketCookie() else { return .foreign }
+            letOthersReceive()
+            guard try program.gate.orchestrator.knows(cookie) else { return .foreign }
+            guard isKnown(command) else { return .failed(try refusal(of: [], cookie)) }
+            let memory = StructInMemory(caller, command, address)
+            guard isWaiting else { return .failed(.interrupted) }
+            guard let body = memory.body, let call = memory.call else {
+                return .failed(try refusal(of: memory.message, cookie))
+            }
+            try program.gate.turns.take(cookie) { () throws(SystemCallError) in
+                try perform(call, body, address, socket)
+            }
+            return .value(0)
+        } catch {
+            return .failed(error.errno)
+        }
+    }
+
+    /// Whether the kernel that is played has the call.
+    private func isKnown(_ command: UInt32) -> Bool {
+        guard let kernel = program.gate.kernel else { return true }
+        return Call(rawValue: UInt8(command & 0xFF)).map(kernel.has) ?? false
+    }
+
+    /// What is wrong with a struct depends on what it was given to.
+    private func refusal(of message: [UInt8], _ cookie: UInt64) throws(SystemCallError) -> Errno {
+        let role = try program.gate.orchestrator.role(of: cookie)
+        if role == .dead { return .operationNotSupportedByDevice }
+        do throws(Malformed) {
+            _ = try Request(message, isOnSession: role != .device, isOutgoing: role == .outgoing)
+            return .invalidArgument
+        } catch {
+            return Errno(rawValue: -error.result)
+        }
+    }
+
+    /// 1. The request, with the caller's descriptor as it is.
+    /// 2. Whether the answer can be written: that comes before its descriptor.
+    /// 3. The descriptor, and its number.
+    ///
+    /// Of all that nothing is left here when the caller goes on: its next close is the last.
+    private func perform(
+        _ call: Call, _ body: [UInt8], _ address: UInt64, _ socket: FileDescriptor
+    ) throws(SystemCallError) {
+        let isRepeated = isLeft && place.tag != 0
+        if !isRepeated { place.tag = .random(in: 1 ... .max) }
+        let exchange = Exchange(socket: socket, request: Request(call, body: body, tag: place.tag))
+        let answered = try ask(exchange, call, body, isRepeated)
+        defer {
+            answered.close()
+            exchange.letGo()
+        }
+        guard answered.response.result == 0 else {
+            throw SystemCallError("ioctl", Errno(rawValue: -answered.response.result))
+        }
+        var reply = answered.response.body
+        guard call.bringsDescriptor else { return try caller.write(reply, at: address) }
+        try caller.write(body, at: address)
+        let number: CInt
+        if let given = givenBefore {
+            number = given
+        } else {
+            guard let descriptor = answered.descriptor else {
+                throw SystemCallError("recvmsg", .tooManyOpenFiles)
+            }
+            if call.bringsSession { program.gate.orchestrator.remember(descriptor) }
+            number = try give(descriptor, closedOnExec: true)
+        }
+        reply.replaceSubrange(4..<8, with: StructInMemory.bytes(UInt32(bitPattern: number)))
+        try caller.write(reply, at: address)
+    }
+
+    private func ask(
+        _ exchange: Exchange, _ call: Call, _ body: [UInt8], _ isRepeated: Bool
+    ) throws(SystemCallError) -> Exchange.Answered {
+        guard call.takesDescriptor else { return try exchange.answer(passing: nil, isRepeated: isRepeated) }
+        let file: FileDescriptor
+        do throws(SystemCallError) {
+            file = try caller.duplicate(FileCall(body).descriptor).release()
+        } catch {
+            // What is not open is refused in its turn.
+            guard error.errno == .badFileDescriptor else { throw error }
+            return try exchange.answer(passing: nil, isRepeated: isRepeated)
+        }
+        defer { try? closeDescriptor(file) }
+        guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
+        return try exchange.answer(passing: file.isOnlyPath ? nil : file, isRepeated: isRepeated)
+    }
+}

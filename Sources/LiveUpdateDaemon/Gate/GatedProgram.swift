@@ -1,0 +1,149 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The processes under one filter. One thread receives their calls and answers what it can at once. Before it does what may
+/// take longer (everything that asks the orchestrator) it lets another one receive, which waits for that or is started: so
+/// there is a thread for each call that waits, and opens of other files are never behind one.
+final class GatedProgram: Sendable {
+    /// More calls than this wait behind one another, so that one program leaves room for others.
+    private static let mostThreads = 2048
+
+    let gate: Gate
+    private let slot: DescriptorSlot
+    private let owned: OwnedDescriptor
+    private let lock = Lock()
+    private nonisolated(unsafe) var state = State()
+
+    private struct State {
+        var hasReceiver = false
+        /// Threads that would receive.
+        var spare = 0
+        var threads = 0
+        var hasEnded = false
+    }
+
+    init(_ slot: DescriptorSlot, _ listener: consuming OwnedDescriptor, _ gate: Gate) {
+        self.slot = slot
+        self.gate = gate
+        owned = listener
+        owned.borrowed.wakeOnOneProcessor()
+    }
+
+    var listener: FileDescriptor { owned.borrowed }
+
+    // MARK: Threads
+
+    /// Starts a thread that receives when nobody else does.
+    ///
+    /// - Returns: false when there are too many.
+    @discardableResult
+    func begin() -> Bool {
+        guard let place = gate.calls.take() else { return false }
+        place.listener = slot
+        return start(place) { self.receive(into: place) }
+    }
+
+    /// Starts one that answers first what is left.
+    func begin(with place: CallPlace) {
+        start(place) {
+            if let notification = place.notification {
+                GatedCall(notification, place, self, isLeft: true).answer()
+                place.clear()
+            }
+            self.receive(into: place)
+        }
+    }
+
+    @discardableResult
+    private func start(_ place: CallPlace, _ body: @escaping @Sendable () -> Void) -> Bool {
+        lock.withLock { unsafe state.threads += 1 }
+        do throws(SystemCallError) {
+            try startThread {
+                body()
+                self.end(place)
+            }
+            return true
+        } catch {
+            gate.log.say("\(error)")
+            end(place)
+            return false
+        }
+    }
+
+    private func end(_ place: CallPlace) {
+        place.giveBack()
+        let isLast = lock.withLock {
+            unsafe state.threads -= 1
+            return unsafe state.threads == 0 && state.hasEnded
+        }
+        if isLast { gate.ended() }
+    }
+
+    // MARK: Receiving
+
+    private func receive(into place: CallPlace) {
+        while becomeReceiver() {
+            var isReceiver = true
+            while isReceiver {
+                guard let notification = next(place) else { return finish() }
+                let call = GatedCall(notification, place, self, isLeft: false)
+                call.answer()
+                place.clear()
+                isReceiver = !call.hasLetOthersReceive
+            }
+            // Some wait for the next call that takes longer.
+            guard lock.withLock({ unsafe state.spare < 2 }) else { return }
+        }
+    }
+
+    /// - Returns: nil when nobody is left who could call.
+    private func next(_ place: CallPlace) -> CallNotification? {
+        do throws(SystemCallError) {
+            while try listener.waitForCall() {
+                do throws(SystemCallError) {
+                    return try place.receive(listener)
+                } catch {
+                    // Whoever called was killed meanwhile.
+                    guard error.errno == .noSuchFileOrDirectory else { throw error }
+                    place.clear()
+                }
+            }
+        } catch {
+            gate.log.say("a program's calls are not received any more: \(error)")
+        }
+        return nil
+    }
+
+    /// - Returns: false when there is nothing to receive any more.
+    private func becomeReceiver() -> Bool {
+        lock.withLock {
+            unsafe state.spare += 1
+            lock.wait { unsafe !state.hasReceiver || state.hasEnded }
+            unsafe state.spare -= 1
+            guard unsafe !state.hasEnded else { return false }
+            unsafe state.hasReceiver = true
+            return true
+        }
+    }
+
+    /// The calling thread, which receives, does something else.
+    ///
+    /// - Returns: false when there is nobody else: it goes on receiving, later.
+    func letOthersReceive() -> Bool {
+        let (spare, threads) = lock.withLock { unsafe (state.spare, state.threads) }
+        guard spare > 0 || threads < Self.mostThreads && begin() else { return false }
+        lock.withLock {
+            unsafe state.hasReceiver = false
+            lock.wakeAll()
+        }
+        return true
+    }
+
+    private func finish() {
+        lock.withLock {
+            unsafe state.hasEnded = true
+            lock.wakeAll()
+        }
+    }
+}

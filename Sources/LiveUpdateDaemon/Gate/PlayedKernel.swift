@@ -1,0 +1,24 @@
+import LiveUpdateProtocol
+
+/// What an older kernel had, for those who test against one: it takes no files on huge pages, and none of luod's own calls.
+public enum PlayedKernel: String, Sendable {
+    /// At most 819 sessions and 128 files in each; no GET_NAME.
+    case linux70 = "7.0"
+    /// The same without those limits.
+    case linux72 = "7.2"
+
+    /// Whether it has a call.
+    func has(_ call: Call) -> Bool {
+        switch call {
+        case .createSession, .retrieveSession, .preserve, .retrieve, .finish: true
+        case .getName: self == .linux72
+        default: false
+        }
+    }
+
+    /// How many outgoing sessions there may be: beyond it ENOMEM.
+    var mostSessions: Int? { self == .linux70 ? 819 : nil }
+
+    /// How many files a session may have: beyond it ENOSPC.
+    var mostFiles: Int? { self == .linux70 ? 128 : nil }
+}

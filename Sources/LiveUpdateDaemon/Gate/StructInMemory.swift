@@ -1,0 +1,61 @@
+import LiveUpdateProtocol
+import Platform
+
+/// The struct of an ioctl in the memory of whoever calls, as far as it can be read: as a request is that came over a socket.
+struct StructInMemory {
+    /// The call, if there is one of that number that can be made so.
+    let call: Call?
+    /// Command and struct. What cannot be read is missing; what is longer than the struct, and zero, is left out.
+    let message: [UInt8]
+    /// The struct, when it is whole, and nothing is behind it.
+    let body: [UInt8]?
+
+    init(_ caller: OtherThread, _ command: UInt32, _ address: UInt64) {
+        let known = command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
+        call = known.flatMap { [.serve, .openDevice, .identify].contains($0) ? nil : $0 }
+        let command = Self.bytes(command)
+        guard let head = Self.read(caller, address, 4), head.count == 4 else {
+            (message, body) = (command, nil)
+            return
+        }
+        let size = head.reversed().reduce(0) { $0 << 8 | Int($1) }
+        guard let call, size >= call.length,
+            let rest = Self.read(caller, address &+ 4, call.length - 4), rest.count == call.length - 4
+        else {
+            // A number that is none, a struct that is too short, or not all there.
+            (message, body) = (command + head, nil)
+            return
+        }
+        switch Self.tail(caller, address &+ UInt64(call.length), size - call.length) {
+        case .zero:
+            let whole = Self.bytes(UInt32(call.length)) + rest
+            (message, body) = (command + whole, whole)
+        case .set: (message, body) = (command + head + rest + [1], nil)
+        case .unreadable: (message, body) = (command + head + rest, nil)
+        }
+    }
+
+    private enum Tail {
+        case zero, set, unreadable
+    }
+
+    /// What is behind the struct.
+    private static func tail(_ caller: OtherThread, _ address: UInt64, _ count: Int) -> Tail {
+        var done = 0
+        while done < count {
+            guard let part = read(caller, address &+ UInt64(done), min(count - done, 32 << 10)), !part.isEmpty else {
+                return .unreadable
+            }
+            guard part.allSatisfy({ $0 == 0 }) else { return .set }
+            done += part.count
+        }
+        return .zero
+    }
+
+    private static func read(_ caller: OtherThread, _ address: UInt64, _ count: Int) -> [UInt8]? {
+        try? caller.bytes(at: address, count: count)
+    }
+
+    /// As it is in memory.
+    static func bytes(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
+}

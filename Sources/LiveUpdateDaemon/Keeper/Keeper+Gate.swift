@@ -1,0 +1,66 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The gate, as its keeper has it: started with the first program that runs under a filter, and again whenever it dies.
+/// While nobody receives their notifications, those programs wait.
+final class GateKeeping {
+    let process: Orchestrating
+    /// What a gate has taken and not answered is in this memory, so that the next one answers it.
+    private let calls: OwnedDescriptor
+
+    init(_ image: String, _ settings: Settings) throws {
+        process = try Orchestrating(starting: image, Self.arguments(settings))
+        calls = try CallTable.makeMemory()
+    }
+
+    /// The successor of one that has died.
+    init(after dead: GateKeeping, _ image: String, _ settings: Settings) throws {
+        process = try Orchestrating(starting: image, Self.arguments(settings))
+        calls = try dead.calls.borrowed.duplicated()
+    }
+
+    private static func arguments(_ settings: Settings) -> [String] {
+        ["gate", "--state", settings.state] + (settings.isConfined ? [] : ["--unconfined"])
+            + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
+    }
+
+    /// Gives it everything. One that died already is seen next.
+    func begin(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
+        try? process.link.send(.hold([Keep(slot: .lost, kind: .calls)]), [calls.borrowed])
+        try? process.link.send(holding: programs)
+    }
+}
+
+extension Keeper {
+    /// A program more.
+    func serve(_ keep: Keep, _ descriptor: FileDescriptor) throws {
+        if let gate {
+            // What cannot be sent to one that died is in the table for the next.
+            try? gate.process.link.send(.hold([keep]), [descriptor])
+        } else {
+            try beginGate { try GateKeeping(ownExecutable(), settings) }
+        }
+    }
+
+    func replaceDeadGate() throws {
+        guard let dead = gate else { return }
+        forget(dead.process)
+        log.say("the gate ended (\(dead.process.reap())): it is started again")
+        gateRestarts.wait()
+        try beginGate { try GateKeeping(after: dead, ownExecutable(), settings) }
+    }
+
+    private func beginGate(_ make: () throws -> GateKeeping) throws {
+        let gate = try make()
+        self.gate = gate
+        try poller.add(gate.process.process.descriptor, for: .reading)
+        gate.begin(table.all.filter { $0.keep.kind == .program })
+    }
+
+    /// In the place of a keeper that died, whose gate goes on with the programs that it has.
+    func resumeGate() throws {
+        guard table.all.contains(where: { $0.keep.kind == .program }) else { return }
+        try beginGate { try GateKeeping(ownExecutable(), settings) }
+    }
+}

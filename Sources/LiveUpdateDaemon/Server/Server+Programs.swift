@@ -1,0 +1,122 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// Programs that find `/dev/liveupdate` because their system calls are notified: docs/run.md. The gate, another process,
+/// answers those; here is what it asks, and what the device is.
+extension Server {
+    var ownUser: SessionOwner { geteuid() }
+
+    /// How many updates there were, as labels have it.
+    private var boot: UInt32 {
+        get throws(LiveUpdateError) { UInt32(truncatingIfNeeded: try orchestrator.status().updateNumber) }
+    }
+
+    // MARK: Programs
+
+    /// Keeps the listener of a program's filter; the keeper gives it to the gate.
+    ///
+    /// - Throws: EINVAL when it is none; ENOTCONN when the keeper has died: nobody would answer.
+    func serveProgram(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
+        guard keeper != nil else {
+            throw LiveUpdateError(.socketNotConnected, "the keeper died", remedy: "start luod on this state")
+        }
+        guard let listener, listener.isCallListener else {
+            throw LiveUpdateError(.invalidArgument, "no listener of a filter came")
+        }
+        do {
+            let slot = store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
+            guard let kept = store.descriptor(in: slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
+            try add(kept, slot, .program(client.user), client.connection.asker)
+        } catch {
+            throw LiveUpdateError(.noMemory, "a program's listener: \(error)")
+        }
+        return Reply(0, body: WordCall().body)
+    }
+
+    /// Devices of a boot that has ended are dead, and so are not in the way of another open.
+    func resumePrograms() throws {
+        let boot = try? boot
+        for slot in store.slots(.device) {
+            guard let entry = store.entry(slot) else { continue }
+            let peer: Connection.Peer = entry.label.boot == boot ? .device(entry.label.user) : .dead
+            try add(entry.descriptor, slot, peer, Asker(user: entry.label.user, process: 0))
+        }
+        for slot in store.slots(.program) {
+            guard let entry = store.entry(slot) else { continue }
+            let user = entry.label.user
+            try add(entry.descriptor, slot, .program(user), Asker(user: user, process: 0))
+        }
+    }
+
+    // MARK: The kernel that is played
+
+    /// - Throws: ENOMEM when it has no room for another session.
+    func checkSessionsOfKernel() throws(LiveUpdateError) {
+        guard let most = settings.kernel?.mostSessions else { return }
+        let count = try orchestrator.status().sessions.count { $0.direction == .outgoing }
+        guard count >= most else { return }
+        throw LiveUpdateError(.noMemory, "the kernel that is played has room for \(most) sessions")
+    }
+
+    /// - Throws: ENOSPC when it has no room for another file.
+    func checkFilesOfKernel(_ session: Session) throws(LiveUpdateError) {
+        guard let most = settings.kernel?.mostFiles else { return }
+        guard session.tokens.count >= most else { return }
+        throw LiveUpdateError(.noSpace, "a session of the kernel that is played has room for \(most) files")
+    }
+
+    // MARK: The device
+
+    /// Opens the device for somebody: once at a time, whoever has it.
+    ///
+    /// - Throws: EBUSY; EIO when what came from the previous boot cannot be read.
+    func openDevice(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+        let boot = try boot
+        _ = endUnclaimed(client.connection, where: \.isDevice)
+        guard !connections.values.contains(where: \.isDevice) else {
+            throw LiveUpdateError(.resourceBusy, "the device is open")
+        }
+        let user = WordCall(body: request.body).word
+        do {
+            let ends = try MessageSocket.pair()
+            var reply = Reply(0, body: request.answerBody)
+            reply.descriptor = ends.1
+            reply.isOwned = true
+            let label = KeepLabel(cookie: try ends.1.messageSocketCookie(), user: user, boot: boot)
+            let slot = store.take(OwnedDescriptor(taking: ends.0), .device, label)
+            try add(ends.0, slot, .device(user), Asker(user: user, process: 0))
+            client.connection.lastGiven = slot
+            return reply
+        } catch {
+            throw LiveUpdateError(.noMemory, "the device's descriptor: \(error)")
+        }
+    }
+
+    /// What the other end of a socket of ours is.
+    ///
+    /// - Throws: ENOENT when it is none.
+    func identify(_ request: Request) throws(LiveUpdateError) -> Reply {
+        let cookie = FileCall(request.body).token
+        let found = connections.values.first { store.entry($0.slot)?.label.cookie == cookie && cookie != 0 }
+        guard let role = found?.role else {
+            throw LiveUpdateError(.noSuchFileOrDirectory, "a descriptor of somebody else's")
+        }
+        return Reply(0, body: FileCall(token: cookie, descriptor: role.rawValue).body)
+    }
+}
+
+extension Connection {
+    fileprivate var isDevice: Bool { if case .device = peer { true } else { false } }
+
+    fileprivate var role: DescriptorRole? {
+        switch peer {
+        case .device: .device
+        case .session(let session): session.direction == .outgoing ? .outgoing : .incoming
+        case .dead: .dead
+        case .client, .program: nil
+        }
+    }
+}

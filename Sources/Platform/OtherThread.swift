@@ -1,0 +1,102 @@
+import CShims
+import Glibc
+import SystemPackage
+
+/// A thread of another process that waits for us, so that it stays what it is: its memory, its descriptors, its user.
+/// All of it takes the right that ptrace(2) asks for.
+public struct OtherThread: Sendable {
+    /// Its number.
+    public let id: CInt
+
+    /// Names it.
+    public init(_ id: CInt) { self.id = id }
+
+    /// Copies from its memory: process_vm_readv(2).
+    ///
+    /// - Returns: fewer bytes when the rest cannot be read.
+    /// - Throws: EFAULT when nothing can be read, EPERM, ESRCH.
+    public func bytes(at address: UInt64, count: Int) throws(SystemCallError) -> [UInt8] {
+        var failure: SystemCallError?
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, copied in
+            do throws(SystemCallError) {
+                copied = try systemCall("process_vm_readv") {
+                    unsafe cshims_read_memory(id, address, buffer.baseAddress, count)
+                }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// Copies into its memory, as far as its pages allow: process_vm_writev(2).
+    ///
+    /// - Throws: EFAULT when not all can be written, EPERM, ESRCH.
+    public func write(_ bytes: [UInt8], at address: UInt64) throws(SystemCallError) {
+        let copied = try systemCall("process_vm_writev") {
+            unsafe cshims_write_memory(id, address, bytes, bytes.count)
+        }
+        if copied < bytes.count { throw SystemCallError("process_vm_writev", .badAddress) }
+    }
+
+    /// The string at an address, without its NUL, of at most 4095 bytes.
+    ///
+    /// - Throws: EFAULT, ENAMETOOLONG, EPERM, ESRCH.
+    public func string(at address: UInt64) throws(SystemCallError) -> [UInt8] {
+        var string: [UInt8] = []
+        while string.count < 4096 {
+            // Most are short, and a page need not be followed by another.
+            let next = address &+ UInt64(string.count)
+            let part = try bytes(at: next, count: min(256, 4096 - string.count))
+            if let end = part.firstIndex(of: 0) { return string + part[..<end] }
+            string += part
+        }
+        throw SystemCallError("process_vm_readv", .fileNameTooLong)
+    }
+
+    /// A descriptor of ours of the open file description that one of its descriptors has: pidfd_open(2) of the thread or,
+    /// before Linux 6.9, of its process, and pidfd_getfd(2).
+    ///
+    /// - Throws: EBADF when that is not open, EMFILE at our limit, EPERM, ESRCH.
+    public func duplicate(_ number: CInt) throws(SystemCallError) -> OwnedDescriptor {
+        let handle = try handle()
+        let copy = try systemCall("pidfd_getfd") { cshims_pidfd_getfd(handle.borrowed.rawValue, number) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: copy))
+    }
+
+    /// Which of its descriptors is a certain socket.
+    public func number(ofSocket inode: UInt64) -> CInt? {
+        let numbers = (try? descriptorNumbers(of: id)) ?? []
+        return numbers.first { (try? linkTarget("/proc/\(id)/fd/\($0)")) == "socket:[\(inode)]" }
+    }
+
+    private func handle() throws(SystemCallError) -> OwnedDescriptor {
+        do throws(SystemCallError) {
+            let number = try systemCall("pidfd_open") { cshims_pidfd_open_thread(id) }
+            return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+        } catch {
+            guard error.errno == .invalidArgument else { throw error }
+        }
+        let process = CInt(try statusWords("Tgid:").first ?? "") ?? id
+        let number = try systemCall("pidfd_open") { cshims_pidfd_open(process) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
+    /// Its effective user, by the kernel.
+    ///
+    /// - Throws: ENOENT when it has ended.
+    public var user: UInt32 {
+        get throws(SystemCallError) {
+            let words = try statusWords("Uid:")
+            guard words.count == 4, let user = UInt32(words[1]) else { throw SystemCallError("open", .noSuchProcess) }
+            return user
+        }
+    }
+
+    private func statusWords(_ name: String) throws(SystemCallError) -> [Substring] {
+        let lines = try readWhole("/proc/\(id)/status").split(separator: "\n")
+        guard let line = lines.first(where: { $0.hasPrefix(name) }) else { return [] }
+        return [Substring](line.split { $0 == " " || $0 == "\t" }.dropFirst())
+    }
+}

@@ -1,0 +1,45 @@
+import CShims
+import Glibc
+public import SystemPackage
+
+/// Starts a thread that nobody waits for, with a small stack: pthread_create(3).
+///
+/// - Throws: EAGAIN when there are too many.
+public func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemCallError) {
+    var attributes = pthread_attr_t()
+    unsafe pthread_attr_init(&attributes)
+    defer { unsafe pthread_attr_destroy(&attributes) }
+    unsafe pthread_attr_setdetachstate(&attributes, CInt(PTHREAD_CREATE_DETACHED))
+    unsafe pthread_attr_setstacksize(&attributes, 512 << 10)
+    let box = unsafe Unmanaged.passRetained(ThreadBody(body)).toOpaque()
+    var thread = pthread_t()
+    let result = unsafe pthread_create(
+        &thread, &attributes,
+        { box in
+            guard let box = unsafe box else { return nil }
+            unsafe Unmanaged<ThreadBody>.fromOpaque(box).takeRetainedValue().run()
+            return nil
+        }, box)
+    guard result != 0 else { return }
+    unsafe Unmanaged<ThreadBody>.fromOpaque(box).release()
+    throw SystemCallError("pthread_create", Errno(rawValue: result))
+}
+
+private final class ThreadBody: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+}
+
+extension FileDescriptor {
+    /// Whether something that was sent on a socket has not been read: `SIOCOUTQ` of unix(7).
+    public var hasUnread: Bool { cshims_unread(rawValue) > 0 }
+
+    /// What tells a socket from all others for as long as the kernel runs: `SO_COOKIE` of socket(7).
+    ///
+    /// - Throws: ENOTSOCK, and EINVAL for one that is none of ``MessageSocket``'s kind.
+    public func messageSocketCookie() throws(SystemCallError) -> UInt64 {
+        var cookie: UInt64 = 0
+        try systemCall("getsockopt") { unsafe cshims_message_socket_cookie(rawValue, &cookie) }
+        return cookie
+    }
+}

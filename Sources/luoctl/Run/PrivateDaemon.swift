@@ -1,0 +1,72 @@
+import ArgumentParser
+import Glibc
+import Platform
+import SystemPackage
+
+/// A luod for one program, on a state of its own, which ends with the program's last process: it is nobody's child, and nothing
+/// of it is seen. Until this process has become the program, or has ended, a pipe tells it to wait.
+final class PrivateDaemon {
+    let state: String
+    private let life: FileDescriptor
+
+    init(_ kernel: String?) throws {
+        let (image, state) = (try Self.image(), try Self.makeState())
+        self.state = state
+        let arguments = ["luod", "--state", state, "--until-unused"] + (kernel.map { ["--as-kernel", $0] } ?? [])
+        do {
+            let ends = try Self.start(ProgramImage(path: image, arguments: arguments))
+            life = ends.life
+            defer { try? closeDescriptor(ends.output) }
+            try Self.waitUntilReady(ends.output, image)
+        } catch let error as SystemCallError {
+            throw Exit.unavailable("luod cannot be started: \(error)")
+        }
+    }
+
+    /// - Returns: our ends only.
+    private static func start(
+        _ image: ProgramImage
+    ) throws(SystemCallError) -> (life: FileDescriptor, output: FileDescriptor) {
+        let input = try PipeEnds()
+        let output = try PipeEnds()
+        try image.startApart(input: input.reading.borrowed, output: output.writing.borrowed)
+        return (
+            try input.writing.borrowed.duplicated().release(), try output.reading.borrowed.duplicated().release()
+        )
+    }
+
+    /// Beside this program, or in PATH.
+    private static func image() throws -> String {
+        let own = ownExecutable()
+        let beside = own.lastIndex(of: "/").map { String(own[...$0]) + "luod" }
+        let places = (beside.map { [$0] } ?? []) + GivenDescriptors.places(of: "luod")
+        guard let found = places.first(where: { unsafe access($0, X_OK) == 0 }) else {
+            throw Exit.unavailable(
+                "there is no luod beside luoctl, nor in PATH: install it, or name a running one with --state")
+        }
+        return found
+    }
+
+    private static func makeState() throws -> String {
+        let directory = environmentVariable("TMPDIR") ?? "/tmp"
+        var name = [CChar]("\(directory)/luod-XXXXXX".utf8CString)
+        guard unsafe mkdtemp(&name) != nil else {
+            throw Exit.unavailable(
+                "\(directory): \(Errno(rawValue: errno)); set TMPDIR to a directory that can be written")
+        }
+        return String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// What it says until then is said here, when it ends instead.
+    private static func waitUntilReady(_ output: FileDescriptor, _ image: String) throws {
+        var said: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = try systemCall("read") { unsafe read(output.rawValue, &chunk, chunk.count) }
+            said += chunk.prefix(count)
+            let text = String(decoding: said, as: UTF8.self)
+            if text.contains("luod: ready") { return }
+            guard count > 0 else { throw Exit.unavailable("\(image) ended: \(text)") }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import ArgumentParser
+import Glibc
+import LiveUpdateDevice
+import Platform
+import SystemPackage
+
+/// `luoctl run`
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run a program that finds /dev/liveupdate, served by luod.",
+        discussion: """
+            The program, and all that it starts, is as it is without this command, but for that file: docs/run.md. \
+            This command becomes the program (execve), which is searched for in PATH. \
+            Exit code: the program's own; 127 when it is not found, 126 when it cannot be executed.
+            """)
+
+    @Option(help: "The state directory of a luod that runs; without, one is started that ends with the program.")
+    var state: String?
+
+    @Option(help: "Without --state: play an older kernel, 7.0 or 7.2.")
+    var asKernel: String?
+
+    @Argument(parsing: .postTerminator, help: ArgumentHelp("The program.", valueName: "program"))
+    var command: [String] = []
+
+    func validate() throws {
+        guard let program = command.first, !program.isEmpty else {
+            throw ValidationError("say which program, behind --")
+        }
+        if let asKernel {
+            guard ["7.0", "7.2"].contains(asKernel) else { throw ValidationError("--as-kernel is 7.0 or 7.2") }
+            guard state == nil else {
+                throw ValidationError("--as-kernel is for luod itself then: luod --as-kernel \(asKernel)")
+            }
+        }
+    }
+
+    func run() throws {
+        let filter: CallFilter
+        do throws(SystemCallError) {
+            filter = try CallFilter()
+        } catch {
+            throw Exit.unavailable("the filter cannot be made: \(error)")
+        }
+        var images = GivenDescriptors.places(of: command[0]).map { ProgramImage(path: $0, arguments: command) }
+        let own = state == nil ? try PrivateDaemon(asKernel) : nil
+        // What the program starts finds it, too: luoctl update.
+        if let own { images = images.map { $0.setting("LUO_STATE", own.state) } }
+        try DaemonOptions.run(on: state ?? own?.state) { device throws(LiveUpdateError) in
+            // From here on this process opens nothing before its calls are served.
+            let listener: OwnedDescriptor
+            do throws(SystemCallError) {
+                listener = try filter.install()
+            } catch {
+                throw Self.refused(error)
+            }
+            try device.serve(programsUnder: listener.borrowed)
+        }
+        Inherited.restore()
+        throw become(images)
+    }
+
+    private static func refused(_ error: SystemCallError) -> LiveUpdateError {
+        switch error.errno {
+        case .resourceBusy:
+            LiveUpdateError(
+                error.errno, "this process runs under luoctl run, or another listener, already",
+                remedy: "run the program without luoctl run: it finds /dev/liveupdate")
+        case .noFunction: LiveUpdateError(error.errno, "this kernel cannot notify of system calls")
+        default: LiveUpdateError(error.errno, "the filter cannot be installed")
+        }
+    }
+
+    /// Returns only when none can be executed.
+    private func become(_ images: [ProgramImage]) -> ExitCode {
+        var failure = Errno.noSuchFileOrDirectory
+        for image in images {
+            do throws(SystemCallError) {
+                try image.execute()
+            } catch {
+                if error.errno != .noSuchFileOrDirectory { failure = error.errno }
+            }
+        }
+        Exit.say("\(command[0]): \(failure)")
+        return ExitCode(failure == .noSuchFileOrDirectory ? 127 : 126)
+    }
+}

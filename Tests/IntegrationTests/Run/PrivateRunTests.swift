@@ -1,0 +1,65 @@
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// `luoctl run` without --state: a luod for one program.
+@Suite struct PrivateRunTests {
+    /// A directory for its state; luod takes away what it made there.
+    private final class Place {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString)").path
+
+        init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+
+        var isEmpty: Bool { (try? FileManager.default.contentsOfDirectory(atPath: path).isEmpty) ?? false }
+
+        func start(_ arguments: [String], _ options: [String] = []) throws -> Program {
+            try Program(
+                [Program.path("luoctl"), "run"] + options + ["--"] + arguments, environment: ["TMPDIR=\(path)"])
+        }
+
+        func run(_ arguments: String...) async throws -> Ended { try await start(arguments).ended() }
+    }
+
+    @Test("It begins and ends with its program, whatever that comes to") func ends() async throws {
+        let place = try Place()
+        let probe = Program.path("RunProbe")
+        let ended = try await place.run(probe, "life")
+        #expect(ended.status == 0 && ended.lines.last == "ok", "\(ended)")
+        #expect(try await place.run(probe, "exit", "3").status == 3)
+        #expect(try await place.run(probe, "signal", "\(SIGKILL)").status == nil)
+        #expect(try await place.run("/nowhere").status == 127)
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+    }
+
+    @Test("It ends with the last process, and not before; what the program starts finds it")
+    func daemons() async throws {
+        let place = try Place()
+        let script = "\"$0\" first-stage; sleep 1000 & echo \"sleep $!\"; \"$1\" update"
+        let program = try place.start(["/bin/sh", "-c", script, Program.path("RunProbe"), Program.path("luoctl")])
+        #expect(try await program.ended().status == 0)
+        let words = try program.outputSoFar.split { $0 == " " || $0 == "\n" }.map(String.init)
+        let processes = ["daemon", "sleep"].compactMap { name in
+            words.firstIndex(of: name).flatMap { pid_t(words[$0 + 1]) }
+        }
+        try #require(processes.count == 2, "\(words)")
+        defer { for process in processes { Glibc.kill(process, SIGKILL) } }
+        #expect(!place.isEmpty)
+        Glibc.kill(processes[1], SIGKILL)
+        Glibc.kill(processes[0], SIGUSR1)
+        try await eventually("a luod that answers", within: 60) { try program.outputSoFar.hasSuffix("ok\n") }
+        Glibc.kill(processes[0], SIGKILL)
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+    }
+
+    @Test("Older kernels are played", arguments: ["7.0", "7.2"]) func kernels(kernel: String) async throws {
+        let place = try Place()
+        let ended = try await place.start([Program.path("RunProbe"), "kernel", kernel], ["--as-kernel", kernel]).ended()
+        #expect(ended.status == 0, "\(ended)")
+        #expect(try await place.start(["/bin/true"], ["--as-kernel", "6.1"]).ended().status == 64)
+        let running = ["--as-kernel", kernel, "--state", place.path]
+        #expect(try await place.start(["/bin/true"], running).ended().status == 64)
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import Glibc
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Programs under `luoctl run`, and luod's processes that stop or die.
+@Suite struct RunCrashTests {
+    enum Trouble: CaseIterable {
+        case stopped, dead
+    }
+
+    @Test(
+        "Other files are opened while the orchestrator is stopped, or dead; what waits goes on after it",
+        arguments: Trouble.allCases)
+    func foreignOpens(trouble: Trouble) async throws {
+        let daemon = try await RunningDaemon()
+        let pipe = Pipe()
+        let next = FileDescriptor(rawValue: pipe.fileHandleForReading.fileDescriptor)
+        let program = try daemon.startProbe("foreign", inheriting: next)
+        try await eventually("a program that runs", within: 60) { try program.outputSoFar.contains("ready") }
+        let orchestrator = try daemon.connect().status().orchestrator
+        if trouble == .dead {
+            Glibc.kill(daemon.keeper, SIGSTOP)
+            Glibc.kill(orchestrator, SIGKILL)
+        } else {
+            Glibc.kill(orchestrator, SIGSTOP)
+        }
+        pipe.fileHandleForWriting.write(Data([0]))
+        try await eventually("opens of other files", within: 60) { try program.outputSoFar.contains("opened") }
+        Glibc.kill(trouble == .dead ? daemon.keeper : orchestrator, SIGCONT)
+        pipe.fileHandleForWriting.write(Data([0]))
+        let ended = try await program.ended()
+        #expect(ended.status == 0 && ended.lines.last == "ok", "\(ended)")
+    }
+
+    enum Victim: CaseIterable {
+        case orchestrator, gate
+    }
+
+    @Test(
+        "Processes of luod's that die in the middle of calls: each call returns, and is done once",
+        arguments: Victim.allCases)
+    func deaths(victim: Victim) async throws {
+        let daemon = try await RunningDaemon()
+        let program = try daemon.startProbe("busy")
+        var dots = 0
+        for _ in 0..<30 {
+            try await eventually("calls that go on", within: 60) {
+                try program.outputSoFar.utf8.count > dots || program.hasEnded
+            }
+            guard !program.hasEnded else { break }
+            dots = try program.outputSoFar.utf8.count
+            let killed = victim == .gate ? daemon.gate : try daemon.connect().status().orchestrator
+            if let killed { Glibc.kill(killed, SIGKILL) }
+        }
+        let output = try program.outputSoFar
+        #expect(!program.hasEnded, "\(output)")
+        program.kill()
+        let client = try daemon.connect()
+        try await eventually("the end of its sessions", within: 60) { try client.status().sessions.isEmpty }
+        #expect(try await daemon.probe("life").status == 0, "the device is open to others")
+    }
+
+    @Test("A client that is killed in the middle of a call leaves nothing") func killedClients() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        for round in 0..<20 {
+            let program = try daemon.startProbe("busy")
+            try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > round }
+            program.kill()
+            try await eventually("the end of its sessions", within: 60) { try client.status().sessions.isEmpty }
+        }
+        #expect(try await daemon.probe("life").status == 0)
+    }
+
+    @Test("Without its keeper the gate goes on, and the next keeper starts another") func keeper() async throws {
+        let daemon = try await RunningDaemon()
+        let program = try daemon.startProbe("busy")
+        try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }
+        daemon.killKeeper()
+        let before = try program.outputSoFar.utf8.count
+        try await eventually("calls without a keeper", within: 60) { try program.outputSoFar.utf8.count > before + 10 }
+        let refused = try await luoctl("run", "--state", daemon.state, "--", "/bin/true")
+        #expect(refused.status == 1 && refused.errors.contains("keeper"), "\(refused)")
+        try await daemon.start()
+        let after = try program.outputSoFar.utf8.count
+        try await eventually("calls with another", within: 60) { try program.outputSoFar.utf8.count > after + 10 }
+        let output = try program.outputSoFar
+        #expect(!program.hasEnded, "\(output)")
+        program.kill()
+        #expect(try await daemon.probe("life").status == 0)
+    }
+}
+
+extension RunningDaemon {
+    /// Its gate's process.
+    var gate: pid_t? {
+        processes.first { process in
+            let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
+            return line?.hasPrefix("luod\0gate\0") == true
+        }
+    }
+}

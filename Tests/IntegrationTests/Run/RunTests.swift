@@ -1,0 +1,78 @@
+import Foundation
+import Glibc
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Programs under `luoctl run`: RunProbe is written for the kernel's device, and knows nothing of luod.
+@Suite struct RunTests {
+    @Test(
+        "What the device's documentation says holds",
+        arguments: ["life", "order", "names", "answers", "opens", "threads", "interrupted"]) func scenario(name: String)
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let ended = try await daemon.probe(name)
+        #expect(ended.status == 0 && ended.lines.last == "ok", "\(ended)")
+        #expect(try daemon.connect().status().sessions.isEmpty, "what it held ended with it")
+    }
+
+    @Test("All paths that lead to the device open it, and no others") func paths() async throws {
+        let daemon = try await RunningDaemon()
+        let directory = daemon.state + "/paths"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+        let ended = try await daemon.probe("paths", directory)
+        #expect(ended.status == 0, "\(ended)")
+    }
+
+    @Test("A daemon's session is handed over by an update, and found by another program") func stages() async throws {
+        let daemon = try await RunningDaemon()
+        let first = try daemon.startProbe("first-stage")
+        try await eventually("a daemon that holds a session", within: 60) {
+            try first.outputSoFar.hasPrefix("daemon ") && first.hasEnded
+        }
+        let process = try #require(pid_t(try first.outputSoFar.dropFirst(7).split(separator: "\n").first ?? ""))
+        defer { Glibc.kill(process, SIGKILL) }
+        let updated = try await luoctl("update", "--state", daemon.state)
+        #expect(updated.status == 0, "\(updated)")
+        Glibc.kill(process, SIGUSR1)
+        try await eventually("what the old boot's program finds", within: 60) {
+            try first.outputSoFar.split(separator: "\n").count > 1
+        }
+        let output = try first.outputSoFar
+        #expect(output.hasSuffix("ok\n"), "\(output)")
+        let second = try await daemon.probe("second-stage")
+        #expect(second.status == 0, "\(second)")
+    }
+
+    @Test("Exit code and signals are the program's own") func ends() async throws {
+        let daemon = try await RunningDaemon()
+        #expect(try await daemon.probe("exit", "42").status == 42)
+        #expect(try await daemon.probe("signal", "\(SIGKILL)").status == nil)
+        let none = try await luoctl("run", "--state", daemon.state, "--", "/nowhere/program")
+        #expect(none.status == 127 && none.errors.contains("/nowhere/program"), "\(none)")
+        let directory = try await luoctl("run", "--state", daemon.state, "--", "/")
+        #expect(directory.status == 126, "\(directory)")
+    }
+
+    @Test("A run inside a run is refused, and what is already there is enough") func nested() async throws {
+        let daemon = try await RunningDaemon()
+        let run = [Program.path("luoctl"), "run", "--state", daemon.state, "--"]
+        let nested = try await IntegrationTests.run(run + run + ["/bin/true"])
+        #expect(nested.status == 1 && nested.errors.contains("already"), "\(nested)")
+    }
+}
+
+extension RunningDaemon {
+    func startProbe(_ arguments: String..., inheriting: FileDescriptor? = nil) throws -> Program {
+        try Program(command(arguments), inheriting: inheriting)
+    }
+
+    /// Runs a scenario to its end.
+    func probe(_ arguments: String...) async throws -> Ended { try await run(command(arguments)) }
+
+    private func command(_ arguments: [String]) -> [String] {
+        [Program.path("luoctl"), "run", "--state", state, "--", Program.path("RunProbe")] + arguments
+    }
+}
