@@ -66,8 +66,10 @@ import Testing
         try expectAsBefore()
     }
 
-    /// Says that it knows one format, `abc-v1`, and waits as long as its keeper is there.
-    private static let standby = "printf '\\006\\000\\000\\000\\000\\000\\000\\000\\006\\000abc-v1' >&3"
+    /// Says that it knows one format, `abc-v1`: when it reads, and when it holds all, which is once more.
+    private static let standby = [String](
+        repeating: "printf '\\006\\000\\000\\000\\000\\000\\000\\000\\006\\000abc-v1' >&3", count: 2
+    ).joined(separator: "\n")
 
     @Test("An image that lacks a format in use: the string is named", arguments: [Call.load, .update, .reload])
     func lacksFormat(call: Call) throws {
@@ -86,13 +88,14 @@ import Testing
 
     @Test("An image that ends when it is to take over") func endsInUpdate() throws {
         let kept = try session.take(1)
-        // What it holds, that it is to wait, and what to prepare itself on: three messages; then it is to take over.
+        // That it is to wait, what it holds, that this is all, and once more, and what to prepare itself on: five messages;
+        // then that this is all, and to take over.
         let read = "dd bs=65536 count=1 <&3 >/dev/null 2>&1"
         let prepared = "printf '\\016\\000\\000\\000\\000\\000\\000\\000' >&3"
-        let script = [Self.standby, read, read, read]
+        let script = [Self.standby] + [String](repeating: read, count: 5)
         let early = try image((script + ["exit 3"]).joined(separator: "\n"))
         try expectRefusal(.update, early, .notSupported, "the image ended", "exit code 3")
-        let late = try image((script + [prepared, read, "exit 4"]).joined(separator: "\n"))
+        let late = try image((script + [prepared, read, read, "exit 4"]).joined(separator: "\n"))
         try expectRefusal(.update, late, .canceled, "the image ended", "exit code 4")
         try session.preserve(kept, 1)
         try expectAsBefore()
