@@ -85,6 +85,9 @@ import Testing
                 "file 6 not to be retrieved: errno 4095, kept in slot 1",
                 "FLB 7 \"hugetlb-v1\" added: discarded, data 9, counts 2 files, retrieved, stored 4096+64 8192+4096",
                 "FLB 7 not retrieved", "FLB 7 removed", "file 6 removed",
+                "session 5 of user 4294967295, held in slot 71, detached", "session 5 of user 0, held in slot -1",
+                "request 18446744073709551615 on connection 3 answered: -125", "connection 3 closed",
+                "booting, and not yet confirmed",
             ])
     }
 

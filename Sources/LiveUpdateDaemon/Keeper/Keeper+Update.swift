@@ -20,8 +20,8 @@ extension Keeper {
                 orchestrating: loading, image: image, attempt: attempt,
                 deadline: milliseconds() + settings.patience)
             try watch(loading)
-            // What is kept it gets when it reads: nobody waits for its start.
-            try loading.link.send(.begin(.standby, nextSlot: table.nextSlot))
+            // What is kept it gets when it reads: nobody waits for its start. One that has ended already is told of next.
+            try? loading.link.send(.begin(.standby, nextSlot: table.nextSlot))
         } catch {
             if next == nil {
                 try? current.link.send(.failed("\(path) could not be started: \(error)", attempt: attempt))
@@ -50,9 +50,14 @@ extension Keeper {
             if error.errno == .resourceTemporarilyUnavailable {
                 self.next?.isBehind = true
             } else {
-                callOff("the image does not keep up: \(error)")
+                giveUp(error)
             }
         }
+    }
+
+    /// Of one that has ended, its process says how, next.
+    private func giveUp(_ error: SystemCallError) {
+        if error.errno != .brokenPipe { callOff("the image does not keep up: \(error)") }
     }
 
     /// Tells the next image all that it was not told yet.
@@ -97,7 +102,7 @@ extension Keeper {
             try catchUp()
             try next?.orchestrating.link.send(message, descriptors, patience: Self.patienceWithNext)
         } catch {
-            callOff("the image does not keep up: \(error)")
+            giveUp(error)
         }
     }
 
@@ -117,7 +122,7 @@ extension Keeper {
                     self.next?.stage = .catchingUp
                     try catchUp()
                 } catch {
-                    return callOff("the image does not keep up: \(error)")
+                    return giveUp(error)
                 }
             case .standby(let formats, _):
                 self.next?.stage = .standby

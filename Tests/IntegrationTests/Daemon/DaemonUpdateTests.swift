@@ -152,7 +152,7 @@ import Testing
 
     @Test("An image that hangs when it is to prepare itself is given up, and nobody waits for it")
     func hangingPreparation() async throws {
-        let daemon = try await RunningDaemon(["--patience", "2000"])
+        let daemon = try await RunningDaemon(["--patience", "8000"])
         let (client, other) = (try daemon.connect(), try daemon.connect())
         let session = try client.create("s")
         #expect(try client.change(.load) == nil)

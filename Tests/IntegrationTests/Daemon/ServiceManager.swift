@@ -81,6 +81,9 @@ final class ServiceManager: Sendable {
             // A barrier is passed when its descriptor is closed.
             for descriptor in descriptors { try? descriptor.close() }
         }
-        if lines.contains("FDSTOREREMOVE=1") { try? state.stored.removeValue(forKey: name)?.close() }
+        if lines.contains("FDSTOREREMOVE=1") {
+            try? state.stored.removeValue(forKey: name)?.close()
+            state.order.removeAll { $0 == name }
+        }
     }
 }
