@@ -145,7 +145,7 @@ public final class Orchestrator: Sendable {
 
     /// Whether a user has a session of that name.
     ///
-    /// - Throws: as ``open()``.
+    /// - Throws: as ``open(answering:)``.
     public func hasSession(
         _ name: String, _ direction: Direction, of owner: SessionOwner
     ) throws(LiveUpdateError) -> Bool {
@@ -155,7 +155,7 @@ public final class Orchestrator: Sendable {
 
     /// All sessions that are open, oldest first: also those that were, in this boot, before a crash.
     ///
-    /// - Throws: as ``open()``.
+    /// - Throws: as ``open(answering:)``.
     public var openSessions: [Session] {
         get throws(LiveUpdateError) { try enabled().openSessions() }
     }
@@ -222,9 +222,9 @@ public final class Orchestrator: Sendable {
     }
 
     /// Finishes the FLBs of sessions that the previous boot discarded: whoever runs a boot calls it once after
-    /// ``open()``, so that what they hold is given back.
+    /// ``open(answering:)``, so that what they hold is given back.
     ///
-    /// - Throws: as ``open()``.
+    /// - Throws: as ``open(answering:)``.
     public func finishDiscarded() throws(LiveUpdateError) { try enabled().finishDiscarded() }
 
     // MARK: An update
@@ -272,11 +272,11 @@ public final class Orchestrator: Sendable {
 
     /// Where the descriptors of all files are kept, incoming and outgoing: for whoever holds them.
     ///
-    /// - Throws: as ``open()``.
+    /// - Throws: as ``open(answering:)``.
     public func slots() throws(LiveUpdateError) -> [DescriptorSlot] { try enabled().slots() }
 
     /// What the arena knows, to be shown.
     ///
-    /// - Throws: as ``open()``.
+    /// - Throws: as ``open(answering:)``.
     public func status() throws(LiveUpdateError) -> Status { try enabled().status() }
 }
