@@ -37,7 +37,8 @@ public final class UpdatableProcess: Sendable {
     ///   - register: registers handlers and FLBs, in the same way at every boot; without it, those of this package.
     /// - Throws: ENOENT when an `existing` one is not there, EAGAIN when another process runs the arena of that path,
     ///   EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO
-    ///   when it cannot be read (see ``/LiveUpdate/Orchestrator/open(answering:)``), and what `register` throws. The variable and
+    ///   when it cannot be read (see ``/LiveUpdate/Orchestrator/open(answering:)``), and what `register` throws. The
+    ///   variable and
     ///   all descriptors are as before then: this process can still become an image that can read it.
     public init(
         arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,

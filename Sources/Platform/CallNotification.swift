@@ -25,8 +25,16 @@ public struct CallNotification: Sendable {
 
 /// A system call that is notified, or another one, also of another architecture.
 public enum NotifiedCall: Int, Sendable {
+    /// None of these.
     case other = 0
-    case open, openat, openat2, ioctl
+    /// open(2).
+    case open
+    /// openat(2).
+    case openat
+    /// openat2(2).
+    case openat2
+    /// ioctl(2).
+    case ioctl
 }
 
 /// Where the kernel writes a notification: memory that is all zero, and is more than its struct takes.
