@@ -9,15 +9,10 @@ final class GateKeeping {
     /// What a gate has taken and not answered is in this memory, so that the next one answers it.
     private let calls: OwnedDescriptor
 
-    init(_ image: String, _ settings: Settings) throws {
+    /// - Parameter dead: the one whose successor this is.
+    init(after dead: GateKeeping?, _ image: String, _ settings: Settings) throws {
         process = try Orchestrating(starting: image, Self.arguments(settings))
-        calls = try CallTable.makeMemory()
-    }
-
-    /// The successor of one that has died.
-    init(after dead: GateKeeping, _ image: String, _ settings: Settings) throws {
-        process = try Orchestrating(starting: image, Self.arguments(settings))
-        calls = try dead.calls.borrowed.duplicated()
+        calls = try dead?.calls.borrowed.duplicated() ?? CallTable.makeMemory()
     }
 
     private static func arguments(_ settings: Settings) -> [String] {
@@ -34,33 +29,40 @@ final class GateKeeping {
 
 extension Keeper {
     /// A program more.
-    func serve(_ keep: Keep, _ descriptor: FileDescriptor) throws {
+    func serve(_ keep: Keep, _ descriptor: FileDescriptor) {
         if let gate {
             // What cannot be sent to one that died is in the table for the next.
             try? gate.process.link.send(.hold([keep]), [descriptor])
         } else {
-            try beginGate { try GateKeeping(ownExecutable(), settings) }
+            beginGate()
         }
     }
 
-    func replaceDeadGate() throws {
+    func replaceDeadGate() {
         guard let dead = gate else { return }
         forget(dead.process)
         log.say("the gate ended (\(dead.process.reap())): it is started again")
         gateRestarts.wait()
-        try beginGate { try GateKeeping(after: dead, ownExecutable(), settings) }
+        beginGate()
     }
 
-    private func beginGate(_ make: () throws -> GateKeeping) throws {
-        let gate = try make()
-        self.gate = gate
-        try poller.add(gate.process.process.descriptor, for: .reading)
-        gate.begin(table.all.filter { $0.keep.kind == .program })
+    /// Starts one, in the place of one that died if there was one. When that fails it is tried again in a moment: the programs
+    /// wait, and nobody else is held up.
+    func beginGate() {
+        do {
+            let next = try GateKeeping(after: gate, image.executable, settings)
+            try poller.add(next.process.process.descriptor, for: .reading)
+            next.begin(table.all.filter { $0.keep.kind == .program })
+            gate = next
+            isGateMissing = false
+        } catch {
+            if !isGateMissing { log.say("the gate could not be started, and programs under a filter wait: \(error)") }
+            isGateMissing = true
+        }
     }
 
     /// In the place of a keeper that died, whose gate goes on with the programs that it has.
-    func resumeGate() throws {
-        guard table.all.contains(where: { $0.keep.kind == .program }) else { return }
-        try beginGate { try GateKeeping(ownExecutable(), settings) }
+    func resumeGate() {
+        if table.all.contains(where: { $0.keep.kind == .program }) { beginGate() }
     }
 }

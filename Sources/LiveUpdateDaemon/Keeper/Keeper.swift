@@ -30,6 +30,8 @@ public final class Keeper {
     /// There when a program runs under a filter, or did.
     var gate: GateKeeping?
     var gateRestarts = Restarts()
+    /// Whether there is to be one, and none could be started.
+    var isGateMissing = false
     /// Whoever started a luod that ends unused has gone, or become its first program.
     var hasLostStarter = false
     private let ready: () -> Void
@@ -99,7 +101,7 @@ public final class Keeper {
         for slot in Set(table.all.map(\.keep.slot) + stored.map(\.slot)) { service?.note(slot) }
         try poller.add(signals.borrowed, for: .reading)
         try watch(current)
-        try resumeGate()
+        resumeGate()
         if settings.endsUnused { try poller.add(Self.starter, for: .reading) }
         if running != nil { tellReady() }
     }
@@ -136,13 +138,14 @@ public final class Keeper {
         while true {
             let events = try poller.wait(timeout)
             if events.isEmpty { tellService() }
+            if isGateMissing { beginGate() }
             for event in events {
                 let number = event.descriptor.rawValue
                 if number == signals.borrowed.rawValue { stop() }
                 if number == Self.starter.rawValue { try loseStarter() }
                 if number == current.link.descriptor.rawValue { try readCurrent() }
                 if number == current.process.descriptor.rawValue { try replaceDead() }
-                if number == gate?.process.process.descriptor.rawValue { try replaceDeadGate() }
+                if number == gate?.process.process.descriptor.rawValue { replaceDeadGate() }
                 if let next, number == next.orchestrating.link.descriptor.rawValue { try readNext() }
                 if let next, number == next.orchestrating.process.descriptor.rawValue {
                     callOff("the image ended: \(next.orchestrating.end())")
@@ -156,7 +159,7 @@ public final class Keeper {
 
     private var timeout: CInt {
         guard let next, next.stage != .standby else {
-            guard let service, service.isBehind else { return -1 }
+            guard let service, service.isBehind else { return isGateMissing ? 100 : -1 }
             return isServiceBusy ? 10 : 0
         }
         let now = milliseconds()
@@ -204,7 +207,7 @@ public final class Keeper {
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
                 tellNext(.hold([keep]), [descriptor]) { $0.insert(keep.slot) }
-                if keep.kind == .program { try serve(keep, descriptor) }
+                if keep.kind == .program { serve(keep, descriptor) }
             case .release(let slots):
                 table.release(slots)
                 for slot in slots { service?.note(slot) }

@@ -107,11 +107,24 @@ public struct StateDirectory: Sendable {
 
     /// Takes the place of a keeper that died, if its orchestrator still runs.
     private func adopt() throws -> TakenState? {
-        guard let connected = try? MessageSocket.connect(to: controlSocket) else { return nil }
-        let link = ControlLink(connected)
-        try link.send(.adopt)
+        for _ in 0..<100 {
+            guard let connected = try? MessageSocket.connect(to: controlSocket) else { return nil }
+            if let taken = try adopt(by: ControlLink(connected)) { return taken }
+        }
+        throw StateHeld(why: "whoever runs on \(path) does not listen")
+    }
+
+    /// - Returns: nil when it was not heard: it is waited for only a moment, and this process may have been slower than that.
+    private func adopt(by link: ControlLink) throws -> TakenState? {
+        do throws(SystemCallError) {
+            try link.send(.adopt)
+        } catch {
+            guard error.errno == .brokenPipe else { throw error }
+            return nil
+        }
         var table = KeptTable()
-        while link.descriptor.isReadable(within: 10_000), let received = try link.receive(.now) {
+        while link.descriptor.isReadable(within: 10_000) {
+            guard let received = try link.receive(.now) else { return nil }
             switch received.message {
             case .hold(let keeps):
                 for (keep, descriptor) in zip(keeps, received.descriptors) { table.keep(keep, descriptor) }

@@ -75,6 +75,21 @@ import Testing
         #expect(try await daemon.probe("life").status == 0)
     }
 
+    @Test("A gate that dies when luod's file is gone is started again, too") func gone() async throws {
+        let room = try TemporaryDirectory()
+        let image = room.file("luod")
+        try FileManager.default.copyItem(atPath: Program.path("luod"), toPath: image)
+        let daemon = try await RunningDaemon(image: image)
+        let program = try daemon.startProbe("busy")
+        try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }
+        try FileManager.default.removeItem(atPath: image)
+        Glibc.kill(try #require(daemon.gate), SIGKILL)
+        let before = try program.outputSoFar.utf8.count
+        try await eventually("calls with another", within: 60) { try program.outputSoFar.utf8.count > before + 10 }
+        program.kill()
+        #expect(try await daemon.probe("life").status == 0)
+    }
+
     @Test("Without its keeper the gate goes on, and the next keeper starts another") func keeper() async throws {
         let daemon = try await RunningDaemon()
         let program = try daemon.startProbe("busy")

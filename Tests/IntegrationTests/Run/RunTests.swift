@@ -56,6 +56,25 @@ import Testing
         #expect(directory.status == 126, "\(directory)")
     }
 
+    @Test("Python with nothing but fcntl.ioctl keeps files over an update") func python() async throws {
+        let daemon = try await RunningDaemon()
+        let room = try TemporaryDirectory()
+        let script = """
+            mkfifo "$1/input"
+            python3 "$2" keep s hello world <"$1/input" >"$1/kept" &
+            exec 9>"$1/input"
+            until grep -q kept "$1/kept"; do sleep 0.05; done
+            "$3" update --state "$4" >"$1/update" && python3 "$2" fetch s 2
+            """
+        let client = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../../Examples/python/liveupdate.py").path
+        let luoctl = Program.path("luoctl")
+        let ended = try await IntegrationTests.run(
+            [luoctl, "run", "--state", daemon.state, "--", "/bin/sh", "-c", script, "sh", room.file(""), client]
+                + [luoctl, daemon.state])
+        #expect(ended.status == 0 && ended.lines == ["hello", "world"], "\(ended)")
+    }
+
     @Test("A run inside a run is refused, and what is already there is enough") func nested() async throws {
         let daemon = try await RunningDaemon()
         let run = [Program.path("luoctl"), "run", "--state", daemon.state, "--"]
