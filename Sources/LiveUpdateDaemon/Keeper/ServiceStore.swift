@@ -79,18 +79,30 @@ final class ServiceStore {
     }
 
     /// The service answers.
-    func ready(process: CInt) { try? manager.send(["READY=1", "MAINPID=\(process)"]) }
+    func ready(process: CInt) { insist(["READY=1", "MAINPID=\(process)"], until: milliseconds() + 10_000) }
 
     /// The service ends: everything that it has to say is said, and read, before its process is gone.
     func stop(_ table: borrowing KeptTable) {
         let deadline = milliseconds() + Self.patience
-        try? manager.send(["STOPPING=1"])
+        insist(["STOPPING=1"], until: deadline)
         while isBehind, milliseconds() < deadline {
             guard let wasRead = try? catchUp(with: table) else { return }
             if !wasRead { manager.waitForRoom(within: 1000) }
         }
         manager.waitForRoom(within: 1000)
         manager.waitUntilRead(within: 10_000)
+    }
+
+    /// Says what must not be lost, also when the manager has much to read.
+    private func insist(_ lines: [String], until deadline: UInt64) {
+        while milliseconds() < deadline {
+            do throws(SystemCallError) {
+                return try manager.send(lines)
+            } catch {
+                guard error.errno == .resourceTemporarilyUnavailable else { return }
+                manager.waitForRoom(within: 1000)
+            }
+        }
     }
 
     /// How long the manager may take to read the rest, in milliseconds: less than the 90 s that systemd gives a service.
