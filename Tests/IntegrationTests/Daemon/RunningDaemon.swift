@@ -54,8 +54,7 @@ final class RunningDaemon: Sendable {
     func startAnother() async throws -> Ended { try await Program(arguments).ended() }
 
     deinit {
-        for process in processes { Glibc.kill(process, SIGKILL) }
-        program.with { $0 }?.kill()
+        killEverything()
         try? FileManager.default.removeItem(atPath: state)
     }
 
@@ -90,8 +89,14 @@ final class RunningDaemon: Sendable {
 
     /// Ends both processes at once: the machine's power, as far as memory files go.
     func killEverything() {
-        for process in processes { Glibc.kill(process, SIGKILL) }
+        // First, or it would start another orchestrator.
         killKeeper()
+        for _ in 0..<10 {
+            let left = processes
+            for process in left { Glibc.kill(process, SIGKILL) }
+            if left.isEmpty { break }
+            usleep(1_000)
+        }
     }
 
     /// Whether an orchestrator is in a blackout: it waits for nobody but its keeper then.
