@@ -137,23 +137,27 @@ public final class Keeper {
     private func serve() throws -> Never {
         while true {
             let events = try poller.wait(timeout)
-            if events.isEmpty { tellService() }
             if isGateMissing { beginGate() }
-            for event in events {
-                let number = event.descriptor.rawValue
-                if number == signals.borrowed.rawValue { stop() }
-                if number == Self.starter.rawValue { try loseStarter() }
-                if number == current.link.descriptor.rawValue { try readCurrent() }
-                if number == current.process.descriptor.rawValue { try replaceDead() }
-                if number == gate?.process.process.descriptor.rawValue { replaceDeadGate() }
-                if let next, number == next.orchestrating.link.descriptor.rawValue { try readNext() }
-                if let next, number == next.orchestrating.process.descriptor.rawValue {
-                    callOff("the image ended: \(next.orchestrating.end())")
-                }
-            }
+            // One at a time, and the others are told of again: what is done for it may close what they are of, and give their
+            // numbers to new descriptors. The death of one orchestrator would be taken for that of the next.
+            if let event = events.first { try handle(event.descriptor.rawValue) } else { tellService() }
             if let next, next.stage != .standby, milliseconds() >= next.deadline {
                 callOff("the image did not \(next.stage.verb) in time")
             }
+        }
+    }
+
+    private func handle(_ number: CInt) throws {
+        switch number {
+        case signals.borrowed.rawValue: stop()
+        case Self.starter.rawValue: try loseStarter()
+        case current.link.descriptor.rawValue: try readCurrent()
+        case current.process.descriptor.rawValue: try replaceDead()
+        case gate?.process.process.descriptor.rawValue: replaceDeadGate()
+        case next?.orchestrating.link.descriptor.rawValue: try readNext()
+        case next?.orchestrating.process.descriptor.rawValue:
+            if let next { callOff("the image ended: \(next.orchestrating.end())") }
+        default: break
         }
     }
 
