@@ -63,6 +63,18 @@ public struct Poller: ~Copyable, Sendable {
         }
     }
 
+    /// One thing that has happened, each in turn; nil when that takes too long. For who closes, or opens, descriptors on the
+    /// way: all events of one ``wait(_:)`` would have their numbers as they were.
+    ///
+    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Throws: EBADF.
+    public func next(_ milliseconds: CInt) throws(SystemCallError) -> Event? {
+        var found = cshims_event()
+        let handle = handle.borrowed.rawValue
+        let count = try systemCall("epoll_wait") { unsafe cshims_epoll_wait(handle, &found, 1, milliseconds) }
+        return count > 0 ? Event(found) : nil
+    }
+
     /// Everything that has happened, or nothing when that takes too long.
     ///
     /// - Parameter milliseconds: -1 waits for ever.

@@ -136,11 +136,11 @@ public final class Keeper {
 
     private func serve() throws -> Never {
         while true {
-            let events = try poller.wait(timeout)
+            let event = try poller.next(timeout)
             if isGateMissing { beginGate() }
-            // One at a time, and the others are told of again: what is done for it may close what they are of, and give their
-            // numbers to new descriptors. The death of one orchestrator would be taken for that of the next.
-            if let event = events.first { try handle(event.descriptor.rawValue) } else { tellService() }
+            // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
+            // orchestrator would be taken for that of the next.
+            if let event { try handle(event.descriptor.rawValue) } else { tellService() }
             if let next, next.stage != .standby, milliseconds() >= next.deadline {
                 callOff("the image did not \(next.stage.verb) in time")
             }
