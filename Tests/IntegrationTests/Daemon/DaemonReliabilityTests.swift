@@ -93,6 +93,29 @@ import Testing
         #expect(try came.retrieve(1).identity == file.identity && came.retrieve(2).identity != file.identity)
     }
 
+    @Test(
+        "The orchestrator and the next image die at once: neither is taken for who comes after it, whatever numbers are free",
+        arguments: 0...3) func bothDie(free: UInt64) async throws
+    {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        let session = try client.create("s")
+        let files = try (0..<4).map { _ in try MemoryFile() }
+        for token in 0..<free { try session.preserve(files[Int(token)], token) }
+        #expect(try client.change(.load) == nil)
+        // The keeper's next descriptors get these numbers, and then those of the image.
+        for token in 0..<free { _ = try session.take(token) }
+        let running = try client.status()
+        let both = daemon.processes.filter { $0 != running.keeper }
+        // It learns of both together.
+        Glibc.kill(running.keeper, SIGSTOP)
+        for process in both { Glibc.kill(process, SIGKILL) }
+        Glibc.kill(running.keeper, SIGCONT)
+        try session.preserve(files[3], 9)
+        #expect(try client.change(.reload) == nil)
+        #expect(try session.take(9).identity == files[3].identity)
+    }
+
     @Test("A client's close is the last one, however slow the keeper is") func lastClose() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
