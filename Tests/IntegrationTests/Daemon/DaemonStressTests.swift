@@ -13,7 +13,7 @@ private let hasPython = ["/usr/bin", "/usr/local/bin"].contains {
             .appendingPathComponent("../../../scripts/daemon/stress").standardized.path
         let seed = announcedSeed("DaemonStressTests")
         let ended = try await run(
-            ["/usr/bin/env", "python3", script, Program.path("luod"), "\(Scale.count(1))", "\(seed)"])
+            ["/usr/bin/env", "python3", script, Program.path("luod"), "\(Scale.count(3))", "\(seed)"])
         #expect(ended.status == 0, "\(ended)")
     }
 }
