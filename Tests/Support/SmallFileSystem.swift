@@ -11,9 +11,8 @@ public final class SmallFileSystem {
     ///
     /// - Parameter size: in bytes: what its files can have together.
     public init(size: Int) throws {
-        var name = [CChar]("/tmp/liveupdate-XXXXXX".utf8CString)
-        let folder = unsafe mkdtemp(&name).map { unsafe String(cString: $0) } ?? ""
-        defer { unsafe rmdir(folder) }
+        let place = try TemporaryDirectory()
+        let folder = place.path
         try Self.check("mount", unsafe mount("tmpfs", folder, "tmpfs", 0, "size=\(size),mode=700"))
         defer { unsafe umount2(folder, CInt(MNT_DETACH)) }
         let opened = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -32,14 +32,14 @@ final class Server {
     var detached: [UInt64: Session] = [:]
     var update = UpdateState()
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
-    private var mayHaveOrphans = false
+    var mayHaveOrphans = false
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
     private var turns: UInt64 = 0
     /// False when there was no descriptor left for whoever wants to connect.
-    private var isAccepting = true
+    var isAccepting = true
     /// Whether that was said.
-    private var hasFoundNoRoom = false
+    var hasFoundNoRoom = false
     /// Clients' ends of sessions that a predecessor has not sent, by the connection that asked.
     var unsentSessions: [DescriptorSlot: FileDescriptor] = [:]
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
@@ -58,48 +58,6 @@ final class Server {
         poller = try Poller()
     }
 
-    // MARK: Beginning
-
-    /// Finds its connections and sessions again.
-    func resume() throws {
-        if let keeper { try poller.add(keeper.descriptor, for: .reading) }
-        for kind in [DescriptorKind.control, .listener] {
-            if let listener = store.descriptor(kind) { try poller.add(listener, for: .reading) }
-        }
-        var sessions: [DescriptorSlot: Session] = [:]
-        for session in (try? orchestrator.openSessions) ?? [] {
-            let holder = session.holder
-            if store.entry(holder.slot)?.kind == .session {
-                sessions[holder.slot] = session
-            } else if holder.isDetached {
-                detach(session)
-            } else {
-                // Whoever had it open died with all of us.
-                try? session.close()
-            }
-        }
-        for slot in store.slots(.session) {
-            guard let descriptor = store.entry(slot)?.descriptor else { continue }
-            if let session = sessions[slot] {
-                let asker = Asker(user: session.holder.owner, process: 0)
-                attached[session.number] = try add(descriptor, slot, .session(session), asker)
-            } else {
-                _ = try add(descriptor, slot, .dead, Asker(user: .max, process: 0))
-            }
-        }
-        try resumePrograms()
-        for slot in store.slots(.client) {
-            guard let descriptor = store.entry(slot)?.descriptor else { continue }
-            _ = try addClient(descriptor, slot)
-        }
-        // Of a life before this keeper's: its numbers are given anew.
-        for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
-            orchestrator.forget(slot)
-        }
-        try renewUnsentSessions()
-        mayHaveOrphans = true
-    }
-
     @discardableResult
     func add(
         _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ asker: Asker
@@ -111,34 +69,10 @@ final class Server {
         return connection
     }
 
-    private func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
+    func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
         let peer = try? descriptor.peer()
         let asker = Asker(user: peer?.user ?? .max, process: peer?.process ?? 0)
         try add(descriptor, slot, .client(asker.user), asker)
-    }
-
-    /// Files that were kept and never committed, or let go and not yet released, by who died then.
-    private func releaseOrphans() {
-        mayHaveOrphans = false
-        guard let status = try? orchestrator.status() else { return }
-        var named = Set(status.sessions.flatMap(\.files).map(\.slot))
-        for connection in connections.values {
-            if let answer = orchestrator.answer(on: connection.slot), isStillAsked(answer, connection) {
-                named.insert(answer.slot)
-            }
-            if let kept = connection.unsent?.kept { named.insert(kept) }
-        }
-        for slot in store.slots(.file) where !named.contains(slot) { store.release(slot) }
-        store.flush()
-    }
-
-    /// Whether the request is still in its queue: otherwise the client has the answer.
-    func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
-        guard let message = try? connection.descriptor.receive(.peeking) else { return false }
-        defer { message.close() }
-        let request = try? Request(
-            message.bytes, isOnSession: connection.isOnSession, isOutgoing: connection.isOutgoing)
-        return request?.tag == answer.request.tag
     }
 
     // MARK: Serving
@@ -199,54 +133,8 @@ final class Server {
         }
     }
 
-    // MARK: Accepting
-
-    /// - Returns: whether somebody was there.
-    private func acceptClient(_ listener: FileDescriptor) -> Bool {
-        let accepted: OwnedDescriptor
-        do throws(SystemCallError) {
-            accepted = try listener.acceptConnection()
-        } catch {
-            // Who connected went, or another process took it: the next one is told of.
-            let passing: [Errno] = [.resourceTemporarilyUnavailable, .connectionAbort, .interrupted]
-            if !passing.contains(error.errno) { rest(error) }
-            return false
-        }
-        hasFoundNoRoom = false
-        do {
-            let user = try accepted.borrowed.peer().user
-            // Few of them are always there: to let go of something by.
-            guard hasRoom(for: user) || (clients[user, default: 0] < 4 && store.count < mostDescriptors) else {
-                try accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
-                return true
-            }
-            let slot = store.take(accepted, .client)
-            guard let descriptor = store.descriptor(in: slot) else { return true }
-            try addClient(descriptor, slot)
-        } catch {
-            log.say("a connection was not accepted: \(error)")
-        }
-        return true
-    }
-
-    /// Without a descriptor for them, those that wait would wake this process for ever: they wait until something else has
-    /// happened, or a moment.
-    private func rest(_ error: SystemCallError) {
-        if !hasFoundNoRoom {
-            log.say("nobody can connect until a descriptor is free (luod --max-descriptors N): \(error)")
-        }
-        hasFoundNoRoom = true
-        accept(again: false)
-    }
-
-    private func accept(again: Bool) {
-        guard let listener = store.descriptor(.listener) else { return }
-        isAccepting = again
-        try? poller.change(listener, to: again ? .reading : .ending)
-    }
-
     /// One request.
-    private func serve(_ connection: Connection) {
+    func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
         defer { message.close() }
         guard !message.isTruncated || isOutOfDescriptors(connection) else {
@@ -363,7 +251,7 @@ final class Server {
         finish(reply)
     }
 
-    private func finish(_ reply: Reply) {
+    func finish(_ reply: Reply) {
         if reply.isOwned, let descriptor = reply.descriptor { try? closeDescriptor(descriptor) }
         if let kept = reply.kept { store.release(kept) }
         store.flush()
@@ -374,62 +262,6 @@ final class Server {
         connection.unsent = nil
         try? poller.change(connection.descriptor, to: .reading)
         send(reply, to: connection)
-    }
-
-    // MARK: Ending
-
-    /// Does what was still asked, and closes.
-    private func end(_ connection: Connection) {
-        // Nobody reads the answers; a client that sent much before it went does not hold up the others for long.
-        for _ in 0..<16 {
-            guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting,
-                connection.peer.isSocket
-            else { break }
-            if let reply = connection.unsent {
-                connection.unsent = nil
-                try? connection.descriptor.discardMessage()
-                finish(reply)
-            }
-            serve(connection)
-        }
-        close(connection)
-    }
-
-    /// Lets go of it, and of the session that it led to.
-    func close(_ connection: Connection) {
-        guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
-        poller.remove(connection.descriptor)
-        if let reply = connection.unsent { finish(reply) }
-        orchestrator.forget(connection.slot)
-        if let unsent = unsentSessions.removeValue(forKey: connection.slot) { try? closeDescriptor(unsent) }
-        if let owner = connection.peer.owner { clients[owner, default: 1] -= 1 }
-        if case .session(let session) = connection.peer { letGo(of: session) }
-        store.release(connection.slot)
-        store.flush()
-    }
-
-    private func letGo(of session: Session) {
-        attached[session.number] = nil
-        guard session.holder.isDetached else {
-            do throws(LiveUpdateError) {
-                try session.close()
-            } catch {
-                log.say("session \"\(session.name)\": \(error)")
-            }
-            return
-        }
-        detach(session)
-    }
-
-    /// Nobody holds it now.
-    private func detach(_ session: Session) {
-        var holder = session.holder
-        if holder.slot != .lost {
-            // Its number will be another descriptor's.
-            holder.slot = .lost
-            try? session.hold(by: holder)
-        }
-        detached[session.number] = session
     }
 }
 

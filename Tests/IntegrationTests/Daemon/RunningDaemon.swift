@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LiveUpdateProtocol
 import Platform
 import SystemPackage
 import TestSupport
@@ -70,6 +71,13 @@ final class RunningDaemon: Sendable {
             let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
             return line?.split(separator: "\0").contains(Substring(state)) == true
         }
+    }
+
+    /// Loads an image, and says which process waits to take over.
+    func loadedStandby(_ client: DaemonClient) throws -> pid_t {
+        #expect(try client.change(.load) == nil)
+        let running = try client.status()
+        return try #require(processes.first { ![running.keeper, running.orchestrator].contains($0) })
     }
 
     var keeper: pid_t { program.with { $0 }?.process ?? -1 }

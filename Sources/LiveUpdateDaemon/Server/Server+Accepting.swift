@@ -1,0 +1,51 @@
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// Who connects: within the limits, and while there are descriptors.
+extension Server {
+    /// - Returns: whether somebody was there.
+    func acceptClient(_ listener: FileDescriptor) -> Bool {
+        let accepted: OwnedDescriptor
+        do throws(SystemCallError) {
+            accepted = try listener.acceptConnection()
+        } catch {
+            // Who connected went, or another process took it: the next one is told of.
+            let passing: [Errno] = [.resourceTemporarilyUnavailable, .connectionAbort, .interrupted]
+            if !passing.contains(error.errno) { rest(error) }
+            return false
+        }
+        hasFoundNoRoom = false
+        do {
+            let user = try accepted.borrowed.peer().user
+            // Few of them are always there: to let go of something by.
+            guard hasRoom(for: user) || (clients[user, default: 0] < 4 && store.count < mostDescriptors) else {
+                try accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
+                return true
+            }
+            let slot = store.take(accepted, .client)
+            guard let descriptor = store.descriptor(in: slot) else { return true }
+            try addClient(descriptor, slot)
+        } catch {
+            log.say("a connection was not accepted: \(error)")
+        }
+        return true
+    }
+
+    /// Without a descriptor for them, those that wait would wake this process for ever: they wait until something else has
+    /// happened, or a moment.
+    private func rest(_ error: SystemCallError) {
+        if !hasFoundNoRoom {
+            log.say("nobody can connect until a descriptor is free (luod --max-descriptors N): \(error)")
+        }
+        hasFoundNoRoom = true
+        accept(again: false)
+    }
+
+    func accept(again: Bool) {
+        guard let listener = store.descriptor(.listener) else { return }
+        isAccepting = again
+        try? poller.change(listener, to: again ? .reading : .ending)
+    }
+}
