@@ -65,5 +65,9 @@ public struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
             throw LiveUpdateError(.ioError, "\(Self.compatible): a path that is not absolute, or has a NUL in it")
         }
         path = FilePath(bytes: name)
+        // FilePath leaves out what a path says twice; none that we wrote has any of it.
+        guard path.bytes == name else {
+            throw LiveUpdateError(.ioError, "\(Self.compatible): a path with slashes that say nothing")
+        }
     }
 }

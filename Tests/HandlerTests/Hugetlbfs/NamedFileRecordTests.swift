@@ -55,6 +55,7 @@ import Testing
         for length in [0, 4096, UInt32.max] { try expectRefused("a path of \(length) bytes", put(length, at: 48)) }
         try expectRefused("not absolute") { bytes in bytes[52] = UInt8(ascii: "h") }
         try expectRefused("a NUL in it") { bytes in bytes[55] = 0 }
+        try expectRefused("a slash twice") { bytes in bytes[53] = UInt8(ascii: "/") }
         try expectRefused("no huge page") { bytes in bytes[40] = 0 }
         #expect(errno { try HugetlbfsFileRecord(at: UInt64.max - 10, in: storage) } == .ioError)
     }
