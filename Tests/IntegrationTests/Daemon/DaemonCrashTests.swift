@@ -68,7 +68,7 @@ import Testing
         let client = try daemon.connect()
         _ = try client.status()
         try asker.ask(.load, UpdateCall(text: try daemon.silentImage()).body)
-        try await eventually("an update under way", within: 60) { try client.change(.load)?.errno == .resourceBusy }
+        try #require(try soon(within: 60) { try client.change(.load)?.errno == .resourceBusy }, "no update under way")
         asker.close()
         _ = try client.status()
         let other = try daemon.connect()

@@ -212,9 +212,10 @@ import Testing
         let running = try client.status().orchestrator
         let reload = try client.ask(.reload, UpdateCall(text: try daemon.silentImage()).body)
         let children = "/proc/\(daemon.keeper)/task/\(daemon.keeper)/children"
-        try await eventually("a reload under way", within: 60) {
+        let isUnderWay = try soon(within: 60) {
             try String(contentsOfFile: children, encoding: .utf8).split(separator: " ").count == 2
         }
+        try #require(isUnderWay, "no reload")
         Glibc.kill(running, SIGKILL)
         let answer = try client.answer(to: reload).0
         #expect(answer.result == -Errno.canceled.rawValue)
