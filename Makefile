@@ -25,7 +25,8 @@ STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build
 STRESS_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
 # What luoctl bench runs: it finds them beside itself, or in libexec.
-BENCH_PROGRAMS := luo-bench-image luo-bench-service $(addprefix luo-floor-,preserve exec cycle send read call)
+BENCH_PROGRAMS := $(addprefix luo-bench-,image service caller) \
+	$(addprefix luo-floor-,preserve exec cycle send read call notify)
 LIBEXEC := libexec/liveupdate
 
 DOC_DIR ?= .build-doc/site

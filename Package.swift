@@ -27,10 +27,12 @@ func benchProgram(_ name: String, at path: String, header: String = "../common")
         linkerSettings: staticExecutables ? [.unsafeFlags(["-nostartfiles", "-Xclang-linker", "-static"])] : [])
 }
 let benchPrograms =
-    ["preserve", "exec", "read", "cycle", "send", "call"].map {
+    ["preserve", "exec", "read", "cycle", "send", "call", "notify"].map {
         benchProgram("luo-floor-\($0)", at: "Benchmarks/floor/\($0)")
     }
-    + [benchProgram("luo-bench-service", at: "Benchmarks/service", header: "../floor/common")]
+    + ["service", "caller"].map {
+        benchProgram("luo-bench-\($0)", at: "Benchmarks/\($0)", header: "../floor/common")
+    }
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")

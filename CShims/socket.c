@@ -76,16 +76,15 @@ int cshims_peer(int fd, pid_t *process, uid_t *user) {
 
 int cshims_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 
-int cshims_message_socket_cookie(int fd, uint64_t *cookie) {
+int cshims_is_message_socket(int fd) {
     int domain = 0, type = 0;
     socklen_t length = sizeof domain;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == -1) return -1;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == -1) return -1;
-    if (domain != AF_UNIX || type != SOCK_SEQPACKET) {
-        errno = EINVAL;
-        return -1;
-    }
-    length = sizeof *cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && domain == AF_UNIX && type == SOCK_SEQPACKET;
+}
+
+int cshims_socket_cookie(int fd, uint64_t *cookie) {
+    socklen_t length = sizeof *cookie;
     return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &length);
 }
 

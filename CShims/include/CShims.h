@@ -65,8 +65,9 @@ int cshims_peer(int fd, pid_t *process, uid_t *user);
 int cshims_accept(int fd);
 // ioctl(2) is variadic: SIOCOUTQ, the bytes that were sent and not read.
 int cshims_unread(int fd);
-// SO_COOKIE; ENOTSOCK, and EINVAL for a socket that is none of AF_UNIX and SOCK_SEQPACKET.
-int cshims_message_socket_cookie(int fd, uint64_t *cookie);
+// Whether it is a socket of AF_UNIX and SOCK_SEQPACKET.
+int cshims_is_message_socket(int fd);
+int cshims_socket_cookie(int fd, uint64_t *cookie);
 
 // device.c: ioctl(2) is variadic.
 int cshims_ioctl(int fd, unsigned long command, void *argument);

@@ -77,6 +77,15 @@ extension FileDescriptor {
         try systemCall("poll") { cshims_notification_wait(rawValue) } == 1
     }
 
+    /// Waits for a call, or for something to be read from a socket.
+    ///
+    /// - Returns: whether a call came, and nothing else did.
+    public func callComes(before socket: FileDescriptor) -> Bool {
+        var events = [socket, self].map { pollfd(fd: $0.rawValue, events: Int16(POLLIN), revents: 0) }
+        while unsafe poll(&events, nfds_t(events.count), -1) == -1, errno == EINTR {}
+        return events[0].revents == 0 && events[1].revents & Int16(POLLIN) != 0
+    }
+
     /// Takes the next one, and lets the kernel write it into memory that may outlive this process: it is taken exactly when it
     /// is there.
     ///

@@ -55,6 +55,9 @@ public final class Lock: @unchecked Sendable {
         while !ready() { unsafe pthread_cond_wait(condition, mutex) }
     }
 
+    /// With the lock held, when all wait for the same: wakes one of them.
+    public func wakeOne() { unsafe pthread_cond_signal(condition) }
+
     /// With the lock held: wakes all who wait.
     public func wakeAll() { unsafe pthread_cond_broadcast(condition) }
 }

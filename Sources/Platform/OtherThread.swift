@@ -60,8 +60,39 @@ public struct OtherThread: Sendable {
     ///
     /// - Throws: EBADF when that is not open, EMFILE at our limit, EPERM, ESRCH.
     public func duplicate(_ number: CInt) throws(SystemCallError) -> OwnedDescriptor {
-        let handle = try handle()
-        let copy = try systemCall("pidfd_getfd") { cshims_pidfd_getfd(handle.borrowed.rawValue, number) }
+        do throws(SystemCallError) {
+            let handle = try handle()
+            return try duplicate(number, of: handle.borrowed)
+        } catch {
+            guard error.errno == .invalidArgument else { throw error }
+        }
+        let process = CInt(try statusWords("Tgid:").first ?? "") ?? id
+        let opened = try systemCall("pidfd_open") { cshims_pidfd_open(process) }
+        let handle = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
+        return try duplicate(number, of: handle.borrowed)
+    }
+
+    /// The same, with a handle that is kept for the next time, when the kernel has handles of threads: only they never mean
+    /// another thread that has the number later.
+    ///
+    /// - Parameter kept: of the thread that was asked for last, whichever it was.
+    public func duplicate(_ number: CInt, keeping kept: KeptHandle) throws(SystemCallError) -> OwnedDescriptor {
+        if kept.thread == id, let handle = kept.handle?.borrowed {
+            do throws(SystemCallError) {
+                return try duplicate(number, of: handle)
+            } catch {
+                guard error.errno == .noSuchProcess else { throw error }
+            }
+        }
+        guard let opened = try? handle() else { return try duplicate(number) }
+        let handle = opened.borrowed
+        kept.handle = consume opened
+        kept.thread = id
+        return try duplicate(number, of: handle)
+    }
+
+    private func duplicate(_ number: CInt, of handle: FileDescriptor) throws(SystemCallError) -> OwnedDescriptor {
+        let copy = try systemCall("pidfd_getfd") { cshims_pidfd_getfd(handle.rawValue, number) }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: copy))
     }
 
@@ -72,14 +103,7 @@ public struct OtherThread: Sendable {
     }
 
     private func handle() throws(SystemCallError) -> OwnedDescriptor {
-        do throws(SystemCallError) {
-            let number = try systemCall("pidfd_open") { cshims_pidfd_open_thread(id) }
-            return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
-        } catch {
-            guard error.errno == .invalidArgument else { throw error }
-        }
-        let process = CInt(try statusWords("Tgid:").first ?? "") ?? id
-        let number = try systemCall("pidfd_open") { cshims_pidfd_open(process) }
+        let number = try systemCall("pidfd_open") { cshims_pidfd_open_thread(id) }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
@@ -99,4 +123,13 @@ public struct OtherThread: Sendable {
         guard let line = lines.first(where: { $0.hasPrefix(name) }) else { return [] }
         return [Substring](line.split { $0 == " " || $0 == "\t" }.dropFirst())
     }
+}
+
+/// A handle of the thread that was asked for last. For one thread of ours.
+public final class KeptHandle {
+    fileprivate var thread: CInt = 0
+    fileprivate var handle: OwnedDescriptor?
+
+    /// Of none.
+    public init() {}
 }

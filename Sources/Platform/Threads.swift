@@ -34,12 +34,15 @@ extension FileDescriptor {
     /// Whether something that was sent on a socket has not been read: `SIOCOUTQ` of unix(7).
     public var hasUnread: Bool { cshims_unread(rawValue) > 0 }
 
+    /// Whether this is a socket of ``MessageSocket``'s kind.
+    public var isMessageSocket: Bool { cshims_is_message_socket(rawValue) != 0 }
+
     /// What tells a socket from all others for as long as the kernel runs: `SO_COOKIE` of socket(7).
     ///
-    /// - Throws: ENOTSOCK, and EINVAL for one that is none of ``MessageSocket``'s kind.
-    public func messageSocketCookie() throws(SystemCallError) -> UInt64 {
+    /// - Throws: ENOTSOCK, EBADF.
+    public func socketCookie() throws(SystemCallError) -> UInt64 {
         var cookie: UInt64 = 0
-        try systemCall("getsockopt") { unsafe cshims_message_socket_cookie(rawValue, &cookie) }
+        try systemCall("getsockopt") { unsafe cshims_socket_cookie(rawValue, &cookie) }
         return cookie
     }
 }

@@ -22,6 +22,10 @@ struct Wording {
             Wording(
                 title: "The blackout",
                 introduction: "From the first freeze to the first answer of the next boot: how long nobody is served.")
+        case "run":
+            Wording(
+                title: "Programs under luoctl run",
+                introduction: "What calls of a program that was written for /dev/liveupdate take, in notifications.")
         case "verify":
             Wording(
                 title: "Verifying", introduction: "CRC32C of preserved memory, and plainly reading it as the floor.")

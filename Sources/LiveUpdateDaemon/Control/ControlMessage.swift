@@ -25,7 +25,7 @@ enum DescriptorKind: UInt32, Sendable {
 
 /// What whoever has a descriptor kept wants to know of it again. The keeper does not look at it.
 struct KeepLabel: Hashable, Sendable {
-    /// Tells the other end of a socket from all others: ``SystemPackage/FileDescriptor/messageSocketCookie()``.
+    /// Tells the other end of a socket from all others: ``SystemPackage/FileDescriptor/socketCookie()``.
     var cookie: UInt64 = 0
     /// Of an opened device or a program, whose it is.
     var user: UInt32 = 0

@@ -18,33 +18,46 @@ struct Exchange {
         func close() { if let descriptor { try? closeDescriptor(descriptor) } }
     }
 
+    /// What a request waits for.
+    enum Awaited {
+        case room, answer
+    }
+
     /// Asks, and waits for the answer. Answers to others, which one that died may have left, are dropped.
     ///
-    /// - Parameter isRepeated: it may have been asked, and even answered, before.
+    /// - Parameters:
+    ///   - isRepeated: it may have been asked, and even answered, before.
+    ///   - wait: waits for it on the socket.
     /// - Throws: ENODEV when there is nobody to answer any more; EMFILE.
-    func answer(passing file: FileDescriptor?, isRepeated: Bool) throws(SystemCallError) -> Answered {
-        while let message = try peek(waiting: false) {
-            if isRepeated, let answered = try take(message) { return answered }
-            drop(message)
+    func answer(
+        passing file: FileDescriptor?, isRepeated: Bool, wait: (Awaited) -> Void
+    ) throws(SystemCallError) -> Answered {
+        if isRepeated, let answered = try answerThatIsThere() { return answered }
+        try send(file, wait)
+        while true {
+            wait(.answer)
+            if let answered = try answerThatIsThere() { return answered }
         }
-        try send(file)
-        while let message = try peek(waiting: true) {
+    }
+
+    private func answerThatIsThere() throws(SystemCallError) -> Answered? {
+        while let message = try peek() {
             if let answered = try take(message) { return answered }
             drop(message)
         }
-        throw SystemCallError("recvmsg", .operationNotSupportedByDevice)
+        return nil
     }
 
     /// After what the answer brought has been passed on.
     func letGo() { try? socket.discardMessage() }
 
-    private func send(_ file: FileDescriptor?) throws(SystemCallError) {
+    private func send(_ file: FileDescriptor?, _ wait: (Awaited) -> Void) throws(SystemCallError) {
         while true {
             do throws(SystemCallError) {
                 return try socket.send(request.bytes, file.map { [$0] } ?? [])
             } catch {
                 switch error.errno {
-                case .resourceTemporarilyUnavailable, .tooManyReferences: socket.waitForRoom()
+                case .resourceTemporarilyUnavailable, .tooManyReferences: wait(.room)
                 case .brokenPipe, .connectionReset, .socketNotConnected:
                     throw SystemCallError("sendmsg", .operationNotSupportedByDevice)
                 default: throw error
@@ -53,14 +66,15 @@ struct Exchange {
         }
     }
 
-    /// - Returns: nil when none is there; or at the end, when it waits.
-    private func peek(waiting: Bool) throws(SystemCallError) -> ReceivedMessage? {
+    /// - Returns: nil when none is there.
+    /// - Throws: ENODEV at the end.
+    private func peek() throws(SystemCallError) -> ReceivedMessage? {
         while true {
             do throws(SystemCallError) {
-                return try socket.receive(waiting ? .peekingWaiting : .peeking)
+                if let message = try socket.receive(.peeking) { return message }
+                throw SystemCallError("recvmsg", .operationNotSupportedByDevice)
             } catch {
                 switch error.errno {
-                case .resourceTemporarilyUnavailable where waiting: _ = socket.isReadable(within: -1)
                 case .resourceTemporarilyUnavailable: return nil
                 case .connectionReset: continue
                 default: throw error

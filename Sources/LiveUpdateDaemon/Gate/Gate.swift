@@ -10,6 +10,8 @@ final class Gate: Sendable {
     let log: Log
     /// What programs are to find; nil: everything.
     let kernel: PlayedKernel?
+    /// Begins where no gate before this one has been.
+    private let lastTag = Guarded(UInt64.random(in: 1 ... .max))
     /// Programs that have not ended.
     private let programs = Lock()
     private nonisolated(unsafe) var running = 0
@@ -38,6 +40,14 @@ final class Gate: Sendable {
         program.begin()
     }
 
+    /// For a request that is new.
+    var newTag: UInt64 {
+        lastTag.with { last in
+            last = last == .max ? 1 : last + 1
+            return last
+        }
+    }
+
     func ended() {
         programs.withLock {
             unsafe running -= 1
@@ -54,12 +64,13 @@ final class Turns: Sendable {
     private let lock = Lock()
     private nonisolated(unsafe) var busy: Set<UInt64> = []
 
+    /// - Parameter waits: told before it waits.
     func take<Value: ~Copyable, Failure>(
-        _ cookie: UInt64, _ body: () throws(Failure) -> Value
+        _ cookie: UInt64, waits: () -> Void, _ body: () throws(Failure) -> Value
     ) throws(Failure) -> Value {
-        lock.withLock {
-            lock.wait { unsafe !busy.contains(cookie) }
-            _ = unsafe busy.insert(cookie)
+        if !lock.withLock({ unsafe busy.insert(cookie).inserted }) {
+            waits()
+            lock.withLock { lock.wait { unsafe busy.insert(cookie).inserted } }
         }
         defer {
             lock.withLock {

@@ -39,11 +39,13 @@ final class GateLink: Sendable {
         return role
     }
 
-    /// Whether a socket leads to luod.
+    /// Whether a socket is known to lead to luod.
+    func knows(_ cookie: UInt64) -> Bool { known.with { $0.contains(cookie) } }
+
+    /// Finds out whether a socket leads to luod.
     ///
     /// - Throws: when that cannot be found out.
-    func knows(_ cookie: UInt64) throws(SystemCallError) -> Bool {
-        if known.with({ $0.contains(cookie) }) { return true }
+    func isOurs(_ cookie: UInt64) throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             _ = try role(of: cookie)
         } catch {
@@ -55,7 +57,7 @@ final class GateLink: Sendable {
     }
 
     func remember(_ socket: FileDescriptor) {
-        if let cookie = try? socket.messageSocketCookie() { remember(cookie) }
+        if let cookie = try? socket.socketCookie() { remember(cookie) }
     }
 
     /// It is only a shortcut, and is begun anew before it takes much room.
@@ -74,7 +76,7 @@ final class GateLink: Sendable {
                 socket: try connected(), request: Request(call, body: body, tag: .random(in: 1 ... .max)))
             let answered: Exchange.Answered
             do throws(SystemCallError) {
-                answered = try exchange.answer(passing: nil, isRepeated: false)
+                answered = try exchange.answer(passing: nil, isRepeated: false) { exchange.socket.wait(for: $0) }
             } catch {
                 if error.errno == .operationNotSupportedByDevice { disconnect() }
                 throw error
@@ -100,5 +102,15 @@ final class GateLink: Sendable {
     private func disconnect() {
         if let old = unsafe connection { try? closeDescriptor(old) }
         unsafe connection = nil
+    }
+}
+
+extension FileDescriptor {
+    /// Waits for the other end of a socket.
+    func wait(for awaited: Exchange.Awaited) {
+        switch awaited {
+        case .room: waitForRoom()
+        case .answer: _ = isReadable(within: -1)
+        }
     }
 }

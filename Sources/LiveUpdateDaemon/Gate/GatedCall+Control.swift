@@ -10,29 +10,34 @@ extension GatedCall {
         guard command & 0xFF00 == 0xBA00 else { return .foreign }
         let socket: FileDescriptor
         do throws(SystemCallError) {
-            socket = try caller.duplicate(number).release()
+            socket = try duplicate(number)
         } catch {
             let isAtLimit = [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno)
             return isAtLimit ? .failed(error.errno) : .foreign
         }
         defer { try? closeDescriptor(socket) }
         do throws(SystemCallError) {
-            guard let cookie = try? socket.messageSocketCookie() else { return .foreign }
-            letOthersReceive()
-            guard try program.gate.orchestrator.knows(cookie) else { return .foreign }
+            guard let cookie = try? socket.socketCookie(), try isOurs(socket, cookie) else { return .foreign }
             guard isKnown(command) else { return .failed(try refusal(of: [], cookie)) }
             let memory = StructInMemory(caller, command, address)
             guard isWaiting else { return .failed(.interrupted) }
             guard let body = memory.body, let call = memory.call else {
                 return .failed(try refusal(of: memory.message, cookie))
             }
-            try program.gate.turns.take(cookie) { () throws(SystemCallError) in
+            try program.gate.turns.take(cookie, waits: letOthersReceive) { () throws(SystemCallError) in
                 try perform(call, body, address, socket)
             }
             return .value(0)
         } catch {
             return .failed(error.errno)
         }
+    }
+
+    private func isOurs(_ socket: FileDescriptor, _ cookie: UInt64) throws(SystemCallError) -> Bool {
+        if program.gate.orchestrator.knows(cookie) { return true }
+        guard socket.isMessageSocket else { return false }
+        letOthersReceive()
+        return try program.gate.orchestrator.isOurs(cookie)
     }
 
     /// Whether the kernel that is played has the call.
@@ -43,6 +48,7 @@ extension GatedCall {
 
     /// What is wrong with a struct depends on what it was given to.
     private func refusal(of message: [UInt8], _ cookie: UInt64) throws(SystemCallError) -> Errno {
+        letOthersReceive()
         let role = try program.gate.orchestrator.role(of: cookie)
         if role == .dead { return .operationNotSupportedByDevice }
         do throws(Malformed) {
@@ -62,7 +68,7 @@ extension GatedCall {
         _ call: Call, _ body: [UInt8], _ address: UInt64, _ socket: FileDescriptor
     ) throws(SystemCallError) {
         let isRepeated = isLeft && place.tag != 0
-        if !isRepeated { place.tag = .random(in: 1 ... .max) }
+        if !isRepeated { place.tag = program.gate.newTag }
         let exchange = Exchange(socket: socket, request: Request(call, body: body, tag: place.tag))
         let answered = try ask(exchange, call, body, isRepeated)
         defer {
@@ -92,17 +98,20 @@ extension GatedCall {
     private func ask(
         _ exchange: Exchange, _ call: Call, _ body: [UInt8], _ isRepeated: Bool
     ) throws(SystemCallError) -> Exchange.Answered {
-        guard call.takesDescriptor else { return try exchange.answer(passing: nil, isRepeated: isRepeated) }
+        func answer(passing file: FileDescriptor?) throws(SystemCallError) -> Exchange.Answered {
+            try exchange.answer(passing: file, isRepeated: isRepeated) { wait(for: $0, on: exchange.socket) }
+        }
+        guard call.takesDescriptor else { return try answer(passing: nil) }
         let file: FileDescriptor
         do throws(SystemCallError) {
-            file = try caller.duplicate(FileCall(body).descriptor).release()
+            file = try duplicate(FileCall(body).descriptor)
         } catch {
             // What is not open is refused in its turn.
             guard error.errno == .badFileDescriptor else { throw error }
-            return try exchange.answer(passing: nil, isRepeated: isRepeated)
+            return try answer(passing: nil)
         }
         defer { try? closeDescriptor(file) }
         guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
-        return try exchange.answer(passing: file.isOnlyPath ? nil : file, isRepeated: isRepeated)
+        return try answer(passing: file.isOnlyPath ? nil : file)
     }
 }

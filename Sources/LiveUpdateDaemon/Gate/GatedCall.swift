@@ -10,9 +10,15 @@ final class GatedCall {
     let program: GatedProgram
     /// A gate before this one has taken it, and may have done a part.
     let isLeft: Bool
+    /// Of the last caller: mostly the same one.
+    private let handle: KeptHandle
     private(set) var hasLetOthersReceive = false
 
-    init(_ notification: CallNotification, _ place: CallPlace, _ program: GatedProgram, isLeft: Bool) {
+    init(
+        _ notification: CallNotification, _ place: CallPlace, _ program: GatedProgram, isLeft: Bool,
+        _ handle: KeptHandle = KeptHandle()
+    ) {
+        self.handle = handle
         self.notification = notification
         self.place = place
         self.program = program
@@ -62,6 +68,18 @@ final class GatedCall {
     func letOthersReceive() {
         guard !isLeft, !hasLetOthersReceive else { return }
         hasLetOthersReceive = program.letOthersReceive()
+    }
+
+    /// Waits for the other end of a socket. Others receive from when there is something to receive.
+    func wait(for awaited: Exchange.Awaited, on socket: FileDescriptor) {
+        let isReceiver = !isLeft && !hasLetOthersReceive
+        if isReceiver, awaited == .room || program.listener.callComes(before: socket) { letOthersReceive() }
+        socket.wait(for: awaited)
+    }
+
+    /// A descriptor of ours of what the caller has.
+    func duplicate(_ number: CInt) throws(SystemCallError) -> FileDescriptor {
+        try caller.duplicate(number, keeping: handle).release()
     }
 
     /// Whether whoever calls is there, so that the number of its thread has meant no other until now.

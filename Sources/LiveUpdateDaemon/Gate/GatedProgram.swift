@@ -2,9 +2,10 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The processes under one filter. One thread receives their calls and answers what it can at once. Before it does what may
-/// take longer (everything that asks the orchestrator) it lets another one receive, which waits for that or is started: so
-/// there is a thread for each call that waits, and opens of other files are never behind one.
+/// The processes under one filter. One thread receives their calls and answers what it can at once. When another call comes
+/// while it waits for the orchestrator, it lets another thread receive, which waits for that or is started: so there is a
+/// thread for each call that waits, and opens of other files are never behind one. To do that before there is another call
+/// would cost more than the answer: a processor is woken for it.
 final class GatedProgram: Sendable {
     /// More calls than this wait behind one another, so that one program leaves room for others.
     private static let mostThreads = 2048
@@ -83,11 +84,12 @@ final class GatedProgram: Sendable {
     // MARK: Receiving
 
     private func receive(into place: CallPlace) {
+        let handle = KeptHandle()
         while becomeReceiver() {
             var isReceiver = true
             while isReceiver {
                 guard let notification = next(place) else { return finish() }
-                let call = GatedCall(notification, place, self, isLeft: false)
+                let call = GatedCall(notification, place, self, isLeft: false, handle)
                 call.answer()
                 place.clear()
                 isReceiver = !call.hasLetOthersReceive
@@ -135,7 +137,7 @@ final class GatedProgram: Sendable {
         guard spare > 0 || threads < Self.mostThreads && begin() else { return false }
         lock.withLock {
             unsafe state.hasReceiver = false
-            lock.wakeAll()
+            lock.wakeOne()
         }
         return true
     }

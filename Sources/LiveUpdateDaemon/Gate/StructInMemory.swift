@@ -14,24 +14,23 @@ struct StructInMemory {
         let known = command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
         call = known.flatMap { [.serve, .openDevice, .identify].contains($0) ? nil : $0 }
         let command = Self.bytes(command)
-        guard let head = Self.read(caller, address, 4), head.count == 4 else {
+        // All of it at once, as most are; what is behind a page that cannot be read is missing.
+        guard let known = Self.read(caller, address, call?.length ?? 4), known.count >= 4 else {
             (message, body) = (command, nil)
             return
         }
-        let size = head.reversed().reduce(0) { $0 << 8 | Int($1) }
-        guard let call, size >= call.length,
-            let rest = Self.read(caller, address &+ 4, call.length - 4), rest.count == call.length - 4
-        else {
+        let size = known.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+        guard let call, size >= call.length, known.count == call.length else {
             // A number that is none, a struct that is too short, or not all there.
-            (message, body) = (command + head, nil)
+            (message, body) = (command + known.prefix(4), nil)
             return
         }
         switch Self.tail(caller, address &+ UInt64(call.length), size - call.length) {
         case .zero:
-            let whole = Self.bytes(UInt32(call.length)) + rest
+            let whole = size == call.length ? known : Self.bytes(UInt32(call.length)) + known.dropFirst(4)
             (message, body) = (command + whole, whole)
-        case .set: (message, body) = (command + head + rest + [1], nil)
-        case .unreadable: (message, body) = (command + head + rest, nil)
+        case .set: (message, body) = (command + known + [1], nil)
+        case .unreadable: (message, body) = (command + known, nil)
         }
     }
 

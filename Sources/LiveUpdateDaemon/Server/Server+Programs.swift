@@ -85,7 +85,7 @@ extension Server {
             var reply = Reply(0, body: request.answerBody)
             reply.descriptor = ends.1
             reply.isOwned = true
-            let label = KeepLabel(cookie: try ends.1.messageSocketCookie(), user: user, boot: boot)
+            let label = KeepLabel(cookie: try ends.1.socketCookie(), user: user, boot: boot)
             let slot = store.take(OwnedDescriptor(taking: ends.0), .device, label)
             try add(ends.0, slot, .device(user), Asker(user: user, process: 0))
             client.connection.lastGiven = slot

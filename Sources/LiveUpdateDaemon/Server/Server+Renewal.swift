@@ -21,7 +21,7 @@ extension Server {
         _ session: Session, _ old: Connection, for answer: Answer, on connection: Connection
     ) throws {
         let ends = try MessageSocket.pair()
-        let label = KeepLabel(cookie: try ends.1.messageSocketCookie())
+        let label = KeepLabel(cookie: try ends.1.socketCookie())
         let slot = store.take(OwnedDescriptor(taking: ends.0), .session, label)
         var (holder, answer) = (session.holder, answer)
         holder.slot = slot

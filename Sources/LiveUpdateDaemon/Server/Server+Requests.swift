@@ -113,7 +113,7 @@ extension Server {
         } catch {
             throw LiveUpdateError(error, "a session's descriptor")
         }
-        let label = KeepLabel(cookie: (try? ends.1.messageSocketCookie()) ?? 0)
+        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0)
         let slot = store.take(OwnedDescriptor(taking: ends.0), .session, label)
         // Nowhere else: its last close is to be seen at once.
         let theirs = OwnedDescriptor(taking: ends.1)

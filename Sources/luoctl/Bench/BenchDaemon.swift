@@ -7,6 +7,7 @@ import Platform
 /// A luod of the bench's own, on a state that goes with it: also when luoctl is killed.
 final class BenchDaemon {
     let device: LiveUpdateDevice
+    let state: String
     private let guardian: ChildProcess
 
     /// Starts it, and waits until it answers. All of its processes run where what is measured does.
@@ -21,6 +22,7 @@ final class BenchDaemon {
                 .ioError, "\(programs.daemon) did not start", remedy: "its message on standard error says why")
         }
         self.guardian = guardian
+        self.state = state
         self.device = device
     }
 

@@ -15,6 +15,8 @@ struct BenchPrograms {
         case send = "luo-floor-send"
         case read = "luo-floor-read"
         case call = "luo-floor-call"
+        case notify = "luo-floor-notify"
+        case caller = "luo-bench-caller"
     }
 
     let directory: String
@@ -46,8 +48,10 @@ struct BenchPrograms {
     }
 
     func image(_ name: Name, _ arguments: [String]) -> ProgramImage {
-        ProgramImage(path: "\(directory)/\(name.rawValue)", arguments: [name.rawValue] + arguments)
+        ProgramImage(path: path(name), arguments: [name.rawValue] + arguments)
     }
+
+    func path(_ name: Name) -> String { "\(directory)/\(name.rawValue)" }
 }
 
 /// A floor that waits: one round for each line that it gets.

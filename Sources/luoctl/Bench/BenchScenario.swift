@@ -2,7 +2,7 @@ import ArgumentParser
 
 /// What can be measured, by the name on the command line.
 enum BenchScenario: String, CaseIterable, ExpressibleByArgument {
-    case hugetlb, memfd, files, sessions, update, verify, compare
+    case hugetlb, memfd, files, sessions, update, run, verify, compare
 
     /// What is to be done for it, in order.
     func steps(_ run: BenchRun) -> [BenchStep] {
@@ -12,6 +12,7 @@ enum BenchScenario: String, CaseIterable, ExpressibleByArgument {
         case .files: FilesScenario(run).steps
         case .sessions: SessionsScenario(run).steps
         case .update: UpdateScenario(run).steps
+        case .run: RunScenario(run).steps
         case .verify: VerifyScenario(run).steps
         case .compare: CompareScenario(run).steps
         }
