@@ -101,6 +101,7 @@ kill-sweep: setup ## as root, kill the demo at each of its system calls (KILL_SW
 daemon-kill-sweep: setup ## kill each process of luod at each of its system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace
 	@scripts/setup kill-sweep
 	$(STATIC_BUILD) --product luod
+	$(STATIC_BUILD) --product luoctl
 	scripts/with-huge-pages 16 scripts/daemon/kill-sweep .build-static/release/luod $(KILL_SWEEP_ARGS)
 
 stress: setup ## eight programs with random requests of luod, which is killed and updated (SECONDS=60 SEED=N)

@@ -4,6 +4,8 @@ import SystemPackage
 
 /// What the gate itself asks the orchestrator, over a connection as clients have it: one request at a time.
 final class GateLink: Sendable {
+    private static let mostConnections = 8
+
     private let state: StateDirectory
     private let lock = Lock()
     private nonisolated(unsafe) var connection: FileDescriptor?
@@ -72,15 +74,8 @@ final class GateLink: Sendable {
         _ call: Call, _ body: [UInt8], _ use: (Exchange.Answered) throws(SystemCallError) -> Value
     ) throws(SystemCallError) -> Value {
         try lock.withLock { () throws(SystemCallError) in
-            let exchange = Exchange(
-                socket: try connected(), request: Request(call, body: body, tag: .random(in: 1 ... .max)))
-            let answered: Exchange.Answered
-            do throws(SystemCallError) {
-                answered = try exchange.answer(passing: nil, isRepeated: false) { exchange.socket.wait(for: $0) }
-            } catch {
-                if error.errno == .operationNotSupportedByDevice { disconnect() }
-                throw error
-            }
+            let request = Request(call, body: body, tag: .random(in: 1 ... .max))
+            let (exchange, answered) = try exchange(request)
             defer {
                 answered.close()
                 exchange.letGo()
@@ -90,6 +85,23 @@ final class GateLink: Sendable {
             }
             return try use(answered)
         }
+    }
+
+    /// An orchestrator that dies before its keeper has the connection takes it along, and has done nothing then: the next one
+    /// is asked on another. That it happens again and again is not expected.
+    private func exchange(_ request: Request) throws(SystemCallError) -> (Exchange, Exchange.Answered) {
+        for _ in 0..<Self.mostConnections {
+            let exchange = Exchange(socket: try connected(), request: request)
+            do throws(SystemCallError) {
+                return (
+                    exchange, try exchange.answer(passing: nil, isRepeated: false) { exchange.socket.wait(for: $0) }
+                )
+            } catch {
+                guard error.errno == .operationNotSupportedByDevice else { throw error }
+                disconnect()
+            }
+        }
+        throw SystemCallError("recvmsg", .operationNotSupportedByDevice)
     }
 
     private func connected() throws(SystemCallError) -> FileDescriptor {

@@ -20,7 +20,6 @@ extension GatedCall {
             guard let cookie = try? socket.socketCookie(), try isOurs(socket, cookie) else { return .foreign }
             guard isKnown(command) else { return .failed(try refusal(of: [], cookie)) }
             let memory = StructInMemory(caller, command, address)
-            guard isWaiting else { return .failed(.interrupted) }
             guard let body = memory.body, let call = memory.call else {
                 return .failed(try refusal(of: memory.message, cookie))
             }
@@ -99,7 +98,9 @@ extension GatedCall {
         _ exchange: Exchange, _ call: Call, _ body: [UInt8], _ isRepeated: Bool
     ) throws(SystemCallError) -> Exchange.Answered {
         func answer(passing file: FileDescriptor?) throws(SystemCallError) -> Exchange.Answered {
-            try exchange.answer(passing: file, isRepeated: isRepeated) { wait(for: $0, on: exchange.socket) }
+            // Then all that was read was the caller's.
+            guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
+            return try exchange.answer(passing: file, isRepeated: isRepeated) { wait(for: $0, on: exchange.socket) }
         }
         guard call.takesDescriptor else { return try answer(passing: nil) }
         let file: FileDescriptor
@@ -111,7 +112,6 @@ extension GatedCall {
             return try answer(passing: nil)
         }
         defer { try? closeDescriptor(file) }
-        guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
         return try answer(passing: file.isOnlyPath ? nil : file)
     }
 }

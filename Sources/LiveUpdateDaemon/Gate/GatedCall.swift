@@ -72,8 +72,10 @@ final class GatedCall {
 
     /// Waits for the other end of a socket. Others receive from when there is something to receive.
     func wait(for awaited: Exchange.Awaited, on socket: FileDescriptor) {
-        let isReceiver = !isLeft && !hasLetOthersReceive
-        if isReceiver, awaited == .room || program.listener.callComes(before: socket) { letOthersReceive() }
+        if !isLeft && !hasLetOthersReceive {
+            if awaited == .answer, !program.listener.callComes(before: socket) { return }
+            letOthersReceive()
+        }
         socket.wait(for: awaited)
     }
 

@@ -47,7 +47,8 @@ struct RunCommand: ParsableCommand {
         let own = state == nil ? try PrivateDaemon(asKernel) : nil
         // What the program starts finds it, too: luoctl update.
         if let own { images = images.map { $0.setting("LUO_STATE", own.state) } }
-        try DaemonOptions.run(on: state ?? own?.state) { device throws(LiveUpdateError) in
+        let place = state ?? own?.state
+        try DaemonOptions.run(on: place) { device throws(LiveUpdateError) in
             // From here on this process opens nothing before its calls are served.
             let listener: OwnedDescriptor
             do throws(SystemCallError) {
@@ -55,10 +56,23 @@ struct RunCommand: ParsableCommand {
             } catch {
                 throw Self.refused(error)
             }
-            try device.serve(programsUnder: listener.borrowed)
+            try Self.serve(listener.borrowed, device, on: place)
         }
         Inherited.restore()
         throw become(images)
+    }
+
+    /// An orchestrator that dies before its keeper has the connection takes it along: then another one is made, which opens
+    /// nothing. That the listener may be kept twice does no harm.
+    private static func serve(
+        _ listener: FileDescriptor, _ device: LiveUpdateDevice, on state: String?
+    ) throws(LiveUpdateError) {
+        do throws(LiveUpdateError) {
+            return try device.serve(programsUnder: listener)
+        } catch {
+            guard error.errno == .socketNotConnected else { throw error }
+        }
+        try LiveUpdateDevice(state: state).serve(programsUnder: listener)
     }
 
     private static func refused(_ error: SystemCallError) -> LiveUpdateError {

@@ -1,0 +1,123 @@
+// Many calls at once, and calls that something comes between.
+#include "probe.h"
+
+static int shared;
+
+static void *work(void *argument) {
+    long number = (long)argument;
+    for (int round = 0; round < 20; round++) {
+        char name[32];
+        snprintf(name, sizeof name, "thread %ld", number);
+        int s = OK(create(shared, name));
+        int fd = memory(name);
+        OK(preserve(s, fd, (uint64_t)round));
+        FAILS(EBUSY, preserve(s, fd, 1000));
+        OK(close(s));
+        OK(close(fd));
+    }
+    return NULL;
+}
+
+void threads(void) {
+    shared = OK(device());
+    pthread_t all[8];
+    for (long index = 0; index < 8; index++) IS(pthread_create(&all[index], NULL, work, (void *)index) == 0);
+    for (int index = 0; index < 8; index++) IS(pthread_join(all[index], NULL) == 0);
+}
+
+// 2,000 sessions at once, and 500 files in one.
+void many(void) {
+    enum { SESSIONS = 2000, FILES = 500 };
+    struct rlimit most = {SESSIONS + FILES + 100, SESSIONS + FILES + 100};
+    OK(setrlimit(RLIMIT_NOFILE, &most));
+    int dev = OK(device());
+    static int sessions[SESSIONS], files[FILES];
+    char numbered[32];
+    for (int number = 0; number < SESSIONS; number++) {
+        snprintf(numbered, sizeof numbered, "session %d", number);
+        sessions[number] = OK(create(dev, numbered));
+    }
+    for (int token = 0; token < FILES; token++) {
+        snprintf(numbered, sizeof numbered, "file %d", token);
+        files[token] = memory(numbered);
+        OK(preserve(sessions[0], files[token], (uint64_t)token));
+    }
+    // Each has its own: names, tokens and files do not get mixed up.
+    for (int number = 0; number < SESSIONS; number++) {
+        struct name named = {.size = sizeof named};
+        OK(ioctl(sessions[number], GET_NAME, &named));
+        snprintf(numbered, sizeof numbered, "session %d", number);
+        IS(strcmp((char *)named.name, numbered) == 0);
+        FAILS(EEXIST, create(dev, numbered));
+    }
+    for (int token = 0; token < FILES; token++) {
+        FAILS(EBUSY, preserve(sessions[1], files[token], 0));
+        FAILS(EEXIST, preserve(sessions[0], files[(token + 1) % FILES], (uint64_t)token));
+    }
+    OK(close(sessions[0]));
+    for (int token = 0; token < FILES; token++) OK(preserve(sessions[1], files[token], (uint64_t)token));
+    for (int number = 1; number < SESSIONS; number++) OK(close(sessions[number]));
+    OK(create(dev, "session 1"));
+}
+
+// Signals that are handled do not make a call happen twice.
+static void handled(int number) { (void)number; }
+
+void interrupted(void) {
+    struct sigaction action = {.sa_handler = handled, .sa_flags = SA_RESTART};
+    OK(sigaction(SIGALRM, &action, NULL));
+    int dev = OK(device());
+    ualarm(1, 500);
+    for (int round = 0; round < 200; round++) {
+        int s = OK(create(dev, "interrupted"));
+        int fd = OK(memfd_create("probe", 0));
+        OK(preserve(s, fd, 1));
+        OK(close(s));
+        OK(close(fd));
+    }
+    ualarm(0, 0);
+}
+
+static void *waiting(void *argument) {
+    (void)argument;
+    OK(create(shared, "waiting"));
+    return NULL;
+}
+
+// While its calls wait it opens other files. What is to happen next it reads from descriptor 3.
+void foreign(void) {
+    char byte;
+    pthread_t other;
+    shared = OK(device());
+    OK(close(OK(create(shared, "waiting"))));
+    printf("ready\n");
+    fflush(stdout);
+    IS(read(3, &byte, 1) == 1);
+    IS(pthread_create(&other, NULL, waiting, NULL) == 0);
+    for (int round = 0; round < 1000; round++) {
+        OK(close(OK(open("/etc/passwd", O_RDONLY))));
+        FAILS(ENOENT, open("/nowhere", O_RDONLY));
+    }
+    printf("opened\n");
+    fflush(stdout);
+    IS(read(3, &byte, 1) == 1);
+    IS(pthread_join(other, NULL) == 0);
+}
+
+// Makes calls until it is killed.
+void busy(void) {
+    int dev = OK(device());
+    int s = OK(create(dev, "busy"));
+    for (uint64_t round = 0;; round++) {
+        int fd = memory("busy");
+        OK(preserve(s, fd, round));
+        OK(close(OK(create(dev, "other"))));
+        OK(close(fd));
+        if (round % 100 == 99) {
+            OK(close(s));
+            s = OK(create(dev, "busy"));
+        }
+        OK(close(OK(open("/etc/passwd", O_RDONLY))));
+        OK(write(1, ".", 1));
+    }
+}
