@@ -54,6 +54,23 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
+    // With more than 0 a process may look only into those that it has started.
+    private static let mayTrace = ["0", nil].contains(
+        (try? String(contentsOfFile: "/proc/sys/kernel/yama/ptrace_scope", encoding: .utf8))?.prefix(1))
+
+    @Test(
+        "Without root it serves all that its user runs", .requiresRoot,
+        .enabled(if: mayTrace, "kernel.yama.ptrace_scope is above 0"), arguments: ["life", "order", "threads"])
+    func nobody(scenario: String) async throws {
+        let place = try Place()
+        unsafe chmod(place.path, 0o777)
+        let ended = try await runAsNobody(
+            ["luoctl", "luod", "RunProbe"], environment: ["TMPDIR=\(place.path)"]
+        ) { ["run", "--", "\($0)/RunProbe", scenario] }
+        #expect(ended.status == 0 && ended.lines.last == "ok", "\(ended)")
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+    }
+
     @Test("Older kernels are played", arguments: ["7.0", "7.2"]) func kernels(kernel: String) async throws {
         let place = try Place()
         let ended = try await place.start([Program.path("RunProbe"), "kernel", kernel], ["--as-kernel", kernel]).ended()
