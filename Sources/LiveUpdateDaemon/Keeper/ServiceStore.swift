@@ -117,15 +117,19 @@ extension DescriptorKind {
 extension Keep {
     private static let prefix = "luo"
 
-    /// What it is called in the store.
-    var storedName: String { "\(Self.prefix)-\(kind.rawValue)-\(slot.number)" }
+    /// What it is called in the store, which keeps nothing else of it: `luo-KIND-SLOT-COOKIE-USER-BOOT`.
+    var storedName: String {
+        "\(Self.prefix)-\(kind.rawValue)-\(slot.number)-\(label.cookie)-\(label.user)-\(label.boot)"
+    }
 
     /// What a descriptor is that comes from the store; nil for another one.
     init?(storedName: String) {
-        let parts = storedName.split(separator: "-")
-        guard parts.count == 3, parts[0] == Self.prefix, let number = UInt32(parts[1]),
-            let kind = DescriptorKind(rawValue: number), let slot = Int64(parts[2]), slot > 0
+        let parts = storedName.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 6, parts[0] == Self.prefix, let number = UInt32(parts[1]),
+            let kind = DescriptorKind(rawValue: number), let slot = Int64(parts[2]), slot > 0,
+            let cookie = UInt64(parts[3]), let user = UInt32(parts[4]), let boot = UInt32(parts[5])
         else { return nil }
-        self.init(slot: DescriptorSlot(slot), kind: kind)
+        self.init(
+            slot: DescriptorSlot(slot), kind: kind, label: KeepLabel(cookie: cookie, user: user, boot: boot))
     }
 }

@@ -63,6 +63,27 @@ import Testing
         try await eventually("nothing else in the store", within: 60) { manager.stored(6).count == 1 }
     }
 
+    @Test("A program under luoctl run goes on, too: its device is still its user's, and of the same boot", arguments: [0, 1])
+    func programGoesOn(updates: Int) async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        for _ in 0..<updates { #expect(try daemon.connect().change(.update) == nil) }
+        let pipe = Pipe()
+        let next = FileDescriptor(rawValue: pipe.fileHandleForReading.fileDescriptor)
+        let program = try daemon.startProbe("foreign", inheriting: next)
+        try await eventually("a program that runs", within: 60) { try program.outputSoFar.contains("ready") }
+        try await eventually("program and device in the store", within: 60) {
+            manager.stored(9).count == 1 && manager.stored(8).count == 1
+        }
+        daemon.killEverything()
+        try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        pipe.fileHandleForWriting.write(Data([0, 0]))
+        try await daemon.start(passing: manager.stored)
+        let ended = try await program.ended()
+        #expect(ended.status == 0 && ended.lines.last == "ok", "\(ended)")
+        #expect(try daemon.connect().status().sessions.isEmpty, "what it held ended with it")
+        #expect(try await daemon.probe("life").status == 0, "the device is open nowhere")
+    }
+
     @Test("SIGTERM, as in a restart: everything is stored before it ends") func restarts() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         let client = try daemon.connect()
