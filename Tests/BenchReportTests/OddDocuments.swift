@@ -18,7 +18,9 @@ enum OddDocuments {
         ]
     }
 
-    private static let scenarios = ["hugetlb", "memfd", "files", "sessions", "update", "run", "verify", "compare", "other"]
+    private static let scenarios = [
+        "hugetlb", "memfd", "files", "sessions", "update", "run", "verify", "compare", "other",
+    ]
     private static let sizes: [UInt64] = [1 << 20, 1 << 26, 1 << 30, 1 << 40]
 
     private static func with(_ measurements: [BenchMeasurement]) -> BenchDocument {

@@ -63,7 +63,9 @@ import Testing
         try await eventually("nothing else in the store", within: 60) { manager.stored(6).count == 1 }
     }
 
-    @Test("A program under luoctl run goes on, too: its device is still its user's, and of the same boot", arguments: [0, 1])
+    @Test(
+        "A program under luoctl run goes on, too: its device is still its user's, and of the same boot",
+        arguments: [0, 1])
     func programGoesOn(updates: Int) async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         for _ in 0..<updates { #expect(try daemon.connect().change(.update) == nil) }
