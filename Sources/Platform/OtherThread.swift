@@ -75,7 +75,10 @@ public struct OtherThread: Sendable {
     /// The same, with a handle that is kept for the next time, when the kernel has handles of threads: only they never mean
     /// another thread that has the number later.
     ///
-    /// - Parameter kept: of the thread that was asked for last, whichever it was.
+    /// - Parameters:
+    ///   - number: in that thread.
+    ///   - kept: of the thread that was asked for last, whichever it was.
+    /// - Throws: as without it.
     public func duplicate(_ number: CInt, keeping kept: KeptHandle) throws(SystemCallError) -> OwnedDescriptor {
         if kept.thread == id, let handle = kept.handle?.borrowed {
             do throws(SystemCallError) {

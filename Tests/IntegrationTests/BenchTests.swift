@@ -73,9 +73,9 @@ import Testing
     }
 
     @Test func anEarlierRunIsComparedWith() async throws {
-        let directory = try Scratch()
+        let directory = try TemporaryDirectory()
         let first = try await luoctl("bench", "sessions", "--quick", "--json")
-        let (same, faster) = (directory.path("same.json"), directory.path("faster.json"))
+        let (same, faster) = (directory.file("same.json"), directory.file("faster.json"))
         try Data(first.output.utf8).write(to: URL(fileURLWithPath: same))
         var document = try first.json(BenchDocument.self)
         for index in document.measurements.indices { document.measurements[index].ours = BenchDistribution([0.001]) }
@@ -84,27 +84,27 @@ import Testing
         encoder.keyEncodingStrategy = .convertToSnakeCase
         try encoder.encode(document).write(to: URL(fileURLWithPath: faster))
 
-        let bench = ["bench", "sessions", "--quick", "--tolerance", "1000000", "--html", directory.path("page.html")]
+        let bench = ["bench", "sessions", "--quick", "--tolerance", "1000000", "--html", directory.file("page.html")]
         let unchanged = try await run([Program.path("luoctl")] + bench + ["--against", same])
         #expect(unchanged.status == 0, "\(unchanged)")
         let worse = try await run([Program.path("luoctl")] + bench + ["--against", faster])
         #expect(worse.status == 1 && worse.errors.contains("slower than before"), "\(worse)")
         #expect(worse.output.contains("a\\u{1b}[31mb"), "\(worse)")
-        #expect(try String(contentsOfFile: directory.path("page.html"), encoding: .utf8).contains("<svg"))
+        #expect(try String(contentsOfFile: directory.file("page.html"), encoding: .utf8).contains("<svg"))
     }
 
     @Test("A page goes into what has its name, and does not take its place") func pageThroughLinks() async throws {
-        let directory = try Scratch()
-        let page = directory.path("page.html")
+        let directory = try TemporaryDirectory()
+        let page = directory.file("page.html")
         try Data(repeating: 0x20, count: 1 << 20).write(to: URL(fileURLWithPath: page))
         for (link, place) in [("link", page), ("full", "/dev/full")] {
-            try FileManager.default.createSymbolicLink(atPath: directory.path(link), withDestinationPath: place)
+            try FileManager.default.createSymbolicLink(atPath: directory.file(link), withDestinationPath: place)
         }
-        let ended = try await luoctl("bench", "sessions", "--quick", "--html", directory.path("link"))
+        let ended = try await luoctl("bench", "sessions", "--quick", "--html", directory.file("link"))
         #expect(ended.status == 0, "\(ended)")
         let text = try String(contentsOfFile: page, encoding: .utf8)
         #expect(text.hasPrefix("<!DOCTYPE html>") && text.hasSuffix("</html>\n"))
-        let full = try await luoctl("bench", "sessions", "--quick", "--html", directory.path("full"))
+        let full = try await luoctl("bench", "sessions", "--quick", "--html", directory.file("full"))
         #expect(full.status == 1 && full.errors.contains("could not be written: No space left"), "\(full)")
     }
 
@@ -143,8 +143,8 @@ import Testing
 
     @Test("With CRIU in the middle of its work, everything ends with luoctl", .requiresRoot)
     func killedWhileCRIUWorks() async throws {
-        let directory = try Scratch()
-        let criu = directory.path("criu")
+        let directory = try TemporaryDirectory()
+        let criu = directory.file("criu")
         // A dump without an end.
         try Data("#!/bin/sh\n[ $1 = check ] || exec sleep 1000\n".utf8).write(to: URL(fileURLWithPath: criu))
         unsafe chmod(criu, 0o755)
@@ -157,24 +157,28 @@ import Testing
                 return line?.contains(word) == true
             }
         }
-        try await eventually("the process that is to be dumped", within: 60) { try running("hold\0\(64 << 20)") }
+        try await eventually("the process that is to be dumped", within: 60) {
+            try running("hold\0\(64 << 20)") || bench.hasEnded
+        }
+        if bench.hasEnded { Issue.record("nothing was dumped: \(try await bench.ended())") }
         bench.kill()
+        withExtendedLifetime(directory) {}
         try await eventually("its end", within: 20) { try !running("hold\0\(64 << 20)") }
         #expect(!FileManager.default.fileExists(atPath: "/dev/shm/luoctl-bench-criu-\(bench.process)"))
     }
 
     @Test func whatIsNoEarlierRun() async throws {
-        let directory = try Scratch()
+        let directory = try TemporaryDirectory()
         for (name, text, reason) in [
             ("garbage", "no JSON", "is not what luoctl bench --json prints"), ("other", #"{"schema": "x-9"}"#, "x-9"),
         ] {
-            try Data(text.utf8).write(to: URL(fileURLWithPath: directory.path(name)))
-            let ended = try await luoctl("bench", "sessions", "--against", directory.path(name))
+            try Data(text.utf8).write(to: URL(fileURLWithPath: directory.file(name)))
+            let ended = try await luoctl("bench", "sessions", "--against", directory.file(name))
             #expect(ended.status == 64 && ended.errors.contains(reason), "\(ended)")
         }
         let piped = try await run(["/bin/sh", "-c", "echo '{' | \(Program.path("luoctl")) bench --against /dev/stdin"])
         #expect(piped.status == 64 && piped.errors.contains("is not what luoctl bench"), "\(piped)")
-        let nowhere = try await luoctl("bench", "sessions", "--html", directory.path("no/page.html"))
+        let nowhere = try await luoctl("bench", "sessions", "--html", directory.file("no/page.html"))
         #expect(nowhere.status == 64 && nowhere.errors.contains("No such file"), "\(nowhere)")
     }
 
@@ -190,22 +194,11 @@ import Testing
     }
 
     @Test func missingProgramsAreNamed() async throws {
-        let directory = try Scratch()
-        let alone = directory.path("luoctl")
-        try FileManager.default.copyItem(atPath: Program.path("luoctl"), toPath: alone)
+        let directory = try TemporaryDirectory()
+        let alone = directory.file("luoctl")
+        try await install([Program.path("luoctl")], into: directory.path)
         let ended = try await run([alone, "bench", "sessions"])
         #expect(ended.status == 69)
         #expect(ended.errors.contains("luo-floor-preserve") && ended.errors.contains("make install"), "\(ended)")
     }
-}
-
-/// A directory that ends with the test.
-private final class Scratch: Sendable {
-    private let directory = FileManager.default.temporaryDirectory.appendingPathComponent("luoctl-bench-\(UUID())")
-
-    init() throws { try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true) }
-
-    func path(_ name: String) -> String { directory.appendingPathComponent(name).path }
-
-    deinit { try? FileManager.default.removeItem(at: directory) }
 }

@@ -6,8 +6,8 @@ int main(int count, char **arguments) {
     const char *name = count > 1 ? arguments[1] : "";
     const char *value = count > 2 ? arguments[2] : "";
     if (strcmp(name, "life") == 0) life();
-    else if (strcmp(name, "first-stage") == 0) first_stage();
-    else if (strcmp(name, "second-stage") == 0) second_stage();
+    else if (strcmp(name, "first-stage") == 0) first_stage(value);
+    else if (strcmp(name, "second-stage") == 0) second_stage(value);
     else if (strcmp(name, "order") == 0) order();
     else if (strcmp(name, "names") == 0) names();
     else if (strcmp(name, "answers") == 0) answers();

@@ -104,10 +104,14 @@ static inline int same(int one, int other) {
     return a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
+// For the stages: files of each kind.
+void preserve_kinds(int session);
+void find_kinds(int session);
+
 // The scenarios: what works, what fails, the device, many at once, older kernels.
 void life(void);
-void first_stage(void);
-void second_stage(void);
+void first_stage(const char *kinds);
+void second_stage(const char *kinds);
 void order(void);
 void names(void);
 void answers(void);

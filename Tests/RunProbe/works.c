@@ -27,11 +27,13 @@ void life(void) {
     }
 }
 
-void first_stage(void) {
+// With an argument also files of each kind, which takes a huge page of 2 MiB.
+void first_stage(const char *kinds) {
     int dev = OK(device());
     int s = OK(create(dev, "stages"));
     int fd = memory("over the update");
     OK(preserve(s, fd, 1));
+    if (*kinds) preserve_kinds(s);
     // Becomes a daemon that holds the session.
     if (OK(fork()) > 0) _exit(0);
     OK(setsid());
@@ -54,13 +56,14 @@ void first_stage(void) {
     _exit(0);
 }
 
-void second_stage(void) {
+void second_stage(const char *kinds) {
     int dev = OK(device());
     FAILS(ENOENT, session(dev, RETRIEVE_SESSION, "none"));
     int s = OK(session(dev, RETRIEVE_SESSION, "stages"));
     FAILS(EINVAL, session(dev, RETRIEVE_SESSION, "stages"));
     FAILS(EINVAL, preserve(s, s, 1));
-    FAILS(ENOENT, retrieve(s, 2));
+    if (*kinds) find_kinds(s);
+    FAILS(ENOENT, retrieve(s, 1000));
     int fd = OK(retrieve(s, 1));
     IS(fcntl(fd, F_GETFD) == FD_CLOEXEC);
     char content[16] = "";

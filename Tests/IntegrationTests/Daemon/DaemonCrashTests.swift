@@ -67,7 +67,7 @@ import Testing
         let asker = try daemon.connect()
         let client = try daemon.connect()
         _ = try client.status()
-        try asker.ask(.load, UpdateCall(text: try daemon.silentImage()).body)
+        try asker.ask(.load, UpdateCall(text: try await daemon.silentImage()).body)
         try #require(try soon(within: 60) { try client.change(.load)?.errno == .resourceBusy }, "no update under way")
         asker.close()
         _ = try client.status()

@@ -24,9 +24,9 @@ import Testing
 
     @Test("What ran is started again, whatever became of its file", arguments: Replacement.allCases)
     func lostImage(replacement: Replacement) async throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("luod-\(UUID().uuidString)").path
-        try FileManager.default.copyItem(atPath: Program.path("luod"), toPath: path)
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let room = try TemporaryDirectory()
+        let path = room.file("luod")
+        try await install([Program.path("luod")], into: room.path)
         let daemon = try await RunningDaemon(image: path)
         let client = try daemon.connect()
         let session = try client.create("s")
@@ -210,7 +210,7 @@ import Testing
         let daemon = try await RunningDaemon(["--patience", "60000"])
         let client = try daemon.connect()
         let running = try client.status().orchestrator
-        let reload = try client.ask(.reload, UpdateCall(text: try daemon.silentImage()).body)
+        let reload = try client.ask(.reload, UpdateCall(text: try await daemon.silentImage()).body)
         let children = "/proc/\(daemon.keeper)/task/\(daemon.keeper)/children"
         let isUnderWay = try soon(within: 60) {
             try String(contentsOfFile: children, encoding: .utf8).split(separator: " ").count == 2

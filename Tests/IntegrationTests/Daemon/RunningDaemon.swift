@@ -86,10 +86,11 @@ final class RunningDaemon: Sendable {
     func log() throws -> String { try program.with { try $0?.errorsSoFar } ?? "" }
 
     /// The path of an image that reads what it is told, until nobody is there to tell it anything, and says nothing.
-    func silentImage() throws -> String {
+    func silentImage() async throws -> String {
         let path = "\(state)/silent"
-        try "#!/bin/sh\nexec cat <&3 >/dev/null\n".write(toFile: path, atomically: true, encoding: .utf8)
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        // Not written by this process: see ``install(_:into:)``.
+        _ = try await IntegrationTests.run(
+            ["/bin/sh", "-c", "cat >\"$0\" && chmod 755 \"$0\"", path], input: "#!/bin/sh\nexec cat <&3 >/dev/null\n")
         return path
     }
 

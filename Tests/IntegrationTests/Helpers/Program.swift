@@ -159,6 +159,13 @@ func luoctl(_ arguments: String..., input: String = "") async throws -> Ended {
 
 func probe(_ arguments: String...) async throws -> Ended { try await run([Program.path("UpdateProbe")] + arguments) }
 
+/// Copies programs into a directory, for anybody to execute. Not by this process: what a test beside it starts meanwhile would
+/// have the copy open for writing, and nobody could execute it then.
+func install(_ programs: [String], into directory: String) async throws {
+    let ended = try await run(["/usr/bin/install", "-m", "755", "-t", directory] + programs)
+    if ended.status != 0 { Issue.record("\(ended)") }
+}
+
 /// Waits until something holds; it fails the test when that takes too long.
 func eventually(_ what: String, within seconds: Double, _ holds: () throws -> Bool) async throws {
     let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)

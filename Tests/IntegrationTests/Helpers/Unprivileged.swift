@@ -17,8 +17,7 @@ func runAsNobody(
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
     defer { try? FileManager.default.removeItem(at: directory) }
     unsafe chmod(directory.path, 0o755)
-    // Not copied by this process: a program that it starts meanwhile would have the copy open for writing.
-    _ = try await run(["/usr/bin/install", "-m", "755", "-t", directory.path] + programs.map(Program.path))
+    try await install(programs.map(Program.path), into: directory.path)
     let user = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     return try await run(
         (room?.entrance ?? []) + user + ["\(directory.path)/\(programs[0])"] + arguments(directory.path),

@@ -78,7 +78,7 @@ import Testing
     @Test("A gate that dies when luod's file is gone is started again, too") func gone() async throws {
         let room = try TemporaryDirectory()
         let image = room.file("luod")
-        try FileManager.default.copyItem(atPath: Program.path("luod"), toPath: image)
+        try await install([Program.path("luod")], into: room.path)
         let daemon = try await RunningDaemon(image: image)
         let program = try daemon.startProbe("busy")
         try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }

@@ -28,9 +28,11 @@ import Testing
         #expect(ended.status == 0, "\(ended)")
     }
 
-    @Test("A daemon's session is handed over by an update, and found by another program") func stages() async throws {
+    @Test(
+        "A daemon's session is handed over by an update, and found by another program, with files of each kind",
+        .requiresRoot, .requiresHugePages(3)) func stages() async throws {
         let daemon = try await RunningDaemon()
-        let first = try daemon.startProbe("first-stage")
+        let first = try daemon.startProbe("first-stage", "kinds")
         try await eventually("a daemon that holds a session", within: 60) {
             try first.outputSoFar.hasPrefix("daemon ") && first.hasEnded
         }
@@ -44,7 +46,7 @@ import Testing
         }
         let output = try first.outputSoFar
         #expect(output.hasSuffix("ok\n"), "\(output)")
-        let second = try await daemon.probe("second-stage")
+        let second = try await daemon.probe("second-stage", "kinds")
         #expect(second.status == 0, "\(second)")
     }
 
