@@ -30,7 +30,8 @@ import Testing
 
     @Test(
         "A daemon's session is handed over by an update, and found by another program, with files of each kind",
-        .requiresRoot, .requiresHugePages(3)) func stages() async throws {
+        .requiresRoot, .requiresHugePages(3)) func stages() async throws
+    {
         let daemon = try await RunningDaemon()
         let first = try daemon.startProbe("first-stage", "kinds")
         try await eventually("a daemon that holds a session", within: 60) {
