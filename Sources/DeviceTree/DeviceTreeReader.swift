@@ -18,7 +18,8 @@ public struct DeviceTreeReader: Sendable {
 
     /// Checks a tree and takes a copy of it. Bytes after its end are left out.
     ///
-    /// - Throws: what libfdt's full check found; "bad version" for one before 16, too.
+    /// - Throws: what libfdt's full check found; "bad version" for one before 16, too, and "bad structure" for a property
+    ///   that is longer than the tree.
     public init(_ bytes: [UInt8]) throws(DeviceTreeError) {
         var words = [UInt64](repeating: 0, count: (bytes.count + 7) / 8)
         // SAFETY: both buffers are at least `bytes.count` long, and nothing keeps their addresses.
@@ -27,10 +28,40 @@ public struct DeviceTreeReader: Sendable {
             guard bytes.count >= MemoryLayout<fdt_header>.size else { return -FDT_ERR_TRUNCATED }
             let version = unsafe UInt32(bigEndian: copy.load(as: fdt_header.self).version)
             guard version >= Self.oldestVersion else { return -FDT_ERR_BADVERSION }
+            guard Self.lengthsFit(bytes) else { return -FDT_ERR_BADSTRUCTURE }
             return unsafe fdt_check_full(copy.baseAddress, bytes.count)
         }
         if verdict != 0 { throw DeviceTreeError("check", verdict) }
         self.words = words
+    }
+
+    /// Whether each property ends where the structure does, or before. libfdt 1.6 adds up lengths without a look at what
+    /// becomes of it: it takes some of nearly 4 GiB for the few bytes around their start, and others keep its check there for
+    /// ever. All else that is wrong it finds itself.
+    private static func lengthsFit(_ bytes: [UInt8]) -> Bool {
+        func word(_ offset: Int) -> Int? {
+            guard offset >= 0, offset + 4 <= bytes.count else { return nil }
+            return bytes[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) }
+        }
+        guard let total = word(4), let start = word(8), let version = word(20), let size = word(36) else { return true }
+        // Before version 17 the header does not say how long the structure is.
+        let end = min(version >= 17 ? start + size : total, bytes.count)
+        var offset = start
+        while let token = word(offset), offset < end {
+            offset += 4
+            switch CInt(truncatingIfNeeded: token) {
+            case FDT_BEGIN_NODE:
+                guard offset < end, let nul = bytes[offset..<end].firstIndex(of: 0) else { return true }
+                offset += (nul - offset + 4) / 4 * 4
+            case FDT_PROP:
+                guard let length = word(offset) else { return true }
+                guard length <= end - offset - 8 else { return false }
+                offset += 8 + (length + 3) / 4 * 4
+            case FDT_END_NODE, FDT_NOP: continue
+            default: return true
+            }
+        }
+        return true
     }
 
     /// The total size of a tree according to its header, when these bytes are the start of one: what has to be there

@@ -37,6 +37,14 @@ public enum NotifiedCall: Int, Sendable {
     case ioctl
 }
 
+/// What ``SystemPackage/FileDescriptor/waitForCall(or:)`` waited for.
+public enum CallOrMessage: Sendable {
+    /// A call to be received.
+    case call
+    /// Something to be read from the socket, or its end.
+    case message
+}
+
 /// Where the kernel writes a notification: memory that is all zero, and is more than its struct takes.
 @unsafe
 public struct NotificationPlace: Sendable {
@@ -79,11 +87,12 @@ extension FileDescriptor {
 
     /// Waits for a call, or for something to be read from a socket.
     ///
-    /// - Returns: whether a call came, and nothing else did.
-    public func callComes(before socket: FileDescriptor) -> Bool {
+    /// - Returns: what came, the socket's first; nil when nobody is left who could call.
+    public func waitForCall(or socket: FileDescriptor) -> CallOrMessage? {
         var events = [socket, self].map { pollfd(fd: $0.rawValue, events: Int16(POLLIN), revents: 0) }
         while unsafe poll(&events, nfds_t(events.count), -1) == -1, errno == EINTR {}
-        return events[0].revents == 0 && events[1].revents & Int16(POLLIN) != 0
+        if events[0].revents != 0 { return .message }
+        return events[1].revents & Int16(POLLIN) != 0 ? .call : nil
     }
 
     /// Takes the next one, and lets the kernel write it into memory that may outlive this process: it is taken exactly when it

@@ -35,6 +35,18 @@ import Testing
         #expect(error?.description.contains("VERSION") == true)
     }
 
+    @Test("A property as long as all memory is refused: libfdt adds that up to a place just behind its start")
+    func longProperties() throws {
+        var tree = try RoundTripTests.sample.flattened()
+        // Behind the root's token and its name, which is empty, and the property's own token.
+        let place = 12 + tree[8..<12].reduce(0) { $0 << 8 | Int($1) }
+        #expect([UInt8](tree[place - 4..<place]) == [0, 0, 0, 3])
+        for length in (0..<64).map({ UInt32.max - $0 }) + [1 << 31] {
+            tree.replaceSubrange(place..<place + 4, with: nativeBytes(length.bigEndian))
+            #expect(throws: DeviceTreeError.self, "\(length)") { try DeviceTreeReader(tree) }
+        }
+    }
+
     @Test func everyBitOfTheHeaderAndTheStructureCanFlip() throws {
         let tree = try RoundTripTests.sample.flattened()
         for position in tree.indices {

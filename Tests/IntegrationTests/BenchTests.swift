@@ -83,6 +83,9 @@ import Testing
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         try encoder.encode(document).write(to: URL(fileURLWithPath: faster))
+        document.measurements = []
+        let other = directory.file("other.json")
+        try encoder.encode(document).write(to: URL(fileURLWithPath: other))
 
         let bench = ["bench", "sessions", "--quick", "--tolerance", "1000000", "--html", directory.file("page.html")]
         let unchanged = try await run([Program.path("luoctl")] + bench + ["--against", same])
@@ -90,6 +93,8 @@ import Testing
         let worse = try await run([Program.path("luoctl")] + bench + ["--against", faster])
         #expect(worse.status == 1 && worse.errors.contains("slower than before"), "\(worse)")
         #expect(worse.output.contains("a\\u{1b}[31mb"), "\(worse)")
+        let different = try await run([Program.path("luoctl")] + bench + ["--against", other])
+        #expect(different.status == 1 && different.errors.contains("nothing of it"), "\(different)")
         #expect(try String(contentsOfFile: directory.file("page.html"), encoding: .utf8).contains("<svg"))
     }
 

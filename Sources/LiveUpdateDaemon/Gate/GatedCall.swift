@@ -72,9 +72,17 @@ final class GatedCall {
 
     /// Waits for the other end of a socket. Others receive from when there is something to receive.
     func wait(for awaited: Exchange.Awaited, on socket: FileDescriptor) {
-        if !isLeft && !hasLetOthersReceive {
-            if awaited == .answer, !program.listener.callComes(before: socket) { return }
-            letOthersReceive()
+        let isReceiver = !isLeft && !hasLetOthersReceive
+        switch awaited {
+        case .answer where isReceiver:
+            switch program.listener.waitForCall(or: socket) {
+            case .message: return
+            case .call: letOthersReceive()
+            // The caller was killed, and was the last one.
+            case nil: break
+            }
+        case .answer: break
+        case .room: letOthersReceive()
         }
         socket.wait(for: awaited)
     }

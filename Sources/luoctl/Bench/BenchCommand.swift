@@ -101,6 +101,7 @@ struct BenchCommand: ParsableCommand {
         }
         // Beside JSON, which has to stay by itself.
         if json { Exit.say(text(comparison)) } else { print(text(comparison)) }
+        if comparison.changes.isEmpty { throw Exit.failed("\(against ?? ""): nothing of it was measured now") }
         if comparison.hasRegressions { throw Exit.failed("slower than before: see the comparison") }
     }
 

@@ -38,6 +38,11 @@ enum BenchMemory {
         try body(files)
     }
 
+    /// What to do without huge pages.
+    static func remedy(_ count: UInt64, _ page: PageSize = .huge2M) -> String {
+        "luoctl hugepages reserve --size \(page) --count \(count)\(geteuid() == 0 ? "" : ", as root")"
+    }
+
     /// Huge pages for the length of a closure, from a process that gives them back however this one ends.
     ///
     /// - Returns: why they could not be had.

@@ -27,7 +27,7 @@ struct CheckpointComparison {
             try BenchMemory.withFiles(1, of: bytes, page) { try measure(tools, $0, bytes, page) }
         }
         if let problem {
-            miss("criu", problem, "luoctl hugepages reserve --size 2M --count \(count)")
+            miss("criu", problem, BenchMemory.remedy(count))
         }
     }
 

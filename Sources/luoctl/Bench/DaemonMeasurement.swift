@@ -48,7 +48,7 @@ struct DaemonMeasurement {
         guard let problem else { return }
         run.miss(
             .update, "luod, \(ByteCount.text(bytes)) of 2M pages", problem,
-            remedy: "luoctl hugepages reserve --size 2M --count \(count)")
+            remedy: BenchMemory.remedy(count))
     }
 
     private func measureUpdates(_ files: [FileDescriptor], _ page: PageSize, bytes: UInt64) throws {

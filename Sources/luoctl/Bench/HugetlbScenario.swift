@@ -81,6 +81,6 @@ struct HugetlbScenario {
             .hugetlb, name, problem,
             remedy: item.page == .huge1G
                 ? "put hugepagesz=1G hugepages=\(count) on the kernel's command line"
-                : "luoctl hugepages reserve --size \(item.page) --count \(count)")
+                : BenchMemory.remedy(count, item.page))
     }
 }

@@ -15,7 +15,7 @@ struct MemcpyComparison {
         }
         guard let problem else { return }
         run.miss(
-            .compare, "memcpy", problem, remedy: "luoctl hugepages reserve --size 2M --count \(count)")
+            .compare, "memcpy", problem, remedy: BenchMemory.remedy(count))
     }
 
     private func measure(_ files: [FileDescriptor], _ bytes: UInt64) throws {

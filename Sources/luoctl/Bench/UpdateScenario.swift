@@ -37,7 +37,7 @@ struct UpdateScenario {
         guard let problem else { return }
         run.miss(
             .update, "\(ByteCount.text(bytes)) of 2M pages", problem,
-            remedy: "luoctl hugepages reserve --size 2M --count \(count)")
+            remedy: BenchMemory.remedy(count))
     }
 
     private func measure(_ files: [FileDescriptor], page: PageSize, bytes: UInt64, limit: Double?) throws {

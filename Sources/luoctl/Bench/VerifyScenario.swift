@@ -25,7 +25,7 @@ struct VerifyScenario {
         guard let problem else { return }
         run.miss(
             .verify, "\(ByteCount.text(bytes)) of 2M pages", problem,
-            remedy: "luoctl hugepages reserve --size 2M --count \(count)")
+            remedy: BenchMemory.remedy(count))
     }
 
     private func measure(_ file: FileDescriptor, _ bytes: UInt64) throws {

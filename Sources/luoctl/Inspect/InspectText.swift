@@ -34,7 +34,8 @@ struct InspectText {
             }
         let settled =
             document.file.settled ? "" : "\nit changed while it was read: what files have stored is not judged"
-        let verdict = document.sound ? "sound" : "DAMAGED"
+        let isNamed = document.superblock.map { $0.magic.failure == nil } ?? false
+        let verdict = document.sound ? "sound" : isNamed ? "DAMAGED" : "DAMAGED, or no arena"
         var lines = document.failures.prefix(Self.mostFailures).map { "  " + $0.shown }
         let more = document.failures.count - lines.count
         if more > 0 { lines.append("  and \(more) more") }

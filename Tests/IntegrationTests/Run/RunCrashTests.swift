@@ -75,6 +75,36 @@ import Testing
         #expect(try await daemon.probe("life").status == 0)
     }
 
+    @Test("Who is killed inside a call that nobody answers leaves nothing that is busy") func killedInsideCall()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let program = try daemon.startProbe("busy")
+        try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }
+        let orchestrator = try daemon.connect().status().orchestrator
+        Glibc.kill(orchestrator, SIGSTOP)
+        defer { Glibc.kill(orchestrator, SIGCONT) }
+        var before = -1
+        try await eventually("a call that waits", within: 60) {
+            let now = try program.outputSoFar.utf8.count
+            defer { before = now }
+            usleep(50_000)
+            return now == before
+        }
+        program.kill()
+        let gate = try #require(daemon.gate)
+        let used = try processorTime(of: gate)
+        usleep(500_000)
+        #expect(try processorTime(of: gate) - used < 20, "hundredths of a second, in 50")
+    }
+
+    /// In hundredths of a second: proc_pid_stat(5).
+    private func processorTime(of process: pid_t) throws -> Int {
+        let line = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+        let fields = line.split(separator: ")").last?.split(separator: " ") ?? []
+        return try #require(Int(fields[11])) + #require(Int(fields[12]))
+    }
+
     @Test("A gate that dies when luod's file is gone is started again, too") func gone() async throws {
         let room = try TemporaryDirectory()
         let image = room.file("luod")
