@@ -109,9 +109,9 @@ stress: setup ## eight programs with random requests of luod, which is killed an
 	$(STATIC_BUILD) --product luod
 	scripts/daemon/stress .build-static/release/luod $(STRESS_SECONDS) $(SEED)
 
-vmtest: setup ## run the demo and the vectors as root in Debian's kernel, in QEMU; installs QEMU, fetches the kernel
+vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in Debian's kernel, in QEMU; installs QEMU, fetches the kernel
 	@scripts/setup vm
-	$(STATIC_BUILD) --product luoctl
+	$(STATIC_BUILD)
 	Tests/VM/run
 
 guest: setup ## as root, a guest in QEMU lives through an update of luod; installs QEMU, fetches Debian's kernel (GUEST_ARGS=)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What make vmtest runs in the guest: the demo in several ways, and the conformance vectors. The pools have 64 pages of
+# What make vmtest runs in the guest: the demo in several ways, programs under luoctl run, and the conformance vectors. The pools have 64 pages of
 # 2 MiB and one of 1 GiB at the start.
 pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 passed=0 failed=0
@@ -59,6 +59,11 @@ killed_demo() {
     whole_demo --files 4 --size 8M && grep 'killed in update 1.* 2 are whole' /tmp/report
 }
 
+# A program in C that was written for the kernel's device, before an update of its luod and after it.
+program_under_run() {
+    luoctl run -- sh -c 'calls() { echo | luo-bench-caller calls; }; calls && luoctl update && calls && luoctl status'
+}
+
 all_vectors() {
     luoctl replay /vectors/named.jsonl /vectors/random.jsonl | tee /tmp/report && grep -q '^417 passed, 0' /tmp/report
 }
@@ -74,6 +79,8 @@ check "demo as an ordinary user" su nobody -c "luoctl demo --files 4 --size 8M -
 check "demo, ordinary files only" demo_without_pages
 check "demo, reserving its pages and giving them back" reserving_demo
 check "demo as an ordinary user, then as root" ordinary_user
+check "a program under luoctl run" program_under_run
+check "a program under luoctl run, as an ordinary user" su nobody -c "luoctl run -- sh -c 'echo | luo-bench-caller calls'"
 check "conformance vectors" all_vectors
 
 echo "== in $(uname -sr), $(uname -v)$results"
