@@ -9,8 +9,8 @@ public final class TemporaryDirectory: Sendable {
     public let path: String
 
     /// Makes an empty one.
-    public init() throws {
-        var template = Array("/dev/shm/liveupdate-XXXXXX".utf8CString)
+    public init(in parent: String = "/dev/shm") throws {
+        var template = Array("\(parent)/liveupdate-XXXXXX".utf8CString)
         guard unsafe mkdtemp(&template) != nil else { throw SystemCallError("mkdtemp", Errno(rawValue: Glibc.errno)) }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
