@@ -80,6 +80,9 @@ int cshims_notified_call(const struct cshims_notification *notification) {
 #ifdef SYS_open
     case SYS_open: return CSHIMS_NOTIFIED_OPEN;
 #endif
+#ifdef SYS_creat
+    case SYS_creat: return CSHIMS_NOTIFIED_CREAT;
+#endif
     case SYS_openat: return CSHIMS_NOTIFIED_OPENAT;
     case 437: return CSHIMS_NOTIFIED_OPENAT2;
     case SYS_ioctl: return CSHIMS_NOTIFIED_IOCTL;

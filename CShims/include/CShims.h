@@ -107,6 +107,7 @@ enum {
     CSHIMS_NOTIFIED_OPENAT,
     CSHIMS_NOTIFIED_OPENAT2,
     CSHIMS_NOTIFIED_IOCTL,
+    CSHIMS_NOTIFIED_CREAT,
 };
 // Installs a filter; the listener.
 int cshims_seccomp_listen(const void *instructions, size_t count);

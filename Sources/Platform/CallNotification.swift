@@ -35,6 +35,8 @@ public enum NotifiedCall: Int, Sendable {
     case openat2
     /// ioctl(2).
     case ioctl
+    /// creat(2).
+    case creat
 }
 
 /// What ``SystemPackage/FileDescriptor/waitForCall(or:)`` waited for.

@@ -108,6 +108,14 @@ extension FileDescriptor {
     }
 }
 
+/// A path that means the same from every working directory, if this process has one.
+public func absolutePath(_ path: String) -> String {
+    guard !path.isEmpty, !path.hasPrefix("/"), let here = unsafe getcwd(nil, 0) else { return path }
+    // SAFETY: getcwd(3) has allocated it, with its NUL.
+    defer { unsafe free(here) }
+    return unsafe String(cString: here) + "/" + path
+}
+
 extension FilePath {
     /// The bytes of the name, which need not be UTF-8.
     public var bytes: [UInt8] {

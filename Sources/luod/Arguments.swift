@@ -37,14 +37,14 @@ struct Arguments {
     }
 
     init(_ arguments: [String]) throws(Wrong) {
-        settings = Settings(state: environmentVariable("LUO_STATE") ?? "/run/luo")
+        settings = Settings(state: absolutePath(environmentVariable("LUO_STATE") ?? "/run/luo"))
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             switch argument {
             case "orchestrator": isOrchestrator = true
             case "gate": isGate = true
             case "--help", "-h": wantsHelp = true
-            case "--state": settings.state = try Self.value(of: argument, &rest)
+            case "--state": settings.state = absolutePath(try Self.value(of: argument, &rest))
             case "--until-unused": settings.endsUnused = true
             case "--as-kernel": settings.kernel = try Self.kernel(argument, &rest)
             case "--unconfined": settings.isConfined = false

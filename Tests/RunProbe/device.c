@@ -24,6 +24,10 @@ void opens(void) {
     OK(waitpid(child, NULL, 0));
     dev = OK(device());
     OK(create(dev, "of a child"));
+    FAILS(EBUSY, creat(DEVICE, 0600));
+    OK(close(dev));
+    dev = OK((int)syscall(SYS_creat, DEVICE, 0600));
+    OK(create(dev, "of creat"));
     OK(close(dev));
     FAILS(EEXIST, open(DEVICE, O_RDWR | O_CREAT | O_EXCL, 0600));
     FAILS(ENOTDIR, open(DEVICE, O_RDONLY | O_DIRECTORY));

@@ -54,6 +54,7 @@ final class GatedCall {
         case .other: return .foreign
         case .open:
             return open(arguments[0], CInt(truncatingIfNeeded: arguments[1]), at: workingDirectoryNumber)
+        case .creat: return open(arguments[0], O_CREAT | O_WRONLY | O_TRUNC, at: workingDirectoryNumber)
         case .openat:
             return open(
                 arguments[1], CInt(truncatingIfNeeded: arguments[2]), at: CInt(truncatingIfNeeded: arguments[0]))

@@ -11,13 +11,13 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench",
         abstract: "Measure what preserving memory costs, beside the least that C needs for it.",
         discussion: """
-            Scenarios: hugetlb, memfd, files, sessions, update, verify, compare; all of them without an argument. Ours and \
+            Scenarios: hugetlb, memfd, files, sessions, update, run, verify, compare; all of them without an argument. Ours and \
             the floor, a C program that does the least with the same system calls, are measured in turn in the same run. \
             Huge pages that are missing are reserved, as root, and given back whatever happens. What cannot be measured \
             is named, with what it would take. docs/bench.md says what each scenario does, and what the JSON has.
             """)
 
-    @Argument(help: "What to measure: hugetlb, memfd, files, sessions, update, verify or compare. (default: all)")
+    @Argument(help: "What to measure: hugetlb, memfd, files, sessions, update, run, verify or compare. (default: all)")
     var scenarios: [BenchScenario] = []
 
     @Flag(help: "Fewer sizes and rounds, with 256M at most: in less than a minute.")

@@ -14,7 +14,7 @@ struct CallFilter {
         defer { unsafe seccomp_release(filter) }
         // Programs for another architecture just do not find the device.
         try Self.check(unsafe seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, luo_allow()))
-        for name in ["open", "openat", "openat2"] {
+        for name in ["open", "creat", "openat", "openat2"] {
             let number = unsafe seccomp_syscall_resolve_name(name)
             guard number >= 0 else { continue }
             try Self.check(unsafe seccomp_rule_add_array(filter, luo_notify(), number, 0, nil))

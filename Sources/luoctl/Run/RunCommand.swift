@@ -45,9 +45,9 @@ struct RunCommand: ParsableCommand {
         }
         var images = GivenDescriptors.places(of: command[0]).map { ProgramImage(path: $0, arguments: command) }
         let own = state == nil ? try PrivateDaemon(asKernel) : nil
-        // What the program starts finds it, too: luoctl update.
-        if let own { images = images.map { $0.setting("LUO_STATE", own.state) } }
         let place = state ?? own?.state
+        // What the program starts finds it, too: luoctl update.
+        if let place { images = images.map { $0.setting("LUO_STATE", absolutePath(place)) } }
         try DaemonOptions.run(on: place) { device throws(LiveUpdateError) in
             // From here on this process opens nothing before its calls are served.
             let listener: OwnedDescriptor

@@ -51,6 +51,19 @@ import Testing
         #expect(second.status == 0, "\(second)")
     }
 
+    @Test("A state may be given from where one is; what the program starts finds it") func relativeState() async throws
+    {
+        let room = try TemporaryDirectory()
+        let script = """
+            cd "$1" && { "$2" --state state >out & } && until grep -q ready out; do sleep 0.1; done
+            "$3" run --state state -- sh -c '"$0" life && cd / && "$1" update' "$4" "$3"
+            status=$?; kill %1; wait; exit $status
+            """
+        let ended = try await run(
+            ["/bin/bash", "-c", script, "sh", room.path] + ["luod", "luoctl", "RunProbe"].map(Program.path))
+        #expect(ended.status == 0 && ended.output.contains("blackout"), "\(ended)")
+    }
+
     @Test("Exit code and signals are the program's own") func ends() async throws {
         let daemon = try await RunningDaemon()
         #expect(try await daemon.probe("exit", "42").status == 42)
