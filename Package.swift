@@ -22,7 +22,7 @@ let linkStatically: [LinkerSetting] = staticExecutables ? [.unsafeFlags(["-stati
 func benchProgram(_ name: String, at path: String, header: String = "../common") -> Target {
     .executableTarget(
         name: name, path: path,
-        cSettings: [.headerSearchPath(header)]
+        cSettings: [.headerSearchPath(header), .headerSearchPath("\(header)/../../../CShims")]
             + (staticExecutables ? [.unsafeFlags(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"])] : []),
         linkerSettings: staticExecutables ? [.unsafeFlags(["-nostartfiles", "-Xclang-linker", "-static"])] : [])
 }

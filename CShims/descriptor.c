@@ -25,6 +25,20 @@ int cshims_make_file_without_name(const char *directory) {
     return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
+int cshims_copy_to(int fd, int number) { return dup3(fd, number, O_CLOEXEC); }
+
+int cshims_process_lock(int fd) {
+    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_SETLK, &whole_file);
+}
+
+int cshims_process_that_locks(int fd, pid_t *process) {
+    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int result = fcntl(fd, F_GETLK, &whole_file);
+    *process = whole_file.l_type == F_UNLCK ? 0 : whole_file.l_pid;
+    return result;
+}
+
 int cshims_ofd_lock(int fd) {
     struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return fcntl(fd, F_OFD_SETLK, &whole_file);

@@ -23,6 +23,10 @@ int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size);
 int cshims_fcntl(int fd, int command, long argument);
 // close_range(2) has no wrapper in all glibcs.
 int cshims_close_range_on_exec(unsigned int first, unsigned int last);
+int cshims_copy_to(int fd, int number);
+int cshims_process_lock(int fd);
+// 0: none.
+int cshims_process_that_locks(int fd, pid_t *process);
 int cshims_ofd_lock(int fd);
 // *type: F_UNLCK when nobody else holds a lock.
 int cshims_ofd_lock_of_others(int fd, short *type);

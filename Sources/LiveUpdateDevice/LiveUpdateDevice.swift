@@ -22,7 +22,7 @@ public final class LiveUpdateDevice: Sendable {
     public init(state: String? = nil) throws(LiveUpdateError) {
         let state = state ?? environmentVariable("LUO_STATE") ?? "/run/luo"
         do {
-            channel = SocketChannel(try MessageSocket.connect(to: "\(state)/liveupdate"))
+            channel = try SocketChannel(to: "\(state)/liveupdate")
         } catch {
             throw CallFailure.connecting(error.errno, state)
         }

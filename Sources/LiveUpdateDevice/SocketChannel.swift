@@ -7,8 +7,16 @@ import SystemPackage
 final class SocketChannel: Channel {
     private let owned: OwnedDescriptor
     private let lock = Lock()
+    /// Where it leads, until it has answered.
+    private nonisolated(unsafe) var unanswered: String?
 
     init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
+
+    /// Connects to a socket of luod's.
+    init(to path: String) throws(SystemCallError) {
+        owned = try MessageSocket.connect(to: path)
+        unsafe unanswered = path
+    }
 
     var descriptor: FileDescriptor { owned.borrowed }
 
@@ -18,13 +26,32 @@ final class SocketChannel: Channel {
         let request = Request(call, body: body, tag: .random(in: 1 ... .max))
         return try lock.withLock { () throws(SystemCallError) in
             do throws(SystemCallError) {
-                try send(request, file)
+                return try ask(request, file)
             } catch {
-                // It has closed, and may have said why before.
-                guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
+                guard error.errno == .socketNotConnected, connectAnew() else { throw error }
             }
-            while true {
-                if let answer = try receive(tag: request.tag) { return answer }
+            return try ask(request, file)
+        }
+    }
+
+    /// An orchestrator that dies before its keeper has a connection takes it along, and has done nothing then. Under the same
+    /// number, which others may have.
+    private func connectAnew() -> Bool {
+        guard let path = unsafe unanswered, let next = try? MessageSocket.connect(to: path) else { return false }
+        return (try? next.borrowed.copy(to: descriptor)) != nil
+    }
+
+    private func ask(_ request: Request, _ file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
+        do throws(SystemCallError) {
+            try send(request, file)
+        } catch {
+            // It has closed, and may have said why before.
+            guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
+        }
+        while true {
+            if let answer = try receive(tag: request.tag) {
+                unsafe unanswered = nil
+                return answer
             }
         }
     }

@@ -67,6 +67,31 @@ extension FileDescriptor {
         try systemCall("fcntl") { cshims_ofd_lock(rawValue) }
     }
 
+    /// Takes a write lock on the whole file that belongs to this process: fcntl(2), `F_SETLK`. It ends with it, or when it
+    /// closes any descriptor of the file.
+    ///
+    /// - Throws: EAGAIN when another process holds it.
+    public func lockForProcess() throws(SystemCallError) {
+        try systemCall("fcntl") { cshims_process_lock(rawValue) }
+    }
+
+    /// The process that has taken ``lockForProcess()``: fcntl(2), `F_GETLK`; nil when none has, or one that is not seen from
+    /// here.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func processThatLocks() throws(SystemCallError) -> CInt? {
+        var process: pid_t = 0
+        try systemCall("fcntl") { unsafe cshims_process_that_locks(rawValue, &process) }
+        return process > 0 ? process : nil
+    }
+
+    /// Makes a number that is open already lead to this, closed on exec: dup3(2).
+    ///
+    /// - Throws: EBADF, EBUSY.
+    public func copy(to number: FileDescriptor) throws(SystemCallError) {
+        try systemCall("dup3") { cshims_copy_to(rawValue, number.rawValue) }
+    }
+
     /// Whether another open file description holds a lock on the file: fcntl(2), `F_OFD_GETLK`, which takes none.
     ///
     /// - Throws: EBADF when this is not open.

@@ -110,8 +110,6 @@ extension FileDescriptor {
         case now
         /// Leaves it in the queue: its descriptors are copies.
         case peeking
-        /// Waits for one, and leaves it in the queue.
-        case peekingWaiting
     }
 
     /// Receives a message: recvmsg(2). Its descriptors are closed on exec.
@@ -124,7 +122,6 @@ extension FileDescriptor {
             case .waiting: 0
             case .now: CInt(MSG_DONTWAIT)
             case .peeking: CInt(MSG_DONTWAIT) | CInt(MSG_PEEK)
-            case .peekingWaiting: CInt(MSG_PEEK)
             }
         var numbers = [CInt](repeating: -1, count: MessageSocket.mostDescriptors)
         var number = 0

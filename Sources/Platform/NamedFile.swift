@@ -108,6 +108,19 @@ extension FileDescriptor {
     }
 }
 
+/// Makes a directory of a name that nobody has, for this user alone: mkdtemp(3).
+///
+/// - Parameter beginning: of its path.
+/// - Returns: its path.
+/// - Throws: ENOENT, EACCES, ENOSPC and what else mkdir(2) lists.
+public func makeTemporaryDirectory(_ beginning: String) throws(SystemCallError) -> String {
+    // mkdtemp(3) replaces six of these.
+    let suffix = String(repeating: "X", count: 6)
+    var name = [CChar]("\(beginning)-\(suffix)".utf8CString)
+    guard unsafe mkdtemp(&name) != nil else { throw SystemCallError("mkdtemp", Errno(rawValue: errno)) }
+    return String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
 /// A path that means the same from every working directory, if this process has one.
 public func absolutePath(_ path: String) -> String {
     guard !path.isEmpty, !path.hasPrefix("/"), let here = unsafe getcwd(nil, 0) else { return path }

@@ -58,27 +58,11 @@ public struct OtherThread: Sendable {
     /// A descriptor of ours of the open file description that one of its descriptors has: pidfd_open(2) of the thread or,
     /// before Linux 6.9, of its process, and pidfd_getfd(2).
     ///
-    /// - Throws: EBADF when that is not open, EMFILE at our limit, EPERM, ESRCH.
-    public func duplicate(_ number: CInt) throws(SystemCallError) -> OwnedDescriptor {
-        do throws(SystemCallError) {
-            let handle = try handle()
-            return try duplicate(number, of: handle.borrowed)
-        } catch {
-            guard error.errno == .invalidArgument else { throw error }
-        }
-        let process = CInt(try statusWords("Tgid:").first ?? "") ?? id
-        let opened = try systemCall("pidfd_open") { cshims_pidfd_open(process) }
-        let handle = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
-        return try duplicate(number, of: handle.borrowed)
-    }
-
-    /// The same, with a handle that is kept for the next time, when the kernel has handles of threads: only they never mean
-    /// another thread that has the number later.
-    ///
     /// - Parameters:
     ///   - number: in that thread.
-    ///   - kept: of the thread that was asked for last, whichever it was.
-    /// - Throws: as without it.
+    ///   - kept: of the thread that was asked for last, whichever it was. Only handles of threads are kept: those never
+    ///     mean another one that has the number later.
+    /// - Throws: EBADF when that is not open, EMFILE at our limit, EPERM, ESRCH.
     public func duplicate(_ number: CInt, keeping kept: KeptHandle) throws(SystemCallError) -> OwnedDescriptor {
         if kept.thread == id, let handle = kept.handle?.borrowed {
             do throws(SystemCallError) {
@@ -87,11 +71,18 @@ public struct OtherThread: Sendable {
                 guard error.errno == .noSuchProcess else { throw error }
             }
         }
-        guard let opened = try? handle() else { return try duplicate(number) }
-        let handle = opened.borrowed
-        kept.handle = consume opened
-        kept.thread = id
-        return try duplicate(number, of: handle)
+        do throws(SystemCallError) {
+            let opened = try systemCall("pidfd_open") { cshims_pidfd_open_thread(id) }
+            kept.handle = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
+            kept.thread = id
+            return try duplicate(number, of: FileDescriptor(rawValue: opened))
+        } catch {
+            guard error.errno == .invalidArgument else { throw error }
+        }
+        let process = CInt(try statusWords("Tgid:").first ?? "") ?? id
+        let opened = try systemCall("pidfd_open") { cshims_pidfd_open(process) }
+        let handle = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
+        return try duplicate(number, of: handle.borrowed)
     }
 
     private func duplicate(_ number: CInt, of handle: FileDescriptor) throws(SystemCallError) -> OwnedDescriptor {
@@ -103,11 +94,6 @@ public struct OtherThread: Sendable {
     public func number(ofSocket inode: UInt64) -> CInt? {
         let numbers = (try? descriptorNumbers(of: id)) ?? []
         return numbers.first { (try? linkTarget("/proc/\(id)/fd/\($0)")) == "socket:[\(inode)]" }
-    }
-
-    private func handle() throws(SystemCallError) -> OwnedDescriptor {
-        let number = try systemCall("pidfd_open") { cshims_pidfd_open_thread(id) }
-        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
     /// Its effective user, by the kernel.

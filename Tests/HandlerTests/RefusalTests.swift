@@ -68,11 +68,10 @@ import Testing
 
     @Test("A file of tmpfs with a name stays by itself; without one it is a memory file")
     func tmpfs() throws {
-        var template = Array("/dev/shm/liveupdate-XXXXXX".utf8CString)
-        let file = try opened(unsafe mkstemp(&template))
-        defer { unsafe unlink(template) }
+        let directory = try TemporaryDirectory()
+        let file = try opened(unsafe open(directory.file("file"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600))
         try expectRefused(file, "has a name", "open it again by path")
-        unsafe unlink(template)
+        unsafe unlink(directory.file("file"))
         try session.preserve(file.descriptor, token: 1)
     }
 

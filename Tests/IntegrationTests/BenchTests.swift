@@ -29,6 +29,20 @@ import Testing
         }
     }
 
+    @Test("What luoctl run costs: an open and two calls, in notifications", .requiresRoot) func callsOfAProgram()
+        async throws
+    {
+        let ended = try await luoctl("bench", "run", "--quick", "--json")
+        #expect(ended.status == 0, "\(ended)")
+        let measurements = try ended.json(BenchDocument.self).measurements
+        #expect(measurements.map(\.name) == ["another file's open", "GET_NAME", "PRESERVE_FD"])
+        for measurement in measurements {
+            #expect(measurement.scenario == "run" && measurement.ratioLimit != nil)
+            // Nothing of it can be had without a notification.
+            #expect(try measurement.ours.median > #require(measurement.floor).minimum, "\(measurement)")
+        }
+    }
+
     @Test func theBlackoutHasItsParts() async throws {
         let ended = try await luoctl("bench", "update", "--quick", "--json", "--max-memory", "64M")
         #expect(ended.status == 0, "\(ended)")

@@ -47,9 +47,7 @@ import Testing
     }
 
     @Test(arguments: ["docs/embedding.md"]) func sessionsAreTrue(_ document: String) async throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("session-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(at: directory) }
+        let directory = try TemporaryDirectory()
         var script = ["exec 2>&1", "PATH='\(Program.directory)':$PATH", "trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
         var expected: [String] = []
         for line in try Self.blocks("session", in: document).joined() {

@@ -1,5 +1,6 @@
 import Foundation
 import Platform
+import TestSupport
 import Testing
 
 private let canCount = ["valgrind", "strip"].allSatisfy {
@@ -11,11 +12,9 @@ private let canCount = ["valgrind", "strip"].allSatisfy {
 /// is work, not speed.
 @Suite(.enabled(if: canCount, "it takes valgrind, and strip of binutils")) struct InstructionTests {
     @Test func oneMoreScenario() async throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("instructions-\(UUID())")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(at: directory) }
+        let directory = try TemporaryDirectory()
         // valgrind gives up on debugging information that it does not know.
-        let program = directory.appendingPathComponent("luoctl").path
+        let program = directory.file("luoctl")
         #expect(try await run(["/usr/bin/strip", "--strip-debug", "-o", program, Program.path("luoctl")]).status == 0)
 
         let vectors = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

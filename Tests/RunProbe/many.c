@@ -25,6 +25,21 @@ void threads(void) {
     for (int index = 0; index < 8; index++) IS(pthread_join(all[index], NULL) == 0);
 }
 
+static void *again_and_again(void *argument) {
+    for (;;) {
+        work(argument);
+        OK(write(1, ".", 1));
+    }
+}
+
+// As busy does, in threads that share the device.
+void crowd(void) {
+    shared = OK(device());
+    pthread_t all[4];
+    for (long index = 0; index < 4; index++) IS(pthread_create(&all[index], NULL, again_and_again, (void *)index) == 0);
+    for (int index = 0; index < 4; index++) pthread_join(all[index], NULL);
+}
+
 // 2,000 sessions at once, and 500 files in one.
 void many(void) {
     enum { SESSIONS = 2000, FILES = 500 };

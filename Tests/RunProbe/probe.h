@@ -123,4 +123,5 @@ void many(void);
 void interrupted(void);
 void foreign(void);
 void busy(void);
+void crowd(void);
 void kernel(const char *version);

@@ -1,22 +1,14 @@
 // notify: the floor of a system call that somebody else answers: a notification and its answer, and nothing is done with
 // it. Both wake each other on one processor where the kernel has that (Linux 6.6).
 #include "floor.h"
+#include "seccomp_since.h"
 
 #include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-
-// Headers may be older.
-#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
-#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
-#endif
-#ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
-#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
-#endif
 
 enum { CALLS = 20 };
 

@@ -13,6 +13,8 @@ import SystemPackage
 /// | 264 | u64: the tag of the request that was made of it; 0: none yet |
 /// | 272 | s64: the number of the descriptor that the caller was given for it, and one; 0: none yet |
 /// | 280 | u64: the inode of the socket that is being given; 0: none, or no socket |
+/// | 288 | u64: the cookie of the socket that the request is made on, set before its tag |
+/// | 296 | s64: what came of the request, an errno or 0 for success, and one; 0: that is not known |
 @safe
 final class CallTable: Sendable {
     private static let stride = 512
@@ -27,11 +29,13 @@ final class CallTable: Sendable {
         var used = 0
     }
 
-    static func makeMemory() throws(SystemCallError) -> OwnedDescriptor {
-        try makeMemoryFile(named: "luo-calls", size: UInt64(stride * places))
-    }
+    /// Of the memory, in bytes; most of it is never used.
+    static let size = UInt64(stride * places)
 
+    /// - Parameter memory: is this process's from now on, and locked until it ends: it is never closed.
+    /// - Throws: EAGAIN when another gate has it.
     init(_ memory: FileDescriptor) throws(SystemCallError) {
+        try memory.lockForProcess()
         mapping = try Mapping(of: memory, length: UInt64(Self.stride * Self.places), .shared(writable: true))
         free = Guarded(Free())
         let used = unsafe min(mapping.bytes.load(as: Int.self), Self.places - 1)
@@ -110,6 +114,23 @@ struct CallPlace: Sendable {
         nonmutating set { store(newValue, 280) }
     }
 
+    var cookie: UInt64 {
+        get { load(288) }
+        nonmutating set { store(newValue, 288) }
+    }
+
+    /// What came of the request, as an errno: 0 for success.
+    var result: CInt? {
+        get {
+            let value = load(296)
+            return value == 0 ? nil : CInt(truncatingIfNeeded: value) - 1
+        }
+        nonmutating set { store(newValue.map { UInt64($0) + 1 } ?? 0, 296) }
+    }
+
+    /// Whether its request was begun, and has not come to anything that is known.
+    var isUnderWay: Bool { tag != 0 && result == nil }
+
     /// Takes the next call of a listener.
     func receive(_ listener: FileDescriptor) throws(SystemCallError) -> CallNotification {
         unsafe try listener.receiveCall(into: NotificationPlace(address))
@@ -121,6 +142,8 @@ struct CallPlace: Sendable {
         tag = 0
         given = nil
         socket = 0
+        cookie = 0
+        result = nil
     }
 
     func giveBack() {

@@ -97,3 +97,13 @@ struct Exchange {
         letGo()
     }
 }
+
+extension FileDescriptor {
+    /// Waits for the other end of a socket.
+    func wait(for awaited: Exchange.Awaited) {
+        switch awaited {
+        case .room: waitForRoom()
+        case .answer: _ = isReadable(within: -1)
+        }
+    }
+}

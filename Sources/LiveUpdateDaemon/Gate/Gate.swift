@@ -36,6 +36,8 @@ final class Gate: Sendable {
             left.removeAll { $0.listener == slot }
             return mine
         }
+        // Before anybody else asks, and takes the answer for one of no use.
+        for place in mine where place.isUnderWay { turns.reserve(place.cookie) }
         for place in mine { program.begin(with: place) }
         program.begin()
     }
@@ -72,12 +74,17 @@ final class Turns: Sendable {
             waits()
             lock.withLock { lock.wait { unsafe busy.insert(cookie).inserted } }
         }
-        defer {
-            lock.withLock {
-                _ = unsafe busy.remove(cookie)
-                lock.wakeAll()
-            }
-        }
+        defer { end(cookie) }
         return try body()
+    }
+
+    /// Takes a turn for who is to end it, before others can.
+    func reserve(_ cookie: UInt64) { lock.withLock { _ = unsafe busy.insert(cookie) } }
+
+    func end(_ cookie: UInt64) {
+        lock.withLock {
+            _ = unsafe busy.remove(cookie)
+            lock.wakeAll()
+        }
     }
 }

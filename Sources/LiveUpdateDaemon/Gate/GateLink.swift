@@ -116,13 +116,3 @@ final class GateLink: Sendable {
         unsafe connection = nil
     }
 }
-
-extension FileDescriptor {
-    /// Waits for the other end of a socket.
-    func wait(for awaited: Exchange.Awaited) {
-        switch awaited {
-        case .room: waitForRoom()
-        case .answer: _ = isReadable(within: -1)
-        }
-    }
-}

@@ -8,6 +8,7 @@ extension GatedCall {
     func control(_ number: CInt, _ command: UInt32, _ address: UInt64) -> Outcome {
         // The filter looks at these bits, too; a foreign filter may not.
         guard command & 0xFF00 == 0xBA00 else { return .foreign }
+        if let result = place.result { return result == 0 ? .value(0) : .failed(Errno(rawValue: result)) }
         let socket: FileDescriptor
         do throws(SystemCallError) {
             socket = try duplicate(number)
@@ -23,8 +24,13 @@ extension GatedCall {
             guard let body = memory.body, let call = memory.call else {
                 return .failed(try refusal(of: memory.message, cookie))
             }
-            try program.gate.turns.take(cookie, waits: letOthersReceive) { () throws(SystemCallError) in
+            if isLeft && place.isUnderWay && place.cookie == cookie {
                 try perform(call, body, address, socket)
+            } else {
+                try program.gate.turns.take(cookie, waits: letOthersReceive) { () throws(SystemCallError) in
+                    place.cookie = cookie
+                    try perform(call, body, address, socket)
+                }
             }
             return .value(0)
         } catch {
@@ -74,6 +80,19 @@ extension GatedCall {
             answered.close()
             exchange.letGo()
         }
+        do throws(SystemCallError) {
+            try passOn(answered, call, body, address)
+        } catch {
+            place.result = error.errno.rawValue
+            throw error
+        }
+        // Before the answer is let go of: whoever takes this up has only to say so then.
+        place.result = 0
+    }
+
+    private func passOn(
+        _ answered: Exchange.Answered, _ call: Call, _ body: [UInt8], _ address: UInt64
+    ) throws(SystemCallError) {
         guard answered.response.result == 0 else {
             throw SystemCallError("ioctl", Errno(rawValue: -answered.response.result))
         }

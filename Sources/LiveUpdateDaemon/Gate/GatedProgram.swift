@@ -48,10 +48,12 @@ final class GatedProgram: Sendable {
     /// Starts one that answers first what is left.
     func begin(with place: CallPlace) {
         start(place) {
+            let reserved = place.isUnderWay ? place.cookie : nil
             if let notification = place.notification {
                 GatedCall(notification, place, self, isLeft: true).answer()
                 place.clear()
             }
+            if let reserved { self.gate.turns.end(reserved) }
             self.receive(into: place)
         }
     }

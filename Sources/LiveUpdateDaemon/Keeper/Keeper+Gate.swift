@@ -9,10 +9,9 @@ final class GateKeeping {
     /// What a gate has taken and not answered is in this memory, so that the next one answers it.
     private let calls: OwnedDescriptor
 
-    /// - Parameter dead: the one whose successor this is.
-    init(after dead: GateKeeping?, _ image: String, _ settings: Settings) throws {
+    init(_ image: String, _ settings: Settings) throws {
+        calls = try StateDirectory(settings.state).callsOfNoGate()
         process = try Orchestrating(starting: image, Self.arguments(settings))
-        calls = try dead?.calls.borrowed.duplicated() ?? CallTable.makeMemory()
     }
 
     private static func arguments(_ settings: Settings) -> [String] {
@@ -50,7 +49,7 @@ extension Keeper {
     /// wait, and nobody else is held up.
     func beginGate() {
         do {
-            let next = try GateKeeping(after: gate, image.executable, settings)
+            let next = try GateKeeping(image.executable, settings)
             try poller.add(next.process.process.descriptor, for: .reading)
             next.begin(table.all.filter { $0.keep.kind == .program })
             gate = next
@@ -61,7 +60,7 @@ extension Keeper {
         }
     }
 
-    /// In the place of a keeper that died, whose gate goes on with the programs that it has.
+    /// In the place of a keeper that died: what its gate has not answered, a new one does.
     func resumeGate() {
         if table.all.contains(where: { $0.keep.kind == .program }) { beginGate() }
     }

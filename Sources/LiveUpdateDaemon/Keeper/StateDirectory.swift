@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Where a state lives: `arena`, the socket `liveupdate` for clients, and `control`, for whoever takes the place of a keeper
-/// that died. A lock on the arena decides who runs it.
+/// Where a state lives: `arena`, the socket `liveupdate` for clients, `control`, for whoever takes the place of a keeper that
+/// died, and `calls`, the memory of gates. A lock on the arena decides who runs it, one on the calls which gate does.
 public struct StateDirectory: Sendable {
     /// Its path.
     public let path: String
@@ -16,6 +16,7 @@ public struct StateDirectory: Sendable {
     public var clientSocket: String { path + "/liveupdate" }
     var controlSocket: String { path + "/control" }
     var arena: String { path + "/arena" }
+    private var calls: String { path + "/calls" }
 
     /// Makes this process the keeper of the state.
     ///
@@ -32,7 +33,10 @@ public struct StateDirectory: Sendable {
         }
         var table = KeptTable()
         let stored = try restore(passed, into: &table)
-        if stored.isEmpty { table.add(try lockedArena(), .arena) }
+        if stored.isEmpty {
+            table.add(try lockedArena(), .arena)
+            forgetCalls()
+        }
         // Whoever bound it is dead: the arena's lock is ours.
         _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
@@ -88,9 +92,30 @@ public struct StateDirectory: Sendable {
 
     /// Of a state that ends.
     func remove() {
-        for file in [arena, controlSocket, clientSocket] { _ = unsafe unlink(file) }
+        for file in [arena, controlSocket, clientSocket, calls] { _ = unsafe unlink(file) }
         _ = unsafe rmdir(path)
     }
+
+    /// The memory for what a gate has taken and not answered (``CallTable``), and whose that was has ended: also when it was
+    /// that of a keeper that died. Two at once would take each other's answers.
+    func callsOfNoGate() throws(SystemCallError) -> OwnedDescriptor {
+        let number = try systemCall("open") {
+            unsafe Glibc.open(calls, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        }
+        let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+        try file.borrowed.setSize(CallTable.size)
+        while let holder = try file.borrowed.processThatLocks() {
+            guard let gate = try? RunningProcess(holder), try file.borrowed.processThatLocks() == holder else {
+                continue
+            }
+            gate.kill()
+            gate.waitForEnd()
+        }
+        return file
+    }
+
+    /// A state that is begun anew has nothing to do with calls of another, whose gate may go on with them.
+    private func forgetCalls() { _ = unsafe unlink(calls) }
 
     private func lockedArena() throws -> OwnedDescriptor {
         let number = try systemCall("open") {

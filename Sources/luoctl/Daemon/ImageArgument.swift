@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import Platform
 
 /// The program of the next luod.
 struct ImageArgument: ParsableArguments {
@@ -13,6 +13,6 @@ struct ImageArgument: ParsableArguments {
     /// Absolute: luod runs in a directory of its own.
     var path: String {
         guard let image else { return "" }
-        return image.hasPrefix("/") ? image : "\(FileManager.default.currentDirectoryPath)/\(image)"
+        return absolutePath(image)
     }
 }

@@ -49,12 +49,11 @@ final class PrivateDaemon {
 
     private static func makeState() throws -> String {
         let directory = environmentVariable("TMPDIR") ?? "/tmp"
-        var name = [CChar]("\(directory)/luod-XXXXXX".utf8CString)
-        guard unsafe mkdtemp(&name) != nil else {
-            throw Exit.unavailable(
-                "\(directory): \(Errno(rawValue: errno)); set TMPDIR to a directory that can be written")
+        do throws(SystemCallError) {
+            return try makeTemporaryDirectory("\(directory)/luod")
+        } catch {
+            throw Exit.unavailable("\(directory): \(error.errno); set TMPDIR to a directory that can be written")
         }
-        return String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// What it says until then is said here, when it ends instead.

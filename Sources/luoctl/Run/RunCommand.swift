@@ -56,23 +56,10 @@ struct RunCommand: ParsableCommand {
             } catch {
                 throw Self.refused(error)
             }
-            try Self.serve(listener.borrowed, device, on: place)
+            try device.serve(programsUnder: listener.borrowed)
         }
         Inherited.restore()
         throw become(images)
-    }
-
-    /// An orchestrator that dies before its keeper has the connection takes it along: then another one is made, which opens
-    /// nothing. That the listener may be kept twice does no harm.
-    private static func serve(
-        _ listener: FileDescriptor, _ device: LiveUpdateDevice, on state: String?
-    ) throws(LiveUpdateError) {
-        do throws(LiveUpdateError) {
-            return try device.serve(programsUnder: listener)
-        } catch {
-            guard error.errno == .socketNotConnected else { throw error }
-        }
-        try LiveUpdateDevice(state: state).serve(programsUnder: listener)
     }
 
     private static func refused(_ error: SystemCallError) -> LiveUpdateError {

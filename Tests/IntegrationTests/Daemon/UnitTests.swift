@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// The units of systemd/, as systemd reads them.
@@ -22,12 +23,10 @@ import Testing
         "systemd-analyze verify has nothing to say",
         .enabled(if: isThere(analyze), "no systemd-analyze: install systemd"))
     func verify() async throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("units-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: directory) }
+        let directory = try TemporaryDirectory()
         var paths: [String] = []
         for name in ["luod.service", "luod.socket"] {
-            let path = directory.appendingPathComponent(name).path
+            let path = directory.file(name)
             try Self.unit(name, [("SBINDIR", Program.directory)]).write(
                 toFile: path, atomically: true, encoding: .utf8)
             paths.append(path)

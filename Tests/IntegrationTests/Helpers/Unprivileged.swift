@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 
 /// Runs a copy of luoctl that anybody may execute, as a user without rights.
 func luoctlAsNobody(_ arguments: [String], in room: DemoRoom? = nil) async throws -> Ended {
@@ -13,9 +14,8 @@ func luoctlAsNobody(_ arguments: [String], in room: DemoRoom? = nil) async throw
 func runAsNobody(
     _ programs: [String], in room: DemoRoom? = nil, environment: [String] = [], _ arguments: (String) -> [String]
 ) async throws -> Ended {
-    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("luoctl-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-    defer { try? FileManager.default.removeItem(at: directory) }
+    // Rooms have a /dev/shm of their own.
+    let directory = try TemporaryDirectory(in: "/tmp")
     unsafe chmod(directory.path, 0o755)
     try await install(programs.map(Program.path), into: directory.path)
     let user = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

@@ -8,12 +8,12 @@ import Testing
 @Suite struct PrivateRunTests {
     /// A directory for its state; luod takes away what it made there.
     private final class Place {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString)").path
+        private let directory: TemporaryDirectory
 
-        init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
-        deinit { try? FileManager.default.removeItem(atPath: path) }
+        init() throws { directory = try TemporaryDirectory() }
 
-        var isEmpty: Bool { (try? FileManager.default.contentsOfDirectory(atPath: path).isEmpty) ?? false }
+        var path: String { directory.path }
+        var isEmpty: Bool { (try? directory.names.isEmpty) ?? false }
 
         func start(_ arguments: [String], _ options: [String] = []) throws -> Program {
             try Program(

@@ -41,10 +41,10 @@ import Testing
 
     @Test(
         "Processes of luod's that die in the middle of calls: each call returns, and is done once",
-        arguments: Victim.allCases)
-    func deaths(victim: Victim) async throws {
+        arguments: Victim.allCases, ["busy", "crowd"])
+    func deaths(victim: Victim, scenario: String) async throws {
         let daemon = try await RunningDaemon()
-        let program = try daemon.startProbe("busy")
+        let program = try daemon.startProbe(scenario)
         var dots = 0
         for _ in 0..<30 {
             try await eventually("calls that go on", within: 60) {
@@ -120,9 +120,12 @@ import Testing
         #expect(try await daemon.probe("life").status == 0)
     }
 
-    @Test("Without its keeper the gate goes on, and the next keeper starts another") func keeper() async throws {
+    @Test(
+        "Without its keeper the gate goes on, and the next keeper puts another in its place",
+        arguments: ["busy", "crowd"])
+    func keeper(scenario: String) async throws {
         let daemon = try await RunningDaemon()
-        let program = try daemon.startProbe("busy")
+        let program = try daemon.startProbe(scenario)
         try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }
         daemon.killKeeper()
         let before = try program.outputSoFar.utf8.count
@@ -134,6 +137,7 @@ import Testing
         try await eventually("calls with another", within: 60) { try program.outputSoFar.utf8.count > after + 10 }
         let output = try program.outputSoFar
         #expect(!program.hasEnded, "\(output)")
+        #expect(daemon.gates.count == 1)
         program.kill()
         #expect(try await daemon.probe("life").status == 0)
     }
@@ -141,8 +145,10 @@ import Testing
 
 extension RunningDaemon {
     /// Its gate's process.
-    var gate: pid_t? {
-        processes.first { process in
+    var gate: pid_t? { gates.first }
+
+    var gates: [pid_t] {
+        processes.filter { process in
             let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
             return line?.hasPrefix("luod\0gate\0") == true
         }

@@ -1,0 +1,71 @@
+import LiveUpdate
+import LiveUpdateDevice
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A client of an orchestrator that dies before its keeper has the connection.
+@Suite struct ReconnectTests {
+    private let room: TemporaryDirectory
+    private let listener: OwnedSocket
+
+    /// What is given up when nothing refers to it.
+    private final class OwnedSocket: Sendable {
+        let owned: OwnedDescriptor
+        init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
+    }
+
+    init() throws {
+        room = try TemporaryDirectory()
+        listener = OwnedSocket(
+            try MessageSocket.listen(at: room.file("liveupdate"), mode: [.ownerReadWrite]))
+    }
+
+    /// Takes connections, one after the other: each answers so many requests with EEXIST, and is closed at the next one.
+    private func serve(answers: [Int]) throws -> LiveUpdateDevice {
+        let listener = listener
+        try startThread {
+            for count in answers {
+                guard listener.owned.borrowed.isReadable(within: -1),
+                    let connection = try? listener.owned.borrowed.acceptConnection()
+                else { return }
+                for answered in 0...count {
+                    _ = connection.borrowed.isReadable(within: -1)
+                    guard let message = try? connection.borrowed.receive(.now), answered < count else { break }
+                    let tag = message.bytes.suffix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+                    let response = Response(
+                        result: -Errno.fileExists.rawValue, body: [UInt8](message.bytes[4..<76]), tag: tag)
+                    try? connection.borrowed.send(response.bytes)
+                }
+            }
+        }
+        return try LiveUpdateDevice(state: room.path)
+    }
+
+    private func create(_ device: LiveUpdateDevice) -> Errno? {
+        do throws(LiveUpdateError) { _ = try device.createSession("s") } catch { return error.errno }
+        return nil
+    }
+
+    @Test("Before the first answer it connects anew, and asks again: under the same descriptor") func beforeAnAnswer()
+        throws
+    {
+        let device = try serve(answers: [0, 2])
+        let number = device.descriptor
+        #expect(create(device) == .fileExists)
+        #expect(create(device) == .fileExists)
+        #expect(device.descriptor == number)
+    }
+
+    @Test("Once it was answered, the end is the end: what was asked may have been done") func afterAnAnswer() throws {
+        let device = try serve(answers: [1, 1])
+        #expect(create(device) == .fileExists)
+        #expect(create(device) == .socketNotConnected)
+    }
+
+    @Test("It is tried once") func again() throws {
+        #expect(create(try serve(answers: [0, 0, 1])) == .socketNotConnected)
+    }
+}
