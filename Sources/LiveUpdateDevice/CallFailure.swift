@@ -104,11 +104,14 @@ struct CallFailure {
         case (.retrieveSession, .invalidArgument):
             ("it is retrieved already, and open", "attach it, if it is detached; else whoever has it is to close it")
         case (.retrieveSession, .noSuchFileOrDirectory):
-            ("the previous boot handed over none of that name", "luoctl status lists all that this user has")
+            (
+                "the previous boot handed over none of that name",
+                "luoctl status lists all that this user has; of one that is newer files are taken back (luoctl retrieve --take)"
+            )
         case (.attachSession, .noSuchFileOrDirectory):
             (
                 "there is none of that name, and of the direction that is wanted",
-                "create it: luoctl session create; luoctl status lists all that this user has"
+                "luoctl status lists all that this user has; luoctl session create makes one"
             )
         case (.attachSession, .resourceBusy):
             (
@@ -173,7 +176,9 @@ struct CallFailure {
 
     static func connecting(_ errno: Errno, _ state: String) -> LiveUpdateError {
         switch errno {
-        case .noSuchFileOrDirectory, .connectionRefused, .notDirectory:
+        case .notDirectory:
+            LiveUpdateError(errno, "no luod runs on \(state)", remedy: "name the directory of its state")
+        case .noSuchFileOrDirectory, .connectionRefused:
             LiveUpdateError(
                 errno, "no luod runs on \(state)", remedy: "start it: luod --state \(state); or name another state")
         default: LiveUpdateError(errno, "connecting to luod on \(state)")

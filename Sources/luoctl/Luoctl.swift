@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import LiveUpdate
 import Logging
 import Platform
 import SystemPackage
@@ -14,7 +15,7 @@ struct Luoctl: ParsableCommand {
             Exit codes: 0 worked, 1 a check failed, 64 usage or a malformed input, 69 not available here, \
             77 no permission. Messages go to standard error.
             """,
-        version: "0.1.0",
+        version: packageVersion,
         subcommands: [
             DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, BenchCommand.self,
             ReplayCommand.self,

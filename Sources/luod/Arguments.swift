@@ -9,6 +9,7 @@ struct Arguments {
     var isOrchestrator = false
     var isGate = false
     var wantsHelp = false
+    var wantsVersion = false
 
     static let help = """
         usage: luod [--state DIR] [OPTION N]...
@@ -29,7 +30,10 @@ struct Arguments {
           --unconfined        the orchestrator keeps its rights: for debugging
           --patience N        milliseconds after which an update is called off when the next image does not take over
 
-        Exit codes: 0 ended by SIGTERM, 1 failed, 64 usage, 69 another luod runs on the state.
+          --version           print it, as luoctl does
+
+        Exit codes: 0 ended by SIGTERM, 1 failed, 64 usage, 69 another luod runs on the state, or what it needs is not here,
+        77 no right to the state.
         """
 
     struct Wrong: Error, CustomStringConvertible {
@@ -44,6 +48,7 @@ struct Arguments {
             case "orchestrator": isOrchestrator = true
             case "gate": isGate = true
             case "--help", "-h": wantsHelp = true
+            case "--version": wantsVersion = true
             case "--state": settings.state = absolutePath(try Self.value(of: argument, &rest))
             case "--until-unused": settings.endsUnused = true
             case "--as-kernel": settings.kernel = try Self.kernel(argument, &rest)

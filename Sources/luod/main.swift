@@ -1,4 +1,5 @@
 import Glibc
+import LiveUpdate
 import LiveUpdateDaemon
 import Platform
 
@@ -17,7 +18,15 @@ if arguments.wantsHelp {
     print(Arguments.help)
     exit(0)
 }
+if arguments.wantsVersion {
+    print(packageVersion)
+    exit(0)
+}
 DescriptorLimit.set(to: arguments.settings.descriptors)
+guard DescriptorLimit.now >= Settings.fewestDescriptors else {
+    Log("luod").say("\(Settings.fewestDescriptors) open files are needed: raise the limit (ulimit -n, LimitNOFILE=)")
+    exit(69)
+}
 growDescriptorTable(to: arguments.settings.descriptors)
 do {
     if arguments.isGate { try GateProcess.run(arguments.settings) }
@@ -29,6 +38,9 @@ do {
 } catch let error as StateHeld {
     Log("luod").say("\(error)")
     exit(69)
+} catch let error as LiveUpdateError where [.permissionDenied, .notPermitted].contains(error.errno) {
+    Log("luod").say("\(error)")
+    exit(77)
 } catch {
     Log("luod").say("\(error)")
     exit(1)

@@ -69,6 +69,15 @@ void paths(const char *directory) {
     struct open_how how = {.flags = O_RDWR | O_CLOEXEC};
     fd = OK(syscall(SYS_openat2, dev, "liveupdate", &how, sizeof how));
     OK(close(fd));
+    // What is said wrongly is found before the path.
+    how.mode = 0600;
+    FAILS(EINVAL, syscall(SYS_openat2, dev, "liveupdate", &how, sizeof how));
+    how = (struct open_how){.flags = O_RDWR | 1ULL << 40};
+    FAILS(EINVAL, syscall(SYS_openat2, dev, "liveupdate", &how, sizeof how));
+    // It is no directory.
+    FAILS(ENOTDIR, open("/dev/liveupdate/", O_RDWR));
+    FAILS(ENOTDIR, open("link//", O_RDWR));
+    FAILS(EISDIR, open("/dev/liveupdate/", O_RDWR | O_CREAT, 0600));
     OK(chdir("/dev"));
     OK(close(OK(open("liveupdate", O_RDWR))));
     OK(chdir(directory));

@@ -13,13 +13,13 @@ struct DevicePath {
     private static let device = [UInt8]("/dev/liveupdate".utf8)
     private static let name = "liveupdate"
 
-    /// Whether opening a path opens the device.
+    /// Whether a path is one of the device, or would be without slashes at its end.
     ///
     /// - Parameter followsLinks: whether its last name may be a link.
     func leadsToDevice(_ path: [UInt8], followsLinks: Bool) -> Bool {
         if path == Self.device { return true }
-        guard !path.isEmpty, path.last != UInt8(ascii: "/") else { return false }
-        var place = seen(String(decoding: path, as: UTF8.self))
+        guard let end = path.lastIndex(where: { $0 != UInt8(ascii: "/") }) else { return false }
+        var place = seen(String(decoding: path[...end], as: UTF8.self))
         // As many as the kernel follows.
         for _ in 0...40 {
             let (parent, name) = Self.split(place)

@@ -21,15 +21,13 @@ extension GatedCall {
             guard let cookie = try? socket.socketCookie(), try isOurs(socket, cookie) else { return .foreign }
             guard isKnown(command) else { return .failed(try refusal(of: [], cookie)) }
             let memory = StructInMemory(caller, command, address)
-            guard let body = memory.body, let call = memory.call else {
-                return .failed(try refusal(of: memory.message, cookie))
-            }
+            guard let given = memory.whole else { return .failed(try refusal(of: memory.message, cookie)) }
             if isLeft && place.isUnderWay && place.cookie == cookie {
-                try perform(call, body, address, socket)
+                try perform(given, socket)
             } else {
                 try program.gate.turns.take(cookie, waits: letOthersReceive) { () throws(SystemCallError) in
                     place.cookie = cookie
-                    try perform(call, body, address, socket)
+                    try perform(given, socket)
                 }
             }
             return .value(0)
@@ -69,19 +67,17 @@ extension GatedCall {
     /// 3. The descriptor, and its number.
     ///
     /// Of all that nothing is left here when the caller goes on: its next close is the last.
-    private func perform(
-        _ call: Call, _ body: [UInt8], _ address: UInt64, _ socket: FileDescriptor
-    ) throws(SystemCallError) {
+    private func perform(_ given: StructInMemory.Whole, _ socket: FileDescriptor) throws(SystemCallError) {
         let isRepeated = isLeft && place.tag != 0
         if !isRepeated { place.tag = program.gate.newTag }
-        let exchange = Exchange(socket: socket, request: Request(call, body: body, tag: place.tag))
-        let answered = try ask(exchange, call, body, isRepeated)
+        let exchange = Exchange(socket: socket, request: Request(given.call, body: given.body, tag: place.tag))
+        let answered = try ask(exchange, given, isRepeated)
         defer {
             answered.close()
             exchange.letGo()
         }
         do throws(SystemCallError) {
-            try passOn(answered, call, body, address)
+            try passOn(answered, given)
         } catch {
             place.result = error.errno.rawValue
             throw error
@@ -91,40 +87,44 @@ extension GatedCall {
     }
 
     private func passOn(
-        _ answered: Exchange.Answered, _ call: Call, _ body: [UInt8], _ address: UInt64
+        _ answered: Exchange.Answered, _ given: StructInMemory.Whole
     ) throws(SystemCallError) {
         guard answered.response.result == 0 else {
             throw SystemCallError("ioctl", Errno(rawValue: -answered.response.result))
         }
         var reply = answered.response.body
-        guard call.bringsDescriptor else { return try caller.write(reply, at: address) }
-        try caller.write(body, at: address)
+        guard given.call.bringsDescriptor else { return try write(reply, over: given) }
+        try write(given.body, over: given)
         let number: CInt
-        if let given = givenBefore {
-            number = given
+        if let before = givenBefore {
+            number = before
         } else {
             guard let descriptor = answered.descriptor else {
                 throw SystemCallError("recvmsg", .tooManyOpenFiles)
             }
-            if call.bringsSession { program.gate.orchestrator.remember(descriptor) }
+            if given.call.bringsSession { program.gate.orchestrator.remember(descriptor) }
             number = try give(descriptor, closedOnExec: true)
         }
         reply.replaceSubrange(4..<8, with: StructInMemory.bytes(UInt32(bitPattern: number)))
-        try caller.write(reply, at: address)
+        try write(reply, over: given)
+    }
+
+    private func write(_ reply: [UInt8], over given: StructInMemory.Whole) throws(SystemCallError) {
+        try caller.write(given.answer(reply), at: given.address)
     }
 
     private func ask(
-        _ exchange: Exchange, _ call: Call, _ body: [UInt8], _ isRepeated: Bool
+        _ exchange: Exchange, _ given: StructInMemory.Whole, _ isRepeated: Bool
     ) throws(SystemCallError) -> Exchange.Answered {
         func answer(passing file: FileDescriptor?) throws(SystemCallError) -> Exchange.Answered {
             // Then all that was read was the caller's.
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             return try exchange.answer(passing: file, isRepeated: isRepeated) { wait(for: $0, on: exchange.socket) }
         }
-        guard call.takesDescriptor else { return try answer(passing: nil) }
+        guard given.call.takesDescriptor else { return try answer(passing: nil) }
         let file: FileDescriptor
         do throws(SystemCallError) {
-            file = try duplicate(FileCall(body).descriptor)
+            file = try duplicate(FileCall(given.body).descriptor)
         } catch {
             // What is not open is refused in its turn.
             guard error.errno == .badFileDescriptor else { throw error }

@@ -11,19 +11,23 @@ extension GatedCall {
         guard flags & openOnlyPath == 0, let path = try? caller.string(at: path),
             paths.leadsToDevice(path, followsLinks: flags & O_NOFOLLOW == 0 && !isNew)
         else { return .foreign }
+        let isOfDirectory = path.last == UInt8(ascii: "/")
+        if isOfDirectory && flags & O_CREAT != 0 { return .failed(.isDirectory) }
         if isNew { return .failed(.fileExists) }
-        if flags & O_DIRECTORY != 0 { return .failed(.notDirectory) }
+        if isOfDirectory || flags & O_DIRECTORY != 0 { return .failed(.notDirectory) }
         letOthersReceive()
         return openDevice(closedOnExec: flags & O_CLOEXEC != 0)
     }
 
-    /// `struct open_how`: u64 flags, mode, resolve. Who resolves in a special way does not mean the device.
+    /// `struct open_how`: u64 flags, mode, resolve. Who resolves in a special way does not mean the device, and what is no
+    /// way to open anything is left to the kernel, which says so.
     func openAsSaid(_ arguments: [UInt64]) -> Outcome {
         guard arguments[3] >= 24, let how = try? caller.bytes(at: arguments[2], count: 24), how.count == 24,
-            how[16...].allSatisfy({ $0 == 0 })
+            how[4..<8].allSatisfy({ $0 == 0 }), how[16...].allSatisfy({ $0 == 0 })
         else { return .foreign }
-        let flags = how[..<4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        return open(arguments[1], CInt(bitPattern: flags), at: CInt(truncatingIfNeeded: arguments[0]))
+        let flags = CInt(bitPattern: how[..<4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+        guard flags & O_CREAT != 0 || how[8..<16].allSatisfy({ $0 == 0 }) else { return .foreign }
+        return open(arguments[1], flags, at: CInt(truncatingIfNeeded: arguments[0]))
     }
 
     private func openDevice(closedOnExec: Bool) -> Outcome {

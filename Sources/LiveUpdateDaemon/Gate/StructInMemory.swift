@@ -3,34 +3,47 @@ import Platform
 
 /// The struct of an ioctl in the memory of whoever calls, as far as it can be read: as a request is that came over a socket.
 struct StructInMemory {
-    /// The call, if there is one of that number that can be made so.
-    let call: Call?
     /// Command and struct. What cannot be read is missing; what is longer than the struct, and zero, is left out.
     let message: [UInt8]
-    /// The struct, when it is whole, and nothing is behind it.
-    let body: [UInt8]?
+    /// The request that it is, when the struct is whole, and nothing is behind it.
+    let whole: Whole?
+
+    /// A struct of which nothing is missing.
+    struct Whole {
+        let call: Call
+        /// It, with the device's size, whatever it was given with.
+        let body: [UInt8]
+        /// Where it is in the caller's memory.
+        let address: UInt64
+        fileprivate let givenSize: [UInt8]
+
+        /// A struct that is to be in its place, as the caller finds it: with the size that the caller gave.
+        func answer(_ reply: [UInt8]) -> [UInt8] { givenSize + reply.dropFirst(givenSize.count) }
+    }
 
     init(_ caller: OtherThread, _ command: UInt32, _ address: UInt64) {
         let known = command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
-        call = known.flatMap { [.serve, .openDevice, .identify].contains($0) ? nil : $0 }
+        let call = known.flatMap { [.serve, .openDevice, .identify].contains($0) ? nil : $0 }
         let command = Self.bytes(command)
         // All of it at once, as most are; what is behind a page that cannot be read is missing.
         guard let known = Self.read(caller, address, call?.length ?? 4), known.count >= 4 else {
-            (message, body) = (command, nil)
+            (message, whole) = (command, nil)
             return
         }
         let size = known.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
         guard let call, size >= call.length, known.count == call.length else {
             // A number that is none, a struct that is too short, or not all there.
-            (message, body) = (command + known.prefix(4), nil)
+            (message, whole) = (command + known.prefix(4), nil)
             return
         }
         switch Self.tail(caller, address &+ UInt64(call.length), size - call.length) {
         case .zero:
-            let whole = size == call.length ? known : Self.bytes(UInt32(call.length)) + known.dropFirst(4)
-            (message, body) = (command + whole, whole)
-        case .set: (message, body) = (command + known + [1], nil)
-        case .unreadable: (message, body) = (command + known, nil)
+            let body = size == call.length ? known : Self.bytes(UInt32(call.length)) + known.dropFirst(4)
+            (message, whole) = (
+                command + body, Whole(call: call, body: body, address: address, givenSize: [UInt8](known.prefix(4)))
+            )
+        case .set: (message, whole) = (command + known + [1], nil)
+        case .unreadable: (message, whole) = (command + known, nil)
         }
     }
 

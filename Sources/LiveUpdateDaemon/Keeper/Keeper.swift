@@ -73,7 +73,13 @@ public final class Keeper {
     public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
         let passed = PassedDescriptor.takeAll()
         let manager = try ServiceNotifications.take()
-        let keeper = try Keeper(settings, try StateDirectory(settings.state).take(passed), manager, ready)
+        let state: TakenState
+        do {
+            state = try StateDirectory(settings.state).take(passed)
+        } catch let error as SystemCallError {
+            throw LiveUpdateError(error, settings.state)
+        }
+        let keeper = try Keeper(settings, state, manager, ready)
         try keeper.serve()
     }
 

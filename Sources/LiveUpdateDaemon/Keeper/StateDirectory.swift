@@ -21,12 +21,10 @@ public struct StateDirectory: Sendable {
     /// Makes this process the keeper of the state.
     ///
     /// - Parameter passed: what a service manager has passed: the clients' socket, and what it had stored.
-    /// - Throws: ``StateHeld`` when another one is.
+    /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write to, and
+    ///   ENOTDIR for what is none; what else failed.
     func take(_ passed: [PassedDescriptor] = []) throws -> TakenState {
-        if unsafe mkdir(path, 0o711) == -1, errno != EEXIST {
-            throw SystemCallError("mkdir", Errno(rawValue: errno))
-        }
-        _ = unsafe chmod(path, 0o711)
+        try makeDirectory()
         if let found = try adopt() {
             for one in passed { try? closeDescriptor(one.descriptor) }
             return found
@@ -43,6 +41,32 @@ public struct StateDirectory: Sendable {
         try addListener(passed, stored, to: &table)
         let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
         return TakenState(table: table, running: nil, stored: stored, stale: stale)
+    }
+
+    /// Everybody may connect to the socket in it. One that is there is left as it is: it may be anybody's, by a slip.
+    private func makeDirectory() throws {
+        if unsafe mkdir(path, 0o711) == 0 {
+            // Whatever the umask.
+            _ = unsafe chmod(path, 0o711)
+            return
+        }
+        guard errno == EEXIST else { throw SystemCallError("mkdir", Errno(rawValue: errno)) }
+        let found = try FileStatus(at: path)
+        guard found.isDirectory else {
+            throw LiveUpdateError(
+                .notDirectory, path, remedy: "name a directory for the state, which need not be there")
+        }
+        guard found.isOursAlone else {
+            throw LiveUpdateError(
+                .notPermitted, "\(path): it is somebody else's, or others may write to it",
+                remedy: "name a directory for the state alone, which need not be there")
+        }
+    }
+
+    /// The process that answers the calls of programs under `luoctl run`, if there is one.
+    var gate: CInt? {
+        guard let file = try? openFile(calls) else { return nil }
+        return (try? file.borrowed.processThatLocks()) ?? nil
     }
 
     /// Takes what was stored, if the arena is among it, and is the one of this state.

@@ -174,6 +174,8 @@ public struct Settings: Sendable {
     public var userDescriptors = 16384
     /// RLIMIT_NOFILE of the keeper; the orchestrator has some fewer.
     public var descriptors = 65536
+    /// With fewer than this nothing could be kept: of a process's own there are some fifteen.
+    public static let fewestDescriptors = 64
     /// Whether the orchestrator gives up what it does not need: see docs/daemon.md.
     public var isConfined = true
     /// What programs under `luoctl run` find; nil: everything.

@@ -10,6 +10,7 @@ struct StatusDocument {
     init(_ server: Server, for user: SessionOwner) throws(LiveUpdateError) {
         let status = try server.orchestrator.status()
         let keeper = (try? server.keeper?.descriptor.peer().process) ?? 0
+        let gate = StateDirectory(server.settings.state).gate ?? 0
         let sessions = status.sessions.filter { user == 0 || $0.holder.owner == user }
         json =
             JSON.object([
@@ -17,7 +18,10 @@ struct StatusDocument {
                 ("orchestrator", .number(Int64(getpid()))), ("keeper", .number(Int64(keeper))),
                 (
                     "processes",
-                    .array([("keeper", keeper), ("orchestrator", getpid())].compactMap(Self.process))
+                    .array(
+                        [("keeper", keeper), ("orchestrator", getpid()), ("gate", gate)].filter { $0.1 != 0 }
+                            .compactMap(
+                                Self.process))
                 ),
                 ("updates", .number(Int64(status.updateNumber))),
                 ("lastBlackout", server.blackout.map { .number(Int64(clamping: $0)) } ?? .null),

@@ -6,6 +6,10 @@ struct DaemonOptions: ParsableArguments {
     @Option(help: "The state directory of luod. (default: $LUO_STATE, or /run/luo)")
     var state: String?
 
+    func validate() throws {
+        guard state != "" else { throw ValidationError("an empty path is no state") }
+    }
+
     /// Connects, and does something there.
     func run(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
         try Self.run(on: state, body)
@@ -28,6 +32,9 @@ struct DaemonOptions: ParsableArguments {
 }
 
 extension Exit {
-    /// 1, with the errno's name.
-    static func failed(_ error: LiveUpdateError) -> ExitCode { failed("\(error.errno.symbol): \(error)") }
+    /// 1, or 77 when it is the right that is missing, with the errno's name.
+    static func failed(_ error: LiveUpdateError) -> ExitCode {
+        let message = "\(error.errno.symbol): \(error)"
+        return [.notPermitted, .permissionDenied].contains(error.errno) ? permission(message) : failed(message)
+    }
 }

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import LiveUpdateDevice
 import Platform
@@ -15,24 +16,17 @@ struct GivenDescriptors {
     mutating func add(_ descriptor: consuming OwnedDescriptor) { descriptors.append(descriptor.release()) }
 
     /// Becomes the program.
-    func become(_ command: [String]) throws(LiveUpdateError) -> Never {
+    ///
+    /// - Throws: EMFILE when it cannot have them.
+    /// - Returns: only when there is no such program: the exit code.
+    func become(_ command: [String]) throws(LiveUpdateError) -> ExitCode {
         do throws(SystemCallError) {
             try place()
         } catch {
             throw LiveUpdateError(error, "the descriptors of \(command[0])")
         }
-        // What is ignored stays so over execve(2).
-        _ = signal(SIGPIPE, SIG_DFL)
-        var failure = Errno.noSuchFileOrDirectory
-        for path in Self.places(of: command[0]) {
-            do throws(SystemCallError) {
-                try ProgramImage(path: path, arguments: command).execute()
-            } catch {
-                if error.errno != .noSuchFileOrDirectory { failure = error.errno }
-            }
-        }
-        throw LiveUpdateError(
-            failure, "\(command[0]) cannot be executed",
+        return Execution.become(
+            Execution.places(of: command[0]).map { ProgramImage(path: $0, arguments: command) }, called: command[0],
             remedy: "the files are in their session: retrieve them with another program")
     }
 
@@ -46,13 +40,6 @@ struct GivenDescriptors {
         for (index, copy) in copies.enumerated() {
             try systemCall("dup2") { dup2(copy.descriptor.rawValue, first + CInt(index)) }
         }
-    }
-
-    static func places(of program: String) -> [String] {
-        if program.contains("/") { return [program] }
-        let path = environmentVariable("PATH") ?? "/usr/local/bin:/usr/bin:/bin"
-        let directories = path.split(separator: ":", omittingEmptySubsequences: false)
-        return directories.map { $0.isEmpty ? program : "\($0)/\(program)" }
     }
 }
 

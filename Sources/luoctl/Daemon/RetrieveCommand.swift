@@ -9,7 +9,8 @@ struct RetrieveCommand: ParsableCommand {
         abstract: "Run a program with files of a session as its descriptors 3, 4 and so on.",
         discussion: """
             In the order of the tokens. This command becomes the program (execve), which is searched for in PATH. \
-            The session stays until luoctl finish.
+            The session stays until luoctl finish. \
+            Exit code: the program's own; 127 when it is not found, 126 when it cannot be executed.
             """)
 
     @OptionGroup var options: DaemonOptions
@@ -41,10 +42,12 @@ struct RetrieveCommand: ParsableCommand {
                 descriptors.add(take ? try session.take(token: token) : try session.retrieve(token: token))
             }
         }
+        let code: ExitCode
         do throws(LiveUpdateError) {
-            try descriptors.become(command)
+            code = try descriptors.become(command)
         } catch {
             throw Exit.failed(error)
         }
+        throw code
     }
 }

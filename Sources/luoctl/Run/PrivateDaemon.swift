@@ -18,8 +18,11 @@ final class PrivateDaemon {
             life = ends.life
             defer { try? closeDescriptor(ends.output) }
             try Self.waitUntilReady(ends.output, image)
-        } catch let error as SystemCallError {
-            throw Exit.unavailable("luod cannot be started: \(error)")
+        } catch {
+            // Where luod has not begun there is nothing in it.
+            _ = unsafe rmdir(state)
+            guard let failure = error as? SystemCallError else { throw error }
+            throw Exit.unavailable("luod cannot be started: \(failure)")
         }
     }
 
@@ -39,7 +42,7 @@ final class PrivateDaemon {
     private static func image() throws -> String {
         let own = ownExecutable()
         let beside = own.lastIndex(of: "/").map { String(own[...$0]) + "luod" }
-        let places = (beside.map { [$0] } ?? []) + GivenDescriptors.places(of: "luod")
+        let places = (beside.map { [$0] } ?? []) + Execution.places(of: "luod")
         guard let found = places.first(where: { unsafe access($0, X_OK) == 0 }) else {
             throw Exit.unavailable(
                 "there is no luod beside luoctl, nor in PATH: install it, or name a running one with --state")
@@ -65,7 +68,9 @@ final class PrivateDaemon {
             said += chunk.prefix(count)
             let text = String(decoding: said, as: UTF8.self)
             if text.contains("luod: ready") { return }
-            guard count > 0 else { throw Exit.unavailable("\(image) ended: \(text)") }
+            guard count > 0 else {
+                throw Exit.unavailable("\(image) ended: \(text.split(separator: "\n").joined(separator: "; "))")
+            }
         }
     }
 }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import LiveUpdateDevice
 import Platform
 import SystemPackage
@@ -28,6 +27,7 @@ struct RunCommand: ParsableCommand {
         guard let program = command.first, !program.isEmpty else {
             throw ValidationError("say which program, behind --")
         }
+        guard state != "" else { throw ValidationError("an empty path is no state") }
         if let asKernel {
             guard ["7.0", "7.2"].contains(asKernel) else { throw ValidationError("--as-kernel is 7.0 or 7.2") }
             guard state == nil else {
@@ -43,7 +43,7 @@ struct RunCommand: ParsableCommand {
         } catch {
             throw Exit.unavailable("the filter cannot be made: \(error)")
         }
-        var images = GivenDescriptors.places(of: command[0]).map { ProgramImage(path: $0, arguments: command) }
+        var images = Execution.places(of: command[0]).map { ProgramImage(path: $0, arguments: command) }
         let own = state == nil ? try PrivateDaemon(asKernel) : nil
         let place = state ?? own?.state
         // What the program starts finds it, too: luoctl update.
@@ -58,8 +58,7 @@ struct RunCommand: ParsableCommand {
             }
             try device.serve(programsUnder: listener.borrowed)
         }
-        Inherited.restore()
-        throw become(images)
+        throw Execution.become(images, called: command[0])
     }
 
     private static func refused(_ error: SystemCallError) -> LiveUpdateError {
@@ -71,19 +70,5 @@ struct RunCommand: ParsableCommand {
         case .noFunction: LiveUpdateError(error.errno, "this kernel cannot notify of system calls")
         default: LiveUpdateError(error.errno, "the filter cannot be installed")
         }
-    }
-
-    /// Returns only when none can be executed.
-    private func become(_ images: [ProgramImage]) -> ExitCode {
-        var failure = Errno.noSuchFileOrDirectory
-        for image in images {
-            do throws(SystemCallError) {
-                try image.execute()
-            } catch {
-                if error.errno != .noSuchFileOrDirectory { failure = error.errno }
-            }
-        }
-        Exit.say("\(command[0]): \(failure)")
-        return ExitCode(failure == .noSuchFileOrDirectory ? 127 : 126)
     }
 }

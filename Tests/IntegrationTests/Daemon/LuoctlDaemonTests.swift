@@ -146,7 +146,9 @@ import Testing
         let came = try await retrieve("--token", "8", "--token", "8")
         #expect(came.status == 0 && came.lines.first == "eight", "\(came)")
         expect(try await retrieve("--token", "7"), 1, says: "ENOENT", "token 7")
-        expect(try await ctl("retrieve", "--session", "vm", "--token", "8", "--", "no-such-program"), 1, says: "ENOENT")
+        expect(
+            try await ctl("retrieve", "--session", "vm", "--token", "8", "--", "no-such-program"), 127,
+            says: "no-such-program", "session")
         expect(try await ctl("retrieve", "--session", "vm", "--token", "8"), 64)
 
         expect(try await ctl("update"), 1, says: "EBUSY", "\"vm\"")
@@ -178,7 +180,7 @@ import Testing
 
     @Test(.requiresRoot) func onlyRootUpdates() async throws {
         for command in ["load", "update", "reload"] {
-            expect(try await luoctlAsNobody([command, "--state", daemon.state]), 1, says: "EPERM", "root")
+            expect(try await luoctlAsNobody([command, "--state", daemon.state]), 77, says: "EPERM", "root")
         }
         expect(try await luoctlAsNobody(["session", "create", "mine", "--state", daemon.state]))
         expect(try await luoctlAsNobody(["status", "--state", daemon.state]), says: "mine")

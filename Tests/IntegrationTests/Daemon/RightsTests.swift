@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LiveUpdateProtocol
 import Platform
 import TestSupport
@@ -41,6 +42,18 @@ import Testing
         daemon.killKeeper()
         try await eventually("the end of the keeper", within: 60) { try client.status().processes.count == 1 }
         #expect(try client.status().keeper == 0)
+    }
+
+    @Test("The gate of programs under a filter has two rights, and another after its death") func gate() async throws {
+        let daemon = try await RunningDaemon()
+        #expect(try await daemon.probe("exit", "0").status == 0)
+        let client = try daemon.connect()
+        let gate = try #require(try client.status().processes.last)
+        #expect(gate.name == "gate" && Set(gate.capabilities) == Self.keptForGates)
+        Glibc.kill(gate.process, SIGKILL)
+        #expect(try await daemon.probe("exit", "0").status == 0)
+        let next = try #require(try client.status().processes.last)
+        #expect(next.name == "gate" && next.process != gate.process)
     }
 
     @Test("Unconfined it says so") func unconfined() async throws {

@@ -1,0 +1,74 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// What `luod --state` may be given, and is not to harm.
+@Suite struct StateDirectoryTests {
+    private func luod(_ state: String, says words: String...) async throws -> CInt? {
+        let ended = try await run([Program.path("luod"), "--state", state])
+        #expect(ended.output.isEmpty, "\(ended)")
+        for word in words + [state] { #expect(ended.errors.contains(word), "\(ended)") }
+        return ended.status
+    }
+
+    private func mode(_ path: String) throws -> mode_t {
+        var status = stat()
+        try #require(unsafe stat(path, &status) == 0)
+        return status.st_mode & 0o7777
+    }
+
+    @Test("A file, and a directory that others may write to, stay as they are") func others() async throws {
+        let room = try TemporaryDirectory()
+        let (file, shared) = (room.path + "/file", room.path + "/shared")
+        try Data("text".utf8).write(to: URL(fileURLWithPath: file))
+        unsafe chmod(file, 0o600)
+        #expect(try await luod(file, says: "Not a directory") == 1)
+        #expect(try mode(file) == 0o600)
+
+        unsafe mkdir(shared, 0o700)
+        unsafe chmod(shared, 0o1777)
+        #expect(try await luod(shared, says: "others may write") == 77)
+        #expect(try mode(shared) == 0o1777)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: shared).isEmpty)
+
+        #expect(try await luod(room.path + "/missing/state", says: "No such file or directory") == 1)
+    }
+
+    @Test("Another user's is refused", .requiresRoot) func anotherUser() async throws {
+        let room = try TemporaryDirectory()
+        try #require(unsafe chown(room.path, 65534, 65534) == 0)
+        #expect(try await luod(room.path, says: "somebody else's") == 77)
+        #expect(try room.names.isEmpty)
+    }
+
+    @Test("A directory that is there is used with the rights that it has") func own() async throws {
+        let room = try TemporaryDirectory()
+        let before = try mode(room.path)
+        let daemon = try await RunningDaemon(["--state", room.path])
+        defer { _ = daemon }
+        #expect(try mode(room.path) == before)
+        #expect(try room.names.contains("liveupdate"))
+    }
+
+    @Test(
+        "Too few descriptors are said, by luod and by luoctl run, which leaves nothing", .requiresRoot,
+        arguments: [5, 13, 63])
+    func descriptors(count: Int) async throws {
+        let room = try TemporaryDirectory()
+        // A hard limit, which root is not to raise.
+        let limited = "ulimit -n \(count) && exec setpriv --bounding-set -sys_resource \"$@\""
+        let ended = try await run(
+            ["/bin/sh", "-c", limited, "sh", Program.path("luoctl"), "run", "--", "/bin/true"],
+            environment: ["TMPDIR=\(room.path)"])
+        #expect(ended.status == 69 && ended.errors.contains("open files"), "\(ended)")
+        #expect(try room.names.isEmpty)
+    }
+
+    @Test("--version is that of luoctl") func version() async throws {
+        let versions = try await [
+            run([Program.path("luod"), "--version"]), run([Program.path("luoctl"), "--version"]),
+        ]
+        #expect(versions[0].status == 0 && versions[0].lines == versions[1].lines)
+    }
+}
