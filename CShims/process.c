@@ -33,10 +33,10 @@ int cshims_pidfd_send_signal(int pidfd, int number) {
 
 int cshims_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
 
-int cshims_run_on(int processor) {
+int cshims_run_on(const int *processors, size_t count) {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(processor, &set);
+    for (size_t index = 0; index < count; index++) CPU_SET(processors[index], &set);
     return sched_setaffinity(0, sizeof set, &set);
 }
 

@@ -48,7 +48,7 @@ int cshims_pidfd_open_thread(pid_t thread);
 ssize_t cshims_read_memory(pid_t thread, uint64_t address, void *into, size_t count);
 ssize_t cshims_write_memory(pid_t thread, uint64_t address, const void *bytes, size_t count);
 // sched_setaffinity(2) and the macros of its sets are behind _GNU_SOURCE.
-int cshims_run_on(int processor);
+int cshims_run_on(const int *processors, size_t count);
 // 1 or 0: whether the calling thread may.
 int cshims_may_run_on(int processor);
 
@@ -117,6 +117,9 @@ enum {
 int cshims_seccomp_listen(const void *instructions, size_t count);
 // 1: there is one. 0: nobody is left who could make one.
 int cshims_notification_wait(int listener);
+// 2: there is something to be read from the socket, or its end. 1: there is a call. 3: nobody is left who could make one.
+// 0: nothing came in time.
+int cshims_notification_wait_or(int listener, int socket, int milliseconds);
 int cshims_notification_receive(int listener, struct cshims_notification *into);
 int cshims_notification_answer(int listener, uint64_t id, int64_t value, int error);
 int cshims_notification_continue(int listener, uint64_t id);

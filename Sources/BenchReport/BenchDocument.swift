@@ -54,7 +54,7 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
     /// `luod, loaded: `, and `luod: whole update` and `luod: preserve`; `crc32c`; in `compare` who did it: `liveupdate`, `memcpy, fresh`, `memcpy, touched`, `systemd store`,
     /// `criu`.
     public var name: String
-    /// Under what: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`. With scenario and name it
+    /// Under what: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`, `processors`. With scenario and name it
     /// tells a measurement from all others.
     public var parameters: [String: UInt64]
     /// How long ours took.

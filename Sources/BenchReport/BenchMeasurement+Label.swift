@@ -5,8 +5,9 @@ extension BenchMeasurement {
         if let bytes = parameters["bytes"], !isOfSmallFiles {
             parts.append(Self.size(bytes) + (parameters["page"].map { " in pages of \(Self.size($0))" } ?? ""))
         }
-        for (key, one) in [("files", "file"), ("sessions", "session"), ("descriptors", "descriptor")] {
+        for key in ["files", "sessions", "descriptors", "processors"] {
             guard let count = parameters[key] else { continue }
+            let one = key.dropLast()
             parts.append("\(count) \(one)\(count == 1 ? "" : "s")")
         }
         if let holes = parameters["holes"], holes > 0 { parts.append("\(holes) % holes") }

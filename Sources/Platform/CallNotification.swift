@@ -87,14 +87,23 @@ extension FileDescriptor {
         try systemCall("poll") { cshims_notification_wait(rawValue) } == 1
     }
 
-    /// Waits for a call, or for something to be read from a socket.
+    /// Waits for a call, or for something to be read from a socket, which comes at once, mostly: ``BriefWait``.
     ///
     /// - Returns: what came, the socket's first; nil when nobody is left who could call.
     public func waitForCall(or socket: FileDescriptor) -> CallOrMessage? {
-        var events = [socket, self].map { pollfd(fd: $0.rawValue, events: Int16(POLLIN), revents: 0) }
-        while unsafe poll(&events, nfds_t(events.count), -1) == -1, errno == EINTR {}
-        if events[0].revents != 0 { return .message }
-        return events[1].revents & Int16(POLLIN) != 0 ? .call : nil
+        var found: CInt = 0
+        func look(_ milliseconds: CInt) -> Bool {
+            found = cshims_notification_wait_or(rawValue, socket.rawValue, milliseconds)
+            return found > 0
+        }
+        if !BriefWait.found({ look(0) }) {
+            while !look(-1), errno == EINTR {}
+        }
+        switch found {
+        case 2: return .message
+        case 1: return .call
+        default: return nil
+        }
     }
 
     /// Takes the next one, and lets the kernel write it into memory that may outlive this process: it is taken exactly when it

@@ -123,26 +123,26 @@ extension FileDescriptor {
             case .now: CInt(MSG_DONTWAIT)
             case .peeking: CInt(MSG_DONTWAIT) | CInt(MSG_PEEK)
             }
-        var numbers = [CInt](repeating: -1, count: MessageSocket.mostDescriptors)
-        var number = 0
-        var truncated: CInt = 0
-        var failure: SystemCallError?
-        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
-            do throws(SystemCallError) {
-                count = try systemCall("recvmsg") {
+        var message = ReceivedMessage(bytes: [], descriptors: [], isTruncated: false)
+        // Both are as large as it may be, and mostly little comes: neither is filled beforehand.
+        try unsafe withUnsafeTemporaryAllocation(of: CInt.self, capacity: MessageSocket.mostDescriptors) {
+            (numbers) throws(SystemCallError) in
+            try unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) {
+                (bytes) throws(SystemCallError) in
+                var number = 0
+                var truncated: CInt = 0
+                let count = try systemCall("recvmsg") {
                     unsafe cshims_receive(
-                        rawValue, buffer.baseAddress, room, &numbers, &number, &truncated, flags)
+                        rawValue, bytes.baseAddress, room, numbers.baseAddress, &number, &truncated, flags)
                 }
-            } catch {
-                count = 0
-                failure = error
+                message.bytes = unsafe [UInt8](bytes.prefix(count))
+                if number > 0 {
+                    message.descriptors = unsafe numbers.prefix(number).map { FileDescriptor(rawValue: $0) }
+                }
+                message.isTruncated = truncated != 0
             }
         }
-        if let failure { throw failure }
-        if bytes.isEmpty && number == 0 { return nil }
-        return ReceivedMessage(
-            bytes: bytes, descriptors: numbers.prefix(number).map { FileDescriptor(rawValue: $0) },
-            isTruncated: truncated != 0)
+        return message.bytes.isEmpty && message.descriptors.isEmpty ? nil : message
     }
 
     /// Takes the next message out of the queue unseen.

@@ -1,6 +1,6 @@
 import Glibc
 
-/// CLOCK_MONOTONIC, in nanoseconds: for showing how long something took. No decision rests on it.
+/// CLOCK_MONOTONIC, in nanoseconds: for showing how long something took, and how long to wait. What is kept does not rest on it.
 public func monotonicNanoseconds() -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)

@@ -77,21 +77,40 @@ public struct Poller: ~Copyable, Sendable {
 
     /// Everything that has happened, or nothing when that takes too long.
     ///
-    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Parameters:
+    ///   - milliseconds: -1 waits for ever.
+    ///   - isExpected: something comes at once, mostly: ``BriefWait``.
     /// - Throws: EBADF.
-    public func wait(_ milliseconds: CInt) throws(SystemCallError) -> [Event] {
-        var found = [cshims_event](repeating: cshims_event(), count: 1024)
+    public func wait(_ milliseconds: CInt, isExpected: Bool = false) throws(SystemCallError) -> [Event] {
         var events: [Event] = []
+        if isExpected {
+            let isThere = try BriefWait.found { () throws(SystemCallError) in
+                try wait(0, adding: &events)
+                return !events.isEmpty
+            }
+            if isThere { return events }
+        }
         var timeout = milliseconds
         while true {
-            let handle = handle.borrowed.rawValue
-            let count = try systemCall("epoll_wait") {
-                unsafe cshims_epoll_wait(handle, &found, CInt(found.count), timeout)
-            }
-            events += found.prefix(Int(count)).map(Event.init)
+            let before = events.count
+            try wait(timeout, adding: &events)
             // A full answer may not be all: the kernel goes on with the next ones, and begins again after the last.
-            if Int(count) < found.count || events.count >= 64 * found.count { return events }
+            if events.count < before + Self.most || events.count >= 64 * Self.most { return events }
             timeout = 0
+        }
+    }
+
+    /// At a time.
+    private static let most = 1024
+
+    private func wait(_ timeout: CInt, adding events: inout [Event]) throws(SystemCallError) {
+        let handle = handle.borrowed.rawValue
+        try unsafe withUnsafeTemporaryAllocation(of: cshims_event.self, capacity: Self.most) {
+            (found) throws(SystemCallError) in
+            let count = try systemCall("epoll_wait") {
+                unsafe cshims_epoll_wait(handle, found.baseAddress, CInt(Self.most), timeout)
+            }
+            unsafe events += found.prefix(Int(count)).map(Event.init)
         }
     }
 }

@@ -8,10 +8,10 @@ public enum Processors {
         (0..<CInt(sysconf(CInt(_SC_NPROCESSORS_CONF)))).filter { cshims_may_run_on($0) == 1 }
     }
 
-    /// Makes the calling thread, and what it starts from now on, run on one of them only.
+    /// Makes the calling thread, and what it starts from now on, run on some of them only.
     ///
-    /// - Throws: EINVAL when it may not.
-    public static func run(on processor: CInt) throws(SystemCallError) {
-        try systemCall("sched_setaffinity") { cshims_run_on(processor) }
+    /// - Throws: EINVAL when it may run on none.
+    public static func run(on processors: [CInt]) throws(SystemCallError) {
+        try systemCall("sched_setaffinity") { unsafe cshims_run_on(processors, processors.count) }
     }
 }

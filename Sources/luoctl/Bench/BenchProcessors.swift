@@ -4,14 +4,22 @@ import SystemPackage
 /// Who runs where. What is measured, ours and the floors in turn, runs on one processor, so that both meet the same;
 /// who waits for a process that is measured waits on another one.
 struct BenchProcessors {
-    let measured: CInt
-    let waiting: CInt
+    /// Where that is which is measured.
+    let measured: [CInt]
+    private let waiting: [CInt]
+    private let allowed: [CInt]
 
     /// Not the first one, which has most of the interrupts.
     init(_ allowed: [CInt]) {
-        measured = allowed.last ?? 0
-        waiting = allowed.dropLast().last ?? measured
+        self.allowed = allowed
+        measured = [allowed.last ?? 0]
+        waiting = allowed.count > 1 ? [allowed[allowed.count - 2]] : measured
     }
+
+    private init(everywhere allowed: [CInt]) { (self.allowed, measured, waiting) = (allowed, allowed, allowed) }
+
+    /// Everybody runs where the scheduler puts him; nil where there is only one processor.
+    var everywhere: BenchProcessors? { allowed.count > 1 ? BenchProcessors(everywhere: allowed) : nil }
 
     /// For what is measured in this process, and in those that it starts.
     func measureHere() throws(SystemCallError) { try Processors.run(on: measured) }
@@ -21,9 +29,9 @@ struct BenchProcessors {
 
     /// Starts a process on the measured processor, and waits for it on the other.
     func startMeasured(_ image: ProgramImage, inherited: [FileDescriptor]) throws -> ChildProcess {
-        try Processors.run(on: measured)
+        try measureHere()
         let child = try ChildProcess.start(image, inherited: inherited)
-        try Processors.run(on: waiting)
+        try waitHere()
         return child
     }
 }

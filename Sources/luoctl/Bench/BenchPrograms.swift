@@ -67,9 +67,9 @@ final class FloorProcess {
     }
 
     /// Nanoseconds, one for each part of a round.
-    func round() throws -> [Double] {
+    func round(count: Int = 1) throws -> [Double] {
         try child.write(line: "")
-        return try child.times(of: name, count: 1)
+        return try child.times(of: name, count: count)
     }
 
     deinit { child.finish() }

@@ -35,7 +35,7 @@ struct BenchText {
 
     // MARK: Measurements
 
-    private static let parameterNames = ["bytes", "page", "files", "sessions", "descriptors", "holes"]
+    private static let parameterNames = ["bytes", "page", "files", "sessions", "descriptors", "processors", "holes"]
 
     private static func table(_ measurements: [BenchMeasurement]) -> String {
         let parameters = parameterNames.filter { name in measurements.contains { $0.parameters[name] != nil } }

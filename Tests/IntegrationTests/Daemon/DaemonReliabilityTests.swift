@@ -54,6 +54,16 @@ import Testing
         #expect(try receiver.borrowed.receive(.now).map { $0.close() } != nil)
     }
 
+    @Test("Requests that follow each other leave nothing that is busy") func sleeps() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        for _ in 0..<200 { _ = try client.status() }
+        let orchestrator = try client.status().orchestrator
+        let used = try RunningDaemon.processorTime(of: orchestrator)
+        usleep(500_000)
+        #expect(try RunningDaemon.processorTime(of: orchestrator) - used < 20, "hundredths of a second, in 50")
+    }
+
     @Test("An image that is gone before the update is asked for calls no update off") func goneBefore() async throws {
         let daemon = try await RunningDaemon(["--patience", "60000"])
         let client = try daemon.connect()

@@ -118,6 +118,13 @@ final class RunningDaemon: Sendable {
         return try String(contentsOfFile: "/proc/\(orchestrator)/syscall", encoding: .utf8).hasPrefix(receiving)
     }
 
+    /// In hundredths of a second: proc_pid_stat(5).
+    static func processorTime(of process: pid_t) throws -> Int {
+        let line = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+        let fields = line.split(separator: ")").last?.split(separator: " ") ?? []
+        return try #require(Int(fields[11])) + #require(Int(fields[12]))
+    }
+
     static func descriptors(of process: pid_t) -> Int {
         (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").count) ?? -1
     }

@@ -93,16 +93,9 @@ import Testing
         }
         program.kill()
         let gate = try #require(daemon.gate)
-        let used = try processorTime(of: gate)
+        let used = try RunningDaemon.processorTime(of: gate)
         usleep(500_000)
-        #expect(try processorTime(of: gate) - used < 20, "hundredths of a second, in 50")
-    }
-
-    /// In hundredths of a second: proc_pid_stat(5).
-    private func processorTime(of process: pid_t) throws -> Int {
-        let line = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
-        let fields = line.split(separator: ")").last?.split(separator: " ") ?? []
-        return try #require(Int(fields[11])) + #require(Int(fields[12]))
+        #expect(try RunningDaemon.processorTime(of: gate) - used < 20, "hundredths of a second, in 50")
     }
 
     @Test("A gate that dies when luod's file is gone is started again, too") func gone() async throws {
