@@ -64,7 +64,7 @@ public struct Poller: ~Copyable, Sendable {
     }
 
     /// One thing that has happened, each in turn; nil when that takes too long. For who closes, or opens, descriptors on the
-    /// way: all events of one ``wait(_:)`` would have their numbers as they were.
+    /// way: all events of one ``wait(_:isExpected:)`` would have their numbers as they were.
     ///
     /// - Parameter milliseconds: -1 waits for ever.
     /// - Throws: EBADF.

@@ -156,11 +156,20 @@ public struct StateDirectory: Sendable {
 
     /// Takes the place of a keeper that died, if its orchestrator still runs.
     private func adopt() throws -> TakenState? {
+        var held: StateHeld?
+        // One that was killed a moment ago may not be missed yet: as long as it takes a process to end.
+        let end = milliseconds() + 500
         for _ in 0..<100 {
             guard let connected = try? MessageSocket.connect(to: controlSocket) else { return nil }
-            if let taken = try adopt(by: ControlLink(connected)) { return taken }
+            do {
+                if let taken = try adopt(by: ControlLink(connected)) { return taken }
+            } catch let error as StateHeld {
+                held = error
+                if milliseconds() >= end { break }
+                usleep(20_000)
+            }
         }
-        throw StateHeld(why: "whoever runs on \(path) does not listen")
+        throw held ?? StateHeld(why: "whoever runs on \(path) does not listen")
     }
 
     /// - Returns: nil when it was not heard: it is waited for only a moment, and this process may have been slower than that.

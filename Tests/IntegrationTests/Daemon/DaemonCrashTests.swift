@@ -40,6 +40,21 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).identity == file.identity)
     }
 
+    @Test("One that starts before the orchestrator has missed the keeper that died takes its place, too") func early()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let keeper = try RunningProcess(daemon.keeper)
+        // As long as somebody has it, its end of the link is there.
+        let held = (3..<64).compactMap { number in (try? keeper.duplicate(number))?.release() }
+        daemon.killKeeper()
+        let start = Task { try await daemon.start() }
+        try await Task.sleep(for: .milliseconds(150))
+        for descriptor in held { try? closeDescriptor(descriptor) }
+        try await start.value
+        #expect(try daemon.connect().status().keeper == daemon.keeper)
+    }
+
     @Test("Answers of a life before are nobody's: connections have the same numbers then") func staleAnswers()
         async throws
     {
