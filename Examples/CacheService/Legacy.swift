@@ -13,16 +13,22 @@ struct Legacy {
         }
     }
 
-    /// - Returns: nil when there is none.
+    /// - Returns: nil when there is none, or when it was lost: luod had ended, and nobody else had it.
     func file(_ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor? {
         guard let session else { return nil }
         return try Self.unless(.noSuchFileOrDirectory) { () throws(LiveUpdateError) in
             do throws(LiveUpdateError) {
                 return try session.take(token: token)
             } catch {
+                switch error.errno {
                 // It came over an update.
-                guard error.errno == .invalidArgument else { throw error }
-                return try session.retrieve(token: token)
+                case .invalidArgument: return try session.retrieve(token: token)
+                case .badFileDescriptor:
+                    log("\(error)")
+                    try session.unpreserve(token: token)
+                    throw LiveUpdateError(.noSuchFileOrDirectory, "it is made anew")
+                default: throw error
+                }
             }
         }
     }

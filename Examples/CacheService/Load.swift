@@ -12,6 +12,7 @@ struct Load {
 
     static func run(at path: FilePath) throws {
         Signals.block()
+        waitForService(at: path)
         var load = Load(path: path)
         while !Signals.sayToEnd() { try load.step() }
         for (key, value) in load.values { try load.expect(value, from: "get \(key)") }
@@ -20,6 +21,11 @@ struct Load {
     }
 
     private init(path: FilePath) { self.path = path }
+
+    /// One that was started together with this client may not listen yet; the first request says it if it never does.
+    private static func waitForService(at path: FilePath) {
+        for _ in 0..<200 where (try? ask("info", at: path)) == nil && !Signals.sayToEnd() { usleep(50_000) }
+    }
 
     /// One value in sixteen requests is new: the cache appends, and has an end.
     private mutating func step() throws {

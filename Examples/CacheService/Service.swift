@@ -36,13 +36,33 @@ struct Service: ~Copyable {
         let size: UInt64 = 4 << 20
         let file = try makeMemoryFile(named: "cache", size: size, pageSize: settings.huge ? .huge2M : .base)
         // So that a pool without pages is an error here, and not a SIGBUS at the first store.
-        try file.borrowed.allocate(offset: 0, length: size)
+        do throws(SystemCallError) {
+            try file.borrowed.allocate(offset: 0, length: size)
+        } catch {
+            throw error.errno == .noSpace && settings.huge ? NoRoom() : error
+        }
         return file
     }
 
     private static func makeListener(_ settings: Settings) throws -> OwnedDescriptor {
         guard let address = SocketAddress.unix(settings.socket) else { throw Errno.fileNameTooLong }
-        return try listen(at: address, backlog: 64, .nonBlocking)
+        do throws(SystemCallError) {
+            return try listen(at: address, backlog: 64, .nonBlocking)
+        } catch {
+            // The name of a socket that went with its last holder.
+            guard error.errno == .addressInUse, nobodyListens(at: address) else { throw error }
+            _ = unsafe unlink(settings.socket.string)
+            return try listen(at: address, backlog: 64, .nonBlocking)
+        }
+    }
+
+    private static func nobodyListens(at address: SocketAddress) -> Bool {
+        do throws(SystemCallError) {
+            _ = try connect(to: address)
+            return false
+        } catch {
+            return error.errno == .connectionRefused
+        }
     }
 
     /// Serves until it is told to end. Nothing has to be kept then: it is. Clients wait in the socket's queue.
@@ -50,6 +70,11 @@ struct Service: ~Copyable {
         while Signals.wait(for: listener.borrowed) == .client {
             cache.serveClient(of: listener.borrowed) { info }
         }
+    }
+
+    private struct NoRoom: Error, CustomStringConvertible {
+        let description =
+            "no two free huge pages of 2 MiB: reserve some (luoctl hugepages reserve), or say --base-pages"
     }
 
     private var info: String {

@@ -155,11 +155,15 @@ public func openFile(_ path: String) throws(SystemCallError) -> OwnedDescriptor 
 
 /// Opens /dev/null as standard input, output and error where they are closed: else the next file that is opened gets
 /// their number, and what is printed ends up in it. For programs, before anything else.
-public func openStandardDescriptors() {
+@discardableResult
+public func openStandardDescriptors() -> [FileDescriptor] {
+    var opened: [FileDescriptor] = []
     for number in STDIN_FILENO...STDERR_FILENO where fcntl(number, F_GETFD) == -1 {
         // The lowest number that is free, which is this one.
         _ = unsafe Glibc.open("/dev/null", O_RDWR)
+        opened.append(FileDescriptor(rawValue: number))
     }
+    return opened
 }
 
 /// The numbers of this process's open descriptors, from /proc/self/fd.

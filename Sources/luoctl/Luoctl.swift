@@ -25,7 +25,7 @@ struct Luoctl: ParsableCommand {
         ])
 
     static func main() {
-        openStandardDescriptors()
+        unsafe Inherited.closed = openStandardDescriptors()
         // Whoever reads what is printed may end before: what was begun is ended all the same, and undone where it must be.
         unsafe Inherited.brokenPipe = signal(SIGPIPE, SIG_IGN)
         atexit {
@@ -44,5 +44,11 @@ enum Inherited {
     /// Set before anything else.
     nonisolated(unsafe) static var brokenPipe: (@convention(c) (CInt) -> Void)? = SIG_DFL
 
-    static func restore() { _ = unsafe signal(SIGPIPE, brokenPipe) }
+    /// Standard descriptors that were closed.
+    nonisolated(unsafe) static var closed: [FileDescriptor] = []
+
+    static func restore() {
+        _ = unsafe signal(SIGPIPE, brokenPipe)
+        for descriptor in unsafe closed { try? descriptor.setCloseOnExec(true) }
+    }
 }

@@ -54,6 +54,25 @@ import Testing
         second.kill()
     }
 
+    @Test("When luod has ended, too, it begins anew, empty") func lost() async throws {
+        let room = try await Room(["--base-pages"])
+        let first = try room.start()
+        #expect(try await room.ask("set color blue") == "ok")
+        first.kill()
+        room.daemon.killEverything()
+        try await eventually("the end of all", within: 20) { room.daemon.processes.isEmpty }
+        try await room.daemon.start()
+        let second = try room.start()
+        try await eventually("the next one", within: 60) { try second.errorsSoFar.contains("0 keys") }
+        #expect(try await room.ask("get color") == "(nothing)")
+        #expect(try await room.ask("set color red") == "ok")
+        second.kill()
+        let third = try room.start()
+        try await eventually("the third", within: 60) { try third.errorsSoFar.contains("1 keys") }
+        #expect(try await room.ask("get color") == "red")
+        third.kill()
+    }
+
     @Test("A second one is refused") func twice() async throws {
         let room = try await Room(["--base-pages"])
         let first = try room.start()

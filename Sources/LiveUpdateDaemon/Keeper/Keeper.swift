@@ -189,6 +189,7 @@ public final class Keeper {
 
     /// The state ends with its processes, unless a service manager keeps it: files that have a name stay.
     func stop() -> Never {
+        sayWhoIsLeft()
         if let next { next.orchestrating.end() }
         gate?.process.end()
         endRetired()
@@ -199,6 +200,13 @@ public final class Keeper {
         }
         if settings.endsUnused { StateDirectory(settings.state).remove() }
         exitNow(0)
+    }
+
+    /// Their calls are nobody's from now on, for ever: the kernel says ENOSYS when the last copy of a listener is closed.
+    private func sayWhoIsLeft() {
+        let left = table.all.count { $0.keep.kind == .program && !$0.descriptor.hasHungUp }
+        guard left > 0, service == nil else { return }
+        log.say("programs of \(left) luoctl run are left without a device: they can open nothing any more")
     }
 
     /// Everything that it says, also what it said before it died.

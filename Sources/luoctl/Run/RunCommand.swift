@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import LiveUpdateDevice
 import Platform
 import SystemPackage
@@ -57,8 +58,22 @@ struct RunCommand: ParsableCommand {
                 throw Self.refused(error)
             }
             try device.serve(programsUnder: listener.borrowed)
+            try Self.checkThatItIsSeen()
         }
         throw Execution.become(images, called: command[0])
+    }
+
+    /// The device is no directory, and says so without being opened; where its calls are not answered there is nothing.
+    private static func checkThatItIsSeen() throws(LiveUpdateError) {
+        do throws(SystemCallError) {
+            try systemCall("open") { unsafe Glibc.open("/dev/liveupdate", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        } catch {
+            guard error.errno != .notDirectory else { return }
+            throw LiveUpdateError(
+                .notPermitted, "luod may not look into this process, which would not find /dev/liveupdate",
+                remedy:
+                    "start luod as root, with CAP_SYS_PTRACE; or as the same user, where kernel.yama.ptrace_scope is 0")
+        }
     }
 
     private static func refused(_ error: SystemCallError) -> LiveUpdateError {

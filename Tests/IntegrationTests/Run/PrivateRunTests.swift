@@ -71,6 +71,28 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
+    @Test("Where luod may not look into a program that is said, and nothing is made", .requiresRoot) func untraceable()
+        async throws
+    {
+        let place = try Place()
+        let ended = try await run(
+            [
+                "/usr/bin/setpriv", "--bounding-set", "-sys_ptrace", Program.path("luoctl"), "run", "--", "/bin/sh",
+                "-c",
+                "echo began",
+            ], environment: ["TMPDIR=\(place.path)"])
+        #expect(ended.status == 77 && ended.errors.contains("CAP_SYS_PTRACE") && ended.output.isEmpty, "\(ended)")
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+    }
+
+    @Test("Standard descriptors that are closed are closed in the program") func closed() async throws {
+        let place = try Place()
+        let script = "exec \"$0\" run -- /bin/sh -c 'test ! -e /proc/self/fd/0 && echo closed' <&-"
+        let ended = try await run(
+            ["/bin/sh", "-c", script, Program.path("luoctl")], environment: ["TMPDIR=\(place.path)"])
+        #expect(ended.lines == ["closed"], "\(ended)")
+    }
+
     @Test("Older kernels are played", arguments: ["7.0", "7.2"]) func kernels(kernel: String) async throws {
         let place = try Place()
         let ended = try await place.start([Program.path("RunProbe"), "kernel", kernel], ["--as-kernel", kernel]).ended()
