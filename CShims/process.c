@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -73,10 +75,23 @@ ssize_t cshims_read_memory(pid_t thread, uint64_t address, void *into, size_t co
     return process_vm_readv(thread, &here, 1, there, pages(there, address, count), 0);
 }
 
-ssize_t cshims_write_memory(pid_t thread, uint64_t address, const void *bytes, size_t count) {
-    struct iovec here = {.iov_base = (void *)bytes, .iov_len = count};
-    struct iovec there[PARTS];
-    return process_vm_writev(thread, &here, 1, there, pages(there, address, count), 0);
+// Since Linux 6.11; headers may be older.
+#ifndef PROCMAP_QUERY
+enum { PROCMAP_QUERY_VMA_WRITABLE = 2 };
+struct procmap_query {
+    uint64_t size, query_flags, query_addr;
+    uint64_t vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+    uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+    uint64_t vma_name_addr, build_id_addr;
+};
+#define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
+#endif
+
+uint64_t cshims_writable_until(int maps, uint64_t address) {
+    struct procmap_query query = {
+        .size = sizeof query, .query_flags = PROCMAP_QUERY_VMA_WRITABLE, .query_addr = address};
+    if (ioctl(maps, PROCMAP_QUERY, &query) == 0) return query.vma_end;
+    return errno == ENOTTY || errno == EINVAL ? UINT64_MAX : 0;
 }
 
 int cshims_start_apart(const char *path, char *const arguments[], char *const environment[], int input, int output) {

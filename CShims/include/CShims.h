@@ -43,10 +43,11 @@ int cshims_pidfd_open(pid_t process);
 int cshims_pidfd_getfd(int pidfd, int fd);
 // The same for a thread, PIDFD_THREAD, since Linux 6.9.
 int cshims_pidfd_open_thread(pid_t thread);
-// process_vm_readv(2) and process_vm_writev(2) are behind _GNU_SOURCE. The bytes that were copied: fewer when not all can
-// be reached. At most 64 KiB.
+// process_vm_readv(2) is behind _GNU_SOURCE. The bytes that were copied: fewer when not all can be reached. At most 64 KiB.
 ssize_t cshims_read_memory(pid_t thread, uint64_t address, void *into, size_t count);
-ssize_t cshims_write_memory(pid_t thread, uint64_t address, const void *bytes, size_t count);
+// PROCMAP_QUERY of /proc/PID/maps: where the mapping that has an address, and can be written, ends; 0 when there is none,
+// UINT64_MAX when the kernel does not know the question.
+uint64_t cshims_writable_until(int maps, uint64_t address);
 // sched_setaffinity(2) and the macros of its sets are behind _GNU_SOURCE.
 int cshims_run_on(const int *processors, size_t count);
 // 1 or 0: whether the calling thread may.

@@ -60,6 +60,11 @@ public enum Call: UInt8, CaseIterable, Sendable {
     /// Whether its answer brings a session.
     public var bringsSession: Bool { [.createSession, .retrieveSession, .attachSession].contains(self) }
 
+    /// Whether its answer is in its struct, also without a descriptor.
+    public var answersInStruct: Bool {
+        bringsDescriptor || [.getName, .load, .update, .reload, .identify].contains(self)
+    }
+
     /// Whether its answer brings a descriptor.
     public var bringsDescriptor: Bool {
         switch self {

@@ -12,8 +12,8 @@ public enum Capability: String, CaseIterable, Sendable {
     case lockMemory = "cap_ipc_lock"
     /// To reach the memory and the descriptors of other users' processes.
     case traceProcesses = "cap_sys_ptrace"
-    /// To look through other users' directories.
-    case searchDirectories = "cap_dac_read_search"
+    /// To look through other users' directories, and to open their memory for writing.
+    case overridePermissions = "cap_dac_override"
 
     fileprivate var value: cap_value_t {
         switch self {
@@ -21,7 +21,7 @@ public enum Capability: String, CaseIterable, Sendable {
         case .systemResource: CAP_SYS_RESOURCE
         case .lockMemory: CAP_IPC_LOCK
         case .traceProcesses: CAP_SYS_PTRACE
-        case .searchDirectories: CAP_DAC_READ_SEARCH
+        case .overridePermissions: CAP_DAC_OVERRIDE
         }
     }
 }

@@ -40,18 +40,17 @@ extension FileDescriptor {
     }
 
     /// Whether something can be read from it, or it has ended, at once or within some time: poll(2).
-    public func isReadable(within milliseconds: CInt) -> Bool {
-        var event = pollfd(fd: rawValue, events: Int16(POLLIN), revents: 0)
+    public func isReadable(within milliseconds: CInt) -> Bool { waits(for: POLLIN, milliseconds) }
+
+    /// Whether something can be written, or nobody reads any more, at once or within some time: poll(2).
+    public func hasRoom(within milliseconds: CInt) -> Bool { waits(for: POLLOUT, milliseconds) }
+
+    private func waits(for event: CInt, _ milliseconds: CInt) -> Bool {
+        var event = pollfd(fd: rawValue, events: Int16(event), revents: 0)
         while true {
             let ready = unsafe poll(&event, 1, milliseconds)
             if ready == -1, errno == EINTR { continue }
             return ready > 0
         }
-    }
-
-    /// Waits until something can be written, or nobody reads any more: poll(2).
-    public func waitForRoom() {
-        var event = pollfd(fd: rawValue, events: Int16(POLLOUT), revents: 0)
-        while unsafe poll(&event, 1, -1) == -1, errno == EINTR {}
     }
 }

@@ -30,16 +30,6 @@ public struct OtherThread: Sendable {
         return bytes
     }
 
-    /// Copies into its memory, as far as its pages allow: process_vm_writev(2).
-    ///
-    /// - Throws: EFAULT when not all can be written, EPERM, ESRCH.
-    public func write(_ bytes: [UInt8], at address: UInt64) throws(SystemCallError) {
-        let copied = try systemCall("process_vm_writev") {
-            unsafe cshims_write_memory(id, address, bytes, bytes.count)
-        }
-        if copied < bytes.count { throw SystemCallError("process_vm_writev", .badAddress) }
-    }
-
     /// The string at an address, without its NUL, of at most 4095 bytes.
     ///
     /// - Throws: EFAULT, ENAMETOOLONG, EPERM, ESRCH.

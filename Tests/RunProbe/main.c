@@ -20,6 +20,7 @@ int main(int count, char **arguments) {
     else if (strcmp(name, "foreign") == 0) foreign();
     else if (strcmp(name, "busy") == 0) busy();
     else if (strcmp(name, "crowd") == 0) crowd();
+    else if (strcmp(name, "stolen") == 0) stolen();
     else if (strcmp(name, "kernel") == 0) kernel(value);
     else if (strcmp(name, "exit") == 0) return atoi(value);
     else if (strcmp(name, "signal") == 0) raise(atoi(value));

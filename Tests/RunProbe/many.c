@@ -136,3 +136,27 @@ void busy(void) {
         OK(write(1, ".", 1));
     }
 }
+
+// A process that has the session, too, reads the answer to another's call from its socket. That one waits; when it is killed
+// the session is free again.
+void stolen(void) {
+    int dev = OK(device());
+    int s = OK(create(dev, "stolen"));
+    volatile unsigned *calls = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t caller = OK(fork());
+    if (caller == 0) {
+        for (struct name name = {.size = sizeof name};; (*calls)++) ioctl(s, GET_NAME, &name);
+    }
+    char answer[256];
+    unsigned before = 0;
+    for (int taken = 0, same = 0; taken == 0 || same < 500; before = *calls) {
+        for (int look = 0; look < 1000; look++) taken += recv(s, answer, sizeof answer, MSG_DONTWAIT) > 0;
+        usleep(1000);
+        same = before == *calls ? same + 1 : 0;
+    }
+    OK(kill(caller, SIGKILL));
+    OK(waitpid(caller, NULL, 0));
+    struct name name = {.size = sizeof name};
+    OK(ioctl(s, GET_NAME, &name));
+    IS(strcmp((char *)name.name, "stolen") == 0);
+}

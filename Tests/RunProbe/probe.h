@@ -124,4 +124,5 @@ void interrupted(void);
 void foreign(void);
 void busy(void);
 void crowd(void);
+void stolen(void);
 void kernel(const char *version);

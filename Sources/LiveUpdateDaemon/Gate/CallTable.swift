@@ -43,6 +43,14 @@ final class CallTable: Sendable {
         free.with { $0 = Free(places: empty, used: used) }
     }
 
+    /// Copies what was ever used of one to another, which is empty.
+    static func copy(_ old: FileDescriptor, to new: FileDescriptor) throws(SystemCallError) {
+        let from = try Mapping(of: old, length: size, .shared(writable: false))
+        let into = try Mapping(of: new, length: size, .shared(writable: true))
+        let used = unsafe min(from.bytes.load(as: Int.self), places - 1)
+        unsafe into.bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: from.bytes.prefix((used + 1) * stride)))
+    }
+
     /// What was taken and not answered, before any place is taken.
     var left: [CallPlace] {
         let (free, used) = free.with { (Set($0.places), $0.used) }

@@ -27,15 +27,15 @@ struct Exchange {
     ///
     /// - Parameters:
     ///   - isRepeated: it may have been asked, and even answered, before.
-    ///   - wait: waits for it on the socket.
-    /// - Throws: ENODEV when there is nobody to answer any more; EMFILE.
+    ///   - wait: waits for it on the socket, or for a while.
+    /// - Throws: ENODEV when there is nobody to answer any more; EMFILE; what `wait` throws.
     func answer(
-        passing file: FileDescriptor?, isRepeated: Bool, wait: (Awaited) -> Void
+        passing file: FileDescriptor?, isRepeated: Bool, wait: (Awaited) throws(SystemCallError) -> Void
     ) throws(SystemCallError) -> Answered {
         if isRepeated, let answered = try answerThatIsThere() { return answered }
         try send(file, wait)
         while true {
-            wait(.answer)
+            try wait(.answer)
             if let answered = try answerThatIsThere() { return answered }
         }
     }
@@ -51,13 +51,15 @@ struct Exchange {
     /// After what the answer brought has been passed on.
     func letGo() { try? socket.discardMessage() }
 
-    private func send(_ file: FileDescriptor?, _ wait: (Awaited) -> Void) throws(SystemCallError) {
+    private func send(_ file: FileDescriptor?, _ wait: (Awaited) throws(SystemCallError) -> Void)
+        throws(SystemCallError)
+    {
         while true {
             do throws(SystemCallError) {
                 return try socket.send(request.bytes, file.map { [$0] } ?? [])
             } catch {
                 switch error.errno {
-                case .resourceTemporarilyUnavailable, .tooManyReferences: wait(.room)
+                case .resourceTemporarilyUnavailable, .tooManyReferences: try wait(.room)
                 case .brokenPipe, .connectionReset, .socketNotConnected:
                     throw SystemCallError("sendmsg", .operationNotSupportedByDevice)
                 default: throw error
@@ -100,10 +102,14 @@ struct Exchange {
 
 extension FileDescriptor {
     /// Waits for the other end of a socket.
-    func wait(for awaited: Exchange.Awaited) {
+    ///
+    /// - Parameter milliseconds: at most; -1 waits for ever.
+    /// - Returns: whether it came to something.
+    @discardableResult
+    func wait(for awaited: Exchange.Awaited, within milliseconds: CInt = -1) -> Bool {
         switch awaited {
-        case .room: waitForRoom()
-        case .answer: _ = isReadable(within: -1)
+        case .room: hasRoom(within: milliseconds)
+        case .answer: isReadable(within: milliseconds)
         }
     }
 }

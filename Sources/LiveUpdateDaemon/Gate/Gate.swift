@@ -15,6 +15,10 @@ final class Gate: Sendable {
     /// Programs that have not ended.
     private let programs = Lock()
     private nonisolated(unsafe) var running = 0
+    /// Threads that wait for others, by user.
+    private let waiting: Guarded<[SessionOwner: Int]> = Guarded([:])
+    /// More calls of one user, other than root, wait behind one another, in each program, so that there is room for others'.
+    private static let mostWaiting = 2048
     /// Calls that a gate before this one has not answered.
     private let left: Guarded<[CallPlace]>
 
@@ -27,10 +31,10 @@ final class Gate: Sendable {
     }
 
     /// Answers the calls of a program, from now on until it has ended, and what is left of it.
-    func serve(_ slot: DescriptorSlot, _ listener: consuming OwnedDescriptor) {
+    func serve(_ slot: DescriptorSlot, of user: SessionOwner, _ listener: consuming OwnedDescriptor) {
         guard listener.borrowed.isCallListener else { return }
         programs.withLock { unsafe running += 1 }
-        let program = GatedProgram(slot, listener, self)
+        let program = GatedProgram(slot, user, listener, self)
         let mine = left.with { left in
             let mine = left.filter { $0.listener == slot }
             left.removeAll { $0.listener == slot }
@@ -47,6 +51,22 @@ final class Gate: Sendable {
         lastTag.with { last in
             last = last == .max ? 1 : last + 1
             return last
+        }
+    }
+
+    /// - Returns: false when there are as many as one user may have.
+    func beginWaiting(_ user: SessionOwner) -> Bool {
+        waiting.with { waiting in
+            guard user == 0 || waiting[user, default: 0] < Self.mostWaiting else { return false }
+            waiting[user, default: 0] += 1
+            return true
+        }
+    }
+
+    func endWaiting(_ user: SessionOwner) {
+        waiting.with { waiting in
+            let left = waiting[user, default: 1] - 1
+            waiting[user] = left == 0 ? nil : left
         }
     }
 

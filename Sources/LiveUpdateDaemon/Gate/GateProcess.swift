@@ -13,7 +13,7 @@ import SystemPackage
 /// 4. When its keeper dies it goes on with what it has, until the last of those programs has ended.
 public enum GateProcess {
     /// What it needs: to reach the memory and the descriptors of programs, and to follow the links that they name.
-    static let capabilities: [Capability] = [.traceProcesses, .searchDirectories]
+    static let capabilities: [Capability] = [.traceProcesses, .overridePermissions]
 
     /// Runs until it is ended by its keeper.
     public static func run(_ settings: Settings) throws -> Never {
@@ -30,10 +30,13 @@ public enum GateProcess {
                 if keep.kind == .calls {
                     gate = Gate(try CallTable(descriptor), settings, Log("luod gate"))
                 } else {
-                    gate?.serve(keep.slot, OwnedDescriptor(taking: descriptor))
+                    gate?.serve(keep.slot, of: keep.label.user, OwnedDescriptor(taking: descriptor))
                 }
             }
         }
+        // A message was cut, because there was no room for its descriptors: those programs would wait for ever. The next gate
+        // gets all of them.
+        guard keeper.descriptor.hasHungUp else { exitNow(1) }
         gate?.waitForEnd()
         exitNow(0)
     }

@@ -71,13 +71,15 @@ extension GatedCall {
         let isRepeated = isLeft && place.tag != 0
         if !isRepeated { place.tag = program.gate.newTag }
         let exchange = Exchange(socket: socket, request: Request(given.call, body: given.body, tag: place.tag))
+        // Before it is asked whether the caller still waits: then it is the caller's, whoever has its number later.
+        let memory = given.call.answersInStruct ? try OtherMemory(of: caller) : nil
         let answered = try ask(exchange, given, isRepeated)
         defer {
             answered.close()
             exchange.letGo()
         }
         do throws(SystemCallError) {
-            try passOn(answered, given)
+            try passOn(answered, given, memory)
         } catch {
             place.result = error.errno.rawValue
             throw error
@@ -87,14 +89,18 @@ extension GatedCall {
     }
 
     private func passOn(
-        _ answered: Exchange.Answered, _ given: StructInMemory.Whole
+        _ answered: Exchange.Answered, _ given: StructInMemory.Whole, _ memory: OtherMemory?
     ) throws(SystemCallError) {
         guard answered.response.result == 0 else {
             throw SystemCallError("ioctl", Errno(rawValue: -answered.response.result))
         }
         var reply = answered.response.body
-        guard given.call.bringsDescriptor else { return try write(reply, over: given) }
-        try write(given.body, over: given)
+        // Whoever has the socket, too, may have asked for something else by the same tag.
+        guard reply.count == given.body.count else { throw SystemCallError("recvmsg", .ioError) }
+        // What is there already is not written.
+        guard let memory else { return }
+        guard given.call.bringsDescriptor else { return try memory.write(given.answer(reply), at: given.address) }
+        try memory.checkWritable(at: given.address, count: reply.count)
         let number: CInt
         if let before = givenBefore {
             number = before
@@ -106,11 +112,7 @@ extension GatedCall {
             number = try give(descriptor, closedOnExec: true)
         }
         reply.replaceSubrange(4..<8, with: StructInMemory.bytes(UInt32(bitPattern: number)))
-        try write(reply, over: given)
-    }
-
-    private func write(_ reply: [UInt8], over given: StructInMemory.Whole) throws(SystemCallError) {
-        try caller.write(given.answer(reply), at: given.address)
+        try memory.write(given.answer(reply), at: given.address)
     }
 
     private func ask(
@@ -119,7 +121,9 @@ extension GatedCall {
         func answer(passing file: FileDescriptor?) throws(SystemCallError) -> Exchange.Answered {
             // Then all that was read was the caller's.
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
-            return try exchange.answer(passing: file, isRepeated: isRepeated) { wait(for: $0, on: exchange.socket) }
+            return try exchange.answer(passing: file, isRepeated: isRepeated) { (awaited) throws(SystemCallError) in
+                try wait(for: awaited, on: exchange.socket)
+            }
         }
         guard given.call.takesDescriptor else { return try answer(passing: nil) }
         let file: FileDescriptor

@@ -72,7 +72,9 @@ final class GatedCall {
     }
 
     /// Waits for the other end of a socket. Others receive from when there is something to receive.
-    func wait(for awaited: Exchange.Awaited, on socket: FileDescriptor) {
+    ///
+    /// - Throws: EINTR when the caller has gone: what it asked for is whoever's who asks next, who takes no notice of it.
+    func wait(for awaited: Exchange.Awaited, on socket: FileDescriptor) throws(SystemCallError) {
         let isReceiver = !isLeft && !hasLetOthersReceive
         switch awaited {
         case .answer where isReceiver:
@@ -85,7 +87,10 @@ final class GatedCall {
         case .answer: break
         case .room: letOthersReceive()
         }
-        socket.wait(for: awaited)
+        // The socket is the caller's, too, and others' to whom it was given: they may read the answer, and it never comes.
+        while !socket.wait(for: awaited, within: 1000) {
+            guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
+        }
     }
 
     /// A descriptor of ours of what the caller has.

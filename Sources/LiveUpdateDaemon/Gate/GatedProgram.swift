@@ -7,11 +7,9 @@ import SystemPackage
 /// thread for each call that waits, and opens of other files are never behind one. To do that before there is another call
 /// would cost more than the answer: a processor is woken for it.
 final class GatedProgram: Sendable {
-    /// More calls than this wait behind one another, so that one program leaves room for others.
-    private static let mostThreads = 2048
-
     let gate: Gate
     private let slot: DescriptorSlot
+    private let user: SessionOwner
     private let owned: OwnedDescriptor
     private let lock = Lock()
     private nonisolated(unsafe) var state = State()
@@ -24,8 +22,9 @@ final class GatedProgram: Sendable {
         var hasEnded = false
     }
 
-    init(_ slot: DescriptorSlot, _ listener: consuming OwnedDescriptor, _ gate: Gate) {
+    init(_ slot: DescriptorSlot, _ user: SessionOwner, _ listener: consuming OwnedDescriptor, _ gate: Gate) {
         self.slot = slot
+        self.user = user
         self.gate = gate
         owned = listener
         owned.borrowed.wakeOnOneProcessor()
@@ -35,14 +34,28 @@ final class GatedProgram: Sendable {
 
     // MARK: Threads
 
-    /// Starts a thread that receives when nobody else does.
+    /// Starts the first thread.
+    func begin() { start {} }
+
+    /// Starts one more, that receives when nobody else does.
     ///
     /// - Returns: false when there are too many.
+    private func beginAnother() -> Bool {
+        guard gate.beginWaiting(user) else { return false }
+        let isStarted = start { self.gate.endWaiting(self.user) }
+        if !isStarted { gate.endWaiting(user) }
+        return isStarted
+    }
+
+    /// - Parameter ended: is done at its end.
     @discardableResult
-    func begin() -> Bool {
+    private func start(_ ended: @escaping @Sendable () -> Void) -> Bool {
         guard let place = gate.calls.take() else { return false }
         place.listener = slot
-        return start(place) { self.receive(into: place) }
+        return start(place) {
+            self.receive(into: place)
+            ended()
+        }
     }
 
     /// Starts one that answers first what is left.
@@ -135,8 +148,8 @@ final class GatedProgram: Sendable {
     ///
     /// - Returns: false when there is nobody else: it goes on receiving, later.
     func letOthersReceive() -> Bool {
-        let (spare, threads) = lock.withLock { unsafe (state.spare, state.threads) }
-        guard spare > 0 || threads < Self.mostThreads && begin() else { return false }
+        let spare = lock.withLock { unsafe state.spare }
+        guard spare > 0 || beginAnother() else { return false }
         lock.withLock {
             unsafe state.hasReceiver = false
             lock.wakeOne()

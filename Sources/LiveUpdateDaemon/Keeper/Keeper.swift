@@ -191,7 +191,7 @@ public final class Keeper {
     func stop() -> Never {
         sayWhoIsLeft()
         if let next { next.orchestrating.end() }
-        gate?.process.end()
+        gate?.process.end(within: StateDirectory.patience)
         endRetired()
         current.end()
         if let service {

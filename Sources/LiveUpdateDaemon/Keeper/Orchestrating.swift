@@ -29,12 +29,12 @@ final class Orchestrating {
 
     /// Ends it, and waits until it is gone: after that nothing of it touches the arena any more.
     ///
+    /// - Parameter patience: how long it may take, in milliseconds.
     /// - Returns: how it ended, in words.
     @discardableResult
-    func end() -> String {
+    func end(within patience: CInt = -1) -> String {
         process.kill()
-        process.waitForEnd()
-        return reap()
+        return process.waitForEnd(patience) ? reap() : "killed, and does not end"
     }
 
     func reap() -> String {

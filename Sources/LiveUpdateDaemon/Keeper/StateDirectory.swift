@@ -133,9 +133,25 @@ public struct StateDirectory: Sendable {
                 continue
             }
             gate.kill()
-            gate.waitForEnd()
+            guard gate.waitForEnd(Self.patience) else { return try copyOfCalls(file.borrowed) }
         }
         return file
+    }
+
+    /// How long who was killed may take to end, in milliseconds: a thread that waits for a file system which never answers
+    /// (the memory of a program may be of one) does not. It does nothing more either.
+    static let patience: CInt = 2000
+
+    /// In the place of one that a gate has locked which was killed, and does not end.
+    private func copyOfCalls(_ old: FileDescriptor) throws(SystemCallError) -> OwnedDescriptor {
+        _ = unsafe unlink(calls)
+        let number = try systemCall("open") {
+            unsafe Glibc.open(calls, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        }
+        let new = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+        try new.borrowed.setSize(CallTable.size)
+        try CallTable.copy(old, to: new.borrowed)
+        return new
     }
 
     /// A state that is begun anew has nothing to do with calls of another, whose gate may go on with them.

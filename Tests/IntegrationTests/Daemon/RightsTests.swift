@@ -10,7 +10,7 @@ import Testing
     private static let kept: Set = ["cap_sys_admin", "cap_ipc_lock", "cap_sys_resource"]
 
     /// Of the keeper as well, which starts the gate of programs that run under a filter.
-    private static let keptForGates: Set = ["cap_sys_ptrace", "cap_dac_read_search"]
+    private static let keptForGates: Set = ["cap_sys_ptrace", "cap_dac_override"]
 
     @Test("Few capabilities; the orchestrator has a filter, and gains nothing by execve") func confined()
         async throws

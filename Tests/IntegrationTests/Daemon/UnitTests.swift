@@ -86,6 +86,7 @@ import Testing
         systemctl --user restart luod.service
         kill -9 $(cat "/sys/fs/cgroup$(show ControlGroup)/cgroup.procs")
         "$3" status >/dev/null
+        "$3" run --state $LUO_STATE -- /bin/true
         "$3" update >/dev/null
         systemctl --user restart luod.service
         echo "killed: $("$3" retrieve --session s --token 1 -- /bin/cat /proc/self/fd/3)"

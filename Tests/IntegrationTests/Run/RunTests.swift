@@ -9,9 +9,10 @@ import Testing
 @Suite struct RunTests {
     @Test(
         "What the device's documentation says holds",
-        arguments: ["life", "order", "names", "answers", "opens", "threads", "many", "interrupted"]) func scenario(
-            name: String
-        )
+        arguments: ["life", "order", "names", "answers", "opens", "threads", "many", "interrupted", "stolen"])
+    func scenario(
+        name: String
+    )
         async throws
     {
         let daemon = try await RunningDaemon()
