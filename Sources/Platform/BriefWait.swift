@@ -15,13 +15,11 @@ public enum BriefWait {
     /// - Returns: whether it came. If not, it is time to sleep.
     public static func found<Failure>(_ isThere: () throws(Failure) -> Bool) throws(Failure) -> Bool {
         guard isOfUse else { return false }
-        let begin = monotonicNanoseconds()
-        while true {
+        let end = monotonicNanoseconds() + longest
+        repeat {
             if try isThere() { return true }
-            let waited = monotonicNanoseconds() - begin
-            if waited > longest { return false }
-            // Where all processors are busy, whoever is waited for may be next on this one.
-            if waited > longest / 3 { sched_yield() }
-        }
+            // No sched_yield(2): who yields on a busy machine comes last, and who is woken comes first.
+        } while monotonicNanoseconds() < end
+        return false
     }
 }
