@@ -4,7 +4,7 @@ import Glibc
 /// wake this one, and an idle processor, a virtual one above all, wakes slowly.
 public enum BriefWait {
     /// About what waking takes, in nanoseconds: so it costs at most twice as much as sleeping at once, whatever comes.
-    public static let longest: UInt64 = 60_000
+    public static let longest: UInt64 = 100_000
 
     /// Whether whoever is waited for can run meanwhile: not on a single processor.
     public static let isOfUse = Processors.allowed.count > 1

@@ -71,9 +71,11 @@ extension GatedCall {
         let isRepeated = isLeft && place.tag != 0
         if !isRepeated { place.tag = program.gate.newTag }
         let exchange = Exchange(socket: socket, request: Request(given.call, body: given.body, tag: place.tag))
-        // Before it is asked whether the caller still waits: then it is the caller's, whoever has its number later.
-        let memory = given.call.answersInStruct ? try OtherMemory(of: caller) : nil
-        let answered = try ask(exchange, given, isRepeated)
+        var memory: OtherMemory?
+        let answered = try ask(exchange, given, isRepeated) { () throws(SystemCallError) in
+            // While the other end is at work.
+            if given.call.answersInStruct && memory == nil { memory = try callersMemory() }
+        }
         defer {
             answered.close()
             exchange.letGo()
@@ -88,6 +90,13 @@ extension GatedCall {
         place.result = 0
     }
 
+    /// Opened before it is asked whether the caller still waits: then it is the caller's, whoever has its number later.
+    private func callersMemory() throws(SystemCallError) -> OtherMemory {
+        let memory = try OtherMemory(of: caller)
+        guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
+        return memory
+    }
+
     private func passOn(
         _ answered: Exchange.Answered, _ given: StructInMemory.Whole, _ memory: OtherMemory?
     ) throws(SystemCallError) {
@@ -98,7 +107,8 @@ extension GatedCall {
         // Whoever has the socket, too, may have asked for something else by the same tag.
         guard reply.count == given.body.count else { throw SystemCallError("recvmsg", .ioError) }
         // What is there already is not written.
-        guard let memory else { return }
+        guard given.call.answersInStruct else { return }
+        let memory = if let memory { memory } else { try callersMemory() }
         guard given.call.bringsDescriptor else { return try memory.write(given.answer(reply), at: given.address) }
         try memory.checkWritable(at: given.address, count: reply.count)
         let number: CInt
@@ -116,12 +126,14 @@ extension GatedCall {
     }
 
     private func ask(
-        _ exchange: Exchange, _ given: StructInMemory.Whole, _ isRepeated: Bool
+        _ exchange: Exchange, _ given: StructInMemory.Whole, _ isRepeated: Bool,
+        meanwhile: () throws(SystemCallError) -> Void
     ) throws(SystemCallError) -> Exchange.Answered {
         func answer(passing file: FileDescriptor?) throws(SystemCallError) -> Exchange.Answered {
             // Then all that was read was the caller's.
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             return try exchange.answer(passing: file, isRepeated: isRepeated) { (awaited) throws(SystemCallError) in
+                if awaited == .answer { try meanwhile() }
                 try wait(for: awaited, on: exchange.socket)
             }
         }
