@@ -87,7 +87,7 @@ extension FileDescriptor {
         try systemCall("poll") { cshims_notification_wait(rawValue) } == 1
     }
 
-    /// Waits for a call, or for something to be read from a socket, which comes at once, mostly: ``BriefWait``.
+    /// Waits for a call, or for something to be read from a socket.
     ///
     /// - Returns: what came, the socket's first; nil when nobody is left who could call.
     public func waitForCall(or socket: FileDescriptor) -> CallOrMessage? {
@@ -96,9 +96,7 @@ extension FileDescriptor {
             found = cshims_notification_wait_or(rawValue, socket.rawValue, milliseconds)
             return found > 0
         }
-        if !BriefWait.found({ look(0) }) {
-            while !look(-1), errno == EINTR {}
-        }
+        while !look(-1), errno == EINTR {}
         switch found {
         case 2: return .message
         case 1: return .call

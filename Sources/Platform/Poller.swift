@@ -64,7 +64,7 @@ public struct Poller: ~Copyable, Sendable {
     }
 
     /// One thing that has happened, each in turn; nil when that takes too long. For who closes, or opens, descriptors on the
-    /// way: all events of one ``wait(_:isExpected:)`` would have their numbers as they were.
+    /// way: all events of one ``wait(_:)`` would have their numbers as they were.
     ///
     /// - Parameter milliseconds: -1 waits for ever.
     /// - Throws: EBADF.
@@ -77,19 +77,10 @@ public struct Poller: ~Copyable, Sendable {
 
     /// Everything that has happened, or nothing when that takes too long.
     ///
-    /// - Parameters:
-    ///   - milliseconds: -1 waits for ever.
-    ///   - isExpected: something comes at once, mostly: ``BriefWait``.
+    /// - Parameter milliseconds: -1 waits for ever.
     /// - Throws: EBADF.
-    public func wait(_ milliseconds: CInt, isExpected: Bool = false) throws(SystemCallError) -> [Event] {
+    public func wait(_ milliseconds: CInt) throws(SystemCallError) -> [Event] {
         var events: [Event] = []
-        if isExpected {
-            let isThere = try BriefWait.found { () throws(SystemCallError) in
-                try wait(0, adding: &events)
-                return !events.isEmpty
-            }
-            if isThere { return events }
-        }
         var timeout = milliseconds
         while true {
             let before = events.count

@@ -149,7 +149,7 @@ void stolen(void) {
     }
     char answer[256];
     unsigned before = 0;
-    for (int taken = 0, same = 0; taken == 0 || same < 500; before = *calls) {
+    for (int taken = 0, same = 0; taken == 0 || same < 200; before = *calls) {
         for (int look = 0; look < 1000; look++) taken += recv(s, answer, sizeof answer, MSG_DONTWAIT) > 0;
         usleep(1000);
         same = before == *calls ? same + 1 : 0;

@@ -174,7 +174,7 @@ public struct StateDirectory: Sendable {
     private func adopt() throws -> TakenState? {
         var held: StateHeld?
         // One that was killed a moment ago may not be missed yet: as long as it takes a process to end.
-        let end = milliseconds() + 500
+        let end = milliseconds() + 1000
         for _ in 0..<100 {
             guard let connected = try? MessageSocket.connect(to: controlSocket) else { return nil }
             do {

@@ -36,7 +36,6 @@ final class Server {
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
     private var turns: UInt64 = 0
-    private var pace = Pace()
     /// False when there was no descriptor left for whoever wants to connect.
     var isAccepting = true
     /// Whether that was said.
@@ -80,8 +79,7 @@ final class Server {
 
     func run() throws -> Never {
         while true {
-            let events = try poller.wait(mayHaveOrphans ? 0 : isAccepting ? -1 : 100, isExpected: pace.isQuick)
-            pace.note()
+            let events = try poller.wait(mayHaveOrphans ? 0 : isAccepting ? -1 : 100)
             if events.isEmpty && mayHaveOrphans { releaseOrphans() }
             try step(events)
             noticeDeafKeeper()

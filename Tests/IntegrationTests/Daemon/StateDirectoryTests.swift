@@ -45,10 +45,12 @@ import Testing
     @Test("A directory that is there is used with the rights that it has") func own() async throws {
         let room = try TemporaryDirectory()
         let before = try mode(room.path)
-        let daemon = try await RunningDaemon(["--state", room.path])
-        defer { _ = daemon }
+        let luod = try Program([Program.path("luod"), "--state", room.path])
+        try await eventually("a luod that is ready", within: 60) { try luod.outputSoFar.contains("ready") }
         #expect(try mode(room.path) == before)
         #expect(try room.names.contains("liveupdate"))
+        kill(luod.process, SIGTERM)
+        #expect(try await luod.ended().status == 0)
     }
 
     @Test(
