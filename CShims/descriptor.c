@@ -27,26 +27,26 @@ int cshims_make_file_without_name(const char *directory) {
 
 int cshims_copy_to(int fd, int number) { return dup3(fd, number, O_CLOEXEC); }
 
-int cshims_process_lock(int fd) {
-    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    return fcntl(fd, F_SETLK, &whole_file);
+// Of the whole file, for writing.
+static int lock(int fd, int command, struct flock *lock) {
+    *lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, command, lock);
 }
 
+int cshims_process_lock(int fd) { return lock(fd, F_SETLK, &(struct flock){0}); }
+
 int cshims_process_that_locks(int fd, pid_t *process) {
-    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int result = fcntl(fd, F_GETLK, &whole_file);
-    *process = whole_file.l_type == F_UNLCK ? 0 : whole_file.l_pid;
+    struct flock found;
+    int result = lock(fd, F_GETLK, &found);
+    *process = found.l_type == F_UNLCK ? 0 : found.l_pid;
     return result;
 }
 
-int cshims_ofd_lock(int fd) {
-    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    return fcntl(fd, F_OFD_SETLK, &whole_file);
-}
+int cshims_ofd_lock(int fd) { return lock(fd, F_OFD_SETLK, &(struct flock){0}); }
 
 int cshims_ofd_lock_of_others(int fd, short *type) {
-    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int result = fcntl(fd, F_OFD_GETLK, &whole_file);
-    *type = whole_file.l_type;
+    struct flock found;
+    int result = lock(fd, F_OFD_GETLK, &found);
+    *type = found.l_type;
     return result;
 }

@@ -31,12 +31,11 @@ int cshims_notification_wait(int listener) {
     return (waited.revents & POLLIN) != 0 ? 1 : 0;
 }
 
-int cshims_notification_wait_or(int listener, int socket, int milliseconds) {
+int cshims_notification_wait_or(int listener, int socket) {
     struct pollfd waited[] = {{.fd = socket, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
-    int found = poll(waited, 2, milliseconds);
-    if (found <= 0) return found;
+    if (poll(waited, 2, -1) < 0) return -1;
     if (waited[0].revents != 0) return 2;
-    return (waited[1].revents & POLLIN) != 0 ? 1 : 3;
+    return (waited[1].revents & POLLIN) != 0 ? 1 : 0;
 }
 
 int cshims_notification_receive(int listener, struct cshims_notification *into) {

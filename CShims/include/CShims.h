@@ -118,9 +118,8 @@ enum {
 int cshims_seccomp_listen(const void *instructions, size_t count);
 // 1: there is one. 0: nobody is left who could make one.
 int cshims_notification_wait(int listener);
-// 2: there is something to be read from the socket, or its end. 1: there is a call. 3: nobody is left who could make one.
-// 0: nothing came in time.
-int cshims_notification_wait_or(int listener, int socket, int milliseconds);
+// The same, or 2: there is something to be read from the socket, or its end.
+int cshims_notification_wait_or(int listener, int socket);
 int cshims_notification_receive(int listener, struct cshims_notification *into);
 int cshims_notification_answer(int listener, uint64_t id, int64_t value, int error);
 int cshims_notification_continue(int listener, uint64_t id);

@@ -91,12 +91,7 @@ extension FileDescriptor {
     ///
     /// - Returns: what came, the socket's first; nil when nobody is left who could call.
     public func waitForCall(or socket: FileDescriptor) -> CallOrMessage? {
-        var found: CInt = 0
-        func look(_ milliseconds: CInt) -> Bool {
-            found = cshims_notification_wait_or(rawValue, socket.rawValue, milliseconds)
-            return found > 0
-        }
-        while !look(-1), errno == EINTR {}
+        let found = try? systemCall("poll") { cshims_notification_wait_or(rawValue, socket.rawValue) }
         switch found {
         case 2: return .message
         case 1: return .call

@@ -13,10 +13,7 @@ final class Machine: Sendable {
 
     init() throws {
         arena = try Arena.make(Arena.Options(initialSize: 1 << 20))
-        var name = Array("/tmp/listeners-XXXXXX".utf8CString)
-        directory = try unsafe name.withUnsafeMutableBufferPointer {
-            FilePath(unsafe String(cString: try #require(mkdtemp($0.baseAddress!))))
-        }
+        directory = FilePath(try makeTemporaryDirectory("/tmp/listeners"))
     }
 
     deinit {

@@ -95,6 +95,13 @@ struct CallPlace: Sendable {
         unsafe address.storeBytes(of: value, toByteOffset: offset, as: UInt64.self)
     }
 
+    /// A number that is 0 or above, and is kept with one added: 0 is what is not known.
+    private func known(_ offset: Int) -> CInt? {
+        let value = load(offset)
+        return value == 0 ? nil : CInt(truncatingIfNeeded: value) - 1
+    }
+    private func note(_ number: CInt?, _ offset: Int) { store(number.map { UInt64($0) + 1 } ?? 0, offset) }
+
     var notification: CallNotification? { unsafe NotificationPlace(address).notification }
 
     /// The listener that the call came from.
@@ -109,11 +116,8 @@ struct CallPlace: Sendable {
     }
 
     var given: CInt? {
-        get {
-            let value = load(272)
-            return value == 0 ? nil : CInt(truncatingIfNeeded: value) - 1
-        }
-        nonmutating set { store(newValue.map { UInt64($0) + 1 } ?? 0, 272) }
+        get { known(272) }
+        nonmutating set { note(newValue, 272) }
     }
 
     /// Told before it is given: whoever dies then does not tell the number.
@@ -129,11 +133,8 @@ struct CallPlace: Sendable {
 
     /// What came of the request, as an errno: 0 for success.
     var result: CInt? {
-        get {
-            let value = load(296)
-            return value == 0 ? nil : CInt(truncatingIfNeeded: value) - 1
-        }
-        nonmutating set { store(newValue.map { UInt64($0) + 1 } ?? 0, 296) }
+        get { known(296) }
+        nonmutating set { note(newValue, 296) }
     }
 
     /// Whether its request was begun, and has not come to anything that is known.
