@@ -98,6 +98,24 @@ import Testing
         #expect(try RunningDaemon.processorTime(of: gate) - used < 20, "hundredths of a second, in 50")
     }
 
+    @Test("luod that is told to end says whom it leaves, and nothing when nobody is left") func saysWhoIsLeft()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let program = try daemon.startProbe("busy")
+        try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }
+        Glibc.kill(daemon.keeper, SIGTERM)
+        try await eventually("the end of luod", within: 60) { daemon.processes.isEmpty }
+        #expect(try daemon.log().contains("programs of 1 luoctl run are left"))
+        program.kill()
+
+        let other = try await RunningDaemon()
+        #expect(try await other.probe("exit", "0").status == 0)
+        Glibc.kill(other.keeper, SIGTERM)
+        try await eventually("the end of luod", within: 60) { other.processes.isEmpty }
+        #expect(try !other.log().contains("are left"))
+    }
+
     @Test("A gate that dies when luod's file is gone is started again, too") func gone() async throws {
         let room = try TemporaryDirectory()
         let image = room.file("luod")
