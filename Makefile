@@ -10,8 +10,12 @@ TEST_PAGES := 64
 GUEST_PAGES := 64
 SWIFT_SOURCES := Sources Tests Examples scripts Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
 
+# As many tests at once as there are processors, so that one that waits for a program finds a thread when that has come, and
+# does not compete with the programs of all the others. Swift before 6.3 has no such option.
+WIDTH := --experimental-maximum-parallelization-width
+AT_ONCE = $(if $(shell swift test --help-hidden | grep -e $(WIDTH)),$(WIDTH) $(shell nproc))
 # Tests make programs crash on purpose; a backtracer would keep their pipes open.
-TEST := SWIFT_BACKTRACE=enable=no scripts/with-huge-pages $(TEST_PAGES) swift test --disable-xctest
+TEST = SWIFT_BACKTRACE=enable=no scripts/with-huge-pages $(TEST_PAGES) swift test --disable-xctest $(AT_ONCE)
 # 0 where ptrace(2) is forbidden, which the leak detector needs.
 LEAKS ?= 1
 
