@@ -79,7 +79,7 @@ let package = Package(
         .target(
             name: "Conformance",
             dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system], swiftSettings: strict),
-        .target(name: "LiveUpdateProtocol", dependencies: ["Handover"], swiftSettings: strict),
+        .target(name: "LiveUpdateProtocol", dependencies: ["LiveUpdate", "Handover"], swiftSettings: strict),
         .target(
             name: "LiveUpdateDevice", dependencies: ["LiveUpdateProtocol", "LiveUpdate", "Platform", system],
             swiftSettings: strict),

@@ -3,7 +3,7 @@ import LiveUpdateEmbedded
 /// What the boot before has left of the service: after an update its session came. After a crash, when the arena is in a
 /// file, this process goes on with the same boot, and the session is as it was.
 struct Legacy {
-    static let name = "cache"
+    static let name: SessionName = "cache"
     private let session: Session?
 
     init(_ luo: Orchestrator) throws(LiveUpdateError) {

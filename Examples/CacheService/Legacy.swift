@@ -3,7 +3,7 @@ import LiveUpdateDevice
 /// What the process before has left with luod. Its session was detached, so it stayed; if luod was updated since, it was
 /// handed over.
 struct Legacy {
-    static let name = "cache"
+    static let name: SessionName = "cache"
     private let session: DeviceSession?
 
     /// - Throws: EBUSY when another process runs the service.

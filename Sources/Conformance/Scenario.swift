@@ -1,4 +1,5 @@
 import Foundation
+import LiveUpdate
 
 /// One scenario of the conformance vectors: see Tests/Vectors/README.md for the format.
 public struct Scenario: Decodable, Sendable {
@@ -32,6 +33,9 @@ public struct Scenario: Decodable, Sendable {
             case verb = "do"
             case session, file, token, flb, handler, inject
         }
+
+        /// An empty one is nobody's.
+        var sessionName: SessionName { SessionName(session ?? "") }
     }
 
     /// Unique among the vectors.

@@ -160,8 +160,8 @@ public final class ScenarioRun {
 
     private func perform(_ step: Scenario.Step, _ outcome: inout Outcome) throws(LiveUpdateError) {
         switch step.verb {
-        case .create: open.append(try orchestrator.createSession(step.session ?? ""))
-        case .retrieveSession: open.append(try orchestrator.retrieveSession(step.session ?? ""))
+        case .create: open.append(try orchestrator.createSession(step.sessionName))
+        case .retrieveSession: open.append(try orchestrator.retrieveSession(step.sessionName))
         case .preserve:
             let file = step.file.flatMap { files[$0] } ?? FileDescriptor(rawValue: -1)
             try session(step).preserve(file, token: step.token ?? 0)
@@ -198,8 +198,8 @@ public final class ScenarioRun {
 
     /// The newest open descriptor of that name.
     private func session(_ step: Scenario.Step) throws(LiveUpdateError) -> Session {
-        guard let session = open.last(where: { $0.name == step.session }) else {
-            throw LiveUpdateError(.badFileDescriptor, "no open session \"\(step.session ?? "")\"")
+        guard let session = open.last(where: { $0.name == step.sessionName }) else {
+            throw LiveUpdateError(.badFileDescriptor, "no open session \"\(step.sessionName)\"")
         }
         return session
     }

@@ -130,11 +130,18 @@ public struct ByteReader: Sendable {
     ///
     /// - Throws: `record`, without a NUL in it, or when it is not UTF-8.
     public mutating func takeString(fixed length: Int) throws(ArenaError) -> String {
+        try string(try takeBytes(untilNULIn: length))
+    }
+
+    /// The bytes before the NUL of a field of fixed length, which is read as a whole.
+    ///
+    /// - Throws: `record`, without a NUL in it.
+    public mutating func takeBytes(untilNULIn length: Int) throws(ArenaError) -> ArraySlice<UInt8> {
         let field = try take(count: length)
         guard let end = field.firstIndex(of: 0) else {
             throw ArenaError(.record, "\(what): a string without its NUL")
         }
-        return try string(field[..<end])
+        return field[..<end]
     }
 
     /// A string behind its length.

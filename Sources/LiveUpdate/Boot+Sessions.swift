@@ -9,12 +9,12 @@ import SystemPackage
 /// again.
 extension Boot {
     func createSession(
-        _ name: String, _ holder: SessionHolder, _ answer: Answer?
+        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?
     ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
-            guard name.isName(ofAtMost: 63) else {
+            guard name.isValid else {
                 throw LiveUpdateError(
-                    .invalidArgument, "a session's name of \(name.utf8.count) bytes",
+                    .invalidArgument, "a session's name of \(name.bytes.count) bytes",
                     remedy: "use 1 to 63, none of them 0")
             }
             return try shared.with { (shared) throws(LiveUpdateError) in
@@ -50,7 +50,7 @@ extension Boot {
     }
 
     func retrieveSession(
-        _ name: String, _ holder: SessionHolder, _ answer: Answer?
+        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?
     ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
             try ensureRoom()

@@ -141,7 +141,7 @@ final class Boot: Sendable {
     // MARK: Callbacks
 
     func context(
-        _ file: FileState, session: String, storage: Storage? = nil, data: UInt64? = nil
+        _ file: FileState, session: SessionName, storage: Storage? = nil, data: UInt64? = nil
     ) -> FileContext {
         FileContext(
             session: session, token: file.token, identity: file.identity,

@@ -14,7 +14,7 @@ struct SessionState: Equatable, Sendable {
     }
 
     var id: SessionID
-    var name: String
+    var name: SessionName
     var direction: Direction
     var progress: Progress
     /// Whose it is, and by what it is held.
@@ -120,7 +120,7 @@ struct BootState: Sendable {
 
     // MARK: Questions
 
-    func session(_ name: String, _ direction: Direction, of owner: SessionOwner) -> SessionState? {
+    func session(_ name: SessionName, _ direction: Direction, of owner: SessionOwner) -> SessionState? {
         names[direction]?[OwnedName(owner, name)].flatMap { sessions[$0] }
     }
 
@@ -213,7 +213,9 @@ struct BootState: Sendable {
 
     private mutating func add(_ session: SessionState) throws(ArenaError) {
         try use(session.id.value)
-        try check(session.name, ofAtMost: 63)
+        guard session.name.isValid else {
+            throw ArenaError(.record, "a session's name of \(session.name.bytes.count) bytes, where 1 to 63 can be")
+        }
         guard names[session.direction]?[session.ownedName] == nil else {
             throw ArenaError(.record, "a second \(session.direction) session \"\(session.name)\"")
         }

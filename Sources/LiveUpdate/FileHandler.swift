@@ -21,7 +21,7 @@ public enum RetrievedFile: Hashable, Sendable {
 /// handler has to know is in ``data`` and in what it stored, so that it can be known after a crash, too.
 public struct FileContext: Sendable {
     /// The name of its session.
-    public let session: String
+    public let session: SessionName
     /// Its number in the session.
     public let token: UInt64
     /// Device and inode.

@@ -129,7 +129,7 @@ public final class Orchestrator: Sendable {
     /// - Throws: EINVAL for a name that has not 1 to 63 bytes, EEXIST when there is an outgoing one of that name,
     ///   EUSERS at the user's limit, ENOSPC at the arena's, ENODEV when the boot has ended.
     public func createSession(
-        _ name: String, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
+        _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
     ) throws(LiveUpdateError) -> Session {
         try enabled().createSession(name, holder, answer)
     }
@@ -138,7 +138,7 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: ENOENT when there is none of that name, or it was finished and closed; EINVAL when it is open.
     public func retrieveSession(
-        _ name: String, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
+        _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
     ) throws(LiveUpdateError) -> Session {
         try enabled().retrieveSession(name, holder, answer)
     }
@@ -147,7 +147,7 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: as ``open(answering:)``.
     public func hasSession(
-        _ name: String, _ direction: Direction, of owner: SessionOwner
+        _ name: SessionName, _ direction: Direction, of owner: SessionOwner
     ) throws(LiveUpdateError) -> Bool {
         try open()
         return try enabled().shared.with { $0.state.session(name, direction, of: owner) != nil }

@@ -6,8 +6,8 @@ public import SystemPackage
 /// It lives until ``close()``, or until the boot ends. Dropping the last reference to this object closes nothing: memory
 /// is not let go by accident. ``Orchestrator/openSessions`` has all that are open.
 public final class Session: Sendable {
-    /// 1 to 63 bytes.
-    public let name: String
+    /// As it was made, or handed over.
+    public let name: SessionName
     /// Made in this boot, or handed over to it.
     public let direction: Direction
     /// Tells it from all others of this boot.

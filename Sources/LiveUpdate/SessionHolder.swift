@@ -22,11 +22,11 @@ public struct SessionHolder: Hashable, Sendable {
 /// A session's name, which is its user's.
 struct OwnedName: Hashable, Sendable {
     private let owner: SessionOwner
-    private let name: ExactString
+    private let name: SessionName
 
-    init(_ owner: SessionOwner, _ name: String) {
+    init(_ owner: SessionOwner, _ name: SessionName) {
         self.owner = owner
-        self.name = ExactString(name)
+        self.name = name
     }
 }
 

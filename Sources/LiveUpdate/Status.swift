@@ -5,8 +5,8 @@ public import Platform
 public struct Status: Sendable {
     /// A session.
     public struct Session: Sendable {
-        /// 1 to 63 bytes.
-        public let name: String
+        /// As it was made, or handed over.
+        public let name: SessionName
         /// Made in this boot, or handed over to it.
         public let direction: Direction
         /// Whose it is, and what holds it.

@@ -24,7 +24,7 @@ public final class DeviceSession: Sendable {
     /// Its name, from who keeps it.
     ///
     /// - Throws: ENODEV when its boot has ended.
-    public func name() throws(LiveUpdateError) -> String {
+    public func name() throws(LiveUpdateError) -> SessionName {
         var call = NameCall("")
         call.word = 0
         let body = try channel.make(.getName, call.body, of: subject).body

@@ -51,7 +51,7 @@ public final class LiveUpdateDevice: Sendable {
     /// - Parameter name: 1 to 63 bytes; each user has names of their own.
     /// - Throws: EINVAL for another name, EEXIST when there is an outgoing one of that name, EMFILE and EUSERS at the
     ///   user's limits, ENOSPC at the arena's.
-    public func createSession(_ name: String) throws(LiveUpdateError) -> DeviceSession {
+    public func createSession(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
         try open(.createSession, name)
     }
 
@@ -59,7 +59,7 @@ public final class LiveUpdateDevice: Sendable {
     ///
     /// - Throws: ENOENT when there is none of that name, or it is finished; EINVAL when it was retrieved already and is
     ///   still open, or detached.
-    public func retrieveSession(_ name: String) throws(LiveUpdateError) -> DeviceSession {
+    public func retrieveSession(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
         try open(.retrieveSession, name)
     }
 
@@ -71,7 +71,7 @@ public final class LiveUpdateDevice: Sendable {
     ///     same name. Without it, either: of two the outgoing one.
     /// - Throws: ENOENT when there is none of that name, EBUSY when it is not detached, or somebody has it attached.
     public func attachSession(
-        _ name: String, _ direction: Direction? = nil
+        _ name: SessionName, _ direction: Direction? = nil
     ) throws(LiveUpdateError) -> DeviceSession {
         let which: AttachedDirection =
             switch direction {
@@ -83,11 +83,11 @@ public final class LiveUpdateDevice: Sendable {
     }
 
     private func open(
-        _ call: Call, _ name: String, _ word: UInt32 = .max
+        _ call: Call, _ name: SessionName, _ word: UInt32 = .max
     ) throws(LiveUpdateError) -> DeviceSession {
         let subject = "session \"\(name)\""
         // What does not fit the struct would be cut, and could be another one's name.
-        guard 1...63 ~= name.utf8.count, !name.utf8.contains(0) else {
+        guard name.isValid else {
             throw CallFailure(call, call == .createSession ? .invalidArgument : .noSuchFileOrDirectory, subject).error
         }
         let descriptor = try channel.descriptor(from: call, NameCall(name, word: word).body, of: subject)

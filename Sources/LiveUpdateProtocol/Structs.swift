@@ -1,15 +1,16 @@
 import Handover
+public import LiveUpdate
 
 /// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION; and with another u32 for the descriptor
 /// ATTACH_SESSION (``AttachedDirection``) and GET_NAME (reserved).
 public struct NameCall: Equatable, Sendable {
     /// Nil when it has no end, or is empty: which CREATE_SESSION refuses, and the others just do not find.
-    public var name: String?
+    public var name: SessionName?
     /// The descriptor, or what stands in its place.
     public var word: UInt32
 
     /// To be sent.
-    public init(_ name: String, word: UInt32 = .max) {
+    public init(_ name: SessionName, word: UInt32 = .max) {
         self.name = name
         self.word = word
     }
@@ -19,7 +20,7 @@ public struct NameCall: Equatable, Sendable {
         word = body.number(UInt32.self, at: 4) ?? 0
         let field = body[8..<72]
         let end = field.firstIndex(of: 0)
-        name = end.flatMap { $0 == field.startIndex ? nil : String(validating: field[..<$0], as: UTF8.self) }
+        name = end.flatMap { $0 == field.startIndex ? nil : SessionName(bytes: field[..<$0]) }
     }
 
     /// The struct.
@@ -27,7 +28,7 @@ public struct NameCall: Equatable, Sendable {
         var writer = ByteWriter(capacity: 72)
         writer.put(UInt32(72))
         writer.put(word)
-        let bytes = [UInt8]((name ?? "").utf8.prefix(64))
+        let bytes = [UInt8](name?.bytes.prefix(64) ?? [])
         writer.put(bytes)
         writer.pad(64 - bytes.count)
         return writer.bytes

@@ -66,7 +66,7 @@ import Testing
     {
         let name = "\u{1B}[2J\r\n\u{202E}x\u{7}"
         let machine = try Machine(Specimen.options)
-        _ = try machine.boot().createSession(name)
+        _ = try machine.boot().createSession(SessionName(name))
         let document = InspectDocument(
             "a\u{1B}c", Inspection(ArenaSnapshot(try machine.file.bytes())), log: true, pages: true)
         let text = InspectText(document).text

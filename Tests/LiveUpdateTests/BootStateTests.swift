@@ -24,7 +24,7 @@ import Testing
 
     @Test(arguments: ["", String(repeating: "n", count: 64), "a\0b"]) func names(_ name: String) {
         var (session, file, flb) = (Self.session, Self.file, Self.flb)
-        (session.name, file.compatible, flb.compatible) = (name, name, name)
+        (session.name, file.compatible, flb.compatible) = (SessionName(name), name, name)
         #expect(throws: ArenaError.self) { try state([.sessionAdded(session)]) }
         #expect(throws: ArenaError.self) { try state([.sessionAdded(Self.session), .fileAdded(file)]) }
         #expect(throws: ArenaError.self) { try state([.flbAdded(flb)]) }

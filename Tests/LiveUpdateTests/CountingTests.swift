@@ -13,7 +13,7 @@ import Testing
     init() throws {
         machine = try Machine()
         let boot = try machine.boot(.nextBoot, TestHandler(), old)
-        for name in ["s", "t"] {
+        for name: SessionName in ["s", "t"] {
             let file = try MemoryFile()
             try boot.createSession(name).preserve(file.descriptor, token: 1)
         }
@@ -43,7 +43,7 @@ import Testing
 
     @Test func asLinked() throws {
         let boot = try next(.asLinked)
-        for name in ["s", "t"] { try boot.retrieveSession(name).finish() }
+        for name: SessionName in ["s", "t"] { try boot.retrieveSession(name).finish() }
         #expect(try boot.status().flbs.map(\.count) == [2], "nobody counts it down any more")
         #expect(old.count("finish") == 0)
     }

@@ -9,7 +9,7 @@ final class CrashWorld {
     let machine: Machine
     let probe: CrashProbe
     private(set) var boot = Orchestrator.disabled
-    private var sessions: [String: Session] = [:]
+    private var sessions: [SessionName: Session] = [:]
     private var files: [String: MemoryFile] = [:]
     /// How far the arena may grow.
     static let limit: UInt64 = 1 << 20
@@ -65,29 +65,31 @@ final class CrashWorld {
         try boot.open()
     }
 
-    func create(_ name: String) throws { sessions[name] = try boot.createSession(name) }
+    func create(_ name: SessionName) throws { sessions[name] = try boot.createSession(name) }
 
-    func reopen(_ name: String) throws { sessions[name] = try boot.retrieveSession(name) }
+    func reopen(_ name: SessionName) throws { sessions[name] = try boot.retrieveSession(name) }
 
-    func preserve(_ file: String, _ token: UInt64, in session: String) throws {
+    func preserve(_ file: String, _ token: UInt64, in session: SessionName) throws {
         let made = try files[file] ?? MemoryFile(file)
         files[file] = made
         try sessions[session]?.preserve(made.descriptor, token: token)
     }
 
-    func retrieve(_ token: UInt64, from session: String) throws {
+    func retrieve(_ token: UInt64, from session: SessionName) throws {
         if let file = try sessions[session]?.retrieve(token: token) { try file.close() }
     }
 
-    func take(_ token: UInt64, from session: String) throws {
+    func take(_ token: UInt64, from session: SessionName) throws {
         if let file = try sessions[session]?.take(token: token) { try file.close() }
     }
 
-    func unpreserve(_ token: UInt64, from session: String) throws { try sessions[session]?.unpreserve(token: token) }
+    func unpreserve(_ token: UInt64, from session: SessionName) throws {
+        try sessions[session]?.unpreserve(token: token)
+    }
 
-    func finish(_ session: String) throws { try sessions[session]?.finish() }
+    func finish(_ session: SessionName) throws { try sessions[session]?.finish() }
 
-    func close(_ session: String) throws { try sessions.removeValue(forKey: session)?.close() }
+    func close(_ session: SessionName) throws { try sessions.removeValue(forKey: session)?.close() }
 
     // MARK: What is left
 

@@ -17,7 +17,7 @@ struct CrashView: Equatable {
     }
 
     struct Session: Equatable {
-        var name: String
+        var name: SessionName
         var direction: Direction
         var isOpen: Bool
         var isFinished: Bool

@@ -18,7 +18,7 @@ import Testing
         machine = try Machine()
         files = try (0..<3).map { _ in try MemoryFile() }
         let first = try machine.boot(.nextBoot, handler, flb)
-        for (name, file) in zip(["done", "opened", "waiting"], files) {
+        for (name, file) in zip(["done", "opened", "waiting"] as [SessionName], files) {
             try first.createSession(name).preserve(file.descriptor, token: 1)
         }
         try first.publish()

@@ -43,7 +43,7 @@ import Testing
 
     private func expectEverything(in next: Orchestrator, tokens: [[UInt64]] = [[1, 2], [3]]) throws {
         #expect(try next.status().updateNumber == 1)
-        for (name, expected) in zip(["first", "second"], tokens) {
+        for (name, expected) in zip(["first", "second"] as [SessionName], tokens) {
             let session = try next.retrieveSession(name)
             #expect(session.tokens == expected)
             for token in expected {

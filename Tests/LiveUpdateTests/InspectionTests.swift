@@ -13,7 +13,7 @@ import Testing
         Inspection(try ArenaSnapshot(of: specimen.file.descriptor))
     }
 
-    private func names(_ state: InspectedState?) -> [String] { state?.sessions.map(\.name) ?? [] }
+    private func names(_ state: InspectedState?) -> [String] { state?.sessions.map(\.name.description) ?? [] }
 
     /// Where the records of the journal are, as the inspection says.
     private func place(ofRecord number: Int, _ specimen: Specimen) throws -> UInt64 {
@@ -43,7 +43,7 @@ import Testing
         #expect(found.state?.isFreezing == true)
         let tree = try #require(found.trees.first)
         #expect(found.trees.count == 1 && tree.part == .outgoingTree && tree.failure == nil)
-        #expect(tree.flattened.map(\.name) == ["/", "LUO", "luo-session", "luo-flb", "luo-slot"])
+        #expect(tree.flattened.map(\.name.description) == ["/", "LUO", "luo-session", "luo-flb", "luo-slot"])
         #expect(tree.flattened.allSatisfy { $0.failure == nil && $0.source?.hasPrefix("/dts-v1/;\n") == true })
         #expect(names(tree.state) == ["first", "second", "empty"])
         #expect(tree.state?.updateNumber == 1 && tree.state?.isOver == false)

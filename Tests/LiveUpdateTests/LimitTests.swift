@@ -21,7 +21,7 @@ import Testing
     private func fill() throws -> (sessions: [Session], refused: Errno?) {
         var sessions: [Session] = []
         for number in 0..<5000 {
-            let name = String(repeating: "n", count: 58) + String(10000 + number)
+            let name = SessionName(String(repeating: "n", count: 58) + String(10000 + number))
             do {
                 let session = try boot.createSession(name)
                 sessions.append(session)
@@ -66,7 +66,9 @@ import Testing
     @Test("With the FLB's first user: it is unpreserved again")
     func firstUser() throws {
         var name = 0
-        while errno({ try boot.createSession(String(repeating: "n", count: 58) + String(10000 + name)) }) == nil {
+        while errno({ try boot.createSession(SessionName(String(repeating: "n", count: 58) + String(10000 + name))) })
+            == nil
+        {
             name += 1
         }
         let session = try #require(try boot.openSessions.first)

@@ -8,12 +8,16 @@ import Testing
     @Test(
         "Names of sessions: 1 to 63 bytes, none of them NUL",
         arguments: [
-            ("", Errno.invalidArgument), ("s", nil), (String(repeating: "s", count: 63), nil),
-            (String(repeating: "s", count: 64), .invalidArgument), (String(repeating: "ü", count: 31) + "s", nil),
-            (String(repeating: "ü", count: 32), .invalidArgument), ("a\0b", .invalidArgument), ("\0", .invalidArgument),
-            ("with space/and ../slash", nil),
-        ] as [(String, Errno?)])
-    func sessions(name: String, refusal: Errno?) throws {
+            ("", Errno.invalidArgument), ("s", nil), (SessionName(String(repeating: "s", count: 63)), nil),
+            (SessionName(String(repeating: "s", count: 64)), .invalidArgument),
+            (SessionName(String(repeating: "ü", count: 31) + "s"), nil),
+            (SessionName(String(repeating: "ü", count: 32)), .invalidArgument), ("a\0b", .invalidArgument),
+            ("\0", .invalidArgument),
+            ("with space/and ../slash", nil), (SessionName(bytes: [0xff]), nil),
+            (SessionName(bytes: repeatElement(0xff, count: 63)), nil),
+            (SessionName(bytes: repeatElement(0xff, count: 64)), .invalidArgument),
+        ] as [(SessionName, Errno?)])
+    func sessions(name: SessionName, refusal: Errno?) throws {
         let machine = try Machine()
         let boot = try machine.boot()
         #expect(errno { try boot.createSession(name) } == refusal)
@@ -22,6 +26,40 @@ import Testing
         try boot.publish()
         let next = try machine.boot()
         #expect(try next.retrieveSession(name).name == name)
+    }
+
+    @Test("Names are their bytes: what looks the same is two names") func equivalents() throws {
+        let machine = try Machine()
+        let boot = try machine.boot()
+        let names: [SessionName] = ["\u{e9}", "e\u{301}", SessionName(bytes: [0xe9]), SessionName(bytes: [0xc3])]
+        for name in names { _ = try boot.createSession(name) }
+        try boot.publish()
+        let next = try machine.boot()
+        #expect(try next.status().sessions.map(\.name) == names)
+        for name in names.reversed() { #expect(try next.retrieveSession(name).name == name) }
+    }
+
+    @Test(
+        "A name as text, from which it is made again",
+        arguments: [
+            ("", []), ("session-1", Array("session-1".utf8)), ("\u{e9}\u{1f600}", Array("\u{e9}\u{1f600}".utf8)),
+            ("\\xff", [0xff]), ("a\\xc3b", [0x61, 0xc3, 0x62]), ("\\xf0\\x9f\\x98", [0xf0, 0x9f, 0x98]),
+            ("\\xed\\xa0\\x80", [0xed, 0xa0, 0x80]), ("\\x5cxff", Array("\\xff".utf8)), ("\\", Array("\\".utf8)),
+            ("a\\b", Array("a\\b".utf8)),
+        ] as [(String, [UInt8])])
+    func description(text: String, bytes: [UInt8]) {
+        #expect(SessionName(bytes: bytes).description == text)
+        #expect(SessionName(described: text).bytes == bytes)
+    }
+
+    @Test("Any bytes are their text again") func anyBytes() {
+        var generator = SeededGenerator(seed: announcedSeed("names"))
+        for _ in 0..<2000 {
+            // Of these few most are halves of something.
+            let alphabet: [UInt8] = [0x5c, 0x78, 0x66, 0x30, 0xc3, 0xa9, 0xf0, 0x9f, 0x98, 0x80, 0xff]
+            let name = SessionName(bytes: (0..<8).map { _ in alphabet[generator.index(below: alphabet.count)] })
+            #expect(SessionName(described: name.description) == name)
+        }
     }
 
     static let compatibles: [(String, Errno?)] = [

@@ -24,7 +24,7 @@ import Testing
         let first = try boot.createSession("first")
         try first.preserve(files[0].descriptor, token: 7)
         try first.preserve(files[1].descriptor, token: .max)
-        try boot.createSession(String(repeating: "e", count: 63)).preserve(files[2].descriptor, token: 1)
+        try boot.createSession(SessionName(String(repeating: "e", count: 63))).preserve(files[2].descriptor, token: 1)
         _ = try boot.createSession("empty")
         try boot.publish()
         bytes = try machine.file.bytes()

@@ -27,7 +27,7 @@ import Testing
     @Test(
         "session, 80 bytes: char name[64], u64 files, u64 count", arguments: ["s", String(repeating: "n", count: 63)])
     func session(name: String) throws {
-        let record = SessionRecord(name: name, files: 0x1122_3344_5566_7788, count: 7)
+        let record = SessionRecord(name: SessionName(name), files: 0x1122_3344_5566_7788, count: 7)
         let bytes = encode(record)
         #expect(bytes.count == 80)
         #expect(bytes == field(name, 64) + nativeBytes(0x1122_3344_5566_7788 as UInt64) + nativeBytes(7 as UInt64))

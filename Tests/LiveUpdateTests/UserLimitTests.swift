@@ -46,7 +46,7 @@ import Testing
         #expect(errno { try boot.createSession("b", holder: Self.user) } == .fileExists, "before the limit")
 
         #expect(errno { try boot.createSession("c", holder: SessionHolder(owner: 8)) } == nil, "another user")
-        for name in ["a", "b", "c"] { _ = try boot.createSession(name) }
+        for name: SessionName in ["a", "b", "c"] { _ = try boot.createSession(name) }
         try first.close()
         _ = try boot.createSession("c", holder: Self.user)
     }

@@ -112,6 +112,14 @@ void names(void) {
     FAILS(EEXIST, ioctl(dev, CREATE_SESSION, &name));
     FAILS(ENOENT, ioctl(dev, RETRIEVE_SESSION, &name));
     FAILS(ENOENT, session(dev, RETRIEVE_SESSION, ""));
+    // Any bytes are a name, and are told from each other.
+    int latin = OK(create(dev, "caf\xe9"));
+    OK(create(dev, "caf\xc3\xa9"));
+    OK(create(dev, "cafe\xcc\x81"));
+    FAILS(EEXIST, create(dev, "caf\xe9"));
+    name = (struct name){.size = sizeof name};
+    OK(ioctl(latin, GET_NAME, &name));
+    IS(strcmp((char *)name.name, "caf\xe9") == 0);
 }
 
 void answers(void) {

@@ -160,7 +160,7 @@ extension Specimen {
 
     private static func populate(_ machine: Machine) throws -> Orchestrator {
         let orchestrator = try machine.boot { try register($0) }
-        for name in ["first", "second"] {
+        for name: SessionName in ["first", "second"] {
             let session = try orchestrator.createSession(name)
             for token in UInt64(1)...2 {
                 let file = try MemoryFile()

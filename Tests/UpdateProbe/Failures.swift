@@ -78,7 +78,7 @@ enum Unfinished {
         let orchestrator = process.orchestrator
         switch try orchestrator.status().updateNumber {
         case 0:
-            for (index, name) in ["a", "b", "c"].enumerated() {
+            for (index, name) in (["a", "b", "c"] as [SessionName]).enumerated() {
                 let file = try makeFile(UInt64(index))
                 try orchestrator.createSession(name).preserve(file, token: 1)
             }
@@ -89,7 +89,7 @@ enum Unfinished {
             expectFailure(process, into: ownImage())
             try process.reboot(into: ownImage(), discardingUnfinished: true)
         default:
-            let sessions = try orchestrator.status().sessions.map(\.name).joined(separator: ",")
+            let sessions = try orchestrator.status().sessions.map(\.name.description).joined(separator: ",")
             say(["sessions": sessions].merging(try Descriptors().described("end")) { $1 })
         }
     }

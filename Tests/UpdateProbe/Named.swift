@@ -13,8 +13,9 @@ enum Named {
         let process = try begin(arena: Arena.Options(probe: probe), at: path)
         let status = try process.orchestrator.status()
         say([
-            "update": "\(status.updateNumber)", "sessions": status.sessions.map(\.name).joined(separator: ","),
-            "open": try process.orchestrator.openSessions.map(\.name).joined(separator: ","),
+            "update": "\(status.updateNumber)",
+            "sessions": status.sessions.map(\.name.description).joined(separator: ","),
+            "open": try process.orchestrator.openSessions.map(\.name.description).joined(separator: ","),
             "arena": try Descriptors().others.joined(separator: ","),
         ])
         switch action {

@@ -241,7 +241,7 @@ extension ByteReader {
         let direction: Direction = try take(UInt8.self) == 1 ? .incoming : .outgoing
         let progress: SessionState.Progress = try takeCase("progress")
         var session = SessionState(
-            id: id, name: try takeCountedString(), direction: direction, progress: progress)
+            id: id, name: try takeCountedName(), direction: direction, progress: progress)
         if !isAtEnd { session.holder = try takeHolder() }
         return session
     }

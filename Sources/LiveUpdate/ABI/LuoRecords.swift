@@ -17,7 +17,7 @@ protocol PackedRecord {
 struct SessionRecord: PackedRecord, Equatable {
     static let length = 80
 
-    var name: String
+    var name: SessionName
     var files: UInt64
     var count: UInt64
 
@@ -30,7 +30,7 @@ struct SessionRecord: PackedRecord, Equatable {
 
 extension SessionRecord {
     init(_ reader: inout ByteReader) throws(ArenaError) {
-        name = try reader.takeString(fixed: 64)
+        name = try reader.takeName(fixed: 64)
         files = try reader.take()
         count = try reader.take()
     }

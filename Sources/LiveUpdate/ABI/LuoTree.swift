@@ -14,7 +14,7 @@ struct LuoTree: Equatable, Sendable {
     }
 
     struct Session: Equatable, Sendable {
-        var name: String
+        var name: SessionName
         var owner: SessionOwner = 0
         var isDetached = false
         var files: [File]

@@ -151,7 +151,7 @@ struct LuoTreeReader {
         var sessions: [LuoTree.Session] = []
         var total: UInt64 = 0
         for record in try records(SessionRecord.self, at: offset + 8, count: count, "sessions") {
-            guard !record.name.isEmpty else { throw ArenaError(.record, "a session without a name") }
+            guard record.name.isValid else { throw ArenaError(.record, "a session without a name") }
             // Else records could be counted again and again, from session after session.
             (total, _) = total.addingReportingOverflow(record.count)
             guard total <= range.length / UInt64(FileRecord.length) else {

@@ -83,14 +83,14 @@ extension Server {
     }
 
     /// For root, whoever has one of that name, if root has none.
-    private func ownerOfIncoming(_ name: String, _ client: Client) throws(LiveUpdateError) -> SessionOwner {
+    private func ownerOfIncoming(_ name: SessionName, _ client: Client) throws(LiveUpdateError) -> SessionOwner {
         guard client.user == 0, !(try orchestrator.hasSession(name, .incoming, of: 0)) else { return client.user }
         return try find(name, .incoming, client).holder.owner
     }
 
     /// A session of a user's, or for root anybody's.
     private func find(
-        _ name: String?, _ direction: Direction?, _ client: Client
+        _ name: SessionName?, _ direction: Direction?, _ client: Client
     ) throws(LiveUpdateError) -> Status.Session {
         let all = try orchestrator.status().sessions.filter { session in
             session.name == name && (direction == nil || session.direction == direction)
@@ -98,7 +98,7 @@ extension Server {
         }
         let own = all.filter { $0.holder.owner == client.user }
         guard let found = own.last ?? all.last else {
-            throw LiveUpdateError(.noSuchFileOrDirectory, "no session \"\(name ?? "")\"")
+            throw LiveUpdateError(.noSuchFileOrDirectory, "no session \"\(name, default: "")\"")
         }
         return found
     }
@@ -143,7 +143,7 @@ extension Server {
 
     /// Again, when what was in the way of it has ended.
     private func openAnew(
-        _ name: String?, _ client: Client, _ open: () throws(LiveUpdateError) -> Session
+        _ name: SessionName?, _ client: Client, _ open: () throws(LiveUpdateError) -> Session
     ) throws(LiveUpdateError) -> Session {
         do throws(LiveUpdateError) {
             return try open()

@@ -43,7 +43,7 @@ struct StatusDocument {
 
     private static func session(_ session: Status.Session, _ server: Server) -> JSON {
         .object([
-            ("name", .string(session.name)), ("owner", .number(Int64(session.holder.owner))),
+            ("name", .string(session.name.description)), ("owner", .number(Int64(session.holder.owner))),
             ("direction", .string(session.direction.rawValue)), ("isOpen", .bool(session.isOpen)),
             ("isFinished", .bool(session.isFinished)), ("isDetached", .bool(session.holder.isDetached)),
             ("isAttached", .bool(server.store.entry(session.holder.slot) != nil)),

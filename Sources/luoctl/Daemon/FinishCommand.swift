@@ -10,7 +10,7 @@ struct FinishCommand: ParsableCommand {
     @OptionGroup var options: DaemonOptions
 
     @Option(help: "The session.")
-    var session: String
+    var session: SessionName
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in

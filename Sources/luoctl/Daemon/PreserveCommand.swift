@@ -16,7 +16,7 @@ struct PreserveCommand: ParsableCommand {
     @OptionGroup var options: DaemonOptions
 
     @Option(help: "The session.")
-    var session: String
+    var session: SessionName
 
     @Option(help: "Names the file in its session: any number below 2^64.")
     var token: UInt64

@@ -16,7 +16,7 @@ struct RetrieveCommand: ParsableCommand {
     @OptionGroup var options: DaemonOptions
 
     @Option(help: "The session: one that an update handed over.")
-    var session: String
+    var session: SessionName
 
     @Option(name: .customLong("token"), help: "A file of it; several times for several.")
     var tokens: [UInt64]

@@ -36,8 +36,8 @@ struct CreateSessionCommand: ParsableCommand {
 
     @OptionGroup var options: DaemonOptions
 
-    @Argument(help: "1 to 63 bytes; each user has names of their own.")
-    var name: String
+    @Argument(help: "1 to 63 bytes, of which \\xNN is one; each user has names of their own.")
+    var name: SessionName
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in _ = try device.createDetached(name) }
@@ -55,7 +55,7 @@ struct AttachSessionCommand: ParsableCommand {
     @OptionGroup var which: DirectionOptions
 
     @Argument(help: "The session.")
-    var name: String
+    var name: SessionName
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in _ = try device.openAny(name, which.direction) }
@@ -73,7 +73,7 @@ struct RemoveSessionCommand: ParsableCommand {
     @OptionGroup var which: DirectionOptions
 
     @Argument(help: "The session.")
-    var name: String
+    var name: SessionName
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in

@@ -1,13 +1,14 @@
-import LiveUpdateDevice
+public import ArgumentParser
+public import LiveUpdateDevice
 
 /// Sessions that a command opens are detached: they live until `finish` or `rm`, not until the command ends.
 extension LiveUpdateDevice {
-    func createDetached(_ name: String) throws(LiveUpdateError) -> DeviceSession {
+    func createDetached(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
         try createSession(name).detached()
     }
 
     /// One that was handed over, whether it was opened since or not.
-    func openIncoming(_ name: String) throws(LiveUpdateError) -> DeviceSession {
+    func openIncoming(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
         do throws(LiveUpdateError) {
             return try retrieveSession(name).detached()
         } catch {
@@ -18,7 +19,7 @@ extension LiveUpdateDevice {
     }
 
     /// One of either direction, if it does not matter which.
-    func openAny(_ name: String, _ direction: Direction?) throws(LiveUpdateError) -> DeviceSession {
+    func openAny(_ name: SessionName, _ direction: Direction?) throws(LiveUpdateError) -> DeviceSession {
         do throws(LiveUpdateError) {
             return try attachSession(name, direction)
         } catch let first {
@@ -37,4 +38,9 @@ extension DeviceSession {
 
     /// Lets it end with its last descriptor, which is this one's.
     func letEnd() throws(LiveUpdateError) { try setDetached(false) }
+}
+
+extension SessionName: ExpressibleByArgument {
+    /// As it is shown: `\xNN` is a byte.
+    public init(argument: String) { self.init(described: argument) }
 }

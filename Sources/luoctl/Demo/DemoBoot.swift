@@ -140,7 +140,9 @@ struct DemoBoot {
         let start = monotonicNanoseconds()
         var made: DemoFiles.Made = []
         for entry in notes.files.reversed() {
-            guard let session = sessions.first(where: { $0.name == entry.session }) else { continue }
+            guard let session = sessions.first(where: { $0.name == SessionName(described: entry.session) }) else {
+                continue
+            }
             made.append((DemoFile(entry, seed: notes.seed), try session.retrieve(token: entry.token)))
         }
         notes.phases.append(

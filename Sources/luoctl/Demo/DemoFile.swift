@@ -1,3 +1,4 @@
+import LiveUpdate
 import Platform
 import SystemPackage
 
@@ -29,8 +30,8 @@ struct DemoFile {
     var token: UInt64 { UInt64(index) + 1 }
     /// The largest that may be asked for, in bytes.
     static let largest: UInt64 = 1 << 40
-    static let sessions = ["demo-a", "demo-b"]
-    var session: String { Self.sessions[index % 4 / 2] }
+    static let sessions: [SessionName] = ["demo-a", "demo-b"]
+    var session: SessionName { Self.sessions[index % 4 / 2] }
     var position: Int64 { Int64((UInt64(index) * 4097 + 17) % size) }
 
     /// Every file of the second half of four has holes: each third piece.

@@ -1,4 +1,5 @@
 import Glibc
+import LiveUpdate
 import Platform
 import SystemPackage
 
@@ -140,7 +141,8 @@ struct DemoFiles {
 extension DemoNotes.File {
     fileprivate init(planned item: DemoFile) {
         self.init(
-            token: item.token, path: item.path, session: item.session, order: item.pageSize.order, size: item.size,
+            token: item.token, path: item.path, session: item.session.description, order: item.pageSize.order,
+            size: item.size,
             position: item.position, seals: item.seals.rawValue, holes: item.hasHoles, crc: 0, device: 0, inode: 0,
             frames: 0..<0)
     }

@@ -8,10 +8,12 @@ extension InspectedBoot {
         updates = state.updateNumber
         sessions = state.sessions.map { session in
             Session(
-                name: session.name, direction: session.direction.rawValue,
+                name: session.name.description, direction: session.direction.rawValue,
                 progress: session.isFinished ? "finished" : session.isOpen ? "open" : "waiting",
                 files: session.files.map { file in
-                    File(file, session.name, records: state.isOver ? nil : found.records(of: file), runs: pages)
+                    File(
+                        file, session.name.description, records: state.isOver ? nil : found.records(of: file),
+                        runs: pages)
                 })
         }
         flbs = state.flbs.map(FLB.init)

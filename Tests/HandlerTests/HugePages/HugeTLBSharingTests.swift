@@ -77,7 +77,7 @@ import Testing
         let files = try (0..<2).map { _ in try TestFile(size: 1 << 21, pageSize: .huge2M) }
         let flb = Watched()
         let orchestrator = try boot(machine, flb)
-        for (name, file) in zip(["a", "b"], files) {
+        for (name, file) in zip(["a", "b"] as [SessionName], files) {
             try orchestrator.createSession(name).preserve(file.descriptor, token: 1)
         }
         for session in try orchestrator.openSessions {

@@ -84,16 +84,16 @@ final class DaemonClient: Sendable {
 
     // MARK: Of the device
 
-    private func session(_ kind: Call, _ name: String, _ word: UInt32 = .max) throws -> DaemonClient {
+    private func session(_ kind: Call, _ name: SessionName, _ word: UInt32 = .max) throws -> DaemonClient {
         guard let descriptor = try call(kind, NameCall(name, word: word).body).descriptors.first else {
             throw Refused(errno: .badFileDescriptor)
         }
         return DaemonClient(taking: descriptor)
     }
 
-    func create(_ name: String) throws -> DaemonClient { try session(.createSession, name) }
-    func retrieveSession(_ name: String) throws -> DaemonClient { try session(.retrieveSession, name) }
-    func attach(_ name: String, _ direction: AttachedDirection = .any) throws -> DaemonClient {
+    func create(_ name: SessionName) throws -> DaemonClient { try session(.createSession, name) }
+    func retrieveSession(_ name: SessionName) throws -> DaemonClient { try session(.retrieveSession, name) }
+    func attach(_ name: SessionName, _ direction: AttachedDirection = .any) throws -> DaemonClient {
         try session(.attachSession, name, direction.rawValue)
     }
 
@@ -137,7 +137,7 @@ final class DaemonClient: Sendable {
     func finish() throws { _ = try call(.finish, WordCall().body) }
     func setDetached(_ detached: Bool) throws { _ = try call(.setDetached, WordCall(detached ? 1 : 0).body) }
 
-    func name() throws -> String? {
+    func name() throws -> SessionName? {
         var body = NameCall("").body
         body.replaceSubrange(4..<8, with: [0, 0, 0, 0])
         return NameCall(try call(.getName, body).body).name

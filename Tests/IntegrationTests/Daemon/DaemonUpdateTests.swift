@@ -18,7 +18,7 @@ import Testing
         #expect(try refusal { try a.name() } == .operationNotSupportedByDevice)
         #expect(try refusal { try b.preserve(try MemoryFile(), 1) } == .operationNotSupportedByDevice)
         #expect(try client.status().sessions.map(\.name) == ["a", "b"])
-        for name in ["b", "a"] {
+        for name: SessionName in ["b", "a"] {
             let session = try client.retrieveSession(name)
             #expect(try session.name() == name)
             #expect(try refusal { try client.retrieveSession(name) } == .invalidArgument)
@@ -44,7 +44,7 @@ import Testing
         #expect(try client.change(.update) == nil)
         let after = try client.status()
         #expect(after.updates == 1 && after.keeper == before.keeper && after.orchestrator != before.orchestrator)
-        for (name, token, file) in [("b", 7, 2), ("a", UInt64.max, 1), ("a", 7, 0)] {
+        for (name, token, file) in [("b", 7, 2), ("a", .max, 1), ("a", 7, 0)] as [(SessionName, UInt64, Int)] {
             let session = try client.retrieveSession(name)
             let came = try session.retrieve(token)
             #expect(came.identity == files[file].identity)

@@ -15,7 +15,7 @@ import Testing
         client = try daemon.connect()
     }
 
-    private func detached(_ name: String) throws -> DaemonClient {
+    private func detached(_ name: SessionName) throws -> DaemonClient {
         let session = try client.create(name)
         try session.setDetached(true)
         return session

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LiveUpdateProtocol
 import Platform
 import SystemPackage
 import TestSupport
@@ -54,6 +55,22 @@ import Testing
     private struct Times: Decodable {
         let loadNs: UInt64
         let blackoutNs: UInt64?
+    }
+
+    @Test("A name that is not UTF-8 is shown, and said, by its bytes") func names() async throws {
+        let name = SessionName(bytes: Array("caf".utf8) + [0xe9])
+        let client = try daemon.connect()
+        let session = try client.create(name)
+        try session.setDetached(true)
+        #expect(try session.name() == name)
+        session.close()
+        #expect(try await report().sessions.map(\.name) == ["caf\\xe9"])
+        #expect(try await ctl("status").output.contains("caf\\xe9 "))
+        expect(try await ctl("session", "attach", "caf\\xe9"))
+        expect(try await ctl("session", "rm", "caf\u{e9}"), 1, says: "ENOENT")
+        expect(try await ctl("update"))
+        expect(try await ctl("session", "rm", "caf\\xe9"))
+        #expect(try await report().sessions.isEmpty)
     }
 
     @Test("session create, attach, rm") func sessions() async throws {

@@ -25,13 +25,13 @@ import Testing
         var sessions = [try mine.createSession("a"), try mine.createSession("b")]
         expect(failure { try mine.createSession("c") }, .tooManyUsers, "--max-sessions")
         sessions.append(try other.createSession("c"))
-        for name in ["a", "b", "c"] { sessions.append(try root.createSession(name)) }
+        for name: SessionName in ["a", "b", "c"] { sessions.append(try root.createSession(name)) }
         sessions.removeFirst().shutDown()
         sessions.append(try mine.createSession("c"))
         try root.update()
         expect(failure { try mine.createSession("d") }, .tooManyUsers, "--max-sessions")
         sessions = []
-        for name in ["b", "c"] { try mine.retrieveSession(name).shutDown() }
+        for name: SessionName in ["b", "c"] { try mine.retrieveSession(name).shutDown() }
         _ = try mine.createSession("d")
     }
 

@@ -12,7 +12,7 @@ final class Model: Sendable {
     enum Part: Hashable {
         /// Whether the boot takes requests.
         case boot
-        case name(String, Direction)
+        case name(SessionName, Direction)
         case session(Int)
         case file(Int)
         /// The FLB's state of that direction.
@@ -24,7 +24,7 @@ final class Model: Sendable {
     struct Session {
         enum Progress { case waiting, open, finished, closed }
 
-        let name: String
+        let name: SessionName
         let direction: Direction
         var progress: Progress
         /// The one that is open.
@@ -36,7 +36,7 @@ final class Model: Sendable {
     struct State {
         var sessions: [Session] = []
         /// The present session of each name.
-        var names: [Direction: [String: Int]] = [.incoming: [:], .outgoing: [:]]
+        var names: [Direction: [SessionName: Int]] = [.incoming: [:], .outgoing: [:]]
         var isStubborn = false
 
         fileprivate var uses: [Part: Use] = [:]

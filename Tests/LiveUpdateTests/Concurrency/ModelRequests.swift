@@ -51,7 +51,7 @@ extension ModelWorld {
 
     // MARK: Outgoing sessions
 
-    private func create(_ name: String) {
+    private func create(_ name: SessionName) {
         var made: Session?
         model.perform("create \(name)") { state in
             Model.Request(
@@ -146,7 +146,7 @@ extension ModelWorld {
 
     // MARK: Incoming sessions
 
-    private func retrieveSession(_ name: String) {
+    private func retrieveSession(_ name: SessionName) {
         var came: Session?
         model.perform("retrieve session \(name)") { state in
             let number = state.names[.incoming]?[name]

@@ -88,7 +88,7 @@ extension ModelWorld {
         return machine.descriptors.held.subtracting(leaving)
     }
 
-    private static func takeBack(_ name: String, _ boot: Orchestrator, _ flb: ModelFLB) throws {
+    private static func takeBack(_ name: SessionName, _ boot: Orchestrator, _ flb: ModelFLB) throws {
         guard let session = try? boot.retrieveSession(name) else { return }
         for token in session.tokens { try session.retrieve(token: token).close() }
         if !session.tokens.isEmpty {

@@ -24,7 +24,7 @@ extension World {
         let third = try boot(.nextBoot)
         try body("discarded")
         try third.orchestrator.finishDiscarded()
-        for name in ["new", "empty"] { try third.orchestrator.retrieveSession(name).finish() }
+        for name: SessionName in ["new", "empty"] { try third.orchestrator.retrieveSession(name).finish() }
         try body("finished")
     }
 

@@ -1,0 +1,2 @@
+// SessionName.
+@_exported public import LiveUpdate
