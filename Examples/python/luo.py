@@ -89,7 +89,7 @@ class Device(_Channel):
         return self._session(0x20, name, direction)
 
     def _session(self, number, name, word=-1):
-        _, file = self._call(number, _NAME, word, name.encode())
+        _, file = self._call(number, _NAME, word, os.fsencode(name))
         return Session(socket.socket(fileno=file))
 
     def status(self):
@@ -148,7 +148,7 @@ class Session(_Channel):
         self._call(0x42, _WORD, 0)
 
     def name(self):
-        return self._call(0x43, _NAME, 0, b"")[0][2].split(b"\0")[0].decode()
+        return os.fsdecode(self._call(0x43, _NAME, 0, b"")[0][2].split(b"\0")[0])
 
     def set_detached(self, detached):
         """Whether it stays when nobody has it open."""

@@ -32,9 +32,12 @@ extension SessionName: ExpressibleByStringInterpolation {
 // MARK: As text
 
 extension SessionName: CustomStringConvertible {
-    /// Text for people and JSON, from which ``init(described:)`` makes the same name: what is not UTF-8 is there as `\xNN`, and so
-    /// is a backslash before an x.
+    /// Text for people and JSON, from which ``init(described:)`` makes the same name: what is not UTF-8, or would do something
+    /// to a terminal, is there as `\xNN`, each a byte, and so is a backslash before an x.
     public var description: String {
+        if bytes.allSatisfy({ 0x20..<0x7f ~= $0 && $0 != UInt8(ascii: "\\") }) {
+            return String(decoding: bytes, as: UTF8.self)
+        }
         var text = ""
         var place = bytes.startIndex
         var rest = bytes.makeIterator()
@@ -43,22 +46,25 @@ extension SessionName: CustomStringConvertible {
             switch parser.parseScalar(from: &rest) {
             case .emptyInput: return text
             case .valid(let encoded):
-                let next = place + encoded.count
+                let end = place + encoded.count
                 let scalar = UTF8.decode(encoded)
-                if scalar == "\\", next < bytes.endIndex, bytes[next] == UInt8(ascii: "x") {
-                    text += Self.escaped(bytes[place])
+                let looksEscaped = scalar == "\\" && end < bytes.endIndex && bytes[end] == UInt8(ascii: "x")
+                if looksEscaped || !scalar.isPrintable {
+                    text += Self.escaped(bytes[place..<end])
                 } else {
                     text.unicodeScalars.append(scalar)
                 }
-                place = next
+                place = end
             case .error(let length):
-                for byte in bytes[place..<place + length] { text += Self.escaped(byte) }
+                text += Self.escaped(bytes[place..<place + length])
                 place += length
             }
         }
     }
 
-    private static func escaped(_ byte: UInt8) -> String { "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16) }
+    private static func escaped(_ bytes: ArraySlice<UInt8>) -> String {
+        bytes.map { "\\x" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
 
     /// The name that is described by this text: each `\xNN` in it is a byte.
     public init(described text: String) {
@@ -80,6 +86,16 @@ extension SessionName: CustomStringConvertible {
         let digits = text.dropFirst().compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
         guard text.first == UInt8(ascii: "x"), digits.count == 2 else { return nil }
         return UInt8(digits[0] << 4 | digits[1])
+    }
+}
+
+extension Unicode.Scalar {
+    /// Whether a terminal shows it, and does not obey it.
+    public var isPrintable: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
+        default: true
+        }
     }
 }
 

@@ -8,7 +8,10 @@ public struct ProgramImage: Sendable {
     public var path: String
     /// The first is the name of the program, by custom.
     public var arguments: [String]
-    /// `NAME=value`
+    /// How many of the last arguments are the last ones of this process's own command line: they are passed on byte for byte,
+    /// also where they are not UTF-8.
+    public var ownArguments = 0
+    /// `NAME=value`. What is this process's own is passed on byte for byte, too.
     public var environment: [String]
 
     /// Describes a program; without an environment it gets this process's own.
@@ -102,8 +105,18 @@ public struct ProgramImage: Sendable {
             _ environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
         ) -> Value
     ) -> Value {
-        let arguments = unsafe Self.cStrings(arguments)
-        let environment = unsafe Self.cStrings(environment)
+        let own = unsafe Self.pointers(CommandLine.unsafeArgv).suffix(ownArguments)
+        let arguments = unsafe Self.cStrings(
+            arguments.dropLast(own.count).map { unsafe strdup($0) } + own.map { unsafe strdup($0) })
+        let inherited = unsafe Self.pointers(environ)
+        let environment = unsafe Self.cStrings(
+            environment.map { variable in
+                // In place of what is not UTF-8 a string has this; who it was reads the same.
+                let exact =
+                    unsafe variable.contains("\u{fffd}")
+                    ? inherited.first { unsafe String(cString: $0) == variable } : nil
+                return unsafe exact.map { unsafe strdup($0) } ?? strdup(variable)
+            })
         defer {
             unsafe Self.free(arguments)
             unsafe Self.free(environment)
@@ -112,11 +125,28 @@ public struct ProgramImage: Sendable {
     }
 
     @unsafe
-    private static func cStrings(_ strings: [String]) -> UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> {
-        let pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: strings.count + 1)
-        for (index, string) in strings.enumerated() { unsafe pointers[index] = strdup(string) }
-        unsafe pointers[strings.count] = nil
+    private static func cStrings(
+        _ strings: [UnsafeMutablePointer<CChar>?]
+    ) -> UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> {
+        let count = unsafe strings.count
+        let pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: count + 1)
+        for index in 0..<count { unsafe pointers[index] = strings[index] }
+        unsafe pointers[count] = nil
         return unsafe pointers
+    }
+
+    /// What is in an array that ends with a null pointer.
+    @unsafe
+    private static func pointers(
+        _ first: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+    ) -> [UnsafeMutablePointer<CChar>] {
+        var next = unsafe first
+        var found: [UnsafeMutablePointer<CChar>] = unsafe []
+        while let pointer = unsafe next.pointee {
+            unsafe found.append(pointer)
+            unsafe next += 1
+        }
+        return unsafe found
     }
 
     @unsafe

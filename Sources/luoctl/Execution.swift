@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Platform
 import SystemPackage
 
@@ -10,6 +11,26 @@ enum Execution {
         let path = environmentVariable("PATH") ?? "/usr/local/bin:/usr/bin:/bin"
         let directories = path.split(separator: ":", omittingEmptySubsequences: false)
         return directories.map { $0.isEmpty ? program : "\($0)/\(program)" }
+    }
+
+    /// What a command line that ends with a program and its arguments may mean.
+    static func images(_ command: [String]) -> [ProgramImage] {
+        places(of: command[0]).map { place in
+            var image = ProgramImage(path: place, arguments: command)
+            image.ownArguments = command.count
+            return image
+        }
+    }
+
+    /// Why none of these can be executed, as far as can be seen before: the exit code of shells.
+    static func obstacle(_ images: [ProgramImage]) -> (code: ExitCode, errno: Errno)? {
+        var found = Errno.noSuchFileOrDirectory
+        for image in images {
+            guard let status = try? FileStatus(at: image.path) else { continue }
+            if status.isRegular, unsafe access(image.path, X_OK) == 0 { return nil }
+            found = .permissionDenied
+        }
+        return (ExitCode(found == .noSuchFileOrDirectory ? 127 : 126), found)
     }
 
     /// Becomes the first of these that can be executed: execve(2).

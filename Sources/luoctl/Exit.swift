@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import SystemPackage
 
 /// The exit codes of this program: those of sysexits(3), where it has one.
 enum Exit {
@@ -13,6 +14,9 @@ enum Exit {
     static func interrupted(_ message: String, _ signal: Int32) -> ExitCode { fail(message, 128 + signal) }
     /// A check failed: 1.
     static func failed(_ message: String) -> ExitCode { fail(message, 1) }
+
+    /// What was printed did not arrive: 69.
+    static func unwritten(_ errno: Errno) -> ExitCode { unavailable("what it prints cannot be written: \(errno)") }
 
     private static func fail(_ message: String, _ code: Int32) -> ExitCode {
         say(message)

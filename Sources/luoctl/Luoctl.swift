@@ -31,11 +31,20 @@ struct Luoctl: ParsableCommand {
         atexit {
             // Who has gone did not want it; but what a full disk did not take is missing.
             guard fflush(nil) != 0, errno != EPIPE else { return }
-            Exit.say("what it prints cannot be written: \(Errno(rawValue: errno))")
-            _exit(69)
+            _exit(Exit.unwritten(Errno(rawValue: errno)).rawValue)
         }
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
-        main(nil)
+        main(arguments)
+    }
+
+    /// What is not UTF-8 as sessions' names are shown: Swift would put the same character in the place of all such bytes.
+    private static var arguments: [String] {
+        (1..<max(1, Int(CommandLine.argc))).compactMap { index in
+            guard let argument = unsafe CommandLine.unsafeArgv[index] else { return nil }
+            if let text = unsafe String(validatingCString: argument) { return text }
+            let bytes = unsafe UnsafeRawBufferPointer(start: argument, count: strlen(argument))
+            return unsafe SessionName(bytes: bytes).description
+        }
     }
 }
 

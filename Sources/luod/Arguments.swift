@@ -44,6 +44,10 @@ struct Arguments {
         settings = Settings(state: absolutePath(environmentVariable("LUO_STATE") ?? "/run/luo"))
         var rest = arguments[...]
         while let argument = rest.popFirst() {
+            // What Swift has put in the place of bytes that are not UTF-8 would be another path.
+            guard !(argument + (rest.first ?? "")).contains("\u{fffd}") else {
+                throw Wrong(description: "an argument that is not UTF-8: luod needs a path that is")
+            }
             switch argument {
             case "orchestrator": isOrchestrator = true
             case "gate": isGate = true

@@ -14,12 +14,12 @@ do {
     Log("luod").say("\(error)")
     exit(64)
 }
-if arguments.wantsHelp {
-    print(Arguments.help)
-    exit(0)
-}
-if arguments.wantsVersion {
-    print(packageVersion)
+if arguments.wantsHelp || arguments.wantsVersion {
+    print(arguments.wantsHelp ? Arguments.help : packageVersion)
+    if fflush(nil) != 0, errno != EPIPE {
+        Log("luod").say("what it prints cannot be written: \(Errno(rawValue: errno))")
+        exit(69)
+    }
     exit(0)
 }
 DescriptorLimit.set(to: arguments.settings.descriptors)

@@ -70,8 +70,8 @@ import Testing
         let document = InspectDocument(
             "a\u{1B}c", Inspection(ArenaSnapshot(try machine.file.bytes())), log: true, pages: true)
         let text = InspectText(document).text
-        #expect(text.contains("\\u{1b}[2J\\u{d}\\u{a}\\u{202e}x\\u{7}"))
+        #expect(text.contains("\\x1b[2J\\x0d\\x0a\\xe2\\x80\\xaex\\x07"))
         #expect(!text.unicodeScalars.contains { ["\u{1B}", "\r", "\u{202E}", "\u{7}"].contains($0) })
-        #expect(document.state?.sessions.first?.name == name)
+        #expect(SessionName(described: try #require(document.state?.sessions.first?.name)) == SessionName(name))
     }
 }

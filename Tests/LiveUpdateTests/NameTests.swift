@@ -45,7 +45,8 @@ import Testing
             ("", []), ("session-1", Array("session-1".utf8)), ("\u{e9}\u{1f600}", Array("\u{e9}\u{1f600}".utf8)),
             ("\\xff", [0xff]), ("a\\xc3b", [0x61, 0xc3, 0x62]), ("\\xf0\\x9f\\x98", [0xf0, 0x9f, 0x98]),
             ("\\xed\\xa0\\x80", [0xed, 0xa0, 0x80]), ("\\x5cxff", Array("\\xff".utf8)), ("\\", Array("\\".utf8)),
-            ("a\\b", Array("a\\b".utf8)),
+            ("a\\b", Array("a\\b".utf8)), ("a\\x09b\\x1b[2J", Array("a\tb\u{1b}[2J".utf8)),
+            ("\\xe2\\x80\\xae", Array("\u{202e}".utf8)),
         ] as [(String, [UInt8])])
     func description(text: String, bytes: [UInt8]) {
         #expect(SessionName(bytes: bytes).description == text)

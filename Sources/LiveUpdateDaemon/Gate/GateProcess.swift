@@ -38,6 +38,8 @@ public enum GateProcess {
         // gets all of them.
         guard keeper.descriptor.hasHungUp else { exitNow(1) }
         gate?.waitForEnd()
+        // The orchestrator, which ends with them, too, may not.
+        if settings.endsUnused { StateDirectory(settings.state).remove() }
         exitNow(0)
     }
 }

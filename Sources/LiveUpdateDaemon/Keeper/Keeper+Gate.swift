@@ -17,6 +17,7 @@ final class GateKeeping {
     private static func arguments(_ settings: Settings) -> [String] {
         ["gate", "--state", settings.state] + (settings.isConfined ? [] : ["--unconfined"])
             + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
+            + (settings.endsUnused ? ["--until-unused"] : [])
     }
 
     /// Gives it everything. One that died already is seen next.

@@ -126,6 +126,7 @@ public final class Keeper {
             "--max-descriptors", "\(max(settings.descriptors - 64, 64))",
         ] + (settings.isConfined ? [] : ["--unconfined"])
             + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
+            + (settings.endsUnused ? ["--until-unused"] : [])
     }
 
     func watch(_ orchestrating: Orchestrating) throws {

@@ -32,6 +32,13 @@ extension Server {
         if case .session(let session) = connection.peer { letGo(of: session) }
         store.release(connection.slot)
         store.flush()
+        endIfUnused()
+    }
+
+    /// What its keeper would do, had it not died: who was started for one program ends with the last of its processes.
+    private func endIfUnused() {
+        guard settings.endsUnused, keeper == nil, !connections.values.contains(where: \.isProgram) else { return }
+        exitNow(0)
     }
 
     private func letGo(of session: Session) {

@@ -109,6 +109,8 @@ extension Server {
 }
 
 extension Connection {
+    var isProgram: Bool { if case .program = peer { true } else { false } }
+
     fileprivate var isDevice: Bool { if case .device = peer { true } else { false } }
 
     fileprivate var role: DescriptorRole? {

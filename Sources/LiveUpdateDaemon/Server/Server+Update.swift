@@ -43,7 +43,7 @@ extension Server {
         noticeDeafKeeper()
         guard update.asked == nil else { return refusal("an update is under way already", .resourceBusy) }
         guard let keeper else {
-            return refusal("the keeper died: start luod on this state, which takes its place", .socketNotConnected)
+            return refusal("the keeper died", .socketNotConnected)
         }
         update.asked = UpdateState.Asked(
             connection: client.connection, request: client.id(request), call: request.call,

@@ -1,3 +1,6 @@
+import Foundation
+import LiveUpdateDevice
+
 /// What luod says of itself: docs/daemon.md.
 struct DaemonStatus: Codable {
     /// What a process of luod may do, as the kernel says.
@@ -75,5 +78,17 @@ struct DaemonStatusReport: Encodable {
         var members = encoder.container(keyedBy: CodingKeys.self)
         try members.encode(version, forKey: .version)
         try members.encode(boot, forKey: .boot)
+    }
+}
+
+extension DaemonStatus {
+    /// What luod says now.
+    init(of device: LiveUpdateDevice) throws(LiveUpdateError) {
+        let text = try device.status()
+        guard let status = try? JSONDecoder().decode(DaemonStatus.self, from: Data(text.utf8)) else {
+            throw LiveUpdateError(
+                .notSupported, "luod says its status in another way", remedy: "use the luoctl of its version")
+        }
+        self = status
     }
 }

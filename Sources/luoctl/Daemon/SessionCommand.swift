@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import LiveUpdateDevice
 
 /// `luoctl session`
@@ -66,7 +67,10 @@ struct AttachSessionCommand: ParsableCommand {
 struct RemoveSessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rm", abstract: "Remove a session, and let go of its files.",
-        discussion: "Memory that nobody else has open or mapped is free then.")
+        discussion: """
+            Memory that nobody else has open or mapped is free then. Root removes another user's session as that user: \
+            setpriv --reuid USER luoctl session rm NAME.
+            """)
 
     @OptionGroup var options: DaemonOptions
 
@@ -77,6 +81,7 @@ struct RemoveSessionCommand: ParsableCommand {
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
+            try checkThatItIsOwn(device)
             let session = try device.openAny(name, which.direction)
             do throws(LiveUpdateError) {
                 try session.finish()
@@ -86,5 +91,14 @@ struct RemoveSessionCommand: ParsableCommand {
             }
             try session.letEnd()
         }
+    }
+
+    /// Where root has none of that name luod would take somebody else's.
+    private func checkThatItIsOwn(_ device: LiveUpdateDevice) throws(LiveUpdateError) {
+        let named = try DaemonStatus(of: device).sessions.filter { SessionName(described: $0.name) == name }
+        guard let other = named.first, !named.contains(where: { $0.owner == geteuid() }) else { return }
+        throw LiveUpdateError(
+            .notPermitted, "session \"\(name)\" is user \(other.owner)'s",
+            remedy: "if it is meant: setpriv --reuid \(other.owner) --clear-groups luoctl session rm …")
     }
 }

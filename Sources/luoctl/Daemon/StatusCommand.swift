@@ -1,7 +1,7 @@
 import ArgumentParser
-import Foundation
 import Glibc
 import LiveUpdateDevice
+import SystemPackage
 
 /// `luoctl status`
 struct StatusCommand: ParsableCommand {
@@ -19,31 +19,25 @@ struct StatusCommand: ParsableCommand {
     var watch = false
 
     func run() throws {
+        var failure: Errno?
         try options.run { device throws(LiveUpdateError) in
             repeat {
                 let text = try shown(device)
-                // Nobody reads it any more: then nobody watches.
-                guard show(text) else { return }
-            } while watch && sleep(1) == 0
+                show(text)
+                if fflush(nil) != 0 { failure = Errno(rawValue: errno) }
+            } while watch && failure == nil && sleep(1) == 0
         }
+        // Nobody reads it any more: then nobody watches.
+        if let failure, failure != .brokenPipe { throw Exit.unwritten(failure) }
     }
 
     private func shown(_ device: LiveUpdateDevice) throws(LiveUpdateError) -> String {
-        let text = try device.status()
-        guard let status = try? JSONDecoder().decode(DaemonStatus.self, from: Data(text.utf8)) else {
-            throw LiveUpdateError(
-                .notSupported, "luod says its status in another way", remedy: "use the luoctl of its version")
-        }
+        let status = try DaemonStatus(of: device)
         return json ? jsonText(DaemonStatusReport(status)) : StatusText(status).text
     }
 
-    private func show(_ text: String) -> Bool {
+    private func show(_ text: String) {
         let clear = watch && isatty(STDOUT_FILENO) == 1 ? "\u{1B}[H\u{1B}[2J" : ""
-        do {
-            try FileHandle.standardOutput.write(contentsOf: Data((clear + text + "\n").utf8))
-            return true
-        } catch {
-            return false
-        }
+        print(clear + text)
     }
 }

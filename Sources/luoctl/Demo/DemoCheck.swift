@@ -22,7 +22,7 @@ struct DemoCheck {
         let extents = try presentExtents(descriptor, size: status.size)
         compare("holes", extents.map(\.description), item.extents.map(\.description))
         let (crc, now) = try item.read(descriptor, extents, progress)
-        compare("content, CRC32C", crc, entry.crc)
+        compare("content, CRC32C", crc.checksum, entry.crc.checksum)
         return Finding(
             update: 0, token: entry.token, faults: faults, moved: moved(now), pages: now.count)
     }

@@ -78,7 +78,7 @@ struct DemoReport {
                 verdict("holes") == "same" ? (file.holes ? "yes, same" : "none") : "CHANGED",
                 verdict("seals") == "same" ? Seals(rawValue: file.seals).text : "CHANGED",
                 verdict("content"), verdict("inode"), Self.frames(found),
-                String(file.crc, radix: 16),
+                file.crc.checksum,
             ])
         }
         return table.text

@@ -1,3 +1,4 @@
+import LiveUpdate
 import Platform
 
 /// What an arena holds, for people. Names that it holds may be damage, and are shown so that they cannot do anything to
@@ -134,10 +135,10 @@ extension String {
     var shown: String {
         var shown = ""
         for scalar in unicodeScalars {
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
+            if scalar.isPrintable {
+                shown.unicodeScalars.append(scalar)
+            } else {
                 shown += "\\u{\(String(scalar.value, radix: 16))}"
-            default: shown.unicodeScalars.append(scalar)
             }
         }
         return shown

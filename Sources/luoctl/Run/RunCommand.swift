@@ -44,7 +44,7 @@ struct RunCommand: ParsableCommand {
         } catch {
             throw Exit.unavailable("the filter cannot be made: \(error)")
         }
-        var images = Execution.places(of: command[0]).map { ProgramImage(path: $0, arguments: command) }
+        var images = Execution.images(command)
         let own = state == nil ? try PrivateDaemon(asKernel) : nil
         let place = state ?? own?.state
         // What the program starts finds it, too: luoctl update.

@@ -73,6 +73,72 @@ import Testing
         #expect(try await report().sessions.isEmpty)
     }
 
+    @Test("A name on the command line is its bytes") func rawNames() async throws {
+        func make(_ bytes: String) async throws -> Ended {
+            try await run(
+                ["/bin/sh", "-c", "exec \"$0\" session create \"$(printf '\(bytes)')\"", Program.path("luoctl")],
+                environment: ["LUO_STATE=\(daemon.state)"])
+        }
+        for bytes in ["\\377", "\\376", "caf\\303\\251"] { expect(try await make(bytes)) }
+        expect(try await make("\\377"), 1, says: "EEXIST", "\\xff")
+        #expect(try await report().sessions.map(\.name) == ["\\xff", "\\xfe", "caf\u{e9}"])
+    }
+
+    @Test("What cannot be taken whole is not taken at all, and what no program gets is put back") func putBack()
+        async throws
+    {
+        expect(try await ctl("session", "create", "vm"))
+        let room = try TemporaryDirectory()
+        let odd = room.file("odd")
+        _ = try await run(["/bin/sh", "-c", "printf '\\001' >\"$0\"; chmod 755 \"$0\"", odd])
+        for token in ["1", "2"] {
+            let file = try MemoryFile(bytes: [UInt8]("file \(token)".utf8))
+            expect(
+                try await ctl("preserve", "--session", "vm", "--token", token, "--fd", "3", inheriting: file.descriptor)
+            )
+        }
+        let ends = try FileDescriptor.pipe()
+        defer { for end in [ends.readEnd, ends.writeEnd] { try? closeDescriptor(end) } }
+        expect(
+            try await ctl(
+                "preserve", "--session", "vm", "--token", "3", "--fd", "3", "--held", inheriting: ends.readEnd))
+        func take(_ tokens: [String], _ program: String) async throws -> Ended {
+            try await run(
+                [Program.path("luoctl"), "retrieve", "--session", "vm", "--take"]
+                    + tokens.flatMap { ["--token", $0] } + ["--", program], environment: ["LUO_STATE=\(daemon.state)"])
+        }
+        expect(try await take(["1", "1"], "true"), 64, says: "twice")
+        expect(try await take(["1", "3", "99"], "true"), 1, says: "ENOENT", "token 99")
+        expect(try await take(["1"], "no-such-program"), 127, says: "nothing was taken")
+        expect(try await take(["1"], "/etc/passwd"), 126, says: "nothing was taken")
+        expect(try await take(["1", "2", "3"], odd), 126, says: "the files are in their session")
+        let tokens = try await report().sessions[0].files.map(\.token)
+        #expect(Set(tokens) == ["1", "2", "3"])
+        let program = ["/bin/sh", "-c", "cat <&3; cat <&4"]
+        let taken = try await run(
+            [Program.path("luoctl"), "retrieve", "--session", "vm", "--take", "--token", "2", "--token", "1", "--"]
+                + program, environment: ["LUO_STATE=\(daemon.state)"])
+        #expect(taken.status == 0 && taken.output == "file 2file 1", "\(taken)")
+    }
+
+    @Test("Root does not remove another user's by mistake", .requiresRoot) func othersStay() async throws {
+        let theirs = try daemon.connect(as: 1234).create("same")
+        try theirs.setDetached(true)
+        theirs.close()
+        expect(try await ctl("session", "create", "same"))
+        expect(try await ctl("session", "rm", "same"))
+        expect(try await ctl("session", "rm", "same"), 77, says: "user 1234", "setpriv")
+        #expect(try await report().sessions.map(\.name) == ["same"])
+    }
+
+    @Test("A status that cannot be written is a failure", arguments: [[], ["--json"], ["--watch"]])
+    func fullDisk(options: [String]) async throws {
+        let ended = try await run(
+            ["/bin/sh", "-c", "exec \"$0\" status \"$@\" >/dev/full", Program.path("luoctl")] + options,
+            environment: ["LUO_STATE=\(daemon.state)"])
+        expect(ended, 69, says: "No space left")
+    }
+
     @Test("session create, attach, rm") func sessions() async throws {
         expect(try await ctl("session", "create", "vm"))
         expect(try await ctl("session", "create", "vm"), 1, says: "EEXIST", "vm")

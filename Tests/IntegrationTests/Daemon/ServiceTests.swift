@@ -59,8 +59,12 @@ import Testing
         #expect(status.sessions.map(\.name) == ["s"] && status.sessions.first?.files.count == 1)
         #expect(try daemon.connect().status().keeper == daemon.keeper)
         #expect(try client.change(.update) == nil)
-        #expect(try client.retrieveSession("s").retrieve(0).identity == files[0].identity)
+        // As long as somebody has it.
+        let again = try client.retrieveSession("s")
+        #expect(try again.retrieve(0).identity == files[0].identity)
         try await eventually("nothing else in the store", within: 60) { manager.stored(6).count == 1 }
+        again.close()
+        try await eventually("nothing at all in the store", within: 60) { manager.stored(6).isEmpty }
     }
 
     @Test(

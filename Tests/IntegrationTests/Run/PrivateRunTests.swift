@@ -34,6 +34,49 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
+    @Test("It ends with its program, also when its keeper was killed") func withoutKeeper() async throws {
+        let place = try Place()
+        let program = try place.start([Program.path("RunProbe"), "busy"])
+        try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }
+        let name = try #require(FileManager.default.contentsOfDirectory(atPath: place.path).first)
+        let status = try await IntegrationTests.run(
+            [Program.path("luoctl"), "status", "--json", "--state", "\(place.path)/\(name)"])
+        let processes = try JSONDecoder().decode(Processes.self, from: Data(status.output.utf8)).processes
+        try #require(processes.map(\.name) == ["keeper", "orchestrator", "gate"], "\(status)")
+        Glibc.kill(processes[0].process, SIGKILL)
+        let before = try program.outputSoFar.utf8.count
+        try await eventually("calls without it", within: 60) { try program.outputSoFar.utf8.count > before + 10 }
+        program.kill()
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+        try await eventually("the end of luod", within: 60) { processes.allSatisfy { hasEnded($0.process) } }
+    }
+
+    private struct Processes: Decodable {
+        struct One: Decodable {
+            let name: String
+            let process: pid_t
+        }
+        let processes: [One]
+    }
+
+    /// Those that nobody has waited for have ended, too.
+    private func hasEnded(_ process: pid_t) -> Bool {
+        guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else { return true }
+        return stat.split(separator: ")").last?.hasPrefix(" Z") == true
+    }
+
+    @Test("Arguments and variables are passed on byte for byte") func bytes() async throws {
+        let place = try Place()
+        let script = """
+            export ODD="$(printf '\\377\\376')"
+            exec "$0" run -- /bin/sh -c 'printf "%s|%s|%s" "$ODD" "$0" "$1" | od -An -tx1' "$(printf 'a\\375')" "$(printf '\\374b')"
+            """
+        let ended = try await IntegrationTests.run(
+            ["/bin/sh", "-c", script, Program.path("luoctl")], environment: ["TMPDIR=\(place.path)"])
+        #expect(ended.lines == [" ff fe 7c 61 fd 7c fc 62"], "\(ended)")
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+    }
+
     @Test("It ends with the last process, and not before; what the program starts finds it")
     func daemons() async throws {
         let place = try Place()
