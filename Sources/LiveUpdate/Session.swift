@@ -51,15 +51,14 @@ public final class Session: Sendable {
         try boot.unpreserve(token: token, from: self, answer)
     }
 
-    /// Takes a file of an outgoing session back, and unpreserves it: what a program does that finds its own session again
-    /// after it died.
+    /// Returns a descriptor of a file of an outgoing session, and changes nothing: a program that lost its own session
+    /// continues with it, and unpreserves the file when it has the descriptor. The kernel has no such call.
     ///
     /// - Returns: a new descriptor of the kept open file description, for the caller to close.
-    /// - Throws: as ``unpreserve(token:answering:)``; when the file was lost with its last holder, what its handler misses to find
-    ///   it again, or EBADF for a kind of file that is gone then; EMFILE. Nothing has changed then.
-    public func take(token: UInt64, answering answer: Answer? = nil) throws(LiveUpdateError) -> FileDescriptor {
-        try boot.take(token: token, from: self, answer)
-    }
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when it is closed, ENOENT for an
+    ///   unknown token; when the file was lost with its last holder, what its handler misses to find it again, or EBADF for
+    ///   a kind of file that is gone then; EMFILE.
+    public func get(token: UInt64) throws(LiveUpdateError) -> FileDescriptor { try boot.get(token: token, from: self) }
 
     /// Gives a file back: a new descriptor of the same open file description, for the caller to close. Any order; again
     /// gives another descriptor.

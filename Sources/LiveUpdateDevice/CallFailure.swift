@@ -89,11 +89,11 @@ struct CallFailure {
         switch call {
         case .createSession, .retrieveSession, .attachSession: ofOpening
         case .preserve, .preserveHeld, .check: ofPreserving
-        case .retrieve, .finish, .take, .unpreserve: ofLettingGo
+        case .retrieve, .retrieveAsHeld, .finish, .get, .unpreserve: ofLettingGo
         case .load, .update, .reload: ofUpdating
         case .serve where errno == .socketNotConnected:
             ("the keeper of luod has died", "start luod on this state, which takes its place")
-        case .status, .getName, .setDetached, .serve, .openDevice, .identify: nil
+        case .status, .getName, .setDetached, .serve, .openDevice, .identify, .asUser, .removeSession, .stop: nil
         }
     }
 
@@ -140,7 +140,7 @@ struct CallFailure {
 
     private var ofLettingGo: Words? {
         switch (call, errno) {
-        case (.take, .invalidArgument), (.unpreserve, .invalidArgument):
+        case (.get, .invalidArgument), (.unpreserve, .invalidArgument):
             ("the session is incoming: it was made before the update", "retrieve the file, and finish the session")
         case (.finish, .invalidArgument):
             ("the session is outgoing: there was no update since it was made", "remove it, or update first")

@@ -65,10 +65,11 @@ public final class DeviceSession: Sendable {
     /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token.
     public func unpreserve(token: UInt64) throws(LiveUpdateError) { try make(.unpreserve, token, about: nil) }
 
-    /// Takes one file back, and lets go of it: what a program does that was started anew, without any update; an extension.
+    /// Returns a descriptor of one file, and changes nothing: a program that was restarted without an update continues with
+    /// it, and unpreserves the file when it has the descriptor; an extension.
     ///
-    /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token, EMFILE.
-    public func take(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.take, token) }
+    /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token, EBADF when the file was lost, EMFILE.
+    public func get(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.get, token) }
 
     // MARK: Incoming
 
@@ -77,6 +78,14 @@ public final class DeviceSession: Sendable {
     /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, what its handler throws (and then for
     ///   ever), EMFILE.
     public func retrieve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.retrieve, token) }
+
+    /// Returns the descriptor of a file that an update left out, without its handler: retrieve answers why the file could not
+    /// be frozen; an extension.
+    ///
+    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when the file was lost, EMFILE.
+    public func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {
+        try file(.retrieveAsHeld, token)
+    }
 
     /// Lets go of all files, retrieved or not. Again does nothing.
     ///

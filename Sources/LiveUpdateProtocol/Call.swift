@@ -12,6 +12,9 @@ public enum Call: UInt8, CaseIterable, Sendable {
     case serve = 0x25
     case openDevice = 0x26
     case identify = 0x27
+    case asUser = 0x28
+    case removeSession = 0x29
+    case stop = 0x2A
 
     // On a session.
     case preserve = 0x40
@@ -19,10 +22,11 @@ public enum Call: UInt8, CaseIterable, Sendable {
     case finish = 0x42
     case getName = 0x43
     case unpreserve = 0x60
-    case take = 0x61
+    case get = 0x61
     case check = 0x62
     case setDetached = 0x63
     case preserveHeld = 0x64
+    case retrieveAsHeld = 0x65
 
     /// The ioctl's command: `_IO(0xBA, number)`.
     public var command: UInt32 { Self.type | UInt32(rawValue) }
@@ -33,9 +37,9 @@ public enum Call: UInt8, CaseIterable, Sendable {
     public var length: Int {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
-        case .preserve, .retrieve, .unpreserve, .take, .check, .preserveHeld, .identify: 16
-        case .finish, .setDetached, .status, .serve, .openDevice: 8
-        case .load, .update, .reload: UpdateCall.length
+        case .removeSession, .stop, .load, .update, .reload: UpdateCall.length
+        case .preserve, .retrieve, .unpreserve, .get, .check, .preserveHeld, .retrieveAsHeld, .identify: 16
+        case .finish, .setDetached, .status, .serve, .openDevice, .asUser: 8
         }
     }
 
@@ -45,14 +49,19 @@ public enum Call: UInt8, CaseIterable, Sendable {
     /// Whether it is for outgoing sessions only (true), for incoming ones only (false), or for both.
     public var wantsOutgoing: Bool? {
         switch self {
-        case .preserve, .preserveHeld, .unpreserve, .take, .check: true
-        case .retrieve, .finish: false
+        case .preserve, .preserveHeld, .unpreserve, .get, .check: true
+        case .retrieve, .retrieveAsHeld, .finish: false
         default: nil
         }
     }
 
-    /// Whether it is made by root only, or whoever runs luod.
-    public var isPrivileged: Bool { [.load, .update, .reload, .openDevice, .identify].contains(self) }
+    /// Whether only root and the user that runs luod may make the call.
+    public var isPrivileged: Bool {
+        [.load, .update, .reload, .openDevice, .identify, .asUser, .stop].contains(self)
+    }
+
+    /// Whether the answer explains itself in the text of its struct (``UpdateCall``).
+    public var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop].contains(self) }
 
     /// Whether it is about a descriptor of the caller's.
     public var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve].contains(self) }
@@ -62,13 +71,14 @@ public enum Call: UInt8, CaseIterable, Sendable {
 
     /// Whether its answer is in its struct, also without a descriptor.
     public var answersInStruct: Bool {
-        bringsDescriptor || [.getName, .load, .update, .reload, .identify].contains(self)
+        bringsDescriptor || explainsItself || [.getName, .identify].contains(self)
     }
 
     /// Whether its answer brings a descriptor.
     public var bringsDescriptor: Bool {
         switch self {
-        case .createSession, .retrieveSession, .attachSession, .status, .retrieve, .take, .openDevice: true
+        case .createSession, .retrieveSession, .attachSession, .status, .retrieve, .retrieveAsHeld, .get, .openDevice:
+            true
         default: false
         }
     }

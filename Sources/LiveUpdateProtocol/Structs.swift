@@ -111,10 +111,18 @@ public struct WordCall: Equatable, Sendable {
 public struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 
-    /// Lose incoming sessions that are unfinished.
+    /// UPDATE: lose incoming sessions that are unfinished. STOP: lose what ends with luod.
     public static let discard: UInt32 = 1
+    /// UPDATE: go on without the files that cannot be frozen.
+    public static let leaveOut: UInt32 = 2
+    /// REMOVE_SESSION: the session that was made in this boot.
+    public static let outgoing: UInt32 = 1
+    /// REMOVE_SESSION: the session that the last update handed over.
+    public static let incoming: UInt32 = 2
+    /// REMOVE_SESSION: also while a client holds the session, and over a handler that cannot finish yet.
+    public static let force: UInt32 = 4
 
-    /// ``discard``, or 0.
+    /// Which of the flags above are set.
     public var flags: UInt32
     /// When each phase ended: CLOCK_MONOTONIC, nanoseconds. Asked, loaded, frozen and published, taken over, switched,
     /// answered.

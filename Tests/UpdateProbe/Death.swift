@@ -73,7 +73,7 @@ enum Death {
             found["direction"] = "\(session.direction)"
             for token in session.tokens {
                 found["\(token)"] = try answer(token) { () throws(LiveUpdateError) in
-                    try session.direction == .outgoing ? session.take(token: token) : session.retrieve(token: token)
+                    try session.direction == .outgoing ? session.get(token: token) : session.retrieve(token: token)
                 }
             }
             try session.close()

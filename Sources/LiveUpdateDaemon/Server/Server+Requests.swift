@@ -215,9 +215,9 @@ extension Server {
             reply.descriptor = try session.retrieve(token: FileCall(request.body).token)
             reply.isOwned = true
             return reply
-        case .take:
+        case .get:
             var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.take(token: FileCall(request.body).token, answering: answer)
+            reply.descriptor = try session.get(token: FileCall(request.body).token)
             reply.isOwned = true
             return reply
         case .unpreserve:

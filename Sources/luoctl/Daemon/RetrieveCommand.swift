@@ -48,7 +48,7 @@ struct RetrieveCommand: ParsableCommand {
             let session = take ? try device.attachSession(session, .outgoing) : try device.openIncoming(session)
             do throws(LiveUpdateError) {
                 for token in tokens {
-                    descriptors.add(take ? try session.take(token: token) : try session.retrieve(token: token))
+                    descriptors.add(take ? try session.get(token: token) : try session.retrieve(token: token))
                 }
             } catch {
                 if take { putBack(descriptors, session) }

@@ -96,7 +96,7 @@ struct DemoRecovery {
         let file: OwnedDescriptor
         do throws(LiveUpdateError) {
             let taken =
-                session.direction == .incoming ? try session.retrieve(token: token) : try session.take(token: token)
+                session.direction == .incoming ? try session.retrieve(token: token) : try session.get(token: token)
             file = OwnedDescriptor(taking: taken)
         } catch {
             // A memory file goes with its last holder; one that has a name should be there.

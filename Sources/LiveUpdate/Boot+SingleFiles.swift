@@ -3,17 +3,10 @@ import SystemPackage
 
 /// How one file leaves an outgoing session that goes on. The kernel has no such call.
 extension Boot {
-    func take(token: UInt64, from handle: Session, _ answer: Answer?) throws(LiveUpdateError) -> FileDescriptor {
-        var taken: FileDescriptor?
-        do throws(LiveUpdateError) {
-            return try remove(token, handle, for: "take", answer) { (lost, session) throws(LiveUpdateError) in
-                let descriptor = try duplicate(lost, session)
-                taken = descriptor
-                return descriptor
-            }
-        } catch {
-            if let taken { _ = OwnedDescriptor(taking: taken) }
-            throw error
+    func get(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+        try withFile(token, handle, for: "get") { (file, session) throws(LiveUpdateError) in
+            try ensureRoom()
+            return try duplicate(file, session)
         }
     }
 
@@ -29,12 +22,16 @@ extension Boot {
     }
 
     func unpreserve(token: UInt64, from handle: Session, _ answer: Answer?) throws(LiveUpdateError) {
-        try remove(token, handle, for: "unpreserve", answer) { _, _ in }
+        try withFile(token, handle, for: "unpreserve") { (file, session) throws(LiveUpdateError) in
+            try ensureRoom()
+            try remove(file, session, answer)
+        }
     }
 
-    private func remove<Value>(
-        _ token: UInt64, _ handle: Session, for action: String, _ answer: Answer?,
-        _ first: (FileState, SessionState) throws(LiveUpdateError) -> Value
+    /// Runs a request about one file of an outgoing session.
+    private func withFile<Value>(
+        _ token: UInt64, _ handle: Session, for action: String,
+        _ body: (FileState, SessionState) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
@@ -44,11 +41,7 @@ extension Boot {
                         .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)",
                         remedy: "the session lists its tokens")
                 }
-                try ensureRoom()
-                let value = try first(file, session)
-                // It may have been opened anew.
-                try remove(shared.with { $0.state.files[file.id] } ?? file, session, answer)
-                return value
+                return try body(file, session)
             }
         }
     }
@@ -56,8 +49,6 @@ extension Boot {
     private func remove(
         _ file: FileState, _ session: SessionState, _ answer: Answer?
     ) throws(LiveUpdateError) {
-        var answer = answer
-        answer?.slot = file.slot
         try flbMonitor.enter { () throws(LiveUpdateError) in
             waitForLoans(ofLastUsers: [file.flbs])
             handler(of: file).unpreserve(context(file, session: session.name))
