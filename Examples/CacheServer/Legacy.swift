@@ -22,7 +22,7 @@ struct Legacy {
         do throws(LiveUpdateError) {
             return OwnedDescriptor(
                 taking: session.direction == .incoming
-                    ? try session.retrieve(token: token) : try session.take(token: token))
+                    ? try session.retrieve(token: token) : try session.get(token: token))
         } catch {
             guard error.errno == .badFileDescriptor else { throw error }
             log("\(error)")

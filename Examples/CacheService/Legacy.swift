@@ -1,10 +1,12 @@
 import LiveUpdateDevice
 
-/// What the process before has left with luod. Its session was detached, so it stayed; if luod was updated since, it was
-/// handed over.
+/// What the previous process left with luod. Its session is detached and so outlives it. An update of luod since then has
+/// made it an incoming session.
 struct Legacy {
     static let name: SessionName = "cache"
     private let session: DeviceSession?
+    /// The tokens of files that are still preserved in the session: it is outgoing, and getting a file changes nothing.
+    private var preserved: Set<UInt64> = []
 
     /// - Throws: EBUSY when another process runs the service.
     init(_ device: LiveUpdateDevice) throws(LiveUpdateError) {
@@ -13,35 +15,50 @@ struct Legacy {
         }
     }
 
-    /// - Returns: nil when there is none, or when it was lost: luod had ended, and nobody else had it.
-    func file(_ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor? {
+    /// - Returns: nil when there is none, or when it was lost: luod ended, and no other process had it open.
+    mutating func file(_ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor? {
         guard let session else { return nil }
-        return try Self.unless(.noSuchFileOrDirectory) { () throws(LiveUpdateError) in
-            do throws(LiveUpdateError) {
-                return try session.take(token: token)
-            } catch {
-                switch error.errno {
-                // It came over an update.
-                case .invalidArgument: return try session.retrieve(token: token)
-                case .badFileDescriptor:
-                    log("\(error)")
-                    try session.unpreserve(token: token)
-                    throw LiveUpdateError(.noSuchFileOrDirectory, "it is made anew")
-                default: throw error
-                }
+        do throws(LiveUpdateError) {
+            let file = try session.get(token: token)
+            preserved.insert(token)
+            return file
+        } catch {
+            switch error.errno {
+            // The session came over an update.
+            case .invalidArgument: return try Self.retrieve(token, from: session)
+            case .badFileDescriptor:
+                log("\(error)")
+                try session.unpreserve(token: token)
+                return nil
+            case .noSuchFileOrDirectory: return nil
+            default: throw error
             }
         }
     }
 
-    /// Lets go of everything, and gives the session to preserve it in again: the same one, or, when it came over an update, a
-    /// new one.
+    /// Whether a file needs no preserving again.
+    func isPreserved(_ token: UInt64) -> Bool { preserved.contains(token) }
+
+    /// Returns the session of this process: the old one, or a new one when the old one came over an update.
     func renewed(on device: LiveUpdateDevice) throws(LiveUpdateError) -> DeviceSession {
-        // EINVAL: it is of this boot, and empty by now.
+        // EINVAL: the session was made since the last update, and goes on.
         if let session, try Self.unless(.invalidArgument, session.finish) == nil { return session }
         let new = try device.createSession(Self.name)
         try new.setDetached(true)
-        try session?.setDetached(false)  // what is finished ends with its last reference
+        try session?.setDetached(false)  // a finished session ends with its last reference
         return new
+    }
+
+    private static func retrieve(
+        _ token: UInt64, from session: DeviceSession
+    ) throws(LiveUpdateError) -> OwnedDescriptor? {
+        do throws(LiveUpdateError) {
+            return try session.retrieve(token: token)
+        } catch {
+            guard [.noSuchFileOrDirectory, .badFileDescriptor].contains(error.errno) else { throw error }
+            log("\(error)")
+            return nil
+        }
     }
 
     private static func unless<Value: ~Copyable>(

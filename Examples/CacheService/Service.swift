@@ -14,17 +14,21 @@ struct Service: ~Copyable {
     /// Detached: luod keeps it when this process has ended, however it did.
     private let session: DeviceSession
 
-    /// Begins: with what the process before has left, and anew what it has not.
+    /// Begins with what the previous process left, and makes the rest.
     init(_ settings: Settings) throws {
         let device = try LiveUpdateDevice(state: settings.state)
-        let legacy = try Legacy(device)
+        var legacy = try Legacy(device)
         let data = try legacy.file(Self.dataToken) ?? Self.makeData(settings)
         let listener = try legacy.file(Self.listenerToken) ?? Self.makeListener(settings)
 
-        // At once, and not when it is told to end: what is preserved outlives a crash, too.
+        // Preserve at once, not at the end: a preserved file outlives a crash, too.
         let session = try legacy.renewed(on: device)
-        try session.preserve(data.borrowed, token: Self.dataToken)
-        try session.preserveHeld(listener.borrowed, token: Self.listenerToken)
+        if !legacy.isPreserved(Self.dataToken) {
+            try session.preserve(data.borrowed, token: Self.dataToken)
+        }
+        if !legacy.isPreserved(Self.listenerToken) {
+            try session.preserveHeld(listener.borrowed, token: Self.listenerToken)
+        }
         let cache = try Cache(in: data.borrowed)
         (self.session, self.cache) = (session, cache)
         self.data = data

@@ -9,6 +9,7 @@
 What luod refuses is an OSError with the errno that docs/protocol.md names.
 """
 
+import errno
 import json
 import os
 import random
@@ -39,15 +40,18 @@ class _Channel:
     def __exit__(self, *_):
         self.close()
 
-    def _call(self, number, layout, *fields, file=None):
-        """Makes a call, and returns the struct of the answer and its descriptor, or None."""
+    def _call(self, number, layout, *fields, file=None, brings=False):
+        """Makes a call, and returns the struct of the answer and its descriptor, or None.
+
+        An answer whose descriptor did not arrive is an OSError (EMFILE): luod has done what was asked, and the
+        connection can be used further."""
         # With a tag it is done exactly once, also when the orchestrator dies in the middle of it.
         tag = random.getrandbits(64) or 1
         body = struct.pack(layout, struct.calcsize(layout), *fields)
         request = struct.pack("=I", 0xBA00 | number) + body + struct.pack("=Q", tag)
         socket.send_fds(self._socket, [request], [] if file is None else [file])
         while True:
-            answer, files, _, _ = socket.recv_fds(self._socket, 8192, 1, socket.MSG_CMSG_CLOEXEC)
+            answer, files, flags, _ = socket.recv_fds(self._socket, 8192, 1, socket.MSG_CMSG_CLOEXEC)
             if not answer:
                 raise ConnectionResetError("luod has ended")
             if len(answer) >= 12 and struct.unpack_from("=Q", answer, len(answer) - 8)[0] == tag:
@@ -57,10 +61,23 @@ class _Channel:
             for other in files:  # an answer that is said again, by the successor of an orchestrator that died
                 os.close(other)
         (result,) = struct.unpack_from("=i", answer)
-        fields = struct.unpack(layout, answer[4:-8]) if len(answer) == 12 + len(body) else None
+        try:
+            return self._understand(layout, answer, len(body), result, files, flags, brings)
+        except OSError:
+            for other in files:
+                os.close(other)
+            raise
+
+    @staticmethod
+    def _understand(layout, answer, length, result, files, flags, brings):
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(errno.EMFILE, "the descriptor of the answer did not arrive: raise the limit on open files")
+        fields = struct.unpack(layout, answer[4:-8]) if len(answer) == 12 + length else None
         if result < 0:
             why = fields[-1].split(b"\0")[0].decode() if layout == _UPDATE and fields else ""
             raise OSError(-result, why or os.strerror(-result))
+        if result > 0 or fields is None or len(files) != int(brings):
+            raise OSError(errno.EIO, "the answer is none of this call: is it a luod of this version?")
         return fields, files[0] if files else None
 
 
@@ -72,6 +89,10 @@ class Device(_Channel):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.connect(os.path.join(state, "liveupdate"))
         super().__init__(connection)
+
+    def act_as(self, user):
+        """Makes this connection act as another user, by number; for root only."""
+        self._call(0x28, _WORD, user)
 
     def create(self, name, detached=False):
         """Makes an outgoing session. It ends with its last close, unless it is detached."""
@@ -89,12 +110,12 @@ class Device(_Channel):
         return self._session(0x20, name, direction)
 
     def _session(self, number, name, word=-1):
-        _, file = self._call(number, _NAME, word, os.fsencode(name))
+        _, file = self._call(number, _NAME, word, os.fsencode(name), brings=True)
         return Session(socket.socket(fileno=file))
 
     def status(self):
         """What there is; docs/daemon.md lists the members."""
-        _, file = self._call(0x21, _WORD, 0)
+        _, file = self._call(0x21, _WORD, 0, brings=True)
         with open(file, "rb") as document:
             document.seek(0)
             return json.load(document)
@@ -103,9 +124,9 @@ class Device(_Channel):
         """Starts the next luod beforehand."""
         return self._change(0x22, image)
 
-    def update(self, image="", discard=False):
+    def update(self, image="", discard=False, leave_out=False):
         """Ends this boot, and begins the next one. Returns when each phase ended, in nanoseconds of CLOCK_MONOTONIC."""
-        return self._change(0x23, image, 1 if discard else 0)
+        return self._change(0x23, image, (1 if discard else 0) | (2 if leave_out else 0))
 
     def reload(self, image=""):
         """Replaces luod's program, in the same boot."""
@@ -118,6 +139,9 @@ class Device(_Channel):
 
 class Session(_Channel):
     """A session, by a descriptor of its own."""
+
+    def _file(self, number, token):
+        return self._call(number, _FILE, -1, token, brings=True)[1]
 
     def preserve(self, file, token):
         """Preserves a memory file, which goes on being used."""
@@ -132,16 +156,20 @@ class Session(_Channel):
         self._call(0x62, _FILE, -1, token, file=_number(file))
 
     def unpreserve(self, token):
-        """Lets go of a file of an outgoing session."""
+        """Removes a file from an outgoing session."""
         self._call(0x60, _FILE, 0, token)
 
-    def take(self, token):
-        """The same, and returns its descriptor."""
-        return self._call(0x61, _FILE, 0, token)[1]
+    def get(self, token):
+        """Returns the descriptor of a file of an outgoing session, which keeps the file until it is unpreserved."""
+        return self._file(0x61, token)
 
     def retrieve(self, token):
         """Returns the descriptor of a file that was handed over."""
-        return self._call(0x41, _FILE, -1, token)[1]
+        return self._file(0x41, token)
+
+    def retrieve_as_held(self, token):
+        """Returns the descriptor of a file that an update left out, which retrieve refuses."""
+        return self._file(0x65, token)
 
     def finish(self):
         """Lets go of everything that was handed over."""

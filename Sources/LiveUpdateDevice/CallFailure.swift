@@ -44,7 +44,12 @@ struct CallFailure {
                 .socketNotConnected, "\(subject): luod has ended",
                 remedy: "start it again, and connect anew; files without a name went with it")
         case .inappropriateIOCTLForDevice: error
-        case .tooManyOpenFiles: LiveUpdateError(errno, "\(subject): the descriptor that came could not be taken")
+        case .tooManyOpenFiles:
+            LiveUpdateError(
+                errno,
+                "\(subject): the descriptor of the answer did not arrive, because this process has as many open files as it may",
+                remedy: "raise the limit on open files (ulimit -n, LimitNOFILE=), and repeat the call: nothing is lost")
+        case .protocolError: error
         default: LiveUpdateError(failed, subject)
         }
     }
@@ -76,6 +81,8 @@ struct CallFailure {
                 "close connections, finish sessions, or start luod with a larger --max-user-descriptors or --max-descriptors"
             )
         case .notPermitted: ("only root may", "run as root")
+        case .protocolError:
+            ("luod answered \(call) in an unknown way", "use a client and a luod of the same version")
         case .ioError:
             (
                 "luod cannot read what the previous boot left",
@@ -93,7 +100,11 @@ struct CallFailure {
         case .load, .update, .reload: ofUpdating
         case .serve where errno == .socketNotConnected:
             ("the keeper of luod has died", "start luod on this state, which takes its place")
-        case .status, .getName, .setDetached, .serve, .openDevice, .identify, .asUser, .removeSession, .stop: nil
+        case .asUser where errno == .notPermitted: ("only root may act as another user", "run as root")
+        case .removeSession: ofRemoving
+        case .stop where errno == .resourceBusy:
+            ("something would be lost", "end it first, or lose it (luoctl stop --discard)")
+        case .status, .getName, .setDetached, .serve, .openDevice, .identify, .asUser, .stop: nil
         }
     }
 
@@ -105,18 +116,30 @@ struct CallFailure {
             ("it is retrieved already, and open", "attach it, if it is detached; else whoever has it is to close it")
         case (.retrieveSession, .noSuchFileOrDirectory):
             (
-                "the previous boot handed over none of that name",
-                "luoctl status lists all that this user has; of one that is newer files are taken back (luoctl retrieve --take)"
+                "the last update handed over no session of that name of this user",
+                "luoctl session list shows all that there are; a newer session is for luoctl retrieve --take"
             )
         case (.attachSession, .noSuchFileOrDirectory):
             (
-                "there is none of that name, and of the direction that is wanted",
-                "luoctl status lists all that this user has; luoctl session create makes one"
+                "this user has no session of that name and direction",
+                "luoctl session list shows all that there are; luoctl session create makes one"
             )
         case (.attachSession, .resourceBusy):
             (
-                "somebody has it, or it is not detached",
-                "wait for its holder's end; an incoming one that nobody has can be retrieved"
+                "a client holds the session, or the session is not detached",
+                "wait for the end of the client; an incoming session without a holder can be retrieved"
+            )
+        default: nil
+        }
+    }
+
+    private var ofRemoving: Words? {
+        switch errno {
+        case .noSuchFileOrDirectory: ("this user has no session of that name", "luoctl session list shows them")
+        case .resourceBusy:
+            (
+                "a client holds the session, or a handler cannot finish it yet",
+                "try again later, or remove it all the same (luoctl session rm --force)"
             )
         default: nil
         }
@@ -152,7 +175,7 @@ struct CallFailure {
         case (.finish, .resourceBusy): ("a handler cannot let go yet", "try again later; nothing has changed")
         case (_, .noSuchFileOrDirectory): ("there is no such token", "luoctl status lists them")
         case (_, .badFileDescriptor):
-            ("the file is gone with the last process that held it", "make it anew, and preserve that")
+            ("the file is lost: the last process that held it has ended", "make a new file, and preserve that")
         default: nil
         }
     }
@@ -162,7 +185,7 @@ struct CallFailure {
         case .resourceBusy:
             (
                 "an update is under way, or incoming sessions are unfinished",
-                "finish them (luoctl status lists them), or discard them"
+                "finish them (luoctl session list shows them), or discard them"
             )
         case .notSupported: ("the image cannot take over", "nothing has changed: use another image")
         case .canceled: ("the update was called off", "nothing has changed: luod's log says more")
@@ -181,6 +204,12 @@ struct CallFailure {
         case .noSuchFileOrDirectory, .connectionRefused:
             LiveUpdateError(
                 errno, "no luod runs on \(state)", remedy: "start it: luod --state \(state); or name another state")
+        case .permissionDenied:
+            LiveUpdateError(
+                errno, "this user may not connect to luod on \(state)",
+                remedy:
+                    "run as the user of luod or as root, or start luod with --socket-group and --socket-mode 0660 for a group, or with --socket-mode 0666 for everybody"
+            )
         default: LiveUpdateError(errno, "connecting to luod on \(state)")
         }
     }

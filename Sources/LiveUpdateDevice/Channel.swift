@@ -18,39 +18,77 @@ protocol Channel: Sendable {
     static func session(_ descriptor: consuming OwnedDescriptor) -> any Channel
 }
 
-/// What a call was answered with.
+/// The answer to a call.
 struct CallAnswer {
-    /// Nil when it worked.
+    /// Nil when the call worked.
     var failure: Errno?
     /// The struct.
     var body: [UInt8]
-    /// What came with it: the receiver's.
+    /// The descriptor that came with the answer: the receiver closes it.
     var descriptor: FileDescriptor?
+
+    /// Closes the descriptor of an answer that is not used.
+    func close() {
+        if let descriptor { try? closeDescriptor(descriptor) }
+    }
 }
 
 extension Channel {
-    /// Makes a call that is to work.
+    /// Makes a call that brings no descriptor and has to work.
+    ///
+    /// - Returns: the struct of the answer.
+    @discardableResult
     func make(
         _ call: Call, _ body: [UInt8], about file: FileDescriptor? = nil, of subject: String
-    ) throws(LiveUpdateError) -> CallAnswer {
-        let answer: CallAnswer
-        do throws(SystemCallError) {
-            answer = try self.answer(to: call, body, about: file)
-        } catch {
-            throw CallFailure(call, error.errno, subject).withoutAnswer(error)
+    ) throws(LiveUpdateError) -> [UInt8] {
+        let answer = try worked(call, body, about: file, of: subject)
+        guard answer.descriptor == nil else {
+            answer.close()
+            throw CallFailure(call, .protocolError, subject).error
         }
-        guard let failure = answer.failure else { return answer }
-        if let descriptor = answer.descriptor { try? closeDescriptor(descriptor) }
-        throw CallFailure(call, failure, subject).error
+        return answer.body
     }
 
     /// Makes a call that brings a descriptor.
     func descriptor(
         from call: Call, _ body: [UInt8], of subject: String
     ) throws(LiveUpdateError) -> OwnedDescriptor {
-        guard let descriptor = try make(call, body, of: subject).descriptor else {
-            throw LiveUpdateError(.tooManyOpenFiles, "\(subject): its descriptor did not arrive")
+        guard let descriptor = try worked(call, body, about: nil, of: subject).descriptor else {
+            throw CallFailure(call, .protocolError, subject).error
         }
         return OwnedDescriptor(taking: descriptor)
+    }
+
+    private func worked(
+        _ call: Call, _ body: [UInt8], about file: FileDescriptor?, of subject: String
+    ) throws(LiveUpdateError) -> CallAnswer {
+        let answer = try any(call, body, about: file, of: subject)
+        guard let failure = answer.failure else { return answer }
+        answer.close()
+        throw CallFailure(call, failure, subject).error
+    }
+
+    /// Makes a call whose answer explains itself (``UpdateCall``).
+    ///
+    /// - Throws: the text of the answer, if it has one.
+    func explained(_ call: Call, _ request: UpdateCall, of subject: String) throws(LiveUpdateError) -> UpdateCall {
+        let answer = try any(call, request.body, about: nil, of: subject)
+        answer.close()
+        let came = answer.body.count == call.length ? UpdateCall(answer.body) : nil
+        if let failure = answer.failure {
+            throw CallFailure(call, failure, subject).error(saying: came?.text ?? "")
+        }
+        guard let came, answer.descriptor == nil else { throw CallFailure(call, .protocolError, subject).error }
+        return came
+    }
+
+    private func any(
+        _ call: Call, _ body: [UInt8], about file: FileDescriptor?, of subject: String
+    ) throws(LiveUpdateError) -> CallAnswer {
+        do throws(SystemCallError) {
+            return try answer(to: call, body, about: file)
+        } catch {
+            throw CallFailure(call, error.errno, subject).withoutAnswer(error)
+        }
     }
 }

@@ -27,9 +27,9 @@ public final class DeviceSession: Sendable {
     public func name() throws(LiveUpdateError) -> SessionName {
         var call = NameCall("")
         call.word = 0
-        let body = try channel.make(.getName, call.body, of: subject).body
+        let body = try channel.make(.getName, call.body, of: subject)
         guard body.count == Call.getName.length, let name = NameCall(body).name else {
-            throw LiveUpdateError(.ioError, "\(subject): an answer that is no name")
+            throw CallFailure(.getName, .protocolError, subject).error
         }
         return name
     }
@@ -90,7 +90,7 @@ public final class DeviceSession: Sendable {
     /// Lets go of all files, retrieved or not. Again does nothing.
     ///
     /// - Throws: ENODEV, EINVAL on an outgoing session, EBUSY when a handler cannot let go yet: nothing has changed then.
-    public func finish() throws(LiveUpdateError) { _ = try channel.make(.finish, WordCall().body, of: subject) }
+    public func finish() throws(LiveUpdateError) { try channel.make(.finish, WordCall().body, of: subject) }
 
     // MARK: Both
 
@@ -99,11 +99,11 @@ public final class DeviceSession: Sendable {
     ///
     /// - Throws: ENODEV, ENOSPC.
     public func setDetached(_ isDetached: Bool) throws(LiveUpdateError) {
-        _ = try channel.make(.setDetached, WordCall(isDetached ? 1 : 0).body, of: subject)
+        try channel.make(.setDetached, WordCall(isDetached ? 1 : 0).body, of: subject)
     }
 
     private func make(_ call: Call, _ token: UInt64, about file: FileDescriptor?) throws(LiveUpdateError) {
-        _ = try channel.make(call, FileCall(token: token).body, about: file, of: about(token))
+        try channel.make(call, FileCall(token: token).body, about: file, of: about(token))
     }
 
     private func file(_ call: Call, _ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {

@@ -7,7 +7,7 @@ public import SystemPackage
 ///
 /// 1. ``createSession(_:)``, and ``DeviceSession/preserve(_:token:)`` each file under a number of your own.
 /// 2. `luod` is updated, or, when the session is detached, this program ends.
-/// 3. ``retrieveSession(_:)`` or ``attachSession(_:)``, ``DeviceSession/retrieve(token:)`` or ``DeviceSession/take(token:)``.
+/// 3. ``retrieveSession(_:)`` or ``attachSession(_:)``, ``DeviceSession/retrieve(token:)`` or ``DeviceSession/get(token:)``.
 /// 4. ``DeviceSession/finish()``.
 ///
 /// Sessions outlive it. Calls from several threads wait for each other. A call that is under way when `luod` is updated, or
@@ -17,15 +17,28 @@ public final class LiveUpdateDevice: Sendable {
 
     /// Connects to `luod`.
     ///
-    /// - Parameter state: its state directory; without, `LUO_STATE` of the environment, or /run/luo.
-    /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES, EMFILE.
-    public init(state: String? = nil) throws(LiveUpdateError) {
+    /// - Parameters:
+    ///   - state: the state directory of luod; without, `LUO_STATE` of the environment, or /run/luo.
+    ///   - user: the user in whose name calls are made, as ``act(as:)`` has it; without, the user of this process.
+    /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EPERM when
+    ///   only root may act as that user.
+    public init(state: String? = nil, actingAs user: UInt32? = nil) throws(LiveUpdateError) {
         let state = state ?? environmentVariable("LUO_STATE") ?? "/run/luo"
         do {
             channel = try SocketChannel(to: "\(state)/liveupdate")
         } catch {
             throw CallFailure.connecting(error.errno, state)
         }
+        if let user { try act(as: user) }
+    }
+
+    /// Makes this connection act as another user from now on: session names mean sessions of that user, and new sessions
+    /// belong to that user, whose limits do not count. An extension, for root only.
+    ///
+    /// - Parameter user: a user's number.
+    /// - Throws: EPERM unless this process runs as root.
+    public func act(as user: UInt32) throws(LiveUpdateError) {
+        try channel.make(.asUser, WordCall(user).body, of: "user \(user)")
     }
 
     /// Opens the kernel's device. Experimental: this has met no kernel yet that has one. What only `luod` has is ENOTTY on it.
@@ -69,7 +82,7 @@ public final class LiveUpdateDevice: Sendable {
     ///   - name: of the session.
     ///   - direction: outgoing, made since the last update, or incoming, handed over by it: there may be one of each of the
     ///     same name. Without it, either: of two the outgoing one.
-    /// - Throws: ENOENT when there is none of that name, EBUSY when it is not detached, or somebody has it attached.
+    /// - Throws: ENOENT when this user has none of that name, EBUSY when it is not detached, or a client has it attached.
     public func attachSession(
         _ name: SessionName, _ direction: Direction? = nil
     ) throws(LiveUpdateError) -> DeviceSession {
@@ -94,6 +107,31 @@ public final class LiveUpdateDevice: Sendable {
         return DeviceSession(type(of: channel).session(descriptor), subject)
     }
 
+    /// Removes a session and unpreserves or finishes its files, without opening the session; an extension.
+    ///
+    /// - Parameters:
+    ///   - name: of a session of this user.
+    ///   - direction: as for ``attachSession(_:_:)``.
+    ///   - force: also while a client holds the session, and over a handler that cannot finish a file yet.
+    /// - Returns: what was overridden, a line for each: empty without `force`.
+    /// - Throws: ENOENT when this user has none of that name; without `force` EBUSY while a client holds the session, or
+    ///   when a handler cannot finish yet: nothing has changed then.
+    @discardableResult
+    public func removeSession(
+        _ name: SessionName, _ direction: Direction? = nil, force: Bool = false
+    ) throws(LiveUpdateError) -> String {
+        let subject = "session \"\(name)\""
+        guard name.isValid else { throw CallFailure(.removeSession, .noSuchFileOrDirectory, subject).error }
+        var flags: UInt32 =
+            switch direction {
+            case nil: 0
+            case .outgoing: UpdateCall.outgoing
+            case .incoming: UpdateCall.incoming
+            }
+        if force { flags |= UpdateCall.force }
+        return try channel.explained(.removeSession, UpdateCall(flags: flags, text: name.description), of: subject).text
+    }
+
     // MARK: luod itself
 
     /// What luod has, as far as this user may see it; an extension.
@@ -103,18 +141,22 @@ public final class LiveUpdateDevice: Sendable {
         let document = try channel.descriptor(from: .status, WordCall().body, of: "the status")
         do throws(SystemCallError) {
             let size = try FileStatus(of: document.borrowed).size
+            guard size <= Self.largestStatus else { throw SystemCallError("fstat", .fileTooLarge) }
             return String(decoding: try document.borrowed.bytes(at: 0, count: Int(size)), as: UTF8.self)
         } catch {
             throw LiveUpdateError(error, "reading the status")
         }
     }
 
+    /// A status of a million files is shorter.
+    private static let largestStatus: UInt64 = 256 << 20
+
     /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all that run under
     /// it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.
     ///
     /// - Throws: EINVAL when it is no such listener, ENOTCONN when luod's keeper has died.
     public func serve(programsUnder listener: FileDescriptor) throws(LiveUpdateError) {
-        _ = try channel.make(.serve, WordCall().body, about: listener, of: "the program")
+        try channel.make(.serve, WordCall().body, about: listener, of: "the program")
     }
 
     /// Starts the next image, so that an update does not have to: it waits, and its formats are compared. An extension, for
@@ -131,18 +173,21 @@ public final class LiveUpdateDevice: Sendable {
     /// - Parameters:
     ///   - image: as for ``load(_:)``; without, the one that is loaded.
     ///   - discard: lose incoming sessions that are unfinished.
-    /// - Throws: as ``load(_:)``; EBUSY when incoming sessions are unfinished, what a freeze throws, ECANCELED when the
-    ///   next image did not take over. Everything goes on as before then.
+    ///   - leaveOut: go on without files that cannot be frozen: luod keeps their descriptors, and in the next boot
+    ///     ``DeviceSession/retrieve(token:)`` says why, and ``DeviceSession/retrieveAsHeld(token:)`` gives the descriptor.
+    /// - Returns: the times, and in ``UpdateTimes/remarks`` what the update cost.
+    /// - Throws: as ``load(_:)``; EBUSY when incoming sessions are unfinished, what a freeze throws (the reason lists all
+    ///   files that cannot be frozen), ECANCELED when the next image did not take over. Everything goes on as before then.
     @discardableResult
-    public func update(to image: String = "", discardingUnfinished discard: Bool = false) throws(LiveUpdateError)
-        -> UpdateTimes
-    {
-        try update(.update, image, discard ? UpdateCall.discard : 0)
+    public func update(
+        to image: String = "", discardingUnfinished discard: Bool = false, leavingOut leaveOut: Bool = false
+    ) throws(LiveUpdateError) -> UpdateTimes {
+        try update(.update, image, (discard ? UpdateCall.discard : 0) | (leaveOut ? UpdateCall.leaveOut : 0))
     }
 
     /// Replaces the program, and goes on with the same boot: sessions, descriptors and clients stay.
     ///
-    /// - Parameter image: as for ``update(to:discardingUnfinished:)``.
+    /// - Parameter image: as for ``update(to:discardingUnfinished:leavingOut:)``.
     /// - Throws: as ``load(_:)``; ECANCELED when the next image did not take over.
     @discardableResult
     public func reload(_ image: String = "") throws(LiveUpdateError) -> UpdateTimes { try update(.reload, image, 0) }
@@ -151,14 +196,16 @@ public final class LiveUpdateDevice: Sendable {
         guard image.utf8.count < 4096 else {
             throw LiveUpdateError(.fileNameTooLong, "the image's path has more than 4095 bytes")
         }
-        let answer: CallAnswer
-        do throws(SystemCallError) {
-            answer = try channel.answer(to: call, UpdateCall(flags: flags, text: image).body, about: nil)
-        } catch {
-            throw CallFailure(call, error.errno, "luod").withoutAnswer(error)
-        }
-        let body = answer.body.count == call.length ? UpdateCall(answer.body) : UpdateCall()
-        if let failure = answer.failure { throw CallFailure(call, failure, "luod").error(saying: body.text) }
-        return UpdateTimes(body.times)
+        return UpdateTimes(try channel.explained(call, UpdateCall(flags: flags, text: image), of: "luod"))
+    }
+
+    /// Ends luod, all its processes, in good order. An extension, for root only.
+    ///
+    /// - Parameter discard: also when something is lost by it.
+    /// - Returns: what is lost, a line for each session and file. luod has not ended yet: this connection hangs up when it has.
+    /// - Throws: EBUSY while something would be lost, with what that is as the reason; EPERM.
+    @discardableResult
+    public func stop(discarding discard: Bool = false) throws(LiveUpdateError) -> String {
+        try channel.explained(.stop, UpdateCall(flags: discard ? UpdateCall.discard : 0), of: "luod").text
     }
 }

@@ -68,32 +68,47 @@ final class SocketChannel: Channel {
 
     private func next() throws(SystemCallError) -> ReceivedMessage? {
         do throws(SystemCallError) {
-            return try descriptor.receive(.waiting)
+            return try descriptor.receive(.waiting, room: Self.room)
         } catch {
             // Said once, when the peer closed without having read all: what it said is still there.
             guard error.errno == .connectionReset else { throw error }
-            return try descriptor.receive(.waiting)
+            return try descriptor.receive(.waiting, room: Self.room)
         }
     }
 
-    /// - Returns: nil for the answer to another request: whoever takes the place of an orchestrator that died may say again
-    ///   what that one had said.
+    /// - Returns: nil for the answer to another request: an orchestrator that takes the place of one that died may repeat
+    ///   what that one had answered.
+    /// - Throws: ENOTCONN when luod has ended, EMFILE when the descriptor of the answer did not arrive, EPROTO for an
+    ///   answer that no luod gives. The connection can be used further after the last two.
     private func receive(tag: UInt64) throws(SystemCallError) -> CallAnswer? {
         guard let message = try next() else { throw SystemCallError("recvmsg", .socketNotConnected) }
-        if let refusal = Response(refusing: message.bytes) {
+        do throws(SystemCallError) {
+            let answer = try Self.answer(in: message, tag: tag)
+            if answer == nil { message.close() }
+            return answer
+        } catch {
             message.close()
-            return CallAnswer(failure: Errno(rawValue: -refusal.result), body: [])
+            throw error
         }
-        guard let response = Response(message.bytes, tagged: true), response.tag == tag else {
-            message.close()
-            return nil
-        }
-        guard !message.isTruncated, message.descriptors.count <= 1 else {
-            message.close()
-            throw SystemCallError("recvmsg", .tooManyOpenFiles)
-        }
-        return CallAnswer(
-            failure: response.result == 0 ? nil : Errno(rawValue: -response.result), body: response.body,
-            descriptor: message.descriptors.first)
     }
+
+    /// Takes a message apart. Its descriptors are the caller's when this throws or returns nil.
+    private static func answer(in message: ReceivedMessage, tag: UInt64) throws(SystemCallError) -> CallAnswer? {
+        guard message.bytes.count < room else { throw SystemCallError("recvmsg", .protocolError) }
+        if let refusal = Response(refusing: message.bytes) {
+            guard message.descriptors.isEmpty else { throw SystemCallError("recvmsg", .protocolError) }
+            return CallAnswer(failure: refusal.failure.map { Errno(rawValue: $0) }, body: [])
+        }
+        guard let response = Response(message.bytes, tagged: true) else {
+            throw SystemCallError("recvmsg", .protocolError)
+        }
+        guard response.tag == tag else { return nil }
+        guard !message.isTruncated else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
+        guard message.descriptors.count <= 1 else { throw SystemCallError("recvmsg", .protocolError) }
+        return CallAnswer(
+            failure: response.failure.map { Errno(rawValue: $0) }, body: response.body, descriptor: message.descriptors.first)
+    }
+
+    /// More bytes than any answer has.
+    private static let room = 8192
 }

@@ -1,3 +1,5 @@
+import LiveUpdateProtocol
+
 /// When each phase of an update ended: CLOCK_MONOTONIC, in nanoseconds. 0 for what did not happen: a load ends with `loaded`.
 public struct UpdateTimes: Equatable, Sendable {
     /// The request was read.
@@ -13,7 +15,12 @@ public struct UpdateTimes: Equatable, Sendable {
     /// The next boot answers its first request, which is this one.
     public let answered: UInt64
 
-    init(_ times: [UInt64]) {
+    /// What the update cost: a line for each session that it discarded and each file that it left out. Empty for nothing.
+    public let remarks: String
+
+    init(_ answer: UpdateCall) {
+        let times = answer.times
+        remarks = answer.text
         asked = times[0]
         loaded = times[1]
         published = times[2]

@@ -98,6 +98,20 @@ public struct Response: Equatable, Sendable {
         self.init(refusingWith: result)
     }
 
+    /// The errno of a failed request as a positive number: nil when the request worked, EPROTO when the result is neither
+    /// 0 nor a negative errno.
+    public var failure: Int32? {
+        switch result {
+        case 0: nil
+        case -Self.largestErrno ... -1: -result
+        default: Self.protocolError
+        }
+    }
+
+    /// The largest errno that the kernel returns: MAX_ERRNO.
+    private static let largestErrno: Int32 = 4095
+    private static let protocolError: Int32 = 71
+
     /// As it is sent.
     public var bytes: [UInt8] {
         var writer = ByteWriter(capacity: body.count + 12)

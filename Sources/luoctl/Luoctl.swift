@@ -19,8 +19,9 @@ struct Luoctl: ParsableCommand {
         subcommands: [
             DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, BenchCommand.self,
             ReplayCommand.self,
-            StatusCommand.self, SessionCommand.self, PreserveCommand.self, RetrieveCommand.self, FinishCommand.self,
-            RunCommand.self, LoadCommand.self, UpdateCommand.self, ReloadCommand.self,
+            StatusCommand.self, SessionCommand.self, PreserveCommand.self, UnpreserveCommand.self,
+            RetrieveCommand.self, FinishCommand.self, RunCommand.self, LoadCommand.self, UpdateCommand.self,
+            ReloadCommand.self, StopCommand.self,
             PoolGuardCommand.self, DemoEndCommand.self,
         ])
 
@@ -34,7 +35,7 @@ struct Luoctl: ParsableCommand {
             _exit(Exit.unwritten(Errno(rawValue: errno)).rawValue)
         }
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
-        main(arguments)
+        main(CommandOptions.moved(arguments))
     }
 
     /// What is not UTF-8 as sessions' names are shown: Swift would put the same character in the place of all such bytes.
@@ -45,6 +46,30 @@ struct Luoctl: ParsableCommand {
             let bytes = unsafe UnsafeRawBufferPointer(start: argument, count: strlen(argument))
             return unsafe SessionName(bytes: bytes).description
         }
+    }
+}
+
+/// Options that all commands of luod have may stand before the command, too: `luoctl --user 2002 session list`.
+enum CommandOptions {
+    private static let names = ["--user", "--state"]
+
+    /// The same arguments, with such options behind the command.
+    static func moved(_ arguments: [String]) -> [String] {
+        var rest = arguments[...]
+        var options: [String] = []
+        while let first = rest.first, let count = length(of: first), rest.count > count {
+            options += rest.prefix(count)
+            rest = rest.dropFirst(count)
+        }
+        // Before the terminator: what is behind it is another program's.
+        let end = rest.firstIndex(of: "--") ?? rest.endIndex
+        return rest[..<end] + options + rest[end...]
+    }
+
+    /// How many arguments an option takes, with its value: nil for another argument.
+    private static func length(of argument: String) -> Int? {
+        if names.contains(argument) { return 2 }
+        return names.contains { argument.hasPrefix("\($0)=") } ? 1 : nil
     }
 }
 

@@ -26,7 +26,7 @@ import Testing
     func nobodyIsLeft(_ kind: Kind) throws {
         let address = try dead(kind) { luo in try luo.status().sessions.flatMap(\.files).map(\.slot) }
         let session = try #require(try machine.boot().openSessions.first)
-        let came = Socket(taking: try session.take(token: 1))
+        let came = Socket(taking: try session.get(token: 1))
         #expect(try came.address == address)
         let waiting = try client(of: address, saying: "still here")
         #expect(try came.nextClient() == "still here")

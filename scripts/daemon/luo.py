@@ -55,7 +55,10 @@ class Socket:
                 raise Gone from error
             if not data:
                 raise Gone
-            assert not flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC), "a cut answer"
+            if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                raise OSError(errno.EMFILE, "a descriptor did not arrive: raise the limit on open files")
             if struct.unpack("<Q", data[-8:])[0] == tag:
                 return struct.unpack("<i", data[:4])[0], data[4:-8], descriptors[0] if descriptors else None
             for descriptor in descriptors:  # of an answer that came twice
@@ -116,8 +119,18 @@ class Socket:
     def retrieve(self, token):
         return self._file(0x41, token)
 
-    def take(self, token):
+    def get(self, token):
         return self._file(0x61, token)
+
+    def take(self, token):
+        """Gets a file and unpreserves it: the result of the first step that fails, and the descriptor or None."""
+        result, descriptor = self.get(token)
+        if result == 0:
+            result = self.unpreserve(token)
+            if result != 0:
+                os.close(descriptor)
+                descriptor = None
+        return result, descriptor
 
     def unpreserve(self, token):
         return self._file(0x60, token)[0]

@@ -19,6 +19,7 @@ static void serve(int socket) {
         ssize_t length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
         if (length == 0) return;
         check(length == MESSAGE && message.msg_controllen > 0, "recvmsg");
+        check(!(message.msg_flags & MSG_CTRUNC), "a descriptor that was sent");
         memcpy(&came, CMSG_DATA(&control.header), sizeof came);
         check(send(socket, request, sizeof request, 0) == MESSAGE, "send");
         close(came);

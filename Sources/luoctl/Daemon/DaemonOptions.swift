@@ -1,7 +1,8 @@
 import ArgumentParser
+import Glibc
 import LiveUpdateDevice
 
-/// What all commands have in common that talk to `luod`.
+/// The options of all commands that talk to `luod`.
 struct DaemonOptions: ParsableArguments {
     @Option(help: "The state directory of luod. (default: $LUO_STATE, or /run/luo)")
     var state: String?
@@ -10,20 +11,88 @@ struct DaemonOptions: ParsableArguments {
         guard state != "" else { throw ValidationError("an empty path is no state") }
     }
 
-    /// Connects, and does something there.
+    /// Connects to luod and uses the connection.
     func run(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
-        try Self.run(on: state, body)
+        try DaemonConnection(state: state).use(body)
+    }
+}
+
+/// The options of commands that name sessions: a name means a session of one user.
+struct UserOptions: ParsableArguments {
+    @OptionGroup var daemon: DaemonOptions
+
+    @Option(help: "Act as this user, by name or number: session names mean this user's sessions. Only root may.")
+    var user: UserArgument?
+
+    /// The user whose sessions this command means.
+    var actingUser: UInt32 { user?.number ?? geteuid() }
+
+    /// Connects to luod as the user and uses the connection.
+    func run(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
+        try connection.use(body)
     }
 
-    /// The same, on a state that was found otherwise.
-    static func run(on state: String?, _ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
+    /// Connects to luod as the user and opens a session of that user.
+    func run(
+        _ name: SessionName, _ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void
+    ) throws {
+        try connection.use { device throws(LiveUpdateError) in
+            do throws(LiveUpdateError) {
+                try body(device)
+            } catch {
+                throw namesakes(of: name, device).explain(error)
+            }
+        }
+    }
+
+    private var connection: DaemonConnection {
+        // A user needs no right to act as itself.
+        DaemonConnection(state: daemon.state, user: user.flatMap { $0.number == geteuid() ? nil : $0.number })
+    }
+
+    private func namesakes(of name: SessionName, _ device: LiveUpdateDevice) -> Namesakes {
+        Namesakes(name, notOf: actingUser, in: (try? DaemonStatus(of: device))?.sessions ?? [])
+    }
+}
+
+/// Sessions of one name that other users have. luod shows them to root only.
+struct Namesakes {
+    private let name: SessionName
+    private let users: [UInt32]
+
+    init(_ name: SessionName, notOf user: UInt32, in sessions: [DaemonStatus.Session]) {
+        self.name = name
+        let owners = sessions.filter { SessionName(described: $0.name) == name }.map(\.owner)
+        // A session of the user's own: then the error is about that one.
+        users = owners.contains(user) ? [] : Set(owners).sorted()
+    }
+
+    /// The same error, with the users who have a session of the name that was not found.
+    func explain(_ error: LiveUpdateError) -> LiveUpdateError {
+        guard error.errno == .noSuchFileOrDirectory, let first = users.first else { return error }
+        let all = users.map { "user \($0) has a session \"\(name)\"" }.joined(separator: ", ")
+        return LiveUpdateError(
+            error.errno, "\(error.reason); \(all)", remedy: "to act as that user: luoctl --user \(first) …")
+    }
+}
+
+/// A connection to luod, and the exit codes of what may fail on it.
+struct DaemonConnection {
+    var state: String?
+    var user: UInt32?
+    /// What to do when this user may not connect.
+    var remedyWithoutRight: String?
+
+    func use(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
         let device: LiveUpdateDevice
         do {
             device = try LiveUpdateDevice(state: state)
         } catch {
-            throw error.errno == .permissionDenied ? Exit.permission("\(error)") : Exit.unavailable("\(error)")
+            guard error.errno == .permissionDenied else { throw Exit.unavailable("\(error)") }
+            throw Exit.permission("\(error)\(remedyWithoutRight.map { "; \($0)" } ?? "")")
         }
         do throws(LiveUpdateError) {
+            if let user { try device.act(as: user) }
             try body(device)
         } catch {
             throw Exit.failed(error)
@@ -32,9 +101,10 @@ struct DaemonOptions: ParsableArguments {
 }
 
 extension Exit {
-    /// 1, or 77 when it is the right that is missing, with the errno's name.
+    /// 1, or 77 when the right is missing, with the errno's name.
     static func failed(_ error: LiveUpdateError) -> ExitCode {
-        let message = "\(error.errno.symbol): \(error)"
+        let lines = ShownText.lines("\(error.errno.symbol): \(error)")
+        let message = ([lines.first ?? ""] + lines.dropFirst().map { "  \($0)" }).joined(separator: "\n")
         return [.notPermitted, .permissionDenied].contains(error.errno) ? permission(message) : failed(message)
     }
 }

@@ -18,13 +18,20 @@ struct DaemonStatus: Codable {
         /// The user's number.
         let owner: UInt32
         let direction: String
-        /// Retrieved, of an incoming one.
+        /// An incoming session was retrieved.
         let isOpen: Bool
         let isFinished: Bool
         let isDetached: Bool
-        /// Somebody holds it.
+        /// A client holds the session.
         let isAttached: Bool
         let files: [File]
+
+        /// Whether a client holds the session, and what becomes of it otherwise.
+        var holder: String {
+            if isFinished { return "finished" }
+            if isAttached { return isDetached ? "attached" : "open" }
+            return isDetached ? "detached" : "waits to be retrieved"
+        }
     }
 
     struct File: Codable {
@@ -35,6 +42,21 @@ struct DaemonStatus: Codable {
         let size: UInt64?
         /// 0 not yet, 1 retrieved, negative the errno of a failure.
         let retrieved: Int32
+        /// Why the file cannot be frozen, or why the last update left it out; nil for most, and from an older luod.
+        let problem: String?
+
+        /// A descriptor that is kept open without knowing its state: `luoctl preserve --held`.
+        var isHeld: Bool { compatible == "held-fd-v1" }
+
+        /// What is missing is null: each member is there.
+        func encode(to encoder: any Encoder) throws {
+            var members = encoder.container(keyedBy: CodingKeys.self)
+            try members.encode(token, forKey: .token)
+            try members.encode(compatible, forKey: .compatible)
+            try members.encode(size, forKey: .size)
+            try members.encode(retrieved, forKey: .retrieved)
+            try members.encode(problem, forKey: .problem)
+        }
     }
 
     struct FLB: Codable {
@@ -65,7 +87,7 @@ struct DaemonStatusReport: Encodable {
     private let status: DaemonStatus
 
     init(_ status: DaemonStatus) {
-        boot = status.updates + 1
+        boot = status.boot
         self.status = status
     }
 
@@ -82,12 +104,34 @@ struct DaemonStatusReport: Encodable {
 }
 
 extension DaemonStatus {
+    /// 1 is the first; a number beyond all is the last.
+    var boot: UInt64 { updates == .max ? .max : updates + 1 }
+
+    /// The session that a user has of a name and direction.
+    func session(_ name: SessionName, _ direction: Direction, of user: UInt32) -> Session? {
+        sessions.first {
+            $0.owner == user && $0.direction == direction.rawValue && SessionName(described: $0.name) == name
+        }
+    }
+
+    /// A line for each file that has a problem, in the order in which sessions and files were made.
+    var problems: [String] {
+        sessions.flatMap { session in
+            session.files.compactMap { file in
+                file.problem.map {
+                    "user \(session.owner), session \"\(session.name)\", token \(file.token): \($0)"
+                }
+            }
+        }
+    }
+
     /// What luod says now.
     init(of device: LiveUpdateDevice) throws(LiveUpdateError) {
         let text = try device.status()
         guard let status = try? JSONDecoder().decode(DaemonStatus.self, from: Data(text.utf8)) else {
             throw LiveUpdateError(
-                .notSupported, "luod says its status in another way", remedy: "use the luoctl of its version")
+                .notSupported, "the status of luod cannot be read",
+                remedy: "use a luoctl and a luod of the same version")
         }
         self = status
     }

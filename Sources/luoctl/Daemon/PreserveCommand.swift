@@ -13,18 +13,21 @@ struct PreserveCommand: ParsableCommand {
             has a name (--path). Who uses it goes on. The session must be there: luoctl session create makes one.
             """)
 
-    @OptionGroup var options: DaemonOptions
+    @OptionGroup var options: UserOptions
 
     @Option(help: "The session.")
     var session: SessionName
 
-    @Option(help: "Names the file in its session: any number below 2^64.")
+    @Option(
+        parsing: .unconditional, help: "Names the file in its session: any number below 2^64.",
+        transform: NumberArgument.token)
     var token: UInt64
 
-    @Option(help: "The descriptor's number.")
+    @Option(parsing: .unconditional, help: "The descriptor's number.", transform: NumberArgument.descriptor)
     var fd: CInt?
 
-    @Option(help: "The process that has the descriptor.")
+    @Option(
+        parsing: .unconditional, help: "The process that has the descriptor.", transform: NumberArgument.process)
     var pid: CInt?
 
     @Option(help: "The file's name.")
@@ -36,7 +39,6 @@ struct PreserveCommand: ParsableCommand {
     func validate() throws {
         guard (fd == nil) != (path == nil) else { throw ValidationError("say either --fd or --path") }
         guard pid == nil || fd != nil else { throw ValidationError("--pid needs --fd: which of its descriptors") }
-        guard fd ?? 0 >= 0, pid ?? 1 > 0 else { throw ValidationError("no number of a descriptor or a process") }
     }
 
     func run() throws {
@@ -47,7 +49,7 @@ struct PreserveCommand: ParsableCommand {
             throw Exit.failed(error)
         }
         let descriptor = file.borrowed
-        try options.run { device throws(LiveUpdateError) in
+        try options.run(session) { device throws(LiveUpdateError) in
             let session = try device.attachSession(session, .outgoing)
             if held {
                 try session.preserveHeld(descriptor, token: token)

@@ -9,20 +9,26 @@ struct RetrieveCommand: ParsableCommand {
         abstract: "Run a program with files of a session as its descriptors 3, 4 and so on.",
         discussion: """
             In the order of the tokens. This command becomes the program (execve), which is searched for in PATH. \
-            The session stays until luoctl finish. With --take, what cannot be given to the program is put back. \
+            The session stays until luoctl finish. With --take the files leave their session when all of them are \
+            here and the program can have them, and not before; after another failure they are put back. \
             Exit code: the program's own; 127 when it is not found, 126 when it cannot be executed.
             """)
 
-    @OptionGroup var options: DaemonOptions
+    @OptionGroup var options: UserOptions
 
     @Option(help: "The session: one that an update handed over.")
     var session: SessionName
 
-    @Option(name: .customLong("token"), help: "A file of it; several times for several.")
-    var tokens: [UInt64]
+    @Option(
+        name: .customLong("token"), parsing: .unconditionalSingleValue,
+        help: "A file of it; several times for several.", transform: NumberArgument.token)
+    var tokens: [UInt64] = []
 
-    @Flag(help: "Of a session made since the last update: take the files back, and let go of them.")
+    @Flag(help: "Of a session made since the last update: get the files, and unpreserve them.")
     var take = false
+
+    @Flag(help: "Also files that the update left out (luoctl update --leave-out): as they are, without their handlers.")
+    var asHeld = false
 
     @Argument(parsing: .postTerminator, help: ArgumentHelp("The program.", valueName: "program"))
     var command: [String] = []
@@ -35,60 +41,90 @@ struct RetrieveCommand: ParsableCommand {
         guard !take || Set(tokens).count == tokens.count else {
             throw ValidationError("a file can be taken once: one of the tokens is there twice")
         }
+        guard !take || !asHeld else {
+            throw ValidationError("say either --take or --as-held: an update leaves out no file of a newer session")
+        }
     }
 
     func run() throws {
         let images = Execution.images(command)
-        if take, let obstacle = Execution.obstacle(images) {
-            Exit.say("\(command[0]): \(obstacle.errno); nothing was taken")
+        if let obstacle = Execution.obstacle(images) {
+            Exit.say("\(command[0]): \(obstacle.errno); \(take ? "nothing was taken" : "the files are in their session")")
             throw obstacle.code
         }
-        var descriptors = GivenDescriptors(count: tokens.count)
-        try options.run { device throws(LiveUpdateError) in
-            let session = take ? try device.attachSession(session, .outgoing) : try device.openIncoming(session)
-            do throws(LiveUpdateError) {
-                for token in tokens {
-                    descriptors.add(take ? try session.get(token: token) : try session.retrieve(token: token))
-                }
-            } catch {
-                if take { putBack(descriptors, session) }
-                throw error
-            }
+        var descriptors = try reservedDescriptors()
+        var code: ExitCode?
+        try options.run(session) { device throws(LiveUpdateError) in
+            code = take ? try taken(on: device, images, &descriptors) : try retrieved(on: device, images, &descriptors)
         }
-        let code: ExitCode
+        if let code { throw code }
+    }
+
+    private func reservedDescriptors() throws -> GivenDescriptors {
         do throws(LiveUpdateError) {
-            code = try descriptors.become(
-                images, called: command[0],
-                remedy: "the files are in their session: retrieve them with another program")
+            return try GivenDescriptors(count: tokens.count)
         } catch {
-            try putBack(descriptors)
             throw Exit.failed(error)
         }
-        try putBack(descriptors)
-        throw code
     }
 
-    /// This process may be the only one that has them.
-    private func putBack(_ descriptors: GivenDescriptors) throws {
-        guard take else { return }
-        try options.run { device throws(LiveUpdateError) in
-            putBack(descriptors, try device.attachSession(session, .outgoing))
-        }
-    }
+    // MARK: Incoming
 
-    private func putBack(_ descriptors: GivenDescriptors, _ session: DeviceSession) {
-        for (token, descriptor) in zip(tokens, descriptors.all) {
+    /// - Returns: only when the program cannot be executed.
+    private func retrieved(
+        on device: LiveUpdateDevice, _ images: [ProgramImage], _ descriptors: inout GivenDescriptors
+    ) throws(LiveUpdateError) -> ExitCode {
+        let opened = try device.openIncoming(session)
+        for token in tokens {
             do throws(LiveUpdateError) {
-                do throws(LiveUpdateError) {
-                    try session.preserve(descriptor, token: token)
-                } catch {
-                    // It was no file that a handler takes, and was held.
-                    guard error.errno == .noSuchFileOrDirectory else { throw error }
-                    try session.preserveHeld(descriptor, token: token)
-                }
+                let file = asHeld ? try opened.retrieveAsHeld(token: token) : try opened.retrieve(token: token)
+                try descriptors.add(file, token)
             } catch {
-                Exit.say("token \(token) cannot be put back, and is let go: \(error)")
+                throw leftOut(token, error, device)
             }
+        }
+        return Execution.become(
+            images, called: command[0], remedy: "the files are in their session: retrieve them with another program")
+    }
+
+    /// The error of a retrieve, with the reason of the update that left the file out.
+    private func leftOut(_ token: UInt64, _ error: LiveUpdateError, _ device: LiveUpdateDevice) -> LiveUpdateError {
+        let status = try? DaemonStatus(of: device)
+        let files = status?.session(session, .incoming, of: options.actingUser)?.files
+        guard !asHeld, let problem = files?.first(where: { $0.token == "\(token)" })?.problem else { return error }
+        return LiveUpdateError(
+            error.errno, "token \(token) in session \"\(session)\": the update left the file out: \(problem)",
+            remedy: "luoctl retrieve --as-held gets its descriptor as it is")
+    }
+
+    // MARK: Outgoing
+
+    /// - Returns: only when the program cannot be executed.
+    private func taken(
+        on device: LiveUpdateDevice, _ images: [ProgramImage], _ descriptors: inout GivenDescriptors
+    ) throws(LiveUpdateError) -> ExitCode {
+        let opened = try device.attachSession(session, .outgoing)
+        let known = try DaemonStatus(of: device).session(session, .outgoing, of: options.actingUser)?.files ?? []
+        for token in tokens { try descriptors.add(try opened.get(token: token), token) }
+        var taking = FileTaking(
+            session: opened,
+            files: zip(tokens, descriptors.all).map { token, descriptor in
+                let isHeld = known.contains { $0.token == "\(token)" && $0.isHeld }
+                return FileTaking.File(token: token, descriptor: descriptor, isHeld: isHeld)
+            })
+        try taking.unpreserve()
+        let code = Execution.become(images, called: command[0])
+        if taking.putBack() { Exit.say("the files are in their session: take them with another program") }
+        return code
+    }
+}
+
+extension GivenDescriptors {
+    fileprivate mutating func add(_ file: consuming OwnedDescriptor, _ token: UInt64) throws(LiveUpdateError) {
+        do throws(SystemCallError) {
+            try add(file)
+        } catch {
+            throw LiveUpdateError(error, "the descriptor of token \(token) for the program")
         }
     }
 }

@@ -1,17 +1,18 @@
 import ArgumentParser
-import Glibc
 import LiveUpdateDevice
 
 /// `luoctl session`
 struct SessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "session",
-        abstract: "Make sessions of luod, claim them and remove them.",
+        abstract: "Make sessions of luod, claim them, list them and remove them.",
         discussion: """
             A session is a named set of files. These are detached: they live until they are finished or removed, not \
-            until this command ends, and over updates.
+            until this command ends, and over updates. Each user has session names of their own.
             """,
-        subcommands: [CreateSessionCommand.self, AttachSessionCommand.self, RemoveSessionCommand.self])
+        subcommands: [
+            CreateSessionCommand.self, AttachSessionCommand.self, ListSessionsCommand.self, RemoveSessionCommand.self,
+        ])
 }
 
 /// Which of two sessions of the same name.
@@ -35,7 +36,7 @@ struct CreateSessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Make a session, for files that are to be preserved.")
 
-    @OptionGroup var options: DaemonOptions
+    @OptionGroup var options: UserOptions
 
     @Argument(help: "1 to 63 bytes, of which \\xNN is one; each user has names of their own.")
     var name: SessionName
@@ -48,10 +49,10 @@ struct CreateSessionCommand: ParsableCommand {
 /// `luoctl session attach`
 struct AttachSessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "attach", abstract: "Claim a session that nobody holds, so that it stays.",
-        discussion: "Of one that an update handed over, too: it is detached from then on.")
+        commandName: "attach", abstract: "Claim a session without a holder, so that it stays.",
+        discussion: "A session that an update handed over is detached from then on, too.")
 
-    @OptionGroup var options: DaemonOptions
+    @OptionGroup var options: UserOptions
 
     @OptionGroup var which: DirectionOptions
 
@@ -59,46 +60,52 @@ struct AttachSessionCommand: ParsableCommand {
     var name: SessionName
 
     func run() throws {
-        try options.run { device throws(LiveUpdateError) in _ = try device.openAny(name, which.direction) }
+        try options.run(name) { device throws(LiveUpdateError) in _ = try device.openAny(name, which.direction) }
+    }
+}
+
+/// `luoctl session list`
+struct ListSessionsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the sessions: direction, files, bytes and holder.",
+        discussion: "Sorted by user, name and direction. Each user sees their own sessions, root all.")
+
+    @OptionGroup var options: UserOptions
+
+    @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
+    var json = false
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in
+            let list = SessionList(try DaemonStatus(of: device))
+            print(json ? jsonText(list) : list.text(withUsers: options.actingUser == 0))
+        }
     }
 }
 
 /// `luoctl session rm`
 struct RemoveSessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rm", abstract: "Remove a session, and let go of its files.",
+        commandName: "rm", abstract: "Remove a session and its files from luod.",
         discussion: """
-            Memory that nobody else has open or mapped is free then. Root removes another user's session as that user: \
-            setpriv --reuid USER luoctl session rm NAME.
+            The memory of a file that no program has open or mapped is free then. Without --force a session stays \
+            while a client holds it, and while a handler cannot finish a file.
             """)
 
-    @OptionGroup var options: DaemonOptions
+    @OptionGroup var options: UserOptions
 
     @OptionGroup var which: DirectionOptions
+
+    @Flag(help: "Remove the session over a client that holds it, and over handlers that cannot finish; say which.")
+    var force = false
 
     @Argument(help: "The session.")
     var name: SessionName
 
     func run() throws {
-        try options.run { device throws(LiveUpdateError) in
-            try checkThatItIsOwn(device)
-            let session = try device.openAny(name, which.direction)
-            do throws(LiveUpdateError) {
-                try session.finish()
-            } catch {
-                // An outgoing one has nothing to finish.
-                guard error.errno == .invalidArgument else { throw error }
-            }
-            try session.letEnd()
+        try options.run(name) { device throws(LiveUpdateError) in
+            let overridden = try device.removeSession(name, which.direction, force: force)
+            for line in ShownText.lines(overridden) { print(line) }
         }
-    }
-
-    /// Where root has none of that name luod would take somebody else's.
-    private func checkThatItIsOwn(_ device: LiveUpdateDevice) throws(LiveUpdateError) {
-        let named = try DaemonStatus(of: device).sessions.filter { SessionName(described: $0.name) == name }
-        guard let other = named.first, !named.contains(where: { $0.owner == geteuid() }) else { return }
-        throw LiveUpdateError(
-            .notPermitted, "session \"\(name)\" is user \(other.owner)'s",
-            remedy: "if it is meant: setpriv --reuid \(other.owner) --clear-groups luoctl session rm …")
     }
 }

@@ -36,7 +36,7 @@ extension DeviceSession {
         return self
     }
 
-    /// Lets it end with its last descriptor, which is this one's.
+    /// Lets the session end with its last descriptor, which is this one's.
     func letEnd() throws(LiveUpdateError) { try setDetached(false) }
 }
 

@@ -10,7 +10,7 @@ struct StatusCommand: ParsableCommand {
         abstract: "Show what luod keeps: sessions, files, shared state and the arena's use.",
         discussion: "Each user sees their own sessions, root all.")
 
-    @OptionGroup var options: DaemonOptions
+    @OptionGroup var options: UserOptions
 
     @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
     var json = false

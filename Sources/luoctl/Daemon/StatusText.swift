@@ -16,7 +16,7 @@ struct StatusText {
             status.keeper == 0
             ? Style.bad("its keeper has died: start luod on this state again") : "keeper \(status.keeper)"
         let blackout = status.lastBlackout.map { ", last blackout \(UpdateReport.milliseconds($0))" } ?? ""
-        return "boot \(status.updates + 1), \(keeper), orchestrator \(status.orchestrator)\(blackout)"
+        return "boot \(status.boot), \(keeper), orchestrator \(status.orchestrator)\(blackout)"
     }
 
     private var arena: String {
@@ -29,8 +29,8 @@ struct StatusText {
         for process in status.processes {
             let capabilities = process.capabilities.joined(separator: " ")
             table.add([
-                process.name, "\(process.process)", process.hasNoNewPrivileges ? "yes" : "no", process.seccomp,
-                capabilities.isEmpty ? "none" : capabilities,
+                process.name.shown, "\(process.process)", process.hasNoNewPrivileges ? "yes" : "no",
+                process.seccomp.shown, capabilities.isEmpty ? "none" : capabilities.shown,
             ])
         }
         return "\n\(table.text)"
@@ -38,24 +38,18 @@ struct StatusText {
 
     private var tables: [String] {
         guard !status.sessions.isEmpty else { return ["\nno sessions"] }
-        return [sessions, files, flbs].compactMap { $0 }.map { "\n\($0)" }
+        return [sessions, files, problems, flbs].compactMap { $0 }.map { "\n\($0)" }
     }
 
     private var sessions: String {
         var table = Table(["session", "user", "direction", "holder", "files"])
         for session in status.sessions {
             table.add([
-                session.name.shown, "\(session.owner)", session.direction, Self.holder(of: session),
+                session.name.shown, "\(session.owner)", session.direction.shown, session.holder,
                 "\(session.files.count)",
             ])
         }
         return table.text
-    }
-
-    private static func holder(of session: DaemonStatus.Session) -> String {
-        if session.isFinished { return "finished" }
-        if session.isAttached { return session.isDetached ? "attached" : "open" }
-        return session.isDetached ? "detached" : "waits to be retrieved"
     }
 
     private var files: String? {
@@ -71,17 +65,25 @@ struct StatusText {
             switch file.retrieved {
             case 0: session.direction == "incoming" ? "not yet" : "-"
             case 1: "yes"
-            default: "failed: \(Errno(rawValue: -file.retrieved).symbol)"
+            default: "failed: \(Errno(rawValue: 0 &- file.retrieved).symbol)"
             }
         return [
-            session.name.shown, file.token, file.compatible, file.size.map(ByteCount.text) ?? "lost", retrieved,
+            session.name.shown, file.token.shown, file.compatible.shown, file.size.map(ByteCount.text) ?? "lost",
+            retrieved,
         ]
+    }
+
+    /// Files that cannot be frozen now, or that the last update left out.
+    private var problems: String? {
+        let lines = status.problems
+        guard !lines.isEmpty else { return nil }
+        return (["problems:"] + lines.map { "  \(Style.bad($0.shown))" }).joined(separator: "\n")
     }
 
     private var flbs: String? {
         guard !status.flbs.isEmpty else { return nil }
         var table = Table(["shared state", "direction", "files"])
-        for flb in status.flbs { table.add([flb.compatible, flb.direction, "\(flb.count)"]) }
+        for flb in status.flbs { table.add([flb.compatible.shown, flb.direction.shown, "\(flb.count)"]) }
         return table.text
     }
 }

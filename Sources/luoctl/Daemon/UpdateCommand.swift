@@ -9,23 +9,65 @@ struct UpdateCommand: ParsableCommand {
         discussion: """
             It prints how long each phase took, and the blackout: from the first freeze until the next boot answers. \
             When a freeze fails, or the next image crashes, hangs or refuses, the boot that runs goes on, and the \
-            message says why. Sessions that the last update handed over are to be finished before. Only root may.
+            message says why: all files that cannot be frozen are listed. Sessions that the last update handed over \
+            are to be finished before. Only root may.
             """)
 
     @OptionGroup var options: DaemonOptions
     @OptionGroup var image: ImageArgument
 
-    @Flag(help: "Lose sessions that the last update handed over and that are not finished.")
+    @Flag(help: "Lose sessions that the last update handed over and that are not finished: they are listed.")
     var discard = false
+
+    @Flag(
+        help: """
+            Go on without files that cannot be frozen: their descriptors stay, and luoctl retrieve --as-held gets them \
+            after the update.
+            """)
+    var leaveOut = false
 
     @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
     var json = false
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
-            let times = try device.update(to: image.path, discardingUnfinished: discard)
-            let report = UpdateReport(times, .update)
-            print(json ? report.json : report.text)
+            do throws(LiveUpdateError) {
+                let times = try device.update(to: image.path, discardingUnfinished: discard, leavingOut: leaveOut)
+                let report = UpdateReport(times, .update)
+                print(json ? report.json : report.text)
+            } catch {
+                throw ObstacleList(error).completed { try? DaemonStatus(of: device).problems }
+            }
         }
+    }
+}
+
+/// The error of an update that lists what stands in its way. An answer of luod holds 4 KiB, and ends with how many lines did
+/// not fit.
+struct ObstacleList {
+    private let error: LiveUpdateError
+
+    init(_ error: LiveUpdateError) { self.error = error }
+
+    /// The same error, with all lines.
+    ///
+    /// - Parameter problems: reads those of all files, in the order of the answer; nil when that cannot be done.
+    func completed(_ problems: () -> [String]?) -> LiveUpdateError {
+        var lines = error.reason.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        guard let missing = lines.last.flatMap(Self.missing), let all = problems(), all.count >= missing else {
+            return error
+        }
+        lines.removeLast()
+        lines += all.suffix(missing)
+        return LiveUpdateError(error.errno, lines.joined(separator: "\n"), remedy: error.remedy)
+    }
+
+    /// The number in "and N more".
+    private static func missing(_ line: String) -> Int? {
+        let words = line.split(separator: " ")
+        guard let place = words.firstIndex(of: "and"), place + 2 < words.count, words[place + 2].hasPrefix("more") else {
+            return nil
+        }
+        return Int(words[place + 1])
     }
 }

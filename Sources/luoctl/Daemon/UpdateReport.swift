@@ -13,10 +13,12 @@ struct UpdateReport: Encodable {
     let switchNs: UInt64?
     let answerNs: UInt64?
     let blackoutNs: UInt64?
+    /// Of an update: a line for each session that it discarded and each file that it left out.
+    let remarks: [String]?
     private let kind: Kind
 
     private enum CodingKeys: CodingKey {
-        case loadNs, publishNs, takeOverNs, switchNs, answerNs, blackoutNs
+        case loadNs, publishNs, takeOverNs, switchNs, answerNs, blackoutNs, remarks
     }
 
     init(_ times: UpdateTimes, _ kind: Kind) {
@@ -28,6 +30,7 @@ struct UpdateReport: Encodable {
         switchNs = since(times.takenOver, times.switched)
         answerNs = since(times.switched, times.answered)
         blackoutNs = kind == .load ? nil : times.blackout
+        remarks = kind == .update ? ShownText.lines(times.remarks) : nil
     }
 
     var json: String { jsonText(self) }
@@ -43,7 +46,7 @@ struct UpdateReport: Encodable {
         table.add(["switch", Self.milliseconds(switchNs)])
         table.add(["answer", Self.milliseconds(answerNs)])
         table.add(["blackout", Self.milliseconds(blackoutNs)])
-        return table.text
+        return ([table.text] + (remarks ?? [])).joined(separator: "\n")
     }
 
     static func milliseconds(_ nanoseconds: UInt64) -> String { "\(fixed(Double(nanoseconds) / 1e6, 3)) ms" }

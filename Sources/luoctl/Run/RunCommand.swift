@@ -49,7 +49,9 @@ struct RunCommand: ParsableCommand {
         let place = state ?? own?.state
         // What the program starts finds it, too: luoctl update.
         if let place { images = images.map { $0.setting("LUO_STATE", absolutePath(place)) } }
-        try DaemonOptions.run(on: place) { device throws(LiveUpdateError) in
+        let connection = DaemonConnection(
+            state: place, remedyWithoutRight: "without --state the program gets a luod of its own")
+        try connection.use { device throws(LiveUpdateError) in
             // From here on this process opens nothing before its calls are served.
             let listener: OwnedDescriptor
             do throws(SystemCallError) {

@@ -130,9 +130,16 @@ final class DaemonClient: Sendable {
     }
 
     func retrieve(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.retrieve, token)) }
-    func take(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.take, token)) }
+    func get(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.get, token)) }
+    /// Gets a file and unpreserves it.
+    func take(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try takeDescriptor(token)) }
     func retrieveDescriptor(_ token: UInt64) throws -> OwnedDescriptor { try file(.retrieve, token) }
-    func takeDescriptor(_ token: UInt64) throws -> OwnedDescriptor { try file(.take, token) }
+    func retrieveAsHeld(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.retrieveAsHeld, token)) }
+    func takeDescriptor(_ token: UInt64) throws -> OwnedDescriptor {
+        let file = try file(.get, token)
+        try unpreserve(token)
+        return file
+    }
     func unpreserve(_ token: UInt64) throws { _ = try call(.unpreserve, FileCall(token: token).body) }
     func finish() throws { _ = try call(.finish, WordCall().body) }
     func setDetached(_ detached: Bool) throws { _ = try call(.setDetached, WordCall(detached ? 1 : 0).body) }

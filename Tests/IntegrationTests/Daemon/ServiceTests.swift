@@ -48,7 +48,7 @@ import Testing
         daemon.killEverything()
         try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
         closed.close()
-        let waiting = try session.ask(.take, FileCall(token: 1).body)
+        let waiting = try session.ask(.get, FileCall(token: 1).body)
         try await daemon.start(passing: manager.stored)
         let (taken, descriptors) = try session.answer(to: waiting)
         #expect(taken.result == 0)
@@ -56,7 +56,7 @@ import Testing
         #expect(try came.identity == files[1].identity && came.bytes() == nativeBytes(1))
         // Whoever held the other session went meanwhile.
         let status = try client.status()
-        #expect(status.sessions.map(\.name) == ["s"] && status.sessions.first?.files.count == 1)
+        #expect(status.sessions.map(\.name) == ["s"] && status.sessions.first?.files.count == 2)
         #expect(try daemon.connect().status().keeper == daemon.keeper)
         #expect(try client.change(.update) == nil)
         // As long as somebody has it.

@@ -48,7 +48,7 @@ import Testing
         let roots = try device(daemon, as: 0).createSession("a")
         try roots.preserve(files[2].descriptor, token: 2)
         try roots.unpreserve(token: 2)
-        _ = try session.take(token: 0)
+        try session.unpreserve(token: 0)
         try session.preserve(files[2].descriptor, token: 2)
     }
 

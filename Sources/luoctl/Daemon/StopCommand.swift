@@ -1,0 +1,94 @@
+import ArgumentParser
+import Glibc
+import LiveUpdateDevice
+import Platform
+
+/// `luoctl stop`
+struct StopCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stop",
+        abstract: "End luod, unless something would be lost.",
+        discussion: """
+            Without --discard luod goes on when a file would be lost, and what would be lost is listed. Files with a \
+            name on hugetlbfs and files that systemd holds are not lost. This command waits until luod has ended. \
+            Only root may.
+            """)
+
+    @OptionGroup var options: DaemonOptions
+
+    @Flag(help: "End luod also when files are lost with it: they are listed.")
+    var discard = false
+
+    @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
+    var json = false
+
+    @Option(help: .hidden)
+    var patience: UInt16 = 30
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in
+            let ending = DaemonEnding(device)
+            do throws(LiveUpdateError) {
+                let lost = ShownText.lines(try device.stop(discarding: discard))
+                try ending.wait(seconds: patience)
+                report(StopReport(stopped: true, lost: lost))
+            } catch {
+                if json { report(StopReport(stopped: false, lost: ShownText.lines(error.reason))) }
+                throw error
+            }
+        }
+    }
+
+    private func report(_ report: StopReport) {
+        if json {
+            print(jsonText(report))
+        } else {
+            for line in report.lost { print(line) }
+        }
+    }
+}
+
+/// `luoctl stop --json`
+private struct StopReport: Encodable {
+    let version = 1
+    let stopped: Bool
+    /// What luod said: what was lost, or why luod goes on.
+    let lost: [String]
+}
+
+/// The end of luod, as its client sees it: the keeper's process has ended, or, where that cannot be seen, the connection has
+/// no other side.
+private struct DaemonEnding: ~Copyable {
+    private let device: LiveUpdateDevice
+    private let process: Int32
+    /// Nil when it cannot be seen from here: in another namespace.
+    private let keeper: RunningProcess?
+
+    init(_ device: LiveUpdateDevice) {
+        self.device = device
+        let status = try? DaemonStatus(of: device)
+        process = status.map { $0.keeper > 0 ? $0.keeper : $0.orchestrator } ?? 0
+        keeper = process > 0 ? try? RunningProcess(process) : nil
+    }
+
+    /// - Throws: ETIMEDOUT.
+    func wait(seconds: UInt16) throws(LiveUpdateError) {
+        let deadline = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
+        while !hasEnded {
+            guard monotonicNanoseconds() < deadline else {
+                throw LiveUpdateError(
+                    .timedOut, "luod (process \(process)) has not ended \(seconds) s after it said that it would",
+                    remedy: "its log says more; kill -KILL \(process) ends it at once")
+            }
+            usleep(5_000)
+        }
+    }
+
+    private var hasEnded: Bool {
+        switch keeper {
+        // A service manager may hold the other side of the connection for longer.
+        case .some(let keeper): keeper.hasEnded
+        case nil: device.descriptor.hasHungUp
+        }
+    }
+}

@@ -1,0 +1,42 @@
+import ArgumentParser
+import LiveUpdateDevice
+
+/// `luoctl unpreserve`
+struct UnpreserveCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "unpreserve",
+        abstract: "Remove files from a session that was made since the last update.",
+        discussion: """
+            Programs that have a file open or mapped go on with it. A file that no program has open is gone. When \
+            one of the tokens is unknown, nothing is removed.
+            """)
+
+    @OptionGroup var options: UserOptions
+
+    @Option(help: "The session.")
+    var session: SessionName
+
+    @Option(
+        name: .customLong("token"), parsing: .unconditionalSingleValue,
+        help: "A file of it; several times for several.", transform: NumberArgument.token)
+    var tokens: [UInt64] = []
+
+    func validate() throws {
+        guard !tokens.isEmpty else { throw ValidationError("say which files: --token") }
+        guard Set(tokens).count == tokens.count else { throw ValidationError("one of the tokens is there twice") }
+    }
+
+    func run() throws {
+        try options.run(session) { device throws(LiveUpdateError) in
+            let opened = try device.attachSession(session, .outgoing)
+            let status = try DaemonStatus(of: device)
+            let known = status.session(session, .outgoing, of: options.actingUser)?.files.map(\.token) ?? []
+            for token in tokens where !known.contains("\(token)") {
+                throw LiveUpdateError(
+                    .noSuchFileOrDirectory, "session \"\(session)\" has no token \(token); nothing was removed",
+                    remedy: "luoctl status lists the tokens")
+            }
+            for token in tokens { try opened.unpreserve(token: token) }
+        }
+    }
+}
