@@ -2,15 +2,30 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// Starts a thread that nobody waits for, with a small stack: pthread_create(3).
+/// Starts a detached thread: pthread_create(3).
 ///
-/// - Throws: EAGAIN when there are too many.
-public func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemCallError) {
+/// - Parameters:
+///   - stackSize: in bytes; at least PTHREAD_STACK_MIN.
+///   - blockingSignals: whether the thread blocks all signals; otherwise it blocks those of the calling thread.
+/// - Throws: EAGAIN when there are too many threads, EINVAL for too small a stack.
+public func startThread(
+    stackSize: Int = 512 << 10, blockingSignals: Bool = false, _ body: @escaping @Sendable () -> Void
+) throws(SystemCallError) {
+    guard blockingSignals else { return try create(stackSize, body) }
+    // A thread inherits the mask, so that no signal reaches it before it runs.
+    var (all, own) = (sigset_t(), sigset_t())
+    unsafe sigfillset(&all)
+    unsafe pthread_sigmask(SIG_SETMASK, &all, &own)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &own, nil) }
+    try create(stackSize, body)
+}
+
+private func create(_ stackSize: Int, _ body: @escaping @Sendable () -> Void) throws(SystemCallError) {
     var attributes = pthread_attr_t()
     unsafe pthread_attr_init(&attributes)
     defer { unsafe pthread_attr_destroy(&attributes) }
     unsafe pthread_attr_setdetachstate(&attributes, CInt(PTHREAD_CREATE_DETACHED))
-    unsafe pthread_attr_setstacksize(&attributes, 512 << 10)
+    unsafe pthread_attr_setstacksize(&attributes, stackSize)
     let box = unsafe Unmanaged.passRetained(ThreadBody(body)).toOpaque()
     var thread = pthread_t()
     let result = unsafe pthread_create(
@@ -31,6 +46,17 @@ private final class ThreadBody: Sendable {
 }
 
 extension FileDescriptor {
+    /// Switches SO_LINGER of socket(7) off if it has a time, so that a close does not wait for the peer. Other descriptors
+    /// than sockets stay as they are.
+    public func stopLingering() {
+        var now = linger()
+        var size = socklen_t(MemoryLayout<linger>.size)
+        let result = unsafe getsockopt(rawValue, SOL_SOCKET, SO_LINGER, &now, &size)
+        guard result == 0, now.l_onoff != 0, now.l_linger != 0 else { return }
+        var off = linger(l_onoff: 0, l_linger: 0)
+        _ = unsafe setsockopt(rawValue, SOL_SOCKET, SO_LINGER, &off, size)
+    }
+
     /// Whether something that was sent on a socket has not been read: `SIOCOUTQ` of unix(7).
     public var hasUnread: Bool { cshims_unread(rawValue) > 0 }
 

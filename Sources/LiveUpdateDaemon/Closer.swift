@@ -1,0 +1,211 @@
+import Glibc
+import Platform
+import SystemPackage
+
+/// Closes descriptors that clients sent, on threads of its own.
+///
+/// A close may sleep for as long as a client likes: FUSE and NFS ask their server at every close, a socket with SO_LINGER
+/// waits for its peer, and the last close of a memory file frees gigabytes. A thread that serves requests or holds the
+/// arena therefore closes no descriptor of a client.
+///
+/// 1. ``close(_:of:)`` puts a descriptor into its user's queue and returns.
+/// 2. A thread closes it. Each user has at most one thread at a time, so that a user's descriptors are closed in order, and
+///    a stuck close delays only that user's next ones. One thread is for root alone.
+/// 3. ``pending(of:)`` counts the descriptors of a user that wait or are being closed, for that user's limit.
+///
+/// As many users as there are threads for them can stop the closing of other users' descriptors, except for root's. The
+/// other users are still served, and their descriptors count against their limits until the threads are free again.
+///
+/// The threads are made before the seccomp filter, which allows no new ones. They end when the closer is released and the
+/// queues are empty.
+final class Closer: Sendable {
+    /// The queues of some users, and the threads that serve them.
+    private final class Lane: Sendable {
+        private let lock = Lock()
+        // SAFETY: only used under the lock.
+        nonisolated(unsafe) private var queue = ClosingQueue()
+        nonisolated(unsafe) private var isEnding = false
+
+        func add(_ descriptors: [FileDescriptor], of user: UInt32) {
+            lock.withLock {
+                guard unsafe queue.add(descriptors, of: user) else { return }
+                lock.wakeOne()
+            }
+        }
+
+        /// The next descriptor to close; nil when the thread that asks is to end.
+        func next() -> ClosingQueue.Job? {
+            lock.withLock {
+                lock.wait { unsafe isEnding || queue.hasNext }
+                return unsafe queue.next()
+            }
+        }
+
+        func finish(_ job: ClosingQueue.Job) { lock.withLock { unsafe queue.finish(job) } }
+
+        func end() {
+            lock.withLock {
+                unsafe isEnding = true
+                lock.wakeAll()
+            }
+        }
+
+        func pending(of user: UInt32) -> Int { lock.withLock { unsafe queue.pending(of: user) } }
+
+        var pending: Int { lock.withLock { unsafe queue.pending } }
+    }
+
+    private let root = Lane()
+    private let others = Lane()
+
+    /// Starts the threads, which block all signals.
+    ///
+    /// - Parameters:
+    ///   - threads: how many there are: one for root, and the rest, at least one, for the other users.
+    ///   - closing: closes one descriptor: for tests.
+    /// - Throws: EAGAIN when the system or the user may have no more threads, ENOMEM.
+    init(
+        threads: Int, closing: @escaping @Sendable (FileDescriptor) -> Void = Closer.closeGracefully
+    ) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try Self.start(root, closing)
+            for _ in 1..<max(threads, 2) { try Self.start(others, closing) }
+        } catch {
+            // The threads that were started do not end by themselves, and an initializer that fails has no deinit.
+            root.end()
+            others.end()
+            throw error
+        }
+    }
+
+    deinit {
+        root.end()
+        others.end()
+    }
+
+    private static func start(
+        _ lane: Lane, _ closing: @escaping @Sendable (FileDescriptor) -> Void
+    ) throws(SystemCallError) {
+        try startThread(stackSize: 128 << 10, blockingSignals: true) {
+            while let job = lane.next() {
+                closing(job.descriptor)
+                lane.finish(job)
+            }
+        }
+    }
+
+    // MARK: Closing
+
+    /// Closes a descriptor some time later. It is the closer's from now on; the call never waits for a file.
+    func close(_ descriptor: FileDescriptor, of user: UInt32) { lane(of: user).add([descriptor], of: user) }
+
+    /// As ``close(_:of:)``, for a descriptor that has an owner.
+    func close(_ descriptor: consuming OwnedDescriptor, of user: UInt32) { close(descriptor.release(), of: user) }
+
+    /// As ``close(_:of:)`` for many descriptors of one user, which costs one lock and at most one wake-up.
+    func close(_ descriptors: [FileDescriptor], of user: UInt32) {
+        guard !descriptors.isEmpty else { return }
+        lane(of: user).add(descriptors, of: user)
+    }
+
+    /// How many descriptors of a user wait or are being closed.
+    func pending(of user: UInt32) -> Int { lane(of: user).pending(of: user) }
+
+    /// How many descriptors of all users wait or are being closed.
+    var pending: Int { root.pending + others.pending }
+
+    private func lane(of user: UInt32) -> Lane { user == 0 ? root : others }
+
+    /// Closes a descriptor, a socket without waiting for its peer.
+    ///
+    /// SO_LINGER with a time makes the last close of a socket wait until the peer has acknowledged everything, for up to
+    /// that time. Without SO_LINGER the kernel does the same in the background: bytes that were sent still go out, and TCP
+    /// resets the connection only if bytes were received that no process has read, which is the same either way. No
+    /// client waits for the result of this close, so that the background loses nothing. SO_LINGER with the time 0 does
+    /// not wait: it resets the connection, which its client asked for, and stays as it is.
+    static func closeGracefully(_ descriptor: FileDescriptor) {
+        descriptor.stopLingering()
+        // The descriptor is gone whatever close(2) answers, and the client whose file reports an error has gone, too.
+        try? closeDescriptor(descriptor)
+    }
+}
+
+/// Which descriptor is closed next: a queue for each user, and an order of the users. It does no I/O.
+///
+/// Users take turns. A user whose descriptor is being closed has no turn until that is done.
+struct ClosingQueue {
+    /// A descriptor to close.
+    struct Job: Equatable, Sendable {
+        var user: UInt32
+        var descriptor: FileDescriptor
+    }
+
+    private struct UserQueue {
+        var waiting = Fifo<FileDescriptor>()
+        var isBusy = false
+        var pending: Int { waiting.count + (isBusy ? 1 : 0) }
+    }
+
+    /// Only users with something pending, so that users of the past cost nothing.
+    private var users: [UInt32: UserQueue] = [:]
+    /// Users with something waiting and nothing being closed, in the order in which they are served.
+    private var turns = Fifo<UInt32>()
+
+    /// How many descriptors of all users wait or are being closed.
+    private(set) var pending = 0
+
+    /// Whether ``next()`` has a descriptor.
+    var hasNext: Bool { turns.count > 0 }
+
+    /// How many descriptors of a user wait or are being closed.
+    func pending(of user: UInt32) -> Int { users[user]?.pending ?? 0 }
+
+    /// Appends descriptors to a user's queue.
+    ///
+    /// - Returns: whether the user gets a turn by that: one more thread has something to do.
+    mutating func add(_ descriptors: [FileDescriptor], of user: UInt32) -> Bool {
+        guard !descriptors.isEmpty else { return false }
+        let isNew = users[user] == nil
+        for descriptor in descriptors { users[user, default: UserQueue()].waiting.append(descriptor) }
+        pending += descriptors.count
+        if isNew { turns.append(user) }
+        return isNew
+    }
+
+    /// Takes the next descriptor, which is pending until ``finish(_:)``; nil when no user has a turn.
+    mutating func next() -> Job? {
+        guard let user = turns.popFirst(), let descriptor = users[user]?.waiting.popFirst() else { return nil }
+        users[user]?.isBusy = true
+        return Job(user: user, descriptor: descriptor)
+    }
+
+    /// Ends a job: its user gets the last of the turns if more descriptors wait.
+    mutating func finish(_ job: Job) {
+        users[job.user]?.isBusy = false
+        pending -= 1
+        if pending(of: job.user) == 0 {
+            users[job.user] = nil
+        } else {
+            turns.append(job.user)
+        }
+    }
+}
+
+/// A queue whose operations take constant time on average.
+private struct Fifo<Element> {
+    private var arriving: [Element] = []
+    /// The oldest elements, the oldest one last.
+    private var leaving: [Element] = []
+
+    var count: Int { arriving.count + leaving.count }
+
+    mutating func append(_ element: Element) { arriving.append(element) }
+
+    mutating func popFirst() -> Element? {
+        if leaving.isEmpty {
+            leaving = arriving.reversed()
+            arriving = []
+        }
+        return leaving.popLast()
+    }
+}
