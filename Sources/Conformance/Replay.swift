@@ -1,5 +1,5 @@
 public import Handover
-public import LiveUpdate
+import LiveUpdate
 
 /// One difference between what a step gave and what it should give.
 public struct Difference: Sendable {
@@ -28,10 +28,9 @@ public enum Replay {
     /// - Throws: what the system refuses.
     public static func run(
         _ scenario: Scenario, file: String, line: Int, crashingAfter crash: Int? = nil,
-        _ options: Arena.Options = Arena.Options(), counting: Orchestrator.Counting = .asLinked,
-        trace: ((Outcome) -> Void)? = nil
+        _ options: Arena.Options = Arena.Options(), trace: ((Outcome) -> Void)? = nil
     ) throws -> Difference? {
-        let run = try ScenarioRun(scenario, options, counting: counting)
+        let run = try ScenarioRun(scenario, options)
         for step in 0..<scenario.stepCount {
             let (got, want) = run.run(step: step)
             trace?(got)

@@ -13,7 +13,6 @@ public final class ScenarioRun {
     private let files: [String: FileDescriptor]
     private let recorder: Recorder
     private let options: Arena.Options
-    private let counting: Orchestrator.Counting
 
     private var orchestrator = Orchestrator.disabled
     private var handlers: [String: ScenarioHandler] = [:]
@@ -23,14 +22,9 @@ public final class ScenarioRun {
 
     /// Prepares a scenario in an arena of its own.
     ///
-    /// - Parameter counting: the vectors record the kernel's way, `asLinked`: five of them change links between
-    ///   preserving and finishing.
     /// - Throws: what the system or the arena refuses: EMFILE, ENOSPC, ENOMEM.
-    public init(
-        _ scenario: Scenario, _ options: Arena.Options = Arena.Options(), counting: Orchestrator.Counting = .asLinked
-    ) throws {
+    public init(_ scenario: Scenario, _ options: Arena.Options = Arena.Options()) throws {
         self.scenario = scenario
-        self.counting = counting
         self.options = options
         var files: [String: FileDescriptor] = [:]
         var names: [FileIdentity: String] = [:]
@@ -56,8 +50,7 @@ public final class ScenarioRun {
     private func boot(_ opening: Orchestrator.Opening) throws(LiveUpdateError) {
         do throws(SystemCallError) {
             orchestrator = Orchestrator(
-                arena: try openArena(try arena.borrowed.duplicated()), descriptors: descriptors, opening: opening,
-                counting: counting)
+                arena: try openArena(try arena.borrowed.duplicated()), descriptors: descriptors, opening: opening)
         } catch {
             throw LiveUpdateError(error, "opening the arena")
         }
@@ -93,8 +86,7 @@ public final class ScenarioRun {
         let linked = try orchestrator.registrations()
         let names = open.map { ($0.name, $0.direction) }
         let arena = arenaOfDescriptor()
-        orchestrator = Orchestrator(
-            arena: try arena(), descriptors: descriptors, opening: .sameBoot, counting: counting)
+        orchestrator = Orchestrator(arena: try arena(), descriptors: descriptors, opening: .sameBoot)
         handlers = before
         for (handler, flbs) in linked {
             try orchestrator.register(handler)

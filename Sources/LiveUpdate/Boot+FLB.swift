@@ -296,7 +296,8 @@ extension Boot {
             var users: [FLBID: [FLBUser]] = [:]
             for file in state.files.values {
                 for id in file.flbs {
-                    users[id, default: []].append(FLBUser(compatible: file.compatible, data: file.data))
+                    users[id, default: []].append(
+                        FLBUser(compatible: file.compatible, data: file.data, identity: file.identity))
                 }
             }
             var serialized: [FLBID: (data: UInt64, ranges: [StoredRange])] = [:]

@@ -68,29 +68,12 @@ extension Boot {
 
     private func takeOver(_ range: Extent, _ answer: Answer?) throws(LiveUpdateError) {
         let tree = try untouched { () throws(ArenaError) in try LuoTreeReader(arena: arena, range: range).read() }
-        var events = try withoutLost(counting(tree)).events
+        var events = try withoutLost(tree).events
         if opening == .onTrial { events += [.phase(.booting)] + answered(answer) }
         try untouched { () throws(ArenaError) in
             try begin(events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
         }
         shared.with { $0.freeze = tree.freeze }
-    }
-
-    /// The tree with each file counted on what ``Orchestrator/Counting`` says.
-    func counting(_ tree: LuoTree) -> LuoTree {
-        guard counting == .asLinked else { return tree }
-        var tree = tree
-        let names = tree.flbs.map(\.record.name)
-        let registry = shared.with { $0.registry }
-        for session in tree.sessions.indices {
-            for file in tree.sessions[session].files.indices {
-                let linked = registry.entry(tree.sessions[session].files[file].record.compatible)?.flbs ?? []
-                tree.sessions[session].files[file].links = linked.compactMap { flb in
-                    names.firstIndex(of: flb.compatible).map { UInt8($0) }
-                }
-            }
-        }
-        return tree
     }
 
     /// The tree without the descriptors that are not what they were: a number that was reused is not to be closed.
@@ -162,7 +145,7 @@ extension Boot {
         find(lost, state)
         switch state.phase {
         case .running: break
-        case .freezing: unfreezeEverything()
+        case .freezing: unfreezeEverything(but: Unfrozen())
         case .booting: try confirm()
         }
         dropIncomingTreeIfDone()
@@ -247,7 +230,8 @@ extension LuoTree {
                             id: FileID(value: take()), session: id, token: file.record.token,
                             compatible: file.record.compatible, slot: file.slot, identity: file.identity,
                             data: file.record.data, ranges: file.ranges, flbs: file.links.map { flbIDs[Int($0)] },
-                            retrieved: .notTried)))
+                            retrieved: file.leftOut.map { .failed(errno: $0.errno) } ?? .notTried,
+                            holdsFile: file.holdsFile, leftOut: file.leftOut?.reason)))
             }
         }
         return [.boot(updateNumber: updateNumber, nextID: next), .phase(.running)] + events

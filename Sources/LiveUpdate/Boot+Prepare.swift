@@ -38,7 +38,7 @@ extension Boot {
         }
         let reader = LuoTreeReader(arena: arena, range: range)
         let tree = try untouched { () throws(ArenaError) in try reader.read() }
-        let events = try withoutLost(counting(tree)).events + [.phase(.booting)]
+        let events = try withoutLost(tree).events + [.phase(.booting)]
         return try untouched { () throws(ArenaError) in
             let state = try BootState(events)
             try check(state)

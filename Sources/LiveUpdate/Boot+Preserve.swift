@@ -6,7 +6,8 @@ import SystemPackage
 /// once. What fails on the way undoes what went before, in reverse.
 extension Boot {
     func preserve(
-        _ descriptor: FileDescriptor, token: UInt64, in handle: Session, as compatible: String?, _ answer: Answer?
+        _ descriptor: FileDescriptor, token: UInt64, in handle: Session, as compatible: String?, _ answer: Answer?,
+        _ admit: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
@@ -19,9 +20,11 @@ extension Boot {
                 let file = try descriptors.identify(descriptor)
                 let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
-                try claim(identity)
-                defer { shared.with { _ = $0.inFlight.remove(identity) } }
+                let claim = entry.handler.holdsFile ? FileClaim(session.holder.owner, identity) : nil
+                if let claim { try take(claim) }
+                defer { if let claim { shared.with { _ = $0.inFlight.remove(claim) } } }
                 try checkFiles(of: session.holder.owner)
+                try admit()
                 try preserve(descriptor, file, identity, token: token, session, entry, answer)
             }
         }
@@ -55,11 +58,12 @@ extension Boot {
             remedy: "preserve memory files, or register a handler for this kind")
     }
 
-    private func claim(_ identity: FileIdentity) throws(LiveUpdateError) {
+    /// - Throws: EBUSY.
+    private func take(_ claim: FileClaim) throws(LiveUpdateError) {
         try shared.with { (shared) throws(LiveUpdateError) in
-            guard !shared.state.holds(identity), shared.inFlight.insert(identity).inserted else {
+            guard !shared.state.holds(claim), shared.inFlight.insert(claim).inserted else {
                 throw LiveUpdateError(
-                    .resourceBusy, "the file (\(identity)) is held already",
+                    .resourceBusy, "the file (\(claim.identity)) is held already",
                     remedy: "close the session that preserves it, or finish the one that it came with")
             }
         }
@@ -78,7 +82,7 @@ extension Boot {
             var file = FileState(
                 id: FileID(value: shared.with { $0.takeID() }), session: session.id, token: token,
                 compatible: entry.handler.compatible, slot: slot, identity: identity, data: 0, ranges: [],
-                flbs: counted.map(\.id), retrieved: .notTried)
+                flbs: counted.map(\.id), retrieved: .notTried, holdsFile: entry.handler.holdsFile)
             file.data = try entry.handler.preserve(context(file, session: session.name, storage: storage))
             file.ranges = storage.sealed()
             do throws(LiveUpdateError) {

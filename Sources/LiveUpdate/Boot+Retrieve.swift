@@ -8,18 +8,48 @@ extension Boot {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let session = try session(handle, .incoming, for: "retrieve")
-                guard let file = shared.with({ $0.state.file(token, in: session.id) }) else {
-                    throw LiveUpdateError(
-                        .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)",
-                        remedy: "the session lists its tokens")
-                }
+                let file = try file(token, of: session)
                 switch file.retrieved {
                 case .done: return try descriptors.duplicate(file.slot)
-                case .failed(let errno): throw remembered(Errno(rawValue: errno), "file \(token)")
+                case .failed(let errno): throw failure(errno, of: file, session)
                 case .notTried: return try descriptors.duplicate(try retrieveNow(file, session))
                 }
             }
         }
+    }
+
+    private func failure(_ errno: CInt, of file: FileState, _ session: SessionState) -> LiveUpdateError {
+        guard let reason = file.leftOut else { return remembered(Errno(rawValue: errno), "file \(file.token)") }
+        return LiveUpdateError(
+            Errno(rawValue: errno),
+            "file \(file.token) of session \"\(session.name)\" was left out of the update: \(reason)",
+            remedy: "retrieve it as a held descriptor (luoctl retrieve --as-held), or finish the session")
+    }
+
+    func retrieveAsHeld(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let session = try session(handle, .incoming, for: "retrieve")
+                let file = try file(token, of: session)
+                guard descriptors.descriptor(in: file.slot) != nil else {
+                    throw LiveUpdateError(
+                        .badFileDescriptor,
+                        "file \(token) of session \"\(session.name)\" was lost with the last process that held it",
+                        remedy: "finish the session")
+                }
+                return try descriptors.duplicate(file.slot)
+            }
+        }
+    }
+
+    /// - Throws: ENOENT.
+    func file(_ token: UInt64, of session: SessionState) throws(LiveUpdateError) -> FileState {
+        guard let file = shared.with({ $0.state.file(token, in: session.id) }) else {
+            throw LiveUpdateError(
+                .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)",
+                remedy: "the session lists its tokens")
+        }
+        return file
     }
 
     func remembered(_ errno: Errno, _ what: String) -> LiveUpdateError {
@@ -65,6 +95,13 @@ extension Boot {
         return found
     }
 
+    /// A file that is looked for once more, and whose loss stops nothing.
+    func refoundIfPossible(_ file: FileState, _ session: SessionState) -> FileState {
+        (try? refound(file, session)) ?? file
+    }
+
+    func isLost(_ file: FileState) -> Bool { descriptors.descriptor(in: file.slot) == nil }
+
     private func keep(_ descriptor: consuming OwnedDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
         try descriptors.keep(descriptor.borrowed)
     }
@@ -92,12 +129,28 @@ extension Boot {
     ///
     /// - Throws: EBUSY when a handler refuses; nothing has changed then.
     func finish(_ session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
-        let files = shared.with { $0.state.files(of: session) }
-        for file in files where !handler(of: file).canFinish(context(file, session: session.name)) {
-            throw LiveUpdateError(
-                .resourceBusy, "\"\(file.compatible)\" cannot let go of file \(file.token) of \"\(session.name)\" yet",
-                remedy: "finish again later")
+        for file in shared.with({ $0.state.files(of: session) }) where !canFinish(file, session) {
+            throw LiveUpdateError(.resourceBusy, refusal(file, session), remedy: "finish again later")
         }
+        try finishFiles(of: session, events)
+    }
+
+    private func canFinish(_ file: FileState, _ session: SessionState) -> Bool {
+        handler(of: file).canFinish(context(file, session: session.name))
+    }
+
+    private func refusal(_ file: FileState, _ session: SessionState) -> String {
+        "handler \"\(file.compatible)\" cannot finish file \(file.token) of session \"\(session.name)\" yet"
+    }
+
+    /// A line for each file that its handler cannot finish yet.
+    func refusalsToFinish(_ session: SessionState) -> [String] {
+        shared.with { $0.state.files(of: session) }.filter { !canFinish($0, session) }.map { refusal($0, session) }
+    }
+
+    /// Finishes all files, last to first, whatever their handlers said, and commits.
+    func finishFiles(of session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
+        let files = shared.with { $0.state.files(of: session) }
         try flbMonitor.enter { () throws(LiveUpdateError) in
             waitForLoans(ofLastUsers: files.map(\.flbs))
             var gone: [LiveFLB] = []

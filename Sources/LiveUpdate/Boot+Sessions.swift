@@ -9,7 +9,7 @@ import SystemPackage
 /// again.
 extension Boot {
     func createSession(
-        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?
+        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?, _ admit: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
             guard name.isValid else {
@@ -17,12 +17,14 @@ extension Boot {
                     .invalidArgument, "a session's name of \(name.bytes.count) bytes",
                     remedy: "use 1 to 63, none of them 0")
             }
+            try shared.with { (shared) throws(LiveUpdateError) in
+                try checkNew(name, of: holder.owner, shared)
+                try checkSessions(of: holder.owner, &shared)
+            }
+            // Not under the lock of all state: the caller may ask for what its user has.
+            try admit()
             return try shared.with { (shared) throws(LiveUpdateError) in
-                guard shared.state.session(name, .outgoing, of: holder.owner) == nil else {
-                    throw LiveUpdateError(
-                        .fileExists, "an outgoing session \"\(name)\" exists already",
-                        remedy: "close that one, or use another name")
-                }
+                try checkNew(name, of: holder.owner, shared)
                 try checkSessions(of: holder.owner, &shared)
                 let state = SessionState(
                     id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open,
@@ -30,6 +32,17 @@ extension Boot {
                 try commit([.sessionAdded(state)] + answered(answer), acquiring: true, &shared)
                 return open(state, &shared)
             }
+        }
+    }
+
+    /// - Throws: EEXIST.
+    private func checkNew(
+        _ name: SessionName, of owner: SessionOwner, _ shared: borrowing Shared
+    ) throws(LiveUpdateError) {
+        guard shared.state.session(name, .outgoing, of: owner) == nil else {
+            throw LiveUpdateError(
+                .fileExists, "an outgoing session \"\(name)\" exists already",
+                remedy: "close that one, or use another name")
         }
     }
 
@@ -139,6 +152,43 @@ extension Boot {
                 gone += countDownOutgoing(file.flbs)
             }
             try end(session.id, [.sessionRemoved(session.id)], files, gone)
+        }
+    }
+
+    func abandon(_ handle: Session) throws(LiveUpdateError) {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let state = try session(handle, .incoming, for: "abandon")
+                try ensureRoom()
+                if state.progress == .finished { return try closeIncoming(state) }
+                try commit(abandoned(state))
+                shared.with { $0.locks[state.id] = nil }
+            }
+        }
+    }
+
+    private func abandoned(_ session: SessionState) -> [Event] {
+        var holder = session.holder
+        holder.slot = .lost
+        let waiting = Event.sessionProgress(session.id, .waiting)
+        return holder == session.holder ? [waiting] : [waiting, .sessionHeld(session.id, holder)]
+    }
+
+    func closeForcibly(_ handle: Session) throws(LiveUpdateError) -> [String] {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let state = try session(handle, nil, for: "close")
+                try ensureRoom()
+                switch state.direction {
+                case .outgoing:
+                    try abort(state)
+                    return []
+                case .incoming:
+                    let refusals = refusalsToFinish(state)
+                    try finishFiles(of: state, [.sessionRemoved(state.id)])
+                    return refusals
+                }
+            }
         }
     }
 

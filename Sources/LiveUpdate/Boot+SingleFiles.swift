@@ -36,12 +36,7 @@ extension Boot {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let session = try session(handle, .outgoing, for: action)
-                guard let file = shared.with({ $0.state.file(token, in: session.id) }) else {
-                    throw LiveUpdateError(
-                        .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)",
-                        remedy: "the session lists its tokens")
-                }
-                return try body(file, session)
+                return try body(try file(token, of: session), session)
             }
         }
     }

@@ -11,31 +11,40 @@ import SystemPackage
 ///
 /// Where a draft was made (``draft()``) and nothing has changed since, 2 is done already, and 1 only looks.
 ///
+/// A file whose descriptor is lost is not frozen, and travels as lost. Where files may be left out, one that cannot be
+/// frozen is left out, and the freeze goes on with the next: so no file is frozen twice, however many cannot be.
+///
 /// Unhappy: whatever fails before 3 unfreezes what was frozen, and everything is as before; after 3, until the next boot
 /// has begun, ``thaw()`` takes it back.
 extension Boot {
     /// - Returns: where the descriptors are that travel.
-    func publish(discardingUnfinished discard: Bool) throws(LiveUpdateError) -> [DescriptorSlot] {
+    func publish(
+        discardingUnfinished discard: Bool, leavingOut: Bool
+    ) throws(LiveUpdateError) -> [DescriptorSlot] {
         try request(.exclusive) { () throws(LiveUpdateError) in
             let start = monotonicNanoseconds()
             if !discard { try checkUnfinished() }
             try ensureRoom()
             try commit([.phase(.freezing)])
-            try freezeAll()
+            let unfrozen = try freezeAll(leavingOut: leavingOut)
             do throws(LiveUpdateError) {
-                return end(travelling: try publishTree(FreezeTime(start: start, end: monotonicNanoseconds())))
+                let freeze = FreezeTime(start: start, end: monotonicNanoseconds())
+                return end(travelling: try publishTree(freeze, unfrozen), unfrozen)
             } catch {
-                unfreezeEverything()
+                unfreezeEverything(but: unfrozen)
                 throw error
             }
         }
     }
 
     /// From now on this boot writes nothing. Getters do not pass the gate, so those that are in a callback are waited for.
-    private func end(travelling slots: [DescriptorSlot]) -> [DescriptorSlot] {
+    private func end(travelling slots: [DescriptorSlot], _ unfrozen: Unfrozen) -> [DescriptorSlot] {
         flbMonitor.enter {
             flbMonitor.wait { unsafe live.values.allSatisfy { !$0.isBusy } }
-            shared.with { $0.status = .published }
+            shared.with { shared in
+                shared.status = .published
+                shared.unfrozen = unfrozen
+            }
         }
         return slots
     }
@@ -52,41 +61,44 @@ extension Boot {
 
     // MARK: Freezing
 
-    /// A file that is to be frozen.
-    struct Freezing: Sendable {
-        var file: FileState
-        var session: SessionState
-        /// Whether freezing it would change nothing, where that can be told.
-        var isUnchanged: (@Sendable () -> Bool)?
-    }
-
     /// All that travel, in their order.
-    func filesToFreeze() -> [Freezing] {
+    func filesToFreeze() -> [FileToFreeze] {
         let state = shared.with { $0.state }
         return state.sessions(.outgoing).flatMap { session in
-            state.files(of: session).map { Freezing(file: $0, session: session, isUnchanged: nil) }
+            state.files(of: session).map { FileToFreeze(file: $0, session: session) }
         }
     }
 
-    private func freezeAll() throws(LiveUpdateError) {
-        let files = currentDraft()?.files ?? filesToFreeze()
-        for (index, one) in files.enumerated() where one.isUnchanged?() != true {
+    private func freezeAll(leavingOut: Bool) throws(LiveUpdateError) -> Unfrozen {
+        let draft = currentDraft(leavingOut: leavingOut)
+        let files = draft?.files ?? filesToFreeze()
+        var unfrozen = draft?.unfrozen ?? Unfrozen()
+        for (index, one) in files.enumerated() where one.isUnchanged?() != true && !unfrozen.contains(one.file.id) {
             do throws(LiveUpdateError) {
-                try freeze(one.file, one.session)
+                if try !freeze(one.file, one.session) { unfrozen.lose(one.file.id) }
             } catch {
-                unfreeze(files[..<index])
-                throw error
+                guard leavingOut else {
+                    unfreeze(files[..<index], but: unfrozen)
+                    throw error
+                }
+                unfrozen.leaveOut(one.file.id, because: LeftOut(error))
             }
         }
+        return unfrozen
     }
 
-    private func freeze(_ known: FileState, _ session: SessionState) throws(LiveUpdateError) {
-        let file = try refound(known, session)
+    /// - Returns: false for a file that is lost, which was not frozen.
+    private func freeze(_ known: FileState, _ session: SessionState) throws(LiveUpdateError) -> Bool {
+        var file = known
+        if isLost(known) {
+            file = refoundIfPossible(known, session)
+            if isLost(file) { return false }
+        }
         let storage = Storage(arena, owned: file.ranges, isReserved: true)
         do throws(LiveUpdateError) {
             let data = try handler(of: file).freeze(context(file, session: session.name, storage: storage))
             let ranges = storage.sealed()
-            if data == file.data && ranges == file.ranges { return }
+            if data == file.data && ranges == file.ranges { return true }
             do throws(LiveUpdateError) {
                 try commit([.fileStored(file.id, data: data, ranges: ranges)])
             } catch {
@@ -94,6 +106,7 @@ extension Boot {
                 throw error
             }
             arena.free(storage.droppedRanges.map(\.range))
+            return true
         } catch {
             storage.discard()
             throw error
@@ -101,15 +114,15 @@ extension Boot {
     }
 
     /// Newest session first, but inside each first to last.
-    private func unfreeze(_ frozen: ArraySlice<Freezing>) {
-        for one in frozen.sorted(by: { $0.session.id > $1.session.id }) {
+    private func unfreeze(_ frozen: ArraySlice<FileToFreeze>, but unfrozen: Unfrozen) {
+        for one in frozen.sorted(by: { $0.session.id > $1.session.id }) where !unfrozen.contains(one.file.id) {
             let now = shared.with { $0.state.files[one.file.id] } ?? one.file
             handler(of: now).unfreeze(context(now, session: one.session.name))
         }
         commitRunning()
     }
 
-    func unfreezeEverything() { unfreeze(filesToFreeze()[...]) }
+    func unfreezeEverything(but unfrozen: Unfrozen) { unfreeze(filesToFreeze()[...], but: unfrozen) }
 
     /// A journal without room for this leaves the phase as it is, and who opens it unfreezes once more: no harm done.
     private func commitRunning() {
@@ -130,14 +143,16 @@ extension Boot {
     }
 
     /// - Returns: where the descriptors are that travel.
-    private func publishTree(_ freeze: FreezeTime) throws(LiveUpdateError) -> [DescriptorSlot] {
+    private func publishTree(
+        _ freeze: FreezeTime, _ unfrozen: Unfrozen
+    ) throws(LiveUpdateError) -> [DescriptorSlot] {
         let written: WrittenTree
-        // Frozen meanwhile: what that changed is not in a draft.
-        if let draft = takeDraft() {
+        // What the freeze changed is not in a draft.
+        if let draft = takeDraft(leavingOut: unfrozen.leftOut) {
             written = draft.tree
             arena.write(SlotHeader.bytes(of: freeze), at: written.freezeOffset)
         } else {
-            written = try writeTree(freeze, isReserved: true)
+            written = try writeTree(freeze, leavingOut: unfrozen.leftOut, isReserved: true)
         }
         arena.publish(written.range)
         shared.with { $0.temporaryRanges = written.temporary }
@@ -145,12 +160,14 @@ extension Boot {
     }
 
     /// - Parameter isReserved: whether it may take of the room that is left for it: not what is only a draft.
-    func writeTree(_ freeze: FreezeTime, isReserved: Bool) throws(LiveUpdateError) -> WrittenTree {
+    func writeTree(
+        _ freeze: FreezeTime, leavingOut: [FileID: LeftOut], isReserved: Bool
+    ) throws(LiveUpdateError) -> WrittenTree {
         let serialized = try serializeFLBs(isReserved: isReserved)
         var temporary = serialized.values.flatMap(\.ranges).map(\.range)
         do throws(LiveUpdateError) {
             let state = shared.with { $0.state }
-            var tree = LuoTree(state, serialized, freeze)
+            var tree = LuoTree(state, serialized, freeze, leavingOut: leavingOut)
             tree.journalRoom = try allocate(tree.journalLength, isReserved)
             temporary.append(tree.journalRoom)
             let writer = LuoTreeWriter(tree: tree, inUse: tree.rangesInUse + [tree.journalRoom])
@@ -196,12 +213,14 @@ extension Boot {
                     remedy: "thaw after publish, and once")
             }
             arena.withdraw()
-            shared.with { shared in
+            let unfrozen = shared.with { shared in
                 arena.free(shared.temporaryRanges)
                 shared.temporaryRanges = []
                 shared.status = .open
+                defer { shared.unfrozen = Unfrozen() }
+                return shared.unfrozen
             }
-            unfreezeEverything()
+            unfreezeEverything(but: unfrozen)
         }
     }
 }
@@ -213,13 +232,14 @@ extension LuoTree {
         let ranges = rangesInUse.count
         let links = files.reduce(0) { $0 + $1.links.count }
         let records =
-            160 * files.count + 128 * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
+            160 * files.count + files.reduce(0) { $0 + ($1.leftOut?.reason.utf8.count ?? 0) } + 128 * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
         return UInt64(2 * records + 16384)
     }
 
     /// What travels of a boot.
     fileprivate init(
-        _ state: BootState, _ serialized: [FLBID: (data: UInt64, ranges: [StoredRange])], _ freeze: FreezeTime
+        _ state: BootState, _ serialized: [FLBID: (data: UInt64, ranges: [StoredRange])], _ freeze: FreezeTime,
+        leavingOut: [FileID: LeftOut]
     ) {
         let flbs = state.flbs(.outgoing)
         var index: [FLBID: UInt8] = [:]
@@ -231,7 +251,8 @@ extension LuoTree {
                     File(
                         record: FileRecord(compatible: file.compatible, data: file.data, token: file.token),
                         slot: file.slot, identity: file.identity, ranges: file.ranges,
-                        links: file.flbs.compactMap { index[$0] })
+                        links: file.flbs.compactMap { index[$0] }, holdsFile: file.holdsFile,
+                        leftOut: leavingOut[file.id])
                 })
         }
         let unfinished = state.flbs(.incoming).filter { $0.count > 0 } + state.flbs(.discarded)

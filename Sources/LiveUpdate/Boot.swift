@@ -17,7 +17,6 @@ final class Boot: Sendable {
     let arena: Arena
     let descriptors: any DescriptorStore
     let opening: Orchestrator.Opening
-    let counting: Orchestrator.Counting
     /// What callbacks get that may only read.
     private let reading: Storage
     let gate = RequestGate()
@@ -40,7 +39,7 @@ final class Boot: Sendable {
         var state = BootState()
         var registry = Registry()
         /// Files whose preserve has not returned.
-        var inFlight: Set<FileIdentity> = []
+        var inFlight: Set<FileClaim> = []
         /// Numbers taken for what is not committed yet.
         var nextID: UInt64 = 1
         /// The lock of each session that is open, which its handles share. Not the handles: they refer to the boot.
@@ -51,6 +50,8 @@ final class Boot: Sendable {
         var limits = UserLimits()
         /// What was allocated beside the tree that was published, for the next boot.
         var temporaryRanges: [Extent] = []
+        /// The files that were not frozen for the tree that was published.
+        var unfrozen = Unfrozen()
         /// What was written ahead of an update.
         var draft: Draft?
         /// What was read ahead of taking over.
@@ -65,14 +66,11 @@ final class Boot: Sendable {
         }
     }
 
-    init(
-        arena: Arena, descriptors: any DescriptorStore, opening: Orchestrator.Opening, counting: Orchestrator.Counting
-    ) {
+    init(arena: Arena, descriptors: any DescriptorStore, opening: Orchestrator.Opening) {
         self.arena = arena
         reading = Storage(arena)
         self.descriptors = descriptors
         self.opening = opening
-        self.counting = counting
     }
 
     // MARK: Requests

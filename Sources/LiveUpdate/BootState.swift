@@ -36,6 +36,21 @@ struct FileState: Equatable, Sendable {
     /// What it was counted on when it was preserved, in link order.
     var flbs: [FLBID]
     var retrieved: RetrieveStatus
+    /// Whether its user cannot preserve the same file once more: ``FileHandler/holdsFile``.
+    var holdsFile = true
+    /// Why it was left out of the update that it came with: it cannot be retrieved.
+    var leftOut: String?
+}
+
+/// A file that a user holds: another user can hold the same file.
+struct FileClaim: Hashable, Sendable {
+    let owner: SessionOwner
+    let identity: FileIdentity
+
+    init(_ owner: SessionOwner, _ identity: FileIdentity) {
+        self.owner = owner
+        self.identity = identity
+    }
 }
 
 /// One preservation of an FLB, as the journal knows it.
@@ -100,7 +115,7 @@ struct BootState: Sendable {
     // Indexes: what is asked often is found by hash.
     private var names: [Direction: [OwnedName: SessionID]] = [:]
     private var tokens: [Token: FileID] = [:]
-    private var held: [FileIdentity: FileID] = [:]
+    private var held: Set<FileClaim> = []
     private var flbNames: [FLBState.Kind: [ExactString: FLBID]] = [:]
 
     /// Nothing yet.
@@ -128,7 +143,7 @@ struct BootState: Sendable {
         tokens[Token(session, token)].flatMap { files[$0] }
     }
 
-    func holds(_ identity: FileIdentity) -> Bool { held[identity] != nil }
+    func holds(_ claim: FileClaim) -> Bool { held.contains(claim) }
 
     /// Files preserved or unfinished, by the compatible string of their handler.
     /// Asked when a handler is to go, which is rare, so that files need not be counted when they come.
@@ -194,6 +209,7 @@ struct BootState: Sendable {
                 file.retrieved = status
                 file.slot = slot
             }
+            try files[id]?.checkLeftOut(.incoming)
         case .flbAdded(let flb): try add(flb)
         case .flbRetrieved(let id, let status):
             guard flbs[id] != nil else { throw Self.unknown("FLB", id.value) }
@@ -237,9 +253,11 @@ struct BootState: Sendable {
         try use(file.id.value)
         try check(file.compatible, ofAtMost: 47)
         guard let session = sessions[file.session] else { throw Self.unknown("session", file.session.value) }
-        guard tokens[Token(file.session, file.token)] == nil, held[file.identity] == nil else {
+        let claim = FileClaim(session.holder.owner, file.identity)
+        guard tokens[Token(file.session, file.token)] == nil, !file.holdsFile || !held.contains(claim) else {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
+        try file.checkLeftOut(session.direction)
         guard file.flbs.count <= Registry.flbLimit, file.flbs.isSet else {
             throw ArenaError(.record, "a file that counts on \(file.flbs.count) FLBs, or on one of them twice")
         }
@@ -248,12 +266,12 @@ struct BootState: Sendable {
                 throw Self.unknown("\(session.direction) FLB", id.value)
             }
         }
-        // What came has its count already, which may be 0: see Orchestrator.Counting.asLinked.
+        // What came has its count already.
         if session.direction == .outgoing { for id in file.flbs { flbs[id]?.count += 1 } }
         files[file.id] = file
         sessions[file.session]?.files.append(file.id)
         tokens[Token(file.session, file.token)] = file.id
-        held[file.identity] = file.id
+        if file.holdsFile { held.insert(claim) }
         usage[session.holder.owner, default: Usage()].add(file)
     }
 
@@ -329,9 +347,11 @@ struct BootState: Sendable {
 
     private mutating func letGo(of file: FileState) {
         files[file.id] = nil
-        held[file.identity] = nil
         tokens[Token(file.session, file.token)] = nil
-        if let owner = sessions[file.session]?.holder.owner { usage[owner]?.remove(file) }
+        if let owner = sessions[file.session]?.holder.owner {
+            if file.holdsFile { held.remove(FileClaim(owner, file.identity)) }
+            usage[owner]?.remove(file)
+        }
         for id in file.flbs { countDown(id) }
     }
 

@@ -61,6 +61,11 @@ public protocol FileHandler: AnyObject, Sendable {
     /// takes whatever it gets. Optional.
     var isOnlyOnRequest: Bool { get }
 
+    /// Whether a user who has preserved a file cannot preserve the same file once more (EBUSY). Optional: true. False for a
+    /// handler that keeps a descriptor and knows nothing of the file behind it: its files are kept out by no other, and
+    /// keep out no other.
+    var holdsFile: Bool { get }
+
     /// Whether it is a file of this kind. It must change nothing.
     func canPreserve(_ descriptor: FileDescriptor) -> Acceptance
     /// What makes it one and the same file, when device and inode do not: the kernel's `get_id`. Optional.
@@ -80,6 +85,9 @@ public protocol FileHandler: AnyObject, Sendable {
     /// - Returns: what then tells whether ``freeze(_:)`` would only look, find nothing changed, and return the same handle:
     ///   it is not called if so. Nil when it is to be called.
     func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)?
+    /// Why ``freeze(_:)`` would fail now; nil when nothing is known to be in its way. Optional. It is asked ahead of an
+    /// update, so that all such files can be named: it only looks, and changes nothing.
+    func freezeObstacle(_ file: FileContext) -> LiveUpdateError?
     /// Undoes freeze, also one that was spared by ``freezeCheck(_:)``. Optional.
     func unfreeze(_ file: FileContext)
     /// Opens the file anew when its descriptor was lost with the last process that held it; the core takes the
@@ -97,12 +105,14 @@ public protocol FileHandler: AnyObject, Sendable {
 extension FileHandler {
     public var owner: Owner? { nil }
     public var isOnlyOnRequest: Bool { false }
+    public var holdsFile: Bool { true }
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? { nil }
     public func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool? {
         self.identity(of: descriptor).map { $0 == identity }
     }
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 { file.data }
     public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? { nil }
+    public func freezeObstacle(_ file: FileContext) -> LiveUpdateError? { nil }
     public func unfreeze(_ file: FileContext) {}
     public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? { nil }
     public func canFinish(_ file: FileContext) -> Bool { true }

@@ -1,9 +1,13 @@
+public import Platform
+
 /// A file that an FLB serves, as its handler recorded it.
 public struct FLBUser: Hashable, Sendable {
     /// The compatible string of its handler.
     public let compatible: String
     /// The handle of its handler.
     public let data: UInt64
+    /// Which file it is: users who preserve the same file are several users of the FLB with one identity.
+    public let identity: FileIdentity
 }
 
 /// What an FLB callback gets: the kernel's `struct liveupdate_flb_op_args`, whose `obj` is a typed argument here.

@@ -6,7 +6,7 @@ import SystemPackage
 ///
 /// 1. Handlers are registered, and the FLBs that their files need: ``register(_:)``, ``register(_:on:)``.
 /// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:holder:answering:)``.
-/// 3. ``publish(discardingUnfinished:)`` freezes everything and writes it for the next boot, which knows only the arena
+/// 3. ``publish(discardingUnfinished:leavingOut:)`` freezes everything and writes it for the next boot, which knows only the arena
 ///    and the kept descriptors.
 /// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:holder:answering:)``.
 ///
@@ -25,23 +25,12 @@ public final class Orchestrator: Sendable {
         case onTrial
     }
 
-    /// Which FLBs a finished file is counted down on, when this image links FLBs to its handlers otherwise than the one
-    /// that preserved the file.
-    public enum Counting: Sendable {
-        /// Those that it was counted on when it was preserved: none is finished too early, and none never.
-        case asPreserved
-        /// Those that its handler is linked to in this boot, as in the kernel, which does not keep it with the file.
-        case asLinked
-    }
-
     private let boot: Boot?
 
     /// The orchestrator of an arena: of a new one, or of one that a previous boot, or this one before it crashed, has
     /// left. Nothing is read before the first open.
-    public init(
-        arena: Arena, descriptors: any DescriptorStore, opening: Opening = .nextBoot, counting: Counting = .asPreserved
-    ) {
-        boot = Boot(arena: arena, descriptors: descriptors, opening: opening, counting: counting)
+    public init(arena: Arena, descriptors: any DescriptorStore, opening: Opening = .nextBoot) {
+        boot = Boot(arena: arena, descriptors: descriptors, opening: opening)
     }
 
     private init() { boot = nil }
@@ -131,7 +120,19 @@ public final class Orchestrator: Sendable {
     public func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
     ) throws(LiveUpdateError) -> Session {
-        try enabled().createSession(name, holder, answer)
+        try createSession(name, holder: holder, answering: answer) {}
+    }
+
+    /// Makes an outgoing session for a client that has limits of its own.
+    ///
+    /// - Parameter admitting: checks those limits. It is called after the check for EEXIST; what it throws is thrown, and
+    ///   nothing has changed then.
+    /// - Throws: as ``createSession(_:holder:answering:)``.
+    package func createSession(
+        _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
+        admitting: () throws(LiveUpdateError) -> Void
+    ) throws(LiveUpdateError) -> Session {
+        try enabled().createSession(name, holder, answer, admitting)
     }
 
     /// Opens a session that was handed over.
@@ -229,18 +230,22 @@ public final class Orchestrator: Sendable {
 
     // MARK: An update
 
-    /// Writes what ``publish(discardingUnfinished:)`` would, ahead of it, and has the files looked at, so that publishing has
+    /// Writes what ``publish(discardingUnfinished:leavingOut:)`` would, ahead of it, and has the files looked at, so that publishing has
     /// little left to do. Requests go on; what they change makes it worthless. A later draft replaces it.
     ///
+    /// - Parameter leavingOut: as in ``publish(discardingUnfinished:leavingOut:)``, which uses a draft only if it was made
+    ///   with the same answer to that.
     /// - Returns: where, for the next boot: ``prepare(on:)``.
     /// - Throws: ENOSPC when there is no room to spare, what an FLB throws; ENODEV when the boot has ended.
-    public func draft() throws(LiveUpdateError) -> Extent { try enabled().draft() }
+    public func draft(leavingOut: Bool = false) throws(LiveUpdateError) -> Extent {
+        try enabled().draft(leavingOut: leavingOut)
+    }
 
     /// Gives a draft back when there will be no update.
     public func discardDraft() { boot?.discardDraft() }
 
     /// Whether a draft still is what would be published.
-    public var hasCurrentDraft: Bool { boot?.currentDraft() != nil }
+    public var hasCurrentDraft: Bool { boot?.currentDraft(leavingOut: true) != nil }
 
     /// Before a boot on trial is opened: reads and checks a draft of the boot that still runs, so that opening it when it
     /// was published has little left to do. When something else is published, this was in vain.
@@ -251,14 +256,41 @@ public final class Orchestrator: Sendable {
     /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
     /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
     ///
-    /// - Parameter discard: whether to go on although incoming sessions are unfinished, which are lost then.
+    /// A file whose descriptor was lost with its last holder, and is not found again, is not frozen: it travels as lost.
+    ///
+    /// - Parameters:
+    ///   - discard: whether to go on although incoming sessions are unfinished, which are lost then:
+    ///     ``unfinishedSessions()``.
+    ///   - leavingOut: whether to go on without the files that cannot be frozen. Such a file is left out: the next boot has
+    ///     its descriptor, token and FLBs, and finishes it, but cannot retrieve it. Its retrieve fails with what the freeze
+    ///     failed with, for ever; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
     /// - Returns: where the descriptors are that travel, for whoever hands them over.
     /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
     ///   before then, and may be tried again.
     @discardableResult
-    public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) -> [DescriptorSlot] {
-        try enabled().publish(discardingUnfinished: discard)
+    public func publish(
+        discardingUnfinished discard: Bool = false, leavingOut: Bool = false
+    ) throws(LiveUpdateError) -> [DescriptorSlot] {
+        try enabled().publish(discardingUnfinished: discard, leavingOut: leavingOut)
     }
+
+    /// Looks for all files that could not be frozen now, without changing anything. Lost files are not among them: they
+    /// stop no update.
+    ///
+    /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
+    public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try enabled().obstacles() }
+
+    /// The sessions that an update would lose with its flag to discard: incoming ones that are not finished.
+    ///
+    /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
+    public func unfinishedSessions() throws(LiveUpdateError) -> [Status.Session] {
+        try status().sessions.filter { $0.direction == .incoming && !$0.isFinished }
+    }
+
+    /// The files whose descriptors were lost with their last holder, in both directions.
+    ///
+    /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
+    public func lostFiles() throws(LiveUpdateError) -> [LostFile] { try enabled().lostFiles() }
 
     /// Takes back what was published, as long as no next boot has begun: this boot goes on.
     ///

@@ -40,7 +40,19 @@ public final class Session: Sendable {
     public func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil
     ) throws(LiveUpdateError) {
-        try boot.preserve(descriptor, token: token, in: self, as: compatible, answer)
+        try preserve(descriptor, token: token, as: compatible, answering: answer) {}
+    }
+
+    /// Preserves a file for a client that has limits of its own.
+    ///
+    /// - Parameter admitting: checks those limits. It is called after the check for EBUSY and before the FLBs; what it
+    ///   throws is thrown, and nothing has changed then.
+    /// - Throws: as ``preserve(_:token:as:answering:)``.
+    package func preserve(
+        _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil,
+        admitting: () throws(LiveUpdateError) -> Void
+    ) throws(LiveUpdateError) {
+        try boot.preserve(descriptor, token: token, in: self, as: compatible, answer, admitting)
     }
 
     /// Unpreserves one file of an outgoing session, which goes on with the others.
@@ -70,6 +82,16 @@ public final class Session: Sendable {
         try boot.retrieve(token: token, from: self)
     }
 
+    /// Returns a descriptor of a file that the previous boot handed over, without asking its handler, and changes nothing.
+    /// A file that was left out of the update, or whose retrieve failed, is reached this way.
+    ///
+    /// - Returns: a new descriptor of the kept open file description, for the caller to close.
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when
+    ///   the session is closed, or when the file was lost with its last holder; EMFILE.
+    public func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
+        try boot.retrieveAsHeld(token: token, from: self)
+    }
+
     /// Lets go of all files of an incoming session, retrieved or not. Finishing again does nothing.
     ///
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBUSY when a handler cannot let go yet:
@@ -81,6 +103,19 @@ public final class Session: Sendable {
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already; on an incoming session EBUSY when a
     ///   handler cannot let go yet: it is closed then, and can be retrieved again.
     public func close() throws(LiveUpdateError) { try boot.close(self) }
+
+    /// Closes an incoming session without finishing it, so that it can be retrieved again: for a client that may never
+    /// have received the session. A session that is finished already just ends.
+    ///
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBADF when it is closed already, ENOSPC.
+    public func abandon() throws(LiveUpdateError) { try boot.abandon(self) }
+
+    /// Ends a session as ``close()`` does, also when a handler cannot finish yet: its files are finished nevertheless.
+    ///
+    /// - Returns: a line for each handler that could not finish yet, with its file's token. Empty when none refused.
+    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already, ENOSPC.
+    @discardableResult
+    public func closeForcibly() throws(LiveUpdateError) -> [String] { try boot.closeForcibly(self) }
 
     /// Whose it is and what holds it.
     public var holder: SessionHolder { boot.holder(of: id) }

@@ -33,6 +33,8 @@ public struct Status: Sendable {
         public let slot: DescriptorSlot
         /// Of an incoming file: whether it was fetched.
         public let retrieveStatus: RetrieveStatus
+        /// Why an incoming file was left out of the update, so that it cannot be retrieved; nil for all other files.
+        public let problem: String?
     }
 
     /// An FLB, in one direction.
@@ -65,7 +67,7 @@ extension Status.File {
     init(_ file: FileState) {
         self.init(
             token: file.token, compatible: file.compatible, identity: file.identity, data: file.data, slot: file.slot,
-            retrieveStatus: file.retrieved)
+            retrieveStatus: file.retrieved, problem: file.leftOut)
     }
 }
 
@@ -94,6 +96,19 @@ extension Boot {
             },
             flbs: (state.flbs(.incoming) + state.flbs(.outgoing)).map(Status.FLB.init),
             arenaSize: arena.size, arenaUsed: arena.used)
+    }
+
+    func lostFiles() throws(LiveUpdateError) -> [LostFile] {
+        try ensureOpen()
+        try checkOpen()
+        let state = shared.with { $0.state }
+        return (state.sessions(.incoming) + state.sessions(.outgoing)).flatMap { session in
+            state.files(of: session).filter { isLost($0) }.map { file in
+                LostFile(
+                    user: session.holder.owner, session: session.name, direction: session.direction,
+                    token: file.token, compatible: file.compatible)
+            }
+        }
     }
 
     func slots() throws(LiveUpdateError) -> [DescriptorSlot] {

@@ -5,13 +5,15 @@ public import SystemPackage
 /// Keeps any other descriptor open over an update, without knowing anything of its state: a tap, an eventfd, a listening
 /// socket, a vfio or iommufd device. Only for who asks for it by its ``compatible`` string.
 ///
-/// What the kernel gives no inode of its own (eventfds and their like share one) counts as another file each time that it
-/// is preserved: its identity is a number that is given then.
+/// It does not hold the file: the same file can be preserved once more, by this handler or by another. The kernel gives
+/// eventfds and their like no inode of their own, so the identity of such a file is a number that is chosen when it is
+/// preserved.
 public final class HeldFileHandler: FileHandler {
     /// What a program asks for that wants a descriptor to be held.
     public static let format = "held-fd-v1"
     public let compatible = HeldFileHandler.format
     public let isOnlyOnRequest = true
+    public let holdsFile = false
 
     /// Makes the handler; it keeps nothing.
     public init() {}

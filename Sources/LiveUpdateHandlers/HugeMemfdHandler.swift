@@ -27,6 +27,8 @@ public final class HugeMemfdHandler: FileHandler {
 
     public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? { file.freezeCheck(HugeMemfdRecord.self) }
 
+    public func freezeObstacle(_ file: FileContext) -> LiveUpdateError? { file.freezeObstacle(HugeMemfdRecord.self) }
+
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
         try file.retrieveKept(HugeMemfdRecord.self)
     }

@@ -8,7 +8,8 @@ import SystemPackage
 /// 1. The first hugetlb file that is preserved records how the pools are set.
 /// 2. While it is held, and in the next boot when it is retrieved, what was changed can be asked for:
 ///    ``HugeTLBState/changes()``.
-/// 3. When an update is published, the pages of each size are summed up over the files that travel.
+/// 3. When an update is published, the pages of each size are summed up over the files that travel. A file that several
+///    users preserved is counted once.
 ///
 /// With leave to mend, retrieve sets the pools back, as absolute numbers and never below the pages preserved. Without
 /// it nothing is written: pools belong to the administrator.
@@ -32,11 +33,14 @@ public final class HugeTLB: FileLifecycleBound {
     public func unpreserve(_ object: HugeTLBState, _ context: FLBContext) {}
 
     public func serialize(_ object: HugeTLBState, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
-        var pages: [PageSize: UInt64] = [:]
+        var files: [FileIdentity: (pageSize: PageSize, pages: UInt64)] = [:]
         for user in context.users where Self.users.contains(user.compatible) {
             let record = try HugeMemfdRecord(at: user.data, in: context.storage)
-            pages[record.pageSize, default: 0] += record.folios
+            // A file that several users preserved has several records, which may be of different times.
+            files[user.identity] = (record.pageSize, max(record.folios, files[user.identity]?.pages ?? 0))
         }
+        var pages: [PageSize: UInt64] = [:]
+        for file in files.values { pages[file.pageSize, default: 0] += file.pages }
         return try store(HugeTLBRecord(pages: pages), object.settings, in: context.storage)
     }
 

@@ -42,6 +42,16 @@ public final class HugetlbfsFileHandler: FileHandler {
         return data
     }
 
+    public func freezeObstacle(_ file: FileContext) -> LiveUpdateError? {
+        if let obstacle = file.freezeObstacle(HugetlbfsFileRecord.self) { return obstacle }
+        do throws(LiveUpdateError) {
+            _ = try NamedFileSearch(file, HugetlbfsFileRecord(at: file.data, in: file.storage)).find()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? {
         try NamedFileSearch(file, HugetlbfsFileRecord(at: file.data, in: file.storage)).open()
     }

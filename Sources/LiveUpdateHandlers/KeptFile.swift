@@ -34,6 +34,27 @@ extension FileContext {
     /// - Throws: ESTALE when the size changed: what was described is not what would travel.
     func freeze<Record: KeptFileRecord>(_: Record.Type) throws(LiveUpdateError) -> UInt64 {
         var record = try Record(at: data, in: storage)
+        let position = try position(in: record)
+        guard position != record.position else { return data }
+        record.position = position
+        storage.drop(data)
+        return try storage.store(record.bytes)
+    }
+
+    /// Why a freeze would fail now.
+    func freezeObstacle<Record: KeptFileRecord>(_: Record.Type) -> LiveUpdateError? {
+        do throws(LiveUpdateError) {
+            _ = try position(in: Record(at: data, in: storage))
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// The offset of a file that can be frozen.
+    ///
+    /// - Throws: ESTALE when the size changed, EBADF when the file was lost.
+    private func position(in record: some KeptFileRecord) throws(LiveUpdateError) -> UInt64 {
         let descriptor = try keptDescriptor()
         let found: (size: UInt64, position: UInt64)
         do throws(SystemCallError) {
@@ -47,10 +68,7 @@ extension FileContext {
                 "token \(token) has \(found.size) bytes, and had \(record.size) when it was preserved",
                 remedy: "set its size back, or close the session and preserve the file anew")
         }
-        guard found.position != record.position else { return data }
-        record.position = found.position
-        storage.drop(data)
-        return try storage.store(record.bytes)
+        return found.position
     }
 
     /// Reads the record ahead of the freeze: what is left to look at then is the size and the offset.

@@ -55,6 +55,8 @@ public final class MemfdHandler: FileHandler {
 
     public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? { file.freezeCheck(MemfdRecord.self) }
 
+    public func freezeObstacle(_ file: FileContext) -> LiveUpdateError? { file.freezeObstacle(MemfdRecord.self) }
+
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
         try file.retrieveKept(MemfdRecord.self)
     }

@@ -17,23 +17,6 @@ import Testing
         }
     }
 
-    /// In these, links between handlers and FLBs change between preserving a file and finishing it. Its FLBs are kept
-    /// with a file: what it was counted on when it was preserved is what it is counted down on. The kernel does not
-    /// keep that and goes by the links of the boot that finishes.
-    private static let wherePreservedLinksCount: Set = [
-        "unregister-last-user-of-flb-then-reregister", "r20261842", "r20262070", "r20263441", "r20263884",
-    ]
-
-    @Test("Counted as preserved, only scenarios that change links in between differ")
-    func asPreserved() throws {
-        var different: Set<String> = []
-        for line in Vectors.named + Vectors.random {
-            let difference = try Replay.run(line.scenario, file: line.file, line: line.number, counting: .asPreserved)
-            if difference != nil { different.insert(line.scenario.name) }
-        }
-        #expect(different == Self.wherePreservedLinksCount)
-    }
-
     @Test("A wrong expectation is found, and said as the README of the vectors has it")
     func differencesAreFound() throws {
         let scenario = try Scenario(

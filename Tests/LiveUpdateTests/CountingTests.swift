@@ -3,8 +3,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Rule 17: a finished file is counted down on what it was counted on when it was preserved, though this image links
-/// otherwise; as in the kernel, on what its handler is linked to now, only when that is asked for.
+/// Rule 17: a finished file is counted down on the FLBs that it was counted on when it was preserved, although this image
+/// links its handler to others.
 @Suite struct CountingTests {
     private let machine: Machine
     private let old = TestFLB("old-v1")
@@ -20,8 +20,8 @@ import Testing
         try boot.publish()
     }
 
-    private func next(_ counting: Orchestrator.Counting) throws -> Orchestrator {
-        try machine.boot(.nextBoot, counting: counting) { orchestrator in
+    private func next() throws -> Orchestrator {
+        try machine.boot(.nextBoot) { orchestrator in
             let (handler, other) = (TestHandler(), TestHandler("other-v1"))
             try orchestrator.register(handler)
             try orchestrator.register(new, on: handler)
@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test func asPreserved() throws {
-        let boot = try next(.asPreserved)
+        let boot = try next()
         try boot.retrieveSession("s").finish()
         #expect(try boot.status().flbs.map(\.count) == [1])
         #expect(old.count("finish") == 0)
@@ -41,16 +41,9 @@ import Testing
         #expect(new.calls == [])
     }
 
-    @Test func asLinked() throws {
-        let boot = try next(.asLinked)
-        for name: SessionName in ["s", "t"] { try boot.retrieveSession(name).finish() }
-        #expect(try boot.status().flbs.map(\.count) == [2], "nobody counts it down any more")
-        #expect(old.count("finish") == 0)
-    }
-
     @Test("The count is kept over a crash")
     func afterACrash() throws {
-        try next(.asPreserved).retrieveSession("s").finish()
+        try next().retrieveSession("s").finish()
         let again = try machine.boot(.sameBoot) { orchestrator in
             let handler = TestHandler()
             try orchestrator.register(handler)

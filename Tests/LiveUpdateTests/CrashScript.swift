@@ -79,8 +79,8 @@ final class CrashWorld {
         if let file = try sessions[session]?.retrieve(token: token) { try file.close() }
     }
 
-    func take(_ token: UInt64, from session: SessionName) throws {
-        if let file = try sessions[session]?.take(token: token) { try file.close() }
+    func getAndUnpreserve(_ token: UInt64, from session: SessionName) throws {
+        if let file = try sessions[session]?.getAndUnpreserve(token: token) { try file.close() }
     }
 
     func unpreserve(_ token: UInt64, from session: SessionName) throws {
@@ -142,7 +142,7 @@ struct CrashScript: Sendable {
             { try $0.boot.thaw() },
             { try $0.preserve("E", 2, in: "t") },
             { try $0.preserve("F", 7, in: "t") },
-            { try $0.take(7, from: "t") },
+            { try $0.getAndUnpreserve(7, from: "t") },
             { try $0.create("brief") },
             { try $0.preserve("F", 1, in: "brief") },
             { try $0.unpreserve(1, from: "brief") },

@@ -41,7 +41,7 @@ import Testing
             errno { try boot.register(flb, on: handler) }, errno { try boot.unregister(TestFLB("x"), from: handler) },
             errno { try incoming.preserve(bad, token: 1) }, errno { try outgoing.preserve(bad, token: 1) },
             errno { try outgoing.retrieve(token: 1) }, errno { try incoming.retrieve(token: 99) },
-            errno { try incoming.take(token: 99) }, errno { try outgoing.take(token: 1) },
+            errno { try incoming.get(token: 99) }, errno { try outgoing.get(token: 1) },
             errno { try incoming.unpreserve(token: 99) }, errno { try outgoing.unpreserve(token: 1) },
             errno { try outgoing.finish() }, errno { try incoming.finish() }, errno { try outgoing.close() },
             errno { try incoming.close() },

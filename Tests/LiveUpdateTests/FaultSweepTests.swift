@@ -27,8 +27,8 @@ import Testing
         await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.opening) }
     }
 
-    @Test("A file that was lost, and is found while it is taken") func take() async {
-        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.take) }
+    @Test("A lost file is found by a get, and is unpreserved") func getAndUnpreserve() async {
+        await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.getAndUnpreserve) }
     }
 
     @Test("A boot that goes on after all have died") func goingOnAfterDeath() async {
@@ -162,7 +162,7 @@ private enum Sweep {
         #expect(machine.descriptors.held.isEmpty)
     }
 
-    static func take(_ fault: FaultPlan) throws -> Bool {
+    static func getAndUnpreserve(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let flb = TestFLB()
         let file = try MemoryFile()
@@ -179,17 +179,17 @@ private enum Sweep {
         let session = try boot.openSessions[0]
         isMissing.with { $0 = false }
         var came: FileDescriptor?
-        let (answer, wasInjected) = fault.apply { came = try session.take(token: 1) }
+        let (answer, wasInjected) = fault.apply { came = try session.getAndUnpreserve(token: 1) }
         #expect((came == nil) == (answer != nil))
         #expect(session.tokens == (answer == nil ? [] : [1]))
-        if answer != nil { came = try session.take(token: 1) }
+        if answer != nil { came = try session.getAndUnpreserve(token: 1) }
         if let came { try OwnedDescriptor(taking: came).checked(file.identity) }
         #expect(after.descriptors.held.isEmpty)
         #expect(try boot.status().flbs.isEmpty)
         return wasInjected
     }
 
-    /// Whatever fails while a boot begins after all have died, the file can be taken in the end.
+    /// Whatever fails while a boot begins after all have died, the file is there in the end.
     static func goingOnAfterDeath(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let flb = TestFLB()
@@ -206,7 +206,7 @@ private enum Sweep {
         let (answer, wasInjected) = fault.apply { try boot.open() }
         #expect(answer == nil, "what was not found is looked for again")
         let session = try boot.openSessions[0]
-        try OwnedDescriptor(taking: try session.take(token: 1)).checked(file.identity)
+        try OwnedDescriptor(taking: try session.getAndUnpreserve(token: 1)).checked(file.identity)
         #expect(after.descriptors.held.isEmpty)
         return wasInjected
     }

@@ -32,8 +32,8 @@ import Testing
         other.join()
     }
 
-    @Test("So do taking and unpreserving the last file alone", arguments: [false, true])
-    func leavingWaits(taking: Bool) throws {
+    @Test("Unpreserving the last file alone waits, also after a get", arguments: [false, true])
+    func leavingWaits(getting: Bool) throws {
         let journal = Journal()
         let flb = TestFLB { hooks in hooks.unpreserve = { _ in journal.note("unpreserve") } }
         let boot = try Machine().boot(.nextBoot, TestHandler(), flb)
@@ -43,7 +43,8 @@ import Testing
         overlap(journal) { during in
             try? boot.withOutgoing(flb) { _ throws(LiveUpdateError) in during() }
         } end: {
-            if taking { try? session.take(token: 1).close() } else { try? session.unpreserve(token: 1) }
+            if getting { try? session.get(token: 1).close() }
+            try? session.unpreserve(token: 1)
         }
         #expect(journal.all == ["lent", "given back", "unpreserve", "ended"])
     }

@@ -60,7 +60,7 @@ import Testing
         #expect(after.descriptors.held.count == 1)
         #expect(try boot.status().flbs.map(\.count) == [1])
         let session = try #require(try boot.openSessions.first)
-        try expectIt(try session.take(token: 1))
+        try expectIt(try session.getAndUnpreserve(token: 1))
         #expect(handler.calls == ["reopen 1", "unpreserve 1"])
         #expect(after.descriptors.held.isEmpty)
     }
@@ -85,14 +85,14 @@ import Testing
     }
 
     @Test("What is missing is said, changes nothing, and is asked for again")
-    func takeWhileItIsMissing() throws {
+    func getWhileItIsMissing() throws {
         try preserved()
         let isMissing = Guarded(true)
         let (after, handler) = (Machine(survivorOf: machine), handler(isMissing))
         let boot = try after.boot(.nextBoot, handler, TestFLB())
         let session = try #require(try boot.openSessions.first)
         for _ in 0..<2 {
-            let taken = failure { try session.take(token: 1) }
+            let taken = failure { try session.get(token: 1) }
             #expect(taken == LiveUpdateError(.staleNFSFileHandle, "it is not there", remedy: "look"))
             #expect(failure { try boot.publish() } == taken)
             #expect(session.tokens == [1])
@@ -111,7 +111,7 @@ import Testing
         let handler = TestHandler()
         let boot = try Machine(survivorOf: machine).boot(.nextBoot, handler, TestFLB())
         let session = try #require(try boot.openSessions.first)
-        let error = failure { try session.take(token: 1) }
+        let error = failure { try session.get(token: 1) }
         #expect(error?.errno == .badFileDescriptor)
         #expect(error?.reason == "file 1 of \"s\" was lost with the last process that held it")
         #expect(error?.remedy != nil)
@@ -179,7 +179,7 @@ import Testing
         let (after, handler) = (Machine(survivorOf: machine), handler())
         let boot = try after.boot(.nextBoot, handler, TestFLB())
         let session = try #require(try boot.openSessions.first)
-        let error = failure { try session.take(token: 1) }
+        let error = failure { try session.get(token: 1) }
         #expect(error?.errno == .ioError)
         #expect(error?.reason.contains("records of file 1 at offset \(data) are damaged") == true)
         #expect(handler.count("reopen") == 0)

@@ -53,14 +53,16 @@ import Testing
         try expectUntouched(number, other)
     }
 
-    @Test(arguments: ["take", "unpreserve", "close"]) func whatWasPreserved(_ end: String) throws {
+    @Test(arguments: ["get", "unpreserve", "close"]) func whatWasPreserved(_ end: String) throws {
         let (machine, other) = (try Machine(), try MemoryFile())
         let first = try boot(machine)
         let number = try reuse(try first.createSession("s"), first, other)
         let again = try boot(machine, .sameBoot)
         let session = try #require(try again.openSessions.first)
         switch end {
-        case "take": #expect(errno { try session.take(token: 1) } == .badFileDescriptor)
+        case "get":
+            #expect(errno { try session.get(token: 1) } == .badFileDescriptor)
+            try session.unpreserve(token: 1)
         case "unpreserve": try session.unpreserve(token: 1)
         default: try session.close()
         }

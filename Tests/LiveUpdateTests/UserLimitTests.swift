@@ -66,7 +66,7 @@ import Testing
     }
 
     enum End: CaseIterable, Sendable {
-        case unpreserve, take, close
+        case unpreserve, getAndUnpreserve, close
     }
 
     @Test("Files: EDQUOT, before anybody is asked to preserve it", arguments: End.allCases) func files(_ end: End)
@@ -92,7 +92,7 @@ import Testing
         try boot.createSession("a").preserve(files[3].descriptor, token: 3)
         switch end {
         case .unpreserve: try first.unpreserve(token: 0)
-        case .take: try closeDescriptor(try first.take(token: 0))
+        case .getAndUnpreserve: try closeDescriptor(try first.getAndUnpreserve(token: 0))
         case .close: try first.close()
         }
         try second.preserve(files[2].descriptor, token: 2)
@@ -154,7 +154,7 @@ import Testing
         let found = try again.openSessions
         #expect(found.map(\.tokens) == [[0, 1], []])
         #expect(errno { try found[0].preserve(files[2].descriptor, token: 2) } == .diskQuotaExceeded)
-        try closeDescriptor(try found[0].take(token: 0))
+        try closeDescriptor(try found[0].getAndUnpreserve(token: 0))
         try found[0].unpreserve(token: 1)
         for session in found { try session.close() }
         #expect(again.usage(of: 7) == Usage())

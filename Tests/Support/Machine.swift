@@ -47,11 +47,11 @@ public final class Machine: Sendable {
 
     /// A boot that knows only the arena and the kept descriptors.
     public func boot(
-        _ opening: Orchestrator.Opening = .nextBoot, counting: Orchestrator.Counting = .asPreserved,
-        limit: UInt64? = nil, _ register: (Orchestrator) throws -> Void = { _ in }
+        _ opening: Orchestrator.Opening = .nextBoot, limit: UInt64? = nil,
+        _ register: (Orchestrator) throws -> Void = { _ in }
     ) throws -> Orchestrator {
         let orchestrator = Orchestrator(
-            arena: try openArena(limit: limit), descriptors: descriptors, opening: opening, counting: counting)
+            arena: try openArena(limit: limit), descriptors: descriptors, opening: opening)
         try register(orchestrator)
         return orchestrator
     }

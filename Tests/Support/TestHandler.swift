@@ -11,6 +11,7 @@ public final class TestHandler: FileHandler {
         public var unpreserve: @Sendable (FileContext) -> Void = { _ in }
         public var freeze: @Sendable (FileContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
         public var freezeCheck: @Sendable (FileContext) -> (@Sendable () -> Bool)? = { _ in nil }
+        public var freezeObstacle: @Sendable (FileContext) -> LiveUpdateError? = { _ in nil }
         public var unfreeze: @Sendable (FileContext) -> Void = { _ in }
         public var reopen: @Sendable (FileContext) throws(LiveUpdateError) -> FileDescriptor? = { _ in nil }
         public var retrieve: @Sendable (FileContext) throws(LiveUpdateError) -> RetrievedFile = { _ in .kept }
@@ -20,12 +21,17 @@ public final class TestHandler: FileHandler {
 
     public let compatible: String
     public let owner: Owner?
+    public let holdsFile: Bool
     private let hooks: Guarded<Hooks>
     private let log = Guarded<[String]>([])
 
     /// A handler that takes every file, unless its hooks say otherwise.
-    public init(_ compatible: String = "test-v1", owner: Owner? = nil, _ configure: (inout Hooks) -> Void = { _ in }) {
+    public init(
+        _ compatible: String = "test-v1", owner: Owner? = nil, holdsFile: Bool = true,
+        _ configure: (inout Hooks) -> Void = { _ in }
+    ) {
         self.compatible = compatible
+        self.holdsFile = holdsFile
         self.owner = owner
         var hooks = Hooks()
         configure(&hooks)
@@ -65,6 +71,10 @@ public final class TestHandler: FileHandler {
 
     public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? {
         note("freezeCheck", file).freezeCheck(file)
+    }
+
+    public func freezeObstacle(_ file: FileContext) -> LiveUpdateError? {
+        note("freezeObstacle", file).freezeObstacle(file)
     }
 
     public func unfreeze(_ file: FileContext) { note("unfreeze", file).unfreeze(file) }

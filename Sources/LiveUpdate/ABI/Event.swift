@@ -46,6 +46,8 @@ extension Event {
         case flbAdded, flbRetrieved, flbRemoved
         case fileRemoved
         case sessionHeld, answered, connectionClosed
+        /// As `fileAdded`, and more behind it: for a file that holds nothing, or that was left out.
+        case markedFileAdded
     }
 
     /// As a record of the journal.
@@ -71,8 +73,9 @@ extension Event {
             kind = .sessionRemoved
             writer.put(id.value)
         case .fileAdded(let file):
-            kind = .fileAdded
+            kind = file.marks.isEmpty ? .fileAdded : .markedFileAdded
             writer.put(file)
+            if !file.marks.isEmpty { writer.putMarks(of: file) }
         case .fileStored(let id, let data, let ranges):
             kind = .fileStored
             writer.put(id.value)
@@ -138,6 +141,7 @@ extension Event {
             self = .sessionProgress(SessionID(value: try reader.take()), try reader.takeCase("progress"))
         case .sessionRemoved: self = .sessionRemoved(SessionID(value: try reader.take()))
         case .fileAdded: self = .fileAdded(try reader.takeFile())
+        case .markedFileAdded: self = .fileAdded(try reader.takeMarkedFile())
         case .fileStored:
             self = .fileStored(
                 FileID(value: try reader.take()), data: try reader.take(), ranges: try reader.takeRanges())
@@ -198,6 +202,12 @@ extension ByteWriter {
         put(UInt16(file.flbs.count))
         for flb in file.flbs { put(flb.value) }
         put(file.ranges)
+    }
+
+    /// Behind the file's other words.
+    fileprivate mutating func putMarks(of file: FileState) {
+        put(file.marks.rawValue)
+        if let reason = file.leftOut { put(counted: reason) }
     }
 
     fileprivate mutating func put(_ flb: FLBState) {
@@ -265,6 +275,14 @@ extension ByteReader {
         return FileState(
             id: id, session: session, token: token, compatible: compatible, slot: slot, identity: identity,
             data: data, ranges: try takeRanges(), flbs: flbs, retrieved: retrieved)
+    }
+
+    fileprivate mutating func takeMarkedFile() throws(ArenaError) -> FileState {
+        var file = try takeFile()
+        let marks = try FileMarks(checking: take())
+        file.holdsFile = !marks.contains(.holdsNothing)
+        if marks.contains(.leftOut) { file.leftOut = try takeCountedString() }
+        return file
     }
 
     fileprivate mutating func takeFLB() throws(ArenaError) -> FLBState {

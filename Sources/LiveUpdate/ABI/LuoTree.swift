@@ -11,6 +11,9 @@ struct LuoTree: Equatable, Sendable {
         var ranges: [StoredRange]
         /// Indexes into ``LuoTree/flbs``, in link order.
         var links: [UInt8]
+        var holdsFile = true
+        /// Why it was left out of the update.
+        var leftOut: LeftOut?
     }
 
     struct Session: Equatable, Sendable {
@@ -56,4 +59,6 @@ enum LuoNames {
     /// Only where sessions are other users' or detached.
     static let holders = (node: "luo-holder", compatible: "luo-holder-v1", property: "luo-holder-header")
     static let slots = (node: "luo-slot", compatible: "luo-slot-v1", property: "luo-slot-header")
+    /// Only where a file has marks.
+    static let markedSlots = (node: "luo-slot", compatible: "luo-slot-v2", property: "luo-slot-header")
 }

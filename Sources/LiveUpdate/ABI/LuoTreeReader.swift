@@ -34,7 +34,8 @@ struct LuoTreeReader {
         let number = try property(LuoNames.luo, in: root)
         let flbs = try readFLBs(at: property(LuoNames.flbs, in: root))
         var sessions = try readSessions(at: property(LuoNames.sessions, in: root))
-        let slots = try readSlots(at: property(LuoNames.slots, in: root), sessions: &sessions, flbs: flbs)
+        let (place, hasMarks) = try slotsPlace(in: root)
+        let slots = try readSlots(at: place, sessions: &sessions, flbs: flbs, hasMarks: hasMarks)
         if root.child(LuoNames.holders.node) != nil {
             try readHolders(at: property(LuoNames.holders, in: root), sessions: &sessions)
         }
@@ -51,7 +52,7 @@ struct LuoTreeReader {
     ///
     /// - Throws: `tree`.
     func freezeOffset() throws(ArenaError) -> Int {
-        let slots = try property(LuoNames.slots, in: tree(at: range.offset, LuoNames.handover))
+        let slots = try slotsPlace(in: tree(at: range.offset, LuoNames.handover)).offset
         return Int(slots - range.offset) + SlotHeader.freezeOffset
     }
 
@@ -103,6 +104,16 @@ struct LuoTreeReader {
             throw missing(names.property)
         }
         return value
+    }
+
+    /// Where the slots are, and whether files can have marks there.
+    private func slotsPlace(in root: DeviceTreeReader) throws(ArenaError) -> (offset: UInt64, hasMarks: Bool) {
+        if let node = root.child(LuoNames.slots.node), let offset = root.u64(LuoNames.subtree, of: node),
+            try flattenedTree(at: offset).string("compatible") == LuoNames.markedSlots.compatible
+        {
+            return (try property(LuoNames.markedSlots, in: root), true)
+        }
+        return (try property(LuoNames.slots, in: root), false)
     }
 
     private func missing(_ name: String) -> ArenaError { ArenaError(.tree, "no \(name)") }
@@ -186,7 +197,7 @@ struct LuoTreeReader {
     }
 
     private func readSlots(
-        at offset: UInt64, sessions: inout [LuoTree.Session], flbs: [FLBRecord]
+        at offset: UInt64, sessions: inout [LuoTree.Session], flbs: [FLBRecord], hasMarks: Bool
     ) throws(ArenaError) -> Slots {
         let header = try records(SlotHeader.self, at: offset, count: 1, "header of slots")[0]
         let fileCount = sessions.reduce(0) { $0 + $1.files.count }
@@ -196,14 +207,18 @@ struct LuoTreeReader {
             throw ArenaError(.record, "\(header.files) slots for \(fileCount) files")
         }
         var at = offset + UInt64(SlotHeader.length)
-        let files = try records(FileSlotRecord.self, at: at, count: header.files, "slots")
+        var files = try records(FileSlotRecord.self, at: at, count: header.files, "slots")
+        if !hasMarks { for index in files.indices { files[index].marks = [] } }
         at += header.files * UInt64(FileSlotRecord.length)
         let places = try records(FLBSlotRecord.self, at: at, count: header.flbs + header.discarded, "slots of FLBs")
         at += UInt64(places.count * FLBSlotRecord.length)
         let discarded = try records(FLBRecord.self, at: at, count: header.discarded, "discarded FLBs")
+        at += header.discarded * UInt64(FLBRecord.length)
+        let leftOut = UInt64(files.count { $0.marks.contains(.leftOut) })
+        let reasons = try records(ReasonRecord.self, at: at, count: leftOut, "reasons")
 
         try checkRoom(files.map(\.rangeCount) + places.map(\.rangeCount))
-        try fill(&sessions, from: files, flbs: flbs.count)
+        try fill(&sessions, from: files, reasons, flbs: flbs.count)
         var all: [LuoTree.FLB] = []
         for (record, place) in zip(flbs + discarded, places) {
             all.append(LuoTree.FLB(record: record, ranges: try ranges(at: place.ranges, count: place.rangeCount)))
@@ -223,9 +238,10 @@ struct LuoTreeReader {
     }
 
     private func fill(
-        _ sessions: inout [LuoTree.Session], from slots: [FileSlotRecord], flbs: Int
+        _ sessions: inout [LuoTree.Session], from slots: [FileSlotRecord], _ reasons: [ReasonRecord], flbs: Int
     ) throws(ArenaError) {
         var next = slots.startIndex
+        var reasons = reasons[...]
         for session in sessions.indices {
             for file in sessions[session].files.indices {
                 let slot = slots[next]
@@ -235,6 +251,7 @@ struct LuoTreeReader {
                 }
                 let ranges = try ranges(at: slot.ranges, count: slot.rangeCount)
                 sessions[session].files[file].fill(from: slot, ranges: ranges)
+                try sessions[session].files[file].mark(from: slot, &reasons)
             }
         }
     }
@@ -273,6 +290,22 @@ extension LuoTree.File {
         identity = record.identity
         links = record.links
         self.ranges = ranges
+    }
+}
+
+extension LuoTree.File {
+    /// - Throws: `record`, for marks that this version does not know, and for an errno that is none.
+    fileprivate mutating func mark(
+        from record: FileSlotRecord, _ reasons: inout ArraySlice<ReasonRecord>
+    ) throws(ArenaError) {
+        if record.marks.isEmpty { return }
+        let marks = try FileMarks(checking: record.marks.rawValue)
+        holdsFile = !marks.contains(.holdsNothing)
+        guard marks.contains(.leftOut) else { return }
+        guard LeftOut.errnos.contains(CInt(record.errno)), let reason = reasons.popFirst()?.reason else {
+            throw ArenaError(.record, "a file that was left out with the errno \(record.errno)")
+        }
+        leftOut = LeftOut(errno: CInt(record.errno), reason: reason)
     }
 }
 

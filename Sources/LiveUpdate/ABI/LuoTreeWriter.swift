@@ -19,6 +19,9 @@ struct LuoTreeWriter {
     /// Where the records begin, behind the trees.
     private let recordsOffset: UInt64
     private let hasHolders: Bool
+    private let hasMarks: Bool
+    /// Of the files that are left out.
+    private let reasons: [ReasonRecord]
     /// Where the times of the freeze are.
     let freezeOffset: UInt64
 
@@ -28,13 +31,16 @@ struct LuoTreeWriter {
         hasHolders = tree.sessions.contains { $0.owner != 0 || $0.isDetached }
         recordsOffset = (hasHolders ? 6 : 5) * Self.treeRoom
         files = tree.sessions.flatMap(\.files)
+        hasMarks = files.contains { !$0.marks.isEmpty }
+        reasons = files.compactMap { $0.leftOut.map { ReasonRecord(reason: $0.reason) } }
         allRanges = files.flatMap(\.ranges) + tree.flbs.flatMap(\.ranges) + tree.discarded.flatMap(\.ranges)
         let flbs = tree.flbs.count + tree.discarded.count
         let sessionPart = 8 + tree.sessions.count * SessionRecord.length + files.count * FileRecord.length
         let flbPart = 16 + tree.flbs.count * FLBRecord.length
         let slotPart =
             SlotHeader.length + files.count * FileSlotRecord.length + flbs * FLBSlotRecord.length
-            + tree.discarded.count * FLBRecord.length + allRanges.count * RangeRecord.length
+            + tree.discarded.count * FLBRecord.length + reasons.count * ReasonRecord.length
+            + allRanges.count * RangeRecord.length
         freezeOffset = recordsOffset + UInt64(sessionPart + flbPart + SlotHeader.freezeOffset)
         let holderPart = hasHolders ? tree.sessions.count * HolderRecord.length : 0
         let mapPart = 8 + (inUse.count + 1) * 16
@@ -62,7 +68,7 @@ struct LuoTreeWriter {
         var image = ByteWriter(capacity: Int(length))
         var parts = [
             (LuoNames.luo, tree.updateNumber), (LuoNames.sessions, sessions), (LuoNames.flbs, flbs),
-            (LuoNames.slots, slots),
+            (hasMarks ? LuoNames.markedSlots : LuoNames.slots, slots),
         ]
         if hasHolders { parts.append((LuoNames.holders, holders)) }
         for (index, node) in nodes(parts, map: map, base: base).enumerated() {
@@ -115,6 +121,7 @@ struct LuoTreeWriter {
         let flbs = tree.flbs.count + tree.discarded.count
         var ranges = start + UInt64(SlotHeader.length + files.count * FileSlotRecord.length)
         ranges += UInt64(flbs * FLBSlotRecord.length + tree.discarded.count * FLBRecord.length)
+        ranges += UInt64(reasons.count * ReasonRecord.length)
         func take(_ stored: [StoredRange]) -> (offset: UInt64, count: UInt64) {
             defer { ranges += UInt64(stored.count * RangeRecord.length) }
             return (stored.isEmpty ? 0 : ranges, UInt64(stored.count))
@@ -128,7 +135,7 @@ struct LuoTreeWriter {
             let place = take(file.ranges)
             FileSlotRecord(
                 slot: file.slot.number, identity: file.identity, links: file.links, ranges: place.offset,
-                rangeCount: place.count
+                rangeCount: place.count, marks: file.marks, errno: file.leftOut.map { UInt16($0.errno) } ?? 0
             ).encode(into: &writer)
         }
         for flb in tree.flbs + tree.discarded {
@@ -136,6 +143,7 @@ struct LuoTreeWriter {
             FLBSlotRecord(ranges: place.offset, rangeCount: place.count).encode(into: &writer)
         }
         for flb in tree.discarded { flb.record.encode(into: &writer) }
+        for reason in reasons { reason.encode(into: &writer) }
         for stored in allRanges { RangeRecord(stored).encode(into: &writer) }
     }
 
@@ -147,6 +155,10 @@ struct LuoTreeWriter {
             writer.put(range.length)
         }
     }
+}
+
+extension LuoTree.File {
+    fileprivate var marks: FileMarks { FileMarks(holdsFile: holdsFile, isLeftOut: leftOut != nil) }
 }
 
 /// The page in which the FLB header counts.

@@ -1,13 +1,15 @@
 import Handover
 import Platform
 
-/// What the kernel's format has no place for, in records of our own: `luo-slot-v1`.
+/// What the kernel's format has no place for, in records of our own: `luo-slot-v1`, and `luo-slot-v2` where a file has
+/// marks. The first has none, so that an image that knows only it still reads every tree without them.
 ///
 /// | part | layout |
 /// |---|---|
 /// | header, 56 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 start and u64 end of the freeze (CLOCK_MONOTONIC, ns; shown only), u64 offset and u64 length of the room for the next journal |
 /// | ``FileSlotRecord`` | one for each file, session by session |
 /// | ``FLBSlotRecord`` | one for each FLB, then one for each discarded one, behind its ``FLBRecord`` |
+/// | ``ReasonRecord`` | `luo-slot-v2`: one for each file that was left out, in their order |
 /// | ``RangeRecord`` | what the above point to |
 struct SlotHeader: PackedRecord, Equatable {
     static let length = 56
@@ -52,9 +54,11 @@ extension SlotHeader {
     }
 }
 
-/// `s64 slot, u64 device, u64 inode, u64 offset and u64 number of its ranges, u8 number of FLBs, u8 flbs[71]`
+/// `s64 slot, u64 device, u64 inode, u64 offset and u64 number of its ranges, u8 number of FLBs, u8 flbs[63], u8 marks, u8
+/// zero, u16 errno, u32 zero`
 ///
-/// The FLBs it counts on are indexes into the `luo-flb` records, in link order: at most 63 can be registered.
+/// The FLBs it counts on are indexes into the `luo-flb` records, in link order: at most 63 can be registered. In
+/// `luo-slot-v1` what stands behind them is zero. Marks: see ``FileMarks``; the errno is that of a file that was left out.
 struct FileSlotRecord: PackedRecord, Equatable {
     static let length = 112
 
@@ -63,6 +67,9 @@ struct FileSlotRecord: PackedRecord, Equatable {
     var links: [UInt8]
     var ranges: UInt64
     var rangeCount: UInt64
+    var marks = FileMarks()
+    /// 0, unless it was left out.
+    var errno: UInt16 = 0
 
     func encode(into writer: inout ByteWriter) {
         writer.put(slot)
@@ -72,7 +79,11 @@ struct FileSlotRecord: PackedRecord, Equatable {
         writer.put(rangeCount)
         writer.put(UInt8(links.count))
         writer.put(links)
-        writer.pad(71 - links.count)
+        writer.pad(63 - links.count)
+        writer.put(marks.rawValue)
+        writer.pad(1)
+        writer.put(errno)
+        writer.pad(4)
     }
 }
 
@@ -83,9 +94,29 @@ extension FileSlotRecord {
         ranges = try reader.take()
         rangeCount = try reader.take()
         let count = Int(try reader.take(UInt8.self))
-        let field = try reader.take(count: 71)
+        let field = try reader.take(count: 63)
         guard count <= 63 else { throw ArenaError(.record, "a file that counts on \(count) FLBs") }
         links = [UInt8](field.prefix(count))
+        marks = FileMarks(rawValue: try reader.take())
+        _ = try reader.take(UInt8.self)
+        errno = try reader.take()
+        _ = try reader.take(UInt32.self)
+    }
+}
+
+/// `char reason[512]`: UTF-8, 1 to 511 bytes and a NUL.
+struct ReasonRecord: PackedRecord, Equatable {
+    static let length = LeftOut.longestReason + 1
+
+    var reason: String
+
+    func encode(into writer: inout ByteWriter) { writer.put(reason, fixed: Self.length) }
+}
+
+extension ReasonRecord {
+    init(_ reader: inout ByteReader) throws(ArenaError) {
+        reason = try reader.takeString(fixed: Self.length)
+        guard LeftOut.isValid(reason) else { throw ArenaError(.record, "a file that was left out without a reason") }
     }
 }
 

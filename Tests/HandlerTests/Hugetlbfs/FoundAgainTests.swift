@@ -20,7 +20,7 @@ import Testing
 
                 let after = try Machine(survivorOf: machine).standardBoot()
                 let session = try #require(try after.orchestrator.openSessions.first)
-                let taken = TestFile(taking: try session.take(token: 1))
+                let taken = TestFile(taking: try session.getAndUnpreserve(token: 1))
                 #expect(taken.mode == mode)
                 #expect(try taken.descriptor.position() == 4096)
                 #expect(try taken.status.identity == file.status.identity)
@@ -110,7 +110,7 @@ import Testing
                 let stopped = failure { try boot.orchestrator.publish() }
                 #expect(stopped?.errno == .badFileDescriptor)
                 #expect(stopped?.reason.contains("gone with the last process that held it") == true)
-                let error = failure { _ = try again.take(token: token) }
+                let error = failure { _ = try again.get(token: token) }
                 #expect(error?.errno == .badFileDescriptor)
                 #expect(error?.reason.contains("lost with the last process that held it") == true)
                 #expect(error?.remedy?.contains("unpreserve it") == true)

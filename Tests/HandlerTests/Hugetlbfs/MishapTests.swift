@@ -46,12 +46,12 @@ import Testing
             let boot = try survivor.standardBoot()
             let session = try #require(try boot.orchestrator.openSessions.first)
             for _ in 0..<2 {
-                Self.expect(mishap.answerAfterDeath(scene), failure { try session.take(token: 1) })
+                Self.expect(mishap.answerAfterDeath(scene), failure { try session.get(token: 1) })
                 Self.expect(mishap.answerAfterDeath(scene), failure { try boot.orchestrator.publish() })
                 #expect(session.tokens == [1])
             }
             if try mishap.mend(scene) {
-                let taken = TestFile(taking: try session.take(token: 1))
+                let taken = TestFile(taking: try session.getAndUnpreserve(token: 1))
                 #expect(try taken.word(page: 2, .huge2M) == TestFile.word(of: 2))
             } else {
                 try session.unpreserve(token: 1)

@@ -68,9 +68,9 @@ import Testing
             try MountNamespace.makeReadOnly(hugetlbfs.directory)
             let boot = try machine.standardBoot()
             let session = try #require(try boot.orchestrator.openSessions.first)
-            let taken = TestFile(taking: try session.take(token: 1))
+            let taken = TestFile(taking: try session.get(token: 1))
             #expect(taken.mode == O_RDONLY)
-            let error = failure { try session.take(token: 2) }
+            let error = failure { try session.get(token: 2) }
             #expect(error?.errno == .readOnlyFileSystem)
             #expect(error?.reason.contains("opening \(hugetlbfs.directory)/writer") == true)
             #expect(error?.remedy == "mount the file system for writing")
@@ -88,7 +88,7 @@ import Testing
             try machine.standardBoot().preserve(file)
             let after = try Machine(survivorOf: machine).standardBoot()
             let session = try #require(try after.orchestrator.openSessions.first)
-            let taken = TestFile(taking: try session.take(token: 1))
+            let taken = TestFile(taking: try session.get(token: 1))
             #expect(taken.mode == O_RDONLY)
             #expect(try taken.word(page: 2, .huge2M) == TestFile.word(of: 2))
         }
@@ -105,7 +105,7 @@ import Testing
             #expect(setgid(65534) == 0 && setuid(65534) == 0)
             let after = try Machine(survivorOf: machine).standardBoot()
             let session = try #require(try after.orchestrator.openSessions.first)
-            let error = failure { try session.take(token: 1) }
+            let error = failure { try session.get(token: 1) }
             #expect(error?.errno == .permissionDenied)
             #expect(error?.remedy?.contains("permissions") == true)
         }

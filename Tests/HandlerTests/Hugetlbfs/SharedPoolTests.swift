@@ -38,7 +38,7 @@ import Testing
         try boot.orchestrator.withIncoming(boot.hugeTLB) { $0.pagesPreserved(of: .huge2M) }
     }
 
-    @Test("Taken back one by one: the last one ends it, whichever handler it has", .requiresHugePages(8))
+    @Test("Removed one by one: the last one ends it, whichever handler it has", .requiresHugePages(8))
     func oneByOne() async {
         await #expect(processExitsWith: .success) {
             let named = try Hugetlbfs().make().file
@@ -48,7 +48,7 @@ import Testing
                 let session = try boot.orchestrator.createSession("s")
                 try session.preserve(named.descriptor, token: 1)
                 try session.preserve(unnamed.descriptor, token: 2)
-                _ = TestFile(taking: try session.take(token: tokens[0]))
+                _ = TestFile(taking: try session.getAndUnpreserve(token: tokens[0]))
                 #expect(try boot.orchestrator.status().flbs.map(\.count) == [1])
                 try session.unpreserve(token: tokens[1])
                 #expect(try boot.orchestrator.status().flbs.isEmpty)

@@ -4,8 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file that leaves its outgoing session, taken back or just unpreserved: the session goes on with the others.
-@Suite struct TakeTests {
+/// A file leaves its outgoing session, with or without a descriptor for the caller: the session continues with the others.
+@Suite struct SingleFileTests {
     private let machine: Machine
     private let handler = TestHandler()
     private let flb = TestFLB()
@@ -23,11 +23,11 @@ import Testing
     }
 
     enum Way: CaseIterable, Sendable {
-        case take, unpreserve
+        case getAndUnpreserve, unpreserve
 
         func end(_ token: UInt64, of session: Session) throws {
             switch self {
-            case .take: try closeDescriptor(try session.take(token: token))
+            case .getAndUnpreserve: try closeDescriptor(try session.getAndUnpreserve(token: token))
             case .unpreserve: try session.unpreserve(token: token)
             }
         }
@@ -55,14 +55,27 @@ import Testing
         #expect(try next.retrieveSession("s").tokens == [0, 2, 1])
     }
 
-    @Test("What is taken is another descriptor of the same open file description, closed on exec")
+    @Test("Getting a file changes nothing, however often, and also after a crash")
+    func getChangesNothing() throws {
+        let before = try machine.file.bytes()
+        for _ in 0..<3 { try closeDescriptor(try session.get(token: 1)) }
+        #expect(try machine.file.bytes() == before)
+        #expect(handler.calls.isEmpty && flb.calls == ["preserve"])
+        #expect(session.tokens == [0, 1, 2])
+        let again = try machine.boot(.sameBoot, handler, flb)
+        let found = try #require(try again.openSessions.first)
+        try closeDescriptor(try found.get(token: 1))
+        #expect(found.tokens == [0, 1, 2])
+    }
+
+    @Test("The answer is another descriptor of the same open file description, closed on exec")
     func theDescriptor() throws {
         try files[1].descriptor.setPosition(5)
-        let taken = OwnedDescriptor(taking: try session.take(token: 1))
+        let got = OwnedDescriptor(taking: try session.get(token: 1))
         try files[1].descriptor.setPosition(77)
-        #expect(try taken.borrowed.position() == 77)
-        #expect(try FileStatus(of: taken.borrowed).identity == files[1].identity)
-        #expect(taken.borrowed.rawValue != files[1].descriptor.rawValue)
+        #expect(try got.borrowed.position() == 77)
+        #expect(try FileStatus(of: got.borrowed).identity == files[1].identity)
+        #expect(got.borrowed.rawValue != files[1].descriptor.rawValue)
     }
 
     @Test("The FLB goes with the last file, and comes anew with the next", arguments: Way.allCases)
