@@ -126,9 +126,13 @@ let package = Package(
             path: "Examples/CacheService", swiftSettings: strict),
 
         // Tests. Vectors of the contract are in Tests/Vectors, and are found by the place of the sources.
+        // A file system that does not answer, in C: its server is a fork of the tests' process.
+        .target(name: "CStuckFileSystem", path: "Tests/StuckFileSystem"),
         .target(
             name: "TestSupport",
-            dependencies: ["BenchReport", "LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system],
+            dependencies: [
+                "CStuckFileSystem", "BenchReport", "LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system,
+            ],
             path: "Tests/Support", swiftSettings: strict),
         // Replaces malloc in the program of the tests, to count.
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),

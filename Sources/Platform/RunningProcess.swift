@@ -35,30 +35,53 @@ public struct RunningProcess: ~Copyable {
         self.handle = handle
     }
 
-    /// The descriptor: readable once it has ended.
+    /// The descriptor: readable once all of its threads have ended. See ``hasEnded``, which can be true before that.
     public var descriptor: FileDescriptor { handle.borrowed }
 
     /// Ends it at once: pidfd_send_signal(2). Nothing happens when it has ended.
     public func kill() { _ = cshims_pidfd_send_signal(handle.borrowed.rawValue, SIGKILL) }
 
-    /// Waits for its end: poll(2).
+    /// Waits until the process has ended, as ``hasEnded`` says.
     ///
     /// - Parameter milliseconds: -1 waits for ever.
     /// - Returns: whether it has ended.
     @discardableResult
     public func waitForEnd(_ milliseconds: CInt = -1) -> Bool {
-        var event = pollfd(fd: handle.borrowed.rawValue, events: Int16(POLLIN), revents: 0)
+        let start = monotonicNanoseconds()
+        // The handle tells of most ends at once. What only /proc tells is looked for less often the longer it takes.
+        var pause: CInt = 1
         while true {
-            let ready = unsafe poll(&event, 1, milliseconds)
-            if ready == -1, errno == EINTR { continue }
-            return ready > 0
+            if hasEnded { return true }
+            let passed = (monotonicNanoseconds() - start) / 1_000_000
+            guard milliseconds < 0 || passed < UInt64(milliseconds) else { return false }
+            let left = milliseconds < 0 ? pause : min(pause, milliseconds - CInt(clamping: passed))
+            if isHandleReadable(within: left) { return true }
+            pause = min(pause * 2, 100)
         }
     }
 
-    /// Whether it has ended, also when nobody has waited for it yet: poll(2) of a pidfd.
+    /// Whether the process has ended: none of its threads runs its program any more.
+    ///
+    /// That is so before the handle is readable when a thread that was killed waits in the kernel for something that does not
+    /// come, such as the server of a file system: the first thread is a zombie or on its way to be one, and each other
+    /// thread has ended or waits where no signal wakes it. Nothing makes the handle readable then; only /proc tells.
     public var hasEnded: Bool {
+        if isHandleReadable(within: 0) { return true }
+        guard let number = numberInHandle, let threads = ThreadState.all(of: number) else { return false }
+        return ThreadState.isEnded(threads, of: number)
+    }
+
+    /// The process's number, as the handle has it: nil when its parent has waited for it, so that the number is free.
+    private var numberInHandle: CInt? {
+        let text = try? readWhole("/proc/self/fdinfo/\(handle.borrowed.rawValue)")
+        let line = text?.split(separator: "\n").first { $0.hasPrefix("Pid:") }
+        guard let words = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }), words.count == 2 else { return nil }
+        return CInt(words[1]).flatMap { $0 > 0 ? $0 : nil }
+    }
+
+    private func isHandleReadable(within milliseconds: CInt) -> Bool {
         var event = pollfd(fd: handle.borrowed.rawValue, events: Int16(POLLIN), revents: 0)
-        return unsafe poll(&event, 1, 0) > 0
+        return unsafe poll(&event, 1, milliseconds) > 0
     }
 
     /// The numbers of its open descriptors, rising, from /proc/PID/fd.
@@ -86,4 +109,112 @@ func descriptorNumbers(of process: CInt) throws(SystemCallError) -> [CInt] {
 
 func commandName(of process: CInt) -> String {
     ((try? readWhole("/proc/\(process)/comm")) ?? "").split(separator: "\n").first.map(String.init) ?? ""
+}
+
+/// What /proc/PID/task/TID/stat says of a thread's life.
+struct ThreadState: Equatable {
+    /// The thread's number.
+    var id: CInt
+    /// Running, sleeping, and so on: proc_pid_stat(5).
+    var letter: Character
+    /// Whether the thread has begun to end: it never returns to its program.
+    var isExiting: Bool
+
+    /// `PF_EXITING`
+    private static let exiting: UInt64 = 4
+
+    /// Reads a line; nil when it is none. The name in it may hold spaces and parentheses.
+    init?(_ line: String) {
+        guard let open = line.firstIndex(of: "("), let close = line.lastIndex(of: ")"), open < close,
+            let id = CInt(line[..<open].filter { $0 != " " })
+        else { return nil }
+        let words = line[line.index(after: close)...].split(separator: " ")
+        guard words.count > 6, let letter = words[0].first, let flags = UInt64(words[6]) else { return nil }
+        self.id = id
+        self.letter = letter
+        isExiting = flags & Self.exiting != 0
+    }
+
+    private var isGone: Bool { letter == "Z" || letter == "X" || isExiting }
+
+    /// Whether a process has ended that has these threads: the first has, and no other one can run its program any more.
+    static func isEnded(_ threads: [ThreadState], of process: CInt) -> Bool {
+        guard let first = threads.first(where: { $0.id == process }) else { return false }
+        // The end of the first thread kills the others, in the programs here. One that sleeps wakes up and ends; one that is in D
+        // ends before it returns to its program.
+        return first.isGone && threads.allSatisfy { $0.isGone || $0.letter == "D" }
+    }
+
+    /// Those of a process; nil when /proc has none of that number.
+    static func all(of process: CInt) -> [ThreadState]? {
+        guard let names = try? directoryEntries("/proc/\(process)/task") else { return nil }
+        let threads = names.filter { $0.first?.isNumber == true }
+        // A thread that is gone since the directory was read has ended.
+        return threads.compactMap { name in
+            (try? readWhole("/proc/\(process)/task/\(name)/stat")).flatMap { ThreadState($0) }
+        }
+    }
+}
+
+/// How a child of this process has ended: the status of waitpid(2).
+public struct ExitStatus: Equatable, Sendable, CustomStringConvertible {
+    /// The signal that ended it.
+    public let signal: CInt?
+    /// The exit code, 0 after a signal.
+    public let code: CInt
+
+    /// Reads what waitpid(2) gives.
+    public init(status: CInt) {
+        let number = status & 0x7F
+        signal = number == 0 ? nil : number
+        code = number == 0 ? (status >> 8) & 0xFF : 0
+    }
+
+    public var description: String { signal.map { "signal \($0)" } ?? "exit code \(code)" }
+}
+
+/// Children that have ended, and cannot be waited for yet, because a thread of them waits in the kernel: waitpid(2) would wait
+/// as long. They stay zombies until ``reap()`` finds that they can.
+public struct UnreapedChildren: Sendable {
+    /// Their numbers.
+    public private(set) var processes: [CInt] = []
+
+    /// None.
+    public init() {}
+
+    /// Waits for a child that has ended, without waiting: waitpid(2), WNOHANG.
+    ///
+    /// - Returns: how it ended; nil when that cannot be said, because it is not to be reaped yet or is no child of this
+    ///   process.
+    public mutating func reap(_ process: CInt) -> ExitStatus? {
+        switch Self.wait(for: process) {
+        case .ended(let status): return status
+        case .notYet: processes.append(process)
+        case .noChild: break
+        }
+        return nil
+    }
+
+    /// Reaps those that can be by now. To be called now and then, for instance when the next child ends.
+    public mutating func reap() {
+        processes.removeAll { process in
+            if case .notYet = Self.wait(for: process) { false } else { true }
+        }
+    }
+
+    private enum Answer {
+        case ended(ExitStatus)
+        case notYet
+        case noChild
+    }
+
+    private static func wait(for process: CInt) -> Answer {
+        while true {
+            var status: CInt = 0
+            let found = unsafe waitpid(process, &status, WNOHANG)
+            if found == process { return .ended(ExitStatus(status: status)) }
+            if found == 0 { return .notYet }
+            if errno != EINTR { return .noChild }
+        }
+    }
 }

@@ -237,4 +237,24 @@ import Testing
         let error = #expect(throws: SystemCallError.self) { _ = try connection.readToEnd() }
         #expect(error?.errno == .connectionReset)
     }
+
+    @Test(
+        "One of 5 users has files of a file system that does not answer: those of the others are closed",
+        .enabled(if: StuckFileSystem.isMissing == nil))
+    func unansweredFlush() throws {
+        let system = try StuckFileSystem()
+        let closer = try Closer(threads: 4)
+        defer { system.end() }
+        for _ in 0..<20 { closer.close(try system.open(), of: 1000) }
+        #expect(system.wait(for: .flush))
+        for user: UInt32 in [1001, 1002, 1003, 0] {
+            for _ in 0..<20 { closer.close(try makeMemoryFile(named: "closed", size: 1), of: user) }
+        }
+        #expect(eventually { closer.pending == 20 })
+        #expect(closer.pending(of: 1000) == 20)
+        #expect(system.count(.flush) == 1, "one thread of the user's waits, and not one for each descriptor")
+        #expect(system.count(.getattr) == 0)
+        system.end()
+        #expect(eventually { closer.pending == 0 })
+    }
 }

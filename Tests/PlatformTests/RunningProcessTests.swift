@@ -31,6 +31,51 @@ import Testing
         #expect(throws: SystemCallError("pidfd_open", .noSuchProcess)) { try RunningProcess(child.id).descriptors }
     }
 
+    @Test(
+        "A process that was killed has ended, though a thread of it waits for a file system that does not answer",
+        .enabled(if: StuckFileSystem.isMissing == nil), arguments: [true, false])
+    func stuckThread(closing: Bool) throws {
+        let system = try StuckFileSystem()
+        let child = try system.startUser(closing: closing)
+        defer {
+            system.end()
+            _ = waitpid(child, nil, 0)
+        }
+        let process = try RunningProcess(child)
+        let before = (process.hasEnded, process.waitForEnd(20))
+        #expect(before == (false, false))
+        process.kill()
+        let hasEnded = process.waitForEnd(10_000)
+        #expect(hasEnded)
+        #expect(!process.descriptor.isReadable(within: 0), "the thread is still there")
+        var unreaped = UnreapedChildren()
+        let early = unreaped.reap(child)
+        #expect(early == nil)
+        unreaped.reap()
+        #expect(unreaped.processes == [child])
+        system.end()
+        #expect(process.descriptor.isReadable(within: 10_000))
+        unreaped.reap()
+        #expect(unreaped.processes == [])
+    }
+
+    @Test("A child that has ended is reaped at once, with its status") func reaping() throws {
+        let child = try ChildProcess.start(ProgramImage(path: "/bin/sh", arguments: ["sh", "-c", "exit 7"]))
+        let process = try RunningProcess(child.id)
+        let hasEnded = process.waitForEnd(10_000)
+        #expect(hasEnded)
+        var unreaped = UnreapedChildren()
+        let status = unreaped.reap(child.id)
+        #expect(status == ExitStatus(status: 7 << 8))
+        #expect(status?.description == "exit code 7")
+        let again = unreaped.reap(child.id)
+        #expect(again == nil, "its number may be that of another process")
+        #expect(unreaped.processes == [])
+        let isStillEnded = process.hasEnded
+        #expect(isStillEnded)
+        child.finish()
+    }
+
     @Test func ownName() throws {
         #expect(commandName(of: getpid()).isEmpty == false)
         #expect(commandName(of: -1) == "")
@@ -49,5 +94,44 @@ import Testing
         let opened = try openToLook("/proc/self/fd/\(file.descriptor.rawValue)")
         #expect(try opened.borrowed.openMode() == OpenMode(flags: O_RDONLY))
         #expect(try FileStatus(of: opened.borrowed).identity == file.identity)
+    }
+}
+
+/// When a process has ended, by what /proc says of its threads.
+@Suite struct ThreadStateTests {
+    private func line(_ id: Int, _ name: String, _ letter: String, _ flags: Int) -> String {
+        "\(id) (\(name)) \(letter) 1 2 3 0 -1 \(flags) 0 0"
+    }
+
+    @Test(arguments: [
+        ([("R", 0)], false), ([("S", 0)], false), ([("D", 0)], false), ([("Z", 0)], true), ([("X", 0)], true),
+        // On its way: it closes the process's files.
+        ([("D", 4)], true), ([("R", 4)], true),
+        // Beside a zombie.
+        ([("Z", 0), ("D", 0)], true), ([("Z", 0), ("R", 0)], false), ([("Z", 0), ("S", 0)], false),
+        ([("Z", 0), ("R", 4), ("D", 0)], true), ([("S", 0), ("Z", 0)], false), ([("D", 0), ("Z", 0)], false),
+    ])
+    func ended(threads: [(String, Int)], isEnded: Bool) {
+        let lines = threads.enumerated().map { line(10 + $0.offset, "a", $0.element.0, $0.element.1) }
+        let states = lines.compactMap { ThreadState($0) }
+        #expect(states.count == threads.count)
+        #expect(ThreadState.isEnded(states, of: 10) == isEnded)
+    }
+
+    @Test func names() {
+        for name in ["a b", "a) S 1 2", "((", ""] {
+            let state = ThreadState(line(7, name, "Z", 4))
+            #expect(state?.id == 7)
+            #expect(state?.letter == "Z")
+            #expect(state?.isExiting == true)
+        }
+        for text in ["", "7", "7 (", "7 (a)", "7 (a) S 1", "x (a) S 1 2 3 4 5 6", ")7( S 1 2 3 4 5 6"] {
+            #expect(ThreadState(text) == nil)
+        }
+    }
+
+    @Test func withoutItsFirstThread() {
+        #expect(!ThreadState.isEnded([], of: 1))
+        #expect(ThreadState.all(of: -1) == nil)
     }
 }

@@ -1,0 +1,89 @@
+import CStuckFileSystem
+public import Glibc
+public import Platform
+public import SystemPackage
+
+/// A FUSE file system whose server answers INIT, LOOKUP and OPEN, and nothing else: fstat(2), fstatfs(2), read(2) and each
+/// close(2) of its file wait, most of them so that no signal ends them, until ``end()``. For root.
+///
+/// The server is a process of its own, in a mount namespace of its own. It also ends when this process is killed, so that
+/// nothing is left: no mount, and no process that waits for it.
+@safe
+public final class StuckFileSystem: @unchecked Sendable {
+    /// A request of the FUSE protocol.
+    public enum Request: Int, Sendable {
+        case getattr = 3
+        case open = 14
+        case read = 15
+        case statfs = 17
+        case release = 18
+        case flush = 25
+    }
+
+    // SAFETY: set in init, and the counters live until deinit.
+    private var system = unsafe stuck_file_system()
+    private let isEnded = Guarded(false)
+
+    /// Why there can be none here; nil where it works.
+    public static let isMissing: String? = {
+        guard geteuid() == 0 else { return "only root mounts a file system" }
+        do {
+            _ = try StuckFileSystem()
+            return nil
+        } catch {
+            return "no FUSE file system can be mounted: \(error)"
+        }
+    }()
+
+    /// Mounts it.
+    ///
+    /// - Throws: ENOENT without /dev/fuse, EPERM without the right to mount.
+    public init() throws(SystemCallError) {
+        let error = unsafe stuck_file_system_start(&system)
+        if error != 0 { throw SystemCallError("mount", Errno(rawValue: error)) }
+    }
+
+    deinit {
+        end()
+        unsafe stuck_file_system_forget(&system)
+    }
+
+    /// The path of its only file: the server answers those who open it.
+    public var path: String { unsafe "/proc/\(system.process)/root/tmp/file" }
+
+    /// Opens its file. The descriptor has no owner here, because the close waits.
+    ///
+    /// - Throws: ENOTCONN after ``end()``.
+    public func open(_ flags: CInt = O_RDWR) throws(SystemCallError) -> FileDescriptor {
+        let path = path
+        let number = try systemCall("open") { unsafe Glibc.open(path, flags | O_CLOEXEC) }
+        return FileDescriptor(rawValue: number)
+    }
+
+    /// How many requests of a kind have come to the server.
+    public func count(_ request: Request) -> Int { unsafe Int(system.requests[request.rawValue]) }
+
+    /// Waits until the server has got so many requests of a kind, at most ten seconds: a call waits for it then.
+    public func wait(for request: Request, _ count: Int = 1) -> Bool {
+        for _ in 0..<10_000 where self.count(request) < count { usleep(1000) }
+        return self.count(request) >= count
+    }
+
+    /// Ends the server. Each call that waits for it fails with ECONNABORTED, and each later one with ENOTCONN.
+    public func end() {
+        let first = isEnded.with { ended in
+            defer { ended = true }
+            return !ended
+        }
+        if first { unsafe stuck_file_system_end(&system) }
+    }
+
+    /// Starts a child of this process that holds the file, or, in a second thread, waits for its close. The caller ends it
+    /// and waits for it.
+    public func startUser(closing: Bool) throws(SystemCallError) -> CInt {
+        let (path, opened, flushed) = (path, count(.open), count(.flush))
+        let child = try systemCall("fork") { unsafe stuck_file_system_user(path, closing ? 1 : 0) }
+        _ = closing ? wait(for: .flush, flushed + 1) : wait(for: .open, opened + 1)
+        return child
+    }
+}
