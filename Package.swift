@@ -161,7 +161,8 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "LiveUpdateDaemon", "LiveUpdateProtocol", "LiveUpdate", "Handover", "Platform", "TestSupport", system,
+                "LiveUpdateDaemon", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdate", "Handover", "Platform",
+                "TestSupport", system,
             ], swiftSettings: strict),
         // As third parties test their handlers: without the support of this package's tests.
         .testTarget(

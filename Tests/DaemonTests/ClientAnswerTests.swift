@@ -1,0 +1,151 @@
+import Glibc
+import LiveUpdateDevice
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Answers that no luod gives: each is an error of the client, which closes what came, and goes on.
+@Suite struct ClientAnswerTests {
+    /// Answers the first request in some way, and all others as luod does.
+    private func client(
+        _ first: @escaping @Sendable (FakeDaemon.Request) -> [FakeDaemon.Message]?
+    ) throws -> (FakeDaemon, LiveUpdateDevice) {
+        let answered = Guarded(false)
+        let daemon = try FakeDaemon { request in
+            let isFirst = answered.with { answered in
+                defer { answered = true }
+                return !answered
+            }
+            return isFirst ? first(request) : [.init(request.answer())]
+        }
+        return (daemon, try LiveUpdateDevice(state: daemon.state))
+    }
+
+    /// An answer that is wrong in one way.
+    enum Fault: CaseIterable {
+        case empty, short, cut, positive, beyondErrno, smallest, refusalBeyondErrno, long, unexpectedDescriptor
+
+        func message(_ request: FakeDaemon.Request, _ descriptor: FileDescriptor) -> FakeDaemon.Message {
+            switch self {
+            case .empty: .init([0])
+            case .short: .init([1, 2, 3])
+            case .cut: .init([UInt8](request.answer().suffix(9)))
+            case .positive: .init(request.answer(22))
+            case .beyondErrno: .init(request.answer(-4096))
+            case .smallest: .init(request.answer(.min))
+            case .refusalBeyondErrno: .init(nativeBytes(Int32.min))
+            case .long: .init([UInt8](repeating: 0, count: 9000) + request.tag)
+            case .unexpectedDescriptor: .init(request.answer(), [descriptor])
+            }
+        }
+    }
+
+    @Test("An answer that is none is EPROTO, and the connection goes on", arguments: Fault.allCases)
+    func faults(fault: Fault) throws {
+        let file = try MemoryFile()
+        let (daemon, device) = try client { request in [fault.message(request, file.descriptor)] }
+        let refused = failure { try device.act(as: 7) }
+        #expect(refused?.errno == .protocolError, "\(refused?.description ?? "nothing")")
+        #expect(refused?.description.contains("same version") == true, "\(refused?.description ?? "nothing")")
+        #expect(throws: Never.self) { try device.act(as: 7) }
+        withExtendedLifetime(daemon) {}
+    }
+
+    @Test("The end of the connection is ENOTCONN") func ended() throws {
+        let daemon = try FakeDaemon { _ in nil }
+        let device = try LiveUpdateDevice(state: daemon.state)
+        #expect(failure { try device.act(as: 7) }?.errno == .socketNotConnected)
+    }
+
+    @Test("Answers to other requests are dropped with their descriptors") func otherTags() throws {
+        let ends = try FileDescriptor.pipe()
+        defer { try? ends.readEnd.close() }
+        let (daemon, device) = try client { request in
+            let other = nativeBytes(Int32(-5)) + request.body + nativeBytes(UInt64(1))
+            return [.init(other, [ends.writeEnd]), .init(other), .init(request.answer())]
+        }
+        #expect(throws: Never.self) { try device.act(as: 7) }
+        try ends.writeEnd.close()
+        #expect(ends.readEnd.isReadable(within: 10_000), "no copy of the other end is left")
+        withExtendedLifetime(daemon) {}
+    }
+
+    @Test("No descriptor, or more than one, is EPROTO, and what came is closed", arguments: [0, 2, 5])
+    func descriptors(count: Int) throws {
+        let ends = try FileDescriptor.pipe()
+        defer { try? ends.readEnd.close() }
+        let (daemon, device) = try client { request in
+            [.init(request.answer(), [FileDescriptor](repeating: ends.writeEnd, count: count))]
+        }
+        #expect(failure { try device.createSession("s") }?.errno == .protocolError)
+        try ends.writeEnd.close()
+        #expect(ends.readEnd.isReadable(within: 10_000), "no copy of the other end is left")
+        withExtendedLifetime(daemon) {}
+    }
+
+    @Test("A descriptor of an answer that failed is closed") func failedWithDescriptor() throws {
+        let ends = try FileDescriptor.pipe()
+        defer { try? ends.readEnd.close() }
+        let (daemon, device) = try client { request in [.init(request.answer(-17), [ends.writeEnd])] }
+        #expect(failure { try device.createSession("s") }?.errno == .fileExists)
+        try ends.writeEnd.close()
+        #expect(ends.readEnd.isReadable(within: 10_000), "no copy of the other end is left")
+        withExtendedLifetime(daemon) {}
+    }
+
+    /// Every call that a client can make.
+    private static let calls: [@Sendable (LiveUpdateDevice, DeviceSession, MemoryFile) throws -> Void] = [
+        { device, _, _ in _ = try device.createSession("s") }, { device, _, _ in _ = try device.retrieveSession("s") },
+        { device, _, _ in _ = try device.attachSession("s", .incoming) }, { device, _, _ in _ = try device.status() },
+        { device, _, _ in _ = try device.load() }, { device, _, _ in _ = try device.update(leavingOut: true) },
+        { device, _, _ in _ = try device.reload() }, { device, _, _ in _ = try device.stop() },
+        { device, _, _ in _ = try device.removeSession("s", force: true) },
+        { device, _, file in try device.serve(programsUnder: file.descriptor) }, { device, _, _ in try device.act(as: 1) },
+        { _, session, file in try session.preserve(file.descriptor, token: 1) },
+        { _, session, file in try session.preserveHeld(file.descriptor, token: 1) },
+        { _, session, file in try session.check(file.descriptor, token: 1) },
+        { _, session, _ in try session.unpreserve(token: 1) }, { _, session, _ in _ = try session.get(token: 1) },
+        { _, session, _ in _ = try session.retrieve(token: 1) },
+        { _, session, _ in _ = try session.retrieveAsHeld(token: 1) }, { _, session, _ in try session.finish() },
+        { _, session, _ in try session.setDetached(true) }, { _, session, _ in _ = try session.name() },
+    ]
+
+    @Test("Whatever comes, no call crashes, hangs or leaks a descriptor") func random() throws {
+        let random = Guarded(SeededGenerator(seed: announcedSeed("ClientAnswerTests")))
+        let ends = try FileDescriptor.pipe()
+        defer { try? ends.readEnd.close() }
+        let answer: FakeDaemon.Answering = { request in
+            random.with { random in
+                let results: [Int32] = [0, 0, 0, -2, -16, -71, -4095, -4096, 1, .min, .max]
+                let result = results.randomElement(using: &random) ?? 0
+                var body = request.body
+                if Bool.random(using: &random) { body = (0..<body.count).map { _ in .random(in: 0...255, using: &random) } }
+                if Int.random(in: 0..<3, using: &random) == 0 { body = [UInt8](body.prefix(.random(in: 0...80, using: &random))) }
+                let count = [0, 0, 1, 1, 2].randomElement(using: &random) ?? 0
+                let last = FakeDaemon.Message(
+                    request.answer(result, body: body), [FileDescriptor](repeating: ends.writeEnd, count: count))
+                let noise = (0..<Int.random(in: 0...2, using: &random)).map { _ in
+                    FakeDaemon.Message(
+                        (0..<Int.random(in: 12...40, using: &random)).map { _ in .random(in: 0...255, using: &random) },
+                        Bool.random(using: &random) ? [ends.writeEnd] : [])
+                }
+                return noise + [last]
+            }
+        }
+        do {
+            let daemon = try FakeDaemon { request in
+                request.number == Call.createSession.rawValue && request.body[8] == UInt8(ascii: "!")
+                    ? (try? FakeDaemon.session(answer)).map { [.init(request.answer(), [$0])] } : answer(request)
+            }
+            let (device, file) = (try LiveUpdateDevice(state: daemon.state), try MemoryFile())
+            let session = try device.createSession("!")
+            for _ in 0..<Scale.count(300) {
+                for call in Self.calls { _ = failure { try call(device, session, file) } }
+            }
+        }
+        try ends.writeEnd.close()
+        #expect(ends.readEnd.isReadable(within: 10_000), "no copy of the other end is left")
+    }
+}

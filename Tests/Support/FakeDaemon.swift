@@ -1,0 +1,81 @@
+import Platform
+public import SystemPackage
+
+/// A socket like that of luod, on which a test answers as luod never would.
+public final class FakeDaemon: Sendable {
+    /// A request, taken apart.
+    public struct Request: Sendable {
+        /// The call's number.
+        public let number: UInt8
+        /// The struct.
+        public let body: [UInt8]
+        /// The request's tag.
+        public let tag: [UInt8]
+
+        /// The answer that luod gives: the result, the struct of the request and its tag.
+        public func answer(_ result: Int32 = 0, body: [UInt8]? = nil) -> [UInt8] {
+            nativeBytes(result) + (body ?? self.body) + tag
+        }
+    }
+
+    /// A message of the fake.
+    public struct Message: Sendable {
+        /// Its bytes.
+        public let bytes: [UInt8]
+        /// Sent beside the bytes. They stay the test's.
+        public let descriptors: [FileDescriptor]
+
+        /// A message of bytes, and descriptors if there are any.
+        public init(_ bytes: [UInt8], _ descriptors: [FileDescriptor] = []) {
+            self.bytes = bytes
+            self.descriptors = descriptors
+        }
+    }
+
+    /// The answers to a request: nil ends the connection.
+    public typealias Answering = @Sendable (Request) -> [Message]?
+
+    private let directory: TemporaryDirectory
+    private let listener: OwnedDescriptor
+    private let answering: Answering
+
+    /// Listens for clients, and answers the requests of all.
+    public init(mode: FilePermissions = [.ownerReadWrite], _ answering: @escaping Answering) throws {
+        directory = try TemporaryDirectory()
+        listener = try MessageSocket.listen(at: directory.file("liveupdate"), mode: mode)
+        self.answering = answering
+        let descriptor = try listener.borrowed.duplicated().release()
+        try startThread {
+            while descriptor.isReadable(within: -1), let accepted = try? descriptor.acceptConnection() {
+                let client = accepted.release()
+                try? startThread { Self.serve(client, answering) }
+            }
+            try? closeDescriptor(descriptor)
+        }
+    }
+
+    deinit { listener.borrowed.shutDown() }
+
+    /// Its state directory.
+    public var state: String { directory.path }
+
+    /// One side of a session, whose other side answers as the daemon does: for the caller to close.
+    public static func session(_ answering: @escaping Answering) throws -> FileDescriptor {
+        let (ours, theirs) = try MessageSocket.pair()
+        try startThread { serve(ours, answering) }
+        return theirs
+    }
+
+    private static func serve(_ client: FileDescriptor, _ answering: Answering) {
+        defer { try? closeDescriptor(client) }
+        while client.isReadable(within: -1), let message = try? client.receive(.now) {
+            message.close()
+            guard message.bytes.count >= 16 else { return }
+            let request = Request(
+                number: message.bytes[0], body: [UInt8](message.bytes.dropFirst(4).dropLast(8)),
+                tag: [UInt8](message.bytes.suffix(8)))
+            guard let answers = answering(request) else { return }
+            for answer in answers { try? client.send(answer.bytes, answer.descriptors) }
+        }
+    }
+}
