@@ -1,6 +1,7 @@
 #include "CShims.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,4 +50,9 @@ int cshims_ofd_lock_of_others(int fd, short *type) {
     int result = lock(fd, F_OFD_GETLK, &found);
     *type = found.l_type;
     return result;
+}
+
+int cshims_is_same_description(int first, int second) {
+    pid_t own = getpid();
+    return syscall(SYS_kcmp, own, own, KCMP_FILE, first, second) == 0;
 }

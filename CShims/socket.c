@@ -4,7 +4,9 @@
 #include <string.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #define MOST CSHIMS_MOST_DESCRIPTORS
 
@@ -81,6 +83,18 @@ int cshims_is_message_socket(int fd) {
     socklen_t length = sizeof domain;
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && domain == AF_UNIX && type == SOCK_SEQPACKET;
+}
+
+ssize_t cshims_socket_name(int fd, int peer, unsigned char *name, size_t room) {
+    struct sockaddr_un address;
+    socklen_t length = sizeof address;
+    struct sockaddr *found = (struct sockaddr *)&address;
+    if ((peer ? getpeername(fd, found, &length) : getsockname(fd, found, &length)) == -1) return -1;
+    if (address.sun_family != AF_UNIX || length <= offsetof(struct sockaddr_un, sun_path)) return 0;
+    size_t count = length - offsetof(struct sockaddr_un, sun_path);
+    if (count > room) count = room;
+    memcpy(name, address.sun_path, count);
+    return (ssize_t)count;
 }
 
 int cshims_socket_cookie(int fd, uint64_t *cookie) {

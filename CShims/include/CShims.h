@@ -24,6 +24,7 @@ int cshims_fcntl(int fd, int command, long argument);
 // close_range(2) has no wrapper in all glibcs.
 int cshims_close_range_on_exec(unsigned int first, unsigned int last);
 int cshims_copy_to(int fd, int number);
+int cshims_is_same_description(int first, int second);
 int cshims_process_lock(int fd);
 // 0: none.
 int cshims_process_that_locks(int fd, pid_t *process);
@@ -72,6 +73,7 @@ int cshims_accept(int fd);
 int cshims_unread(int fd);
 // Whether it is a socket of AF_UNIX and SOCK_SEQPACKET.
 int cshims_is_message_socket(int fd);
+ssize_t cshims_socket_name(int fd, int peer, unsigned char *name, size_t room);
 int cshims_socket_cookie(int fd, uint64_t *cookie);
 
 // device.c: ioctl(2) is variadic.

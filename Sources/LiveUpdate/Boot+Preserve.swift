@@ -7,7 +7,7 @@ import SystemPackage
 extension Boot {
     func preserve(
         _ descriptor: FileDescriptor, token: UInt64, in handle: Session, as compatible: String?, _ answer: Answer?,
-        _ admit: () throws(LiveUpdateError) -> Void
+        isLimited: Bool, _ admit: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
@@ -17,15 +17,16 @@ extension Boot {
                         .fileExists, "token \(token) is in use in session \"\(session.name)\"",
                         remedy: "use another token, or unpreserve that one first")
                 }
-                let file = try descriptors.identify(descriptor)
+                let file = try descriptors.admit(descriptor)
                 let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
                 let claim = entry.handler.holdsFile ? FileClaim(session.holder.owner, identity) : nil
                 if let claim { try take(claim) }
                 defer { if let claim { shared.with { _ = $0.inFlight.remove(claim) } } }
-                try checkFiles(of: session.holder.owner)
+                if isLimited { try checkFiles(of: session.holder.owner) }
                 try admit()
-                try preserve(descriptor, file, identity, token: token, session, entry, answer)
+                try preserve(
+                    descriptor, file, identity, token: token, session, entry, answer, isLimited: isLimited)
             }
         }
     }
@@ -71,7 +72,7 @@ extension Boot {
 
     private func preserve(
         _ descriptor: FileDescriptor, _ file: FileIdentity, _ identity: FileIdentity, token: UInt64,
-        _ session: SessionState, _ entry: Registry.Entry, _ answer: Answer?
+        _ session: SessionState, _ entry: Registry.Entry, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {
         let slot = try keep(descriptor, file)
         ensureHeadroom()
@@ -86,7 +87,7 @@ extension Boot {
             file.data = try entry.handler.preserve(context(file, session: session.name, storage: storage))
             file.ranges = storage.sealed()
             do throws(LiveUpdateError) {
-                try commitPreserved(file, counted, of: session.holder.owner, answer)
+                try commitPreserved(file, counted, of: session.holder.owner, answer, isLimited: isLimited)
             } catch {
                 entry.handler.unpreserve(context(file, session: session.name))
                 throw error
@@ -119,10 +120,10 @@ extension Boot {
 
     /// Whoever commits first writes the FLB's record, too.
     private func commitPreserved(
-        _ file: FileState, _ counted: [LiveFLB], of owner: SessionOwner, _ answer: Answer?
+        _ file: FileState, _ counted: [LiveFLB], of owner: SessionOwner, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {
         try shared.with { (shared) throws(LiveUpdateError) in
-            try checkArena(of: owner, file, &shared)
+            if isLimited { try checkArena(of: owner, file, &shared) }
             var events: [Event] = []
             for flb in counted where shared.state.flbs[flb.id] == nil {
                 events.append(

@@ -9,7 +9,8 @@ import SystemPackage
 /// again.
 extension Boot {
     func createSession(
-        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?, _ admit: () throws(LiveUpdateError) -> Void
+        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?, isLimited: Bool,
+        _ admit: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
             guard name.isValid else {
@@ -19,13 +20,13 @@ extension Boot {
             }
             try shared.with { (shared) throws(LiveUpdateError) in
                 try checkNew(name, of: holder.owner, shared)
-                try checkSessions(of: holder.owner, &shared)
+                if isLimited { try checkSessions(of: holder.owner, &shared) }
             }
             // Not under the lock of all state: the caller may ask for what its user has.
             try admit()
             return try shared.with { (shared) throws(LiveUpdateError) in
                 try checkNew(name, of: holder.owner, shared)
-                try checkSessions(of: holder.owner, &shared)
+                if isLimited { try checkSessions(of: holder.owner, &shared) }
                 let state = SessionState(
                     id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open,
                     holder: holder)

@@ -232,7 +232,8 @@ extension LuoTree {
         let ranges = rangesInUse.count
         let links = files.reduce(0) { $0 + $1.links.count }
         let records =
-            160 * files.count + files.reduce(0) { $0 + ($1.leftOut?.reason.utf8.count ?? 0) } + 128 * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
+            160 * files.count + files.reduce(0) { $0 + ($1.leftOut?.reason.utf8.count ?? 0) } + 128
+            * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
         return UInt64(2 * records + 16384)
     }
 

@@ -22,6 +22,11 @@ public protocol DescriptorStore: Sendable {
     /// - Throws: EBADF when it is not open.
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity
 
+    /// As ``identify(_:)``, for a descriptor that is to be held. Optional.
+    ///
+    /// - Throws: EBADF when it is not open, and the store's own refusal of a descriptor that it does not hold.
+    func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity
+
     /// Keeps a copy of a descriptor.
     ///
     /// - Throws: EBADF, EMFILE.
@@ -37,4 +42,10 @@ public protocol DescriptorStore: Sendable {
 
     /// Closes the kept copy.
     func release(_ slot: DescriptorSlot)
+}
+
+extension DescriptorStore {
+    public func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
+        try identify(descriptor)
+    }
 }

@@ -120,19 +120,21 @@ public final class Orchestrator: Sendable {
     public func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
     ) throws(LiveUpdateError) -> Session {
-        try createSession(name, holder: holder, answering: answer) {}
+        try createSession(name, holder: holder, answering: answer, isLimited: true) {}
     }
 
     /// Makes an outgoing session for a client that has limits of its own.
     ///
-    /// - Parameter admitting: checks those limits. It is called after the check for EEXIST; what it throws is thrown, and
-    ///   nothing has changed then.
+    /// - Parameters:
+    ///   - isLimited: whether the limits of the session's user apply: not for root that acts as that user.
+    ///   - admitting: checks the client's limits. It is called after the check for EEXIST; what it throws is thrown, and
+    ///     nothing has changed then.
     /// - Throws: as ``createSession(_:holder:answering:)``.
     package func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
-        admitting: () throws(LiveUpdateError) -> Void
+        isLimited: Bool, admitting: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) -> Session {
-        try enabled().createSession(name, holder, answer, admitting)
+        try enabled().createSession(name, holder, answer, isLimited: isLimited, admitting)
     }
 
     /// Opens a session that was handed over.
@@ -144,14 +146,16 @@ public final class Orchestrator: Sendable {
         try enabled().retrieveSession(name, holder, answer)
     }
 
-    /// Whether a user has a session of that name.
+    /// A user's session of that name.
     ///
     /// - Throws: as ``open(answering:)``.
-    public func hasSession(
+    public func session(
         _ name: SessionName, _ direction: Direction, of owner: SessionOwner
-    ) throws(LiveUpdateError) -> Bool {
+    ) throws(LiveUpdateError) -> Status.Session? {
         try open()
-        return try enabled().shared.with { $0.state.session(name, direction, of: owner) != nil }
+        return try enabled().shared.with { shared in
+            shared.state.session(name, direction, of: owner).map { Status.Session($0, in: shared.state) }
+        }
     }
 
     /// All sessions that are open, oldest first: also those that were, in this boot, before a crash.

@@ -40,19 +40,21 @@ public final class Session: Sendable {
     public func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil
     ) throws(LiveUpdateError) {
-        try preserve(descriptor, token: token, as: compatible, answering: answer) {}
+        try preserve(descriptor, token: token, as: compatible, answering: answer, isLimited: true) {}
     }
 
     /// Preserves a file for a client that has limits of its own.
     ///
-    /// - Parameter admitting: checks those limits. It is called after the check for EBUSY and before the FLBs; what it
-    ///   throws is thrown, and nothing has changed then.
+    /// - Parameters:
+    ///   - isLimited: whether the limits of the session's user apply: not for root that acts as that user.
+    ///   - admitting: checks the client's limits. It is called after the check for EBUSY and before the FLBs; what it throws
+    ///     is thrown, and nothing has changed then.
     /// - Throws: as ``preserve(_:token:as:answering:)``.
     package func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil,
-        admitting: () throws(LiveUpdateError) -> Void
+        isLimited: Bool, admitting: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
-        try boot.preserve(descriptor, token: token, in: self, as: compatible, answer, admitting)
+        try boot.preserve(descriptor, token: token, in: self, as: compatible, answer, isLimited: isLimited, admitting)
     }
 
     /// Unpreserves one file of an outgoing session, which goes on with the others.

@@ -63,6 +63,15 @@ public struct Status: Sendable {
     public let arenaUsed: UInt64
 }
 
+extension Status.Session {
+    init(_ session: SessionState, in state: BootState) {
+        self.init(
+            name: session.name, direction: session.direction, holder: session.holder,
+            isOpen: session.progress != .waiting, isFinished: session.progress == .finished,
+            files: state.files(of: session).map(Status.File.init))
+    }
+}
+
 extension Status.File {
     init(_ file: FileState) {
         self.init(
@@ -87,13 +96,7 @@ extension Boot {
         let sessions = state.sessions(.incoming) + state.sessions(.outgoing)
         return Status(
             updateNumber: state.updateNumber, freeze: freeze,
-            sessions: sessions.map { session in
-                Status.Session(
-                    name: session.name, direction: session.direction, holder: session.holder,
-                    isOpen: session.progress != .waiting,
-                    isFinished: session.progress == .finished,
-                    files: state.files(of: session).map(Status.File.init))
-            },
+            sessions: sessions.map { Status.Session($0, in: state) },
             flbs: (state.flbs(.incoming) + state.flbs(.outgoing)).map(Status.FLB.init),
             arenaSize: arena.size, arenaUsed: arena.used)
     }

@@ -49,6 +49,8 @@ public struct FileCall: Equatable, Sendable {
     public var descriptor: Int32
     /// Names the file in its session.
     public var token: UInt64
+    /// Bytes of the struct.
+    public static let length = 16
 
     /// To be sent.
     public init(token: UInt64, descriptor: Int32 = -1) {

@@ -102,7 +102,8 @@ import Testing
         { device, _, _ in _ = try device.load() }, { device, _, _ in _ = try device.update(leavingOut: true) },
         { device, _, _ in _ = try device.reload() }, { device, _, _ in _ = try device.stop() },
         { device, _, _ in _ = try device.removeSession("s", force: true) },
-        { device, _, file in try device.serve(programsUnder: file.descriptor) }, { device, _, _ in try device.act(as: 1) },
+        { device, _, file in try device.serve(programsUnder: file.descriptor) },
+        { device, _, _ in try device.act(as: 1) },
         { _, session, file in try session.preserve(file.descriptor, token: 1) },
         { _, session, file in try session.preserveHeld(file.descriptor, token: 1) },
         { _, session, file in try session.check(file.descriptor, token: 1) },
@@ -121,8 +122,12 @@ import Testing
                 let results: [Int32] = [0, 0, 0, -2, -16, -71, -4095, -4096, 1, .min, .max]
                 let result = results.randomElement(using: &random) ?? 0
                 var body = request.body
-                if Bool.random(using: &random) { body = (0..<body.count).map { _ in .random(in: 0...255, using: &random) } }
-                if Int.random(in: 0..<3, using: &random) == 0 { body = [UInt8](body.prefix(.random(in: 0...80, using: &random))) }
+                if Bool.random(using: &random) {
+                    body = (0..<body.count).map { _ in .random(in: 0...255, using: &random) }
+                }
+                if Int.random(in: 0..<3, using: &random) == 0 {
+                    body = [UInt8](body.prefix(.random(in: 0...80, using: &random)))
+                }
                 let count = [0, 0, 1, 1, 2].randomElement(using: &random) ?? 0
                 let last = FakeDaemon.Message(
                     request.answer(result, body: body), [FileDescriptor](repeating: ends.writeEnd, count: count))

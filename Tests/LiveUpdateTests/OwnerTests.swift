@@ -33,9 +33,9 @@ import Testing
         try createAll()
         for owner in [0, 7, 8] as [SessionOwner] {
             #expect(errno { try boot.createSession("s", holder: holder(owner)) } == .fileExists)
-            #expect(try boot.hasSession("s", .outgoing, of: owner))
+            #expect(try boot.session("s", .outgoing, of: owner) != nil)
         }
-        #expect(try !boot.hasSession("s", .outgoing, of: 9) && !boot.hasSession("s", .incoming, of: 7))
+        #expect(try boot.session("s", .outgoing, of: 9) == nil && boot.session("s", .incoming, of: 7) == nil)
         try boot.publish()
 
         let next = try machine.boot(.nextBoot, handler)

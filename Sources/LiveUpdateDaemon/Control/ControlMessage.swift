@@ -23,14 +23,25 @@ enum DescriptorKind: UInt32, Sendable {
     case calls = 10
 }
 
-/// What whoever has a descriptor kept wants to know of it again. The keeper does not look at it.
+/// What an orchestrator must know of a held descriptor again after a crash. The keeper passes it on unread, but for the
+/// user, whose thread closes the descriptor.
 struct KeepLabel: Hashable, Sendable {
     /// Tells the other end of a socket from all others: ``SystemPackage/FileDescriptor/socketCookie()``.
     var cookie: UInt64 = 0
-    /// Of an opened device or a program, whose it is.
+    /// The user to whose limits the descriptor counts; for a client's connection the user that it acts as.
     var user: UInt32 = 0
-    /// Of an opened device, in which boot it was opened: the number of updates before it.
+    /// For an opened device, the boot in which it was opened: the number of updates before it.
     var boot: UInt32 = 0
+    var traits: Traits = []
+
+    struct Traits: OptionSet, Hashable, Sendable {
+        let rawValue: UInt32
+
+        /// The client has the session's descriptor, so that closing it finishes the session.
+        static let hasArrived = Traits(rawValue: 1)
+        /// The client is root, whatever user it acts as: no limit of that user applies.
+        static let isUnlimited = Traits(rawValue: 2)
+    }
 }
 
 /// A descriptor that is kept: where, and what it is.
@@ -222,7 +233,7 @@ extension ByteWriter {
         put(keep.kind.rawValue)
         put(keep.label.user)
         put(keep.label.boot)
-        put(UInt32(0))
+        put(keep.label.traits.rawValue)
         put(keep.label.cookie)
     }
 }
@@ -234,7 +245,7 @@ extension ByteReader {
         var label = KeepLabel()
         label.user = try take()
         label.boot = try take()
-        _ = try take(UInt32.self)
+        label.traits = KeepLabel.Traits(rawValue: try take())
         label.cookie = try take()
         guard let kind = DescriptorKind(rawValue: number) else { throw ArenaError(.record, "kind \(number)") }
         return Keep(slot: slot, kind: kind, label: label)

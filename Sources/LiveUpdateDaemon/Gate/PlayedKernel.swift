@@ -4,14 +4,16 @@ import LiveUpdateProtocol
 public enum PlayedKernel: String, Sendable {
     /// At most 819 sessions and 128 files in each; no GET_NAME.
     case linux70 = "7.0"
-    /// The same without those limits.
+    /// The same without those limits, and with GET_NAME.
     case linux72 = "7.2"
+    /// As 7.2: its calls are the same.
+    case linux73 = "7.3"
 
     /// Whether it has a call.
     func has(_ call: Call) -> Bool {
         switch call {
         case .createSession, .retrieveSession, .preserve, .retrieve, .finish: true
-        case .getName: self == .linux72
+        case .getName: self != .linux70
         default: false
         }
     }

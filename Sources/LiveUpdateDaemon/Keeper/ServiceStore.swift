@@ -63,7 +63,10 @@ final class ServiceStore {
 
     private func tell(_ slot: DescriptorSlot, _ table: borrowing KeptTable) throws(SystemCallError) {
         if let (keep, descriptor) = table.entry(slot) {
-            guard keep.kind.isStored, stored[slot] == nil else { return }
+            guard keep.kind.isStored, stored[slot] != keep else { return }
+            // The name has the label in it, which has changed.
+            if let old = stored[slot] { try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(old.storedName)"]) }
+            stored[slot] = nil
             try manager.send(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(keep.storedName)"], [descriptor])
             stored[slot] = keep
         } else if let gone = stored[slot] {
@@ -117,19 +120,21 @@ extension DescriptorKind {
 extension Keep {
     private static let prefix = "luo"
 
-    /// What it is called in the store, which keeps nothing else of it: `luo-KIND-SLOT-COOKIE-USER-BOOT`.
+    /// The name in the store, which has nothing else of it: `luo-KIND-SLOT-COOKIE-USER-BOOT-TRAITS`.
     var storedName: String {
         "\(Self.prefix)-\(kind.rawValue)-\(slot.number)-\(label.cookie)-\(label.user)-\(label.boot)"
+            + "-\(label.traits.rawValue)"
     }
 
     /// What a descriptor is that comes from the store; nil for another one.
     init?(storedName: String) {
         let parts = storedName.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 6, parts[0] == Self.prefix, let number = UInt32(parts[1]),
+        guard parts.count == 7, parts[0] == Self.prefix, let number = UInt32(parts[1]),
             let kind = DescriptorKind(rawValue: number), let slot = Int64(parts[2]), slot > 0,
-            let cookie = UInt64(parts[3]), let user = UInt32(parts[4]), let boot = UInt32(parts[5])
+            let cookie = UInt64(parts[3]), let user = UInt32(parts[4]), let boot = UInt32(parts[5]),
+            let traits = UInt32(parts[6])
         else { return nil }
-        self.init(
-            slot: DescriptorSlot(slot), kind: kind, label: KeepLabel(cookie: cookie, user: user, boot: boot))
+        let label = KeepLabel(cookie: cookie, user: user, boot: boot, traits: KeepLabel.Traits(rawValue: traits))
+        self.init(slot: DescriptorSlot(slot), kind: kind, label: label)
     }
 }

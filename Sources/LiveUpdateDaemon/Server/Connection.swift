@@ -6,17 +6,17 @@ import SystemPackage
 /// A socket on which requests come: one at a time, each left in the queue until it was answered, so that it is still there
 /// when this process dies.
 final class Connection {
-    /// Whom it leads to.
+    /// The party at the other end.
     enum Peer {
-        /// A client, by what the kernel said when it connected.
+        /// A client, by the kernel's word at connect, or the user that root acts as (AS_USER).
         case client(SessionOwner)
-        /// Whoever holds an opened device: the user who opened it.
+        /// A holder of an opened device: the user that opened it.
         case device(SessionOwner)
-        /// Whoever holds a session.
+        /// A holder of a session.
         case session(Session)
-        /// Whoever holds a session, or a device, of a boot that has ended.
-        case dead
-        /// Programs that run under a filter. It is no socket: only its end is waited for.
+        /// A holder of a user's session, or of a device, of a boot that has ended.
+        case dead(SessionOwner)
+        /// Programs that run under a filter. The descriptor is no socket: only its end is waited for.
         case program(SessionOwner)
     }
 
@@ -24,17 +24,25 @@ final class Connection {
     let slot: DescriptorSlot
     var peer: Peer
     let asker: Asker
+    /// As in its slot.
+    var label: KeepLabel
     /// The turn in which it was served last.
     var turn: UInt64 = 0
     /// Whether its request is answered later: nothing else is asked meanwhile.
     var isWaiting = false
+    /// Whether the request that is being done has preserved its file: a slot holds it, too.
+    var hasPreserved = false
     /// Where our end is kept of what was given with the last answer.
     var lastGiven: DescriptorSlot?
     /// What could not be sent yet, because the client does not read.
     var unsent: Reply?
 
-    init(_ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ asker: Asker) {
+    init(
+        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ asker: Asker,
+        _ label: KeepLabel
+    ) {
         self.descriptor = descriptor
+        self.label = label
         self.slot = slot
         self.peer = peer
         self.asker = asker
@@ -47,6 +55,8 @@ struct Reply {
     var descriptor: FileDescriptor?
     /// Whether that descriptor is only for this answer: it is closed then.
     var isOwned = false
+    /// Whether the descriptor is a copy of a file in a slot: it is closed after the answer, too.
+    var isCopy = false
     /// What was kept only until the answer was sent.
     var kept: DescriptorSlot?
 

@@ -5,16 +5,24 @@ import SystemPackage
 /// The orchestrator's copies of what the keeper keeps. A descriptor is given to the keeper before the journal names its
 /// slot, and let go of after the answer was sent, so that a successor always finds what the journal names.
 ///
-/// Slots are numbers that are never used twice.
+/// Slots are numbers that are never used twice. No descriptor of a client is closed on the calling thread: its close may
+/// sleep (``Closer``).
 final class KeptDescriptors: DescriptorStore {
+    let closer: Closer
     private let state = Guarded(State())
+
+    init(_ closer: Closer) { self.closer = closer }
 
     private struct State: Sendable {
         private(set) var entries: [DescriptorSlot: Entry] = [:]
         /// What there is of each kind: mostly few, beside many files.
         private(set) var slots: [DescriptorKind: Set<DescriptorSlot>] = [:]
+        /// The slots of sockets whose other end clients have, by that end's cookie.
+        private(set) var cookies: [UInt64: DescriptorSlot] = [:]
         var nextSlot: Int64 = 1
         var keeper: ControlLink?
+        /// The user whose request is being done: new files count to it.
+        var user: UInt32 = 0
         var deafness: SystemCallError?
         /// What the request that is being done has let go of.
         var released: [DescriptorSlot] = []
@@ -22,11 +30,15 @@ final class KeptDescriptors: DescriptorStore {
         mutating func add(_ entry: Entry, _ slot: DescriptorSlot) {
             entries[slot] = entry
             slots[entry.kind, default: []].insert(slot)
+            if entry.label.cookie != 0 { cookies[entry.label.cookie] = slot }
         }
+
+        mutating func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) { entries[slot]?.label = label }
 
         mutating func remove(_ slot: DescriptorSlot) -> Entry? {
             guard let entry = entries.removeValue(forKey: slot) else { return nil }
             slots[entry.kind]?.remove(slot)
+            if entry.label.cookie != 0 { cookies[entry.label.cookie] = nil }
             return entry
         }
     }
@@ -50,20 +62,25 @@ final class KeptDescriptors: DescriptorStore {
     /// Why the keeper got no more, when it did not read.
     var deafness: SystemCallError? { state.with { $0.deafness } }
 
-    /// Takes over what a keeper has sent.
+    /// Takes over the descriptors that a keeper has sent. One that comes again has a new label.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
-        state.with { state in
-            for (keep, descriptor) in zip(keeps, descriptors) {
+        let replaced = state.with { state in
+            zip(keeps, descriptors).compactMap { keep, descriptor in
+                let old = state.remove(keep.slot)
                 state.add(Entry(descriptor: descriptor, kind: keep.kind, label: keep.label), keep.slot)
+                return old
             }
         }
+        for entry in replaced { close(entry) }
     }
 
-    /// What the keeper says is kept no more.
+    /// Releases the slots that the keeper has released.
     func drop(_ slots: [DescriptorSlot]) {
         let gone = state.with { state in slots.compactMap { state.remove($0) } }
-        for entry in gone { try? closeDescriptor(entry.descriptor) }
+        for entry in gone { close(entry) }
     }
+
+    private func close(_ entry: Entry) { closer.close(entry.descriptor, of: entry.label.user) }
 
     func begin(nextSlot: Int64) { state.with { $0.nextSlot = max($0.nextSlot, nextSlot) } }
 
@@ -76,15 +93,38 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    var count: Int { state.with { $0.entries.count } }
+    /// Descriptors that are held, and those that still have to be closed.
+    var count: Int { state.with { $0.entries.count } + closer.pending }
+
+    /// Descriptors of a user that still have to be closed.
+    func closing(of user: UInt32) -> Int { closer.pending(of: user) }
 
     var nextSlot: Int64 { state.with { $0.nextSlot } }
 
     // MARK: Keeping
 
-    /// Keeps a descriptor, which is the store's from now on.
-    ///
-    /// - Throws: EPIPE never: without a keeper it is kept here only.
+    /// Counts the files that are held from now on to a user.
+    func count(to user: UInt32) { state.with { $0.user = user } }
+
+    /// Closes descriptors that came from a client, and are in no slot.
+    func close(_ descriptors: [FileDescriptor], of user: UInt32) { closer.close(descriptors, of: user) }
+
+    /// Closes a copy of a descriptor that a slot holds, too. For a memory file that is at once, and needs no other thread.
+    func close(copy descriptor: FileDescriptor, of user: UInt32) {
+        if (try? descriptor.seals()) != nil { try? closeDescriptor(descriptor) } else { close([descriptor], of: user) }
+    }
+
+    /// Changes what a successor must know of a descriptor.
+    func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) {
+        let (entry, keeper) = state.with { state in
+            state.relabel(slot, label)
+            return (state.entries[slot], state.keeper)
+        }
+        guard let entry else { return }
+        tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
+    }
+
+    /// Holds a descriptor, which is the store's from now on; without a keeper, in this process only.
     func take(
         _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel()
     ) -> DescriptorSlot {
@@ -101,7 +141,7 @@ final class KeptDescriptors: DescriptorStore {
 
     func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
         do {
-            return take(try descriptor.duplicated(), .file)
+            return take(try descriptor.duplicated(), .file, KeepLabel(user: state.with { $0.user }))
         } catch {
             throw LiveUpdateError(error, "keeping a descriptor")
         }
@@ -122,7 +162,7 @@ final class KeptDescriptors: DescriptorStore {
         for batch in stride(from: 0, to: slots.count, by: 500) {
             tell(keeper, .release([DescriptorSlot](slots[batch..<min(slots.count, batch + 500)])), [])
         }
-        for entry in entries { try? closeDescriptor(entry.descriptor) }
+        for entry in entries { close(entry) }
     }
 
     /// A keeper that is gone, or that does not read for a second, is gone.
@@ -156,6 +196,33 @@ final class KeptDescriptors: DescriptorStore {
         } catch {
             throw LiveUpdateError(error, "a descriptor")
         }
+    }
+
+    /// - Throws: EBADF for a descriptor that is only a path (O_PATH), which gives no right to the file; ELOOP for a socket of
+    ///   luod's own, with which a session would hold itself open.
+    func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
+        let identity = try identify(descriptor)
+        if descriptor.isPathOnly {
+            throw LiveUpdateError(
+                .badFileDescriptor, "the descriptor is only a path (O_PATH)", remedy: "open the file, and pass that")
+        }
+        if isOwnSocket(descriptor) {
+            throw LiveUpdateError(
+                .tooManySymbolicLinkLevels, "the descriptor is a socket of luod's own",
+                remedy: "pass another descriptor: a session that holds a session would never end")
+        }
+        return identity
+    }
+
+    /// The slot of the socket whose other end has a cookie.
+    func slot(withCookie cookie: UInt64) -> DescriptorSlot? { state.with { $0.cookies[cookie] } }
+
+    /// Whether a descriptor is a session, an opened device, or a connection to luod.
+    private func isOwnSocket(_ descriptor: FileDescriptor) -> Bool {
+        guard descriptor.isMessageSocket else { return false }
+        if let cookie = try? descriptor.socketCookie(), slot(withCookie: cookie) != nil { return true }
+        guard let name = descriptor.peerName, !name.isEmpty else { return false }
+        return [DescriptorKind.listener, .control].contains { self.descriptor($0)?.ownName == name }
     }
 
     func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {

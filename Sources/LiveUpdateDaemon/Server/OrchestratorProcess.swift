@@ -12,12 +12,16 @@ public enum OrchestratorProcess {
     /// The number of that socket.
     static let link: CInt = 3
 
+    /// One for root, and the others for as many users whose closes sleep at the same time.
+    private static let closingThreads = 8
+
     /// Runs until it is ended by its keeper.
     public static func run(_ settings: Settings) throws -> Never {
         let log = Log("luod orchestrator")
         let keeper = ControlLink(OwnedDescriptor(taking: FileDescriptor(rawValue: link)))
         try keeper.descriptor.setCloseOnExec(true)
-        let store = KeptDescriptors()
+        if settings.isConfined { try Sandbox.limitCapabilities() }
+        let store = KeptDescriptors(try Closer(threads: closingThreads))
         let (role, after) = try receiveAll(store, keeper)
         store.use(keeper)
         if settings.isConfined { try Sandbox.enter() }
@@ -80,7 +84,7 @@ public enum OrchestratorProcess {
     private static func standBy(
         _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
     ) throws -> Never {
-        let formats = try knownFormats(settings, log)
+        let formats = try knownFormats(store.closer, settings, log)
         try keeper.send(.standby(formats: formats))
         var holdsAll = false
         var prepared: Successor?
@@ -126,8 +130,8 @@ public enum OrchestratorProcess {
     }
 
     /// On an arena that goes away with it.
-    private static func knownFormats(_ settings: Settings, _ log: Log) throws -> [String] {
-        let store = KeptDescriptors()
+    private static func knownFormats(_ closer: Closer, _ settings: Settings, _ log: Log) throws -> [String] {
+        let store = KeptDescriptors(closer)
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
         _ = try begin(orchestrator, store, nil, settings, log)
         return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }

@@ -18,20 +18,28 @@ enum Sandbox {
         "tgkill", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "prlimit64", "getrlimit", "sysinfo",
         "uname", "capget", "capset", "prctl", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll",
         "ppoll", "recvmsg", "sendmsg", "accept4", "socketpair", "getsockopt", "setsockopt", "getsockname",
+        "getpeername",
         "pidfd_open", "pidfd_send_signal", "shutdown", "kcmp", "exit", "exit_group",
     ]
 
     /// What it may still raise, for a single operation: to see page frames, and to lock the arena into memory.
     static let capabilities: [Capability] = [.systemAdministration, .lockMemory, .systemResource]
 
-    /// Enters it; there is no way back.
+    /// Gives up the capabilities, before the process starts its other threads, which inherit them.
+    ///
+    /// - Throws: EPERM.
+    static func limitCapabilities() throws(SystemCallError) { try Capabilities.keep(only: capabilities) }
+
+    /// Loads the filter into all threads of the process; there is no way back.
     ///
     /// - Throws: EPERM, EINVAL on a kernel without seccomp(2).
     static func enter() throws(SystemCallError) {
-        try Capabilities.keep(only: capabilities)
         try denyNewPrivileges()
         guard let filter = unsafe seccomp_init(luo_refuse()) else { throw SystemCallError("seccomp", .noMemory) }
         defer { unsafe seccomp_release(filter) }
+        // The flag is a number above 0 for true.
+        let synchronized = unsafe seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1)
+        guard synchronized == 0 else { throw SystemCallError("seccomp", Errno(rawValue: -synchronized)) }
         for name in allowed {
             let number = unsafe seccomp_syscall_resolve_name(name)
             // One that this architecture does not have.

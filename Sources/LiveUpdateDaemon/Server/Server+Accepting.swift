@@ -17,20 +17,30 @@ extension Server {
             return false
         }
         hasFoundNoRoom = false
+        let user = (try? accepted.borrowed.peer())?.user ?? .max
+        guard quota.hasRoomForConnection(of: user, usage(of: user)) else {
+            try? accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
+            // The client may have sent descriptors already.
+            store.close([accepted.release()], of: user)
+            return true
+        }
+        let slot = store.take(accepted, .client, KeepLabel(user: user))
         do {
-            let user = try accepted.borrowed.peer().user
-            // Few of them are always there: to let go of something by.
-            guard hasRoom(for: user) || (clients[user, default: 0] < 4 && store.count < mostDescriptors) else {
-                try accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
-                return true
-            }
-            let slot = store.take(accepted, .client)
             guard let descriptor = store.descriptor(in: slot) else { return true }
             try addClient(descriptor, slot)
         } catch {
-            log.say("a connection was not accepted: \(error)")
+            log.say("a connection of user \(user) was not accepted: \(error)")
+            store.release(slot)
+            store.flush()
         }
         return true
+    }
+
+    /// The counts of a user that ``Quota`` does not have.
+    func usage(of user: SessionOwner) -> Quota.Usage {
+        let held = orchestrator.usage(of: user)
+        return Quota.Usage(
+            process: store.count, held: held.sessions + held.files, closing: store.closing(of: user))
     }
 
     /// Without a descriptor for them, those that wait would wake this process for ever: they wait until something else has

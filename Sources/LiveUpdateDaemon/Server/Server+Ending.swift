@@ -14,7 +14,7 @@ extension Server {
             if let reply = connection.unsent {
                 connection.unsent = nil
                 try? connection.descriptor.discardMessage()
-                finish(reply)
+                finish(reply, of: connection.user)
             }
             serve(connection)
         }
@@ -25,11 +25,12 @@ extension Server {
     func close(_ connection: Connection) {
         guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
         poller.remove(connection.descriptor)
-        if let reply = connection.unsent { finish(reply) }
+        if let reply = connection.unsent { finish(reply, of: connection.user) }
         orchestrator.forget(connection.slot)
         if let unsent = unsentSessions.removeValue(forKey: connection.slot) { try? closeDescriptor(unsent) }
-        if let owner = connection.peer.owner { clients[owner, default: 1] -= 1 }
-        if case .session(let session) = connection.peer { letGo(of: session) }
+        if let owner = connection.peer.counted { quota.remove(from: owner) }
+        store.count(to: connection.user)
+        if case .session(let session) = connection.peer { end(session, hasArrived: connection.hasArrived) }
         store.release(connection.slot)
         store.flush()
         endIfUnused()
@@ -41,20 +42,23 @@ extension Server {
         exitNow(0)
     }
 
-    private func letGo(of session: Session) {
+    /// Ends a session with its last descriptor. An incoming session whose descriptor may never have arrived is not finished:
+    /// it can be retrieved again.
+    private func end(_ session: Session, hasArrived: Bool) {
         attached[session.number] = nil
-        guard session.holder.isDetached else {
-            do throws(LiveUpdateError) {
+        if session.holder.isDetached { return detach(session) }
+        do throws(LiveUpdateError) {
+            if session.direction == .incoming && !hasArrived {
+                try session.abandon()
+            } else {
                 try session.close()
-            } catch {
-                log.say("session \"\(session.name)\": \(error)")
             }
-            return
+        } catch {
+            log.say("session \"\(session.name)\": \(error)")
         }
-        detach(session)
     }
 
-    /// Nobody holds it now.
+    /// Keeps a session that no client holds, until it is attached again.
     func detach(_ session: Session) {
         var holder = session.holder
         if holder.slot != .lost {

@@ -18,7 +18,8 @@ extension Server {
 
     /// Keeps the listener of a program's filter; the keeper gives it to the gate.
     ///
-    /// - Throws: EINVAL when it is none; ENOTCONN when the keeper has died: nobody would answer.
+    /// - Throws: EINVAL when it is none; ENOTCONN when the keeper has died, since no gate would answer; EBUSY when it is held
+    ///   already; EMFILE at the limits.
     func serveProgram(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
         guard keeper != nil else {
             throw LiveUpdateError(.socketNotConnected, "the keeper died", remedy: "start luod on this state")
@@ -26,6 +27,11 @@ extension Server {
         guard let listener, listener.isCallListener else {
             throw LiveUpdateError(.invalidArgument, "no listener of a filter came")
         }
+        guard !store.slots(.program).contains(where: { isHeld(listener, in: $0) }) else {
+            throw LiveUpdateError(
+                .resourceBusy, "the calls of this program are answered already", remedy: "pass each listener once")
+        }
+        try checkDescriptors(of: client)
         do {
             let slot = store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
             guard let kept = store.descriptor(in: slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
@@ -36,12 +42,16 @@ extension Server {
         return Reply(0, body: WordCall().body)
     }
 
+    private func isHeld(_ listener: FileDescriptor, in slot: DescriptorSlot) -> Bool {
+        store.descriptor(in: slot)?.isSameDescription(as: listener) ?? false
+    }
+
     /// Devices of a boot that has ended are dead, and so are not in the way of another open.
     func resumePrograms() throws {
         let boot = try? boot
         for slot in store.slots(.device) {
             guard let entry = store.entry(slot) else { continue }
-            let peer: Connection.Peer = entry.label.boot == boot ? .device(entry.label.user) : .dead
+            let peer: Connection.Peer = entry.label.boot == boot ? .device(entry.label.user) : .dead(entry.label.user)
             try add(entry.descriptor, slot, peer, Asker(user: entry.label.user, process: 0))
         }
         for slot in store.slots(.program) {
@@ -70,16 +80,18 @@ extension Server {
 
     // MARK: The device
 
-    /// Opens the device for somebody: once at a time, whoever has it.
+    /// Opens the device for a user, which has it open once at a time.
     ///
     /// - Throws: EBUSY; EIO when what came from the previous boot cannot be read.
     func openDevice(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let boot = try boot
-        _ = endUnclaimed(client.connection, where: \.isDevice)
-        guard !connections.values.contains(where: \.isDevice) else {
-            throw LiveUpdateError(.resourceBusy, "the device is open")
-        }
         let user = WordCall(body: request.body).word
+        _ = endUnclaimed(client.connection) { $0.isDevice(of: user) }
+        guard !connections.values.contains(where: { $0.isDevice(of: user) }) else {
+            throw LiveUpdateError(
+                .resourceBusy, "user \(user) has the device open already", remedy: "close it in the program that has it"
+            )
+        }
         do {
             let ends = try MessageSocket.pair()
             var reply = Reply(0, body: request.answerBody)
@@ -100,8 +112,8 @@ extension Server {
     /// - Throws: ENOENT when it is none.
     func identify(_ request: Request) throws(LiveUpdateError) -> Reply {
         let cookie = FileCall(request.body).token
-        let found = connections.values.first { store.entry($0.slot)?.label.cookie == cookie && cookie != 0 }
-        guard let role = found?.role else {
+        let socket = store.slot(withCookie: cookie).flatMap(store.descriptor(in:))
+        guard let role = socket.flatMap({ connections[$0.rawValue] })?.role else {
             throw LiveUpdateError(.noSuchFileOrDirectory, "a descriptor of somebody else's")
         }
         return Reply(0, body: FileCall(token: cookie, descriptor: role.rawValue).body)
@@ -111,7 +123,9 @@ extension Server {
 extension Connection {
     var isProgram: Bool { if case .program = peer { true } else { false } }
 
-    fileprivate var isDevice: Bool { if case .device = peer { true } else { false } }
+    fileprivate func isDevice(of user: SessionOwner) -> Bool {
+        if case .device(user) = peer { true } else { false }
+    }
 
     fileprivate var role: DescriptorRole? {
         switch peer {

@@ -21,13 +21,15 @@ extension Server {
         _ session: Session, _ old: Connection, for answer: Answer, on connection: Connection
     ) throws {
         let ends = try MessageSocket.pair()
-        let label = KeepLabel(cookie: try ends.1.socketCookie())
+        var label = old.label
+        label.cookie = try ends.1.socketCookie()
         let slot = store.take(OwnedDescriptor(taking: ends.0), .session, label)
         var (holder, answer) = (session.holder, answer)
         holder.slot = slot
         answer.slot = slot
         try session.hold(by: holder, answering: answer)
-        old.peer = .dead
+        old.peer = .dead(old.user)
+        quota.add(to: old.user)
         close(old)
         attached[session.number] = try add(ends.0, slot, .session(session), connection.asker)
         connection.lastGiven = slot

@@ -12,7 +12,7 @@ extension Server {
             switch connection.peer {
             case .client(let user), .device(let user):
                 guard user == 0 || user == ownUser || !request.call.isPrivileged else {
-                    throw LiveUpdateError(.notPermitted, "only root updates")
+                    throw LiveUpdateError(.notPermitted, "only root may do this", remedy: "run as root")
                 }
                 let client = Client(user: user, connection: connection)
                 return try performOnDevice(request, descriptors.first, client)
@@ -28,27 +28,24 @@ extension Server {
     private static let dead = LiveUpdateError(
         .operationNotSupportedByDevice, "the session is of a boot that has ended", remedy: "retrieve it from this one")
 
-    /// What keeps one more descriptor for a user is refused at the limit.
+    /// Refuses a request that holds one more descriptor for its client, at the limits.
     ///
     /// - Throws: EMFILE.
-    private func checkDescriptors(of user: SessionOwner) throws(LiveUpdateError) {
-        guard !hasRoom(for: user) else { return }
+    func checkDescriptors(of client: Client) throws(LiveUpdateError) {
+        let user = client.user
+        guard !quota.hasRoom(for: user, isUnlimited: client.isUnlimited, usage(of: user)) else { return }
         throw LiveUpdateError(
-            .tooManyOpenFiles, "as many descriptors are kept as may be, for user \(user) or at all",
-            remedy: "close connections, finish sessions, or raise the limits")
+            .tooManyOpenFiles, "luod holds as many descriptors as it may, for user \(user) or at all",
+            remedy: "close connections, finish sessions, or raise --max-user-descriptors or --max-descriptors")
     }
 
-    /// Whether one more descriptor may be kept for a user.
-    func hasRoom(for user: SessionOwner) -> Bool {
-        guard store.count < mostDescriptors else { return false }
-        let usage = orchestrator.usage(of: user)
-        return user == 0 || clients[user, default: 0] + usage.sessions + usage.files < settings.userDescriptors
-    }
-
-    /// Who asks.
+    /// The client of a request, as the user that it acts as.
     struct Client {
         var user: SessionOwner
         var connection: Connection
+
+        /// Whether it is root, whatever user it acts as.
+        var isUnlimited: Bool { connection.label.traits.contains(.isUnlimited) }
     }
 
     // MARK: On the device
@@ -57,22 +54,15 @@ extension Server {
         _ request: Request, _ descriptor: FileDescriptor?, _ client: Client
     ) throws(LiveUpdateError) -> Reply? {
         switch request.call {
-        case .createSession:
-            try checkSessionsOfKernel()
-            guard let name = NameCall(request.body).name else {
-                throw LiveUpdateError(.invalidArgument, "a session without a name")
-            }
-            try checkDescriptors(of: client.user)
-            return try openSession(request, client, owner: client.user) { (holder, answer) throws(LiveUpdateError) in
-                try orchestrator.createSession(name, holder: holder, answering: answer)
-            }
+        case .createSession: return try create(request, client)
         case .retrieveSession:
             let name = NameCall(request.body).name ?? ""
-            return try openSession(request, client, owner: try ownerOfIncoming(name, client)) {
-                (holder, answer) throws(LiveUpdateError) in
+            return try openSession(request, client) { (holder, answer) throws(LiveUpdateError) in
                 try orchestrator.retrieveSession(name, holder: holder, answering: answer)
             }
         case .attachSession: return try attach(request, client)
+        case .removeSession: return removeSession(request, client)
+        case .asUser: return try act(request, client)
         case .status: return try reply(with: StatusDocument(self, for: client.user).json)
         case .load, .update, .reload: return beginUpdate(request, client)
         case .serve: return try serveProgram(descriptor, client)
@@ -82,29 +72,56 @@ extension Server {
         }
     }
 
-    /// For root, whoever has one of that name, if root has none.
-    private func ownerOfIncoming(_ name: SessionName, _ client: Client) throws(LiveUpdateError) -> SessionOwner {
-        guard client.user == 0, !(try orchestrator.hasSession(name, .incoming, of: 0)) else { return client.user }
-        return try find(name, .incoming, client).holder.owner
+    private func create(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+        guard let name = NameCall(request.body).name else {
+            throw LiveUpdateError(.invalidArgument, "a session without a name")
+        }
+        let admitting: () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in
+            try self.checkSessionsOfKernel()
+            try self.checkDescriptors(of: client)
+        }
+        return try openSession(request, client) { (holder, answer) throws(LiveUpdateError) in
+            try orchestrator.createSession(
+                name, holder: holder, answering: answer, isLimited: !client.isUnlimited, admitting: admitting)
+        }
     }
 
-    /// A session of a user's, or for root anybody's.
-    private func find(
-        _ name: SessionName?, _ direction: Direction?, _ client: Client
+    /// Makes the connection act as another user from now on, without that user's limits.
+    ///
+    /// - Throws: EPERM for a client other than root.
+    private func act(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+        let connection = client.connection
+        guard case .client(let former) = connection.peer, (try? connection.descriptor.peer())?.user == 0 else {
+            throw LiveUpdateError(.notPermitted, "only root acts as another user", remedy: "run as root")
+        }
+        let user = WordCall(body: request.body).word
+        quota.remove(from: former)
+        quota.add(to: user)
+        connection.peer = .client(user)
+        var label = connection.label
+        label.user = user
+        label.traits.insert(.isUnlimited)
+        relabel(connection, label)
+        return Reply(0, body: request.answerBody)
+    }
+
+    /// A session of the user that the client acts as, and of no other.
+    ///
+    /// - Parameter direction: nil for either; if both have the name, the outgoing one.
+    /// - Throws: ENOENT.
+    func find(
+        _ name: SessionName?, _ direction: Direction?, of user: SessionOwner
     ) throws(LiveUpdateError) -> Status.Session {
-        let all = try orchestrator.status().sessions.filter { session in
-            session.name == name && (direction == nil || session.direction == direction)
-                && (client.user == 0 || session.holder.owner == client.user)
+        for direction in direction.map({ [$0] }) ?? [.outgoing, .incoming] {
+            if let name, let found = try orchestrator.session(name, direction, of: user) { return found }
         }
-        let own = all.filter { $0.holder.owner == client.user }
-        guard let found = own.last ?? all.last else {
-            throw LiveUpdateError(.noSuchFileOrDirectory, "no session \"\(name, default: "")\"")
-        }
-        return found
+        throw LiveUpdateError(
+            .noSuchFileOrDirectory, "user \(user) has no session \"\(name, default: "")\"",
+            remedy: "luoctl session list shows all that this user has")
     }
 
     private func openSession(
-        _ request: Request, _ client: Client, owner: SessionOwner,
+        _ request: Request, _ client: Client,
         _ open: (SessionHolder, Answer?) throws(LiveUpdateError) -> Session
     ) throws(LiveUpdateError) -> Reply {
         let ends: (FileDescriptor, FileDescriptor)
@@ -113,14 +130,17 @@ extension Server {
         } catch {
             throw LiveUpdateError(error, "a session's descriptor")
         }
-        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0)
+        // A device's clients are under the gate, which knows that the descriptor arrives.
+        var traits = client.connection.label.traits.intersection(.isUnlimited)
+        if client.connection.isDevice { traits.insert(.hasArrived) }
+        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
         let slot = store.take(OwnedDescriptor(taking: ends.0), .session, label)
         // Nowhere else: its last close is to be seen at once.
         let theirs = OwnedDescriptor(taking: ends.1)
         do throws(LiveUpdateError) {
             let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
             let session = try openAnew(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
-                try open(SessionHolder(owner: owner, slot: slot), answer)
+                try open(SessionHolder(owner: client.user, slot: slot), answer)
             }
             client.connection.lastGiven = slot
             detached[session.number] = nil
@@ -149,7 +169,8 @@ extension Server {
             return try open()
         } catch {
             let isAnother = [.fileExists, .invalidArgument].contains(error.errno)
-            guard isAnother, endUnclaimed(client.connection, where: { $0.session?.name == name }) else { throw error }
+            let isInTheWay: (Connection) -> Bool = { $0.user == client.user && $0.session?.name == name }
+            guard isAnother, endUnclaimed(client.connection, where: isInTheWay) else { throw error }
             return try open()
         }
     }
@@ -159,18 +180,15 @@ extension Server {
         guard let which = AttachedDirection(rawValue: call.word) else {
             throw LiveUpdateError(.invalidArgument, "no direction of a session: \(call.word)")
         }
-        let known = try find(call.name, which.direction, client)
+        let known = try find(call.name, which.direction, of: client.user)
         guard known.holder.isDetached else {
             throw LiveUpdateError(.resourceBusy, "session \"\(known.name)\" is not detached")
         }
-        let session = detached.values.first {
-            $0.name == known.name && $0.holder.owner == known.holder.owner
-                && $0.direction == known.direction
-        }
+        let session = detachedSession(known)
         if session == nil && known.isOpen {
             throw LiveUpdateError(.resourceBusy, "session \"\(known.name)\" is attached already")
         }
-        return try openSession(request, client, owner: known.holder.owner) { (holder, answer) throws(LiveUpdateError) in
+        return try openSession(request, client) { (holder, answer) throws(LiveUpdateError) in
             var holder = holder
             holder.isDetached = true
             guard let session else {
@@ -178,6 +196,12 @@ extension Server {
             }
             try session.hold(by: holder, answering: answer)
             return session
+        }
+    }
+
+    func detachedSession(_ known: Status.Session) -> Session? {
+        detached.values.first {
+            $0.name == known.name && $0.holder.owner == known.holder.owner && $0.direction == known.direction
         }
     }
 
@@ -202,30 +226,29 @@ extension Server {
         _ request: Request, _ descriptor: FileDescriptor?, _ session: Session, _ connection: Connection
     ) throws(LiveUpdateError) -> Reply {
         let answer = request.tag == 0 ? nil : Answer(connection.id(request))
-        if [.preserve, .preserveHeld].contains(request.call) { try checkDescriptors(of: session.holder.owner) }
+        let token = request.call.isAboutFile ? FileCall(request.body).token : 0
         switch request.call {
-        case .preserve, .preserveHeld:
-            try checkFilesOfKernel(session)
-            let held = request.call == .preserveHeld ? HeldFileHandler.format : nil
-            try session.preserve(
-                descriptor ?? Self.none, token: FileCall(request.body).token, as: held, answering: answer)
+        case .preserve, .preserveHeld, .check:
+            let file = FileRequest(call: request.call, token: token, descriptor: descriptor ?? Self.none)
+            try preserve(file, session, connection, answer)
             return Reply(0, body: request.answerBody)
         case .retrieve:
             var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.retrieve(token: FileCall(request.body).token)
-            reply.isOwned = true
+            reply.descriptor = try session.retrieve(token: token)
+            reply.isCopy = true
             return reply
         case .get:
             var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.get(token: FileCall(request.body).token)
-            reply.isOwned = true
+            reply.descriptor = try session.get(token: token)
+            reply.isCopy = true
+            return reply
+        case .retrieveAsHeld:
+            var reply = Reply(0, body: request.answerBody)
+            reply.descriptor = try session.retrieveAsHeld(token: token)
+            reply.isCopy = true
             return reply
         case .unpreserve:
-            try session.unpreserve(token: FileCall(request.body).token, answering: answer)
-            return Reply(0, body: request.answerBody)
-        case .check:
-            guard let descriptor else { throw LiveUpdateError(.badFileDescriptor, "no descriptor came") }
-            try check(descriptor, FileCall(request.body).token, session)
+            try session.unpreserve(token: token, answering: answer)
             return Reply(0, body: request.answerBody)
         case .finish:
             guard WordCall(body: request.body).word == 0 else { throw Self.reserved }
@@ -249,12 +272,27 @@ extension Server {
     private static let none = FileDescriptor(rawValue: -1)
     private static let reserved = LiveUpdateError(.invalidArgument, "what is reserved is not 0")
 
-    /// Whether it would be preserved: it is, and is let go again. Nothing of it stays.
-    private func check(
-        _ descriptor: FileDescriptor, _ token: UInt64, _ session: Session
+    /// A request that preserves a file, or checks whether it can be preserved.
+    private struct FileRequest {
+        var call: Call
+        var token: UInt64
+        var descriptor: FileDescriptor
+    }
+
+    /// - Throws: EMFILE and ENOSPC at the limits, and what the core throws.
+    private func preserve(
+        _ file: FileRequest, _ session: Session, _ connection: Connection, _ answer: Answer?
     ) throws(LiveUpdateError) {
-        try session.preserve(descriptor, token: token)
-        try session.unpreserve(token: token)
+        let client = Client(user: session.holder.owner, connection: connection)
+        let admitting: () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in
+            try self.checkFilesOfKernel(session)
+            try self.checkDescriptors(of: client)
+        }
+        try session.preserve(
+            file.descriptor, token: file.token, as: file.call == .preserveHeld ? HeldFileHandler.format : nil,
+            answering: file.call == .check ? nil : answer, isLimited: !client.isUnlimited, admitting: admitting)
+        // Nothing of a check stays.
+        if file.call == .check { try session.unpreserve(token: file.token) } else { connection.hasPreserved = true }
     }
 }
 
@@ -273,7 +311,13 @@ extension Server.Client {
 }
 
 extension Connection {
+    var isDevice: Bool { if case .device = peer { true } else { false } }
+
     func id(_ request: Request) -> RequestID { RequestID(connection: slot, tag: request.tag) }
+}
+
+extension Call {
+    fileprivate var isAboutFile: Bool { isOnSession && length == FileCall.length }
 }
 
 extension Request {

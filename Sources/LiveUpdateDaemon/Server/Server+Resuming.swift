@@ -29,7 +29,8 @@ extension Server {
                 let asker = Asker(user: session.holder.owner, process: 0)
                 attached[session.number] = try add(descriptor, slot, .session(session), asker)
             } else {
-                _ = try add(descriptor, slot, .dead, Asker(user: .max, process: 0))
+                let user = store.entry(slot)?.label.user ?? .max
+                try add(descriptor, slot, .dead(user), Asker(user: user, process: 0))
             }
         }
         try resumePrograms()
@@ -63,7 +64,7 @@ extension Server {
     /// Whether the request is still in its queue: otherwise the client has the answer.
     func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
         guard let message = try? connection.descriptor.receive(.peeking) else { return false }
-        defer { message.close() }
+        defer { store.close(message.descriptors, of: connection.user) }
         let request = try? Request(
             message.bytes, isOnSession: connection.isOnSession, isOutgoing: connection.isOutgoing)
         return request?.tag == answer.request.tag

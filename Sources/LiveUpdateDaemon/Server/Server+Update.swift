@@ -12,7 +12,10 @@ struct UpdateState {
         var request: RequestID
         var call: Call
         var discard: Bool
+        var leaveOut: Bool
         var times: [UInt64]
+        /// The files and sessions that the update leaves out or loses, for the answer.
+        var cost: [String] = []
     }
 
     var asked: Asked?
@@ -47,7 +50,8 @@ extension Server {
         }
         update.asked = UpdateState.Asked(
             connection: client.connection, request: client.id(request), call: request.call,
-            discard: call.flags & UpdateCall.discard != 0, times: [monotonicNanoseconds()])
+            discard: call.flags & UpdateCall.discard != 0, leaveOut: call.flags & UpdateCall.leaveOut != 0,
+            times: [monotonicNanoseconds()])
         wait(client.connection)
         // If this process dies from here on, that is what its successor answers.
         try? orchestrator.commit(Answer(client.id(request), result: -Errno.canceled.rawValue))
@@ -67,7 +71,7 @@ extension Server {
     }
 
     private func refusal(_ why: String, _ errno: Errno) -> Reply {
-        log.say("update: \(why)")
+        for line in why.split(separator: "\n") { log.say("update: \(line)") }
         return Reply(-errno.rawValue, body: UpdateCall(text: why).body)
     }
 
@@ -132,7 +136,7 @@ extension Server {
         let answered = monotonicNanoseconds()
         if times.count > 1 { blackout = answered - times[1] }
         guard let connection = connections.values.first(where: { $0.slot == note.request.connection }) else { return }
-        var reply = Reply(0, body: UpdateCall(times: times + [answered]).body)
+        var reply = Reply(0, body: UpdateCall(times: times + [answered], text: note.cost).body)
         reply.response.tag = note.request.tag
         send(reply, to: connection)
     }
@@ -149,18 +153,35 @@ extension Server {
             send(reply, to: asked.connection)
         case .update:
             update.preparations = 0
-            prepare()
+            if weighUp() { prepare() }
         default:
             noteTime()
             handOver(.reload)
         }
     }
 
+    /// Finds the cost of the update before anything is frozen: the files that cannot be frozen, of all users, and the
+    /// sessions that are unfinished. Without leave to go on without them the update fails here, and names all of them.
+    ///
+    /// - Returns: whether the update goes on.
+    private func weighUp() -> Bool {
+        guard let asked = update.asked else { return false }
+        let obstacles = (try? orchestrator.obstacles()) ?? []
+        guard obstacles.isEmpty || asked.leaveOut else {
+            fail(UpdateCost.refusal(obstacles), obstacles[0].errno)
+            return false
+        }
+        let discarded = asked.discard ? ((try? orchestrator.unfinishedSessions()) ?? []) : []
+        update.asked?.cost = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
+        return true
+    }
+
     /// Has the next image do what it can before anything is frozen.
     private func prepare() {
         update.preparations += 1
         do {
-            try keeper?.send(.prepare(try orchestrator.draft(), attempt: update.attempt))
+            try keeper?.send(
+                .prepare(try orchestrator.draft(leavingOut: update.asked?.leaveOut ?? false), attempt: update.attempt))
         } catch {
             // It is quicker with it, and goes without: the arena may be full.
             publish()
@@ -197,7 +218,8 @@ extension Server {
     private func publish() {
         noteTime()
         do throws(LiveUpdateError) {
-            try orchestrator.publish(discardingUnfinished: update.asked?.discard ?? false)
+            try orchestrator.publish(
+                discardingUnfinished: update.asked?.discard ?? false, leavingOut: update.asked?.leaveOut ?? false)
         } catch {
             return fail("\(error)", error.errno)
         }
@@ -249,29 +271,41 @@ extension Server {
     }
 }
 
-/// What the next image is told besides what the arena says: whom to answer, and how long it took until then.
+/// The part of an update's request that the next image must know, besides the arena: the client to answer, the times until
+/// then, and the cost for the answer.
 struct HandOverNote {
     var request: RequestID
     var times: [UInt64]
+    /// One line for each file and session that the update left out or lost.
+    var cost = ""
 
     init(_ asked: UpdateState.Asked) {
         request = asked.request
         times = asked.times
+        cost = UpdateCost.text(asked.cost, room: UpdateCost.room)
     }
 
     init?(_ bytes: [UInt8]) {
         var reader = ByteReader(bytes, "note")
-        guard let slot: Int64 = try? reader.take(), let tag: UInt64 = try? reader.take() else { return nil }
+        guard let slot: Int64 = try? reader.take(), let tag: UInt64 = try? reader.take(),
+            let count: UInt32 = try? reader.take()
+        else { return nil }
         request = RequestID(connection: DescriptorSlot(slot), tag: tag)
         times = []
-        while let time: UInt64 = try? reader.take() { times.append(time) }
+        for _ in 0..<count {
+            guard let time: UInt64 = try? reader.take() else { return nil }
+            times.append(time)
+        }
+        cost = (try? reader.takeCountedString()) ?? ""
     }
 
     var bytes: [UInt8] {
-        var writer = ByteWriter(capacity: 64)
+        var writer = ByteWriter(capacity: 64 + cost.utf8.count)
         writer.put(request.connection.number)
         writer.put(request.tag)
+        writer.put(UInt32(times.count))
         for time in times { writer.put(time) }
+        writer.put(counted: cost)
         return writer.bytes
     }
 }

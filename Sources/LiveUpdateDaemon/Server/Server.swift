@@ -20,12 +20,9 @@ final class Server {
     let poller: Poller
     let log: Log
     let settings: Settings
-    /// Connections, devices and programs of each user.
-    var clients: [SessionOwner: Int] = [:]
+    var quota: Quota
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
-    /// How many descriptors are kept at most: some are left for what comes with messages, which would be cut without.
-    let mostDescriptors: Int
     /// By the session's number: those that somebody holds.
     var attached: [UInt64: Connection] = [:]
     /// Detached sessions that nobody holds, by number.
@@ -54,7 +51,10 @@ final class Server {
         self.keeper = keeper
         self.log = log
         let limit = DescriptorLimit.now
-        mostDescriptors = limit - min(limit / 2, MessageSocket.mostDescriptors + 48)
+        // Some are left for those that come with messages, which would be cut without.
+        quota = Quota(
+            mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
+            mostOfUser: settings.userDescriptors)
         poller = try Poller()
     }
 
@@ -62,17 +62,26 @@ final class Server {
     func add(
         _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ asker: Asker
     ) throws -> Connection {
-        let connection = Connection(descriptor, slot, peer, asker)
+        let connection = Connection(descriptor, slot, peer, asker, store.entry(slot)?.label ?? KeepLabel())
         connections[descriptor.rawValue] = connection
-        if let owner = peer.owner { clients[owner, default: 0] += 1 }
+        if let owner = peer.counted { quota.add(to: owner) }
         try poller.add(descriptor, for: peer.isSocket ? .reading : .ending)
         return connection
     }
 
+    /// Adds a client's connection. Root's may act as another user, which its label says.
     func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
         let peer = try? descriptor.peer()
-        let asker = Asker(user: peer?.user ?? .max, process: peer?.process ?? 0)
-        try add(descriptor, slot, .client(asker.user), asker)
+        let user = peer?.user ?? .max
+        let asker = Asker(user: user, process: peer?.process ?? 0)
+        let acting = user == 0 ? store.entry(slot)?.label.user ?? user : user
+        try add(descriptor, slot, .client(acting), asker)
+    }
+
+    func relabel(_ connection: Connection, _ label: KeepLabel) {
+        guard connection.label != label else { return }
+        connection.label = label
+        store.relabel(connection.slot, label)
     }
 
     // MARK: Serving
@@ -136,12 +145,33 @@ final class Server {
     /// One request.
     func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
-        defer { message.close() }
+        store.count(to: connection.user)
+        noteArrival(connection)
+        // Before they are closed, the answer takes the message out of the queue, which has copies, too.
+        defer { close(message.descriptors, of: connection) }
         guard !message.isTruncated || isOutOfDescriptors(connection) else {
             log.say("a client's message was cut: its connection is closed")
             return close(connection)
         }
         if let reply = answer(message, connection) { send(reply, to: connection) }
+    }
+
+    /// A close may sleep, and is the last one when the client has closed its own copies.
+    private func close(_ descriptors: [FileDescriptor], of connection: Connection) {
+        if descriptors.count == 1, connection.hasPreserved {
+            store.close(copy: descriptors[0], of: connection.user)
+        } else {
+            store.close(descriptors, of: connection.user)
+        }
+        connection.hasPreserved = false
+    }
+
+    /// A request on an incoming session shows that the client has its descriptor.
+    private func noteArrival(_ connection: Connection) {
+        guard !connection.hasArrived, connection.isOutgoing == false else { return }
+        var label = connection.label
+        label.traits.insert(.hasArrived)
+        relabel(connection, label)
     }
 
     /// Then a message was cut by us, and not by who sent it.
@@ -231,7 +261,9 @@ final class Server {
 
     func send(_ reply: Reply, to connection: Connection) {
         // Who went meanwhile is not answered: the number of his descriptor may be another's.
-        guard connections[connection.descriptor.rawValue] === connection else { return finish(reply) }
+        guard connections[connection.descriptor.rawValue] === connection else {
+            return finish(reply, of: connection.user)
+        }
         if connection.isWaiting {
             connection.isWaiting = false
             try? poller.change(connection.descriptor, to: .reading)
@@ -248,11 +280,14 @@ final class Server {
             // Nobody is there to be answered; its end is told by the poller.
         }
         try? connection.descriptor.discardMessage()
-        finish(reply)
+        finish(reply, of: connection.user)
     }
 
-    func finish(_ reply: Reply) {
-        if reply.isOwned, let descriptor = reply.descriptor { try? closeDescriptor(descriptor) }
+    func finish(_ reply: Reply, of user: SessionOwner) {
+        if let descriptor = reply.descriptor {
+            if reply.isOwned { try? closeDescriptor(descriptor) }
+            if reply.isCopy { store.close(copy: descriptor, of: user) }
+        }
         if let kept = reply.kept { store.release(kept) }
         store.flush()
     }
@@ -266,6 +301,11 @@ final class Server {
 }
 
 extension Connection {
+    /// The user to whom it, and what comes with its requests, counts.
+    var user: SessionOwner { label.user }
+
+    var hasArrived: Bool { label.traits.contains(.hasArrived) }
+
     var session: Session? { if case .session(let session) = peer { session } else { nil } }
 
     var isDead: Bool { if case .dead = peer { true } else { false } }
@@ -284,8 +324,13 @@ extension Connection.Peer {
         }
     }
 
-    /// To whose limit it counts, besides sessions.
-    var owner: SessionOwner? { if case .program(let owner) = self { owner } else { user } }
+    /// The user to whose limit it counts here: the core counts sessions.
+    var counted: SessionOwner? {
+        switch self {
+        case .client(let user), .device(let user), .dead(let user), .program(let user): user
+        case .session: nil
+        }
+    }
 
     var isSocket: Bool { if case .program = self { false } else { true } }
 }

@@ -12,6 +12,7 @@ struct StatusDocument {
         let keeper = (try? server.keeper?.descriptor.peer().process) ?? 0
         let gate = StateDirectory(server.settings.state).gate ?? 0
         let sessions = status.sessions.filter { user == 0 || $0.holder.owner == user }
+        let problems = Problems((try? server.orchestrator.obstacles()) ?? [])
         json =
             JSON.object([
                 ("schema", .string("luod-status-1")),
@@ -26,7 +27,7 @@ struct StatusDocument {
                 ("updates", .number(Int64(status.updateNumber))),
                 ("lastBlackout", server.blackout.map { .number(Int64(clamping: $0)) } ?? .null),
                 ("arenaSize", .number(Int64(status.arenaSize))), ("arenaUsed", .number(Int64(status.arenaUsed))),
-                ("sessions", .array(sessions.map { session in Self.session(session, server) })),
+                ("sessions", .array(sessions.map { session in Self.session(session, server, problems) })),
                 ("flbs", .array(status.flbs.map(Self.flb))),
             ]).text
     }
@@ -41,23 +42,36 @@ struct StatusDocument {
         ])
     }
 
-    private static func session(_ session: Status.Session, _ server: Server) -> JSON {
+    private static func session(
+        _ session: Status.Session, _ server: Server, _ problems: Problems
+    ) -> JSON {
         .object([
             ("name", .string(session.name.description)), ("owner", .number(Int64(session.holder.owner))),
             ("direction", .string(session.direction.rawValue)), ("isOpen", .bool(session.isOpen)),
             ("isFinished", .bool(session.isFinished)), ("isDetached", .bool(session.holder.isDetached)),
             ("isAttached", .bool(server.store.entry(session.holder.slot) != nil)),
-            ("files", .array(session.files.map { file in Self.file(file, server) })),
+            (
+                "files",
+                .array(
+                    session.files.map { file in
+                        Self.file(file, size(file, server), problem: problems.reason(file, in: session))
+                    })
+            ),
         ])
     }
 
-    private static func file(_ file: Status.File, _ server: Server) -> JSON {
-        let size = server.store.descriptor(in: file.slot).flatMap { try? FileStatus(of: $0).size }
-        return .object([
-            // Any 64-bit number: more than a JSON number holds everywhere.
+    /// Nil for a file that is lost.
+    private static func size(_ file: Status.File, _ server: Server) -> UInt64? {
+        server.store.descriptor(in: file.slot).flatMap { try? FileStatus(of: $0).size }
+    }
+
+    private static func file(_ file: Status.File, _ size: UInt64?, problem: String?) -> JSON {
+        .object([
+            // A token is any 64-bit number, which not every reader of JSON has.
             ("token", .string("\(file.token)")), ("compatible", .string(file.compatible)),
             ("size", size.map { .number(Int64(clamping: $0)) } ?? .null),
             ("retrieved", .number(Int64(file.retrieveStatus.number))),
+            ("problem", problem.map(JSON.string) ?? .null),
         ])
     }
 
@@ -66,6 +80,27 @@ struct StatusDocument {
             ("compatible", .string(flb.compatible)), ("direction", .string(flb.direction.rawValue)),
             ("count", .number(Int64(clamping: flb.count))),
         ])
+    }
+}
+
+/// The reasons why files cannot be frozen, or were left out of the last update.
+private struct Problems {
+    private struct Place: Hashable {
+        var user: SessionOwner
+        var session: SessionName
+        var token: UInt64
+    }
+
+    private let reasons: [Place: String]
+
+    init(_ obstacles: [FreezeObstacle]) {
+        let places = obstacles.map { (Place(user: $0.user, session: $0.session, token: $0.token), $0.reason) }
+        reasons = Dictionary(places) { first, _ in first }
+    }
+
+    func reason(_ file: Status.File, in session: Status.Session) -> String? {
+        guard session.direction == .outgoing, !reasons.isEmpty else { return file.problem }
+        return reasons[Place(user: session.holder.owner, session: session.name, token: file.token)]
     }
 }
 

@@ -34,7 +34,10 @@ struct SessionList: Encodable {
             let lost = session.lostFiles == 0 ? "" : ", \(session.lostFiles) lost"
             table.add(
                 [session.name.shown] + (withUsers ? ["\(session.owner)"] : [])
-                    + [session.direction.shown, session.holder, "\(session.files)\(lost)", ByteCount.text(session.bytes)])
+                    + [
+                        session.direction.shown, session.holder, "\(session.files)\(lost)",
+                        ByteCount.text(session.bytes),
+                    ])
         }
         return table.text
     }

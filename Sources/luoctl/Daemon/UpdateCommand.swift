@@ -65,7 +65,8 @@ struct ObstacleList {
     /// The number in "and N more".
     private static func missing(_ line: String) -> Int? {
         let words = line.split(separator: " ")
-        guard let place = words.firstIndex(of: "and"), place + 2 < words.count, words[place + 2].hasPrefix("more") else {
+        guard let place = words.firstIndex(of: "and"), place + 2 < words.count, words[place + 2].hasPrefix("more")
+        else {
             return nil
         }
         return Int(words[place + 1])

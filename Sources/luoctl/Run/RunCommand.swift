@@ -18,7 +18,7 @@ struct RunCommand: ParsableCommand {
     @Option(help: "The state directory of a luod that runs; without, one is started that ends with the program.")
     var state: String?
 
-    @Option(help: "Without --state: play an older kernel, 7.0 or 7.2.")
+    @Option(help: "Without --state: play an older kernel: 7.0, 7.2 or 7.3.")
     var asKernel: String?
 
     @Argument(parsing: .postTerminator, help: ArgumentHelp("The program.", valueName: "program"))
@@ -30,7 +30,9 @@ struct RunCommand: ParsableCommand {
         }
         guard state != "" else { throw ValidationError("an empty path is no state") }
         if let asKernel {
-            guard ["7.0", "7.2"].contains(asKernel) else { throw ValidationError("--as-kernel is 7.0 or 7.2") }
+            guard ["7.0", "7.2", "7.3"].contains(asKernel) else {
+                throw ValidationError("--as-kernel is 7.0, 7.2 or 7.3")
+            }
             guard state == nil else {
                 throw ValidationError("--as-kernel is for luod itself then: luod --as-kernel \(asKernel)")
             }

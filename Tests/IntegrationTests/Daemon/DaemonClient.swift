@@ -38,6 +38,9 @@ final class DaemonClient: Sendable {
         try? descriptor.close()
     }
 
+    /// The descriptor, which the caller closes.
+    func release() -> FileDescriptor { owned.with { $0.take() } ?? FileDescriptor(rawValue: -1) }
+
     var descriptor: FileDescriptor { owned.with { $0 } ?? FileDescriptor(rawValue: -1) }
 
     // MARK: Messages
@@ -97,6 +100,16 @@ final class DaemonClient: Sendable {
         try session(.attachSession, name, direction.rawValue)
     }
 
+    /// Acts as another user from now on.
+    func act(as user: UInt32) throws { _ = try call(.asUser, WordCall(user).body) }
+
+    /// Removes a session.
+    ///
+    /// - Returns: nil when it worked; otherwise the reason.
+    func remove(_ name: SessionName, flags: UInt32 = 0) throws -> (errno: Errno, why: String)? {
+        try change(.removeSession, flags: flags, image: name.description)
+    }
+
     func status() throws -> DaemonStatus {
         let answer = try call(.status, WordCall().body)
         guard let descriptor = answer.descriptors.first else { throw Refused(errno: .badFileDescriptor) }
@@ -134,7 +147,9 @@ final class DaemonClient: Sendable {
     /// Gets a file and unpreserves it.
     func take(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try takeDescriptor(token)) }
     func retrieveDescriptor(_ token: UInt64) throws -> OwnedDescriptor { try file(.retrieve, token) }
-    func retrieveAsHeld(_ token: UInt64) throws -> MemoryFile { try MemoryFile(taking: try file(.retrieveAsHeld, token)) }
+    func retrieveAsHeld(_ token: UInt64) throws -> MemoryFile {
+        try MemoryFile(taking: try file(.retrieveAsHeld, token))
+    }
     func takeDescriptor(_ token: UInt64) throws -> OwnedDescriptor {
         let file = try file(.get, token)
         try unpreserve(token)

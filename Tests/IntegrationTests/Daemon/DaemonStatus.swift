@@ -7,6 +7,7 @@ struct DaemonStatus: Decodable {
         let compatible: String
         let size: UInt64?
         let retrieved: Int
+        let problem: String?
     }
 
     struct Session: Decodable {

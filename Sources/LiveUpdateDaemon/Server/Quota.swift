@@ -1,0 +1,57 @@
+import LiveUpdate
+
+/// The limits on descriptors, for each user and for the whole process: a decision without I/O.
+///
+/// A session, a file, a connection, an opened device, a program's listener and a descriptor that waits to be closed count one
+/// each.
+struct Quota {
+    /// Descriptors that the process may hold; the rest of RLIMIT_NOFILE is for those that come with messages.
+    let mostOfProcess: Int
+    /// Descriptors that each user but root may have held.
+    let mostOfUser: Int
+    /// Connections, devices, listeners and sessions of ended boots, by user: the core counts sessions and files.
+    private var connections: [SessionOwner: Int] = [:]
+
+    /// Only root may use the last descriptors of the process: to look, stop, update and remove.
+    static let reservedForRoot = 32
+    /// A user always has so many connections, to release something by.
+    static let leastConnections = 4
+
+    init(mostOfProcess: Int, mostOfUser: Int) {
+        self.mostOfProcess = mostOfProcess
+        self.mostOfUser = mostOfUser
+    }
+
+    /// The counts that are kept elsewhere.
+    struct Usage {
+        /// Descriptors of the process.
+        var process: Int
+        /// Sessions and files of the user.
+        var held: Int
+        /// Descriptors of the user that wait to be closed.
+        var closing: Int
+    }
+
+    mutating func add(to user: SessionOwner) { connections[user, default: 0] += 1 }
+
+    mutating func remove(from user: SessionOwner) {
+        let left = connections[user, default: 1] - 1
+        connections[user] = left == 0 ? nil : left
+    }
+
+    /// Whether one more descriptor may be held for a user.
+    ///
+    /// - Parameter isUnlimited: whether the client is root, whatever user it acts as.
+    func hasRoom(for user: SessionOwner, isUnlimited: Bool, _ usage: Usage) -> Bool {
+        let isRoot = isUnlimited || user == 0
+        guard usage.process < mostOfProcess - (isRoot ? 0 : Self.reservedForRoot) else { return false }
+        return isRoot || connections[user, default: 0] + usage.held + usage.closing < mostOfUser
+    }
+
+    /// Whether one more connection of a user may be held.
+    func hasRoomForConnection(of user: SessionOwner, _ usage: Usage) -> Bool {
+        if hasRoom(for: user, isUnlimited: false, usage) { return true }
+        let hasReserve = usage.process < mostOfProcess - Self.reservedForRoot
+        return hasReserve && connections[user, default: 0] < Self.leastConnections
+    }
+}

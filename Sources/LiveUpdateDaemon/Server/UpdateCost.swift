@@ -1,0 +1,41 @@
+import LiveUpdate
+
+/// The words in which an update names the files and sessions that it cannot take along.
+enum UpdateCost {
+    /// Bytes of the text of an ``UpdateCall``, without the NUL at its end.
+    static let room = 4095
+
+    static func line(_ obstacle: FreezeObstacle) -> String {
+        "user \(obstacle.user), session \"\(obstacle.session)\", token \(obstacle.token): \(obstacle.reason)"
+    }
+
+    /// One line for an incoming session that is lost, and one for each of its files.
+    static func lines(_ session: Status.Session) -> [String] {
+        let name = "user \(session.holder.owner), session \"\(session.name)\""
+        return ["\(name): unfinished"]
+            + session.files.map { "\(name), token \($0.token): \($0.compatible), unfinished" }
+    }
+
+    static func refusal(_ obstacles: [FreezeObstacle]) -> String {
+        let count = obstacles.count == 1 ? "1 file" : "\(obstacles.count) files"
+        let remedy = "remedy: mend or remove them, or go on without them (luoctl update --leave-out)"
+        let head = "\(count) cannot be frozen:"
+        let room = room - head.utf8.count - remedy.utf8.count - 2
+        return [head, text(obstacles.map(line), room: room), remedy].joined(separator: "\n")
+    }
+
+    /// As many lines as there is room for; the last one says how many there are more.
+    static func text(_ lines: [String], room: Int) -> String {
+        var text = ""
+        for (index, line) in lines.enumerated() {
+            let more = "and \(lines.count - index) more: luoctl status shows them"
+            let next = text.isEmpty ? line : text + "\n" + line
+            let isLast = index == lines.count - 1
+            guard next.utf8.count + (isLast ? 0 : 1 + more.utf8.count) <= room else {
+                return text.isEmpty ? more : text + "\n" + more
+            }
+            text = next
+        }
+        return text
+    }
+}

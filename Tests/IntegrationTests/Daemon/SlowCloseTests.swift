@@ -1,0 +1,118 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A descriptor whose last close sleeps for a minute delays nobody: luod has the last copy each time.
+@Suite struct SlowCloseTests {
+    /// The ways in which luod comes to close the last copy.
+    enum Way: CaseIterable {
+        case check, refusedPreserve, unpreserve, sessionEnd, forcedRemoval, queuedInConnection, moreThanOne
+    }
+
+    @Test("The last close of a lingering socket is luod's, and others are served meanwhile", arguments: Way.allCases)
+    func lingering(way: Way) async throws {
+        let daemon = try await RunningDaemon()
+        let hostile = try daemon.connect()
+        let session = try hostile.create("s")
+        let peer = try passLingeringSocket(way, hostile, session)
+        defer { _ = peer }
+        let other = try daemon.connect()
+        for round in 0..<3 {
+            let own = try other.create("service \(round)")
+            try own.preserve(try MemoryFile(), 1)
+            own.close()
+            _ = try answerSoon(other, .status, WordCall().body)
+        }
+        // The death of the orchestrator, whose exit closes what is left, delays the next one no longer.
+        kill(try other.status().orchestrator, SIGKILL)
+        _ = try answerSoon(other, .status, WordCall().body)
+    }
+
+    /// Half of the time that the close lasts.
+    private func answerSoon(_ client: DaemonClient, _ call: Call, _ body: [UInt8]) throws -> Response {
+        let (response, descriptors) = try client.answer(to: try client.ask(call, body), within: 30_000)
+        for descriptor in descriptors { try closeDescriptor(descriptor) }
+        return response
+    }
+
+    /// - Returns: the peer, which does not read.
+    private func passLingeringSocket(_ way: Way, _ client: DaemonClient, _ session: DaemonClient) throws -> MemoryFile {
+        let (number, peer) = try LingeringConnection.make()
+        switch way {
+        case .check: #expect(try refusal { try session.preserve(number, 1, as: .check) } == .noSuchFileOrDirectory)
+        case .refusedPreserve: #expect(try refusal { try session.preserve(number, 1) } == .noSuchFileOrDirectory)
+        case .unpreserve, .sessionEnd, .forcedRemoval: try session.preserve(number, 1, as: .preserveHeld)
+        case .queuedInConnection: for _ in 0..<40 { try client.ask(.status, WordCall().body, number) }
+        case .moreThanOne: try client.descriptor.send([1, 2, 3], [number, number, number])
+        }
+        try closeDescriptor(number)
+        switch way {
+        case .unpreserve: try session.unpreserve(1)
+        case .sessionEnd: session.close()
+        case .forcedRemoval: #expect(try client.remove("s", flags: UpdateCall.force) == nil)
+        case .queuedInConnection: client.close()
+        default: break
+        }
+        return peer
+    }
+}
+
+/// A TCP connection on loopback whose close waits a minute for a peer that reads nothing.
+private enum LingeringConnection {
+    /// - Returns: the end whose last close waits, for the caller to close, and its peer.
+    static func make() throws -> (FileDescriptor, peer: MemoryFile) {
+        let listener = try tcpSocket()
+        var address = loopback()
+        try unsafe withAddress(&address) { address, length in
+            try systemCall("bind") { unsafe bind(listener.borrowed.rawValue, address, length) }
+        }
+        try systemCall("listen") { listen(listener.borrowed.rawValue, 1) }
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        try unsafe withAddress(&address) { address, _ in
+            try systemCall("getsockname") { unsafe getsockname(listener.borrowed.rawValue, address, &length) }
+        }
+        let socket = try tcpSocket()
+        try unsafe withAddress(&address) { address, length in
+            try systemCall("connect") { unsafe connect(socket.borrowed.rawValue, address, length) }
+        }
+        let accepted = try systemCall("accept") { accept(listener.borrowed.rawValue, nil, nil) }
+        var lingering = linger(l_onoff: 1, l_linger: 60)
+        try systemCall("setsockopt") {
+            unsafe setsockopt(
+                socket.borrowed.rawValue, SOL_SOCKET, SO_LINGER, &lingering, socklen_t(MemoryLayout<linger>.size))
+        }
+        try socket.borrowed.setNonBlocking()
+        let bytes = [UInt8](repeating: 0, count: 1 << 20)
+        while unsafe write(socket.borrowed.rawValue, bytes, bytes.count) > 0 {}
+        let peer = try MemoryFile(taking: OwnedDescriptor(taking: FileDescriptor(rawValue: accepted)))
+        return (socket.release(), peer)
+    }
+
+    private static func tcpSocket() throws -> OwnedDescriptor {
+        let number = try systemCall("socket") { socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
+    private static func loopback() -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        return address
+    }
+
+    @unsafe
+    private static func withAddress(
+        _ address: inout sockaddr_in, _ body: (UnsafeMutablePointer<sockaddr>, socklen_t) throws -> Void
+    ) throws {
+        try unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            // SAFETY: a sockaddr_in is what a sockaddr of its family is.
+            try unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                try unsafe body(address, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+}
