@@ -198,18 +198,12 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    /// - Throws: EBADF for a descriptor that is only a path (O_PATH), which gives no right to the file; ELOOP for a socket of
-    ///   luod's own, with which a session would hold itself open.
+    /// - Throws: EBADF for a descriptor that is only a path (O_PATH), which gives no right to the file.
     func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         let identity = try identify(descriptor)
-        if descriptor.isPathOnly {
+        guard !descriptor.isPathOnly else {
             throw LiveUpdateError(
                 .badFileDescriptor, "the descriptor is only a path (O_PATH)", remedy: "open the file, and pass that")
-        }
-        if isOwnSocket(descriptor) {
-            throw LiveUpdateError(
-                .tooManySymbolicLinkLevels, "the descriptor is a socket of luod's own",
-                remedy: "pass another descriptor: a session that holds a session would never end")
         }
         return identity
     }
@@ -218,7 +212,7 @@ final class KeptDescriptors: DescriptorStore {
     func slot(withCookie cookie: UInt64) -> DescriptorSlot? { state.with { $0.cookies[cookie] } }
 
     /// Whether a descriptor is a session, an opened device, or a connection to luod.
-    private func isOwnSocket(_ descriptor: FileDescriptor) -> Bool {
+    func isOwnSocket(_ descriptor: FileDescriptor) -> Bool {
         guard descriptor.isMessageSocket else { return false }
         if let cookie = try? descriptor.socketCookie(), slot(withCookie: cookie) != nil { return true }
         guard let name = descriptor.peerName, !name.isEmpty else { return false }

@@ -279,12 +279,13 @@ extension Server {
         var descriptor: FileDescriptor
     }
 
-    /// - Throws: EMFILE and ENOSPC at the limits, and what the core throws.
+    /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; and what the core throws.
     private func preserve(
         _ file: FileRequest, _ session: Session, _ connection: Connection, _ answer: Answer?
     ) throws(LiveUpdateError) {
         let client = Client(user: session.holder.owner, connection: connection)
         let admitting: () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in
+            if file.call == .preserveHeld { try self.refuseOwnSocket(file.descriptor) }
             try self.checkFilesOfKernel(session)
             try self.checkDescriptors(of: client)
         }
@@ -293,6 +294,13 @@ extension Server {
             answering: file.call == .check ? nil : answer, isLimited: !client.isUnlimited, admitting: admitting)
         // Nothing of a check stays.
         if file.call == .check { try session.unpreserve(token: file.token) } else { connection.hasPreserved = true }
+    }
+
+    private func refuseOwnSocket(_ descriptor: FileDescriptor) throws(LiveUpdateError) {
+        guard store.isOwnSocket(descriptor) else { return }
+        throw LiveUpdateError(
+            .tooManySymbolicLinkLevels, "the descriptor is a socket of luod's own",
+            remedy: "pass another descriptor: a session that holds a session would never end")
     }
 }
 

@@ -31,7 +31,11 @@ import Testing
         try root.update()
         expect(failure { try mine.createSession("d") }, .tooManyUsers, "--max-sessions")
         sessions = []
-        for name: SessionName in ["b", "c"] { try mine.retrieveSession(name).shutDown() }
+        for name: SessionName in ["b", "c"] { 
+            let session = try mine.retrieveSession(name)
+            try session.finish()
+            session.shutDown()
+        }
         _ = try mine.createSession("d")
     }
 
