@@ -17,6 +17,9 @@ public final class ScenarioRun {
     private var orchestrator = Orchestrator.disabled
     private var handlers: [String: ScenarioHandler] = [:]
     private var flbs: [String: ScenarioFLB] = [:]
+    /// The FLBs whose incoming object was lent in this boot: a client of an FLB that no handler has is all that the core
+    /// knows it by.
+    private var lent: [ScenarioFLB] = []
     /// Open descriptors, oldest first.
     private var open: [Session] = []
 
@@ -97,6 +100,8 @@ public final class ScenarioRun {
         open = names.compactMap { name, direction in
             sessions.first { $0.name == name && $0.direction == direction }
         }
+        // The clients ask again. An FLB that is finished by now has no object to lend.
+        for flb in lent { try? orchestrator.withIncoming(flb) { _ in } }
     }
 
     private func arenaOfDescriptor() -> () throws(LiveUpdateError) -> Arena {
@@ -141,6 +146,7 @@ public final class ScenarioRun {
 
     private func bootNext(_ outcome: inout Outcome, kept: Set<DescriptorSlot>) {
         open = []
+        lent = []
         do {
             try boot(.nextBoot)
         } catch {
@@ -173,7 +179,9 @@ public final class ScenarioRun {
         let flb = step.flb.flatMap { flbs[$0] } ?? ScenarioFLB(name: "?", recorder)
         let handler = step.handler.flatMap { handlers[$0] } ?? make(Scenario.Handler(name: "?", flbs: []))
         switch step.verb {
-        case .getIncoming: outcome.obj = try orchestrator.withIncoming(flb) { (data) throws(LiveUpdateError) in data }
+        case .getIncoming:
+            outcome.obj = try orchestrator.withIncoming(flb) { (data) throws(LiveUpdateError) in data }
+            lent.append(flb)
         case .getOutgoing:
             outcome.obj = try orchestrator.withOutgoing(flb) { (data) throws(LiveUpdateError) in data ?? 0 }
         case .registerFLB:

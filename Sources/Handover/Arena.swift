@@ -85,16 +85,11 @@ public final class Arena: ArenaReading, Sendable {
 
     /// Opens an arena and checks it, gate by gate; it is left untouched. The descriptor is consumed on every path.
     ///
-    /// - Throws: the gate that refused: `owner` (EAGAIN), `size`, `magic`, `version`, `checksum`, `journal`.
+    /// - Throws: the gate that refused: `owner` (EAGAIN), `size`, `magic`, `version`, `checksum`, `journal`; `space`
+    ///   (ENOSPC), when the file has holes and its file system has no room to fill them.
     public init(opening file: consuming OwnedDescriptor, _ options: Options = Options()) throws(ArenaError) {
         try Self.lock(file.borrowed)
-        let fileSize: UInt64
-        do throws(SystemCallError) {
-            fileSize = try FileStatus(of: file.borrowed).size
-        } catch {
-            throw ArenaError(.size, "\(error)", errno: error.errno)
-        }
-        try SuperblockWords.checkRoom(inFileOf: fileSize)
+        let fileSize = try Self.checkBeforeMapping(file.borrowed)
         store = try ArenaStore(file: file, limit: max(options.limit, fileSize), probe: options.probe)
         unsafe state = try Self.check(store, fileSize: fileSize, takingBack: options.takingBack)
     }
@@ -109,8 +104,30 @@ public final class Arena: ArenaReading, Sendable {
         } catch {
             throw ArenaError(.size, "\(error)", errno: error.errno)
         }
-        let found = try Self.check(store, fileSize: fileSize, takingBack: false)
+        let found = try Self.check(store, fileSize: min(fileSize, store.limit), takingBack: false)
         lock.withLock { unsafe state = found }
+    }
+
+    /// Reads the superblock without touching a mapping, and makes sure that all of the arena can be touched: reading or
+    /// writing a page that the file does not have is a SIGBUS, behind its end always, and in a hole when the file system is
+    /// full.
+    ///
+    /// - Returns: the file's size.
+    private static func checkBeforeMapping(_ file: FileDescriptor) throws(ArenaError) -> UInt64 {
+        let status: FileStatus
+        let start: [UInt8]
+        do throws(SystemCallError) {
+            status = try FileStatus(of: file)
+            start = try file.bytes(at: 0, count: Int(Superblock.length))
+        } catch {
+            throw ArenaError(.size, "cannot be read: \(error)", errno: error.errno)
+        }
+        let fileSize = min(status.size, start.count < Int(Superblock.length) ? UInt64(start.count) : status.size)
+        try SuperblockWords.checkRoom(inFileOf: fileSize)
+        let words = try SuperblockWords(ArenaSnapshot(start))
+        try words.check(inFileOf: fileSize)
+        if status.allocated < fileSize { try file.allocateArena(from: 0, to: words.size, "cannot fill its holes") }
+        return fileSize
     }
 
     private init(_ store: ArenaStore, _ state: State) {

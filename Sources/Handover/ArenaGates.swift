@@ -13,7 +13,7 @@ struct SuperblockWords: Equatable, Sendable {
 
     /// - Throws: `size`, when the file has no room for a superblock.
     static func checkRoom(inFileOf fileSize: UInt64) throws(ArenaError) {
-        guard fileSize >= Superblock.length else { throw ArenaError(.size, "the file has \(fileSize) bytes") }
+        guard fileSize >= Superblock.length else { throw ArenaError(.size, "the file has \(fileSize) bytes, where a superblock has \(Superblock.length)") }
     }
 
     init(_ source: some ArenaSource) throws(ArenaError) {
@@ -26,8 +26,13 @@ struct SuperblockWords: Equatable, Sendable {
     }
 
     func checkMagic() throws(ArenaError) {
+        if isZero {
+            throw ArenaError(.magic, "its superblock is all zero: the arena is damaged, or the file never was one")
+        }
         guard magic == Superblock.magic else { throw ArenaError(.magic, "this is no arena") }
     }
+
+    private var isZero: Bool { magic == 0 && version == 0 && pageSize == 0 && size == 0 && generation == 0 }
 
     func checkVersion() throws(ArenaError) {
         guard version == Superblock.version else {
@@ -41,7 +46,8 @@ struct SuperblockWords: Equatable, Sendable {
 
     func checkSize(inFileOf fileSize: UInt64) throws(ArenaError) {
         guard size >= Superblock.length, size <= fileSize, size % Superblock.length == 0 else {
-            throw ArenaError(.size, "\(size) bytes in a file of \(fileSize)")
+            let isCut = size > fileSize && size % Superblock.length == 0
+            throw ArenaError(.size, "\(size) bytes in a file of \(fileSize)" + (isCut ? ": the file was cut" : ""))
         }
     }
 

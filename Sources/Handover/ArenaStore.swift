@@ -76,11 +76,7 @@ final class ArenaStore: ArenaSource, Sendable {
     /// Makes sure that the file's first `size` bytes exist.
     func grow(from old: UInt64, to size: UInt64) throws(ArenaError) {
         if let probe, probe.willStore(bytes: 8) < 8 { return }
-        do throws(SystemCallError) {
-            try file.borrowed.allocate(offset: old, length: size - old)
-        } catch {
-            throw ArenaError(.space, "cannot grow to \(size) bytes: \(error)", errno: error.errno)
-        }
+        try file.borrowed.allocateArena(from: old, to: size, "cannot grow to \(size) bytes")
     }
 
     // SAFETY: an Atomic<UInt64> is eight bytes without anything else; the offset is aligned and inside the mapping,
@@ -89,5 +85,24 @@ final class ArenaStore: ArenaSource, Sendable {
     private func word(at offset: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
         precondition(offset % 8 == 0 && offset <= mapped - 8)
         return unsafe (mapping.bytes.baseAddress! + Int(offset)).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+}
+
+extension FileDescriptor {
+    /// Makes sure that a part of an arena's file exists, before it is touched through the mapping.
+    ///
+    /// - Throws: `space`: ENOSPC when the file system is full, or when the file would become longer than the process may
+    ///   make one (RLIMIT_FSIZE, which the kernel answers with EFBIG); what else fallocate(2) lists.
+    func allocateArena(from start: UInt64, to end: UInt64, _ failure: String) throws(ArenaError) {
+        do throws(SystemCallError) {
+            try allocate(offset: start, length: end - start)
+        } catch {
+            guard error.errno == .fileTooLarge else {
+                throw ArenaError(.space, "\(failure): \(error)", errno: error.errno)
+            }
+            throw ArenaError(
+                .space, "\(failure): the process's limit on the size of files (ulimit -f, LimitFSIZE=) is reached",
+                errno: .noSpace)
+        }
     }
 }

@@ -32,14 +32,18 @@ extension Boot {
                 let session = try session(handle, .incoming, for: "retrieve")
                 let file = try file(token, of: session)
                 guard descriptors.descriptor(in: file.slot) != nil else {
-                    throw LiveUpdateError(
-                        .badFileDescriptor,
-                        "file \(token) of session \"\(session.name)\" was lost with the last process that held it",
-                        remedy: "finish the session")
+                    throw lost(file, session, remedy: "finish the session")
                 }
                 return try descriptors.duplicate(file.slot)
             }
         }
+    }
+
+    func lost(_ file: FileState, _ session: SessionState, remedy: String) -> LiveUpdateError {
+        LiveUpdateError(
+            .badFileDescriptor,
+            "file \(file.token) of session \"\(session.name)\" was lost with the last process that held it",
+            remedy: remedy)
     }
 
     /// - Throws: ENOENT.
@@ -64,6 +68,7 @@ extension Boot {
         let slot: DescriptorSlot
         do throws(LiveUpdateError) {
             switch try handler(of: file).retrieve(context(file, session: session.name)) {
+            case .kept where isLost(file): throw lost(file, session, remedy: "make the file again")
             case .kept: slot = file.slot
             case .opened(let descriptor): slot = try keep(OwnedDescriptor(taking: descriptor))
             }

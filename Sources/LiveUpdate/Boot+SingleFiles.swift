@@ -13,10 +13,7 @@ extension Boot {
     private func duplicate(_ lost: FileState, _ session: SessionState) throws(LiveUpdateError) -> FileDescriptor {
         let file = try refound(lost, session)
         guard descriptors.descriptor(in: file.slot) != nil else {
-            throw LiveUpdateError(
-                .badFileDescriptor,
-                "file \(file.token) of \"\(session.name)\" was lost with the last process that held it",
-                remedy: "unpreserve it, and make it anew")
+            throw self.lost(file, session, remedy: "unpreserve the file, and make it again")
         }
         return try descriptors.duplicate(file.slot)
     }

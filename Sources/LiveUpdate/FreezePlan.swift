@@ -16,6 +16,17 @@ public struct FreezeObstacle: Equatable, Sendable {
     public let errno: Errno
     /// The same in words.
     public let reason: String
+
+    package init(
+        user: SessionOwner, session: SessionName, token: UInt64, compatible: String, errno: Errno, reason: String
+    ) {
+        self.user = user
+        self.session = session
+        self.token = token
+        self.compatible = compatible
+        self.errno = errno
+        self.reason = reason
+    }
 }
 
 /// A file whose descriptor was lost with its last holder.
@@ -30,6 +41,14 @@ public struct LostFile: Equatable, Sendable {
     public let token: UInt64
     /// The compatible string of its handler.
     public let compatible: String
+
+    package init(user: SessionOwner, session: SessionName, direction: Direction, token: UInt64, compatible: String) {
+        self.user = user
+        self.session = session
+        self.direction = direction
+        self.token = token
+        self.compatible = compatible
+    }
 }
 
 /// Why a file was left out of an update, as it travels to the next boot.

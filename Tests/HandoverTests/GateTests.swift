@@ -64,6 +64,22 @@ import Testing
         try expect(.size, "\(size) bytes in a file of \(size - 1)")
     }
 
+    @Test("A file that was cut at any page is refused, and nothing behind its end is touched")
+    func sizeOfAFileThatWasCut() throws {
+        let size = try FileStatus(of: arena.file.descriptor).size
+        for pages in (1..<size / 4096).reversed() {
+            try arena.file.descriptor.setSize(pages * 4096)
+            try expect(.size, "\(size) bytes in a file of \(pages * 4096): the file was cut")
+        }
+    }
+
+    @Test("A superblock that is all zero is named, whatever the file has behind it") func allZero() throws {
+        try arena.file.write([UInt8](repeating: 0, count: 4096), at: 0)
+        try expect(.magic, "its superblock is all zero")
+        try arena.file.write(word: UInt32(1), at: 8)
+        try expect(.magic, "this is no arena")
+    }
+
     @Test(arguments: [0, 4095, 4097, UInt64.max, 1 << 63]) func sizeThatCannotBe(size: UInt64) throws {
         try arena.file.write(word: size, at: 16)
         try expect(.size)

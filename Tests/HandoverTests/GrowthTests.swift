@@ -130,6 +130,24 @@ import Testing
         #expect(opened.size == size)
     }
 
+    @Test("A next boot whose journal does not fit into the room that was left for it needs more, or changes nothing")
+    func noRoomForTheNextJournal() throws {
+        let (file, arena) = try arena(limit: 256 << 10)
+        let room = try arena.allocate(64)
+        let tree = try arena.allocateReserved(4096)
+        arena.write([UInt8](repeating: 7, count: 4096), at: tree.offset)
+        arena.publish(tree)
+        let before = try file.bytes()
+        let records = (0..<10000).map { record($0) }
+        let tight = try Arena(opening: try file.duplicate(), Arena.Options(limit: 256 << 10))
+        let error = arenaFailure { try tight.takeOver(records, inUse: [], journalIn: room) }
+        #expect(error?.gate == .space && error?.errno == .noSpace)
+        #expect(try file.bytes() == before)
+        let wide = try Arena(opening: try file.duplicate(), Arena.Options(limit: 16 << 20))
+        try wide.takeOver(records, inUse: [], journalIn: room)
+        #expect(try wide.journalRecords() == records)
+    }
+
     @Test func readingOutsideIsAnError() throws {
         let (_, arena) = try arena(limit: 1 << 20)
         for (offset, count) in [(arena.size, 1), (0, arena.size + 1), (.max, 1), (1, .max), (.max, .max)] {

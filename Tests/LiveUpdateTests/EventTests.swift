@@ -32,8 +32,48 @@ import Testing
         .sessionHeld(SessionID(value: 5), SessionHolder()),
         .answered(
             Answer(RequestID(connection: DescriptorSlot(3), tag: .max), result: -125, slot: DescriptorSlot(72))),
-        .connectionClosed(DescriptorSlot(3)), .phase(.booting),
+        .connectionClosed(DescriptorSlot(3)), .phase(.booting), .fileAdded(marked(holdsFile: false, nil)),
+        .fileAdded(marked(holdsFile: true, "why")),
+        .fileAdded(marked(holdsFile: false, String(repeating: "w", count: 511))),
     ]
+
+    private static func marked(holdsFile: Bool, _ reason: String?) -> FileState {
+        var file = file
+        (file.holdsFile, file.leftOut) = (holdsFile, reason)
+        return file
+    }
+
+    @Test("Unknown marks are refused") func unknownMarks() {
+        var record = Event.fileAdded(Self.marked(holdsFile: false, nil)).record
+        record.payload[record.payload.count - 1] = 5
+        #expect(throws: ArenaError.self) { try Event(record) }
+    }
+
+    @Test("A file was left out only if it came, its retrieve has failed, and its reason fits")
+    func leftOutThatCannotBe() throws {
+        var state = BootState()
+        let came = Self.session
+        var goes = came
+        (goes.id, goes.direction) = (SessionID(value: 8), .outgoing)
+        for session in [came, goes] { try state.apply(.sessionAdded(session)) }
+        func apply(_ change: (inout FileState) -> Void) throws {
+            var (file, state) = (Self.marked(holdsFile: true, "why"), state)
+            file.flbs = []
+            change(&file)
+            try state.apply(.fileAdded(file))
+        }
+        try apply { _ in }
+        #expect(throws: ArenaError.self) { try apply { $0.session = goes.id } }
+        #expect(throws: ArenaError.self) { try apply { $0.retrieved = .notTried } }
+        #expect(throws: ArenaError.self) { try apply { $0.retrieved = .done } }
+        for reason in ["", "a\0", String(repeating: "w", count: 512)] {
+            #expect(throws: ArenaError.self) { try apply { $0.leftOut = reason } }
+        }
+        var file = Self.marked(holdsFile: true, "why")
+        file.flbs = []
+        try state.apply(.fileAdded(file))
+        #expect(throws: ArenaError.self) { try state.apply(.fileRetrieved(file.id, .done, file.slot)) }
+    }
 
     @Test func allComeBack() throws { for event in Self.all { #expect(try Event(event.record) == event) } }
 
@@ -49,7 +89,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 16, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
+    @Test(arguments: [0, 17, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
         #expect(throws: ArenaError.self) { try Event(JournalRecord(type: type, payload: [])) }
     }
 

@@ -84,7 +84,7 @@ import Testing
         #expect(handler.calls.isEmpty)
     }
 
-    @Test("What is missing is said, changes nothing, and is asked for again")
+    @Test("A get says what is missing, changes nothing, and asks for it again")
     func getWhileItIsMissing() throws {
         try preserved()
         let isMissing = Guarded(true)
@@ -94,7 +94,6 @@ import Testing
         for _ in 0..<2 {
             let taken = failure { try session.get(token: 1) }
             #expect(taken == LiveUpdateError(.staleNFSFileHandle, "it is not there", remedy: "look"))
-            #expect(failure { try boot.publish() } == taken)
             #expect(session.tokens == [1])
         }
         #expect(handler.count("unpreserve") == 0)
@@ -113,12 +112,64 @@ import Testing
         let session = try #require(try boot.openSessions.first)
         let error = failure { try session.get(token: 1) }
         #expect(error?.errno == .badFileDescriptor)
-        #expect(error?.reason == "file 1 of \"s\" was lost with the last process that held it")
+        #expect(error?.reason == "file 1 of session \"s\" was lost with the last process that held it")
         #expect(error?.remedy != nil)
         #expect(session.tokens == [1])
         try session.unpreserve(token: 1)
         try session.preserve(file.descriptor, token: 1)
         try boot.publish()
+    }
+
+    // MARK: What an update does with it
+
+    @Test("A lost file stops no update: it is not frozen, travels as lost, and the next boot says so", arguments: [false, true])
+    func travelsAsLost(isDrafted: Bool) throws {
+        try preserved()
+        let other = try MemoryFile()
+        let handler = TestHandler()
+        let after = Machine(survivorOf: machine)
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        try boot.createSession("t").preserve(other.descriptor, token: 2)
+        let lost = LostFile(user: 0, session: "s", direction: .outgoing, token: 1, compatible: "test-v1")
+        #expect(try boot.lostFiles() == [lost])
+        #expect(try boot.obstacles().isEmpty)
+        handler.clear()
+        if isDrafted { _ = try boot.draft() }
+        try boot.publish()
+        #expect(handler.calls.filter { !$0.hasPrefix("freezeCheck") } == ["reopen 1", "freeze 2"])
+        try boot.thaw()
+        #expect(handler.calls.suffix(1) == ["unfreeze 2"], "what was not frozen is not unfrozen")
+        try boot.publish()
+
+        let next = try after.boot(.nextBoot, handler, TestFLB())
+        #expect(try next.status().flbs.map(\.count) == [2])
+        #expect(
+            try next.lostFiles()
+                == [LostFile(user: 0, session: "s", direction: .incoming, token: 1, compatible: "test-v1")])
+        let session = try next.retrieveSession("s")
+        for _ in 0..<2 { #expect(errno { try session.retrieve(token: 1) } == .badFileDescriptor) }
+        #expect(errno { try session.retrieveAsHeld(token: 1) } == .badFileDescriptor)
+        try session.finish()
+        #expect(try next.status().flbs.map(\.count) == [1])
+    }
+
+    @Test("A lost file that a failing reopen does not find stops no update either, and one that is found again travels")
+    func reopenFails() throws {
+        try preserved()
+        let isMissing = Guarded(true)
+        let (after, handler) = (Machine(survivorOf: machine), handler(isMissing))
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        _ = try boot.draft()
+        try boot.publish()
+        #expect(handler.count("freeze") == 0)
+        try boot.thaw()
+        isMissing.with { $0 = false }
+        _ = try boot.draft()
+        try boot.publish()
+        #expect(handler.count("freeze") == 1)
+        let next = try after.boot(.nextBoot, handler, TestFLB())
+        #expect(try next.lostFiles().isEmpty)
+        try expectIt(try next.retrieveSession("s").retrieve(token: 1))
     }
 
     // MARK: What came

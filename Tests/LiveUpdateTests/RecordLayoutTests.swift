@@ -86,6 +86,29 @@ import Testing
         #expect(throws: ArenaError.self) { try decode(FileSlotRecord.self, tooMany) }
     }
 
+    @Test("Our own: behind the 63 FLBs the marks of a file, one byte of zero, the errno, and four zeros")
+    func markedFileSlot() throws {
+        var record = FileSlotRecord(
+            slot: 1, identity: FileIdentity(device: 3, inode: 4), links: [UInt8](0..<63), ranges: 5, rangeCount: 6)
+        (record.marks, record.errno) = ([.holdsNothing, .leftOut], 0x0123)
+        let bytes = encode(record)
+        #expect(bytes.count == 112)
+        #expect(bytes[40...] == [63] + [UInt8](0..<63) + [3, 0, 0x23, 0x01, 0, 0, 0, 0])
+        #expect(try decode(FileSlotRecord.self, bytes) == record)
+    }
+
+    @Test("Our own: why a file was left out, 512 bytes with a NUL")
+    func reason() throws {
+        for reason in ["why", String(repeating: "w", count: 511)] {
+            let record = ReasonRecord(reason: reason)
+            #expect(encode(record) == field(reason, 512))
+            #expect(try decode(ReasonRecord.self, encode(record)) == record)
+        }
+        for bytes in [field("", 512), [UInt8](repeating: 65, count: 512), [0xFF] + field("", 511), field("why", 511)] {
+            #expect(throws: ArenaError.self) { try decode(ReasonRecord.self, bytes) }
+        }
+    }
+
     @Test("Our own: header 56 bytes, an FLB's ranges 16, a range 24")
     func smallOnes() throws {
         let header = SlotHeader(

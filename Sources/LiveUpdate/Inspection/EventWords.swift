@@ -50,8 +50,9 @@ extension FileState {
     fileprivate var words: String {
         let counted = flbs.isEmpty ? "" : ", counted on FLB \(flbs.map { "\($0.value)" }.joined(separator: ", "))"
         let tried = retrieved == .notTried ? "" : ", \(retrieved.words)"
-        return "token \(token), \"\(compatible)\", slot \(slot.number), \(identity), data \(data)\(counted)\(tried), "
-            + ranges.words
+        let problem = leftOut.map { ", left out of the update: \($0)" } ?? ""
+        return "token \(token), \"\(compatible)\", slot \(slot.number), \(identity), data \(data)\(counted)\(tried)"
+            + "\(problem)\(holdsFile ? "" : ", holds nothing"), \(ranges.words)"
     }
 }
 

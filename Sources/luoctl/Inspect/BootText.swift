@@ -18,6 +18,11 @@ struct BootText {
         if !boot.sessions.isEmpty { parts.append(sessionTable) }
         if !files.isEmpty { parts.append(fileTable) }
         if !boot.flbs.isEmpty { parts.append(flbTable) }
+        parts += files.compactMap { session, file in
+            file.problem.map {
+                "token \(file.token) of \(session.name.shown) was left out of the update: \($0.shown)"
+            }
+        }
         parts += files.compactMap { session, file in pageTable(file, session.name) }
         return parts.joined(separator: "\n\n")
     }

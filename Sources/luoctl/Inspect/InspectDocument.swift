@@ -149,6 +149,8 @@ struct InspectedBoot: Encodable {
         var data: UInt64
         /// The kernel's: 0 not tried, 1 done, negative the errno.
         var retrieveStatus: Int32
+        /// Why the file was left out of the update that it came with; absent for all other files.
+        var problem: String?
         var flbs: [String]
         var stored: [Stored]
         /// Absent for a handler of others, and of a boot that is over.

@@ -32,6 +32,7 @@ extension InspectedBoot.File {
         inode = file.status.identity.inode
         data = file.status.data
         retrieveStatus = file.status.retrieveStatus.number
+        problem = file.status.problem
         flbs = file.flbs
         stored = file.stored.map(InspectedBoot.Stored.init)
         do throws(LiveUpdateError) {
