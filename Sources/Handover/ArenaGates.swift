@@ -13,7 +13,9 @@ struct SuperblockWords: Equatable, Sendable {
 
     /// - Throws: `size`, when the file has no room for a superblock.
     static func checkRoom(inFileOf fileSize: UInt64) throws(ArenaError) {
-        guard fileSize >= Superblock.length else { throw ArenaError(.size, "the file has \(fileSize) bytes, where a superblock has \(Superblock.length)") }
+        guard fileSize >= Superblock.length else {
+            throw ArenaError(.size, "the file has \(fileSize) bytes, where a superblock has \(Superblock.length)")
+        }
     }
 
     init(_ source: some ArenaSource) throws(ArenaError) {

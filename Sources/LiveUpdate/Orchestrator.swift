@@ -120,7 +120,7 @@ public final class Orchestrator: Sendable {
     public func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
     ) throws(LiveUpdateError) -> Session {
-        try createSession(name, holder: holder, answering: answer, isLimited: true) {}
+        try createSession(name, holder: holder, answering: answer) {}
     }
 
     /// Makes an outgoing session for a client that has limits of its own.
@@ -132,7 +132,7 @@ public final class Orchestrator: Sendable {
     /// - Throws: as ``createSession(_:holder:answering:)``.
     package func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
-        isLimited: Bool, admitting: () throws(LiveUpdateError) -> Void
+        isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) -> Session {
         try enabled().createSession(name, holder, answer, isLimited: isLimited, admitting)
     }

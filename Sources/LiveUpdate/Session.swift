@@ -40,7 +40,7 @@ public final class Session: Sendable {
     public func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil
     ) throws(LiveUpdateError) {
-        try preserve(descriptor, token: token, as: compatible, answering: answer, isLimited: true) {}
+        try preserve(descriptor, token: token, as: compatible, answering: answer) {}
     }
 
     /// Preserves a file for a client that has limits of its own.
@@ -52,7 +52,7 @@ public final class Session: Sendable {
     /// - Throws: as ``preserve(_:token:as:answering:)``.
     package func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil,
-        isLimited: Bool, admitting: () throws(LiveUpdateError) -> Void
+        isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
         try boot.preserve(descriptor, token: token, in: self, as: compatible, answer, isLimited: isLimited, admitting)
     }

@@ -19,7 +19,9 @@ import Testing
         // All but the pages that are zero.
         for offset in stride(from: 0, to: bytes.count, by: 4096) {
             let page = [UInt8](bytes[offset..<offset + 4096])
-            if page.contains(where: { $0 != 0 }) { try MemoryFile(taking: file.duplicated()).write(page, at: UInt64(offset)) }
+            if page.contains(where: { $0 != 0 }) {
+                try MemoryFile(taking: file.duplicated()).write(page, at: UInt64(offset))
+            }
         }
     }
 
@@ -57,7 +59,9 @@ import Testing
         try ballast.drop()
     }
 
-    @Test("The limit on the size of files is ENOSPC, when an arena is made and when it grows") func limitOfFileSize() async {
+    @Test("The limit on the size of files is ENOSPC, when an arena is made and when it grows") func limitOfFileSize()
+        async
+    {
         await #expect(processExitsWith: .success) {
             signal(SIGXFSZ, SIG_IGN)
             let file = try MemoryFile(size: 0)

@@ -48,7 +48,9 @@ import Testing
         try session.preserve(other.descriptor, token: 2)
     }
 
-    @Test("A create: after EINVAL, EEXIST and EUSERS; and the caller may ask for what its user has") func create() throws {
+    @Test("A create: after EINVAL, EEXIST and EUSERS; and the caller may ask for what its user has") func create()
+        throws
+    {
         func refused(_ name: SessionName) -> Errno? {
             errno {
                 try boot.createSession(name, holder: Self.user) { () throws(LiveUpdateError) in

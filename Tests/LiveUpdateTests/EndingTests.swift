@@ -63,7 +63,8 @@ import Testing
         #expect(errno { try session.abandon() } == .invalidArgument, "before it is closed")
     }
 
-    @Test("By force a session ends over handlers that cannot finish yet, and each is named") func closeForcibly() throws {
+    @Test("By force a session ends over handlers that cannot finish yet, and each is named") func closeForcibly() throws
+    {
         handler.change { hooks in hooks.canFinish = { $0.token != 2 } }
         #expect(errno { try incoming.finish() } == .resourceBusy)
         handler.clear()
@@ -77,7 +78,9 @@ import Testing
         #expect(errno { try incoming.closeForcibly() } == .badFileDescriptor)
     }
 
-    @Test("Without a refusal there is nothing to name; an outgoing session is closed") func closeForciblyWithout() throws {
+    @Test("Without a refusal there is nothing to name; an outgoing session is closed") func closeForciblyWithout()
+        throws
+    {
         #expect(try incoming.closeForcibly().isEmpty)
         let session = try boot.createSession("s")
         try session.preserve(file.descriptor, token: 1)
@@ -87,7 +90,9 @@ import Testing
         #expect(try boot.status().sessions.isEmpty)
     }
 
-    @Test("A held descriptor is another one of the same open file description, and nothing is asked") func asHeld() throws {
+    @Test("A held descriptor is another one of the same open file description, and nothing is asked") func asHeld()
+        throws
+    {
         let before = try machine.file.bytes()
         for _ in 0..<2 {
             let held = OwnedDescriptor(taking: try incoming.retrieveAsHeld(token: 1))

@@ -166,7 +166,9 @@ import Testing
         let files = try next.status().sessions.flatMap(\.files)
         #expect(files.map { $0.problem == nil } == [true, false, true, false])
         try next.confirm()
-        #expect(try machine.boot(.sameBoot, handler, flb).status().sessions.flatMap(\.files).count { $0.problem != nil } == 2)
+        #expect(
+            try machine.boot(.sameBoot, handler, flb).status().sessions.flatMap(\.files).count { $0.problem != nil }
+                == 2)
     }
 
     @Test("Words and numbers that fit nowhere are made to fit") func hostileReasons() throws {

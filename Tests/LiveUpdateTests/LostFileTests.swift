@@ -122,7 +122,9 @@ import Testing
 
     // MARK: What an update does with it
 
-    @Test("A lost file stops no update: it is not frozen, travels as lost, and the next boot says so", arguments: [false, true])
+    @Test(
+        "A lost file stops no update: it is not frozen, travels as lost, and the next boot says so",
+        arguments: [false, true])
     func travelsAsLost(isDrafted: Bool) throws {
         try preserved()
         let other = try MemoryFile()

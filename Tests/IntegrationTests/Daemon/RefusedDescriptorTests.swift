@@ -29,7 +29,9 @@ import Testing
             "the token is checked first")
     }
 
-    @Test("The session's own socket, another session's, and the connection: ELOOP; no memory file: ENOENT", arguments: ways)
+    @Test(
+        "The session's own socket, another session's, and the connection: ELOOP; no memory file: ENOENT",
+        arguments: ways)
     func ownSockets(call: Call) throws {
         let expected: Errno = call == .preserveHeld ? .tooManySymbolicLinkLevels : .noSuchFileOrDirectory
         let session = try client.create("s")

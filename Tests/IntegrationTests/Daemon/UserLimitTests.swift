@@ -31,7 +31,7 @@ import Testing
         try root.update()
         expect(failure { try mine.createSession("d") }, .tooManyUsers, "--max-sessions")
         sessions = []
-        for name: SessionName in ["b", "c"] { 
+        for name: SessionName in ["b", "c"] {
             let session = try mine.retrieveSession(name)
             try session.finish()
             session.shutDown()
