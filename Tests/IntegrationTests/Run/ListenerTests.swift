@@ -1,0 +1,62 @@
+import Foundation
+import Glibc
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Listeners of programs under `luoctl run` count against their user, each once.
+@Suite(.requiresRoot) struct ListenerTests {
+    /// They end with the test.
+    private let programs: Guarded<[Program]> = Guarded([])
+
+    @Test("A listener that is held already: EBUSY, however often it is passed") func twice() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        let listener = try #require(try await runningPrograms(1, daemon).first)
+        for _ in 0..<3 {
+            #expect(try refusal { try client.call(.serve, WordCall().body, listener.descriptor) } == .resourceBusy)
+        }
+        #expect(try listeners(of: client.status().orchestrator).count == 1)
+    }
+
+    @Test("Each counts to its user: EMFILE at the limit, and root still looks and updates") func limit() async throws {
+        let daemon = try await RunningDaemon()
+        let found = try await runningPrograms(8, daemon)
+        let other = try await RunningDaemon(["--socket-mode", "0666", "--max-user-descriptors", "6"])
+        let (user, root) = (try other.connect(as: 2002), try other.connect())
+        let answers = try found.map { listener in
+            try refusal { try user.call(.serve, WordCall().body, listener.descriptor) }
+        }
+        // The connection counts, too.
+        #expect(answers == [nil, nil, nil, nil, nil, .tooManyOpenFiles, .tooManyOpenFiles, .tooManyOpenFiles])
+        #expect(try refusal { try user.create("s") } == .tooManyOpenFiles)
+        #expect(try root.change(.update) == nil)
+        #expect(try listeners(of: root.status().orchestrator).count == 5)
+    }
+
+    /// Starts programs under `luoctl run`.
+    ///
+    /// - Returns: their listeners.
+    private func runningPrograms(_ count: Int, _ daemon: RunningDaemon) async throws -> [MemoryFile] {
+        for _ in 0..<count {
+            let command = [Program.path("luoctl"), "run", "--state", daemon.state, "--", "/bin/sleep", "1000"]
+            let program = try Program(command)
+            programs.with { $0.append(program) }
+        }
+        let orchestrator = try daemon.connect().status().orchestrator
+        try await eventually("the listeners", within: 60) { try listeners(of: orchestrator).count == count }
+        let process = try RunningProcess(orchestrator)
+        return try listeners(of: orchestrator).map { try MemoryFile(taking: try process.duplicate($0)) }
+    }
+
+    private func listeners(of process: pid_t) throws -> [CInt] {
+        let directory = "/proc/\(process)/fd"
+        return try FileManager.default.contentsOfDirectory(atPath: directory).compactMap { name in
+            let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)")
+            return target == "anon_inode:seccomp notify" ? CInt(name) : nil
+        }
+    }
+}
