@@ -24,12 +24,17 @@ import Testing
         try session.preserve(file.descriptor, token: 1)
         let used = try boot.orchestrator.status().arenaUsed
 
+        #expect(try boot.orchestrator.obstacles().isEmpty)
         try file.descriptor.setSize(size)
         try before.descriptor.setPosition(5)
+        let obstacles = try boot.orchestrator.obstacles()
+        #expect(obstacles.map(\.token) == [1] && obstacles.map(\.errno) == [.staleNFSFileHandle])
+        #expect(obstacles.first?.session == "s")
         for _ in 0..<3 {
             let error = try #require(failure { try boot.orchestrator.publish() })
             #expect(error.errno == .staleNFSFileHandle)
             #expect(error.reason.contains("token 1 has \(size) bytes"))
+            #expect(obstacles.first?.reason == error.reason)
             #expect(error.remedy?.contains("set its size back") == true)
         }
         #expect(try boot.orchestrator.status().arenaUsed == used, "a freeze that failed leaves nothing behind")
@@ -43,6 +48,28 @@ import Testing
         #expect(next.session.tokens == [1, 2])
         let earlier = TestFile(taking: try next.boot.orchestrator.retrieveSession("earlier").retrieve(token: 9))
         #expect(try earlier.descriptor.position() == 5)
+    }
+
+    @Test("Left out of the update, the file is there as a held descriptor, and everything else travels as ever")
+    func leftOut() throws {
+        let machine = try Machine()
+        let boot = try machine.standardBoot()
+        let (changed, other) = (try TestFile(size: 4096), try TestFile(size: 4096))
+        let session = try boot.orchestrator.createSession("s", holder: SessionHolder(owner: 7))
+        try session.preserve(changed.descriptor, token: 77)
+        try boot.orchestrator.createSession("s").preserve(other.descriptor, token: 1)
+        try changed.descriptor.setSize(1)
+        _ = try boot.orchestrator.draft(leavingOut: true)
+        try boot.orchestrator.publish(leavingOut: true)
+        let next = try machine.retrieved()
+        #expect(try next.file.status.identity == other.status.identity)
+        let left = try next.boot.orchestrator.retrieveSession("s", holder: SessionHolder(owner: 7))
+        let error = failure { try left.retrieve(token: 77) }
+        #expect(error?.errno == .staleNFSFileHandle)
+        #expect(error?.reason.contains("token 77 has 1 bytes, and had 4096 when it was preserved") == true)
+        let held = TestFile(taking: try left.retrieveAsHeld(token: 77))
+        #expect(try held.status.identity == changed.status.identity && held.status.size == 1)
+        try left.finish()
     }
 
     @Test func aSessionThatIsClosedLetsTheOthersTravel() throws {

@@ -10,10 +10,10 @@ import Testing
 /// of a reader ends this program.
 @Suite struct ArenaMutationTests {
     private static let specimens: [@Sendable () throws -> Specimen] = [
-        { try .running() }, { try .published() }, { try .inBetween() },
+        { try .running() }, { try .published() }, { try .inBetween() }, { try .leftOut() },
     ]
 
-    @Test("Over 100,000 damaged arenas, of three kinds, are opened or refused", arguments: 0..<3)
+    @Test("Over 100,000 damaged arenas, of four kinds, are opened or refused", arguments: 0..<4)
     func damagedArenas(kind: Int) async throws {
         let seed = announcedSeed("damaged arenas, kind \(kind)")
         var generator = SeededGenerator(seed: seed &+ UInt64(kind))
@@ -64,7 +64,7 @@ private struct Readers {
     private let flbs: [any FileLifecycleBound]
 
     init() throws {
-        handlers = ["a-v1", "b-v1"].map { QuietHandler(compatible: $0) }
+        handlers = ["a-v1", "b-v1", "holds-nothing-v1"].map { QuietHandler(compatible: $0) }
         flbs = handlers.map { TestFLB("flb-\($0.compatible)") }
     }
 

@@ -25,13 +25,17 @@ final class CrashWorld {
         probe.watch(machine.file)
     }
 
-    /// The handler and the FLB of every boot; files of token 2 come back as another open file description, those of
-    /// token 3 not at all.
+    /// The handlers and the FLB of every boot. Files of token 2 come back as another open file description, those of token
+    /// 3 not at all, and those of token 4 cannot be frozen. The second handler's files hold nothing.
     static func register(_ orchestrator: Orchestrator, ranges: Int) throws {
         let handler = TestHandler("file-v1") { hooks in
             hooks.preserve = { file throws(LiveUpdateError) in
                 for _ in 1..<ranges { _ = try file.storage.allocate(64) }
                 return try file.storage.store(nativeBytes(file.token) + nativeBytes(file.identity.inode))
+            }
+            hooks.freeze = { file throws(LiveUpdateError) in
+                if file.token == 4 { throw LiveUpdateError(.staleNFSFileHandle, "it cannot be frozen") }
+                return file.data
             }
             hooks.retrieve = { file throws(LiveUpdateError) in
                 switch file.token {
@@ -46,6 +50,10 @@ final class CrashWorld {
             hooks.preserve = { context throws(LiveUpdateError) in try context.storage.store([7, 7]) }
         }
         try orchestrator.register(flb, on: handler)
+        let second = TestHandler("held-v1", holdsFile: false) { hooks in
+            hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store(nativeBytes(file.token)) }
+        }
+        try orchestrator.register(second)
     }
 
     private static func reopened(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor {
@@ -69,10 +77,10 @@ final class CrashWorld {
 
     func reopen(_ name: SessionName) throws { sessions[name] = try boot.retrieveSession(name) }
 
-    func preserve(_ file: String, _ token: UInt64, in session: SessionName) throws {
+    func preserve(_ file: String, _ token: UInt64, in session: SessionName, as compatible: String? = nil) throws {
         let made = try files[file] ?? MemoryFile(file)
         files[file] = made
-        try sessions[session]?.preserve(made.descriptor, token: token)
+        try sessions[session]?.preserve(made.descriptor, token: token, as: compatible)
     }
 
     func retrieve(_ token: UInt64, from session: SessionName) throws {
@@ -88,6 +96,10 @@ final class CrashWorld {
     }
 
     func finish(_ session: SessionName) throws { try sessions[session]?.finish() }
+
+    func abandon(_ session: SessionName) throws { try sessions.removeValue(forKey: session)?.abandon() }
+
+    func closeForcibly(_ session: SessionName) throws { try sessions.removeValue(forKey: session)?.closeForcibly() }
 
     func close(_ session: SessionName) throws { try sessions.removeValue(forKey: session)?.close() }
 
@@ -169,6 +181,19 @@ struct CrashScript: Sendable {
             { try $0.boot.publish(discardingUnfinished: true) },
             { try $0.start(.sameBoot) },
             { try $0.create("last") },
+            { try $0.preserve("A", 4, in: "last") },
+            { try $0.preserve("A", 5, in: "last", as: "held-v1") },
+            { try $0.preserve("B", 6, in: "last") },
+            { world in _ = failure { try world.boot.publish(discardingUnfinished: true) } },
+            { _ = try $0.boot.draft(leavingOut: true) },
+            { try $0.boot.publish(discardingUnfinished: true, leavingOut: true) },
+            { try $0.start(.nextBoot) },
+            { try $0.reopen("last") },
+            { try $0.abandon("last") },
+            { try $0.reopen("last") },
+            { world in _ = failure { try world.retrieve(4, from: "last") } },
+            { try $0.retrieve(6, from: "last") },
+            { try $0.closeForcibly("last") },
         ])
 
     /// Sessions that come and go, each with records of many ranges, until the journal was written anew and the arena

@@ -10,6 +10,8 @@ struct CrashView: Equatable {
         var token: UInt64
         var name: String
         var retrieved: RetrieveStatus
+        /// Why it was left out.
+        var problem: String?
         /// What its handler stored is still there.
         var records: [UInt8]
         /// Its descriptor is still kept.
@@ -49,7 +51,7 @@ struct CrashView: Equatable {
                 files: try session.files.map { file in
                     File(
                         token: file.token, name: world.name(file.identity), retrieved: file.retrieveStatus,
-                        records: try arena.read(at: file.data, count: 8),
+                        problem: file.problem, records: try arena.read(at: file.data, count: 8),
                         isKept: try Self.isKept(file, world.machine.descriptors))
                 })
         }
@@ -67,7 +69,7 @@ struct CrashView: Equatable {
         let session = try boot.createSession("afterwards")
         try session.preserve(file.descriptor, token: 1)
         try session.close()
-        try boot.publish(discardingUnfinished: true)
+        try boot.publish(discardingUnfinished: true, leavingOut: true)
         try boot.thaw()
     }
 

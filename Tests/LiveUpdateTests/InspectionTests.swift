@@ -73,6 +73,9 @@ import Testing
 
     @Test func everyEventHasItsWords() {
         let words = EventTests.all.map(\.words)
+        let start =
+            "file 6 added to session 5: token 18446744073709551615, \"memfd-extents-v1\", slot 70, "
+            + "device 1, inode 2, data 3, counted on FLB 1, 2, not to be retrieved: errno 5"
         #expect(
             words == [
                 "boot after 3 updates; the next number is 17", "freezing", "running",
@@ -88,6 +91,10 @@ import Testing
                 "session 5 of user 4294967295, held in slot 71, detached", "session 5 of user 0, held in slot -1",
                 "request 18446744073709551615 on connection 3 answered: -125", "connection 3 closed",
                 "booting, and not yet confirmed",
+                "\(start), holds nothing, stored 4096+64 8192+4096",
+                "\(start), left out of the update: why, stored 4096+64 8192+4096",
+                "\(start), left out of the update: \(String(repeating: "w", count: 511)), holds nothing, "
+                    + "stored 4096+64 8192+4096",
             ])
     }
 

@@ -93,7 +93,7 @@ import Testing
         (record.marks, record.errno) = ([.holdsNothing, .leftOut], 0x0123)
         let bytes = encode(record)
         #expect(bytes.count == 112)
-        #expect(bytes[40...] == [63] + [UInt8](0..<63) + [3, 0, 0x23, 0x01, 0, 0, 0, 0])
+        #expect([UInt8](bytes[40...]) == [63] + [UInt8](0..<63) + [3, 0, 0x23, 0x01, 0, 0, 0, 0])
         #expect(try decode(FileSlotRecord.self, bytes) == record)
     }
 

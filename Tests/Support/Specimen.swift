@@ -147,15 +147,41 @@ extension Specimen {
         return try Specimen("in between", machine)
     }
 
-    /// Two handlers that store three bytes for each file, with an FLB each.
+    /// A boot that got a file that was left out, and has published it without leaving it out: marks in the journal and in a
+    /// tree.
+    public static func leftOut() throws -> Specimen {
+        let machine = try Machine(options)
+        let first = try populate(machine)
+        let session = try first.createSession("more")
+        let (file, other) = (try MemoryFile(), try MemoryFile())
+        try session.preserve(file.descriptor, token: unfreezable)
+        try session.preserve(other.descriptor, token: 4, as: "holds-nothing-v1")
+        try first.publish(leavingOut: true)
+        let next = try machine.boot { try register($0) }
+        let again = try next.createSession("again")
+        try again.preserve(other.descriptor, token: 4, as: "holds-nothing-v1")
+        let third = try MemoryFile()
+        try again.preserve(third.descriptor, token: unfreezable)
+        try next.publish(discardingUnfinished: true, leavingOut: true)
+        return try Specimen("left out", machine)
+    }
+
+    private static let unfreezable: UInt64 = 99
+
+    /// Two handlers that store three bytes for each file, with an FLB each, and one whose files hold nothing.
     public static func register(_ orchestrator: Orchestrator) throws {
         for compatible in ["a-v1", "b-v1"] {
             let handler = TestHandler(compatible) { hooks in
                 hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store([1, 2, 3]) }
+                hooks.freeze = { file throws(LiveUpdateError) in
+                    if file.token == unfreezable { throw LiveUpdateError(.staleNFSFileHandle, "another size") }
+                    return file.data
+                }
             }
             try orchestrator.register(handler)
             try orchestrator.register(TestFLB("flb-\(compatible)"), on: handler)
         }
+        try orchestrator.register(TestHandler("holds-nothing-v1", holdsFile: false))
     }
 
     private static func populate(_ machine: Machine) throws -> Orchestrator {

@@ -22,7 +22,10 @@ import Testing
             try boot.preserve(scene.file)
             try mishap.happen(to: scene)
             for _ in 0..<2 {
-                Self.expect(mishap.answerWhileOpen(scene), failure { try boot.orchestrator.publish() })
+                let error = failure { try boot.orchestrator.publish() }
+                Self.expect(mishap.answerWhileOpen(scene), error)
+                let obstacle = try #require(try boot.orchestrator.obstacles().first)
+                #expect(obstacle.errno == error?.errno && obstacle.reason == error?.reason)
             }
             if try mishap.mend(scene) {
                 try boot.orchestrator.publish()

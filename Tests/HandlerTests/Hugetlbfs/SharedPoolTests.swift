@@ -38,6 +38,28 @@ import Testing
         try boot.orchestrator.withIncoming(boot.hugeTLB) { $0.pagesPreserved(of: .huge2M) }
     }
 
+    @Test("A file that two users preserve is counted twice, and its pages once", .requiresHugePages(8))
+    func twoUsers() async {
+        await #expect(processExitsWith: .success) {
+            let named = try Hugetlbfs().make("a", pages: [0, 2]).file
+            let unnamed = try TestFile(pages: [0], of: 2, pageSize: .huge2M)
+            let machine = try Machine()
+            let boot = try machine.standardBoot()
+            for user in [7, 8] as [SessionOwner] {
+                let session = try boot.orchestrator.createSession("s", holder: SessionHolder(owner: user))
+                try session.preserve(named.descriptor, token: 1)
+                try session.preserve(unnamed.descriptor, token: 2)
+                // The second user's record has one page more.
+                try unnamed.fill(page: 1, .huge2M)
+            }
+            #expect(try boot.orchestrator.status().flbs.map(\.count) == [4])
+            try boot.orchestrator.publish()
+            let next = try machine.standardBoot()
+            #expect(try next.orchestrator.status().flbs.map(\.count) == [4])
+            #expect(try Self.pages(next) == 4)
+        }
+    }
+
     @Test("Removed one by one: the last one ends it, whichever handler it has", .requiresHugePages(8))
     func oneByOne() async {
         await #expect(processExitsWith: .success) {

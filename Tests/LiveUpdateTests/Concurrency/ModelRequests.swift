@@ -17,14 +17,16 @@ extension ModelWorld {
         case 54..<62: retrieveSession("\(generator.index(below: 14))")
         case 62..<74: retrieve(pick(.incoming, &generator), generator.index(below: 3))
         case 74..<77: finish(pick(.incoming, &generator))
-        case 77..<80: close(pick(.incoming, &generator))
+        case 77..<78: close(pick(.incoming, &generator))
+        case 78..<79: close(pick(generator.next() % 2 == 0 ? .incoming : .outgoing, &generator), byForce: true)
+        case 79..<80: abandon(pick(.incoming, &generator))
         case 80..<84: wrongDirection(pick(generator.next() % 2 == 0 ? .incoming : .outgoing, &generator))
         case 84..<88: borrowOutgoing()
         case 88..<92: borrowIncoming()
         case 92..<95: register("extra-\(thread)")
         case 95..<97: look()
         case 97..<99: refuse(generator.next() % 2 == 0)
-        default: publish(discarding: generator.next() % 4 != 0)
+        default: publish(discarding: generator.next() % 4 != 0, leavingOut: generator.next() % 2 == 0)
         }
     }
 
@@ -96,26 +98,44 @@ extension ModelWorld {
 
     // MARK: The end of a session
 
-    private func close(_ opened: Opened?) {
+    private func close(_ opened: Opened?, byForce: Bool = false) {
         guard let opened else { return }
         let (number, direction) = (opened.number, opened.handle.direction)
-        model.perform("close \(opened.handle.name)") { state in
+        model.perform("close \(opened.handle.name), by force: \(byForce)") { state in
             var request = Model.Request(
                 reads: [.boot, .refusals],
                 changes: [.session(number), .name(opened.handle.name, direction), .flb(direction)],
                 others: [.badFileDescriptor, .resourceBusy])
             if !opened.isOpen(state) {
                 request.answer = .badFileDescriptor
-            } else if isRefused(number, state) {
+            } else if !byForce, isRefused(number, state) {
                 request.answer = .resourceBusy
             }
             return request
         } _: {
-            errno { try opened.handle.close() }
+            byForce ? errno { try opened.handle.closeForcibly() } : errno { try opened.handle.close() }
         } _: { state, answer in
             guard opened.isOpen(state) else { return }
             if answer == nil { state.letGo(number, .closed) }
             if answer == .resourceBusy { state.sessions[number].progress = .waiting }
+        }
+    }
+
+    private func abandon(_ opened: Opened?) {
+        guard let opened else { return }
+        model.perform("abandon \(opened.handle.name)") { state in
+            Model.Request(
+                changes: [.session(opened.number), .name(opened.handle.name, .incoming), .flb(.incoming)],
+                answer: opened.isOpen(state) ? nil : .badFileDescriptor, others: [.badFileDescriptor])
+        } _: {
+            errno { try opened.handle.abandon() }
+        } _: { state, answer in
+            guard answer == nil, opened.isOpen(state) else { return }
+            if state.sessions[opened.number].progress == .finished {
+                state.letGo(opened.number, .closed)
+            } else {
+                state.sessions[opened.number].progress = .waiting
+            }
         }
     }
 
