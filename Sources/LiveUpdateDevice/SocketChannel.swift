@@ -105,9 +105,8 @@ final class SocketChannel: Channel {
         guard response.tag == tag else { return nil }
         guard !message.isTruncated else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
         guard message.descriptors.count <= 1 else { throw SystemCallError("recvmsg", .protocolError) }
-        return CallAnswer(
-            failure: response.failure.map { Errno(rawValue: $0) }, body: response.body,
-            descriptor: message.descriptors.first)
+        let failure = response.failure.map { Errno(rawValue: $0) }
+        return CallAnswer(failure: failure, body: response.body, descriptor: message.descriptors.first)
     }
 
     /// More bytes than any answer has.

@@ -122,12 +122,9 @@ import Testing
                 let results: [Int32] = [0, 0, 0, -2, -16, -71, -4095, -4096, 1, .min, .max]
                 let result = results.randomElement(using: &random) ?? 0
                 var body = request.body
-                if Bool.random(using: &random) {
-                    body = (0..<body.count).map { _ in .random(in: 0...255, using: &random) }
-                }
-                if Int.random(in: 0..<3, using: &random) == 0 {
-                    body = [UInt8](body.prefix(.random(in: 0...80, using: &random)))
-                }
+                if Bool.random(using: &random) { body = body.map { _ in .random(in: 0...255, using: &random) } }
+                let isCut = Int.random(in: 0..<3, using: &random) == 0
+                if isCut { body = [UInt8](body.prefix(.random(in: 0...80, using: &random))) }
                 let count = [0, 0, 1, 1, 2].randomElement(using: &random) ?? 0
                 let last = FakeDaemon.Message(
                     request.answer(result, body: body), [FileDescriptor](repeating: ends.writeEnd, count: count))

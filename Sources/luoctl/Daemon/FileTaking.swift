@@ -50,8 +50,7 @@ struct FileTaking {
                 try preserve(file)
             } catch {
                 isComplete = false
-                Exit.say(
-                    "token \(file.token) cannot be put back into its session, and is lost with this process: \(error)")
+                Exit.say("token \(file.token) cannot be put back, and only this process has it: \(error)")
             }
         }
         return isComplete

@@ -49,8 +49,8 @@ struct RetrieveCommand: ParsableCommand {
     func run() throws {
         let images = Execution.images(command)
         if let obstacle = Execution.obstacle(images) {
-            Exit.say(
-                "\(command[0]): \(obstacle.errno); \(take ? "nothing was taken" : "the files are in their session")")
+            let files = take ? "nothing was taken" : "the files are in their session"
+            Exit.say("\(command[0]): \(obstacle.errno); \(files)")
             throw obstacle.code
         }
         var descriptors = try reservedDescriptors()

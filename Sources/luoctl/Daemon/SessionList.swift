@@ -32,12 +32,10 @@ struct SessionList: Encodable {
         var table = Table(["session"] + (withUsers ? ["user"] : []) + ["direction", "holder", "files", "size"])
         for session in sessions {
             let lost = session.lostFiles == 0 ? "" : ", \(session.lostFiles) lost"
+            let files = "\(session.files)\(lost)"
             table.add(
                 [session.name.shown] + (withUsers ? ["\(session.owner)"] : [])
-                    + [
-                        session.direction.shown, session.holder, "\(session.files)\(lost)",
-                        ByteCount.text(session.bytes),
-                    ])
+                    + [session.direction.shown, session.holder, files, ByteCount.text(session.bytes)])
         }
         return table.text
     }

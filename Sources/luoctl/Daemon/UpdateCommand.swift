@@ -66,9 +66,7 @@ struct ObstacleList {
     private static func missing(_ line: String) -> Int? {
         let words = line.split(separator: " ")
         guard let place = words.firstIndex(of: "and"), place + 2 < words.count, words[place + 2].hasPrefix("more")
-        else {
-            return nil
-        }
+        else { return nil }
         return Int(words[place + 1])
     }
 }

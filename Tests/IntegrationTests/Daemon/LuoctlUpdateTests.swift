@@ -1,0 +1,97 @@
+import Foundation
+import Glibc
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// `luoctl update` among files that cannot be frozen, and `luoctl stop`.
+@Suite(.requiresRoot) struct LuoctlUpdateTests {
+    private let daemon: RunningDaemon
+
+    init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
+
+    private func ctl(_ arguments: String...) async throws -> Ended {
+        try await run([Program.path("luoctl")] + arguments, environment: ["LUO_STATE=\(daemon.state)"])
+    }
+
+    /// Makes a detached session of a user whose files are cut after they were preserved.
+    private func makeCut(_ name: SessionName, as user: uid_t, files: Int) throws {
+        let session = try daemon.connect(as: user).create(name)
+        for token in 0..<files {
+            let file = try MemoryFile(size: 4096)
+            try session.preserve(file, UInt64(token) + 77)
+            #expect(ftruncate(file.descriptor.rawValue, 1) == 0)
+        }
+        try session.setDetached(true)
+        session.close()
+    }
+
+    @Test("All files that cannot be frozen are listed, with user, session, token and reason", arguments: [2, 120])
+    func listed(files: Int) async throws {
+        try makeCut("vm", as: 2002, files: files)
+        let ended = try await ctl("update")
+        #expect(ended.status == 1, "\(ended)")
+        for token in 77..<77 + files {
+            let line = ended.errors.split(separator: "\n").first { $0.contains("token \(token)") } ?? ""
+            #expect(line.contains("2002") && line.contains("vm") && line.contains("4096"), "\(token): \(ended)")
+        }
+        #expect(try daemon.connect().status().updates == 0)
+        #expect(try await ctl("update", "--discard").status == 1, "what cannot be frozen is not discarded")
+    }
+
+    @Test("--leave-out goes on without them; retrieve says why, and --as-held gets them") func leftOut() async throws {
+        try makeCut("vm", as: 0, files: 1)
+        let good = try MemoryFile(bytes: [9])
+        let session = try daemon.connect().attach("vm")
+        try session.preserve(good, 1)
+        session.close()
+        let ended = try await ctl("update", "--leave-out")
+        #expect(ended.status == 0 && ended.output.contains("token 77"), "\(ended)")
+        let shown = try await ctl("status")
+        #expect(shown.output.contains("token 77") && shown.output.contains("4096"), "\(shown)")
+        let refused = try await ctl("retrieve", "--session", "vm", "--token", "77", "--", "/bin/true")
+        #expect(refused.status == 1 && refused.errors.contains("4096"), "\(refused)")
+        #expect(refused.errors.contains("--as-held"), "\(refused)")
+        let got = try await ctl(
+            "retrieve", "--session", "vm", "--token", "77", "--token", "1", "--as-held", "--", "/bin/sh", "-c",
+            "stat -L -c %s /proc/$$/fd/3 /proc/$$/fd/4")
+        #expect(got.status == 0 && got.lines == ["1", "1"], "\(got)")
+        #expect(try await ctl("finish", "--session", "vm").status == 0)
+    }
+
+    @Test("--discard prints each session that it cost, with its user") func discarded() async throws {
+        let session = try daemon.connect(as: 2002).create("vm")
+        try session.preserve(try MemoryFile(), 77)
+        try session.setDetached(true)
+        session.close()
+        #expect(try await ctl("update").status == 0)
+        let ended = try await ctl("update", "--discard")
+        #expect(ended.status == 0 && ended.output.contains("2002") && ended.output.contains("vm"), "\(ended)")
+    }
+
+    @Test("stop refuses while a file would be lost, and ends luod when none would, or with --discard") func stop()
+        async throws
+    {
+        let session = try daemon.connect(as: 2002).create("vm")
+        try session.preserve(try MemoryFile(), 77)
+        try session.setDetached(true)
+        session.close()
+        let refused = try await ctl("stop")
+        #expect(refused.status == 1, "\(refused)")
+        for word in ["2002", "vm", "--discard"] { #expect(refused.errors.contains(word), "\(word): \(refused)") }
+        #expect(try daemon.connect().status().sessions.count == 1)
+        #expect(try await luoctlAsNobody(["stop", "--discard", "--state", daemon.state]).status == 77)
+        let stopped = try await ctl("stop", "--discard", "--json")
+        #expect(stopped.status == 0 && stopped.output.contains("\"stopped\" : true"), "\(stopped)")
+        #expect(try await ctl("status").status == 69, "it waits until luod has ended")
+    }
+
+    @Test("stop ends a luod that holds nothing") func nothing() async throws {
+        let ended = try await ctl("stop")
+        #expect(ended.status == 0, "\(ended)")
+        #expect(daemon.processes.isEmpty)
+        #expect(try await ctl("status").status == 69)
+    }
+}
