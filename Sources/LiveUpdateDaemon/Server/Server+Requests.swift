@@ -95,6 +95,9 @@ extension Server {
             throw LiveUpdateError(.notPermitted, "only root acts as another user", remedy: "run as root")
         }
         let user = WordCall(body: request.body).word
+        guard user != .max else {
+            throw LiveUpdateError(.invalidArgument, "\(user) is no user's number", remedy: "name another user")
+        }
         quota.remove(from: former)
         quota.add(to: user)
         connection.peer = .client(user)

@@ -60,6 +60,7 @@ import Testing
         let mine = try stranger()
         for other in [0, user, 7] { #expect(try refusal { try mine.act(as: other) } == .notPermitted) }
         #expect(try mine.status().sessions.isEmpty)
+        #expect(try refusal { try daemon.connect().act(as: .max) } == .invalidArgument)
     }
 
     @Test("Root that acts as a user has none of that user's limits") func limits() async throws {
