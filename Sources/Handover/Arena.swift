@@ -104,7 +104,12 @@ public final class Arena: ArenaReading, Sendable {
         } catch {
             throw ArenaError(.size, "\(error)", errno: error.errno)
         }
-        let found = try Self.check(store, fileSize: min(fileSize, store.limit), takingBack: false)
+        let size = min(try SuperblockWords(store).size, fileSize)
+        guard size <= store.limit else {
+            throw ArenaError(
+                .size, "it has grown to \(size) bytes, where this process can map \(store.limit): raise the limit")
+        }
+        let found = try Self.check(store, fileSize: fileSize, takingBack: false)
         lock.withLock { unsafe state = found }
     }
 

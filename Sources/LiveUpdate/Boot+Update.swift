@@ -231,9 +231,10 @@ extension LuoTree {
         let files = sessions.flatMap(\.files)
         let ranges = rangesInUse.count
         let links = files.reduce(0) { $0 + $1.links.count }
+        let reasons = files.reduce(0) { $0 + ($1.leftOut?.reason.utf8.count ?? 0) }
         let records =
-            160 * files.count + files.reduce(0) { $0 + ($1.leftOut?.reason.utf8.count ?? 0) } + 128
-            * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
+            160 * files.count + 128 * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
+            + reasons
         return UInt64(2 * records + 16384)
     }
 

@@ -148,6 +148,17 @@ import Testing
         #expect(try wide.journalRecords() == records)
     }
 
+    @Test("An arena that another process has grown beyond this one's limit is refused, and no trap")
+    func grownBeyondTheLimit() throws {
+        let (file, arena) = try arena(limit: 4 << 20)
+        let waiting = try Arena(opening: try file.duplicate(), Arena.Options(limit: 64 << 10))
+        let size = try arena.allocate(1 << 20).end
+        let error = arenaFailure { try waiting.reload() }
+        #expect(error?.gate == .size)
+        #expect(error?.reason.contains("it has grown to \(arena.size) bytes") == true)
+        #expect(arena.size >= size)
+    }
+
     @Test func readingOutsideIsAnError() throws {
         let (_, arena) = try arena(limit: 1 << 20)
         for (offset, count) in [(arena.size, 1), (0, arena.size + 1), (.max, 1), (1, .max), (.max, .max)] {

@@ -108,6 +108,17 @@ import Testing
         #expect(try await luoctlAsNobody(["inspect", file.path]).status == 0)
     }
 
+    @Test("A file that was left out of an update is named with the reason") func leftOut() async throws {
+        let file = try TemporaryFile(try Specimen.leftOut().copy())
+        let ended = try await luoctl("inspect", file.path)
+        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.output.contains("token 99 of more was left out of the update: another size"))
+        let document = try await luoctl("inspect", "--json", file.path)
+        #expect(
+            document.output.contains("\"problem\" : \"another size\"")
+                || document.output.contains("\"problem\":\"another size\""))
+    }
+
     // MARK: Trees
 
     @Test("Every tree goes through dtc(1)", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))

@@ -135,7 +135,10 @@ extension ModelWorld {
             #expect(next.sessions.map { $0.files.map(\.slot) } == leaving.map { $0.files.map(\.slot) })
             #expect(next.flbs.map(\.count) == same.flbs.filter { $0.direction == .outgoing }.map(\.count))
             #expect(next.updateNumber == same.updateNumber + 1)
-            #expect(next.sessions.flatMap(\.files).allSatisfy { $0.problem == nil || Self.kind($0.token) == Self.unfreezable })
+            #expect(
+                next.sessions.flatMap(\.files).allSatisfy {
+                    $0.problem == nil || Self.kind($0.token) == Self.unfreezable
+                })
             expectCounts(next)
         } catch {
             Issue.record("what was published cannot be read: \(error)")
