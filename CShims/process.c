@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -92,6 +94,64 @@ uint64_t cshims_writable_until(int maps, uint64_t address) {
         .size = sizeof query, .query_flags = PROCMAP_QUERY_VMA_WRITABLE, .query_addr = address};
     if (ioctl(maps, PROCMAP_QUERY, &query) == 0) return query.vma_end;
     return errno == ENOTTY || errno == EINVAL ? UINT64_MAX : 0;
+}
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1)
+#endif
+
+struct spawned {
+    const char *path;
+    char *const *arguments, *const *environment;
+    int inherited, number, end, error;
+};
+
+// In the memory of the caller, which waits, and with its descriptor table until that is copied.
+static int become_program(void *argument) {
+    struct spawned *program = argument;
+    // The table is copied only as far as it is kept: what is above is neither copied nor closed.
+    if (syscall(SYS_close_range, (unsigned)program->end, ~0U, CLOSE_RANGE_UNSHARE) == -1) goto failed;
+    // A copy onto itself would stay closed on exec.
+    if (program->inherited == program->number) {
+        if (fcntl(program->number, F_SETFD, 0) == -1) goto failed;
+    } else if (dup2(program->inherited, program->number) == -1) {
+        goto failed;
+    }
+    // No handler of the caller's may run in its memory here.
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == -1 || action.sa_handler == SIG_IGN) continue;
+        action = (struct sigaction){.sa_handler = SIG_DFL};
+        sigaction(number, &action, NULL);
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(program->path, program->arguments, program->environment);
+failed:
+    program->error = errno;
+    _exit(127);
+}
+
+#define STACK (64 * 1024)
+
+pid_t cshims_spawn(
+    const char *path, char *const arguments[], char *const environment[], int inherited, int number, int end) {
+    struct spawned program = {path, arguments, environment, inherited, number, end, 0};
+    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED) return -1;
+    sigset_t all, own;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &own);
+    // Returns when the program runs, or could not be begun.
+    pid_t child = clone(become_program, stack + STACK, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &program);
+    int error = child == -1 ? errno : program.error;
+    pthread_sigmask(SIG_SETMASK, &own, NULL);
+    munmap(stack, STACK);
+    if (error == 0) return child;
+    while (child != -1 && waitpid(child, NULL, 0) == -1 && errno == EINTR) {}
+    errno = error;
+    return -1;
 }
 
 int cshims_start_apart(const char *path, char *const arguments[], char *const environment[], int input, int output) {

@@ -55,6 +55,12 @@ int cshims_run_on(const int *processors, size_t count);
 int cshims_may_run_on(int processor);
 
 int cshims_pidfd_send_signal(int pidfd, int number);
+// clone(2) with a shared descriptor table has no Swift counterpart, and its child may call almost nothing. Starts a program that
+// gets the standard descriptors and `inherited` under the number `number`. The child copies no descriptor from the number
+// `end` on, so that it closes none of them when it becomes the program. The kernel copies whole words of its table's bits, so
+// `end` must be a multiple of 64. ENOSYS or EINVAL before Linux 5.9.
+pid_t cshims_spawn(
+    const char *path, char *const arguments[], char *const environment[], int inherited, int number, int end);
 // fork(2) is not in Swift's Glibc module. The program is a child of nobody here, and of no terminal; it gets two descriptors:
 // standard input, and standard output and error. -1 only when it could not even be begun.
 int cshims_start_apart(const char *path, char *const arguments[], char *const environment[], int input, int output);

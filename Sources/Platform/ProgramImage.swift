@@ -53,18 +53,43 @@ public struct ProgramImage: Sendable {
         throw SystemCallError("execve", .ioError)
     }
 
-    /// Starts the program beside this process: posix_spawn(3). No signal is blocked in it.
+    /// Starts the program beside this process. No signal is blocked in it.
     ///
-    /// - Parameter inherited: what it gets, and under which numbers.
+    /// With a reserved ``SpawnNumbers`` the program's start closes no descriptor of this process: clone(2), close_range(2). Without them,
+    /// or before Linux 5.9, posix_spawn(3): the new process gets copies of all descriptors and closes them, which waits for
+    /// as long as one of their files likes.
+    ///
+    /// - Parameters:
+    ///   - inherited: a descriptor that the program gets, besides the standard ones.
+    ///   - number: under which number.
     /// - Returns: its process's number, for the caller to wait for.
     /// - Throws: ENOENT, EACCES and what else execve(2) lists; EAGAIN, ENOMEM.
-    public func spawn(_ inherited: [(FileDescriptor, CInt)]) throws(SystemCallError) -> CInt {
+    public func spawn(_ inherited: FileDescriptor, as number: CInt) throws(SystemCallError) -> CInt {
+        do throws(SystemCallError) {
+            if let id = try SpawnNumbers.lend(inherited, { place in spawnWithoutCopies(place, number) }) {
+                return try id.get()
+            }
+        } catch {
+            guard [.noFunction, .invalidArgument].contains(error.errno) else { throw error }
+        }
+        return try spawnWithCopies(inherited, number)
+    }
+
+    private func spawnWithoutCopies(_ place: CInt, _ number: CInt) -> Result<CInt, SystemCallError> {
+        unsafe withCStrings { arguments, environment in
+            Result { () throws(SystemCallError) in
+                try systemCall("clone") {
+                    unsafe cshims_spawn(path, arguments, environment, place, number, SpawnNumbers.end)
+                }
+            }
+        }
+    }
+
+    private func spawnWithCopies(_ inherited: FileDescriptor, _ number: CInt) throws(SystemCallError) -> CInt {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        for (descriptor, number) in inherited {
-            unsafe posix_spawn_file_actions_adddup2(&actions, descriptor.rawValue, number)
-        }
+        unsafe posix_spawn_file_actions_adddup2(&actions, inherited.rawValue, number)
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
         defer { unsafe posix_spawnattr_destroy(&attributes) }
@@ -177,4 +202,53 @@ public func takeEnvironmentVariable(_ name: String) -> String? {
     let value = environmentVariable(name)
     unsafe unsetenv(name)
     return value
+}
+
+/// The descriptor numbers below 64, which a process reserves so that it can start programs while it holds descriptors whose
+/// close waits.
+///
+/// A new process normally gets a copy of each descriptor, and closes those that are closed on exec before it runs the
+/// program. The close of a file of FUSE asks its server, also when other descriptors of it stay open; a server that does not
+/// answer would keep every program from starting. With reserved numbers the new process copies only those. All of them
+/// are this process's own, because they were taken before it got a descriptor of a client, and are never free again.
+public enum SpawnNumbers {
+    /// The first number that is not reserved. The kernel copies whole words of 64.
+    static let end: CInt = 64
+    /// With fewer numbers than this in all, too many would be lost by it.
+    private static let fewest = 256
+
+    private static let reserved = Guarded<[CInt]>([])
+
+    /// Fills the free numbers with descriptors of /dev/null. A process calls this once at its start, before it gets a descriptor
+    /// of a client, and closes none of the lower numbers that were in use before. With RLIMIT_NOFILE below 256 nothing is
+    /// reserved.
+    ///
+    /// - Throws: ENOENT, EACCES or EMFILE for /dev/null. What was filled stays so.
+    public static func reserve() throws(SystemCallError) {
+        guard DescriptorLimit.now >= fewest else { return }
+        try reserved.with { (reserved) throws(SystemCallError) in
+            while true {
+                let null = try openFile("/dev/null")
+                guard null.borrowed.rawValue < end else { return }
+                reserved.append(null.release().rawValue)
+            }
+        }
+    }
+
+    /// Lends one of the numbers as another name of a descriptor.
+    ///
+    /// - Returns: nil without reserved numbers.
+    fileprivate static func lend<Value: Sendable>(
+        _ descriptor: FileDescriptor, _ body: (CInt) -> Value
+    ) throws(SystemCallError) -> Value? {
+        try reserved.with { (reserved) throws(SystemCallError) in
+            guard let number = reserved.last else { return nil }
+            let place = FileDescriptor(rawValue: number)
+            let null = try place.duplicated()
+            try descriptor.copy(to: place)
+            // The number is not free for a moment: the next descriptor of a client would get it.
+            defer { try? null.borrowed.copy(to: place) }
+            return body(number)
+        }
+    }
 }

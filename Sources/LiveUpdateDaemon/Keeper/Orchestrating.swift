@@ -15,7 +15,7 @@ final class Orchestrating {
         link = ControlLink(OwnedDescriptor(taking: ours))
         let end = OwnedDescriptor(taking: theirs)
         let program = ProgramImage(path: image, arguments: ["luod"] + arguments)
-        let id = try program.spawn([(end.borrowed, OrchestratorProcess.link)])
+        let id = try program.spawn(end.borrowed, as: OrchestratorProcess.link)
         process = try RunningProcess(id)
         isChild = true
     }
