@@ -11,7 +11,7 @@ import SystemPackage
 /// 1. ``close(_:of:)`` puts a descriptor into its user's queue and returns.
 /// 2. A thread closes it. Each user has at most one thread at a time, so that a user's descriptors are closed in order, and
 ///    a stuck close delays only that user's next ones. One thread is for root alone.
-/// 3. ``pending(of:)`` counts the descriptors of a user that wait or are being closed, for that user's limit.
+/// 3. ``stalled(of:)`` counts the descriptors of a user whose closes do not get on, for that user's limit.
 ///
 /// As many users as there are threads for them can stop the closing of other users' descriptors, except for root's. The
 /// other users are still served, and their descriptors count against their limits until the threads are free again.
@@ -28,7 +28,7 @@ final class Closer: Sendable {
 
         func add(_ descriptors: [FileDescriptor], of user: UInt32) {
             lock.withLock {
-                guard unsafe queue.add(descriptors, of: user) else { return }
+                guard unsafe queue.add(descriptors, of: user, at: monotonicNanoseconds()) else { return }
                 lock.wakeOne()
             }
         }
@@ -41,13 +41,17 @@ final class Closer: Sendable {
             }
         }
 
-        func finish(_ job: ClosingQueue.Job) { lock.withLock { unsafe queue.finish(job) } }
+        func finish(_ job: ClosingQueue.Job) { lock.withLock { unsafe queue.finish(job, at: monotonicNanoseconds()) } }
 
         func end() {
             lock.withLock {
                 unsafe isEnding = true
                 lock.wakeAll()
             }
+        }
+
+        func stalled(of user: UInt32) -> Int {
+            lock.withLock { unsafe queue.stalled(of: user, at: monotonicNanoseconds()) }
         }
 
         func pending(of user: UInt32) -> Int { lock.withLock { unsafe queue.pending(of: user) } }
@@ -111,6 +115,10 @@ final class Closer: Sendable {
     /// How many descriptors of a user wait or are being closed.
     func pending(of user: UInt32) -> Int { lane(of: user).pending(of: user) }
 
+    /// How many descriptors of a user wait or are being closed, if none was closed for some time; otherwise 0. They count
+    /// against the user's limit: a client that releases one file and preserves another is not to meet its limit in between.
+    func stalled(of user: UInt32) -> Int { lane(of: user).stalled(of: user) }
+
     /// How many descriptors of all users wait or are being closed.
     var pending: Int { root.pending + others.pending }
 
@@ -143,6 +151,8 @@ struct ClosingQueue {
     private struct UserQueue {
         var waiting = Fifo<FileDescriptor>()
         var isBusy = false
+        /// When its last descriptor was closed, or its first one came, in nanoseconds.
+        var lastProgress: UInt64 = 0
         var pending: Int { waiting.count + (isBusy ? 1 : 0) }
     }
 
@@ -160,13 +170,24 @@ struct ClosingQueue {
     /// How many descriptors of a user wait or are being closed.
     func pending(of user: UInt32) -> Int { users[user]?.pending ?? 0 }
 
+    /// As ``pending(of:)``, if no descriptor of the user was closed for some time; otherwise 0: the queue is about to be empty.
+    func stalled(of user: UInt32, at now: UInt64) -> Int {
+        guard let queue = users[user], now > queue.lastProgress + Self.patience else { return 0 }
+        return queue.pending
+    }
+
+    /// In nanoseconds.
+    static let patience: UInt64 = 50_000_000
+
     /// Appends descriptors to a user's queue.
     ///
+    /// - Parameter now: the time, in nanoseconds.
     /// - Returns: whether the user gets a turn by that: one more thread has something to do.
-    mutating func add(_ descriptors: [FileDescriptor], of user: UInt32) -> Bool {
+    mutating func add(_ descriptors: [FileDescriptor], of user: UInt32, at now: UInt64 = 0) -> Bool {
         guard !descriptors.isEmpty else { return false }
         let isNew = users[user] == nil
-        for descriptor in descriptors { users[user, default: UserQueue()].waiting.append(descriptor) }
+        if isNew { users[user] = UserQueue(lastProgress: now) }
+        for descriptor in descriptors { users[user]?.waiting.append(descriptor) }
         pending += descriptors.count
         if isNew { turns.append(user) }
         return isNew
@@ -180,8 +201,9 @@ struct ClosingQueue {
     }
 
     /// Ends a job: its user gets the last of the turns if more descriptors wait.
-    mutating func finish(_ job: Job) {
+    mutating func finish(_ job: Job, at now: UInt64 = 0) {
         users[job.user]?.isBusy = false
+        users[job.user]?.lastProgress = now
         pending -= 1
         if pending(of: job.user) == 0 {
             users[job.user] = nil

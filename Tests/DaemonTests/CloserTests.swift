@@ -43,6 +43,20 @@ import Testing
         #expect(served == [1, 2, 3, 1, 2, 1, 1])
     }
 
+    @Test("Descriptors count against the limit only while no close of the user ends") func stalled() {
+        let patience = ClosingQueue.patience
+        var queue = ClosingQueue()
+        _ = queue.add(files(10...12), of: 1, at: 1000)
+        #expect(queue.stalled(of: 1, at: 1000 + patience) == 0)
+        #expect(queue.stalled(of: 1, at: 1001 + patience) == 3)
+        #expect(queue.stalled(of: 2, at: .max) == 0)
+        if let job = queue.next() { queue.finish(job, at: 5000 + patience) }
+        #expect(queue.stalled(of: 1, at: 5000 + 2 * patience) == 0, "one was closed meanwhile")
+        #expect(queue.stalled(of: 1, at: 5001 + 2 * patience) == 2)
+        _ = queue.add(files(13...13), of: 1, at: 6000 + 2 * patience)
+        #expect(queue.stalled(of: 1, at: 6000 + 2 * patience) == 3, "more descriptors are no progress")
+    }
+
     @Test("A user whose close does not end is passed over, and its descriptors stay pending") func stuck() {
         var queue = ClosingQueue()
         _ = queue.add(files(10...14), of: 1)

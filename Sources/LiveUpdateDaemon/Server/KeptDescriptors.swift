@@ -96,8 +96,8 @@ final class KeptDescriptors: DescriptorStore {
     /// Descriptors that are held, and those that still have to be closed.
     var count: Int { state.with { $0.entries.count } + closer.pending }
 
-    /// Descriptors of a user that still have to be closed.
-    func closing(of user: UInt32) -> Int { closer.pending(of: user) }
+    /// Descriptors of a user that wait to be closed, because a close sleeps.
+    func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
 
     var nextSlot: Int64 { state.with { $0.nextSlot } }
 
