@@ -17,8 +17,8 @@ public final class ScenarioRun {
     private var orchestrator = Orchestrator.disabled
     private var handlers: [String: ScenarioHandler] = [:]
     private var flbs: [String: ScenarioFLB] = [:]
-    /// The FLBs whose incoming object was lent in this boot: a client of an FLB that no handler has is all that the core
-    /// knows it by.
+    /// The FLBs whose incoming object was lent in this boot: a client of an FLB that no handler has is all that the
+    /// core knows it by.
     private var lent: [ScenarioFLB] = []
     /// Open descriptors, oldest first.
     private var open: [Session] = []

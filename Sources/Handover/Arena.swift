@@ -114,8 +114,8 @@ public final class Arena: ArenaReading, Sendable {
     }
 
     /// Reads the superblock without touching a mapping, and makes sure that all of the arena can be touched: reading or
-    /// writing a page that the file does not have is a SIGBUS, behind its end always, and in a hole when the file system is
-    /// full.
+    /// writing a page that the file does not have is a SIGBUS, behind its end always, and in a hole when the file
+    /// system is full.
     ///
     /// - Returns: the file's size.
     private static func checkBeforeMapping(_ file: FileDescriptor) throws(ArenaError) -> UInt64 {

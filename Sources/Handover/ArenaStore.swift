@@ -91,8 +91,8 @@ final class ArenaStore: ArenaSource, Sendable {
 extension FileDescriptor {
     /// Makes sure that a part of an arena's file exists, before it is touched through the mapping.
     ///
-    /// - Throws: `space`: ENOSPC when the file system is full, or when the file would become longer than the process may
-    ///   make one (RLIMIT_FSIZE, which the kernel answers with EFBIG); what else fallocate(2) lists.
+    /// - Throws: `space`: ENOSPC when the file system is full, or when the file would become longer than the process
+    ///   may make one (RLIMIT_FSIZE, which the kernel answers with EFBIG); what else fallocate(2) lists.
     func allocateArena(from start: UInt64, to end: UInt64, _ failure: String) throws(ArenaError) {
         do throws(SystemCallError) {
             try allocate(offset: start, length: end - start)

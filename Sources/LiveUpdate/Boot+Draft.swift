@@ -4,11 +4,11 @@ import SystemPackage
 
 /// What an update would publish, written ahead of it: so that in the blackout there is little left to do.
 ///
-/// 1. ``Boot/draft(leavingOut:)``: the tree is written into free space, and handlers say how they can tell later that a freeze
-///    changes nothing. Requests go on.
+/// 1. ``Boot/draft(leavingOut:)``: the tree is written into free space, and handlers say how they can tell later that a
+///    freeze changes nothing. Requests go on.
 /// 2. The next boot prepares itself on it (``PreparedBoot``).
-/// 3. ``Boot/publish(discardingUnfinished:leavingOut:)`` makes it true, when nothing that travels has changed since, and no freeze
-///    has changed anything.
+/// 3. ``Boot/publish(discardingUnfinished:leavingOut:)`` makes it true, when nothing that travels has changed since,
+///    and no freeze has changed anything.
 ///
 /// Unhappy: something has changed. Then it is free again, and everything is done as without.
 struct Draft: Sendable {

@@ -147,7 +147,7 @@ extension Boot {
         _ freeze: FreezeTime, _ unfrozen: Unfrozen
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
         let written: WrittenTree
-        // What the freeze changed is not in a draft.
+        // A draft does not have the changes that the freeze made.
         if let draft = takeDraft(leavingOut: unfrozen.leftOut) {
             written = draft.tree
             arena.write(SlotHeader.bytes(of: freeze), at: written.freezeOffset)

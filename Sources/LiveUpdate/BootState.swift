@@ -38,7 +38,7 @@ struct FileState: Equatable, Sendable {
     var retrieved: RetrieveStatus
     /// Whether its user cannot preserve the same file once more: ``FileHandler/holdsFile``.
     var holdsFile = true
-    /// Why it was left out of the update that it came with: it cannot be retrieved.
+    /// The reason why the file was left out of the update that it came with, so that it cannot be retrieved.
     var leftOut: String?
 }
 
@@ -266,7 +266,7 @@ struct BootState: Sendable {
                 throw Self.unknown("\(session.direction) FLB", id.value)
             }
         }
-        // What came has its count already.
+        // An incoming FLB has its count already.
         if session.direction == .outgoing { for id in file.flbs { flbs[id]?.count += 1 } }
         files[file.id] = file
         sessions[file.session]?.files.append(file.id)

@@ -61,9 +61,9 @@ public protocol FileHandler: AnyObject, Sendable {
     /// takes whatever it gets. Optional.
     var isOnlyOnRequest: Bool { get }
 
-    /// Whether a user who has preserved a file cannot preserve the same file once more (EBUSY). Optional: true. False for a
-    /// handler that keeps a descriptor and knows nothing of the file behind it: its files are kept out by no other, and
-    /// keep out no other.
+    /// Whether a user who has preserved a file cannot preserve the same file once more (EBUSY). Optional: true. False
+    /// for a handler that keeps a descriptor and knows nothing of the file behind it: its files are kept out by no
+    /// other, and keep out no other.
     var holdsFile: Bool { get }
 
     /// Whether it is a file of this kind. It must change nothing.

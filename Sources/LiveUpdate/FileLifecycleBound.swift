@@ -6,7 +6,7 @@ public struct FLBUser: Hashable, Sendable {
     public let compatible: String
     /// The handle of its handler.
     public let data: UInt64
-    /// Which file it is: users who preserve the same file are several users of the FLB with one identity.
+    /// The file's identity. A file that several users preserved is there once for each of them, with one identity.
     public let identity: FileIdentity
 }
 

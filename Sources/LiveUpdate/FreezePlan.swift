@@ -12,9 +12,9 @@ public struct FreezeObstacle: Equatable, Sendable {
     public let token: UInt64
     /// The compatible string of its handler.
     public let compatible: String
-    /// What its freeze would fail with.
+    /// The errno that its freeze would fail with.
     public let errno: Errno
-    /// The same in words.
+    /// The reason in words.
     public let reason: String
 
     package init(
@@ -87,7 +87,7 @@ struct LeftOut: Equatable, Sendable {
     }
 }
 
-/// What tells a file from most others, as records have it.
+/// The properties that few files have, so that most records say nothing of them.
 struct FileMarks: OptionSet, Sendable {
     let rawValue: UInt8
 
@@ -136,7 +136,7 @@ struct FileToFreeze: Sendable {
     var isUnchanged: (@Sendable () -> Bool)?
 }
 
-/// What a freeze did not reach: these files travel without it, and are not unfrozen either.
+/// The files that a freeze did not reach: they travel unfrozen, and are not unfrozen when the update is off.
 struct Unfrozen: Equatable, Sendable {
     private(set) var leftOut: [FileID: LeftOut]
     private var lost: Set<FileID> = []

@@ -6,8 +6,8 @@ import SystemPackage
 ///
 /// 1. Handlers are registered, and the FLBs that their files need: ``register(_:)``, ``register(_:on:)``.
 /// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:holder:answering:)``.
-/// 3. ``publish(discardingUnfinished:leavingOut:)`` freezes everything and writes it for the next boot, which knows only the arena
-///    and the kept descriptors.
+/// 3. ``publish(discardingUnfinished:leavingOut:)`` freezes everything and writes it for the next boot, which knows
+///    only the arena and the kept descriptors.
 /// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:holder:answering:)``.
 ///
 /// It follows the kernel's Documentation/core-api/liveupdate.rst; docs/kernel-map.md has their function for each of
@@ -127,8 +127,8 @@ public final class Orchestrator: Sendable {
     ///
     /// - Parameters:
     ///   - isLimited: whether the limits of the session's user apply: not for root that acts as that user.
-    ///   - admitting: checks the client's limits. It is called after the check for EEXIST; what it throws is thrown, and
-    ///     nothing has changed then.
+    ///   - admitting: checks the client's limits. It is called after the check for EEXIST; what it throws is thrown,
+    ///     and nothing has changed then.
     /// - Throws: as ``createSession(_:holder:answering:)``.
     package func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
@@ -234,11 +234,12 @@ public final class Orchestrator: Sendable {
 
     // MARK: An update
 
-    /// Writes what ``publish(discardingUnfinished:leavingOut:)`` would, ahead of it, and has the files looked at, so that publishing has
-    /// little left to do. Requests go on; what they change makes it worthless. A later draft replaces it.
+    /// Writes what ``publish(discardingUnfinished:leavingOut:)`` would, ahead of it, and has the files looked at, so
+    /// that publishing has little left to do. Requests go on; what they change makes it worthless. A later draft
+    /// replaces it.
     ///
-    /// - Parameter leavingOut: as in ``publish(discardingUnfinished:leavingOut:)``, which uses a draft only if it was made
-    ///   with the same answer to that.
+    /// - Parameter leavingOut: whether the draft leaves out the files that cannot be frozen now. A draft without some
+    ///   files is used only by a ``publish(discardingUnfinished:leavingOut:)`` that may leave files out.
     /// - Returns: where, for the next boot: ``prepare(on:)``.
     /// - Throws: ENOSPC when there is no room to spare, what an FLB throws; ENODEV when the boot has ended.
     public func draft(leavingOut: Bool = false) throws(LiveUpdateError) -> Extent {
@@ -260,14 +261,15 @@ public final class Orchestrator: Sendable {
     /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
     /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
     ///
-    /// A file whose descriptor was lost with its last holder, and is not found again, is not frozen: it travels as lost.
+    /// A file whose descriptor was lost with its last holder, and is not found again, is not frozen: it travels as
+    /// lost.
     ///
     /// - Parameters:
     ///   - discard: whether to go on although incoming sessions are unfinished, which are lost then:
     ///     ``unfinishedSessions()``.
-    ///   - leavingOut: whether to go on without the files that cannot be frozen. Such a file is left out: the next boot has
-    ///     its descriptor, token and FLBs, and finishes it, but cannot retrieve it. Its retrieve fails with what the freeze
-    ///     failed with, for ever; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
+    ///   - leavingOut: whether to go on without the files that cannot be frozen. Such a file is left out: the next boot
+    ///     has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. Its retrieve fails with what
+    ///     the freeze failed with, for ever; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
     /// - Returns: where the descriptors are that travel, for whoever hands them over.
     /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
     ///   before then, and may be tried again.

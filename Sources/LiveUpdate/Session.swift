@@ -47,8 +47,8 @@ public final class Session: Sendable {
     ///
     /// - Parameters:
     ///   - isLimited: whether the limits of the session's user apply: not for root that acts as that user.
-    ///   - admitting: checks the client's limits. It is called after the check for EBUSY and before the FLBs; what it throws
-    ///     is thrown, and nothing has changed then.
+    ///   - admitting: checks the client's limits. It is called after the check for EBUSY and before the FLBs; what it
+    ///     throws is thrown, and nothing has changed then.
     /// - Throws: as ``preserve(_:token:as:answering:)``.
     package func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil,
@@ -84,8 +84,8 @@ public final class Session: Sendable {
         try boot.retrieve(token: token, from: self)
     }
 
-    /// Returns a descriptor of a file that the previous boot handed over, without asking its handler, and changes nothing.
-    /// A file that was left out of the update, or whose retrieve failed, is reached this way.
+    /// Returns a descriptor of a file that the previous boot handed over, without asking its handler, and changes
+    /// nothing. A file that was left out of the update, or whose retrieve failed, is reached this way.
     ///
     /// - Returns: a new descriptor of the kept open file description, for the caller to close.
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when
@@ -109,7 +109,8 @@ public final class Session: Sendable {
     /// Closes an incoming session without finishing it, so that it can be retrieved again: for a client that may never
     /// have received the session. A session that is finished already just ends.
     ///
-    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBADF when it is closed already, ENOSPC.
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBADF when it is closed already,
+    ///   ENOSPC.
     public func abandon() throws(LiveUpdateError) { try boot.abandon(self) }
 
     /// Ends a session as ``close()`` does, also when a handler cannot finish yet: its files are finished nevertheless.

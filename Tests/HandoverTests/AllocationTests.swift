@@ -5,8 +5,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// No store goes to a page that the file does not have: such a store is a SIGBUS behind the file's end, and in a hole when
-/// the file system is full.
+/// No store goes to a page that the file does not have: such a store is a SIGBUS behind the file's end, and in a hole
+/// when the file system is full.
 @Suite struct AllocationTests {
     private static let options = Arena.Options(initialSize: 16384, limit: 1 << 20)
 

@@ -4,7 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A client's own limits are checked after everything that is wrong with the request itself, and before anything is done.
+/// A client's own limits are checked after everything that is wrong with the request itself, and before anything is
+/// done.
 @Suite struct AdmissionTests {
     private let machine: Machine
     private let handler = TestHandler()

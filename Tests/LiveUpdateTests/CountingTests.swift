@@ -3,8 +3,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Rule 17: a finished file is counted down on the FLBs that it was counted on when it was preserved, although this image
-/// links its handler to others.
+/// Rule 17: a finished file is counted down on the FLBs that it was counted on when it was preserved, although this
+/// image links its handler to others.
 @Suite struct CountingTests {
     private let machine: Machine
     private let old = TestFLB("old-v1")

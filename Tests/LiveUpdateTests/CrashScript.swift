@@ -25,8 +25,8 @@ final class CrashWorld {
         probe.watch(machine.file)
     }
 
-    /// The handlers and the FLB of every boot. Files of token 2 come back as another open file description, those of token
-    /// 3 not at all, and those of token 4 cannot be frozen. The second handler's files hold nothing.
+    /// The handlers and the FLB of every boot. Files of token 2 come back as another open file description, those of
+    /// token 3 not at all, and those of token 4 cannot be frozen. The second handler's files hold nothing.
     static func register(_ orchestrator: Orchestrator, ranges: Int) throws {
         let handler = TestHandler("file-v1") { hooks in
             hooks.preserve = { file throws(LiveUpdateError) in

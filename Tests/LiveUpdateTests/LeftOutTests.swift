@@ -5,7 +5,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// No user's files keep root from updating: an update names the files that cannot be frozen, and can go on without them.
+/// No user's files keep root from updating: an update names the files that cannot be frozen, and can go on without
+/// them.
 @Suite struct LeftOutTests {
     private let machine: Machine
     private let files: [MemoryFile]

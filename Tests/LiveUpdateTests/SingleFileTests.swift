@@ -4,7 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file leaves its outgoing session, with or without a descriptor for the caller: the session continues with the others.
+/// A file leaves its outgoing session, with or without a descriptor for the caller: the session continues with the
+/// others.
 @Suite struct SingleFileTests {
     private let machine: Machine
     private let handler = TestHandler()

@@ -147,8 +147,8 @@ extension Specimen {
         return try Specimen("in between", machine)
     }
 
-    /// A boot that got a file that was left out, and has published it without leaving it out: marks in the journal and in a
-    /// tree.
+    /// A boot that got a file that was left out, and has published it without leaving it out: marks in the journal and
+    /// in a tree.
     public static func leftOut() throws -> Specimen {
         let machine = try Machine(options)
         let first = try populate(machine)

@@ -46,7 +46,7 @@ extension Event {
         case flbAdded, flbRetrieved, flbRemoved
         case fileRemoved
         case sessionHeld, answered, connectionClosed
-        /// As `fileAdded`, and more behind it: for a file that holds nothing, or that was left out.
+        /// A `fileAdded` with marks behind it: a file that holds nothing, or that was left out.
         case markedFileAdded
     }
 
@@ -204,7 +204,7 @@ extension ByteWriter {
         put(file.ranges)
     }
 
-    /// Behind the file's other words.
+    /// Appends the marks behind the file's other words.
     fileprivate mutating func putMarks(of file: FileState) {
         put(file.marks.rawValue)
         if let reason = file.leftOut { put(counted: reason) }

@@ -12,7 +12,7 @@ struct LuoTree: Equatable, Sendable {
         /// Indexes into ``LuoTree/flbs``, in link order.
         var links: [UInt8]
         var holdsFile = true
-        /// Why it was left out of the update.
+        /// The reason why the file was left out of the update.
         var leftOut: LeftOut?
     }
 
@@ -59,6 +59,6 @@ enum LuoNames {
     /// Only where sessions are other users' or detached.
     static let holders = (node: "luo-holder", compatible: "luo-holder-v1", property: "luo-holder-header")
     static let slots = (node: "luo-slot", compatible: "luo-slot-v1", property: "luo-slot-header")
-    /// Only where a file has marks.
+    /// Used only where a file has marks.
     static let markedSlots = (node: "luo-slot", compatible: "luo-slot-v2", property: "luo-slot-header")
 }

@@ -20,7 +20,7 @@ struct LuoTreeWriter {
     private let recordsOffset: UInt64
     private let hasHolders: Bool
     private let hasMarks: Bool
-    /// Of the files that are left out.
+    /// The reasons of the files that are left out.
     private let reasons: [ReasonRecord]
     /// Where the times of the freeze are.
     let freezeOffset: UInt64

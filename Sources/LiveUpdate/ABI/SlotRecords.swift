@@ -54,11 +54,12 @@ extension SlotHeader {
     }
 }
 
-/// `s64 slot, u64 device, u64 inode, u64 offset and u64 number of its ranges, u8 number of FLBs, u8 flbs[63], u8 marks, u8
-/// zero, u16 errno, u32 zero`
+/// `s64 slot, u64 device, u64 inode, u64 offset and u64 number of its ranges, u8 number of FLBs, u8 flbs[63], u8 marks,
+/// u8 zero, u16 errno, u32 zero`
 ///
 /// The FLBs it counts on are indexes into the `luo-flb` records, in link order: at most 63 can be registered. In
-/// `luo-slot-v1` what stands behind them is zero. Marks: see ``FileMarks``; the errno is that of a file that was left out.
+/// `luo-slot-v1` what stands behind them is zero. Marks: see ``FileMarks``; the errno is that of a file that was left
+/// out.
 struct FileSlotRecord: PackedRecord, Equatable {
     static let length = 112
 
@@ -68,7 +69,7 @@ struct FileSlotRecord: PackedRecord, Equatable {
     var ranges: UInt64
     var rangeCount: UInt64
     var marks = FileMarks()
-    /// 0, unless it was left out.
+    /// The errno of a file that was left out; 0 for all other files.
     var errno: UInt16 = 0
 
     func encode(into writer: inout ByteWriter) {
