@@ -22,7 +22,7 @@ struct Luoctl: ParsableCommand {
             StatusCommand.self, SessionCommand.self, PreserveCommand.self, UnpreserveCommand.self,
             RetrieveCommand.self, FinishCommand.self, RunCommand.self, LoadCommand.self, UpdateCommand.self,
             ReloadCommand.self, StopCommand.self,
-            PoolGuardCommand.self, DemoEndCommand.self,
+            PoolGuardCommand.self, DemoEndCommand.self, TakeGuardCommand.self,
         ])
 
     static func main() {

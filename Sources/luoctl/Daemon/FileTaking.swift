@@ -1,11 +1,13 @@
+import ArgumentParser
 import LiveUpdateDevice
+import Platform
 import SystemPackage
 
 /// Files that leave their session for the program that this process becomes.
 ///
-/// This process has their descriptors, and is their only holder once they are unpreserved. So everything that can fail comes
-/// before that, and nothing but execve(2) after it.
-struct FileTaking {
+/// This process has their descriptors, and is their only holder once they are unpreserved, but for a guard (``TakeGuard``). So
+/// everything that can fail comes before that, and nothing but execve(2) after it.
+struct FileTaking: ~Copyable {
     struct File {
         let token: UInt64
         let descriptor: FileDescriptor
@@ -15,12 +17,16 @@ struct FileTaking {
 
     private let session: DeviceSession
     private let files: [File]
+    /// Has the files, too, until the program has them.
+    private let guardian: TakeGuard
     /// The first files, which have left their session.
     private var unpreserved = 0
 
-    init(session: DeviceSession, files: [File]) {
+    /// - Throws: when another process cannot hold the files meanwhile.
+    init(session: DeviceSession, files: [File], _ place: TakeGuard.Place) throws(LiveUpdateError) {
         self.session = session
         self.files = files
+        guardian = try TakeGuard(files, place)
     }
 
     /// Unpreserves all files, or none.
@@ -33,17 +39,32 @@ struct FileTaking {
                 try session.unpreserve(token: file.token)
                 unpreserved += 1
             } catch {
-                guard unpreserved > 0, !putBack() else { throw error }
+                guard unpreserved > 0, !putBack() else {
+                    guardian.dismiss()
+                    throw error
+                }
                 Exit.say("the program gets all files: \(error)")
                 return
             }
         }
     }
 
+    /// Becomes the program.
+    ///
+    /// - Returns: only when it cannot be executed, with the files in their session again.
+    func become(_ images: [ProgramImage], called name: String) -> ExitCode {
+        guardian.execute(images)
+        let code = Execution.become(images, called: name)
+        guardian.failed()
+        if putBack() { Exit.say("the files are in their session: take them with another program") }
+        guardian.dismiss()
+        return code
+    }
+
     /// Preserves files again that have left their session.
     ///
     /// - Returns: whether all files are in the session; those that are not are named on standard error.
-    func putBack() -> Bool {
+    private func putBack() -> Bool {
         var isComplete = true
         for file in files.prefix(unpreserved) {
             do throws(LiveUpdateError) {

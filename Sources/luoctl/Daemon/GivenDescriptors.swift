@@ -17,8 +17,8 @@ struct GivenDescriptors: ~Copyable {
     ///
     /// - Throws: EMFILE when this process may not have as many, and the few that it needs itself.
     init(count: Int) throws(LiveUpdateError) {
-        // The connection to luod, the session, and the descriptor that arrives.
-        let needed = Int(Self.first) + count + 3
+        // The connection to luod, the session, and what arrives or is made meanwhile.
+        let needed = Int(Self.first) + count + 6
         // A program that needs few descriptors keeps the limit that there is.
         if count > 256 { DescriptorLimit.raise(to: needed + 64) }
         guard needed <= DescriptorLimit.now else {

@@ -107,16 +107,14 @@ struct RetrieveCommand: ParsableCommand {
         let opened = try device.attachSession(session, .outgoing)
         let known = try DaemonStatus(of: device).session(session, .outgoing, of: options.actingUser)?.files ?? []
         for token in tokens { try descriptors.add(try opened.get(token: token), token) }
-        var taking = FileTaking(
+        var taking = try FileTaking(
             session: opened,
             files: zip(tokens, descriptors.all).map { token, descriptor in
                 let isHeld = known.contains { $0.token == "\(token)" && $0.isHeld }
                 return FileTaking.File(token: token, descriptor: descriptor, isHeld: isHeld)
-            })
+            }, TakeGuard.Place(state: options.daemon.state, user: options.user?.number, session: session))
         try taking.unpreserve()
-        let code = Execution.become(images, called: command[0])
-        if taking.putBack() { Exit.say("the files are in their session: take them with another program") }
-        return code
+        return taking.become(images, called: command[0])
     }
 }
 

@@ -46,7 +46,7 @@ import Testing
         session.close()
     }
 
-    @Test("Under a limit of few open files it is an error, and nothing is gone", arguments: 4...13)
+    @Test("Under a limit of few open files it is an error, and nothing is gone", arguments: 4...20)
     func fewDescriptors(limit: Int) async throws {
         let ended = try await take(["/bin/sh", "-c", "exit 42"], before: "ulimit -n \(limit)")
         if ended.status == 42 {
@@ -57,7 +57,7 @@ import Testing
             #expect(try tokens() == all, "\(ended)")
             try checkContents()
         }
-        #expect(limit < 13 || ended.status == 42, "\(ended)")
+        #expect(limit < 20 || ended.status == 42, "\(ended)")
     }
 
     @Test("A wrong token, no program, a program that cannot be executed: nothing is gone") func failures() async throws
@@ -69,8 +69,6 @@ import Testing
         #expect(try await take(["/nowhere"]).status == 127)
         #expect(try await take(["/etc/passwd"]).status == 126)
         #expect(try await take([odd]).status == 126)
-        let long = String(repeating: "x", count: 100_000)
-        #expect(try await take(["/bin/true", long], before: "ulimit -s 256").status != 0)
         #expect(try tokens() == all)
         try checkContents()
     }
@@ -114,21 +112,27 @@ import Testing
     @Test("Killed before any of its system calls it has lost nothing", .enabled(if: canTrace)) func killSweep()
         async throws
     {
+        // No other program opens it.
+        let room = try TemporaryDirectory()
+        let program = room.file("program")
+        _ = try await run(
+            ["/bin/sh", "-c", "printf '#!/bin/sh\\nexit 42\\n' >\"$0\"; chmod 755 \"$0\"", program])
         var kills = 0
         // From the first message to luod on; what comes before has nothing to lose.
-        for call in ["sendmsg", "recvmsg", "dup3", "fcntl", "execve"] {
+        for call in ["sendmsg", "recvmsg", "dup3", "execve"] {
             for number in 1... {
                 let tracer = [
                     "/usr/bin/strace", "-qq", "-o", "/dev/null", "-e", "inject=\(call):signal=KILL:when=\(number)",
                 ]
-                let ended = try await take(["/bin/sh", "-c", "exit 42"], with: tracer)
+                let ended = try await take([program], with: tracer)
                 if ended.status == 42 {
                     #expect(try tokens() == [])
                     try restore()
                     break
                 }
                 kills += 1
-                try await eventually("all files after a kill at \(call) \(number)", within: 20) { try tokens() == all }
+                try await eventually("all files after a kill at \(call) \(number)", within: 5) { try tokens() == all }
+                try #require(try tokens() == all, "\(call) \(number)")
                 try await eventually("the session is free", within: 20) {
                     try client.status().sessions.first?.isAttached == false
                 }
