@@ -1,0 +1,68 @@
+import LiveUpdate
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// Whether one more descriptor may be held, for each kind of client and each limit.
+@Suite struct QuotaTests {
+    private static let process = 100
+    private static let user = 10
+
+    private func quota(connections: Int, of user: SessionOwner = 7) -> Quota {
+        var quota = Quota(mostOfProcess: Self.process, mostOfUser: Self.user)
+        for _ in 0..<connections { quota.add(to: user) }
+        return quota
+    }
+
+    /// A user at one count, and the answer.
+    struct Case: Sendable {
+        var connections = 0
+        var held = 0
+        var closing = 0
+        var process = 20
+        var user: SessionOwner = 7
+        var isUnlimited = false
+        var hasRoom: Bool
+    }
+
+    @Test(
+        "A descriptor more",
+        arguments: [
+            Case(hasRoom: true),
+            Case(connections: 9, hasRoom: true), Case(connections: 10, hasRoom: false),
+            Case(held: 9, hasRoom: true), Case(held: 10, hasRoom: false),
+            Case(closing: 9, hasRoom: true), Case(closing: 10, hasRoom: false),
+            Case(connections: 3, held: 4, closing: 2, hasRoom: true),
+            Case(connections: 3, held: 4, closing: 3, hasRoom: false),
+            // Root has no limit of its own, and the reserve of the process.
+            Case(connections: 50, held: 50, user: 0, hasRoom: true),
+            Case(connections: 50, held: 50, isUnlimited: true, hasRoom: true),
+            Case(process: 67, hasRoom: true), Case(process: 68, hasRoom: false),
+            Case(process: 99, user: 0, hasRoom: true), Case(process: 100, user: 0, hasRoom: false),
+            Case(process: 99, isUnlimited: true, hasRoom: true), Case(process: 100, isUnlimited: true, hasRoom: false),
+        ]) func room(_ one: Case)
+    {
+        let quota = quota(connections: one.connections, of: one.user)
+        let usage = Quota.Usage(process: one.process, held: one.held, closing: one.closing)
+        #expect(quota.hasRoom(for: one.user, isUnlimited: one.isUnlimited, usage) == one.hasRoom)
+    }
+
+    @Test("Four connections are always possible, but not of the reserve for root")
+    func connections() {
+        let full = Quota.Usage(process: 20, held: 10, closing: 0)
+        #expect(quota(connections: 3).hasRoomForConnection(of: 7, full))
+        #expect(!quota(connections: 4).hasRoomForConnection(of: 7, full))
+        let exhausted = Quota.Usage(process: 68, held: 0, closing: 0)
+        #expect(!quota(connections: 0).hasRoomForConnection(of: 7, exhausted))
+        #expect(quota(connections: 0).hasRoomForConnection(of: 0, exhausted))
+    }
+
+    @Test("One user's connections are not another's, and a closed one no longer counts") func separate() {
+        var quota = quota(connections: 10)
+        let usage = Quota.Usage(process: 20, held: 0, closing: 0)
+        #expect(quota.hasRoom(for: 8, isUnlimited: false, usage))
+        #expect(!quota.hasRoom(for: 7, isUnlimited: false, usage))
+        quota.remove(from: 7)
+        #expect(quota.hasRoom(for: 7, isUnlimited: false, usage))
+    }
+}

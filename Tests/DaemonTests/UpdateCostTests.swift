@@ -1,0 +1,21 @@
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// The text that names what an update costs has room for some lines, and says how many there are more.
+@Suite struct UpdateCostTests {
+    @Test("All lines, where there is room") func all() {
+        #expect(UpdateCost.text([], room: 10) == "")
+        #expect(UpdateCost.text(["one", "two"], room: 7) == "one\ntwo")
+    }
+
+    @Test("As many as there is room for, and the number of the others", arguments: [Int](stride(from: 0, through: 4095, by: 13))) func some(room: Int) {
+        let lines = (0..<200).map { "user 2002, session \"theirs\", token \($0): has 1 bytes" }
+        let text = UpdateCost.text(lines, room: room)
+        let shown = text.split(separator: "\n")
+        guard let last = shown.last else { return }
+        #expect(last.hasPrefix("and \(lines.count - shown.count + 1) more"))
+        #expect(text.utf8.count <= max(room, last.utf8.count))
+        #expect(shown.dropLast().elementsEqual(lines.prefix(shown.count - 1).map { Substring($0) }))
+    }
+}
