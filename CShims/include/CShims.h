@@ -19,6 +19,13 @@ int cshims_lock_on_fault(const void *start, size_t length);
 int cshims_filesystem(int fd, int64_t *type, int64_t *block_size);
 int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size);
 
+// statx(2) is behind _GNU_SOURCE. What the kernel knows without asking the file system's server.
+struct cshims_status {
+    uint64_t device, inode, size, links, blocks;
+    uint32_t mode, user;
+};
+int cshims_cached_status(int fd, struct cshims_status *status);
+
 // descriptor.c: fcntl(2) is variadic, and the OFD locks, O_PATH and O_TMPFILE are behind _GNU_SOURCE.
 int cshims_fcntl(int fd, int command, long argument);
 // close_range(2) has no wrapper in all glibcs.

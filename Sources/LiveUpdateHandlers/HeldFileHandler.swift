@@ -21,7 +21,7 @@ public final class HeldFileHandler: FileHandler {
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance { .accepted }
 
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? {
-        guard Self.hasNoInode(descriptor) else { return try? FileStatus(of: descriptor).identity }
+        guard Self.hasNoInode(descriptor) else { return try? FileStatus(cached: descriptor).identity }
         return FileIdentity(device: Self.noDevice, inode: .random(in: 0 ... .max))
     }
 
@@ -29,7 +29,7 @@ public final class HeldFileHandler: FileHandler {
         let hasNone = Self.hasNoInode(descriptor)
         guard hasNone == (identity.device == Self.noDevice) else { return false }
         // Nothing tells it from others of its kind, in another process: its slot does.
-        return hasNone ? true : try? FileStatus(of: descriptor).identity == identity
+        return hasNone ? true : try? FileStatus(cached: descriptor).identity == identity
     }
 
     /// There is no such device.

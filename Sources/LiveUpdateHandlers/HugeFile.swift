@@ -7,6 +7,8 @@ enum HugeFile {
     /// Whether it is a file of hugetlbfs that a handler for those with a name, or for those without one, takes.
     static func canPreserve(_ descriptor: FileDescriptor, named: Bool) -> Acceptance {
         do throws(SystemCallError) {
+            // First what asks no file system: one in user space need not answer.
+            guard try descriptor.hasSeals() else { return .refused(because: "not on huge pages") }
             guard case .hugetlbfs = try FileSystemKind(of: descriptor) else {
                 return .refused(because: "not on huge pages")
             }
@@ -15,7 +17,6 @@ enum HugeFile {
             guard (status.links > 0) == named else {
                 return .refused(because: named ? "it has no name on hugetlbfs" : "it has a name on hugetlbfs")
             }
-            _ = try descriptor.seals()
             return .accepted
         } catch {
             return .refused(because: "\(error)")

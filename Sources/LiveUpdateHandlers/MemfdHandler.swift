@@ -15,13 +15,14 @@ public final class MemfdHandler: FileHandler {
 
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance {
         do throws(SystemCallError) {
+            // First what asks no file system: one in user space need not answer.
+            guard try descriptor.hasSeals() else { return .refused(because: "not a memory file") }
             guard try FileSystemKind(of: descriptor) == .tmpfs else { return .refused(because: "not a memory file") }
             let status = try FileStatus(of: descriptor)
             guard status.isRegular else { return .refused(because: "not a regular file") }
             guard status.links == 0 else {
                 return .refused(because: "a file of tmpfs that has a name: it stays by itself, open it again by path")
             }
-            _ = try descriptor.seals()
             return .accepted
         } catch {
             return .refused(because: "\(error)")

@@ -95,15 +95,69 @@ public struct FileStatus: Sendable {
         self.init(status)
     }
 
-    private init(_ status: stat) {
+    /// Asks statx(2) with AT_STATX_DONT_SYNC: no file system asks its server. Identity and type are always right; the rest is
+    /// what the kernel knew last, which for a file of FUSE or NFS may be old.
+    ///
+    /// - Throws: EBADF when the descriptor is not open, ENOSYS before Linux 4.11.
+    public init(cached descriptor: FileDescriptor) throws(SystemCallError) {
+        var found = cshims_status()
+        try systemCall("statx") { unsafe cshims_cached_status(descriptor.rawValue, &found) }
+        self.init(found)
+    }
+
+    init(_ found: cshims_status) {
+        identity = FileIdentity(device: found.device, inode: found.inode)
+        size = found.size
+        links = found.links
+        allocated = Self.bytes(ofBlocks: found.blocks)
+        type = InodeType(mode: found.mode)
+        owner = found.user
+        mode = found.mode
+    }
+
+    // A file system in user space may say what it likes: no number is impossible.
+    init(_ status: stat) {
         identity = FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
-        size = UInt64(status.st_size)
+        size = UInt64(clamping: status.st_size)
         links = UInt64(status.st_nlink)
-        // Always in units of 512, whatever the file system's blocks are.
-        allocated = UInt64(status.st_blocks) * 512
+        allocated = Self.bytes(ofBlocks: UInt64(clamping: status.st_blocks))
         type = InodeType(mode: status.st_mode)
         owner = status.st_uid
         mode = status.st_mode
+    }
+
+    /// `st_blocks` is in units of 512, whatever the file system's blocks are.
+    private static func bytes(ofBlocks blocks: UInt64) -> UInt64 {
+        let (bytes, isTooLarge) = blocks.multipliedReportingOverflow(by: 512)
+        return isTooLarge ? .max : bytes
+    }
+}
+
+extension FileDescriptor {
+    /// Whether this only names a file, and has not opened it: O_PATH of open(2). Asks fcntl(2), `F_GETFL`.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func isPathOnly() throws(SystemCallError) -> Bool {
+        let flags = try systemCall("fcntl") { cshims_fcntl(rawValue, F_GETFL, 0) }
+        return flags & Self.pathOnly != 0
+    }
+
+    /// `O_PATH`, which Swift's Glibc module does not define.
+    private static let pathOnly: CInt = 0o10000000
+
+    /// Whether fstat(2), fstatfs(2) or close(2) may wait for the server of a file system: of a file of FUSE or NFS, and of any
+    /// other file of which that cannot be excluded without a question to its file system. Asks only the kernel.
+    ///
+    /// Excluded are what is no regular file and no directory, files in memory, file systems on a block device, and what
+    /// only names a file.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func mayAskServer() throws(SystemCallError) -> Bool {
+        if try isPathOnly() { return false }
+        if try hasSeals() { return false }
+        let status = try FileStatus(cached: self)
+        // A file system without a block device has a device number whose major part is 0.
+        return (status.isRegular || status.isDirectory) && status.identity.device >> 8 & 0xFFF == 0
     }
 }
 
@@ -139,7 +193,7 @@ public enum FileSystemKind: Equatable, Sendable {
     private init(type: Int64, blockSize: Int64) {
         switch type {
         case 0x0102_1994: self = .tmpfs  // TMPFS_MAGIC
-        case 0x9584_58F6: self = .hugetlbfs(pageSize: UInt64(blockSize))  // HUGETLBFS_MAGIC
+        case 0x9584_58F6: self = .hugetlbfs(pageSize: UInt64(clamping: blockSize))  // HUGETLBFS_MAGIC
         default: self = .other(type)
         }
     }

@@ -91,6 +91,19 @@ extension FileDescriptor {
         Seals(rawValue: try UInt32(systemCall("fcntl") { cshims_get_seals(rawValue) }))
     }
 
+    /// Whether this is a file that can have seals: only those of tmpfs and hugetlbfs can. Asks no file system.
+    ///
+    /// - Throws: EBADF when this is not open, or only names a file (O_PATH).
+    public func hasSeals() throws(SystemCallError) -> Bool {
+        do throws(SystemCallError) {
+            _ = try seals()
+            return true
+        } catch {
+            if error.errno == .invalidArgument { return false }
+            throw error
+        }
+    }
+
     /// fcntl(2), `F_ADD_SEALS`.
     ///
     /// - Throws: EPERM when it is sealed against seals, EBUSY for ``Seals/write`` while it is mapped for writing.

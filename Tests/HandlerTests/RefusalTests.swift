@@ -1,5 +1,6 @@
 import Glibc
 import LiveUpdate
+import LiveUpdateHandlers
 import Platform
 import SystemPackage
 import TestSupport
@@ -52,7 +53,34 @@ import Testing
     }
 
     @Test func aDirectoryOfTmpfs() throws {
-        try expectRefused(try opened(unsafe open("/dev/shm", O_RDONLY)), "not a regular file")
+        try expectRefused(try opened(unsafe open("/dev/shm", O_RDONLY)), "not a memory file")
+    }
+
+    @Test(
+        "A file of a file system that does not answer is refused, or held, without a question to it",
+        .enabled(if: StuckFileSystem.isMissing == nil))
+    func unansweringFileSystem() throws {
+        let system = try StuckFileSystem()
+        let file = try system.open()
+        defer {
+            system.end()
+            try? closeDescriptor(file)
+        }
+        let handlers: [any FileHandler] = [
+            MemfdHandler(), HugeMemfdHandler(), HugetlbfsFileHandler(),
+        ]
+        for handler in handlers {
+            guard case .refused = handler.canPreserve(file) else {
+                Issue.record("\(handler.compatible) accepts a file of FUSE")
+                continue
+            }
+        }
+        let held = HeldFileHandler()
+        let identity = held.identity(of: file)
+        #expect(identity?.inode == 2)
+        #expect(identity.flatMap { held.recognizes(file, as: $0) } == true)
+        #expect(system.count(.getattr) == 0)
+        #expect(system.count(.statfs) == 0)
     }
 
     @Test func aDevice() throws {

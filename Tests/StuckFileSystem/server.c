@@ -15,10 +15,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COUNTS 4096  // bytes
 #define FILE_NODE 2
+#define LIFETIME 60  // seconds: a test that waits for the server in vain fails then, and does not wait for ever
 
 static struct fuse_attr attributes(uint64_t node, uint32_t mode) {
     return (struct fuse_attr){.ino = node, .mode = mode, .nlink = 1, .size = 4096, .blksize = 4096};
@@ -71,7 +73,9 @@ static int is_gone(pid_t starter) {
 
 static void serve_for(pid_t starter, int device, volatile uint32_t *requests) {
     static char buffer[FUSE_MIN_READ_BUFFER * 4];
-    for (;;) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    for (time_t end = now.tv_sec + LIFETIME; now.tv_sec < end; clock_gettime(CLOCK_MONOTONIC, &now)) {
         struct pollfd waited = {.fd = device, .events = POLLIN};
         if (poll(&waited, 1, 200) == 0 && is_gone(starter)) return;
         if ((waited.revents & POLLIN) == 0) continue;

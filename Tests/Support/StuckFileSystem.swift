@@ -7,7 +7,8 @@ public import SystemPackage
 /// close(2) of its file wait, most of them so that no signal ends them, until ``end()``. For root.
 ///
 /// The server is a process of its own, in a mount namespace of its own. It also ends when this process is killed, so that
-/// nothing is left: no mount, and no process that waits for it.
+/// nothing is left: no mount, and no process that waits for it. It ends by itself after a minute, so that a test which waits
+/// for it in vain fails.
 @safe
 public final class StuckFileSystem: @unchecked Sendable {
     /// A request of the FUSE protocol.

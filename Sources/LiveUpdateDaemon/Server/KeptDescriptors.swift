@@ -192,7 +192,8 @@ final class KeptDescriptors: DescriptorStore {
 
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         do {
-            return try FileStatus(of: descriptor).identity
+            // A client may pass a file whose file system does not answer.
+            return try FileStatus(cached: descriptor).identity
         } catch {
             throw LiveUpdateError(error, "a descriptor")
         }
