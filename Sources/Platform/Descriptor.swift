@@ -44,12 +44,6 @@ extension FileDescriptor {
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// Whether it only names a file, and gives no right to it: open(2), `O_PATH`.
-    public var isPathOnly: Bool {
-        let flags = cshims_fcntl(rawValue, F_GETFL, 0)
-        return flags != -1 && flags & openOnlyPath != 0
-    }
-
     /// Sets or clears close-on-exec: fcntl(2), `F_SETFD`.
     ///
     /// - Throws: EBADF when this is not open.

@@ -9,7 +9,10 @@ import Testing
         #expect(UpdateCost.text(["one", "two"], room: 7) == "one\ntwo")
     }
 
-    @Test("As many as there is room for, and the number of the others", arguments: [Int](stride(from: 0, through: 4095, by: 13))) func some(room: Int) {
+    @Test(
+        "As many as there is room for, and the number of the others",
+        arguments: [Int](stride(from: 0, through: 4095, by: 13))) func some(room: Int)
+    {
         let lines = (0..<200).map { "user 2002, session \"theirs\", token \($0): has 1 bytes" }
         let text = UpdateCost.text(lines, room: room)
         let shown = text.split(separator: "\n")

@@ -109,7 +109,7 @@ final class GatedCall {
 
     /// Gives the caller a descriptor.
     func give(_ descriptor: FileDescriptor, closedOnExec: Bool) throws(SystemCallError) -> CInt {
-        let status = try FileStatus(of: descriptor)
+        let status = try FileStatus(cached: descriptor)
         place.socket = status.type == .socket ? status.identity.inode : 0
         let number = try program.listener.give(descriptor, to: notification.id, closedOnExec: closedOnExec)
         place.given = number

@@ -111,7 +111,11 @@ final class KeptDescriptors: DescriptorStore {
 
     /// Closes a copy of a descriptor that a slot holds, too. For a memory file that is at once, and needs no other thread.
     func close(copy descriptor: FileDescriptor, of user: UInt32) {
-        if (try? descriptor.seals()) != nil { try? closeDescriptor(descriptor) } else { close([descriptor], of: user) }
+        if (try? descriptor.hasSeals()) == true {
+            try? closeDescriptor(descriptor)
+        } else {
+            close([descriptor], of: user)
+        }
     }
 
     /// Changes what a successor must know of a descriptor.
@@ -202,7 +206,7 @@ final class KeptDescriptors: DescriptorStore {
     /// - Throws: EBADF for a descriptor that is only a path (O_PATH), which gives no right to the file.
     func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         let identity = try identify(descriptor)
-        guard !descriptor.isPathOnly else {
+        guard (try? descriptor.isPathOnly()) == false else {
             throw LiveUpdateError(
                 .badFileDescriptor, "the descriptor is only a path (O_PATH)", remedy: "open the file, and pass that")
         }

@@ -62,7 +62,7 @@ struct StatusDocument {
 
     /// Nil for a file that is lost.
     private static func size(_ file: Status.File, _ server: Server) -> UInt64? {
-        server.store.descriptor(in: file.slot).flatMap { try? FileStatus(of: $0).size }
+        server.store.descriptor(in: file.slot).flatMap { try? FileStatus(cached: $0).size }
     }
 
     private static func file(_ file: Status.File, _ size: UInt64?, problem: String?) -> JSON {

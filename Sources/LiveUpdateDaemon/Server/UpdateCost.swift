@@ -26,14 +26,14 @@ enum UpdateCost {
 
     /// As many lines as there is room for; the last one says how many there are more.
     static func text(_ lines: [String], room: Int) -> String {
+        let whole = lines.joined(separator: "\n")
+        if whole.utf8.count <= room { return whole }
         var text = ""
         for (index, line) in lines.enumerated() {
             let more = "and \(lines.count - index) more: luoctl status shows them"
-            let next = text.isEmpty ? line : text + "\n" + line
-            let isLast = index == lines.count - 1
-            guard next.utf8.count + (isLast ? 0 : 1 + more.utf8.count) <= room else {
-                return text.isEmpty ? more : text + "\n" + more
-            }
+            let next = "\(text)\(line)\n"
+            // The number of the others only falls, so that the words for it never need more room than here.
+            guard next.utf8.count + more.utf8.count <= room else { return text + more }
             text = next
         }
         return text
