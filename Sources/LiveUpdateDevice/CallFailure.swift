@@ -28,6 +28,11 @@ struct CallFailure {
     func error(saying text: String) -> LiveUpdateError {
         guard !text.isEmpty else { return error }
         // It may have been written as LiveUpdateError does: with the errno and a remedy of its own.
+        // A list of several lines ends with what to do.
+        if let remedy = text.firstRange(of: "\nremedy: ") {
+            return LiveUpdateError(
+                errno, String(text[..<remedy.lowerBound]), remedy: String(text[remedy.upperBound...]))
+        }
         guard let written = text.firstRange(of: " (\(errno))") else {
             return LiveUpdateError(errno, text, remedy: ofCall?.remedy)
         }

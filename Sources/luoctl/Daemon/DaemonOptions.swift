@@ -103,7 +103,12 @@ struct DaemonConnection {
 extension Exit {
     /// 1, or 77 when the right is missing, with the errno's name.
     static func failed(_ error: LiveUpdateError) -> ExitCode {
-        let lines = ShownText.lines("\(error.errno.symbol): \(error)")
+        let list = ShownText.lines(error.reason)
+        // A reason of several lines is a list with a heading.
+        let lines =
+            list.count > 1
+            ? ["\(error.errno.symbol): \(list[0])"] + list.dropFirst() + (error.remedy.map { ["\($0.shown)"] } ?? [])
+            : ShownText.lines("\(error.errno.symbol): \(error)")
         let message = ([lines.first ?? ""] + lines.dropFirst().map { "  \($0)" }).joined(separator: "\n")
         return [.notPermitted, .permissionDenied].contains(error.errno) ? permission(message) : failed(message)
     }

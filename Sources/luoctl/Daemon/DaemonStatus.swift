@@ -115,8 +115,10 @@ extension DaemonStatus {
     }
 
     /// A line for each file that has a problem, in the order in which sessions and files were made.
-    var problems: [String] {
-        sessions.flatMap { session in
+    ///
+    /// - Parameter direction: of the sessions; nil for both.
+    func problems(_ direction: Direction? = nil) -> [String] {
+        sessions.filter { direction == nil || $0.direction == direction?.rawValue }.flatMap { session in
             session.files.compactMap { file in
                 file.problem.map {
                     "user \(session.owner), session \"\(session.name)\", token \(file.token): \($0)"

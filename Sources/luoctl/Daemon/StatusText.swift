@@ -75,7 +75,7 @@ struct StatusText {
 
     /// Files that cannot be frozen now, or that the last update left out.
     private var problems: String? {
-        let lines = status.problems
+        let lines = status.problems()
         guard !lines.isEmpty else { return nil }
         return (["problems:"] + lines.map { "  \(Style.bad($0.shown))" }).joined(separator: "\n")
     }

@@ -36,14 +36,14 @@ struct UpdateCommand: ParsableCommand {
                 let report = UpdateReport(times, .update)
                 print(json ? report.json : report.text)
             } catch {
-                throw ObstacleList(error).completed { try? DaemonStatus(of: device).problems }
+                throw ObstacleList(error).completed { try? DaemonStatus(of: device).problems(.outgoing) }
             }
         }
     }
 }
 
-/// The error of an update that lists what stands in its way. An answer of luod holds 4 KiB, and ends with how many lines did
-/// not fit.
+/// The error of an update that lists what stands in its way. An answer of luod holds 4 KiB, and says how many lines did not
+/// fit.
 struct ObstacleList {
     private let error: LiveUpdateError
 
@@ -54,19 +54,18 @@ struct ObstacleList {
     /// - Parameter problems: reads those of all files, in the order of the answer; nil when that cannot be done.
     func completed(_ problems: () -> [String]?) -> LiveUpdateError {
         var lines = error.reason.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        guard let missing = lines.last.flatMap(Self.missing), let all = problems(), all.count >= missing else {
-            return error
-        }
-        lines.removeLast()
-        lines += all.suffix(missing)
+        guard let place = lines.lastIndex(where: { Self.missing($0) != nil }), let missing = Self.missing(lines[place]),
+            let all = problems(), all.count >= missing
+        else { return error }
+        lines.replaceSubrange(place...place, with: all.suffix(missing))
         return LiveUpdateError(error.errno, lines.joined(separator: "\n"), remedy: error.remedy)
     }
 
     /// The number in "and N more".
     private static func missing(_ line: String) -> Int? {
         let words = line.split(separator: " ")
-        guard let place = words.firstIndex(of: "and"), place + 2 < words.count, words[place + 2].hasPrefix("more")
+        guard words.count > 2, words[0] == "and", words[2].hasPrefix("more"), let number = Int(words[1]), number >= 0
         else { return nil }
-        return Int(words[place + 1])
+        return number
     }
 }

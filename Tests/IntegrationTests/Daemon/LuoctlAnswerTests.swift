@@ -129,7 +129,8 @@ import Testing
             files cannot be frozen:
             user 0, session "vm", token 1: 1 bytes, and had 4096
             user 0, session "vm", token 2: 2 bytes, and had 4096
-            and 3 more
+            and 3 more: luoctl status shows them
+            remedy: mend them, or go on without them
             """
         let daemon = try daemon(status: status(files: files.joined(separator: ","))) { request in
             [.init(request.answer(-116, body: UpdateCall(text: said).body))]
@@ -141,6 +142,7 @@ import Testing
             #expect(ended.errors.components(separatedBy: line).count == 2, "once: \(line)\n\(ended)")
         }
         #expect(!ended.errors.contains("more"), "\(ended)")
+        #expect(ended.errors.hasSuffix("\n  mend them, or go on without them\n"), "\(ended)")
         let shown = try await ctl(daemon, ["status"])
         #expect(shown.status == 0 && shown.output.contains("token 5: 5 bytes, and had 4096"), "\(shown)")
         #expect(try await ctl(daemon, ["status", "--json"]).output.contains("\"problem\" : \"3 bytes, and had 4096\""))

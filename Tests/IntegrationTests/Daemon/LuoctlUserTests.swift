@@ -97,14 +97,14 @@ import Testing
         #expect(try owners() == [user])
     }
 
-    @Test("Without --force a session stays while a client holds it; with it what was overridden is printed")
+    @Test("Without --force a session stays while a client holds it")
     func force() async throws {
         let client = try daemon.connect(as: user)
         let held = try client.create("vm")
         expect(try await ctl("session", "rm", "vm", "--user", "\(user)"), 1, says: "EBUSY", "--force")
         #expect(try owners() == [user])
         let forced = try await ctl("session", "rm", "vm", "--user", "\(user)", "--force")
-        #expect(forced.status == 0 && !forced.lines.isEmpty, "\(forced)")
+        #expect(forced.status == 0, "\(forced)")
         #expect(try owners() == [])
         #expect(try refusal { try held.preserve(try MemoryFile(), 1) } != nil)
         held.close()
@@ -151,7 +151,7 @@ import Testing
                     holder: "detached"))
         expect(try await ctl("session", "list"), says: "user", "2002", "300 B", "detached")
         let theirs = try await ctl("session", "list", "--user", "\(user)")
-        #expect(theirs.status == 0 && !theirs.output.contains("z") && !theirs.output.contains("2002"), "\(theirs)")
+        #expect(theirs.status == 0 && theirs.lines.count == 3 && !theirs.output.contains("2002"), "\(theirs)")
     }
 
     @Test("A connection of the library acts as another user") func library() throws {
