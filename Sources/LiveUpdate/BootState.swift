@@ -162,9 +162,9 @@ struct BootState: Sendable {
 
     func files(of session: SessionState) -> [FileState] { session.files.compactMap { files[$0] } }
 
-    /// Where the descriptors are of what travels.
+    /// The slots of the descriptors that travel. A file that is lost has none.
     var outgoingSlots: [DescriptorSlot] {
-        sessions(.outgoing).flatMap(\.files).compactMap { files[$0]?.slot }
+        sessions(.outgoing).flatMap(\.files).compactMap { files[$0]?.slot }.filter { $0 != .lost }
     }
 
     func flbs(_ kind: FLBState.Kind) -> [FLBState] {

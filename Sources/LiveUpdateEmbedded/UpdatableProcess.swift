@@ -125,8 +125,8 @@ public final class UpdatableProcess: Sendable {
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.
     ///   - discard: whether to lose incoming sessions that are unfinished.
-    /// - Throws: what ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:)`` throws, and what execve(2) answers
-    ///   (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
+    /// - Throws: what ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:leavingOut:)`` throws, and what execve(2)
+    ///   answers (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false
     ) throws(LiveUpdateError) -> Never {
