@@ -57,7 +57,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
 
     /// Whether only root and the user that runs luod may make the call.
     public var isPrivileged: Bool {
-        [.load, .update, .reload, .openDevice, .identify, .asUser, .stop].contains(self)
+        [.load, .update, .reload, .openDevice, .identify, .stop].contains(self)
     }
 
     /// Whether the answer explains itself in the text of its struct (``UpdateCall``).

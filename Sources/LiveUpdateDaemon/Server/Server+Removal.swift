@@ -14,7 +14,7 @@ extension Server {
         }
     }
 
-    /// - Returns: the refusals that were overridden, one on each line.
+    /// - Returns: what was overridden: one line for a client that held the session, and one for each refusal.
     /// - Throws: ENOENT; without force EBUSY while a client holds the session, or a handler cannot finish; EINVAL for a name
     ///   or a direction that is none.
     private func removeSession(_ call: UpdateCall, of user: SessionOwner) throws(LiveUpdateError) -> String {
@@ -32,10 +32,13 @@ extension Server {
                 remedy: "wait for its end, or force the removal (luoctl session rm --force)")
         }
         let session = try openedForRemoval(known, holder)
-        let refusals = try end(session, known, isForced: isForced)
+        var overridden = try end(session, known, isForced: isForced)
         detached[session.number] = nil
-        if let holder { leaveDead(holder, session, of: user) }
-        return refusals.joined(separator: "\n")
+        if let holder {
+            overridden.insert("a client held the session, and has none now", at: 0)
+            leaveDead(holder, session, of: user)
+        }
+        return overridden.joined(separator: "\n")
     }
 
     private func openedForRemoval(
