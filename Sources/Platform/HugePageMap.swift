@@ -15,71 +15,247 @@ public struct HugePage: Hashable, Sendable {
     }
 }
 
-/// Which pages of a hugetlb file exist, exactly, without allocating one; also for sealed and read-only descriptors,
-/// and with no free page in the pool.
+/// Which pages of a hugetlb file exist, without allocating one; also for sealed and read-only descriptors, and with no
+/// free page in the pool.
 ///
-/// `SEEK_DATA` and mincore(2) lie about hugetlb, reading a hole through a mapping fills it, and a plain shared mapping
-/// reserves a page for every hole. So: a private mapping without reservation, userfaultfd(2) in minor mode, and
-/// `UFFDIO_CONTINUE` (ioctl_userfaultfd(2)), which maps what is in the page cache and answers EFAULT for what is not.
-/// The frames come from /proc/self/pagemap (proc(5)) of that mapping.
+/// `SEEK_DATA` and mincore(2) lie about hugetlb, cachestat(2) refuses it, reading a hole through a mapping fills it, and a
+/// plain shared mapping reserves a page for every hole. So: a private mapping without reservation, userfaultfd(2) in minor
+/// mode, and `UFFDIO_CONTINUE` (ioctl_userfaultfd(2)), which maps what is in the page cache and answers EFAULT for what is
+/// not. The frames come from /proc/self/pagemap (proc(5)) of that mapping.
 public enum HugePageMap {
-    /// The pages that exist, in the order of the file.
+    /// The pages that exist, in the order of the file: all of a ``HugePageScan``.
+    ///
+    /// - Parameters:
+    ///   - descriptor: of a file on hugetlbfs.
+    ///   - size: of the file in bytes; the last page may be cut.
+    ///   - pageSize: of its file system.
+    /// - Throws: as ``HugePageScan``.
+    public static func pages(
+        of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize
+    ) throws(SystemCallError) -> [HugePage] {
+        var scan = try HugePageScan(of: descriptor, size: size, pageSize: pageSize)
+        while try !scan.step() {}
+        return scan.pages
+    }
+}
+
+/// A search for the pages of a hugetlb file, in steps of bounded time.
+///
+/// The kernel has no call that jumps over a hole, so each huge page of the file's size takes a system call (about 0.7 µs),
+/// unless it lies in a run of pages that exist. A file of at most ``exactLimit`` pages is searched whole, so that the
+/// result is exact. In a larger file the search ends when as many pages were found as `st_blocks` of stat(2) counts, and
+/// none begins if it counts none. It looks at both ends first, then at the middle, at the quarters, and so on, and follows each
+/// run that it finds to both of its ends. A page that `st_blocks` misses may be missed in such a file.
+public struct HugePageScan: ~Copyable {
+    /// Files of more pages than this rest on `st_blocks`. The search of a file of so many holes takes about 6 ms.
+    public static let exactLimit: UInt64 = 8192
+
+    /// The mapped file, and what looks for its pages.
+    private final class Area {
+        let view: Mapping
+        let userfault: OwnedDescriptor
+        let frames: PageFrames
+
+        init(_ view: consuming Mapping, _ userfault: consuming OwnedDescriptor) throws(SystemCallError) {
+            frames = try PageFrames()
+            self.view = view
+            self.userfault = userfault
+        }
+    }
+
+    /// A run of pages that exist, of which more may follow on one side.
+    private struct Run {
+        var pages: Range<UInt64>
+        var isGrowingUp = true
+    }
+
+    private let area: Area?
+    private let pageSize: PageSize
+    /// The file's size in pages.
+    private let count: UInt64
+    private let isExact: Bool
+    /// What is to be found at most; no end for an exact search.
+    private var missing: UInt64
+    private var order: ProbeOrder
+    private var growing: Run?
+    /// In no order.
+    private var found: [HugePage] = []
+    /// Whether there is nothing more to look at.
+    public private(set) var isComplete: Bool
+
+    /// Prepares a search.
     ///
     /// - Parameters:
     ///   - descriptor: of a file on hugetlbfs.
     ///   - size: of the file in bytes; the last page may be cut.
     ///   - pageSize: of its file system.
     /// - Throws: EPERM or ENOSYS where userfaultfd is not allowed or not built in, ENOMEM, EMFILE.
-    public static func pages(
-        of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize
-    ) throws(SystemCallError) -> [HugePage] {
-        if size == 0 { return [] }
-        // Whole pages: munmap(2) refuses others.
-        let whole = (size + pageSize.bytes - 1) / pageSize.bytes * pageSize.bytes
-        let view = try Mapping(of: descriptor, length: whole, .privateView)
-        var pages = try mapWhatExists(view.address, size: whole, pageSize: pageSize)
-        try PageFrames().fill(&pages, mappedAt: view.address)
-        return pages
+    public init(of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize) throws(SystemCallError) {
+        let count = size / pageSize.bytes + (size % pageSize.bytes == 0 ? 0 : 1)
+        let isExact = count <= Self.exactLimit
+        let missing = isExact ? .max : try FileStatus(of: descriptor).allocated / pageSize.bytes
+        let isComplete = count == 0 || missing == 0
+        area = isComplete ? nil : try Self.map(descriptor, count, pageSize)
+        (self.pageSize, self.count, self.isExact) = (pageSize, count, isExact)
+        (self.missing, self.isComplete) = (missing, isComplete)
+        order = isExact ? .ascending(count) : .halving(count)
     }
 
-    private static func mapWhatExists(
-        _ address: UInt64, size: UInt64, pageSize: PageSize
-    ) throws(SystemCallError) -> [HugePage] {
+    private static func map(
+        _ descriptor: FileDescriptor, _ count: UInt64, _ pageSize: PageSize
+    ) throws(SystemCallError) -> Area {
+        // Whole pages: munmap(2) refuses others.
+        let (length, isTooLarge) = count.multipliedReportingOverflow(by: pageSize.bytes)
+        guard !isTooLarge else { throw SystemCallError("mmap", .noMemory) }
+        let view = try Mapping(of: descriptor, length: length, .privateView)
         let userfault = OwnedDescriptor(
             taking: FileDescriptor(rawValue: try systemCall("userfaultfd") { cshims_userfaultfd() }))
-        try systemCall("UFFDIO_API") { cshims_userfault_api(userfault.borrowed.rawValue) }
-        try systemCall("UFFDIO_REGISTER") {
-            cshims_userfault_register_minor(userfault.borrowed.rawValue, address, size)
-        }
-        var pages: [HugePage] = []
-        pages.reserveCapacity(Int(size / pageSize.bytes))
-        var at: UInt64 = 0
-        while at < size {
-            let mapped = try mapRun(userfault.borrowed, address + at, size - at)
-            for page in 0..<mapped / pageSize.bytes {
-                pages.append(HugePage(index: (at + page * pageSize.bytes) / PageSize.base.bytes, frame: 0))
-            }
-            // Where nothing is mapped there is a hole. A run can also end early for other reasons, so it is tried anew.
-            at += mapped == 0 ? pageSize.bytes : mapped
-        }
-        return pages
+        let (number, address) = (userfault.borrowed.rawValue, view.address)
+        try systemCall("UFFDIO_API") { cshims_userfault_api(number) }
+        try systemCall("UFFDIO_REGISTER") { cshims_userfault_register_minor(number, address, length) }
+        return try Area(view, userfault)
     }
 
-    /// Maps pages until the first hole and returns their bytes.
-    private static func mapRun(
-        _ userfault: FileDescriptor, _ address: UInt64, _ length: UInt64
-    ) throws(SystemCallError) -> UInt64 {
+    /// The pages that were found, in the order of the file: all of them once the search is complete.
+    public var pages: [HugePage] { found.sorted { $0.index < $1.index } }
+
+    /// Searches on.
+    ///
+    /// - Parameter places: how many pages or holes may be looked at: each takes about a microsecond.
+    /// - Returns: whether the search is complete.
+    /// - Throws: ENOMEM, EAGAIN, and what pread(2) answers.
+    public mutating func step(_ places: UInt64 = 4096) throws(SystemCallError) -> Bool {
+        var left = places
+        while !isComplete, left > 0 {
+            left -= min(left, try look(left))
+        }
+        return isComplete
+    }
+
+    /// Looks at some places.
+    ///
+    /// - Returns: how many.
+    private mutating func look(_ limit: UInt64) throws(SystemCallError) -> UInt64 {
+        guard let run = growing else { return try probe(limit) }
+        return try run.isGrowingUp ? growUp(run, limit) : growDown(run)
+    }
+
+    /// Looks at the next place in the order.
+    private mutating func probe(_ limit: UInt64) throws(SystemCallError) -> UInt64 {
+        guard let index = order.next() else {
+            isComplete = true
+            return 1
+        }
+        let mapped = try map(from: index, limit)
+        if mapped > 0 {
+            try take(index..<index + mapped)
+            growing = Run(pages: index..<index + mapped)
+        }
+        return mapped + 1
+    }
+
+    /// Follows a run up to its end. What is below it was looked at before in an exact search, which goes up.
+    private mutating func growUp(_ run: Run, _ limit: UInt64) throws(SystemCallError) -> UInt64 {
+        let (start, end) = (run.pages.lowerBound, run.pages.upperBound)
+        let mapped = end < count ? try map(from: end, limit) : 0
+        if mapped > 0 {
+            try take(end..<end + mapped)
+            growing = Run(pages: start..<end + mapped)
+        } else {
+            order.skip(to: end)
+            growing = isExact || start == 0 ? nil : Run(pages: start..<end, isGrowingUp: false)
+        }
+        return mapped + 1
+    }
+
+    /// Follows a run down to its start, page by page.
+    private mutating func growDown(_ run: Run) throws(SystemCallError) -> UInt64 {
+        let below = run.pages.lowerBound - 1
+        growing = nil
+        guard try map(from: below, 1) == 1 else { return 1 }
+        try take(below..<below + 1)
+        if below > 0 { growing = Run(pages: below..<run.pages.upperBound, isGrowingUp: false) }
+        return 1
+    }
+
+    private mutating func take(_ pages: Range<UInt64>) throws(SystemCallError) {
+        guard let area, !pages.isEmpty else { return }
+        // An exact search counts nothing.
+        if !isExact { missing -= min(missing, UInt64(pages.count)) }
+        if missing == 0 { isComplete = true }
+        for page in pages {
+            let index = page * pageSize.basePages
+            let frame = try area.frames.frame(at: area.view.address / PageSize.base.bytes + index)
+            found.append(HugePage(index: index, frame: frame))
+        }
+    }
+
+    /// Maps pages until the first hole, the first page that is mapped already, or a limit, and returns how many.
+    private func map(from index: UInt64, _ limit: UInt64) throws(SystemCallError) -> UInt64 {
+        guard let area else { return 0 }
+        let (address, userfault) = (area.view.address + index * pageSize.bytes, area.userfault.borrowed.rawValue)
+        let length = min(count - index, limit) * pageSize.bytes
         var mapped: Int64 = 0
         do throws(SystemCallError) {
             try systemCall("UFFDIO_CONTINUE") {
-                unsafe cshims_userfault_continue(userfault.rawValue, address, length, &mapped)
+                unsafe cshims_userfault_continue(userfault, address, length, &mapped)
             }
         } catch {
-            // EAGAIN: some were mapped before the hole. EFAULT: the first is a hole.
-            if error.errno == .resourceTemporarilyUnavailable, mapped > 0 { return UInt64(mapped) }
-            if error.errno == .badAddress { return 0 }
-            throw error
+            switch error.errno {
+            // Some were mapped before the first that could not be.
+            case .resourceTemporarilyUnavailable where mapped > 0: break
+            // The first is a hole, or mapped already.
+            case .badAddress, .fileExists: return 0
+            default: throw error
+            }
         }
-        return UInt64(mapped)
+        return UInt64(mapped) / pageSize.bytes
+    }
+}
+
+/// In which order the places of a file are looked at.
+enum ProbeOrder: Equatable {
+    /// From the first to the last.
+    case from(UInt64, count: UInt64)
+    /// The first, the last, the middle, the quarters, the eighths, and so on, each once: next those that are `stride` apart.
+    case halves(UInt64, stride: UInt64, count: UInt64)
+    case ends(isFirst: Bool, count: UInt64)
+
+    static func ascending(_ count: UInt64) -> ProbeOrder { .from(0, count: count) }
+
+    static func halving(_ count: UInt64) -> ProbeOrder { .ends(isFirst: true, count: count) }
+
+    /// The next place; nil after the last one.
+    mutating func next() -> UInt64? {
+        switch self {
+        case .from(let index, let count):
+            guard index < count else { return nil }
+            self = .from(index + 1, count: count)
+            return index
+        case .ends(let isFirst, let count):
+            guard count > (isFirst ? 0 : 1) else { return nil }
+            let stride: UInt64 = count > 2 ? 1 << (63 - UInt64((count - 2).leadingZeroBitCount)) : 0
+            self = isFirst ? .ends(isFirst: false, count: count) : .halves(stride, stride: stride, count: count)
+            return isFirst ? 0 : count - 1
+        case .halves(let index, let stride, let count):
+            return nextHalf(index, stride, count)
+        }
+    }
+
+    /// Places at odd multiples of the stride: the even ones were those of larger strides.
+    private mutating func nextHalf(_ index: UInt64, _ stride: UInt64, _ count: UInt64) -> UInt64? {
+        guard stride > 0 else { return nil }
+        // The last place was looked at first.
+        if index < count - 1 {
+            self = .halves(index + 2 * stride, stride: stride, count: count)
+            return index
+        }
+        self = .halves(stride / 2, stride: stride / 2, count: count)
+        return next()
+    }
+
+    /// Leaves out the places below one, where they are looked at in order.
+    mutating func skip(to index: UInt64) {
+        if case .from(let now, let count) = self { self = .from(max(now, index + 1), count: count) }
     }
 }

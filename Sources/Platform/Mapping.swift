@@ -31,12 +31,15 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
                 (writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | (reserving ? 0 : MAP_NORESERVE))
             case .privateView: (PROT_READ, MAP_PRIVATE | MAP_NORESERVE)
             }
+        guard let length = Int(exactly: length), let offset = off_t(exactly: offset) else {
+            throw SystemCallError("mmap", .noMemory)
+        }
         let address = try systemCall("mmap") {
-            unsafe Int(bitPattern: mmap(nil, Int(length), protection, flags, descriptor.rawValue, off_t(offset)))
+            unsafe Int(bitPattern: mmap(nil, length, protection, flags, descriptor.rawValue, offset))
         }
         // SAFETY: mmap answered with the start of a range of this length that nobody else has.
         unsafe bytes = UnsafeMutableRawBufferPointer(
-            start: UnsafeMutableRawPointer(bitPattern: address), count: Int(length))
+            start: UnsafeMutableRawPointer(bitPattern: address), count: length)
     }
 
     /// Keeps pages that are touched from now on in memory: mlock2(2), `MLOCK_ONFAULT`. Beyond RLIMIT_MEMLOCK it takes

@@ -27,11 +27,16 @@ public struct PageFrames: ~Copyable {
     /// - Throws: what pread(2) answers.
     public func fill(_ pages: inout [HugePage], mappedAt address: UInt64) throws(SystemCallError) {
         let first = address / PageSize.base.bytes
-        for position in pages.indices {
-            var entry: UInt64 = 0
-            try unsafe read(&entry, count: 1, from: first + pages[position].index)
-            pages[position].frame = Self.frame(entry)
-        }
+        for position in pages.indices { pages[position].frame = try frame(at: first + pages[position].index) }
+    }
+
+    /// The frame of a mapped base page, by its number in this process's memory: 0 when it is not mapped.
+    ///
+    /// - Throws: what pread(2) answers.
+    func frame(at page: UInt64) throws(SystemCallError) -> UInt64 {
+        var entry: UInt64 = 0
+        try unsafe read(&entry, count: 1, from: page)
+        return Self.frame(entry)
     }
 
     /// The frames of a run of mapped base pages: 0 for those that are not mapped.

@@ -1,0 +1,171 @@
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import Platform
+
+/// In which order the places of a file are looked at.
+@Suite struct ProbeOrderTests {
+    private func all(_ order: ProbeOrder) -> [UInt64] {
+        var order = order
+        var places: [UInt64] = []
+        while let place = order.next() { places.append(place) }
+        return places
+    }
+
+    @Test("Each place comes once, in both orders, for every size") func once() {
+        for count in [UInt64](0...260) + [1023, 1024, 1025] {
+            #expect(all(.ascending(count)) == [UInt64](0..<count))
+            #expect(all(.halving(count)).sorted() == [UInt64](0..<count))
+        }
+    }
+
+    @Test("Both ends come first, then the middle, then the quarters") func ends() {
+        #expect(all(.halving(17)) == [0, 16, 8, 4, 12, 2, 6, 10, 14, 1, 3, 5, 7, 9, 11, 13, 15])
+        #expect(all(.halving(1)) == [0])
+        #expect(all(.halving(2)) == [0, 1])
+        var order = ProbeOrder.halving(1 << 43)
+        let first = (0..<5).compactMap { _ in order.next() }
+        let expected: [UInt64] = [0, 0x7FF_FFFF_FFFF, 0x400_0000_0000, 0x200_0000_0000, 0x600_0000_0000]
+        #expect(first == expected)
+    }
+
+    @Test("What a run covers is left out where places come in order") func skipped() {
+        var order = ProbeOrder.ascending(10)
+        _ = order.next()
+        order.skip(to: 6)
+        #expect(all(order) == [7, 8, 9])
+        var halves = ProbeOrder.halving(10)
+        halves.skip(to: 6)
+        #expect(halves == .halving(10))
+    }
+}
+
+/// Which pages of a hugetlb file exist, found with as few system calls as can be.
+@Suite struct HugePageScanTests {
+    private static let page = PageSize.huge2M
+
+    /// A file with some pages, and what a search of it finds and costs.
+    private struct Searched {
+        var pages: [UInt64] = []
+        var calls = 0
+
+        init(_ file: FileDescriptor, size: UInt64) throws {
+            var failure: (any Error)?
+            var found: [HugePage] = []
+            (_, calls) = FaultInjector.failing(call: 0) {
+                do {
+                    found = try HugePageMap.pages(of: file, size: size, pageSize: page)
+                } catch {
+                    failure = error
+                }
+            }
+            if let failure { throw failure }
+            pages = found.map { $0.index / 512 }
+        }
+    }
+
+    private func file(_ size: UInt64, pages: [UInt64] = []) throws -> OwnedDescriptor {
+        let file = try makeMemoryFile(named: "searched", size: size, pageSize: Self.page)
+        for page in pages { try file.borrowed.allocate(offset: page << 21, length: 1 << 21) }
+        return file
+    }
+
+    private static let sizes: [UInt64] = [8 << 40, 16 << 40]
+
+    @Test("A file without a page is not even mapped", arguments: sizes) func empty(size: UInt64) throws {
+        let file = try file(size)
+        let found = try Searched(file.borrowed, size: size)
+        #expect(found.pages == [])
+        #expect(found.calls <= 3)
+    }
+
+    @Test("One page at the start, at the end or in the middle", .requiresHugePages(1), arguments: sizes)
+    func onePage(size: UInt64) throws {
+        let last = (size >> 21) - 1
+        for page in [0, last, last / 2 + 1, last / 4 + 1] {
+            let file = try file(size, pages: [page])
+            let found = try Searched(file.borrowed, size: size)
+            #expect(found.pages == [page])
+            #expect(found.calls <= 20, "page \(page)")
+        }
+    }
+
+    @Test("Sealed, and open for reading only", .requiresHugePages(1)) func sealed() throws {
+        let last: UInt64 = (8 << 19) - 1
+        let file = try file(8 << 40, pages: [last])
+        try file.borrowed.addSeals([.seal, .shrink, .grow, .write])
+        let reading = try file.borrowed.reopenedForReading()
+        for descriptor in [file.borrowed, reading.borrowed] {
+            let found = try Searched(descriptor, size: 8 << 40)
+            #expect(found.pages == [last])
+            #expect(found.calls <= 20)
+        }
+    }
+
+    @Test("A run in the middle is followed to both of its ends", .requiresHugePages(12)) func runs() throws {
+        let middle: UInt64 = 1 << 21
+        let pages = [UInt64](middle - 5...middle + 5) + [middle * 2 - 1]
+        let file = try file(8 << 40, pages: pages)
+        let found = try Searched(file.borrowed, size: 8 << 40)
+        #expect(found.pages == pages)
+        #expect(found.calls <= 60)
+    }
+
+    @Test("A hole that was punched and filled again is found", .requiresHugePages(3), arguments: [1 << 30, 8 << 40] as [UInt64])
+    func refilled(size: UInt64) throws {
+        let last = (size >> 21) - 1
+        let file = try file(size, pages: [0, last])
+        for page in [0, last] { try file.borrowed.punchHole(offset: page << 21, length: 1 << 21) }
+        #expect(try Searched(file.borrowed, size: size).pages == [])
+        do {
+            let mapping = try Mapping(
+                of: file.borrowed, offset: last << 21, length: 1 << 21, .shared(writable: true))
+            unsafe mapping.bytes[0] = 1
+        }
+        try file.borrowed.allocate(offset: 0, length: 1 << 21)
+        #expect(try Searched(file.borrowed, size: size).pages == [0, last])
+    }
+
+    @Test("Any pages of files around the limit of an exact search", .requiresHugePages(24)) func random() throws {
+        var generator = SeededGenerator(seed: 12)
+        for round in 0..<20 {
+            let count = HugePageScan.exactLimit + UInt64(round % 3) - 1
+            var pages: Set<UInt64> = []
+            while pages.count < 24 {
+                let first = UInt64.random(in: 0..<count, using: &generator)
+                let run = UInt64.random(in: 1...8, using: &generator)
+                pages.formUnion((first..<min(first + run, count)).prefix(24 - pages.count))
+            }
+            let file = try file(count << 21, pages: pages.sorted())
+            #expect(try Searched(file.borrowed, size: count << 21).pages == pages.sorted())
+        }
+    }
+
+    @Test("A step looks at no more places than it may", .requiresHugePages(16)) func steps() throws {
+        let pages = [UInt64](5000..<5016)
+        let file = try file(1 << 35, pages: pages)
+        var scan = try HugePageScan(of: file.borrowed, size: 1 << 35, pageSize: Self.page)
+        var steps = 0
+        var isComplete = false
+        while !isComplete {
+            let (_, calls) = FaultInjector.failing(call: 0) { isComplete = (try? scan.step(4)) ?? true }
+            // Four places, and the frames of pages that were found there.
+            #expect(calls <= 8)
+            steps += 1
+        }
+        let found = scan.pages
+        #expect(found.map { $0.index / 512 } == pages)
+        #expect(steps > 4)
+    }
+
+    @Test("A size that no memory can have is an error", arguments: [1 << 62, 1 << 63, .max] as [UInt64])
+    func impossible(size: UInt64) throws {
+        let file = try file(1 << 21)
+        #expect(try Searched(file.borrowed, size: size).pages == [], "st_blocks says that there is none")
+        #expect(throws: SystemCallError.self) {
+            try Mapping(of: file.borrowed, length: size, .privateView).address
+        }
+    }
+}
