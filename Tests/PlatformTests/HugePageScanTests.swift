@@ -113,7 +113,9 @@ import Testing
         #expect(found.calls <= 60)
     }
 
-    @Test("A hole that was punched and filled again is found", .requiresHugePages(3), arguments: [1 << 30, 8 << 40] as [UInt64])
+    @Test(
+        "A hole that was punched and filled again is found", .requiresHugePages(3),
+        arguments: [1 << 30, 8 << 40] as [UInt64])
     func refilled(size: UInt64) throws {
         let last = (size >> 21) - 1
         let file = try file(size, pages: [0, last])
