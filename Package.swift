@@ -90,7 +90,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "luod", dependencies: ["LiveUpdateDaemon", "LiveUpdate", "Handover", "Platform"],
+            name: "luod", dependencies: ["LiveUpdateDaemon", "LiveUpdate", "Handover", "Platform", system],
             swiftSettings: strict,
             linkerSettings: linkStatically),
         // What a benchmark found, how two runs compare, and the page that shows it. Nothing is measured here.

@@ -45,6 +45,10 @@ int cshims_process_that_locks(int fd, pid_t *process) {
 
 int cshims_ofd_lock(int fd) { return lock(fd, F_OFD_SETLK, &(struct flock){0}); }
 
+int cshims_ofd_unlock(int fd) {
+    return fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_UNLCK, .l_whence = SEEK_SET});
+}
+
 int cshims_ofd_lock_of_others(int fd, short *type) {
     struct flock found;
     int result = lock(fd, F_OFD_GETLK, &found);

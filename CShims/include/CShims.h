@@ -36,6 +36,7 @@ int cshims_process_lock(int fd);
 // 0: none.
 int cshims_process_that_locks(int fd, pid_t *process);
 int cshims_ofd_lock(int fd);
+int cshims_ofd_unlock(int fd);
 // *type: F_UNLCK when nobody else holds a lock.
 int cshims_ofd_lock_of_others(int fd, short *type);
 int cshims_find_file(const char *path);

@@ -10,7 +10,9 @@ public import SystemPackage
 /// is lost. A file that is unlinked before it is preserved is one for ``HugeMemfdHandler``. Its files depend on
 /// ``HugeTLB``.
 public final class HugetlbfsFileHandler: FileHandler {
-    public let compatible = HugetlbfsFileRecord.compatible
+    public let compatible = HugetlbfsFileHandler.format
+    /// The compatible string.
+    package static let format = HugetlbfsFileRecord.compatible
 
     /// Makes the handler; it keeps nothing.
     public init() {}

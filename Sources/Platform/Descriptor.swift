@@ -67,6 +67,13 @@ extension FileDescriptor {
         try systemCall("fcntl") { cshims_ofd_lock(rawValue) }
     }
 
+    /// Ends the lock of ``lockForWriting()`` for all descriptors of the open file description: fcntl(2), `F_OFD_SETLK`.
+    ///
+    /// - Throws: EBADF when this is not open.
+    public func unlock() throws(SystemCallError) {
+        try systemCall("fcntl") { cshims_ofd_unlock(rawValue) }
+    }
+
     /// Takes a write lock on the whole file that belongs to this process: fcntl(2), `F_SETLK`. It ends with it, or when it
     /// closes any descriptor of the file.
     ///

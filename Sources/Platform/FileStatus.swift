@@ -67,6 +67,8 @@ public struct FileStatus: Sendable {
     public var isRegular: Bool { type == .regular }
     /// Whether it is a directory.
     public var isDirectory: Bool { type == .directory }
+    /// Who may read, write and execute it.
+    public var permissions: FilePermissions { FilePermissions(rawValue: mode & 0o7777) }
     private let owner: uid_t
     private let mode: mode_t
     /// Whether it belongs to this process's user, and nobody else may write to it. Asks geteuid(2), which those who want

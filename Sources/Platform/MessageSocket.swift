@@ -35,16 +35,19 @@ public enum MessageSocket {
     /// - Parameters:
     ///   - path: where; shorter than 108 bytes.
     ///   - mode: who may connect: the permissions that it gets before it listens.
+    ///   - group: the group that it gets before it listens; nil: the group of this process.
     ///   - backlog: how many may wait to be accepted.
-    /// - Throws: EADDRINUSE when something has that name, ENAMETOOLONG, EACCES and what else bind(2) lists.
+    /// - Throws: EADDRINUSE when something has that name, ENAMETOOLONG, EACCES and what else bind(2) lists; EPERM for a
+    ///   group that this process is not in.
     public static func listen(
-        at path: String, mode: FilePermissions, backlog: Int = 1024
+        at path: String, mode: FilePermissions, group: UInt32? = nil, backlog: Int = 1024
     ) throws(SystemCallError) -> OwnedDescriptor {
         let made = try socket()
         let number = made.borrowed.rawValue
         try unsafe withAddress(path) { (address, length) throws(SystemCallError) in
             try systemCall("bind") { unsafe bind(number, address, length) }
         }
+        if let group { try systemCall("chown") { unsafe chown(path, .max, group) } }
         try systemCall("chmod") { unsafe chmod(path, mode.rawValue) }
         try systemCall("listen") { Glibc.listen(number, CInt(backlog)) }
         return made
@@ -168,6 +171,27 @@ extension FileDescriptor {
     public func acceptConnection() throws(SystemCallError) -> OwnedDescriptor {
         let number = try systemCall("accept4") { cshims_accept(rawValue) }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
+
+    /// The path that a socket of the Unix domain is bound to: getsockname(2).
+    ///
+    /// - Throws: EBADF, ENOTSOCK; EINVAL for a socket without a path.
+    public func boundPath() throws(SystemCallError) -> String {
+        var address = sockaddr_un()
+        var length = socklen_t(MemoryLayout<sockaddr_un>.size)
+        try systemCall("getsockname") {
+            unsafe withUnsafeMutablePointer(to: &address) { pointer in
+                // SAFETY: a sockaddr_un is what a sockaddr of its family is.
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe getsockname(rawValue, $0, &length)
+                }
+            }
+        }
+        let path = unsafe withUnsafeBytes(of: &address.sun_path) { unsafe [UInt8]($0.prefix { $0 != 0 }) }
+        guard address.sun_family == sa_family_t(AF_UNIX), !path.isEmpty else {
+            throw SystemCallError("getsockname", .invalidArgument)
+        }
+        return String(decoding: path, as: UTF8.self)
     }
 
     /// Who connected, by what the kernel knew then: `SO_PEERCRED` of unix(7).

@@ -17,7 +17,8 @@ public struct PassedDescriptor: Sendable {
             .split(separator: ":", omittingEmptySubsequences: false).map { String($0) }
         guard process == getpid(), count > 0 else { return [] }
         let first: CInt = 3
-        return (0..<count).compactMap { index in
+        // Any number can stand there; a manager passes no more than its descriptor store holds.
+        return (0..<min(count, 1 << 20)).compactMap { index in
             let descriptor = FileDescriptor(rawValue: first + index)
             guard (try? descriptor.setCloseOnExec(true)) != nil else { return nil }
             return PassedDescriptor(

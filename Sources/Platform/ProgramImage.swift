@@ -235,6 +235,29 @@ public enum SpawnNumbers {
         }
     }
 
+    /// Takes one of the numbers out, as another name of a descriptor.
+    ///
+    /// - Returns: nil without reserved numbers.
+    fileprivate static func take(_ descriptor: FileDescriptor) -> CInt? {
+        reserved.with { reserved in
+            // The last one is what programs are started with.
+            guard reserved.count > 1 else { return nil }
+            let number = reserved.removeLast()
+            guard (try? descriptor.copy(to: FileDescriptor(rawValue: number))) == nil else { return number }
+            reserved.append(number)
+            return nil
+        }
+    }
+
+    /// Makes a number that was taken a reserved one again.
+    fileprivate static func giveBack(_ number: CInt) {
+        reserved.with { reserved in
+            guard let null = reserved.last else { return }
+            try? FileDescriptor(rawValue: null).copy(to: FileDescriptor(rawValue: number))
+            reserved.append(number)
+        }
+    }
+
     /// Lends one of the numbers as another name of a descriptor.
     ///
     /// - Returns: nil without reserved numbers.
@@ -251,4 +274,19 @@ public enum SpawnNumbers {
             return body(number)
         }
     }
+}
+
+/// One of the reserved ``SpawnNumbers`` as another name of a descriptor, as long as this object exists: a program that is started
+/// finds the descriptor by it, in /proc/self/fd, until it has been executed.
+public final class SpawnNumber: Sendable {
+    /// The number. Do not close it.
+    public let descriptor: FileDescriptor
+
+    /// - Returns: nil without reserved numbers: then a new process has a copy of each descriptor.
+    public init?(_ original: FileDescriptor) {
+        guard let number = SpawnNumbers.take(original) else { return nil }
+        descriptor = FileDescriptor(rawValue: number)
+    }
+
+    deinit { SpawnNumbers.giveBack(descriptor.rawValue) }
 }

@@ -71,7 +71,7 @@ func writeNumber(_ number: UInt64, to path: String) throws(SystemCallError) {
 /// All of a file that has no size, as those of procfs.
 ///
 /// - Throws: ENOENT, EACCES, and what read(2) answers.
-func readWhole(_ path: String) throws(SystemCallError) -> String {
+package func readWhole(_ path: String) throws(SystemCallError) -> String {
     let file = try openFile(path)
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 64 << 10)

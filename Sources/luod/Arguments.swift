@@ -2,8 +2,10 @@ import Handover
 import LiveUpdate
 import LiveUpdateDaemon
 import Platform
+import SystemPackage
 
-/// The command line.
+/// The command line, and what the environment says in its place. Every number is checked where it comes in, so that no
+/// arithmetic behind this point can overflow.
 struct Arguments {
     var settings: Settings
     var isOrchestrator = false
@@ -12,42 +14,51 @@ struct Arguments {
     var wantsVersion = false
 
     static let help = """
-        usage: luod [--state DIR] [OPTION N]...
+        usage: luod [--state DIR] [OPTION VALUE]...
 
         Keeps memory files for programs that come and go, and over updates of itself. It runs in the foreground, says
         "ready" on standard output, and logs to standard error.
 
-          --state DIR         the state; default $LUO_STATE, or /run/luo
-          --max-arena N       bytes that the arena may grow to
-          --max-sessions N    sessions that one user may have, other than root
-          --max-files N       files that one user may have, other than root
-          --max-user-arena N  bytes of the arena that one user's files may take, other than root
-          --max-user-descriptors N  descriptors that are kept for one user, other than root
-          --max-descriptors N descriptors that each of its processes may have
-          --as-kernel 7.0|7.2 programs under luoctl run find what that kernel had: docs/run.md
-          --until-unused      end, and remove the state, with the last program under luoctl run, and when standard input ends
-                              before there is one
-          --unconfined        the orchestrator keeps its rights: for debugging
-          --patience N        milliseconds after which an update is called off when the next image does not take over
+          --state DIR             the state directory; default $LUO_STATE, or /run/luo
+          --socket-mode MODE      permissions of the clients' socket, octal; default 0600: this user and root
+          --socket-group GROUP    group of the clients' socket, by name or number; default: that of this process
+          --max-arena SIZE        size that the arena may grow to; default 1G
+          --max-sessions N        sessions that one user may have; default 4096
+          --max-files N           files that one user may have; default 65536
+          --max-user-arena SIZE   part of the arena that the files of one user may take; default 256M
+          --max-user-descriptors N
+                                  descriptors that luod holds for one user; default 16384
+          --max-descriptors N     descriptors that each process of luod may have; default 65536
+          --as-kernel 7.0|7.2     programs under luoctl run find what that kernel had (docs/run.md); default: everything
+          --until-unused          end, and remove the state, with the last program under luoctl run, and when standard
+                                  input ends before there is one
+          --unconfined            the orchestrator keeps its rights: for debugging
+          --patience N            milliseconds that a next image may take until an update is called off; default 5000
 
-          --version           print it, as luoctl does
+          --help, -h              print this
+          --version               print the version, as luoctl does
 
-        Exit codes: 0 ended by SIGTERM, 1 failed, 64 usage, 69 another luod runs on the state, or what it needs is not here,
-        77 no right to the state.
+        A SIZE is a number of bytes, or has one of the units K, M, G and T (powers of 1024). Limits of one user do not
+        apply to root. The mode and the group of a socket that a service manager has passed are left as they are.
+
+        Exit codes:
+           0  ended by SIGTERM, SIGINT or luoctl stop
+           1  failed
+          64  wrong usage
+          65  the state is damaged, or was written by another version
+          69  another luod runs on the state, or something that luod needs is not available: memory, space, descriptors
+          77  no right to the state
         """
 
-    struct Wrong: Error, CustomStringConvertible {
+    struct UsageError: Error, CustomStringConvertible {
         var description: String
     }
 
-    init(_ arguments: [String]) throws(Wrong) {
-        settings = Settings(state: absolutePath(environmentVariable("LUO_STATE") ?? "/run/luo"))
+    init(_ arguments: [String]) throws(UsageError) {
+        settings = Settings(state: try Self.defaultState())
         var rest = arguments[...]
         while let argument = rest.popFirst() {
-            // What Swift has put in the place of bytes that are not UTF-8 would be another path.
-            guard !(argument + (rest.first ?? "")).contains("\u{fffd}") else {
-                throw Wrong(description: "an argument that is not UTF-8: luod needs a path that is")
-            }
+            try Self.checkText(argument + (rest.first ?? ""), "an argument")
             switch argument {
             case "orchestrator": isOrchestrator = true
             case "gate": isGate = true
@@ -57,38 +68,90 @@ struct Arguments {
             case "--until-unused": settings.endsUnused = true
             case "--as-kernel": settings.kernel = try Self.kernel(argument, &rest)
             case "--unconfined": settings.isConfined = false
-            case "--max-arena": settings.arena.limit = UInt64(try Self.number(argument, &rest))
-            case "--max-sessions": settings.limits.sessions = try Self.number(argument, &rest)
-            case "--max-files": settings.limits.files = try Self.number(argument, &rest)
-            case "--max-user-arena": settings.limits.arenaBytes = UInt64(try Self.number(argument, &rest))
-            case "--max-descriptors": settings.descriptors = try Self.number(argument, &rest)
-            case "--max-user-descriptors": settings.userDescriptors = try Self.number(argument, &rest)
-            case "--patience": settings.patience = UInt64(try Self.number(argument, &rest))
-            default: throw Wrong(description: "\(argument) is no option: luod --help lists them")
+            case "--socket-mode": settings.socketMode = try Self.mode(argument, &rest)
+            case "--socket-group": settings.socketGroup = try Self.group(argument, &rest)
+            case "--max-arena": settings.arena.limit = try Self.size(argument, &rest)
+            case "--max-sessions": settings.limits.sessions = Int(try Self.number(argument, &rest))
+            case "--max-files": settings.limits.files = Int(try Self.number(argument, &rest))
+            case "--max-user-arena": settings.limits.arenaBytes = try Self.size(argument, &rest)
+            case "--max-descriptors":
+                let fewest = UInt64(Settings.fewestDescriptors)
+                settings.descriptors = Int(try Self.number(argument, &rest, from: fewest))
+            case "--max-user-descriptors": settings.userDescriptors = Int(try Self.number(argument, &rest))
+            // A day: a deadline must be a time that poll(2) can wait for.
+            case "--patience": settings.patience = try Self.number(argument, &rest, upTo: 86_400_000)
+            default: throw UsageError(description: "\(argument) is no option: luod --help lists them")
             }
         }
     }
 
-    private static func value(of option: String, _ rest: inout ArraySlice<String>) throws(Wrong) -> String {
-        guard let value = rest.popFirst(), !value.isEmpty else { throw Wrong(description: "\(option) lacks its value") }
+    private static func defaultState() throws(UsageError) -> String {
+        let path = environmentVariable("LUO_STATE") ?? "/run/luo"
+        guard !path.isEmpty else {
+            throw UsageError(description: "LUO_STATE is empty: set it to the path of the state directory, or unset it")
+        }
+        try checkText(path, "LUO_STATE")
+        return absolutePath(path)
+    }
+
+    /// Swift replaces bytes that are not UTF-8, and so a path with such bytes would become another path.
+    private static func checkText(_ text: String, _ name: String) throws(UsageError) {
+        guard text.contains("\u{fffd}") else { return }
+        throw UsageError(description: "\(name) is not UTF-8: luod needs a path that is")
+    }
+
+    private static func value(of option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> String {
+        guard let value = rest.popFirst(), !value.isEmpty else {
+            throw UsageError(description: "\(option) lacks its value")
+        }
         return value
     }
 
     private static func kernel(
         _ option: String, _ rest: inout ArraySlice<String>
-    ) throws(Wrong) -> PlayedKernel {
+    ) throws(UsageError) -> PlayedKernel {
         let text = try value(of: option, &rest)
         guard let kernel = PlayedKernel(rawValue: text) else {
-            throw Wrong(description: "\(option) \(text): 7.0 or 7.2 is wanted")
+            throw UsageError(description: "\(option) \(text): give 7.0 or 7.2")
         }
         return kernel
     }
 
-    private static func number(_ option: String, _ rest: inout ArraySlice<String>) throws(Wrong) -> Int {
+    private static func number(
+        _ option: String, _ rest: inout ArraySlice<String>, from least: UInt64 = 1, upTo most: UInt64 = 1 << 30
+    ) throws(UsageError) -> UInt64 {
         let text = try value(of: option, &rest)
-        guard let number = Int(text), number > 0 else {
-            throw Wrong(description: "\(option) \(text): a number above 0 is wanted")
+        guard let number = UInt64(text), (least...most).contains(number) else {
+            throw UsageError(description: "\(option) \(text): give a number from \(least) to \(most)")
         }
         return number
+    }
+
+    /// The least is a page, and the most is what 64-bit processors can map.
+    private static func size(_ option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> UInt64 {
+        let text = try value(of: option, &rest)
+        guard let size = ByteCount(text)?.bytes, (4096...1 << 46).contains(size) else {
+            throw UsageError(description: "\(option) \(text): give a size from 4K to 64T, such as 512M")
+        }
+        return size
+    }
+
+    private static func mode(
+        _ option: String, _ rest: inout ArraySlice<String>
+    ) throws(UsageError) -> FilePermissions {
+        let text = try value(of: option, &rest)
+        guard let mode = CModeT(text, radix: 8), mode <= 0o777 else {
+            throw UsageError(description: "\(option) \(text): give permissions in octal, such as 0660")
+        }
+        return FilePermissions(rawValue: mode)
+    }
+
+    private static func group(_ option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> UInt32 {
+        let text = try value(of: option, &rest)
+        // The highest number stands for "no group" in chown(2).
+        guard let group = UInt32(text) ?? groupNumber(of: text), group != .max else {
+            throw UsageError(description: "\(option) \(text): there is no such group; getent group lists them")
+        }
+        return group
     }
 }

@@ -7,6 +7,8 @@ import Platform
 
 openStandardDescriptors()
 _ = signal(SIGPIPE, SIG_IGN)
+// Beyond RLIMIT_FSIZE a write is an error, and not the end of the process. What is started inherits it.
+_ = signal(SIGXFSZ, SIG_IGN)
 let arguments: Arguments
 do {
     arguments = try Arguments([String](CommandLine.arguments.dropFirst()))
@@ -24,7 +26,9 @@ if arguments.wantsHelp || arguments.wantsVersion {
 }
 DescriptorLimit.set(to: arguments.settings.descriptors)
 guard DescriptorLimit.now >= Settings.fewestDescriptors else {
-    Log("luod").say("\(Settings.fewestDescriptors) open files are needed: raise the limit (ulimit -n, LimitNOFILE=)")
+    Log("luod").say(
+        "luod needs \(Settings.fewestDescriptors) open files, and may have \(DescriptorLimit.now): raise the limit "
+            + "(ulimit -n, LimitNOFILE=)")
     exit(69)
 }
 growDescriptorTable(to: arguments.settings.descriptors)
@@ -35,13 +39,8 @@ do {
         print("luod: ready on \(arguments.settings.state)")
         fflush(nil)
     }
-} catch let error as StateHeld {
-    Log("luod").say("\(error)")
-    exit(69)
-} catch let error as LiveUpdateError where [.permissionDenied, .notPermitted].contains(error.errno) {
-    Log("luod").say("\(error)")
-    exit(77)
 } catch {
-    Log("luod").say("\(error)")
-    exit(1)
+    let failure = StartFailure(error, on: StateDirectory(arguments.settings.state))
+    Log("luod").say("\(failure)")
+    exit(failure.cause.rawValue)
 }

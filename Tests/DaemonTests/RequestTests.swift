@@ -54,7 +54,7 @@ import Testing
             for isOnSession in [false, true] { _ = refusal(bytes, isOnSession, Bool.random(using: &random)) }
             _ = Response(bytes, tagged: true)
             _ = ControlMessage(bytes)
-            bytes.replaceSubrange(0..<min(4, bytes.count), with: nativeBytes(UInt32.random(in: 0...13, using: &random)))
+            bytes.replaceSubrange(0..<min(4, bytes.count), with: nativeBytes(UInt32.random(in: 0...20, using: &random)))
             _ = ControlMessage(bytes)
             _ = HandOverNote(bytes)
         }
@@ -68,7 +68,11 @@ import Testing
             .load(image: "/x", attempt: 3), .standby(formats: ["a-v1", "b-v1"], attempt: 2), .standby(formats: []),
             .handOver(.reload, note: [1, 2, 3], attempt: 7), .ready, .go,
             .failed("why"), .failed("why", attempt: 1), .adopt, .adopted(process: 5, nextSlot: 6),
+            .begin(.restored, nextSlot: 9, after: "signal 9", pause: 1600), .cannotBegin(StartFailure(.data, "why")),
+            .stored(true), .stored(false), .ending, .stop,
         ]
         for message in all { #expect(ControlMessage(message.bytes) == message) }
+        let long = "e" + String(repeating: "\u{301}", count: 100_000)
+        #expect(ControlMessage.failed(long).bytes.count < 2000, "one character that would overflow the message")
     }
 }

@@ -18,27 +18,29 @@ final class ControlLink: Sendable {
     func shutDown() { descriptor.shutDown() }
 
     /// Sends a message. A full queue means that the peer has not run for thousands of messages: it is given a second to,
-    /// and counts as dead then.
+    /// and counts as dead then. A shortage (``SystemCallError/isShortage``) says nothing about the peer.
     ///
     /// - Parameters:
     ///   - message: what it says.
     ///   - descriptors: copies of them go with it.
-    ///   - patience: how many milliseconds a full queue is waited for.
-    /// - Throws: EPIPE when there is no peer any more, EAGAIN when it does not read.
+    ///   - patience: how many milliseconds this waits for room in the queue.
+    ///   - shortage: how many milliseconds this waits for the end of a shortage; nil: as long.
+    /// - Throws: EPIPE when there is no peer any more, EAGAIN when it does not read; a shortage that lasts.
     func send(
-        _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000
+        _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000,
+        inShortage shortage: Int? = nil
     ) throws(SystemCallError) {
         let bytes = message.bytes
-        var tries = patience / 10
+        let began = milliseconds()
         while true {
             do throws(SystemCallError) {
                 return try descriptor.sendBeyondLimit(bytes, descriptors)
             } catch {
-                let isFull = [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno)
-                guard isFull, tries > 0 else { throw error }
-                tries -= 1
-                var event = pollfd(fd: descriptor.rawValue, events: Int16(POLLOUT), revents: 0)
-                _ = unsafe poll(&event, 1, 10)
+                let isFull = error.errno == .resourceTemporarilyUnavailable
+                let limit = isFull ? patience : shortage ?? patience
+                guard isFull || error.isShortage, milliseconds() - began < UInt64(limit) else { throw error }
+                // In a shortage the queue may have room, so that poll(2) would not wait.
+                if isFull { _ = descriptor.hasRoom(within: 10) } else { usleep(2_000) }
             }
         }
     }

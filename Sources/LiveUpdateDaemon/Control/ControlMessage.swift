@@ -21,6 +21,9 @@ enum DescriptorKind: UInt32, Sendable {
     case program = 9
     /// Memory for the calls that a gate has taken and not answered: of the keeper and its gates only.
     case calls = 10
+
+    /// Whether luod has it for itself, and not for a client.
+    var isOfState: Bool { [.arena, .control, .listener, .calls].contains(self) }
 }
 
 /// What an orchestrator must know of a held descriptor again after a crash. The keeper passes it on unread, but for the
@@ -64,7 +67,8 @@ enum HandOver: UInt8, Sendable {
 ///
 /// | who | says |
 /// |---|---|
-/// | keeper to a new orchestrator | `hold` for all that is kept, then `begin`; `begin` once more when all is told |
+/// | keeper to a new orchestrator | `stored`, `hold` for all that is kept, then `begin`; `begin` once more when all is told |
+/// | orchestrator to keeper, instead of `ready` | `cannotBegin`: it ends then |
 /// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
 /// | standby to keeper | `standby` when it reads, and when it holds all; `prepared` |
 /// | keeper to orchestrator | `standby` then, with a descriptor of the standby's process; `prepared` |
@@ -72,13 +76,19 @@ enum HandOver: UInt8, Sendable {
 /// | keeper to standby | `begin`; `hold`, `release` once it is loaded, and as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
 /// | keeper to orchestrator | `failed`: the standby is gone |
 /// | keeper to a gate | `hold`: first the memory for its calls, then the programs that run under a filter, as they come |
+/// | keeper to orchestrator | `stored`, also when that changes; `ending` on SIGTERM |
+/// | orchestrator to keeper | `stop`: what ends is in the log. It answers `ending`, and a client's STOP causes it, too |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 ///
 /// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the next.
 enum ControlMessage: Equatable, Sendable {
     case hold([Keep])
-    /// - Parameter after: how the one before ended, in words.
-    case begin(Role, nextSlot: Int64, after: String = "")
+    /// - Parameters:
+    ///   - after: how the one before ended, in words.
+    ///   - pause: how many milliseconds the orchestrator waits, with everything in its hands, before it reads the journal.
+    case begin(Role, nextSlot: Int64, after: String = "", pause: UInt64 = 0)
+    /// Why an orchestrator ends before it serves any client.
+    case cannotBegin(StartFailure)
     case keep(Keep)
     case release([DescriptorSlot])
     case load(image: String, attempt: UInt32)
@@ -98,6 +108,12 @@ enum ControlMessage: Equatable, Sendable {
     case adopt
     /// The answer to it, when all is held: with a descriptor of the orchestrator's process.
     case adopted(process: Int32, nextSlot: Int64)
+    /// Whether a service manager stores all that the keeper holds.
+    case stored(Bool)
+    /// The keeper was told to end: the orchestrator is to log what ends with it.
+    case ending
+    /// The keeper is to end, as on SIGTERM.
+    case stop
 
     /// What a new orchestrator is.
     enum Role: UInt8, Sendable {
@@ -109,12 +125,17 @@ enum ControlMessage: Equatable, Sendable {
         case successorInUpdate = 3
         /// Is to wait for a `handOver`.
         case standby = 4
+        /// The first since its keeper began, on what a service manager had stored: the boot goes on.
+        case restored = 5
+
+        /// Whether luod starts with it.
+        var isStart: Bool { self == .first || self == .restored }
     }
 
     private enum Number: UInt32 {
         case hold = 1
         case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
-            answered
+            answered, cannotBegin, stored, ending, stop
     }
 
     var bytes: [UInt8] {
@@ -124,11 +145,16 @@ enum ControlMessage: Equatable, Sendable {
         case .hold(let keeps):
             begin(.hold)
             for keep in keeps { writer.put(keep) }
-        case .begin(let role, let next, let after):
+        case .begin(let role, let next, let after, let pause):
             begin(.begin)
             writer.put(role.rawValue)
             writer.put(next)
             writer.put(counted: after)
+            writer.put(pause)
+        case .cannotBegin(let failure):
+            begin(.cannotBegin)
+            writer.put(failure.cause.rawValue)
+            writer.put(counted: failure.description.cut(toBytes: 1000))
         case .keep(let keep):
             begin(.keep)
             writer.put(keep)
@@ -162,12 +188,17 @@ enum ControlMessage: Equatable, Sendable {
         case .failed(let why, let attempt):
             begin(.failed)
             writer.put(attempt)
-            writer.put(counted: String(why.prefix(1000)))
+            writer.put(counted: why.cut(toBytes: 1000))
         case .adopt: begin(.adopt)
         case .adopted(let process, let next):
             begin(.adopted)
             writer.put(process)
             writer.put(next)
+        case .stored(let isStored):
+            begin(.stored)
+            writer.put(UInt8(isStored ? 1 : 0))
+        case .ending: begin(.ending)
+        case .stop: begin(.stop)
         }
         return writer.bytes
     }
@@ -191,7 +222,11 @@ enum ControlMessage: Equatable, Sendable {
         case .begin:
             let role = try reader.take(UInt8.self)
             guard let role = Role(rawValue: role) else { break }
-            return .begin(role, nextSlot: try reader.take(), after: try reader.takeCountedString())
+            return .begin(
+                role, nextSlot: try reader.take(), after: try reader.takeCountedString(), pause: try reader.take())
+        case .cannotBegin:
+            guard let cause = StartFailure.Cause(rawValue: try reader.take()) else { break }
+            return .cannotBegin(StartFailure(cause, try reader.takeCountedString()))
         case .keep: return .keep(try reader.takeKeep())
         case .release:
             var slots: [DescriptorSlot] = []
@@ -221,9 +256,19 @@ enum ControlMessage: Equatable, Sendable {
             return .failed(try reader.takeCountedString(), attempt: attempt)
         case .adopt: return .adopt
         case .adopted: return .adopted(process: try reader.take(), nextSlot: try reader.take())
+        case .stored: return .stored(try reader.take(UInt8.self) != 0)
+        case .ending: return .ending
+        case .stop: return .stop
         case nil: break
         }
         throw ArenaError(.record, "a control message of type \(number)")
+    }
+}
+
+extension String {
+    /// At most so many bytes: a character can have any number of them.
+    fileprivate func cut(toBytes most: Int) -> String {
+        utf8.count <= most ? self : String(decoding: utf8.prefix(most), as: UTF8.self)
     }
 }
 

@@ -1,6 +1,17 @@
 import Platform
 import SystemPackage
 
+extension SystemCallError {
+    /// Whether the system lacked something when a message was sent, which is not the fault of the peer: too many descriptors
+    /// under way, no memory, no descriptors. The same message may go through a moment later.
+    var isShortage: Bool {
+        switch errno {
+        case .tooManyReferences, .noBufferSpace, .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem: true
+        default: false
+        }
+    }
+}
+
 extension FileDescriptor {
     /// As ``SystemPackage/FileDescriptor/send(_:_:)``, also when more descriptors are under way than this process may have
     /// open: those of all processes of its user count together, so that others could keep it from answering.

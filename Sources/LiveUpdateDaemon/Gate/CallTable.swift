@@ -4,7 +4,8 @@ import SystemPackage
 
 /// Memory for the calls that a gate has taken, which outlives it: one place for each of its threads. A place that is not
 /// empty when a gate begins is what the one before has not answered. Before the places a u64 says how many were ever used:
-/// none but those is looked at, so that the memory is as small as it can be.
+/// none but those is looked at, so that the memory is as small as it can be. Space is allocated before a place is used, so
+/// that no store is a SIGBUS when the file system is full.
 ///
 /// | offset | |
 /// |---|---|
@@ -20,6 +21,10 @@ final class CallTable: Sendable {
     private static let stride = 512
     private static let places = 65536
 
+    /// Space is allocated in pieces of this many bytes.
+    private static let piece: UInt64 = 64 << 10
+
+    private let memory: FileDescriptor
     private let mapping: Mapping
     private let free: Guarded<Free>
 
@@ -27,27 +32,50 @@ final class CallTable: Sendable {
         var places: [Int] = []
         /// How many were ever used, in the memory, too.
         var used = 0
+        /// Bytes of the memory whose space is allocated.
+        var allocated: UInt64 = 0
     }
 
-    /// Of the memory, in bytes; most of it is never used.
+    /// The size in bytes that the memory can grow to.
     static let size = UInt64(stride * places)
 
     /// - Parameter memory: is this process's from now on, and locked until it ends: it is never closed.
-    /// - Throws: EAGAIN when another gate has it.
+    /// - Throws: EAGAIN when another gate has it; ENOSPC when the file system is full, EFBIG beyond RLIMIT_FSIZE.
     init(_ memory: FileDescriptor) throws(SystemCallError) {
         try memory.lockForProcess()
-        mapping = try Mapping(of: memory, length: UInt64(Self.stride * Self.places), .shared(writable: true))
+        self.memory = memory
+        let used = try Self.used(of: memory)
+        let allocated = try Self.reserve(memory, used)
+        mapping = try Mapping(of: memory, length: Self.size, .shared(writable: true))
         free = Guarded(Free())
-        let used = unsafe min(mapping.bytes.load(as: Int.self), Self.places - 1)
         let empty = (0..<used).filter { CallPlace(self, $0).notification == nil }
-        free.with { $0 = Free(places: empty, used: used) }
+        free.with { $0 = Free(places: empty, used: used, allocated: allocated) }
+    }
+
+    /// How many places of a memory were ever used. The file may be empty.
+    private static func used(of memory: FileDescriptor) throws(SystemCallError) -> Int {
+        let word = try memory.bytes(at: 0, count: 8)
+        return min(Int(clamping: word.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }), places - 1)
+    }
+
+    /// Allocates the space for the places that were ever used, and for some more.
+    ///
+    /// - Returns: how many bytes are allocated.
+    /// - Throws: ENOSPC when the file system is full, EFBIG beyond RLIMIT_FSIZE.
+    @discardableResult
+    static func reserve(_ memory: FileDescriptor, _ used: Int = 0) throws(SystemCallError) -> UInt64 {
+        let needed = UInt64((used + 1) * stride)
+        let length = (needed + piece - 1) / piece * piece
+        try memory.allocate(offset: 0, length: length)
+        return length
     }
 
     /// Copies what was ever used of one to another, which is empty.
     static func copy(_ old: FileDescriptor, to new: FileDescriptor) throws(SystemCallError) {
+        let used = try used(of: old)
+        try reserve(new, used)
         let from = try Mapping(of: old, length: size, .shared(writable: false))
         let into = try Mapping(of: new, length: size, .shared(writable: true))
-        let used = unsafe min(from.bytes.load(as: Int.self), places - 1)
         unsafe into.bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: from.bytes.prefix((used + 1) * stride)))
     }
 
@@ -57,15 +85,23 @@ final class CallTable: Sendable {
         return (0..<used).filter { !free.contains($0) }.map { CallPlace(self, $0) }
     }
 
-    /// A place for a thread, which gives it back; nil when there are too many.
+    /// A place for a thread, which gives it back; nil when there are too many, or when the file system is full.
     func take() -> CallPlace? {
         free.with { free in
             if let place = free.places.popLast() { return CallPlace(self, place) }
-            guard free.used < Self.places - 1 else { return nil }
+            guard free.used < Self.places - 1, makeRoom(&free) else { return nil }
             free.used += 1
             unsafe mapping.bytes.storeBytes(of: free.used, as: Int.self)
             return CallPlace(self, free.used - 1)
         }
+    }
+
+    /// Allocates the space of the next place.
+    private func makeRoom(_ free: inout Free) -> Bool {
+        guard UInt64((free.used + 2) * Self.stride) > free.allocated else { return true }
+        guard (try? memory.allocate(offset: free.allocated, length: Self.piece)) != nil else { return false }
+        free.allocated += Self.piece
+        return true
     }
 
     fileprivate func giveBack(_ index: Int) { free.with { $0.places.append(index) } }

@@ -1,3 +1,4 @@
+import Glibc
 import LiveUpdate
 import Platform
 import SystemPackage
@@ -34,8 +35,14 @@ final class GatedProgram: Sendable {
 
     // MARK: Threads
 
-    /// Starts the first thread.
-    func begin() { start {} }
+    /// Starts the first thread. Without room for its calls the program waits until there is some.
+    func begin() {
+        guard !start({}) else { return }
+        gate.log.say(
+            "the calls of a program wait, because there is no room for them: give the file system of the state more room"
+        )
+        try? startThread { while !self.start({}) { usleep(200_000) } }
+    }
 
     /// Starts one more, that receives when nobody else does.
     ///

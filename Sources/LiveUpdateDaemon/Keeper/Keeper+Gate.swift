@@ -8,10 +8,14 @@ final class GateKeeping {
     let process: Orchestrating
     /// What a gate has taken and not answered is in this memory, so that the next one answers it.
     private let calls: OwnedDescriptor
+    /// What the gate was not told yet, because of a shortage.
+    private var unsent: [(keep: Keep, descriptor: FileDescriptor)] = []
 
+    /// - Throws: ENOSPC without room for the memory of its calls; what keeps a process from being started.
     init(_ image: String, _ settings: Settings) throws {
-        calls = try StateDirectory(settings.state).callsOfNoGate()
+        calls = try StateDirectory(settings.state).calls.openForNextGate()
         process = try Orchestrating(starting: image, Self.arguments(settings))
+        unsent = [(Keep(slot: .lost, kind: .calls), calls.borrowed)]
     }
 
     private static func arguments(_ settings: Settings) -> [String] {
@@ -20,44 +24,69 @@ final class GateKeeping {
             + (settings.endsUnused ? ["--until-unused"] : [])
     }
 
-    /// Gives it everything. One that died already is seen next.
-    func begin(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
-        try? process.link.send(.hold([Keep(slot: .lost, kind: .calls)]), [calls.borrowed])
-        try? process.link.send(holding: programs)
+    /// Gives the gate some programs, in turn.
+    func serve(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
+        unsent += programs
+        sendRest()
     }
+
+    /// Whether the gate is still to be told something.
+    var isBehind: Bool { !unsent.isEmpty }
+
+    /// Tells the gate what it was not told yet, without waiting.
+    func sendRest() {
+        while let first = unsent.first {
+            do throws(SystemCallError) {
+                try process.link.send(.hold([first.keep]), [first.descriptor], patience: 0)
+            } catch {
+                // The death of a gate is an event of its own, and the next gate is told everything.
+                if error.errno != .resourceTemporarilyUnavailable && !error.isShortage { unsent = [] }
+                return
+            }
+            unsent.removeFirst()
+        }
+    }
+
+    /// Does not tell the gate about a descriptor that is closed.
+    func forget(_ slots: [DescriptorSlot]) { unsent.removeAll { slots.contains($0.keep.slot) } }
 }
 
 extension Keeper {
     /// A program more.
     func serve(_ keep: Keep, _ descriptor: FileDescriptor) {
-        if let gate {
-            // What cannot be sent to one that died is in the table for the next.
-            try? gate.process.link.send(.hold([keep]), [descriptor])
-        } else {
-            beginGate()
-        }
+        if let gate { gate.serve([(keep, descriptor)]) } else if gateDue == nil { beginGate() }
     }
 
     func replaceDeadGate() {
         guard let dead = gate else { return }
+        gate = nil
         forget(dead.process)
-        log.say("the gate ended (\(dead.process.reap())): it is started again")
-        gateRestarts.wait()
-        beginGate()
+        let how = reap(dead.process)
+        let now = milliseconds()
+        let pause = gateRestarts.pause(afterDeathAt: now)
+        log.say("the gate ended (\(how)): another is started\(pause == 0 ? "" : " in \(pause) ms")")
+        if pause == 0 { beginGate() } else { gateDue = now + pause }
     }
 
-    /// Starts one, in the place of one that died if there was one. When that fails it is tried again in a moment: the programs
-    /// wait, and nobody else is held up.
+    /// Starts a gate, after the gate that died if there was one. When that fails it is tried again a moment later: programs wait
+    /// for it, and clients do not.
     func beginGate() {
         do {
             let next = try GateKeeping(image.executable, settings)
-            try poller.add(next.process.process.descriptor, for: .reading)
-            next.begin(table.all.filter { $0.keep.kind == .program })
+            try poller.add(next.process.ending, for: .reading)
+            next.serve(table.all.filter { $0.keep.kind == .program })
             gate = next
-            isGateMissing = false
+            gateDue = nil
+            if gateFailure != nil { log.say("a gate serves the programs under luoctl run again") }
+            gateFailure = nil
         } catch {
-            if !isGateMissing { log.say("the gate could not be started, and programs under a filter wait: \(error)") }
-            isGateMissing = true
+            let failure = "\(StartFailure(error, on: StateDirectory(settings.state)))"
+            if gateFailure != failure {
+                log.say(
+                    "no gate can be started, and programs under luoctl run wait in open(2) until one can: \(failure)")
+            }
+            gateFailure = failure
+            gateDue = milliseconds() + 100
         }
     }
 

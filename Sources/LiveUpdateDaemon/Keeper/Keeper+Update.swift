@@ -9,7 +9,7 @@ extension Keeper {
         endRetired()
         if let next {
             forget(next.orchestrating)
-            next.orchestrating.end()
+            end(next.orchestrating)
             self.next = nil
         }
         let path = wanted.isEmpty ? image.path : wanted
@@ -21,6 +21,7 @@ extension Keeper {
                 deadline: milliseconds() + settings.patience)
             try watch(loading)
             // What is kept it gets when it reads: nobody waits for its start. One that has ended already is told of next.
+            try? loading.link.send(.stored(isStored))
             try? loading.link.send(.begin(.standby, nextSlot: table.nextSlot))
         } catch {
             if next == nil {
@@ -47,7 +48,7 @@ extension Keeper {
                 self.next?.held = held
             }
         } catch {
-            if error.errno == .resourceTemporarilyUnavailable {
+            if error.errno == .resourceTemporarilyUnavailable || error.isShortage {
                 self.next?.isBehind = true
             } else {
                 giveUp(error)
@@ -55,9 +56,13 @@ extension Keeper {
         }
     }
 
-    /// Of one that has ended, its process says how, next.
+    /// Gives the next image up. When it has ended, the event of its end says how.
     private func giveUp(_ error: SystemCallError) {
-        if error.errno != .brokenPipe { callOff("the image does not keep up: \(error)") }
+        guard error.errno != .brokenPipe else { return }
+        callOff(
+            error.isShortage
+                ? "the next image cannot be given all descriptors now: \(error)"
+                : "the image does not keep up: \(error)")
     }
 
     /// Tells the next image all that it was not told yet.
@@ -115,7 +120,7 @@ extension Keeper {
                 return
             }
             guard let received else { return poller.remove(next.orchestrating.link.descriptor) }
-            for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+            for descriptor in received.descriptors { table.close(descriptor, of: .max) }
             switch received.message {
             case .standby where next.stage == .loading:
                 do throws(SystemCallError) {
@@ -126,8 +131,12 @@ extension Keeper {
                 }
             case .standby(let formats, _):
                 self.next?.stage = .standby
-                try? current.link.send(
-                    .standby(formats: formats, attempt: next.attempt), [next.orchestrating.process.descriptor])
+                do throws(SystemCallError) {
+                    try current.link.send(
+                        .standby(formats: formats, attempt: next.attempt), [next.orchestrating.process.descriptor])
+                } catch {
+                    return giveUp(error)
+                }
             case .prepared where next.stage == .preparing:
                 self.next?.stage = .standby
                 try? current.link.send(.prepared(attempt: next.attempt))
@@ -159,7 +168,7 @@ extension Keeper {
 
     /// Ends the one before the one that runs.
     func endRetired() {
-        retired?.end()
+        if let retired { end(retired) }
         retired = nil
     }
 
@@ -167,7 +176,7 @@ extension Keeper {
     func callOff(_ why: String, silently: Bool = false) {
         guard let next else { return }
         forget(next.orchestrating)
-        next.orchestrating.end()
+        end(next.orchestrating)
         self.next = nil
         if !silently { try? current.link.send(.failed(why, attempt: next.attempt)) }
     }

@@ -26,12 +26,24 @@ public final class Keeper {
     /// Where a service manager keeps all of it, too.
     private var service: ServiceStore?
     private var isServiceBusy = false
-    private var restarts = Restarts()
+    private var restarts = RestartPolicy()
+    /// Whether an orchestrator has ever served.
+    private var wasReady = false
+    /// Orchestrators that died before any had served.
+    private var failedStarts = 0
+    /// Children that have ended and cannot be reaped yet.
+    var unreaped = UnreapedChildren()
+    /// Whether luod was told to end.
+    private var isEnding = false
+    /// Whether the orchestrator has logged what ends with luod.
+    private var isEndLogged = false
     /// There when a program runs under a filter, or did.
     var gate: GateKeeping?
-    var gateRestarts = Restarts()
-    /// Whether there is to be one, and none could be started.
-    var isGateMissing = false
+    var gateRestarts = RestartPolicy()
+    /// When a gate is to be started, in milliseconds of CLOCK_MONOTONIC; nil: there is one, or none is needed.
+    var gateDue: UInt64?
+    /// Why no gate could be started; nil when the last start worked.
+    var gateFailure: String?
     /// Whoever started a luod that ends unused has gone, or become its first program.
     var hasLostStarter = false
     private let ready: () -> Void
@@ -70,52 +82,80 @@ public final class Keeper {
     /// Runs until it is told to end.
     ///
     /// - Parameter ready: is called once the first orchestrator answers.
+    /// - Throws: StartFailure, also of a first orchestrator that cannot begin while nothing is held.
     public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
         let passed = PassedDescriptor.takeAll()
-        let manager = try ServiceNotifications.take()
-        let state: TakenState
+        // Before anything else is opened. Without them a program starts as slowly as the files of clients let it.
+        try? SpawnNumbers.reserve()
+        let manager = serviceManager()
+        let directory = StateDirectory(settings.state)
         do {
-            state = try StateDirectory(settings.state).take(passed)
-        } catch let error as SystemCallError {
-            throw LiveUpdateError(error, settings.state)
+            let keeper = try Keeper(settings, try directory.take(passed, settings), manager, ready)
+            try keeper.serve()
+        } catch {
+            throw StartFailure(error, on: directory)
         }
-        let keeper = try Keeper(settings, state, manager, ready)
-        try keeper.serve()
+    }
+
+    /// The service manager that started luod; nil without one. What luod starts must not find any: it would speak for luod.
+    private static func serviceManager() -> ServiceNotifications? {
+        for name in ["WATCHDOG_PID", "WATCHDOG_USEC"] { takeEnvironmentVariable(name) }
+        let path = environmentVariable("NOTIFY_SOCKET") ?? ""
+        do {
+            return try ServiceNotifications.take()
+        } catch {
+            Log("luod keeper").say("NOTIFY_SOCKET is ignored, because no service manager reads \(path): \(error)")
+            return nil
+        }
     }
 
     private init(
         _ settings: Settings, _ state: consuming TakenState, _ manager: ServiceNotifications?,
         _ ready: @escaping () -> Void
     ) throws {
+        var settings = settings
+        if let mode = state.table.clientSocketMode { settings.socketMode = mode }
         self.settings = settings
         self.ready = ready
         poller = try Poller()
         signals = try blockSignals([SIGTERM, SIGINT])
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
+        // After the rights are gone: threads keep those that they begin with.
+        let closer = try Closer(threads: Self.closingThreads)
+        for one in state.unwanted { closer.close(one.descriptor, of: Keep(storedName: one.name)?.label.user ?? 0) }
         image = try .own()
         let running = state.running
         let stored = state.stored
         let stale = state.stale
         service = manager.map { ServiceStore($0, stored: stored, stale: stale) }
         table = state.table
+        table.closer = closer
         if let running {
             current = running
         } else {
             current = try Orchestrating(starting: image.executable, Self.arguments(settings))
-            try table.handTo(current, stored.isEmpty ? .first : .successor)
+            let role = stored.isEmpty ? ControlMessage.Role.first : .restored
+            try table.handTo(current, .begin(role, nextSlot: table.nextSlot), isStored: manager != nil)
         }
         for slot in Set(table.all.map(\.keep.slot) + stored.map(\.slot)) { service?.note(slot) }
         try poller.add(signals.borrowed, for: .reading)
         try watch(current)
         resumeGate()
         if settings.endsUnused { try poller.add(Self.starter, for: .reading) }
-        if running != nil { tellReady() }
+        if running != nil {
+            try? current.link.send(.stored(service != nil))
+            tellReady()
+        }
     }
 
     private func tellReady() {
+        wasReady = true
         ready()
         service?.ready(process: getpid())
     }
+
+    /// Descriptors that only the keeper has, ``SpawnNumbers`` among them where the limit has room for them.
+    private static func ownDescriptors(_ settings: Settings) -> Int { settings.descriptors < 512 ? 64 : 128 }
 
     static func arguments(_ settings: Settings) -> [String] {
         [
@@ -123,7 +163,8 @@ public final class Keeper {
             "\(settings.limits.sessions)", "--max-files", "\(settings.limits.files)", "--max-user-arena",
             "\(settings.limits.arenaBytes)", "--max-user-descriptors", "\(settings.userDescriptors)",
             // What it sends always finds room here.
-            "--max-descriptors", "\(max(settings.descriptors - 64, 64))",
+            "--max-descriptors", "\(max(settings.descriptors - ownDescriptors(settings), Settings.fewestDescriptors))",
+            "--socket-mode", String(settings.socketMode.rawValue, radix: 8),
         ] + (settings.isConfined ? [] : ["--unconfined"])
             + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
             + (settings.endsUnused ? ["--until-unused"] : [])
@@ -131,23 +172,29 @@ public final class Keeper {
 
     func watch(_ orchestrating: Orchestrating) throws {
         try poller.add(orchestrating.link.descriptor, for: .reading)
-        try poller.add(orchestrating.process.descriptor, for: .reading)
+        try poller.add(orchestrating.ending, for: .reading)
     }
 
     func forget(_ orchestrating: Orchestrating) {
         poller.remove(orchestrating.link.descriptor)
-        poller.remove(orchestrating.process.descriptor)
+        poller.remove(orchestrating.ending)
     }
 
     // MARK: Serving
 
     private func serve() throws -> Never {
+        var nextLook: UInt64 = 0
         while true {
             let event = try poller.next(timeout)
-            if isGateMissing { beginGate() }
+            if let due = gateDue, milliseconds() >= due { beginGate() }
+            gate?.sendRest()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
             if let event { try handle(event.descriptor.rawValue) } else { tellService() }
+            if milliseconds() >= nextLook {
+                nextLook = milliseconds() + Self.lookInterval
+                try look()
+            }
             if let next, next.stage != .standby, milliseconds() >= next.deadline {
                 callOff("the image did not \(next.stage.verb) in time")
             }
@@ -159,23 +206,62 @@ public final class Keeper {
         case signals.borrowed.rawValue: stop()
         case Self.starter.rawValue: try loseStarter()
         case current.link.descriptor.rawValue: try readCurrent()
-        case current.process.descriptor.rawValue: try replaceDead()
-        case gate?.process.process.descriptor.rawValue: replaceDeadGate()
+        case current.ending.rawValue: try replaceDead()
+        case gate?.process.ending.rawValue: replaceDeadGate()
         case next?.orchestrating.link.descriptor.rawValue: try readNext()
-        case next?.orchestrating.process.descriptor.rawValue:
-            if let next { callOff("the image ended: \(next.orchestrating.end())") }
+        case next?.orchestrating.ending.rawValue:
+            if let next { callOff("the image ended: \(end(next.orchestrating))") }
         default: break
         }
     }
 
-    private var timeout: CInt {
-        guard let next, next.stage != .standby else {
-            guard let service, service.isBehind else { return isGateMissing ? 100 : -1 }
-            return isServiceBusy ? 10 : 0
-        }
-        let now = milliseconds()
-        return next.deadline > now ? CInt(next.deadline - now) : 0
+    /// How many users can have a close under way.
+    private static let closingThreads = 8
+
+    /// How often the keeper looks whether a process has ended of which no descriptor tells, in milliseconds: one with a thread
+    /// that waits in the kernel for a file system.
+    private static let lookInterval: UInt64 = 250
+
+    /// Replaces processes that have ended without an event.
+    private func look() throws {
+        if current.process.hasEnded { return try replaceDead() }
+        if gate?.process.process.hasEnded == true { replaceDeadGate() }
+        if let next, next.orchestrating.process.hasEnded { callOff("the image ended: \(end(next.orchestrating))") }
+        unreaped.reap()
     }
+
+    /// Ends a process, and waits until it is gone: after that nothing of it touches the arena any more.
+    ///
+    /// - Returns: how it ended, in words.
+    @discardableResult
+    func end(_ orchestrating: Orchestrating) -> String {
+        orchestrating.process.kill()
+        orchestrating.process.waitForEnd()
+        return reap(orchestrating)
+    }
+
+    /// How a process has ended, in words.
+    func reap(_ orchestrating: Orchestrating) -> String {
+        unreaped.reap(orchestrating.process.id)?.description ?? "ended"
+    }
+
+    /// How long the loop may wait, in milliseconds.
+    private var timeout: CInt {
+        let now = milliseconds()
+        var waits = [Self.lookInterval]
+        func wait(until time: UInt64) { waits.append(time > now ? time - now : 0) }
+        if let next, next.stage != .standby {
+            wait(until: next.deadline)
+        } else if let service, service.isBehind {
+            waits.append(isServiceBusy ? 10 : 0)
+        }
+        if let gateDue { wait(until: gateDue) }
+        if gate?.isBehind == true { waits.append(100) }
+        return waits.min().map { CInt(clamping: $0) } ?? 0
+    }
+
+    /// Whether a service manager stores what is held.
+    var isStored: Bool { service != nil }
 
     /// When there is nothing else to do, and not in a blackout.
     private func tellService() {
@@ -183,25 +269,54 @@ public final class Keeper {
         do throws(SystemCallError) {
             isServiceBusy = try !service.catchUp(with: table)
         } catch {
-            log.say("the service manager does not keep what is kept here any more: \(error)")
+            log.say("the service manager does not store what luod holds any more: \(error)")
             self.service = nil
+            try? current.link.send(.stored(false))
+            tellNext(.stored(false), []) { _ in }
         }
     }
 
-    /// The state ends with its processes, unless a service manager keeps it: files that have a name stay.
-    func stop() -> Never {
+    // MARK: Ending
+
+    /// Ends luod, and with it what no service manager stores; files that have a name stay.
+    ///
+    /// - Parameter isLogged: whether the orchestrator has logged what ends.
+    func stop(isLogged: Bool = false) -> Never {
+        isEnding = true
         sayWhoIsLeft()
-        if let next { next.orchestrating.end() }
-        gate?.process.end(within: StateDirectory.patience)
+        if let next { end(next.orchestrating) }
+        if !isLogged { haveEndLogged() }
+        if let gate {
+            gate.process.process.kill()
+            gate.process.process.waitForEnd(StateDirectory.patience)
+        }
         endRetired()
-        current.end()
+        end(current)
         if let service {
             try? readCurrent()
             service.stop(table)
         }
         if settings.endsUnused { StateDirectory(settings.state).remove() }
+        // The next luod can begin, however long this process takes to close what clients sent.
+        table.releaseState(unlocking: service == nil)
         exitNow(0)
     }
+
+    /// Only the orchestrator knows what ends.
+    private func haveEndLogged() {
+        guard (try? current.link.send(.ending, patience: 100)) != nil else { return }
+        let deadline = milliseconds() + Self.patienceWithEnd
+        while !isEndLogged, !current.link.descriptor.hasHungUp {
+            let now = milliseconds()
+            guard now < deadline, current.link.descriptor.isReadable(within: CInt(deadline - now)) else {
+                return log.say("the orchestrator did not say what ends with it: it does not answer")
+            }
+            try? readCurrent()
+        }
+    }
+
+    /// How long the orchestrator may take to log what ends, in milliseconds.
+    private static let patienceWithEnd: UInt64 = 1000
 
     /// Their calls are nobody's from now on, for ever: the kernel says ENOSYS when the last copy of a listener is closed.
     private func sayWhoIsLeft() {
@@ -219,20 +334,25 @@ public final class Keeper {
             } catch {
                 return
             }
-            guard let received else { return loseLink() }
+            guard let received else { return isEnding ? () : loseLink() }
             switch received.message {
             case .keep(let keep):
                 guard let descriptor = received.descriptors.first else { break }
+                for other in received.descriptors.dropFirst() { table.close(other, of: keep.label.user) }
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
                 tellNext(.hold([keep]), [descriptor]) { $0.insert(keep.slot) }
                 if keep.kind == .program { serve(keep, descriptor) }
             case .release(let slots):
+                gate?.forget(slots)
                 table.release(slots)
                 for slot in slots { service?.note(slot) }
                 tellNext(.release(slots), []) { $0.subtract(slots) }
                 endIfUnused()
             case .ready: tellReady()
+            case .cannotBegin(let failure): try refuse(failure)
+            case .stop where isEnding: isEndLogged = true
+            case .stop: stop(isLogged: true)
             case .answered: endRetired()
             case .load(let image, let attempt): load(image, attempt)
             case .prepare(let draft, let attempt): prepare(draft, attempt)
@@ -240,9 +360,18 @@ public final class Keeper {
                 handOver(what, note, attempt, received.descriptors)
                 for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
             case .failed(let why, let attempt): if next?.attempt == attempt { callOff(why, silently: true) }
-            default: for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+            default: for descriptor in received.descriptors { table.close(descriptor, of: .max) }
             }
         }
+    }
+
+    /// Nothing is lost when luod ends while it holds nothing. Otherwise another orchestrator is started: what is held is worth
+    /// more than the peace.
+    private func refuse(_ failure: StartFailure) throws {
+        guard table.holdsOnlyState else { return log.say("no orchestrator can begin: \(failure)") }
+        end(current)
+        if settings.endsUnused { StateDirectory(settings.state).remove() }
+        throw failure
     }
 
     /// The end of the link: it has died, as its process's descriptor says next; or it has given up this keeper, which did not
@@ -259,72 +388,79 @@ public final class Keeper {
         try readCurrent()
         endRetired()
         forget(current)
-        let how = current.reap()
-        log.say("the orchestrator ended (\(how)): it is started again")
+        let how = reap(current)
+        try countFailedStart(how)
+        let pause = restarts.pause(afterDeathAt: milliseconds())
+        let waits = pause == 0 ? "" : ", and waits \(pause) ms before it serves"
+        log.say("the orchestrator ended (\(how)): another is started\(waits)")
         // After a reload there is nothing to be taken back: what was true before it is the boot before this one.
         let wasInUpdate = next?.stage == .takingOver(.update)
         if let next {
             // Before another one touches the arena.
             forget(next.orchestrating)
-            next.orchestrating.end()
+            end(next.orchestrating)
             self.next = nil
         }
-        restarts.wait()
         let role = wasInUpdate ? ControlMessage.Role.successorInUpdate : .successor
+        let begin = ControlMessage.begin(
+            role, nextSlot: table.nextSlot, after: "the orchestrator ended (\(how))", pause: pause)
+        var isSaid = false
         while true {
             do {
-                current = try startSuccessor(role, after: how)
+                current = try startSuccessor(begin)
                 return
             } catch {
-                log.say("no orchestrator could be started, which is tried again: \(error)")
-                pause()
+                if !isSaid { log.say("no orchestrator could be started, which is tried again: \(error)") }
+                isSaid = true
+                waitForRetry()
             }
         }
     }
 
+    /// A first orchestrator that dies again and again, with nothing held, would be started for ever.
+    private func countFailedStart(_ how: String) throws {
+        guard !wasReady else { return }
+        failedStarts += 1
+        guard failedStarts >= Self.mostFailedStarts, table.holdsOnlyState else { return }
+        throw StartFailure(
+            .unavailable,
+            "\(settings.state): the orchestrator died \(failedStarts) times before it could serve, at last with \(how); "
+                + "look whether memory or processes are limited too tightly, and report it otherwise")
+    }
+
+    private static let mostFailedStarts = 5
+
     /// - Throws: what keeps it from being started, or from reading what is kept: nothing of it is left then.
-    private func startSuccessor(_ role: ControlMessage.Role, after how: String) throws -> Orchestrating {
+    private func startSuccessor(_ begin: ControlMessage) throws -> Orchestrating {
         let started = try Orchestrating(starting: image.executable, Self.arguments(settings))
         do {
-            try table.handTo(started, role, after: "the orchestrator ended (\(how))")
+            try table.handTo(started, begin, isStored: isStored)
             try watch(started)
             return started
         } catch {
             forget(started)
-            started.end()
+            end(started)
             throw error
         }
     }
 
     /// A moment, in which it can still be told to end.
-    private func pause() { if signals.borrowed.isReadable(within: 100) { exitNow(0) } }
+    private func waitForRetry() { if signals.borrowed.isReadable(within: 100) { stop(isLogged: true) } }
 }
 
 extension KeptTable {
-    /// Gives an orchestrator all that is kept.
-    func handTo(_ orchestrating: Orchestrating, _ role: ControlMessage.Role, after: String = "") throws {
+    /// Gives an orchestrator all that is kept, and has it begin.
+    func handTo(_ orchestrating: Orchestrating, _ begin: ControlMessage, isStored: Bool) throws {
         // Nothing else is to be done before it runs, however slowly it starts.
         let patience = 30_000
         do throws(SystemCallError) {
+            try orchestrating.link.send(.stored(isStored), patience: patience)
             try orchestrating.link.send(holding: all, patience: patience)
-            try orchestrating.link.send(.begin(role, nextSlot: nextSlot, after: after), patience: patience)
+            try orchestrating.link.send(begin, patience: patience)
         } catch {
             // One that died already is seen next.
             guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
         }
-    }
-}
-
-/// One that dies again and again is not started in a tight loop.
-struct Restarts {
-    private var last: UInt64 = 0
-    private var quick = 0
-
-    mutating func wait() {
-        let now = milliseconds()
-        quick = now - last < 1000 ? quick + 1 : 0
-        if quick > 5 { usleep(100_000) }
-        last = milliseconds()
     }
 }
 

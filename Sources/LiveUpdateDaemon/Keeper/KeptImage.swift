@@ -8,9 +8,12 @@ final class KeptImage {
     /// Where it was found.
     let path: String
     private let file: OwnedDescriptor
+    /// The number by which a new process finds the file.
+    private let number: SpawnNumber?
 
     private init(_ path: String, _ file: consuming OwnedDescriptor) {
         self.path = path
+        number = SpawnNumber(file.borrowed)
         self.file = file
     }
 
@@ -28,6 +31,6 @@ final class KeptImage {
     var executable: String {
         let kept = try? FileStatus(of: file.borrowed).identity
         let found = try? FileStatus(at: path).identity
-        return found != nil && found == kept ? path : "/proc/self/fd/\(file.borrowed.rawValue)"
+        return found != nil && found == kept ? path : "/proc/self/fd/\((number?.descriptor ?? file.borrowed).rawValue)"
     }
 }

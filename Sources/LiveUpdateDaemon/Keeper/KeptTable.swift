@@ -2,14 +2,17 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What the keeper keeps: one copy of every descriptor that must not die. It knows nothing of what they are.
+/// The descriptors that the keeper holds: one copy of every descriptor that must not die. It knows nothing of what they are, but
+/// for the user to whom each belongs: a close of a client's descriptor may sleep, and happens on that user's thread.
 struct KeptTable: ~Copyable {
+    /// Nil until the keeper has given up the rights that its threads must not have. Nothing of a client is closed before.
+    var closer: Closer?
     private var entries: [DescriptorSlot: (keep: Keep, descriptor: FileDescriptor)] = [:]
     private(set) var nextSlot: Int64 = 1
 
     mutating func keep(_ keep: Keep, _ descriptor: FileDescriptor) {
-        if let old = entries[keep.slot] { try? closeDescriptor(old.descriptor) }
-        entries[keep.slot] = (keep, descriptor)
+        let old = entries.updateValue((keep, descriptor), forKey: keep.slot)
+        if let old { close(old.descriptor, of: old.keep.label.user) }
         nextSlot = max(nextSlot, keep.slot.number + 1)
     }
 
@@ -20,8 +23,36 @@ struct KeptTable: ~Copyable {
 
     mutating func release(_ slots: [DescriptorSlot]) {
         for slot in slots {
-            if let gone = entries.removeValue(forKey: slot) { try? closeDescriptor(gone.descriptor) }
+            if let gone = entries.removeValue(forKey: slot) { close(gone.descriptor, of: gone.keep.label.user) }
         }
+    }
+
+    /// Closes a descriptor that is in no slot, or in none any more.
+    func close(_ descriptor: FileDescriptor, of user: UInt32) {
+        if let closer { closer.close(descriptor, of: user) } else { try? closeDescriptor(descriptor) }
+    }
+
+    /// Whether nothing is held but what luod itself needs: no client, no session, no file.
+    var holdsOnlyState: Bool { entries.values.allSatisfy { $0.keep.kind.isOfState } }
+
+    /// Closes the arena and the sockets that listen.
+    ///
+    /// - Parameter unlocking: whether the lock on the arena ends also for other holders of it, such as a process that is
+    ///   dead and not gone. A service manager that stores the arena must keep the lock.
+    mutating func releaseState(unlocking: Bool) {
+        for entry in entries.values where entry.keep.kind.isOfState {
+            if unlocking, entry.keep.kind == .arena { try? entry.descriptor.unlock() }
+            // This process ends now: no thread would do it in time.
+            try? closeDescriptor(entry.descriptor)
+        }
+        entries = entries.filter { !$0.value.keep.kind.isOfState }
+    }
+
+    /// The permissions of the clients' socket; nil without one. A socket whose path leads nowhere may be open to everybody.
+    var clientSocketMode: FilePermissions? {
+        guard let listener = entries.values.first(where: { $0.keep.kind == .listener })?.descriptor else { return nil }
+        let path = try? listener.boundPath()
+        return path.flatMap { try? FileStatus(at: $0).permissions } ?? FilePermissions(rawValue: 0o666)
     }
 
     func entry(_ slot: DescriptorSlot) -> (keep: Keep, descriptor: FileDescriptor)? { entries[slot] }

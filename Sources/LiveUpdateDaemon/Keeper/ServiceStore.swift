@@ -1,3 +1,4 @@
+import Glibc
 import LiveUpdate
 import Platform
 import SystemPackage
@@ -54,9 +55,7 @@ final class ServiceStore {
             }
             return true
         } catch {
-            guard error.errno == .resourceTemporarilyUnavailable || error.errno == .tooManyReferences else {
-                throw error
-            }
+            guard error.errno == .resourceTemporarilyUnavailable || error.isShortage else { throw error }
             return false
         }
     }
@@ -64,6 +63,8 @@ final class ServiceStore {
     private func tell(_ slot: DescriptorSlot, _ table: borrowing KeptTable) throws(SystemCallError) {
         if let (keep, descriptor) = table.entry(slot) {
             guard keep.kind.isStored, stored[slot] != keep else { return }
+            // A manager that closes such a file could hang in it, and with it the whole machine.
+            guard keep.kind != .file || (try? descriptor.mayAskServer()) == false else { return }
             // The name has the label in it, which has changed.
             if let old = stored[slot] { try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(old.storedName)"]) }
             stored[slot] = nil
@@ -90,7 +91,10 @@ final class ServiceStore {
         insist(["STOPPING=1"], until: deadline)
         while isBehind, milliseconds() < deadline {
             guard let wasRead = try? catchUp(with: table) else { return }
-            if !wasRead { manager.waitForRoom(within: 1000) }
+            guard !wasRead else { continue }
+            // In a shortage there may be room, so that this does not wait.
+            manager.waitForRoom(within: 1000)
+            usleep(1_000)
         }
         manager.waitForRoom(within: 1000)
         manager.waitUntilRead(within: 10_000)
@@ -102,8 +106,8 @@ final class ServiceStore {
             do throws(SystemCallError) {
                 return try manager.send(lines)
             } catch {
-                guard error.errno == .resourceTemporarilyUnavailable else { return }
-                manager.waitForRoom(within: 1000)
+                guard error.errno == .resourceTemporarilyUnavailable || error.isShortage else { return }
+                if error.isShortage { usleep(10_000) } else { manager.waitForRoom(within: 1000) }
             }
         }
     }
@@ -119,6 +123,8 @@ extension DescriptorKind {
 
 extension Keep {
     private static let prefix = "luo"
+    /// Slots are counted from 1. The name may come from anywhere, and numbers above it must not overflow.
+    private static let mostSlots: Int64 = 1 << 60
 
     /// The name in the store, which has nothing else of it: `luo-KIND-SLOT-COOKIE-USER-BOOT-TRAITS`.
     var storedName: String {
@@ -130,7 +136,8 @@ extension Keep {
     init?(storedName: String) {
         let parts = storedName.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count == 7, parts[0] == Self.prefix, let number = UInt32(parts[1]),
-            let kind = DescriptorKind(rawValue: number), let slot = Int64(parts[2]), slot > 0,
+            let kind = DescriptorKind(rawValue: number), let slot = Int64(parts[2]),
+            (1...Self.mostSlots).contains(slot),
             let cookie = UInt64(parts[3]), let user = UInt32(parts[4]), let boot = UInt32(parts[5]),
             let traits = UInt32(parts[6])
         else { return nil }

@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Where a state lives: `arena`, the socket `liveupdate` for clients, `control`, for whoever takes the place of a keeper that
-/// died, and `calls`, the memory of gates. A lock on the arena decides who runs it, one on the calls which gate does.
+/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `control` for a keeper that takes
+/// the place of one that died, and `calls` (``CallMemory``). A lock on the arena decides which luod runs the state.
 public struct StateDirectory: Sendable {
     /// Its path.
     public let path: String
@@ -16,34 +16,39 @@ public struct StateDirectory: Sendable {
     public var clientSocket: String { path + "/liveupdate" }
     var controlSocket: String { path + "/control" }
     var arena: String { path + "/arena" }
-    private var calls: String { path + "/calls" }
+    var calls: CallMemory { CallMemory(path: path + "/calls") }
+    /// The process that answers the calls of programs under `luoctl run`, if there is one.
+    var gate: CInt? { calls.gate }
 
     /// Makes this process the keeper of the state.
     ///
-    /// - Parameter passed: what a service manager has passed: the clients' socket, and what it had stored.
+    /// - Parameters:
+    ///   - passed: what a service manager has passed: the clients' socket, and what it had stored.
+    ///   - settings: for a clients' socket that is made here.
     /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write to, and
-    ///   ENOTDIR for what is none; what else failed.
-    func take(_ passed: [PassedDescriptor] = []) throws -> TakenState {
+    ///   ENOTDIR for what is none; ``StartFailure`` and ArenaError about the arena; what else failed.
+    func take(_ passed: [PassedDescriptor], _ settings: Settings) throws -> TakenState {
         try makeDirectory()
-        if let found = try adopt() {
-            for one in passed { try? closeDescriptor(one.descriptor) }
+        if var found = try adopt() {
+            found.unwanted = passed
             return found
         }
         var table = KeptTable()
-        let stored = try restore(passed, into: &table)
+        var unwanted: [PassedDescriptor] = []
+        let stored = try restore(passed, into: &table, &unwanted)
         if stored.isEmpty {
-            table.add(try lockedArena(), .arena)
-            forgetCalls()
+            table.add(try ArenaFile(path: arena).open(), .arena)
+            calls.forget()
         }
         // Whoever bound it is dead: the arena's lock is ours.
         _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
-        try addListener(passed, stored, to: &table)
+        try addListener(passed, stored, settings, to: &table)
         let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
-        return TakenState(table: table, running: nil, stored: stored, stale: stale)
+        return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
     }
 
-    /// Everybody may connect to the socket in it. One that is there is left as it is: it may be anybody's, by a slip.
+    /// Everybody may look up the socket in it. A directory that is there is left as it is: a user may have named it by mistake.
     private func makeDirectory() throws {
         if unsafe mkdir(path, 0o711) == 0 {
             // Whatever the umask.
@@ -63,19 +68,15 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    /// The process that answers the calls of programs under `luoctl run`, if there is one.
-    var gate: CInt? {
-        guard let file = try? openFile(calls) else { return nil }
-        return (try? file.borrowed.processThatLocks()) ?? nil
-    }
-
     /// Takes what was stored, if the arena is among it, and is the one of this state.
     ///
     /// - Returns: what it is.
-    private func restore(_ passed: [PassedDescriptor], into table: inout KeptTable) throws -> [Keep] {
+    private func restore(
+        _ passed: [PassedDescriptor], into table: inout KeptTable, _ unwanted: inout [PassedDescriptor]
+    ) throws -> [Keep] {
         let stored = passed.compactMap { one in Keep(storedName: one.name).map { ($0, one.descriptor) } }
         guard let arena = stored.first(where: { $0.0.kind == .arena })?.1, isArena(arena) else {
-            for (_, descriptor) in stored { try? closeDescriptor(descriptor) }
+            unwanted = passed.filter { Keep(storedName: $0.name) != nil }
             return []
         }
         do {
@@ -96,9 +97,9 @@ public struct StateDirectory: Sendable {
         return (try? FileStatus(of: descriptor).identity) == there
     }
 
-    /// That of the socket's unit, that which was stored, or a new one.
+    /// The socket of the unit, which stays as it is; the socket that was stored; or a new one.
     private func addListener(
-        _ passed: [PassedDescriptor], _ stored: [Keep], to table: inout KeptTable
+        _ passed: [PassedDescriptor], _ stored: [Keep], _ settings: Settings, to table: inout KeptTable
     ) throws {
         let activated = passed.filter { Keep(storedName: $0.name) == nil }
         if let listener = activated.first {
@@ -109,66 +110,20 @@ public struct StateDirectory: Sendable {
             _ = unsafe unlink(clientSocket)
             table.add(
                 try MessageSocket.listen(
-                    at: clientSocket, mode: [.ownerReadWrite, .groupReadWrite, .otherReadWrite]
+                    at: clientSocket, mode: settings.socketMode, group: settings.socketGroup
                 ).nonBlocking(), .listener)
         }
     }
 
     /// Of a state that ends.
     func remove() {
-        for file in [arena, controlSocket, clientSocket, calls] { _ = unsafe unlink(file) }
+        for file in [arena, controlSocket, clientSocket, calls.path] { _ = unsafe unlink(file) }
         _ = unsafe rmdir(path)
-    }
-
-    /// The memory for what a gate has taken and not answered (``CallTable``), and whose that was has ended: also when it was
-    /// that of a keeper that died. Two at once would take each other's answers.
-    func callsOfNoGate() throws(SystemCallError) -> OwnedDescriptor {
-        let number = try systemCall("open") {
-            unsafe Glibc.open(calls, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        }
-        let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
-        try file.borrowed.setSize(CallTable.size)
-        while let holder = try file.borrowed.processThatLocks() {
-            guard let gate = try? RunningProcess(holder), try file.borrowed.processThatLocks() == holder else {
-                continue
-            }
-            gate.kill()
-            guard gate.waitForEnd(Self.patience) else { return try copyOfCalls(file.borrowed) }
-        }
-        return file
     }
 
     /// How long who was killed may take to end, in milliseconds: a thread that waits for a file system which never answers
     /// (the memory of a program may be of one) does not. It does nothing more either.
     static let patience: CInt = 2000
-
-    /// In the place of one that a gate has locked which was killed, and does not end.
-    private func copyOfCalls(_ old: FileDescriptor) throws(SystemCallError) -> OwnedDescriptor {
-        _ = unsafe unlink(calls)
-        let number = try systemCall("open") {
-            unsafe Glibc.open(calls, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        }
-        let new = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
-        try new.borrowed.setSize(CallTable.size)
-        try CallTable.copy(old, to: new.borrowed)
-        return new
-    }
-
-    /// A state that is begun anew has nothing to do with calls of another, whose gate may go on with them.
-    private func forgetCalls() { _ = unsafe unlink(calls) }
-
-    private func lockedArena() throws -> OwnedDescriptor {
-        let number = try systemCall("open") {
-            unsafe Glibc.open(arena, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        }
-        let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
-        do {
-            try file.borrowed.lockForWriting()
-        } catch {
-            throw StateHeld(why: "\(arena) is in use by another process")
-        }
-        return file
-    }
 
     /// Takes the place of a keeper that died, if its orchestrator still runs.
     private func adopt() throws -> TakenState? {
@@ -181,11 +136,11 @@ public struct StateDirectory: Sendable {
                 if let taken = try adopt(by: ControlLink(connected)) { return taken }
             } catch let error as StateHeld {
                 held = error
-                if milliseconds() >= end { break }
-                usleep(20_000)
             }
+            if milliseconds() >= end { break }
+            usleep(20_000)
         }
-        throw held ?? StateHeld(why: "whoever runs on \(path) does not listen")
+        throw held ?? StateHeld(why: "the luod that runs on \(path) does not answer: wait, or end its processes")
     }
 
     /// - Returns: nil when it was not heard: it is waited for only a moment, and this process may have been slower than that.
@@ -193,7 +148,7 @@ public struct StateDirectory: Sendable {
         do throws(SystemCallError) {
             try link.send(.adopt)
         } catch {
-            guard error.errno == .brokenPipe else { throw error }
+            guard error.errno == .brokenPipe || error.isShortage else { throw error }
             return nil
         }
         var table = KeptTable()
@@ -211,7 +166,7 @@ public struct StateDirectory: Sendable {
             default: break
             }
         }
-        throw StateHeld(why: "whoever runs on \(path) does not answer")
+        throw StateHeld(why: "the luod that runs on \(path) does not answer: wait, or end its processes")
     }
 }
 
@@ -224,6 +179,8 @@ struct TakenState: ~Copyable {
     var stored: [Keep] = []
     /// What is in there and of no use.
     var stale: [Keep] = []
+    /// Descriptors that were passed and are of no use: to be closed.
+    var unwanted: [PassedDescriptor] = []
 }
 
 /// Another process runs on the state.

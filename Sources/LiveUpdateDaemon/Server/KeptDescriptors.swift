@@ -26,6 +26,10 @@ final class KeptDescriptors: DescriptorStore {
         var deafness: SystemCallError?
         /// What the request that is being done has let go of.
         var released: [DescriptorSlot] = []
+        /// Slots of which the keeper was not told the latest, because of a shortage.
+        var untold: Set<DescriptorSlot> = []
+        /// Whether a service manager stores what the keeper holds.
+        var isStored = false
 
         mutating func add(_ entry: Entry, _ slot: DescriptorSlot) {
             entries[slot] = entry
@@ -99,6 +103,15 @@ final class KeptDescriptors: DescriptorStore {
     /// Descriptors of a user that wait to be closed, because a close sleeps.
     func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
 
+    /// Whether a service manager stores what the keeper holds, as the keeper has said.
+    var isStored: Bool {
+        get { state.with { $0.isStored } }
+        set { state.with { $0.isStored = newValue } }
+    }
+
+    /// Whether nothing is held but what luod itself needs: no client, no session, no file.
+    var holdsOnlyState: Bool { state.with { $0.entries.values.allSatisfy { $0.kind.isOfState } } }
+
     var nextSlot: Int64 { state.with { $0.nextSlot } }
 
     // MARK: Keeping
@@ -128,24 +141,34 @@ final class KeptDescriptors: DescriptorStore {
         tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
     }
 
-    /// Holds a descriptor, which is the store's from now on; without a keeper, in this process only.
+    /// Holds a descriptor, which is the store's from now on. Without a keeper only this process has it.
+    ///
+    /// - Parameter patience: how many milliseconds this waits for the end of a shortage.
+    /// - Throws: a shortage that lasts, such as ETOOMANYREFS. The descriptor is closed then, and nothing else has changed.
     func take(
-        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel()
-    ) -> DescriptorSlot {
-        let descriptor = descriptor.release()
+        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel(),
+        patience: Int = 100
+    ) throws(SystemCallError) -> DescriptorSlot {
         let (slot, keeper) = state.with { state in
             let slot = DescriptorSlot(state.nextSlot)
             state.nextSlot += 1
-            state.add(Entry(descriptor: descriptor, kind: kind, label: label), slot)
             return (slot, state.keeper)
         }
-        tell(keeper, .keep(Keep(slot: slot, kind: kind, label: label)), [descriptor])
+        let descriptor = descriptor.release()
+        do throws(SystemCallError) {
+            try send(keeper, .keep(Keep(slot: slot, kind: kind, label: label)), [descriptor], patience)
+        } catch {
+            closer.close(descriptor, of: label.user)
+            throw error
+        }
+        let entry = Entry(descriptor: descriptor, kind: kind, label: label)
+        state.with { $0.add(entry, slot) }
         return slot
     }
 
     func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
         do {
-            return take(try descriptor.duplicated(), .file, KeepLabel(user: state.with { $0.user }))
+            return try take(try descriptor.duplicated(), .file, KeepLabel(user: state.with { $0.user }))
         } catch {
             throw LiveUpdateError(error, "keeping a descriptor")
         }
@@ -163,18 +186,46 @@ final class KeptDescriptors: DescriptorStore {
             return (entries, slots, state.keeper)
         }
         guard !slots.isEmpty else { return }
+        tellRest(keeper)
         for batch in stride(from: 0, to: slots.count, by: 500) {
             tell(keeper, .release([DescriptorSlot](slots[batch..<min(slots.count, batch + 500)])), [])
         }
         for entry in entries { close(entry) }
     }
 
-    /// A keeper that is gone, or that does not read for a second, is gone.
+    /// Tells the keeper what a shortage has kept from it: the latest of each slot.
+    private func tellRest(_ keeper: ControlLink?) {
+        let (held, released) = state.with { state in
+            defer { state.untold = [] }
+            let held = state.untold.compactMap { slot in state.entries[slot].map { (slot, $0) } }
+            return (held, state.untold.filter { state.entries[$0] == nil })
+        }
+        for (slot, entry) in held {
+            tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: entry.label)), [entry.descriptor])
+        }
+        if !released.isEmpty { tell(keeper, .release([DescriptorSlot](released)), []) }
+    }
+
+    /// Tells the keeper about slots that it knows already. In a shortage it is told later.
     private func tell(_ keeper: ControlLink?, _ message: ControlMessage, _ descriptors: [FileDescriptor]) {
+        do throws(SystemCallError) {
+            try send(keeper, message, descriptors, 100)
+        } catch {
+            state.with { $0.untold.formUnion(message.slots) }
+        }
+    }
+
+    /// Sends the keeper a message. A keeper that is gone, or that does not read for a second, is given up.
+    ///
+    /// - Throws: a shortage that lasts, which is not the keeper's fault.
+    private func send(
+        _ keeper: ControlLink?, _ message: ControlMessage, _ descriptors: [FileDescriptor], _ patience: Int
+    ) throws(SystemCallError) {
         guard let keeper else { return }
         do throws(SystemCallError) {
-            try keeper.send(message, descriptors)
+            try keeper.send(message, descriptors, patience: 1000, inShortage: patience)
         } catch {
+            if error.isShortage { throw error }
             use(nil)
             state.with { $0.deafness = error }
         }
@@ -234,6 +285,17 @@ final class KeptDescriptors: DescriptorStore {
             return try kept.duplicated().release()
         } catch {
             throw LiveUpdateError(error, "a descriptor of what is kept in slot \(slot.number)")
+        }
+    }
+}
+
+extension ControlMessage {
+    /// The slots that a message to the keeper is about.
+    fileprivate var slots: [DescriptorSlot] {
+        switch self {
+        case .keep(let keep): [keep.slot]
+        case .release(let slots): slots
+        default: []
         }
     }
 }

@@ -4,7 +4,7 @@ public import LiveUpdate
 import LiveUpdateHandlers
 import LiveUpdateProtocol
 import Platform
-import SystemPackage
+public import SystemPackage
 
 /// What `luod` is when its keeper starts it: an orchestrator, at once or in standby. It gets everything over the socket that
 /// it inherits.
@@ -22,23 +22,49 @@ public enum OrchestratorProcess {
         try keeper.descriptor.setCloseOnExec(true)
         if settings.isConfined { try Sandbox.limitCapabilities() }
         let store = KeptDescriptors(try Closer(threads: closingThreads))
-        let (role, after) = try receiveAll(store, keeper)
+        let beginning = try receiveAll(store, keeper)
         store.use(keeper)
-        if settings.isConfined { try Sandbox.enter() }
-        if role == .standby { try standBy(store, keeper, settings, log) }
-        var options = settings.arena
-        options.takingBack = role == .successorInUpdate
-        let orchestrator = Orchestrator(
-            arena: try openArena(store, options), descriptors: store,
-            opening: role == .first ? .nextBoot : .sameBoot)
-        let server = try begin(orchestrator, store, keeper, settings, log)
-        server.predecessorsEnd = after
-        // Without a state that can be read every request is EIO, and the reason is in the log.
-        do { try orchestrator.open() } catch { log.say("\(error)") }
-        try? orchestrator.finishDiscarded()
-        try server.resume()
+        if beginning.role == .standby {
+            if settings.isConfined { try Sandbox.enter() }
+            try standBy(store, keeper, settings, log)
+        }
+        // One that died again and again waits with everything in its hands: luod has two holders meanwhile.
+        if beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
+        let server: Server
+        do {
+            server = try start(beginning, store, keeper, settings, log)
+        } catch {
+            let failure = StartFailure(error, on: StateDirectory(settings.state))
+            try? keeper.send(.cannotBegin(failure))
+            exitNow(failure.cause.rawValue)
+        }
         try? keeper.send(.ready)
         try server.run()
+    }
+
+    /// - Throws: why no client can be served. While something is held, clients are served all the same without a state that
+    ///   can be read: every request is EIO, and the reason is in the log.
+    private static func start(
+        _ beginning: Beginning, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
+    ) throws -> Server {
+        if settings.isConfined { try Sandbox.enter() }
+        var options = settings.arena
+        options.takingBack = beginning.role == .successorInUpdate
+        let orchestrator = Orchestrator(
+            arena: try openArena(store, options), descriptors: store,
+            opening: beginning.role == .first ? .nextBoot : .sameBoot)
+        let server = try begin(orchestrator, store, keeper, settings, log)
+        server.predecessorsEnd = beginning.after
+        do {
+            try orchestrator.open()
+        } catch {
+            if store.holdsOnlyState { throw error }
+            log.say("\(error)")
+        }
+        if beginning.role.isStart { server.logStartLosses() }
+        try? orchestrator.finishDiscarded()
+        try server.resume()
+        return server
     }
 
     private static func begin(
@@ -55,15 +81,23 @@ public enum OrchestratorProcess {
         return try Server(store, orchestrator, keeper, log, settings)
     }
 
-    private static func receiveAll(
-        _ store: KeptDescriptors, _ keeper: ControlLink
-    ) throws -> (ControlMessage.Role, after: String) {
+    /// How an orchestrator is to begin.
+    private struct Beginning {
+        var role: ControlMessage.Role
+        /// How the orchestrator before it ended, in words.
+        var after: String
+        /// Milliseconds.
+        var pause: UInt64
+    }
+
+    private static func receiveAll(_ store: KeptDescriptors, _ keeper: ControlLink) throws -> Beginning {
         while let received = try keeper.receive(.waiting) {
             switch received.message {
             case .hold(let keeps): store.hold(keeps, received.descriptors)
-            case .begin(let role, let next, let after):
+            case .stored(let isStored): store.isStored = isStored
+            case .begin(let role, let next, let after, let pause):
                 store.begin(nextSlot: next)
-                return (role, after)
+                return Beginning(role: role, after: after, pause: pause)
             default: break
             }
         }
@@ -72,10 +106,7 @@ public enum OrchestratorProcess {
 
     private static func openArena(_ store: KeptDescriptors, _ options: Arena.Options) throws -> Arena {
         guard let file = store.descriptor(.arena) else { exitNow(1) }
-        // One whose making was cut short has no magic yet.
-        let isNew = try file.bytes(at: 0, count: 8).allSatisfy { $0 == 0 }
-        let copy = try file.duplicated()
-        return isNew ? try Arena.format(copy, options) : try Arena(opening: copy, options)
+        return try Arena(opening: try file.duplicated(), options)
     }
 
     // MARK: Standby
@@ -93,7 +124,8 @@ public enum OrchestratorProcess {
             case .hold(let keeps):
                 store.hold(keeps, received.descriptors)
             case .release(let slots): store.drop(slots)
-            case .begin(_, let next, _):
+            case .stored(let isStored): store.isStored = isStored
+            case .begin(_, let next, _, _):
                 store.begin(nextSlot: next)
                 if !holdsAll { try keeper.send(.standby(formats: formats)) }
                 holdsAll = true
@@ -188,6 +220,13 @@ public struct Settings: Sendable {
     public var endsUnused = false
     /// How long a next image may take before an update is called off, in milliseconds.
     public var patience: UInt64 = 5000
+    /// Permissions of the clients' socket. In the orchestrator these are what the socket has, also when a service
+    /// manager has made it: ``isOpenToEverybody``.
+    public var socketMode: FilePermissions = .ownerReadWrite
+    /// The group of the clients' socket; nil: that of the keeper's process.
+    public var socketGroup: UInt32?
+    /// Whether users without any relation to luod can connect, by the permissions of the clients' socket.
+    public var isOpenToEverybody: Bool { socketMode.contains(.otherWrite) }
 
     /// What is not set on the command line.
     public init(state: String) { self.state = state }

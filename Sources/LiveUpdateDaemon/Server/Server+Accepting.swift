@@ -16,7 +16,6 @@ extension Server {
             if !passing.contains(error.errno) { rest(error) }
             return false
         }
-        hasFoundNoRoom = false
         let user = (try? accepted.borrowed.peer())?.user ?? .max
         guard quota.hasRoomForConnection(of: user, usage(of: user)) else {
             try? accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
@@ -24,7 +23,14 @@ extension Server {
             store.close([accepted.release()], of: user)
             return true
         }
-        let slot = store.take(accepted, .client, KeepLabel(user: user))
+        let slot: DescriptorSlot
+        do throws(SystemCallError) {
+            slot = try store.take(accepted, .client, KeepLabel(user: user))
+        } catch {
+            rest(error)
+            return true
+        }
+        hasFoundNoRoom = false
         do {
             guard let descriptor = store.descriptor(in: slot) else { return true }
             try addClient(descriptor, slot)
@@ -47,7 +53,7 @@ extension Server {
     /// happened, or a moment.
     private func rest(_ error: SystemCallError) {
         if !hasFoundNoRoom {
-            log.say("nobody can connect until a descriptor is free (luod --max-descriptors N): \(error)")
+            log.say("no client can connect until descriptors are free (luod --max-descriptors N, ulimit -n): \(error)")
         }
         hasFoundNoRoom = true
         accept(again: false)

@@ -28,6 +28,7 @@ extension Server {
             log.say("a new keeper has taken the place of the one that died")
         } catch {
             log.say("a new keeper could not take the place: \(error)")
+            try? link.send(.failed("the orchestrator could not give all that it holds to another keeper: \(error)"))
         }
     }
 }

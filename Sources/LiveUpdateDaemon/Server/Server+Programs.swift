@@ -32,8 +32,10 @@ extension Server {
                 .resourceBusy, "the calls of this program are answered already", remedy: "pass each listener once")
         }
         try checkDescriptors(of: client)
+        // Without room no gate could be started, and the program would wait in its next open(2).
+        try StateDirectory(settings.state).calls.reserve()
         do {
-            let slot = store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
+            let slot = try store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
             guard let kept = store.descriptor(in: slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
             try add(kept, slot, .program(client.user), client.connection.asker)
         } catch {
@@ -98,7 +100,7 @@ extension Server {
             reply.descriptor = ends.1
             reply.isOwned = true
             let label = KeepLabel(cookie: try ends.1.socketCookie(), user: user, boot: boot)
-            let slot = store.take(OwnedDescriptor(taking: ends.0), .device, label)
+            let slot = try store.take(OwnedDescriptor(taking: ends.0), .device, label)
             try add(ends.0, slot, .device(user), Asker(user: user, process: 0))
             client.connection.lastGiven = slot
             return reply

@@ -23,7 +23,8 @@ extension Server {
         let ends = try MessageSocket.pair()
         var label = old.label
         label.cookie = try ends.1.socketCookie()
-        let slot = store.take(OwnedDescriptor(taking: ends.0), .session, label)
+        // Nobody is served yet, so that waiting costs less than to begin once more.
+        let slot = try store.take(OwnedDescriptor(taking: ends.0), .session, label, patience: 30_000)
         var (holder, answer) = (session.holder, answer)
         holder.slot = slot
         answer.slot = slot

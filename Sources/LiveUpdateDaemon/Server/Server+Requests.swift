@@ -137,9 +137,14 @@ extension Server {
         var traits = client.connection.label.traits.intersection(.isUnlimited)
         if client.connection.isDevice { traits.insert(.hasArrived) }
         let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
-        let slot = store.take(OwnedDescriptor(taking: ends.0), .session, label)
         // Nowhere else: its last close is to be seen at once.
         let theirs = OwnedDescriptor(taking: ends.1)
+        let slot: DescriptorSlot
+        do {
+            slot = try store.take(OwnedDescriptor(taking: ends.0), .session, label)
+        } catch {
+            throw LiveUpdateError(error, "holding a session's descriptor")
+        }
         do throws(LiveUpdateError) {
             let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
             let session = try openAnew(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
@@ -155,7 +160,6 @@ extension Server {
         } catch {
             store.release(slot)
             store.flush()
-            try? closeDescriptor(ends.1)
             throw error
         }
         var reply = Reply(0, body: request.answerBody)

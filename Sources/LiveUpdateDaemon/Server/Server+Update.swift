@@ -93,6 +93,10 @@ extension Server {
                 update.formats = Set(formats)
                 loaded()
             case .prepared(update.attempt): prepared()
+            case .stored(let isStored): store.isStored = isStored
+            case .ending:
+                logEnd()
+                try? link.send(.stop)
             case .failed(let why, update.attempt):
                 update.formats = nil
                 fail(why, .notSupported)

@@ -10,7 +10,7 @@ import Testing
 @Suite struct LuoctlDaemonTests {
     private let daemon: RunningDaemon
 
-    init() async throws { daemon = try await RunningDaemon() }
+    init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
 
     private func ctl(_ arguments: String..., inheriting: FileDescriptor? = nil) async throws -> Ended {
         try await run(

@@ -61,7 +61,7 @@ final class RunningDaemon: Sendable {
 
     func connect() throws -> DaemonClient { try DaemonClient(connectingTo: "\(state)/liveupdate") }
 
-    /// A connection of another user's.
+    /// A connection of another user's, where `--socket-mode` lets that user in.
     func connect(as user: uid_t) throws -> DaemonClient { try asUser(user) { try connect() } }
 
     /// All that run on this state: no other process has its path among its arguments.
@@ -78,6 +78,13 @@ final class RunningDaemon: Sendable {
         #expect(try client.change(.load) == nil)
         let running = try client.status()
         return try #require(processes.first { ![running.keeper, running.orchestrator].contains($0) })
+    }
+
+    /// Ends it as a service manager does.
+    func end() async throws -> Ended {
+        let luod = try #require(program.with { $0 })
+        Glibc.kill(luod.process, SIGTERM)
+        return try await luod.ended()
     }
 
     var keeper: pid_t { program.with { $0 }?.process ?? -1 }

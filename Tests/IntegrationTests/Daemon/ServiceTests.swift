@@ -122,6 +122,29 @@ import Testing
         #expect(try FileStatus(at: path).identity == inode)
     }
 
+    @Test(
+        "A NOTIFY_SOCKET that nobody reads is said once, and ignored", arguments: ["/nowhere/notify", "@gone", "odd"])
+    func deadManager(path: String) async throws {
+        let daemon = try await RunningDaemon(environment: ["NOTIFY_SOCKET=\(path)"])
+        let session = try daemon.connect().create("s")
+        try session.preserve(try MemoryFile(), 1)
+        let said = try daemon.log().split(separator: "\n").filter { $0.contains("NOTIFY_SOCKET") }
+        #expect(said.count == 1 && said[0].contains(path), "\(said)")
+        #expect(try await daemon.end().status == 0)
+    }
+
+    @Test("Any LISTEN_FDS is taken", arguments: ["2147483647", "99999999999999999999", "-1", "x", "2147483644"])
+    func manyPassed(count: String) async throws {
+        let state = try TemporaryDirectory()
+        let shell = "LISTEN_PID=$$ exec \"$@\""
+        let luod = try Program(
+            ["/bin/sh", "-c", shell, "sh", Program.path("luod"), "--state", state.path],
+            environment: ["LISTEN_FDS=\(count)", "LISTEN_FDNAMES=luo-6-9223372036854775807-0-0-0-0", "WATCHDOG_USEC=x"])
+        try await eventually("a luod that is ready", within: 60) { try luod.outputSoFar.contains("ready") }
+        Glibc.kill(luod.process, SIGTERM)
+        #expect(try await luod.ended().status == 0)
+    }
+
     @Test("What is stored of a state that was removed is not taken for another one") func otherState() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         try await eventually("the arena in the store", within: 60) { manager.stored(1).count == 1 }
@@ -130,7 +153,11 @@ import Testing
         daemon.killEverything()
         try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
         try FileManager.default.removeItem(atPath: "\(daemon.state)/arena")
-        #expect(FileManager.default.createFile(atPath: "\(daemon.state)/arena", contents: nil))
+        // Another state is begun there, which this manager knows nothing of.
+        let other = try Program([Program.path("luod"), "--state", daemon.state])
+        try await eventually("another luod", within: 60) { try other.outputSoFar.contains("ready") }
+        Glibc.kill(other.process, SIGTERM)
+        _ = try await other.ended()
         let arena = try FileStatus(of: try #require(manager.stored(1).first)).identity
         try await daemon.start(passing: manager.stored)
         #expect(try daemon.connect().status().sessions.isEmpty)

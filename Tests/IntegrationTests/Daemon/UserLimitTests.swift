@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test("Sessions: EUSERS") func sessions() async throws {
-        let daemon = try await RunningDaemon(["--max-sessions", "2"])
+        let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-sessions", "2"])
         let (mine, other, root) = (try device(daemon), try device(daemon, as: nobody - 1), try device(daemon, as: 0))
         var sessions = [try mine.createSession("a"), try mine.createSession("b")]
         expect(failure { try mine.createSession("c") }, .tooManyUsers, "--max-sessions")
@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test("Files: EDQUOT") func files() async throws {
-        let daemon = try await RunningDaemon(["--max-files", "2"])
+        let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-files", "2"])
         let mine = try device(daemon)
         let session = try mine.createSession("a")
         let files = try (0..<3).map { _ in try MemoryFile() }
@@ -57,7 +57,7 @@ import Testing
     }
 
     @Test("Bytes of the arena: ENOSPC") func arena() async throws {
-        let daemon = try await RunningDaemon(["--max-user-arena", "4096"])
+        let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-user-arena", "4096"])
         let session = try device(daemon).createSession("a")
         // Every second page is a hole: each page needs a record.
         let large = try MemoryFile(size: 4096 * 2000)
@@ -70,7 +70,7 @@ import Testing
     }
 
     @Test("Descriptors: EMFILE") func descriptors() async throws {
-        let daemon = try await RunningDaemon(["--max-user-descriptors", "6"])
+        let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-user-descriptors", "6"])
         let mine = try device(daemon)
         let session = try mine.createSession("a")
         let files = try (0..<5).map { _ in try MemoryFile() }
@@ -85,7 +85,7 @@ import Testing
     }
 
     @Test("Connections: EMFILE, but few are always there, to let go of something by") func connections() async throws {
-        let daemon = try await RunningDaemon(["--max-user-descriptors", "6"])
+        let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-user-descriptors", "6"])
         var devices = try (0..<6).map { _ in try device(daemon) }
         for device in devices { _ = try device.status() }
         let refused = try device(daemon)
@@ -111,7 +111,7 @@ import Testing
         try "#!/bin/sh\nulimit -n 160 && exec '\(Program.path("luod"))' \"$@\"\n".write(
             toFile: image, atomically: false, encoding: .utf8)
         _ = unsafe chmod(image, 0o755)
-        let daemon = try await RunningDaemon(["--max-descriptors", "160"], image: image)
+        let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-descriptors", "160"], image: image)
         let first = try daemon.connect()
         let session = try first.create("s")
         let others = try (0..<80).map { _ in try device(daemon, as: 0) }

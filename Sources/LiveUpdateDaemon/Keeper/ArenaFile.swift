@@ -1,0 +1,101 @@
+import Glibc
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The file `arena` of a state: found, or made, and locked.
+///
+/// 1. A luod opens the arena and locks it. The lock decides which luod runs the state.
+/// 2. Without an arena it makes one as `arena.new`, locked from the beginning, and gives it the name `arena` when it is
+///    whole. A kill at any moment leaves no arena, or a whole one.
+/// 3. `arena.new` that a kill has left is used, or removed, by the next luod that starts.
+///
+/// Two luods may do this at the same time. Only the one with the lock on `arena.new` makes the name `arena`, and it does so
+/// only while there is no such name; a file that got another name between open(2) and the lock is opened again.
+struct ArenaFile {
+    let path: String
+    private var unfinished: String { path + ".new" }
+
+    /// Opens the arena, and makes it if it is not there.
+    ///
+    /// - Returns: its descriptor, whose open file description has the lock.
+    /// - Throws: ``StateHeld`` when another process has the lock; ``StartFailure`` when something else has that name;
+    ///   ArenaError without room for a new one; EACCES and what else open(2) lists.
+    func open() throws -> OwnedDescriptor {
+        // Each further attempt means that another process has made or removed a file in between.
+        for _ in 0..<100 {
+            if let found = try existing() { return found }
+            if let made = try make() { return made }
+        }
+        throw StateHeld(why: "\(path) is made and removed by other processes all the time: end those first")
+    }
+
+    /// - Returns: nil when nothing has that name.
+    private func existing() throws -> OwnedDescriptor? {
+        // Before it is opened, which can do something to a device or a pipe.
+        if let found = try? FileStatus(at: path, followingLinks: false), !found.isRegular {
+            throw StartFailure(.data, "\(path) is not a regular file: remove it, or name another state directory")
+        }
+        guard let file = try open(path, O_RDWR) else { return nil }
+        try lock(file.borrowed)
+        guard isStillThere(file.borrowed, path) else { return nil }
+        // With an arena no luod makes another one, so that this is left over.
+        _ = unsafe unlink(unfinished)
+        return file
+    }
+
+    /// - Returns: nil when another luod was faster.
+    private func make() throws -> OwnedDescriptor? {
+        guard let file = try open(unfinished, O_RDWR | O_CREAT) else { return nil }
+        try lock(file.borrowed)
+        guard isStillThere(file.borrowed, unfinished) else { return nil }
+        guard unsafe access(path, F_OK) != 0 else {
+            _ = unsafe unlink(unfinished)
+            return nil
+        }
+        do {
+            try format(file.borrowed)
+        } catch {
+            _ = unsafe unlink(unfinished)
+            throw error
+        }
+        guard unsafe rename(unfinished, path) == 0 else { return nil }
+        return file
+    }
+
+    private func format(_ file: FileDescriptor) throws {
+        // A kill may have left half of one.
+        try file.setSize(0)
+        var options = Arena.Options()
+        // The orchestrator maps it with room to grow. The keeper needs none.
+        options.limit = options.initialSize
+        _ = try Arena.format(try file.duplicated(), options)
+        // On a disk a name must not be there before the content.
+        try systemCall("fsync") { fsync(file.rawValue) }
+    }
+
+    /// - Returns: nil when nothing has that name.
+    private func open(_ path: String, _ flags: CInt) throws(SystemCallError) -> OwnedDescriptor? {
+        do throws(SystemCallError) {
+            let number = try systemCall("open") { unsafe Glibc.open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0o600) }
+            return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+        } catch {
+            if error.errno == .noSuchFileOrDirectory { return nil }
+            throw error
+        }
+    }
+
+    private func lock(_ file: FileDescriptor) throws {
+        do {
+            try file.lockForWriting()
+        } catch {
+            throw StateHeld(why: "\(path) is in use by another process")
+        }
+    }
+
+    private func isStillThere(_ file: FileDescriptor, _ path: String) -> Bool {
+        guard let opened = try? FileStatus(of: file).identity else { return false }
+        return (try? FileStatus(at: path, followingLinks: false).identity) == opened
+    }
+}

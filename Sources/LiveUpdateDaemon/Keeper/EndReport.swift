@@ -1,0 +1,125 @@
+/// What ends with luod, and what survives: for the log, and for the answer to STOP. It does no I/O.
+///
+/// 1. A service manager's descriptor store holds all: nothing is lost.
+/// 2. Without one a memory file ends with its last holder. A file that has a name on hugetlbfs is found again by its path,
+///    from the arena, and its session stays if it is detached or was not opened since an update.
+/// 3. A state that is removed with luod leaves nothing.
+package struct EndReport: Equatable, Sendable {
+    /// A session, as luod has it when it ends.
+    package struct Session: Equatable, Sendable {
+        /// Text for people.
+        package var name: String
+        package var user: UInt32
+        /// Whether the session needs no process that has it open: it is detached, or was not opened since an update.
+        package var staysWithoutHolder: Bool
+        package var files: [File]
+
+        package init(name: String, user: UInt32, staysWithoutHolder: Bool, files: [File]) {
+            self.name = name
+            self.user = user
+            self.staysWithoutHolder = staysWithoutHolder
+            self.files = files
+        }
+    }
+
+    /// A file of a session.
+    package struct File: Equatable, Sendable {
+        package var bytes: UInt64
+        /// Whether the next luod finds the file by its path.
+        package var hasName: Bool
+        /// Whether a descriptor store takes the file: not one whose file system may not answer a close.
+        package var isStorable: Bool
+
+        package init(bytes: UInt64, hasName: Bool, isStorable: Bool = true) {
+            self.bytes = bytes
+            self.hasName = hasName
+            self.isStorable = isStorable
+        }
+    }
+
+    /// What is left when all processes of luod have ended.
+    package enum Remains: Equatable, Sendable {
+        /// The arena, at this path.
+        case arena(String)
+        /// The descriptor store of a service manager: that holds all descriptors.
+        case descriptorStore
+        /// Nothing: the state is removed.
+        case nothing
+    }
+
+    /// How much there is of something.
+    package struct Count: Equatable, Sendable {
+        package var sessions = 0
+        package var files = 0
+        package var bytes: UInt64 = 0
+
+        fileprivate mutating func add(_ files: some Collection<File>) {
+            self.files += files.count
+            for file in files {
+                let (sum, overflow) = bytes.addingReportingOverflow(file.bytes)
+                bytes = overflow ? .max : sum
+            }
+        }
+    }
+
+    /// What ends with luod.
+    package private(set) var lost = Count()
+    /// What the next luod finds again.
+    package private(set) var surviving = Count()
+    private var losses: [String] = []
+    private let remains: Remains
+
+    package init(_ sessions: [Session], _ remains: Remains) {
+        self.remains = remains
+        for session in sessions { add(session) }
+    }
+
+    /// Whether anything is lost.
+    package var losesSomething: Bool { lost != Count() }
+
+    private mutating func add(_ session: Session) {
+        let isStored = remains == .descriptorStore
+        let stays = isStored || (remains != .nothing && session.staysWithoutHolder)
+        func survives(_ file: File) -> Bool { stays && (isStored && file.isStorable || file.hasName) }
+        let ending = session.files.filter { !survives($0) }
+        let staying = session.files.count - ending.count
+        surviving.add(session.files.filter(survives))
+        lost.add(ending)
+        if stays { surviving.sessions += 1 } else { lost.sessions += 1 }
+        guard !stays || !ending.isEmpty else { return }
+        var count = Count()
+        count.add(ending)
+        let what = "\(Self.text(count.files, "file")), \(Self.text(count.bytes))"
+        let which = "session \"\(session.name)\" of user \(session.user)"
+        losses.append(
+            stays ? "\(which) stays with \(Self.text(staying, "file")), and loses \(what)" : "\(which): \(what)")
+    }
+
+    /// One line for all that ends, one for each session that loses something, and one for what survives; none without any
+    /// session.
+    package var lines: [String] {
+        var lines: [String] = []
+        if losesSomething {
+            lines.append("\(Self.text(lost)) end with luod, because no other process holds them:")
+            lines += losses
+        }
+        if surviving != Count() { lines.append("\(Self.text(surviving)) survive \(place)") }
+        return lines
+    }
+
+    private var place: String {
+        switch remains {
+        case .arena(let path): "in the arena \(path), and by their names on hugetlbfs: the next luod finds them"
+        case .descriptorStore: "in the descriptor store of the service manager: the next luod gets them"
+        case .nothing: ""
+        }
+    }
+
+    private static func text(_ count: Count) -> String {
+        "\(text(count.sessions, "session")), \(text(count.files, "file")), \(text(count.bytes))"
+    }
+
+    private static func text(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
+    private static func text(_ bytes: UInt64) -> String { "\(bytes) byte\(bytes == 1 ? "" : "s")" }
+}

@@ -1,0 +1,199 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// Decisions of the keeper that need no process.
+@Suite struct PolicyTests {
+    // MARK: Restarts
+
+    @Test("Each death in a row raises the pause, up to a bound; a process that has run for a second ends the row")
+    func restarts() {
+        var policy = RestartPolicy()
+        var now: UInt64 = 50_000
+        var pauses: [UInt64] = []
+        func dies(after life: UInt64) {
+            now += life
+            let pause = policy.pause(afterDeathAt: now)
+            pauses.append(pause)
+            now += pause
+        }
+        for _ in 0..<12 { dies(after: 1) }
+        #expect(pauses == [0, 0, 0, 0, 0, 100, 200, 400, 800, 1600, 1600, 1600])
+        pauses = []
+        dies(after: RestartPolicy.steady - 1)
+        #expect(pauses == [1600], "a life of less than a second does not end the row")
+        dies(after: RestartPolicy.steady)
+        #expect(pauses == [1600, 0])
+    }
+
+    @Test("A death in the pause counts as one in a row") func diesInPause() {
+        var policy = RestartPolicy()
+        let pauses = (0..<8).map { policy.pause(afterDeathAt: 10_000 + UInt64($0)) }
+        #expect(pauses == [0, 0, 0, 0, 0, 100, 200, 400])
+    }
+
+    @Test("No number of deaths overflows, and neither does the end of the clock's first second") func manyDeaths() {
+        var policy = RestartPolicy()
+        for _ in 0..<1000 { #expect(policy.pause(afterDeathAt: 0) <= RestartPolicy.longest) }
+    }
+
+    // MARK: Ending
+
+    private typealias Session = EndReport.Session
+    private typealias File = EndReport.File
+    private let attached = Session(
+        name: "a", user: 1000, staysWithoutHolder: false,
+        files: [File(bytes: 100 << 20, hasName: false), File(bytes: 2 << 20, hasName: true)])
+    private let detached = Session(
+        name: "d", user: 0, staysWithoutHolder: true,
+        files: [File(bytes: 1, hasName: false), File(bytes: 4 << 20, hasName: true)])
+
+    @Test(
+        "Without a store memory files are lost, and attached sessions; what has a name survives in a detached session")
+    func alone() {
+        let report = EndReport([attached, detached], .arena("/state/arena"))
+        #expect(report.lost.sessions == 1 && report.lost.files == 3 && report.lost.bytes == 102 << 20 + 1)
+        #expect(report.surviving.sessions == 1 && report.surviving.files == 1 && report.surviving.bytes == 4 << 20)
+        #expect(report.losesSomething)
+        #expect(
+            report.lines == [
+                "1 session, 3 files, 106954753 bytes end with luod, because no other process holds them:",
+                "session \"a\" of user 1000: 2 files, 106954752 bytes",
+                "session \"d\" of user 0 stays with 1 file, and loses 1 file, 1 byte",
+                "1 session, 1 file, 4194304 bytes survive in the arena /state/arena, and by their names on hugetlbfs: "
+                    + "the next luod finds them",
+            ])
+    }
+
+    @Test("A descriptor store holds all") func stored() {
+        let report = EndReport([attached, detached], .descriptorStore)
+        #expect(!report.losesSomething && report.surviving.sessions == 2 && report.surviving.files == 4)
+        #expect(report.lines.count == 1 && report.lines[0].contains("descriptor store"))
+    }
+
+    @Test("A file whose file system may not answer is in no descriptor store") func notStorable() {
+        let files = [
+            File(bytes: 0, hasName: false, isStorable: false), File(bytes: 2 << 20, hasName: true, isStorable: false),
+        ]
+        let session = Session(name: "f", user: 5, staysWithoutHolder: false, files: files)
+        let report = EndReport([session], .descriptorStore)
+        #expect(report.lost.sessions == 0 && report.lost.files == 1 && report.surviving.files == 1)
+    }
+
+    @Test("Of a state that is removed nothing survives") func removed() {
+        let report = EndReport([detached], .nothing)
+        #expect(report.lost.sessions == 1 && report.lost.files == 2 && report.surviving == EndReport.Count())
+        #expect(report.lines.count == 2)
+    }
+
+    @Test("Without a session there is nothing to say, and sizes that a client has made up do not overflow") func odd() {
+        #expect(EndReport([], .arena("/arena")).lines.isEmpty)
+        let huge = Session(
+            name: "h", user: 0, staysWithoutHolder: false,
+            files: [File(bytes: .max, hasName: false), File(bytes: 1, hasName: false)])
+        #expect(EndReport([huge, huge], .nothing).lost.bytes == .max)
+    }
+
+    // MARK: Starting
+
+    @Test("Each cause of a start that fails has its exit code, and its message names the path") func failures() {
+        let state = StateDirectory("/state")
+        func code(_ error: any Error) -> CInt {
+            let failure = StartFailure(error, on: state)
+            #expect(failure.description.contains("/state"), "\(failure)")
+            #expect(StartFailure(failure, on: StateDirectory("/other")) == failure, "it is not changed again")
+            return failure.cause.rawValue
+        }
+        for gate in [ArenaError.Gate.size, .magic, .version, .checksum, .journal, .tree, .record] {
+            #expect(code(ArenaError(gate, "why")) == 65)
+        }
+        #expect(code(ArenaError(.space, "why", errno: .noSpace)) == 69)
+        #expect(code(ArenaError(.space, "why", errno: .fileTooLarge)) == 69)
+        #expect(code(ArenaError(.size, "why", errno: .noMemory)) == 69)
+        #expect(code(ArenaError(.owner, "why", errno: .resourceTemporarilyUnavailable)) == 69)
+        #expect(code(LiveUpdateError(.ioError, "what is in the arena cannot be read")) == 65)
+        #expect(code(LiveUpdateError(.noSpace, "why")) == 69)
+        #expect(code(LiveUpdateError(.notPermitted, "/state: another user's")) == 77)
+        #expect(code(SystemCallError("open", .permissionDenied)) == 77)
+        #expect(code(SystemCallError("posix_spawn", .resourceTemporarilyUnavailable)) == 69)
+        #expect(code(SystemCallError("open", .noSuchFileOrDirectory)) == 1)
+        #expect(code(StateHeld(why: "/state/arena is in use")) == 69)
+    }
+
+    @Test("A shortage is told from a peer that is gone or does not read") func shortages() {
+        for errno in [
+            Errno.tooManyReferences, .noBufferSpace, .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem,
+        ] {
+            #expect(SystemCallError("sendmsg", errno).isShortage)
+        }
+        for errno in [Errno.brokenPipe, .connectionReset, .resourceTemporarilyUnavailable, .badFileDescriptor] {
+            #expect(!SystemCallError("sendmsg", errno).isShortage)
+        }
+    }
+
+    // MARK: Numbers and names
+
+    @Test(
+        "Sizes: digits, and a unit",
+        arguments: [
+            ("0", 0), ("4096", 4096), ("64K", 64 << 10), ("1M", 1 << 20), ("3G", 3 << 30), ("2T", 2 << 40),
+            ("18446744073709551615", UInt64.max),
+        ] as [(String, UInt64)])
+    func sizes(text: String, bytes: UInt64) { #expect(ByteCount(text)?.bytes == bytes) }
+
+    @Test(
+        "What is no size",
+        arguments: [
+            "", "K", "1k", "1KK", "-1", "+1", "1.5G", " 1", "18446744073709551616", "18446744073709551615K",
+            "16777216T", "٣",
+        ])
+    func noSizes(text: String) { #expect(ByteCount(text) == nil) }
+
+    @Test("Groups are found by their name, and nothing else is") func groups() {
+        let file = GroupFile("root:x:0:\nluo:x:990:alice,bob\nbad:x:many:\nshort:x\n:x:7:\n# luo2:x:1:\n")
+        #expect(file.number(of: "root") == 0 && file.number(of: "luo") == 990)
+        for name in ["alice", "bad", "short", "luo2", "x", "LUO"] { #expect(file.number(of: name) == nil) }
+    }
+
+    @Test("Names in a descriptor store are read back, and no number in them overflows") func storedNames() {
+        let keep = Keep(slot: .init(7), kind: .session, label: KeepLabel(cookie: 8, user: 1000, boot: 3))
+        #expect(Keep(storedName: keep.storedName) == keep)
+        let parts = keep.storedName.split(separator: "-").map(String.init)
+        for slot in ["0", "-1", "\(Int64.max)", "99999999999999999999"] {
+            var name = parts
+            name[2] = slot
+            #expect(Keep(storedName: name.joined(separator: "-")) == nil)
+        }
+    }
+
+    // MARK: Memory for calls
+
+    @Test("The table of a gate allocates space before it uses it, and says so when there is none", .requiresRoot)
+    func callsOnFullFileSystem() throws {
+        let small = try SmallFileSystem(size: 128 << 10)
+        let memory = try small.makeFile()
+        try CallTable.reserve(memory.borrowed)
+        let ballast = try small.fill()
+        // The table's from then on: it never closes it.
+        let table = try CallTable(try memory.borrowed.duplicated().release())
+        var places: [CallPlace] = []
+        while let place = table.take() {
+            place.tag = 1
+            places.append(place)
+        }
+        #expect(places.count > 100, "those that have space")
+        try ballast.drop()
+        #expect(table.take() != nil, "with room there are more")
+
+        let full = try SmallFileSystem(size: 64 << 10)
+        let other = try full.makeFile()
+        let rest = try full.fill(leaving: 4096)
+        #expect(throws: SystemCallError("fallocate", .noSpace)) { try CallTable.reserve(other.borrowed) }
+        withExtendedLifetime(rest) {}
+    }
+}
