@@ -13,8 +13,10 @@ final class PrivateDaemon {
         let (image, state) = (try Self.image(), try Self.makeState())
         self.state = state
         let arguments = ["luod", "--state", state, "--until-unused"] + (kernel.map { ["--as-kernel", $0] } ?? [])
+        let program = ProgramImage(
+            path: image, arguments: arguments, environment: Self.environment(ProgramImage.ownEnvironment()))
         do {
-            let ends = try Self.start(ProgramImage(path: image, arguments: arguments))
+            let ends = try Self.start(program)
             life = ends.life
             defer { try? closeDescriptor(ends.output) }
             try Self.waitUntilReady(ends.output, image)
@@ -24,6 +26,13 @@ final class PrivateDaemon {
             guard let failure = error as? SystemCallError else { throw error }
             throw Exit.unavailable("luod cannot be started: \(failure)")
         }
+    }
+
+    /// The environment without the variables that a service manager has set for the program: with them luod would speak for the
+    /// service.
+    static func environment(_ own: [String]) -> [String] {
+        let ofManager = ["NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_"]
+        return own.filter { variable in !ofManager.contains { variable.hasPrefix($0) } }
     }
 
     /// - Returns: our ends only.

@@ -128,6 +128,33 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
+    @Test("Inside a service the private luod tells the manager nothing, and the program gets all that the manager gave")
+    func insideService() async throws {
+        let place = try Place()
+        let manager = try ServiceManager()
+        manager.start()
+        let file = try MemoryFile(bytes: nativeBytes(0x1234_5678))
+        let script = """
+            export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=name WATCHDOG_PID=$$ WATCHDOG_USEC=1000000
+            exec "$0" run -- /bin/sh -c '
+                test "$LISTEN_PID" = $$ && test "$WATCHDOG_PID" = $$ && echo process
+                echo "$LISTEN_FDS $LISTEN_FDNAMES $WATCHDOG_USEC $NOTIFY_SOCKET"
+                od -An -tx4 -N4 <&3
+                for process in /proc/[0-9]*; do
+                    tr "\\0" "\\n" 2>/dev/null <$process/cmdline | grep -qxF "${LUO_STATE:?}" || continue
+                    test $process = /proc/$$ && continue
+                    tr "\\0" "\\n" <$process/environ | grep -E "^(NOTIFY_SOCKET|WATCHDOG_|LISTEN_)" && echo found in $process
+                done
+                echo end'
+            """
+        let ended = try await run(
+            ["/bin/sh", "-c", script, Program.path("luoctl")],
+            environment: ["TMPDIR=\(place.path)"] + manager.environment, inheriting: file.descriptor)
+        #expect(ended.lines == ["process", "1 name 1000000 \(manager.path)", " 12345678", "end"], "\(ended)")
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+        #expect(manager.lines.isEmpty)
+    }
+
     @Test("Standard descriptors that are closed are closed in the program") func closed() async throws {
         let place = try Place()
         let script = "exec \"$0\" run -- /bin/sh -c 'test ! -e /proc/self/fd/0 && echo closed' <&-"
