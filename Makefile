@@ -40,6 +40,7 @@ BASH_COMPLETION := share/bash-completion/completions/luoctl
 ZSH_COMPLETION := share/zsh/site-functions/_luoctl
 FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
 UNITS := lib/systemd/system
+SYSUSERS := lib/sysusers.d/luod.conf
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -54,7 +55,7 @@ setup: ## look for the tools and libraries; as root, install the missing package
 build: ## build the library and luoctl, optimized
 	swift build -c release
 
-install: setup ## install luoctl, luod, luoctl's man pages and shell completions, luod's units (prefix=/usr/local DESTDIR=)
+install: setup ## install luoctl, luod, luoctl's man pages and shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
 	scripts/manuals .build-static/release/luoctl .build-static/share
 	install -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
@@ -67,13 +68,14 @@ install: setup ## install luoctl, luod, luoctl's man pages and shell completions
 	install -D -m 644 .build-static/share/luoctl.fish $(DESTDIR)$(prefix)/$(FISH_COMPLETION)
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(UNITS) systemd/luod.socket systemd/luod.service
 	sed -i 's|SBINDIR/|$(prefix)/sbin/|' $(DESTDIR)$(prefix)/$(UNITS)/luod.service
+	install -D -m 644 systemd/luod.sysusers $(DESTDIR)$(prefix)/$(SYSUSERS)
 
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/sbin/luod $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
 	rm -f $(DESTDIR)$(prefix)/share/man/man1/luoctl-*.1
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(LIBEXEC)/,$(BENCH_PROGRAMS))
 	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi
-	rm -f $(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service)
+	rm -f $(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service) $(DESTDIR)$(prefix)/$(SYSUSERS)
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 
 demo: setup ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages

@@ -35,18 +35,32 @@ import Testing
         #expect(ended.status == 0 && ended.errors.isEmpty, "\(ended)")
     }
 
+    @Test("The clients' socket is for a group, and a luod that cannot begin is not started again") func content() throws
+    {
+        let (service, socket) = (try Self.unit("luod.service", []), try Self.unit("luod.socket", []))
+        #expect(socket.contains("\nSocketMode=0660\n") && socket.contains("\nSocketGroup=luo\n"))
+        #expect(service.contains("\nRestartPreventExitStatus=65 69 77\n") && !service.contains("WatchdogSec"))
+        #expect(try Self.unit("luod.sysusers", []).split(separator: "\n").contains("g luo -"))
+    }
+
     @Test(
         "A real systemd starts luod for its first client, and again when both its processes were killed; all goes on",
         .enabled(if: isThere(systemd) && geteuid() == 0, "no systemd, or not root"))
     func realManager() async throws {
-        let place = [("SBINDIR", Program.directory), ("/run/luo", "/run/user/0/luo")]
+        // The group need not be on this machine.
+        let place = [
+            ("SBINDIR", Program.directory), ("/run/luo", "/run/user/0/luo"), ("SocketGroup=luo", "SocketGroup=root"),
+        ]
         let ended = try await run([
             "/usr/bin/unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "/bin/sh", "-c", Self.script, "units",
             try Self.unit("luod.service", place), try Self.unit("luod.socket", place), Program.path("luoctl"),
             Self.systemd,
         ])
         #expect(ended.status == 0, "\(ended)")
-        #expect(ended.lines.suffix(3) == ["killed: content", "restarted: content", "inactive"], "\(ended)")
+        #expect(
+            ended.lines.suffix(5) == [
+                "killed: content", "restarted: content", "mode: 660", "damaged: exit-code 65, 0 restarts", "inactive",
+            ], "\(ended)")
     }
 
     /// Arguments: both units, luoctl, systemd. In a user manager of its own, in namespaces that end with it.
@@ -92,7 +106,15 @@ import Testing
         echo "killed: $("$3" retrieve --session s --token 1 -- /bin/cat /proc/self/fd/3)"
         systemctl --user restart luod.service
         echo "restarted: $("$3" retrieve --session s --token 1 -- /bin/cat /proc/self/fd/3)"
+        echo "mode: $(stat -c %a $LUO_STATE/liveupdate)"
+        systemctl --user stop luod.service
+        systemctl --user reset-failed luod.service 2>/dev/null || true
+        printf '\\007' | dd of=$LUO_STATE/arena bs=1 seek=8 conv=notrunc 2>/dev/null
+        systemctl --user start luod.service 2>/dev/null && echo "it started"
+        sleep 1
+        echo "damaged: $(show Result) $(show ExecMainStatus), $(show NRestarts) restarts"
         systemctl --user stop luod.socket luod.service
+        systemctl --user reset-failed luod.service
         show ActiveState
         """
 }
