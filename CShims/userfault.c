@@ -1,5 +1,6 @@
 #include "CShims.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
@@ -27,4 +28,35 @@ int cshims_userfault_continue(int fd, uint64_t address, uint64_t length, int64_t
     int result = ioctl(fd, UFFDIO_CONTINUE, &area);
     *mapped = area.mapped;
     return result;
+}
+
+// 1: mapped some. 0: a hole, or mapped already.
+static int look(int fd, uint64_t address, uint64_t length, int64_t *mapped) {
+    *mapped = 0;
+    int injected = cshims_fault();
+    if (injected != 0) {
+        errno = injected;
+        return injected == EINTR ? look(fd, address, length, mapped) : -1;
+    }
+    if (cshims_userfault_continue(fd, address, length, mapped) == 0 || *mapped > 0) return 1;
+    if (errno == EINTR) return look(fd, address, length, mapped);
+    return errno == EFAULT || errno == EEXIST ? 0 : -1;
+}
+
+int cshims_userfault_search(
+    int fd, uint64_t address, uint64_t page_size, uint64_t end_of_file, uint64_t limit, struct cshims_search *search) {
+    search->looked = search->pages = 0;
+    while (search->next < search->end && search->looked < limit) {
+        uint64_t place = search->next, most = limit - search->looked, rest = end_of_file - place;
+        int64_t mapped;
+        int result = look(fd, address + place * page_size, (rest < most ? rest : most) * page_size, &mapped);
+        if (result == -1) return -1;
+        search->next += search->stride;
+        search->looked++;
+        if (result == 0) continue;
+        search->found = place;
+        search->pages = (uint64_t)mapped / page_size;
+        return 0;
+    }
+    return 0;
 }

@@ -113,6 +113,15 @@ int cshims_userfault_api(int fd);
 int cshims_userfault_register_minor(int fd, uint64_t address, uint64_t length);
 // *mapped: bytes that were mapped, also when it stopped early (-1, EAGAIN); a negative errno when there were none.
 int cshims_userfault_continue(int fd, uint64_t address, uint64_t length, int64_t *mapped);
+// The same for one place after another, every `stride` pages, until a page is found: in C, because a file may have millions of
+// places, of which each takes less time in the kernel than Swift takes for an error. -1 when a call fails otherwise.
+struct cshims_search {
+    uint64_t next, end, stride;  // in huge pages of the file: the first place, behind the last, and how far they are apart
+    uint64_t looked;             // how many places were looked at
+    uint64_t found, pages;       // the place where a run was found that was not mapped before, and how many of its pages are now
+};
+int cshims_userfault_search(
+    int fd, uint64_t address, uint64_t page_size, uint64_t end_of_file, uint64_t limit, struct cshims_search *search);
 
 // seccomp.c: seccomp(2) has no wrapper, and its structs and requests are not in Swift's Glibc module.
 struct cshims_notification {

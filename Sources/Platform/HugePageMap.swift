@@ -140,18 +140,26 @@ public struct HugePageScan: ~Copyable {
         return try run.isGrowingUp ? growUp(run, limit) : growDown(run)
     }
 
-    /// Looks at the next place in the order.
+    /// Looks at the next places in the order, until a page is found.
     private mutating func probe(_ limit: UInt64) throws(SystemCallError) -> UInt64 {
-        guard let index = order.next() else {
+        guard let series = order.series, let area else {
             isComplete = true
             return 1
         }
-        let mapped = try map(from: index, limit)
-        if mapped > 0 {
-            try take(index..<index + mapped)
-            growing = Run(pages: index..<index + mapped)
+        var search = cshims_search()
+        (search.next, search.end, search.stride) = (series.next, series.end, series.stride)
+        let (userfault, address) = (area.userfault.borrowed.rawValue, area.view.address)
+        let (page, end) = (pageSize.bytes, count)
+        try systemCall("UFFDIO_CONTINUE") {
+            unsafe cshims_userfault_search(userfault, address, page, end, limit, &search)
         }
-        return mapped + 1
+        order.move(to: search.next)
+        if search.pages > 0 {
+            let run = search.found..<search.found + search.pages
+            try take(run)
+            growing = Run(pages: run)
+        }
+        return search.looked + search.pages
     }
 
     /// Follows a run up to its end. What is below it was looked at before in an exact search, which goes up.
@@ -213,49 +221,59 @@ public struct HugePageScan: ~Copyable {
     }
 }
 
-/// In which order the places of a file are looked at.
-enum ProbeOrder: Equatable {
+/// In which order the places of a file are looked at: a series of places that are equally far apart, and then another one.
+struct ProbeOrder: Equatable {
+    /// The places `next`, `next + stride` and so on, below `end`.
+    struct Series: Equatable {
+        var next: UInt64
+        var end: UInt64
+        var stride: UInt64 = 1
+    }
+
+    /// What is to be looked at next; nil after the last place.
+    private(set) var series: Series?
+    /// In places.
+    private let count: UInt64
+    private let isHalving: Bool
+
     /// From the first to the last.
-    case from(UInt64, count: UInt64)
-    /// The first, the last, the middle, the quarters, the eighths, and so on, each once: next those that are `stride` apart.
-    case halves(UInt64, stride: UInt64, count: UInt64)
-    case ends(isFirst: Bool, count: UInt64)
+    static func ascending(_ count: UInt64) -> ProbeOrder {
+        ProbeOrder(series: Series(next: 0, end: count), count: count, isHalving: false)
+    }
 
-    static func ascending(_ count: UInt64) -> ProbeOrder { .from(0, count: count) }
+    /// The first, the last, the middle, the quarters, the eighths, and so on, each once.
+    static func halving(_ count: UInt64) -> ProbeOrder {
+        ProbeOrder(series: Series(next: 0, end: min(count, 1)), count: count, isHalving: true)
+    }
 
-    static func halving(_ count: UInt64) -> ProbeOrder { .ends(isFirst: true, count: count) }
+    private init(series: Series, count: UInt64, isHalving: Bool) {
+        (self.series, self.count, self.isHalving) = (series, count, isHalving)
+        move(to: 0)
+    }
 
-    /// The next place; nil after the last one.
-    mutating func next() -> UInt64? {
-        switch self {
-        case .from(let index, let count):
-            guard index < count else { return nil }
-            self = .from(index + 1, count: count)
-            return index
-        case .ends(let isFirst, let count):
-            guard count > (isFirst ? 0 : 1) else { return nil }
-            let stride: UInt64 = count > 2 ? 1 << (63 - UInt64((count - 2).leadingZeroBitCount)) : 0
-            self = isFirst ? .ends(isFirst: false, count: count) : .halves(stride, stride: stride, count: count)
-            return isFirst ? 0 : count - 1
-        case .halves(let index, let stride, let count):
-            return nextHalf(index, stride, count)
+    /// Goes on with a place of this series or, behind its end, with the next series.
+    mutating func move(to next: UInt64) {
+        guard var now = series else { return }
+        now.next = max(now.next, next)
+        while now.next >= now.end {
+            guard let following = follower(of: now) else {
+                series = nil
+                return
+            }
+            now = following
         }
+        series = now
     }
 
-    /// Places at odd multiples of the stride: the even ones were those of larger strides.
-    private mutating func nextHalf(_ index: UInt64, _ stride: UInt64, _ count: UInt64) -> UInt64? {
-        guard stride > 0 else { return nil }
-        // The last place was looked at first.
-        if index < count - 1 {
-            self = .halves(index + 2 * stride, stride: stride, count: count)
-            return index
-        }
-        self = .halves(stride / 2, stride: stride / 2, count: count)
-        return next()
+    private func follower(of series: Series) -> Series? {
+        guard isHalving, count > 1 else { return nil }
+        if series.end == 1 { return Series(next: count - 1, end: count) }
+        guard count > 2 else { return nil }
+        // Odd multiples of a power of two: the even ones were those of larger powers. The last place was the second.
+        let power = series.end == count ? 1 << (63 - UInt64((count - 2).leadingZeroBitCount)) : series.stride / 4
+        return power > 0 ? Series(next: power, end: count - 1, stride: 2 * power) : nil
     }
 
-    /// Leaves out the places below one, where they are looked at in order.
-    mutating func skip(to index: UInt64) {
-        if case .from(let now, let count) = self { self = .from(max(now, index + 1), count: count) }
-    }
+    /// Leaves out the places up to one, where they are looked at in order.
+    mutating func skip(to index: UInt64) { if !isHalving { move(to: index + 1) } }
 }
