@@ -150,8 +150,9 @@ public struct HugePageScan: ~Copyable {
         (search.next, search.end, search.stride) = (series.next, series.end, series.stride)
         let (userfault, address) = (area.userfault.borrowed.rawValue, area.view.address)
         let (page, end) = (pageSize.bytes, count)
-        try systemCall("UFFDIO_CONTINUE") {
-            unsafe cshims_userfault_search(userfault, address, page, end, limit, &search)
+        // It injects faults by itself, at each place.
+        if unsafe cshims_userfault_search(userfault, address, page, end, limit, &search) == -1 {
+            throw SystemCallError("UFFDIO_CONTINUE", currentErrno())
         }
         order.move(to: search.next)
         if search.pages > 0 {
