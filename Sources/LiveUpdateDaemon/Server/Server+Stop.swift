@@ -1,0 +1,36 @@
+import LiveUpdate
+import LiveUpdateProtocol
+import SystemPackage
+
+/// STOP: the end of luod, if nothing is lost by it, or if the client says so.
+extension Server {
+    /// Answers, and has the keeper end everything.
+    ///
+    /// - Returns: the refusal; nil when the answer is sent already.
+    func beginStop(_ request: Request, _ client: Client) -> Reply? {
+        let report = endReport()
+        let text = UpdateCost.text(report.lines, room: UpdateCost.room)
+        guard update.asked == nil else { return refuseStop("an update is under way", .resourceBusy) }
+        guard !report.losesSomething || UpdateCall(request.body).flags & UpdateCall.discard != 0 else {
+            return refuseStop(text, .resourceBusy)
+        }
+        var reply = Reply(0, body: UpdateCall(text: text).body)
+        reply.response.tag = request.tag
+        send(reply, to: client.connection)
+        guard let keeper else {
+            // No keeper starts another orchestrator.
+            logEnd()
+            exitNow(0)
+        }
+        do {
+            try keeper.send(.stop)
+        } catch {
+            log.say("luod was to stop, and the keeper does not answer: \(error)")
+        }
+        return nil
+    }
+
+    private func refuseStop(_ why: String, _ errno: Errno) -> Reply {
+        Reply(-errno.rawValue, body: UpdateCall(text: why).body)
+    }
+}
