@@ -58,13 +58,14 @@ public struct ChildProcess: Sendable {
 
     /// Everything that it prints until its end; nil when that takes longer than it may.
     public func readOutput(within milliseconds: UInt64) -> String? {
-        let deadline = monotonicNanoseconds() + milliseconds * 1_000_000
+        // A limit of centuries is one of as long as can be.
+        let deadline = monotonicNanoseconds() + min(milliseconds, 1 << 40) * 1_000_000
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
             let now = monotonicNanoseconds()
             var event = pollfd(fd: output.rawValue, events: Int16(POLLIN), revents: 0)
-            let left = CInt((max(deadline, now) - now) / 1_000_000)
+            let left = CInt(clamping: (max(deadline, now) - now) / 1_000_000)
             let ready = unsafe poll(&event, 1, left)
             if ready == -1, errno == EINTR { continue }
             guard ready > 0 else { return nil }

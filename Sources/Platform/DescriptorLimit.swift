@@ -4,7 +4,7 @@ import Glibc
 public func growDescriptorTable(to count: Int) {
     var limit = rlimit()
     guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    let last = CInt(min(count, Int(clamping: limit.rlim_cur))) - 1
+    let last = CInt(clamping: min(max(count, 0), Int(clamping: limit.rlim_cur))) - 1
     guard last > 2, fcntl(last, F_GETFD) == -1, dup2(STDERR_FILENO, last) == last else { return }
     close(last)
 }
@@ -23,8 +23,8 @@ public enum DescriptorLimit {
         guard raise(to: count) else { return }
         var limit = rlimit()
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        guard unsafe getrlimit(resource, &limit) == 0, limit.rlim_cur > rlim_t(count) else { return }
-        limit.rlim_cur = rlim_t(count)
+        guard unsafe getrlimit(resource, &limit) == 0, limit.rlim_cur > rlim_t(clamping: count) else { return }
+        limit.rlim_cur = rlim_t(clamping: count)
         _ = unsafe setrlimit(resource, &limit)
     }
 
@@ -36,8 +36,8 @@ public enum DescriptorLimit {
         var limit = rlimit()
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         guard unsafe getrlimit(resource, &limit) == 0 else { return false }
-        if limit.rlim_cur >= rlim_t(count) { return true }
-        limit.rlim_cur = rlim_t(count)
+        if limit.rlim_cur >= rlim_t(clamping: count) { return true }
+        limit.rlim_cur = rlim_t(clamping: count)
         if limit.rlim_max >= limit.rlim_cur { return unsafe setrlimit(resource, &limit) == 0 }
         limit.rlim_max = limit.rlim_cur
         return Capabilities.raising(.systemResource) { unsafe setrlimit(resource, &limit) == 0 }

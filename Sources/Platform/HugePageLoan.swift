@@ -41,7 +41,8 @@ public struct HugePageLoan: ~Copyable {
             }
             switch kind {
             case .pages: taken = try HugePageReservation.take(count, of: size, noting: note)
-            case .overcommit: try HugePageReservation.changeOvercommit(of: size, by: Int64(count), noting: note)
+            case .overcommit:
+                try HugePageReservation.changeOvercommit(of: size, by: Int64(clamping: count), noting: note)
             }
             try note(HugePageReservation.Step(held: taken, before: 0, after: 0))
             return HugePageLoan(count: taken, size: size, kind: kind, path: path, file: file)

@@ -83,10 +83,17 @@ public enum HugePageReservation {
         try HugePagePool.checkRight(toChange: size)
         try underLock { () throws(SystemCallError) in
             let now = try HugePagePool(size).overcommit
-            let wanted = UInt64(max(Int64(now) + difference, 0))
-            try noting(Step(held: UInt64(max(-difference, 0)), before: now, after: wanted))
+            let wanted = Self.changed(now, by: difference)
+            try noting(Step(held: difference < 0 ? difference.magnitude : 0, before: now, after: wanted))
             try HugePagePool.setOvercommit(wanted, of: size)
         }
+    }
+
+    /// A number of pages after a change, from 0 on: the kernel takes any number of 64 bits as what may be overcommitted.
+    static func changed(_ now: UInt64, by difference: Int64) -> UInt64 {
+        if difference < 0 { return now - min(difference.magnitude, now) }
+        let (sum, isTooLarge) = now.addingReportingOverflow(difference.magnitude)
+        return isTooLarge ? .max : sum
     }
 
     /// flock(2), not the locks of fcntl(2), which would not see scripts/with-huge-pages.

@@ -79,9 +79,11 @@ public func makeMemoryFile(
 extension FileDescriptor {
     /// ftruncate(2).
     ///
-    /// - Throws: EPERM when a seal forbids it, EINVAL for a hugetlb file when it is not a multiple of its page size.
+    /// - Throws: EPERM when a seal forbids it, EINVAL for a hugetlb file when it is not a multiple of its page size, EFBIG when
+    ///   no file can be so large.
     public func setSize(_ size: UInt64) throws(SystemCallError) {
-        try systemCall("ftruncate") { ftruncate(rawValue, off_t(size)) }
+        let size = try Self.offset(size, "ftruncate")
+        try systemCall("ftruncate") { ftruncate(rawValue, size) }
     }
 
     /// The seals of a memory file: fcntl(2), `F_GET_SEALS`.
@@ -115,14 +117,22 @@ extension FileDescriptor {
     ///
     /// - Throws: ENOSPC when the file system is full, EPERM when a seal forbids it.
     public func allocate(offset: UInt64, length: UInt64) throws(SystemCallError) {
-        try systemCall("fallocate") { cshims_fallocate(rawValue, off_t(offset), off_t(length)) }
+        let (offset, length) = (try Self.offset(offset, "fallocate"), try Self.offset(length, "fallocate"))
+        try systemCall("fallocate") { cshims_fallocate(rawValue, offset, length) }
     }
 
     /// fallocate(2), `FALLOC_FL_PUNCH_HOLE`: gives the pages of a range back; the size stays.
     ///
     /// - Throws: EPERM when a seal forbids it.
     public func punchHole(offset: UInt64, length: UInt64) throws(SystemCallError) {
-        try systemCall("fallocate") { cshims_punch_hole(rawValue, off_t(offset), off_t(length)) }
+        let (offset, length) = (try Self.offset(offset, "fallocate"), try Self.offset(length, "fallocate"))
+        try systemCall("fallocate") { cshims_punch_hole(rawValue, offset, length) }
+    }
+
+    /// - Throws: EFBIG for a number that no file reaches.
+    private static func offset(_ number: UInt64, _ call: StaticString) throws(SystemCallError) -> off_t {
+        guard let offset = off_t(exactly: number) else { throw SystemCallError(call, .fileTooLarge) }
+        return offset
     }
 
     /// Moves the offset of the open file description: lseek(2).

@@ -11,6 +11,6 @@ public func availableMemory(onNode node: Int) throws(SystemCallError) -> UInt64 
         // Node 0 MemFree: 1234 kB
         let fields = line.split(separator: " ")
         guard fields.count > 3, wanted.contains(fields[2]) else { return sum }
-        return sum + (UInt64(fields[3]) ?? 0) << 10
+        return sum &+ (UInt64(fields[3]) ?? 0) << 10
     }
 }

@@ -15,14 +15,28 @@ public struct PassedDescriptor: Sendable {
         let count = takeEnvironmentVariable("LISTEN_FDS").flatMap { CInt($0) } ?? 0
         let names = (takeEnvironmentVariable("LISTEN_FDNAMES") ?? "")
             .split(separator: ":", omittingEmptySubsequences: false).map { String($0) }
-        guard process == getpid(), count > 0 else { return [] }
-        let first: CInt = 3
-        // Any number can stand there; a manager passes no more than its descriptor store holds.
-        return (0..<min(count, 1 << 20)).compactMap { index in
-            let descriptor = FileDescriptor(rawValue: first + index)
+        guard process == getpid() else { return [] }
+        return numbers(count, limit: DescriptorLimit.now).enumerated().compactMap { index, number in
+            let descriptor = FileDescriptor(rawValue: number)
             guard (try? descriptor.setCloseOnExec(true)) != nil else { return nil }
             return PassedDescriptor(
-                name: Int(index) < names.count ? names[Int(index)] : "unknown", descriptor: descriptor)
+                name: index < names.count ? names[index] : "unknown", descriptor: movedUp(descriptor))
         }
+    }
+
+    /// The numbers of passed descriptors, which begin at 3: at most as many as a process may have.
+    static func numbers(_ count: CInt, limit: Int) -> Range<CInt> {
+        let first: CInt = 3
+        return first..<first + max(min(count, CInt(clamping: limit), .max - first), 0)
+    }
+
+    /// Gives a descriptor another number than those of ``SpawnNumbers``, which programs that are started would get a copy of.
+    /// One whose close may wait stays where it is.
+    private static func movedUp(_ descriptor: FileDescriptor) -> FileDescriptor {
+        guard descriptor.rawValue < SpawnNumbers.end, (try? descriptor.mayAskServer()) == false,
+            let copy = try? descriptor.duplicated(from: SpawnNumbers.end)
+        else { return descriptor }
+        try? closeDescriptor(descriptor)
+        return copy.release()
     }
 }

@@ -1,4 +1,5 @@
 import CShims
+import Glibc
 import SystemPackage
 
 /// Blocks signals, and makes a descriptor that is readable when one of them came: signalfd(2). Programs that are started by
@@ -9,3 +10,7 @@ public func blockSignals(_ numbers: [CInt]) throws(SystemCallError) -> OwnedDesc
     let number = try systemCall("signalfd") { unsafe cshims_signalfd(numbers, numbers.count) }
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
+
+/// Ignores SIGXFSZ, in this process and in the programs that it starts or becomes. A file that would grow beyond RLIMIT_FSIZE
+/// is then an error (EFBIG) and not the end of the process: setrlimit(2).
+public func ignoreFileSizeSignal() { _ = signal(SIGXFSZ, SIG_IGN) }

@@ -8,7 +8,7 @@ import Platform
 openStandardDescriptors()
 _ = signal(SIGPIPE, SIG_IGN)
 // Beyond RLIMIT_FSIZE a write is an error, and not the end of the process. What is started inherits it.
-_ = signal(SIGXFSZ, SIG_IGN)
+ignoreFileSizeSignal()
 let arguments: Arguments
 do {
     arguments = try Arguments([String](CommandLine.arguments.dropFirst()))
