@@ -97,8 +97,8 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    /// Descriptors that are held, and those that still have to be closed.
-    var count: Int { state.with { $0.entries.count } + closer.pending }
+    /// Descriptors that are held, and those that wait to be closed, because a close sleeps.
+    var count: Int { state.with { $0.entries.count } + closer.stalled }
 
     /// Descriptors of a user that wait to be closed, because a close sleeps.
     func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
