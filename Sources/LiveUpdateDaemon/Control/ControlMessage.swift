@@ -44,6 +44,8 @@ struct KeepLabel: Hashable, Sendable {
         static let hasArrived = Traits(rawValue: 1)
         /// The client is root, whatever user it acts as: no limit of that user applies.
         static let isUnlimited = Traits(rawValue: 2)
+        /// The clients' socket was passed by a service manager, which goes on with it.
+        static let wasPassed = Traits(rawValue: 4)
     }
 }
 

@@ -298,7 +298,7 @@ public final class Keeper {
         }
         if settings.endsUnused { StateDirectory(settings.state).remove() }
         // The next luod can begin, however long this process takes to close what clients sent.
-        table.releaseState(unlocking: service == nil)
+        table.releaseState(forAll: service == nil)
         exitNow(0)
     }
 

@@ -17,8 +17,10 @@ struct KeptTable: ~Copyable {
     }
 
     /// Keeps something of the keeper's own.
-    mutating func add(_ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind) {
-        keep(Keep(slot: DescriptorSlot(nextSlot), kind: kind), descriptor.release())
+    mutating func add(
+        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel()
+    ) {
+        keep(Keep(slot: DescriptorSlot(nextSlot), kind: kind, label: label), descriptor.release())
     }
 
     mutating func release(_ slots: [DescriptorSlot]) {
@@ -37,15 +39,24 @@ struct KeptTable: ~Copyable {
 
     /// Closes the arena and the sockets that listen.
     ///
-    /// - Parameter unlocking: whether the lock on the arena ends also for other holders of it, such as a process that is
-    ///   dead and not gone. A service manager that stores the arena must keep the lock.
-    mutating func releaseState(unlocking: Bool) {
+    /// - Parameter forAll: whether they end also for other holders: a process of luod that is dead, and not gone while a thread of
+    ///   it waits for a file system, would keep the lock, and have clients connect. What a service manager holds goes on.
+    mutating func releaseState(forAll: Bool) {
         for entry in entries.values where entry.keep.kind.isOfState {
-            if unlocking, entry.keep.kind == .arena { try? entry.descriptor.unlock() }
+            if forAll { end(entry.keep, entry.descriptor) }
             // This process ends now: no thread would do it in time.
             try? closeDescriptor(entry.descriptor)
         }
         entries = entries.filter { !$0.value.keep.kind.isOfState }
+    }
+
+    private func end(_ keep: Keep, _ descriptor: FileDescriptor) {
+        switch keep.kind {
+        case .arena: try? descriptor.unlock()
+        case .control: descriptor.shutDown()
+        case .listener where !keep.label.traits.contains(.wasPassed): descriptor.shutDown()
+        default: break
+        }
     }
 
     /// The permissions of the clients' socket; nil without one. A socket whose path leads nowhere may be open to everybody.

@@ -104,7 +104,8 @@ public struct StateDirectory: Sendable {
         let activated = passed.filter { Keep(storedName: $0.name) == nil }
         if let listener = activated.first {
             table.release(stored.filter { $0.kind == .listener }.map(\.slot))
-            table.add(try OwnedDescriptor(taking: listener.descriptor).nonBlocking(), .listener)
+            let label = KeepLabel(traits: .wasPassed)
+            table.add(try OwnedDescriptor(taking: listener.descriptor).nonBlocking(), .listener, label)
             for one in activated.dropFirst() { try? closeDescriptor(one.descriptor) }
         } else if !stored.contains(where: { $0.kind == .listener }) {
             _ = unsafe unlink(clientSocket)

@@ -1,0 +1,68 @@
+import Foundation
+import Glibc
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A file system that does not answer a close holds up one thread for each user, and no process that serves.
+@Suite(.serialized, .requiresRoot, .enabled(if: StuckFileSystem.isMissing == nil)) struct StuckCloseTests {
+    /// Has luod hold a file of such a file system, and release it: keeper and orchestrator close it then.
+    private func stick(_ daemon: DaemonClient, _ system: StuckFileSystem) throws {
+        let session = try daemon.create("stuck")
+        let file = try system.open()
+        try session.preserve(file, 1, as: .preserveHeld)
+        try session.unpreserve(1)
+        #expect(system.wait(for: .flush, 2))
+    }
+
+    @Test("The keeper goes on, and replaces an orchestrator that is dead with a thread that waits") func replaced()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let system = try StuckFileSystem()
+        defer { system.end() }
+        let client = try daemon.connect()
+        try stick(client, system)
+        let session = try client.create("s")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        let before = try client.status()
+        kill(before.orchestrator, SIGKILL)
+        let began = monotonicNanoseconds()
+        #expect(try session.get(1).identity == file.identity)
+        #expect(monotonicNanoseconds() - began < 5_000_000_000)
+        let after = try client.status()
+        #expect(after.keeper == before.keeper && after.orchestrator != before.orchestrator)
+        #expect(try client.change(.update) == nil)
+    }
+
+    @Test("A luod that ends with such a thread lets the next one begin") func nextBegins() async throws {
+        let state = try TemporaryDirectory()
+        let arguments = [Program.path("luod"), "--state", state.path]
+        let old = try Program(arguments)
+        // This process can start no program while it has a file of the file system: that one would not get past its exec.
+        let flag = try TemporaryDirectory()
+        let wait = "while test -e \(flag.path)/wait; do sleep 0.02; done; exec \"$@\""
+        #expect(FileManager.default.createFile(atPath: flag.path + "/wait", contents: nil))
+        let next = try Program(["/bin/sh", "-c", wait, "sh"] + arguments)
+        let system = try StuckFileSystem()
+        defer { system.end() }
+        try await eventually("a luod that is ready", within: 60) { try old.outputSoFar.contains("ready") }
+        try stick(try DaemonClient(connectingTo: state.path + "/liveupdate"), system)
+        kill(old.process, SIGTERM)
+        try await eventually("the end of its service", within: 20) {
+            (try? DaemonClient(connectingTo: state.path + "/liveupdate")) == nil
+        }
+        try FileManager.default.removeItem(atPath: flag.path + "/wait")
+        try await eventually("the next one", within: 20) { try next.outputSoFar.contains("ready") || next.hasEnded }
+        let said = try next.errorsSoFar
+        #expect(try next.outputSoFar.contains("ready"), "\(said)")
+        kill(next.process, SIGTERM)
+        #expect(try await next.ended().status == 0)
+        system.end()
+        #expect(try await old.ended().status == 0)
+    }
+}
