@@ -17,11 +17,10 @@ extension Server {
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
         send(reply, to: client.connection)
-        guard let keeper else {
-            // No keeper starts another orchestrator.
-            logEnd()
-            exitNow(0)
-        }
+        // The keeper ends at once, and does not ask for it.
+        logEnd()
+        // Without a keeper nothing starts another orchestrator.
+        guard let keeper else { exitNow(0) }
         do {
             try keeper.send(.stop)
         } catch {
