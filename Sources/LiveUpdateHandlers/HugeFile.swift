@@ -8,7 +8,10 @@ enum HugeFile {
     static func canPreserve(_ descriptor: FileDescriptor, named: Bool) -> Acceptance {
         do throws(SystemCallError) {
             // First what asks no file system: one in user space need not answer.
-            guard try descriptor.hasSeals() else { return .refused(because: "not on huge pages") }
+            guard try descriptor.hasSeals() else {
+                let isRegular = try FileStatus(cached: descriptor).isRegular
+                return .refused(because: isRegular ? "not on huge pages" : "not a regular file")
+            }
             guard case .hugetlbfs = try FileSystemKind(of: descriptor) else {
                 return .refused(because: "not on huge pages")
             }
