@@ -67,7 +67,10 @@ public struct RunningProcess: ~Copyable {
     /// thread has ended or waits where no signal wakes it. Nothing makes the handle readable then; only /proc tells.
     public var hasEnded: Bool {
         if isHandleReadable(within: 0) { return true }
-        guard let number = numberInHandle, let threads = ThreadState.all(of: number) else { return false }
+        // Mostly the first thread alone tells that the process goes on.
+        guard let number = numberInHandle, ThreadState(first: number)?.isGone == true,
+            let threads = ThreadState.all(of: number)
+        else { return false }
         return ThreadState.isEnded(threads, of: number)
     }
 
@@ -135,7 +138,13 @@ struct ThreadState: Equatable {
         isExiting = flags & Self.exiting != 0
     }
 
-    private var isGone: Bool { letter == "Z" || letter == "X" || isExiting }
+    /// The first thread of a process; nil when /proc has none of that number.
+    init?(first process: CInt) {
+        guard let line = try? readWhole("/proc/\(process)/stat") else { return nil }
+        self.init(line)
+    }
+
+    fileprivate var isGone: Bool { letter == "Z" || letter == "X" || isExiting }
 
     /// Whether a process has ended that has these threads: the first has, and no other one can run its program any more.
     static func isEnded(_ threads: [ThreadState], of process: CInt) -> Bool {

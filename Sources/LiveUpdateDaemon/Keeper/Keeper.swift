@@ -191,7 +191,8 @@ public final class Keeper {
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
             if let event { try handle(event.descriptor.rawValue) } else { tellService() }
-            if milliseconds() >= nextLook {
+            // Not while an image prepares itself or takes over, which is to be quick, and ends by itself.
+            if milliseconds() >= nextLook, next == nil || next?.stage == .standby {
                 nextLook = milliseconds() + Self.lookInterval
                 try look()
             }

@@ -14,8 +14,8 @@ struct UpdateState {
         var discard: Bool
         var leaveOut: Bool
         var times: [UInt64]
-        /// The files and sessions that the update leaves out or loses, for the answer.
-        var cost: [String] = []
+        /// One line for each file and session that the update leaves out or loses, for the answer.
+        var cost = ""
     }
 
     var asked: Asked?
@@ -176,7 +176,8 @@ extension Server {
             return false
         }
         let discarded = asked.discard ? ((try? orchestrator.unfinishedSessions()) ?? []) : []
-        update.asked?.cost = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
+        let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
+        update.asked?.cost = UpdateCost.text(lines, room: UpdateCost.room)
         return true
     }
 
@@ -286,7 +287,7 @@ struct HandOverNote {
     init(_ asked: UpdateState.Asked) {
         request = asked.request
         times = asked.times
-        cost = UpdateCost.text(asked.cost, room: UpdateCost.room)
+        cost = asked.cost
     }
 
     init?(_ bytes: [UInt8]) {
