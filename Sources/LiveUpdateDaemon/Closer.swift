@@ -54,8 +54,6 @@ final class Closer: Sendable {
             lock.withLock { unsafe queue.stalled(of: user, at: monotonicNanoseconds()) }
         }
 
-        var stalled: Int { lock.withLock { unsafe queue.stalled(at: monotonicNanoseconds()) } }
-
         func pending(of user: UInt32) -> Int { lock.withLock { unsafe queue.pending(of: user) } }
 
         var pending: Int { lock.withLock { unsafe queue.pending } }
@@ -121,9 +119,6 @@ final class Closer: Sendable {
     /// against the user's limit: a client that releases one file and preserves another is not to meet its limit in between.
     func stalled(of user: UInt32) -> Int { lane(of: user).stalled(of: user) }
 
-    /// As ``stalled(of:)``, of all users.
-    var stalled: Int { root.stalled + others.stalled }
-
     /// How many descriptors of all users wait or are being closed.
     var pending: Int { root.pending + others.pending }
 
@@ -180,9 +175,6 @@ struct ClosingQueue {
         guard let queue = users[user], now > queue.lastProgress + Self.patience else { return 0 }
         return queue.pending
     }
-
-    /// As ``stalled(of:at:)``, of all users.
-    func stalled(at now: UInt64) -> Int { users.keys.reduce(0) { $0 + stalled(of: $1, at: now) } }
 
     /// In nanoseconds.
     static let patience: UInt64 = 50_000_000

@@ -7,6 +7,7 @@ public import SystemPackage
 /// - Parameters:
 ///   - stackSize: in bytes; at least PTHREAD_STACK_MIN.
 ///   - blockingSignals: whether the thread blocks all signals; otherwise it blocks those of the calling thread.
+///   - body: runs on the thread, which ends with it.
 /// - Throws: EAGAIN when there are too many threads, EINVAL for too small a stack.
 public func startThread(
     stackSize: Int = 512 << 10, blockingSignals: Bool = false, _ body: @escaping @Sendable () -> Void

@@ -57,6 +57,14 @@ import Testing
         #expect(quota(connections: 0).hasRoomForConnection(of: 0, exhausted))
     }
 
+    @Test("Many descriptors that wait to be closed, or any of them in a full process, keep their user waiting")
+    func waiting() {
+        let quota = quota(connections: 0)
+        for (pending, process, waits) in [
+            (0, 100, false), (1, 67, false), (1, 68, true), (255, 20, false), (256, 20, true), (9000, 99, true),
+        ] { #expect(quota.mustWait(pending: pending, process: process) == waits, "\(pending) in \(process)") }
+    }
+
     @Test("One user's connections are not another's, and a closed one no longer counts") func separate() {
         var quota = quota(connections: 10)
         let usage = Quota.Usage(process: 20, held: 0, closing: 0)

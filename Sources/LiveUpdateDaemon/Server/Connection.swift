@@ -30,6 +30,8 @@ final class Connection {
     var turn: UInt64 = 0
     /// Whether its request is answered later: nothing else is asked meanwhile.
     var isWaiting = false
+    /// Whether it is not served for a moment: ``Server/postpone(_:)``.
+    var isPostponed = false
     /// Whether the request that is being done has preserved its file: a slot holds it, too.
     var hasPreserved = false
     /// Where our end is kept of what was given with the last answer.
@@ -57,6 +59,8 @@ struct Reply {
     var isOwned = false
     /// Whether the descriptor is a copy of a file in a slot: it is closed after the answer, too.
     var isCopy = false
+    /// Whether the client did not read at first.
+    var isDelayed = false
     /// What was kept only until the answer was sent.
     var kept: DescriptorSlot?
 

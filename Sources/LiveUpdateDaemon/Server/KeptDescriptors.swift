@@ -97,8 +97,11 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    /// Descriptors that are held, and those that wait to be closed, because a close sleeps.
-    var count: Int { state.with { $0.entries.count } + closer.stalled }
+    /// Descriptors that are held, and those that wait to be closed.
+    var count: Int { state.with { $0.entries.count } + closer.pending }
+
+    /// Descriptors of a user that wait to be closed, also those that are about to be.
+    func pendingCloses(of user: UInt32) -> Int { closer.pending(of: user) }
 
     /// Descriptors of a user that wait to be closed, because a close sleeps.
     func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
@@ -185,8 +188,8 @@ final class KeptDescriptors: DescriptorStore {
             state.released = []
             return (entries, slots, state.keeper)
         }
-        guard !slots.isEmpty else { return }
         tellRest(keeper)
+        guard !slots.isEmpty else { return }
         for batch in stride(from: 0, to: slots.count, by: 500) {
             tell(keeper, .release([DescriptorSlot](slots[batch..<min(slots.count, batch + 500)])), [])
         }
@@ -195,6 +198,7 @@ final class KeptDescriptors: DescriptorStore {
 
     /// Tells the keeper what a shortage has kept from it: the latest of each slot.
     private func tellRest(_ keeper: ControlLink?) {
+        guard state.with({ !$0.untold.isEmpty }) else { return }
         let (held, released) = state.with { state in
             defer { state.untold = [] }
             let held = state.untold.compactMap { slot in state.entries[slot].map { (slot, $0) } }

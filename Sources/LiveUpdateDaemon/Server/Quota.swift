@@ -48,6 +48,18 @@ struct Quota {
         return isRoot || connections[user, default: 0] + usage.held + usage.closing < mostOfUser
     }
 
+    /// Whether a user's next request waits until descriptors that came with earlier ones are closed. Not for root.
+    ///
+    /// - Parameters:
+    ///   - pending: descriptors of the user that wait to be closed.
+    ///   - process: descriptors of the process.
+    func mustWait(pending: Int, process: Int) -> Bool {
+        pending >= Self.mostPending || (pending > 0 && process >= mostOfProcess - Self.reservedForRoot)
+    }
+
+    /// A user with so many descriptors that wait to be closed sends no more.
+    static let mostPending = 256
+
     /// Whether one more connection of a user may be held.
     func hasRoomForConnection(of user: SessionOwner, _ usage: Usage) -> Bool {
         if hasRoom(for: user, isUnlimited: false, usage) { return true }

@@ -9,7 +9,7 @@ extension Server {
         // Nobody reads the answers; a client that sent much before it went does not hold up the others for long.
         for _ in 0..<16 {
             guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting,
-                connection.peer.isSocket
+                connection.peer.isSocket, !mustWait(connection)
             else { break }
             if let reply = connection.unsent {
                 connection.unsent = nil

@@ -37,6 +37,8 @@ final class Server {
     var isAccepting = true
     /// Whether that was said.
     var hasFoundNoRoom = false
+    /// Connections that are served again in a moment.
+    var postponed: [Connection] = []
     /// Clients' ends of sessions that a predecessor has not sent, by the connection that asked.
     var unsentSessions: [DescriptorSlot: FileDescriptor] = [:]
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
@@ -88,11 +90,19 @@ final class Server {
 
     func run() throws -> Never {
         while true {
-            let events = try poller.wait(mayHaveOrphans ? 0 : isAccepting ? -1 : 100)
+            let events = try poller.wait(patience)
             if events.isEmpty && mayHaveOrphans { releaseOrphans() }
+            resumePostponed()
             try step(events)
             noticeDeafKeeper()
         }
+    }
+
+    /// How long the loop may sleep, in milliseconds.
+    private var patience: CInt {
+        if mayHaveOrphans { return 0 }
+        if !postponed.isEmpty { return Self.postponement }
+        return isAccepting ? -1 : 100
     }
 
     func step(_ events: [Poller.Event]) throws {
@@ -127,7 +137,8 @@ final class Server {
         guard connections[connection.descriptor.rawValue] === connection else { return }
         connection.turn = turns
         if event.isWritable { sendRest(connection) }
-        if event.isReadable && connection.unsent == nil && !connection.isWaiting { serve(connection) }
+        guard event.isReadable, connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
+        if mustWait(connection) { postpone(connection) } else { serve(connection) }
     }
 
     private func serveOthers(_ event: Poller.Event) throws {
@@ -149,8 +160,10 @@ final class Server {
         noteArrival(connection)
         // Before they are closed, the answer takes the message out of the queue, which has copies, too.
         defer { close(message.descriptors, of: connection) }
-        guard !message.isTruncated || isOutOfDescriptors(connection) else {
-            log.say("a client's message was cut: its connection is closed")
+        if message.isTruncated {
+            // The rest of the message has the last copies of its descriptors, and must not be dropped by this thread.
+            if isOutOfDescriptors(connection) { return postpone(connection) }
+            log.say("a message of user \(connection.user) was cut: its connection is closed")
             return close(connection)
         }
         if let reply = answer(message, connection) { send(reply, to: connection) }
@@ -174,7 +187,7 @@ final class Server {
         relabel(connection, label)
     }
 
-    /// Then a message was cut by us, and not by who sent it.
+    /// Whether this process cut the message, for want of descriptors, and not its sender.
     private func isOutOfDescriptors(_ connection: Connection) -> Bool {
         do throws(SystemCallError) {
             _ = try connection.descriptor.duplicated()
@@ -223,11 +236,6 @@ final class Server {
             reply.response.tag = error.tag
             return reply
         }
-        if message.isTruncated {
-            var reply = Reply(-Errno.tooManyOpenFiles.rawValue, body: request.body)
-            reply.response.tag = request.tag
-            return reply
-        }
         guard var reply = answerAgain(request, connection) ?? perform(request, message.descriptors, connection) else {
             return nil
         }
@@ -272,10 +280,8 @@ final class Server {
             try connection.descriptor.sendBeyondLimit(
                 reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
         } catch {
-            if [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno) {
-                connection.unsent = reply
-                try? poller.change(connection.descriptor, to: .writing)
-                return
+            if error.errno == .resourceTemporarilyUnavailable || error.isShortage {
+                return sendLater(reply, connection, error)
             }
             // Nobody is there to be answered; its end is told by the poller.
         }
@@ -283,16 +289,33 @@ final class Server {
         finish(reply, of: connection.user)
     }
 
+    private func sendLater(_ reply: Reply, _ connection: Connection, _ error: SystemCallError) {
+        connection.unsent = reply
+        connection.unsent?.isDelayed = true
+        if error.isShortage {
+            postpone(connection)
+        } else {
+            try? poller.change(connection.descriptor, to: .writing)
+        }
+    }
+
     func finish(_ reply: Reply, of user: SessionOwner) {
         if let descriptor = reply.descriptor {
             if reply.isOwned { try? closeDescriptor(descriptor) }
-            if reply.isCopy { store.close(copy: descriptor, of: user) }
+            // After a delay the file may be in no slot any more.
+            if reply.isCopy {
+                if reply.isDelayed {
+                    store.close([descriptor], of: user)
+                } else {
+                    store.close(copy: descriptor, of: user)
+                }
+            }
         }
         if let kept = reply.kept { store.release(kept) }
         store.flush()
     }
 
-    private func sendRest(_ connection: Connection) {
+    func sendRest(_ connection: Connection) {
         guard let reply = connection.unsent else { return }
         connection.unsent = nil
         try? poller.change(connection.descriptor, to: .reading)

@@ -1,0 +1,43 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// Connections that are not served for a moment: the request stays in the socket's queue.
+///
+/// 1. A user with many descriptors that wait to be closed waits for them (``Quota``). Otherwise a close that sleeps would let the
+///    user's next requests pile up descriptors without end.
+/// 2. A message that this process has no room for, or an answer that the system cannot send just now, is tried again.
+extension Server {
+    /// In milliseconds: how long the loop sleeps at most while connections are postponed.
+    static let postponement: CInt = 5
+
+    func mustWait(_ connection: Connection) -> Bool {
+        let isRoot = connection.user == 0 || connection.label.traits.contains(.isUnlimited)
+        let pending = isRoot ? 0 : store.pendingCloses(of: connection.user)
+        return pending > 0 && quota.mustWait(pending: pending, process: store.count)
+    }
+
+    func postpone(_ connection: Connection) {
+        guard !connection.isPostponed else { return }
+        connection.isPostponed = true
+        postponed.append(connection)
+        try? poller.change(connection.descriptor, to: .ending)
+    }
+
+    /// Serves postponed connections again, as far as they need not wait any more.
+    func resumePostponed() {
+        guard !postponed.isEmpty else { return }
+        let waiting = postponed
+        postponed = []
+        for connection in waiting where connections[connection.descriptor.rawValue] === connection {
+            connection.isPostponed = false
+            if mustWait(connection) {
+                postpone(connection)
+            } else if connection.unsent != nil {
+                sendRest(connection)
+            } else {
+                try? poller.change(connection.descriptor, to: .reading)
+            }
+        }
+    }
+}
