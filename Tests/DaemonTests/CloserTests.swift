@@ -266,7 +266,8 @@ import Testing
         }
         #expect(eventually { closer.pending == 20 })
         #expect(closer.pending(of: 1000) == 20)
-        #expect(system.count(.flush) == 1, "one thread of the user's waits, and not one for each descriptor")
+        // A program that another test starts at this moment has a copy, too.
+        #expect(system.count(.flush) <= 2, "one thread of the user's waits, and not one for each descriptor")
         #expect(system.count(.getattr) == 0)
         system.end()
         #expect(eventually { closer.pending == 0 })

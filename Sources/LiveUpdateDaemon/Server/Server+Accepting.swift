@@ -7,6 +7,11 @@ import SystemPackage
 extension Server {
     /// - Returns: whether somebody was there.
     func acceptClient(_ listener: FileDescriptor) -> Bool {
+        // The rest is for messages of the clients that are there.
+        guard store.count < quota.mostOfProcess else {
+            rest(SystemCallError("accept4", .tooManyOpenFiles))
+            return false
+        }
         let accepted: OwnedDescriptor
         do throws(SystemCallError) {
             accepted = try listener.acceptConnection()
@@ -19,8 +24,9 @@ extension Server {
         let user = (try? accepted.borrowed.peer())?.user ?? .max
         guard quota.hasRoomForConnection(of: user, usage(of: user)) else {
             try? accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
-            // The client may have sent descriptors already.
-            store.close([accepted.release()], of: user)
+            let refused = accepted.release()
+            drain(refused, of: user)
+            store.close([refused], of: user)
             return true
         }
         let slot: DescriptorSlot
@@ -40,6 +46,17 @@ extension Server {
             store.flush()
         }
         return true
+    }
+
+    /// Takes out of an own socket that is to be closed what its client has sent. The closer can then switch off SO_LINGER of each
+    /// descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
+    func drain(_ socket: FileDescriptor, of user: SessionOwner) {
+        socket.shutDown()
+        // A queue of sockets has room for some hundred messages.
+        for _ in 0..<512 where store.pendingCloses(of: user) < Quota.mostPending {
+            guard let message = try? socket.receive(.now) else { return }
+            store.close(message.descriptors, of: user)
+        }
     }
 
     /// The counts of a user that ``Quota`` does not have.

@@ -31,6 +31,7 @@ extension Server {
         if let owner = connection.peer.counted { quota.remove(from: owner) }
         store.count(to: connection.user)
         if case .session(let session) = connection.peer { end(session, hasArrived: connection.hasArrived) }
+        if connection.peer.isSocket { drain(connection.descriptor, of: connection.user) }
         store.release(connection.slot)
         store.flush()
         endIfUnused()
