@@ -93,9 +93,9 @@ extension FileDescriptor {
         Seals(rawValue: try UInt32(systemCall("fcntl") { cshims_get_seals(rawValue) }))
     }
 
-    /// Whether this is a file that can have seals: only those of tmpfs and hugetlbfs can. Asks no file system.
+    /// Whether the file can have seals, which only files of tmpfs and hugetlbfs can. This asks no file system.
     ///
-    /// - Throws: EBADF when this is not open, or only names a file (O_PATH).
+    /// - Throws: EBADF when this is not open, or is an O_PATH descriptor.
     public func hasSeals() throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             _ = try seals()
