@@ -79,8 +79,8 @@ public func makeMemoryFile(
 extension FileDescriptor {
     /// ftruncate(2).
     ///
-    /// - Throws: EPERM when a seal forbids it, EINVAL for a hugetlb file when it is not a multiple of its page size, EFBIG when
-    ///   no file can be so large.
+    /// - Throws: EPERM when a seal forbids it, EINVAL for a hugetlb file when it is not a multiple of its page size,
+    ///   EFBIG when no file can be so large.
     public func setSize(_ size: UInt64) throws(SystemCallError) {
         let size = try Self.offset(size, "ftruncate")
         try systemCall("ftruncate") { ftruncate(rawValue, size) }
@@ -129,7 +129,9 @@ extension FileDescriptor {
         try systemCall("fallocate") { cshims_punch_hole(rawValue, offset, length) }
     }
 
-    /// - Throws: EFBIG for a number that no file reaches.
+    /// Converts a size or offset.
+    ///
+    /// - Throws: EFBIG for a number that is larger than any file.
     private static func offset(_ number: UInt64, _ call: StaticString) throws(SystemCallError) -> off_t {
         guard let offset = off_t(exactly: number) else { throw SystemCallError(call, .fileTooLarge) }
         return offset
