@@ -62,5 +62,12 @@ struct Reply {
 
     init(_ result: Int32, body: [UInt8] = []) { response = Response(result: result, body: body, tag: 0) }
 
+    /// A reply with a copy of a descriptor in a slot.
+    init(_ result: Int32, body: [UInt8], copy: FileDescriptor) {
+        self.init(result, body: body)
+        descriptor = copy
+        isCopy = true
+    }
+
     init(_ error: LiveUpdateError) { self.init(-error.errno.rawValue) }
 }

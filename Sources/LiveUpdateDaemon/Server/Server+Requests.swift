@@ -135,18 +135,9 @@ extension Server {
         } catch {
             throw LiveUpdateError(error, "a session's descriptor")
         }
-        // The gate knows that the descriptor arrives at a program that has the device open.
-        var traits = client.connection.label.traits.intersection(.isUnlimited)
-        if client.connection.isDevice { traits.insert(.hasArrived) }
-        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
         // Nowhere else: its last close is to be seen at once.
         let theirs = OwnedDescriptor(taking: ends.1)
-        let slot: DescriptorSlot
-        do {
-            slot = try store.take(OwnedDescriptor(taking: ends.0), .session, label)
-        } catch {
-            throw LiveUpdateError(error, "holding a session's descriptor")
-        }
+        let slot = try hold(ends, client)
         do throws(LiveUpdateError) {
             let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
             let session = try openAnew(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
@@ -168,6 +159,23 @@ extension Server {
         reply.descriptor = theirs.release()
         reply.isOwned = true
         return reply
+    }
+
+    /// Holds luod's end of a session's two sockets.
+    ///
+    /// - Throws: the errno of a shortage that lasts. The end is closed then.
+    private func hold(
+        _ ends: (FileDescriptor, FileDescriptor), _ client: Client
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        // The gate knows that the descriptor arrives at a program that has the device open.
+        var traits = client.connection.label.traits.intersection(.isUnlimited)
+        if client.connection.isDevice { traits.insert(.hasArrived) }
+        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
+        do {
+            return try store.take(OwnedDescriptor(taking: ends.0), .session, label)
+        } catch {
+            throw LiveUpdateError(error, "holding a session's descriptor")
+        }
     }
 
     /// Again, when what was in the way of it has ended.
@@ -241,21 +249,9 @@ extension Server {
             let file = FileRequest(call: request.call, token: token, descriptor: descriptor ?? Self.none)
             try preserve(file, session, connection, answer)
             return Reply(0, body: request.answerBody)
-        case .retrieve:
-            var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.retrieve(token: token)
-            reply.isCopy = true
-            return reply
-        case .get:
-            var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.get(token: token)
-            reply.isCopy = true
-            return reply
-        case .retrieveAsHeld:
-            var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.retrieveAsHeld(token: token)
-            reply.isCopy = true
-            return reply
+        case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
+        case .get: return Reply(0, body: request.answerBody, copy: try session.get(token: token))
+        case .retrieveAsHeld: return Reply(0, body: request.answerBody, copy: try session.retrieveAsHeld(token: token))
         case .unpreserve:
             try session.unpreserve(token: token, answering: answer)
             return Reply(0, body: request.answerBody)
