@@ -44,7 +44,7 @@ struct KeepLabel: Hashable, Sendable {
         static let hasArrived = Traits(rawValue: 1)
         /// The client is root, and may act as another user: no limit of that user applies.
         static let isUnlimited = Traits(rawValue: 2)
-        /// The clients' socket was passed by a service manager, which goes on with it.
+        /// A service manager has passed the clients' socket, and goes on using it.
         static let wasPassed = Traits(rawValue: 4)
     }
 }

@@ -19,9 +19,9 @@ extension Server {
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
         send(reply, to: client.connection)
-        // The keeper ends at once, and does not ask for it.
+        // The keeper ends at once, and does not ask for the log first.
         logEnd()
-        // Without a keeper nothing starts another orchestrator.
+        // No keeper would start another orchestrator.
         guard let keeper else { exitNow(0) }
         do {
             try keeper.send(.stop)
