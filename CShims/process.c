@@ -106,18 +106,18 @@ struct spawned {
     int inherited, number, end, error;
 };
 
-// In the memory of the caller, which waits, and with its descriptor table until that is copied. Only system calls, without libc's
-// functions around them: a sanitizer would note what they do as done by the caller.
+// Runs in the memory of the caller, which waits, and uses the caller's descriptor table until close_range(2) copies it. It makes
+// system calls directly: a sanitizer would take the libc functions around them for calls of the caller.
 __attribute__((no_sanitize("thread", "address"))) static int become_program(void *argument) {
     struct spawned *program = argument;
     int inherited = program->inherited, number = program->number;
-    // The table is copied only as far as it is kept: what is above is neither copied nor closed.
+    // The kernel copies only the part below `end`: descriptors above it are neither copied nor closed.
     if (syscall(SYS_close_range, (unsigned)program->end, ~0U, CLOSE_RANGE_UNSHARE) == -1) goto failed;
     // A copy onto itself would stay closed on exec.
     long copied = inherited == number ? syscall(SYS_fcntl, number, F_SETFD, 0) : syscall(SYS_dup3, inherited, number, 0);
     if (copied == -1) goto failed;
-    // No handler of the caller's may run in its memory here. Of the kernel's struct, the handler is the first word; all zero is
-    // SIG_DFL.
+    // No signal handler of the caller may run in its memory here. The handler is the first word of the kernel's struct, and a struct
+    // of zeros is SIG_DFL.
     for (int signal = 1; signal < NSIG; signal++) {
         unsigned long now[8] = {0}, none[8] = {0};
         if (syscall(SYS_rt_sigaction, signal, NULL, now, NSIG / 8) == -1) continue;

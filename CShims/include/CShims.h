@@ -19,7 +19,7 @@ int cshims_lock_on_fault(const void *start, size_t length);
 int cshims_filesystem(int fd, int64_t *type, int64_t *block_size);
 int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size);
 
-// statx(2) is behind _GNU_SOURCE. What the kernel knows without asking the file system's server.
+// statx(2) is behind _GNU_SOURCE. These fields come from the kernel's cache, without a question to the file system's server.
 struct cshims_status {
     uint64_t device, inode, size, links, blocks;
     uint32_t mode, user;
@@ -31,6 +31,8 @@ int cshims_fcntl(int fd, int command, long argument);
 // close_range(2) has no wrapper in all glibcs.
 int cshims_close_range_on_exec(unsigned int first, unsigned int last);
 int cshims_copy_to(int fd, int number);
+// kcmp(2) has no wrapper. 1 when both descriptors share an open file description; 0 otherwise, and when the kernel does not
+// say.
 int cshims_is_same_description(int first, int second);
 int cshims_process_lock(int fd);
 // 0: none.
@@ -63,8 +65,8 @@ int cshims_run_on(const int *processors, size_t count);
 int cshims_may_run_on(int processor);
 
 int cshims_pidfd_send_signal(int pidfd, int number);
-// clone(2) with a shared descriptor table has no Swift counterpart, and its child may call almost nothing. Starts a program that
-// gets the standard descriptors and `inherited` under the number `number`. The child copies no descriptor from the number
+// clone(2) with a shared descriptor table has no Swift counterpart, and its child may call almost nothing. Starts a program
+// that gets the standard descriptors and `inherited` under the number `number`. The child copies no descriptor from the number
 // `end` on, so that it closes none of them when it becomes the program. The kernel copies whole words of its table's bits, so
 // `end` must be a multiple of 64. ENOSYS or EINVAL before Linux 5.9.
 pid_t cshims_spawn(
@@ -87,6 +89,8 @@ int cshims_accept(int fd);
 int cshims_unread(int fd);
 // Whether it is a socket of AF_UNIX and SOCK_SEQPACKET.
 int cshims_is_message_socket(int fd);
+// getsockname(2), or getpeername(2) for the peer: Swift cannot take the address of a name of unknown length. Returns its bytes,
+// 0 for a socket without a name or of another family, -1 on failure.
 ssize_t cshims_socket_name(int fd, int peer, unsigned char *name, size_t room);
 int cshims_socket_cookie(int fd, uint64_t *cookie);
 
@@ -113,12 +117,13 @@ int cshims_userfault_api(int fd);
 int cshims_userfault_register_minor(int fd, uint64_t address, uint64_t length);
 // *mapped: bytes that were mapped, also when it stopped early (-1, EAGAIN); a negative errno when there were none.
 int cshims_userfault_continue(int fd, uint64_t address, uint64_t length, int64_t *mapped);
-// The same for one place after another, every `stride` pages, until a page is found: in C, because a file may have millions of
-// places, of which each takes less time in the kernel than Swift takes for an error. -1 when a call fails otherwise.
+// Maps one place after another, every `stride` pages, until a place has a page that was not mapped before. It is in C because a
+// file may have millions of places, and each takes less time in the kernel than an error takes in Swift. -1 when a call fails
+// for another reason than a hole.
 struct cshims_search {
     uint64_t next, end, stride;  // in huge pages of the file: the first place, behind the last, and how far they are apart
     uint64_t looked;             // how many places were looked at
-    uint64_t found, pages;       // the place where a run was found that was not mapped before, and how many of its pages are now
+    uint64_t found, pages;       // the place that has a page, and how many pages were mapped from there on; 0 pages: none
 };
 int cshims_userfault_search(
     int fd, uint64_t address, uint64_t page_size, uint64_t end_of_file, uint64_t limit, struct cshims_search *search);

@@ -1,7 +1,7 @@
 import LiveUpdateDevice
 
-/// What the previous process left with luod. Its session is detached and so outlives it. An update of luod since then has
-/// made it an incoming session.
+/// The files that the previous process left with luod. Their session is detached, and so outlives that process. An update of
+/// luod since then has made it an incoming session.
 struct Legacy {
     static let name: SessionName = "cache"
     private let session: DeviceSession?
@@ -15,7 +15,7 @@ struct Legacy {
         }
     }
 
-    /// - Returns: nil when there is none, or when it was lost: luod ended, and no other process had it open.
+    /// - Returns: nil when there is no such file, or when it was lost: luod ended, and no other process had the file open.
     mutating func file(_ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor? {
         guard let session else { return nil }
         do throws(LiveUpdateError) {

@@ -14,7 +14,7 @@ struct Service: ~Copyable {
     /// Detached: luod keeps it when this process has ended, however it did.
     private let session: DeviceSession
 
-    /// Begins with what the previous process left, and makes the rest.
+    /// Begins with the files that the previous process left, and makes the others.
     init(_ settings: Settings) throws {
         let device = try LiveUpdateDevice(state: settings.state)
         var legacy = try Legacy(device)

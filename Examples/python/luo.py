@@ -43,7 +43,7 @@ class _Channel:
     def _call(self, number, layout, *fields, file=None, brings=False):
         """Makes a call, and returns the struct of the answer and its descriptor, or None.
 
-        An answer whose descriptor did not arrive is an OSError (EMFILE): luod has done what was asked, and the
+        When the descriptor of an answer does not arrive, this raises an OSError (EMFILE): luod has done the call, and the
         connection can be used further."""
         # With a tag it is done exactly once, also when the orchestrator dies in the middle of it.
         tag = random.getrandbits(64) or 1
@@ -77,7 +77,7 @@ class _Channel:
             why = fields[-1].split(b"\0")[0].decode() if layout == _UPDATE and fields else ""
             raise OSError(-result, why or os.strerror(-result))
         if result > 0 or fields is None or len(files) != int(brings):
-            raise OSError(errno.EIO, "the answer is none of this call: is it a luod of this version?")
+            raise OSError(errno.EIO, "luod sent an unexpected answer: is it of the version of this client?")
         return fields, files[0] if files else None
 
 

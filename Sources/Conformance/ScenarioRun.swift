@@ -17,8 +17,8 @@ public final class ScenarioRun {
     private var orchestrator = Orchestrator.disabled
     private var handlers: [String: ScenarioHandler] = [:]
     private var flbs: [String: ScenarioFLB] = [:]
-    /// The FLBs whose incoming object was lent in this boot: a client of an FLB that no handler has is all that the
-    /// core knows it by.
+    /// The FLBs that lent their incoming object in this boot. The core learns of an FLB without a handler only from
+    /// its clients.
     private var lent: [ScenarioFLB] = []
     /// Open descriptors, oldest first.
     private var open: [Session] = []
@@ -100,7 +100,7 @@ public final class ScenarioRun {
         open = names.compactMap { name, direction in
             sessions.first { $0.name == name && $0.direction == direction }
         }
-        // The clients ask again. An FLB that is finished by now has no object to lend.
+        // The clients borrow again after the crash. A finished FLB has no object to lend.
         for flb in lent { try? orchestrator.withIncoming(flb) { _ in } }
     }
 

@@ -107,17 +107,18 @@ public final class Arena: ArenaReading, Sendable {
         let size = min(try SuperblockWords(store).size, fileSize)
         guard size <= store.limit else {
             throw ArenaError(
-                .size, "it has grown to \(size) bytes, where this process can map \(store.limit): raise the limit")
+                .size,
+                "the arena has grown to \(size) bytes, and this process can map only \(store.limit): raise the limit")
         }
         let found = try Self.check(store, fileSize: fileSize, takingBack: false)
         lock.withLock { unsafe state = found }
     }
 
-    /// Reads the superblock without touching a mapping, and makes sure that all of the arena can be touched: reading or
-    /// writing a page that the file does not have is a SIGBUS, behind its end always, and in a hole when the file
-    /// system is full.
+    /// Reads the superblock with pread(2), and allocates the pages that the file lacks. An access to a page behind the
+    /// file's end is a SIGBUS, and so is an access to a hole when the file system is full.
     ///
-    /// - Returns: the file's size.
+    /// - Returns: the file's size in bytes.
+    /// - Throws: `size`, `magic`, `version` or `checksum`; `space` when the holes cannot be filled.
     private static func checkBeforeMapping(_ file: FileDescriptor) throws(ArenaError) -> UInt64 {
         let status: FileStatus
         let start: [UInt8]
@@ -125,7 +126,7 @@ public final class Arena: ArenaReading, Sendable {
             status = try FileStatus(of: file)
             start = try file.bytes(at: 0, count: Int(Superblock.length))
         } catch {
-            throw ArenaError(.size, "cannot be read: \(error)", errno: error.errno)
+            throw ArenaError(.size, "the superblock cannot be read: \(error)", errno: error.errno)
         }
         let fileSize = min(status.size, start.count < Int(Superblock.length) ? UInt64(start.count) : status.size)
         try SuperblockWords.checkRoom(inFileOf: fileSize)

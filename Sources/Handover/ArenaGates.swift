@@ -14,7 +14,7 @@ struct SuperblockWords: Equatable, Sendable {
     /// - Throws: `size`, when the file has no room for a superblock.
     static func checkRoom(inFileOf fileSize: UInt64) throws(ArenaError) {
         guard fileSize >= Superblock.length else {
-            throw ArenaError(.size, "the file has \(fileSize) bytes, where a superblock has \(Superblock.length)")
+            throw ArenaError(.size, "the file has \(fileSize) bytes, and a superblock alone has \(Superblock.length)")
         }
     }
 

@@ -89,10 +89,14 @@ final class ArenaStore: ArenaSource, Sendable {
 }
 
 extension FileDescriptor {
-    /// Makes sure that a part of an arena's file exists, before it is touched through the mapping.
+    /// Allocates a part of an arena's file before it is touched through the mapping: fallocate(2).
     ///
-    /// - Throws: `space`: ENOSPC when the file system is full, or when the file would become longer than the process
-    ///   may make one (RLIMIT_FSIZE, which the kernel answers with EFBIG); what else fallocate(2) lists.
+    /// - Parameters:
+    ///   - start: the part's first byte.
+    ///   - end: the byte behind the part.
+    ///   - failure: the first words of the error's reason.
+    /// - Throws: `space`: ENOSPC when the file system is full, or when the file would become longer than RLIMIT_FSIZE
+    ///   allows (EFBIG of the kernel); other errors of fallocate(2).
     func allocateArena(from start: UInt64, to end: UInt64, _ failure: String) throws(ArenaError) {
         do throws(SystemCallError) {
             try allocate(offset: start, length: end - start)

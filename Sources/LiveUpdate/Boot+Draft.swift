@@ -15,7 +15,7 @@ struct Draft: Sendable {
     var tree: Boot.WrittenTree
     /// In the order in which they are frozen.
     var files: [FileToFreeze]
-    /// The files that are left out of it, or were lost already.
+    /// The files that the draft leaves out, and the files that were lost already.
     var unfrozen: Unfrozen
     /// Of the state that it is of.
     var revision: UInt64
@@ -50,9 +50,9 @@ extension Boot {
         }
     }
 
-    /// Looks for lost files once more, so that the freeze need not.
+    /// Looks for lost files again, ahead of the freeze.
     private func findLostFiles() {
-        for one in filesToFreeze() where isLost(one.file) { _ = refoundIfPossible(one.file, one.session) }
+        for one in filesToFreeze() where isLost(one.file) { _ = found(one.file, one.session) }
     }
 
     func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] {
@@ -72,7 +72,8 @@ extension Boot {
         if let draft = shared.with({ $0.draft }) { drop(draft) }
     }
 
-    /// The draft, if it still is what would be published. One that leaves files out is for an update that may.
+    /// The draft, if the state has not changed since. A draft without some files serves only an update that may leave
+    /// files out.
     func currentDraft(leavingOut: Bool) -> Draft? {
         shared.with { shared in
             guard let draft = shared.draft, draft.revision == shared.state.revision else { return nil }
@@ -80,7 +81,7 @@ extension Boot {
         }
     }
 
-    /// The draft, for the update that publishes it, if it leaves out the same files; another one is given back.
+    /// Takes the draft for the update that publishes it. A draft that leaves out other files is dropped.
     func takeDraft(leavingOut: [FileID: LeftOut]) -> Draft? {
         guard let draft = shared.with({ $0.draft }) else { return nil }
         guard currentDraft(leavingOut: true) != nil, draft.unfrozen.leftOut == leavingOut else {

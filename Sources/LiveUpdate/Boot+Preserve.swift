@@ -20,9 +20,9 @@ extension Boot {
                 let file = try descriptors.admit(descriptor)
                 let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
-                let claim = entry.handler.holdsFile ? FileClaim(session.holder.owner, identity) : nil
-                if let claim { try take(claim) }
-                defer { if let claim { shared.with { _ = $0.inFlight.remove(claim) } } }
+                let hold = entry.handler.holdsFile ? FileHold(session.holder.owner, identity) : nil
+                if let hold { try reserve(hold) }
+                defer { if let hold { shared.with { _ = $0.inFlight.remove(hold) } } }
                 if isLimited { try checkFiles(of: session.holder.owner) }
                 try admit()
                 try preserve(
@@ -60,11 +60,11 @@ extension Boot {
     }
 
     /// - Throws: EBUSY.
-    private func take(_ claim: FileClaim) throws(LiveUpdateError) {
+    private func reserve(_ hold: FileHold) throws(LiveUpdateError) {
         try shared.with { (shared) throws(LiveUpdateError) in
-            guard !shared.state.holds(claim), shared.inFlight.insert(claim).inserted else {
+            guard !shared.state.holds(hold), shared.inFlight.insert(hold).inserted else {
                 throw LiveUpdateError(
-                    .resourceBusy, "the file (\(claim.identity)) is held already",
+                    .resourceBusy, "the file (\(hold.identity)) is held already",
                     remedy: "close the session that preserves it, or finish the one that it came with")
             }
         }

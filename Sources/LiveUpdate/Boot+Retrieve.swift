@@ -100,8 +100,8 @@ extension Boot {
         return found
     }
 
-    /// A file that is looked for once more, and whose loss stops nothing.
-    func refoundIfPossible(_ file: FileState, _ session: SessionState) -> FileState {
+    /// Looks for a lost file again. A failure is no error here: the file is returned as it is, lost.
+    func found(_ file: FileState, _ session: SessionState) -> FileState {
         (try? refound(file, session)) ?? file
     }
 
@@ -148,12 +148,12 @@ extension Boot {
         "handler \"\(file.compatible)\" cannot finish file \(file.token) of session \"\(session.name)\" yet"
     }
 
-    /// A line for each file that its handler cannot finish yet.
+    /// Names each file that its handler cannot finish yet, one line for each.
     func refusalsToFinish(_ session: SessionState) -> [String] {
         shared.with { $0.state.files(of: session) }.filter { !canFinish($0, session) }.map { refusal($0, session) }
     }
 
-    /// Finishes all files, last to first, whatever their handlers said, and commits.
+    /// Finishes all files, last to first, without asking their handlers whether they can, and commits.
     func finishFiles(of session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
         let files = shared.with { $0.state.files(of: session) }
         try flbMonitor.enter { () throws(LiveUpdateError) in

@@ -22,7 +22,7 @@ extension Boot {
                 try checkNew(name, of: holder.owner, shared)
                 if isLimited { try checkSessions(of: holder.owner, &shared) }
             }
-            // Not under the lock of all state: the caller may ask for what its user has.
+            // Without the lock on the state, because the caller may ask for the usage of its user.
             try admit()
             return try shared.with { (shared) throws(LiveUpdateError) in
                 try checkNew(name, of: holder.owner, shared)

@@ -9,10 +9,10 @@ import SystemPackage
 /// 2. FLBs say what travels, and the tree is written into free space.
 /// 3. Publish: one store makes the tree true. From here on this boot answers ENODEV.
 ///
-/// Where a draft was made (``draft()``) and nothing has changed since, 2 is done already, and 1 only looks.
+/// Where a draft was made (``draft(leavingOut:)``) and nothing has changed since, 2 is done already, and 1 only looks.
 ///
-/// A file whose descriptor is lost is not frozen, and travels as lost. Where files may be left out, one that cannot be
-/// frozen is left out, and the freeze goes on with the next: so no file is frozen twice, however many cannot be.
+/// A file without a descriptor is lost: it is not frozen, and travels as lost. If the update may leave files out, a
+/// file that cannot be frozen is left out, and the freeze goes on with the next file. So no file is frozen twice.
 ///
 /// Unhappy: whatever fails before 3 unfreezes what was frozen, and everything is as before; after 3, until the next boot
 /// has begun, ``thaw()`` takes it back.
@@ -61,7 +61,7 @@ extension Boot {
 
     // MARK: Freezing
 
-    /// All that travel, in their order.
+    /// All files that travel, in their order.
     func filesToFreeze() -> [FileToFreeze] {
         let state = shared.with { $0.state }
         return state.sessions(.outgoing).flatMap { session in
@@ -87,11 +87,11 @@ extension Boot {
         return unfrozen
     }
 
-    /// - Returns: false for a file that is lost, which was not frozen.
+    /// - Returns: false for a lost file, which is not frozen.
     private func freeze(_ known: FileState, _ session: SessionState) throws(LiveUpdateError) -> Bool {
         var file = known
         if isLost(known) {
-            file = refoundIfPossible(known, session)
+            file = found(known, session)
             if isLost(file) { return false }
         }
         let storage = Storage(arena, owned: file.ranges, isReserved: true)
@@ -147,7 +147,7 @@ extension Boot {
         _ freeze: FreezeTime, _ unfrozen: Unfrozen
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
         let written: WrittenTree
-        // A draft does not have the changes that the freeze made.
+        // A draft that is still current lacks only the times of the freeze.
         if let draft = takeDraft(leavingOut: unfrozen.leftOut) {
             written = draft.tree
             arena.write(SlotHeader.bytes(of: freeze), at: written.freezeOffset)

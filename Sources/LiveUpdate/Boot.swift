@@ -39,7 +39,7 @@ final class Boot: Sendable {
         var state = BootState()
         var registry = Registry()
         /// Files whose preserve has not returned.
-        var inFlight: Set<FileClaim> = []
+        var inFlight: Set<FileHold> = []
         /// Numbers taken for what is not committed yet.
         var nextID: UInt64 = 1
         /// The lock of each session that is open, which its handles share. Not the handles: they refer to the boot.

@@ -42,8 +42,8 @@ struct FileState: Equatable, Sendable {
     var leftOut: String?
 }
 
-/// A file that a user holds: another user can hold the same file.
-struct FileClaim: Hashable, Sendable {
+/// One user's hold on a file. Another user can hold the same file.
+struct FileHold: Hashable, Sendable {
     let owner: SessionOwner
     let identity: FileIdentity
 
@@ -115,7 +115,7 @@ struct BootState: Sendable {
     // Indexes: what is asked often is found by hash.
     private var names: [Direction: [OwnedName: SessionID]] = [:]
     private var tokens: [Token: FileID] = [:]
-    private var held: Set<FileClaim> = []
+    private var held: Set<FileHold> = []
     private var flbNames: [FLBState.Kind: [ExactString: FLBID]] = [:]
 
     /// Nothing yet.
@@ -143,7 +143,7 @@ struct BootState: Sendable {
         tokens[Token(session, token)].flatMap { files[$0] }
     }
 
-    func holds(_ claim: FileClaim) -> Bool { held.contains(claim) }
+    func holds(_ hold: FileHold) -> Bool { held.contains(hold) }
 
     /// Files preserved or unfinished, by the compatible string of their handler.
     /// Asked when a handler is to go, which is rare, so that files need not be counted when they come.
@@ -162,7 +162,7 @@ struct BootState: Sendable {
 
     func files(of session: SessionState) -> [FileState] { session.files.compactMap { files[$0] } }
 
-    /// The slots of the descriptors that travel. A file that is lost has none.
+    /// The slots of the descriptors that travel. A lost file has none.
     var outgoingSlots: [DescriptorSlot] {
         sessions(.outgoing).flatMap(\.files).compactMap { files[$0]?.slot }.filter { $0 != .lost }
     }
@@ -253,8 +253,8 @@ struct BootState: Sendable {
         try use(file.id.value)
         try check(file.compatible, ofAtMost: 47)
         guard let session = sessions[file.session] else { throw Self.unknown("session", file.session.value) }
-        let claim = FileClaim(session.holder.owner, file.identity)
-        guard tokens[Token(file.session, file.token)] == nil, !file.holdsFile || !held.contains(claim) else {
+        let hold = FileHold(session.holder.owner, file.identity)
+        guard tokens[Token(file.session, file.token)] == nil, !file.holdsFile || !held.contains(hold) else {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
         try file.checkLeftOut(session.direction)
@@ -271,7 +271,7 @@ struct BootState: Sendable {
         files[file.id] = file
         sessions[file.session]?.files.append(file.id)
         tokens[Token(file.session, file.token)] = file.id
-        if file.holdsFile { held.insert(claim) }
+        if file.holdsFile { held.insert(hold) }
         usage[session.holder.owner, default: Usage()].add(file)
     }
 
@@ -349,7 +349,7 @@ struct BootState: Sendable {
         files[file.id] = nil
         tokens[Token(file.session, file.token)] = nil
         if let owner = sessions[file.session]?.holder.owner {
-            if file.holdsFile { held.remove(FileClaim(owner, file.identity)) }
+            if file.holdsFile { held.remove(FileHold(owner, file.identity)) }
             usage[owner]?.remove(file)
         }
         for id in file.flbs { countDown(id) }

@@ -22,9 +22,9 @@ public protocol DescriptorStore: Sendable {
     /// - Throws: EBADF when it is not open.
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity
 
-    /// As ``identify(_:)``, for a descriptor that is to be held. Optional.
+    /// Identifies the file of a descriptor that a client wants held, as ``identify(_:)`` does. Optional.
     ///
-    /// - Throws: EBADF when it is not open, and the store's own refusal of a descriptor that it does not hold.
+    /// - Throws: EBADF when the descriptor is not open, or when the store holds no descriptor of its kind.
     func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity
 
     /// Keeps a copy of a descriptor.

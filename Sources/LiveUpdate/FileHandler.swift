@@ -61,9 +61,9 @@ public protocol FileHandler: AnyObject, Sendable {
     /// takes whatever it gets. Optional.
     var isOnlyOnRequest: Bool { get }
 
-    /// Whether a user who has preserved a file cannot preserve the same file once more (EBUSY). Optional: true. False
-    /// for a handler that keeps a descriptor and knows nothing of the file behind it: its files are kept out by no
-    /// other, and keep out no other.
+    /// Whether a user can preserve a file of this kind only once at a time: the second time is EBUSY. Optional: true.
+    /// A handler that holds a descriptor and knows nothing of its file says false: then the same file can be preserved
+    /// again, by this handler or by another.
     var holdsFile: Bool { get }
 
     /// Whether it is a file of this kind. It must change nothing.
@@ -85,8 +85,8 @@ public protocol FileHandler: AnyObject, Sendable {
     /// - Returns: what then tells whether ``freeze(_:)`` would only look, find nothing changed, and return the same handle:
     ///   it is not called if so. Nil when it is to be called.
     func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)?
-    /// Why ``freeze(_:)`` would fail now; nil when nothing is known to be in its way. Optional. It is asked ahead of an
-    /// update, so that all such files can be named: it only looks, and changes nothing.
+    /// The error with which ``freeze(_:)`` would fail now; nil when the handler knows of none. Optional. An update asks
+    /// ahead of the freeze, to name all such files. This must change nothing.
     func freezeObstacle(_ file: FileContext) -> LiveUpdateError?
     /// Undoes freeze, also one that was spared by ``freezeCheck(_:)``. Optional.
     func unfreeze(_ file: FileContext)

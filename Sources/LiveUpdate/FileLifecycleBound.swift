@@ -6,7 +6,7 @@ public struct FLBUser: Hashable, Sendable {
     public let compatible: String
     /// The handle of its handler.
     public let data: UInt64
-    /// The file's identity. A file that several users preserved is there once for each of them, with one identity.
+    /// The file's identity. A file that several users preserved is listed once for each user, with the same identity.
     public let identity: FileIdentity
 }
 

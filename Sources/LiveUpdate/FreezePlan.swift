@@ -2,17 +2,17 @@ import Handover
 import Platform
 public import SystemPackage
 
-/// A file that cannot be frozen now, so that an update stops at it or leaves it out.
+/// A file that cannot be frozen now: an update stops at this file, or leaves it out.
 public struct FreezeObstacle: Equatable, Sendable {
-    /// The user whose session has it.
+    /// The user of the file's session.
     public let user: SessionOwner
-    /// Its session, which is an outgoing one.
+    /// The file's session, which is outgoing.
     public let session: SessionName
-    /// Its number in the session.
+    /// The file's number in the session.
     public let token: UInt64
     /// The compatible string of its handler.
     public let compatible: String
-    /// The errno that its freeze would fail with.
+    /// The errno with which the freeze would fail.
     public let errno: Errno
     /// The reason in words.
     public let reason: String
@@ -29,15 +29,15 @@ public struct FreezeObstacle: Equatable, Sendable {
     }
 }
 
-/// A file whose descriptor was lost with its last holder.
+/// A file without a descriptor: the last process that held it has ended.
 public struct LostFile: Equatable, Sendable {
-    /// The user whose session has it.
+    /// The user of the file's session.
     public let user: SessionOwner
-    /// Its session.
+    /// The file's session.
     public let session: SessionName
-    /// Made in this boot, or handed over to it.
+    /// The direction of the session: outgoing when this boot made it, incoming when an update handed it over.
     public let direction: Direction
-    /// Its number in the session.
+    /// The file's number in the session.
     public let token: UInt64
     /// The compatible string of its handler.
     public let compatible: String
@@ -51,7 +51,7 @@ public struct LostFile: Equatable, Sendable {
     }
 }
 
-/// Why a file was left out of an update, as it travels to the next boot.
+/// The errno and the reason of a file that was left out of an update, as they travel to the next boot.
 struct LeftOut: Equatable, Sendable {
     /// 1 to 4095.
     let errno: CInt
@@ -64,7 +64,8 @@ struct LeftOut: Equatable, Sendable {
         self.init(errno: error.errno.rawValue, reason: error.reason)
     }
 
-    /// Makes any words and any number fit: the reason is cut, and a number that is no errno becomes EIO.
+    /// Makes the words and the number of any handler fit: cuts a long reason, and replaces a number that is no errno by
+    /// EIO.
     init(errno: CInt, reason: String) {
         self.errno = Self.errnos.contains(errno) ? errno : Errno.ioError.rawValue
         self.reason = Self.isValid(reason) ? reason : Self.fitting(reason)
@@ -87,13 +88,13 @@ struct LeftOut: Equatable, Sendable {
     }
 }
 
-/// The properties that few files have, so that most records say nothing of them.
+/// Rare properties of a file. The record of a file without them does not mention them.
 struct FileMarks: OptionSet, Sendable {
     let rawValue: UInt8
 
-    /// ``FileHandler/holdsFile`` was false when it was preserved.
+    /// ``FileHandler/holdsFile`` was false when the file was preserved.
     static let holdsNothing = FileMarks(rawValue: 1)
-    /// It was left out of the update that it came with.
+    /// The update that handed the file over has left it out.
     static let leftOut = FileMarks(rawValue: 2)
 
     init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -114,7 +115,7 @@ struct FileMarks: OptionSet, Sendable {
 extension FileState {
     var marks: FileMarks { FileMarks(holdsFile: holdsFile, isLeftOut: leftOut != nil) }
 
-    /// A file that was left out came with an update, and its retrieve has failed.
+    /// Checks that a file that was left out is incoming, has a failed retrieve, and has a reason that fits.
     ///
     /// - Throws: `record`.
     func checkLeftOut(_ direction: Direction) throws(ArenaError) {
@@ -122,8 +123,8 @@ extension FileState {
         guard direction == .incoming, case .failed = retrieved, LeftOut.isValid(leftOut) else {
             throw ArenaError(
                 .record,
-                "file \(id.value) was left out, but is \(direction), or its retrieve has not failed, or its reason has "
-                    + "\(leftOut.utf8.count) bytes")
+                "file \(id.value) was left out, but is \(direction), or its retrieve has not failed, or its reason "
+                    + "of \(leftOut.utf8.count) bytes does not fit")
         }
     }
 }
@@ -132,11 +133,11 @@ extension FileState {
 struct FileToFreeze: Sendable {
     let file: FileState
     let session: SessionState
-    /// Whether freezing it would change nothing, where that can be told.
+    /// Whether freezing the file would change nothing; nil when its handler cannot tell.
     var isUnchanged: (@Sendable () -> Bool)?
 }
 
-/// The files that a freeze did not reach: they travel unfrozen, and are not unfrozen when the update is off.
+/// The files that travel without a freeze. They need no unfreeze when the update is called off.
 struct Unfrozen: Equatable, Sendable {
     private(set) var leftOut: [FileID: LeftOut]
     private var lost: Set<FileID> = []

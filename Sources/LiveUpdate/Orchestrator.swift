@@ -126,10 +126,9 @@ public final class Orchestrator: Sendable {
     /// Makes an outgoing session for a client that has limits of its own.
     ///
     /// - Parameters:
-    ///   - isLimited: whether the limits of the session's user apply: not for root that acts as that user.
-    ///   - admitting: checks the client's limits. It is called after the check for EEXIST; what it throws is thrown,
-    ///     and nothing has changed then.
-    /// - Throws: as ``createSession(_:holder:answering:)``.
+    ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
+    ///   - admitting: checks the client's limits, after the check for EEXIST. When it throws, nothing has changed.
+    /// - Throws: as ``createSession(_:holder:answering:)``, and the errors of `admitting`.
     package func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
         isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void
@@ -234,9 +233,9 @@ public final class Orchestrator: Sendable {
 
     // MARK: An update
 
-    /// Writes what ``publish(discardingUnfinished:leavingOut:)`` would, ahead of it, and has the files looked at, so
-    /// that publishing has little left to do. Requests go on; what they change makes it worthless. A later draft
-    /// replaces it.
+    /// Writes ahead the tree that ``publish(discardingUnfinished:leavingOut:)`` needs, and has the handlers look at
+    /// the files, so that publishing has little left to do. Requests go on. A request that changes something makes the
+    /// draft worthless. A later draft replaces this one.
     ///
     /// - Parameter leavingOut: whether the draft leaves out the files that cannot be frozen now. A draft without some
     ///   files is used only by a ``publish(discardingUnfinished:leavingOut:)`` that may leave files out.
@@ -261,15 +260,15 @@ public final class Orchestrator: Sendable {
     /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
     /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
     ///
-    /// A file whose descriptor was lost with its last holder, and is not found again, is not frozen: it travels as
-    /// lost.
+    /// A file is lost when the last process that held it has ended and its handler does not find it again. Such a file
+    /// is not frozen, and travels as lost.
     ///
     /// - Parameters:
-    ///   - discard: whether to go on although incoming sessions are unfinished, which are lost then:
-    ///     ``unfinishedSessions()``.
+    ///   - discard: whether to go on although incoming sessions are unfinished: these sessions are lost then
+    ///     (``unfinishedSessions()``).
     ///   - leavingOut: whether to go on without the files that cannot be frozen. Such a file is left out: the next boot
-    ///     has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. Its retrieve fails with what
-    ///     the freeze failed with, for ever; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
+    ///     has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. A retrieve always fails with
+    ///     the error of the freeze; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
     /// - Returns: where the descriptors are that travel, for whoever hands them over.
     /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
     ///   before then, and may be tried again.
@@ -280,20 +279,20 @@ public final class Orchestrator: Sendable {
         try enabled().publish(discardingUnfinished: discard, leavingOut: leavingOut)
     }
 
-    /// Looks for all files that could not be frozen now, without changing anything. Lost files are not among them: they
+    /// Finds all files that could not be frozen now, and changes nothing. Lost files are not among them, because they
     /// stop no update.
     ///
     /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
     public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try enabled().obstacles() }
 
-    /// The sessions that an update would lose with its flag to discard: incoming ones that are not finished.
+    /// The incoming sessions that are not finished. An update that discards loses them.
     ///
     /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
     public func unfinishedSessions() throws(LiveUpdateError) -> [Status.Session] {
         try status().sessions.filter { $0.direction == .incoming && !$0.isFinished }
     }
 
-    /// The files whose descriptors were lost with their last holder, in both directions.
+    /// The lost files of both directions: the last process that held their descriptors has ended.
     ///
     /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
     public func lostFiles() throws(LiveUpdateError) -> [LostFile] { try enabled().lostFiles() }

@@ -46,10 +46,10 @@ public final class Session: Sendable {
     /// Preserves a file for a client that has limits of its own.
     ///
     /// - Parameters:
-    ///   - isLimited: whether the limits of the session's user apply: not for root that acts as that user.
-    ///   - admitting: checks the client's limits. It is called after the check for EBUSY and before the FLBs; what it
-    ///     throws is thrown, and nothing has changed then.
-    /// - Throws: as ``preserve(_:token:as:answering:)``.
+    ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
+    ///   - admitting: checks the client's limits, after the check for EBUSY and before the FLBs. When it throws,
+    ///     nothing has changed.
+    /// - Throws: as ``preserve(_:token:as:answering:)``, and the errors of `admitting`.
     package func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil,
         isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void
@@ -65,13 +65,13 @@ public final class Session: Sendable {
         try boot.unpreserve(token: token, from: self, answer)
     }
 
-    /// Returns a descriptor of a file of an outgoing session, and changes nothing: a program that lost its own session
-    /// continues with it, and unpreserves the file when it has the descriptor. The kernel has no such call.
+    /// Returns a descriptor of a file of an outgoing session, and changes nothing. A restarted program continues with
+    /// the descriptor, and unpreserves the file afterwards. The kernel has no such call.
     ///
     /// - Returns: a new descriptor of the kept open file description, for the caller to close.
-    /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when it is closed, ENOENT for an
-    ///   unknown token; when the file was lost with its last holder, what its handler misses to find it again, or EBADF for
-    ///   a kind of file that is gone then; EMFILE.
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when the session is closed,
+    ///   ENOENT for an unknown token, EMFILE. For a lost file: EBADF, or the error with which its handler failed to
+    ///   find the file again.
     public func get(token: UInt64) throws(LiveUpdateError) -> FileDescriptor { try boot.get(token: token, from: self) }
 
     /// Gives a file back: a new descriptor of the same open file description, for the caller to close. Any order; again
@@ -85,11 +85,11 @@ public final class Session: Sendable {
     }
 
     /// Returns a descriptor of a file that the previous boot handed over, without asking its handler, and changes
-    /// nothing. A file that was left out of the update, or whose retrieve failed, is reached this way.
+    /// nothing. It also works for a file that was left out of the update, and after a retrieve that failed.
     ///
-    /// - Returns: a new descriptor of the kept open file description, for the caller to close.
+    /// - Returns: a new descriptor of the held open file description, for the caller to close.
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when
-    ///   the session is closed, or when the file was lost with its last holder; EMFILE.
+    ///   the session is closed or the file is lost; EMFILE.
     public func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
         try boot.retrieveAsHeld(token: token, from: self)
     }
@@ -106,16 +106,16 @@ public final class Session: Sendable {
     ///   handler cannot let go yet: it is closed then, and can be retrieved again.
     public func close() throws(LiveUpdateError) { try boot.close(self) }
 
-    /// Closes an incoming session without finishing it, so that it can be retrieved again: for a client that may never
-    /// have received the session. A session that is finished already just ends.
+    /// Closes an incoming session without finishing it, so that the session can be retrieved again. luod does this when
+    /// the session may never have reached its client. A finished session ends as with ``close()``.
     ///
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBADF when it is closed already,
     ///   ENOSPC.
     public func abandon() throws(LiveUpdateError) { try boot.abandon(self) }
 
-    /// Ends a session as ``close()`` does, also when a handler cannot finish yet: its files are finished nevertheless.
+    /// Ends a session as ``close()`` does, and finishes its files also when a handler says that it cannot finish yet.
     ///
-    /// - Returns: a line for each handler that could not finish yet, with its file's token. Empty when none refused.
+    /// - Returns: a line for each file that its handler could not finish yet. Empty when no handler refused.
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already, ENOSPC.
     @discardableResult
     public func closeForcibly() throws(LiveUpdateError) -> [String] { try boot.closeForcibly(self) }

@@ -33,7 +33,7 @@ public struct Status: Sendable {
         public let slot: DescriptorSlot
         /// Of an incoming file: whether it was fetched.
         public let retrieveStatus: RetrieveStatus
-        /// Why an incoming file was left out of the update, so that it cannot be retrieved; nil for all other files.
+        /// The reason why an incoming file was left out of the update and cannot be retrieved; nil for all other files.
         public let problem: String?
     }
 

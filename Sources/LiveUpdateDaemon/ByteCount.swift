@@ -1,4 +1,4 @@
-/// A size as it is written on a command line: a number of bytes, or a number with a unit.
+/// A size on a command line: a number of bytes, or a number with a unit.
 package struct ByteCount: Equatable, Sendable {
     /// The size in bytes.
     package let bytes: UInt64

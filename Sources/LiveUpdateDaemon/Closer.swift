@@ -4,20 +4,20 @@ import SystemPackage
 
 /// Closes descriptors that clients sent, on threads of its own.
 ///
-/// A close may sleep for as long as a client likes: FUSE and NFS ask their server at every close, a socket with SO_LINGER
+/// A client can make a close sleep for ever: FUSE and NFS ask their server at every close, a socket with SO_LINGER
 /// waits for its peer, and the last close of a memory file frees gigabytes. A thread that serves requests or holds the
 /// arena therefore closes no descriptor of a client.
 ///
 /// 1. ``close(_:of:)`` puts a descriptor into its user's queue and returns.
-/// 2. A thread closes it. Each user has at most one thread at a time, so that a user's descriptors are closed in order, and
-///    a stuck close delays only that user's next ones. One thread is for root alone.
-/// 3. ``stalled(of:)`` counts the descriptors of a user whose closes do not get on, for that user's limit.
+/// 2. A thread closes it. Each user has at most one thread at a time, so that a user's descriptors are closed in order,
+///    and a stuck close delays only that user's next ones. One thread is for root alone.
+/// 3. ``stalled(of:)`` counts a user's descriptors while no close of them ends, for that user's limit.
 ///
 /// As many users as there are threads for them can stop the closing of other users' descriptors, except for root's. The
 /// other users are still served, and their descriptors count against their limits until the threads are free again.
 ///
-/// The threads are made before the seccomp filter, which allows no new ones. They end when the closer is released and the
-/// queues are empty.
+/// The threads are made before the seccomp filter, which allows no new ones. They end when the closer is released and
+/// the queues are empty.
 final class Closer: Sendable {
     /// The queues of some users, and the threads that serve them.
     private final class Lane: Sendable {
@@ -33,7 +33,7 @@ final class Closer: Sendable {
             }
         }
 
-        /// The next descriptor to close; nil when the thread that asks is to end.
+        /// The next descriptor to close; nil when the calling thread must end.
         func next() -> ClosingQueue.Job? {
             lock.withLock {
                 lock.wait { unsafe isEnding || queue.hasNext }
@@ -100,10 +100,11 @@ final class Closer: Sendable {
 
     // MARK: Closing
 
-    /// Closes a descriptor some time later. It is the closer's from now on; the call never waits for a file.
+    /// Closes a descriptor some time later. The closer owns the descriptor from now on. This call never waits for a
+    /// file.
     func close(_ descriptor: FileDescriptor, of user: UInt32) { lane(of: user).add([descriptor], of: user) }
 
-    /// As ``close(_:of:)``, for a descriptor that has an owner.
+    /// As ``close(_:of:)``, for a descriptor with an owner.
     func close(_ descriptor: consuming OwnedDescriptor, of user: UInt32) { close(descriptor.release(), of: user) }
 
     /// As ``close(_:of:)`` for many descriptors of one user, which costs one lock and at most one wake-up.
@@ -115,8 +116,9 @@ final class Closer: Sendable {
     /// How many descriptors of a user wait or are being closed.
     func pending(of user: UInt32) -> Int { lane(of: user).pending(of: user) }
 
-    /// How many descriptors of a user wait or are being closed, if none was closed for some time; otherwise 0. They count
-    /// against the user's limit: a client that releases one file and preserves another is not to meet its limit in between.
+    /// How many descriptors of a user wait or are being closed, if none was closed for ``ClosingQueue/patience``;
+    /// otherwise 0. They count against the user's limit. Closes that end soon do not, so that a client at its limit can
+    /// release one file and preserve another.
     func stalled(of user: UInt32) -> Int { lane(of: user).stalled(of: user) }
 
     /// How many descriptors of all users wait or are being closed.
@@ -126,21 +128,21 @@ final class Closer: Sendable {
 
     /// Closes a descriptor, a socket without waiting for its peer.
     ///
-    /// SO_LINGER with a time makes the last close of a socket wait until the peer has acknowledged everything, for up to
-    /// that time. Without SO_LINGER the kernel does the same in the background: bytes that were sent still go out, and TCP
-    /// resets the connection only if bytes were received that no process has read, which is the same either way. No
-    /// client waits for the result of this close, so that the background loses nothing. SO_LINGER with the time 0 does
-    /// not wait: it resets the connection, which its client asked for, and stays as it is.
+    /// SO_LINGER with a time makes the last close of a socket wait until the peer has acknowledged everything, for up
+    /// to that time. Without SO_LINGER the kernel does the same in the background: bytes that were sent still go out,
+    /// and TCP resets the connection only if bytes were received that no process has read, which is the same either
+    /// way. No client waits for the result of this close, so that the background loses nothing. SO_LINGER with the time
+    /// 0 does not wait: it resets the connection, which its client asked for, and stays as it is.
     static func closeGracefully(_ descriptor: FileDescriptor) {
         descriptor.stopLingering()
-        // The descriptor is gone whatever close(2) answers, and the client whose file reports an error has gone, too.
+        // The descriptor is closed also when close(2) fails, and no client is left to be told.
         try? closeDescriptor(descriptor)
     }
 }
 
-/// Which descriptor is closed next: a queue for each user, and an order of the users. It does no I/O.
+/// The order in which descriptors are closed: a queue for each user, and turns of the users. It does no I/O.
 ///
-/// Users take turns. A user whose descriptor is being closed has no turn until that is done.
+/// A user has no turn while one of the user's descriptors is being closed.
 struct ClosingQueue {
     /// A descriptor to close.
     struct Job: Equatable, Sendable {
@@ -151,12 +153,12 @@ struct ClosingQueue {
     private struct UserQueue {
         var waiting = Fifo<FileDescriptor>()
         var isBusy = false
-        /// When its last descriptor was closed, or its first one came, in nanoseconds.
+        /// When the last descriptor was closed, or the first one came, in nanoseconds.
         var lastProgress: UInt64 = 0
         var pending: Int { waiting.count + (isBusy ? 1 : 0) }
     }
 
-    /// Only users with something pending, so that users of the past cost nothing.
+    /// The users with pending descriptors: earlier users cost nothing.
     private var users: [UInt32: UserQueue] = [:]
     /// Users with something waiting and nothing being closed, in the order in which they are served.
     private var turns = Fifo<UInt32>()
@@ -170,19 +172,19 @@ struct ClosingQueue {
     /// How many descriptors of a user wait or are being closed.
     func pending(of user: UInt32) -> Int { users[user]?.pending ?? 0 }
 
-    /// As ``pending(of:)``, if no descriptor of the user was closed for some time; otherwise 0: the queue is about to be empty.
+    /// As ``pending(of:)``, if no descriptor of the user was closed for ``patience``; otherwise 0.
     func stalled(of user: UInt32, at now: UInt64) -> Int {
         guard let queue = users[user], now > queue.lastProgress + Self.patience else { return 0 }
         return queue.pending
     }
 
-    /// In nanoseconds.
+    /// How long no close of a user may end until the user's descriptors count, in nanoseconds.
     static let patience: UInt64 = 50_000_000
 
     /// Appends descriptors to a user's queue.
     ///
     /// - Parameter now: the time, in nanoseconds.
-    /// - Returns: whether the user gets a turn by that: one more thread has something to do.
+    /// - Returns: whether the user gets a turn, so that a thread must be woken.
     mutating func add(_ descriptors: [FileDescriptor], of user: UInt32, at now: UInt64 = 0) -> Bool {
         guard !descriptors.isEmpty else { return false }
         let isNew = users[user] == nil
@@ -213,7 +215,7 @@ struct ClosingQueue {
     }
 }
 
-/// A queue whose operations take constant time on average.
+/// A queue with operations of constant time on average.
 private struct Fifo<Element> {
     private var arriving: [Element] = []
     /// The oldest elements, the oldest one last.

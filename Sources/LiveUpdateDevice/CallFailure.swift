@@ -28,7 +28,7 @@ struct CallFailure {
     func error(saying text: String) -> LiveUpdateError {
         guard !text.isEmpty else { return error }
         // It may have been written as LiveUpdateError does: with the errno and a remedy of its own.
-        // A list of several lines ends with what to do.
+        // A list of several lines ends with a line for the remedy.
         if let remedy = text.firstRange(of: "\nremedy: ") {
             return LiveUpdateError(
                 errno, String(text[..<remedy.lowerBound]), remedy: String(text[remedy.upperBound...]))
@@ -52,7 +52,7 @@ struct CallFailure {
         case .tooManyOpenFiles:
             LiveUpdateError(
                 errno,
-                "\(subject): the descriptor of the answer did not arrive, because this process has as many open files as it may",
+                "\(subject): the descriptor of the answer did not arrive, because this process has too many open files",
                 remedy: "raise the limit on open files (ulimit -n, LimitNOFILE=), and repeat the call: nothing is lost")
         case .protocolError: error
         default: LiveUpdateError(failed, subject)
@@ -87,7 +87,7 @@ struct CallFailure {
             )
         case .notPermitted: ("only root may", "run as root")
         case .protocolError:
-            ("luod answered \(call) in an unknown way", "use a client and a luod of the same version")
+            ("luod sent an unexpected answer to \(call)", "use a client and a luod of the same version")
         case .ioError:
             (
                 "luod cannot read what the previous boot left",
@@ -108,7 +108,7 @@ struct CallFailure {
         case .asUser where errno == .notPermitted: ("only root may act as another user", "run as root")
         case .removeSession: ofRemoving
         case .stop where errno == .resourceBusy:
-            ("something would be lost", "end it first, or lose it (luoctl stop --discard)")
+            ("sessions or files would be lost", "end them first, or lose them (luoctl stop --discard)")
         case .status, .getName, .setDetached, .serve, .openDevice, .identify, .asUser, .stop: nil
         }
     }
@@ -122,12 +122,12 @@ struct CallFailure {
         case (.retrieveSession, .noSuchFileOrDirectory):
             (
                 "the last update handed over no session of that name of this user",
-                "luoctl session list shows all that there are; a newer session is for luoctl retrieve --take"
+                "luoctl session list shows all sessions; use luoctl retrieve --take for a session made since the update"
             )
         case (.attachSession, .noSuchFileOrDirectory):
             (
                 "this user has no session of that name and direction",
-                "luoctl session list shows all that there are; luoctl session create makes one"
+                "luoctl session list shows all sessions; luoctl session create makes one"
             )
         case (.attachSession, .resourceBusy):
             (
@@ -144,7 +144,7 @@ struct CallFailure {
         case .resourceBusy:
             (
                 "a client holds the session, or a handler cannot finish it yet",
-                "try again later, or remove it all the same (luoctl session rm --force)"
+                "try again later, or force the removal (luoctl session rm --force)"
             )
         default: nil
         }

@@ -34,7 +34,7 @@ struct CallAnswer {
 }
 
 extension Channel {
-    /// Makes a call that brings no descriptor and has to work.
+    /// Makes a call that brings no descriptor.
     ///
     /// - Returns: the struct of the answer.
     @discardableResult
@@ -59,6 +59,7 @@ extension Channel {
         return OwnedDescriptor(taking: descriptor)
     }
 
+    /// Makes a call, and throws when its answer is a failure.
     private func worked(
         _ call: Call, _ body: [UInt8], about file: FileDescriptor?, of subject: String
     ) throws(LiveUpdateError) -> CallAnswer {
@@ -68,9 +69,9 @@ extension Channel {
         throw CallFailure(call, failure, subject).error
     }
 
-    /// Makes a call whose answer explains itself (``UpdateCall``).
+    /// Makes a call with an answer that explains itself in words (``UpdateCall``).
     ///
-    /// - Throws: the text of the answer, if it has one.
+    /// - Throws: the errno of the answer, with its words as the reason if it has any.
     func explained(_ call: Call, _ request: UpdateCall, of subject: String) throws(LiveUpdateError) -> UpdateCall {
         let answer = try any(call, request.body, about: nil, of: subject)
         answer.close()
@@ -82,6 +83,7 @@ extension Channel {
         return came
     }
 
+    /// Makes a call, and returns its answer, also when that is a failure.
     private func any(
         _ call: Call, _ body: [UInt8], about file: FileDescriptor?, of subject: String
     ) throws(LiveUpdateError) -> CallAnswer {

@@ -65,10 +65,11 @@ public final class DeviceSession: Sendable {
     /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token.
     public func unpreserve(token: UInt64) throws(LiveUpdateError) { try make(.unpreserve, token, about: nil) }
 
-    /// Returns a descriptor of one file, and changes nothing: a program that was restarted without an update continues with
-    /// it, and unpreserves the file when it has the descriptor; an extension.
+    /// Returns a descriptor of one file, and changes nothing; an extension. A program that was restarted without an
+    /// update continues with the descriptor, and unpreserves the file afterwards.
     ///
-    /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token, EBADF when the file was lost, EMFILE.
+    /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token, EBADF when the file was lost,
+    ///   EMFILE.
     public func get(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.get, token) }
 
     // MARK: Incoming
@@ -79,10 +80,11 @@ public final class DeviceSession: Sendable {
     ///   ever), EMFILE.
     public func retrieve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.retrieve, token) }
 
-    /// Returns the descriptor of a file that an update left out, without its handler: retrieve answers why the file could not
-    /// be frozen; an extension.
+    /// Returns the descriptor of a file that an update left out, without asking its handler; an extension.
+    /// ``retrieve(token:)`` fails with the reason of the freeze instead.
     ///
-    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when the file was lost, EMFILE.
+    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when the file was lost,
+    ///   EMFILE.
     public func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {
         try file(.retrieveAsHeld, token)
     }

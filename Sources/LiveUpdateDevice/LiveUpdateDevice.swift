@@ -7,7 +7,8 @@ public import SystemPackage
 ///
 /// 1. ``createSession(_:)``, and ``DeviceSession/preserve(_:token:)`` each file under a number of your own.
 /// 2. `luod` is updated, or, when the session is detached, this program ends.
-/// 3. ``retrieveSession(_:)`` or ``attachSession(_:)``, ``DeviceSession/retrieve(token:)`` or ``DeviceSession/get(token:)``.
+/// 3. ``retrieveSession(_:)`` or ``attachSession(_:)``, ``DeviceSession/retrieve(token:)`` or
+///    ``DeviceSession/get(token:)``.
 /// 4. ``DeviceSession/finish()``.
 ///
 /// Sessions outlive it. Calls from several threads wait for each other. A call that is under way when `luod` is updated, or
@@ -18,10 +19,10 @@ public final class LiveUpdateDevice: Sendable {
     /// Connects to `luod`.
     ///
     /// - Parameters:
-    ///   - state: the state directory of luod; without, `LUO_STATE` of the environment, or /run/luo.
-    ///   - user: the user in whose name calls are made, as ``act(as:)`` has it; without, the user of this process.
-    /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EPERM when
-    ///   only root may act as that user.
+    ///   - state: the state directory of luod; nil for `LUO_STATE` of the environment, or /run/luo.
+    ///   - user: the user to act as (``act(as:)``); nil for the user of this process.
+    /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EPERM
+    ///   when only root may act as that user.
     public init(state: String? = nil, actingAs user: UInt32? = nil) throws(LiveUpdateError) {
         let state = state ?? environmentVariable("LUO_STATE") ?? "/run/luo"
         do {
@@ -32,8 +33,8 @@ public final class LiveUpdateDevice: Sendable {
         if let user { try act(as: user) }
     }
 
-    /// Makes this connection act as another user from now on: session names mean sessions of that user, and new sessions
-    /// belong to that user, whose limits do not count. An extension, for root only.
+    /// Makes this connection act as another user from now on: session names mean sessions of that user, new sessions
+    /// belong to that user, and the user's limits do not apply. An extension, for root only.
     ///
     /// - Parameter user: a user's number.
     /// - Throws: EPERM unless this process runs as root.
@@ -82,7 +83,8 @@ public final class LiveUpdateDevice: Sendable {
     ///   - name: of the session.
     ///   - direction: outgoing, made since the last update, or incoming, handed over by it: there may be one of each of the
     ///     same name. Without it, either: of two the outgoing one.
-    /// - Throws: ENOENT when this user has none of that name, EBUSY when it is not detached, or a client has it attached.
+    /// - Throws: ENOENT when this user has none of that name, EBUSY when it is not detached, or a client has it
+    ///   attached.
     public func attachSession(
         _ name: SessionName, _ direction: Direction? = nil
     ) throws(LiveUpdateError) -> DeviceSession {
@@ -112,10 +114,10 @@ public final class LiveUpdateDevice: Sendable {
     /// - Parameters:
     ///   - name: of a session of this user.
     ///   - direction: as for ``attachSession(_:_:)``.
-    ///   - force: also while a client holds the session, and over a handler that cannot finish a file yet.
-    /// - Returns: what was overridden, a line for each: empty without `force`.
-    /// - Throws: ENOENT when this user has none of that name; without `force` EBUSY while a client holds the session, or
-    ///   when a handler cannot finish yet: nothing has changed then.
+    ///   - force: whether to remove the session also while a client holds it, or a handler cannot finish a file yet.
+    /// - Returns: a line for each obstacle that was overridden. Empty without `force`.
+    /// - Throws: ENOENT when this user has none of that name; without `force` EBUSY while a client holds the session,
+    ///   or when a handler cannot finish yet: nothing has changed then.
     @discardableResult
     public func removeSession(
         _ name: SessionName, _ direction: Direction? = nil, force: Bool = false
@@ -148,7 +150,7 @@ public final class LiveUpdateDevice: Sendable {
         }
     }
 
-    /// A status of a million files is shorter.
+    /// The largest status that is read, in bytes: more than a million files need.
     private static let largestStatus: UInt64 = 256 << 20
 
     /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all that run under
@@ -173,11 +175,13 @@ public final class LiveUpdateDevice: Sendable {
     /// - Parameters:
     ///   - image: as for ``load(_:)``; without, the one that is loaded.
     ///   - discard: lose incoming sessions that are unfinished.
-    ///   - leaveOut: go on without files that cannot be frozen: luod keeps their descriptors, and in the next boot
-    ///     ``DeviceSession/retrieve(token:)`` says why, and ``DeviceSession/retrieveAsHeld(token:)`` gives the descriptor.
-    /// - Returns: the times, and in ``UpdateTimes/remarks`` what the update cost.
-    /// - Throws: as ``load(_:)``; EBUSY when incoming sessions are unfinished, what a freeze throws (the reason lists all
-    ///   files that cannot be frozen), ECANCELED when the next image did not take over. Everything goes on as before then.
+    ///   - leaveOut: go on without files that cannot be frozen. luod holds their descriptors: in the next boot
+    ///     ``DeviceSession/retrieve(token:)`` fails with the reason, and ``DeviceSession/retrieveAsHeld(token:)``
+    ///     returns the descriptor.
+    /// - Returns: the times, and the cost of the update in ``UpdateTimes/remarks``.
+    /// - Throws: as ``load(_:)``; EBUSY when incoming sessions are unfinished; the errno of a freeze (the reason lists
+    ///   all files that cannot be frozen); ECANCELED when the next image did not take over. Everything goes on as
+    ///   before then.
     @discardableResult
     public func update(
         to image: String = "", discardingUnfinished discard: Bool = false, leavingOut leaveOut: Bool = false
@@ -199,11 +203,12 @@ public final class LiveUpdateDevice: Sendable {
         return UpdateTimes(try channel.explained(call, UpdateCall(flags: flags, text: image), of: "luod"))
     }
 
-    /// Ends luod, all its processes, in good order. An extension, for root only.
+    /// Ends all processes of luod. An extension, for root and the user that luod runs as.
     ///
-    /// - Parameter discard: also when something is lost by it.
-    /// - Returns: what is lost, a line for each session and file. luod has not ended yet: this connection hangs up when it has.
-    /// - Throws: EBUSY while something would be lost, with what that is as the reason; EPERM.
+    /// - Parameter discard: whether to end luod also when sessions or files are lost with it.
+    /// - Returns: the losses and the sessions and files that survive, in lines. luod ends after this call: this
+    ///   connection hangs up then.
+    /// - Throws: EBUSY while sessions or files would be lost (the reason lists them), or during an update; EPERM.
     @discardableResult
     public func stop(discarding discard: Bool = false) throws(LiveUpdateError) -> String {
         try channel.explained(.stop, UpdateCall(flags: discard ? UpdateCall.discard : 0), of: "luod").text

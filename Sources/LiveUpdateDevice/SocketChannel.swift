@@ -76,8 +76,8 @@ final class SocketChannel: Channel {
         }
     }
 
-    /// - Returns: nil for the answer to another request: an orchestrator that takes the place of one that died may repeat
-    ///   what that one had answered.
+    /// - Returns: nil for the answer to another request: after the death of an orchestrator, the next one may repeat an
+    ///   answer.
     /// - Throws: ENOTCONN when luod has ended, EMFILE when the descriptor of the answer did not arrive, EPROTO for an
     ///   answer that no luod gives. The connection can be used further after the last two.
     private func receive(tag: UInt64) throws(SystemCallError) -> CallAnswer? {
@@ -92,7 +92,7 @@ final class SocketChannel: Channel {
         }
     }
 
-    /// Takes a message apart. Its descriptors are the caller's when this throws or returns nil.
+    /// Decodes a message. The caller closes its descriptors when this throws or returns nil.
     private static func answer(in message: ReceivedMessage, tag: UInt64) throws(SystemCallError) -> CallAnswer? {
         guard message.bytes.count < room else { throw SystemCallError("recvmsg", .protocolError) }
         if let refusal = Response(refusing: message.bytes) {
@@ -109,6 +109,6 @@ final class SocketChannel: Channel {
         return CallAnswer(failure: failure, body: response.body, descriptor: message.descriptors.first)
     }
 
-    /// More bytes than any answer has.
+    /// The room for an answer, in bytes: more than any answer has.
     private static let room = 8192
 }

@@ -15,7 +15,7 @@ public struct UpdateTimes: Equatable, Sendable {
     /// The next boot answers its first request, which is this one.
     public let answered: UInt64
 
-    /// What the update cost: a line for each session that it discarded and each file that it left out. Empty for nothing.
+    /// A line for each session that the update discarded, and for each file that it left out. Empty when there is none.
     public let remarks: String
 
     init(_ answer: UpdateCall) {

@@ -5,9 +5,8 @@ public import SystemPackage
 /// Keeps any other descriptor open over an update, without knowing anything of its state: a tap, an eventfd, a listening
 /// socket, a vfio or iommufd device. Only for who asks for it by its ``compatible`` string.
 ///
-/// It does not hold the file: the same file can be preserved once more, by this handler or by another. The kernel gives
-/// eventfds and their like no inode of their own, so the identity of such a file is a number that is chosen when it is
-/// preserved.
+/// The same file can be preserved again, by this handler or by another. The kernel gives eventfds and their like no
+/// inode of their own, so the identity of such a file is a random number that is chosen when it is preserved.
 public final class HeldFileHandler: FileHandler {
     /// What a program asks for that wants a descriptor to be held.
     public static let format = "held-fd-v1"

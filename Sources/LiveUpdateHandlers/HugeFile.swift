@@ -7,7 +7,7 @@ enum HugeFile {
     /// Whether it is a file of hugetlbfs that a handler for those with a name, or for those without one, takes.
     static func canPreserve(_ descriptor: FileDescriptor, named: Bool) -> Acceptance {
         do throws(SystemCallError) {
-            // First what asks no file system: one in user space need not answer.
+            // This comes first, because it asks no file system: a file system in user space may not answer.
             guard try descriptor.hasSeals() else {
                 let isRegular = try FileStatus(cached: descriptor).isRegular
                 return .refused(because: isRegular ? "not on huge pages" : "not a regular file")

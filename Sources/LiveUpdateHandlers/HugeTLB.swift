@@ -36,7 +36,7 @@ public final class HugeTLB: FileLifecycleBound {
         var files: [FileIdentity: (pageSize: PageSize, pages: UInt64)] = [:]
         for user in context.users where Self.users.contains(user.compatible) {
             let record = try HugeMemfdRecord(at: user.data, in: context.storage)
-            // A file that several users preserved has several records, which may be of different times.
+            // Each user's record of a file counts the pages of its own time.
             files[user.identity] = (record.pageSize, max(record.folios, files[user.identity]?.pages ?? 0))
         }
         var pages: [PageSize: UInt64] = [:]

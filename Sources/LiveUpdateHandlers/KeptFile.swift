@@ -41,7 +41,7 @@ extension FileContext {
         return try storage.store(record.bytes)
     }
 
-    /// Why a freeze would fail now.
+    /// The error with which a freeze would fail now; nil without one.
     func freezeObstacle<Record: KeptFileRecord>(_: Record.Type) -> LiveUpdateError? {
         do throws(LiveUpdateError) {
             _ = try position(in: Record(at: data, in: storage))
@@ -51,7 +51,7 @@ extension FileContext {
         }
     }
 
-    /// The offset of a file that can be frozen.
+    /// The offset of the file, if the file can be frozen.
     ///
     /// - Throws: ESTALE when the size changed, EBADF when the file was lost.
     private func position(in record: some KeptFileRecord) throws(LiveUpdateError) -> UInt64 {

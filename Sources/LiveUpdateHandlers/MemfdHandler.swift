@@ -15,7 +15,7 @@ public final class MemfdHandler: FileHandler {
 
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance {
         do throws(SystemCallError) {
-            // First what asks no file system: one in user space need not answer.
+            // This comes first, because it asks no file system: a file system in user space may not answer.
             guard try descriptor.hasSeals() else { return .refused(because: "not a memory file") }
             guard try FileSystemKind(of: descriptor) == .tmpfs else { return .refused(because: "not a memory file") }
             let status = try FileStatus(of: descriptor)

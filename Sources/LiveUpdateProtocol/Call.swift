@@ -60,7 +60,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
         [.load, .update, .reload, .openDevice, .identify, .stop].contains(self)
     }
 
-    /// Whether the answer explains itself in the text of its struct (``UpdateCall``).
+    /// Whether the answer has an explanation, in the text of its struct (``UpdateCall``).
     public var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop].contains(self) }
 
     /// Whether it is about a descriptor of the caller's.

@@ -98,8 +98,8 @@ public struct Response: Equatable, Sendable {
         self.init(refusingWith: result)
     }
 
-    /// The errno of a failed request as a positive number: nil when the request worked, EPROTO when the result is neither
-    /// 0 nor a negative errno.
+    /// The errno of a failed request, as a positive number. Nil when the request worked; EPROTO when the result is
+    /// neither 0 nor a negative errno.
     public var failure: Int32? {
         switch result {
         case 0: nil

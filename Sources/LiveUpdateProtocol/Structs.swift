@@ -49,7 +49,7 @@ public struct FileCall: Equatable, Sendable {
     public var descriptor: Int32
     /// Names the file in its session.
     public var token: UInt64
-    /// Bytes of the struct.
+    /// The length of the struct in bytes.
     public static let length = 16
 
     /// To be sent.
@@ -113,7 +113,7 @@ public struct WordCall: Equatable, Sendable {
 public struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 
-    /// UPDATE: lose incoming sessions that are unfinished. STOP: lose what ends with luod.
+    /// UPDATE: lose incoming sessions that are unfinished. STOP: lose the sessions and files that end with luod.
     public static let discard: UInt32 = 1
     /// UPDATE: go on without the files that cannot be frozen.
     public static let leaveOut: UInt32 = 2
@@ -121,7 +121,7 @@ public struct UpdateCall: Equatable, Sendable {
     public static let outgoing: UInt32 = 1
     /// REMOVE_SESSION: the session that the last update handed over.
     public static let incoming: UInt32 = 2
-    /// REMOVE_SESSION: also while a client holds the session, and over a handler that cannot finish yet.
+    /// REMOVE_SESSION: remove the session also while a client holds it, or a handler cannot finish yet.
     public static let force: UInt32 = 4
 
     /// Which of the flags above are set.

@@ -58,7 +58,7 @@ public struct ChildProcess: Sendable {
 
     /// Everything that it prints until its end; nil when that takes longer than it may.
     public func readOutput(within milliseconds: UInt64) -> String? {
-        // A limit of centuries is one of as long as can be.
+        // A limit of centuries would overflow in nanoseconds.
         let deadline = monotonicNanoseconds() + min(milliseconds, 1 << 40) * 1_000_000
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)

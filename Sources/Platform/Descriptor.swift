@@ -67,6 +67,12 @@ extension FileDescriptor {
         try systemCall("fcntl") { cshims_ofd_lock(rawValue) }
     }
 
+    /// Whether both descriptors share one open file description: kcmp(2), `KCMP_FILE`. False when the kernel
+    /// does not say.
+    public func isSameDescription(as other: FileDescriptor) -> Bool {
+        cshims_is_same_description(rawValue, other.rawValue) != 0
+    }
+
     /// Ends the lock of ``lockForWriting()`` for all descriptors of the open file description: fcntl(2), `F_OFD_SETLK`.
     ///
     /// - Throws: EBADF when this is not open.

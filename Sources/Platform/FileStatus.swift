@@ -67,7 +67,7 @@ public struct FileStatus: Sendable {
     public var isRegular: Bool { type == .regular }
     /// Whether it is a directory.
     public var isDirectory: Bool { type == .directory }
-    /// Who may read, write and execute it.
+    /// The rights to read, write and execute the file: chmod(2).
     public var permissions: FilePermissions { FilePermissions(rawValue: mode & 0o7777) }
     private let owner: uid_t
     private let mode: mode_t
@@ -97,8 +97,8 @@ public struct FileStatus: Sendable {
         self.init(status)
     }
 
-    /// Asks statx(2) with AT_STATX_DONT_SYNC: no file system asks its server. Identity and type are always right; the rest is
-    /// what the kernel knew last, which for a file of FUSE or NFS may be old.
+    /// Asks statx(2) with AT_STATX_DONT_SYNC, so that no file system asks its server. Identity and type are always
+    /// right. The other fields of a file of FUSE or NFS are as old as the kernel's cache.
     ///
     /// - Throws: EBADF when the descriptor is not open, ENOSYS before Linux 4.11.
     public init(cached descriptor: FileDescriptor) throws(SystemCallError) {
@@ -117,7 +117,7 @@ public struct FileStatus: Sendable {
         mode = found.mode
     }
 
-    // A file system in user space may say what it likes: no number is impossible.
+    // A file system in user space can return any number.
     init(_ status: stat) {
         identity = FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
         size = UInt64(clamping: status.st_size)
@@ -128,7 +128,7 @@ public struct FileStatus: Sendable {
         mode = status.st_mode
     }
 
-    /// `st_blocks` is in units of 512, whatever the file system's blocks are.
+    /// `st_blocks` is in units of 512 bytes on every file system.
     private static func bytes(ofBlocks blocks: UInt64) -> UInt64 {
         let (bytes, isTooLarge) = blocks.multipliedReportingOverflow(by: 512)
         return isTooLarge ? .max : bytes
@@ -147,18 +147,18 @@ extension FileDescriptor {
     /// `O_PATH`, which Swift's Glibc module does not define.
     private static let pathOnly: CInt = 0o10000000
 
-    /// Whether fstat(2), fstatfs(2) or close(2) may wait for the server of a file system: of a file of FUSE or NFS, and of any
-    /// other file of which that cannot be excluded without a question to its file system. Asks only the kernel.
+    /// Whether fstat(2), fstatfs(2) or close(2) may wait for the server of a file system, as they do for files of FUSE
+    /// and NFS. This asks only the kernel, and so is true for some other files, too.
     ///
-    /// Excluded are what is no regular file and no directory, files in memory, file systems on a block device, and what
-    /// only names a file.
+    /// It is false for memory files, for files on a block device, for O_PATH descriptors, and for everything that is
+    /// neither a regular file nor a directory.
     ///
     /// - Throws: EBADF when this is not open.
     public func mayAskServer() throws(SystemCallError) -> Bool {
         if try isPathOnly() { return false }
         if try hasSeals() { return false }
         let status = try FileStatus(cached: self)
-        // A file system without a block device has a device number whose major part is 0.
+        // The major number of a file system without a block device is 0.
         return (status.isRegular || status.isDirectory) && status.identity.device >> 8 & 0xFFF == 0
     }
 }

@@ -18,10 +18,10 @@ public struct HugePage: Hashable, Sendable {
 /// Which pages of a hugetlb file exist, without allocating one; also for sealed and read-only descriptors, and with no
 /// free page in the pool.
 ///
-/// `SEEK_DATA` and mincore(2) lie about hugetlb, cachestat(2) refuses it, reading a hole through a mapping fills it, and a
-/// plain shared mapping reserves a page for every hole. So: a private mapping without reservation, userfaultfd(2) in minor
-/// mode, and `UFFDIO_CONTINUE` (ioctl_userfaultfd(2)), which maps what is in the page cache and answers EFAULT for what is
-/// not. The frames come from /proc/self/pagemap (proc(5)) of that mapping.
+/// `SEEK_DATA` and mincore(2) lie about hugetlb, cachestat(2) refuses it, reading a hole through a mapping fills it,
+/// and a plain shared mapping reserves a page for every hole. So: a private mapping without reservation, userfaultfd(2)
+/// in minor mode, and `UFFDIO_CONTINUE` (ioctl_userfaultfd(2)), which maps what is in the page cache and answers EFAULT
+/// for what is not. The frames come from /proc/self/pagemap (proc(5)) of that mapping.
 public enum HugePageMap {
     /// The pages that exist, in the order of the file: all of a ``HugePageScan``.
     ///
@@ -41,16 +41,17 @@ public enum HugePageMap {
 
 /// A search for the pages of a hugetlb file, in steps of bounded time.
 ///
-/// The kernel has no call that jumps over a hole, so each huge page of the file's size takes a system call (about 0.7 µs),
-/// unless it lies in a run of pages that exist. A file of at most ``exactLimit`` pages is searched whole, so that the
-/// result is exact. In a larger file the search ends when as many pages were found as `st_blocks` of stat(2) counts, and
-/// none begins if it counts none. It looks at both ends first, then at the middle, at the quarters, and so on, and follows each
-/// run that it finds to both of its ends. A page that `st_blocks` misses may be missed in such a file.
+/// The kernel has no call that jumps over a hole. Each huge page of the file's size therefore takes a system call
+/// (about 0.7 µs), except the later pages of a run of existing pages. A file of at most ``exactLimit`` pages is
+/// searched whole, so the result is exact. The search of a larger file ends when it has found as many pages as
+/// `st_blocks` of stat(2) counts. It looks at both ends first, then at the middle, at the quarters, and so on, and
+/// follows each run that it finds to both of its ends. A page that `st_blocks` does not count may be missed in a larger
+/// file.
 public struct HugePageScan: ~Copyable {
-    /// Files of more pages than this rest on `st_blocks`. The search of a file of so many holes takes about 6 ms.
+    /// The largest file, in pages, that is searched whole. The search of 8,192 holes takes about 6 ms.
     public static let exactLimit: UInt64 = 8192
 
-    /// The mapped file, and what looks for its pages.
+    /// The mapped file, the userfaultfd that finds its pages, and the map of their frames.
     private final class Area {
         let view: Mapping
         let userfault: OwnedDescriptor
@@ -74,7 +75,7 @@ public struct HugePageScan: ~Copyable {
     /// The file's size in pages.
     private let count: UInt64
     private let isExact: Bool
-    /// What is to be found at most; no end for an exact search.
+    /// How many pages are still to be found; `.max` for an exact search.
     private var missing: UInt64
     private var order: ProbeOrder
     private var growing: Run?
@@ -123,7 +124,7 @@ public struct HugePageScan: ~Copyable {
     ///
     /// - Parameter places: how many pages or holes may be looked at: each takes about a microsecond.
     /// - Returns: whether the search is complete.
-    /// - Throws: ENOMEM, EAGAIN, and what pread(2) answers.
+    /// - Throws: ENOMEM, EAGAIN, and the errors of pread(2).
     public mutating func step(_ places: UInt64 = 4096) throws(SystemCallError) -> Bool {
         var left = places
         while !isComplete, left > 0 {
@@ -150,7 +151,7 @@ public struct HugePageScan: ~Copyable {
         (search.next, search.end, search.stride) = (series.next, series.end, series.stride)
         let (userfault, address) = (area.userfault.borrowed.rawValue, area.view.address)
         let (page, end) = (pageSize.bytes, count)
-        // It injects faults by itself, at each place.
+        // The function itself injects faults, at each place.
         if unsafe cshims_userfault_search(userfault, address, page, end, limit, &search) == -1 {
             throw SystemCallError("UFFDIO_CONTINUE", currentErrno())
         }
@@ -163,7 +164,7 @@ public struct HugePageScan: ~Copyable {
         return search.looked + search.pages
     }
 
-    /// Follows a run up to its end. What is below it was looked at before in an exact search, which goes up.
+    /// Follows a run up to its end. An exact search has already looked at the places below the run.
     private mutating func growUp(_ run: Run, _ limit: UInt64) throws(SystemCallError) -> UInt64 {
         let (start, end) = (run.pages.lowerBound, run.pages.upperBound)
         let mapped = end < count ? try map(from: end, limit) : 0
@@ -222,7 +223,7 @@ public struct HugePageScan: ~Copyable {
     }
 }
 
-/// In which order the places of a file are looked at: a series of places that are equally far apart, and then another one.
+/// The order in which a search looks at the places of a file: one series of equally distant places after another.
 struct ProbeOrder: Equatable {
     /// The places `next`, `next + stride` and so on, below `end`.
     struct Series: Equatable {
@@ -231,9 +232,9 @@ struct ProbeOrder: Equatable {
         var stride: UInt64 = 1
     }
 
-    /// What is to be looked at next; nil after the last place.
+    /// The places to look at next; nil after the last place.
     private(set) var series: Series?
-    /// In places.
+    /// The number of places.
     private let count: UInt64
     private let isHalving: Bool
 
@@ -275,6 +276,6 @@ struct ProbeOrder: Equatable {
         return power > 0 ? Series(next: power, end: count - 1, stride: 2 * power) : nil
     }
 
-    /// Leaves out the places up to one, where they are looked at in order.
+    /// Skips the places up to `index`. It does nothing when the order is not ascending.
     mutating func skip(to index: UInt64) { if !isHalving { move(to: index + 1) } }
 }

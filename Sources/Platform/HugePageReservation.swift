@@ -89,7 +89,8 @@ public enum HugePageReservation {
         }
     }
 
-    /// A number of pages after a change, from 0 on: the kernel takes any number of 64 bits as what may be overcommitted.
+    /// A number of pages after a change, at least 0 and without an overflow: the kernel accepts every 64-bit number as
+    /// the limit on overcommitted pages.
     static func changed(_ now: UInt64, by difference: Int64) -> UInt64 {
         if difference < 0 { return now - min(difference.magnitude, now) }
         let (sum, isTooLarge) = now.addingReportingOverflow(difference.magnitude)

@@ -79,8 +79,8 @@ public func makeMemoryFile(
 extension FileDescriptor {
     /// ftruncate(2).
     ///
-    /// - Throws: EPERM when a seal forbids it, EINVAL for a hugetlb file when it is not a multiple of its page size, EFBIG when
-    ///   no file can be so large.
+    /// - Throws: EPERM when a seal forbids it, EINVAL for a hugetlb file when it is not a multiple of its page size,
+    ///   EFBIG when no file can be so large.
     public func setSize(_ size: UInt64) throws(SystemCallError) {
         let size = try Self.offset(size, "ftruncate")
         try systemCall("ftruncate") { ftruncate(rawValue, size) }
@@ -93,9 +93,9 @@ extension FileDescriptor {
         Seals(rawValue: try UInt32(systemCall("fcntl") { cshims_get_seals(rawValue) }))
     }
 
-    /// Whether this is a file that can have seals: only those of tmpfs and hugetlbfs can. Asks no file system.
+    /// Whether the file can have seals, which only files of tmpfs and hugetlbfs can. This asks no file system.
     ///
-    /// - Throws: EBADF when this is not open, or only names a file (O_PATH).
+    /// - Throws: EBADF when this is not open, or is an O_PATH descriptor.
     public func hasSeals() throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             _ = try seals()
@@ -129,7 +129,9 @@ extension FileDescriptor {
         try systemCall("fallocate") { cshims_punch_hole(rawValue, offset, length) }
     }
 
-    /// - Throws: EFBIG for a number that no file reaches.
+    /// Converts a size or offset.
+    ///
+    /// - Throws: EFBIG for a number that is larger than any file.
     private static func offset(_ number: UInt64, _ call: StaticString) throws(SystemCallError) -> off_t {
         guard let offset = off_t(exactly: number) else { throw SystemCallError(call, .fileTooLarge) }
         return offset

@@ -173,24 +173,23 @@ extension FileDescriptor {
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// The path that a socket of the Unix domain is bound to: getsockname(2).
-    ///
-    /// - Throws: EBADF, ENOTSOCK; EINVAL for a socket without a path.
-    public func boundPath() throws(SystemCallError) -> String {
-        var address = sockaddr_un()
-        var length = socklen_t(MemoryLayout<sockaddr_un>.size)
-        try systemCall("getsockname") {
-            unsafe withUnsafeMutablePointer(to: &address) { pointer in
-                // SAFETY: a sockaddr_un is what a sockaddr of its family is.
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe getsockname(rawValue, $0, &length)
-                }
-            }
-        }
-        let path = unsafe withUnsafeBytes(of: &address.sun_path) { unsafe [UInt8]($0.prefix { $0 != 0 }) }
-        guard address.sun_family == sa_family_t(AF_UNIX), !path.isEmpty else {
-            throw SystemCallError("getsockname", .invalidArgument)
-        }
+    /// The name to which the socket is bound, in the Unix domain: getsockname(2). Empty for a socket without a name or
+    /// of another domain, nil for a descriptor that is no socket.
+    public var ownName: [UInt8]? { socketName(ofPeer: false) }
+
+    /// The name to which the peer of the socket is bound: getpeername(2).
+    public var peerName: [UInt8]? { socketName(ofPeer: true) }
+
+    private func socketName(ofPeer: Bool) -> [UInt8]? {
+        // The path of a sockaddr_un has at most 108 bytes.
+        var name = [UInt8](repeating: 0, count: 108)
+        let count = unsafe cshims_socket_name(rawValue, ofPeer ? 1 : 0, &name, name.count)
+        return count < 0 ? nil : [UInt8](name.prefix(count))
+    }
+
+    /// The path that a socket of the Unix domain is bound to; nil for every other descriptor.
+    public var boundPath: String? {
+        guard let path = ownName?.prefix(while: { $0 != 0 }), !path.isEmpty else { return nil }
         return String(decoding: path, as: UTF8.self)
     }
 
@@ -202,6 +201,17 @@ extension FileDescriptor {
         var user: uid_t = 0
         try systemCall("getsockopt") { unsafe cshims_peer(rawValue, &process, &user) }
         return (process, user)
+    }
+
+    /// Switches SO_LINGER of socket(7) off if it has a time, so that a close does not wait for the peer. A descriptor
+    /// that is no socket stays as it is.
+    public func stopLingering() {
+        var now = linger()
+        var size = socklen_t(MemoryLayout<linger>.size)
+        let result = unsafe getsockopt(rawValue, SOL_SOCKET, SO_LINGER, &now, &size)
+        guard result == 0, now.l_onoff != 0, now.l_linger != 0 else { return }
+        var off = linger(l_onoff: 0, l_linger: 0)
+        _ = unsafe setsockopt(rawValue, SOL_SOCKET, SO_LINGER, &off, size)
     }
 
     /// How many bytes, with the kernel's own, may wait to be read by the peer: `SO_SNDBUF` of socket(7). The kernel grants at

@@ -30,8 +30,8 @@ public struct PassedDescriptor: Sendable {
         return first..<first + max(min(count, CInt(clamping: limit), .max - first), 0)
     }
 
-    /// Gives a descriptor another number than those of ``SpawnNumbers``, which programs that are started would get a copy of.
-    /// One whose close may wait stays where it is.
+    /// Moves a descriptor out of the numbers of ``SpawnNumbers``, of which new processes get copies. A descriptor with
+    /// a close that may wait stays where it is.
     private static func movedUp(_ descriptor: FileDescriptor) -> FileDescriptor {
         guard descriptor.rawValue < SpawnNumbers.end, (try? descriptor.mayAskServer()) == false,
             let copy = try? descriptor.duplicated(from: SpawnNumbers.end)

@@ -55,13 +55,13 @@ public struct ProgramImage: Sendable {
 
     /// Starts the program beside this process. No signal is blocked in it.
     ///
-    /// With a reserved ``SpawnNumbers`` the program's start closes no descriptor of this process: clone(2), close_range(2). Without them,
-    /// or before Linux 5.9, posix_spawn(3): the new process gets copies of all descriptors and closes them, which waits for
-    /// as long as one of their files likes.
+    /// With reserved ``SpawnNumbers`` this uses clone(2) and close_range(2), and closes no descriptor of this process.
+    /// Without them, or before Linux 5.9, it uses posix_spawn(3): the new process copies all descriptors and closes the
+    /// copies, and each close may wait for a file system.
     ///
     /// - Parameters:
     ///   - inherited: a descriptor that the program gets, besides the standard ones.
-    ///   - number: under which number.
+    ///   - number: the descriptor's number in the program.
     /// - Returns: its process's number, for the caller to wait for.
     /// - Throws: ENOENT, EACCES and what else execve(2) lists; EAGAIN, ENOMEM.
     public func spawn(_ inherited: FileDescriptor, as number: CInt) throws(SystemCallError) -> CInt {
@@ -204,26 +204,27 @@ public func takeEnvironmentVariable(_ name: String) -> String? {
     return value
 }
 
-/// The descriptor numbers below 64, which a process reserves so that it can start programs while it holds descriptors whose
-/// close waits.
+/// The descriptor numbers below 64. A process reserves them to be able to start programs while a close of its other
+/// descriptors would wait.
 ///
-/// A new process normally gets a copy of each descriptor, and closes those that are closed on exec before it runs the
-/// program. The close of a file of FUSE asks its server, also when other descriptors of it stay open; a server that does not
-/// answer would keep every program from starting. With reserved numbers the new process copies only those. All of them
-/// are this process's own, because they were taken before it got a descriptor of a client, and are never free again.
+/// A new process normally gets a copy of each descriptor, and before it runs the program it closes the copies that are
+/// closed on exec. A close of a FUSE file asks its server, also while other descriptors of the file stay open, so a
+/// server that does not answer would keep every program from starting. With reserved numbers the new process copies
+/// only the numbers below 64. These are never descriptors of a client: the process takes them before it gets any, and
+/// does not free them again.
 public enum SpawnNumbers {
-    /// The first number that is not reserved. The kernel copies whole words of 64.
+    /// The first number that is not reserved: a multiple of 64, because the kernel copies whole words.
     static let end: CInt = 64
-    /// With fewer numbers than this in all, too many would be lost by it.
+    /// The least RLIMIT_NOFILE with which numbers are reserved: 64 of fewer would be too many.
     private static let fewest = 256
 
     private static let reserved = Guarded<[CInt]>([])
 
-    /// Fills the free numbers with descriptors of /dev/null. A process calls this once at its start, before it gets a descriptor
-    /// of a client, and closes none of the lower numbers that were in use before. With RLIMIT_NOFILE below 256 nothing is
-    /// reserved.
+    /// Fills the free numbers with descriptors of /dev/null. A process calls this once at its start, before it gets a
+    /// descriptor of a client. It must not close a number below 64 that was in use before. With RLIMIT_NOFILE below 256
+    /// nothing is reserved.
     ///
-    /// - Throws: ENOENT, EACCES or EMFILE for /dev/null. What was filled stays so.
+    /// - Throws: ENOENT, EACCES or EMFILE for /dev/null. The numbers that were filled until then stay reserved.
     public static func reserve() throws(SystemCallError) {
         guard DescriptorLimit.now >= fewest else { return }
         try reserved.with { (reserved) throws(SystemCallError) in
@@ -235,12 +236,12 @@ public enum SpawnNumbers {
         }
     }
 
-    /// Takes one of the numbers out, as another name of a descriptor.
+    /// Takes a reserved number, and makes it a copy of a descriptor.
     ///
     /// - Returns: nil without reserved numbers.
     fileprivate static func take(_ descriptor: FileDescriptor) -> CInt? {
         reserved.with { reserved in
-            // The last one is what programs are started with.
+            // The last number stays for starting programs.
             guard reserved.count > 1 else { return nil }
             let number = reserved.removeLast()
             guard (try? descriptor.copy(to: FileDescriptor(rawValue: number))) == nil else { return number }
@@ -249,8 +250,8 @@ public enum SpawnNumbers {
         }
     }
 
-    /// Makes a number that was taken a reserved one again.
-    fileprivate static func giveBack(_ number: CInt) {
+    /// Reserves a number again that was taken.
+    fileprivate static func release(_ number: CInt) {
         reserved.with { reserved in
             guard let null = reserved.last else { return }
             try? FileDescriptor(rawValue: null).copy(to: FileDescriptor(rawValue: number))
@@ -258,7 +259,7 @@ public enum SpawnNumbers {
         }
     }
 
-    /// Lends one of the numbers as another name of a descriptor.
+    /// Makes a reserved number a copy of a descriptor while `body` runs.
     ///
     /// - Returns: nil without reserved numbers.
     fileprivate static func lend<Value: Sendable>(
@@ -269,15 +270,15 @@ public enum SpawnNumbers {
             let place = FileDescriptor(rawValue: number)
             let null = try place.duplicated()
             try descriptor.copy(to: place)
-            // The number is not free for a moment: the next descriptor of a client would get it.
+            // The number must never be free: the next descriptor of a client would get it.
             defer { try? null.borrowed.copy(to: place) }
             return body(number)
         }
     }
 }
 
-/// One of the reserved ``SpawnNumbers`` as another name of a descriptor, as long as this object exists: a program that is started
-/// finds the descriptor by it, in /proc/self/fd, until it has been executed.
+/// One of the reserved ``SpawnNumbers``, as a copy of a descriptor for as long as this object exists. A new process
+/// finds the descriptor by this number in /proc/self/fd until it executes its program.
 public final class SpawnNumber: Sendable {
     /// The number. Do not close it.
     public let descriptor: FileDescriptor
@@ -288,5 +289,5 @@ public final class SpawnNumber: Sendable {
         descriptor = FileDescriptor(rawValue: number)
     }
 
-    deinit { SpawnNumbers.giveBack(descriptor.rawValue) }
+    deinit { SpawnNumbers.release(descriptor.rawValue) }
 }

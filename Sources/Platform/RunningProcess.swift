@@ -48,7 +48,8 @@ public struct RunningProcess: ~Copyable {
     @discardableResult
     public func waitForEnd(_ milliseconds: CInt = -1) -> Bool {
         let start = monotonicNanoseconds()
-        // The handle tells of most ends at once. What only /proc tells is looked for less often the longer it takes.
+        // The handle shows most ends at once. Only /proc shows the others: this looks there less often the longer it
+        // waits.
         var pause: CInt = 1
         while true {
             if hasEnded { return true }
@@ -62,9 +63,9 @@ public struct RunningProcess: ~Copyable {
 
     /// Whether the process has ended: none of its threads runs its program any more.
     ///
-    /// That is so before the handle is readable when a thread that was killed waits in the kernel for something that does not
-    /// come, such as the server of a file system: the first thread is a zombie or on its way to be one, and each other
-    /// thread has ended or waits where no signal wakes it. Nothing makes the handle readable then; only /proc tells.
+    /// This can be true before the handle is readable: a killed thread may wait in the kernel for an event that does
+    /// not come, such as an answer of a file system's server. Then the first thread is a zombie or about to become one,
+    /// and each other thread has ended or waits where no signal wakes it. Only /proc shows that.
     public var hasEnded: Bool {
         if isHandleReadable(within: 0) { return true }
         // Mostly the first thread alone tells that the process goes on.
@@ -74,7 +75,7 @@ public struct RunningProcess: ~Copyable {
         return ThreadState.isEnded(threads, of: number)
     }
 
-    /// The process's number, as the handle has it: nil when its parent has waited for it, so that the number is free.
+    /// The process's number, from the handle; nil when the process was reaped, so that the number is free.
     private var numberInHandle: CInt? {
         let text = try? readWhole("/proc/self/fdinfo/\(handle.borrowed.rawValue)")
         let line = text?.split(separator: "\n").first { $0.hasPrefix("Pid:") }
@@ -114,7 +115,7 @@ func commandName(of process: CInt) -> String {
     ((try? readWhole("/proc/\(process)/comm")) ?? "").split(separator: "\n").first.map(String.init) ?? ""
 }
 
-/// What /proc/PID/task/TID/stat says of a thread's life.
+/// The state of a thread, from /proc/PID/task/TID/stat.
 struct ThreadState: Equatable {
     /// The thread's number.
     var id: CInt
@@ -126,7 +127,7 @@ struct ThreadState: Equatable {
     /// `PF_EXITING`
     private static let exiting: UInt64 = 4
 
-    /// Reads a line; nil when it is none. The name in it may hold spaces and parentheses.
+    /// Parses a line of that file; nil when the line has another form. The name in it may have spaces and parentheses.
     init?(_ line: String) {
         guard let open = line.firstIndex(of: "("), let close = line.lastIndex(of: ")"), open < close,
             let id = CInt(line[..<open].filter { $0 != " " })
@@ -146,19 +147,20 @@ struct ThreadState: Equatable {
 
     fileprivate var isGone: Bool { letter == "Z" || letter == "X" || isExiting }
 
-    /// Whether a process has ended that has these threads: the first has, and no other one can run its program any more.
+    /// Whether the process with these threads has ended: the first thread has ended, and no other thread can run the
+    /// program.
     static func isEnded(_ threads: [ThreadState], of process: CInt) -> Bool {
         guard let first = threads.first(where: { $0.id == process }) else { return false }
-        // The end of the first thread kills the others, in the programs here. One that sleeps wakes up and ends; one that is in D
-        // ends before it returns to its program.
+        // In our programs the end of the first thread kills the others. A sleeping thread wakes up and ends. A thread
+        // in state D ends before it returns to the program.
         return first.isGone && threads.allSatisfy { $0.isGone || $0.letter == "D" }
     }
 
-    /// Those of a process; nil when /proc has none of that number.
+    /// The threads of a process; nil when there is no process with that number.
     static func all(of process: CInt) -> [ThreadState]? {
         guard let names = try? directoryEntries("/proc/\(process)/task") else { return nil }
         let threads = names.filter { $0.first?.isNumber == true }
-        // A thread that is gone since the directory was read has ended.
+        // A thread without a file any more has ended since the directory was read.
         return threads.compactMap { name in
             (try? readWhole("/proc/\(process)/task/\(name)/stat")).flatMap { ThreadState($0) }
         }
@@ -169,10 +171,10 @@ struct ThreadState: Equatable {
 public struct ExitStatus: Equatable, Sendable, CustomStringConvertible {
     /// The signal that ended it.
     public let signal: CInt?
-    /// The exit code, 0 after a signal.
+    /// The exit code; 0 after a signal.
     public let code: CInt
 
-    /// Reads what waitpid(2) gives.
+    /// Decodes the status of waitpid(2).
     public init(status: CInt) {
         let number = status & 0x7F
         signal = number == 0 ? nil : number
@@ -182,8 +184,8 @@ public struct ExitStatus: Equatable, Sendable, CustomStringConvertible {
     public var description: String { signal.map { "signal \($0)" } ?? "exit code \(code)" }
 }
 
-/// Children that have ended, and cannot be waited for yet, because a thread of them waits in the kernel: waitpid(2) would wait
-/// as long. They stay zombies until ``reap()`` finds that they can.
+/// Children that have ended and cannot be reaped yet, because one of their threads waits in the kernel: waitpid(2)
+/// would wait as long. They stay zombies until ``reap()`` can reap them.
 public struct UnreapedChildren: Sendable {
     /// Their numbers.
     public private(set) var processes: [CInt] = []
@@ -191,10 +193,10 @@ public struct UnreapedChildren: Sendable {
     /// None.
     public init() {}
 
-    /// Waits for a child that has ended, without waiting: waitpid(2), WNOHANG.
+    /// Reaps a child that has ended, without waiting: waitpid(2) with WNOHANG. A child that cannot be reaped yet is
+    /// noted.
     ///
-    /// - Returns: how it ended; nil when that cannot be said, because it is not to be reaped yet or is no child of this
-    ///   process.
+    /// - Returns: how the child ended; nil when it cannot be reaped yet, or is no child of this process.
     public mutating func reap(_ process: CInt) -> ExitStatus? {
         switch Self.wait(for: process) {
         case .ended(let status): return status
@@ -204,7 +206,7 @@ public struct UnreapedChildren: Sendable {
         return nil
     }
 
-    /// Reaps those that can be by now. To be called now and then, for instance when the next child ends.
+    /// Reaps the noted children that have become reapable. Call this from time to time.
     public mutating func reap() {
         processes.removeAll { process in
             if case .notYet = Self.wait(for: process) { false } else { true }

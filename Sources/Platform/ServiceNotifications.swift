@@ -16,15 +16,15 @@ public final class ServiceNotifications: Sendable {
 
     /// Connects to the manager; nil where there is none. What is started from now on does not find it.
     ///
-    /// - Throws: ENOENT, ECONNREFUSED and what else connect(2) lists, when the manager that the environment names is gone;
-    ///   EINVAL when it is no socket of the Unix domain, or its path is too long for one. The caller says so once, and goes
-    ///   on without a manager.
+    /// - Throws: ENOENT, ECONNREFUSED and other errors of connect(2) when the service manager has ended; EINVAL when
+    ///   the name in the environment is no socket of the Unix domain, or its path is too long. The caller logs this
+    ///   once, and goes on without a manager.
     public static func take() throws(SystemCallError) -> ServiceNotifications? {
         guard let path = takeEnvironmentVariable("NOTIFY_SOCKET"), !path.isEmpty else { return nil }
         return try ServiceNotifications(to: path)
     }
 
-    /// Connects to a socket; `@` stands for the NUL of a name that is in no file system.
+    /// Connects to a socket. A leading `@` stands for the NUL of an abstract name.
     init(to path: String) throws(SystemCallError) {
         let type = CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
         let made = OwnedDescriptor(

@@ -11,6 +11,6 @@ public func blockSignals(_ numbers: [CInt]) throws(SystemCallError) -> OwnedDesc
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
-/// Ignores SIGXFSZ, in this process and in the programs that it starts or becomes. A file that would grow beyond RLIMIT_FSIZE
-/// is then an error (EFBIG) and not the end of the process: setrlimit(2).
+/// Ignores SIGXFSZ in this process, and in the programs that it starts or becomes. A write that would make a file
+/// longer than RLIMIT_FSIZE then fails with EFBIG, and does not end the process: setrlimit(2).
 public func ignoreFileSizeSignal() { _ = signal(SIGXFSZ, SIG_IGN) }

@@ -47,41 +47,11 @@ private final class ThreadBody: Sendable {
 }
 
 extension FileDescriptor {
-    /// Switches SO_LINGER of socket(7) off if it has a time, so that a close does not wait for the peer. Other descriptors
-    /// than sockets stay as they are.
-    public func stopLingering() {
-        var now = linger()
-        var size = socklen_t(MemoryLayout<linger>.size)
-        let result = unsafe getsockopt(rawValue, SOL_SOCKET, SO_LINGER, &now, &size)
-        guard result == 0, now.l_onoff != 0, now.l_linger != 0 else { return }
-        var off = linger(l_onoff: 0, l_linger: 0)
-        _ = unsafe setsockopt(rawValue, SOL_SOCKET, SO_LINGER, &off, size)
-    }
-
     /// Whether something that was sent on a socket has not been read: `SIOCOUTQ` of unix(7).
     public var hasUnread: Bool { cshims_unread(rawValue) > 0 }
 
     /// Whether this is a socket of ``MessageSocket``'s kind.
     public var isMessageSocket: Bool { cshims_is_message_socket(rawValue) != 0 }
-
-    /// The name to which the socket is bound, in the Unix domain: getsockname(2). Empty for a socket without a name, nil for a
-    /// descriptor that is no such socket.
-    public var ownName: [UInt8]? { socketName(ofPeer: false) }
-
-    /// The name to which the peer of the socket is bound: getpeername(2).
-    public var peerName: [UInt8]? { socketName(ofPeer: true) }
-
-    private func socketName(ofPeer: Bool) -> [UInt8]? {
-        // The path of a sockaddr_un has at most 108 bytes.
-        var name = [UInt8](repeating: 0, count: 108)
-        let count = unsafe cshims_socket_name(rawValue, ofPeer ? 1 : 0, &name, name.count)
-        return count < 0 ? nil : [UInt8](name.prefix(count))
-    }
-
-    /// Whether both descriptors share one open file description: kcmp(2), `KCMP_FILE`. False where the kernel does not say.
-    public func isSameDescription(as other: FileDescriptor) -> Bool {
-        cshims_is_same_description(rawValue, other.rawValue) != 0
-    }
 
     /// What tells a socket from all others for as long as the kernel runs: `SO_COOKIE` of socket(7).
     ///

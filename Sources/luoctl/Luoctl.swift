@@ -49,11 +49,11 @@ struct Luoctl: ParsableCommand {
     }
 }
 
-/// Options that all commands of luod have may stand before the command, too: `luoctl --user 2002 session list`.
+/// The options that may also stand before the command: `luoctl --user 2002 session list`.
 enum CommandOptions {
     private static let names = ["--user", "--state"]
 
-    /// The same arguments, with such options behind the command.
+    /// The same arguments, with these options behind the command.
     static func moved(_ arguments: [String]) -> [String] {
         var rest = arguments[...]
         var options: [String] = []
@@ -61,12 +61,12 @@ enum CommandOptions {
             options += rest.prefix(count)
             rest = rest.dropFirst(count)
         }
-        // Before the terminator: what is behind it is another program's.
+        // Before the terminator, because the arguments behind it belong to another program.
         let end = rest.firstIndex(of: "--") ?? rest.endIndex
         return rest[..<end] + options + rest[end...]
     }
 
-    /// How many arguments an option takes, with its value: nil for another argument.
+    /// How many arguments one of these options is, with its value; nil for any other argument.
     private static func length(of argument: String) -> Int? {
         if names.contains(argument) { return 2 }
         return names.contains { argument.hasPrefix("\($0)=") } ? 1 : nil

@@ -4,8 +4,8 @@ import LiveUpdateDaemon
 import Platform
 import SystemPackage
 
-/// The command line, and what the environment says in its place. Every number is checked where it comes in, so that no
-/// arithmetic behind this point can overflow.
+/// The command line, and the environment variable that stands in for an option. Every number is checked here, so that
+/// no later arithmetic can overflow.
 struct Arguments {
     var settings: Settings
     var isOrchestrator = false
@@ -21,7 +21,7 @@ struct Arguments {
 
           --state DIR             the state directory; default $LUO_STATE, or /run/luo
           --socket-mode MODE      permissions of the clients' socket, octal; default 0600: this user and root
-          --socket-group GROUP    group of the clients' socket, by name or number; default: that of this process
+          --socket-group GROUP    group of the clients' socket, by name or number; default: the group of this process
           --max-arena SIZE        size that the arena may grow to; default 1G
           --max-sessions N        sessions that one user may have; default 4096
           --max-files N           files that one user may have; default 65536
@@ -29,7 +29,8 @@ struct Arguments {
           --max-user-descriptors N
                                   descriptors that luod holds for one user; default 16384
           --max-descriptors N     descriptors that each process of luod may have; default 65536
-          --as-kernel 7.0|7.2     programs under luoctl run find what that kernel had (docs/run.md); default: everything
+          --as-kernel VERSION     programs under luoctl run find only the calls of that kernel, 7.0, 7.2 or 7.3
+                                  (docs/run.md); default: all calls
           --until-unused          end, and remove the state, with the last program under luoctl run, and when standard
                                   input ends before there is one
           --unconfined            the orchestrator keeps its rights: for debugging
@@ -78,7 +79,7 @@ struct Arguments {
                 let fewest = UInt64(Settings.fewestDescriptors)
                 settings.descriptors = Int(try Self.number(argument, &rest, from: fewest))
             case "--max-user-descriptors": settings.userDescriptors = Int(try Self.number(argument, &rest))
-            // A day: a deadline must be a time that poll(2) can wait for.
+            // At most a day: poll(2) must be able to wait until the deadline.
             case "--patience": settings.patience = try Self.number(argument, &rest, upTo: 86_400_000)
             default: throw UsageError(description: "\(argument) is no option: luod --help lists them")
             }
@@ -112,7 +113,7 @@ struct Arguments {
     ) throws(UsageError) -> PlayedKernel {
         let text = try value(of: option, &rest)
         guard let kernel = PlayedKernel(rawValue: text) else {
-            throw UsageError(description: "\(option) \(text): give 7.0 or 7.2")
+            throw UsageError(description: "\(option) \(text): give 7.0, 7.2 or 7.3")
         }
         return kernel
     }
@@ -127,7 +128,7 @@ struct Arguments {
         return number
     }
 
-    /// The least is a page, and the most is what 64-bit processors can map.
+    /// Reads a size from a page to 64 TiB, which 64-bit processors can map.
     private static func size(_ option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> UInt64 {
         let text = try value(of: option, &rest)
         guard let size = ByteCount(text)?.bytes, (4096...1 << 46).contains(size) else {
@@ -149,7 +150,7 @@ struct Arguments {
     private static func group(_ option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> UInt32 {
         let text = try value(of: option, &rest)
         // The highest number stands for "no group" in chown(2).
-        guard let group = UInt32(text) ?? groupNumber(of: text), group != .max else {
+        guard let group = UInt32(text) ?? AccountFile(at: "/etc/group").number(of: text), group != .max else {
             throw UsageError(description: "\(option) \(text): there is no such group; getent group lists them")
         }
         return group

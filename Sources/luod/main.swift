@@ -7,7 +7,7 @@ import Platform
 
 openStandardDescriptors()
 _ = signal(SIGPIPE, SIG_IGN)
-// Beyond RLIMIT_FSIZE a write is an error, and not the end of the process. What is started inherits it.
+// A write beyond RLIMIT_FSIZE is an error then, and does not end the process. The other processes of luod inherit this.
 ignoreFileSizeSignal()
 let arguments: Arguments
 do {

@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Answers that no luod gives: each is an error of the client, which closes what came, and goes on.
+/// Answers that no luod gives. Each is an error for the client, which closes the descriptors that came, and goes on.
 @Suite struct ClientAnswerTests {
     /// Answers the first request in some way, and all others as luod does.
     private func client(
@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test("An answer that is none is EPROTO, and the connection goes on", arguments: Fault.allCases)
+    @Test("A malformed answer is EPROTO, and the connection goes on", arguments: Fault.allCases)
     func faults(fault: Fault) throws {
         let file = try MemoryFile()
         let (daemon, device) = try client { request in [fault.message(request, file.descriptor)] }
@@ -72,7 +72,7 @@ import Testing
         withExtendedLifetime(daemon) {}
     }
 
-    @Test("No descriptor, or more than one, is EPROTO, and what came is closed", arguments: [0, 2, 5])
+    @Test("No descriptor, or more than one, is EPROTO, and the descriptors are closed", arguments: [0, 2, 5])
     func descriptors(count: Int) throws {
         let ends = try FileDescriptor.pipe()
         defer { try? ends.readEnd.close() }
@@ -113,7 +113,7 @@ import Testing
         { _, session, _ in try session.setDetached(true) }, { _, session, _ in _ = try session.name() },
     ]
 
-    @Test("Whatever comes, no call crashes, hangs or leaks a descriptor") func random() throws {
+    @Test("No call crashes, hangs or leaks a descriptor on random answers") func random() throws {
         let random = Guarded(SeededGenerator(seed: announcedSeed("ClientAnswerTests")))
         let ends = try FileDescriptor.pipe()
         defer { try? ends.readEnd.close() }

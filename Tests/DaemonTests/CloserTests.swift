@@ -6,7 +6,7 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// Which descriptor is closed next.
+/// The order in which descriptors are closed.
 @Suite struct ClosingQueueTests {
     private typealias Job = ClosingQueue.Job
 
@@ -57,7 +57,7 @@ import Testing
         #expect(queue.stalled(of: 1, at: 6000 + 2 * patience) == 3, "more descriptors are no progress")
     }
 
-    @Test("A user whose close does not end is passed over, and its descriptors stay pending") func stuck() {
+    @Test("A user with a stuck close is passed over, and the user's descriptors stay pending") func stuck() {
         var queue = ClosingQueue()
         _ = queue.add(files(10...14), of: 1)
         _ = queue.add(files(20...24), of: 2)
@@ -78,7 +78,7 @@ import Testing
 
 /// The threads that close.
 @Suite struct CloserTests {
-    /// Waits until something holds, at most ten seconds.
+    /// Waits until a condition is true, at most ten seconds.
     private func eventually(_ holds: () -> Bool) -> Bool {
         for _ in 0..<10_000 where !holds() { usleep(1000) }
         return holds()
@@ -169,7 +169,7 @@ import Testing
         #expect(found == [true, true, true, true])
     }
 
-    /// A connection over the loopback device whose other end has read nothing.
+    /// A connection over the loopback device, with unread bytes at its other end.
     private final class UnreadConnection {
         /// Not owned: the closer closes it.
         let mine: FileDescriptor

@@ -54,7 +54,7 @@ import Testing
         files: [File(bytes: 1, hasName: false), File(bytes: 4 << 20, hasName: true)])
 
     @Test(
-        "Without a store memory files are lost, and attached sessions; what has a name survives in a detached session")
+        "Without a store memory files and attached sessions are lost; named files survive in a detached session")
     func alone() {
         let report = EndReport([attached, detached], .arena("/state/arena"))
         #expect(report.lost.sessions == 1 && report.lost.files == 3 && report.lost.bytes == 102 << 20 + 1)
@@ -76,7 +76,7 @@ import Testing
         #expect(report.lines.count == 1 && report.lines[0].contains("descriptor store"))
     }
 
-    @Test("A file whose file system may not answer is in no descriptor store") func notStorable() {
+    @Test("No descriptor store has a file of a file system that may not answer") func notStorable() {
         let files = [
             File(bytes: 0, hasName: false, isStorable: false), File(bytes: 2 << 20, hasName: true, isStorable: false),
         ]
@@ -85,7 +85,7 @@ import Testing
         #expect(report.lost.sessions == 0 && report.lost.files == 1 && report.surviving.files == 1)
     }
 
-    @Test("Of a state that is removed nothing survives") func removed() {
+    @Test("Nothing survives when the state is removed") func removed() {
         let report = EndReport([detached], .nothing)
         #expect(report.lost.sessions == 1 && report.lost.files == 2 && report.surviving == EndReport.Count())
         #expect(report.lines.count == 2)
@@ -147,17 +147,17 @@ import Testing
     func sizes(text: String, bytes: UInt64) { #expect(ByteCount(text)?.bytes == bytes) }
 
     @Test(
-        "What is no size",
+        "Other text is no size",
         arguments: [
             "", "K", "1k", "1KK", "-1", "+1", "1.5G", " 1", "18446744073709551616", "18446744073709551615K",
             "16777216T", "٣",
         ])
     func noSizes(text: String) { #expect(ByteCount(text) == nil) }
 
-    @Test("Groups are found by their name, and nothing else is") func groups() {
-        let file = GroupFile("root:x:0:\nluo:x:990:alice,bob\nbad:x:many:\nshort:x\n:x:7:\n# luo2:x:1:\n")
+    @Test("Accounts are found by their exact name only") func groups() {
+        let file = AccountFile("root:x:0:\nluo:x:990:alice,bob\nbad:x:many:\nshort:x\n:x:7:\n# luo2:x:1:\n")
         #expect(file.number(of: "root") == 0 && file.number(of: "luo") == 990)
-        for name in ["alice", "bad", "short", "luo2", "x", "LUO"] { #expect(file.number(of: name) == nil) }
+        for name in ["alice", "bad", "short", "luo2", "x", "LUO", ""] { #expect(file.number(of: name) == nil) }
     }
 
     @Test("Names in a descriptor store are read back, and no number in them overflows") func storedNames() {
@@ -179,7 +179,7 @@ import Testing
         let memory = try small.makeFile()
         try CallTable.reserve(memory.borrowed)
         let ballast = try small.fill()
-        // The table's from then on: it never closes it.
+        // The table owns the memory from here on, and never closes it.
         let table = try CallTable(try memory.borrowed.duplicated().release())
         var places: [CallPlace] = []
         while let place = table.take() {

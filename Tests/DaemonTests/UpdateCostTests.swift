@@ -2,9 +2,9 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// The text that names what an update costs has room for some lines, and says how many there are more.
+/// The text with the cost of an update has room for some lines, and counts the others.
 @Suite struct UpdateCostTests {
-    @Test("All lines, where there is room") func all() {
+    @Test("All lines, if there is room") func all() {
         #expect(UpdateCost.text([], room: 10) == "")
         #expect(UpdateCost.text(["one", "two"], room: 7) == "one\ntwo")
     }

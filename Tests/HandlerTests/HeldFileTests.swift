@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `held-fd-v1` keeps a descriptor: it holds no file, and is kept out by none that is held.
+/// `held-fd-v1` holds a descriptor and not its file: the same file can be preserved again, also when a user holds it.
 @Suite struct HeldFileTests {
     /// `O_PATH`, which Swift's Glibc does not have.
     private static let pathOnly: CInt = 0o10_000_000
@@ -22,7 +22,7 @@ import Testing
         return orchestrator
     }
 
-    @Test("Also by a descriptor that only names the file, it keeps the owner of a file from nothing")
+    @Test("A held descriptor, also with O_PATH, does not stop the owner of the file from preserving it")
     func pathDescriptor() throws {
         let machine = try Machine()
         let first = try boot(machine)

@@ -50,7 +50,7 @@ import Testing
         #expect(try earlier.descriptor.position() == 5)
     }
 
-    @Test("Left out of the update, the file is there as a held descriptor, and everything else travels as ever")
+    @Test("A file that was left out of the update can be retrieved as held, and everything else travels as ever")
     func leftOut() throws {
         let machine = try Machine()
         let boot = try machine.standardBoot()

@@ -35,7 +35,8 @@ import Testing
         #expect(try arena.journalRecords() == [record(1)])
     }
 
-    @Test("Where there is no room for them it is ENOSPC, and no SIGBUS", .requiresRoot) func noRoom() throws {
+    @Test("Without room to fill holes the error is ENOSPC, and there is no SIGBUS", .requiresRoot) func noRoom() throws
+    {
         let fileSystem = try SmallFileSystem(size: 256 << 10)
         let file = try fileSystem.makeFile()
         try sparseCopy(into: file.borrowed)

@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test("A superblock that is all zero is named, whatever the file has behind it") func allZero() throws {
+    @Test("A superblock that is all zero is named, with and without content behind it") func allZero() throws {
         try arena.file.write([UInt8](repeating: 0, count: 4096), at: 0)
         try expect(.magic, "its superblock is all zero")
         try arena.file.write(word: UInt32(1), at: 8)

@@ -130,7 +130,7 @@ import Testing
         #expect(opened.size == size)
     }
 
-    @Test("A next boot whose journal does not fit into the room that was left for it needs more, or changes nothing")
+    @Test("A next boot with too little room for its journal allocates more, or changes nothing")
     func noRoomForTheNextJournal() throws {
         let (file, arena) = try arena(limit: 256 << 10)
         let room = try arena.allocate(64)
@@ -148,14 +148,14 @@ import Testing
         #expect(try wide.journalRecords() == records)
     }
 
-    @Test("An arena that another process has grown beyond this one's limit is refused, and no trap")
+    @Test("An arena that another process has grown beyond this process's limit is refused, without a trap")
     func grownBeyondTheLimit() throws {
         let (file, arena) = try arena(limit: 4 << 20)
         let waiting = try Arena(opening: try file.duplicate(), Arena.Options(limit: 64 << 10))
         let size = try arena.allocate(1 << 20).end
         let error = arenaFailure { try waiting.reload() }
         #expect(error?.gate == .size)
-        #expect(error?.reason.contains("it has grown to \(arena.size) bytes") == true)
+        #expect(error?.reason.contains("the arena has grown to \(arena.size) bytes") == true)
         #expect(arena.size >= size)
     }
 

@@ -90,7 +90,8 @@ import Testing
         #expect(try boot.status().sessions.isEmpty)
     }
 
-    @Test("A held descriptor is another one of the same open file description, and nothing is asked") func asHeld()
+    @Test("Retrieving as held returns a new descriptor of the same open file description, and asks no handler")
+    func asHeld()
         throws
     {
         let before = try machine.file.bytes()
@@ -107,7 +108,7 @@ import Testing
         #expect(errno { try incoming.retrieveAsHeld(token: 1) } == .badFileDescriptor)
     }
 
-    @Test("Also of a file whose retrieve failed") func asHeldAfterAFailure() throws {
+    @Test("A held descriptor can be retrieved after a retrieve that failed") func asHeldAfterAFailure() throws {
         handler.change { hooks in
             hooks.retrieve = { _ throws(LiveUpdateError) in throw LiveUpdateError(.ioError, "no") }
         }

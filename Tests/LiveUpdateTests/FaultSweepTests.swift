@@ -189,7 +189,7 @@ private enum Sweep {
         return wasInjected
     }
 
-    /// Whatever fails while a boot begins after all have died, the file is there in the end.
+    /// A fault at any call, while a boot begins after all processes have died, loses no file.
     static func goingOnAfterDeath(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let flb = TestFLB()

@@ -5,13 +5,12 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// No user's files keep root from updating: an update names the files that cannot be frozen, and can go on without
-/// them.
+/// No user's files stop an update: it names the files that cannot be frozen, and can go on without them.
 @Suite struct LeftOutTests {
     private let machine: Machine
     private let files: [MemoryFile]
     private let flb = TestFLB()
-    /// The tokens of files whose freeze fails, and whether that is seen ahead.
+    /// The tokens of files that cannot be frozen, and whether the handler knows it ahead.
     private let broken = Guarded<Set<UInt64>>([])
     private let isSeen = Guarded(true)
     private let handler = TestHandler()
@@ -51,7 +50,7 @@ import Testing
             reason: Self.problem.reason)
     }
 
-    @Test("All files that cannot be frozen are listed, whose they are, and nothing changes") func obstacles() throws {
+    @Test("All files that cannot be frozen are listed with their users, and nothing changes") func obstacles() throws {
         #expect(try boot.obstacles().isEmpty)
         broken.with { $0 = [1, 3] }
         let before = try machine.file.bytes()
@@ -60,7 +59,7 @@ import Testing
         #expect(try machine.file.bytes() == before)
     }
 
-    @Test("Without leave to leave files out the first one stops the update, and everything is as before")
+    @Test("If the update may leave no file out, the first obstacle stops it, and everything is as before")
     func stops() throws {
         broken.with { $0 = [1, 3] }
         #expect(failure { try boot.publish() } == Self.problem)
@@ -101,7 +100,7 @@ import Testing
         #expect(try boot.publish(leavingOut: true).count == 4, "all descriptors travel")
     }
 
-    @Test("What cannot be frozen is left out, once, and everything else is frozen", arguments: Way.allCases)
+    @Test("Files that cannot be frozen are left out, and all other files are frozen once", arguments: Way.allCases)
     func freezes(_ way: Way) throws {
         try publish(way)
         let expected =
@@ -172,7 +171,7 @@ import Testing
                 == 2)
     }
 
-    @Test("Words and numbers that fit nowhere are made to fit") func hostileReasons() throws {
+    @Test("Reasons and numbers that do not fit the record are made to fit") func hostileReasons() throws {
         let reasons = [
             "", "\0", String(repeating: "\u{1F600}", count: 1000), "a\0b" + String(repeating: "x", count: 600),
         ]
@@ -205,7 +204,7 @@ import Testing
         #expect(after.log.contains { $0.words?.contains("left out of the update: it has 1 bytes") == true })
     }
 
-    @Test("What an update with discard would cost is known before") func unfinished() throws {
+    @Test("The sessions that an update with discard would lose are known before") func unfinished() throws {
         #expect(try boot.unfinishedSessions().isEmpty)
         try boot.publish()
         let next = try next()

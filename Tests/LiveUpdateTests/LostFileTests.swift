@@ -84,7 +84,7 @@ import Testing
         #expect(handler.calls.isEmpty)
     }
 
-    @Test("A get says what is missing, changes nothing, and asks for it again")
+    @Test("A get of a lost file fails with the handler's reason, changes nothing, and can be repeated")
     func getWhileItIsMissing() throws {
         try preserved()
         let isMissing = Guarded(true)
@@ -120,7 +120,7 @@ import Testing
         try boot.publish()
     }
 
-    // MARK: What an update does with it
+    // MARK: Lost files in an update
 
     @Test(
         "A lost file stops no update: it is not frozen, travels as lost, and the next boot says so",

@@ -5,7 +5,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// `luo-slot-v2`: it is written only where a file has marks, and what is in it is checked.
+/// `luo-slot-v2`: it is written only if a file has marks, and its content is checked.
 @Suite struct MarkedTreeTests {
     private let arena: Arena
 
@@ -48,13 +48,13 @@ import Testing
 
     private static let leftOut = LeftOut(errno: 116, reason: "why")
 
-    @Test("Without marks it is what it always was, and any image reads it") func plain() throws {
+    @Test("A tree without marks has the first format, which every image reads") func plain() throws {
         let reader = try written(tree([(true, nil), (true, nil)]))
         #expect(contains("luo-slot-v1", reader) && !contains("luo-slot-v2", reader))
         #expect(try reader.read().sessions[0].files.allSatisfy { $0.holdsFile && $0.leftOut == nil })
     }
 
-    @Test("With marks they come back") func marked() throws {
+    @Test("Marks are read back") func marked() throws {
         let files: [(Bool, LeftOut?)] = [
             (true, nil), (false, nil), (true, Self.leftOut), (false, LeftOut(errno: 4095, reason: "other")),
         ]
@@ -65,7 +65,7 @@ import Testing
         #expect(try reader.freezeOffset() > 0)
     }
 
-    @Test("Marks that an image without them left there mean nothing") func marksInTheFirstFormat() throws {
+    @Test("Bytes in the place of marks mean nothing in the first format") func marksInTheFirstFormat() throws {
         let reader = try written(tree([(true, nil)])) { bytes in
             bytes[Self.slot(in: bytes) + 104] = 3
         }

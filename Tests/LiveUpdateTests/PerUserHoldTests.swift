@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file is held once per user: no user can keep another from preserving a file that both can open.
+/// A file is held once per user: two users that can open the same file can both preserve it.
 @Suite struct PerUserHoldTests {
     private let machine: Machine
     private let file: MemoryFile
@@ -74,12 +74,12 @@ import Testing
         #expect(seen.with { Set($0) } == [file.identity, other.identity])
     }
 
-    @Test("A handler that holds nothing keeps out no other, and is kept out by none: also after a crash and an update")
+    @Test("A file of a handler that holds nothing can be preserved again, also after a crash and an update")
     func holdsNothing() throws {
         let machine = try Machine()
         let holder = TestHandler("holder-v1")
         let keeper = TestHandler("keeper-v1", holdsFile: false)
-        // The next image has other ideas: what was recorded counts.
+        // The next image's handler holds its files, but the record counts.
         let changed = TestHandler("keeper-v1")
         func boot(_ opening: Orchestrator.Opening, _ keeper: TestHandler) throws -> Orchestrator {
             try machine.boot(opening) { orchestrator in

@@ -6,9 +6,9 @@ import Testing
 
 @testable import Platform
 
-/// What is read of a file's inode.
+/// The status of a file, from fstat(2) and from the kernel's cache.
 @Suite struct FileStatusTests {
-    @Test("What the kernel knows without a question is what fstat says, for a file in memory") func cached() throws {
+    @Test("For a memory file the cached status is the same as that of fstat(2)") func cached() throws {
         let file = try MemoryFile("cached", bytes: [1, 2, 3])
         let (cached, asked) = try (FileStatus(cached: file.descriptor), FileStatus(of: file.descriptor))
         #expect(cached.identity == asked.identity)
@@ -63,7 +63,7 @@ import Testing
         }
     }
 
-    /// A file system in user space chooses all of them.
+    /// A file system in user space can choose all numbers of a status.
     @Test func noNumberIsImpossible() {
         for number in [UInt64(0), 1, 1 << 54, 1 << 55, 1 << 62, 1 << 63, .max] {
             let status = FileStatus(

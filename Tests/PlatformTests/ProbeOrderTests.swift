@@ -2,9 +2,9 @@ import Testing
 
 @testable import Platform
 
-/// In which order the places of a file are looked at.
+/// The order in which a search looks at the places of a file.
 @Suite struct ProbeOrderTests {
-    /// The places, of which so many at most.
+    /// The places in their order, up to a limit.
     private func places(_ order: ProbeOrder, _ most: Int = .max) -> [UInt64] {
         var order = order
         var places: [UInt64] = []
@@ -28,7 +28,7 @@ import Testing
         #expect(places(.halving(1 << 43), 5) == expected)
     }
 
-    @Test("What a run covers is left out where places come in order") func skipped() {
+    @Test("An ascending search skips the places of a run") func skipped() {
         var order = ProbeOrder.ascending(10)
         order.skip(to: 6)
         #expect(places(order) == [7, 8, 9])

@@ -97,7 +97,7 @@ import Testing
     }
 }
 
-/// When a process has ended, by what /proc says of its threads.
+/// Whether a process has ended, by the states of its threads in /proc.
 @Suite struct ThreadStateTests {
     private func line(_ id: Int, _ name: String, _ letter: String, _ flags: Int) -> String {
         "\(id) (\(name)) \(letter) 1 2 3 0 -1 \(flags) 0 0"

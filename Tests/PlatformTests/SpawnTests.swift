@@ -5,8 +5,8 @@ import Testing
 
 @testable import Platform
 
-/// Programs that are started while this process holds descriptors whose close waits. One test at a time: they share the
-/// reserved numbers.
+/// Starts programs while this process holds descriptors with a close that waits. One test runs at a time, because they
+/// share the reserved numbers.
 @Suite(.serialized) struct SpawnTests {
     private func status(_ process: CInt) throws -> CInt {
         let running = try RunningProcess(process)

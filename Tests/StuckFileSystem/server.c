@@ -55,8 +55,8 @@ static void serve(int device, const struct fuse_in_header *request, const char *
     }
 }
 
-// Whether the process that started the server is gone. A process whose threads wait for this server cannot end: its first
-// thread is a zombie, or has SIGKILL pending.
+// Whether the process that started the server has ended. A process cannot end completely while its threads wait for this
+// server: its first thread is a zombie then, or has SIGKILL pending.
 static int is_gone(pid_t starter) {
     if (getppid() != starter) return 1;
     char path[32], text[4096];

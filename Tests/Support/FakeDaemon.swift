@@ -1,7 +1,7 @@
 import Platform
 public import SystemPackage
 
-/// A socket like that of luod, on which a test answers as luod never would.
+/// A socket like that of luod, on which a test can give answers that no luod gives.
 public final class FakeDaemon: Sendable {
     /// A request, taken apart.
     public struct Request: Sendable {
@@ -59,7 +59,7 @@ public final class FakeDaemon: Sendable {
     /// Its state directory.
     public var state: String { directory.path }
 
-    /// One side of a session, whose other side answers as the daemon does: for the caller to close.
+    /// One side of a session, for the caller to close. The other side answers as the daemon does.
     public static func session(_ answering: @escaping Answering) throws -> FileDescriptor {
         let (ours, theirs) = try MessageSocket.pair()
         try startThread { serve(ours, answering) }

@@ -168,7 +168,7 @@ extension Specimen {
 
     private static let unfreezable: UInt64 = 99
 
-    /// Two handlers that store three bytes for each file, with an FLB each, and one whose files hold nothing.
+    /// Two handlers that store three bytes for each file, with an FLB each, and a handler that holds nothing.
     public static func register(_ orchestrator: Orchestrator) throws {
         for compatible in ["a-v1", "b-v1"] {
             let handler = TestHandler(compatible) { hooks in

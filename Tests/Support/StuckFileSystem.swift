@@ -3,12 +3,14 @@ public import Glibc
 public import Platform
 public import SystemPackage
 
-/// A FUSE file system whose server answers INIT, LOOKUP and OPEN, and nothing else: fstat(2), fstatfs(2), read(2) and each
-/// close(2) of its file wait, most of them so that no signal ends them, until ``end()``. For root.
+/// A FUSE file system with a server that answers only INIT, LOOKUP and OPEN. For root.
 ///
-/// The server is a process of its own, in a mount namespace of its own. It also ends when this process is killed, so that
-/// nothing is left: no mount, and no process that waits for it. It ends by itself after a minute, so that a test which waits
-/// for it in vain fails.
+/// fstat(2), fstatfs(2), read(2) and each close(2) of its file wait until ``end()``, most of them so that no signal
+/// ends them.
+///
+/// The server is a process of its own, in a mount namespace of its own. It also ends when this process is killed, so
+/// that nothing is left: no mount, and no process that waits for it. It ends by itself after a minute, so that a test
+/// which waits for it in vain fails.
 @safe
 public final class StuckFileSystem: @unchecked Sendable {
     /// A request of the FUSE protocol.
@@ -25,7 +27,7 @@ public final class StuckFileSystem: @unchecked Sendable {
     private var system = unsafe stuck_file_system()
     private let isEnded = Guarded(false)
 
-    /// Why there can be none here; nil where it works.
+    /// The reason why no such file system can be mounted here; nil if one can.
     public static let isMissing: String? = {
         guard geteuid() == 0 else { return "only root mounts a file system" }
         do {
@@ -49,7 +51,7 @@ public final class StuckFileSystem: @unchecked Sendable {
         unsafe stuck_file_system_forget(&system)
     }
 
-    /// The path of its only file: the server answers those who open it.
+    /// The path of its only file. The server answers an open of it.
     public var path: String { unsafe "/proc/\(system.process)/root/tmp/file" }
 
     /// Opens its file. The descriptor has no owner here, because the close waits.
@@ -79,8 +81,8 @@ public final class StuckFileSystem: @unchecked Sendable {
         if first { unsafe stuck_file_system_end(&system) }
     }
 
-    /// Starts a child of this process that holds the file, or, in a second thread, waits for its close. The caller ends it
-    /// and waits for it.
+    /// Starts a child of this process that holds the file, or, in a second thread, waits for its close. The caller ends
+    /// it and waits for it.
     public func startUser(closing: Bool) throws(SystemCallError) -> CInt {
         let (path, opened, flushed) = (path, count(.open), count(.flush))
         let child = try systemCall("fork") { unsafe stuck_file_system_user(path, closing ? 1 : 0) }

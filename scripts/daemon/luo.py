@@ -123,7 +123,7 @@ class Socket:
         return self._file(0x61, token)
 
     def take(self, token):
-        """Gets a file and unpreserves it: the result of the first step that fails, and the descriptor or None."""
+        """Gets a file and unpreserves it. Returns the result of the first step that fails, and the descriptor or None."""
         result, descriptor = self.get(token)
         if result == 0:
             result = self.unpreserve(token)

@@ -46,7 +46,7 @@ extension Event {
         case flbAdded, flbRetrieved, flbRemoved
         case fileRemoved
         case sessionHeld, answered, connectionClosed
-        /// A `fileAdded` with marks behind it: a file that holds nothing, or that was left out.
+        /// A `fileAdded` with marks behind it: the file holds nothing, or was left out.
         case markedFileAdded
     }
 

@@ -1,15 +1,15 @@
 import Handover
 import Platform
 
-/// What the kernel's format has no place for, in records of our own: `luo-slot-v1`, and `luo-slot-v2` where a file has
-/// marks. The first has none, so that an image that knows only it still reads every tree without them.
+/// The records of our own, for state without a place in the kernel's format: `luo-slot-v1`, or `luo-slot-v2` when a
+/// file has marks. An image that knows only `luo-slot-v1` therefore reads every tree without marks.
 ///
 /// | part | layout |
 /// |---|---|
 /// | header, 56 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 start and u64 end of the freeze (CLOCK_MONOTONIC, ns; shown only), u64 offset and u64 length of the room for the next journal |
 /// | ``FileSlotRecord`` | one for each file, session by session |
 /// | ``FLBSlotRecord`` | one for each FLB, then one for each discarded one, behind its ``FLBRecord`` |
-/// | ``ReasonRecord`` | `luo-slot-v2`: one for each file that was left out, in their order |
+/// | ``ReasonRecord`` | `luo-slot-v2`: one for each file that was left out, in the order of the files |
 /// | ``RangeRecord`` | what the above point to |
 struct SlotHeader: PackedRecord, Equatable {
     static let length = 56
@@ -58,8 +58,8 @@ extension SlotHeader {
 /// u8 zero, u16 errno, u32 zero`
 ///
 /// The FLBs it counts on are indexes into the `luo-flb` records, in link order: at most 63 can be registered. In
-/// `luo-slot-v1` what stands behind them is zero. Marks: see ``FileMarks``; the errno is that of a file that was left
-/// out.
+/// `luo-slot-v1` all bytes behind the indexes are zero. The marks are ``FileMarks``. The errno is set only for a file
+/// that was left out.
 struct FileSlotRecord: PackedRecord, Equatable {
     static let length = 112
 

@@ -17,15 +17,15 @@ final class ControlLink: Sendable {
     /// Neither side gets anything any more: shutdown(2).
     func shutDown() { descriptor.shutDown() }
 
-    /// Sends a message. A full queue means that the peer has not run for thousands of messages: it is given a second to,
-    /// and counts as dead then. A shortage (``SystemCallError/isShortage``) says nothing about the peer.
+    /// Sends a message. A full queue means that the peer has not run for thousands of messages: after a second without
+    /// room the peer counts as dead. A shortage (``SystemCallError/isShortage``) says nothing about the peer.
     ///
     /// - Parameters:
     ///   - message: what it says.
     ///   - descriptors: copies of them go with it.
     ///   - patience: how many milliseconds this waits for room in the queue.
-    ///   - shortage: how many milliseconds this waits for the end of a shortage; nil: as long.
-    /// - Throws: EPIPE when there is no peer any more, EAGAIN when it does not read; a shortage that lasts.
+    ///   - shortage: how many milliseconds this waits for the end of a shortage; nil: as many as `patience`.
+    /// - Throws: EPIPE when the peer has ended, EAGAIN when the peer does not read; the errno of a shortage that lasts.
     func send(
         _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000,
         inShortage shortage: Int? = nil
@@ -39,7 +39,7 @@ final class ControlLink: Sendable {
                 let isFull = error.errno == .resourceTemporarilyUnavailable
                 let limit = isFull ? patience : shortage ?? patience
                 guard isFull || error.isShortage, milliseconds() - began < UInt64(limit) else { throw error }
-                // In a shortage the queue may have room, so that poll(2) would not wait.
+                // poll(2) does not wait in a shortage, because the queue may have room.
                 if isFull { _ = descriptor.hasRoom(within: 10) } else { usleep(2_000) }
             }
         }

@@ -22,29 +22,29 @@ enum DescriptorKind: UInt32, Sendable {
     /// Memory for the calls that a gate has taken and not answered: of the keeper and its gates only.
     case calls = 10
 
-    /// Whether luod has it for itself, and not for a client.
+    /// Whether luod itself needs the descriptor, and no client does.
     var isOfState: Bool { [.arena, .control, .listener, .calls].contains(self) }
 }
 
-/// What an orchestrator must know of a held descriptor again after a crash. The keeper passes it on unread, but for the
-/// user, whose thread closes the descriptor.
+/// The facts about a held descriptor that an orchestrator needs after a crash of the one before it. The keeper reads
+/// only the user, to close the descriptor on that user's thread.
 struct KeepLabel: Hashable, Sendable {
     /// Tells the other end of a socket from all others: ``SystemPackage/FileDescriptor/socketCookie()``.
     var cookie: UInt64 = 0
-    /// The user to whose limits the descriptor counts; for a client's connection the user that it acts as.
+    /// The user to charge for the descriptor; for a client's connection, the user that the client acts as.
     var user: UInt32 = 0
-    /// For an opened device, the boot in which it was opened: the number of updates before it.
+    /// The boot in which a device was opened: the number of updates before it. 0 for all other descriptors.
     var boot: UInt32 = 0
     var traits: Traits = []
 
     struct Traits: OptionSet, Hashable, Sendable {
         let rawValue: UInt32
 
-        /// The client has the session's descriptor, so that closing it finishes the session.
+        /// The client has received the session's descriptor, so a close of it finishes the session.
         static let hasArrived = Traits(rawValue: 1)
-        /// The client is root, whatever user it acts as: no limit of that user applies.
+        /// The client is root, and may act as another user: no limit of that user applies.
         static let isUnlimited = Traits(rawValue: 2)
-        /// The clients' socket was passed by a service manager, which goes on with it.
+        /// A service manager has passed the clients' socket, and goes on using it.
         static let wasPassed = Traits(rawValue: 4)
     }
 }
@@ -69,8 +69,8 @@ enum HandOver: UInt8, Sendable {
 ///
 /// | who | says |
 /// |---|---|
-/// | keeper to a new orchestrator | `stored`, `hold` for all that is kept, then `begin`; `begin` once more when all is told |
-/// | orchestrator to keeper, instead of `ready` | `cannotBegin`: it ends then |
+/// | keeper to a new orchestrator | `stored`, `hold` for all held descriptors, then `begin`; `begin` once more when all is told |
+/// | orchestrator to keeper, instead of `ready` | `cannotBegin`: the orchestrator ends afterwards |
 /// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
 /// | standby to keeper | `standby` when it reads, and when it holds all; `prepared` |
 /// | keeper to orchestrator | `standby` then, with a descriptor of the standby's process; `prepared` |
@@ -79,15 +79,16 @@ enum HandOver: UInt8, Sendable {
 /// | keeper to orchestrator | `failed`: the standby is gone |
 /// | keeper to a gate | `hold`: first the memory for its calls, then the programs that run under a filter, as they come |
 /// | keeper to orchestrator | `stored`, also when that changes; `ending` on SIGTERM |
-/// | orchestrator to keeper | `stop`: what ends is in the log. It answers `ending`, and a client's STOP causes it, too |
+/// | orchestrator to keeper | `stop`, when the log names everything that ends: the answer to `ending`, and after a client's STOP |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 ///
 /// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the next.
 enum ControlMessage: Equatable, Sendable {
     case hold([Keep])
     /// - Parameters:
-    ///   - after: how the one before ended, in words.
-    ///   - pause: how many milliseconds the orchestrator waits, with everything in its hands, before it reads the journal.
+    ///   - after: how the orchestrator before it ended, in words.
+    ///   - pause: how many milliseconds the orchestrator waits, after it has got all descriptors, before it reads the
+    ///     journal.
     case begin(Role, nextSlot: Int64, after: String = "", pause: UInt64 = 0)
     /// Why an orchestrator ends before it serves any client.
     case cannotBegin(StartFailure)
@@ -112,9 +113,9 @@ enum ControlMessage: Equatable, Sendable {
     case adopted(process: Int32, nextSlot: Int64)
     /// Whether a service manager stores all that the keeper holds.
     case stored(Bool)
-    /// The keeper was told to end: the orchestrator is to log what ends with it.
+    /// The keeper was told to end: the orchestrator must log the sessions and files that end.
     case ending
-    /// The keeper is to end, as on SIGTERM.
+    /// The keeper must end, as on SIGTERM.
     case stop
 
     /// What a new orchestrator is.
@@ -127,10 +128,11 @@ enum ControlMessage: Equatable, Sendable {
         case successorInUpdate = 3
         /// Is to wait for a `handOver`.
         case standby = 4
-        /// The first since its keeper began, on what a service manager had stored: the boot goes on.
+        /// The first orchestrator of a keeper that began with the descriptors that a service manager had stored: the
+        /// boot goes on.
         case restored = 5
 
-        /// Whether luod starts with it.
+        /// Whether this is the first orchestrator of a luod.
         var isStart: Bool { self == .first || self == .restored }
     }
 
@@ -268,7 +270,7 @@ enum ControlMessage: Equatable, Sendable {
 }
 
 extension String {
-    /// At most so many bytes: a character can have any number of them.
+    /// The beginning of the text, of at most so many bytes. One character can have any number of bytes.
     fileprivate func cut(toBytes most: Int) -> String {
         utf8.count <= most ? self : String(decoding: utf8.prefix(most), as: UTF8.self)
     }

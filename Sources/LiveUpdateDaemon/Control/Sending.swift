@@ -2,8 +2,8 @@ import Platform
 import SystemPackage
 
 extension SystemCallError {
-    /// Whether the system lacked something when a message was sent, which is not the fault of the peer: too many descriptors
-    /// under way, no memory, no descriptors. The same message may go through a moment later.
+    /// Whether a message could not be sent because the system lacked something: too many descriptors under way, no
+    /// memory, no descriptors. That is not the fault of the peer. The same message may go through a moment later.
     var isShortage: Bool {
         switch errno {
         case .tooManyReferences, .noBufferSpace, .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem: true

@@ -4,8 +4,8 @@ import SystemPackage
 
 /// Memory for the calls that a gate has taken, which outlives it: one place for each of its threads. A place that is not
 /// empty when a gate begins is what the one before has not answered. Before the places a u64 says how many were ever used:
-/// none but those is looked at, so that the memory is as small as it can be. Space is allocated before a place is used, so
-/// that no store is a SIGBUS when the file system is full.
+/// no other place is looked at, so that the memory is as small as it can be. Space is allocated before a place is used,
+/// so that no store is a SIGBUS when the file system is full.
 ///
 /// | offset | |
 /// |---|---|
@@ -21,7 +21,7 @@ final class CallTable: Sendable {
     private static let stride = 512
     private static let places = 65536
 
-    /// Space is allocated in pieces of this many bytes.
+    /// The unit in which space is allocated, in bytes.
     private static let piece: UInt64 = 64 << 10
 
     private let memory: FileDescriptor
@@ -32,15 +32,16 @@ final class CallTable: Sendable {
         var places: [Int] = []
         /// How many were ever used, in the memory, too.
         var used = 0
-        /// Bytes of the memory whose space is allocated.
+        /// How many bytes of the memory are allocated.
         var allocated: UInt64 = 0
     }
 
-    /// The size in bytes that the memory can grow to.
+    /// The largest size of the memory, in bytes.
     static let size = UInt64(stride * places)
 
     /// - Parameter memory: is this process's from now on, and locked until it ends: it is never closed.
-    /// - Throws: EAGAIN when another gate has it; ENOSPC when the file system is full, EFBIG beyond RLIMIT_FSIZE.
+    /// - Throws: EAGAIN when another gate has the memory; ENOSPC when the file system is full, EFBIG beyond
+    ///   RLIMIT_FSIZE.
     init(_ memory: FileDescriptor) throws(SystemCallError) {
         try memory.lockForProcess()
         self.memory = memory
@@ -52,13 +53,13 @@ final class CallTable: Sendable {
         free.with { $0 = Free(places: empty, used: used, allocated: allocated) }
     }
 
-    /// How many places of a memory were ever used. The file may be empty.
+    /// How many places of a memory were ever used: 0 for an empty file.
     private static func used(of memory: FileDescriptor) throws(SystemCallError) -> Int {
         let word = try memory.bytes(at: 0, count: 8)
         return min(Int(clamping: word.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }), places - 1)
     }
 
-    /// Allocates the space for the places that were ever used, and for some more.
+    /// Allocates the space of the places that were ever used, and of some more.
     ///
     /// - Returns: how many bytes are allocated.
     /// - Throws: ENOSPC when the file system is full, EFBIG beyond RLIMIT_FSIZE.
@@ -85,7 +86,7 @@ final class CallTable: Sendable {
         return (0..<used).filter { !free.contains($0) }.map { CallPlace(self, $0) }
     }
 
-    /// A place for a thread, which gives it back; nil when there are too many, or when the file system is full.
+    /// Takes a place for a thread; nil when there are too many threads, or when the file system is full.
     func take() -> CallPlace? {
         free.with { free in
             if let place = free.places.popLast() { return CallPlace(self, place) }

@@ -35,11 +35,11 @@ final class GatedProgram: Sendable {
 
     // MARK: Threads
 
-    /// Starts the first thread. Without room for its calls the program waits until there is some.
+    /// Starts the first thread. Without room for its calls the program waits until the file system has some.
     func begin() {
         guard !start({}) else { return }
         gate.log.say(
-            "the calls of a program wait, because there is no room for them: give the file system of the state more room"
+            "a program under luoctl run waits without room for its calls: give the file system of the state more room"
         )
         try? startThread { while !self.start({}) { usleep(200_000) } }
     }

@@ -4,24 +4,24 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The file `arena` of a state: found, or made, and locked.
+/// The file `arena` of a state. luod finds or makes it, and locks it.
 ///
 /// 1. A luod opens the arena and locks it. The lock decides which luod runs the state.
 /// 2. Without an arena it makes one as `arena.new`, locked from the beginning, and gives it the name `arena` when it is
 ///    whole. A kill at any moment leaves no arena, or a whole one.
-/// 3. `arena.new` that a kill has left is used, or removed, by the next luod that starts.
+/// 3. A luod that finds an `arena.new` of a killed luod uses or removes it.
 ///
-/// Two luods may do this at the same time. Only the one with the lock on `arena.new` makes the name `arena`, and it does so
-/// only while there is no such name; a file that got another name between open(2) and the lock is opened again.
+/// Two luods may do this at the same time. Only the luod with the lock on `arena.new` makes the name `arena`, and only
+/// while there is no such name. It opens a file again that got another name between open(2) and the lock.
 struct ArenaFile {
     let path: String
     private var unfinished: String { path + ".new" }
 
     /// Opens the arena, and makes it if it is not there.
     ///
-    /// - Returns: its descriptor, whose open file description has the lock.
-    /// - Throws: ``StateHeld`` when another process has the lock; ``StartFailure`` when something else has that name;
-    ///   ArenaError without room for a new one; EACCES and what else open(2) lists.
+    /// - Returns: its descriptor. The open file description has the lock.
+    /// - Throws: ``StateHeld`` when another process has the lock; ``StartFailure`` when the name is not a regular
+    ///   file's; ArenaError without room for a new arena; EACCES and the other errors of open(2).
     func open() throws -> OwnedDescriptor {
         // Each further attempt means that another process has made or removed a file in between.
         for _ in 0..<100 {
@@ -33,14 +33,14 @@ struct ArenaFile {
 
     /// - Returns: nil when nothing has that name.
     private func existing() throws -> OwnedDescriptor? {
-        // Before it is opened, which can do something to a device or a pipe.
+        // An open of a device or a pipe can have effects, so this looks first.
         if let found = try? FileStatus(at: path, followingLinks: false), !found.isRegular {
             throw StartFailure(.data, "\(path) is not a regular file: remove it, or name another state directory")
         }
         guard let file = try open(path, O_RDWR) else { return nil }
         try lock(file.borrowed)
         guard isStillThere(file.borrowed, path) else { return nil }
-        // With an arena no luod makes another one, so that this is left over.
+        // A killed luod has left this: while there is an arena, no luod makes another.
         _ = unsafe unlink(unfinished)
         return file
     }
@@ -65,13 +65,13 @@ struct ArenaFile {
     }
 
     private func format(_ file: FileDescriptor) throws {
-        // A kill may have left half of one.
+        // A killed luod may have left a part of an arena.
         try file.setSize(0)
         var options = Arena.Options()
         // The orchestrator maps it with room to grow. The keeper needs none.
         options.limit = options.initialSize
         _ = try Arena.format(try file.duplicated(), options)
-        // On a disk a name must not be there before the content.
+        // On a disk the content must be there before the name.
         try systemCall("fsync") { fsync(file.rawValue) }
     }
 

@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The file `calls` of a state: memory for the calls that a gate has taken and not answered (``CallTable``). A lock on it
-/// says which gate uses it.
+/// The file `calls` of a state: memory for the calls that a gate has taken and not answered (``CallTable``). The gate
+/// that uses the memory has a lock on it.
 struct CallMemory {
     let path: String
 
@@ -23,13 +23,14 @@ struct CallMemory {
             try CallTable.reserve(file.borrowed)
         } catch {
             throw LiveUpdateError(
-                error.errno == .fileTooLarge ? .noSpace : error.errno, "\(path): \(error.call)",
+                error.errno == .fileTooLarge ? .noSpace : error.errno,
+                "no room for the calls of programs under luoctl run in \(path): \(error.call)",
                 remedy: "give the file system of the state more room")
         }
     }
 
-    /// Opens the memory for another gate, after the gate before it has ended: two at once would take each other's answers.
-    /// That one may be a gate of a keeper that died.
+    /// Ends the gate that uses the memory, which may be the gate of a keeper that died, and opens the memory for the
+    /// next gate. Two gates at once would take each other's answers.
     ///
     /// - Throws: ENOSPC when the file system of the state is full.
     func openForNextGate() throws(SystemCallError) -> OwnedDescriptor {
@@ -45,7 +46,7 @@ struct CallMemory {
         return file
     }
 
-    /// Makes a copy, for a gate that was killed and does not end.
+    /// Replaces the memory by a copy: the gate that uses the old one was killed and does not end.
     private func copy(_ old: FileDescriptor) throws(SystemCallError) -> OwnedDescriptor {
         _ = unsafe unlink(path)
         let new = try open(O_EXCL)
@@ -60,6 +61,6 @@ struct CallMemory {
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// Removes the memory of an earlier state, with which the gate of that state may go on.
+    /// Removes the name of an earlier state's memory. The gate of that state may go on with the file.
     func forget() { _ = unsafe unlink(path) }
 }

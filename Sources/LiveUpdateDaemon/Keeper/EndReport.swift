@@ -1,13 +1,15 @@
-/// What ends with luod, and what survives: for the log, and for the answer to STOP. It does no I/O.
+/// The sessions and files that end with luod, and those that survive, for the log and for the answer to STOP. It does
+/// no I/O.
 ///
 /// 1. A service manager's descriptor store holds all: nothing is lost.
-/// 2. Without one a memory file ends with its last holder. A file that has a name on hugetlbfs is found again by its path,
-///    from the arena, and its session stays if it is detached or was not opened since an update.
-/// 3. A state that is removed with luod leaves nothing.
+/// 2. Without a store a memory file ends with the last process that holds it. The next luod finds a file with a name on
+///    hugetlbfs by its path in the arena. The session of such a file stays if it is detached, or was not opened since
+///    an update.
+/// 3. Nothing survives when the state is removed with luod.
 package struct EndReport: Equatable, Sendable {
     /// A session, as luod has it when it ends.
     package struct Session: Equatable, Sendable {
-        /// Text for people.
+        /// The session's name, as text for people.
         package var name: String
         package var user: UInt32
         /// Whether the session needs no process that has it open: it is detached, or was not opened since an update.
@@ -27,7 +29,7 @@ package struct EndReport: Equatable, Sendable {
         package var bytes: UInt64
         /// Whether the next luod finds the file by its path.
         package var hasName: Bool
-        /// Whether a descriptor store takes the file: not one whose file system may not answer a close.
+        /// Whether a descriptor store takes the file. It does not take a file if a close may wait for the file system.
         package var isStorable: Bool
 
         package init(bytes: UInt64, hasName: Bool, isStorable: Bool = true) {
@@ -37,17 +39,17 @@ package struct EndReport: Equatable, Sendable {
         }
     }
 
-    /// What is left when all processes of luod have ended.
+    /// The thing that is left when all processes of luod have ended.
     package enum Remains: Equatable, Sendable {
         /// The arena, at this path.
         case arena(String)
-        /// The descriptor store of a service manager: that holds all descriptors.
+        /// The descriptor store of a service manager, which holds all descriptors.
         case descriptorStore
-        /// Nothing: the state is removed.
+        /// Nothing, because the state is removed.
         case nothing
     }
 
-    /// How much there is of something.
+    /// A number of sessions, of their files and of the bytes of the files.
     package struct Count: Equatable, Sendable {
         package var sessions = 0
         package var files = 0
@@ -62,9 +64,9 @@ package struct EndReport: Equatable, Sendable {
         }
     }
 
-    /// What ends with luod.
+    /// The sessions and files that end with luod.
     package private(set) var lost = Count()
-    /// What the next luod finds again.
+    /// The sessions and files that the next luod finds.
     package private(set) var surviving = Count()
     private var losses: [String] = []
     private let remains: Remains
@@ -89,14 +91,14 @@ package struct EndReport: Equatable, Sendable {
         guard !stays || !ending.isEmpty else { return }
         var count = Count()
         count.add(ending)
-        let what = "\(Self.text(count.files, "file")), \(Self.text(count.bytes))"
-        let which = "session \"\(session.name)\" of user \(session.user)"
+        let loss = "\(Self.text(count.files, "file")), \(Self.text(count.bytes))"
+        let subject = "session \"\(session.name)\" of user \(session.user)"
         losses.append(
-            stays ? "\(which) stays with \(Self.text(staying, "file")), and loses \(what)" : "\(which): \(what)")
+            stays ? "\(subject) stays with \(Self.text(staying, "file")), and loses \(loss)" : "\(subject): \(loss)")
     }
 
-    /// One line for all that ends, one for each session that loses something, and one for what survives; none without any
-    /// session.
+    /// A line with the sum of everything that ends, a line for each session that loses something, and a line with the
+    /// sum of everything that survives. Empty without any session.
     package var lines: [String] {
         var lines: [String] = []
         if losesSomething {

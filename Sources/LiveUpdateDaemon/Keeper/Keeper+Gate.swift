@@ -8,10 +8,10 @@ final class GateKeeping {
     let process: Orchestrating
     /// What a gate has taken and not answered is in this memory, so that the next one answers it.
     private let calls: OwnedDescriptor
-    /// What the gate was not told yet, because of a shortage.
+    /// Programs that the gate was not told about yet, because of a shortage.
     private var unsent: [(keep: Keep, descriptor: FileDescriptor)] = []
 
-    /// - Throws: ENOSPC without room for the memory of its calls; what keeps a process from being started.
+    /// - Throws: ENOSPC without room for the memory of its calls; the errors of starting a process.
     init(_ image: String, _ settings: Settings) throws {
         calls = try StateDirectory(settings.state).calls.openForNextGate()
         process = try Orchestrating(starting: image, Self.arguments(settings))
@@ -24,22 +24,22 @@ final class GateKeeping {
             + (settings.endsUnused ? ["--until-unused"] : [])
     }
 
-    /// Gives the gate some programs, in turn.
+    /// Hands programs to the gate, after those that it was not told about yet.
     func serve(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
         unsent += programs
         sendRest()
     }
 
-    /// Whether the gate is still to be told something.
+    /// Whether programs wait to be handed to the gate.
     var isBehind: Bool { !unsent.isEmpty }
 
-    /// Tells the gate what it was not told yet, without waiting.
+    /// Hands the waiting programs to the gate, as far as that works without waiting.
     func sendRest() {
         while let first = unsent.first {
             do throws(SystemCallError) {
                 try process.link.send(.hold([first.keep]), [first.descriptor], patience: 0)
             } catch {
-                // The death of a gate is an event of its own, and the next gate is told everything.
+                // The gate has died, which is an event of its own, and the next gate gets all programs.
                 if error.errno != .resourceTemporarilyUnavailable && !error.isShortage { unsent = [] }
                 return
             }
@@ -47,12 +47,12 @@ final class GateKeeping {
         }
     }
 
-    /// Does not tell the gate about a descriptor that is closed.
+    /// Drops waiting programs with closed descriptors.
     func forget(_ slots: [DescriptorSlot]) { unsent.removeAll { slots.contains($0.keep.slot) } }
 }
 
 extension Keeper {
-    /// A program more.
+    /// Has a gate serve one more program.
     func serve(_ keep: Keep, _ descriptor: FileDescriptor) {
         if let gate { gate.serve([(keep, descriptor)]) } else if gateDue == nil { beginGate() }
     }
@@ -68,8 +68,8 @@ extension Keeper {
         if pause == 0 { beginGate() } else { gateDue = now + pause }
     }
 
-    /// Starts a gate, after the gate that died if there was one. When that fails it is tried again a moment later: programs wait
-    /// for it, and clients do not.
+    /// Starts a gate. After a failure the keeper tries again a moment later: programs wait until then, and clients do
+    /// not.
     func beginGate() {
         do {
             let next = try GateKeeping(image.executable, settings)
@@ -83,7 +83,7 @@ extension Keeper {
             let failure = "\(StartFailure(error, on: StateDirectory(settings.state)))"
             if gateFailure != failure {
                 log.say(
-                    "no gate can be started, and programs under luoctl run wait in open(2) until one can: \(failure)")
+                    "no gate can be started, so programs under luoctl run wait in open(2): \(failure)")
             }
             gateFailure = failure
             gateDue = milliseconds() + 100

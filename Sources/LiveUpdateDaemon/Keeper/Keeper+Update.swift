@@ -56,7 +56,7 @@ extension Keeper {
         }
     }
 
-    /// Gives the next image up. When it has ended, the event of its end says how.
+    /// Gives up the next image. If its process has ended, the event of that says how.
     private func giveUp(_ error: SystemCallError) {
         guard error.errno != .brokenPipe else { return }
         callOff(

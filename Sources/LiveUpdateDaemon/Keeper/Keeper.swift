@@ -31,16 +31,16 @@ public final class Keeper {
     private var wasReady = false
     /// Orchestrators that died before any had served.
     private var failedStarts = 0
-    /// Children that have ended and cannot be reaped yet.
+    /// Processes that have ended and cannot be reaped yet.
     var unreaped = UnreapedChildren()
     /// Whether luod was told to end.
     private var isEnding = false
-    /// Whether the orchestrator has logged what ends with luod.
+    /// Whether the orchestrator has logged the sessions and files that end.
     private var isEndLogged = false
     /// There when a program runs under a filter, or did.
     var gate: GateKeeping?
     var gateRestarts = RestartPolicy()
-    /// When a gate is to be started, in milliseconds of CLOCK_MONOTONIC; nil: there is one, or none is needed.
+    /// When to start a gate, in milliseconds of CLOCK_MONOTONIC; nil when a gate runs, or none is needed.
     var gateDue: UInt64?
     /// Why no gate could be started; nil when the last start worked.
     var gateFailure: String?
@@ -82,10 +82,10 @@ public final class Keeper {
     /// Runs until it is told to end.
     ///
     /// - Parameter ready: is called once the first orchestrator answers.
-    /// - Throws: StartFailure, also of a first orchestrator that cannot begin while nothing is held.
+    /// - Throws: StartFailure, also when the first orchestrator cannot begin and nothing is held.
     public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
         let passed = PassedDescriptor.takeAll()
-        // Before anything else is opened. Without them a program starts as slowly as the files of clients let it.
+        // Before anything else is opened. Without reserved numbers a client's file can delay the start of a process.
         try? SpawnNumbers.reserve()
         let manager = serviceManager()
         let directory = StateDirectory(settings.state)
@@ -97,7 +97,8 @@ public final class Keeper {
         }
     }
 
-    /// The service manager that started luod; nil without one. What luod starts must not find any: it would speak for luod.
+    /// The service manager that started luod; nil without one. Its variables are removed from the environment: a
+    /// process that luod starts would speak for luod.
     private static func serviceManager() -> ServiceNotifications? {
         for name in ["WATCHDOG_PID", "WATCHDOG_USEC"] { takeEnvironmentVariable(name) }
         let path = environmentVariable("NOTIFY_SOCKET") ?? ""
@@ -120,7 +121,7 @@ public final class Keeper {
         poller = try Poller()
         signals = try blockSignals([SIGTERM, SIGINT])
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
-        // After the rights are gone: threads keep those that they begin with.
+        // After the rights are given up, because a thread keeps the rights that it begins with.
         let closer = try Closer(threads: Self.closingThreads)
         for one in state.unwanted { closer.close(one.descriptor, of: Keep(storedName: one.name)?.label.user ?? 0) }
         image = try .own()
@@ -154,7 +155,7 @@ public final class Keeper {
         service?.ready(process: getpid())
     }
 
-    /// Descriptors that only the keeper has, ``SpawnNumbers`` among them where the limit has room for them.
+    /// How many descriptors only the keeper has, with ``SpawnNumbers`` if the limit has room for them.
     private static func ownDescriptors(_ settings: Settings) -> Int { settings.descriptors < 512 ? 64 : 128 }
 
     static func arguments(_ settings: Settings) -> [String] {
@@ -194,7 +195,7 @@ public final class Keeper {
             // Not while an image prepares itself or takes over, which is to be quick, and ends by itself.
             if milliseconds() >= nextLook, next == nil || next?.stage == .standby {
                 nextLook = milliseconds() + Self.lookInterval
-                try look()
+                try replaceSilentlyEnded()
             }
             if let next, next.stage != .standby, milliseconds() >= next.deadline {
                 callOff("the image did not \(next.stage.verb) in time")
@@ -216,22 +217,21 @@ public final class Keeper {
         }
     }
 
-    /// How many users can have a close under way.
+    /// How many threads close descriptors: one for root, and the others for as many other users.
     private static let closingThreads = 8
 
-    /// How often the keeper looks whether a process has ended of which no descriptor tells, in milliseconds: one with a thread
-    /// that waits in the kernel for a file system.
+    /// How often the keeper looks for processes that have ended without an event, in milliseconds.
     private static let lookInterval: UInt64 = 250
 
-    /// Replaces processes that have ended without an event.
-    private func look() throws {
+    /// Replaces processes that have ended without an event: one of their threads waits in the kernel for a file system.
+    private func replaceSilentlyEnded() throws {
         if current.process.hasEnded { return try replaceDead() }
         if gate?.process.process.hasEnded == true { replaceDeadGate() }
         if let next, next.orchestrating.process.hasEnded { callOff("the image ended: \(end(next.orchestrating))") }
         unreaped.reap()
     }
 
-    /// Ends a process, and waits until it is gone: after that nothing of it touches the arena any more.
+    /// Ends a process, and waits until it has ended: afterwards it does not touch the arena any more.
     ///
     /// - Returns: how it ended, in words.
     @discardableResult
@@ -261,7 +261,7 @@ public final class Keeper {
         return waits.min().map { CInt(clamping: $0) } ?? 0
     }
 
-    /// Whether a service manager stores what is held.
+    /// Whether a service manager stores the held descriptors.
     var isStored: Bool { service != nil }
 
     /// When there is nothing else to do, and not in a blackout.
@@ -270,7 +270,7 @@ public final class Keeper {
         do throws(SystemCallError) {
             isServiceBusy = try !service.catchUp(with: table)
         } catch {
-            log.say("the service manager does not store what luod holds any more: \(error)")
+            log.say("the service manager no longer stores the descriptors of luod: \(error)")
             self.service = nil
             try? current.link.send(.stored(false))
             tellNext(.stored(false), []) { _ in }
@@ -279,9 +279,9 @@ public final class Keeper {
 
     // MARK: Ending
 
-    /// Ends luod, and with it what no service manager stores; files that have a name stay.
+    /// Ends luod, and with it the files that no service manager stores. Files with a name stay.
     ///
-    /// - Parameter isLogged: whether the orchestrator has logged what ends.
+    /// - Parameter isLogged: whether the orchestrator has logged the sessions and files that end.
     func stop(isLogged: Bool = false) -> Never {
         isEnding = true
         sayWhoIsLeft()
@@ -298,25 +298,25 @@ public final class Keeper {
             service.stop(table)
         }
         if settings.endsUnused { StateDirectory(settings.state).remove() }
-        // The next luod can begin, however long this process takes to close what clients sent.
+        // The next luod can begin while this process still closes descriptors of clients.
         table.releaseState(forAll: service == nil)
         exitNow(0)
     }
 
-    /// Only the orchestrator knows what ends.
+    /// Has the orchestrator log the sessions and files that end, which the keeper does not know.
     private func haveEndLogged() {
         guard (try? current.link.send(.ending, patience: 100)) != nil else { return }
         let deadline = milliseconds() + Self.patienceWithEnd
         while !isEndLogged, !current.link.descriptor.hasHungUp {
             let now = milliseconds()
             guard now < deadline, current.link.descriptor.isReadable(within: CInt(deadline - now)) else {
-                return log.say("the orchestrator did not say what ends with it: it does not answer")
+                return log.say("the orchestrator does not answer: the log cannot name the sessions and files that end")
             }
             try? readCurrent()
         }
     }
 
-    /// How long the orchestrator may take to log what ends, in milliseconds.
+    /// How long the orchestrator may take for that, in milliseconds.
     private static let patienceWithEnd: UInt64 = 1000
 
     /// Their calls are nobody's from now on, for ever: the kernel says ENOSYS when the last copy of a listener is closed.
@@ -366,8 +366,8 @@ public final class Keeper {
         }
     }
 
-    /// Nothing is lost when luod ends while it holds nothing. Otherwise another orchestrator is started: what is held is worth
-    /// more than the peace.
+    /// Ends luod when its orchestrator cannot begin and nothing is held. Otherwise luod goes on, because its end would
+    /// lose the held files, and another orchestrator is started.
     private func refuse(_ failure: StartFailure) throws {
         guard table.holdsOnlyState else { return log.say("no orchestrator can begin: \(failure)") }
         end(current)
@@ -405,20 +405,22 @@ public final class Keeper {
         let role = wasInUpdate ? ControlMessage.Role.successorInUpdate : .successor
         let begin = ControlMessage.begin(
             role, nextSlot: table.nextSlot, after: "the orchestrator ended (\(how))", pause: pause)
-        var isSaid = false
+        var isLogged = false
         while true {
             do {
                 current = try startSuccessor(begin)
                 return
             } catch {
-                if !isSaid { log.say("no orchestrator could be started, which is tried again: \(error)") }
-                isSaid = true
+                if !isLogged { log.say("no orchestrator could be started: \(error); luod tries again") }
+                isLogged = true
                 waitForRetry()
             }
         }
     }
 
-    /// A first orchestrator that dies again and again, with nothing held, would be started for ever.
+    /// Counts the deaths of orchestrators before any has served.
+    ///
+    /// - Throws: StartFailure after ``mostFailedStarts`` of them while nothing is held: they would be started for ever.
     private func countFailedStart(_ how: String) throws {
         guard !wasReady else { return }
         failedStarts += 1
@@ -426,12 +428,12 @@ public final class Keeper {
         throw StartFailure(
             .unavailable,
             "\(settings.state): the orchestrator died \(failedStarts) times before it could serve, at last with \(how); "
-                + "look whether memory or processes are limited too tightly, and report it otherwise")
+                + "raise the limits on memory and processes, or report a bug if they are not the cause")
     }
 
     private static let mostFailedStarts = 5
 
-    /// - Throws: what keeps it from being started, or from reading what is kept: nothing of it is left then.
+    /// - Throws: the error of starting it, or of handing it the held descriptors. No process is left then.
     private func startSuccessor(_ begin: ControlMessage) throws -> Orchestrating {
         let started = try Orchestrating(starting: image.executable, Self.arguments(settings))
         do {
@@ -445,12 +447,12 @@ public final class Keeper {
         }
     }
 
-    /// A moment, in which it can still be told to end.
+    /// Waits a moment, in which a signal can still end luod.
     private func waitForRetry() { if signals.borrowed.isReadable(within: 100) { stop(isLogged: true) } }
 }
 
 extension KeptTable {
-    /// Gives an orchestrator all that is kept, and has it begin.
+    /// Hands an orchestrator all held descriptors, and has it begin.
     func handTo(_ orchestrating: Orchestrating, _ begin: ControlMessage, isStored: Bool) throws {
         // Nothing else is to be done before it runs, however slowly it starts.
         let patience = 30_000

@@ -2,10 +2,11 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The descriptors that the keeper holds: one copy of every descriptor that must not die. It knows nothing of what they are, but
-/// for the user to whom each belongs: a close of a client's descriptor may sleep, and happens on that user's thread.
+/// The descriptors that the keeper holds: one copy of every descriptor that must not be lost. The keeper knows only the
+/// user of each, because a close may sleep and happens on that user's thread.
 struct KeptTable: ~Copyable {
-    /// Nil until the keeper has given up the rights that its threads must not have. Nothing of a client is closed before.
+    /// Nil until the keeper has given up the rights that its threads must not have. No descriptor of a client is closed
+    /// before.
     var closer: Closer?
     private var entries: [DescriptorSlot: (keep: Keep, descriptor: FileDescriptor)] = [:]
     private(set) var nextSlot: Int64 = 1
@@ -29,22 +30,23 @@ struct KeptTable: ~Copyable {
         }
     }
 
-    /// Closes a descriptor that is in no slot, or in none any more.
+    /// Closes a descriptor that is in no slot.
     func close(_ descriptor: FileDescriptor, of user: UInt32) {
         if let closer { closer.close(descriptor, of: user) } else { try? closeDescriptor(descriptor) }
     }
 
-    /// Whether nothing is held but what luod itself needs: no client, no session, no file.
+    /// Whether only descriptors of luod itself are held: no client, no session, no file.
     var holdsOnlyState: Bool { entries.values.allSatisfy { $0.keep.kind.isOfState } }
 
     /// Closes the arena and the sockets that listen.
     ///
-    /// - Parameter forAll: whether they end also for other holders: a process of luod that is dead, and not gone while a thread of
-    ///   it waits for a file system, would keep the lock, and have clients connect. What a service manager holds goes on.
+    /// - Parameter forAll: whether to end them also for their other holders. A killed process of luod with a thread that
+    ///   waits for a file system would otherwise hold the lock, and let clients connect. False when a service manager
+    ///   holds them, because they go on then.
     mutating func releaseState(forAll: Bool) {
         for entry in entries.values where entry.keep.kind.isOfState {
             if forAll { end(entry.keep, entry.descriptor) }
-            // This process ends now: no thread would do it in time.
+            // This process ends now, and a closing thread might be too late.
             try? closeDescriptor(entry.descriptor)
         }
         entries = entries.filter { !$0.value.keep.kind.isOfState }
@@ -59,11 +61,11 @@ struct KeptTable: ~Copyable {
         }
     }
 
-    /// The permissions of the clients' socket; nil without one. A socket whose path leads nowhere may be open to everybody.
+    /// The permissions of the clients' socket; nil without a socket. 0666 when the socket has no path, or none that is
+    /// there any more: such a socket may be open to everybody.
     var clientSocketMode: FilePermissions? {
         guard let listener = entries.values.first(where: { $0.keep.kind == .listener })?.descriptor else { return nil }
-        let path = try? listener.boundPath()
-        return path.flatMap { try? FileStatus(at: $0).permissions } ?? FilePermissions(rawValue: 0o666)
+        return listener.boundPath.flatMap { try? FileStatus(at: $0).permissions } ?? FilePermissions(rawValue: 0o666)
     }
 
     func entry(_ slot: DescriptorSlot) -> (keep: Keep, descriptor: FileDescriptor)? { entries[slot] }

@@ -7,8 +7,7 @@ final class Orchestrating {
     let link: ControlLink
     let process: RunningProcess
 
-    /// Readable when all threads of the process have ended. A process may have ended before that, which only
-    /// `process.hasEnded` tells.
+    /// Readable when all threads of the process have ended. The process may have ended before: see `process.hasEnded`.
     var ending: FileDescriptor { process.descriptor }
 
     /// Starts an image, which finds its end of the link as descriptor 3.

@@ -1,22 +1,23 @@
-/// How long a process that luod starts in place of a dead one waits before it does anything, so that a process which dies
-/// again and again is not started in a tight loop. It does no I/O.
+/// The pause that a process of luod makes before it works, when it replaces a process that died. Without a pause, a
+/// process that always dies would be started in a tight loop. It does no I/O.
 ///
-/// 1. The first ``immediate`` deaths in a row cost no pause: clients wait as short as possible.
+/// 1. There is no pause after the first ``immediate`` deaths in a row, so that clients hardly wait.
 /// 2. Each further death doubles the pause, from ``shortest`` to ``longest``.
 /// 3. A process that has run for ``steady`` after its pause ends the row.
 ///
-/// The next process is started at once, and waits itself: so a second process holds all descriptors during the pause.
+/// The next process starts at once and makes the pause itself, so that a second process holds all descriptors
+/// meanwhile.
 struct RestartPolicy: Equatable, Sendable {
     /// Deaths in a row without a pause.
     static let immediate = 5
-    /// Milliseconds.
+    /// The first pause, in milliseconds.
     static let shortest: UInt64 = 100
-    /// Milliseconds.
+    /// The longest pause, in milliseconds.
     static let longest: UInt64 = 1600
-    /// Milliseconds.
+    /// How long a process runs to end a row of deaths, in milliseconds.
     static let steady: UInt64 = 1000
 
-    /// Deaths of processes that had not run for ``steady``, one after the other.
+    /// Deaths in a row of processes that had run for less than ``steady``.
     private(set) var quickDeaths = 0
     /// When the pause of the process that runs ends, in milliseconds of CLOCK_MONOTONIC.
     private var beginning: UInt64 = 0
@@ -24,7 +25,7 @@ struct RestartPolicy: Equatable, Sendable {
     /// Counts a death.
     ///
     /// - Parameter now: milliseconds of CLOCK_MONOTONIC.
-    /// - Returns: how many milliseconds the next process has to wait.
+    /// - Returns: the pause of the next process, in milliseconds.
     mutating func pause(afterDeathAt now: UInt64) -> UInt64 {
         let isQuick = now < beginning || now - beginning < Self.steady
         quickDeaths = isQuick ? quickDeaths + 1 : 1
@@ -35,7 +36,7 @@ struct RestartPolicy: Equatable, Sendable {
 
     private static func pause(after deaths: Int) -> UInt64 {
         guard deaths > immediate else { return 0 }
-        // Beyond 16 the shift would not matter any more.
+        // The pause has its longest value long before a shift by 16.
         return min(shortest << UInt64(min(deaths - immediate - 1, 16)), longest)
     }
 }

@@ -63,9 +63,9 @@ final class ServiceStore {
     private func tell(_ slot: DescriptorSlot, _ table: borrowing KeptTable) throws(SystemCallError) {
         if let (keep, descriptor) = table.entry(slot) {
             guard keep.kind.isStored, stored[slot] != keep else { return }
-            // A manager that closes such a file could hang in it, and with it the whole machine.
+            // A service manager could hang in the close of such a file, and the whole machine with it.
             guard keep.kind != .file || (try? descriptor.mayAskServer()) == false else { return }
-            // The name has the label in it, which has changed.
+            // The name contains the label, which has changed.
             if let old = stored[slot] { try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(old.storedName)"]) }
             stored[slot] = nil
             try manager.send(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(keep.storedName)"], [descriptor])
@@ -92,7 +92,7 @@ final class ServiceStore {
         while isBehind, milliseconds() < deadline {
             guard let wasRead = try? catchUp(with: table) else { return }
             guard !wasRead else { continue }
-            // In a shortage there may be room, so that this does not wait.
+            // This does not wait in a shortage, because there may be room.
             manager.waitForRoom(within: 1000)
             usleep(1_000)
         }
@@ -123,10 +123,10 @@ extension DescriptorKind {
 
 extension Keep {
     private static let prefix = "luo"
-    /// Slots are counted from 1. The name may come from anywhere, and numbers above it must not overflow.
+    /// The highest slot that a name may have. A name can come from anywhere, and later slots must not overflow.
     private static let mostSlots: Int64 = 1 << 60
 
-    /// The name in the store, which has nothing else of it: `luo-KIND-SLOT-COOKIE-USER-BOOT-TRAITS`.
+    /// The name in the store, which records nothing else about a descriptor: `luo-KIND-SLOT-COOKIE-USER-BOOT-TRAITS`.
     var storedName: String {
         "\(Self.prefix)-\(kind.rawValue)-\(slot.number)-\(label.cookie)-\(label.user)-\(label.boot)"
             + "-\(label.traits.rawValue)"

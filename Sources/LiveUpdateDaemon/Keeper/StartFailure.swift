@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Why luod cannot begin on a state: one message, and the exit code of luod, after which a service manager does not start
-/// luod again (`RestartPreventExitStatus=` of luod.service).
+/// The error with which luod ends when it cannot begin on a state: a message, and the exit code of luod. A service
+/// manager does not start luod again after these exit codes (`RestartPreventExitStatus=` of luod.service).
 public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible {
     /// The kinds of causes, by their exit code: sysexits(3).
     public enum Cause: CInt, Sendable {
@@ -12,15 +12,15 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
         case other = 1
         /// The state is damaged, or was written by another version.
         case data = 65
-        /// Something that luod needs is not there: memory, space, descriptors, or the state itself, which another luod has.
+        /// luod lacks memory, space or descriptors, or another luod runs on the state.
         case unavailable = 69
         /// The rights to the state are missing.
         case rights = 77
     }
 
-    /// What kind of cause it is.
+    /// The kind of the cause.
     public let cause: Cause
-    /// The message: on what luod failed, why, and what to do.
+    /// The message: the path on which luod failed, the reason, and the remedy.
     public let description: String
 
     init(_ cause: Cause, _ description: String) {
@@ -28,11 +28,11 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
         self.description = description
     }
 
-    /// What an error means for a start.
+    /// Translates an error of the start.
     ///
     /// - Parameters:
-    ///   - error: what was thrown.
-    ///   - state: the state that luod was to begin on.
+    ///   - error: the error.
+    ///   - state: the state on which luod could not begin.
     public init(_ error: any Error, on state: StateDirectory) {
         switch error {
         case let failure as StartFailure: self = failure
@@ -42,7 +42,7 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
                 Cause(error),
                 "\(state.arena): \(error.gate.rawValue): \(error.reason); \(Self.remedy(for: error, state))")
         case let error as LiveUpdateError:
-            // The core says EIO of content that cannot be read.
+            // EIO of the core means content that cannot be read.
             let cause = error.errno == .ioError ? .data : Cause(error.errno)
             self.init(cause, error.reason.contains(state.path) ? "\(error)" : "\(state.arena): \(error)")
         case let error as SystemCallError:
@@ -54,8 +54,8 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
     private static func remedy(for error: ArenaError, _ state: StateDirectory) -> String {
         switch Cause(error) {
         case .data:
-            "start the luod that wrote it, or remove the file, and lose what it describes: luoctl inspect shows that"
-        case .rights: "run luod as the user to whom the state belongs"
+            "start the luod that wrote it, or remove the file and lose everything that luoctl inspect shows in it"
+        case .rights: "run luod as the owner of the state"
         case .unavailable where error.gate == .owner: "end that process first: fuser(1) says which has the file open"
         case .unavailable where error.gate == .space:
             "give the file system of \(state.path) more room, raise the limit on the size of files (ulimit -f), or --max-arena"
@@ -66,7 +66,7 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
 
 extension StartFailure.Cause {
     fileprivate init(_ error: ArenaError) {
-        // EIO stands for what the file contains; any other errno is the kernel's.
+        // EIO is about the content of the file. Any other errno comes from the kernel.
         self = error.errno == .ioError ? .data : Self(error.errno)
     }
 

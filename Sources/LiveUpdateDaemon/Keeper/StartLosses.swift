@@ -1,23 +1,23 @@
 import LiveUpdate
 
-/// The sessions and files that a luod does not find any more when it starts. It does no I/O.
+/// The sessions and files that are lost when a luod starts. It does no I/O.
 struct StartLosses: Equatable, Sendable {
     /// One line for each session that is lost or has lost files.
     let lines: [String]
 
     /// - Parameters:
-    ///   - sessions: those that the arena describes.
+    ///   - sessions: the sessions that the arena describes.
     ///   - isHeld: whether a slot still holds a descriptor.
     init(_ sessions: [Status.Session], _ isHeld: (DescriptorSlot) -> Bool) {
         lines = sessions.compactMap { session in
-            let which = "session \"\(session.name)\" of user \(session.holder.owner)"
+            let subject = "session \"\(session.name)\" of user \(session.holder.owner)"
             if session.isOpen, !session.holder.isDetached, !isHeld(session.holder.slot) {
                 let files = session.files.isEmpty ? "" : ", and with it \(Self.text(session.files.map(\.token)))"
-                return "\(which) is lost\(files): the process that had it open ended, or was left by the luod before"
+                return "\(subject) is lost\(files): its client has ended, or lost the connection to the earlier luod"
             }
             let lost = session.isFinished ? [] : session.files.filter { !isHeld($0.slot) }.map(\.token)
             guard !lost.isEmpty else { return nil }
-            return "\(which) has lost \(Self.text(lost)): the last process that held the memory has ended"
+            return "\(subject) has lost \(Self.text(lost)): the last process that held the memory has ended"
         }
     }
 

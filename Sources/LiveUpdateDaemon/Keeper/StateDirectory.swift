@@ -3,8 +3,9 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `control` for a keeper that takes
-/// the place of one that died, and `calls` (``CallMemory``). A lock on the arena decides which luod runs the state.
+/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `control` for a keeper
+/// that takes the place of one that died, and `calls` (``CallMemory``). A lock on the arena decides which luod runs the
+/// state.
 public struct StateDirectory: Sendable {
     /// Its path.
     public let path: String
@@ -23,10 +24,12 @@ public struct StateDirectory: Sendable {
     /// Makes this process the keeper of the state.
     ///
     /// - Parameters:
-    ///   - passed: what a service manager has passed: the clients' socket, and what it had stored.
-    ///   - settings: for a clients' socket that is made here.
-    /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write to, and
-    ///   ENOTDIR for what is none; ``StartFailure`` and ArenaError about the arena; what else failed.
+    ///   - passed: the descriptors that a service manager has passed: the clients' socket, and the descriptors of its
+    ///     store.
+    ///   - settings: the mode and group of a clients' socket that is made here.
+    /// - Throws: ``StateHeld`` when another process is the keeper; a LiveUpdateError with EPERM for a directory that
+    ///   others may write to, and ENOTDIR for a path that is no directory; ``StartFailure`` and ArenaError about the
+    ///   arena; other errors of the system calls.
     func take(_ passed: [PassedDescriptor], _ settings: Settings) throws -> TakenState {
         try makeDirectory()
         if var found = try adopt() {
@@ -48,7 +51,8 @@ public struct StateDirectory: Sendable {
         return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
     }
 
-    /// Everybody may look up the socket in it. A directory that is there is left as it is: a user may have named it by mistake.
+    /// Makes the directory, in which all users can look up the socket. An existing directory is left as it is: a user
+    /// may have named it by mistake.
     private func makeDirectory() throws {
         if unsafe mkdir(path, 0o711) == 0 {
             // Whatever the umask.
@@ -180,7 +184,7 @@ struct TakenState: ~Copyable {
     var stored: [Keep] = []
     /// What is in there and of no use.
     var stale: [Keep] = []
-    /// Descriptors that were passed and are of no use: to be closed.
+    /// Passed descriptors that are of no use, for the keeper to close.
     var unwanted: [PassedDescriptor] = []
 }
 

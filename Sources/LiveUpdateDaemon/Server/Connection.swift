@@ -6,17 +6,17 @@ import SystemPackage
 /// A socket on which requests come: one at a time, each left in the queue until it was answered, so that it is still there
 /// when this process dies.
 final class Connection {
-    /// The party at the other end.
+    /// The party at the other end of the connection.
     enum Peer {
-        /// A client, by the kernel's word at connect, or the user that root acts as (AS_USER).
+        /// A client, with the user that connected, or the user that root acts as (AS_USER).
         case client(SessionOwner)
         /// A holder of an opened device: the user that opened it.
         case device(SessionOwner)
         /// A holder of a session.
         case session(Session)
-        /// A holder of a user's session, or of a device, of a boot that has ended.
+        /// A holder of a session or device that has ended, and its user.
         case dead(SessionOwner)
-        /// Programs that run under a filter. The descriptor is no socket: only its end is waited for.
+        /// Programs that run under a filter. The descriptor is no socket, and only its end is an event.
         case program(SessionOwner)
     }
 
@@ -24,7 +24,7 @@ final class Connection {
     let slot: DescriptorSlot
     var peer: Peer
     let asker: Asker
-    /// As in its slot.
+    /// The label of the descriptor in its slot.
     var label: KeepLabel
     /// The turn in which it was served last.
     var turn: UInt64 = 0
@@ -32,7 +32,7 @@ final class Connection {
     var isWaiting = false
     /// Whether it is not served for a moment: ``Server/postpone(_:)``.
     var isPostponed = false
-    /// Whether the request that is being done has preserved its file: a slot holds it, too.
+    /// Whether the current request has preserved its file, so that a slot holds the file, too.
     var hasPreserved = false
     /// Where our end is kept of what was given with the last answer.
     var lastGiven: DescriptorSlot?
@@ -57,7 +57,7 @@ struct Reply {
     var descriptor: FileDescriptor?
     /// Whether that descriptor is only for this answer: it is closed then.
     var isOwned = false
-    /// Whether the descriptor is a copy of a file in a slot: it is closed after the answer, too.
+    /// Whether the descriptor is a copy of a descriptor in a slot. The copy is closed after the answer, too.
     var isCopy = false
     /// Whether the client did not read at first.
     var isDelayed = false
@@ -65,6 +65,13 @@ struct Reply {
     var kept: DescriptorSlot?
 
     init(_ result: Int32, body: [UInt8] = []) { response = Response(result: result, body: body, tag: 0) }
+
+    /// A reply with a copy of a descriptor in a slot.
+    init(_ result: Int32, body: [UInt8], copy: FileDescriptor) {
+        self.init(result, body: body)
+        descriptor = copy
+        isCopy = true
+    }
 
     init(_ error: LiveUpdateError) { self.init(-error.errno.rawValue) }
 }

@@ -5,8 +5,8 @@ import SystemPackage
 /// The orchestrator's copies of what the keeper keeps. A descriptor is given to the keeper before the journal names its
 /// slot, and let go of after the answer was sent, so that a successor always finds what the journal names.
 ///
-/// Slots are numbers that are never used twice. No descriptor of a client is closed on the calling thread: its close may
-/// sleep (``Closer``).
+/// No slot is used twice. No descriptor of a client is closed on the calling thread, because a close may sleep
+/// (``Closer``).
 final class KeptDescriptors: DescriptorStore {
     let closer: Closer
     private let state = Guarded(State())
@@ -17,18 +17,18 @@ final class KeptDescriptors: DescriptorStore {
         private(set) var entries: [DescriptorSlot: Entry] = [:]
         /// What there is of each kind: mostly few, beside many files.
         private(set) var slots: [DescriptorKind: Set<DescriptorSlot>] = [:]
-        /// The slots of sockets whose other end clients have, by that end's cookie.
+        /// The slots of sockets by the cookie of their other end, which a client has.
         private(set) var cookies: [UInt64: DescriptorSlot] = [:]
         var nextSlot: Int64 = 1
         var keeper: ControlLink?
-        /// The user whose request is being done: new files count to it.
+        /// The user of the current request, to charge for new files.
         var user: UInt32 = 0
         var deafness: SystemCallError?
         /// What the request that is being done has let go of.
         var released: [DescriptorSlot] = []
-        /// Slots of which the keeper was not told the latest, because of a shortage.
-        var untold: Set<DescriptorSlot> = []
-        /// Whether a service manager stores what the keeper holds.
+        /// Slots with changes that could not be sent to the keeper, because of a shortage.
+        var unsent: Set<DescriptorSlot> = []
+        /// Whether a service manager stores the held descriptors.
         var isStored = false
 
         mutating func add(_ entry: Entry, _ slot: DescriptorSlot) {
@@ -66,7 +66,8 @@ final class KeptDescriptors: DescriptorStore {
     /// Why the keeper got no more, when it did not read.
     var deafness: SystemCallError? { state.with { $0.deafness } }
 
-    /// Takes over the descriptors that a keeper has sent. One that comes again has a new label.
+    /// Takes over the descriptors that a keeper has sent. A descriptor that is held already comes again with a new
+    /// label.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
         let replaced = state.with { state in
             zip(keeps, descriptors).compactMap { keep, descriptor in
@@ -97,35 +98,35 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    /// Descriptors that are held, and those that wait to be closed.
+    /// How many descriptors are held, or wait to be closed.
     var count: Int { state.with { $0.entries.count } + closer.pending }
 
-    /// Descriptors of a user that wait to be closed, also those that are about to be.
+    /// How many descriptors of a user wait to be closed, also those that are about to be.
     func pendingCloses(of user: UInt32) -> Int { closer.pending(of: user) }
 
-    /// Descriptors of a user that wait to be closed, because a close sleeps.
+    /// How many descriptors of a user wait to be closed, because a close sleeps.
     func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
 
-    /// Whether a service manager stores what the keeper holds, as the keeper has said.
+    /// Whether a service manager stores the held descriptors, as the keeper has said.
     var isStored: Bool {
         get { state.with { $0.isStored } }
         set { state.with { $0.isStored = newValue } }
     }
 
-    /// Whether nothing is held but what luod itself needs: no client, no session, no file.
+    /// Whether only descriptors of luod itself are held: no client, no session, no file.
     var holdsOnlyState: Bool { state.with { $0.entries.values.allSatisfy { $0.kind.isOfState } } }
 
     var nextSlot: Int64 { state.with { $0.nextSlot } }
 
     // MARK: Keeping
 
-    /// Counts the files that are held from now on to a user.
+    /// Sets the user to charge for files that are held from now on.
     func count(to user: UInt32) { state.with { $0.user = user } }
 
-    /// Closes descriptors that came from a client, and are in no slot.
+    /// Closes descriptors that came from a client and are in no slot.
     func close(_ descriptors: [FileDescriptor], of user: UInt32) { closer.close(descriptors, of: user) }
 
-    /// Closes a copy of a descriptor that a slot holds, too. For a memory file that is at once, and needs no other thread.
+    /// Closes a copy of a descriptor that a slot holds, too. A copy of a memory file is closed here: that never sleeps.
     func close(copy descriptor: FileDescriptor, of user: UInt32) {
         if (try? descriptor.hasSeals()) == true {
             try? closeDescriptor(descriptor)
@@ -134,7 +135,7 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    /// Changes what a successor must know of a descriptor.
+    /// Changes the label of a descriptor, here and in the keeper.
     func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) {
         let (entry, keeper) = state.with { state in
             state.relabel(slot, label)
@@ -144,10 +145,11 @@ final class KeptDescriptors: DescriptorStore {
         tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
     }
 
-    /// Holds a descriptor, which is the store's from now on. Without a keeper only this process has it.
+    /// Holds a descriptor. The store owns it from now on. Without a keeper only this process has it.
     ///
     /// - Parameter patience: how many milliseconds this waits for the end of a shortage.
-    /// - Throws: a shortage that lasts, such as ETOOMANYREFS. The descriptor is closed then, and nothing else has changed.
+    /// - Throws: the errno of a shortage that lasts, such as ETOOMANYREFS. The descriptor is closed then, and nothing
+    ///   else has changed.
     func take(
         _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel(),
         patience: Int = 100
@@ -188,7 +190,7 @@ final class KeptDescriptors: DescriptorStore {
             state.released = []
             return (entries, slots, state.keeper)
         }
-        tellRest(keeper)
+        sendUnsent(keeper)
         guard !slots.isEmpty else { return }
         for batch in stride(from: 0, to: slots.count, by: 500) {
             tell(keeper, .release([DescriptorSlot](slots[batch..<min(slots.count, batch + 500)])), [])
@@ -196,13 +198,13 @@ final class KeptDescriptors: DescriptorStore {
         for entry in entries { close(entry) }
     }
 
-    /// Tells the keeper what a shortage has kept from it: the latest of each slot.
-    private func tellRest(_ keeper: ControlLink?) {
-        guard state.with({ !$0.untold.isEmpty }) else { return }
+    /// Sends the keeper the changes that a shortage has delayed: only the last one of each slot.
+    private func sendUnsent(_ keeper: ControlLink?) {
+        guard state.with({ !$0.unsent.isEmpty }) else { return }
         let (held, released) = state.with { state in
-            defer { state.untold = [] }
-            let held = state.untold.compactMap { slot in state.entries[slot].map { (slot, $0) } }
-            return (held, state.untold.filter { state.entries[$0] == nil })
+            defer { state.unsent = [] }
+            let held = state.unsent.compactMap { slot in state.entries[slot].map { (slot, $0) } }
+            return (held, state.unsent.filter { state.entries[$0] == nil })
         }
         for (slot, entry) in held {
             tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: entry.label)), [entry.descriptor])
@@ -210,18 +212,18 @@ final class KeptDescriptors: DescriptorStore {
         if !released.isEmpty { tell(keeper, .release([DescriptorSlot](released)), []) }
     }
 
-    /// Tells the keeper about slots that it knows already. In a shortage it is told later.
+    /// Tells the keeper about slots that it knows already. In a shortage this is put off.
     private func tell(_ keeper: ControlLink?, _ message: ControlMessage, _ descriptors: [FileDescriptor]) {
         do throws(SystemCallError) {
             try send(keeper, message, descriptors, 100)
         } catch {
-            state.with { $0.untold.formUnion(message.slots) }
+            state.with { $0.unsent.formUnion(message.slots) }
         }
     }
 
     /// Sends the keeper a message. A keeper that is gone, or that does not read for a second, is given up.
     ///
-    /// - Throws: a shortage that lasts, which is not the keeper's fault.
+    /// - Throws: the errno of a shortage that lasts, which is not the keeper's fault.
     private func send(
         _ keeper: ControlLink?, _ message: ControlMessage, _ descriptors: [FileDescriptor], _ patience: Int
     ) throws(SystemCallError) {
@@ -251,7 +253,7 @@ final class KeptDescriptors: DescriptorStore {
 
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         do {
-            // A client may pass a file whose file system does not answer.
+            // The file system of a client's file may not answer.
             return try FileStatus(cached: descriptor).identity
         } catch {
             throw LiveUpdateError(error, "a descriptor")
@@ -268,7 +270,7 @@ final class KeptDescriptors: DescriptorStore {
         return identity
     }
 
-    /// The slot of the socket whose other end has a cookie.
+    /// The slot of the socket with this cookie at its other end.
     func slot(withCookie cookie: UInt64) -> DescriptorSlot? { state.with { $0.cookies[cookie] } }
 
     /// Whether a descriptor is a session, an opened device, or a connection to luod.

@@ -12,7 +12,7 @@ public enum OrchestratorProcess {
     /// The number of that socket.
     static let link: CInt = 3
 
-    /// One for root, and the others for as many users whose closes sleep at the same time.
+    /// How many threads close descriptors: one for root, and the others for as many other users.
     private static let closingThreads = 8
 
     /// Runs until it is ended by its keeper.
@@ -28,7 +28,8 @@ public enum OrchestratorProcess {
             if settings.isConfined { try Sandbox.enter() }
             try standBy(store, keeper, settings, log)
         }
-        // One that died again and again waits with everything in its hands: luod has two holders meanwhile.
+        // After several deaths in a row the pause comes here, with all descriptors, so that luod has two holders
+        // meanwhile.
         if beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
         let server: Server
         do {
@@ -42,8 +43,8 @@ public enum OrchestratorProcess {
         try server.run()
     }
 
-    /// - Throws: why no client can be served. While something is held, clients are served all the same without a state that
-    ///   can be read: every request is EIO, and the reason is in the log.
+    /// - Throws: the error because of which no client can be served. While something is held, an unreadable state is no
+    ///   such error: clients get EIO for each request, and the reason is in the log.
     private static func start(
         _ beginning: Beginning, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
     ) throws -> Server {
@@ -86,7 +87,7 @@ public enum OrchestratorProcess {
         var role: ControlMessage.Role
         /// How the orchestrator before it ended, in words.
         var after: String
-        /// Milliseconds.
+        /// The pause before the journal is read, in milliseconds.
         var pause: UInt64
     }
 
@@ -220,10 +221,10 @@ public struct Settings: Sendable {
     public var endsUnused = false
     /// How long a next image may take before an update is called off, in milliseconds.
     public var patience: UInt64 = 5000
-    /// Permissions of the clients' socket. In the orchestrator these are what the socket has, also when a service
-    /// manager has made it: ``isOpenToEverybody``.
+    /// Permissions of the clients' socket. In the orchestrator these are the actual ones, also when a service manager
+    /// has made the socket: ``isOpenToEverybody``.
     public var socketMode: FilePermissions = .ownerReadWrite
-    /// The group of the clients' socket; nil: that of the keeper's process.
+    /// The group of the clients' socket; nil for the group of the keeper's process.
     public var socketGroup: UInt32?
     /// Whether users without any relation to luod can connect, by the permissions of the clients' socket.
     public var isOpenToEverybody: Bool { socketMode.contains(.otherWrite) }

@@ -2,19 +2,19 @@ import LiveUpdate
 
 /// The limits on descriptors, for each user and for the whole process: a decision without I/O.
 ///
-/// A session, a file, a connection, an opened device, a program's listener and a descriptor that waits to be closed count one
-/// each.
+/// A session, a file, a connection, an opened device, a program's listener and a descriptor that waits to be closed
+/// count one each.
 struct Quota {
-    /// Descriptors that the process may hold; the rest of RLIMIT_NOFILE is for those that come with messages.
+    /// How many descriptors the process may hold. The rest of RLIMIT_NOFILE is for descriptors that come with messages.
     let mostOfProcess: Int
-    /// Descriptors that each user but root may have held.
+    /// How many descriptors luod holds for each user but root.
     let mostOfUser: Int
     /// Connections, devices, listeners and sessions of ended boots, by user: the core counts sessions and files.
     private var connections: [SessionOwner: Int] = [:]
 
-    /// Only root may use the last descriptors of the process: to look, stop, update and remove.
+    /// How many of the last descriptors only root may use: to look, stop, update and remove.
     static let reservedForRoot = 32
-    /// A user always has so many connections, to release something by.
+    /// How many connections a user always has, to be able to release something.
     static let leastConnections = 4
 
     init(mostOfProcess: Int, mostOfUser: Int) {
@@ -22,13 +22,13 @@ struct Quota {
         self.mostOfUser = mostOfUser
     }
 
-    /// The counts that are kept elsewhere.
+    /// Counts that the quota does not have itself.
     struct Usage {
-        /// Descriptors of the process.
+        /// How many descriptors the process holds.
         var process: Int
-        /// Sessions and files of the user.
+        /// How many sessions and files the user has.
         var held: Int
-        /// Descriptors of the user that wait to be closed.
+        /// How many descriptors of the user wait to be closed.
         var closing: Int
     }
 
@@ -41,7 +41,7 @@ struct Quota {
 
     /// Whether one more descriptor may be held for a user.
     ///
-    /// - Parameter isUnlimited: whether the client is root, whatever user it acts as.
+    /// - Parameter isUnlimited: whether the client is root, also when it acts as another user.
     func hasRoom(for user: SessionOwner, isUnlimited: Bool, _ usage: Usage) -> Bool {
         let isRoot = isUnlimited || user == 0
         guard usage.process < mostOfProcess - (isRoot ? 0 : Self.reservedForRoot) else { return false }
@@ -60,7 +60,7 @@ struct Quota {
     /// A user with so many descriptors that wait to be closed sends no more.
     static let mostPending = 256
 
-    /// Whether one more connection of a user may be held.
+    /// Whether one more connection of a user may be held, within the limits or as one of ``leastConnections``.
     func hasRoomForConnection(of user: SessionOwner, _ usage: Usage) -> Bool {
         if hasRoom(for: user, isUnlimited: false, usage) { return true }
         let hasReserve = usage.process < mostOfProcess - Self.reservedForRoot

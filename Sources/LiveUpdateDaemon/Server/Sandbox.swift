@@ -25,7 +25,7 @@ enum Sandbox {
     /// What it may still raise, for a single operation: to see page frames, and to lock the arena into memory.
     static let capabilities: [Capability] = [.systemAdministration, .lockMemory, .systemResource]
 
-    /// Gives up the capabilities, before the process starts its other threads, which inherit them.
+    /// Gives up all other capabilities. Call this before the process starts its other threads, which inherit the rest.
     ///
     /// - Throws: EPERM.
     static func limitCapabilities() throws(SystemCallError) { try Capabilities.keep(only: capabilities) }
@@ -37,7 +37,7 @@ enum Sandbox {
         try denyNewPrivileges()
         guard let filter = unsafe seccomp_init(luo_refuse()) else { throw SystemCallError("seccomp", .noMemory) }
         defer { unsafe seccomp_release(filter) }
-        // The flag is a number above 0 for true.
+        // 1 means true.
         let synchronized = unsafe seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1)
         guard synchronized == 0 else { throw SystemCallError("seccomp", Errno(rawValue: -synchronized)) }
         for name in allowed {

@@ -21,31 +21,34 @@ extension Server {
             if !passing.contains(error.errno) { rest(error) }
             return false
         }
+        hold(accepted)
+        return true
+    }
+
+    /// Holds a client's connection, within the user's limits.
+    private func hold(_ accepted: consuming OwnedDescriptor) {
         let user = (try? accepted.borrowed.peer())?.user ?? .max
         guard quota.hasRoomForConnection(of: user, usage(of: user)) else {
             try? accepted.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
             let refused = accepted.release()
             drain(refused, of: user)
-            store.close([refused], of: user)
-            return true
+            return store.close([refused], of: user)
         }
         let slot: DescriptorSlot
         do throws(SystemCallError) {
             slot = try store.take(accepted, .client, KeepLabel(user: user))
         } catch {
-            rest(error)
-            return true
+            return rest(error)
         }
         hasFoundNoRoom = false
         do {
-            guard let descriptor = store.descriptor(in: slot) else { return true }
+            guard let descriptor = store.descriptor(in: slot) else { return }
             try addClient(descriptor, slot)
         } catch {
             log.say("a connection of user \(user) was not accepted: \(error)")
             store.release(slot)
             store.flush()
         }
-        return true
     }
 
     /// Takes out of an own socket that is to be closed what its client has sent. The closer can then switch off SO_LINGER of each

@@ -43,8 +43,8 @@ extension Server {
         exitNow(0)
     }
 
-    /// Ends a session with its last descriptor. An incoming session whose descriptor may never have arrived is not finished:
-    /// it can be retrieved again.
+    /// Ends a session with its last descriptor. An incoming session may never have reached its client: it is not
+    /// finished then, and can be retrieved again.
     private func end(_ session: Session, hasArrived: Bool) {
         attached[session.number] = nil
         if session.holder.isDetached { return detach(session) }
@@ -59,7 +59,7 @@ extension Server {
         }
     }
 
-    /// Keeps a session that no client holds, until it is attached again.
+    /// Makes a session wait for the next attach, without a client that holds it.
     func detach(_ session: Session) {
         var holder = session.holder
         if holder.slot != .lost {

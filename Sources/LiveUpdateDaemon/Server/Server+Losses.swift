@@ -2,9 +2,9 @@ import LiveUpdate
 import LiveUpdateHandlers
 import Platform
 
-/// What is lost with luod, when it ends, and what a luod that starts does not find any more.
+/// The losses that luod reports: with its own end, and at its start.
 extension Server {
-    /// What ends with luod now, and what survives.
+    /// The sessions and files that would end with luod now, and those that would survive.
     func endReport() -> EndReport {
         let sessions = ((try? orchestrator.status())?.sessions ?? []).filter { !$0.isFinished }
         let remains: EndReport.Remains =
@@ -25,17 +25,18 @@ extension Server {
     private func ending(_ file: Status.File) -> EndReport.File? {
         guard let held = store.descriptor(in: file.slot) else { return nil }
         let isNamed = file.compatible == HugetlbfsFileHandler.format
-        // Only memory files have a size that is lost with them, and only they are asked: another file system may not answer.
+        // Only memory files are asked for their size: another file system may not answer, and its files are not lost.
         let status = file.compatible == HeldFileHandler.format ? nil : try? FileStatus(of: held)
         return EndReport.File(
             bytes: status?.size ?? 0, hasName: isNamed && (status?.links ?? 0) > 0,
             isStorable: (try? held.mayAskServer()) == false)
     }
 
-    /// Logs what ends with luod, and what survives.
+    /// Logs the sessions and files that end with luod, and those that survive.
     func logEnd() { for line in endReport().lines { log.say(line) } }
 
-    /// Logs what this luod has not found any more. Before ``resume()``, which ends the sessions that are lost.
+    /// Logs the sessions and files that were lost before this start. Call this before ``resume()``, which ends lost
+    /// sessions.
     func logStartLosses() {
         guard let status = try? orchestrator.status() else { return }
         let losses = StartLosses(status.sessions) { store.entry($0) != nil }

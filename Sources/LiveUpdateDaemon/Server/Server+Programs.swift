@@ -18,8 +18,8 @@ extension Server {
 
     /// Keeps the listener of a program's filter; the keeper gives it to the gate.
     ///
-    /// - Throws: EINVAL when it is none; ENOTCONN when the keeper has died, since no gate would answer; EBUSY when it is held
-    ///   already; EMFILE at the limits.
+    /// - Throws: EINVAL when the descriptor is no such listener; ENOTCONN when the keeper has died, since no gate would
+    ///   answer; EBUSY when the listener is held already; EMFILE at the limits.
     func serveProgram(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
         guard keeper != nil else {
             throw LiveUpdateError(.socketNotConnected, "the keeper died", remedy: "start luod on this state")
@@ -32,7 +32,7 @@ extension Server {
                 .resourceBusy, "the calls of this program are answered already", remedy: "pass each listener once")
         }
         try checkDescriptors(of: client)
-        // Without room no gate could be started, and the program would wait in its next open(2).
+        // Without room for its calls no gate could start, and the program would wait in its next open(2).
         try StateDirectory(settings.state).calls.reserve()
         do {
             let slot = try store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
@@ -82,7 +82,7 @@ extension Server {
 
     // MARK: The device
 
-    /// Opens the device for a user, which has it open once at a time.
+    /// Opens the device for a user. Each user has it open at most once.
     ///
     /// - Throws: EBUSY; EIO when what came from the previous boot cannot be read.
     func openDevice(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {

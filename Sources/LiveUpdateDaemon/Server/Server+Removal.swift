@@ -2,7 +2,7 @@ import LiveUpdate
 import LiveUpdateProtocol
 import SystemPackage
 
-/// REMOVE_SESSION: the end of a session by its name, also while clients hold it.
+/// REMOVE_SESSION: ends a session by its name; by force also while a client holds it.
 extension Server {
     func removeSession(_ request: Request, _ client: Client) -> Reply {
         let call = UpdateCall(request.body)
@@ -14,14 +14,17 @@ extension Server {
         }
     }
 
-    /// - Returns: what was overridden: one line for a client that held the session, and one for each refusal.
-    /// - Throws: ENOENT; without force EBUSY while a client holds the session, or a handler cannot finish; EINVAL for a name
-    ///   or a direction that is none.
+    /// - Returns: the obstacles that were overridden: a line for a client that held the session, and one for each
+    ///   refusal.
+    /// - Throws: ENOENT; without force EBUSY while a client holds the session, or a handler cannot finish; EINVAL for
+    ///   text that is no session name, and for both directions at once.
     private func removeSession(_ call: UpdateCall, of user: SessionOwner) throws(LiveUpdateError) -> String {
         let name = SessionName(described: call.text)
         let directions = call.flags & (UpdateCall.outgoing | UpdateCall.incoming)
         guard name.isValid, directions != UpdateCall.outgoing | UpdateCall.incoming else {
-            throw LiveUpdateError(.invalidArgument, "no name of a session, or two directions: \"\(call.text)\"")
+            throw LiveUpdateError(
+                .invalidArgument, "\"\(call.text)\" is no session name, or both directions are asked for",
+                remedy: "name a session in 1 to 63 bytes, and one direction or none")
         }
         let known = try find(name, Self.direction(directions), of: user)
         let isForced = call.flags & UpdateCall.force != 0
@@ -36,7 +39,7 @@ extension Server {
         detached[session.number] = nil
         if let holder {
             overridden.insert("a client held the session, and has none now", at: 0)
-            leaveDead(holder, session, of: user)
+            markDead(holder, session, of: user)
         }
         return overridden.joined(separator: "\n")
     }
@@ -49,7 +52,7 @@ extension Server {
         return try orchestrator.retrieveSession(known.name, holder: holder)
     }
 
-    /// An incoming session that a handler cannot finish yet stays, without force, as it was.
+    /// Ends the session. Without force an incoming session stays as it was when a handler cannot finish yet.
     private func end(
         _ session: Session, _ known: Status.Session, isForced: Bool
     ) throws(LiveUpdateError) -> [String] {
@@ -64,8 +67,8 @@ extension Server {
         return []
     }
 
-    /// The clients that hold a session which was removed get ENODEV from now on.
-    private func leaveDead(_ holder: Connection, _ session: Session, of user: SessionOwner) {
+    /// Makes every further request of a removed session's client ENODEV.
+    private func markDead(_ holder: Connection, _ session: Session, of user: SessionOwner) {
         attached[session.number] = nil
         holder.peer = .dead(user)
         quota.add(to: user)

@@ -23,7 +23,7 @@ extension Server {
         let ends = try MessageSocket.pair()
         var label = old.label
         label.cookie = try ends.1.socketCookie()
-        // Nobody is served yet, so that waiting costs less than to begin once more.
+        // No client is served yet, and waiting costs less than another start.
         let slot = try store.take(OwnedDescriptor(taking: ends.0), .session, label, patience: 30_000)
         var (holder, answer) = (session.holder, answer)
         holder.slot = slot

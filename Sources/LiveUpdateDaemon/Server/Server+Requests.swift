@@ -28,7 +28,7 @@ extension Server {
     private static let dead = LiveUpdateError(
         .operationNotSupportedByDevice, "the session is of a boot that has ended", remedy: "retrieve it from this one")
 
-    /// Refuses a request that holds one more descriptor for its client, at the limits.
+    /// Checks that one more descriptor may be held for a client.
     ///
     /// - Throws: EMFILE.
     func checkDescriptors(of client: Client) throws(LiveUpdateError) {
@@ -39,12 +39,12 @@ extension Server {
             remedy: "close connections, finish sessions, or raise --max-user-descriptors or --max-descriptors")
     }
 
-    /// The client of a request, as the user that it acts as.
+    /// The client of a request, and the user that it acts as.
     struct Client {
         var user: SessionOwner
         var connection: Connection
 
-        /// Whether it is root, whatever user it acts as.
+        /// Whether the client is root, also when it acts as another user.
         var isUnlimited: Bool { connection.label.traits.contains(.isUnlimited) }
     }
 
@@ -97,7 +97,7 @@ extension Server {
         }
         let user = WordCall(body: request.body).word
         guard user != .max else {
-            throw LiveUpdateError(.invalidArgument, "\(user) is no user's number", remedy: "name another user")
+            throw LiveUpdateError(.invalidArgument, "\(user) is not the number of a user", remedy: "name another user")
         }
         quota.remove(from: former)
         quota.add(to: user)
@@ -109,9 +109,10 @@ extension Server {
         return Reply(0, body: request.answerBody)
     }
 
-    /// A session of the user that the client acts as, and of no other.
+    /// Finds a session of a user by its name.
     ///
-    /// - Parameter direction: nil for either; if both have the name, the outgoing one.
+    /// - Parameter direction: nil for either: if both an incoming and an outgoing session have the name, the outgoing
+    ///   one.
     /// - Throws: ENOENT.
     func find(
         _ name: SessionName?, _ direction: Direction?, of user: SessionOwner
@@ -134,18 +135,9 @@ extension Server {
         } catch {
             throw LiveUpdateError(error, "a session's descriptor")
         }
-        // A device's clients are under the gate, which knows that the descriptor arrives.
-        var traits = client.connection.label.traits.intersection(.isUnlimited)
-        if client.connection.isDevice { traits.insert(.hasArrived) }
-        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
         // Nowhere else: its last close is to be seen at once.
         let theirs = OwnedDescriptor(taking: ends.1)
-        let slot: DescriptorSlot
-        do {
-            slot = try store.take(OwnedDescriptor(taking: ends.0), .session, label)
-        } catch {
-            throw LiveUpdateError(error, "holding a session's descriptor")
-        }
+        let slot = try hold(ends, client)
         do throws(LiveUpdateError) {
             let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
             let session = try openAnew(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
@@ -167,6 +159,23 @@ extension Server {
         reply.descriptor = theirs.release()
         reply.isOwned = true
         return reply
+    }
+
+    /// Holds luod's end of a session's two sockets.
+    ///
+    /// - Throws: the errno of a shortage that lasts. The end is closed then.
+    private func hold(
+        _ ends: (FileDescriptor, FileDescriptor), _ client: Client
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        // The gate knows that the descriptor arrives at a program that has the device open.
+        var traits = client.connection.label.traits.intersection(.isUnlimited)
+        if client.connection.isDevice { traits.insert(.hasArrived) }
+        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
+        do {
+            return try store.take(OwnedDescriptor(taking: ends.0), .session, label)
+        } catch {
+            throw LiveUpdateError(error, "holding a session's descriptor")
+        }
     }
 
     /// Again, when what was in the way of it has ended.
@@ -240,21 +249,9 @@ extension Server {
             let file = FileRequest(call: request.call, token: token, descriptor: descriptor ?? Self.none)
             try preserve(file, session, connection, answer)
             return Reply(0, body: request.answerBody)
-        case .retrieve:
-            var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.retrieve(token: token)
-            reply.isCopy = true
-            return reply
-        case .get:
-            var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.get(token: token)
-            reply.isCopy = true
-            return reply
-        case .retrieveAsHeld:
-            var reply = Reply(0, body: request.answerBody)
-            reply.descriptor = try session.retrieveAsHeld(token: token)
-            reply.isCopy = true
-            return reply
+        case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
+        case .get: return Reply(0, body: request.answerBody, copy: try session.get(token: token))
+        case .retrieveAsHeld: return Reply(0, body: request.answerBody, copy: try session.retrieveAsHeld(token: token))
         case .unpreserve:
             try session.unpreserve(token: token, answering: answer)
             return Reply(0, body: request.answerBody)
@@ -287,7 +284,7 @@ extension Server {
         var descriptor: FileDescriptor
     }
 
-    /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; and what the core throws.
+    /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; the errors of the core.
     private func preserve(
         _ file: FileRequest, _ session: Session, _ connection: Connection, _ answer: Answer?
     ) throws(LiveUpdateError) {
@@ -300,7 +297,7 @@ extension Server {
         try session.preserve(
             file.descriptor, token: file.token, as: file.call == .preserveHeld ? HeldFileHandler.format : nil,
             answering: file.call == .check ? nil : answer, isLimited: !client.isUnlimited, admitting: admitting)
-        // Nothing of a check stays.
+        // A check leaves nothing behind.
         if file.call == .check { try session.unpreserve(token: file.token) } else { connection.hasPreserved = true }
     }
 

@@ -2,29 +2,31 @@ import LiveUpdate
 import LiveUpdateProtocol
 import SystemPackage
 
-/// STOP: the end of luod, if nothing is lost by it, or if the client says so.
+/// STOP: ends luod. When something would be lost, only a client that discards it can do so.
 extension Server {
     /// Answers, and has the keeper end everything.
     ///
-    /// - Returns: the refusal; nil when the answer is sent already.
+    /// - Returns: a refusal; nil when the answer was sent.
     func beginStop(_ request: Request, _ client: Client) -> Reply? {
         let report = endReport()
         let text = UpdateCost.text(report.lines, room: UpdateCost.room)
-        guard update.asked == nil else { return refuseStop("an update is under way", .resourceBusy) }
+        guard update.asked == nil else {
+            return refuseStop("an update is under way\nremedy: stop luod when the update has ended", .resourceBusy)
+        }
         guard !report.losesSomething || UpdateCall(request.body).flags & UpdateCall.discard != 0 else {
             return refuseStop(text, .resourceBusy)
         }
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
         send(reply, to: client.connection)
-        // The keeper ends at once, and does not ask for it.
+        // The keeper ends at once, and does not ask for the log first.
         logEnd()
-        // Without a keeper nothing starts another orchestrator.
+        // No keeper would start another orchestrator.
         guard let keeper else { exitNow(0) }
         do {
             try keeper.send(.stop)
         } catch {
-            log.say("luod was to stop, and the keeper does not answer: \(error)")
+            log.say("luod cannot stop, because its keeper does not read: \(error)")
         }
         return nil
     }

@@ -14,7 +14,7 @@ struct UpdateState {
         var discard: Bool
         var leaveOut: Bool
         var times: [UInt64]
-        /// One line for each file and session that the update leaves out or loses, for the answer.
+        /// A line for each file or session that the update leaves out or loses, for the answer.
         var cost = ""
     }
 
@@ -157,18 +157,18 @@ extension Server {
             send(reply, to: asked.connection)
         case .update:
             update.preparations = 0
-            if weighUp() { prepare() }
+            if assessCost() { prepare() }
         default:
             noteTime()
             handOver(.reload)
         }
     }
 
-    /// Finds the cost of the update before anything is frozen: the files that cannot be frozen, of all users, and the
-    /// sessions that are unfinished. Without leave to go on without them the update fails here, and names all of them.
+    /// Finds the files of all users that cannot be frozen, and the unfinished sessions, before anything is frozen. If
+    /// the update may not leave files out, it fails here and names all files that cannot be frozen.
     ///
     /// - Returns: whether the update goes on.
-    private func weighUp() -> Bool {
+    private func assessCost() -> Bool {
         guard let asked = update.asked else { return false }
         let obstacles = (try? orchestrator.obstacles()) ?? []
         guard obstacles.isEmpty || asked.leaveOut else {
@@ -276,7 +276,7 @@ extension Server {
     }
 }
 
-/// The part of an update's request that the next image must know, besides the arena: the client to answer, the times until
+/// The part of an update's request that the next image needs besides the arena: the client to answer, the times until
 /// then, and the cost for the answer.
 struct HandOverNote {
     var request: RequestID

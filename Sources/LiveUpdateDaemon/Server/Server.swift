@@ -53,7 +53,7 @@ final class Server {
         self.keeper = keeper
         self.log = log
         let limit = DescriptorLimit.now
-        // Some are left for those that come with messages, which would be cut without.
+        // The rest is for descriptors that come with messages, which would otherwise be cut.
         quota = Quota(
             mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
             mostOfUser: settings.userDescriptors)
@@ -71,7 +71,7 @@ final class Server {
         return connection
     }
 
-    /// Adds a client's connection. Root's may act as another user, which its label says.
+    /// Adds a client's connection. Root may act as another user on it: the label says which.
     func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
         let peer = try? descriptor.peer()
         let user = peer?.user ?? .max
@@ -158,7 +158,7 @@ final class Server {
         guard let message = peek(connection) else { return }
         store.count(to: connection.user)
         noteArrival(connection)
-        // Before they are closed, the answer takes the message out of the queue, which has copies, too.
+        // The queue has copies, too, so these are closed after the answer has taken the message out of the queue.
         defer { close(message.descriptors, of: connection) }
         if message.isTruncated {
             // The rest of the message has the last copies of its descriptors, and must not be dropped by this thread.
@@ -169,7 +169,8 @@ final class Server {
         if let reply = answer(message, connection) { send(reply, to: connection) }
     }
 
-    /// A close may sleep, and is the last one when the client has closed its own copies.
+    /// Closes the descriptors of a message. A close may be the last one, and sleep, if the client has closed its own
+    /// copies.
     private func close(_ descriptors: [FileDescriptor], of connection: Connection) {
         if descriptors.count == 1, connection.hasPreserved {
             store.close(copy: descriptors[0], of: connection.user)
@@ -179,7 +180,7 @@ final class Server {
         connection.hasPreserved = false
     }
 
-    /// A request on an incoming session shows that the client has its descriptor.
+    /// Notes that the client has the descriptor of its incoming session, because it made a request on it.
     private func noteArrival(_ connection: Connection) {
         guard !connection.hasArrived, connection.isOutgoing == false else { return }
         var label = connection.label
@@ -324,7 +325,7 @@ final class Server {
 }
 
 extension Connection {
-    /// The user to whom it, and what comes with its requests, counts.
+    /// The user to charge for the connection, and for the descriptors that come with its requests.
     var user: SessionOwner { label.user }
 
     var hasArrived: Bool { label.traits.contains(.hasArrived) }
@@ -347,7 +348,7 @@ extension Connection.Peer {
         }
     }
 
-    /// The user to whose limit it counts here: the core counts sessions.
+    /// The user to charge for the connection in ``Quota``; nil for a session, which the core counts.
     var counted: SessionOwner? {
         switch self {
         case .client(let user), .device(let user), .dead(let user), .program(let user): user

@@ -60,14 +60,14 @@ struct StatusDocument {
         ])
     }
 
-    /// Nil for a file that is lost.
+    /// The file's size in bytes; nil for a lost file.
     private static func size(_ file: Status.File, _ server: Server) -> UInt64? {
         server.store.descriptor(in: file.slot).flatMap { try? FileStatus(cached: $0).size }
     }
 
     private static func file(_ file: Status.File, _ size: UInt64?, problem: String?) -> JSON {
         .object([
-            // A token is any 64-bit number, which not every reader of JSON has.
+            // A string, because not every reader of JSON has 64-bit numbers.
             ("token", .string("\(file.token)")), ("compatible", .string(file.compatible)),
             ("size", size.map { .number(Int64(clamping: $0)) } ?? .null),
             ("retrieved", .number(Int64(file.retrieveStatus.number))),

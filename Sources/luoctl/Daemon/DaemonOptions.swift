@@ -24,7 +24,7 @@ struct UserOptions: ParsableArguments {
     @Option(help: "Act as this user, by name or number: session names mean this user's sessions. Only root may.")
     var user: UserArgument?
 
-    /// The user whose sessions this command means.
+    /// The user of the sessions that this command names.
     var actingUser: UInt32 { user?.number ?? geteuid() }
 
     /// Connects to luod as the user and uses the connection.
@@ -55,7 +55,7 @@ struct UserOptions: ParsableArguments {
     }
 }
 
-/// Sessions of one name that other users have. luod shows them to root only.
+/// The other users that have a session of some name. luod shows their sessions to root only.
 struct Namesakes {
     private let name: SessionName
     private let users: [UInt32]
@@ -63,11 +63,11 @@ struct Namesakes {
     init(_ name: SessionName, notOf user: UInt32, in sessions: [DaemonStatus.Session]) {
         self.name = name
         let owners = sessions.filter { SessionName(described: $0.name) == name }.map(\.owner)
-        // A session of the user's own: then the error is about that one.
+        // If the user has such a session, too, then the error is about that session.
         users = owners.contains(user) ? [] : Set(owners).sorted()
     }
 
-    /// The same error, with the users who have a session of the name that was not found.
+    /// Adds the users that have a session of the name to an error that says that the session was not found.
     func explain(_ error: LiveUpdateError) -> LiveUpdateError {
         guard error.errno == .noSuchFileOrDirectory, let first = users.first else { return error }
         let all = users.map { "user \($0) has a session \"\(name)\"" }.joined(separator: ", ")
@@ -76,11 +76,11 @@ struct Namesakes {
     }
 }
 
-/// A connection to luod, and the exit codes of what may fail on it.
+/// A connection to luod, with an exit code for each failure on it.
 struct DaemonConnection {
     var state: String?
     var user: UInt32?
-    /// What to do when this user may not connect.
+    /// The remedy when this user may not connect.
     var remedyWithoutRight: String?
 
     func use(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
@@ -101,7 +101,7 @@ struct DaemonConnection {
 }
 
 extension Exit {
-    /// 1, or 77 when the right is missing, with the errno's name.
+    /// Exit code 1, or 77 when a right is missing. The message has the errno's name.
     static func failed(_ error: LiveUpdateError) -> ExitCode {
         let list = ShownText.lines(error.reason)
         // A reason of several lines is a list with a heading.

@@ -18,15 +18,15 @@ struct DaemonStatus: Codable {
         /// The user's number.
         let owner: UInt32
         let direction: String
-        /// An incoming session was retrieved.
+        /// Whether the session is outgoing, or was retrieved.
         let isOpen: Bool
         let isFinished: Bool
         let isDetached: Bool
-        /// A client holds the session.
+        /// Whether a client holds the session.
         let isAttached: Bool
         let files: [File]
 
-        /// Whether a client holds the session, and what becomes of it otherwise.
+        /// The state of the session, in words for people: by the client that holds it, or the lack of one.
         var holder: String {
             if isFinished { return "finished" }
             if isAttached { return isDetached ? "attached" : "open" }
@@ -42,13 +42,14 @@ struct DaemonStatus: Codable {
         let size: UInt64?
         /// 0 not yet, 1 retrieved, negative the errno of a failure.
         let retrieved: Int32
-        /// Why the file cannot be frozen, or why the last update left it out; nil for most, and from an older luod.
+        /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem, and
+        /// from an older luod.
         let problem: String?
 
-        /// A descriptor that is kept open without knowing its state: `luoctl preserve --held`.
+        /// Whether this is a held descriptor: `luoctl preserve --held`.
         var isHeld: Bool { compatible == "held-fd-v1" }
 
-        /// What is missing is null: each member is there.
+        /// Writes all members: a missing value is null.
         func encode(to encoder: any Encoder) throws {
             var members = encoder.container(keyedBy: CodingKeys.self)
             try members.encode(token, forKey: .token)
@@ -104,7 +105,7 @@ struct DaemonStatusReport: Encodable {
 }
 
 extension DaemonStatus {
-    /// 1 is the first; a number beyond all is the last.
+    /// The number of the boot, counted from 1. It does not overflow.
     var boot: UInt64 { updates == .max ? .max : updates + 1 }
 
     /// The session that a user has of a name and direction.
@@ -114,9 +115,9 @@ extension DaemonStatus {
         }
     }
 
-    /// A line for each file that has a problem, in the order in which sessions and files were made.
+    /// A line for each file with a problem, in the order in which sessions and files were made.
     ///
-    /// - Parameter direction: of the sessions; nil for both.
+    /// - Parameter direction: the direction of the sessions; nil for both.
     func problems(_ direction: Direction? = nil) -> [String] {
         sessions.filter { direction == nil || $0.direction == direction?.rawValue }.flatMap { session in
             session.files.compactMap { file in

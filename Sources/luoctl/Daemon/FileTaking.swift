@@ -3,26 +3,26 @@ import LiveUpdateDevice
 import Platform
 import SystemPackage
 
-/// Files that leave their session for the program that this process becomes.
+/// The files of `luoctl retrieve --take`, which leave their session for the program that this process becomes.
 ///
-/// This process has their descriptors, and is their only holder once they are unpreserved, but for a guard (``TakeGuard``). So
-/// everything that can fail comes before that, and nothing but execve(2) after it.
+/// Once the files are unpreserved, only this process and a guard (``TakeGuard``) hold them. Everything that can fail
+/// therefore comes before that step, and only execve(2) comes after it.
 struct FileTaking: ~Copyable {
     struct File {
         let token: UInt64
         let descriptor: FileDescriptor
-        /// Preserved as a descriptor whose state is not known.
+        /// Whether the file was preserved as a held descriptor.
         let isHeld: Bool
     }
 
     private let session: DeviceSession
     private let files: [File]
-    /// Has the files, too, until the program has them.
+    /// Holds the files, too, until the program has them.
     private let guardian: TakeGuard
-    /// The first files, which have left their session.
+    /// How many files have left their session, from the first one on.
     private var unpreserved = 0
 
-    /// - Throws: when another process cannot hold the files meanwhile.
+    /// - Throws: the errno of starting the guard, or of giving it the files.
     init(session: DeviceSession, files: [File], _ place: TakeGuard.Place) throws(LiveUpdateError) {
         self.session = session
         self.files = files
@@ -31,8 +31,8 @@ struct FileTaking: ~Copyable {
 
     /// Unpreserves all files, or none.
     ///
-    /// - Throws: what luod answers; all files are in the session then. When luod has ended meanwhile, so that a file cannot
-    ///   be put back, this returns: the program is the only one that can still hold that file.
+    /// - Throws: the errno that luod answers; all files are in the session then. When luod has ended meanwhile, so that
+    ///   a file cannot be put back, this returns instead: only the program can still hold that file.
     mutating func unpreserve() throws(LiveUpdateError) {
         for file in files {
             do throws(LiveUpdateError) {
@@ -43,7 +43,7 @@ struct FileTaking: ~Copyable {
                     guardian.dismiss()
                     throw error
                 }
-                Exit.say("the program gets all files: \(error)")
+                Exit.say("luod does not take the files back, so the program gets all of them: \(error)")
                 return
             }
         }
@@ -51,7 +51,7 @@ struct FileTaking: ~Copyable {
 
     /// Becomes the program.
     ///
-    /// - Returns: only when it cannot be executed, with the files in their session again.
+    /// - Returns: only when the program cannot be executed. The files are in their session again then.
     func become(_ images: [ProgramImage], called name: String) -> ExitCode {
         guardian.execute(images)
         let code = Execution.become(images, called: name)
@@ -61,9 +61,10 @@ struct FileTaking: ~Copyable {
         return code
     }
 
-    /// Preserves files again that have left their session.
+    /// Preserves the files again that have left their session. A file that cannot be preserved is named on standard
+    /// error.
     ///
-    /// - Returns: whether all files are in the session; those that are not are named on standard error.
+    /// - Returns: whether all files are in the session.
     private func putBack() -> Bool {
         var isComplete = true
         for file in files.prefix(unpreserved) {

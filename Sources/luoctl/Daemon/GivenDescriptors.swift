@@ -3,28 +3,29 @@ import LiveUpdateDevice
 import Platform
 import SystemPackage
 
-/// Descriptors for a program that this process becomes: it has them as 3, 4 and so on.
+/// Descriptors for the program that this process becomes, under the numbers 3, 4 and so on.
 ///
-/// Their numbers are reserved before this process opens anything else, so that nothing is in the way of them later: when all
-/// descriptors are here, the program has them without another step that can fail.
+/// The numbers are reserved before this process opens anything else. When all descriptors are here, the program has
+/// them without another step that can fail.
 struct GivenDescriptors: ~Copyable {
-    /// The descriptors that were added, under the numbers that the program has them by.
+    /// The descriptors that were added, under their numbers in the program.
     private(set) var all: [FileDescriptor] = []
 
     private static let first: CInt = 3
 
     /// Reserves numbers.
     ///
-    /// - Throws: EMFILE when this process may not have as many, and the few that it needs itself.
+    /// - Throws: EMFILE when this process may not have as many descriptors, and six more for itself.
     init(count: Int) throws(LiveUpdateError) {
-        // The connection to luod, the session, and what arrives or is made meanwhile.
+        // Six more: the connection to luod, the session, the guard's socket, and a descriptor that arrives.
         let needed = Int(Self.first) + count + 6
-        // A program that needs few descriptors keeps the limit that there is.
+        // The limit stays as it is for a program that needs few descriptors.
         if count > 256 { DescriptorLimit.raise(to: needed + 64) }
         guard needed <= DescriptorLimit.now else {
             throw LiveUpdateError(
                 .tooManyOpenFiles,
-                "\(count) descriptors for the program take \(needed), and this process may have \(DescriptorLimit.now)")
+                "\(count) files for the program need \(needed) descriptors, and this process may have \(DescriptorLimit.now)",
+                remedy: "raise the limit on open files (ulimit -n, LimitNOFILE=)")
         }
         do throws(SystemCallError) {
             try Self.reserve(count)
@@ -33,18 +34,18 @@ struct GivenDescriptors: ~Copyable {
         }
     }
 
-    /// Other descriptors that were inherited under these numbers are not the program's.
+    /// Fills the numbers with /dev/null. The program does not get descriptors that this process inherited under them.
     private static func reserve(_ count: Int) throws(SystemCallError) {
         let numbers = first..<first + CInt(count)
         let nothing = try openFile("/dev/null")
         for number in numbers where number != nothing.borrowed.rawValue {
             try nothing.borrowed.copy(to: FileDescriptor(rawValue: number))
         }
-        // The number that it got may be one of them.
+        // Its own number may be one of the reserved ones.
         if numbers.contains(nothing.borrowed.rawValue) { _ = nothing.release() }
     }
 
-    /// Puts a descriptor in its place.
+    /// Gives a descriptor the next number.
     mutating func add(_ descriptor: consuming OwnedDescriptor) throws(SystemCallError) {
         let place = FileDescriptor(rawValue: Self.first + CInt(all.count))
         try descriptor.borrowed.copy(to: place)

@@ -9,8 +9,8 @@ struct RetrieveCommand: ParsableCommand {
         abstract: "Run a program with files of a session as its descriptors 3, 4 and so on.",
         discussion: """
             In the order of the tokens. This command becomes the program (execve), which is searched for in PATH. \
-            The session stays until luoctl finish. With --take the files leave their session when all of them are \
-            here and the program can have them, and not before; after another failure they are put back. \
+            The session stays until luoctl finish. With --take the files leave their session only when all of them \
+            are here and the program can be executed; if it cannot be executed after all, they are put back. \
             Exit code: the program's own; 127 when it is not found, 126 when it cannot be executed.
             """)
 
@@ -19,12 +19,11 @@ struct RetrieveCommand: ParsableCommand {
     @Option(help: "The session: one that an update handed over.")
     var session: SessionName
 
-    @Option(
-        name: .customLong("token"), parsing: .unconditionalSingleValue,
-        help: "A file of it; several times for several.", transform: NumberArgument.token)
-    var tokens: [UInt64] = []
+    @OptionGroup var files: TokenOptions
 
-    @Flag(help: "Of a session made since the last update: get the files, and unpreserve them.")
+    private var tokens: [UInt64] { files.tokens }
+
+    @Flag(help: "Get the files of a session made since the last update, and unpreserve them.")
     var take = false
 
     @Flag(help: "Also files that the update left out (luoctl update --leave-out): as they are, without their handlers.")
@@ -34,7 +33,6 @@ struct RetrieveCommand: ParsableCommand {
     var command: [String] = []
 
     func validate() throws {
-        guard !tokens.isEmpty else { throw ValidationError("say which files: --token") }
         guard let program = command.first, !program.isEmpty else {
             throw ValidationError("say which program is to have the files, behind --")
         }
@@ -88,7 +86,7 @@ struct RetrieveCommand: ParsableCommand {
             images, called: command[0], remedy: "the files are in their session: retrieve them with another program")
     }
 
-    /// The error of a retrieve, with the reason of the update that left the file out.
+    /// Explains the error of a retrieve by the reason why the update left the file out.
     private func leftOut(_ token: UInt64, _ error: LiveUpdateError, _ device: LiveUpdateDevice) -> LiveUpdateError {
         let status = try? DaemonStatus(of: device)
         let files = status?.session(session, .incoming, of: options.actingUser)?.files

@@ -96,7 +96,7 @@ struct RemoveSessionCommand: ParsableCommand {
 
     @OptionGroup var which: DirectionOptions
 
-    @Flag(help: "Remove the session over a client that holds it, and over handlers that cannot finish; say which.")
+    @Flag(help: "Remove the session also while a client holds it, or a handler cannot finish a file: they are listed.")
     var force = false
 
     @Argument(help: "The session.")

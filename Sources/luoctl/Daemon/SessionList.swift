@@ -1,6 +1,6 @@
 import LiveUpdateDevice
 
-/// `luoctl session list`: what the status says of sessions, in a fixed order.
+/// The sessions of the status, in a fixed order: `luoctl session list`.
 struct SessionList: Encodable {
     struct Session: Encodable {
         let name: String
@@ -24,9 +24,9 @@ struct SessionList: Encodable {
         (session.owner, session.name, session.direction)
     }
 
-    /// For people.
+    /// A table for people.
     ///
-    /// - Parameter withUsers: whether sessions of several users may be there.
+    /// - Parameter withUsers: whether to show the user of each session.
     func text(withUsers: Bool) -> String {
         guard !sessions.isEmpty else { return "no sessions" }
         var table = Table(["session"] + (withUsers ? ["user"] : []) + ["direction", "holder", "files", "size"])
@@ -56,7 +56,7 @@ extension SessionList.Session {
     }
 }
 
-/// Text of luod that has a line for each of several things, without what a terminal would obey.
+/// The lines of a text of luod, without control characters that a terminal would obey.
 enum ShownText {
     static func lines(_ text: String) -> [String] { text.split(separator: "\n").map { String($0).shown } }
 }

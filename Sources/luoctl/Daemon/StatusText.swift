@@ -73,7 +73,7 @@ struct StatusText {
         ]
     }
 
-    /// Files that cannot be frozen now, or that the last update left out.
+    /// The files that cannot be frozen now, or that the last update left out.
     private var problems: String? {
         let lines = status.problems()
         guard !lines.isEmpty else { return nil }

@@ -9,9 +9,9 @@ struct StopCommand: ParsableCommand {
         commandName: "stop",
         abstract: "End luod, unless something would be lost.",
         discussion: """
-            Without --discard luod goes on when a file would be lost, and what would be lost is listed. Files with a \
+            Without --discard luod goes on when sessions or files would be lost, and they are listed. Files with a \
             name on hugetlbfs and files that systemd holds are not lost. This command waits until luod has ended. \
-            Only root may.
+            Only root and the user that luod runs as may.
             """)
 
     @OptionGroup var options: DaemonOptions
@@ -52,16 +52,16 @@ struct StopCommand: ParsableCommand {
 private struct StopReport: Encodable {
     let version = 1
     let stopped: Bool
-    /// What luod said: what was lost, or why luod goes on.
+    /// The lines of luod's answer: the losses, or the reason why luod goes on.
     let lost: [String]
 }
 
-/// The end of luod, as its client sees it: the keeper's process has ended, or, where that cannot be seen, the connection has
-/// no other side.
+/// The end of luod, as its client sees it: the keeper's process has ended. If that process cannot be seen from here,
+/// the connection has hung up.
 private struct DaemonEnding: ~Copyable {
     private let device: LiveUpdateDevice
     private let process: Int32
-    /// Nil when it cannot be seen from here: in another namespace.
+    /// Nil when the keeper is in another process namespace.
     private let keeper: RunningProcess?
 
     init(_ device: LiveUpdateDevice) {
@@ -77,8 +77,8 @@ private struct DaemonEnding: ~Copyable {
         while !hasEnded {
             guard monotonicNanoseconds() < deadline else {
                 throw LiveUpdateError(
-                    .timedOut, "luod (process \(process)) has not ended \(seconds) s after it said that it would",
-                    remedy: "its log says more; kill -KILL \(process) ends it at once")
+                    .timedOut, "luod (process \(process)) has not ended within \(seconds) s after its answer",
+                    remedy: "look into its log, or end it at once with kill -KILL \(process)")
             }
             usleep(5_000)
         }

@@ -6,10 +6,10 @@ import SystemPackage
 
 /// A process that holds the files of `luoctl retrieve --take` until the program has them.
 ///
-/// Between the first file that is unpreserved and execve(2) this process would be the only holder: killed then, it would
-/// lose what luod was told to keep. The guard has a descriptor of each file, too, and preserves the files again when this
-/// process dies before it has become the program. It learns of both by the end of a socket, which is closed on exec, and
-/// tells them apart by what was announced.
+/// From the first unpreserve until execve(2) this process would be the only holder of the files, and a kill would lose
+/// them. The guard has a descriptor of each file, too, and preserves the files again when this process dies before it
+/// becomes the program. Both the death and the execve(2) close the socket to the guard. The guard tells them apart by
+/// the messages that came before.
 final class TakeGuard {
     /// Messages to the guard: one byte, and for a file its token and its descriptor.
     enum Message: UInt8 {
@@ -17,11 +17,11 @@ final class TakeGuard {
         case heldFile
         /// All files have been sent.
         case all
-        /// The program is executed from here on: an inotify(7) descriptor, which tells of the program's opening.
+        /// The program is executed next. With an inotify(7) descriptor, which shows when the program was opened.
         case executing
         /// The program could not be executed.
         case failed
-        /// The files are in their session again, or are the program's: nothing is left to be done.
+        /// The files are in their session again: nothing is left to do.
         case done
     }
 
@@ -32,7 +32,7 @@ final class TakeGuard {
         do throws(SystemCallError) {
             socket = try Self.start(place)
         } catch {
-            throw LiveUpdateError(error, "starting the guard of the files; nothing was taken")
+            throw LiveUpdateError(error, "starting the process that guards the files (nothing was taken)")
         }
         try hand(over: files)
     }
@@ -54,11 +54,13 @@ final class TakeGuard {
         }
         try send(.all)
         guard let answer = try? socket.borrowed.receive(.waiting), answer.bytes == [Message.all.rawValue] else {
-            throw LiveUpdateError(.tooManyOpenFiles, "the guard of the files could not get them; nothing was taken")
+            throw LiveUpdateError(
+                .tooManyOpenFiles, "the process that guards the files could not get all of them; nothing was taken",
+                remedy: "raise the limit on open files (ulimit -n, LimitNOFILE=), or take fewer files at once")
         }
     }
 
-    /// Where the guard finds the session again.
+    /// The state, user and name by which the guard finds the session again.
     struct Place {
         let state: String?
         let user: UInt32?
@@ -76,7 +78,7 @@ final class TakeGuard {
         try? send(.executing, [], [watch.descriptor])
     }
 
-    /// The program could not be executed: this process has the files.
+    /// Announces that the program could not be executed, so that this process still has the files.
     func failed() { try? send(.failed) }
 
     /// Ends the guard.
@@ -91,7 +93,7 @@ final class TakeGuard {
             } catch {
                 // The guard reads on.
                 guard [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno) else {
-                    throw LiveUpdateError(error, "the guard of the files has ended; nothing was taken")
+                    throw LiveUpdateError(error, "sending files to the process that guards them (nothing was taken)")
                 }
                 usleep(1_000)
             }
@@ -99,7 +101,8 @@ final class TakeGuard {
     }
 }
 
-/// Tells that a program was opened, which execve(2) does before anything that cannot be undone: inotify(7).
+/// Shows that a program was opened, by inotify(7). execve(2) opens its program before it does anything that cannot be
+/// undone.
 struct OpeningWatch: ~Copyable {
     private let owned: OwnedDescriptor
     var descriptor: FileDescriptor { owned.borrowed }
@@ -112,13 +115,13 @@ struct OpeningWatch: ~Copyable {
                 }))
         let number = owned.borrowed.rawValue
         for path in paths {
-            // A directory of PATH that has no such program.
+            // ENOENT: this directory of PATH has no such program.
             _ = try? systemCall("inotify_add_watch") { unsafe inotify_add_watch(number, path, UInt32(IN_OPEN)) }
         }
     }
 }
 
-/// `luoctl take-guard`: what ``TakeGuard`` starts.
+/// `luoctl take-guard`: the process that ``TakeGuard`` starts.
 struct TakeGuardCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "take-guard", shouldDisplay: false)
 
@@ -132,14 +135,16 @@ struct TakeGuardCommand: ParsableCommand {
             guard files.take(message) else { return }
         }
         guard files.areOrphaned else { return }
-        // luod sees only by and by that the process which had the session has died.
+        // luod may notice later than the guard that the process with the session has died.
         for _ in 0..<500 {
             if putBack(files) { return }
             usleep(10_000)
         }
     }
 
-    /// - Returns: whether all that can be done is done.
+    /// Attaches the session and preserves the files again.
+    ///
+    /// - Returns: whether the session could be attached.
     private func putBack(_ files: GuardedFiles) -> Bool {
         var isDone = false
         try? options.run { device throws(LiveUpdateError) in
@@ -157,7 +162,7 @@ struct TakeGuardCommand: ParsableCommand {
     }
 }
 
-/// What the guard knows of the files and of the process that takes them.
+/// The state of the guard: the files, and the progress of the process that takes them.
 struct GuardedFiles {
     private(set) var all: [FileTaking.File] = []
     private var isComplete = false
@@ -166,7 +171,7 @@ struct GuardedFiles {
 
     /// Takes a message.
     ///
-    /// - Returns: false when the guard is needed no more.
+    /// - Returns: false when the guard is no longer needed.
     mutating func take(_ message: ReceivedMessage) -> Bool {
         guard let kind = message.bytes.first.flatMap(TakeGuard.Message.init), !message.isTruncated else { return false }
         switch kind {
@@ -187,7 +192,7 @@ struct GuardedFiles {
         return true
     }
 
-    /// Whether the process that took the files died before it was the program.
+    /// Whether the process that took the files died before it became the program.
     var areOrphaned: Bool {
         guard isComplete else { return false }
         guard let watch else { return true }

@@ -7,8 +7,8 @@ struct UnpreserveCommand: ParsableCommand {
         commandName: "unpreserve",
         abstract: "Remove files from a session that was made since the last update.",
         discussion: """
-            Programs that have a file open or mapped go on with it. A file that no program has open is gone. When \
-            one of the tokens is unknown, nothing is removed.
+            Programs that have a file open or mapped go on with it. A memory file that no program has open or mapped \
+            is gone. If one of the tokens is unknown, no file is removed.
             """)
 
     @OptionGroup var options: UserOptions
@@ -16,13 +16,11 @@ struct UnpreserveCommand: ParsableCommand {
     @Option(help: "The session.")
     var session: SessionName
 
-    @Option(
-        name: .customLong("token"), parsing: .unconditionalSingleValue,
-        help: "A file of it; several times for several.", transform: NumberArgument.token)
-    var tokens: [UInt64] = []
+    @OptionGroup var files: TokenOptions
+
+    private var tokens: [UInt64] { files.tokens }
 
     func validate() throws {
-        guard !tokens.isEmpty else { throw ValidationError("say which files: --token") }
         guard Set(tokens).count == tokens.count else { throw ValidationError("one of the tokens is there twice") }
     }
 

@@ -42,8 +42,8 @@ struct UpdateCommand: ParsableCommand {
     }
 }
 
-/// The error of an update that lists what stands in its way. An answer of luod holds 4 KiB, and says how many lines did not
-/// fit.
+/// The error of an update that lists the files in its way. An answer of luod has at most 4 KiB, and its last line
+/// counts the files that did not fit.
 struct ObstacleList {
     private let error: LiveUpdateError
 
@@ -51,7 +51,7 @@ struct ObstacleList {
 
     /// The same error, with all lines.
     ///
-    /// - Parameter problems: reads those of all files, in the order of the answer; nil when that cannot be done.
+    /// - Parameter problems: reads the lines of all files, in the order of the answer; nil when they cannot be read.
     func completed(_ problems: () -> [String]?) -> LiveUpdateError {
         var lines = error.reason.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         guard let place = lines.lastIndex(where: { Self.missing($0) != nil }), let missing = Self.missing(lines[place]),

@@ -13,7 +13,8 @@ struct UpdateReport: Encodable {
     let switchNs: UInt64?
     let answerNs: UInt64?
     let blackoutNs: UInt64?
-    /// Of an update: a line for each session that it discarded and each file that it left out.
+    /// A line for each session that an update discarded, and for each file that it left out; nil for a load and a
+    /// reload.
     let remarks: [String]?
     private let kind: Kind
 

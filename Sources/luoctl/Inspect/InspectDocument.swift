@@ -149,7 +149,7 @@ struct InspectedBoot: Encodable {
         var data: UInt64
         /// The kernel's: 0 not tried, 1 done, negative the errno.
         var retrieveStatus: Int32
-        /// Why the file was left out of the update that it came with; absent for all other files.
+        /// The reason why the update that handed the file over left it out; absent for all other files.
         var problem: String?
         var flbs: [String]
         var stored: [Stored]

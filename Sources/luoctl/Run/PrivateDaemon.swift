@@ -28,8 +28,8 @@ final class PrivateDaemon {
         }
     }
 
-    /// The environment without the variables that a service manager has set for the program: with them luod would speak for the
-    /// service.
+    /// The environment without the variables that a service manager has set for the program. With them luod would speak
+    /// for the service.
     static func environment(_ own: [String]) -> [String] {
         let ofManager = ["NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_"]
         return own.filter { variable in !ofManager.contains { variable.hasPrefix($0) } }

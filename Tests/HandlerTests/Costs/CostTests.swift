@@ -34,9 +34,9 @@ import Testing
                 let first = try TestFile(pages: [0], of: 1, pageSize: .huge2M)
                 let second = try TestFile(pages: [UInt64](0..<pages), of: pages, pageSize: .huge2M)
                 // The first one also has the pools read. One for each page's frame; and what does not grow: identified
-                // twice, asked by two handlers, of which the first sees that it can have seals, but is not its kind; kept;
-                // its size, offset, page size and mode; mapped, with a userfaultfd that is made, told and asked; the page
-                // map opened; both closed.
+                // twice, asked by two handlers, of which the first sees that it can have seals, but is not its kind;
+                // kept; its size, offset, page size and mode; mapped, with a userfaultfd that is made, told and asked;
+                // the page map opened; both closed.
                 #expect(try CountedLife([first, second]).preserve[1].systemCalls == 20 + Int(pages))
             }
         }

@@ -5,11 +5,11 @@ import Testing
 
 @testable import Platform
 
-/// Which pages of a hugetlb file exist, found with as few system calls as can be.
+/// The search for the pages of a hugetlb file: its result, and its system calls.
 @Suite struct HugePageScanTests {
     private static let page = PageSize.huge2M
 
-    /// A file with some pages, and what a search of it finds and costs.
+    /// A file with some pages, and the result and cost of a search of it.
     private struct Searched {
         var pages: [UInt64] = []
         var calls = 0

@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test("Removed one by one: the last one ends it, whichever handler it has", .requiresHugePages(8))
+    @Test("The last file to be removed ends the FLB, for each of its handlers", .requiresHugePages(8))
     func oneByOne() async {
         await #expect(processExitsWith: .success) {
             let named = try Hugetlbfs().make().file

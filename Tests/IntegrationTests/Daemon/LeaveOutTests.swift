@@ -6,8 +6,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// No user's files keep root from updating: the update names all that cannot be frozen, and goes on without them if it is told
-/// to.
+/// No user's files stop an update of root's: it names all files that cannot be frozen, and with a flag goes on without
+/// them.
 @Suite(.requiresRoot) struct LeaveOutTests {
     private let daemon: RunningDaemon
     private let root: DaemonClient
@@ -27,7 +27,8 @@ import Testing
         return file
     }
 
-    @Test("Without leave, the update fails before anything is frozen, and names all") func namesAll() throws {
+    @Test("Without the flag, the update fails before anything is frozen, and names all files in its way")
+    func namesAll() throws {
         let (theirs, mine) = (try stranger.create("theirs"), try root.create("mine"))
         let files = [try truncated(theirs, 77), try truncated(theirs, 78), try truncated(mine, 5)]
         try mine.preserve(try MemoryFile(), 6)
@@ -45,7 +46,9 @@ import Testing
         #expect(try root.status().sessions[0].files[0].problem == nil)
     }
 
-    @Test("With leave, files that cannot be frozen keep their descriptor and token", arguments: [false, true])
+    @Test(
+        "With the flag, the next boot has descriptor and token of files that cannot be frozen",
+        arguments: [false, true])
     func leavesOut(loadedBefore: Bool) throws {
         let (theirs, mine) = (try stranger.create("theirs"), try root.create("mine"))
         let file = try truncated(theirs, 77)
@@ -81,9 +84,9 @@ import Testing
 }
 
 extension DaemonClient {
-    /// Updates.
+    /// Updates luod.
     ///
-    /// - Returns: the answer's text: what the update costs.
+    /// - Returns: the text of the answer: the cost of the update.
     fileprivate func update(flags: UInt32) throws -> String {
         UpdateCall(try call(.update, UpdateCall(flags: flags).body).body).text
     }

@@ -6,13 +6,13 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Nothing is lost in silence: the log names what ends with luod, and what the next luod does not find.
+/// The log names every loss: the sessions and files that end with luod, and those that the next luod does not find.
 @Suite struct LossTests {
     private func lines(_ daemon: RunningDaemon, with word: String) throws -> [Substring] {
         try daemon.log().split(separator: "\n").filter { $0.contains(word) }
     }
 
-    @Test("SIGTERM: sessions, files and bytes that end are named; the next start names what it does not find")
+    @Test("On SIGTERM luod names the sessions, files and bytes that end; the next start names those it does not find")
     func terminated() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
@@ -33,7 +33,7 @@ import Testing
         let lost = try lines(daemon, with: "lost").joined(separator: "\n")
         #expect(lost.contains("session \"held\" of user 0 is lost, and with it the file of token 1"), "\(lost)")
         #expect(lost.contains("session \"kept\" of user 0 has lost the files of tokens 2 to 4, 9"), "\(lost)")
-        // A successor loses nothing, and says nothing again.
+        // The next orchestrator loses nothing, and logs no loss again.
         kill(try daemon.connect().status().orchestrator, SIGKILL)
         _ = try daemon.connect().status()
         #expect(try lines(daemon, with: "lost").count == 2)
@@ -47,7 +47,7 @@ import Testing
         #expect(try daemon.log().isEmpty)
     }
 
-    @Test("What a service manager stores survives, and the log says so") func stored() async throws {
+    @Test("Files in the store of a service manager survive, and the log says so") func stored() async throws {
         let manager = try ServiceManager()
         manager.start()
         let daemon = try await RunningDaemon(environment: manager.environment)
@@ -59,13 +59,13 @@ import Testing
         #expect(!ended.errors.contains("end with luod"), "\(ended)")
         try await daemon.start(passing: manager.stored)
         #expect(try lines(daemon, with: "lost").isEmpty)
-        // A successor knows of the store, too.
+        // The next orchestrator knows of the store, too.
         kill(try daemon.connect().status().orchestrator, SIGKILL)
         _ = try daemon.connect().status()
         #expect(try await daemon.end().errors.contains("descriptor store"))
     }
 
-    @Test("What a service manager had not stored is named by the next start") func notStored() async throws {
+    @Test("The next start names files that the service manager had not stored") func notStored() async throws {
         let manager = try ServiceManager()
         manager.start()
         let daemon = try await RunningDaemon(environment: manager.environment)
@@ -83,19 +83,21 @@ import Testing
         }
     }
 
-    @Test("An orchestrator that does not answer delays the end by a second, which is said") func stuck() async throws {
+    @Test("An orchestrator that does not answer delays the end by a second, and the log says so") func stuck()
+        async throws
+    {
         let daemon = try await RunningDaemon()
         let orchestrator = try daemon.connect().status().orchestrator
         kill(orchestrator, SIGSTOP)
         let began = monotonicNanoseconds()
         let ended = try await daemon.end()
-        #expect(ended.status == 0 && ended.errors.contains("did not say what ends"), "\(ended)")
+        #expect(ended.status == 0 && ended.errors.contains("the orchestrator does not answer"), "\(ended)")
         #expect(monotonicNanoseconds() - began < 10_000_000_000)
     }
 
     // MARK: Deaths in a row
 
-    /// Kills orchestrators until the keeper has the next ones wait.
+    /// Kills orchestrators until the next ones make a pause.
     private func killUntilPaused(_ daemon: RunningDaemon) async throws -> pid_t {
         for _ in 0..<40 {
             let before = try lines(daemon, with: "another is started").count

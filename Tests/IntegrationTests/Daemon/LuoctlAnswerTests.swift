@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// luoctl at a luod that is not what it expects: no answer crashes it, and nothing that it prints obeys a hostile luod.
+/// luoctl with a hostile luod: no answer crashes luoctl, and it prints no control characters of an answer.
 @Suite struct LuoctlAnswerTests {
     private func ctl(_ daemon: FakeDaemon, _ arguments: [String]) async throws -> Ended {
         try await run([Program.path("luoctl")] + arguments + ["--state", daemon.state])
@@ -79,7 +79,9 @@ import Testing
         }
     }
 
-    @Test("A document of exabytes is refused, and what is no file is an error") func oddFiles() async throws {
+    @Test("A document of exabytes is refused, and a descriptor that is no file is an error") func oddFiles()
+        async throws
+    {
         let huge = try MemoryFile(size: 0)
         _ = ftruncate(huge.descriptor.rawValue, Int.max - 4096)
         let ends = try FileDescriptor.pipe()
@@ -92,7 +94,7 @@ import Testing
         _ = directory.release()
     }
 
-    @Test("What a terminal would obey is not printed") func controlCharacters() async throws {
+    @Test("Control characters are not printed") func controlCharacters() async throws {
         let escape = "\\u001b[2J\\u0007"
         let text = status(files: file(1, problem: "\"\(escape)why\"")).replacingOccurrences(
             of: "\"vm\"", with: "\"\(escape)\""
@@ -110,7 +112,7 @@ import Testing
         }
     }
 
-    @Test("An answer without its descriptor is said to be at the limit of open files") func truncated() async throws {
+    @Test("An answer without its descriptor is an error about the limit on open files") func truncated() async throws {
         let file = try MemoryFile()
         let daemon = try FakeDaemon { request in [.init(request.answer(), [file.descriptor])] }
         let ended = try await run(
@@ -148,7 +150,7 @@ import Testing
         #expect(try await ctl(daemon, ["status", "--json"]).output.contains("\"problem\" : \"3 bytes, and had 4096\""))
     }
 
-    @Test("What an update cost is printed, also as JSON") func cost() async throws {
+    @Test("The cost of an update is printed, also as JSON") func cost() async throws {
         let daemon = try daemon(status: status()) { request in
             var asked = UpdateCall(request.body)
             asked.text = "lost: session \"a\"\nlost: session \"b\", token 7"
@@ -162,7 +164,7 @@ import Testing
         #expect(try await ctl(daemon, ["update", "--json"]).json(Report.self).remarks.count == 2)
     }
 
-    @Test("stop says what would be lost; a luod that does not end after all is named") func stop() async throws {
+    @Test("stop lists what would be lost, and names a luod that does not end") func stop() async throws {
         let text = "session \"vm\", token 1: 4096 bytes\nsession \"vm\", token 2: 8192 bytes"
         let running = status().replacingOccurrences(of: "\"keeper\":1", with: "\"keeper\":\(getpid())")
         let daemon = try daemon(status: running) { request in
@@ -231,7 +233,7 @@ import Testing
     }
 
     @Test(
-        "Numbers out of range are wrong arguments, and said to be",
+        "Numbers out of range are wrong arguments, and the message names the range",
         arguments: [
             ["preserve", "--session", "s", "--fd", "3", "--token", "-1"],
             ["preserve", "--session", "s", "--fd", "3", "--token", "18446744073709551616"],
@@ -250,7 +252,7 @@ import Testing
         #expect(ended.errors.contains("number from") || ended.errors.contains("say "), "\(ended)")
     }
 
-    @Test("A socket that this user may not use is 77, with what to do", .requiresRoot) func permission() async throws {
+    @Test("A socket that this user may not use is 77, with a remedy", .requiresRoot) func permission() async throws {
         let daemon = try FakeDaemon { _ in nil }
         _ = unsafe chmod(daemon.state, 0o711)
         for command in [["status"], ["session", "rm", "s"], ["stop"], ["run", "--", "true"]] {

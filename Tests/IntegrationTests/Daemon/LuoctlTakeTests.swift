@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl retrieve --take`: whatever fails, each file is in its session, or the program has it.
+/// `luoctl retrieve --take`: after every failure each file is in its session, or the program has it.
 @Suite struct LuoctlTakeTests {
     private let daemon: RunningDaemon
     private let client: DaemonClient
@@ -46,7 +46,7 @@ import Testing
         session.close()
     }
 
-    @Test("Under a limit of few open files it is an error, and nothing is gone", arguments: 4...20)
+    @Test("A limit of few open files is an error, and no file is lost", arguments: 4...20)
     func fewDescriptors(limit: Int) async throws {
         let ended = try await take(["/bin/sh", "-c", "exit 42"], before: "ulimit -n \(limit)")
         if ended.status == 42 {
@@ -60,7 +60,7 @@ import Testing
         #expect(limit < 20 || ended.status == 42, "\(ended)")
     }
 
-    @Test("A wrong token, no program, a program that cannot be executed: nothing is gone") func failures() async throws
+    @Test("A wrong token, no program, or a program that cannot be executed loses no file") func failures() async throws
     {
         let room = try TemporaryDirectory()
         let odd = room.file("odd")
@@ -109,7 +109,7 @@ import Testing
 
     private static let canTrace = FileManager.default.isExecutableFile(atPath: "/usr/bin/strace")
 
-    @Test("Killed before any of its system calls it has lost nothing", .enabled(if: canTrace)) func killSweep()
+    @Test("A kill before any of its system calls loses no file", .enabled(if: canTrace)) func killSweep()
         async throws
     {
         // No other program opens it.
@@ -118,7 +118,7 @@ import Testing
         _ = try await run(
             ["/bin/sh", "-c", "printf '#!/bin/sh\\nexit 42\\n' >\"$0\"; chmod 755 \"$0\"", program])
         var kills = 0
-        // From the first message to luod on; what comes before has nothing to lose.
+        // Begin with the first message to luod: before it there is nothing to lose.
         for call in ["sendmsg", "recvmsg", "dup3", "execve"] {
             for number in 1... {
                 let tracer = [
@@ -148,7 +148,7 @@ import Testing
         session.close()
     }
 
-    @Test("unpreserve removes all of some files, or none") func unpreserve() async throws {
+    @Test("unpreserve removes all named files, or none") func unpreserve() async throws {
         func unpreserve(_ tokens: UInt64...) async throws -> Ended {
             try await run(
                 [Program.path("luoctl"), "unpreserve", "--session", "vm", "--state", daemon.state]

@@ -16,7 +16,7 @@ import Testing
         try await run([Program.path("luoctl")] + arguments, environment: ["LUO_STATE=\(daemon.state)"])
     }
 
-    /// Makes a detached session of a user whose files are cut after they were preserved.
+    /// Makes a detached session of a user, preserves files in it, and cuts them.
     private func makeCut(_ name: SessionName, as user: uid_t, files: Int) throws {
         let session = try daemon.connect(as: user).create(name)
         for token in 0..<files {

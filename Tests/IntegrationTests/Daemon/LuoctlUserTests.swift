@@ -52,7 +52,7 @@ import Testing
         #expect(try daemon.connect(as: user).status().sessions.first?.files.count == 1)
     }
 
-    @Test("Before an update and after it no command of root's reaches a session of another user, but with --user")
+    @Test("Before an update and after it, root reaches a session of another user only with --user")
     func ownNames() async throws {
         let file = try MemoryFile(bytes: Array("theirs".utf8))
         try makeTheirs("vm", [file])
@@ -81,7 +81,7 @@ import Testing
         #expect(try owners() == [])
     }
 
-    @Test("session rm removes root's own, and another user's with --user; names of both stay apart") func remove()
+    @Test("session rm removes root's own session, and another user's session only with --user") func remove()
         async throws
     {
         try makeTheirs("same")
@@ -169,7 +169,7 @@ import Testing
     }
 }
 
-/// The socket of luod is its user's own, unless the administrator opens it.
+/// Only the user of luod and root may use its socket, unless the administrator opens it.
 @Suite(.requiresRoot) struct LuoctlSocketTests {
     @Test("Another user is told how the socket is opened: 77") func closed() async throws {
         let daemon = try await RunningDaemon()

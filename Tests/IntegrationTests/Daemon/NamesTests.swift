@@ -21,7 +21,9 @@ import Testing
         return session
     }
 
-    @Test("Root's names find no stranger's session, before an update and after it") func strangersSession() throws {
+    @Test("A name of root's finds no session of another user, before an update and after it") func strangersSession()
+        throws
+    {
         let (mine, root) = (try stranger(), try daemon.connect())
         try detached(mine, "vm").close()
         for direction in [AttachedDirection.any, .outgoing, .incoming] {
@@ -76,7 +78,7 @@ import Testing
         #expect(try refusal { try held.preserve(try MemoryFile(), 2) } == .diskQuotaExceeded)
     }
 
-    @Test("A file is held once per user: one user's hold keeps no other user from it") func heldPerUser() throws {
+    @Test("A file is held once per user: another user can preserve it, too") func heldPerUser() throws {
         let (mine, root) = (try stranger(), try daemon.connect())
         let file = try MemoryFile(bytes: [1, 2, 3])
         let (first, second) = (try mine.create("a"), try root.create("a"))

@@ -52,7 +52,7 @@ import Testing
         )
     }
 
-    @Test("A socket between others is held") func foreignSocket() throws {
+    @Test("A socket of other programs is held") func foreignSocket() throws {
         let ends = try socketPair()
         try client.create("s").preserve(ends.0.descriptor, 1, as: .preserveHeld)
     }

@@ -16,7 +16,7 @@ import Testing
         client = try daemon.connect()
     }
 
-    @Test("A detached session, of either direction") func detached() throws {
+    @Test("A detached session of either direction is removed") func detached() throws {
         let session = try client.create("s")
         try session.setDetached(true)
         try session.preserve(try MemoryFile(), 1)
@@ -33,7 +33,9 @@ import Testing
         #expect(try client.remove("s")?.errno == .noSuchFileOrDirectory)
     }
 
-    @Test("A session that a client holds: EBUSY, by force ENODEV for that client", arguments: [false, true])
+    @Test(
+        "A session that a client holds is EBUSY; after a removal by force that client gets ENODEV",
+        arguments: [false, true])
     func held(isIncoming: Bool) throws {
         var session = try client.create("s")
         let file = try MemoryFile()
@@ -53,7 +55,7 @@ import Testing
         #expect(try refusal { try session.name() } == .operationNotSupportedByDevice)
     }
 
-    @Test("No name, and two directions: EINVAL") func invalid() throws {
+    @Test("An invalid name, and two directions at once, are EINVAL") func invalid() throws {
         #expect(try client.change(.removeSession)?.errno == .invalidArgument)
         let both = UpdateCall.outgoing | UpdateCall.incoming
         #expect(try client.remove("s", flags: both)?.errno == .invalidArgument)

@@ -123,7 +123,7 @@ import Testing
     }
 
     @Test(
-        "A NOTIFY_SOCKET that nobody reads is said once, and ignored", arguments: ["/nowhere/notify", "@gone", "odd"])
+        "A NOTIFY_SOCKET without a reader is logged once, and ignored", arguments: ["/nowhere/notify", "@gone", "odd"])
     func deadManager(path: String) async throws {
         let daemon = try await RunningDaemon(environment: ["NOTIFY_SOCKET=\(path)"])
         let session = try daemon.connect().create("s")
@@ -133,7 +133,9 @@ import Testing
         #expect(try await daemon.end().status == 0)
     }
 
-    @Test("Any LISTEN_FDS is taken", arguments: ["2147483647", "99999999999999999999", "-1", "x", "2147483644"])
+    @Test(
+        "No number in LISTEN_FDS stops luod",
+        arguments: ["2147483647", "99999999999999999999", "-1", "x", "2147483644"])
     func manyPassed(count: String) async throws {
         let state = try TemporaryDirectory()
         let shell = "LISTEN_PID=$$ exec \"$@\""

@@ -62,7 +62,7 @@ import Testing
         try await eventually("a shortage", within: 60) { try other.outputSoFar.contains("full 109") }
         let refused = try refusal { try session.preserve(files[1], 1) }
         #expect(refused == .tooManyReferences)
-        // Nothing of it is held, and the rest goes on. An answer with a descriptor waits.
+        // luod holds no file of the failed request, and the rest goes on. An answer with a descriptor waits.
         let during = try session.name()
         #expect(during == "s")
         try session.unpreserve(0)

@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A descriptor whose last close sleeps for a minute delays nobody: luod has the last copy each time.
+/// A descriptor with a last close that sleeps for a minute delays no client. luod has the last copy each time.
 @Suite struct SlowCloseTests {
     /// The ways in which luod comes to close the last copy.
     enum Way: CaseIterable {
@@ -27,7 +27,7 @@ import Testing
             own.close()
             _ = try answerSoon(other, .status, WordCall().body)
         }
-        // The death of the orchestrator, whose exit closes what is left, delays the next one no longer.
+        // The exit of the orchestrator closes the rest, and does not delay the next one.
         kill(try other.status().orchestrator, SIGKILL)
         _ = try answerSoon(other, .status, WordCall().body)
     }
@@ -61,9 +61,9 @@ import Testing
     }
 }
 
-/// A TCP connection on loopback whose close waits a minute for a peer that reads nothing.
+/// A TCP connection on loopback. Its close waits a minute for a peer that reads nothing.
 private enum LingeringConnection {
-    /// - Returns: the end whose last close waits, for the caller to close, and its peer.
+    /// - Returns: the end with the close that waits, for the caller to close, and its peer.
     static func make() throws -> (FileDescriptor, peer: MemoryFile) {
         let listener = try tcpSocket()
         var address = loopback()

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Who may connect: the permissions of the clients' socket.
+/// The permissions of the clients' socket.
 @Suite struct SocketModeTests {
     private func status(_ path: String) throws -> (mode: mode_t, group: gid_t) {
         var status = stat()
@@ -35,7 +35,7 @@ import Testing
         #expect(try status("\(byName.state)/liveupdate") == (0o660, daemonGroup))
     }
 
-    @Test("A group that this user may not give: 77, and no message but one", .requiresRoot) func foreignGroup()
+    @Test("A group that this user may not give is 77, with one message", .requiresRoot) func foreignGroup()
         async throws
     {
         let room = try TemporaryDirectory()
@@ -44,7 +44,7 @@ import Testing
         #expect(ended.status == 77 && ended.output.isEmpty, "\(ended)")
     }
 
-    @Test("A socket that was passed keeps its mode and its group, whatever the options say", .requiresRoot)
+    @Test("A socket that was passed keeps its mode and its group, and the options do not count", .requiresRoot)
     func passed()
         async throws
     {
@@ -57,7 +57,7 @@ import Testing
         try await daemon.start(passing: [("luod.socket", listener.borrowed)])
         #expect(try daemon.connect().status().keeper == daemon.keeper)
         #expect(try status(path) == (0o660, 4712))
-        // The orchestrator is told what the socket has, and not what the option says.
+        // The orchestrator gets the mode of the socket, and not the mode of the option.
         let orchestrator = try daemon.connect().status().orchestrator
         let line = try String(contentsOfFile: "/proc/\(orchestrator)/cmdline", encoding: .utf8)
         let words = line.split(separator: "\0")

@@ -7,7 +7,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// How luod begins, and what it says when it cannot.
+/// The start of luod, and its messages when it cannot begin.
 @Suite struct StartTests {
     private let room: TemporaryDirectory
     private var state: String { room.path + "/state" }
@@ -28,7 +28,7 @@ import Testing
         return try await luod.ended()
     }
 
-    /// It ended at once, was never ready, and said one line that names the arena.
+    /// Checks that luod ended at once, was never ready, and logged one line that names the arena.
     private func expectRefusal(_ ended: Ended, _ status: CInt, _ words: String...) {
         #expect(ended.status == status && ended.output.isEmpty, "\(ended)")
         #expect(ended.errors.split(separator: "\n").count == 1, "\(ended)")
@@ -93,7 +93,7 @@ import Testing
         expectRefusal(try await start(), 65, "regular file")
     }
 
-    @Test("With a service manager it never says that it is ready") func neverReady() async throws {
+    @Test("With a service manager luod never reports that it is ready") func neverReady() async throws {
         let manager = try ServiceManager()
         manager.start()
         #expect(try await startAndEnd().status == 0)
@@ -103,7 +103,7 @@ import Testing
         #expect(!manager.lines.contains("READY=1"))
     }
 
-    @Test("A private luod says why, and removes its state", .requiresRoot) func privateLuod() async throws {
+    @Test("A private luod gives the reason, and removes its state", .requiresRoot) func privateLuod() async throws {
         let small = room.path + "/small"
         let script = """
             mkdir \(small) && mount -t tmpfs -o size=32k none \(small) && TMPDIR=\(small) "$0" run -- /bin/true
@@ -126,7 +126,7 @@ import Testing
             #expect(ended.output.isEmpty)
             expectRefusal(ended, 69, "space", "room")
         } else {
-            // The arena fits exactly; the sockets need no page. It runs until the time is over.
+            // The arena fits exactly, and the sockets need no page: luod runs until the time is over.
             #expect(ended.status == 124 || ended.status == 0, "\(ended)")
         }
     }
@@ -158,7 +158,7 @@ import Testing
 
     // MARK: Making an arena
 
-    @Test("Of luods that start at once on a new state one runs, and the others say so") func atOnce() async throws {
+    @Test("If several luods start at once on a new state, one runs, and the others say so") func atOnce() async throws {
         for _ in 0..<Scale.count(8) {
             let luods = try (0..<4).map { _ in try Program([Program.path("luod"), "--state", state]) }
             try await eventually("one that runs", within: 60) {
@@ -177,7 +177,7 @@ import Testing
         }
     }
 
-    @Test("The file that a kill has left half is used, or removed, by the next start", arguments: [false, true])
+    @Test("The next start uses or removes the unfinished file of a killed luod", arguments: [false, true])
     func leftover(hasArena: Bool) async throws {
         unsafe mkdir(state, 0o700)
         if hasArena { #expect(try await startAndEnd().status == 0) }
@@ -199,7 +199,7 @@ import Testing
             }
             kill(next.process, SIGTERM)
             let ended = try await next.ended()
-            // The one before may not be gone, and its orchestrator may go on for this keeper.
+            // The killed luod may still be ending, and its orchestrator may go on for this keeper.
             #expect(ended.status == 0 || ended.status == 69, "\(step): \(ended)")
             // One that was being started when its keeper was killed may not have its arguments yet.
             for _ in 0..<10 {
@@ -225,7 +225,7 @@ import Testing
     // MARK: Options
 
     @Test(
-        "Numbers that are none, or out of range, are refused",
+        "Text that is no number, and numbers out of range, are refused",
         arguments: [
             ["--max-descriptors", "9223372036854775807"], ["--max-descriptors", "63"],
             ["--max-arena", "18446744073709551615"], ["--max-arena", "1X"], ["--max-arena", "99999999T"],
@@ -242,7 +242,7 @@ import Testing
     }
 
     @Test(
-        "The largest numbers are no trap",
+        "The largest numbers do not trap",
         arguments: [
             ["--max-descriptors", "1073741824"], ["--patience", "86400000"], ["--max-sessions", "1073741824"],
             ["--max-files", "1073741824", "--max-user-descriptors", "1073741824", "--max-user-arena", "64T"],

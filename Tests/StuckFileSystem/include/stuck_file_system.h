@@ -1,4 +1,4 @@
-// A FUSE file system with one regular file, "file", whose server answers INIT, LOOKUP and OPEN, and nothing else.
+// A FUSE file system with one regular file, "file". Its server answers only INIT, LOOKUP and OPEN.
 //
 // In C, because the server is a fork of a process with many threads: it may only make system calls.
 #pragma once

@@ -1,0 +1,54 @@
+import ArgumentParser
+import Platform
+
+/// A user, by number or by the name that /etc/passwd has.
+struct UserArgument: ExpressibleByArgument {
+    let number: UInt32
+
+    init?(argument: String) {
+        let isNumber = argument.utf8.allSatisfy { 0x30...0x39 ~= $0 }
+        let number = isNumber ? UInt32(argument) : AccountFile(at: "/etc/passwd").number(of: argument)
+        // The largest number means no user: chown(2).
+        guard let number, number != .max else { return nil }
+        self.number = number
+    }
+}
+
+/// Numbers on the command line, with an error that names their range.
+enum NumberArgument {
+    @Sendable
+    static func token(_ text: String) throws -> UInt64 {
+        guard let number = UInt64(text) else {
+            throw ValidationError("a token is a number from 0 to \(UInt64.max)")
+        }
+        return number
+    }
+
+    @Sendable
+    static func descriptor(_ text: String) throws -> CInt {
+        guard let number = CInt(text), number >= 0 else {
+            throw ValidationError("a descriptor is a number from 0 to \(CInt.max)")
+        }
+        return number
+    }
+
+    @Sendable
+    static func process(_ text: String) throws -> CInt {
+        guard let number = CInt(text), number > 0 else {
+            throw ValidationError("a process is a number from 1 to \(CInt.max)")
+        }
+        return number
+    }
+}
+
+/// The files of a session that a command means.
+struct TokenOptions: ParsableArguments {
+    @Option(
+        name: .customLong("token"), parsing: .unconditionalSingleValue,
+        help: "A file of it; several times for several.", transform: NumberArgument.token)
+    var tokens: [UInt64] = []
+
+    func validate() throws {
+        guard !tokens.isEmpty else { throw ValidationError("say which files: --token") }
+    }
+}
