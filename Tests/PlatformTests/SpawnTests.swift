@@ -7,7 +7,7 @@ import Testing
 
 /// Starts programs while this process holds descriptors with a close that waits. One test runs at a time, because they
 /// share the reserved numbers.
-@Suite(.serialized) struct SpawnTests {
+@Suite(.serialized, .disabled(if: isThreadSanitized, "ThreadSanitizer takes clone(2) for fork(2)")) struct SpawnTests {
     private func status(_ process: CInt) throws -> CInt {
         let running = try RunningProcess(process)
         let hasEnded = running.waitForEnd(10_000)

@@ -177,6 +177,8 @@ extension Server {
         }
         let discarded = asked.discard ? ((try? orchestrator.unfinishedSessions()) ?? []) : []
         let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
+        // The answer has room for some of them.
+        for line in lines { log.say("update: goes on without \(line)") }
         update.asked?.cost = UpdateCost.text(lines, room: UpdateCost.room)
         return true
     }

@@ -6,7 +6,8 @@ import Testing
 @testable import Platform
 
 /// The search for the pages of a hugetlb file: its result, and its system calls.
-@Suite struct HugePageScanTests {
+@Suite(.disabled(if: isThreadSanitized, "ThreadSanitizer leaves no room for a mapping of terabytes"))
+struct HugePageScanTests {
     private static let page = PageSize.huge2M
 
     /// A file with some pages, and the result and cost of a search of it.

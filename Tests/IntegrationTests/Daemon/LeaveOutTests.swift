@@ -79,6 +79,8 @@ import Testing
         let cost = try root.update(flags: UpdateCall.discard)
         #expect(cost.contains("user 2002, session \"theirs\": unfinished"), "\(cost)")
         #expect(cost.contains("token 77"), "\(cost)")
+        let log = try daemon.log()
+        for part in ["session \"theirs\": unfinished", "token 77"] { #expect(log.contains(part), "\(log)") }
         #expect(try root.status().sessions.isEmpty)
     }
 }
