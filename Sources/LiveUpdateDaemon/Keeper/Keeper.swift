@@ -298,8 +298,9 @@ public final class Keeper {
             service.stop(table)
         }
         if settings.endsUnused { StateDirectory(settings.state).remove() }
-        // The next luod can begin while this process still closes descriptors of clients.
-        table.releaseState(forAll: service == nil)
+        // The next luod can begin, however long this process takes to close what clients sent. What a service manager holds
+        // goes on.
+        if service == nil { table.endState() }
         exitNow(0)
     }
 

@@ -5,9 +5,15 @@ import SystemPackage
 /// The descriptors that the keeper holds: one copy of every descriptor that must not be lost. The keeper knows only the
 /// user of each, because a close may sleep and happens on that user's thread.
 struct KeptTable: ~Copyable {
-    /// Nil until the keeper has given up the rights that its threads must not have. No descriptor of a client is closed
-    /// before.
-    var closer: Closer?
+    /// Nil until the keeper has given up the rights that its threads must not have. What is to be closed waits until then.
+    var closer: Closer? {
+        didSet {
+            guard let closer else { return }
+            for (descriptor, user) in unclosed { closer.close(descriptor, of: user) }
+            unclosed = []
+        }
+    }
+    private var unclosed: [(descriptor: FileDescriptor, user: UInt32)] = []
     private var entries: [DescriptorSlot: (keep: Keep, descriptor: FileDescriptor)] = [:]
     private(set) var nextSlot: Int64 = 1
 
@@ -24,40 +30,39 @@ struct KeptTable: ~Copyable {
         keep(Keep(slot: DescriptorSlot(nextSlot), kind: kind, label: label), descriptor.release())
     }
 
-    mutating func release(_ slots: [DescriptorSlot]) {
+    /// - Returns: the users whose descriptors are closed.
+    @discardableResult
+    mutating func release(_ slots: [DescriptorSlot]) -> Set<UInt32> {
+        var users: Set<UInt32> = []
         for slot in slots {
-            if let gone = entries.removeValue(forKey: slot) { close(gone.descriptor, of: gone.keep.label.user) }
+            guard let gone = entries.removeValue(forKey: slot) else { continue }
+            close(gone.descriptor, of: gone.keep.label.user)
+            users.insert(gone.keep.label.user)
         }
+        return users
     }
 
-    /// Closes a descriptor that is in no slot.
-    func close(_ descriptor: FileDescriptor, of user: UInt32) {
-        if let closer { closer.close(descriptor, of: user) } else { try? closeDescriptor(descriptor) }
+    /// Closes a descriptor that is in no slot, or in none any more.
+    mutating func close(_ descriptor: FileDescriptor, of user: UInt32) {
+        if let closer { closer.close(descriptor, of: user) } else { unclosed.append((descriptor, user)) }
     }
 
     /// Whether only descriptors of luod itself are held: no client, no session, no file.
     var holdsOnlyState: Bool { entries.values.allSatisfy { $0.keep.kind.isOfState } }
 
-    /// Closes the arena and the sockets that listen.
+    /// Ends the lock on the arena and the sockets that listen for all who hold them: a process of luod that is dead, and not gone
+    /// while a thread of it waits for a file system, would keep the lock, and have clients connect.
     ///
-    /// - Parameter forAll: whether to end them also for their other holders. A killed process of luod with a thread that
-    ///   waits for a file system would otherwise hold the lock, and let clients connect. False when a service manager
-    ///   holds them, because they go on then.
-    mutating func releaseState(forAll: Bool) {
-        for entry in entries.values where entry.keep.kind.isOfState {
-            if forAll { end(entry.keep, entry.descriptor) }
-            // This process ends now, and a closing thread might be too late.
-            try? closeDescriptor(entry.descriptor)
-        }
-        entries = entries.filter { !$0.value.keep.kind.isOfState }
-    }
-
-    private func end(_ keep: Keep, _ descriptor: FileDescriptor) {
-        switch keep.kind {
-        case .arena: try? descriptor.unlock()
-        case .control: descriptor.shutDown()
-        case .listener where !keep.label.traits.contains(.wasPassed): descriptor.shutDown()
-        default: break
+    /// It closes nothing. Clients that wait to be accepted may have sent anything, and the close of a listener closes that, too,
+    /// for as long as a client likes. The end of the process closes it without waiting.
+    func endState() {
+        for (keep, descriptor) in entries.values {
+            switch keep.kind {
+            case .arena: try? descriptor.unlock()
+            case .control: descriptor.shutDown()
+            case .listener where !keep.label.traits.contains(.wasPassed): descriptor.shutDown()
+            default: break
+            }
         }
     }
 

@@ -110,7 +110,7 @@ public struct StateDirectory: Sendable {
             table.release(stored.filter { $0.kind == .listener }.map(\.slot))
             let label = KeepLabel(traits: .wasPassed)
             table.add(try OwnedDescriptor(taking: listener.descriptor).nonBlocking(), .listener, label)
-            for one in activated.dropFirst() { try? closeDescriptor(one.descriptor) }
+            for one in activated.dropFirst() { table.close(one.descriptor, of: 0) }
         } else if !stored.contains(where: { $0.kind == .listener }) {
             _ = unsafe unlink(clientSocket)
             table.add(

@@ -32,6 +32,23 @@ import Testing
         _ = try answerSoon(other, .status, WordCall().body)
     }
 
+    @Test("SIGTERM ends luod at once, whatever clients have sent that wait to be accepted") func unaccepted()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let orchestrator = try daemon.connect().status().orchestrator
+        kill(orchestrator, SIGSTOP)
+        let (number, peer) = try LingeringConnection.make()
+        defer { _ = peer }
+        let client = try daemon.connect()
+        try client.ask(.status, WordCall().body, number)
+        try closeDescriptor(number)
+        client.close()
+        let began = monotonicNanoseconds()
+        #expect(try await daemon.end().status == 0)
+        #expect(monotonicNanoseconds() - began < 30_000_000_000)
+    }
+
     /// Half of the time that the close lasts.
     private func answerSoon(_ client: DaemonClient, _ call: Call, _ body: [UInt8]) throws -> Response {
         let (response, descriptors) = try client.answer(to: try client.ask(call, body), within: 30_000)
