@@ -61,7 +61,12 @@ final class ControlLink: Sendable {
     struct Received {
         var message: ControlMessage
         var descriptors: [FileDescriptor]
+        /// Whether descriptors are missing, because this process may have no more: a shortage, and no fault of the peer's.
+        var isCut: Bool
     }
+
+    /// Longer than any message.
+    private static let mostBytes = 8192
 
     /// The next message; nil when the peer has gone, or says what no peer of ours says.
     ///
@@ -69,7 +74,7 @@ final class ControlLink: Sendable {
     func receive(_ how: FileDescriptor.Receiving) throws(SystemCallError) -> Received? {
         let received: ReceivedMessage
         do throws(SystemCallError) {
-            guard let message = try descriptor.receive(how) else { return nil }
+            guard let message = try descriptor.receive(how, room: Self.mostBytes) else { return nil }
             received = message
         } catch {
             guard error.errno == .resourceTemporarilyUnavailable else { return nil }
@@ -78,10 +83,10 @@ final class ControlLink: Sendable {
             _ = descriptor.isReadable(within: -1)
             return try receive(how)
         }
-        guard !received.isTruncated, let message = ControlMessage(received.bytes) else {
+        guard received.bytes.count < Self.mostBytes, let message = ControlMessage(received.bytes) else {
             received.close()
             return nil
         }
-        return Received(message: message, descriptors: received.descriptors)
+        return Received(message: message, descriptors: received.descriptors, isCut: received.isTruncated)
     }
 }

@@ -78,8 +78,8 @@ enum HandOver: UInt8, Sendable {
 /// | keeper to standby | `begin`; `hold`, `release` once it is loaded, and as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
 /// | keeper to orchestrator | `failed`: the standby is gone |
 /// | keeper to a gate | `hold`: first the memory for its calls, then the programs that run under a filter, as they come |
-/// | keeper to orchestrator | `stored`, also when that changes; `ending` on SIGTERM |
-/// | orchestrator to keeper | `stop`, when the log names everything that ends: the answer to `ending`, and after a client's STOP |
+/// | keeper to orchestrator | `stored`, also when that changes; `closing` and `room` in a shortage; `ending` on SIGTERM |
+/// | orchestrator to keeper | `stop`: what ends is in the log. It answers `ending`, and a client's STOP causes it, too |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 ///
 /// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the next.
@@ -117,6 +117,10 @@ enum ControlMessage: Equatable, Sendable {
     case ending
     /// The keeper must end, as on SIGTERM.
     case stop
+    /// So many descriptors of a user wait in the keeper to be closed; 0: few.
+    case closing(UInt32, Int)
+    /// For whom the keeper has room for further descriptors.
+    case room(KeeperRoom)
 
     /// What a new orchestrator is.
     enum Role: UInt8, Sendable {
@@ -139,7 +143,7 @@ enum ControlMessage: Equatable, Sendable {
     private enum Number: UInt32 {
         case hold = 1
         case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
-            answered, cannotBegin, stored, ending, stop
+            answered, cannotBegin, stored, ending, stop, closing, room
     }
 
     var bytes: [UInt8] {
@@ -203,6 +207,13 @@ enum ControlMessage: Equatable, Sendable {
             writer.put(UInt8(isStored ? 1 : 0))
         case .ending: begin(.ending)
         case .stop: begin(.stop)
+        case .closing(let user, let count):
+            begin(.closing)
+            writer.put(user)
+            writer.put(UInt32(clamping: count))
+        case .room(let room):
+            begin(.room)
+            writer.put(room.rawValue)
         }
         return writer.bytes
     }
@@ -263,6 +274,12 @@ enum ControlMessage: Equatable, Sendable {
         case .stored: return .stored(try reader.take(UInt8.self) != 0)
         case .ending: return .ending
         case .stop: return .stop
+        case .closing:
+            let user = try reader.take(UInt32.self)
+            return .closing(user, Int(try reader.take(UInt32.self)))
+        case .room:
+            guard let room = KeeperRoom(rawValue: try reader.take()) else { break }
+            return .room(room)
         case nil: break
         }
         throw ArenaError(.record, "a control message of type \(number)")

@@ -24,7 +24,7 @@ public enum GateProcess {
         // A path of a program's must not mean anything of ours.
         _ = unsafe chdir("/")
         var gate: Gate?
-        while let received = try keeper.receive(.waiting) {
+        while let received = try keeper.receive(.waiting), !received.isCut {
             guard case .hold(let keeps) = received.message else { continue }
             for (keep, descriptor) in zip(keeps, received.descriptors) {
                 if keep.kind == .calls {

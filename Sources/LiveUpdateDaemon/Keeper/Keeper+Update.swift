@@ -162,6 +162,7 @@ extension Keeper {
         image = next.image
         self.next = nil
         forget(old)
+        shortage.forget()
         endRetired()
         retired = old
     }

@@ -33,6 +33,9 @@ public final class Keeper {
     private var failedStarts = 0
     /// Processes that have ended and cannot be reaped yet.
     var unreaped = UnreapedChildren()
+    var shortage = KeeperShortage()
+    /// Whether a message was cut, which is said once.
+    private var isCutSaid = false
     /// Whether luod was told to end.
     private var isEnding = false
     /// Whether the orchestrator has logged the sessions and files that end.
@@ -155,16 +158,12 @@ public final class Keeper {
         service?.ready(process: getpid())
     }
 
-    /// How many descriptors only the keeper has, with ``SpawnNumbers`` if the limit has room for them.
-    private static func ownDescriptors(_ settings: Settings) -> Int { settings.descriptors < 512 ? 64 : 128 }
-
     static func arguments(_ settings: Settings) -> [String] {
         [
             "orchestrator", "--state", settings.state, "--max-arena", "\(settings.arena.limit)", "--max-sessions",
             "\(settings.limits.sessions)", "--max-files", "\(settings.limits.files)", "--max-user-arena",
             "\(settings.limits.arenaBytes)", "--max-user-descriptors", "\(settings.userDescriptors)",
-            // What it sends always finds room here.
-            "--max-descriptors", "\(max(settings.descriptors - ownDescriptors(settings), Settings.fewestDescriptors))",
+            "--max-descriptors", "\(DescriptorBudget(limit: DescriptorLimit.now).orchestrators)",
             "--socket-mode", String(settings.socketMode.rawValue, radix: 8),
         ] + (settings.isConfined ? [] : ["--unconfined"])
             + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
@@ -189,6 +188,7 @@ public final class Keeper {
             let event = try poller.next(timeout)
             if let due = gateDue, milliseconds() >= due { beginGate() }
             gate?.sendRest()
+            try lookAtShortage()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
             if let event { try handle(event.descriptor.rawValue) } else { tellService() }
@@ -258,6 +258,7 @@ public final class Keeper {
         }
         if let gateDue { wait(until: gateDue) }
         if gate?.isBehind == true { waits.append(100) }
+        if shortage.isUnderWay { waits.append(10) }
         return waits.min().map { CInt(clamping: $0) } ?? 0
     }
 
@@ -328,8 +329,11 @@ public final class Keeper {
     }
 
     /// Everything that it says, also what it said before it died.
-    func readCurrent() throws {
+    ///
+    /// - Parameter inReserve: whether the keeper's own descriptors may be used up for it.
+    func readCurrent(inReserve: Bool = false) throws {
         while true {
+            guard canRead || inReserve || isEnding else { return pauseReading() }
             let received: ControlLink.Received?
             do throws(SystemCallError) {
                 received = try current.link.receive(.now)
@@ -339,15 +343,19 @@ public final class Keeper {
             guard let received else { return isEnding ? () : loseLink() }
             switch received.message {
             case .keep(let keep):
-                guard let descriptor = received.descriptors.first else { break }
+                guard let descriptor = received.descriptors.first else {
+                    noteCut()
+                    break
+                }
                 for other in received.descriptors.dropFirst() { table.close(other, of: keep.label.user) }
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
                 tellNext(.hold([keep]), [descriptor]) { $0.insert(keep.slot) }
                 if keep.kind == .program { serve(keep, descriptor) }
+                reportClosing(of: CollectionOfOne(keep.label.user))
             case .release(let slots):
                 gate?.forget(slots)
-                table.release(slots)
+                reportClosing(of: table.release(slots))
                 for slot in slots { service?.note(slot) }
                 tellNext(.release(slots), []) { $0.subtract(slots) }
                 endIfUnused()
@@ -367,8 +375,14 @@ public final class Keeper {
         }
     }
 
-    /// Ends luod when its orchestrator cannot begin and nothing is held. Otherwise luod goes on, because its end would
-    /// lose the held files, and another orchestrator is started.
+    /// A shortage of descriptors is no fault of the orchestrator's.
+    private func noteCut() {
+        if !isCutSaid { log.say("a descriptor could not be kept, because the limit on open files is reached") }
+        isCutSaid = true
+    }
+
+    /// Nothing is lost when luod ends while it holds nothing. Otherwise another orchestrator is started: what is held is worth
+    /// more than the peace.
     private func refuse(_ failure: StartFailure) throws {
         guard table.holdsOnlyState else { return log.say("no orchestrator can begin: \(failure)") }
         end(current)
@@ -387,9 +401,10 @@ public final class Keeper {
     }
 
     private func replaceDead() throws {
-        try readCurrent()
+        try readRest()
         endRetired()
         forget(current)
+        shortage.forget()
         let how = reap(current)
         try countFailedStart(how)
         let pause = restarts.pause(afterDeathAt: milliseconds())
@@ -448,8 +463,10 @@ public final class Keeper {
         }
     }
 
-    /// Waits a moment, in which a signal can still end luod.
-    private func waitForRetry() { if signals.borrowed.isReadable(within: 100) { stop(isLogged: true) } }
+    /// A moment, in which it can still be told to end.
+    func waitForRetry(_ milliseconds: CInt = 100) {
+        if signals.borrowed.isReadable(within: milliseconds) { stop(isLogged: true) }
+    }
 }
 
 extension KeptTable {

@@ -77,6 +77,12 @@ struct KeptTable: ~Copyable {
 
     var count: Int { entries.count }
 
+    /// Descriptors that wait to be closed.
+    var closing: Int { unclosed.count + (closer?.pending ?? 0) }
+
+    /// Descriptors of a user that wait to be closed.
+    func closing(of user: UInt32) -> Int { closer?.pending(of: user) ?? 0 }
+
     mutating func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
 
     var all: [(keep: Keep, descriptor: FileDescriptor)] {

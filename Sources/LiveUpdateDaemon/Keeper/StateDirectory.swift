@@ -159,6 +159,7 @@ public struct StateDirectory: Sendable {
         var table = KeptTable()
         while link.descriptor.isReadable(within: 10_000) {
             guard let received = try link.receive(.now) else { return nil }
+            guard !received.isCut else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
             switch received.message {
             case .hold(let keeps):
                 for (keep, descriptor) in zip(keeps, received.descriptors) { table.keep(keep, descriptor) }

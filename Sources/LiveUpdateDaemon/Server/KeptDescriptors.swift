@@ -30,6 +30,9 @@ final class KeptDescriptors: DescriptorStore {
         var unsent: Set<DescriptorSlot> = []
         /// Whether a service manager stores the held descriptors.
         var isStored = false
+        /// Descriptors that wait to be closed in the keeper, of users with many.
+        var keeperClosing: [UInt32: Int] = [:]
+        var keeperRoom = KeeperRoom.forAll
 
         mutating func add(_ entry: Entry, _ slot: DescriptorSlot) {
             entries[slot] = entry
@@ -60,6 +63,8 @@ final class KeptDescriptors: DescriptorStore {
         state.with { state in
             state.keeper = keeper
             state.deafness = nil
+            state.keeperClosing = [:]
+            state.keeperRoom = .forAll
         }
     }
 
@@ -107,7 +112,18 @@ final class KeptDescriptors: DescriptorStore {
     /// How many descriptors of a user wait to be closed, because a close sleeps.
     func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
 
-    /// Whether a service manager stores the held descriptors, as the keeper has said.
+    /// Descriptors of a user that wait to be closed in the keeper, if they are many, as the keeper has said.
+    func closingInKeeper(of user: UInt32) -> Int { state.with { $0.keeperClosing[user] ?? 0 } }
+
+    /// The keeper has said how many descriptors of a user wait to be closed there.
+    func noteKeeperClosing(_ count: Int, of user: UInt32) {
+        state.with { $0.keeperClosing[user] = count == 0 ? nil : count }
+    }
+
+    /// The keeper has said for whom it has room.
+    func noteKeeperRoom(_ room: KeeperRoom) { state.with { $0.keeperRoom = room } }
+
+    /// Whether a service manager stores what the keeper holds, as the keeper has said.
     var isStored: Bool {
         get { state.with { $0.isStored } }
         set { state.with { $0.isStored = newValue } }
@@ -223,11 +239,15 @@ final class KeptDescriptors: DescriptorStore {
 
     /// Sends the keeper a message. A keeper that is gone, or that does not read for a second, is given up.
     ///
-    /// - Throws: the errno of a shortage that lasts, which is not the keeper's fault.
+    /// - Throws: a shortage that lasts, which is not the keeper's fault; EMFILE when the keeper has no room.
     private func send(
         _ keeper: ControlLink?, _ message: ControlMessage, _ descriptors: [FileDescriptor], _ patience: Int
     ) throws(SystemCallError) {
         guard let keeper else { return }
+        if case .keep(let keep) = message, !state.with({ $0.keeperRoom }).admits(keep.label.user) {
+            // The message would stay in the queue, and all that comes after it.
+            throw SystemCallError("sendmsg", .tooManyOpenFiles)
+        }
         do throws(SystemCallError) {
             try keeper.send(message, descriptors, patience: 1000, inShortage: patience)
         } catch {

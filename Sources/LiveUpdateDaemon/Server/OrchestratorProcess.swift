@@ -93,6 +93,8 @@ public enum OrchestratorProcess {
 
     private static func receiveAll(_ store: KeptDescriptors, _ keeper: ControlLink) throws -> Beginning {
         while let received = try keeper.receive(.waiting) {
+            // Not all that is kept would be found.
+            if received.isCut { exitNow(1) }
             switch received.message {
             case .hold(let keeps): store.hold(keeps, received.descriptors)
             case .stored(let isStored): store.isStored = isStored
@@ -121,6 +123,7 @@ public enum OrchestratorProcess {
         var holdsAll = false
         var prepared: Successor?
         while let received = try keeper.receive(.waiting) {
+            if received.isCut { exitNow(1) }
             switch received.message {
             case .hold(let keeps):
                 store.hold(keeps, received.descriptors)

@@ -94,6 +94,8 @@ extension Server {
                 loaded()
             case .prepared(update.attempt): prepared()
             case .stored(let isStored): store.isStored = isStored
+            case .closing(let user, let count): store.noteKeeperClosing(count, of: user)
+            case .room(let room): store.noteKeeperRoom(room)
             case .ending:
                 logEnd()
                 try? link.send(.stop)

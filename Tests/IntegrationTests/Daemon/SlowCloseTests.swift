@@ -49,6 +49,53 @@ import Testing
         #expect(monotonicNanoseconds() - began < 30_000_000_000)
     }
 
+    @Test("A close that sleeps in the keeper fills it with nobody's descriptors, and ends no process", .requiresRoot)
+    func keeperIsFull() async throws {
+        let daemon = try await RunningDaemon(
+            ["--socket-mode", "0666", "--max-descriptors", "512", "--max-user-descriptors", "100"])
+        let (root, hostile) = (try daemon.connect(), try daemon.connect(as: nobody))
+        let before = try root.status()
+        let session = try hostile.create("s")
+        let peer = try sleepInKeeper(session, keeper: daemon.keeper)
+        defer { _ = peer }
+        // Each file takes a descriptor of the keeper's until the close that sleeps is done.
+        let file = try MemoryFile()
+        for _ in 0..<2000 {
+            guard try isDone(session, .preserve, file.descriptor), try isDone(session, .unpreserve) else { break }
+        }
+        let own = try root.create("root")
+        try own.preserve(try MemoryFile(), 1)
+        let after = try root.status()
+        #expect(after.keeper == before.keeper && after.orchestrator == before.orchestrator)
+        kill(after.orchestrator, SIGKILL)
+        #expect(try root.status().keeper == before.keeper)
+        #expect(try root.change(.update) == nil)
+        #expect(try daemon.log().split(separator: "\n").count == 1)
+        #expect(try await daemon.end().status == 0)
+    }
+
+    /// Has the keeper close the last copy of a lingering socket, and the orchestrator one before.
+    private func sleepInKeeper(_ session: DaemonClient, keeper: pid_t) throws -> MemoryFile {
+        let (number, peer) = try LingeringConnection.make()
+        let (reading, writing) = try MessageSocket.pair()
+        try writing.send([1], [number])
+        try closeDescriptor(number)
+        try session.preserve(reading, 0, as: .preserveHeld)
+        for end in [reading, writing] { try closeDescriptor(end) }
+        kill(keeper, SIGSTOP)
+        defer { kill(keeper, SIGCONT) }
+        try session.unpreserve(0)
+        usleep(100_000)
+        return peer
+    }
+
+    /// Whether it was done, and soon.
+    private func isDone(_ session: DaemonClient, _ call: Call, _ file: FileDescriptor? = nil) throws -> Bool {
+        let tag = try session.ask(call, FileCall(token: 1).body, file)
+        guard let (response, _) = try? session.answer(to: tag, within: 500) else { return false }
+        return response.result == 0
+    }
+
     /// Half of the time that the close lasts.
     private func answerSoon(_ client: DaemonClient, _ call: Call, _ body: [UInt8]) throws -> Response {
         let (response, descriptors) = try client.answer(to: try client.ask(call, body), within: 30_000)

@@ -1,0 +1,82 @@
+import Platform
+import SystemPackage
+
+/// What the keeper knows of its own shortage of descriptors.
+struct KeeperShortage {
+    let budget = DescriptorBudget(limit: DescriptorLimit.now)
+    /// What the orchestrator was told.
+    var told = KeeperRoom.forAll
+    var reports = ClosingReports()
+    /// Whether the orchestrator's messages stay in the queue.
+    var isReadingPaused = false
+
+    /// Whether it is to be looked at again in a moment.
+    var isUnderWay: Bool { isReadingPaused || told != .forAll || !reports.users.isEmpty }
+
+    /// What an orchestrator knows that has just begun: nothing.
+    mutating func forget() {
+        told = .forAll
+        reports = ClosingReports()
+        isReadingPaused = false
+    }
+}
+
+/// Closes that sleep keep descriptors in the keeper. The orchestrator is told of them, so that no user takes all.
+extension Keeper {
+    /// Descriptors that are kept, or wait to be closed.
+    private var used: Int { table.count + table.closing }
+
+    /// Whether a message can be read with its descriptor.
+    var canRead: Bool { shortage.budget.canRead(with: used) }
+
+    /// Leaves messages in the queue until descriptors are closed: a message that is cut has lost its descriptor.
+    func pauseReading() {
+        guard !shortage.isReadingPaused else { return }
+        shortage.isReadingPaused = true
+        poller.remove(current.link.descriptor)
+    }
+
+    /// Looks at the shortage again.
+    func lookAtShortage() throws {
+        guard shortage.isUnderWay else { return }
+        reportClosing(of: shortage.reports.users)
+        guard shortage.isReadingPaused, canRead else { return }
+        shortage.isReadingPaused = false
+        try poller.add(current.link.descriptor, for: .reading)
+    }
+
+    /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and for whom there is room.
+    func reportClosing(of users: some Sequence<UInt32>) {
+        // One that has handed over is told nothing else.
+        if case .takingOver = next?.stage { return }
+        for user in users {
+            guard let count = shortage.reports.due(table.closing(of: user), of: user), tell(.closing(user, count))
+            else {
+                continue
+            }
+            shortage.reports.note(count, of: user)
+        }
+        let room = shortage.budget.room(with: used)
+        if room != shortage.told, tell(.room(room)) { shortage.told = room }
+    }
+
+    private func tell(_ message: ControlMessage) -> Bool {
+        do throws(SystemCallError) {
+            try current.link.send(message, patience: 0)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// Reads all that a dead orchestrator has said. When there is no room for some time, descriptors of the keeper's own have to
+    /// do: a user can have a close sleep for ever.
+    func readRest() throws {
+        try readCurrent()
+        let deadline = milliseconds() + UInt64(StateDirectory.patience)
+        while shortage.isReadingPaused, !canRead, milliseconds() < deadline { waitForRetry(10) }
+        if shortage.isReadingPaused { try readCurrent(inReserve: true) }
+        // What is left in the queue would be closed with it by this thread, and a close may sleep.
+        if let copy = try? current.link.descriptor.duplicated() { table.close(copy.release(), of: .max) }
+    }
+}

@@ -1,0 +1,68 @@
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// Decisions of a keeper in which closes sleep.
+@Suite struct ShortagePolicyTests {
+    @Test(
+        "The orchestrator holds less than the keeper, and the rest holds a burst",
+        arguments: [512, 1024, 65536, 1 << 20])
+    func budget(limit: Int) {
+        let budget = DescriptorBudget(limit: limit)
+        let burst = min(512, limit / 4)
+        #expect(budget.orchestrators <= limit - 64 - burst)
+        #expect(
+            budget.room(with: budget.orchestrators) == .forAll && budget.canRead(with: budget.orchestrators + burst / 2)
+        )
+    }
+
+    @Test(
+        "Users are refused first, then root; at last nothing is read, with descriptors left",
+        arguments: [64, 128, 256, 65536])
+    func order(limit: Int) {
+        let budget = DescriptorBudget(limit: limit)
+        let rooms = (0...limit).map { budget.room(with: $0) }
+        #expect(rooms.map(\.rawValue) == rooms.map(\.rawValue).sorted())
+        #expect(rooms[limit / 4] == .forAll && rooms.contains(.forRoot) && rooms[limit] == .none)
+        let last = (0...limit).last { budget.canRead(with: $0) } ?? 0
+        #expect(rooms[last] == .none && limit - last > 20)
+        #expect(budget.orchestrators >= Settings.fewestDescriptors)
+    }
+
+    @Test("Only root is kept for in the reserve") func admission() {
+        for user in [0, 1000] as [UInt32] {
+            #expect(KeeperRoom.forAll.admits(user) && !KeeperRoom.none.admits(user))
+            #expect(KeeperRoom.forRoot.admits(user) == (user == 0))
+        }
+    }
+
+    @Test("A user with many closes is reported, again when that changes much, and at the end") func reports() {
+        var reports = ClosingReports()
+        var said: [Int] = []
+        for pending in [1, 63, 64, 65, 79, 80, 200, 210, 150, 33, 31, 40, 63, 0, 64] {
+            guard let count = reports.due(pending, of: 5) else { continue }
+            said.append(count)
+            reports.note(count, of: 5)
+        }
+        #expect(said == [64, 80, 200, 150, 33, 0, 64])
+        #expect(reports.users == [5] && reports.due(63, of: 6) == nil)
+    }
+
+    @Test("The orchestrator knows the closes of its keeper, and forgets them with it") func noted() throws {
+        let store = KeptDescriptors(try Closer(threads: 2))
+        store.noteKeeperClosing(70, of: 5)
+        #expect(store.closingInKeeper(of: 5) == 70 && store.closingInKeeper(of: 6) == 0)
+        store.noteKeeperClosing(0, of: 5)
+        #expect(store.closingInKeeper(of: 5) == 0)
+        store.noteKeeperClosing(70, of: 5)
+        store.use(nil)
+        #expect(store.closingInKeeper(of: 5) == 0)
+    }
+
+    @Test("Both messages are read as they were sent") func messages() {
+        for message in [.closing(5, 70), .room(.forRoot)] as [ControlMessage] {
+            #expect(ControlMessage(message.bytes) == message)
+        }
+        #expect(ControlMessage([21, 0, 0, 0, 9]) == nil)
+    }
+}
