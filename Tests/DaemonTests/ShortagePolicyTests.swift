@@ -46,6 +46,8 @@ import Testing
         }
         #expect(said == [64, 80, 200, 150, 33, 0, 64])
         #expect(reports.users == [5] && reports.due(63, of: 6) == nil)
+        reports.beginAgain()
+        #expect(reports.users == [5] && reports.due(64, of: 5) == 64 && reports.due(1, of: 5) == 0)
     }
 
     @Test("The orchestrator knows the closes of its keeper, and forgets them with it") func noted() throws {

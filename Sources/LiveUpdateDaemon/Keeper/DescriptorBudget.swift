@@ -59,6 +59,9 @@ struct ClosingReports: Sendable {
         return abs(pending - last) >= max(last / 4, 16) ? pending : nil
     }
 
+    /// Another orchestrator was told nothing, and is to be told of the same users.
+    mutating func beginAgain() { reported = reported.mapValues { _ in 0 } }
+
     /// The orchestrator was told.
     mutating func note(_ count: Int, of user: UInt32) { reported[user] = count == 0 ? nil : count }
 }

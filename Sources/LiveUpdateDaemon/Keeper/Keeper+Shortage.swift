@@ -10,15 +10,22 @@ struct KeeperShortage {
     /// Whether the orchestrator's messages stay in the queue.
     var isReadingPaused = false
 
-    /// Whether it is to be looked at again in a moment.
-    var isUnderWay: Bool { isReadingPaused || told != .forAll || !reports.users.isEmpty }
+    /// Whether the orchestrator has just begun, and was told nothing.
+    private var isNew = false
 
-    /// What an orchestrator knows that has just begun: nothing.
-    mutating func forget() {
+    /// Whether it is to be looked at again in a moment.
+    var isUnderWay: Bool { isNew || isReadingPaused || told != .forAll || !reports.users.isEmpty }
+
+    /// Another orchestrator is to be told all of it.
+    mutating func beginAgain() {
         told = .forAll
-        reports = ClosingReports()
+        reports.beginAgain()
         isReadingPaused = false
+        isNew = true
     }
+
+    /// The orchestrator was told.
+    mutating func noteLook() { isNew = false }
 }
 
 /// Closes that sleep keep descriptors in the keeper. The orchestrator is told of them, so that no user takes all.
@@ -37,12 +44,13 @@ extension Keeper {
     }
 
     /// Looks at the shortage again.
-    func lookAtShortage() throws {
+    func lookAtShortage() {
         guard shortage.isUnderWay else { return }
         reportClosing(of: shortage.reports.users)
+        shortage.noteLook()
         guard shortage.isReadingPaused, canRead else { return }
-        shortage.isReadingPaused = false
-        try poller.add(current.link.descriptor, for: .reading)
+        // Otherwise it is tried again.
+        if (try? poller.add(current.link.descriptor, for: .reading)) != nil { shortage.isReadingPaused = false }
     }
 
     /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and for whom there is room.

@@ -162,7 +162,7 @@ extension Keeper {
         image = next.image
         self.next = nil
         forget(old)
-        shortage.forget()
+        shortage.beginAgain()
         endRetired()
         retired = old
     }

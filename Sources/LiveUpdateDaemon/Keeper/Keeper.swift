@@ -188,7 +188,7 @@ public final class Keeper {
             let event = try poller.next(timeout)
             if let due = gateDue, milliseconds() >= due { beginGate() }
             gate?.sendRest()
-            try lookAtShortage()
+            lookAtShortage()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
             if let event { try handle(event.descriptor.rawValue) } else { tellService() }
@@ -404,7 +404,7 @@ public final class Keeper {
         try readRest()
         endRetired()
         forget(current)
-        shortage.forget()
+        shortage.beginAgain()
         let how = reap(current)
         try countFailedStart(how)
         let pause = restarts.pause(afterDeathAt: milliseconds())
