@@ -20,6 +20,9 @@ public enum MessageSocket {
     /// Descriptors that one message can carry.
     public static let mostDescriptors = Int(CSHIMS_MOST_DESCRIPTORS)
 
+    /// How many bytes the path of a socket can have.
+    public static let longestPath = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
+
     /// Two sockets that are each other's peer, closed on exec: socketpair(2). The caller closes both.
     ///
     /// - Throws: EMFILE.
@@ -77,8 +80,7 @@ public enum MessageSocket {
     ) throws(SystemCallError) {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
-        let room = MemoryLayout.size(ofValue: address.sun_path)
-        guard path.utf8.count < room else { throw SystemCallError("bind", .fileNameTooLong) }
+        guard path.utf8.count <= longestPath else { throw SystemCallError("bind", .fileNameTooLong) }
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
         let result = unsafe withUnsafePointer(to: &address) { pointer in
             // SAFETY: a sockaddr_un is what a sockaddr of its family is.
@@ -153,6 +155,13 @@ extension FileDescriptor {
     /// - Throws: EAGAIN when there is none.
     public func discardMessage() throws(SystemCallError) {
         try systemCall("recvmsg") { cshims_discard(rawValue) }
+    }
+
+    /// Whether it is a socket that others can connect to: `SO_ACCEPTCONN` of socket(7).
+    public var isListening: Bool {
+        var listens: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        return unsafe getsockopt(rawValue, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0
     }
 
     /// Whether its peer is closed: poll(2), `POLLHUP`.

@@ -45,8 +45,8 @@ struct Arguments {
         Exit codes:
            0  ended by SIGTERM, SIGINT or luoctl stop
            1  failed
-          64  wrong usage
-          65  the state is damaged, or was written by another version
+          64  wrong usage, or too long a path of the state
+          65  the state is damaged, has files that are not luod's, or was written by another version
           69  another luod runs on the state, or something that luod needs is not available: memory, space, descriptors
           77  no right to the state
         """

@@ -33,10 +33,7 @@ struct ArenaFile {
 
     /// - Returns: nil when nothing has that name.
     private func existing() throws -> OwnedDescriptor? {
-        // An open of a device or a pipe can have effects, so this looks first.
-        if let found = try? FileStatus(at: path, followingLinks: false), !found.isRegular {
-            throw StartFailure(.data, "\(path) is not a regular file: remove it, or name another state directory")
-        }
+        try StateDirectory.expect(path, "a regular file") { $0.isRegular }
         guard let file = try open(path, O_RDWR) else { return nil }
         try lock(file.borrowed)
         guard isStillThere(file.borrowed, path) else { return nil }
@@ -47,6 +44,7 @@ struct ArenaFile {
 
     /// - Returns: nil when another luod was faster.
     private func make() throws -> OwnedDescriptor? {
+        try StateDirectory.expect(unfinished, "a regular file") { $0.isRegular }
         guard let file = try open(unfinished, O_RDWR | O_CREAT) else { return nil }
         try lock(file.borrowed)
         guard isStillThere(file.borrowed, unfinished) else { return nil }

@@ -96,7 +96,10 @@ public final class Keeper {
             let keeper = try Keeper(settings, try directory.take(passed, settings), manager, ready)
             try keeper.serve()
         } catch {
-            throw StartFailure(error, on: directory)
+            let failure = StartFailure(error, on: directory)
+            // A service manager that does not start luod again lets go of what it has stored.
+            let holdsFiles = passed.contains { Keep(storedName: $0.name)?.kind.isOfState == false }
+            throw holdsFiles ? StartFailure(.other, failure.description) : failure
         }
     }
 

@@ -10,6 +10,8 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
     public enum Cause: CInt, Sendable {
         /// Any other cause.
         case other = 1
+        /// A path that is too long.
+        case usage = 64
         /// The state is damaged, or was written by another version.
         case data = 65
         /// luod lacks memory, space or descriptors, or another luod runs on the state.
@@ -59,7 +61,7 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
         case .unavailable where error.gate == .owner: "end that process first: fuser(1) says which has the file open"
         case .unavailable where error.gate == .space:
             "give the file system of \(state.path) more room, raise the limit on the size of files (ulimit -f), or --max-arena"
-        case .unavailable, .other: "raise the limits on memory (ulimit -v, MemoryMax=), or lower --max-arena"
+        case .unavailable, .usage, .other: "raise the limits on memory (ulimit -v, MemoryMax=), or lower --max-arena"
         }
     }
 }

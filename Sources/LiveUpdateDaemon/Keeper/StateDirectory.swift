@@ -24,18 +24,25 @@ public struct StateDirectory: Sendable {
     /// Makes this process the keeper of the state.
     ///
     /// - Parameters:
-    ///   - passed: the descriptors that a service manager has passed: the clients' socket, and the descriptors of its
-    ///     store.
-    ///   - settings: the mode and group of a clients' socket that is made here.
-    /// - Throws: ``StateHeld`` when another process is the keeper; a LiveUpdateError with EPERM for a directory that
-    ///   others may write to, and ENOTDIR for a path that is no directory; ``StartFailure`` and ArenaError about the
-    ///   arena; other errors of the system calls.
+    ///   - passed: what a service manager has passed: the clients' socket, and what it had stored.
+    ///   - settings: for a clients' socket that is made here.
+    /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write to;
+    ///   ``StartFailure`` for a path or a file of the state that is not what it must be, and for a passed socket that does not
+    ///   listen; ArenaError about the arena; what else failed.
     func take(_ passed: [PassedDescriptor], _ settings: Settings) throws -> TakenState {
+        try checkLength()
         try makeDirectory()
+        let activated = passed.filter { Keep(storedName: $0.name) == nil }
+        // With a passed socket the name of the clients' socket is the service manager's.
+        for socket in [controlSocket] + (activated.isEmpty ? [clientSocket] : []) {
+            try Self.expect(socket, "a socket") { $0.type == .socket }
+        }
+        try Self.expect(calls.path, "a regular file") { $0.isRegular }
         if var found = try adopt() {
             found.unwanted = passed
             return found
         }
+        try Self.expectListeners(activated)
         var table = KeptTable()
         var unwanted: [PassedDescriptor] = []
         let stored = try restore(passed, into: &table, &unwanted)
@@ -59,16 +66,55 @@ public struct StateDirectory: Sendable {
             _ = unsafe chmod(path, 0o711)
             return
         }
-        guard errno == EEXIST else { throw SystemCallError("mkdir", Errno(rawValue: errno)) }
+        guard errno == EEXIST else { throw Self.failure(Errno(rawValue: errno), making: path) }
         let found = try FileStatus(at: path)
         guard found.isDirectory else {
-            throw LiveUpdateError(
-                .notDirectory, path, remedy: "name a directory for the state, which need not be there")
+            throw StartFailure(
+                .data, "\(path): Not a directory: name a directory for the state, which need not be there")
         }
         guard found.isOursAlone else {
             throw LiveUpdateError(
                 .notPermitted, "\(path): it is somebody else's, or others may write to it",
                 remedy: "name a directory for the state alone, which need not be there")
+        }
+    }
+
+    /// The path of each socket must fit into an address.
+    private func checkLength() throws {
+        let most = MessageSocket.longestPath - (clientSocket.utf8.count - path.utf8.count)
+        guard path.utf8.count > most else { return }
+        throw StartFailure(
+            .usage,
+            "\(path) has \(path.utf8.count) bytes, and the path of a state has at most \(most): name a shorter one")
+    }
+
+    private static func failure(_ errno: Errno, making path: String) -> any Error {
+        switch errno {
+        case .noSuchFileOrDirectory:
+            StartFailure(
+                .unavailable, "\(path): No such file or directory: make the directory that the state is to be in")
+        case .notDirectory, .tooManySymbolicLinkLevels:
+            StartFailure(
+                .data, "\(path): \(errno): the state is to be in something that is no directory: name another path")
+        default: SystemCallError("mkdir", errno)
+        }
+    }
+
+    /// Looks at a file of the state before it is opened or removed: opening can do something to a device or a pipe.
+    ///
+    /// - Throws: ``StartFailure`` when something else has its name.
+    static func expect(_ path: String, _ kind: String, _ isThat: (FileStatus) -> Bool) throws {
+        guard let found = try? FileStatus(at: path, followingLinks: false), !isThat(found) else { return }
+        throw StartFailure(.data, "\(path) is not \(kind): remove it, or name another state directory")
+    }
+
+    /// - Throws: ``StartFailure`` for a descriptor that a service manager has passed, and on which no client can connect.
+    private static func expectListeners(_ passed: [PassedDescriptor]) throws {
+        for one in passed where !(one.descriptor.isMessageSocket && one.descriptor.isListening) {
+            throw StartFailure(
+                .unavailable,
+                "the descriptor \"\(one.name)\" that was passed (LISTEN_FDS) is not a socket of type SOCK_SEQPACKET that "
+                    + "listens: pass one (ListenSequentialPacket= of a socket unit), or none")
         }
     }
 

@@ -93,7 +93,40 @@ import Testing
         expectRefusal(try await start(), 65, "regular file")
     }
 
-    @Test("With a service manager luod never reports that it is ready") func neverReady() async throws {
+    enum Foreign: CaseIterable { case directory, pipe, link }
+
+    @Test(
+        "What is not luod's in the place of a file of the state is left as it is: 65", arguments: Foreign.allCases,
+        ["arena.new", "control", "liveupdate", "calls"])
+    func foreign(kind: Foreign, name: String) async throws {
+        unsafe mkdir(state, 0o700)
+        let path = "\(state)/\(name)"
+        switch kind {
+        case .directory: unsafe mkdir(path, 0o700)
+        case .pipe: unsafe mkfifo(path, 0o600)
+        case .link: unsafe symlink("/dev/null", path)
+        }
+        let before = try FileStatus(at: path, followingLinks: false).identity
+        let ended = try await start()
+        #expect(ended.status == 65 && ended.output.isEmpty, "\(ended)")
+        #expect(ended.errors.contains(path) && ended.errors.contains("remove it"), "\(ended)")
+        #expect(try FileStatus(at: path, followingLinks: false).identity == before)
+    }
+
+    @Test("A passed descriptor on which no client can connect: 69, and never ready") func noListener() async throws {
+        let file = try openFile("/dev/null")
+        let (connected, other) = try MessageSocket.pair()
+        defer { for end in [connected, other] { try? closeDescriptor(end) } }
+        for passed in [file.borrowed, connected] {
+            let command = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\""
+            let luod = try Program(
+                ["/bin/sh", "-c", command, "sh", Program.path("luod"), "--state", state], inheriting: passed)
+            let ended = try await luod.ended(within: 60)
+            #expect(ended.status == 69 && ended.output.isEmpty && ended.errors.contains("LISTEN_FDS"), "\(ended)")
+        }
+    }
+
+    @Test("With a service manager it never says that it is ready") func neverReady() async throws {
         let manager = try ServiceManager()
         manager.start()
         #expect(try await startAndEnd().status == 0)

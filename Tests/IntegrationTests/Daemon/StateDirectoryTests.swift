@@ -23,7 +23,7 @@ import Testing
         let (file, shared) = (room.path + "/file", room.path + "/shared")
         try Data("text".utf8).write(to: URL(fileURLWithPath: file))
         unsafe chmod(file, 0o600)
-        #expect(try await luod(file, says: "Not a directory") == 1)
+        #expect(try await luod(file, says: "Not a directory", "name a directory") == 65)
         #expect(try mode(file) == 0o600)
 
         unsafe mkdir(shared, 0o700)
@@ -32,7 +32,11 @@ import Testing
         #expect(try mode(shared) == 0o1777)
         #expect(try FileManager.default.contentsOfDirectory(atPath: shared).isEmpty)
 
-        #expect(try await luod(room.path + "/missing/state", says: "No such file or directory") == 1)
+        #expect(try await luod(room.path + "/missing/state", says: "No such file or directory", "make") == 69)
+        #expect(try await luod(file + "/state", says: "name another") == 65)
+        let long = room.path + "/" + String(repeating: "a", count: 100)
+        #expect(try await luod(long, says: "at most 96", "shorter") == 64)
+        #expect(!FileManager.default.fileExists(atPath: long))
     }
 
     @Test("Another user's is refused", .requiresRoot) func anotherUser() async throws {
