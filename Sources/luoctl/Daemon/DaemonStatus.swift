@@ -128,6 +128,15 @@ extension DaemonStatus {
         }
     }
 
+    /// A line for each session that an update would discard, and for each of its files, in the words of luod's answer.
+    var unfinished: [String] {
+        sessions.filter { $0.direction == Direction.incoming.rawValue && !$0.isFinished }.flatMap { session in
+            let name = "user \(session.owner), session \"\(session.name)\""
+            return ["\(name): unfinished"]
+                + session.files.map { "\(name), token \($0.token): \($0.compatible), unfinished" }
+        }
+    }
+
     /// What luod says now.
     init(of device: LiveUpdateDevice) throws(LiveUpdateError) {
         let text = try device.status()

@@ -31,9 +31,16 @@ struct UpdateCommand: ParsableCommand {
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
+            // The sessions that the update discards are not in the status of the next boot.
+            let unfinished = discard ? (try? DaemonStatus(of: device).unfinished) ?? [] : []
             do throws(LiveUpdateError) {
                 let times = try device.update(to: image.path, discardingUnfinished: discard, leavingOut: leaveOut)
-                let report = UpdateReport(times, .update)
+                let remarks = UpdateRemarks(times.remarks).completed {
+                    unfinished
+                } leftOut: {
+                    leaveOut ? (try? DaemonStatus(of: device).problems(.incoming)) ?? [] : []
+                }
+                let report = UpdateReport(times, .update, remarks: remarks)
                 print(json ? report.json : report.text)
             } catch {
                 throw ObstacleList(error).completed { try? DaemonStatus(of: device).problems(.outgoing) }
@@ -62,7 +69,7 @@ struct ObstacleList {
     }
 
     /// The number in "and N more".
-    private static func missing(_ line: String) -> Int? {
+    static func missing(_ line: String) -> Int? {
         let words = line.split(separator: " ")
         guard words.count > 2, words[0] == "and", words[2].hasPrefix("more"), let number = Int(words[1]), number >= 0
         else { return nil }

@@ -22,7 +22,7 @@ struct UpdateReport: Encodable {
         case loadNs, publishNs, takeOverNs, switchNs, answerNs, blackoutNs, remarks
     }
 
-    init(_ times: UpdateTimes, _ kind: Kind) {
+    init(_ times: UpdateTimes, _ kind: Kind, remarks: [String] = []) {
         self.kind = kind
         loadNs = times.loaded - min(times.asked, times.loaded)
         func since(_ start: UInt64, _ end: UInt64) -> UInt64? { kind == .load ? nil : end - min(start, end) }
@@ -31,7 +31,7 @@ struct UpdateReport: Encodable {
         switchNs = since(times.takenOver, times.switched)
         answerNs = since(times.switched, times.answered)
         blackoutNs = kind == .load ? nil : times.blackout
-        remarks = kind == .update ? ShownText.lines(times.remarks) : nil
+        self.remarks = kind == .update ? remarks.map(\.shown) : nil
     }
 
     var json: String { jsonText(self) }

@@ -71,6 +71,47 @@ import Testing
         #expect(ended.status == 0 && ended.output.contains("2002") && ended.output.contains("vm"), "\(ended)")
     }
 
+    private static let many = (sessions: 3, files: 120)
+    private static let long = String(repeating: "n", count: 40)
+
+    /// Each file of the many is named once.
+    private func expectAll(in lines: [String], _ reason: String) {
+        for (session, token) in (0..<Self.many.sessions).flatMap({ s in (0..<Self.many.files).map { (s, $0 + 77) } }) {
+            let start = "user 2002, session \"\(session)-\(Self.long)\", token \(token): "
+            let found = lines.filter { $0.hasPrefix(start) }
+            #expect(found.count == 1 && found.first?.contains(reason) == true, "\(start)\(found)")
+        }
+        #expect(!lines.contains { $0.hasPrefix("and ") }, "\(lines)")
+    }
+
+    @Test("--discard prints each of many sessions and files once", arguments: [false, true])
+    func discardsMany(asJSON: Bool) async throws {
+        for number in 0..<Self.many.sessions {
+            let session = try daemon.connect(as: 2002).create("\(number)-\(Self.long)")
+            for token in 0..<Self.many.files { try session.preserve(try MemoryFile(), UInt64(token) + 77) }
+            try session.setDetached(true)
+            session.close()
+        }
+        #expect(try await ctl("update").status == 0)
+        let ended = try await asJSON ? ctl("update", "--discard", "--json") : ctl("update", "--discard")
+        #expect(ended.status == 0, "\(ended)")
+        let lines = try asJSON ? ended.json(Remarks.self).remarks : ended.lines
+        expectAll(in: lines, "-v1, unfinished")
+        #expect(lines.filter { $0.hasSuffix("\": unfinished") }.count == Self.many.sessions, "\(lines)")
+    }
+
+    @Test("--leave-out prints each of many files once", arguments: [false, true])
+    func leavesOutMany(asJSON: Bool) async throws {
+        for number in 0..<Self.many.sessions {
+            try makeCut("\(number)-\(Self.long)", as: 2002, files: Self.many.files)
+        }
+        let ended = try await asJSON ? ctl("update", "--leave-out", "--json") : ctl("update", "--leave-out")
+        #expect(ended.status == 0, "\(ended)")
+        expectAll(in: try asJSON ? ended.json(Remarks.self).remarks : ended.lines, "4096")
+    }
+
+    private struct Remarks: Decodable { let remarks: [String] }
+
     @Test("stop refuses while a file would be lost, and ends luod when none would, or with --discard") func stop()
         async throws
     {
