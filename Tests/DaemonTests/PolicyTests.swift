@@ -99,6 +99,18 @@ import Testing
         #expect(EndReport([huge, huge], .nothing).lost.bytes == .max)
     }
 
+    @Test("Every lost token is named, in as many lines as it takes") func lostTokens() {
+        #expect(StartLosses.texts([]).isEmpty && StartLosses.texts([7]) == ["the file of token 7"])
+        #expect(StartLosses.texts([9, 2, 4, 3]) == ["the files of tokens 2 to 4, 9"])
+        #expect(StartLosses.texts([.max, .max - 1]) == ["the files of tokens \(UInt64.max - 1) to \(UInt64.max)"])
+        let odd = (0..<1001).map { UInt64($0 * 2) }
+        let texts = StartLosses.texts(odd)
+        #expect(texts.count == 11 && texts.allSatisfy { $0.utf8.count < 1000 })
+        #expect(texts.last == "the file of token 2000")
+        let words = Set(texts.joined(separator: ", ").split { ", ".contains($0) }.compactMap { UInt64($0) })
+        #expect(words == Set(odd))
+    }
+
     // MARK: Starting
 
     @Test("Each cause of a start that fails has its exit code, and its message names the path") func failures() {
