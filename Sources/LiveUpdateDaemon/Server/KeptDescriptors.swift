@@ -106,8 +106,8 @@ final class KeptDescriptors: DescriptorStore {
     /// How many descriptors are held, or wait to be closed.
     var count: Int { state.with { $0.entries.count } + closer.pending }
 
-    /// How many descriptors of a user wait to be closed, also those that are about to be.
-    func pendingCloses(of user: UInt32) -> Int { closer.pending(of: user) }
+    /// How many descriptors of a user wait to be closed, here or in the keeper, also those that are about to be.
+    func pendingCloses(of user: UInt32) -> Int { max(closer.pending(of: user), closingInKeeper(of: user)) }
 
     /// How many descriptors of a user wait to be closed, because a close sleeps.
     func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
