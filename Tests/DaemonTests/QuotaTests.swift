@@ -5,7 +5,7 @@ import Testing
 
 /// Whether one more descriptor may be held, for each kind of client and each limit.
 @Suite struct QuotaTests {
-    private static let process = 100
+    private static let process = 128
     private static let user = 10
 
     private func quota(connections: Int, of user: SessionOwner = 7) -> Quota {
@@ -37,9 +37,9 @@ import Testing
             // Root has no limit of its own, and the reserve of the process.
             Case(connections: 50, held: 50, user: 0, hasRoom: true),
             Case(connections: 50, held: 50, isUnlimited: true, hasRoom: true),
-            Case(process: 67, hasRoom: true), Case(process: 68, hasRoom: false),
-            Case(process: 99, user: 0, hasRoom: true), Case(process: 100, user: 0, hasRoom: false),
-            Case(process: 99, isUnlimited: true, hasRoom: true), Case(process: 100, isUnlimited: true, hasRoom: false),
+            Case(process: 95, hasRoom: true), Case(process: 96, hasRoom: false),
+            Case(process: 127, user: 0, hasRoom: true), Case(process: 128, user: 0, hasRoom: false),
+            Case(process: 127, isUnlimited: true, hasRoom: true), Case(process: 128, isUnlimited: true, hasRoom: false),
         ]) func room(_ one: Case)
     {
         let quota = quota(connections: one.connections, of: one.user)
@@ -52,7 +52,7 @@ import Testing
         let full = Quota.Usage(process: 20, held: 10, closing: 0)
         #expect(quota(connections: 3).hasRoomForConnection(of: 7, full))
         #expect(!quota(connections: 4).hasRoomForConnection(of: 7, full))
-        let exhausted = Quota.Usage(process: 68, held: 0, closing: 0)
+        let exhausted = Quota.Usage(process: 96, held: 0, closing: 0)
         #expect(!quota(connections: 0).hasRoomForConnection(of: 7, exhausted))
         #expect(quota(connections: 0).hasRoomForConnection(of: 0, exhausted))
     }
@@ -61,7 +61,7 @@ import Testing
     func waiting() {
         let quota = quota(connections: 0)
         for (pending, process, waits) in [
-            (0, 100, false), (1, 67, false), (1, 68, true), (255, 20, false), (256, 20, true), (9000, 99, true),
+            (0, 100, false), (1, 95, false), (1, 96, true), (255, 20, false), (256, 20, true), (9000, 99, true),
         ] { #expect(quota.mustWait(pending: pending, process: process) == waits, "\(pending) in \(process)") }
     }
 

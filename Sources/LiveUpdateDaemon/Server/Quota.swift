@@ -12,14 +12,17 @@ struct Quota {
     /// Connections, devices, listeners and sessions of ended boots, by user: the core counts sessions and files.
     private var connections: [SessionOwner: Int] = [:]
 
-    /// How many of the last descriptors only root may use: to look, stop, update and remove.
-    static let reservedForRoot = 32
+    /// How many of the last descriptors only root may use: to look, stop, update and remove. At most 32.
+    let reservedForRoot: Int
+    /// How many descriptors the process may have with connections that are refused, and closed at once.
+    var mostWithRefused: Int { mostOfProcess + reservedForRoot / 2 }
     /// How many connections a user always has, to be able to release something.
     static let leastConnections = 4
 
     init(mostOfProcess: Int, mostOfUser: Int) {
         self.mostOfProcess = mostOfProcess
         self.mostOfUser = mostOfUser
+        reservedForRoot = min(32, mostOfProcess / 4)
     }
 
     /// Counts that the quota does not have itself.
@@ -44,7 +47,7 @@ struct Quota {
     /// - Parameter isUnlimited: whether the client is root, also when it acts as another user.
     func hasRoom(for user: SessionOwner, isUnlimited: Bool, _ usage: Usage) -> Bool {
         let isRoot = isUnlimited || user == 0
-        guard usage.process < mostOfProcess - (isRoot ? 0 : Self.reservedForRoot) else { return false }
+        guard usage.process < mostOfProcess - (isRoot ? 0 : reservedForRoot) else { return false }
         return isRoot || connections[user, default: 0] + usage.held + usage.closing < mostOfUser
     }
 
@@ -54,7 +57,7 @@ struct Quota {
     ///   - pending: descriptors of the user that wait to be closed.
     ///   - process: descriptors of the process.
     func mustWait(pending: Int, process: Int) -> Bool {
-        pending >= Self.mostPending || (pending > 0 && process >= mostOfProcess - Self.reservedForRoot)
+        pending >= Self.mostPending || (pending > 0 && process >= mostOfProcess - reservedForRoot)
     }
 
     /// A user with so many descriptors that wait to be closed sends no more.
@@ -63,7 +66,7 @@ struct Quota {
     /// Whether one more connection of a user may be held, within the limits or as one of ``leastConnections``.
     func hasRoomForConnection(of user: SessionOwner, _ usage: Usage) -> Bool {
         if hasRoom(for: user, isUnlimited: false, usage) { return true }
-        let hasReserve = usage.process < mostOfProcess - Self.reservedForRoot
+        let hasReserve = usage.process < mostOfProcess - reservedForRoot
         return hasReserve && connections[user, default: 0] < Self.leastConnections
     }
 }

@@ -8,7 +8,7 @@ extension Server {
     /// - Returns: whether somebody was there.
     func acceptClient(_ listener: FileDescriptor) -> Bool {
         // The rest is for messages of the clients that are there.
-        guard store.count < quota.mostOfProcess else {
+        guard store.count < quota.mostWithRefused else {
             rest(SystemCallError("accept4", .tooManyOpenFiles))
             return false
         }

@@ -12,15 +12,22 @@ struct BenchCounts {
     var bytesWritten = 0.0
     /// Pages that had to be mapped first: `ru_minflt` of getrusage(2).
     var pageFaults = 0.0
+    /// Bytes that reading these counters took: the kernel counts them afterwards.
+    private var ownBytes = 0.0
+
+    init(systemCalls: Double = 0, bytesRead: Double = 0, bytesWritten: Double = 0, pageFaults: Double = 0) {
+        self.systemCalls = systemCalls
+        self.bytesRead = bytesRead
+        self.bytesWritten = bytesWritten
+        self.pageFaults = pageFaults
+    }
 
     static func of(_ body: () throws -> Void) throws -> BenchCounts {
-        // Reading the counters is counted, too.
-        let ownReading = read().since(read())
         let before = read()
         let (result, calls) = FaultInjector.failing(call: 0) { Result { try body() } }
         var counts = read().since(before)
         try result.get()
-        counts.bytesRead = max(counts.bytesRead - abs(ownReading.bytesRead), 0)
+        counts.bytesRead = max(counts.bytesRead - before.ownBytes, 0)
         counts.systemCalls = Double(calls)
         return counts
     }
@@ -36,6 +43,7 @@ struct BenchCounts {
         unsafe getrusage(CInt(RUSAGE_SELF.rawValue), &usage)
         var counts = BenchCounts(pageFaults: Double(usage.ru_minflt))
         let text = (try? String(contentsOfFile: "/proc/self/io", encoding: .utf8)) ?? ""
+        counts.ownBytes = Double(text.utf8.count)
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ")
             if line.hasPrefix("rchar:") { counts.bytesRead = Double(words[1]) ?? 0 }
