@@ -1,55 +1,43 @@
-public import SystemPackage
+import SystemPackage
 
-/// A mounted file system: a line of /proc/thread-self/mountinfo (proc(5)).
+/// A mounted file system: a line of /proc/self/mountinfo (proc(5)).
 public struct Mount: Equatable, Sendable {
-    /// The mount ID.
-    public let number: UInt64
-    /// The mount that has the mount point. The root of what can be seen has a parent that is not in the table, or itself.
-    public let parent: UInt64
     /// `st_dev` of its files.
     public let device: UInt64
-    /// Where it is mounted. Its bytes need not be UTF-8.
-    public let point: FilePath
+    /// Where it is mounted.
+    public let point: String
     /// As mount(8) calls it: `hugetlbfs`
     public let type: String
 
-    /// All that this thread sees, in its mount namespace.
+    /// All that this process sees, in its mount namespace.
     ///
     /// - Throws: ENOENT without /proc.
     public static func all() throws(SystemCallError) -> [Mount] {
-        try readBytes("/proc/thread-self/mountinfo").split(separator: UInt8(ascii: "\n"))
-            .compactMap { Mount(line: $0) }
+        try readWhole("/proc/self/mountinfo").split(separator: "\n").compactMap { Mount(line: $0) }
     }
 
     /// Reads a line; nil when it is none.
-    package init?(line: some Collection<UInt8>) {
-        let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+    init?(line: some StringProtocol) {
+        let fields = line.split(separator: " ", omittingEmptySubsequences: false)
         // Optional fields end with a hyphen of its own; the type is behind it.
-        guard fields.count > 6, let hyphen = fields[6...].firstIndex(where: { $0.elementsEqual("-".utf8) }),
-            fields.count > hyphen + 1, let number = Self.number(fields[0]), let parent = Self.number(fields[1]),
+        guard fields.count > 6, let hyphen = fields[6...].firstIndex(of: "-"), fields.count > hyphen + 1,
             let device = Self.device(fields[2])
         else { return nil }
-        self.number = number
-        self.parent = parent
         self.device = device
-        point = FilePath(bytes: Self.unescaped(fields[4]))
-        type = String(decoding: fields[hyphen + 1], as: UTF8.self)
+        point = Self.unescaped(fields[4])
+        type = String(fields[hyphen + 1])
     }
 
-    private static func number(_ text: some Collection<UInt8>) -> UInt64? {
-        UInt64(String(decoding: text, as: UTF8.self))
-    }
-
-    private static func device(_ text: some Collection<UInt8>) -> UInt64? {
-        let parts = text.split(separator: UInt8(ascii: ":"))
-        guard parts.count == 2, let major = number(parts[0]), let minor = number(parts[1]) else { return nil }
+    private static func device(_ text: some StringProtocol) -> UInt64? {
+        let parts = text.split(separator: ":")
+        guard parts.count == 2, let major = UInt64(parts[0]), let minor = UInt64(parts[1]) else { return nil }
         return deviceNumber(major: major, minor: minor)
     }
 
     /// Spaces, tabs, newlines and backslashes are written as a backslash and three octal digits.
-    private static func unescaped(_ text: some Collection<UInt8>) -> [UInt8] {
+    private static func unescaped(_ text: some StringProtocol) -> String {
         var bytes: [UInt8] = []
-        var rest = Array(text)[...]
+        var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
             guard byte == UInt8(ascii: "\\"),
                 let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8)
@@ -60,7 +48,7 @@ public struct Mount: Equatable, Sendable {
             bytes.append(value)
             rest = rest.dropFirst(3)
         }
-        return bytes
+        return String(decoding: bytes, as: UTF8.self)
     }
 }
 
