@@ -80,7 +80,7 @@ import Testing
     }
 }
 
-/// As in a program that was just started: what has started the tests may ignore or block the signal.
+/// Sets the signal as in a program that was just started: the parent of the tests may ignore or block it.
 private func deliverFileSizeSignal() {
     signal(SIGXFSZ, SIG_DFL)
     var none = sigset_t()

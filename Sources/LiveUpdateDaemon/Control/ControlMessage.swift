@@ -119,7 +119,7 @@ enum ControlMessage: Equatable, Sendable {
     case stop
     /// So many descriptors of a user wait in the keeper to be closed; 0: few.
     case closing(UInt32, Int)
-    /// For whom the keeper has room for further descriptors.
+    /// The clients whose further descriptors the keeper has room for.
     case room(KeeperRoom)
 
     /// What a new orchestrator is.

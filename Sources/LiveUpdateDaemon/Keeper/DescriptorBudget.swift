@@ -1,8 +1,8 @@
 /// How the keeper shares out its descriptors (RLIMIT_NOFILE). It does no I/O.
 ///
 /// 1. Some are the keeper's own: processes that it starts and watches, and SpawnNumbers.
-/// 2. The orchestrator may hold fewer than the rest. What it has let go of can wait in the keeper to be closed, for as long as a
-///    client likes, and a burst of that fits.
+/// 2. The orchestrator may hold fewer than the rest. A burst of released descriptors fits, which wait in the keeper to be
+///    closed for as long as a client likes.
 /// 3. Beyond the burst the keeper says so, and the orchestrator keeps nothing more for users; later nothing more at all.
 /// 4. With nothing left the keeper reads no message, because a descriptor in it would be lost.
 struct DescriptorBudget: Equatable, Sendable {
@@ -29,7 +29,7 @@ struct DescriptorBudget: Equatable, Sendable {
     }
 }
 
-/// For whom the keeper has room.
+/// The clients whose further descriptors the keeper has room for.
 enum KeeperRoom: UInt8, Sendable {
     case forAll = 0
     case forRoot = 1

@@ -53,7 +53,8 @@ extension Keeper {
         if (try? poller.add(current.link.descriptor, for: .reading)) != nil { shortage.isReadingPaused = false }
     }
 
-    /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and for whom there is room.
+    /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and which
+    /// clients there is room for.
     func reportClosing(of users: some Sequence<UInt32>) {
         // One that has handed over is told nothing else.
         if case .takingOver = next?.stage { return }

@@ -384,8 +384,8 @@ public final class Keeper {
         isCutSaid = true
     }
 
-    /// Nothing is lost when luod ends while it holds nothing. Otherwise another orchestrator is started: what is held is worth
-    /// more than the peace.
+    /// Ends luod when its orchestrator cannot begin and nothing is held. Otherwise luod goes on, because its end would lose
+    /// the held files, and another orchestrator is started.
     private func refuse(_ failure: StartFailure) throws {
         guard table.holdsOnlyState else { return log.say("no orchestrator can begin: \(failure)") }
         end(current)

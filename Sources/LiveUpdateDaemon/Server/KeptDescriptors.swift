@@ -120,7 +120,7 @@ final class KeptDescriptors: DescriptorStore {
         state.with { $0.keeperClosing[user] = count == 0 ? nil : count }
     }
 
-    /// The keeper has said for whom it has room.
+    /// Notes which clients the keeper has room for, as it has said.
     func noteKeeperRoom(_ room: KeeperRoom) { state.with { $0.keeperRoom = room } }
 
     /// Whether a service manager stores what the keeper holds, as the keeper has said.
