@@ -220,6 +220,9 @@ public enum SpawnNumbers {
 
     private static let reserved = Guarded<[CInt]>([])
 
+    /// The reserved numbers that are not lent, for tests.
+    static var numbers: [CInt] { reserved.with { $0 } }
+
     /// Fills the free numbers with descriptors of /dev/null. A process calls this once at its start, before it gets a
     /// descriptor of a client. It must not close a number below 64 that was in use before. With RLIMIT_NOFILE below 256
     /// nothing is reserved.
