@@ -51,7 +51,7 @@ import Testing
         let before = SpawnNumbers.numbers
         for _ in 0..<10 { #expect(try status(try image.spawn(null.borrowed, as: 3)) == 0) }
         #expect(SpawnNumbers.numbers == before)
-        for number in before { #expect(throws: Never.self) { try FileStatus(FileDescriptor(rawValue: number)) } }
+        for number in before { #expect(throws: Never.self) { try FileStatus(of: FileDescriptor(rawValue: number)) } }
     }
 
     @Test(
