@@ -26,7 +26,7 @@ STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build
 	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors
 
 # Given on the command line; the shell's own SECONDS would be how long it runs.
-STRESS_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
+RUN_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
 # What luoctl bench runs: it finds them beside itself, or in libexec.
 BENCH_PROGRAMS := $(addprefix luo-bench-,image service caller) \
@@ -113,7 +113,12 @@ daemon-kill-sweep: setup ## kill each process of luod at each of its system call
 stress: setup ## eight programs with random requests of luod, which is killed and updated (SECONDS=60 SEED=N)
 	@scripts/setup kill-sweep
 	$(STATIC_BUILD) --product luod
-	scripts/daemon/stress .build-static/release/luod $(STRESS_SECONDS) $(SEED)
+	scripts/daemon/stress .build-static/release/luod $(RUN_SECONDS) $(SEED)
+
+attack: setup ## as root, hostile users against luod beside an honest user and an echo server (SECONDS=60 ROWS="linger churn")
+	@scripts/setup kill-sweep
+	$(STATIC_BUILD) --product luod
+	scripts/with-huge-pages 16 scripts/daemon/attack .build-static/release/luod $(RUN_SECONDS) $(ROWS)
 
 vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in Debian's kernel, in QEMU; installs QEMU, fetches the kernel
 	@scripts/setup vm

@@ -20,7 +20,9 @@
 
 #define COUNTS 4096  // bytes
 #define FILE_NODE 2
+#ifndef LIFETIME
 #define LIFETIME 60  // seconds: a test that waits for the server in vain fails then, and does not wait for ever
+#endif
 
 static struct fuse_attr attributes(uint64_t node, uint32_t mode) {
     return (struct fuse_attr){.ino = node, .mode = mode, .nlink = 1, .size = 4096, .blksize = 4096};

@@ -55,6 +55,9 @@ class Socket:
                 raise Gone from error
             if not data:
                 raise Gone
+            if len(data) == 4:  # luod refuses the connection itself
+                refusal = -struct.unpack("<i", data)[0]
+                raise OSError(refusal, os.strerror(refusal))
             if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -106,6 +109,14 @@ class Socket:
 
     def reload(self, image=""):
         return self.changed(self.ask_change(0x24, image))
+
+    def as_user(self, user):
+        """Root acts as another user from now on."""
+        return self.call(0x28, struct.pack("<II", 8, user))[0]
+
+    def remove_session(self, name, flags=4):
+        """Removes a session, by force. The name is as `status` has it. The result, and the obstacles or the reason."""
+        return self.changed(self.ask_change(0x29, name, flags))
 
     # On a session.
 
