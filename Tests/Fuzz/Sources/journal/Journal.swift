@@ -60,7 +60,9 @@ private func checkSnapshot(of state: BootState) {
         check(found[0] == found[1] && found[0] != nil, "names")
     }
     for file in state.files.values {
-        check(again.holds(file.identity) && state.holds(file.identity), "identities")
+        let hold = state.sessions[file.session].map { FileHold($0.holder.owner, file.identity) }
+        let holds = [again, state].map { state in hold.map(state.holds) }
+        check(holds[0] == holds[1] && (holds[0] == true || !file.holdsFile), "identities")
         check(again.file(file.token, in: file.session) == state.file(file.token, in: file.session), "tokens")
         let counts = [again, state].map { $0.fileCount(ofHandler: file.compatible) }
         check(counts[0] == counts[1] && counts[0] > 0, "files of a handler")
