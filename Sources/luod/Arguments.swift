@@ -8,8 +8,6 @@ import SystemPackage
 /// no later arithmetic can overflow.
 struct Arguments {
     var settings: Settings
-    var isOrchestrator = false
-    var isGate = false
     var wantsHelp = false
     var wantsVersion = false
 
@@ -61,8 +59,6 @@ struct Arguments {
         while let argument = rest.popFirst() {
             try Self.checkText(argument + (rest.first ?? ""), "an argument")
             switch argument {
-            case "orchestrator": isOrchestrator = true
-            case "gate": isGate = true
             case "--help", "-h": wantsHelp = true
             case "--version": wantsVersion = true
             case "--state": settings.state = absolutePath(try Self.value(of: argument, &rest))

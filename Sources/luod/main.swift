@@ -9,6 +9,14 @@ openStandardDescriptors()
 _ = signal(SIGPIPE, SIG_IGN)
 // A write beyond RLIMIT_FSIZE is an error then, and does not end the process. The other processes of luod inherit this.
 ignoreFileSizeSignal()
+if let kind = CommandLine.arguments.dropFirst().first.flatMap({ StartedProcess(rawValue: $0) }) {
+    do {
+        try kind.run()
+    } catch {
+        Log("luod \(kind.rawValue)").say("\(error)")
+        exit(1)
+    }
+}
 let arguments: Arguments
 do {
     arguments = try Arguments([String](CommandLine.arguments.dropFirst()))
@@ -33,8 +41,6 @@ guard DescriptorLimit.now >= Settings.fewestDescriptors else {
 }
 growDescriptorTable(to: arguments.settings.descriptors)
 do {
-    if arguments.isGate { try GateProcess.run(arguments.settings) }
-    if arguments.isOrchestrator { try OrchestratorProcess.run(arguments.settings) }
     try Keeper.run(arguments.settings) {
         print("luod: ready on \(arguments.settings.state)")
         fflush(nil)

@@ -69,6 +69,8 @@ enum HandOver: UInt8, Sendable {
 ///
 /// | who | says |
 /// |---|---|
+/// | both, first of all | `hello`: the version of the control link |
+/// | keeper to a process that it has started | `settings` then |
 /// | keeper to a new orchestrator | `stored`, `hold` for all held descriptors, then `begin`; `begin` once more when all is told |
 /// | orchestrator to keeper, instead of `ready` | `cannotBegin`: the orchestrator ends afterwards |
 /// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
@@ -84,6 +86,10 @@ enum HandOver: UInt8, Sendable {
 ///
 /// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the next.
 enum ControlMessage: Equatable, Sendable {
+    /// The first message of each side.
+    case hello(ControlVersion)
+    /// The options of luod, for the process that was started.
+    case settings(Settings)
     case hold([Keep])
     /// - Parameters:
     ///   - after: how the orchestrator before it ended, in words.
@@ -141,15 +147,24 @@ enum ControlMessage: Equatable, Sendable {
     }
 
     private enum Number: UInt32 {
+        /// The letters LUO! in the same form for all versions and byte orders of today's machines.
+        case hello = 0x214F_554C
         case hold = 1
         case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
-            answered, cannotBegin, stored, ending, stop, closing, room
+            answered, cannotBegin, stored, ending, stop, closing, room, settings
     }
 
     var bytes: [UInt8] {
         var writer = ByteWriter(capacity: 64)
         func begin(_ number: Number) { writer.put(number.rawValue) }
         switch self {
+        case .hello(let version):
+            begin(.hello)
+            writer.put(version.number)
+            writer.put(counted: version.package.cut(toBytes: 100))
+        case .settings(let settings):
+            begin(.settings)
+            writer.put(settings.bytes)
         case .hold(let keeps):
             begin(.hold)
             for keep in keeps { writer.put(keep) }
@@ -230,6 +245,9 @@ enum ControlMessage: Equatable, Sendable {
         var reader = ByteReader(bytes, "control message")
         let number = try reader.take(UInt32.self)
         switch Number(rawValue: number) {
+        // Later versions may say more.
+        case .hello: return .hello(ControlVersion(number: try reader.take(), package: try reader.takeCountedString()))
+        case .settings: return .settings(try Settings(from: &reader))
         case .hold:
             var keeps: [Keep] = []
             while !reader.isAtEnd { keeps.append(try reader.takeKeep()) }

@@ -16,9 +16,9 @@ public enum GateProcess {
     static let capabilities: [Capability] = [.traceProcesses, .overridePermissions]
 
     /// Runs until it is ended by its keeper.
-    public static func run(_ settings: Settings) throws -> Never {
-        let keeper = ControlLink(OwnedDescriptor(taking: FileDescriptor(rawValue: OrchestratorProcess.link)))
-        try keeper.descriptor.setCloseOnExec(true)
+    public static func run() throws -> Never {
+        let log = Log("luod gate")
+        let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Capabilities.keep(only: capabilities) }
         Capabilities.raise(capabilities)
         // A path of a program's must not mean anything of ours.
@@ -28,7 +28,7 @@ public enum GateProcess {
             guard case .hold(let keeps) = received.message else { continue }
             for (keep, descriptor) in zip(keeps, received.descriptors) {
                 if keep.kind == .calls {
-                    gate = Gate(try CallTable(descriptor), settings, Log("luod gate"))
+                    gate = Gate(try CallTable(descriptor), settings, log)
                 } else {
                     gate?.serve(keep.slot, of: keep.label.user, OwnedDescriptor(taking: descriptor))
                 }

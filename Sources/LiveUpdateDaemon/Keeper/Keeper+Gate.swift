@@ -14,14 +14,8 @@ final class GateKeeping {
     /// - Throws: ENOSPC without room for the memory of its calls; the errors of starting a process.
     init(_ image: String, _ settings: Settings) throws {
         calls = try StateDirectory(settings.state).calls.openForNextGate()
-        process = try Orchestrating(starting: image, Self.arguments(settings))
+        process = try Orchestrating(starting: image, .gate, settings)
         unsent = [(Keep(slot: .lost, kind: .calls), calls.borrowed)]
-    }
-
-    private static func arguments(_ settings: Settings) -> [String] {
-        ["gate", "--state", settings.state] + (settings.isConfined ? [] : ["--unconfined"])
-            + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
-            + (settings.endsUnused ? ["--until-unused"] : [])
     }
 
     /// Hands programs to the gate, after those that it was not told about yet.

@@ -15,7 +15,7 @@ extension Keeper {
         let path = wanted.isEmpty ? image.path : wanted
         do {
             let image = try KeptImage(at: path)
-            let loading = try Orchestrating(starting: image.executable, Self.arguments(settings))
+            let loading = try Orchestrating(starting: image.executable, .orchestrator, settings)
             next = Next(
                 orchestrating: loading, image: image, attempt: attempt,
                 deadline: milliseconds() + settings.patience)
@@ -122,6 +122,11 @@ extension Keeper {
             guard let received else { return poller.remove(next.orchestrating.link.descriptor) }
             for descriptor in received.descriptors { table.close(descriptor, of: .max) }
             switch received.message {
+            case .hello(let version) where next.stage == .greeting:
+                guard version.isOwn else { return callOff(version.mismatch(of: next.image.path)) }
+                self.next?.stage = .loading
+            case _ where next.stage == .greeting:
+                return callOff("\(next.image.path) did not begin with its version: is it a luod of this version?")
             case .standby where next.stage == .loading:
                 do throws(SystemCallError) {
                     self.next?.stage = .catchingUp

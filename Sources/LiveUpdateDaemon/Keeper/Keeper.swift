@@ -57,7 +57,7 @@ public final class Keeper {
         var image: KeptImage
         /// What the orchestrator calls it.
         var attempt: UInt32
-        var stage = Stage.loading
+        var stage = Stage.greeting
         /// What it was told is kept.
         var held: Set<DescriptorSlot> = []
         /// Whether that is not all.
@@ -66,14 +66,14 @@ public final class Keeper {
         var deadline: UInt64
 
         enum Stage: Equatable {
-            /// It starts, then it gets what is kept, then it waits.
-            case loading, catchingUp, standby
+            /// The image starts and says its version, reads, gets all descriptors, and waits.
+            case greeting, loading, catchingUp, standby
             case preparing
             case takingOver(HandOver)
 
             var verb: String {
                 switch self {
-                case .loading, .catchingUp: "start"
+                case .greeting, .loading, .catchingUp: "start"
                 case .standby: "wait"
                 case .preparing: "prepare itself"
                 case .takingOver: "take over"
@@ -140,7 +140,7 @@ public final class Keeper {
         if let running {
             current = running
         } else {
-            current = try Orchestrating(starting: image.executable, Self.arguments(settings))
+            current = try Orchestrating(starting: image.executable, .orchestrator, settings)
             let role = stored.isEmpty ? ControlMessage.Role.first : .restored
             try table.handTo(current, .begin(role, nextSlot: table.nextSlot), isStored: manager != nil)
         }
@@ -159,18 +159,6 @@ public final class Keeper {
         wasReady = true
         ready()
         service?.ready(process: getpid())
-    }
-
-    static func arguments(_ settings: Settings) -> [String] {
-        [
-            "orchestrator", "--state", settings.state, "--max-arena", "\(settings.arena.limit)", "--max-sessions",
-            "\(settings.limits.sessions)", "--max-files", "\(settings.limits.files)", "--max-user-arena",
-            "\(settings.limits.arenaBytes)", "--max-user-descriptors", "\(settings.userDescriptors)",
-            "--max-descriptors", "\(DescriptorBudget(limit: DescriptorLimit.now).orchestrators)",
-            "--socket-mode", String(settings.socketMode.rawValue, radix: 8),
-        ] + (settings.isConfined ? [] : ["--unconfined"])
-            + (settings.kernel.map { ["--as-kernel", $0.rawValue] } ?? [])
-            + (settings.endsUnused ? ["--until-unused"] : [])
     }
 
     func watch(_ orchestrating: Orchestrating) throws {
@@ -215,6 +203,8 @@ public final class Keeper {
         case gate?.process.ending.rawValue: replaceDeadGate()
         case next?.orchestrating.link.descriptor.rawValue: try readNext()
         case next?.orchestrating.ending.rawValue:
+            // The image may have said why before it ended.
+            try readNext()
             if let next { callOff("the image ended: \(end(next.orchestrating))") }
         default: break
         }
@@ -345,6 +335,8 @@ public final class Keeper {
             }
             guard let received else { return isEnding ? () : loseLink() }
             switch received.message {
+            case .hello(let version) where !version.isOwn:
+                try refuse(StartFailure(.unavailable, version.mismatch(of: image.path)))
             case .keep(let keep):
                 guard let descriptor = received.descriptors.first else {
                     noteCut()
@@ -454,7 +446,7 @@ public final class Keeper {
 
     /// - Throws: the error of starting it, or of handing it the held descriptors. No process is left then.
     private func startSuccessor(_ begin: ControlMessage) throws -> Orchestrating {
-        let started = try Orchestrating(starting: image.executable, Self.arguments(settings))
+        let started = try Orchestrating(starting: image.executable, .orchestrator, settings)
         do {
             try table.handTo(started, begin, isStored: isStored)
             try watch(started)

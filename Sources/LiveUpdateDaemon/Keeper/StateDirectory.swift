@@ -197,6 +197,7 @@ public struct StateDirectory: Sendable {
     /// - Returns: nil when it was not heard: it is waited for only a moment, and this process may have been slower than that.
     private func adopt(by link: ControlLink) throws -> TakenState? {
         do throws(SystemCallError) {
+            try link.send(.hello(.own))
             try link.send(.adopt)
         } catch {
             guard error.errno == .brokenPipe || error.isShortage else { throw error }
@@ -207,6 +208,8 @@ public struct StateDirectory: Sendable {
             guard let received = try link.receive(.now) else { return nil }
             guard !received.isCut else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
             switch received.message {
+            case .hello(let version) where !version.isOwn:
+                throw StateHeld(why: version.mismatch(ofOrchestratorOn: path))
             case .hold(let keeps):
                 for (keep, descriptor) in zip(keeps, received.descriptors) { table.keep(keep, descriptor) }
             case .adopted(let process, let next):

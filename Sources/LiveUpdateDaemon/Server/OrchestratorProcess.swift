@@ -1,25 +1,21 @@
 import Glibc
-public import Handover
-public import LiveUpdate
+import Handover
+import LiveUpdate
 import LiveUpdateHandlers
 import LiveUpdateProtocol
 import Platform
-public import SystemPackage
+import SystemPackage
 
 /// What `luod` is when its keeper starts it: an orchestrator, at once or in standby. It gets everything over the socket that
 /// it inherits.
 public enum OrchestratorProcess {
-    /// The number of that socket.
-    static let link: CInt = 3
-
     /// How many threads close descriptors: one for root, and the others for as many other users.
     private static let closingThreads = 8
 
     /// Runs until it is ended by its keeper.
-    public static func run(_ settings: Settings) throws -> Never {
+    public static func run() throws -> Never {
         let log = Log("luod orchestrator")
-        let keeper = ControlLink(OwnedDescriptor(taking: FileDescriptor(rawValue: link)))
-        try keeper.descriptor.setCloseOnExec(true)
+        let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Sandbox.limitCapabilities() }
         let store = KeptDescriptors(try Closer(threads: closingThreads))
         let beginning = try receiveAll(store, keeper)
@@ -200,40 +196,6 @@ public enum OrchestratorProcess {
         try? orchestrator.finishDiscarded()
         try server.run()
     }
-}
-
-/// What is set on the command line.
-public struct Settings: Sendable {
-    /// The directory of the state.
-    public var state: String
-    /// Where the arena may grow to.
-    public var arena = Arena.Options()
-    /// What each user but root may have.
-    public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
-    /// Descriptors that may be kept for each user but root: of connections, sessions and files. Beyond it: EMFILE.
-    public var userDescriptors = 16384
-    /// RLIMIT_NOFILE of the keeper; the orchestrator has some fewer.
-    public var descriptors = 65536
-    /// With fewer than this nothing could be kept: of a process's own there are some fifteen.
-    public static let fewestDescriptors = 64
-    /// Whether the orchestrator gives up what it does not need: see docs/daemon.md.
-    public var isConfined = true
-    /// What programs under `luoctl run` find; nil: everything.
-    public var kernel: PlayedKernel?
-    /// Whether luod ends with the last of them, and its state, too.
-    public var endsUnused = false
-    /// How long a next image may take before an update is called off, in milliseconds.
-    public var patience: UInt64 = 5000
-    /// Permissions of the clients' socket. In the orchestrator these are the actual ones, also when a service manager
-    /// has made the socket: ``isOpenToEverybody``.
-    public var socketMode: FilePermissions = .ownerReadWrite
-    /// The group of the clients' socket; nil for the group of the keeper's process.
-    public var socketGroup: UInt32?
-    /// Whether users without any relation to luod can connect, by the permissions of the clients' socket.
-    public var isOpenToEverybody: Bool { socketMode.contains(.otherWrite) }
-
-    /// What is not set on the command line.
-    public init(state: String) { self.state = state }
 }
 
 /// Ends this process, with nothing flushed and nobody told: the kernel closes what is open.

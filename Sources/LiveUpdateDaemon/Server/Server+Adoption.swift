@@ -9,10 +9,9 @@ extension Server {
     func acceptControl(_ listener: FileDescriptor) {
         guard let accepted = try? listener.acceptConnection() else { return }
         let link = ControlLink(accepted)
-        // It asks at once, or not at all.
-        guard link.descriptor.isReadable(within: 50), let received = try? link.receive(.now),
-            received.message == .adopt
-        else { return }
+        // A keeper of another version learns this one, and gives up.
+        try? link.send(.hello(.own))
+        guard case .hello(let version) = next(of: link), version.isOwn, next(of: link) == .adopt else { return }
         guard keeper == nil else {
             try? link.send(
                 .failed("luod runs on this state already: process \((try? keeper?.descriptor.peer().process) ?? 0)"))
@@ -30,5 +29,12 @@ extension Server {
             log.say("a new keeper could not take the place: \(error)")
             try? link.send(.failed("the orchestrator could not give all that it holds to another keeper: \(error)"))
         }
+    }
+
+    /// The next message of a keeper that asks at once, or not at all.
+    private func next(of link: ControlLink) -> ControlMessage? {
+        guard link.descriptor.isReadable(within: 50), let received = try? link.receive(.now) else { return nil }
+        for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+        return received.message
     }
 }

@@ -67,9 +67,35 @@ import Testing
     }
 
     /// Says that it knows one format, `abc-v1`: when it reads, and when it holds all, which is once more.
-    private static let standby = [String](
-        repeating: "printf '\\006\\000\\000\\000\\000\\000\\000\\000\\006\\000abc-v1' >&3", count: 2
-    ).joined(separator: "\n")
+    private static let standby =
+        ([hello(version: "\\001")]
+        + [String](
+            repeating: "printf '\\006\\000\\000\\000\\000\\000\\000\\000\\006\\000abc-v1' >&3", count: 2))
+        .joined(separator: "\n")
+
+    /// Says that it is luod 9.8.7 with a version of the control link below 256, as printf(1) writes a byte.
+    private static func hello(version: String) -> String {
+        "printf 'LUO!\(version)\\000\\000\\000\\005\\0009.8.7' >&3"
+    }
+
+    @Test(
+        "An image with another version of the control link: both versions are named",
+        arguments: [Call.load, .update, .reload]
+    )
+    func otherVersion(call: Call) throws {
+        let path = try image("\(Self.hello(version: "\\377"))\nexec cat <&3 >/dev/null")
+        try expectRefusal(
+            call, path, .notSupported, path, "luod 9.8.7 with version 255", "and the keeper that runs is luod",
+            "luoctl stop")
+        try expectAsBefore()
+    }
+
+    @Test("An image that does not begin with its version", arguments: [Call.load, .update, .reload])
+    func noVersion(call: Call) throws {
+        let path = try image("printf '\\006\\000\\000\\000\\000\\000\\000\\000' >&3\nexec cat <&3 >/dev/null")
+        try expectRefusal(call, path, .notSupported, path, "did not begin with its version")
+        try expectAsBefore()
+    }
 
     @Test("An image that lacks a format in use: the string is named", arguments: [Call.load, .update, .reload])
     func lacksFormat(call: Call) throws {
@@ -88,11 +114,11 @@ import Testing
 
     @Test("An image that ends when it is to take over") func endsInUpdate() throws {
         let kept = try session.take(1)
-        // That it is to wait, what it holds, that this is all, and once more, and what to prepare itself on: five messages;
-        // then that this is all, and to take over.
+        // Seven messages end with the last before `prepare`: hello, settings, stored, begin, hold, begin, begin. Two more end with
+        // the last before `handOver`.
         let read = "dd bs=65536 count=1 <&3 >/dev/null 2>&1"
         let prepared = "printf '\\016\\000\\000\\000\\000\\000\\000\\000' >&3"
-        let script = [Self.standby] + [String](repeating: read, count: 5)
+        let script = [Self.standby] + [String](repeating: read, count: 7)
         let early = try image((script + ["exit 3"]).joined(separator: "\n"))
         try expectRefusal(.update, early, .notSupported, "the image ended", "exit code 3")
         let late = try image((script + [prepared, read, read, "exit 4"]).joined(separator: "\n"))

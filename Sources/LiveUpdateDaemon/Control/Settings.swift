@@ -1,0 +1,99 @@
+public import Handover
+public import LiveUpdate
+import Platform
+public import SystemPackage
+
+/// The options of luod. The keeper reads them from the command line, and sends them to each process that it starts
+/// (``ControlMessage/settings(_:)``).
+public struct Settings: Sendable {
+    /// The directory of the state.
+    public var state: String
+    /// The size that the arena may grow to.
+    public var arena = Arena.Options()
+    /// The limits of each user but root.
+    public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
+    /// Descriptors that may be held for each user but root: of connections, sessions and files. Beyond it: EMFILE.
+    public var userDescriptors = 16384
+    /// RLIMIT_NOFILE of the process that has these settings. The keeper gives an orchestrator fewer than its own.
+    public var descriptors = Self.usualDescriptors
+    /// The default of ``descriptors``.
+    static let usualDescriptors = 65536
+    /// With fewer than this nothing could be held: a process has some fifteen of its own.
+    public static let fewestDescriptors = 64
+    /// Whether processes give up the rights that they do not need: see docs/daemon.md.
+    public var isConfined = true
+    /// The kernel that programs under `luoctl run` find; nil: all calls.
+    public var kernel: PlayedKernel?
+    /// Whether luod, and its state, ends with the last of those programs.
+    public var endsUnused = false
+    /// How long a next image may take before an update is called off, in milliseconds.
+    public var patience: UInt64 = 5000
+    /// Permissions of the clients' socket. In the orchestrator these are the actual ones, also when a service manager
+    /// has made the socket: ``isOpenToEverybody``.
+    public var socketMode: FilePermissions = .ownerReadWrite
+    /// The group of the clients' socket; nil for the group of the keeper's process.
+    public var socketGroup: UInt32?
+    /// Whether users without any relation to luod can connect, by the permissions of the clients' socket.
+    public var isOpenToEverybody: Bool { socketMode.contains(.otherWrite) }
+
+    /// The defaults, for a state.
+    public init(state: String) { self.state = state }
+}
+
+/// Settings as bytes. Each change of this codec is a new version of the control link (``ControlVersion``).
+extension Settings {
+    var bytes: [UInt8] {
+        var writer = ByteWriter(capacity: 128 + state.utf8.count)
+        writer.put(counted: state)
+        writer.put(arena.limit)
+        writer.put(Int64(limits.sessions))
+        writer.put(Int64(limits.files))
+        writer.put(limits.arenaBytes)
+        writer.put(Int64(userDescriptors))
+        writer.put(Int64(descriptors))
+        writer.put(UInt8(isConfined ? 1 : 0))
+        writer.put(counted: kernel?.rawValue ?? "")
+        writer.put(UInt8(endsUnused ? 1 : 0))
+        writer.put(patience)
+        writer.put(UInt32(socketMode.rawValue))
+        writer.put(UInt8(socketGroup == nil ? 0 : 1))
+        writer.put(socketGroup ?? 0)
+        return writer.bytes
+    }
+
+    /// Reads settings, which are the rest of a message.
+    ///
+    /// - Throws: `record`, when the bytes end too early or too late, or have no meaning.
+    init(from reader: inout ByteReader) throws(ArenaError) {
+        func flag(_ byte: UInt8) throws(ArenaError) -> Bool {
+            guard byte <= 1 else { throw ArenaError(.record, "settings: \(byte) is not a truth value") }
+            return byte == 1
+        }
+        self.init(state: try reader.takeCountedString())
+        arena.limit = try reader.take()
+        limits.sessions = Int(try reader.take(Int64.self))
+        limits.files = Int(try reader.take(Int64.self))
+        limits.arenaBytes = try reader.take()
+        userDescriptors = Int(try reader.take(Int64.self))
+        descriptors = Int(try reader.take(Int64.self))
+        isConfined = try flag(try reader.take())
+        let name = try reader.takeCountedString()
+        if !name.isEmpty {
+            guard let known = PlayedKernel(rawValue: name) else {
+                throw ArenaError(.record, "settings: the kernel \"\(name)\"")
+            }
+            kernel = known
+        }
+        endsUnused = try flag(try reader.take())
+        patience = try reader.take()
+        socketMode = FilePermissions(rawValue: CModeT(truncatingIfNeeded: try reader.take(UInt32.self)))
+        let hasGroup = try flag(try reader.take())
+        let group = try reader.take(UInt32.self)
+        socketGroup = hasGroup ? group : nil
+        guard reader.isAtEnd else { throw ArenaError(.record, "settings: there is more than this version knows") }
+    }
+}
+
+extension Settings: Equatable {
+    public static func == (left: Self, right: Self) -> Bool { left.bytes == right.bytes }
+}
