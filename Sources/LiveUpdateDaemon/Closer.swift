@@ -216,7 +216,7 @@ struct ClosingQueue {
 }
 
 /// A queue with operations of constant time on average.
-private struct Fifo<Element> {
+struct Fifo<Element> {
     private var arriving: [Element] = []
     /// The oldest elements, the oldest one last.
     private var leaving: [Element] = []

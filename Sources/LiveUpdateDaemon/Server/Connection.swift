@@ -23,11 +23,9 @@ final class Connection {
     let descriptor: FileDescriptor
     let slot: DescriptorSlot
     var peer: Peer
-    let asker: Asker
+    let clientID: ClientID
     /// The label of the descriptor in its slot.
     var label: KeepLabel
-    /// The turn in which it was served last.
-    var turn: UInt64 = 0
     /// Whether its request is answered later: nothing else is asked meanwhile.
     var isWaiting = false
     /// Whether it is not served for a moment: ``Server/postpone(_:)``.
@@ -40,14 +38,14 @@ final class Connection {
     var unsent: Reply?
 
     init(
-        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ asker: Asker,
+        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ clientID: ClientID,
         _ label: KeepLabel
     ) {
         self.descriptor = descriptor
         self.label = label
         self.slot = slot
         self.peer = peer
-        self.asker = asker
+        self.clientID = clientID
     }
 }
 

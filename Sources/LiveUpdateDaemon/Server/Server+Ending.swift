@@ -25,6 +25,7 @@ extension Server {
     func close(_ connection: Connection) {
         guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
         poller.remove(connection.descriptor)
+        scheduler.forget(connection.descriptor)
         if let reply = connection.unsent { finish(reply, of: connection.user) }
         orchestrator.forget(connection.slot)
         if let unsent = unsentSessions.removeValue(forKey: connection.slot) { try? closeDescriptor(unsent) }

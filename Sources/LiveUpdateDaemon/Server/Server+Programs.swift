@@ -37,7 +37,7 @@ extension Server {
         do {
             let slot = try store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
             guard let kept = store.descriptor(in: slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
-            try add(kept, slot, .program(client.user), client.connection.asker)
+            try add(kept, slot, .program(client.user), client.connection.clientID)
         } catch {
             throw LiveUpdateError(.noMemory, "a program's listener: \(error)")
         }
@@ -54,12 +54,12 @@ extension Server {
         for slot in store.slots(.device) {
             guard let entry = store.entry(slot) else { continue }
             let peer: Connection.Peer = entry.label.boot == boot ? .device(entry.label.user) : .dead(entry.label.user)
-            try add(entry.descriptor, slot, peer, Asker(user: entry.label.user, process: 0))
+            try add(entry.descriptor, slot, peer, ClientID(user: entry.label.user, process: 0))
         }
         for slot in store.slots(.program) {
             guard let entry = store.entry(slot) else { continue }
             let user = entry.label.user
-            try add(entry.descriptor, slot, .program(user), Asker(user: user, process: 0))
+            try add(entry.descriptor, slot, .program(user), ClientID(user: user, process: 0))
         }
     }
 
@@ -101,7 +101,7 @@ extension Server {
             reply.isOwned = true
             let label = KeepLabel(cookie: try ends.1.socketCookie(), user: user, boot: boot)
             let slot = try store.take(OwnedDescriptor(taking: ends.0), .device, label)
-            try add(ends.0, slot, .device(user), Asker(user: user, process: 0))
+            try add(ends.0, slot, .device(user), ClientID(user: user, process: 0))
             client.connection.lastGiven = slot
             return reply
         } catch {

@@ -32,7 +32,7 @@ extension Server {
         old.peer = .dead(old.user)
         quota.add(to: old.user)
         close(old)
-        attached[session.number] = try add(ends.0, slot, .session(session), connection.asker)
+        attached[session.number] = try add(ends.0, slot, .session(session), connection.clientID)
         connection.lastGiven = slot
         unsentSessions[connection.slot] = ends.1
     }

@@ -146,7 +146,7 @@ extension Server {
             client.connection.lastGiven = slot
             detached[session.number] = nil
             do {
-                attached[session.number] = try add(ends.0, slot, .session(session), client.connection.asker)
+                attached[session.number] = try add(ends.0, slot, .session(session), client.connection.clientID)
             } catch {
                 throw LiveUpdateError(.noMemory, "\(error)")
             }

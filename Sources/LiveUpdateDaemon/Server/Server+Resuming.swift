@@ -26,11 +26,11 @@ extension Server {
         for slot in store.slots(.session) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             if let session = sessions[slot] {
-                let asker = Asker(user: session.holder.owner, process: 0)
-                attached[session.number] = try add(descriptor, slot, .session(session), asker)
+                let clientID = ClientID(user: session.holder.owner, process: 0)
+                attached[session.number] = try add(descriptor, slot, .session(session), clientID)
             } else {
                 let user = store.entry(slot)?.label.user ?? .max
-                try add(descriptor, slot, .dead(user), Asker(user: user, process: 0))
+                try add(descriptor, slot, .dead(user), ClientID(user: user, process: 0))
             }
         }
         try resumePrograms()

@@ -161,6 +161,7 @@ extension Server {
             update.preparations = 0
             if assessCost() { prepare() }
         default:
+            admitAll()
             noteTime()
             handOver(.reload)
         }
@@ -225,6 +226,7 @@ extension Server {
     }
 
     private func publish() {
+        admitAll()
         noteTime()
         do throws(LiveUpdateError) {
             try orchestrator.publish(

@@ -8,10 +8,11 @@ import SystemPackage
 
 /// The orchestrator's process: one thread, which answers one request after the other.
 ///
-/// 1. What ended is ended first: so close and create of the same name in one program never meet.
-/// 2. Then each client that has a request gets one done, as far as its share of the ``Turn`` goes. It stays in the socket's queue until it was answered; what must
-///    not be done twice is committed together with its answer (``LiveUpdate/Answer``).
-/// 3. Whoever does not read gets nothing done until he does.
+/// 1. The ``RequestScheduler`` shares time among users, processes and connections, and says which connection is next. Ends of
+///    a user come before its requests: so close and create of the same name in one program never meet.
+/// 2. A request stays in the socket's queue until it was answered. A change that must not be done twice is committed
+///    together with its answer (``LiveUpdate/Answer``).
+/// 3. A client that does not read its answers is not served until it does.
 ///
 /// It keeps nothing that the journal or the keeper does not have: ``resume()`` makes all of it again.
 final class Server {
@@ -32,7 +33,9 @@ final class Server {
     var mayHaveOrphans = false
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
-    private var turns: UInt64 = 0
+    var scheduler = RequestScheduler()
+    /// Connections that were accepted and are not held yet.
+    var accepted: [FileDescriptor: ClientID] = [:]
     /// False when there was no descriptor left for whoever wants to connect.
     var isAccepting = true
     /// Whether that was said.
@@ -62,9 +65,9 @@ final class Server {
 
     @discardableResult
     func add(
-        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ asker: Asker
+        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ clientID: ClientID
     ) throws -> Connection {
-        let connection = Connection(descriptor, slot, peer, asker, store.entry(slot)?.label ?? KeepLabel())
+        let connection = Connection(descriptor, slot, peer, clientID, store.entry(slot)?.label ?? KeepLabel())
         connections[descriptor.rawValue] = connection
         if let owner = peer.counted { quota.add(to: owner) }
         try poller.add(descriptor, for: peer.isSocket ? .reading : .ending)
@@ -74,10 +77,9 @@ final class Server {
     /// Adds a client's connection. Root may act as another user on it: the label says which.
     func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
         let peer = try? descriptor.peer()
-        let user = peer?.user ?? .max
-        let asker = Asker(user: user, process: peer?.process ?? 0)
-        let acting = user == 0 ? store.entry(slot)?.label.user ?? user : user
-        try add(descriptor, slot, .client(acting), asker)
+        let clientID = ClientID(peer)
+        let acting = clientID.user == 0 ? store.entry(slot)?.label.user ?? 0 : clientID.user
+        try add(descriptor, slot, .client(acting), clientID)
     }
 
     func relabel(_ connection: Connection, _ label: KeepLabel) {
@@ -91,7 +93,7 @@ final class Server {
     func run() throws -> Never {
         while true {
             let events = try poller.wait(patience)
-            if events.isEmpty && mayHaveOrphans { releaseOrphans() }
+            if events.isEmpty && mayHaveOrphans && scheduler.isIdle { releaseOrphans() }
             resumePostponed()
             try step(events)
             noticeDeafKeeper()
@@ -100,44 +102,63 @@ final class Server {
 
     /// How long the loop may sleep, in milliseconds.
     private var patience: CInt {
-        if mayHaveOrphans { return 0 }
+        if mayHaveOrphans || !scheduler.isIdle { return 0 }
         if !postponed.isEmpty { return Self.postponement }
         return isAccepting ? -1 : 100
     }
 
+    /// Notes what has happened, and works for a slice of time. Work that is left over stays in the scheduler.
     func step(_ events: [Poller.Event]) throws {
+        let began = monotonicNanoseconds()
         if !isAccepting { accept(again: true) }
-        var turn = Turn()
-        var others: [Poller.Event] = []
         for event in events {
-            if let connection = connections[event.descriptor.rawValue] {
-                turn.add(connection, event)
+            guard let connection = connections[event.descriptor.rawValue] else {
+                try serveOthers(event)
+                continue
+            }
+            if event.hasEnded {
+                scheduler.noteEnd(of: connection.descriptor, of: connection.clientID)
             } else {
-                others.append(event)
+                scheduler.noteRequest(on: connection.descriptor, of: connection.clientID)
             }
         }
-        turns += 1
-        // Whose ends are not all done waits: his names are not free yet.
-        var busy: Set<SessionOwner> = []
-        for (asker, ready) in turn.askers where !ready.ended.isEmpty {
-            if !turn.share(ready.ended, end) { busy.insert(asker.user) }
-        }
-        for event in others { try serveOthers(event) }
-        for (asker, ready) in turn.askers where !ready.asking.isEmpty && !busy.contains(asker.user) {
-            // Who was served last comes last.
-            let asking =
-                ready.asking.count == 1
-                ? ready.asking : ready.asking.sorted { $0.connection.turn < $1.connection.turn }
-            _ = turn.share(asking) { serve($0.connection, $0.event) }
+        // Looking at many ready connections takes time, too: it is at most a third of all.
+        let worked = monotonicNanoseconds()
+        let end = worked + max(Self.slice, 2 * (worked - began))
+        var now = worked
+        while now < end, let work = scheduler.next() {
+            let client = perform(work)
+            let finished = monotonicNanoseconds()
+            if let client { scheduler.charge(finished - now, to: client) }
+            now = finished
         }
     }
 
-    private func serve(_ connection: Connection, _ event: Poller.Event) {
-        // Who was closed meanwhile is not served: the number of his descriptor may be another's.
-        guard connections[connection.descriptor.rawValue] === connection else { return }
-        connection.turn = turns
-        if event.isWritable { sendRest(connection) }
-        guard event.isReadable, connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
+    /// How long the loop works, in nanoseconds, until it looks again at what has happened.
+    private static let slice: UInt64 = 1_000_000
+
+    /// - Returns: the client to charge; nil when the charge is made already.
+    private func perform(_ work: RequestScheduler.Work) -> ClientID? {
+        switch work {
+        case .accept:
+            acceptClients()
+            return nil
+        case .admit(let descriptor): return admit(descriptor)
+        case .end(let descriptor):
+            guard let connection = connections[descriptor.rawValue] else { return nil }
+            end(connection)
+            return connection.clientID
+        case .serve(let descriptor):
+            guard let connection = connections[descriptor.rawValue] else { return nil }
+            serveNow(connection)
+            return connection.clientID
+        }
+    }
+
+    private func serveNow(_ connection: Connection) {
+        // Only room for the rest is an event then.
+        if connection.unsent != nil, !connection.isPostponed { return sendRest(connection) }
+        guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
         if mustWait(connection) { postpone(connection) } else { serve(connection) }
     }
 
@@ -146,8 +167,7 @@ final class Server {
         if number == keeper?.descriptor.rawValue {
             try readKeeper()
         } else if number == store.descriptor(.listener)?.rawValue {
-            // As many as one turn has time for.
-            for _ in 0..<64 where isAccepting { guard acceptClient(event.descriptor) else { break } }
+            scheduler.noteListener(mayAccept: true)
         } else if number == store.descriptor(.control)?.rawValue {
             acceptControl(event.descriptor)
         }

@@ -1,0 +1,268 @@
+import LiveUpdate
+import SystemPackage
+
+/// A client process, as the kernel named it when it connected. Sessions count as their client's; sessions that a new
+/// orchestrator finds count as their user's, with the process 0.
+struct ClientID: Hashable, Sendable {
+    var user: SessionOwner
+    var process: CInt
+}
+
+/// Decides which connection is served next, and when new ones are accepted. It does no I/O.
+///
+/// 1. The loop notes what epoll(7) found: requests, ends, and connections that wait to be accepted.
+/// 2. ``next()`` returns one piece of work. Time is shared by user first, then by process, then by connection: the user
+///    who has used the least time is served next, and of that user's processes the one that has used the least.
+/// 3. The loop does the work, measures it, and charges the time with ``charge(_:to:)``.
+///
+/// All ends of a user come before the user's requests, so that a name is free when its session's close came before the
+/// request. Accepting shares time like a user of its own; holding an accepted connection is the work of its client.
+struct RequestScheduler {
+    /// A piece of work.
+    enum Work: Equatable {
+        /// Accept connections from the listener.
+        case accept
+        /// Hold a connection that was accepted.
+        case admit(FileDescriptor)
+        /// Close a connection that its client has closed.
+        case end(FileDescriptor)
+        /// Do a request, or send the rest of an answer.
+        case serve(FileDescriptor)
+    }
+
+    private enum Party: Hashable {
+        case acceptor
+        case user(SessionOwner)
+    }
+
+    /// The work of one user.
+    private struct UserQueue {
+        var ended = Fifo<Item>()
+        var waiting: [CInt: Fifo<Item>] = [:]
+        var processes = FairShare<CInt>()
+        var isEmpty: Bool { ended.count == 0 && waiting.isEmpty }
+
+        mutating func takeItem() -> Item? {
+            if let item = ended.popFirst() { return item }
+            guard let process = processes.first() else { return nil }
+            let item = waiting[process]?.popFirst()
+            if waiting[process]?.count ?? 0 == 0 {
+                waiting[process] = nil
+                processes.set(process, ready: false)
+            }
+            return item
+        }
+    }
+
+    private struct Item {
+        var work: Work
+        /// Tells this item from a later one of the same descriptor.
+        var number: UInt64
+    }
+
+    private var parties = FairShare<Party>()
+    private var users: [SessionOwner: UserQueue] = [:]
+    /// The item of each descriptor that counts: earlier ones are skipped.
+    private var current: [FileDescriptor: (number: UInt64, isEnd: Bool)] = [:]
+    private var lastNumber: UInt64 = 0
+    private var mayAccept = false
+
+    /// Accepting gets as much time as this many users.
+    private static let weightOfAcceptor: UInt64 = 4
+
+    /// Whether there is no work.
+    var isIdle: Bool { current.isEmpty && !mayAccept }
+
+    // MARK: Noting
+
+    /// Notes whether connections may wait to be accepted.
+    mutating func noteListener(mayAccept: Bool) {
+        self.mayAccept = mayAccept
+        parties.set(.acceptor, ready: mayAccept)
+    }
+
+    /// Notes a connection that was accepted.
+    mutating func noteAccepted(_ descriptor: FileDescriptor, of client: ClientID) {
+        add(.admit(descriptor), descriptor, client, isEnd: false)
+    }
+
+    /// Notes that a connection has a request, or room for the rest of an answer.
+    mutating func noteRequest(on descriptor: FileDescriptor, of client: ClientID) {
+        guard current[descriptor] == nil else { return }
+        add(.serve(descriptor), descriptor, client, isEnd: false)
+    }
+
+    /// Notes that the client has closed a connection.
+    mutating func noteEnd(of descriptor: FileDescriptor, of client: ClientID) {
+        guard current[descriptor]?.isEnd != true else { return }
+        add(.end(descriptor), descriptor, client, isEnd: true)
+    }
+
+    /// Forgets the work on a descriptor, which is closed.
+    mutating func forget(_ descriptor: FileDescriptor) { current[descriptor] = nil }
+
+    private mutating func add(_ work: Work, _ descriptor: FileDescriptor, _ client: ClientID, isEnd: Bool) {
+        lastNumber += 1
+        current[descriptor] = (lastNumber, isEnd)
+        let item = Item(work: work, number: lastNumber)
+        if isEnd {
+            users[client.user, default: UserQueue()].ended.append(item)
+        } else {
+            users[client.user, default: UserQueue()].waiting[client.process, default: Fifo()].append(item)
+            users[client.user]?.processes.set(client.process, ready: true)
+        }
+        parties.set(.user(client.user), ready: true)
+    }
+
+    // MARK: Serving
+
+    /// Takes the next piece of work; nil when there is none.
+    mutating func next() -> Work? {
+        while let party = parties.first() {
+            switch party {
+            case .acceptor:
+                noteListener(mayAccept: false)
+                return .accept
+            case .user(let user):
+                if let item = takeItem(of: user), let work = claim(item) { return work }
+            }
+        }
+        return nil
+    }
+
+    /// Charges time, in nanoseconds, to a client's user and process.
+    mutating func charge(_ time: UInt64, to client: ClientID) {
+        parties.charge(.user(client.user), time)
+        users[client.user]?.processes.charge(client.process, time)
+    }
+
+    /// Charges time, in nanoseconds, to accepting.
+    mutating func chargeAcceptor(_ time: UInt64) { parties.charge(.acceptor, time / Self.weightOfAcceptor) }
+
+    /// - Returns: nil for an item that does not count any more.
+    private mutating func claim(_ item: Item) -> Work? {
+        let descriptor: FileDescriptor
+        switch item.work {
+        case .accept: return .accept
+        case .admit(let one), .end(let one), .serve(let one): descriptor = one
+        }
+        guard current[descriptor]?.number == item.number else { return nil }
+        current[descriptor] = nil
+        return item.work
+    }
+
+    private mutating func takeItem(of user: SessionOwner) -> Item? {
+        let item = users[user]?.takeItem()
+        if users[user]?.isEmpty != false {
+            users[user] = nil
+            parties.set(.user(user), ready: false)
+        }
+        return item
+    }
+}
+
+/// Shares time among parties: of those that are ready, the one that has used the least is first. It does no I/O.
+///
+/// A party that becomes ready again counts from the present use of the others, so that waiting saves nothing up. A party
+/// that has used more than the others is first again when they have caught up, or when no other is ready.
+struct FairShare<Party: Hashable> {
+    private struct Account {
+        var used: UInt64
+        var isReady: Bool
+        /// The place in the heap that counts.
+        var order: UInt64
+    }
+
+    private struct Entry {
+        var used: UInt64
+        var order: UInt64
+        var party: Party
+        func isBefore(_ other: Entry) -> Bool { used == other.used ? order < other.order : used < other.used }
+    }
+
+    private var accounts: [Party: Account] = [:]
+    /// The ready parties, and earlier places of them, as a binary heap.
+    private var heap: [Entry] = []
+    private var readyCount = 0
+    /// The use at which the last party was served.
+    private var present: UInt64 = 0
+    private var lastOrder: UInt64 = 0
+
+    /// How far one party can be ahead of the others, in nanoseconds: a long piece of work costs no more than this.
+    static var mostAhead: UInt64 { 100_000_000 }
+
+    /// Notes whether a party is ready.
+    mutating func set(_ party: Party, ready: Bool) {
+        let account = accounts[party]
+        guard ready != (account?.isReady ?? false) else { return }
+        readyCount += ready ? 1 : -1
+        if ready {
+            place(party, Swift.max(account?.used ?? 0, present))
+        } else {
+            accounts[party]?.isReady = false
+            tidy()
+        }
+    }
+
+    /// The ready party that has used the least time; nil when none is ready.
+    mutating func first() -> Party? {
+        while let entry = heap.first {
+            if let account = accounts[entry.party], account.isReady, account.order == entry.order {
+                present = Swift.max(present, entry.used)
+                return entry.party
+            }
+            removeFirst()
+        }
+        return nil
+    }
+
+    /// Charges time to a party, ready or not.
+    mutating func charge(_ party: Party, _ time: UInt64) {
+        let account = accounts[party]
+        let used = Swift.min(Swift.max(account?.used ?? 0, present) + time, present + Self.mostAhead)
+        if account?.isReady == true {
+            place(party, used)
+        } else {
+            accounts[party] = Account(used: used, isReady: false, order: 0)
+        }
+    }
+
+    private mutating func place(_ party: Party, _ used: UInt64) {
+        lastOrder += 1
+        accounts[party] = Account(used: used, isReady: true, order: lastOrder)
+        insert(Entry(used: used, order: lastOrder, party: party))
+    }
+
+    /// Drops the accounts that say nothing any more.
+    private mutating func tidy() {
+        if readyCount == 0 { heap = [] }
+        guard accounts.count > 2 * readyCount + 64 else { return }
+        accounts = accounts.filter { $0.value.isReady || $0.value.used > present }
+    }
+
+    // MARK: The heap
+
+    private mutating func insert(_ entry: Entry) {
+        var index = heap.count
+        heap.append(entry)
+        while index > 0, entry.isBefore(heap[(index - 1) / 2]) {
+            heap.swapAt(index, (index - 1) / 2)
+            index = (index - 1) / 2
+        }
+    }
+
+    private mutating func removeFirst() {
+        guard let last = heap.popLast(), !heap.isEmpty else { return }
+        heap[0] = last
+        var index = 0
+        while true {
+            var least = index
+            for child in [2 * index + 1, 2 * index + 2] where child < heap.count && heap[child].isBefore(heap[least]) {
+                least = child
+            }
+            guard least != index else { return }
+            heap.swapAt(index, least)
+            index = least
+        }
+    }
+}
