@@ -92,8 +92,10 @@ test-thread: setup ## the same under ThreadSanitizer, without the tests of progr
 test-address: setup ## the same under AddressSanitizer, with leak detection (LEAKS=0: without)
 	LIVEUPDATE_CORE=1 ASAN_OPTIONS=detect_leaks=$(LEAKS) $(TEST) --sanitize=address --scratch-path .build-address
 
-fuzz: setup ## fuzz the readers of the journal, trees, arenas and records (FUZZ_SECONDS=60 each, two at a time)
+fuzz: setup ## fuzz the readers of the journal, trees, arenas, records and messages, and as root luod's socket (FUZZ_SECONDS=60 each)
 	Tests/Fuzz/fuzz
+	$(STATIC_BUILD) --product luod
+	scripts/with-huge-pages 16 Tests/Fuzz/wire .build-static/release/luod
 
 bench: setup ## measure what preserving costs, beside C programs that make the same system calls (BENCH_ARGS=--quick)
 	$(STATIC_BUILD)

@@ -16,6 +16,10 @@ let strict: [SwiftSetting] = [
 let docc: [Package.Dependency] =
     Context.environment["LIVEUPDATE_DOCC"] == "1"
     ? [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0")] : []
+// Only Tests/Fuzz needs the modules of luod.
+let forFuzzers: [Product] =
+    Context.environment["LIVEUPDATE_FUZZ"] == "1"
+    ? [.library(name: "LiveUpdateDaemon", targets: ["LiveUpdateDaemon", "LiveUpdateProtocol"])] : []
 let linkStatically: [LinkerSetting] = staticExecutables ? [.unsafeFlags(["-static-executable"])] : []
 
 /// A program in C that `luoctl bench` compares with: static where the Swift programs are, and without Swift's runtime.
@@ -48,7 +52,7 @@ let package = Package(
             ]),
         .executable(name: "luoctl", targets: ["luoctl"]),
         .executable(name: "luod", targets: ["luod"]),
-    ],
+    ] + forFuzzers,
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),

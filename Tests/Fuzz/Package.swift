@@ -18,9 +18,12 @@ let withoutMain: [SwiftSetting] = [.unsafeFlags(["-parse-as-library"])]
 let library: Target.Dependency = .product(name: "LiveUpdate", package: "liveupdate")
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
-func fuzzer(_ name: String) -> Target {
+/// The modules of luod, which the package exports for the fuzzers only.
+let daemon: Target.Dependency = .product(name: "LiveUpdateDaemon", package: "liveupdate")
+
+func fuzzer(_ name: String, _ more: Target.Dependency...) -> Target {
     .executableTarget(
-        name: name, dependencies: ["FuzzSupport", library, system], swiftSettings: strict + withoutMain)
+        name: name, dependencies: ["FuzzSupport", library, system] + more, swiftSettings: strict + withoutMain)
 }
 
 let package = Package(
@@ -31,6 +34,7 @@ let package = Package(
     ],
     targets: [
         .target(name: "FuzzSupport", dependencies: [library, system], swiftSettings: strict),
-        fuzzer("arena"), fuzzer("journal"), fuzzer("records"), fuzzer("tree"),
+        fuzzer("arena"), fuzzer("control", daemon), fuzzer("journal"), fuzzer("records"), fuzzer("requests", daemon),
+        fuzzer("tree"),
     ]
 )

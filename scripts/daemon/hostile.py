@@ -18,6 +18,7 @@ import termios
 import threading
 import time
 
+from harness import Complaint
 from luo import Gone, Socket
 
 # Numbers of calls: docs/protocol.md.
@@ -28,10 +29,6 @@ PATIENCE = 2  # seconds until a client gives up an answer, and begins again
 PAGE = 4096
 HUGE_PAGE = 2 << 20
 TERABYTE = 1 << 40
-
-
-class Complaint(Exception):
-    """luod has answered what it must not answer."""
 
 
 def expect(result, errnos, what):

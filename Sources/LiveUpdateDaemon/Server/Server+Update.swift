@@ -48,6 +48,10 @@ extension Server {
         guard let keeper else {
             return refusal("the keeper died", .socketNotConnected)
         }
+        // Bytes that are not UTF-8 get longer in a text, and a message to the keeper has no room for all of them.
+        guard call.text.utf8.count < 4096 else {
+            return refusal("the path of the image is longer than 4095 bytes: give a shorter one", .fileNameTooLong)
+        }
         update.asked = UpdateState.Asked(
             connection: client.connection, request: client.id(request), call: request.call,
             discard: call.flags & UpdateCall.discard != 0, leaveOut: call.flags & UpdateCall.leaveOut != 0,
