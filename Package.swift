@@ -83,6 +83,10 @@ let package = Package(
         .target(
             name: "Conformance",
             dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system], swiftSettings: strict),
+        // The two sides of an update, without a carrier: luod's keeper is one, and an embedded service has its own.
+        .target(
+            name: "LiveUpdateMachine", dependencies: ["LiveUpdate", "Handover", "Platform", system],
+            path: "Sources/Update", swiftSettings: strict),
         .target(name: "LiveUpdateProtocol", dependencies: ["LiveUpdate", "Handover"], swiftSettings: strict),
         .target(
             name: "LiveUpdateDevice", dependencies: ["LiveUpdateProtocol", "LiveUpdate", "Platform", system],
@@ -90,7 +94,8 @@ let package = Package(
         .target(
             name: "LiveUpdateDaemon",
             dependencies: [
-                "CLibSeccomp", "LiveUpdateProtocol", "LiveUpdate", "LiveUpdateHandlers", "Handover", "Platform", system,
+                "CLibSeccomp", "LiveUpdateProtocol", "LiveUpdateMachine", "LiveUpdate", "LiveUpdateHandlers", "Handover",
+                "Platform", system,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -163,10 +168,14 @@ let package = Package(
                 "AllocationCounter", system,
             ], swiftSettings: strict),
         .testTarget(
+            name: "UpdateTests",
+            dependencies: ["LiveUpdateMachine", "LiveUpdate", "Handover", "Platform", "TestSupport", system],
+            swiftSettings: strict),
+        .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "LiveUpdateDaemon", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdate", "Handover", "Platform",
-                "TestSupport", system,
+                "LiveUpdateDaemon", "LiveUpdateMachine", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdate",
+                "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
         // As third parties test their handlers: without the support of this package's tests.
         .testTarget(

@@ -200,7 +200,8 @@ public final class LiveUpdateDevice: Sendable {
         guard image.utf8.count < 4096 else {
             throw LiveUpdateError(.fileNameTooLong, "the image's path has more than 4095 bytes")
         }
-        return UpdateTimes(try channel.explained(call, UpdateCall(flags: flags, text: image), of: "luod"))
+        let request = UpdateCall(flags: flags, times: [monotonicNanoseconds()], text: image)
+        return UpdateTimes(try channel.explained(call, request, of: "luod"))
     }
 
     /// Ends all processes of luod. An extension, for root and the user that luod runs as.

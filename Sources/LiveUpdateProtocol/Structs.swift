@@ -127,7 +127,8 @@ public struct UpdateCall: Equatable, Sendable {
     /// Which of the flags above are set.
     public var flags: UInt32
     /// When each phase ended: CLOCK_MONOTONIC, nanoseconds. Asked, loaded, frozen and published, taken over, switched,
-    /// answered.
+    /// answered. In a request, the first is when the client sent the request, or 0: a request that was sent while another
+    /// update ran is EBUSY.
     public var times: [UInt64]
     /// The image's path, or why.
     public var text: String

@@ -1,4 +1,5 @@
 import LiveUpdate
+import LiveUpdateMachine
 import TestSupport
 import Testing
 

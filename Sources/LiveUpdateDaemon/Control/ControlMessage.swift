@@ -1,5 +1,6 @@
 import Handover
 import LiveUpdate
+import LiveUpdateMachine
 import Platform
 
 /// What a descriptor is, which the keeper keeps with it and does not look at.
@@ -56,14 +57,6 @@ struct Keep: Equatable, Sendable {
     var label = KeepLabel()
 }
 
-/// What a new image is to do with what the one that runs hands over.
-enum HandOver: UInt8, Sendable {
-    /// Be the next boot.
-    case update = 1
-    /// Go on with the same boot.
-    case reload = 2
-}
-
 /// Between a keeper and its orchestrators: one message of a socket of theirs, descriptors beside it. Sends never wait for an
 /// answer; and what was sent is read also when the sender has died.
 ///
@@ -107,7 +100,7 @@ enum ControlMessage: Equatable, Sendable {
     case prepare(Extent, attempt: UInt32)
     /// It was read, as far as it could be.
     case prepared(attempt: UInt32 = 0)
-    /// With the ``Baton``.
+    /// With the ``CommitBaton``.
     case handOver(HandOver, note: [UInt8], attempt: UInt32)
     case ready
     case answered

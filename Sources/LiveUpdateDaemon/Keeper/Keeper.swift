@@ -1,5 +1,6 @@
 import Glibc
 import LiveUpdate
+import LiveUpdateMachine
 import Platform
 import SystemPackage
 

@@ -22,7 +22,7 @@ public enum OrchestratorProcess {
         store.use(keeper)
         if beginning.role == .standby {
             if settings.isConfined { try Sandbox.enter() }
-            try standBy(store, keeper, settings, log)
+            try StandbyProcess(store, keeper, settings, log).run()
         }
         // After several deaths in a row the pause comes here, with all descriptors, so that luod has two holders
         // meanwhile.
@@ -64,7 +64,7 @@ public enum OrchestratorProcess {
         return server
     }
 
-    private static func begin(
+    static func begin(
         _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ keeper: ControlLink?, _ settings: Settings,
         _ log: Log
     ) throws -> Server {
@@ -103,98 +103,9 @@ public enum OrchestratorProcess {
         exitNow(1)
     }
 
-    private static func openArena(_ store: KeptDescriptors, _ options: Arena.Options) throws -> Arena {
+    static func openArena(_ store: KeptDescriptors, _ options: Arena.Options) throws -> Arena {
         guard let file = store.descriptor(.arena) else { exitNow(1) }
         return try Arena(opening: try file.duplicated(), options)
-    }
-
-    // MARK: Standby
-
-    /// Waits, holding all that its predecessor holds, and takes its place when it is told to.
-    private static func standBy(
-        _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
-    ) throws -> Never {
-        let formats = try knownFormats(store.closer, settings, log)
-        try keeper.send(.standby(formats: formats))
-        var holdsAll = false
-        var prepared: Successor?
-        while let received = try keeper.receive(.waiting) {
-            if received.isCut { exitNow(1) }
-            switch received.message {
-            case .hold(let keeps):
-                store.hold(keeps, received.descriptors)
-            case .release(let slots): store.drop(slots)
-            case .stored(let isStored): store.isStored = isStored
-            case .begin(_, let next, _, _):
-                store.begin(nextSlot: next)
-                if !holdsAll { try keeper.send(.standby(formats: formats)) }
-                holdsAll = true
-            case .prepare(let draft, _):
-                // What cannot be read now is read once more when it is published.
-                prepared = try? successor(.update, store, keeper, settings, log)
-                try? prepared?.orchestrator.prepare(on: draft)
-                try keeper.send(.prepared())
-            case .handOver(let what, let note, _):
-                guard let baton = received.descriptors.first else { exitNow(1) }
-                try takeOver(
-                    what, HandOverNote(note), Baton(OwnedDescriptor(taking: baton)), what == .update ? prepared : nil,
-                    store, keeper, settings, log)
-            default: break
-            }
-        }
-        exitNow(1)
-    }
-
-    /// Who takes the place of the one that runs.
-    private struct Successor {
-        var orchestrator: Orchestrator
-        var server: Server
-    }
-
-    private static func successor(
-        _ what: HandOver, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
-    ) throws -> Successor {
-        let orchestrator = Orchestrator(
-            arena: try openArena(store, settings.arena), descriptors: store,
-            opening: what == .update ? .onTrial : .sameBoot)
-        return Successor(
-            orchestrator: orchestrator, server: try begin(orchestrator, store, keeper, settings, log))
-    }
-
-    /// On an arena that goes away with it.
-    private static func knownFormats(_ closer: Closer, _ settings: Settings, _ log: Log) throws -> [String] {
-        let store = KeptDescriptors(closer)
-        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
-        _ = try begin(orchestrator, store, nil, settings, log)
-        return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
-    }
-
-    private static func takeOver(
-        _ what: HandOver, _ note: HandOverNote?, _ baton: Baton, _ prepared: Successor?, _ store: KeptDescriptors,
-        _ keeper: ControlLink, _ settings: Settings, _ log: Log
-    ) throws -> Never {
-        let orchestrator: Orchestrator
-        let server: Server
-        do {
-            let successor = try prepared ?? successor(what, store, keeper, settings, log)
-            (orchestrator, server) = (successor.orchestrator, successor.server)
-            try orchestrator.open(answering: note.map { Answer($0.request) })
-        } catch {
-            try keeper.send(.failed("\(error)"))
-            exitNow(1)
-        }
-        let ready = monotonicNanoseconds()
-        try keeper.send(.ready)
-        // Nothing is done before the keeper has switched; without it, nothing at all.
-        guard case .go = try keeper.receive(.waiting)?.message, baton.take() else { exitNow(1) }
-        let switched = monotonicNanoseconds()
-        if what == .update { try orchestrator.confirm() }
-        try server.resume()
-        if let note { server.answerUpdate(note, times: note.times + [ready, switched]) }
-        // One that has died since is seen as in any other turn.
-        try? keeper.send(.answered)
-        try? orchestrator.finishDiscarded()
-        try server.run()
     }
 }
 

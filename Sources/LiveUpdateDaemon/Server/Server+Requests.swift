@@ -64,7 +64,7 @@ extension Server {
         case .removeSession: return removeSession(request, client)
         case .asUser: return try act(request, client)
         case .status: return try reply(with: StatusDocument(self, for: client.user).json)
-        case .load, .update, .reload: return beginUpdate(request, client)
+        case .load, .update, .reload: return updates.begin(request, client)
         case .stop: return beginStop(request, client)
         case .serve: return try serveProgram(descriptor, client)
         case .openDevice: return try openDevice(request, client)

@@ -10,7 +10,7 @@ extension Server {
     func beginStop(_ request: Request, _ client: Client) -> Reply? {
         let report = endReport()
         let text = UpdateCost.text(report.lines, room: UpdateCost.room)
-        guard update.asked == nil else {
+        guard !updates.isUnderWay else {
             return refuseStop("an update is under way\nremedy: stop luod when the update has ended", .resourceBusy)
         }
         guard !report.losesSomething || UpdateCall(request.body).flags & UpdateCall.discard != 0 else {

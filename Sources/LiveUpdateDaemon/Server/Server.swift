@@ -28,7 +28,7 @@ final class Server {
     var attached: [UInt64: Connection] = [:]
     /// Detached sessions that nobody holds, by number.
     var detached: [UInt64: Session] = [:]
-    var update = UpdateState()
+    private(set) lazy var updates = UpdateRunner(self)
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     var mayHaveOrphans = false
     /// How the one before it ended, in words; empty when it did not.

@@ -121,7 +121,7 @@ final class DaemonClient: Sendable {
     /// - Returns: nil when it worked; why not.
     @discardableResult
     func change(_ kind: Call, flags: UInt32 = 0, image: String = "") throws -> (errno: Errno, why: String)? {
-        let tag = try ask(kind, UpdateCall(flags: flags, text: image).body)
+        let tag = try ask(kind, UpdateCall(flags: flags, times: [monotonicNanoseconds()], text: image).body)
         let (response, _) = try answer(to: tag)
         if response.result == 0 { return nil }
         return (Errno(rawValue: -response.result), response.body.count > 56 ? UpdateCall(response.body).text : "")

@@ -1,0 +1,157 @@
+import Handover
+import LiveUpdate
+import LiveUpdateMachine
+import Platform
+import SystemPackage
+
+/// The next image: performs what ``IncomingUpdate`` decides, and tells it the results.
+final class StandbyProcess {
+    private let store: KeptDescriptors
+    private let keeper: ControlLink
+    private let settings: Settings
+    private let log: Log
+    private let formats: [String]
+    private var machine = IncomingUpdate()
+    /// The last draft of what will be published.
+    private var draft: Extent?
+    /// The boot that was prepared on the last draft.
+    private var prepared: Boot?
+    private var takeOver: TakeOver?
+
+    /// An orchestrator of the state that is handed over, and its server.
+    private struct Boot {
+        let orchestrator: Orchestrator
+        let server: Server
+    }
+
+    /// What came with the state that was handed over.
+    private struct TakeOver {
+        let what: HandOver
+        let note: HandOverNote?
+        let baton: CommitBaton
+        var boot: Boot?
+        /// When the image was ready, and when it was told to go.
+        var ready: UInt64 = 0
+        var switched: UInt64 = 0
+    }
+
+    init(_ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log) throws {
+        self.store = store
+        self.keeper = keeper
+        self.settings = settings
+        self.log = log
+        formats = try Self.knownFormats(store.closer, settings, log)
+    }
+
+    /// Waits, holding all that the old orchestrator holds, and takes its place when it is told to.
+    func run() throws -> Never {
+        try handle(.started)
+        while true {
+            guard let received = try keeper.receive(.waiting) else {
+                try handle(.linkLost)
+                continue
+            }
+            // A held descriptor is missing.
+            if received.isCut { exitNow(1) }
+            try handle(event(of: received))
+        }
+    }
+
+    private func event(of received: ControlLink.Received) throws -> IncomingUpdate.Event {
+        switch received.message {
+        case .hold(let keeps): store.hold(keeps, received.descriptors)
+        case .release(let slots): store.drop(slots)
+        case .stored(let isStored): store.isStored = isStored
+        case .begin(_, let next, _, _):
+            store.begin(nextSlot: next)
+            return .told
+        case .prepare(let draft, _):
+            self.draft = draft
+            return .prepare
+        case .handOver(let what, let note, _):
+            guard let baton = received.descriptors.first else { return .handOver(what, hasBaton: false) }
+            takeOver = TakeOver(
+                what: what, note: HandOverNote(note), baton: CommitBaton(OwnedDescriptor(taking: baton)))
+            return .handOver(what, hasBaton: true)
+        case .go: return .go
+        default: break
+        }
+        return .other
+    }
+
+    private func handle(_ event: IncomingUpdate.Event) throws {
+        for action in machine.handle(event) { try perform(action) }
+    }
+
+    private func perform(_ action: IncomingUpdate.Action) throws {
+        switch action {
+        case .sayStandby: try keeper.send(.standby(formats: formats))
+        case .prepare: prepare()
+        case .sayPrepared: try keeper.send(.prepared())
+        case .open(let what, let onPrepared): try handle(open(what, onPrepared))
+        case .sayFailed(let why): try keeper.send(.failed(why))
+        case .sayReady:
+            takeOver?.ready = monotonicNanoseconds()
+            try keeper.send(.ready)
+        case .takeBaton: try handle(.baton(isOurs: takeBaton()))
+        case .confirm: try takeOver?.boot?.orchestrator.confirm()
+        case .resume: try resume()
+        // A keeper that has died since is noticed when the server reads the link.
+        case .sayAnswered: try? keeper.send(.answered)
+        case .serve:
+            guard let boot = takeOver?.boot else { exitNow(1) }
+            try? boot.orchestrator.finishDiscarded()
+            try boot.server.run()
+        case .exit: exitNow(1)
+        }
+    }
+
+    private func prepare() {
+        prepared = try? boot(.update)
+        guard let draft else { return }
+        try? prepared?.orchestrator.prepare(on: draft)
+    }
+
+    private func open(_ what: HandOver, _ onPrepared: Bool) -> IncomingUpdate.Event {
+        do {
+            let boot = try (onPrepared ? prepared : nil) ?? boot(what)
+            try boot.orchestrator.open(answering: takeOver?.note.map { Answer($0.request) })
+            takeOver?.boot = boot
+            return .opened
+        } catch {
+            return .notOpened("\(error)")
+        }
+    }
+
+    private func boot(_ what: HandOver) throws -> Boot {
+        let orchestrator = Orchestrator(
+            arena: try OrchestratorProcess.openArena(store, settings.arena), descriptors: store,
+            opening: what == .update ? .onTrial : .sameBoot)
+        return Boot(
+            orchestrator: orchestrator,
+            server: try OrchestratorProcess.begin(orchestrator, store, keeper, settings, log))
+    }
+
+    private func takeBaton() -> Bool {
+        let isOurs = takeOver?.baton.take() ?? false
+        takeOver?.switched = monotonicNanoseconds()
+        return isOurs
+    }
+
+    private func resume() throws {
+        guard let takeOver, let boot = takeOver.boot else { exitNow(1) }
+        try boot.server.resume()
+        if let note = takeOver.note {
+            boot.server.updates.answerEarlier(
+                takeOver.what, note, times: note.times + [takeOver.ready, takeOver.switched])
+        }
+    }
+
+    /// The formats of all handlers and FLBs, from an arena that goes away with it.
+    private static func knownFormats(_ closer: Closer, _ settings: Settings, _ log: Log) throws -> [String] {
+        let store = KeptDescriptors(closer)
+        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
+        _ = try OrchestratorProcess.begin(orchestrator, store, nil, settings, log)
+        return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
+    }
+}

@@ -1,0 +1,308 @@
+import Handover
+import LiveUpdate
+import LiveUpdateMachine
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// Performs what ``OutgoingUpdate`` decides, and tells it the results: see docs/daemon.md.
+final class UpdateRunner {
+    private unowned let server: Server
+    private var machine = OutgoingUpdate()
+    /// The request that was accepted and is not answered.
+    private var accepted: Accepted?
+    /// The process of the image that waits: readable once it has ended.
+    private var standby: FileDescriptor?
+    /// The baton of the update that was handed over last.
+    private var baton: CommitBaton?
+
+    private struct Accepted {
+        let connection: Connection
+        let request: RequestID
+        /// When each phase ended: see ``LiveUpdateProtocol/UpdateCall/times``.
+        var times: [UInt64]
+        /// A line for each file or session that the update leaves out or loses, for the answer.
+        var cost = ""
+    }
+
+    init(_ server: Server) { self.server = server }
+
+    /// Whether a load, an update or a reload is under way.
+    var isUnderWay: Bool { machine.request != nil }
+
+    // MARK: Requests
+
+    /// - Returns: a refusal; nil when the request is answered later.
+    func begin(_ request: Request, _ client: Server.Client) -> Reply? {
+        let call = UpdateCall(request.body)
+        var asked = UpdateRequest(UpdateRequest.Kind(request.call))
+        asked.image = call.text
+        asked.discards = call.flags & UpdateCall.discard != 0
+        asked.leavesOut = call.flags & UpdateCall.leaveOut != 0
+        asked.client = client.connection.updateClient
+        asked.sent = call.times[0]
+        asked.read = monotonicNanoseconds()
+        server.noticeDeafKeeper()
+        for action in machine.handle(.requested(asked)) {
+            switch action {
+            case .refuse(let refusal): return reply(refusal)
+            case .accept: accept(client.id(request), on: client.connection, asked.read)
+            default: perform(action)
+            }
+        }
+        return nil
+    }
+
+    private func accept(_ request: RequestID, on connection: Connection, _ time: UInt64) {
+        accepted = Accepted(connection: connection, request: request, times: [time])
+        server.wait(connection)
+        try? server.orchestrator.commit(Answer(request, result: -Errno.canceled.rawValue))
+    }
+
+    private func answer(_ reply: Reply) {
+        guard let accepted else { return }
+        self.accepted = nil
+        var reply = reply
+        reply.response.tag = accepted.request.tag
+        server.send(reply, to: accepted.connection)
+    }
+
+    private func reply(_ refusal: UpdateRefusal) -> Reply {
+        for line in refusal.reason.split(separator: "\n") { server.log.say("update: \(line)") }
+        return Reply(-refusal.errno.rawValue, body: UpdateCall(text: refusal.reason).body)
+    }
+
+    /// Answers a request for the update or reload with which this process began.
+    func answerEarlier(_ what: HandOver, _ note: HandOverNote, times: [UInt64]) {
+        let answered = monotonicNanoseconds()
+        if times.count > 1 { server.blackout = answered - times[1] }
+        let connection = server.connections.values.first { $0.slot == note.request.connection }
+        machine.begin(
+            after: EarlierUpdate(what, by: connection?.updateClient, began: times.first ?? answered, ended: answered))
+        guard let connection else { return }
+        var reply = Reply(0, body: UpdateCall(times: times + [answered], text: note.cost).body)
+        reply.response.tag = note.request.tag
+        server.send(reply, to: connection)
+    }
+
+    // MARK: The keeper
+
+    /// Takes a message of the keeper that belongs to an update.
+    ///
+    /// - Returns: false for any other message.
+    func take(_ received: ControlLink.Received) -> Bool {
+        switch received.message {
+        case .standby(let formats, let attempt):
+            for descriptor in received.descriptors.dropFirst() { try? closeDescriptor(descriptor) }
+            if let process = received.descriptors.first { keep(process, isCurrent: attempt == machine.attempt) }
+            handle(.standby(Set(formats), attempt: attempt))
+        case .prepared(let attempt): handle(.prepared(attempt: attempt))
+        case .failed(let why, let attempt): handle(.imageFailed(why, attempt: attempt))
+        default: return false
+        }
+        return true
+    }
+
+    private func keep(_ process: FileDescriptor, isCurrent: Bool) {
+        guard isCurrent else {
+            try? closeDescriptor(process)
+            return
+        }
+        if let old = standby { try? closeDescriptor(old) }
+        standby = process
+    }
+
+    /// The keeper is gone, or is given up.
+    func loseKeeper() { handle(.keeperLost) }
+
+    private func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) {
+        guard let keeper = server.keeper else { return handle(.notTold("the keeper died")) }
+        do throws(SystemCallError) {
+            try keeper.send(message, descriptors)
+        } catch {
+            handle(.notTold("the keeper does not answer: \(error)"))
+        }
+    }
+
+    // MARK: Actions
+
+    private func handle(_ event: OutgoingUpdate.Event) {
+        for action in machine.handle(event) { perform(action) }
+    }
+
+    private func perform(_ action: OutgoingUpdate.Action) {
+        switch action {
+        case .load(let image, let attempt): tell(.load(image: image, attempt: attempt))
+        case .callOff(let why, let attempt): try? server.keeper?.send(.failed(why, attempt: attempt))
+        case .readFormats: handle(.formatsInUse(formatsInUse()))
+        case .assess(let discards, let leavesOut): handle(.assessed(assess(discards, leavesOut)))
+        case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
+        case .checkDraft: handle(.draftChecked(isCurrent: server.orchestrator.hasCurrentDraft))
+        case .discardDraft: server.orchestrator.discardDraft()
+        case .publish(let discards, let leavesOut): publish(discards, leavesOut)
+        case .handOver(let what, let attempt): handOver(what, attempt)
+        case .thaw: try? server.orchestrator.thaw()
+        case .takeBaton: handle(.baton(isOurs: baton?.take() ?? true))
+        case .endImage: endImage()
+        case .exit:
+            server.log.say("the next orchestrator runs: this one ends")
+            exitNow(0)
+        case .goOnAlone: server.goOnAlone()
+        case .succeed: answer(Reply(0, body: UpdateCall(times: timesUntilNow()).body))
+        case .fail(let refusal): answer(reply(refusal))
+        case .accept, .refuse: break
+        }
+    }
+
+    private func formatsInUse() -> [String] {
+        guard let status = try? server.orchestrator.status() else { return [] }
+        return status.sessions.flatMap(\.files).map(\.compatible) + status.flbs.map(\.compatible)
+    }
+
+    /// Finds the files of all users that cannot be frozen, and the unfinished sessions, before anything is frozen.
+    private func assess(_ discards: Bool, _ leavesOut: Bool) -> UpdateRefusal? {
+        let obstacles = (try? server.orchestrator.obstacles()) ?? []
+        let discarded = discards ? ((try? server.orchestrator.unfinishedSessions()) ?? []) : []
+        if let first = obstacles.first, !leavesOut {
+            return UpdateRefusal(.core(first.errno.rawValue), UpdateCost.refusal(obstacles))
+        }
+        let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
+        // The answer has room for some of them.
+        for line in lines { server.log.say("update: goes on without \(line)") }
+        accepted?.cost = UpdateCost.text(lines, room: UpdateCost.room)
+        return nil
+    }
+
+    private func prepare(_ leavesOut: Bool, _ attempt: UInt32) {
+        do throws(LiveUpdateError) {
+            tell(.prepare(try server.orchestrator.draft(leavingOut: leavesOut), attempt: attempt))
+        } catch {
+            handle(.notDrafted)
+        }
+    }
+
+    private func publish(_ discards: Bool, _ leavesOut: Bool) {
+        server.admitAll()
+        noteTime()
+        do throws(LiveUpdateError) {
+            try server.orchestrator.publish(discardingUnfinished: discards, leavingOut: leavesOut)
+        } catch {
+            return handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), "\(error)")))
+        }
+        handle(.published)
+    }
+
+    /// Hands over, and waits for the verdict: the keeper ends this process when the next one runs.
+    private func handOver(_ what: HandOver, _ attempt: UInt32) {
+        if what == .reload {
+            server.admitAll()
+            noteTime()
+        }
+        noteTime()
+        guard let accepted else { return handle(.notTold("nobody has asked for it")) }
+        let note = HandOverNote(accepted.request, times: accepted.times, cost: accepted.cost)
+        do throws(SystemCallError) {
+            let baton = try CommitBaton.make()
+            self.baton = baton
+            tell(.handOver(what, note: note.bytes, attempt: attempt), [baton.descriptor])
+        } catch {
+            handle(.notTold("the baton cannot be made: \(error)"))
+        }
+        while case .handedOver = machine.phase {
+            guard let received = try? server.keeper?.receive(.waiting) else { return loseKeeper() }
+            if !take(received) { server.noteFromKeeper(received) }
+        }
+    }
+
+    private func endImage() {
+        guard let standby else { return }
+        self.standby = nil
+        // Its number says nothing here.
+        let process = RunningProcess(-1, handle: OwnedDescriptor(taking: standby))
+        process.kill()
+        process.waitForEnd()
+    }
+
+    private func noteTime() { accepted?.times.append(monotonicNanoseconds()) }
+
+    private func timesUntilNow() -> [UInt64] { (accepted?.times ?? []) + [monotonicNanoseconds()] }
+}
+
+/// What a keeper says.
+extension Server {
+    func readKeeper() throws {
+        guard let link = keeper else { return }
+        while keeper === link {
+            let received: ControlLink.Received?
+            do throws(SystemCallError) {
+                received = try link.receive(.now)
+            } catch {
+                return
+            }
+            guard let received else { return updates.loseKeeper() }
+            if updates.take(received) { continue }
+            if case .ending = received.message {
+                logEnd()
+                try? link.send(.stop)
+            }
+            noteFromKeeper(received)
+        }
+    }
+
+    /// Takes a message of the keeper about what it holds.
+    func noteFromKeeper(_ received: ControlLink.Received) {
+        switch received.message {
+        case .stored(let isStored): store.isStored = isStored
+        case .closing(let user, let count): store.noteKeeperClosing(count, of: user)
+        case .room(let room): store.noteKeeperRoom(room)
+        default: break
+        }
+        for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+    }
+
+    /// Goes on without a keeper, until another one takes the place.
+    func goOnAlone() {
+        log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
+        if let keeper {
+            poller.remove(keeper.descriptor)
+            // A keeper that lives on learns that it is given up.
+            keeper.shutDown()
+        }
+        store.use(nil)
+        keeper = nil
+    }
+
+    /// Gives up a keeper that does not read.
+    func noticeDeafKeeper() {
+        guard let why = store.deafness else { return }
+        log.say("the keeper does not take what it is to keep: \(why)")
+        updates.loseKeeper()
+    }
+}
+
+extension Connection {
+    fileprivate var updateClient: UpdateClient { UpdateClient(user: clientID.user, process: clientID.process) }
+}
+
+extension UpdateRequest.Kind {
+    fileprivate init(_ call: Call) {
+        switch call {
+        case .load: self = .load
+        case .reload: self = .reload
+        default: self = .update
+        }
+    }
+}
+
+extension UpdateRefusal {
+    fileprivate var errno: Errno {
+        switch cause {
+        case .busy: .resourceBusy
+        case .tooLong: .fileNameTooLong
+        case .image: .notSupported
+        case .calledOff: .canceled
+        case .alone: .socketNotConnected
+        case .core(let number): Errno(rawValue: number)
+        }
+    }
+}

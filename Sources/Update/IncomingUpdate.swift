@@ -1,0 +1,126 @@
+/// The next boot's side of an update or a reload: decides the next step, and performs none.
+///
+/// 1. The image says which formats it knows, and gets all held descriptors.
+/// 2. It waits. For an update it may prepare itself on a draft of what will be published, more than once.
+/// 3. It gets the state, and opens it on trial: the old boot can still go on.
+/// 4. It says that it is ready, and is told to go. With the baton it takes over: this is the commit.
+///
+/// Unhappy: what the image cannot open it says, and ends. An image that is told something else than the next step, that
+/// loses the link, or that finds the baton taken, ends without a word, and has changed nothing.
+package struct IncomingUpdate: Sendable {
+    package enum Phase: Equatable, Sendable {
+        /// The image has not said anything.
+        case starting
+        /// The image gets the held descriptors.
+        case gathering
+        /// The image holds all descriptors, and waits.
+        case standby
+        /// The image has read a draft, and waits.
+        case prepared
+        /// The image opens the state that it got.
+        case opening(HandOver)
+        /// The state is open on trial.
+        case trial(HandOver)
+        /// The image runs.
+        case tookOver
+        case ended
+    }
+
+    package enum Event: Equatable, Sendable {
+        case started
+        /// All held descriptors were told.
+        case told
+        /// There is a draft.
+        case prepare
+        /// The old boot has published its state, or reloads.
+        case handOver(HandOver, hasBaton: Bool)
+        /// The result of ``Action/open(_:onPrepared:)``.
+        case opened
+        case notOpened(String)
+        case go
+        /// The result of ``Action/takeBaton``.
+        case baton(isOurs: Bool)
+        /// A message that is no step of an update.
+        case other
+        /// The link to the keeper has ended.
+        case linkLost
+    }
+
+    package enum Action: Equatable, Sendable {
+        /// Say that the image waits, and which formats it knows.
+        case sayStandby
+        /// Read the draft. A draft that cannot be read is read again when it is published.
+        case prepare
+        case sayPrepared
+        /// Open the state: the one that was prepared, if `onPrepared`.
+        case open(HandOver, onPrepared: Bool)
+        case sayFailed(String)
+        case sayReady
+        case takeBaton
+        /// End the trial.
+        case confirm
+        /// Find connections and sessions again, and answer the client that asked.
+        case resume
+        /// Say that the client was answered: the old process can be ended.
+        case sayAnswered
+        case serve
+        /// End this process.
+        case exit
+    }
+
+    package private(set) var phase = Phase.starting
+
+    package init() {}
+
+    /// A machine in any phase, for tests.
+    init(in phase: Phase) { self.phase = phase }
+
+    /// Takes an event, and says what to do about it.
+    package mutating func handle(_ event: Event) -> ActionList<Action> {
+        switch (phase, event) {
+        case (.tookOver, _), (.ended, _): return ActionList()
+        case (_, .linkLost): return end()
+        case (.starting, .started):
+            phase = .gathering
+            return ActionList(.sayStandby)
+        case (.gathering, .told):
+            phase = .standby
+            return ActionList(.sayStandby)
+        case (.gathering, .other), (.standby, .other), (.prepared, .other), (.standby, .told), (.prepared, .told):
+            return ActionList()
+        case (.standby, .prepare), (.prepared, .prepare):
+            phase = .prepared
+            return ActionList(.prepare, .sayPrepared)
+        case (.standby, .handOver(let what, hasBaton: true)):
+            phase = .opening(what)
+            return ActionList(.open(what, onPrepared: false))
+        case (.prepared, .handOver(let what, hasBaton: true)):
+            phase = .opening(what)
+            return ActionList(.open(what, onPrepared: what == .update))
+        case (.opening(let what), .opened):
+            phase = .trial(what)
+            return ActionList(.sayReady)
+        case (.opening, .notOpened(let why)):
+            phase = .ended
+            return ActionList(.sayFailed(why), .exit)
+        case (.trial, .go): return ActionList(.takeBaton)
+        case (.trial(let what), .baton(isOurs: true)): return takeOver(what)
+        case (.starting, _), (.gathering, _), (.standby, _), (.prepared, _), (.opening, _), (.trial, _): return end()
+        }
+    }
+
+    private mutating func end() -> ActionList<Action> {
+        phase = .ended
+        return ActionList(.exit)
+    }
+
+    private mutating func takeOver(_ what: HandOver) -> ActionList<Action> {
+        phase = .tookOver
+        var actions = ActionList<Action>()
+        if what == .update { actions.append(.confirm) }
+        actions.append(.resume)
+        actions.append(.sayAnswered)
+        actions.append(.serve)
+        return actions
+    }
+}

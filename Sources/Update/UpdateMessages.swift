@@ -1,0 +1,173 @@
+import Handover
+package import LiveUpdate
+
+/// What the next image does with the state that the old one hands over.
+package enum HandOver: UInt8, Sendable {
+    /// Be the next boot.
+    case update = 1
+    /// Go on with the same boot.
+    case reload = 2
+}
+
+/// A client that asks for an update.
+package struct UpdateClient: Equatable, Sendable, CustomStringConvertible {
+    package let user: UInt32
+    /// The process that has connected; 0 when it is not known.
+    package let process: Int32
+
+    package init(user: UInt32, process: Int32) {
+        self.user = user
+        self.process = process
+    }
+
+    package var description: String { process == 0 ? "user \(user)" : "user \(user), process \(process)" }
+}
+
+/// A request of a client to load an image, to update, or to reload.
+package struct UpdateRequest: Equatable, Sendable {
+    package enum Kind: Sendable {
+        /// Start the next image, and leave it in standby.
+        case load
+        /// End this boot and begin the next one.
+        case update
+        /// Replace the program, and go on with the same boot.
+        case reload
+    }
+
+    package let kind: Kind
+    /// The path of the image; empty for the image that waits, or else for the image that runs.
+    package var image = ""
+    /// Whether sessions that are not finished may be lost.
+    package var discards = false
+    /// Whether the update may go on without files that cannot be frozen.
+    package var leavesOut = false
+    package var client = UpdateClient(user: 0, process: 0)
+    /// When the client sent the request, as the client says: CLOCK_MONOTONIC in nanoseconds; 0 when it does not say.
+    package var sent: UInt64 = 0
+    /// When the request was read: CLOCK_MONOTONIC in nanoseconds.
+    package var read: UInt64 = 0
+
+    package init(_ kind: Kind) { self.kind = kind }
+}
+
+/// Why an update, a load or a reload failed, as the client is told.
+package struct UpdateRefusal: Equatable, Sendable {
+    /// The kind of failure; the caller turns it into an errno.
+    package enum Cause: Equatable, Sendable {
+        /// Another update runs, or ran when the request was sent.
+        case busy
+        /// The path of the image is too long.
+        case tooLong
+        /// The image cannot be the next one.
+        case image
+        /// The update was called off after the state was handed over.
+        case calledOff
+        /// The process between the two boots (the keeper) is gone.
+        case alone
+        /// An error of the core, as an errno.
+        case core(Int32)
+    }
+
+    package let cause: Cause
+    package let reason: String
+
+    package init(_ cause: Cause, _ reason: String) {
+        self.cause = cause
+        self.reason = reason
+    }
+}
+
+/// An update or a reload with which this process began to serve.
+///
+/// A request for another update that was sent while this one ran was read only after it. Its client did not know of this
+/// update, and `--discard` would lose all that has just been handed over. So such a request is refused.
+package struct EarlierUpdate: Equatable, Sendable {
+    package let kind: HandOver
+    /// nil when the client had gone.
+    package let client: UpdateClient?
+    /// When the request for the earlier update was read, and when this process took over.
+    package let began: UInt64
+    package let ended: UInt64
+
+    package init(_ kind: HandOver, by client: UpdateClient?, began: UInt64, ended: UInt64) {
+        self.kind = kind
+        self.client = client
+        self.began = began
+        self.ended = ended
+    }
+
+    /// A request that was sent shortly before the earlier update was asked for can be read after it, too. A clock that
+    /// differs by more (time_namespaces(7)) means nothing.
+    private static let margin: UInt64 = 10_000_000_000
+
+    /// The reason to refuse a request that was sent while this update ran; nil for any other.
+    package func refusal(of request: UpdateRequest) -> UpdateRefusal? {
+        guard request.sent != 0, request.sent < ended, request.sent >= began - min(began, Self.margin) else {
+            return nil
+        }
+        let by = client.map { " by \($0)" } ?? ""
+        let length = (ended - min(began, ended)) / 1_000_000
+        return UpdateRefusal(
+            .busy,
+            "\(kind.noun)\(by) ran when this was asked for, and has ended after \(length) ms\n"
+                + "remedy: look at the status, and ask again if it is still wanted")
+    }
+}
+
+extension HandOver {
+    package var noun: String {
+        switch self {
+        case .update: "an update"
+        case .reload: "a reload"
+        }
+    }
+}
+
+extension UpdateRequest.Kind {
+    package var noun: String {
+        switch self {
+        case .load: "a load"
+        case .update: "an update"
+        case .reload: "a reload"
+        }
+    }
+}
+
+/// The part of an update's request that the next image needs besides the arena: the client to answer, the times until
+/// then, and the cost for the answer.
+package struct HandOverNote: Equatable, Sendable {
+    package var request: RequestID
+    package var times: [UInt64]
+    /// One line for each file and session that the update left out or lost.
+    package var cost: String
+
+    package init(_ request: RequestID, times: [UInt64], cost: String) {
+        self.request = request
+        self.times = times
+        self.cost = cost
+    }
+
+    package init?(_ bytes: [UInt8]) {
+        var reader = ByteReader(bytes, "note")
+        guard let slot: Int64 = try? reader.take(), let tag: UInt64 = try? reader.take(),
+            let count: UInt32 = try? reader.take()
+        else { return nil }
+        request = RequestID(connection: DescriptorSlot(slot), tag: tag)
+        times = []
+        for _ in 0..<count {
+            guard let time: UInt64 = try? reader.take() else { return nil }
+            times.append(time)
+        }
+        cost = (try? reader.takeCountedString()) ?? ""
+    }
+
+    package var bytes: [UInt8] {
+        var writer = ByteWriter(capacity: 64 + cost.utf8.count)
+        writer.put(request.connection.number)
+        writer.put(request.tag)
+        writer.put(UInt32(times.count))
+        for time in times { writer.put(time) }
+        writer.put(counted: cost)
+        return writer.bytes
+    }
+}
