@@ -588,6 +588,27 @@ def hoarded_memory(luod, limit=64 << 20, size=4 << 20):
         yield
 
 
+def hoarded_pages(luod, limit=4):
+    """More huge pages than the user may have: in files that have their page, and in one that gets it later."""
+    while True:
+        session, files = luod.session(), []
+        for token in range(limit + 1):
+            files.append(memory_file(HUGE_PAGE, os.MFD_HUGETLB | os.MFD_HUGE_2MB))
+            if token > 0:
+                os.posix_fallocate(files[-1], 0, HUGE_PAGE)
+            expect(session.preserve(token, files[-1]), (0, errno.EDQUOT, errno.EMFILE), "a file of a huge page")
+            yield
+        os.posix_fallocate(files[0], 0, HUGE_PAGE)
+        time.sleep(1.5)  # luod reads the sizes now and then
+        more = memory_file(HUGE_PAGE, os.MFD_HUGETLB | os.MFD_HUGE_2MB)
+        os.posix_fallocate(more, 0, HUGE_PAGE)
+        expect(session.preserve(1000, more), (errno.EDQUOT,), f"{limit + 1} huge pages are preserved, with a limit of {limit}")
+        for file in (*files, more):
+            os.close(file)
+        session.close()
+        yield
+
+
 def full_arena(luod):
     """Files until nothing more fits into the file system of the state."""
     while True:

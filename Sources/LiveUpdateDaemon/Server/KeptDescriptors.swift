@@ -208,9 +208,7 @@ final class KeptDescriptors: DescriptorStore {
         }
         sendUnsent(keeper)
         guard !slots.isEmpty else { return }
-        for batch in stride(from: 0, to: slots.count, by: 500) {
-            tell(keeper, .release([DescriptorSlot](slots[batch..<min(slots.count, batch + 500)])), [])
-        }
+        tellReleased(keeper, slots)
         for entry in entries { close(entry) }
     }
 
@@ -225,7 +223,14 @@ final class KeptDescriptors: DescriptorStore {
         for (slot, entry) in held {
             tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: entry.label)), [entry.descriptor])
         }
-        if !released.isEmpty { tell(keeper, .release([DescriptorSlot](released)), []) }
+        tellReleased(keeper, [DescriptorSlot](released))
+    }
+
+    /// Tells the keeper about released slots, in messages that are not longer than the keeper reads.
+    private func tellReleased(_ keeper: ControlLink?, _ slots: [DescriptorSlot]) {
+        for batch in stride(from: 0, to: slots.count, by: 500) {
+            tell(keeper, .release([DescriptorSlot](slots[batch..<min(slots.count, batch + 500)])), [])
+        }
     }
 
     /// Tells the keeper about slots that it knows already. In a shortage this is put off.
