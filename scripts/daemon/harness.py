@@ -219,6 +219,7 @@ class Root:
 
     def __init__(self, path, tolerated):
         self.path, self.tolerated, self.longest = path, tolerated, 0.0
+        self.updates = []  # when each began and ended
 
     def _timed(self, what, call):
         began = time.monotonic()
@@ -270,7 +271,9 @@ class Root:
             if result != 0:
                 raise Failure(f"root cannot update: {error_name(result)}, {why}")
 
+        began = time.monotonic()
         self._timed("update", update)
+        self.updates.append((began, time.monotonic()))
 
     def remove_all(self):
         """Removes what users have left: sessions of the boot before that nobody has retrieved, and those that hold themselves."""

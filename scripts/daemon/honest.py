@@ -28,7 +28,7 @@ def connect(path):
 
 
 class Measured:
-    """Seconds that answers took, in a file of doubles."""
+    """When requests were sent, and the seconds that their answers took: pairs in a file of doubles."""
 
     def __init__(self, path):
         self.path, self.samples = path, array.array("d")
@@ -38,22 +38,44 @@ class Measured:
         try:
             return call(*arguments)
         finally:
-            self.samples.append(time.monotonic() - began)
+            self.samples.extend((began, time.monotonic() - began))
 
     def write(self):
         with open(self.path, "wb") as file:
             self.samples.tofile(file)
 
 
-def read_samples(path):
-    """The samples of a file, sorted."""
-    samples = array.array("d")
-    try:
-        with open(path, "rb") as file:
-            samples.frombytes(file.read())
-    except FileNotFoundError:
-        pass
-    return sorted(samples)
+class Samples:
+    """What a file of measurements says.
+
+    A client that waits for one answer for a second makes a hundred requests less, each of which would have waited, too. So a
+    long answer counts once for each INTERVAL that it took, with what was left of it then."""
+
+    INTERVAL = 0.010  # seconds
+
+    def __init__(self, path, updates):
+        """`updates` are times, from and to, at which nobody is served: they do not count."""
+        samples = array.array("d")
+        try:
+            with open(path, "rb") as file:
+                samples.frombytes(file.read())
+        except FileNotFoundError:
+            pass
+        self.count, self.longest = len(samples) // 2, max(samples[1::2], default=None)
+        self._waits = sorted(
+            wait for began, took in zip(samples[::2], samples[1::2])
+            for wait in self._waits_of(took - self._overlap(began, began + took, updates)))
+
+    @staticmethod
+    def _overlap(began, ended, updates):
+        return sum(max(0, min(ended, to) - max(began, from_)) for from_, to in updates)
+
+    def _waits_of(self, took):
+        return [took - self.INTERVAL * number for number in range(int(took / self.INTERVAL))] or [took]
+
+    def percentile(self, percent):
+        """Seconds; None without any answer."""
+        return self._waits[len(self._waits) * percent // 100] if self._waits else None
 
 
 class NextBoot(Exception):
