@@ -19,7 +19,7 @@ extension Server {
     /// Keeps the listener of a program's filter; the keeper gives it to the gate.
     ///
     /// - Throws: EINVAL when the descriptor is no such listener; ENOTCONN when the keeper has died, since no gate would
-    ///   answer; EBUSY when the listener is held already; EMFILE at the limits.
+    ///   answer; EBUSY when this orchestrator has held the listener before; EMFILE at the limits.
     func serveProgram(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
         guard keeper != nil else {
             throw LiveUpdateError(.socketNotConnected, "the keeper died", remedy: "start luod on this state")
@@ -27,7 +27,9 @@ extension Server {
         guard let listener, listener.isCallListener else {
             throw LiveUpdateError(.invalidArgument, "no listener of a filter came")
         }
-        guard !store.slots(.program).contains(where: { isHeld(listener, in: $0) }) else {
+        if let slot = store.slots(.program).first(where: { isHeld(listener, in: $0) }) {
+            // The orchestrator that held the listener may have died before it could answer this request.
+            if wasFound(slot, of: client.user) { return Reply(0, body: WordCall().body) }
             throw LiveUpdateError(
                 .resourceBusy, "the calls of this program are answered already", remedy: "pass each listener once")
         }
@@ -46,6 +48,12 @@ extension Server {
 
     private func isHeld(_ listener: FileDescriptor, in slot: DescriptorSlot) -> Bool {
         store.descriptor(in: slot)?.isSameDescription(as: listener) ?? false
+    }
+
+    /// Whether an earlier orchestrator held the listener of a program, for this user.
+    private func wasFound(_ slot: DescriptorSlot, of user: SessionOwner) -> Bool {
+        let found = ClientID(user: user, process: 0)
+        return store.descriptor(in: slot).flatMap { connections[$0.rawValue] }?.clientID == found
     }
 
     /// Devices of a boot that has ended are dead, and so are not in the way of another open.

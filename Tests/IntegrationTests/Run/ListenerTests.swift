@@ -22,6 +22,18 @@ import Testing
         #expect(try listeners(of: client.status().orchestrator).count == 1)
     }
 
+    @Test("A repeated request after the death of the orchestrator that held the listener: done, and held once")
+    func repeated() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        let listener = try #require(try await runningPrograms(1, daemon).first)
+        let dead = try client.status().orchestrator
+        try RunningProcess(dead).kill()
+        #expect(try refusal { try client.call(.serve, WordCall().body, listener.descriptor) } == nil)
+        let successor = try client.status().orchestrator
+        #expect(try successor != dead && listeners(of: successor).count == 1)
+    }
+
     @Test("Each counts to its user: EMFILE at the limit, and root still looks and updates") func limit() async throws {
         let daemon = try await RunningDaemon()
         let found = try await runningPrograms(8, daemon)
