@@ -32,6 +32,8 @@ struct Arguments {
           --until-unused          end, and remove the state, with the last program under luoctl run, and when standard
                                   input ends before there is one
           --unconfined            the orchestrator keeps its rights: for debugging
+          --silence N             milliseconds that one process of luod may not answer until another one ends it;
+                                  default 30000
           --patience N            milliseconds that a next image may take until an update is called off; default 5000
 
           --help, -h              print this
@@ -77,6 +79,7 @@ struct Arguments {
             case "--max-user-descriptors": settings.userDescriptors = Int(try Self.number(argument, &rest))
             // At most a day: poll(2) must be able to wait until the deadline.
             case "--patience": settings.patience = try Self.number(argument, &rest, upTo: 86_400_000)
+            case "--silence": settings.silence = try Self.number(argument, &rest, from: 250, upTo: 86_400_000)
             default: throw UsageError(description: "\(argument) is no option: luod --help lists them")
             }
         }

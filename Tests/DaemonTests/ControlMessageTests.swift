@@ -14,7 +14,8 @@ import Testing
         ("bytes", { $0.limits.arenaBytes = 4096 }), ("userDescriptors", { $0.userDescriptors = 7 }),
         ("descriptors", { $0.descriptors = 64 }), ("isConfined", { $0.isConfined = false }),
         ("kernel", { $0.kernel = .linux70 }), ("endsUnused", { $0.endsUnused = true }),
-        ("patience", { $0.patience = 1 }), ("socketMode", { $0.socketMode = FilePermissions(rawValue: 0o666) }),
+        ("patience", { $0.patience = 1 }), ("silence", { $0.silence = 250 }),
+        ("socketMode", { $0.socketMode = FilePermissions(rawValue: 0o666) }),
         ("socketGroup", { $0.socketGroup = 0 }),
     ]
 

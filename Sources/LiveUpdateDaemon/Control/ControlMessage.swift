@@ -22,9 +22,11 @@ enum DescriptorKind: UInt32, Sendable {
     case program = 9
     /// Memory for the calls that a gate has taken and not answered: of the keeper and its gates only.
     case calls = 10
+    /// Memory that the keeper shares with its orchestrators: ``ControlMemory``.
+    case memory = 11
 
     /// Whether luod itself needs the descriptor, and no client does.
-    var isOfState: Bool { [.arena, .control, .listener, .calls].contains(self) }
+    var isOfState: Bool { [.arena, .control, .listener, .calls, .memory].contains(self) }
 }
 
 /// The facts about a held descriptor that an orchestrator needs after a crash of the one before it. The keeper reads
@@ -37,6 +39,9 @@ struct KeepLabel: Hashable, Sendable {
     /// The boot in which a device was opened: the number of updates before it. 0 for all other descriptors.
     var boot: UInt32 = 0
     var traits: Traits = []
+
+    /// The user that made the request on this connection: root, where root acts as another user.
+    var charged: UInt32 { traits.contains(.isUnlimited) ? 0 : user }
 
     struct Traits: OptionSet, Hashable, Sendable {
         let rawValue: UInt32

@@ -28,6 +28,9 @@ public struct Settings: Sendable {
     public var endsUnused = false
     /// How long a next image may take before an update is called off, in milliseconds.
     public var patience: UInt64 = 5000
+    /// How long keeper and orchestrator let each other be silent until one ends the other, in milliseconds: of turns of
+    /// the one that counts (``HangPolicy``).
+    public var silence: UInt64 = 30_000
     /// Permissions of the clients' socket. In the orchestrator these are the actual ones, also when a service manager
     /// has made the socket: ``isOpenToEverybody``.
     public var socketMode: FilePermissions = .ownerReadWrite
@@ -55,6 +58,7 @@ extension Settings {
         writer.put(counted: kernel?.rawValue ?? "")
         writer.put(UInt8(endsUnused ? 1 : 0))
         writer.put(patience)
+        writer.put(silence)
         writer.put(UInt32(socketMode.rawValue))
         writer.put(UInt8(socketGroup == nil ? 0 : 1))
         writer.put(socketGroup ?? 0)
@@ -86,6 +90,7 @@ extension Settings {
         }
         endsUnused = try flag(try reader.take())
         patience = try reader.take()
+        silence = try reader.take()
         socketMode = FilePermissions(rawValue: CModeT(truncatingIfNeeded: try reader.take(UInt32.self)))
         let hasGroup = try flag(try reader.take())
         let group = try reader.take(UInt32.self)

@@ -168,6 +168,7 @@ extension Keeper {
         image = next.image
         self.next = nil
         forget(old)
+        watchOfCurrent.beginAgain()
         shortage.beginAgain()
         endRetired()
         retired = old

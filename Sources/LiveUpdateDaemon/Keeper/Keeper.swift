@@ -24,6 +24,7 @@ public final class Keeper {
     /// The program that is started again.
     var image: KeptImage
     let signals: OwnedDescriptor
+    let watchOfCurrent: OrchestratorWatch
     /// Where a service manager keeps all of it, too.
     private var service: ServiceStore?
     private var isServiceBusy = false
@@ -71,6 +72,8 @@ public final class Keeper {
             case greeting, loading, catchingUp, standby
             case preparing
             case takingOver(HandOver)
+
+            var isTakingOver: Bool { if case .takingOver = self { true } else { false } }
 
             var verb: String {
                 switch self {
@@ -138,6 +141,8 @@ public final class Keeper {
         service = manager.map { ServiceStore($0, stored: stored, stale: stale) }
         table = state.table
         table.closer = closer
+        guard let memory = table.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
+        watchOfCurrent = OrchestratorWatch(try ControlMemory(memory), patience: settings.silence, log)
         if let running {
             current = running
         } else {
@@ -180,6 +185,7 @@ public final class Keeper {
             let event = try poller.next(timeout)
             if let due = gateDue, milliseconds() >= due { beginGate() }
             gate?.sendRest()
+            watchOfCurrent.tick(current, waitsForKeeper: next?.stage.isTakingOver == true)
             lookAtShortage()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
@@ -401,7 +407,10 @@ public final class Keeper {
         endRetired()
         forget(current)
         shortage.beginAgain()
-        let how = reap(current)
+        let status = unreaped.reap(current.process.id)
+        let how = status?.description ?? "ended"
+        watchOfCurrent.countDeath(status) { slot in table.entry(slot)?.keep.label.charged }
+        watchOfCurrent.beginAgain()
         try countFailedStart(how)
         let pause = restarts.pause(afterDeathAt: milliseconds())
         let waits = pause == 0 ? "" : ", and waits \(pause) ms before it serves"

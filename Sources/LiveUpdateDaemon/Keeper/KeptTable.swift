@@ -74,6 +74,11 @@ struct KeptTable: ~Copyable {
         return listener.boundPath.flatMap { try? FileStatus(at: $0).permissions } ?? FilePermissions(rawValue: 0o666)
     }
 
+    /// The descriptor of a kind of which there is one.
+    func descriptor(_ kind: DescriptorKind) -> FileDescriptor? {
+        entries.values.first { $0.keep.kind == kind }?.descriptor
+    }
+
     func entry(_ slot: DescriptorSlot) -> (keep: Keep, descriptor: FileDescriptor)? { entries[slot] }
 
     var count: Int { entries.count }

@@ -117,8 +117,8 @@ final class ServiceStore {
 }
 
 extension DescriptorKind {
-    /// Whether it is of use to a luod that is started again: it makes a control socket of its own.
-    var isStored: Bool { self != .control }
+    /// Whether it is of use to a luod that is started again, which makes a control socket and a memory of its own.
+    var isStored: Bool { self != .control && self != .memory }
 }
 
 extension Keep {

@@ -54,6 +54,7 @@ public struct StateDirectory: Sendable {
         _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
         try addListener(passed, stored, settings, to: &table)
+        table.add(try ControlMemory.make(), .memory)
         let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
         return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
     }

@@ -44,6 +44,8 @@ final class Server {
     var postponed: [Connection] = []
     /// Clients' ends of sessions that a predecessor has not sent, by the connection that asked.
     var unsentSessions: [DescriptorSlot: FileDescriptor] = [:]
+    let requests: RequestLedger
+    let keeperWatch: KeeperWatch
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
     var blackout: UInt64?
 
@@ -61,6 +63,9 @@ final class Server {
             mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
             mostOfUser: settings.userDescriptors)
         poller = try Poller()
+        let memory = try store.descriptor(.memory).map { try ControlMemory($0) }
+        requests = RequestLedger(memory)
+        keeperWatch = KeeperWatch(memory, patience: settings.silence, log)
     }
 
     @discardableResult
@@ -95,6 +100,7 @@ final class Server {
             let events = try poller.wait(patience)
             if events.isEmpty && mayHaveOrphans && scheduler.isIdle { releaseOrphans() }
             resumePostponed()
+            keeperWatch.tick(keeper)
             try step(events)
             noticeDeafKeeper()
         }
@@ -104,7 +110,7 @@ final class Server {
     private var patience: CInt {
         if mayHaveOrphans || !scheduler.isIdle { return 0 }
         if !postponed.isEmpty { return Self.postponement }
-        return isAccepting ? -1 : 100
+        return isAccepting ? CInt(HangPolicy.interval) : 100
     }
 
     /// Notes what has happened, and works for a slice of time. Work that is left over stays in the scheduler.
@@ -186,7 +192,10 @@ final class Server {
             log.say("a message of user \(connection.user) was cut: its connection is closed")
             return close(connection)
         }
-        if let reply = answer(message, connection) { send(reply, to: connection) }
+        requests.begin(message.bytes, on: connection.slot)
+        let reply = answer(message, connection)
+        requests.end(message.bytes)
+        if let reply { send(reply, to: connection) }
     }
 
     /// Closes the descriptors of a message. A close may be the last one, and sleep, if the client has closed its own
@@ -257,9 +266,8 @@ final class Server {
             reply.response.tag = error.tag
             return reply
         }
-        guard var reply = answerAgain(request, connection) ?? perform(request, message.descriptors, connection) else {
-            return nil
-        }
+        let known = answerAgain(request, connection) ?? requests.refusal.map { Reply($0) }
+        guard var reply = known ?? perform(request, message.descriptors, connection) else { return nil }
         reply.response.tag = request.tag
         return reply
     }

@@ -209,7 +209,9 @@ final class UpdateRunner {
             handle(.notTold("the baton cannot be made: \(error)"))
         }
         while case .handedOver = machine.phase {
-            guard let received = try? server.keeper?.receive(.waiting) else { return loseKeeper() }
+            guard let keeper = server.keeper, let received = server.keeperWatch.receive(from: keeper) else {
+                return loseKeeper()
+            }
             if !take(received) { server.noteFromKeeper(received) }
         }
     }

@@ -1,0 +1,113 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// Memory that a keeper shares with its orchestrators, and that outlives each of them. The keeper makes it and allocates
+/// its space, so that no store is a SIGBUS; it sends it to each orchestrator with the held descriptors.
+///
+/// Layout: two tick counters; a place for each request that is being done at the same time; and the ``RequestDeaths``.
+@safe
+final class ControlMemory: Sendable {
+    /// The offsets, in bytes. Nothing else knows them.
+    private enum Layout {
+        static let keeperTicks = 0
+        static let orchestratorTicks = 8
+        /// For each place: u64 digest, s64 slot; a slot of 0 means that no request is being done.
+        static let places = 64
+        static let placeStride = 16
+        static let placeCount = 16
+        /// u32 length, and the bytes of ``RequestDeaths``.
+        static let deaths = 4096
+        static let size = 16384
+    }
+
+    /// The process that counts ticks.
+    enum Side {
+        case keeper
+        case orchestrator
+
+        fileprivate var offset: Int { self == .keeper ? Layout.keeperTicks : Layout.orchestratorTicks }
+    }
+
+    private let mapping: Mapping
+
+    /// Maps the memory.
+    ///
+    /// - Parameter file: made by ``make()``; the caller goes on owning it.
+    /// - Throws: ENOMEM; EINVAL for a file that is shorter than the memory.
+    init(_ file: FileDescriptor) throws(SystemCallError) {
+        guard try FileStatus(of: file).size >= Layout.size else { throw SystemCallError("mmap", .invalidArgument) }
+        mapping = try Mapping(of: file, length: UInt64(Layout.size), .shared(writable: true))
+    }
+
+    /// Makes the file, with its space.
+    ///
+    /// - Throws: EMFILE, ENOMEM, ENOSPC.
+    static func make() throws(SystemCallError) -> OwnedDescriptor {
+        let file = try makeMemoryFile(named: "luo-control", size: 0)
+        try file.borrowed.allocate(offset: 0, length: UInt64(Layout.size))
+        // No process that has the file can make a store of another one fail.
+        try file.borrowed.addSeals([.shrink, .grow, .seal])
+        return file
+    }
+
+    // SAFETY: each offset below is inside the mapping, which lives as long as this object.
+    private func load(_ offset: Int) -> UInt64 { unsafe mapping.bytes.load(fromByteOffset: offset, as: UInt64.self) }
+
+    private func store(_ value: UInt64, _ offset: Int) {
+        unsafe mapping.bytes.storeBytes(of: value, toByteOffset: offset, as: UInt64.self)
+    }
+
+    // MARK: Ticks
+
+    /// Counts one turn of a process's loop.
+    func tick(_ side: Side) { store(load(side.offset) &+ 1, side.offset) }
+
+    /// The number of turns of a process's loop. Only a change of it means something.
+    func ticks(_ side: Side) -> UInt64 { load(side.offset) }
+
+    // MARK: Requests that are being done
+
+    /// Notes, before the work begins, that a request is being done: two stores.
+    func begin(_ request: RequestKey, place: Int = 0) {
+        let offset = Layout.places + place * Layout.placeStride
+        store(request.digest, offset)
+        store(UInt64(bitPattern: request.slot), offset + 8)
+    }
+
+    /// Notes that the request was done.
+    func end(place: Int = 0) { store(0, Layout.places + place * Layout.placeStride + 8) }
+
+    /// The requests that were being done when the orchestrator died. Forgets them.
+    func takeRequests() -> [RequestKey] {
+        (0..<Layout.placeCount).compactMap { place in
+            let offset = Layout.places + place * Layout.placeStride
+            let slot = Int64(bitPattern: load(offset + 8))
+            guard slot != 0 else { return nil }
+            store(0, offset + 8)
+            return RequestKey(slot: slot, digest: load(offset))
+        }
+    }
+
+    // MARK: Deaths
+
+    /// The deaths that were counted so far. An orchestrator that was damaged may have written anything here: bytes that
+    /// cannot be read count as none.
+    var deaths: RequestDeaths {
+        get {
+            let length = Int(unsafe mapping.bytes.load(fromByteOffset: Layout.deaths, as: UInt32.self))
+            guard length <= Layout.size - Layout.deaths - 4 else { return RequestDeaths() }
+            let start = Layout.deaths + 4
+            return RequestDeaths(unsafe [UInt8](mapping.bytes[start..<start + length])) ?? RequestDeaths()
+        }
+        set {
+            let bytes = newValue.bytes
+            precondition(bytes.count <= Layout.size - Layout.deaths - 4)
+            let start = Layout.deaths + 4
+            unsafe mapping.bytes[start..<start + bytes.count].copyBytes(from: bytes)
+            unsafe mapping.bytes.storeBytes(
+                of: UInt32(bytes.count), toByteOffset: Layout.deaths, as: UInt32.self)
+        }
+    }
+}
