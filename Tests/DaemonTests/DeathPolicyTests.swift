@@ -121,9 +121,8 @@ import Testing
         #expect(orchestrator.deaths == deaths, "also when all counts are in use")
         keeper.tick(.keeper)
         #expect(orchestrator.ticks(.keeper) == 1 && orchestrator.ticks(.orchestrator) == 0)
-        #expect(throws: SystemCallError("mmap", .invalidArgument)) {
-            try ControlMemory(try makeMemoryFile(named: "short", size: 4096).borrowed)
-        }
+        let short = try makeMemoryFile(named: "short", size: 4096)
+        #expect(throws: SystemCallError("mmap", .invalidArgument)) { try ControlMemory(short.borrowed) }
     }
 
     @Test("A key tells requests apart by connection, struct and tag, also when they are long") func keys() {
@@ -135,6 +134,31 @@ import Testing
         #expect(RequestKey(slot: 1, long) != RequestKey(slot: 1, other), "the tag is at the end")
         #expect(RequestKey(slot: 1, [1, 2]) != RequestKey(slot: 1, [2, 1]))
         #expect(RequestKey(slot: 1, []) != RequestKey(slot: 1, [0]))
+    }
+
+    // MARK: Starts
+
+    @Test(
+        "A state is refused after two faults at the start, or five times SIGKILL, and one that serves ends the row",
+        arguments: [([.fault], 2), ([.kill], 5), ([.request], nil), ([.fault, .kill], 3)]
+            as [([RequestDeaths.Cause], Int?)])
+    func starts(causes: [RequestDeaths.Cause], enough: Int?) {
+        var policy = StartPolicy()
+        func dies(_ count: Int) -> [Bool] { (0..<count).map { policy.noteDeath(causes[$0 % causes.count]) } }
+        let verdicts = dies(8)
+        #expect(verdicts.firstIndex(of: true) == enough.map { $0 - 1 })
+        policy.noteBegin()
+        #expect(policy.deaths == 0 && !policy.noteDeath(.fault), "it died while it served")
+        #expect(dies(8) == verdicts)
+    }
+
+    @Test("A refusal lasts, unless its reason is a shortage") func refusals() {
+        let damage = Refusal(StartFailure(.data, "/state/arena: version"), at: 5)
+        #expect(!damage.isOver(at: .max) && damage.error.errno == .ioError)
+        #expect(
+            damage.error.description.contains("/state/arena: version") && damage.error.description.contains("reload"))
+        let shortage = Refusal(StartFailure(.unavailable, "no memory"), at: 5)
+        #expect(!shortage.isOver(at: 5) && !shortage.isOver(at: 10_004) && shortage.isOver(at: 10_005))
     }
 
     // MARK: Silence

@@ -70,7 +70,7 @@ struct Keep: Equatable, Sendable {
 /// | both, first of all | `hello`: the version of the control link |
 /// | keeper to a process that it has started | `settings` then |
 /// | keeper to a new orchestrator | `stored`, `hold` for all held descriptors, then `begin`; `begin` once more when all is told |
-/// | orchestrator to keeper, instead of `ready` | `cannotBegin`: the orchestrator ends afterwards |
+/// | orchestrator to keeper, instead of `ready` | `cannotBegin`: the orchestrator ends afterwards; `refuses`: it goes on without the state |
 /// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
 /// | standby to keeper | `standby` when it reads, and when it holds all; `prepared` |
 /// | keeper to orchestrator | `standby` then, with a descriptor of the standby's process; `prepared` |
@@ -94,8 +94,10 @@ enum ControlMessage: Equatable, Sendable {
     ///   - pause: how many milliseconds the orchestrator waits, after it has got all descriptors, before it reads the
     ///     journal.
     case begin(Role, nextSlot: Int64, after: String = "", pause: UInt64 = 0)
-    /// Why an orchestrator ends before it serves any client.
+    /// Why an orchestrator ends before it serves any client: nothing is held.
     case cannotBegin(StartFailure)
+    /// Why an orchestrator holds all descriptors and serves only root, without the state.
+    case refuses(StartFailure)
     case keep(Keep)
     case release([DescriptorSlot])
     case load(image: String, attempt: UInt32)
@@ -136,6 +138,8 @@ enum ControlMessage: Equatable, Sendable {
         case successorInUpdate = 3
         /// Is to wait for a `handOver`.
         case standby = 4
+        /// Is to refuse, without a look at the state, because others died of it. The reason is in `after`.
+        case refusing = 6
         /// The first orchestrator of a keeper that began with the descriptors that a service manager had stored: the
         /// boot goes on.
         case restored = 5
@@ -149,7 +153,7 @@ enum ControlMessage: Equatable, Sendable {
         case hello = 0x214F_554C
         case hold = 1
         case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
-            answered, cannotBegin, stored, ending, stop, closing, room, settings
+            answered, cannotBegin, stored, ending, stop, closing, room, settings, refuses
     }
 
     var bytes: [UInt8] {
@@ -174,6 +178,10 @@ enum ControlMessage: Equatable, Sendable {
             writer.put(pause)
         case .cannotBegin(let failure):
             begin(.cannotBegin)
+            writer.put(failure.cause.rawValue)
+            writer.put(counted: failure.description.cut(toBytes: 1000))
+        case .refuses(let failure):
+            begin(.refuses)
             writer.put(failure.cause.rawValue)
             writer.put(counted: failure.description.cut(toBytes: 1000))
         case .keep(let keep):
@@ -258,6 +266,9 @@ enum ControlMessage: Equatable, Sendable {
         case .cannotBegin:
             guard let cause = StartFailure.Cause(rawValue: try reader.take()) else { break }
             return .cannotBegin(StartFailure(cause, try reader.takeCountedString()))
+        case .refuses:
+            guard let cause = StartFailure.Cause(rawValue: try reader.take()) else { break }
+            return .refuses(StartFailure(cause, try reader.takeCountedString()))
         case .keep: return .keep(try reader.takeKeep())
         case .release:
             var slots: [DescriptorSlot] = []

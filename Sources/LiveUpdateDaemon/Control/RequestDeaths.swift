@@ -16,15 +16,22 @@ struct RequestKey: Hashable, Sendable {
     init(slot: Int64, _ message: [UInt8]) {
         self.slot = slot
         var digest = UInt64(message.count)
-        func mix(_ bytes: ArraySlice<UInt8>) {
-            // FNV-1a.
-            for byte in bytes { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        func mix(_ word: UInt64) {
+            digest = (digest ^ word) &* 0x9E37_79B9_7F4A_7C15
+            digest ^= digest >> 32
         }
-        if message.count <= Self.most {
-            mix(message[...])
-        } else {
-            mix(message.prefix(Self.most - 8))
-            mix(message.suffix(8))
+        guard message.count >= 8 else {
+            for byte in message { mix(UInt64(byte)) }
+            self.digest = digest
+            return
+        }
+        // SAFETY: each offset is at least eight bytes before the end.
+        unsafe message.withUnsafeBytes { bytes in
+            let last = bytes.count - 8
+            for offset in stride(from: 0, to: min(last, Self.most), by: 8) {
+                mix(unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            }
+            mix(unsafe bytes.loadUnaligned(fromByteOffset: last, as: UInt64.self))
         }
         self.digest = digest
     }
@@ -63,7 +70,7 @@ struct RequestDeaths: Equatable, Sendable {
             self = Self.faults.contains(signal) ? .fault : signal == 9 ? .kill : .request
         }
 
-        fileprivate var points: UInt32 {
+        var points: UInt32 {
             switch self {
             case .fault: 5
             case .kill: 2

@@ -169,6 +169,7 @@ extension Keeper {
         self.next = nil
         forget(old)
         watchOfCurrent.beginAgain()
+        noteBegin()
         shortage.beginAgain()
         endRetired()
         retired = old

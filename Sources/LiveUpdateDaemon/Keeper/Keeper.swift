@@ -29,10 +29,9 @@ public final class Keeper {
     private var service: ServiceStore?
     private var isServiceBusy = false
     private var restarts = RestartPolicy()
-    /// Whether an orchestrator has ever served.
-    private var wasReady = false
-    /// Orchestrators that died before any had served.
-    private var failedStarts = 0
+    private var starts = StartPolicy()
+    /// Whether luod has said that it is ready.
+    private var isReadySaid = false
     /// Processes that have ended and cannot be reaped yet.
     var unreaped = UnreapedChildren()
     var shortage = KeeperShortage()
@@ -161,8 +160,13 @@ public final class Keeper {
         }
     }
 
+    /// The orchestrator that runs has begun.
+    func noteBegin() { starts.noteBegin() }
+
     private func tellReady() {
-        wasReady = true
+        noteBegin()
+        guard !isReadySaid else { return }
+        isReadySaid = true
         ready()
         service?.ready(process: getpid())
     }
@@ -363,6 +367,11 @@ public final class Keeper {
                 endIfUnused()
             case .ready: tellReady()
             case .cannotBegin(let failure): try refuse(failure)
+            case .refuses(let failure):
+                log.say(
+                    "no orchestrator can begin, and what is held stays held: \(failure); clients get EIO until a luod takes "
+                        + "over that can read the state (luoctl reload IMAGE)")
+                tellReady()
             case .stop where isEnding: isEndLogged = true
             case .stop: stop(isLogged: true)
             case .answered: endRetired()
@@ -410,8 +419,9 @@ public final class Keeper {
         let status = unreaped.reap(current.process.id)
         let how = status?.description ?? "ended"
         watchOfCurrent.countDeath(status) { slot in table.entry(slot)?.keep.label.charged }
+        let mustRefuse = starts.noteDeath(watchOfCurrent.cause(status))
+        if mustRefuse { try endIfNothingIsHeld(how) }
         watchOfCurrent.beginAgain()
-        try countFailedStart(how)
         let pause = restarts.pause(afterDeathAt: milliseconds())
         let waits = pause == 0 ? "" : ", and waits \(pause) ms before it serves"
         log.say("the orchestrator ended (\(how)): another is started\(waits)")
@@ -423,9 +433,9 @@ public final class Keeper {
             end(next.orchestrating)
             self.next = nil
         }
-        let role = wasInUpdate ? ControlMessage.Role.successorInUpdate : .successor
-        let begin = ControlMessage.begin(
-            role, nextSlot: table.nextSlot, after: "the orchestrator ended (\(how))", pause: pause)
+        let role: ControlMessage.Role = mustRefuse ? .refusing : wasInUpdate ? .successorInUpdate : .successor
+        let after = mustRefuse ? "\(settings.state): \(deathsAtStart(how))" : "the orchestrator ended (\(how))"
+        let begin = ControlMessage.begin(role, nextSlot: table.nextSlot, after: after, pause: pause)
         var isLogged = false
         while true {
             do {
@@ -439,20 +449,18 @@ public final class Keeper {
         }
     }
 
-    /// Counts the deaths of orchestrators before any has served.
-    ///
-    /// - Throws: StartFailure after ``mostFailedStarts`` of them while nothing is held: they would be started for ever.
-    private func countFailedStart(_ how: String) throws {
-        guard !wasReady else { return }
-        failedStarts += 1
-        guard failedStarts >= Self.mostFailedStarts, table.holdsOnlyState else { return }
+    /// - Throws: StartFailure while nothing is held: orchestrators that die at their start would be started for ever.
+    private func endIfNothingIsHeld(_ how: String) throws {
+        guard table.holdsOnlyState else { return }
         throw StartFailure(
             .unavailable,
-            "\(settings.state): the orchestrator died \(failedStarts) times before it could serve, at last with \(how); "
-                + "raise the limits on memory and processes, or report a bug if they are not the cause")
+            "\(settings.state): \(deathsAtStart(how)); raise the limits on memory and processes, or report a bug if they "
+                + "are not the cause")
     }
 
-    private static let mostFailedStarts = 5
+    private func deathsAtStart(_ how: String) -> String {
+        "\(starts.deaths) orchestrators died before they could serve, at last with \(how)"
+    }
 
     /// - Throws: the error of starting it, or of handing it the held descriptors. No process is left then.
     private func startSuccessor(_ begin: ControlMessage) throws -> Orchestrating {

@@ -27,11 +27,14 @@ public enum OrchestratorProcess {
         // After several deaths in a row the pause comes here, with all descriptors, so that luod has two holders
         // meanwhile.
         if beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
+        if settings.isConfined { try Sandbox.enter() }
         let server: Server
         do {
+            if beginning.role == .refusing { throw StartFailure(.other, beginning.after) }
             server = try start(beginning, store, keeper, settings, log)
         } catch {
             let failure = StartFailure(error, on: StateDirectory(settings.state))
+            guard store.holdsOnlyState else { try refuse(failure, store, keeper, settings, log) }
             try? keeper.send(.cannotBegin(failure))
             exitNow(failure.cause.rawValue)
         }
@@ -39,12 +42,23 @@ public enum OrchestratorProcess {
         try server.run()
     }
 
-    /// - Throws: the error because of which no client can be served. While something is held, an unreadable state is no
-    ///   such error: clients get EIO for each request, and the reason is in the log.
+    /// Holds all descriptors, and serves only root, without the state: see ``Server/beginRefusal(_:)``.
+    private static func refuse(
+        _ failure: StartFailure, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
+    ) throws -> Never {
+        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
+        let server = try begin(orchestrator, store, keeper, settings, log)
+        try orchestrator.open()
+        try server.beginRefusal(failure)
+        try? keeper.send(.refuses(failure))
+        try server.run()
+    }
+
+    /// - Throws: the error because of which no client can be served.
     private static func start(
         _ beginning: Beginning, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
     ) throws -> Server {
-        if settings.isConfined { try Sandbox.enter() }
+        abortForTests()
         var options = settings.arena
         options.takingBack = beginning.role == .successorInUpdate
         let orchestrator = Orchestrator(
@@ -52,16 +66,20 @@ public enum OrchestratorProcess {
             opening: beginning.role == .first ? .nextBoot : .sameBoot)
         let server = try begin(orchestrator, store, keeper, settings, log)
         server.predecessorsEnd = beginning.after
-        do {
-            try orchestrator.open()
-        } catch {
-            if store.holdsOnlyState { throw error }
-            log.say("\(error)")
-        }
+        try orchestrator.open()
         if beginning.role.isStart { server.logStartLosses() }
         try? orchestrator.finishDiscarded()
         try server.resume()
         return server
+    }
+
+    /// Dies in the start, so that a test can look at what follows: only in debug builds, and while the file exists that
+    /// LUO_TEST_START names.
+    private static func abortForTests() {
+        #if DEBUG
+            guard let path = environmentVariable("LUO_TEST_START"), (try? FileStatus(at: path)) != nil else { return }
+            abort()
+        #endif
     }
 
     static func begin(

@@ -1,3 +1,4 @@
+import Glibc
 import LiveUpdate
 import LiveUpdateProtocol
 import Platform
@@ -25,12 +26,12 @@ final class RequestLedger {
         let key = RequestKey(slot: slot.number, message)
         current = key
         memory.begin(key)
-        Self.hangForTests(in: message, "luo-test-hang")
+        hangForTests(in: message, "luo-test-hang")
     }
 
     /// Notes that the request was done, or is answered later.
     func end(_ message: [UInt8]) {
-        Self.hangForTests(in: message, "luo-test-wait")
+        hangForTests(in: message, "luo-test-wait")
         memory?.end()
     }
 
@@ -49,9 +50,9 @@ final class RequestLedger {
 
     /// Hangs for ever in a request with a name, so that a test can end this process meanwhile: only in debug builds, and
     /// only with LUO_TEST_HANG in the environment.
-    private static func hangForTests(in message: [UInt8], _ name: String) {
+    private func hangForTests(in message: [UInt8], _ name: String) {
         #if DEBUG
-            guard hangs, message.count > 12, message[12...].starts(with: name.utf8) else { return }
+            guard Self.hangs, refusal == nil, message.count > 12, message[12...].starts(with: name.utf8) else { return }
             while true { sleep(1) }
         #endif
     }

@@ -11,10 +11,11 @@ extension Server {
         do throws(LiveUpdateError) {
             switch connection.peer {
             case .client(let user), .device(let user):
-                guard user == 0 || user == ownUser || !request.call.isPrivileged else {
+                guard user == 0 || user == ownUser || !request.call.isPrivileged || refusal != nil else {
                     throw LiveUpdateError(.notPermitted, "only root may do this", remedy: "run as root")
                 }
                 let client = Client(user: user, connection: connection)
+                if let refusal { return try perform(request, client, refusing: refusal) }
                 return try performOnDevice(request, descriptors.first, client)
             case .session(let session):
                 return try performOnSession(request, descriptors.first, session, connection)

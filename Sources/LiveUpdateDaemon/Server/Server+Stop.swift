@@ -9,11 +9,13 @@ extension Server {
     /// - Returns: a refusal; nil when the answer was sent.
     func beginStop(_ request: Request, _ client: Client) -> Reply? {
         let report = endReport()
-        let text = UpdateCost.text(report.lines, room: UpdateCost.room)
+        let lines = refusal.map { [endOfUnknown($0)] } ?? report.lines
+        let text = UpdateCost.text(lines, room: UpdateCost.room)
         guard !updates.isUnderWay else {
             return refuseStop("an update is under way\nremedy: stop luod when the update has ended", .resourceBusy)
         }
-        guard !report.losesSomething || UpdateCall(request.body).flags & UpdateCall.discard != 0 else {
+        guard !report.losesSomething && refusal == nil || UpdateCall(request.body).flags & UpdateCall.discard != 0
+        else {
             return refuseStop(text, .resourceBusy)
         }
         var reply = Reply(0, body: UpdateCall(text: text).body)
@@ -29,6 +31,14 @@ extension Server {
             log.say("luod cannot stop, because its keeper does not read: \(error)")
         }
         return nil
+    }
+
+    /// The end of descriptors that nobody can tell apart, because the state cannot be read.
+    private func endOfUnknown(_ refusal: Refusal) -> String {
+        let (files, sessions) = (store.slots(.file).count, store.slots(.session).count)
+        return
+            "\(files) descriptors of files and \(sessions) open sessions end with luod, and their names are not known: "
+            + "\(refusal.failure)"
     }
 
     private func refuseStop(_ why: String, _ errno: Errno) -> Reply {

@@ -31,6 +31,8 @@ final class Server {
     private(set) lazy var updates = UpdateRunner(self)
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     var mayHaveOrphans = false
+    /// Why this server has no state; nil when it has.
+    var refusal: Refusal?
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
     var scheduler = RequestScheduler()
@@ -101,6 +103,7 @@ final class Server {
             if events.isEmpty && mayHaveOrphans && scheduler.isIdle { releaseOrphans() }
             resumePostponed()
             keeperWatch.tick(keeper)
+            endRefusalIfDue()
             try step(events)
             noticeDeafKeeper()
         }

@@ -24,6 +24,7 @@ struct StatusDocument {
                             .compactMap(
                                 Self.process))
                 ),
+                ("refusal", server.refusal.map { .string($0.failure.description) } ?? .null),
                 ("updates", .number(Int64(status.updateNumber))),
                 ("lastBlackout", server.blackout.map { .number(Int64(clamping: $0)) } ?? .null),
                 ("arenaSize", .number(Int64(status.arenaSize))), ("arenaUsed", .number(Int64(status.arenaUsed))),

@@ -71,6 +71,8 @@ struct DaemonStatus: Codable {
     /// 0 when it has died.
     let keeper: Int32
     let processes: [Process]
+    /// Why luod cannot read its state, and serves only root; nil when it can.
+    let refusal: String?
     let updates: UInt64
     /// Nanoseconds, of the update or reload with which the orchestrator began; nil when it began otherwise.
     let lastBlackout: UInt64?

@@ -8,7 +8,11 @@ struct StatusText {
     init(_ status: DaemonStatus) { self.status = status }
 
     var text: String {
-        ([processes, arena, rights] + tables).joined(separator: "\n")
+        (refusal + [processes, arena, rights] + tables).joined(separator: "\n")
+    }
+
+    private var refusal: [String] {
+        status.refusal.map { [Style.bad("luod cannot read its state, and serves only root: \($0)")] } ?? []
     }
 
     private var processes: String {

@@ -36,6 +36,7 @@ struct DaemonStatus: Decodable {
     }
 
     let orchestrator: pid_t
+    let refusal: String?
     let keeper: pid_t
     let processes: [Process]
     let updates: UInt64

@@ -118,11 +118,11 @@ final class RunningDaemon: Sendable {
     /// Whether an orchestrator is in a blackout: it waits for nobody but its keeper then.
     func waitsForKeeper(_ orchestrator: pid_t) throws -> Bool {
         #if arch(x86_64)
-            let receiving = "47 "
+            let polling = "7 "
         #else
-            let receiving = "212 "
+            let polling = "73 "
         #endif
-        return try String(contentsOfFile: "/proc/\(orchestrator)/syscall", encoding: .utf8).hasPrefix(receiving)
+        return try String(contentsOfFile: "/proc/\(orchestrator)/syscall", encoding: .utf8).hasPrefix(polling)
     }
 
     /// In hundredths of a second: proc_pid_stat(5).
