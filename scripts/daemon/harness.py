@@ -219,7 +219,7 @@ class Root:
 
     def __init__(self, path, tolerated):
         self.path, self.tolerated, self.longest = path, tolerated, 0.0
-        self.updates = []  # when each began and ended
+        self.blackouts = []  # when nobody was served, from and to
 
     def _timed(self, what, call):
         began = time.monotonic()
@@ -265,15 +265,18 @@ class Root:
         """Without files that cannot be frozen, and without sessions that nobody has finished since the update before."""
 
         def update(device):
-            result, why = device.update(flags=2)
-            if result == -errno.EBUSY:
-                result, why = device.update(flags=3)
+            for flags in (2, 3):
+                result, body, _ = device.answer(device.ask_change(0x23, flags=flags))
+                if result != -errno.EBUSY:
+                    break
             if result != 0:
+                why = body[56:].split(b"\0")[0].decode(errors="replace")
                 raise Failure(f"root cannot update: {error_name(result)}, {why}")
+            # Asked for, loaded, published, taken over, switched, answered: docs/protocol.md.
+            times = struct.unpack_from("<6Q", body, 8)
+            self.blackouts.append((times[1] / 1e9, times[5] / 1e9))
 
-        began = time.monotonic()
         self._timed("update", update)
-        self.updates.append((began, time.monotonic()))
 
     def remove_all(self):
         """Removes what users have left: sessions of the boot before that nobody has retrieved, and those that hold themselves."""

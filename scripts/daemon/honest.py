@@ -53,8 +53,8 @@ class Samples:
 
     INTERVAL = 0.010  # seconds
 
-    def __init__(self, path, updates):
-        """`updates` are times, from and to, at which nobody is served: they do not count."""
+    def __init__(self, path, blackouts):
+        """`blackouts` are times of updates, from and to, at which nobody is served: they do not count."""
         samples = array.array("d")
         try:
             with open(path, "rb") as file:
@@ -64,11 +64,11 @@ class Samples:
         self.count, self.longest = len(samples) // 2, max(samples[1::2], default=None)
         self._waits = sorted(
             wait for began, took in zip(samples[::2], samples[1::2])
-            for wait in self._waits_of(took - self._overlap(began, began + took, updates)))
+            for wait in self._waits_of(took - self._overlap(began, began + took, blackouts)))
 
     @staticmethod
-    def _overlap(began, ended, updates):
-        return sum(max(0, min(ended, to) - max(began, from_)) for from_, to in updates)
+    def _overlap(began, ended, blackouts):
+        return sum(max(0, min(ended, to) - max(began, from_)) for from_, to in blackouts)
 
     def _waits_of(self, took):
         return [took - self.INTERVAL * number for number in range(int(took / self.INTERVAL))] or [took]
