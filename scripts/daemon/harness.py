@@ -1,5 +1,5 @@
-"""What scripts that attack luod share: processes of other users, a file system that does not answer, what root does, and what
-the kernel says of luod's processes."""
+"""Shared by the scripts that attack luod: processes of other users, a file system that does not answer, the requests of root, and
+the kernel's numbers about luod's processes."""
 
 import ctypes
 import errno
@@ -19,11 +19,11 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 
 
 class Failure(Exception):
-    """Something that must not be; the row fails."""
+    """A row, or a run of the fuzzer, has failed."""
 
 
 class Complaint(Exception):
-    """luod has answered what it must not answer."""
+    """An answer of luod breaks a rule."""
 
 
 def error_name(result):
@@ -219,7 +219,7 @@ class Root:
 
     def __init__(self, path, tolerated):
         self.path, self.tolerated, self.longest = path, tolerated, 0.0
-        self.blackouts = []  # when nobody was served, from and to
+        self.blackouts = []  # times without service, from and to
 
     def _timed(self, what, call):
         began = time.monotonic()
@@ -262,7 +262,7 @@ class Root:
         self._timed("remove", remove)
 
     def update(self):
-        """Without files that cannot be frozen, and without sessions that nobody has finished since the update before."""
+        """Updates without files that cannot be frozen, and without sessions that are unfinished since the update before."""
 
         def update(device):
             for flags in (2, 3):
@@ -279,7 +279,7 @@ class Root:
         self._timed("update", update)
 
     def remove_all(self):
-        """Removes what users have left: sessions of the boot before that nobody has retrieved, and those that hold themselves."""
+        """Removes the sessions that users have left: those that were not retrieved after an update, and those that hold themselves."""
         removed = 0
         for session in self.status()["sessions"]:
 

@@ -49,12 +49,12 @@ class Samples:
     """What a file of measurements says.
 
     A client that waits for one answer for a second makes a hundred requests less, each of which would have waited, too. So a
-    long answer counts once for each INTERVAL that it took, with what was left of it then."""
+    long answer counts once for each INTERVAL that it took, with the rest of its time."""
 
     INTERVAL = 0.010  # seconds
 
     def __init__(self, path, blackouts):
-        """`blackouts` are times of updates, from and to, at which nobody is served: they do not count."""
+        """`blackouts` are times without service because of an update, from and to: they do not count."""
         samples = array.array("d")
         try:
             with open(path, "rb") as file:

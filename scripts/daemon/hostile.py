@@ -1,4 +1,4 @@
-"""Hostile clients for scripts/daemon/attack: what each user does who wants to block, kill or exhaust luod.
+"""Hostile clients for scripts/daemon/attack: users that try to block, kill or exhaust luod.
 
 A client is a generator. Each step is one attempt. A failed system call or a connection that luod has ended starts the
 generator again; a `Complaint` says that luod has broken a rule."""
@@ -83,7 +83,7 @@ def drain(connected):
 
 
 class Target:
-    """The luod that is attacked, and what its attackers share."""
+    """The luod that is attacked."""
 
     _numbers = itertools.count()
 
@@ -324,7 +324,7 @@ def unread(luod):
 
 
 def expect_one_answer(connected):
-    """Complains about a connection with more than one answer that nobody has read."""
+    """Complains about a connection with more than one unread answer."""
     unread_bytes = struct.unpack("i", fcntl.ioctl(connected.socket, termios.FIONREAD, bytes(4)))[0]
     try:
         first = len(connected.socket.recv(1 << 18, socket.MSG_PEEK | socket.MSG_DONTWAIT))

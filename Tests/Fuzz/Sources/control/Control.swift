@@ -17,7 +17,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let message = ControlMessage(bytes) else { return 0 }
     let written = message.bytes
     guard let again = ControlMessage(written) else { fault("\(message) cannot be read") }
-    // A long text is cut when it is written, and what is not UTF-8 is replaced.
+    // Writing cuts a long text, and replaces bytes that are not UTF-8.
     check(again == message || ControlMessage(again.bytes) == again, "\(again), and not \(message)")
     return 0
 }

@@ -2,8 +2,8 @@ import FuzzSupport
 
 @testable import LiveUpdateProtocol
 
-// A message on the clients' socket, as a request and as an answer. The first byte of an input says on what kind of descriptor
-// the message comes. Another reading of docs/protocol.md decides which errno a message gets that is no request.
+// A message on the clients' socket, as a request and as an answer. The first byte of an input gives the kind of the descriptor on
+// which the message comes. A second reading of docs/protocol.md gives the errno of a malformed message.
 
 @_cdecl("LLVMFuzzerInitialize")
 public func initialize(_: UnsafeMutableRawPointer?, _: UnsafeMutableRawPointer?) -> CInt {
@@ -22,7 +22,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     return 0
 }
 
-/// What a message comes on.
+/// The descriptor on which a message comes.
 private enum Kind: UInt8, CaseIterable {
     case device, outgoing, incoming, ended
 
