@@ -204,6 +204,14 @@ public final class LiveUpdateDevice: Sendable {
         return UpdateTimes(try channel.explained(call, request, of: "luod"))
     }
 
+    /// Replaces the program of luod's keeper, in the same process: nothing is frozen, and all goes on meanwhile.
+    ///
+    /// - Parameter image: an absolute path; without, that of the keeper's program, as it is now.
+    /// - Throws: as ``load(_:)``; EOPNOTSUPP also when the image has another version of luod's control link.
+    public func reloadKeeper(_ image: String = "") throws(LiveUpdateError) {
+        _ = try update(.reload, image, UpdateCall.keeper)
+    }
+
     /// Ends all processes of luod. An extension, for root and the user that luod runs as.
     ///
     /// - Parameter discard: whether to end luod also when sessions or files are lost with it.

@@ -117,6 +117,8 @@ public struct UpdateCall: Equatable, Sendable {
     public static let discard: UInt32 = 1
     /// UPDATE: go on without the files that cannot be frozen.
     public static let leaveOut: UInt32 = 2
+    /// RELOAD: replace the program of the keeper, and not that of the orchestrator.
+    public static let keeper: UInt32 = 8
     /// REMOVE_SESSION: the session that was made in this boot.
     public static let outgoing: UInt32 = 1
     /// REMOVE_SESSION: the session that the last update handed over.

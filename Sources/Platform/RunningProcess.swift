@@ -190,8 +190,8 @@ public struct UnreapedChildren: Sendable {
     /// Their numbers.
     public private(set) var processes: [CInt] = []
 
-    /// None.
-    public init() {}
+    /// The children with these numbers, or none.
+    public init(_ processes: [CInt] = []) { self.processes = processes }
 
     /// Reaps a child that has ended, without waiting: waitpid(2) with WNOHANG. A child that cannot be reaped yet is
     /// noted.

@@ -24,6 +24,9 @@ public final class ServiceNotifications: Sendable {
         return try ServiceNotifications(to: path)
     }
 
+    /// Goes on with a socket that is connected to the manager.
+    public init(taking descriptor: FileDescriptor) { socket = OwnedDescriptor(taking: descriptor) }
+
     /// Connects to a socket. A leading `@` stands for the NUL of an abstract name.
     init(to path: String) throws(SystemCallError) {
         let type = CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)

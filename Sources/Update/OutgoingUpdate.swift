@@ -41,6 +41,8 @@ package struct OutgoingUpdate: Sendable {
         case prepared(attempt: UInt32)
         /// The image is gone.
         case imageFailed(String, attempt: UInt32)
+        /// The keeper runs its new program.
+        case keeperReplaced(attempt: UInt32)
         /// The keeper is gone.
         case keeperLost
 
@@ -68,6 +70,8 @@ package struct OutgoingUpdate: Sendable {
         case accept
         /// Have the keeper start an image.
         case load(image: String, attempt: UInt32)
+        /// Have the keeper become an image.
+        case replaceKeeper(image: String, attempt: UInt32)
         /// Tell the keeper that the image is not wanted.
         case callOff(String, attempt: UInt32)
         /// Read which formats the files and FLBs of the state have.
@@ -141,7 +145,8 @@ package struct OutgoingUpdate: Sendable {
         case .standby(let formats, attempt): return standby(formats)
         case .prepared(attempt): return prepared()
         case .imageFailed(let why, attempt): return imageFailed(why)
-        case .standby, .prepared, .imageFailed: return ActionList()
+        case .keeperReplaced(attempt): return keeperReplaced()
+        case .standby, .prepared, .imageFailed, .keeperReplaced: return ActionList()
         case .keeperLost: return keeperLost()
         case .formatsInUse(let formats): return compare(formats)
         case .assessed(let refusal): return assessed(refusal)
@@ -165,13 +170,17 @@ package struct OutgoingUpdate: Sendable {
             let reason = "the path of the image is longer than \(Self.longestImage) bytes: give a shorter one"
             return ActionList(.refuse(UpdateRefusal(.tooLong, reason)))
         }
-        if case .loaded(let formats, nil) = phase, new.kind != .load, new.image.isEmpty {
+        if case .loaded(let formats, nil) = phase, [.update, .reload].contains(new.kind), new.image.isEmpty {
             phase = .loaded(formats, for: new)
             return ActionList(.accept, .readFormats)
         }
         phase = .loading(new)
         attempt &+= 1
-        return ActionList(.accept, .load(image: new.image, attempt: attempt))
+        guard new.kind == .reloadKeeper else {
+            return ActionList(.accept, .load(image: new.image, attempt: attempt))
+        }
+        // An image that waits is given up with it.
+        return ActionList(.accept, .replaceKeeper(image: new.image, attempt: attempt))
     }
 
     private static func busy(_ running: UpdateRequest, _ new: UpdateRequest) -> UpdateRefusal {
@@ -180,6 +189,12 @@ package struct OutgoingUpdate: Sendable {
             .busy,
             "\(running.kind.noun) by \(running.client) has been under way for \(length) ms\n"
                 + "remedy: wait until it has ended, and look at the status before you ask again")
+    }
+
+    private mutating func keeperReplaced() -> ActionList<Action> {
+        guard case .loading(let request) = phase, request.kind == .reloadKeeper else { return ActionList() }
+        phase = .idle
+        return ActionList(.succeed)
     }
 
     // MARK: With an image
@@ -208,6 +223,8 @@ package struct OutgoingUpdate: Sendable {
                 phase = .loaded(formats, for: nil)
                 return ActionList(.succeed)
             case .update: return ActionList(.assess(discards: request.discards, leavesOut: request.leavesOut))
+            // The keeper starts no image for the orchestrator then.
+            case .reloadKeeper: return ActionList()
             case .reload:
                 phase = .handedOver(request)
                 return ActionList(.handOver(.reload, attempt: attempt))

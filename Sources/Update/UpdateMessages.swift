@@ -32,6 +32,8 @@ package struct UpdateRequest: Equatable, Sendable {
         case update
         /// Replace the program, and go on with the same boot.
         case reload
+        /// Replace the program of the process between the two boots (the keeper), and go on with this one.
+        case reloadKeeper
     }
 
     package let kind: Kind
@@ -129,6 +131,7 @@ extension UpdateRequest.Kind {
         case .load: "a load"
         case .update: "an update"
         case .reload: "a reload"
+        case .reloadKeeper: "a reload of the keeper"
         }
     }
 }

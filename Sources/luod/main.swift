@@ -17,6 +17,15 @@ if let kind = CommandLine.arguments.dropFirst().first.flatMap({ StartedProcess(r
         exit(1)
     }
 }
+if CommandLine.arguments.count > 2, CommandLine.arguments[1] == Keeper.replacing {
+    do {
+        guard let number = CInt(CommandLine.arguments[2]) else { exit(64) }
+        try Keeper.resume(from: number)
+    } catch {
+        Log("luod keeper").say("the keeper could not go on as \(ownExecutable()): \(error)")
+        exit(1)
+    }
+}
 let arguments: Arguments
 do {
     arguments = try Arguments([String](CommandLine.arguments.dropFirst()))

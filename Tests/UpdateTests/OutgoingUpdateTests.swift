@@ -7,6 +7,27 @@ import Testing
     private typealias Phase = OutgoingUpdate.Phase
     private typealias Action = OutgoingUpdate.Action
 
+    @Test("A reload of the keeper gives up an image that waits, and ends with the keeper's word or its failure")
+    func keeper() {
+        for phase in [Phase.idle, .loaded(["a"], for: nil)] {
+            var machine = OutgoingUpdate(in: phase, attempt: 5)
+            var request = UpdateRequest(.reloadKeeper)
+            request.image = "/k"
+            #expect(
+                machine.handle(.requested(request)).map { $0 } == [.accept, .replaceKeeper(image: "/k", attempt: 6)])
+            #expect(machine.phase == .loading(request))
+            var failed = machine
+            #expect(machine.handle(.keeperReplaced(attempt: 5)).map { $0 }.isEmpty, "of an earlier request")
+            #expect(machine.handle(.keeperReplaced(attempt: 6)).map { $0 } == [.succeed] && machine.phase == .idle)
+            #expect(
+                failed.handle(.imageFailed("why", attempt: 6)).map { $0 } == [.fail(UpdateRefusal(.image, "why"))]
+                    && failed.phase == .idle)
+        }
+        var machine = OutgoingUpdate(in: .loading(UpdateRequest(.update)), attempt: 5)
+        #expect(machine.handle(.keeperReplaced(attempt: 5)).map { $0 }.isEmpty)
+        #expect(machine.phase == .loading(UpdateRequest(.update)), "not what was asked for")
+    }
+
     /// Every event, in each variant that makes a difference.
     private enum Name: CaseIterable {
         case load, update, reload, updateToImage, updateLeavingOut

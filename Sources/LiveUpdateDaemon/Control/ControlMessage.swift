@@ -77,6 +77,7 @@ struct Keep: Equatable, Sendable {
 /// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: what was before it can be ended |
 /// | keeper to standby | `begin`; `hold`, `release` once it is loaded, and as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
 /// | keeper to orchestrator | `failed`: the standby is gone |
+/// | orchestrator to keeper | `replaceKeeper`; it answers `keeperReplaced` when it is the other program, or `failed` |
 /// | keeper to a gate | `hold`: first the memory for its calls, then the programs that run under a filter, as they come |
 /// | keeper to orchestrator | `stored`, also when that changes; `closing` and `room` in a shortage; `ending` on SIGTERM |
 /// | orchestrator to keeper | `stop`: what ends is in the log. It answers `ending`, and a client's STOP causes it, too |
@@ -103,6 +104,10 @@ enum ControlMessage: Equatable, Sendable {
     case load(image: String, attempt: UInt32)
     /// - Parameter attempt: which load it is of, when the keeper says it.
     case standby(formats: [String], attempt: UInt32 = 0)
+    /// The keeper must become this program.
+    case replaceKeeper(image: String, attempt: UInt32)
+    /// The keeper has become it.
+    case keeperReplaced(attempt: UInt32)
     /// Where in the arena there is a draft of what will be published.
     case prepare(Extent, attempt: UInt32)
     /// It was read, as far as it could be.
@@ -153,7 +158,7 @@ enum ControlMessage: Equatable, Sendable {
         case hello = 0x214F_554C
         case hold = 1
         case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
-            answered, cannotBegin, stored, ending, stop, closing, room, settings, refuses
+            answered, cannotBegin, stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced
     }
 
     var bytes: [UInt8] {
@@ -194,6 +199,13 @@ enum ControlMessage: Equatable, Sendable {
             begin(.load)
             writer.put(attempt)
             writer.put(counted: image)
+        case .replaceKeeper(let image, let attempt):
+            begin(.replaceKeeper)
+            writer.put(attempt)
+            writer.put(counted: image)
+        case .keeperReplaced(let attempt):
+            begin(.keeperReplaced)
+            writer.put(attempt)
         case .standby(let formats, let attempt):
             begin(.standby)
             writer.put(attempt)
@@ -282,6 +294,10 @@ enum ControlMessage: Equatable, Sendable {
             var formats: [String] = []
             while !reader.isAtEnd { formats.append(try reader.takeCountedString()) }
             return .standby(formats: formats, attempt: attempt)
+        case .replaceKeeper:
+            let attempt = try reader.take(UInt32.self)
+            return .replaceKeeper(image: try reader.takeCountedString(), attempt: attempt)
+        case .keeperReplaced: return .keeperReplaced(attempt: try reader.take())
         case .handOver:
             let attempt = try reader.take(UInt32.self)
             guard let what = HandOver(rawValue: try reader.take()) else { break }
@@ -321,7 +337,7 @@ extension String {
 }
 
 extension ByteWriter {
-    fileprivate mutating func put(_ keep: Keep) {
+    mutating func put(_ keep: Keep) {
         put(keep.slot.number)
         put(keep.kind.rawValue)
         put(keep.label.user)
@@ -332,7 +348,7 @@ extension ByteWriter {
 }
 
 extension ByteReader {
-    fileprivate mutating func takeKeep() throws(ArenaError) -> Keep {
+    mutating func takeKeep() throws(ArenaError) -> Keep {
         let slot = DescriptorSlot(try take())
         let number = try take(UInt32.self)
         var label = KeepLabel()

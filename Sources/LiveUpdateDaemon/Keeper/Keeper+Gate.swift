@@ -18,6 +18,15 @@ final class GateKeeping {
         unsent = [(Keep(slot: .lost, kind: .calls), calls.borrowed)]
     }
 
+    /// A gate that the program before this one has started.
+    init(found process: Orchestrating, _ calls: consuming OwnedDescriptor) {
+        self.process = process
+        self.calls = calls
+    }
+
+    /// The memory for its calls.
+    var memory: FileDescriptor { calls.borrowed }
+
     /// Hands programs to the gate, after those that it was not told about yet.
     func serve(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
         unsent += programs

@@ -57,7 +57,7 @@ extension Keeper {
     /// clients there is room for.
     func reportClosing(of users: some Sequence<UInt32>) {
         // One that has handed over is told nothing else.
-        if case .takingOver = next?.stage { return }
+        if broker.isTakingOver { return }
         for user in users {
             guard let count = shortage.reports.due(table.closing(of: user), of: user), tell(.closing(user, count))
             else {

@@ -18,7 +18,9 @@ public final class Keeper {
     let poller: Poller
     var table: KeptTable
     var current: Orchestrating
-    var next: Next?
+    var broker: UpdateBroker
+    /// The image that the broker has had started.
+    var next: NextImage?
     /// The one before the one that runs, until that has answered.
     var retired: Orchestrating?
     /// The program that is started again.
@@ -51,39 +53,6 @@ public final class Keeper {
     /// Whoever started a luod that ends unused has gone, or become its first program.
     var hasLostStarter = false
     private let ready: () -> Void
-
-    /// An image that is to take over.
-    struct Next {
-        var orchestrating: Orchestrating
-        var image: KeptImage
-        /// What the orchestrator calls it.
-        var attempt: UInt32
-        var stage = Stage.greeting
-        /// What it was told is kept.
-        var held: Set<DescriptorSlot> = []
-        /// Whether that is not all.
-        var isBehind = true
-        /// CLOCK_MONOTONIC, in milliseconds.
-        var deadline: UInt64
-
-        enum Stage: Equatable {
-            /// The image starts and says its version, reads, gets all descriptors, and waits.
-            case greeting, loading, catchingUp, standby
-            case preparing
-            case takingOver(HandOver)
-
-            var isTakingOver: Bool { if case .takingOver = self { true } else { false } }
-
-            var verb: String {
-                switch self {
-                case .greeting, .loading, .catchingUp: "start"
-                case .standby: "wait"
-                case .preparing: "prepare itself"
-                case .takingOver: "take over"
-                }
-            }
-        }
-    }
 
     /// Runs until it is told to end.
     ///
@@ -127,16 +96,23 @@ public final class Keeper {
         if let mode = state.table.clientSocketMode { settings.socketMode = mode }
         self.settings = settings
         self.ready = ready
+        broker = UpdateBroker(patience: settings.patience)
         poller = try Poller()
         signals = try blockSignals([SIGTERM, SIGINT])
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
         // After the rights are given up, because a thread keeps the rights that it begins with.
         let closer = try Closer(threads: Self.closingThreads)
         for one in state.unwanted { closer.close(one.descriptor, of: Keep(storedName: one.name)?.label.user ?? 0) }
-        image = try .own()
+        let replaced = state.replaced
+        image =
+            try replaced.map { KeptImage($0.image, OwnedDescriptor(taking: FileDescriptor(rawValue: $0.imageFile))) }
+            ?? .own()
         let running = state.running
         let stored = state.stored
         let stale = state.stale
+        let manager =
+            replaced.map { $0.service.map { ServiceNotifications(taking: FileDescriptor(rawValue: $0.socket)) } }
+            ?? manager
         service = manager.map { ServiceStore($0, stored: stored, stale: stale) }
         table = state.table
         table.closer = closer
@@ -152,12 +128,40 @@ public final class Keeper {
         for slot in Set(table.all.map(\.keep.slot) + stored.map(\.slot)) { service?.note(slot) }
         try poller.add(signals.borrowed, for: .reading)
         try watch(current)
-        resumeGate()
-        if settings.endsUnused { try poller.add(Self.starter, for: .reading) }
+        if let replaced { try take(replaced) }
+        if gate == nil { resumeGate() }
+        if settings.endsUnused, !hasLostStarter { try poller.add(Self.starter, for: .reading) }
         if running != nil {
             try? current.link.send(.stored(service != nil))
             tellReady()
         }
+    }
+
+    /// Takes what the program before this one has left besides descriptors and the orchestrator.
+    private func take(_ replaced: KeeperState) throws {
+        isReadySaid = true
+        hasLostStarter = replaced.hasLostStarter
+        unreaped = UnreapedChildren(replaced.unreaped)
+        guard let process = replaced.gate else { return }
+        let calls = OwnedDescriptor(taking: FileDescriptor(rawValue: replaced.gateCalls))
+        let found = GateKeeping(found: Orchestrating(process), calls)
+        try poller.add(found.process.ending, for: .reading)
+        gate = found
+    }
+
+    /// All that the next program of the keeper needs. A gate that was not told of all programs is not part of it: another one
+    /// is started in its place.
+    func handedState(_ attempt: UInt32) -> KeeperState {
+        var state = KeeperState(
+            settings: settings, nextSlot: table.nextSlot,
+            entries: table.all.map { KeeperState.Entry(keep: $0.keep, number: $0.descriptor.rawValue) },
+            orchestrator: current.handed, image: image.path, imageFile: image.file.borrowed.rawValue,
+            service: service?.handed, hasLostStarter: hasLostStarter, unreaped: unreaped.processes, attempt: attempt)
+        if let gate, !gate.isBehind {
+            state.gate = gate.process.handed
+            state.gateCalls = gate.memory.rawValue
+        }
+        return state
     }
 
     /// The orchestrator that runs has begun.
@@ -189,19 +193,17 @@ public final class Keeper {
             let event = try poller.next(timeout)
             if let due = gateDue, milliseconds() >= due { beginGate() }
             gate?.sendRest()
-            watchOfCurrent.tick(current, waitsForKeeper: next?.stage.isTakingOver == true)
+            watchOfCurrent.tick(current, waitsForKeeper: broker.isTakingOver)
             lookAtShortage()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
             if let event { try handle(event.descriptor.rawValue) } else { tellService() }
             // Not while an image prepares itself or takes over, which is to be quick, and ends by itself.
-            if milliseconds() >= nextLook, next == nil || next?.stage == .standby {
+            if milliseconds() >= nextLook, broker.isQuiet {
                 nextLook = milliseconds() + Self.lookInterval
                 try replaceSilentlyEnded()
             }
-            if let next, next.stage != .standby, milliseconds() >= next.deadline {
-                callOff("the image did not \(next.stage.verb) in time")
-            }
+            if broker.deadline != nil { handle(.timePassed) }
         }
     }
 
@@ -212,11 +214,8 @@ public final class Keeper {
         case current.link.descriptor.rawValue: try readCurrent()
         case current.ending.rawValue: try replaceDead()
         case gate?.process.ending.rawValue: replaceDeadGate()
-        case next?.orchestrating.link.descriptor.rawValue: try readNext()
-        case next?.orchestrating.ending.rawValue:
-            // The image may have said why before it ended.
-            try readNext()
-            if let next { callOff("the image ended: \(end(next.orchestrating))") }
+        case next?.process.link.descriptor.rawValue: readNext()
+        case next?.process.ending.rawValue: noteEndOfNext()
         default: break
         }
     }
@@ -231,7 +230,7 @@ public final class Keeper {
     private func replaceSilentlyEnded() throws {
         if current.process.hasEnded { return try replaceDead() }
         if gate?.process.process.hasEnded == true { replaceDeadGate() }
-        if let next, next.orchestrating.process.hasEnded { callOff("the image ended: \(end(next.orchestrating))") }
+        if let next, next.process.process.hasEnded { noteEndOfNext() }
         unreaped.reap()
     }
 
@@ -255,8 +254,8 @@ public final class Keeper {
         let now = milliseconds()
         var waits = [Self.lookInterval]
         func wait(until time: UInt64) { waits.append(time > now ? time - now : 0) }
-        if let next, next.stage != .standby {
-            wait(until: next.deadline)
+        if let deadline = broker.deadline {
+            wait(until: deadline)
         } else if let service, service.isBehind {
             waits.append(isServiceBusy ? 10 : 0)
         }
@@ -271,14 +270,14 @@ public final class Keeper {
 
     /// When there is nothing else to do, and not in a blackout.
     private func tellService() {
-        guard next == nil || next?.stage == .standby, let service, service.isBehind else { return }
+        guard broker.isQuiet, let service, service.isBehind else { return }
         do throws(SystemCallError) {
             isServiceBusy = try !service.catchUp(with: table)
         } catch {
             log.say("the service manager no longer stores the descriptors of luod: \(error)")
             self.service = nil
             try? current.link.send(.stored(false))
-            tellNext(.stored(false), []) { _ in }
+            tellNext(.stored(false))
         }
     }
 
@@ -290,7 +289,7 @@ public final class Keeper {
     func stop(isLogged: Bool = false) -> Never {
         isEnding = true
         sayWhoIsLeft()
-        if let next { end(next.orchestrating) }
+        if let next { end(next.process) }
         if !isLogged { haveEndLogged() }
         if let gate {
             gate.process.process.kill()
@@ -356,14 +355,14 @@ public final class Keeper {
                 for other in received.descriptors.dropFirst() { table.close(other, of: keep.label.user) }
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
-                tellNext(.hold([keep]), [descriptor]) { $0.insert(keep.slot) }
+                tellNext(.hold([keep]), [descriptor])
                 if keep.kind == .program { serve(keep, descriptor) }
                 reportClosing(of: CollectionOfOne(keep.label.user))
             case .release(let slots):
                 gate?.forget(slots)
                 reportClosing(of: table.release(slots))
                 for slot in slots { service?.note(slot) }
-                tellNext(.release(slots), []) { $0.subtract(slots) }
+                tellNext(.release(slots))
                 endIfUnused()
             case .ready: tellReady()
             case .cannotBegin(let failure): try refuse(failure)
@@ -375,12 +374,15 @@ public final class Keeper {
             case .stop where isEnding: isEndLogged = true
             case .stop: stop(isLogged: true)
             case .answered: endRetired()
-            case .load(let image, let attempt): load(image, attempt)
-            case .prepare(let draft, let attempt): prepare(draft, attempt)
+            case .load(let path, let attempt):
+                handle(.wants(.orchestrator, image: path.isEmpty ? image.path : path, attempt: attempt))
+            case .replaceKeeper(let path, let attempt):
+                handle(.wants(.keeper, image: path.isEmpty ? ownExecutable() : path, attempt: attempt))
+            case .prepare(let draft, let attempt): handle(.prepare(draft, attempt: attempt))
             case .handOver(let what, let note, let attempt):
-                handOver(what, note, attempt, received.descriptors)
+                handle(.handOver(what, note: note, attempt: attempt), received.descriptors)
                 for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
-            case .failed(let why, let attempt): if next?.attempt == attempt { callOff(why, silently: true) }
+            case .failed(_, let attempt): handle(.dismissed(attempt: attempt))
             default: for descriptor in received.descriptors { table.close(descriptor, of: .max) }
             }
         }
@@ -426,13 +428,8 @@ public final class Keeper {
         let waits = pause == 0 ? "" : ", and waits \(pause) ms before it serves"
         log.say("the orchestrator ended (\(how)): another is started\(waits)")
         // After a reload there is nothing to be taken back: what was true before it is the boot before this one.
-        let wasInUpdate = next?.stage == .takingOver(.update)
-        if let next {
-            // Before another one touches the arena.
-            forget(next.orchestrating)
-            end(next.orchestrating)
-            self.next = nil
-        }
+        let wasInUpdate = broker.phase == .takingOver(.update)
+        handle(.orchestratorDied)
         let role: ControlMessage.Role = mustRefuse ? .refusing : wasInUpdate ? .successorInUpdate : .successor
         let after = mustRefuse ? "\(settings.state): \(deathsAtStart(how))" : "the orchestrator ended (\(how))"
         let begin = ControlMessage.begin(role, nextSlot: table.nextSlot, after: after, pause: pause)

@@ -7,11 +7,12 @@ import SystemPackage
 final class KeptImage {
     /// Where it was found.
     let path: String
-    private let file: OwnedDescriptor
+    let file: OwnedDescriptor
     /// The number by which a new process finds the file.
     private let number: SpawnNumber?
 
-    private init(_ path: String, _ file: consuming OwnedDescriptor) {
+    /// A program with an open file.
+    init(_ path: String, _ file: consuming OwnedDescriptor) {
         self.path = path
         number = SpawnNumber(file.borrowed)
         self.file = file

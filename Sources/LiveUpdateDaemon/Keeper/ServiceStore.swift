@@ -30,6 +30,13 @@ final class ServiceStore {
         self.stored = Dictionary(stored.map { ($0.slot, $0) }) { first, _ in first }
     }
 
+    /// The manager and its store, for the next program of the keeper.
+    var handed: KeeperState.Service {
+        KeeperState.Service(
+            socket: manager.descriptor.rawValue, stored: stored.values.sorted { $0.slot.number < $1.slot.number },
+            stale: stale)
+    }
+
     var isBehind: Bool { next < changes.count || !stale.isEmpty }
 
     /// The slot is filled, or empty, since a moment ago.

@@ -237,6 +237,8 @@ struct TakenState: ~Copyable {
     var stale: [Keep] = []
     /// Passed descriptors that are of no use, for the keeper to close.
     var unwanted: [PassedDescriptor] = []
+    /// What the program before this one has left, when this process was a keeper before.
+    var replaced: KeeperState?
 }
 
 /// Another process runs on the state.

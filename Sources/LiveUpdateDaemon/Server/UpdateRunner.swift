@@ -35,7 +35,8 @@ final class UpdateRunner {
     /// - Returns: a refusal; nil when the request is answered later.
     func begin(_ request: Request, _ client: Server.Client) -> Reply? {
         let call = UpdateCall(request.body)
-        var asked = UpdateRequest(UpdateRequest.Kind(request.call))
+        let isForKeeper = request.call == .reload && call.flags & UpdateCall.keeper != 0
+        var asked = UpdateRequest(isForKeeper ? .reloadKeeper : UpdateRequest.Kind(request.call))
         asked.image = call.text
         asked.discards = call.flags & UpdateCall.discard != 0
         asked.leavesOut = call.flags & UpdateCall.leaveOut != 0
@@ -97,6 +98,7 @@ final class UpdateRunner {
             if let process = received.descriptors.first { keep(process, isCurrent: attempt == machine.attempt) }
             handle(.standby(Set(formats), attempt: attempt))
         case .prepared(let attempt): handle(.prepared(attempt: attempt))
+        case .keeperReplaced(let attempt): handle(.keeperReplaced(attempt: attempt))
         case .failed(let why, let attempt): handle(.imageFailed(why, attempt: attempt))
         default: return false
         }
@@ -133,6 +135,7 @@ final class UpdateRunner {
     private func perform(_ action: OutgoingUpdate.Action) {
         switch action {
         case .load(let image, let attempt): tell(.load(image: image, attempt: attempt))
+        case .replaceKeeper(let image, let attempt): tell(.replaceKeeper(image: image, attempt: attempt))
         case .callOff(let why, let attempt): try? server.keeper?.send(.failed(why, attempt: attempt))
         case .readFormats: handle(.formatsInUse(formatsInUse()))
         case .assess(let discards, let leavesOut): handle(.assessed(assess(discards, leavesOut)))

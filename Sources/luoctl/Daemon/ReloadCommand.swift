@@ -11,11 +11,19 @@ struct ReloadCommand: ParsableCommand {
     @OptionGroup var options: DaemonOptions
     @OptionGroup var image: ImageArgument
 
+    @Flag(help: "Replace the program of the keeper, in the same process, and not that of the orchestrator.")
+    var keeper = false
+
     @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
     var json = false
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
+            if keeper {
+                try device.reloadKeeper(image.path)
+                print(json ? "{}" : "the keeper runs its new program")
+                return
+            }
             let report = UpdateReport(try device.reload(image.path), .reload)
             print(json ? report.json : report.text)
         }

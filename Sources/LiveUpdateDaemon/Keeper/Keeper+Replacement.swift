@@ -1,0 +1,105 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// `luoctl reload --keeper`: the keeper becomes another program, in the same process. The image has proved before that it
+/// is a luod with this version of the control link.
+///
+/// 1. Descriptors of clients that wait to be closed are waited for: a thread that sleeps in a close would hold up
+///    execve(2), which ends all threads.
+/// 2. The state is written into a memory file, and all descriptors in it stay open over execve(2).
+/// 3. The next program takes all of it, and tells the orchestrator. Signals stay blocked meanwhile, and wait.
+///
+/// If execve(2) fails, nothing has changed.
+extension Keeper {
+    /// The first argument of a program that takes the place of a keeper; the second is the number of the memory file.
+    public static let replacing = "keeper"
+
+    /// How long closes are waited for, in milliseconds.
+    private static let patienceWithCloses: UInt64 = 1000
+
+    /// Becomes a program. Returns only when that has failed, which the orchestrator was told then.
+    func replaceKeeper(by path: String, _ attempt: UInt32) {
+        do {
+            try replace(by: path, attempt)
+        } catch {
+            try? current.link.send(.failed("the keeper could not become \(path): \(error)", attempt: attempt))
+        }
+    }
+
+    private func replace(by path: String, _ attempt: UInt32) throws -> Never {
+        endRetired()
+        try waitForCloses()
+        // So that the orchestrator does not go on counting descriptors that are closed.
+        lookAtShortage()
+        let program = try KeptImage(at: path)
+        let state = handedState(attempt)
+        let bytes = state.bytes
+        let file = try makeMemoryFile(named: "luo-keeper", size: 0)
+        try file.borrowed.writeWhole(bytes)
+        let handed = (state.numbers + [file.borrowed.rawValue]).map { FileDescriptor(rawValue: $0) }
+        defer { setCloseOnExec(handed) }
+        for descriptor in handed { try descriptor.setCloseOnExec(false) }
+        log.say("the keeper becomes \(path)")
+        try ProgramImage(
+            path: program.executable,
+            arguments: ["luod", Self.replacing, "\(file.borrowed.rawValue)", settings.state]
+        ).execute()
+    }
+
+    private func waitForCloses() throws {
+        let deadline = milliseconds() + Self.patienceWithCloses
+        while table.closing > 0 {
+            guard milliseconds() < deadline else {
+                throw StartFailure(
+                    .unavailable, "\(table.closing) descriptors of clients wait to be closed: try again when they are")
+            }
+            waitForRetry(10)
+        }
+    }
+
+    // MARK: The next program
+
+    /// Goes on as the keeper, with the state in a memory file.
+    ///
+    /// - Throws: what else failed. The orchestrator goes on alone then.
+    public static func resume(from number: CInt) throws -> Never {
+        let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+        let state = try KeeperState(try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size)))
+        setCloseOnExec(state.numbers.map { FileDescriptor(rawValue: $0) } + [file.borrowed])
+        growDescriptorTable(to: state.settings.descriptors)
+        try? SpawnNumbers.reserve()
+        let keeper = try Keeper(state.settings, TakenState(state), nil) {}
+        try? keeper.current.link.send(.keeperReplaced(attempt: state.attempt))
+        try keeper.serve()
+    }
+}
+
+extension TakenState {
+    /// The state of a keeper that has become this program.
+    init(_ state: KeeperState) {
+        table = KeptTable()
+        for entry in state.entries { table.keep(entry.keep, FileDescriptor(rawValue: entry.number)) }
+        table.startNumbering(at: state.nextSlot)
+        running = Orchestrating(state.orchestrator)
+        stored = state.service?.stored ?? []
+        stale = state.service?.stale ?? []
+        replaced = state
+    }
+}
+
+extension Orchestrating {
+    /// A process that the program before this one has started.
+    convenience init(_ process: KeeperState.Process) {
+        let handle = OwnedDescriptor(taking: FileDescriptor(rawValue: process.handle))
+        self.init(
+            found: ControlLink(OwnedDescriptor(taking: FileDescriptor(rawValue: process.link))),
+            RunningProcess(process.id, handle: handle))
+    }
+
+    /// The process, for the next program.
+    var handed: KeeperState.Process {
+        KeeperState.Process(id: process.id, link: link.descriptor.rawValue, handle: ending.rawValue)
+    }
+}

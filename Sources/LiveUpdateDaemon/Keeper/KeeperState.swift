@@ -1,0 +1,134 @@
+import Handover
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// All that a keeper hands to the program that replaces it in place (`luoctl reload --keeper`). The numbers are those of
+/// descriptors that execve(2) leaves open. A change of it is a new ``ControlVersion``.
+struct KeeperState: Equatable, Sendable {
+    /// A process that the keeper has started.
+    struct Process: Equatable, Sendable {
+        var id: CInt
+        var link: CInt
+        var handle: CInt
+    }
+
+    /// A held descriptor.
+    struct Entry: Equatable, Sendable {
+        var keep: Keep
+        var number: CInt
+    }
+
+    /// The service manager, and what it has stored.
+    struct Service: Equatable, Sendable {
+        var socket: CInt
+        var stored: [Keep]
+        var stale: [Keep]
+    }
+
+    var settings: Settings
+    var nextSlot: Int64
+    var entries: [Entry]
+    var orchestrator: Process
+    /// The program that is started again, and its open file.
+    var image: String
+    var imageFile: CInt
+    var gate: Process?
+    var gateCalls: CInt = -1
+    var service: Service?
+    var hasLostStarter: Bool
+    /// Processes that have ended and cannot be reaped yet.
+    var unreaped: [CInt]
+    /// What the orchestrator calls the replacement.
+    var attempt: UInt32
+
+    /// All descriptors that the next program needs.
+    var numbers: [CInt] {
+        entries.map(\.number) + [orchestrator.link, orchestrator.handle, imageFile]
+            + (gate.map { [$0.link, $0.handle, gateCalls] } ?? []) + (service.map { [$0.socket] } ?? [])
+    }
+
+    var bytes: [UInt8] {
+        var writer = ByteWriter(capacity: 256 + entries.count * 48)
+        let settings = settings.bytes
+        writer.put(UInt32(settings.count))
+        writer.put(settings)
+        writer.put(nextSlot)
+        writer.put(UInt32(entries.count))
+        for entry in entries {
+            writer.put(entry.keep)
+            writer.put(entry.number)
+        }
+        writer.put(orchestrator)
+        writer.put(counted: image)
+        writer.put(imageFile)
+        writer.put(UInt8(gate == nil ? 0 : 1))
+        if let gate {
+            writer.put(gate)
+            writer.put(gateCalls)
+        }
+        writer.put(UInt8(service == nil ? 0 : 1))
+        if let service {
+            writer.put(service.socket)
+            for keeps in [service.stored, service.stale] {
+                writer.put(UInt32(keeps.count))
+                for keep in keeps { writer.put(keep) }
+            }
+        }
+        writer.put(UInt8(hasLostStarter ? 1 : 0))
+        writer.put(UInt32(unreaped.count))
+        for process in unreaped { writer.put(process) }
+        writer.put(attempt)
+        return writer.bytes
+    }
+}
+
+extension KeeperState {
+    /// - Throws: `record`, for bytes that are something else.
+    init(_ bytes: [UInt8]) throws(ArenaError) {
+        var reader = ByteReader(bytes, "state of the keeper")
+        var inner = ByteReader(try reader.take(count: Int(try reader.take(UInt32.self))), "settings")
+        settings = try Settings(from: &inner)
+        nextSlot = try reader.take()
+        entries = []
+        for _ in 0..<(try reader.take(UInt32.self)) {
+            entries.append(Entry(keep: try reader.takeKeep(), number: try reader.take()))
+        }
+        orchestrator = try reader.takeProcess()
+        image = try reader.takeCountedString()
+        imageFile = try reader.take()
+        if try reader.take(UInt8.self) != 0 {
+            gate = try reader.takeProcess()
+            gateCalls = try reader.take()
+        }
+        if try reader.take(UInt8.self) != 0 {
+            let socket = try reader.take(CInt.self)
+            service = Service(socket: socket, stored: try reader.takeKeeps(), stale: try reader.takeKeeps())
+        }
+        hasLostStarter = try reader.take(UInt8.self) != 0
+        unreaped = []
+        for _ in 0..<(try reader.take(UInt32.self)) { unreaped.append(try reader.take()) }
+        attempt = try reader.take()
+        guard reader.isAtEnd else { throw ArenaError(.record, "state of the keeper: more than this version knows") }
+    }
+}
+
+extension ByteWriter {
+    fileprivate mutating func put(_ process: KeeperState.Process) {
+        put(process.id)
+        put(process.link)
+        put(process.handle)
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func takeProcess() throws(ArenaError) -> KeeperState.Process {
+        KeeperState.Process(id: try take(), link: try take(), handle: try take())
+    }
+
+    fileprivate mutating func takeKeeps() throws(ArenaError) -> [Keep] {
+        var keeps: [Keep] = []
+        for _ in 0..<(try take(UInt32.self)) { keeps.append(try takeKeep()) }
+        return keeps
+    }
+}

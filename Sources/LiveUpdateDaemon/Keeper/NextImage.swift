@@ -1,0 +1,66 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The next image, as its keeper has it: its process, and the descriptors that it was told of.
+final class NextImage {
+    let process: Orchestrating
+    let image: KeptImage
+    /// The slots that the image knows of.
+    private var held: Set<DescriptorSlot> = []
+    /// Whether the image does not know of all: it gets the rest with ``feed(from:)``.
+    private var isBehind = true
+
+    /// How long it may keep the keeper from hearing the orchestrator, in milliseconds: less than that waits for the keeper.
+    private static let patience = 300
+
+    /// Starts an image in standby. It gets the held descriptors when it reads: the keeper does not wait for its start.
+    ///
+    /// - Throws: ENOENT, EACCES and the other errors of starting a process.
+    init(at path: String, _ settings: Settings, isStored: Bool, nextSlot: Int64) throws {
+        image = try KeptImage(at: path)
+        process = try Orchestrating(starting: image.executable, .orchestrator, settings)
+        // An image that has ended already is an event of its own.
+        try? process.link.send(.stored(isStored))
+        try? process.link.send(.begin(.standby, nextSlot: nextSlot))
+    }
+
+    /// Tells it, without waiting, what has changed since it was fed. An image that is behind gets that later.
+    func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
+        guard !isBehind else { return }
+        do throws(SystemCallError) {
+            try process.link.send(message, descriptors, patience: 0)
+        } catch {
+            guard error.errno == .resourceTemporarilyUnavailable || error.isShortage else { throw error }
+            isBehind = true
+            return
+        }
+        switch message {
+        case .hold(let keeps): held.formUnion(keeps.map(\.slot))
+        case .release(let slots): held.subtract(slots)
+        default: break
+        }
+    }
+
+    /// Tells it all that it was not told yet.
+    func feed(from table: borrowing KeptTable) throws(SystemCallError) {
+        if isBehind {
+            let all = table.all
+            let kept = Set(all.map(\.keep.slot))
+            let gone = [DescriptorSlot](held.subtracting(kept))
+            for batch in stride(from: 0, to: gone.count, by: 500) {
+                let slots = [DescriptorSlot](gone[batch..<min(gone.count, batch + 500)])
+                try process.link.send(.release(slots), patience: Self.patience)
+            }
+            try process.link.send(holding: all.filter { !held.contains($0.keep.slot) }, patience: Self.patience)
+            held = kept
+            isBehind = false
+        }
+        try process.link.send(.begin(.standby, nextSlot: table.nextSlot), patience: Self.patience)
+    }
+
+    /// Has it do something.
+    func ask(_ message: ControlMessage, _ descriptors: [FileDescriptor]) throws(SystemCallError) {
+        try process.link.send(message, descriptors, patience: Self.patience)
+    }
+}

@@ -1,0 +1,180 @@
+import Handover
+import LiveUpdate
+import LiveUpdateMachine
+
+/// The keeper's part in an update, between the orchestrator that runs and the next image. It does no I/O: it answers each
+/// event with the actions that the keeper performs, in order.
+///
+/// 1. *idle*: no next image.
+/// 2. *greeting*: an image was started; it says its version. An image for the keeper itself is wanted for no more.
+/// 3. *loading*: it makes itself ready to read; then *catchingUp*: it gets all descriptors.
+/// 4. *standby*: it waits, and gets what is held and released from then on. *preparing*: it reads a draft.
+/// 5. *takingOver*: it reads what was published. When it has, the keeper switches: that is the commit.
+///
+/// Whatever goes wrong before the switch ends the next image, and the orchestrator that runs is told why: *called off*.
+struct UpdateBroker: Equatable, Sendable {
+    enum Phase: Equatable, Sendable {
+        case idle, greeting, loading, catchingUp, standby, preparing
+        case takingOver(HandOver)
+    }
+
+    /// The purpose of an image.
+    enum Purpose: Equatable, Sendable {
+        /// To be the next orchestrator.
+        case orchestrator
+        /// To be the program of the keeper (`luoctl reload --keeper`).
+        case keeper
+    }
+
+    enum Event: Equatable, Sendable {
+        // From the orchestrator that runs.
+        case wants(Purpose, image: String, attempt: UInt32)
+        case prepare(Extent, attempt: UInt32)
+        case handOver(HandOver, note: [UInt8], attempt: UInt32)
+        /// It does not want the image any more, and knows why.
+        case dismissed(attempt: UInt32)
+        // About the next image.
+        case said(ControlMessage)
+        case startFailed(String)
+        /// It could not be told something.
+        case unreachable(String)
+        /// Its process has ended.
+        case ended(String)
+        /// The switch was made.
+        case switched
+        // Of time, and of the orchestrator that runs.
+        case timePassed
+        case orchestratorDied
+    }
+
+    enum Action: Equatable, Sendable {
+        /// Start the image in standby. If that fails: ``Event/startFailed(_:)``.
+        case start(String)
+        /// Give it all that is held and that it does not have. If that fails: ``Event/unreachable(_:)``.
+        case feed
+        /// As ``feed``, with the descriptors of the event.
+        case tellNext(ControlMessage)
+        case tellCurrent(ControlMessage)
+        /// Tell it that the image waits, with a descriptor of the image's process.
+        case announce(formats: [String], attempt: UInt32)
+        /// End its process, and wait until it has ended: it does not touch the arena any more.
+        case endNext
+        /// Have it go on, and make it the orchestrator that runs: ``Event/switched``, or ``Event/unreachable(_:)``.
+        case switchOver
+        /// Become the image. If that fails the orchestrator that runs is told.
+        case replaceKeeper(String, attempt: UInt32)
+    }
+
+    /// How long a phase may take, other than idle and standby, in milliseconds.
+    private let patience: UInt64
+    private(set) var phase = Phase.idle
+    private var purpose = Purpose.orchestrator
+    private var image = ""
+    /// What the orchestrator that runs calls the image.
+    private var attempt: UInt32 = 0
+    private var due: UInt64 = 0
+
+    init(patience: UInt64) { self.patience = patience }
+
+    /// When the phase must have ended, in milliseconds of CLOCK_MONOTONIC; nil for a phase that may last.
+    var deadline: UInt64? { phase == .idle || phase == .standby ? nil : due }
+
+    /// Whether nothing is done that should be quick: there is no image, or it waits.
+    var isQuiet: Bool { deadline == nil }
+
+    var isTakingOver: Bool { if case .takingOver = phase { true } else { false } }
+
+    /// - Parameter now: milliseconds of CLOCK_MONOTONIC.
+    mutating func handle(_ event: Event, at now: UInt64) -> [Action] {
+        switch event {
+        case .wants(let purpose, let image, let attempt):
+            let before: [Action] = phase == .idle ? [] : [.endNext]
+            (self.purpose, self.image, self.attempt) = (purpose, image, attempt)
+            enter(.greeting, now)
+            return before + [.start(image)]
+        case .prepare(let draft, let attempt):
+            return ask(.prepare(draft, attempt: attempt), attempt, .preparing, now)
+        case .handOver(let what, let note, let attempt):
+            return ask(.handOver(what, note: note, attempt: attempt), attempt, .takingOver(what), now)
+        case .dismissed(let attempt):
+            guard phase != .idle, attempt == self.attempt else { return [] }
+            phase = .idle
+            return [.endNext]
+        case .said(let message): return phase == .idle ? [] : hear(message)
+        case .startFailed(let why): return phase == .idle ? [] : callOff("\(image) could not be started: \(why)")
+        case .unreachable(let why): return phase == .idle ? [] : callOff(why)
+        case .ended(let how): return phase == .idle ? [] : callOff("the image ended: \(how)")
+        case .switched:
+            phase = .idle
+            return []
+        case .timePassed:
+            guard let deadline, now >= deadline else { return [] }
+            return callOff("the image did not \(verb) in time")
+        case .orchestratorDied:
+            guard phase != .idle else { return [] }
+            phase = .idle
+            // Before another one touches the arena.
+            return [.endNext]
+        }
+    }
+
+    private mutating func enter(_ phase: Phase, _ now: UInt64) {
+        self.phase = phase
+        due = now + patience
+    }
+
+    /// Has the image that waits do something, in its time.
+    private mutating func ask(
+        _ message: ControlMessage, _ attempt: UInt32, _ phase: Phase, _ now: UInt64
+    ) -> [Action] {
+        guard self.phase == .standby, self.attempt == attempt else {
+            return [.tellCurrent(.failed("no image is loaded", attempt: attempt))]
+        }
+        enter(phase, now)
+        return [.feed, .tellNext(message)]
+    }
+
+    private mutating func hear(_ message: ControlMessage) -> [Action] {
+        switch (phase, message) {
+        case (.greeting, .hello(let version)):
+            guard version.isOwn else { return callOff(version.mismatch(of: image)) }
+            guard purpose == .keeper else {
+                phase = .loading
+                return []
+            }
+            phase = .idle
+            return [.endNext, .replaceKeeper(image, attempt: attempt)]
+        case (.greeting, .failed(let why, _)): return callOff(why)
+        case (.greeting, _):
+            return callOff("\(image) did not begin with its version: is it a luod of this version?")
+        case (.loading, .standby):
+            phase = .catchingUp
+            return [.feed]
+        case (.catchingUp, .standby(let formats, _)), (.standby, .standby(let formats, _)):
+            phase = .standby
+            return [.announce(formats: formats, attempt: attempt)]
+        case (.preparing, .prepared):
+            phase = .standby
+            return [.tellCurrent(.prepared(attempt: attempt))]
+        case (.takingOver, .ready): return [.switchOver]
+        case (_, .failed(let why, _)): return callOff(why)
+        default:
+            return callOff(
+                "\(image) sent an unexpected message while it was to \(verb): is it a luod of this version?")
+        }
+    }
+
+    private mutating func callOff(_ why: String) -> [Action] {
+        phase = .idle
+        return [.endNext, .tellCurrent(.failed(why, attempt: attempt))]
+    }
+
+    private var verb: String {
+        switch phase {
+        case .idle, .greeting, .loading, .catchingUp: "start"
+        case .standby: "wait"
+        case .preparing: "prepare itself"
+        case .takingOver: "take over"
+        }
+    }
+}
