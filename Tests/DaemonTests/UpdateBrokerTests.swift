@@ -189,7 +189,7 @@ import Testing
             settings: Settings(state: "/s"), nextSlot: 99,
             entries: [.init(keep: keep, number: 70), .init(keep: Keep(slot: .init(8), kind: .arena), number: 71)],
             orchestrator: .init(id: 5, link: 72, handle: 73), image: "/i", imageFile: 74,
-            gate: .init(id: 6, link: 75, handle: 76), gateCalls: 77,
+            gate: .init(process: .init(id: 6, link: 75, handle: 76), calls: 77),
             service: .init(socket: 78, stored: [keep], stale: [keep, keep]), hasLostStarter: true, unreaped: [1, 2],
             attempt: 3)
     }
@@ -199,7 +199,7 @@ import Testing
         #expect(try KeeperState(state.bytes) == state)
         #expect(Set(state.numbers) == Set(70...78))
         var plain = state
-        (plain.gate, plain.gateCalls, plain.service, plain.entries) = (nil, -1, nil, [])
+        (plain.gate, plain.service, plain.entries) = (nil, nil, [])
         #expect(try KeeperState(plain.bytes) == plain)
         #expect(Set(plain.numbers) == [72, 73, 74])
         for length in 0..<state.bytes.count {

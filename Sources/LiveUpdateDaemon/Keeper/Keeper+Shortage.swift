@@ -40,7 +40,7 @@ extension Keeper {
     func pauseReading() {
         guard !shortage.isReadingPaused else { return }
         shortage.isReadingPaused = true
-        poller.remove(current.link.descriptor)
+        children.remove(current.link.descriptor)
     }
 
     /// Looks at the shortage again.
@@ -50,7 +50,7 @@ extension Keeper {
         shortage.noteLook()
         guard shortage.isReadingPaused, canRead else { return }
         // Otherwise it is tried again.
-        if (try? poller.add(current.link.descriptor, for: .reading)) != nil { shortage.isReadingPaused = false }
+        if (try? children.add(current.link.descriptor)) != nil { shortage.isReadingPaused = false }
     }
 
     /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and which

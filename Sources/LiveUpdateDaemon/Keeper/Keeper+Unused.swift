@@ -7,7 +7,7 @@ extension Keeper {
     static let starter = FileDescriptor(rawValue: 0)
 
     func loseStarter() throws {
-        poller.remove(Self.starter)
+        children.remove(Self.starter)
         hasLostStarter = true
         // What it asked for before is known by then.
         try readCurrent()

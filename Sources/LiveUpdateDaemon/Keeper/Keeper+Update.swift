@@ -50,7 +50,7 @@ extension Keeper {
         do {
             let started = try NextImage(at: path, settings, isStored: isStored, nextSlot: table.nextSlot)
             next = started
-            try watch(started.process)
+            try children.watch(started.process)
             return nil
         } catch {
             return .startFailed("\(error)")
@@ -74,7 +74,7 @@ extension Keeper {
             } catch {
                 return
             }
-            guard let received else { return poller.remove(next.process.link.descriptor) }
+            guard let received else { return children.remove(next.process.link.descriptor) }
             for descriptor in received.descriptors { table.close(descriptor, of: .max) }
             handle(.said(received.message))
             guard self.next === next else { return }
@@ -85,13 +85,13 @@ extension Keeper {
     func noteEndOfNext() {
         // The image may have said why before it ended.
         readNext()
-        if let next { handle(.ended(end(next.process))) }
+        if let next { handle(.ended(children.end(next.process))) }
     }
 
     private func endNext() {
         guard let next else { return }
-        forget(next.process)
-        end(next.process)
+        children.forget(next.process)
+        children.end(next.process)
         self.next = nil
     }
 
@@ -108,7 +108,7 @@ extension Keeper {
         current = next.process
         image = next.image
         self.next = nil
-        forget(old)
+        children.forget(old)
         watchOfCurrent.beginAgain()
         noteBegin()
         shortage.beginAgain()
@@ -119,7 +119,7 @@ extension Keeper {
 
     /// Ends the one before the one that runs.
     func endRetired() {
-        if let retired { end(retired) }
+        if let retired { children.end(retired) }
         retired = nil
     }
 }

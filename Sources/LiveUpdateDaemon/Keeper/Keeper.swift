@@ -15,7 +15,7 @@ import SystemPackage
 public final class Keeper {
     let settings: Settings
     let log = Log("luod keeper")
-    let poller: Poller
+    let children: ChildPoller
     var table: KeptTable
     var current: Orchestrating
     var broker: UpdateBroker
@@ -34,8 +34,6 @@ public final class Keeper {
     private var starts = StartPolicy()
     /// Whether luod has said that it is ready.
     private var isReadySaid = false
-    /// Processes that have ended and cannot be reaped yet.
-    var unreaped = UnreapedChildren()
     var shortage = KeeperShortage()
     /// Whether a message was cut, which is said once.
     private var isCutSaid = false
@@ -43,13 +41,7 @@ public final class Keeper {
     private var isEnding = false
     /// Whether the orchestrator has logged the sessions and files that end.
     private var isEndLogged = false
-    /// There when a program runs under a filter, or did.
-    var gate: GateKeeping?
-    var gateRestarts = RestartPolicy()
-    /// When to start a gate, in milliseconds of CLOCK_MONOTONIC; nil when a gate runs, or none is needed.
-    var gateDue: UInt64?
-    /// Why no gate could be started; nil when the last start worked.
-    var gateFailure: String?
+    let gate: GateSupervisor
     /// Whoever started a luod that ends unused has gone, or become its first program.
     var hasLostStarter = false
     private let ready: () -> Void
@@ -97,7 +89,8 @@ public final class Keeper {
         self.settings = settings
         self.ready = ready
         broker = UpdateBroker(patience: settings.patience)
-        poller = try Poller()
+        children = try ChildPoller(state.replaced?.unreaped ?? [])
+        gate = GateSupervisor(settings, children, log)
         signals = try blockSignals([SIGTERM, SIGINT])
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
         // After the rights are given up, because a thread keeps the rights that it begins with.
@@ -126,11 +119,11 @@ public final class Keeper {
             try table.handTo(current, .begin(role, nextSlot: table.nextSlot), isStored: manager != nil)
         }
         for slot in Set(table.all.map(\.keep.slot) + stored.map(\.slot)) { service?.note(slot) }
-        try poller.add(signals.borrowed, for: .reading)
-        try watch(current)
+        try children.add(signals.borrowed)
+        try children.watch(current)
         if let replaced { try take(replaced) }
-        if gate == nil { resumeGate() }
-        if settings.endsUnused, !hasLostStarter { try poller.add(Self.starter, for: .reading) }
+        gate.resume(programs, image.executable)
+        if settings.endsUnused, !hasLostStarter { try children.add(Self.starter) }
         if running != nil {
             try? current.link.send(.stored(service != nil))
             tellReady()
@@ -141,27 +134,19 @@ public final class Keeper {
     private func take(_ replaced: KeeperState) throws {
         isReadySaid = true
         hasLostStarter = replaced.hasLostStarter
-        unreaped = UnreapedChildren(replaced.unreaped)
-        guard let process = replaced.gate else { return }
-        let calls = OwnedDescriptor(taking: FileDescriptor(rawValue: replaced.gateCalls))
-        let found = GateKeeping(found: Orchestrating(process), calls)
-        try poller.add(found.process.ending, for: .reading)
-        gate = found
+        if let found = replaced.gate { try gate.take(found) }
     }
 
-    /// All that the next program of the keeper needs. A gate that was not told of all programs is not part of it: another one
-    /// is started in its place.
+    /// The programs that run under a filter.
+    private var programs: [GateSupervisor.Program] { table.all.filter { $0.keep.kind == .program } }
+
+    /// All that the next program of the keeper needs.
     func handedState(_ attempt: UInt32) -> KeeperState {
-        var state = KeeperState(
+        KeeperState(
             settings: settings, nextSlot: table.nextSlot,
             entries: table.all.map { KeeperState.Entry(keep: $0.keep, number: $0.descriptor.rawValue) },
-            orchestrator: current.handed, image: image.path, imageFile: image.file.borrowed.rawValue,
-            service: service?.handed, hasLostStarter: hasLostStarter, unreaped: unreaped.processes, attempt: attempt)
-        if let gate, !gate.isBehind {
-            state.gate = gate.process.handed
-            state.gateCalls = gate.memory.rawValue
-        }
-        return state
+            orchestrator: current.handed, image: image.path, imageFile: image.file.borrowed.rawValue, gate: gate.handed,
+            service: service?.handed, hasLostStarter: hasLostStarter, unreaped: children.processes, attempt: attempt)
     }
 
     /// The orchestrator that runs has begun.
@@ -175,29 +160,18 @@ public final class Keeper {
         service?.ready(process: getpid())
     }
 
-    func watch(_ orchestrating: Orchestrating) throws {
-        try poller.add(orchestrating.link.descriptor, for: .reading)
-        try poller.add(orchestrating.ending, for: .reading)
-    }
-
-    func forget(_ orchestrating: Orchestrating) {
-        poller.remove(orchestrating.link.descriptor)
-        poller.remove(orchestrating.ending)
-    }
-
     // MARK: Serving
 
     private func serve() throws -> Never {
         var nextLook: UInt64 = 0
         while true {
-            let event = try poller.next(timeout)
-            if let due = gateDue, milliseconds() >= due { beginGate() }
-            gate?.sendRest()
+            let event = try children.next(timeout)
+            gate.turn(all: programs, image.executable)
             watchOfCurrent.tick(current, waitsForKeeper: broker.isTakingOver)
             lookAtShortage()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
-            if let event { try handle(event.descriptor.rawValue) } else { tellService() }
+            if let event { try handle(event) } else { tellService() }
             // Not while an image prepares itself or takes over, which is to be quick, and ends by itself.
             if milliseconds() >= nextLook, broker.isQuiet {
                 nextLook = milliseconds() + Self.lookInterval
@@ -213,12 +187,13 @@ public final class Keeper {
         case Self.starter.rawValue: try loseStarter()
         case current.link.descriptor.rawValue: try readCurrent()
         case current.ending.rawValue: try replaceDead()
-        case gate?.process.ending.rawValue: replaceDeadGate()
         case next?.process.link.descriptor.rawValue: readNext()
         case next?.process.ending.rawValue: noteEndOfNext()
-        default: break
+        default: if gate.isEnding(number) { replaceDeadGate() }
         }
     }
+
+    private func replaceDeadGate() { gate.replaceDead(all: programs, image.executable) }
 
     /// How many threads close descriptors: one for root, and the others for as many other users.
     private static let closingThreads = 8
@@ -229,24 +204,9 @@ public final class Keeper {
     /// Replaces processes that have ended without an event: one of their threads waits in the kernel for a file system.
     private func replaceSilentlyEnded() throws {
         if current.process.hasEnded { return try replaceDead() }
-        if gate?.process.process.hasEnded == true { replaceDeadGate() }
+        if gate.hasEnded { replaceDeadGate() }
         if let next, next.process.process.hasEnded { noteEndOfNext() }
-        unreaped.reap()
-    }
-
-    /// Ends a process, and waits until it has ended: afterwards it does not touch the arena any more.
-    ///
-    /// - Returns: how it ended, in words.
-    @discardableResult
-    func end(_ orchestrating: Orchestrating) -> String {
-        orchestrating.process.kill()
-        orchestrating.process.waitForEnd()
-        return reap(orchestrating)
-    }
-
-    /// How a process has ended, in words.
-    func reap(_ orchestrating: Orchestrating) -> String {
-        unreaped.reap(orchestrating.process.id)?.description ?? "ended"
+        children.reapRest()
     }
 
     /// How long the loop may wait, in milliseconds.
@@ -259,8 +219,7 @@ public final class Keeper {
         } else if let service, service.isBehind {
             waits.append(isServiceBusy ? 10 : 0)
         }
-        if let gateDue { wait(until: gateDue) }
-        if gate?.isBehind == true { waits.append(100) }
+        if let turn = gate.nextTurn(after: now) { wait(until: turn) }
         if shortage.isUnderWay { waits.append(10) }
         return waits.min().map { CInt(clamping: $0) } ?? 0
     }
@@ -289,14 +248,11 @@ public final class Keeper {
     func stop(isLogged: Bool = false) -> Never {
         isEnding = true
         sayWhoIsLeft()
-        if let next { end(next.process) }
+        if let next { children.end(next.process) }
         if !isLogged { haveEndLogged() }
-        if let gate {
-            gate.process.process.kill()
-            gate.process.process.waitForEnd(StateDirectory.patience)
-        }
+        gate.end()
         endRetired()
-        end(current)
+        children.end(current)
         if let service {
             try? readCurrent()
             service.stop(table)
@@ -356,10 +312,10 @@ public final class Keeper {
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
                 tellNext(.hold([keep]), [descriptor])
-                if keep.kind == .program { serve(keep, descriptor) }
+                if keep.kind == .program { gate.serve((keep, descriptor), all: programs, image.executable) }
                 reportClosing(of: CollectionOfOne(keep.label.user))
             case .release(let slots):
-                gate?.forget(slots)
+                gate.forget(slots)
                 reportClosing(of: table.release(slots))
                 for slot in slots { service?.note(slot) }
                 tellNext(.release(slots))
@@ -398,7 +354,7 @@ public final class Keeper {
     /// the held files, and another orchestrator is started.
     private func refuse(_ failure: StartFailure) throws {
         guard table.holdsOnlyState else { return log.say("no orchestrator can begin: \(failure)") }
-        end(current)
+        children.end(current)
         if settings.endsUnused { StateDirectory(settings.state).remove() }
         throw failure
     }
@@ -406,7 +362,7 @@ public final class Keeper {
     /// The end of the link: it has died, as its process's descriptor says next; or it has given up this keeper, which did not
     /// read for a second, and goes on alone until another one takes the place.
     private func loseLink() {
-        poller.remove(current.link.descriptor)
+        children.remove(current.link.descriptor)
         guard !current.process.waitForEnd(10_000) else { return }
         log.say(
             "the orchestrator goes on without this keeper, which did not read: start luod again, which takes the place")
@@ -416,9 +372,9 @@ public final class Keeper {
     private func replaceDead() throws {
         try readRest()
         endRetired()
-        forget(current)
+        children.forget(current)
         shortage.beginAgain()
-        let status = unreaped.reap(current.process.id)
+        let status = children.reap(current)
         let how = status?.description ?? "ended"
         watchOfCurrent.countDeath(status) { slot in table.entry(slot)?.keep.label.charged }
         let mustRefuse = starts.noteDeath(watchOfCurrent.cause(status))
@@ -464,11 +420,11 @@ public final class Keeper {
         let started = try Orchestrating(starting: image.executable, .orchestrator, settings)
         do {
             try table.handTo(started, begin, isStored: isStored)
-            try watch(started)
+            try children.watch(started)
             return started
         } catch {
-            forget(started)
-            end(started)
+            children.forget(started)
+            children.end(started)
             throw error
         }
     }

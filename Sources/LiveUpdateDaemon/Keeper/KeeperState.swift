@@ -13,6 +13,12 @@ struct KeeperState: Equatable, Sendable {
         var handle: CInt
     }
 
+    /// The gate, and the memory for its calls.
+    struct Gate: Equatable, Sendable {
+        var process: Process
+        var calls: CInt
+    }
+
     /// A held descriptor.
     struct Entry: Equatable, Sendable {
         var keep: Keep
@@ -33,8 +39,7 @@ struct KeeperState: Equatable, Sendable {
     /// The program that is started again, and its open file.
     var image: String
     var imageFile: CInt
-    var gate: Process?
-    var gateCalls: CInt = -1
+    var gate: Gate?
     var service: Service?
     var hasLostStarter: Bool
     /// Processes that have ended and cannot be reaped yet.
@@ -45,7 +50,7 @@ struct KeeperState: Equatable, Sendable {
     /// All descriptors that the next program needs.
     var numbers: [CInt] {
         entries.map(\.number) + [orchestrator.link, orchestrator.handle, imageFile]
-            + (gate.map { [$0.link, $0.handle, gateCalls] } ?? []) + (service.map { [$0.socket] } ?? [])
+            + (gate.map { [$0.process.link, $0.process.handle, $0.calls] } ?? []) + (service.map { [$0.socket] } ?? [])
     }
 
     var bytes: [UInt8] {
@@ -64,8 +69,8 @@ struct KeeperState: Equatable, Sendable {
         writer.put(imageFile)
         writer.put(UInt8(gate == nil ? 0 : 1))
         if let gate {
-            writer.put(gate)
-            writer.put(gateCalls)
+            writer.put(gate.process)
+            writer.put(gate.calls)
         }
         writer.put(UInt8(service == nil ? 0 : 1))
         if let service {
@@ -98,8 +103,7 @@ extension KeeperState {
         image = try reader.takeCountedString()
         imageFile = try reader.take()
         if try reader.take(UInt8.self) != 0 {
-            gate = try reader.takeProcess()
-            gateCalls = try reader.take()
+            gate = Gate(process: try reader.takeProcess(), calls: try reader.take())
         }
         if try reader.take(UInt8.self) != 0 {
             let socket = try reader.take(CInt.self)

@@ -1,0 +1,168 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// Starts the gate with the first program that runs under a filter, and again whenever it dies. While no gate receives their
+/// notifications, those programs wait. After a failure this tries again a moment later: programs wait until then, and
+/// clients do not.
+final class GateSupervisor {
+    /// A program under a filter.
+    typealias Program = (keep: Keep, descriptor: FileDescriptor)
+
+    private let settings: Settings
+    private let children: ChildPoller
+    private let log: Log
+    private var gate: GateInKeeper?
+    private var restarts = RestartPolicy()
+    /// When to start a gate, in milliseconds of CLOCK_MONOTONIC; nil when a gate runs, or none is needed.
+    private var due: UInt64?
+    /// Why no gate could be started; nil when the last start worked.
+    private var failure: String?
+
+    init(_ settings: Settings, _ children: ChildPoller, _ log: Log) {
+        self.settings = settings
+        self.children = children
+        self.log = log
+    }
+
+    // MARK: Programs
+
+    /// Has a gate serve one more program.
+    ///
+    /// - Parameters:
+    ///   - all: the programs that a new gate serves.
+    ///   - image: the program of a new gate.
+    func serve(_ program: Program, all: @autoclosure () -> [Program], _ image: @autoclosure () -> String) {
+        if let gate { gate.serve([program]) } else if due == nil { begin(all(), image()) }
+    }
+
+    /// Drops waiting programs with closed descriptors.
+    func forget(_ slots: [DescriptorSlot]) { gate?.forget(slots) }
+
+    /// Starts a gate for the programs that a keeper has found, unless it has found the gate, too.
+    func resume(_ programs: [Program], _ image: @autoclosure () -> String) {
+        if gate == nil, !programs.isEmpty { begin(programs, image()) }
+    }
+
+    private func begin(_ programs: [Program], _ image: String) {
+        do {
+            let next = try GateInKeeper(image, settings)
+            try children.add(next.process.ending)
+            next.serve(programs)
+            gate = next
+            due = nil
+            if failure != nil { log.say("a gate serves the programs under luoctl run again") }
+            failure = nil
+        } catch {
+            let why = "\(StartFailure(error, on: StateDirectory(settings.state)))"
+            if failure != why {
+                log.say("no gate can be started, so programs under luoctl run wait in open(2): \(why)")
+            }
+            failure = why
+            due = milliseconds() + 100
+        }
+    }
+
+    // MARK: Turns of the keeper's loop
+
+    /// Whether a descriptor tells of the end of the gate.
+    func isEnding(_ number: CInt) -> Bool { gate?.process.ending.rawValue == number }
+
+    /// Whether the gate has ended.
+    var hasEnded: Bool { gate?.process.process.hasEnded == true }
+
+    /// When there is something to do, in milliseconds of CLOCK_MONOTONIC.
+    func nextTurn(after now: UInt64) -> UInt64? { gate?.isBehind == true ? now + 100 : due }
+
+    /// Does what is due.
+    func turn(all: @autoclosure () -> [Program], _ image: @autoclosure () -> String) {
+        if let due, milliseconds() >= due { begin(all(), image()) }
+        gate?.sendRest()
+    }
+
+    /// Replaces a gate that has ended.
+    func replaceDead(all: @autoclosure () -> [Program], _ image: @autoclosure () -> String) {
+        guard let dead = gate else { return }
+        gate = nil
+        children.remove(dead.process.ending)
+        let how = children.reap(dead.process)?.description ?? "ended"
+        let now = milliseconds()
+        let pause = restarts.pause(afterDeathAt: now)
+        log.say("the gate ended (\(how)): another is started\(pause == 0 ? "" : " in \(pause) ms")")
+        if pause == 0 { begin(all(), image()) } else { due = now + pause }
+    }
+
+    // MARK: Ends
+
+    /// Ends the gate, with luod.
+    func end() {
+        gate?.process.process.kill()
+        gate?.process.process.waitForEnd(StateDirectory.patience)
+    }
+
+    /// The gate, for the next program of the keeper; nil without one. A gate that was not told of all programs is not handed
+    /// on: another one is started in its place.
+    var handed: KeeperState.Gate? {
+        guard let gate, !gate.isBehind else { return nil }
+        return KeeperState.Gate(process: gate.process.handed, calls: gate.memory.rawValue)
+    }
+
+    /// Goes on with the gate of the program before this one.
+    func take(_ handed: KeeperState.Gate) throws {
+        let calls = OwnedDescriptor(taking: FileDescriptor(rawValue: handed.calls))
+        let found = GateInKeeper(found: Orchestrating(handed.process), calls)
+        try children.add(found.process.ending)
+        gate = found
+    }
+}
+
+/// A gate, as its keeper has it.
+private final class GateInKeeper {
+    let process: Orchestrating
+    /// What a gate has taken and not answered is in this memory, so that the next one answers it.
+    private let calls: OwnedDescriptor
+    /// Programs that the gate was not told about yet, because of a shortage.
+    private var unsent: [(keep: Keep, descriptor: FileDescriptor)] = []
+
+    /// - Throws: ENOSPC without room for the memory of its calls; the errors of starting a process.
+    init(_ image: String, _ settings: Settings) throws {
+        calls = try StateDirectory(settings.state).calls.openForNextGate()
+        process = try Orchestrating(starting: image, .gate, settings)
+        unsent = [(Keep(slot: .lost, kind: .calls), calls.borrowed)]
+    }
+
+    /// A gate that the program before this one has started.
+    init(found process: Orchestrating, _ calls: consuming OwnedDescriptor) {
+        self.process = process
+        self.calls = calls
+    }
+
+    /// The memory for its calls.
+    var memory: FileDescriptor { calls.borrowed }
+
+    /// Hands programs to the gate, after those that it was not told about yet.
+    func serve(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
+        unsent += programs
+        sendRest()
+    }
+
+    /// Whether programs wait to be handed to the gate.
+    var isBehind: Bool { !unsent.isEmpty }
+
+    /// Hands the waiting programs to the gate, as far as that works without waiting.
+    func sendRest() {
+        while let first = unsent.first {
+            do throws(SystemCallError) {
+                try process.link.send(.hold([first.keep]), [first.descriptor], patience: 0)
+            } catch {
+                // The gate has died, which is an event of its own, and the next gate gets all programs.
+                if error.errno != .resourceTemporarilyUnavailable && !error.isShortage { unsent = [] }
+                return
+            }
+            unsent.removeFirst()
+        }
+    }
+
+    /// Drops waiting programs with closed descriptors.
+    func forget(_ slots: [DescriptorSlot]) { unsent.removeAll { slots.contains($0.keep.slot) } }
+}
