@@ -29,7 +29,7 @@ extension Keeper {
     }
 
     private func replace(by path: String, _ attempt: UInt32) throws -> Never {
-        endRetired()
+        orchestrator.endRetired()
         try waitForCloses()
         // So that the orchestrator does not go on counting descriptors that are closed.
         lookAtShortage()

@@ -46,7 +46,7 @@ extension Keeper {
     }
 
     private func start(_ path: String) -> UpdateBroker.Event? {
-        endRetired()
+        orchestrator.endRetired()
         do {
             let started = try NextImage(at: path, settings, isStored: isStored, nextSlot: table.nextSlot)
             next = started
@@ -104,22 +104,9 @@ extension Keeper {
         } catch {
             return .unreachable("the image ended when it had taken over")
         }
-        let old = current
-        current = next.process
-        image = next.image
+        orchestrator.switchTo(next)
         self.next = nil
-        children.forget(old)
-        watchOfCurrent.beginAgain()
-        noteBegin()
         shortage.beginAgain()
-        endRetired()
-        retired = old
         return .switched
-    }
-
-    /// Ends the one before the one that runs.
-    func endRetired() {
-        if let retired { children.end(retired) }
-        retired = nil
     }
 }

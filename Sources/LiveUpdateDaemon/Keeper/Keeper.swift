@@ -17,21 +17,14 @@ public final class Keeper {
     let log = Log("luod keeper")
     let children: ChildPoller
     var table: KeptTable
-    var current: Orchestrating
+    let orchestrator: OrchestratorSupervisor
     var broker: UpdateBroker
     /// The image that the broker has had started.
     var next: NextImage?
-    /// The one before the one that runs, until that has answered.
-    var retired: Orchestrating?
-    /// The program that is started again.
-    var image: KeptImage
     let signals: OwnedDescriptor
-    let watchOfCurrent: OrchestratorWatch
     /// Where a service manager keeps all of it, too.
     private var service: ServiceStore?
     private var isServiceBusy = false
-    private var restarts = RestartPolicy()
-    private var starts = StartPolicy()
     /// Whether luod has said that it is ready.
     private var isReadySaid = false
     var shortage = KeeperShortage()
@@ -97,7 +90,7 @@ public final class Keeper {
         let closer = try Closer(threads: Self.closingThreads)
         for one in state.unwanted { closer.close(one.descriptor, of: Keep(storedName: one.name)?.label.user ?? 0) }
         let replaced = state.replaced
-        image =
+        let image =
             try replaced.map { KeptImage($0.image, OwnedDescriptor(taking: FileDescriptor(rawValue: $0.imageFile))) }
             ?? .own()
         let running = state.running
@@ -110,11 +103,9 @@ public final class Keeper {
         table = state.table
         table.closer = closer
         guard let memory = table.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
-        watchOfCurrent = OrchestratorWatch(try ControlMemory(memory), patience: settings.silence, log)
-        if let running {
-            current = running
-        } else {
-            current = try Orchestrating(starting: image.executable, .orchestrator, settings)
+        orchestrator = try OrchestratorSupervisor(
+            running, image, memory: try ControlMemory(memory), settings, children, log)
+        if running == nil {
             let role = stored.isEmpty ? ControlMessage.Role.first : .restored
             try table.handTo(current, .begin(role, nextSlot: table.nextSlot), isStored: manager != nil)
         }
@@ -149,11 +140,14 @@ public final class Keeper {
             service: service?.handed, hasLostStarter: hasLostStarter, unreaped: children.processes, attempt: attempt)
     }
 
-    /// The orchestrator that runs has begun.
-    func noteBegin() { starts.noteBegin() }
+    /// The orchestrator that runs.
+    var current: Orchestrating { orchestrator.current }
+
+    /// The program of orchestrators and gates.
+    private var image: KeptImage { orchestrator.image }
 
     private func tellReady() {
-        noteBegin()
+        orchestrator.noteBegin()
         guard !isReadySaid else { return }
         isReadySaid = true
         ready()
@@ -167,7 +161,7 @@ public final class Keeper {
         while true {
             let event = try children.next(timeout)
             gate.turn(all: programs, image.executable)
-            watchOfCurrent.tick(current, waitsForKeeper: broker.isTakingOver)
+            orchestrator.tick(waitsForKeeper: broker.isTakingOver)
             lookAtShortage()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
@@ -251,8 +245,7 @@ public final class Keeper {
         if let next { children.end(next.process) }
         if !isLogged { haveEndLogged() }
         gate.end()
-        endRetired()
-        children.end(current)
+        orchestrator.end()
         if let service {
             try? readCurrent()
             service.stop(table)
@@ -329,7 +322,7 @@ public final class Keeper {
                 tellReady()
             case .stop where isEnding: isEndLogged = true
             case .stop: stop(isLogged: true)
-            case .answered: endRetired()
+            case .answered: orchestrator.endRetired()
             case .load(let path, let attempt):
                 handle(.wants(.orchestrator, image: path.isEmpty ? image.path : path, attempt: attempt))
             case .replaceKeeper(let path, let attempt):
@@ -371,29 +364,22 @@ public final class Keeper {
 
     private func replaceDead() throws {
         try readRest()
-        endRetired()
-        children.forget(current)
         shortage.beginAgain()
-        let status = children.reap(current)
-        let how = status?.description ?? "ended"
-        watchOfCurrent.countDeath(status) { slot in table.entry(slot)?.keep.label.charged }
-        let mustRefuse = starts.noteDeath(watchOfCurrent.cause(status))
-        if mustRefuse { try endIfNothingIsHeld(how) }
-        watchOfCurrent.beginAgain()
-        let pause = restarts.pause(afterDeathAt: milliseconds())
-        let waits = pause == 0 ? "" : ", and waits \(pause) ms before it serves"
-        log.say("the orchestrator ended (\(how)): another is started\(waits)")
+        let death = orchestrator.noteDeath { slot in table.entry(slot)?.keep.label.charged }
+        if let refusal = death.refusal { try endIfNothingIsHeld(refusal) }
+        let waits = death.pause == 0 ? "" : ", and waits \(death.pause) ms before it serves"
+        log.say("the orchestrator ended (\(death.how)): another is started\(waits)")
         // After a reload there is nothing to be taken back: what was true before it is the boot before this one.
         let wasInUpdate = broker.phase == .takingOver(.update)
         handle(.orchestratorDied)
-        let role: ControlMessage.Role = mustRefuse ? .refusing : wasInUpdate ? .successorInUpdate : .successor
-        let after = mustRefuse ? "\(settings.state): \(deathsAtStart(how))" : "the orchestrator ended (\(how))"
-        let begin = ControlMessage.begin(role, nextSlot: table.nextSlot, after: after, pause: pause)
+        let role: ControlMessage.Role =
+            death.refusal != nil ? .refusing : wasInUpdate ? .successorInUpdate : .successor
+        let after = death.refusal.map { "\(settings.state): \($0)" } ?? "the orchestrator ended (\(death.how))"
+        let begin = ControlMessage.begin(role, nextSlot: table.nextSlot, after: after, pause: death.pause)
         var isLogged = false
         while true {
             do {
-                current = try startSuccessor(begin)
-                return
+                return try orchestrator.startNext(begin, table, isStored: isStored)
             } catch {
                 if !isLogged { log.say("no orchestrator could be started: \(error); luod tries again") }
                 isLogged = true
@@ -403,30 +389,12 @@ public final class Keeper {
     }
 
     /// - Throws: StartFailure while nothing is held: orchestrators that die at their start would be started for ever.
-    private func endIfNothingIsHeld(_ how: String) throws {
+    private func endIfNothingIsHeld(_ why: String) throws {
         guard table.holdsOnlyState else { return }
         throw StartFailure(
             .unavailable,
-            "\(settings.state): \(deathsAtStart(how)); raise the limits on memory and processes, or report a bug if they "
-                + "are not the cause")
-    }
-
-    private func deathsAtStart(_ how: String) -> String {
-        "\(starts.deaths) orchestrators died before they could serve, at last with \(how)"
-    }
-
-    /// - Throws: the error of starting it, or of handing it the held descriptors. No process is left then.
-    private func startSuccessor(_ begin: ControlMessage) throws -> Orchestrating {
-        let started = try Orchestrating(starting: image.executable, .orchestrator, settings)
-        do {
-            try table.handTo(started, begin, isStored: isStored)
-            try children.watch(started)
-            return started
-        } catch {
-            children.forget(started)
-            children.end(started)
-            throw error
-        }
+            "\(settings.state): \(why); raise the limits on memory and processes, or report a bug if they are not the cause"
+        )
     }
 
     /// A moment, in which it can still be told to end.
