@@ -17,10 +17,10 @@ if let kind = CommandLine.arguments.dropFirst().first.flatMap({ StartedProcess(r
         exit(1)
     }
 }
-if CommandLine.arguments.count > 2, CommandLine.arguments[1] == Keeper.replacing {
+if CommandLine.arguments.count > 2, CommandLine.arguments[1] == KeeperProcess.replacing {
     do {
         guard let number = CInt(CommandLine.arguments[2]) else { exit(64) }
-        try Keeper.resume(from: number)
+        try KeeperProcess.resume(from: number)
     } catch {
         Log("luod keeper").say("the keeper could not go on as \(ownExecutable()): \(error)")
         exit(1)
@@ -50,7 +50,7 @@ guard DescriptorLimit.now >= Settings.fewestDescriptors else {
 }
 growDescriptorTable(to: arguments.settings.descriptors)
 do {
-    try Keeper.run(arguments.settings) {
+    try KeeperProcess.run(arguments.settings) {
         print("luod: ready on \(arguments.settings.state)")
         fflush(nil)
     }

@@ -43,7 +43,7 @@ final class NextImage {
     }
 
     /// Tells it all that it was not told yet.
-    func feed(from table: borrowing KeptTable) throws(SystemCallError) {
+    func feed(from table: borrowing DescriptorVault) throws(SystemCallError) {
         if isBehind {
             let all = table.all
             let kept = Set(all.map(\.keep.slot))

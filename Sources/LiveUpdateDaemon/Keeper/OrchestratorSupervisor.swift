@@ -80,7 +80,7 @@ final class OrchestratorSupervisor {
     /// Starts the next orchestrator, which is handed all descriptors.
     ///
     /// - Throws: the error of starting it, or of handing it the descriptors. No process is left then.
-    func startNext(_ begin: ControlMessage, _ table: borrowing KeptTable, isStored: Bool) throws {
+    func startNext(_ begin: ControlMessage, _ table: borrowing DescriptorVault, isStored: Bool) throws {
         let started = try Orchestrating(starting: image.executable, .orchestrator, settings)
         do {
             try table.handTo(started, begin, isStored: isStored)

@@ -43,7 +43,7 @@ public struct StateDirectory: Sendable {
             return found
         }
         try Self.expectListeners(activated)
-        var table = KeptTable()
+        var table = DescriptorVault()
         var unwanted: [PassedDescriptor] = []
         let stored = try restore(passed, into: &table, &unwanted)
         if stored.isEmpty {
@@ -123,7 +123,7 @@ public struct StateDirectory: Sendable {
     ///
     /// - Returns: what it is.
     private func restore(
-        _ passed: [PassedDescriptor], into table: inout KeptTable, _ unwanted: inout [PassedDescriptor]
+        _ passed: [PassedDescriptor], into table: inout DescriptorVault, _ unwanted: inout [PassedDescriptor]
     ) throws -> [Keep] {
         let stored = passed.compactMap { one in Keep(storedName: one.name).map { ($0, one.descriptor) } }
         guard let arena = stored.first(where: { $0.0.kind == .arena })?.1, isArena(arena) else {
@@ -150,7 +150,7 @@ public struct StateDirectory: Sendable {
 
     /// The socket of the unit, which stays as it is; the socket that was stored; or a new one.
     private func addListener(
-        _ passed: [PassedDescriptor], _ stored: [Keep], _ settings: Settings, to table: inout KeptTable
+        _ passed: [PassedDescriptor], _ stored: [Keep], _ settings: Settings, to table: inout DescriptorVault
     ) throws {
         let activated = passed.filter { Keep(storedName: $0.name) == nil }
         if let listener = activated.first {
@@ -204,7 +204,7 @@ public struct StateDirectory: Sendable {
             guard error.errno == .brokenPipe || error.isShortage else { throw error }
             return nil
         }
-        var table = KeptTable()
+        var table = DescriptorVault()
         while link.descriptor.isReadable(within: 10_000) {
             guard let received = try link.receive(.now) else { return nil }
             guard !received.isCut else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
@@ -228,7 +228,7 @@ public struct StateDirectory: Sendable {
 
 /// A state that is this process's now.
 struct TakenState: ~Copyable {
-    var table: KeptTable
+    var table: DescriptorVault
     /// The orchestrator that was found there.
     var running: Orchestrating?
     /// What of it comes from a service manager's store: then the boot goes on.

@@ -10,7 +10,7 @@ import SystemPackage
 ///    is, and what. luod goes on with it.
 ///
 /// What was not sent when they died is lost, as without systemd. What was let go and not sent is let go again.
-final class ServiceStore {
+final class ServiceManagerStore {
     private let manager: ServiceNotifications
     /// By slot.
     private var stored: [DescriptorSlot: Keep]
@@ -46,7 +46,7 @@ final class ServiceStore {
     ///
     /// - Returns: false when it does not read.
     /// - Throws: when there is nobody who reads.
-    func catchUp(with table: borrowing KeptTable, atMost count: Int = 32) throws(SystemCallError) -> Bool {
+    func catchUp(with table: borrowing DescriptorVault, atMost count: Int = 32) throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             while let gone = stale.last {
                 try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(gone.storedName)"])
@@ -67,7 +67,7 @@ final class ServiceStore {
         }
     }
 
-    private func tell(_ slot: DescriptorSlot, _ table: borrowing KeptTable) throws(SystemCallError) {
+    private func tell(_ slot: DescriptorSlot, _ table: borrowing DescriptorVault) throws(SystemCallError) {
         if let (keep, descriptor) = table.entry(slot) {
             guard keep.kind.isStored, stored[slot] != keep else { return }
             // A service manager could hang in the close of such a file, and the whole machine with it.
@@ -93,7 +93,7 @@ final class ServiceStore {
     func ready(process: CInt) { insist(["READY=1", "MAINPID=\(process)"], until: milliseconds() + 10_000) }
 
     /// The service ends: everything that it has to say is said, and read, before its process is gone.
-    func stop(_ table: borrowing KeptTable) {
+    func stop(_ table: borrowing DescriptorVault) {
         let deadline = milliseconds() + Self.patience
         insist(["STOPPING=1"], until: deadline)
         while isBehind, milliseconds() < deadline {

@@ -12,7 +12,7 @@ import SystemPackage
 /// 3. The next program takes all of it, and tells the orchestrator. Signals stay blocked meanwhile, and wait.
 ///
 /// If execve(2) fails, nothing has changed.
-extension Keeper {
+extension KeeperProcess {
     /// The first argument of a program that takes the place of a keeper; the second is the number of the memory file.
     public static let replacing = "keeper"
 
@@ -70,7 +70,7 @@ extension Keeper {
         setCloseOnExec(state.numbers.map { FileDescriptor(rawValue: $0) } + [file.borrowed])
         growDescriptorTable(to: state.settings.descriptors)
         try? SpawnNumbers.reserve()
-        let keeper = try Keeper(state.settings, TakenState(state), nil) {}
+        let keeper = try KeeperProcess(state.settings, TakenState(state), nil) {}
         try? keeper.current.link.send(.keeperReplaced(attempt: state.attempt))
         try keeper.serve()
     }
@@ -79,7 +79,7 @@ extension Keeper {
 extension TakenState {
     /// The state of a keeper that has become this program.
     init(_ state: KeeperState) {
-        table = KeptTable()
+        table = DescriptorVault()
         for entry in state.entries { table.keep(entry.keep, FileDescriptor(rawValue: entry.number)) }
         table.startNumbering(at: state.nextSlot)
         running = Orchestrating(state.orchestrator)

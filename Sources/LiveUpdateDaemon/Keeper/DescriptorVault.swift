@@ -4,7 +4,7 @@ import SystemPackage
 
 /// The descriptors that the keeper holds: one copy of every descriptor that must not be lost. The keeper knows only the
 /// user of each, because a close may sleep and happens on that user's thread.
-struct KeptTable: ~Copyable {
+struct DescriptorVault: ~Copyable {
     /// Nil until the keeper has given up the rights that its threads must not have. Descriptors wait until then
     /// to be closed.
     var closer: Closer? {

@@ -2,7 +2,7 @@ import Platform
 import SystemPackage
 
 /// A luod that `luoctl run` starts for its program alone: it ends with the last process of that program's.
-extension Keeper {
+extension KeeperProcess {
     /// A pipe, whose other end is with whoever started it until that has become the program.
     static let starter = FileDescriptor(rawValue: 0)
 

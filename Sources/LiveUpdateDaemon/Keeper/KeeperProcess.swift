@@ -7,23 +7,23 @@ import SystemPackage
 /// The keeper's process: it holds one copy of every descriptor that must not die, starts orchestrators and watches them. No
 /// policy, and nothing that a client sent.
 ///
-/// 1. It finds or makes the state, or takes the place of a keeper that died: ``Keeper/run(_:_:)``.
+/// 1. It finds or makes the state, or takes the place of a keeper that died: ``KeeperProcess/run(_:_:)``.
 /// 2. It starts an orchestrator and gives it all that is kept. What that keeps from then on is kept here, too.
 /// 3. An orchestrator that dies is started again, on the same boot.
 /// 4. For an update a second one is started, in standby. When it has taken over, the keeper switches: that is the commit. If it
 ///    does not, it is ended, and the first is told.
-public final class Keeper {
+public final class KeeperProcess {
     let settings: Settings
     let log = Log("luod keeper")
     let children: ChildPoller
-    var table: KeptTable
+    var table: DescriptorVault
     let orchestrator: OrchestratorSupervisor
     var broker: UpdateBroker
     /// The image that the broker has had started.
     var next: NextImage?
     let signals: OwnedDescriptor
     /// Where a service manager keeps all of it, too.
-    private var service: ServiceStore?
+    private var service: ServiceManagerStore?
     private var isServiceBusy = false
     /// Whether luod has said that it is ready.
     private var isReadySaid = false
@@ -50,7 +50,7 @@ public final class Keeper {
         let manager = serviceManager()
         let directory = StateDirectory(settings.state)
         do {
-            let keeper = try Keeper(settings, try directory.take(passed, settings), manager, ready)
+            let keeper = try KeeperProcess(settings, try directory.take(passed, settings), manager, ready)
             try keeper.serve()
         } catch {
             let failure = StartFailure(error, on: directory)
@@ -73,7 +73,7 @@ public final class Keeper {
         }
     }
 
-    private init(
+    init(
         _ settings: Settings, _ state: consuming TakenState, _ manager: ServiceNotifications?,
         _ ready: @escaping () -> Void
     ) throws {
@@ -99,7 +99,7 @@ public final class Keeper {
         let manager =
             replaced.map { $0.service.map { ServiceNotifications(taking: FileDescriptor(rawValue: $0.socket)) } }
             ?? manager
-        service = manager.map { ServiceStore($0, stored: stored, stale: stale) }
+        service = manager.map { ServiceManagerStore($0, stored: stored, stale: stale) }
         table = state.table
         table.closer = closer
         guard let memory = table.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
@@ -156,7 +156,7 @@ public final class Keeper {
 
     // MARK: Serving
 
-    private func serve() throws -> Never {
+    func serve() throws -> Never {
         var nextLook: UInt64 = 0
         while true {
             let event = try children.next(timeout)
@@ -403,7 +403,7 @@ public final class Keeper {
     }
 }
 
-extension KeptTable {
+extension DescriptorVault {
     /// Hands an orchestrator all held descriptors, and has it begin.
     func handTo(_ orchestrating: Orchestrating, _ begin: ControlMessage, isStored: Bool) throws {
         // Nothing else is to be done before it runs, however slowly it starts.

@@ -4,7 +4,7 @@ import Platform
 import SystemPackage
 
 /// The keeper's part in an update: it performs what the ``UpdateBroker`` decides.
-extension Keeper {
+extension KeeperProcess {
     /// Has the broker decide, and performs it.
     ///
     /// - Parameter descriptors: those of the event, for the next image. They stay the caller's.

@@ -29,7 +29,7 @@ struct KeeperShortage {
 }
 
 /// Closes that sleep keep descriptors in the keeper. The orchestrator is told of them, so that no user takes all.
-extension Keeper {
+extension KeeperProcess {
     /// Descriptors that are kept, or wait to be closed.
     private var used: Int { table.count + table.closing }
 
