@@ -24,6 +24,7 @@ struct StatusDocument {
                             .compactMap(
                                 Self.process))
                 ),
+                ("keeperAnswers", .bool(keeper != 0 && !server.keeperWatch.isSilent)),
                 ("refusal", server.refusal.map { .string($0.failure.description) } ?? .null),
                 ("updates", .number(Int64(status.updateNumber))),
                 ("lastBlackout", server.blackout.map { .number(Int64(clamping: $0)) } ?? .null),

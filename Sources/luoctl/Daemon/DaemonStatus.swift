@@ -71,6 +71,8 @@ struct DaemonStatus: Codable {
     /// 0 when it has died.
     let keeper: Int32
     let processes: [Process]
+    /// False when the keeper has died, or does not answer; nil from an older luod.
+    let keeperAnswers: Bool?
     /// Why luod cannot read its state, and serves only root; nil when it can.
     let refusal: String?
     let updates: UInt64

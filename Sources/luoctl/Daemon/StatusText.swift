@@ -18,7 +18,9 @@ struct StatusText {
     private var processes: String {
         let keeper =
             status.keeper == 0
-            ? Style.bad("its keeper has died: start luod on this state again") : "keeper \(status.keeper)"
+            ? Style.bad("its keeper has died: start luod on this state again")
+            : status.keeperAnswers == false
+                ? Style.bad("keeper \(status.keeper) does not answer") : "keeper \(status.keeper)"
         let blackout = status.lastBlackout.map { ", last blackout \(UpdateReport.milliseconds($0))" } ?? ""
         return "boot \(status.boot), \(keeper), orchestrator \(status.orchestrator)\(blackout)"
     }

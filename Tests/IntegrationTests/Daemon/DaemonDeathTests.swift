@@ -121,6 +121,20 @@ import Testing
         #expect(try client.status().orchestrator == stopped)
     }
 
+    @Test("A keeper that does not answer for a moment is named in log and status, and goes on") func pausedKeeper()
+        async throws
+    {
+        let daemon = try await RunningDaemon(["--silence", "600000"])
+        let client = try daemon.connect()
+        #expect(try client.status().keeperAnswers)
+        Glibc.kill(daemon.keeper, SIGSTOP)
+        try await eventually("a line in the status", within: 60) { try !client.status().keeperAnswers }
+        #expect(try daemon.log().contains("the keeper (process \(daemon.keeper)) has not answered for 2 s"))
+        Glibc.kill(daemon.keeper, SIGCONT)
+        try await eventually("the keeper in the status", within: 60) { try client.status().keeperAnswers }
+        #expect(try client.change(.update) == nil)
+    }
+
     @Test("A keeper that does not answer is ended, an update fails, and another luod takes its place")
     func silentKeeper()
         async throws

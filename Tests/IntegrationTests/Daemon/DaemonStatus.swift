@@ -37,6 +37,7 @@ struct DaemonStatus: Decodable {
 
     let orchestrator: pid_t
     let refusal: String?
+    let keeperAnswers: Bool
     let keeper: pid_t
     let processes: [Process]
     let updates: UInt64
