@@ -87,14 +87,17 @@ let package = Package(
         .target(
             name: "LiveUpdateMachine", dependencies: ["LiveUpdate", "Handover", "Platform", system],
             path: "Sources/Update", swiftSettings: strict),
-        .target(name: "LiveUpdateProtocol", dependencies: ["LiveUpdate", "Handover"], swiftSettings: strict),
+        .target(
+            name: "LiveUpdateProtocol", dependencies: ["LiveUpdate", "Handover", "Platform", system],
+            swiftSettings: strict),
         .target(
             name: "LiveUpdateDevice", dependencies: ["LiveUpdateProtocol", "LiveUpdate", "Platform", system],
             swiftSettings: strict),
         .target(
             name: "LiveUpdateDaemon",
             dependencies: [
-                "CLibSeccomp", "LiveUpdateProtocol", "LiveUpdateMachine", "LiveUpdate", "LiveUpdateHandlers", "Handover",
+                "CLibSeccomp", "LiveUpdateProtocol", "LiveUpdateMachine", "LiveUpdate", "LiveUpdateHandlers",
+                "Handover",
                 "Platform", system,
             ],
             swiftSettings: strict),
@@ -108,7 +111,7 @@ let package = Package(
             name: "luoctl",
             dependencies: [
                 "CLibSeccomp", "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded",
-                "LiveUpdateDevice", "Handover", "Platform", system, arguments, logging,
+                "LiveUpdateDevice", "LiveUpdateProtocol", "Handover", "Platform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
         // What `luoctl bench` updates: lean, as a program is that counts its blackout.
         .executableTarget(

@@ -19,6 +19,7 @@ import struct
 _NAME = "=Ii64s"  # size, descriptor or direction, name
 _FILE = "=IiQ"  # size, descriptor, token
 _WORD = "=II"  # size, a word
+_STATUS = "=IIQQ"  # size, the place of a page: boot, session, file
 _UPDATE = "=II6Q4096s"  # size, flags, times, text
 
 
@@ -45,16 +46,17 @@ class _Channel:
 
         When the descriptor of an answer does not arrive, this raises an OSError (EMFILE): luod has done the call, and the
         connection can be used further."""
-        # With a tag it is done exactly once, also when the orchestrator dies in the middle of it.
+        # With a tag it is done exactly once, also when the orchestrator dies in the middle of it. The flag asks for reasons.
         tag = random.getrandbits(64) or 1
         body = struct.pack(layout, struct.calcsize(layout), *fields)
-        request = struct.pack("=I", 0xBA00 | number) + body + struct.pack("=Q", tag)
+        request = struct.pack("=I", 0xBA00 | number) + body + struct.pack("=QI", tag, 1)
         socket.send_fds(self._socket, [request], [] if file is None else [file])
+        end = 4 + len(body)
         while True:
-            answer, files, flags, _ = socket.recv_fds(self._socket, 8192, 1, socket.MSG_CMSG_CLOEXEC)
+            answer, files, flags, _ = socket.recv_fds(self._socket, 80_000, 1, socket.MSG_CMSG_CLOEXEC)
             if not answer:
                 raise ConnectionResetError("luod has ended")
-            if len(answer) >= 12 and struct.unpack_from("=Q", answer, len(answer) - 8)[0] == tag:
+            if len(answer) >= end + 8 and struct.unpack_from("=Q", answer, end)[0] == tag:
                 break
             if len(answer) == 4:
                 break  # one connection too many: this says so, and belongs to no request
@@ -62,23 +64,26 @@ class _Channel:
                 os.close(other)
         (result,) = struct.unpack_from("=i", answer)
         try:
-            return self._understand(layout, answer, len(body), result, files, flags, brings)
+            return self._understand(layout, answer, end, result, files, flags, brings)
         except OSError:
             for other in files:
                 os.close(other)
             raise
 
     @staticmethod
-    def _understand(layout, answer, length, result, files, flags, brings):
+    def _understand(layout, answer, end, result, files, flags, brings):
         if flags & socket.MSG_CTRUNC:
             raise OSError(errno.EMFILE, "the descriptor of the answer did not arrive: raise the limit on open files")
-        fields = struct.unpack(layout, answer[4:-8]) if len(answer) == 12 + length else None
+        fields = struct.unpack(layout, answer[4:end]) if len(answer) > 4 else None
+        text = answer[end + 8:]
         if result < 0:
-            why = fields[-1].split(b"\0")[0].decode() if layout == _UPDATE and fields else ""
+            why = text.decode().replace("\n", "; ")  # the reason, and what to do
+            if not why and layout == _UPDATE and fields:
+                why = fields[-1].split(b"\0")[0].decode()
             raise OSError(-result, why or os.strerror(-result))
         if result > 0 or fields is None or len(files) != int(brings):
             raise OSError(errno.EIO, "luod sent an unexpected answer: is it of the version of this client?")
-        return fields, files[0] if files else None
+        return fields, text if layout == _STATUS else files[0] if files else None
 
 
 class Device(_Channel):
@@ -115,10 +120,28 @@ class Device(_Channel):
 
     def status(self):
         """What there is; docs/daemon.md lists the members."""
-        _, file = self._call(0x21, _WORD, 0, brings=True)
-        with open(file, "rb") as document:
-            document.seek(0)
-            return json.load(document)
+        while True:
+            try:
+                return self._read_status()
+            except OSError as error:
+                if error.errno != errno.ESTALE:  # an update came between two pages
+                    raise
+
+    def _read_status(self):
+        status, place = None, (0, 0, 0)
+        while status is None or any(place):
+            fields, page = self._call(0x21, _STATUS, *place)
+            place = fields[1:]
+            for line in map(json.loads, page.splitlines()):
+                if "luod" in line:
+                    status = dict(line["luod"], sessions=[])
+                sessions = status["sessions"]
+                # A session that goes on in the next page is there again.
+                if "session" in line and (not sessions or sessions[-1]["number"] != line["session"]["number"]):
+                    sessions.append(dict(line["session"], files=[]))
+                elif "file" in line:
+                    sessions[-1]["files"].append(line["file"])
+        return status
 
     def load(self, image=""):
         """Starts the next luod beforehand."""

@@ -112,6 +112,9 @@ struct BootState: Sendable {
     /// What each user has in here.
     private(set) var usage: [SessionOwner: Usage] = [:]
 
+    /// The sessions by age, for statuses.
+    private(set) var order = SessionOrder()
+
     // Indexes: what is asked often is found by hash.
     private var names: [Direction: [OwnedName: SessionID]] = [:]
     private var tokens: [Token: FileID] = [:]
@@ -236,6 +239,7 @@ struct BootState: Sendable {
             throw ArenaError(.record, "a second \(session.direction) session \"\(session.name)\"")
         }
         sessions[session.id] = session
+        order.insert(session.id, of: session.holder.owner)
         names[session.direction, default: [:]][session.ownedName] = session.id
         usage[session.holder.owner, default: Usage()].sessions += 1
     }
@@ -335,6 +339,7 @@ struct BootState: Sendable {
         guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
         letGoOfFiles(session)
         sessions[id] = nil
+        order.remove(id, of: session.holder.owner)
         names[session.direction]?[session.ownedName] = nil
         usage[session.holder.owner]?.sessions -= 1
         if usage[session.holder.owner] == Usage() { usage[session.holder.owner] = nil }

@@ -41,7 +41,7 @@ public final class Orchestrator: Sendable {
     /// Whether it is switched on: the kernel's `liveupdate_enabled`.
     public var isEnabled: Bool { boot != nil }
 
-    private func enabled() throws(LiveUpdateError) -> Boot {
+    func enabled() throws(LiveUpdateError) -> Boot {
         guard let boot else {
             throw LiveUpdateError(
                 .notSupportedOnSocket, "live update is switched off", remedy: "begin with an arena to switch it on")

@@ -64,11 +64,13 @@ public struct Status: Sendable {
 }
 
 extension Status.Session {
-    init(_ session: SessionState, in state: BootState) {
+    init(_ session: SessionState, in state: BootState) { self.init(session, files: state.files(of: session)) }
+
+    init(_ session: SessionState, files: [FileState]) {
         self.init(
             name: session.name, direction: session.direction, holder: session.holder,
             isOpen: session.progress != .waiting, isFinished: session.progress == .finished,
-            files: state.files(of: session).map(Status.File.init))
+            files: files.map(Status.File.init))
     }
 }
 

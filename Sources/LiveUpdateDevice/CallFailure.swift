@@ -3,11 +3,12 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// Why a call failed, in words: an answer is only an errno, which means something else for each call.
+/// The error of a failed call. luod says the reason; the kernel's device answers only an errno, which means something else
+/// for each call.
 struct CallFailure {
     private let call: Call
     private let errno: Errno
-    /// What it was about.
+    /// The session, token or user that the call was about.
     private let subject: String
 
     init(_ call: Call, _ errno: Errno, _ subject: String) {
@@ -16,29 +17,50 @@ struct CallFailure {
         self.subject = subject
     }
 
-    /// What was found, and what to do about it.
-    private typealias Words = (reason: String, remedy: String?)
-
-    var error: LiveUpdateError {
-        let words = ofCall ?? ofAny
-        return LiveUpdateError(errno, "\(subject): \(words.reason)", remedy: words.remedy)
+    /// The error of an answer.
+    ///
+    /// - Parameters:
+    ///   - reason: the reason in the answer; nil when it has none.
+    ///   - text: the text in the struct of a call that explains itself.
+    func error(_ reason: ReasonText?, saying text: String = "") -> LiveUpdateError {
+        if errno == .protocolError && reason == nil { return Self.unexpected(call, subject) }
+        if let reason { return LiveUpdateError(errno, reason.reason, remedy: reason.remedy) }
+        if !text.isEmpty { return error(saying: text) }
+        return LiveUpdateError(errno, "\(subject): \(call) failed, and luod said no reason")
     }
 
-    /// Of an update, whose answer says why.
-    func error(saying text: String) -> LiveUpdateError {
-        guard !text.isEmpty else { return error }
+    /// The error of a call that explains itself in the text of its struct.
+    private func error(saying text: String) -> LiveUpdateError {
         // It may have been written as LiveUpdateError does: with the errno and a remedy of its own.
         // A list of several lines ends with a line for the remedy.
         if let remedy = text.firstRange(of: "\nremedy: ") {
             return LiveUpdateError(
                 errno, String(text[..<remedy.lowerBound]), remedy: String(text[remedy.upperBound...]))
         }
-        guard let written = text.firstRange(of: " (\(errno))") else {
-            return LiveUpdateError(errno, text, remedy: ofCall?.remedy)
-        }
+        guard let written = text.firstRange(of: " (\(errno))") else { return LiveUpdateError(errno, text) }
         let remedy = text[written.upperBound...].drop { ";  ".contains($0) }
         return LiveUpdateError(
-            errno, String(text[..<written.lowerBound]), remedy: remedy.isEmpty ? ofCall?.remedy : String(remedy))
+            errno, String(text[..<written.lowerBound]), remedy: remedy.isEmpty ? nil : String(remedy))
+    }
+
+    /// luod closed the connection at once, with nothing but an errno.
+    var refused: LiveUpdateError {
+        if errno == .protocolError { return Self.unexpected(call, subject) }
+        guard errno == .tooManyOpenFiles else {
+            return LiveUpdateError(errno, "luod refused the connection", remedy: "its log says why")
+        }
+        return LiveUpdateError(
+            errno, "luod refused the connection: it holds as many descriptors as it may, for this user or at all",
+            remedy:
+                "close connections, finish sessions, or start luod with a larger --max-user-descriptors or --max-descriptors"
+        )
+    }
+
+    /// luod sent a message that is no answer to the call.
+    static func unexpected(_ call: Call, _ subject: String) -> LiveUpdateError {
+        LiveUpdateError(
+            .protocolError, "\(subject): luod sent an unexpected answer to \(call)",
+            remedy: "use a client and a luod of the same version")
     }
 
     /// No answer came.
@@ -47,156 +69,48 @@ struct CallFailure {
         case .socketNotConnected, .brokenPipe, .connectionReset:
             LiveUpdateError(
                 .socketNotConnected, "\(subject): luod has ended",
-                remedy: "start it again, and connect anew; files without a name went with it")
-        case .inappropriateIOCTLForDevice: error
+                remedy: "start it again, and connect again; files without a name went with it")
+        case .inappropriateIOCTLForDevice: ofKernel
         case .tooManyOpenFiles:
             LiveUpdateError(
                 errno,
                 "\(subject): the descriptor of the answer did not arrive, because this process has too many open files",
                 remedy: "raise the limit on open files (ulimit -n, LimitNOFILE=), and repeat the call: nothing is lost")
-        case .protocolError: error
+        case .protocolError: Self.unexpected(call, subject)
         default: LiveUpdateError(failed, subject)
         }
     }
 
-    private var ofAny: Words {
-        switch errno {
-        case .operationNotSupportedByDevice:
-            ("the session is of a boot that has ended", "retrieve it, or attach it, from this one")
-        case .inappropriateIOCTLForDevice:
-            ("\(call) is no call of the kernel's device", "it is an extension of luod: connect to that")
-        case .diskQuotaExceeded:
-            (
-                "this user has as many files preserved as one may have",
-                "finish or unpreserve some (luoctl status lists them), or start luod with a larger --max-files"
-            )
-        case .noSpace:
-            (
-                "the arena is full, or as much of it as this user may have",
-                "let go of files, or start luod with a larger --max-arena or --max-user-arena"
-            )
-        case .tooManyUsers:
-            (
-                "this user has as many sessions as one may have",
-                "finish or remove some (luoctl status lists them), or start luod with a larger --max-sessions"
-            )
-        case .tooManyOpenFiles:
-            (
-                "luod keeps as many descriptors for this user as it may, or has no more itself",
-                "close connections, finish sessions, or start luod with a larger --max-user-descriptors or --max-descriptors"
-            )
-        case .notPermitted: ("only root may", "run as root")
-        case .protocolError:
-            ("luod sent an unexpected answer to \(call)", "use a client and a luod of the same version")
-        case .ioError:
-            (
-                "luod cannot read what the previous boot left",
-                "its log says why; luoctl inspect STATE/arena shows what can be read"
-            )
-        default: ("\(call) failed", nil)
-        }
+    // MARK: The kernel's device
+
+    /// The reason and the remedy.
+    private typealias Words = (reason: String, remedy: String?)
+
+    /// The error of a call on the kernel's device, by its errno.
+    var ofKernel: LiveUpdateError {
+        let words = wordsOfKernel
+        return LiveUpdateError(errno, "\(subject): \(words.reason)", remedy: words.remedy)
     }
 
-    private var ofCall: Words? {
-        switch call {
-        case .createSession, .retrieveSession, .attachSession: ofOpening
-        case .preserve, .preserveHeld, .check: ofPreserving
-        case .retrieve, .retrieveAsHeld, .finish, .get, .unpreserve: ofLettingGo
-        case .load, .update, .reload: ofUpdating
-        case .serve where errno == .socketNotConnected:
-            ("the keeper of luod has died", "start luod on this state, which takes its place")
-        case .asUser where errno == .notPermitted: ("only root may act as another user", "run as root")
-        case .removeSession: ofRemoving
-        case .stop where errno == .resourceBusy:
-            ("sessions or files would be lost", "end them first, or lose them (luoctl stop --discard)")
-        case .status, .getName, .setDetached, .serve, .openDevice, .identify, .asUser, .stop: nil
-        }
-    }
-
-    private var ofOpening: Words? {
+    private var wordsOfKernel: Words {
         switch (call, errno) {
-        case (.createSession, .invalidArgument): ("a name has 1 to 63 bytes, and no NUL", "give it another name")
-        case (.createSession, .fileExists): ("there is one of that name", "attach it, or use another name")
-        case (.retrieveSession, .invalidArgument):
-            ("it is retrieved already, and open", "attach it, if it is detached; else whoever has it is to close it")
+        case (_, .inappropriateIOCTLForDevice):
+            ("the kernel's device does not have \(call), which is an extension of luod", "connect to luod")
+        case (_, .operationNotSupportedByDevice): ("the session is of a boot that has ended", "retrieve it in this one")
+        case (.createSession, .invalidArgument): ("a name has 1 to 63 bytes, and no NUL", "use another name")
+        case (.createSession, .fileExists): ("a session of that name exists", "use another name")
+        case (.retrieveSession, .invalidArgument): ("the session is open already", "close it first")
         case (.retrieveSession, .noSuchFileOrDirectory):
-            (
-                "the last update handed over no session of that name of this user",
-                "luoctl session list shows all sessions; use luoctl retrieve --take for a session made since the update"
-            )
-        case (.attachSession, .noSuchFileOrDirectory):
-            (
-                "this user has no session of that name and direction",
-                "luoctl session list shows all sessions; luoctl session create makes one"
-            )
-        case (.attachSession, .resourceBusy):
-            (
-                "a client holds the session, or the session is not detached",
-                "wait for the end of the client; an incoming session without a holder can be retrieved"
-            )
-        default: nil
-        }
-    }
-
-    private var ofRemoving: Words? {
-        switch errno {
-        case .noSuchFileOrDirectory: ("this user has no session of that name", "luoctl session list shows them")
-        case .resourceBusy:
-            (
-                "a client holds the session, or a handler cannot finish it yet",
-                "try again later, or force the removal (luoctl session rm --force)"
-            )
-        default: nil
-        }
-    }
-
-    private var ofPreserving: Words? {
-        switch errno {
-        case .invalidArgument: ("the session is incoming: it was made before the update", "preserve in an outgoing one")
-        case .fileExists: ("the token is in use", "use another one, or unpreserve it first")
-        case .badFileDescriptor: ("the descriptor is not open", "pass one that is")
-        case .noSuchFileOrDirectory:
-            (
-                "no handler takes this kind of file",
-                "luoctl check says why; any descriptor can be kept open as it is (preserveHeld, luoctl preserve --held)"
-            )
-        case .resourceBusy:
-            ("the file is held already", "one file is preserved once; after an update finish its session first")
-        default: nil
-        }
-    }
-
-    private var ofLettingGo: Words? {
-        switch (call, errno) {
-        case (.get, .invalidArgument), (.unpreserve, .invalidArgument):
-            ("the session is incoming: it was made before the update", "retrieve the file, and finish the session")
-        case (.finish, .invalidArgument):
-            ("the session is outgoing: there was no update since it was made", "remove it, or update first")
-        case (_, .invalidArgument):
-            (
-                "the session is outgoing: there was no update since it was made",
-                "take the file back instead (luoctl retrieve --take)"
-            )
-        case (.finish, .resourceBusy): ("a handler cannot let go yet", "try again later; nothing has changed")
-        case (_, .noSuchFileOrDirectory): ("there is no such token", "luoctl status lists them")
-        case (_, .badFileDescriptor):
-            ("the file is lost: the last process that held it has ended", "make a new file, and preserve that")
-        default: nil
-        }
-    }
-
-    private var ofUpdating: Words? {
-        switch errno {
-        case .resourceBusy:
-            (
-                "an update is under way, or incoming sessions are unfinished",
-                "finish them (luoctl session list shows them), or discard them"
-            )
-        case .notSupported: ("the image cannot take over", "nothing has changed: use another image")
-        case .canceled: ("the update was called off", "nothing has changed: luod's log says more")
-        case .socketNotConnected: ("the keeper of luod has died", "start luod on this state, which takes its place")
-        case .staleNFSFileHandle: ("a file has changed", "nothing has changed: set its size back, or let go of it")
-        default: nil
+            ("the previous kernel handed over no session of that name", "use the name that it was created with")
+        case (.preserve, .fileExists): ("the token is in use", "use another token")
+        case (.preserve, .noSuchFileOrDirectory): ("the kernel cannot preserve this kind of file", "use a memory file")
+        case (.preserve, .resourceBusy): ("the file is preserved already", "preserve each file once")
+        case (.preserve, .invalidArgument): ("the session is incoming", "preserve in an outgoing session")
+        case (.retrieve, .noSuchFileOrDirectory): ("the session has no such token", "use the token of the preserve")
+        case (.retrieve, .invalidArgument), (.finish, .invalidArgument):
+            ("the session is outgoing", "retrieve from and finish an incoming session")
+        case (.finish, .resourceBusy): ("a file cannot be finished yet", "finish again later; nothing has changed")
+        default: ("\(call) failed", nil)
         }
     }
 

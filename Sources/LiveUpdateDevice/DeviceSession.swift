@@ -29,7 +29,7 @@ public final class DeviceSession: Sendable {
         call.word = 0
         let body = try channel.make(.getName, call.body, of: subject)
         guard body.count == Call.getName.length, let name = NameCall(body).name else {
-            throw CallFailure(.getName, .protocolError, subject).error
+            throw CallFailure.unexpected(.getName, subject)
         }
         return name
     }

@@ -1,3 +1,4 @@
+import LiveUpdate
 import LiveUpdateProtocol
 import Platform
 import SystemPackage
@@ -10,7 +11,9 @@ final class KernelChannel: Channel {
 
     var descriptor: FileDescriptor { owned.borrowed }
 
-    static func session(_ descriptor: consuming OwnedDescriptor) -> any Channel { KernelChannel(descriptor) }
+    func unanswered(_ subject: String) -> LiveUpdateError? { nil }
+
+    func session(_ descriptor: consuming OwnedDescriptor) -> any Channel { KernelChannel(descriptor) }
 
     func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
         // Its answer to a number that it does not know is not told from one to a wrong argument.
@@ -20,9 +23,10 @@ final class KernelChannel: Channel {
         do throws(SystemCallError) {
             try descriptor.control(call.command, &argument)
         } catch {
-            return CallAnswer(failure: error.errno, body: argument)
+            return CallAnswer(failure: error.errno, answerer: .kernel, body: argument)
         }
-        return CallAnswer(body: argument, descriptor: call.givesDescriptor ? argument.descriptor : nil)
+        return CallAnswer(
+            answerer: .kernel, body: argument, descriptor: call.givesDescriptor ? argument.descriptor : nil)
     }
 }
 

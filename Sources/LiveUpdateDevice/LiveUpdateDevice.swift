@@ -1,5 +1,5 @@
 public import LiveUpdate
-import LiveUpdateProtocol
+package import LiveUpdateProtocol
 import Platform
 public import SystemPackage
 
@@ -15,6 +15,8 @@ public import SystemPackage
 /// when its orchestrator dies, takes longer, and is done once.
 public final class LiveUpdateDevice: Sendable {
     private let channel: any Channel
+    /// The patience of the client; nil: it waits for ever.
+    package let patience: AnswerPatience?
 
     /// Connects to `luod`.
     ///
@@ -23,15 +25,26 @@ public final class LiveUpdateDevice: Sendable {
     ///   - user: the user to act as (``act(as:)``); nil for the user of this process.
     /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EPERM
     ///   when only root may act as that user.
-    public init(state: String? = nil, actingAs user: UInt32? = nil) throws(LiveUpdateError) {
-        let state = state ?? environmentVariable("LUO_STATE") ?? "/run/luo"
-        do {
-            channel = try SocketChannel(to: "\(state)/liveupdate")
-        } catch {
-            throw CallFailure.connecting(error.errno, state)
-        }
+    public convenience init(state: String? = nil, actingAs user: UInt32? = nil) throws(LiveUpdateError) {
+        try self.init(state: state, patience: nil)
         if let user { try act(as: user) }
     }
+
+    /// Connects to `luod`, and waits for answers no longer than the patience says.
+    ///
+    /// - Throws: as ``init(state:actingAs:)``; ETIMEDOUT when luod does not answer.
+    package init(state: String?, patience: AnswerPatience?) throws(LiveUpdateError) {
+        let state = Self.state(state)
+        self.patience = patience
+        do {
+            channel = try SocketChannel(to: "\(state)/liveupdate", patience)
+        } catch {
+            if error.errno == .timedOut, let patience { throw patience.error("connecting") }
+            throw CallFailure.connecting(error.errno, state)
+        }
+    }
+
+    static func state(_ state: String?) -> String { state ?? environmentVariable("LUO_STATE") ?? "/run/luo" }
 
     /// Makes this connection act as another user from now on: session names mean sessions of that user, new sessions
     /// belong to that user, and the user's limits do not apply. An extension, for root only.
@@ -48,6 +61,7 @@ public final class LiveUpdateDevice: Sendable {
     /// - Throws: ENOENT when this kernel has none, EBUSY while another program has it open, EACCES, EIO when what came from
     ///   the previous kernel cannot be read.
     public init(kernel path: String) throws(LiveUpdateError) {
+        patience = nil
         do {
             channel = KernelChannel(try openForWriting(path))
         } catch {
@@ -103,10 +117,17 @@ public final class LiveUpdateDevice: Sendable {
         let subject = "session \"\(name)\""
         // What does not fit the struct would be cut, and could be another one's name.
         guard name.isValid else {
-            throw CallFailure(call, call == .createSession ? .invalidArgument : .noSuchFileOrDirectory, subject).error
+            throw Self.invalidName(call == .createSession ? .invalidArgument : .noSuchFileOrDirectory, name)
         }
         let descriptor = try channel.descriptor(from: call, NameCall(name, word: word).body, of: subject)
-        return DeviceSession(type(of: channel).session(descriptor), subject)
+        return DeviceSession(channel.session(descriptor), subject)
+    }
+
+    /// A name that does not fit the struct of a call.
+    private static func invalidName(_ errno: Errno, _ name: SessionName) -> LiveUpdateError {
+        LiveUpdateError(
+            errno, "no session can be named \"\(name)\": a name has 1 to 63 bytes, none of them 0",
+            remedy: "use another name")
     }
 
     /// Removes a session and unpreserves or finishes its files, without opening the session; an extension.
@@ -123,7 +144,7 @@ public final class LiveUpdateDevice: Sendable {
         _ name: SessionName, _ direction: Direction? = nil, force: Bool = false
     ) throws(LiveUpdateError) -> String {
         let subject = "session \"\(name)\""
-        guard name.isValid else { throw CallFailure(.removeSession, .noSuchFileOrDirectory, subject).error }
+        guard name.isValid else { throw Self.invalidName(.noSuchFileOrDirectory, name) }
         var flags: UInt32 =
             switch direction {
             case nil: 0
@@ -136,22 +157,57 @@ public final class LiveUpdateDevice: Sendable {
 
     // MARK: luod itself
 
-    /// What luod has, as far as this user may see it; an extension.
+    /// The sessions and files that luod holds, as far as this user may see them, and luod itself; an extension.
     ///
-    /// - Returns: JSON, whose members docs/daemon.md lists.
+    /// Sessions that come and go meanwhile are there or not; all others are there once.
+    ///
+    /// - Returns: lines of JSON: docs/protocol.md.
+    /// - Throws: ESTALE when updates kept coming between the pages.
     public func status() throws(LiveUpdateError) -> String {
-        let document = try channel.descriptor(from: .status, WordCall().body, of: "the status")
-        do throws(SystemCallError) {
-            let size = try FileStatus(of: document.borrowed).size
-            guard size <= Self.largestStatus else { throw SystemCallError("fstat", .fileTooLarge) }
-            return String(decoding: try document.borrowed.bytes(at: 0, count: Int(size)), as: UTF8.self)
-        } catch {
-            throw LiveUpdateError(error, "reading the status")
+        var tries = 8
+        while true {
+            do throws(LiveUpdateError) {
+                return try readStatus()
+            } catch {
+                tries -= 1
+                guard error.errno == .staleNFSFileHandle, tries > 0 else { throw error }
+            }
         }
     }
 
+    private func readStatus() throws(LiveUpdateError) -> String {
+        var (text, next): ([UInt8], StatusCall) = ([], StatusCall())
+        repeat {
+            let page = try statusPage(next)
+            text += page.lines
+            // Each page leads on. No luod has more than this.
+            guard page.next.isFirst || page.next != next, text.count < Self.largestStatus else {
+                throw CallFailure.unexpected(.status, "the status")
+            }
+            next = page.next
+        } while !next.isFirst
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Waits for an answer of luod, which does nothing.
+    package func ping() throws(LiveUpdateError) { try channel.make(.ping, WordCall().body, of: "a ping") }
+
+    /// One page of the status.
+    ///
+    /// - Returns: the lines, and the request for the next page.
+    package func statusPage(
+        _ request: StatusCall = StatusCall()
+    ) throws(LiveUpdateError) -> (lines: [UInt8], next: StatusCall) {
+        let answer = try channel.worked(.status, request.body, about: nil, of: "the status")
+        guard answer.descriptor == nil, answer.body.count == Call.status.length else {
+            answer.close()
+            throw CallFailure.unexpected(.status, "the status")
+        }
+        return (answer.text, StatusCall(answer.body))
+    }
+
     /// The largest status that is read, in bytes: more than a million files need.
-    private static let largestStatus: UInt64 = 256 << 20
+    private static let largestStatus = 256 << 20
 
     /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all that run under
     /// it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.

@@ -1,3 +1,4 @@
+import LiveUpdate
 import LiveUpdateProtocol
 import Platform
 import SystemPackage
@@ -10,25 +11,46 @@ final class SocketChannel: Channel {
     /// Where it leads, until it has answered.
     private nonisolated(unsafe) var unanswered: String?
 
-    init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
+    /// The patience of the client; nil: it waits for ever.
+    private let patience: AnswerPatience?
+
+    private init(_ owned: consuming OwnedDescriptor, _ patience: AnswerPatience?) {
+        self.owned = owned
+        self.patience = patience
+    }
 
     /// Connects to a socket of luod's.
-    init(to path: String) throws(SystemCallError) {
-        owned = try MessageSocket.connect(to: path)
+    init(to path: String, _ patience: AnswerPatience?) throws(SystemCallError) {
+        owned = try Self.connect(to: path, patience)
         unsafe unanswered = path
+        self.patience = patience
+    }
+
+    private static func connect(
+        to path: String, _ patience: AnswerPatience?
+    ) throws(SystemCallError) -> OwnedDescriptor {
+        do throws(SystemCallError) {
+            return try MessageSocket.connect(to: path, within: patience?.milliseconds)
+        } catch {
+            guard error.errno == .resourceTemporarilyUnavailable, let patience else { throw error }
+            patience.lapse()
+            throw SystemCallError("connect", .timedOut)
+        }
     }
 
     var descriptor: FileDescriptor { owned.borrowed }
 
-    static func session(_ descriptor: consuming OwnedDescriptor) -> any Channel { SocketChannel(descriptor) }
+    func session(_ descriptor: consuming OwnedDescriptor) -> any Channel { SocketChannel(descriptor, patience) }
+
+    func unanswered(_ subject: String) -> LiveUpdateError? { patience?.error(subject) }
 
     func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
-        let request = Request(call, body: body, tag: .random(in: 1 ... .max))
+        let request = Request(call, body: body, tag: .random(in: 1 ... .max), wantsReason: true)
         return try lock.withLock { () throws(SystemCallError) in
             do throws(SystemCallError) {
                 return try ask(request, file)
             } catch {
-                guard error.errno == .socketNotConnected, connectAnew() else { throw error }
+                guard error.errno == .socketNotConnected, connectAgain() else { throw error }
             }
             return try ask(request, file)
         }
@@ -36,79 +58,27 @@ final class SocketChannel: Channel {
 
     /// An orchestrator that dies before its keeper has a connection takes it along, and has done nothing then. Under the same
     /// number, which others may have.
-    private func connectAnew() -> Bool {
-        guard let path = unsafe unanswered, let next = try? MessageSocket.connect(to: path) else { return false }
+    private func connectAgain() -> Bool {
+        guard let path = unsafe unanswered, let next = try? Self.connect(to: path, patience) else { return false }
         return (try? next.borrowed.copy(to: descriptor)) != nil
     }
 
     private func ask(_ request: Request, _ file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
-        do throws(SystemCallError) {
-            try send(request, file)
-        } catch {
-            // It has closed, and may have said why before.
-            guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
-        }
-        while true {
-            if let answer = try receive(tag: request.tag) {
-                unsafe unanswered = nil
-                return answer
+        let client = ProtocolClient(descriptor)
+        let answer: ProtocolClient.Answer
+        if let patience {
+            answer = try client.answer(to: request, about: file) { awaited throws(SystemCallError) in
+                try patience.wait(for: awaited, on: descriptor)
             }
+        } else {
+            answer = try client.answer(to: request, about: file)
         }
-    }
-
-    private func send(_ request: Request, _ file: FileDescriptor?) throws(SystemCallError) {
-        do throws(SystemCallError) {
-            try descriptor.send(request.bytes, file.map { [$0] } ?? [])
-        } catch {
-            guard file != nil, error.errno == .badFileDescriptor else { throw error }
-            // It is not open, which is for the other side to say: what is checked before that comes first.
-            try descriptor.send(request.bytes)
-        }
-    }
-
-    private func next() throws(SystemCallError) -> ReceivedMessage? {
-        do throws(SystemCallError) {
-            return try descriptor.receive(.waiting, room: Self.room)
-        } catch {
-            // Said once, when the peer closed without having read all: what it said is still there.
-            guard error.errno == .connectionReset else { throw error }
-            return try descriptor.receive(.waiting, room: Self.room)
-        }
-    }
-
-    /// - Returns: nil for the answer to another request: after the death of an orchestrator, the next one may repeat an
-    ///   answer.
-    /// - Throws: ENOTCONN when luod has ended, EMFILE when the descriptor of the answer did not arrive, EPROTO for an
-    ///   answer that no luod gives. The connection can be used further after the last two.
-    private func receive(tag: UInt64) throws(SystemCallError) -> CallAnswer? {
-        guard let message = try next() else { throw SystemCallError("recvmsg", .socketNotConnected) }
-        do throws(SystemCallError) {
-            let answer = try Self.answer(in: message, tag: tag)
-            if answer == nil { message.close() }
-            return answer
-        } catch {
-            message.close()
-            throw error
-        }
-    }
-
-    /// Decodes a message. The caller closes its descriptors when this throws or returns nil.
-    private static func answer(in message: ReceivedMessage, tag: UInt64) throws(SystemCallError) -> CallAnswer? {
-        guard message.bytes.count < room else { throw SystemCallError("recvmsg", .protocolError) }
-        if let refusal = Response(refusing: message.bytes) {
-            guard message.descriptors.isEmpty else { throw SystemCallError("recvmsg", .protocolError) }
-            return CallAnswer(failure: refusal.failure.map { Errno(rawValue: $0) }, body: [])
-        }
-        guard let response = Response(message.bytes, tagged: true) else {
-            throw SystemCallError("recvmsg", .protocolError)
-        }
-        guard response.tag == tag else { return nil }
-        guard !message.isTruncated else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
-        guard message.descriptors.count <= 1 else { throw SystemCallError("recvmsg", .protocolError) }
+        unsafe unanswered = nil
+        let response = answer.response
         let failure = response.failure.map { Errno(rawValue: $0) }
-        return CallAnswer(failure: failure, body: response.body, descriptor: message.descriptors.first)
+        let isRefusal = response.tag == 0
+        return CallAnswer(
+            failure: failure, answerer: isRefusal ? .refusingLuod : .luod(ReasonText(response.text)),
+            body: response.body, text: response.text, descriptor: answer.descriptor)
     }
-
-    /// The room for an answer, in bytes: more than any answer has.
-    private static let room = 8192
 }

@@ -15,6 +15,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
     case asUser = 0x28
     case removeSession = 0x29
     case stop = 0x2A
+    case ping = 0x2B
 
     // On a session.
     case preserve = 0x40
@@ -39,7 +40,8 @@ public enum Call: UInt8, CaseIterable, Sendable {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
         case .removeSession, .stop, .load, .update, .reload: UpdateCall.length
         case .preserve, .retrieve, .unpreserve, .get, .check, .preserveHeld, .retrieveAsHeld, .identify: 16
-        case .finish, .setDetached, .status, .serve, .openDevice, .asUser: 8
+        case .status: StatusCall.length
+        case .finish, .setDetached, .serve, .openDevice, .asUser, .ping: 8
         }
     }
 
@@ -77,8 +79,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
     /// Whether its answer brings a descriptor.
     public var bringsDescriptor: Bool {
         switch self {
-        case .createSession, .retrieveSession, .attachSession, .status, .retrieve, .retrieveAsHeld, .get, .openDevice:
-            true
+        case .createSession, .retrieveSession, .attachSession, .retrieve, .retrieveAsHeld, .get, .openDevice: true
         default: false
         }
     }

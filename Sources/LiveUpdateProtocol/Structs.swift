@@ -87,8 +87,7 @@ public enum DescriptorRole: Int32, Sendable {
     case dead = 3
 }
 
-/// `u32 size, u32 word`: FINISH and SERVE (reserved), SET_DETACHED (whether), STATUS (the descriptor that comes back),
-/// OPEN_DEVICE (the user).
+/// `u32 size, u32 word`: FINISH, SERVE and PING (reserved), SET_DETACHED (whether), OPEN_DEVICE and AS_USER (the user).
 public struct WordCall: Equatable, Sendable {
     /// What it says.
     public var word: UInt32
@@ -104,6 +103,45 @@ public struct WordCall: Equatable, Sendable {
         var writer = ByteWriter(capacity: 8)
         writer.put(UInt32(8))
         writer.put(word)
+        return writer.bytes
+    }
+}
+
+/// `u32 size, u32 boot, u64 session, u64 file`: STATUS. Zeros ask for the first page. The answer has the request for the next
+/// page, or zeros behind the last one.
+public struct StatusCall: Equatable, Sendable {
+    /// The boot that the place is of; 0 in the request for the first page.
+    public var boot: UInt32
+    /// The number of the last session in the page before.
+    public var session: UInt64
+    /// The number of its last file in the page before, or 0.
+    public var file: UInt64
+    static let length = 24
+
+    /// To be sent.
+    public init(boot: UInt32 = 0, session: UInt64 = 0, file: UInt64 = 0) {
+        self.boot = boot
+        self.session = session
+        self.file = file
+    }
+
+    /// Reads a struct of the right length.
+    public init(_ body: [UInt8]) {
+        boot = body.number(UInt32.self, at: 4) ?? 0
+        session = body.number(UInt64.self, at: 8) ?? 0
+        file = body.number(UInt64.self, at: 16) ?? 0
+    }
+
+    /// Whether it asks for the first page; in an answer whether no page comes behind.
+    public var isFirst: Bool { self == StatusCall() }
+
+    /// The struct.
+    public var body: [UInt8] {
+        var writer = ByteWriter(capacity: Self.length)
+        writer.put(UInt32(Self.length))
+        writer.put(boot)
+        writer.put(session)
+        writer.put(file)
         return writer.bytes
     }
 }

@@ -44,6 +44,15 @@ public final class Lock: @unchecked Sendable {
         return try body()
     }
 
+    /// Runs `body` if no other thread has the lock, and does not wait for it.
+    ///
+    /// - Returns: nil when another thread has it.
+    public func withLockIfFree<Value>(_ body: () -> Value) -> Value? {
+        guard unsafe pthread_mutex_trylock(mutex) == 0 else { return nil }
+        defer { release() }
+        return body()
+    }
+
     @usableFromInline
     func acquire() { unsafe pthread_mutex_lock(mutex) }
 

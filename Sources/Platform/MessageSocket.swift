@@ -58,10 +58,19 @@ public enum MessageSocket {
 
     /// Connects to a socket that listens at a path: connect(2).
     ///
-    /// - Throws: ENOENT when nothing has that name, ECONNREFUSED when nobody listens there, EACCES, EPROTOTYPE.
-    public static func connect(to path: String) throws(SystemCallError) -> OwnedDescriptor {
+    /// - Parameter milliseconds: the longest wait for room in the queue of the listener; nil waits for ever.
+    /// - Throws: ENOENT when nothing has that name, ECONNREFUSED when nobody listens there, EACCES, EPROTOTYPE; EAGAIN when
+    ///   the wait was too long.
+    public static func connect(
+        to path: String, within milliseconds: CInt? = nil
+    ) throws(SystemCallError) -> OwnedDescriptor {
         let made = try socket()
         let number = made.borrowed.rawValue
+        if let milliseconds {
+            var limit = timeval(tv_sec: Int(milliseconds / 1000), tv_usec: Int(milliseconds % 1000) * 1000)
+            let size = socklen_t(MemoryLayout<timeval>.size)
+            try systemCall("setsockopt") { unsafe setsockopt(number, SOL_SOCKET, SO_SNDTIMEO, &limit, size) }
+        }
         try unsafe withAddress(path) { (address, length) throws(SystemCallError) in
             try systemCall("connect") { unsafe Glibc.connect(number, address, length) }
         }
@@ -221,6 +230,21 @@ extension FileDescriptor {
         guard result == 0, now.l_onoff != 0, now.l_linger != 0 else { return }
         var off = linger(l_onoff: 0, l_linger: 0)
         _ = unsafe setsockopt(rawValue, SOL_SOCKET, SO_LINGER, &off, size)
+    }
+
+    /// The bytes, with the kernel's own, that this socket has sent and its peer has not read: `SIOCOUTQ` of unix(7). 0 for a
+    /// descriptor that is no socket.
+    public var unreadByPeer: Int {
+        var count: CInt = 0
+        return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 ? Int(count) : 0
+    }
+
+    /// The bytes, with the kernel's own, that may wait to be read by the peer: `SO_SNDBUF` of socket(7). 0 for a descriptor
+    /// that is no socket.
+    public var sendRoom: Int {
+        var room: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        return unsafe getsockopt(rawValue, SOL_SOCKET, SO_SNDBUF, &room, &length) == 0 ? Int(room) : 0
     }
 
     /// How many bytes, with the kernel's own, may wait to be read by the peer: `SO_SNDBUF` of socket(7). The kernel grants at

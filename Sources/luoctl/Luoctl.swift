@@ -51,7 +51,7 @@ struct Luoctl: ParsableCommand {
 
 /// The options that may also stand before the command: `luoctl --user 2002 session list`.
 enum CommandOptions {
-    private static let names = ["--user", "--state"]
+    private static let names = ["--user", "--state", "--timeout"]
 
     /// The same arguments, with these options behind the command.
     static func moved(_ arguments: [String]) -> [String] {

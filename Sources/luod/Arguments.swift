@@ -109,9 +109,9 @@ struct Arguments {
 
     private static func kernel(
         _ option: String, _ rest: inout ArraySlice<String>
-    ) throws(UsageError) -> PlayedKernel {
+    ) throws(UsageError) -> EmulatedKernel {
         let text = try value(of: option, &rest)
-        guard let kernel = PlayedKernel(rawValue: text) else {
+        guard let kernel = EmulatedKernel(rawValue: text) else {
             throw UsageError(description: "\(option) \(text): give 7.0, 7.2 or 7.3")
         }
         return kernel

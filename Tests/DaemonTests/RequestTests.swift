@@ -10,7 +10,7 @@ import Testing
 @Suite struct RequestTests {
     private func refusal(_ message: [UInt8], _ isOnSession: Bool, _ isOutgoing: Bool? = nil) -> Int32? {
         do throws(Malformed) {
-            _ = try Request(message, isOnSession: isOnSession, isOutgoing: isOutgoing)
+            _ = try RequestDecoder(isOnSession: isOnSession, isOutgoing: isOutgoing).request(message)
             return nil
         } catch {
             return error.result
@@ -21,7 +21,8 @@ import Testing
         var body = [UInt8](repeating: 0, count: call.length)
         body.replaceSubrange(0..<4, with: nativeBytes(UInt32(call.length)))
         let sent = Request(call, body: body, tag: 0x1122_3344_5566_7788)
-        #expect(try Request(sent.bytes, isOnSession: call.isOnSession, isOutgoing: call.wantsOutgoing) == sent)
+        let decoder = RequestDecoder(isOnSession: call.isOnSession, isOutgoing: call.wantsOutgoing)
+        #expect(try decoder.request(sent.bytes) == sent)
         #expect(refusal(sent.bytes, !call.isOnSession) == CallError.invalid)
         let answer = Response(result: -22, body: body, tag: 9)
         #expect(Response(answer.bytes, tagged: true) == answer)

@@ -71,9 +71,11 @@ public final class FakeDaemon: Sendable {
         while client.isReadable(within: -1), let message = try? client.receive(.now) {
             message.close()
             guard message.bytes.count >= 16 else { return }
+            // The struct begins with its size.
+            let size = min(message.bytes[4..<8].reversed().reduce(0) { $0 << 8 | Int($1) }, message.bytes.count - 12)
             let request = Request(
-                number: message.bytes[0], body: [UInt8](message.bytes.dropFirst(4).dropLast(8)),
-                tag: [UInt8](message.bytes.suffix(8)))
+                number: message.bytes[0], body: [UInt8](message.bytes[4..<4 + size]),
+                tag: [UInt8](message.bytes[(4 + size)..<(12 + size)]))
             guard let answers = answering(request) else { return }
             for answer in answers { try? client.send(answer.bytes, answer.descriptors) }
         }

@@ -46,7 +46,7 @@ def about_file(number, token):
     return message(number, struct.pack("<IiQ", 16, -1, token))
 
 
-ASK_STATUS = message(STATUS, struct.pack("<Ii", 8, -1))
+ASK_STATUS = message(STATUS, struct.pack("<IIQQ", 24, 0, 0, 0))
 ASK_NAME = message(GET_NAME, struct.pack("<II64x", 72, 0))
 
 

@@ -21,6 +21,18 @@ class Gone(Exception):
     """The connection has ended: no orchestrator holds it any more."""
 
 
+def _status(lines):
+    """One document of the lines of all pages."""
+    status = dict(next(line["luod"] for line in lines if "luod" in line), sessions=[])
+    for line in lines:
+        # A session that goes on in the next page is there again.
+        if "session" in line and line["session"]["number"] not in [s["number"] for s in status["sessions"][-1:]]:
+            status["sessions"].append(dict(line["session"], files=[]))
+        elif "file" in line:
+            status["sessions"][-1]["files"].append(line["file"])
+    return status
+
+
 class Socket:
     """A connection to luod, or a session of it."""
 
@@ -87,11 +99,36 @@ class Socket:
         return self._session(0x20, name, 0)
 
     def status(self):
-        result, _, descriptor = self.call(0x21, struct.pack("<Ii", 8, -1))
-        assert result == 0, errno.errorcode[-result]
-        with open(descriptor, "rb") as file:
-            file.seek(0)
-            return json.load(file)
+        """The status of all pages: luod's members, and the sessions with their files."""
+        while True:
+            place, lines = (0, 0, 0), []
+            while True:
+                result, page, place = self._status_page(place)
+                if result:
+                    break
+                lines += map(json.loads, page.splitlines())
+                if place == (0, 0, 0):
+                    return _status(lines)
+            assert result == -errno.ESTALE, errno.errorcode[-result]  # an update came between two pages
+
+    def _status_page(self, place):
+        """The result of a page, its lines, and the place of the next one."""
+        tag = next(_tags)
+        try:
+            self.socket.send(struct.pack("<I", 0xBA21) + struct.pack("<IIQQ", 24, *place) + struct.pack("<Q", tag))
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Gone from error
+        while True:
+            try:
+                data = self.socket.recv(80_000)
+            except ConnectionResetError as error:
+                raise Gone from error
+            if not data:
+                raise Gone
+            if len(data) == 12 and struct.unpack("<Q", data[4:])[0] == tag:
+                return struct.unpack("<i", data[:4])[0], b"", place
+            if len(data) >= 36 and struct.unpack("<Q", data[28:36])[0] == tag:
+                return 0, data[36:], struct.unpack("<IQQ", data[8:28])
 
     def ask_change(self, number, image="", flags=0):
         return self.ask(number, struct.pack("<II48x4096s", 4152, flags, image.encode()))

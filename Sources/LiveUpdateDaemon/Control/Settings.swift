@@ -23,7 +23,7 @@ public struct Settings: Sendable {
     /// Whether processes give up the rights that they do not need: see docs/daemon.md.
     public var isConfined = true
     /// The kernel that programs under `luoctl run` find; nil: all calls.
-    public var kernel: PlayedKernel?
+    public var kernel: EmulatedKernel?
     /// Whether luod, and its state, ends with the last of those programs.
     public var endsUnused = false
     /// How long a next image may take before an update is called off, in milliseconds.
@@ -83,7 +83,7 @@ extension Settings {
         isConfined = try flag(try reader.take())
         let name = try reader.takeCountedString()
         if !name.isEmpty {
-            guard let known = PlayedKernel(rawValue: name) else {
+            guard let known = EmulatedKernel(rawValue: name) else {
                 throw ArenaError(.record, "settings: the kernel \"\(name)\"")
             }
             kernel = known

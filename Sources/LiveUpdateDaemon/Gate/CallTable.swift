@@ -2,23 +2,40 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Memory for the calls that a gate has taken, which outlives it: one place for each of its threads. A place that is not
-/// empty when a gate begins is what the one before has not answered. Before the places a u64 says how many were ever used:
-/// no other place is looked at, so that the memory is as small as it can be. Space is allocated before a place is used,
+/// A call that a gate has taken, as it is in the memory that outlives the gate (``CallTable``). This is the only declaration
+/// of the layout: the kernel writes the notification, at the beginning, and behind it is the progress of the call. All zero
+/// means that no call was taken.
+enum CallRecord {
+    /// The bytes from one record to the next.
+    static let stride = 512
+    /// The bytes that the kernel may write.
+    static let notificationLength = 256
+
+    /// The progress of a call. A gate stores each field before it does what the field tells, or right after it.
+    struct Progress: BitwiseCopyable {
+        /// The slot of the listener that the call came from.
+        var listener: Int64 = 0
+        /// The tag of the request that was made for the call; 0: none yet.
+        var tag: UInt64 = 0
+        /// The number of the descriptor that the caller was given for the call, plus one; 0: none yet.
+        var given: UInt64 = 0
+        /// The inode of the socket that is being given; 0: none, or no socket. It is stored before the socket is given: a gate
+        /// that dies then has not stored its number.
+        var socket: UInt64 = 0
+        /// The cookie of the socket that the request is made on, stored before the tag.
+        var cookie: UInt64 = 0
+        /// The result of the request, an errno or 0 for success, plus one; 0: not known.
+        var result: UInt64 = 0
+    }
+}
+
+/// Memory for the calls that a gate has taken, which outlives the gate: a record for each of its threads. A record that is not
+/// empty when a gate begins is a call that the gate before has not answered. A u64 before the records says how many were ever
+/// used: no other record is looked at, so that the memory is as small as it can be. Space is allocated before a record is used,
 /// so that no store is a SIGBUS when the file system is full.
-///
-/// | offset | |
-/// |---|---|
-/// | 0 | what the kernel writes, 256 bytes; zero: nothing was taken |
-/// | 256 | s64: where the listener is kept |
-/// | 264 | u64: the tag of the request that was made of it; 0: none yet |
-/// | 272 | s64: the number of the descriptor that the caller was given for it, and one; 0: none yet |
-/// | 280 | u64: the inode of the socket that is being given; 0: none, or no socket |
-/// | 288 | u64: the cookie of the socket that the request is made on, set before its tag |
-/// | 296 | s64: what came of the request, an errno or 0 for success, and one; 0: that is not known |
 @safe
 final class CallTable: Sendable {
-    private static let stride = 512
+    private static let stride = CallRecord.stride
     private static let places = 65536
 
     /// The unit in which space is allocated, in bytes.
@@ -127,51 +144,51 @@ struct CallPlace: Sendable {
 
     @unsafe private var address: UnsafeMutableRawPointer { unsafe table.address(index) }
 
-    private func load(_ offset: Int) -> UInt64 { unsafe address.load(fromByteOffset: offset, as: UInt64.self) }
-    private func store(_ value: UInt64, _ offset: Int) {
-        unsafe address.storeBytes(of: value, toByteOffset: offset, as: UInt64.self)
+    // SAFETY: the record has room for it, at a place that is aligned for it, and the table lives as long as this.
+    @unsafe private var progress: UnsafeMutablePointer<CallRecord.Progress> {
+        unsafe (address + CallRecord.notificationLength).assumingMemoryBound(to: CallRecord.Progress.self)
     }
 
-    /// A number that is 0 or above, and is kept with one added: 0 is what is not known.
-    private func known(_ offset: Int) -> CInt? {
-        let value = load(offset)
-        return value == 0 ? nil : CInt(truncatingIfNeeded: value) - 1
-    }
-    private func note(_ number: CInt?, _ offset: Int) { store(number.map { UInt64($0) + 1 } ?? 0, offset) }
+    /// A number that is 0 or above from its field, which has one more: 0 is a number that is not known.
+    private static func known(_ field: UInt64) -> CInt? { field == 0 ? nil : CInt(truncatingIfNeeded: field) - 1 }
+    private static func field(_ number: CInt?) -> UInt64 { number.map { UInt64($0) + 1 } ?? 0 }
 
     var notification: CallNotification? { unsafe NotificationPlace(address).notification }
 
     /// The listener that the call came from.
     var listener: DescriptorSlot {
-        get { DescriptorSlot(Int64(bitPattern: load(256))) }
-        nonmutating set { store(UInt64(bitPattern: newValue.number), 256) }
+        get { DescriptorSlot(unsafe progress.pointee.listener) }
+        nonmutating set { unsafe progress.pointee.listener = newValue.number }
     }
 
+    /// The tag of the call's request; 0: none yet.
     var tag: UInt64 {
-        get { load(264) }
-        nonmutating set { store(newValue, 264) }
+        get { unsafe progress.pointee.tag }
+        nonmutating set { unsafe progress.pointee.tag = newValue }
     }
 
+    /// The number of the descriptor that the caller was given.
     var given: CInt? {
-        get { known(272) }
-        nonmutating set { note(newValue, 272) }
+        get { Self.known(unsafe progress.pointee.given) }
+        nonmutating set { unsafe progress.pointee.given = Self.field(newValue) }
     }
 
-    /// Told before it is given: whoever dies then does not tell the number.
+    /// The inode of the socket that is being given.
     var socket: UInt64 {
-        get { load(280) }
-        nonmutating set { store(newValue, 280) }
+        get { unsafe progress.pointee.socket }
+        nonmutating set { unsafe progress.pointee.socket = newValue }
     }
 
+    /// The cookie of the socket that the request is made on.
     var cookie: UInt64 {
-        get { load(288) }
-        nonmutating set { store(newValue, 288) }
+        get { unsafe progress.pointee.cookie }
+        nonmutating set { unsafe progress.pointee.cookie = newValue }
     }
 
-    /// What came of the request, as an errno: 0 for success.
+    /// The result of the request, as an errno: 0 for success.
     var result: CInt? {
-        get { known(296) }
-        nonmutating set { note(newValue, 296) }
+        get { Self.known(unsafe progress.pointee.result) }
+        nonmutating set { unsafe progress.pointee.result = Self.field(newValue) }
     }
 
     /// Whether its request was begun, and has not come to anything that is known.
@@ -182,7 +199,7 @@ struct CallPlace: Sendable {
         unsafe try listener.receiveCall(into: NotificationPlace(address))
     }
 
-    /// Makes it empty: it was answered.
+    /// Makes it empty: the call was answered. The listener stays.
     func clear() {
         unsafe NotificationPlace(address).clear()
         tag = 0

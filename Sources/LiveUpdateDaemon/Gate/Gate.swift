@@ -9,7 +9,7 @@ final class Gate: Sendable {
     let turns = Turns()
     let log: Log
     /// What programs are to find; nil: everything.
-    let kernel: PlayedKernel?
+    let kernel: EmulatedKernel?
     /// Begins where no gate before this one has been.
     private let lastTag = Guarded(UInt64.random(in: 1 ... .max))
     /// Programs that have not ended.

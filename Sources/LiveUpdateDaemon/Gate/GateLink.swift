@@ -71,33 +71,31 @@ final class GateLink: Sendable {
     }
 
     private func ask<Value>(
-        _ call: Call, _ body: [UInt8], _ use: (Exchange.Answered) throws(SystemCallError) -> Value
+        _ call: Call, _ body: [UInt8], _ use: (ProtocolClient.Answer) throws(SystemCallError) -> Value
     ) throws(SystemCallError) -> Value {
         try lock.withLock { () throws(SystemCallError) in
             let request = Request(call, body: body, tag: .random(in: 1 ... .max))
-            let (exchange, answered) = try exchange(request)
+            let (client, answer) = try answer(to: request)
             defer {
-                answered.close()
-                exchange.letGo()
+                answer.close()
+                client.discard()
             }
-            guard answered.response.result == 0 else {
-                throw SystemCallError("recvmsg", Errno(rawValue: -answered.response.result))
+            guard answer.response.result == 0 else {
+                throw SystemCallError("recvmsg", Errno(rawValue: -answer.response.result))
             }
-            return try use(answered)
+            return try use(answer)
         }
     }
 
     /// An orchestrator that dies before its keeper has the connection takes it along, and has done nothing then: the next one
     /// is asked on another. That it happens again and again is not expected.
-    private func exchange(_ request: Request) throws(SystemCallError) -> (Exchange, Exchange.Answered) {
+    private func answer(to request: Request) throws(SystemCallError) -> (ProtocolClient, ProtocolClient.Answer) {
         for _ in 0..<Self.mostConnections {
-            let exchange = Exchange(socket: try connected(), request: request)
+            let client = ProtocolClient(try connected(), leavesAnswers: true)
             do throws(SystemCallError) {
-                return (
-                    exchange, try exchange.answer(passing: nil, isRepeated: false) { exchange.socket.wait(for: $0) }
-                )
+                return (client, try client.answer(to: request) { client.socket.wait(for: $0) })
             } catch {
-                guard error.errno == .operationNotSupportedByDevice else { throw error }
+                guard error.errno == .socketNotConnected else { throw error }
                 disconnect()
             }
         }

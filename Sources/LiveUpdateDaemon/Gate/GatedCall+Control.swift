@@ -43,7 +43,7 @@ extension GatedCall {
         return try program.gate.orchestrator.isOurs(cookie)
     }
 
-    /// Whether the kernel that is played has the call.
+    /// Whether the emulated kernel has the call.
     private func isKnown(_ command: UInt32) -> Bool {
         guard let kernel = program.gate.kernel else { return true }
         return Call(rawValue: UInt8(command & 0xFF)).map(kernel.has) ?? false
@@ -55,7 +55,7 @@ extension GatedCall {
         let role = try program.gate.orchestrator.role(of: cookie)
         if role == .dead { return .operationNotSupportedByDevice }
         do throws(Malformed) {
-            _ = try Request(message, isOnSession: role != .device, isOutgoing: role == .outgoing)
+            _ = try RequestDecoder(isOnSession: role != .device, isOutgoing: role == .outgoing).request(message)
             return .invalidArgument
         } catch {
             return Errno(rawValue: -error.result)
@@ -70,15 +70,16 @@ extension GatedCall {
     private func perform(_ given: StructInMemory.Whole, _ socket: FileDescriptor) throws(SystemCallError) {
         let isRepeated = isLeft && place.tag != 0
         if !isRepeated { place.tag = program.gate.newTag }
-        let exchange = Exchange(socket: socket, request: Request(given.call, body: given.body, tag: place.tag))
+        let client = ProtocolClient(socket, leavesAnswers: true)
+        let request = Request(given.call, body: given.body, tag: place.tag)
         var memory: OtherMemory?
-        let answered = try ask(exchange, given, isRepeated) { () throws(SystemCallError) in
+        let answered = try ask(client, request, isRepeated) { () throws(SystemCallError) in
             // While the other end is at work.
             if given.call.answersInStruct && memory == nil { memory = try callersMemory() }
         }
         defer {
             answered.close()
-            exchange.letGo()
+            client.discard()
         }
         do throws(SystemCallError) {
             try passOn(answered, given, memory)
@@ -98,7 +99,7 @@ extension GatedCall {
     }
 
     private func passOn(
-        _ answered: Exchange.Answered, _ given: StructInMemory.Whole, _ memory: OtherMemory?
+        _ answered: ProtocolClient.Answer, _ given: StructInMemory.Whole, _ memory: OtherMemory?
     ) throws(SystemCallError) {
         guard answered.response.result == 0 else {
             throw SystemCallError("ioctl", Errno(rawValue: -answered.response.result))
@@ -125,28 +126,35 @@ extension GatedCall {
         try memory.write(given.answer(reply), at: given.address)
     }
 
+    /// - Throws: ENODEV when no orchestrator has the other side of the socket any more.
     private func ask(
-        _ exchange: Exchange, _ given: StructInMemory.Whole, _ isRepeated: Bool,
+        _ client: ProtocolClient, _ request: Request, _ isRepeated: Bool,
         meanwhile: () throws(SystemCallError) -> Void
-    ) throws(SystemCallError) -> Exchange.Answered {
-        func answer(passing file: FileDescriptor?) throws(SystemCallError) -> Exchange.Answered {
+    ) throws(SystemCallError) -> ProtocolClient.Answer {
+        func answer(about file: FileDescriptor?) throws(SystemCallError) -> ProtocolClient.Answer {
             // Then all that was read was the caller's.
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
-            return try exchange.answer(passing: file, isRepeated: isRepeated) { (awaited) throws(SystemCallError) in
-                if awaited == .answer { try meanwhile() }
-                try wait(for: awaited, on: exchange.socket)
+            do throws(SystemCallError) {
+                return try client.answer(to: request, about: file, isRepeated: isRepeated) {
+                    (awaited) throws(SystemCallError) in
+                    if awaited == .answer { try meanwhile() }
+                    try wait(for: awaited, on: client.socket)
+                }
+            } catch {
+                guard error.errno == .socketNotConnected else { throw error }
+                throw SystemCallError("recvmsg", .operationNotSupportedByDevice)
             }
         }
-        guard given.call.takesDescriptor else { return try answer(passing: nil) }
+        guard request.call.takesDescriptor else { return try answer(about: nil) }
         let file: FileDescriptor
         do throws(SystemCallError) {
-            file = try duplicate(FileCall(given.body).descriptor)
+            file = try duplicate(FileCall(request.body).descriptor)
         } catch {
             // What is not open is refused in its turn.
             guard error.errno == .badFileDescriptor else { throw error }
-            return try answer(passing: nil)
+            return try answer(about: nil)
         }
         defer { try? closeDescriptor(file) }
-        return try answer(passing: file.isOnlyPath ? nil : file)
+        return try answer(about: file.isOnlyPath ? nil : file)
     }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import LiveUpdate
+import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
@@ -74,7 +75,7 @@ final class GatedCall {
     /// Waits for the other end of a socket. Others receive from when there is something to receive.
     ///
     /// - Throws: EINTR when the caller has gone: what it asked for is whoever's who asks next, who takes no notice of it.
-    func wait(for awaited: Exchange.Awaited, on socket: FileDescriptor) throws(SystemCallError) {
+    func wait(for awaited: ProtocolClient.Awaited, on socket: FileDescriptor) throws(SystemCallError) {
         let isReceiver = !isLeft && !hasLetOthersReceive
         switch awaited {
         case .answer where isReceiver:

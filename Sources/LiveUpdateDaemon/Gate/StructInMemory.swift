@@ -23,7 +23,7 @@ struct StructInMemory {
 
     init(_ caller: OtherThread, _ command: UInt32, _ address: UInt64) {
         let known = command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
-        let call = known.flatMap { [.serve, .openDevice, .identify].contains($0) ? nil : $0 }
+        let call = known.flatMap { [.serve, .openDevice, .identify, .status, .ping].contains($0) ? nil : $0 }
         let command = Self.bytes(command)
         // All of it at once, as most are; what is behind a page that cannot be read is missing.
         guard let known = Self.read(caller, address, call?.length ?? 4), known.count >= 4 else {

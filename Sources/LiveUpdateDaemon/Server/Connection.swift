@@ -61,6 +61,8 @@ struct Reply {
     var isDelayed = false
     /// What was kept only until the answer was sent.
     var kept: DescriptorSlot?
+    /// The failure that this reply tells of, for a client that asks for reasons.
+    private var error: LiveUpdateError?
 
     init(_ result: Int32, body: [UInt8] = []) { response = Response(result: result, body: body, tag: 0) }
 
@@ -71,5 +73,23 @@ struct Reply {
         isCopy = true
     }
 
-    init(_ error: LiveUpdateError) { self.init(-error.errno.rawValue) }
+    /// A reply that tells of a failure.
+    init(_ error: LiveUpdateError) {
+        self.init(-error.errno.rawValue)
+        self.error = LuoctlRemedies.adapted(error)
+    }
+
+    /// The same reply, with the tag of its request, and the reason if the client asks for it.
+    func completed(for request: Request) -> Reply {
+        var reply = self
+        reply.response.complete(for: request, error)
+        return reply
+    }
+
+    /// The same reply, to a message that is no request.
+    func completed(for malformed: Malformed) -> Reply {
+        var reply = self
+        reply.response.complete(for: malformed, error ?? malformed.error)
+        return reply
+    }
 }

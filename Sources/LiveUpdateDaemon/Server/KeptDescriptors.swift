@@ -281,7 +281,7 @@ final class KeptDescriptors: DescriptorStore {
             // The file system of a client's file may not answer.
             return try FileStatus(cached: descriptor).identity
         } catch {
-            throw LiveUpdateError(error, "a descriptor")
+            throw LiveUpdateError(error.errno, "no open descriptor came with the request: \(error.call)")
         }
     }
 

@@ -22,10 +22,13 @@ extension Server {
     ///   answer; EBUSY when this orchestrator has held the listener before; EMFILE at the limits.
     func serveProgram(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
         guard keeper != nil else {
-            throw LiveUpdateError(.socketNotConnected, "the keeper died", remedy: "start luod on this state")
+            throw LiveUpdateError(
+                .socketNotConnected, "the keeper of luod has died",
+                remedy: "start luod on this state, which takes the keeper's place")
         }
         guard let listener, listener.isCallListener else {
-            throw LiveUpdateError(.invalidArgument, "no listener of a filter came")
+            throw LiveUpdateError(
+                .invalidArgument, "no listener of a seccomp filter came", remedy: "pass the listener of the program")
         }
         if let slot = store.slots(.program).first(where: { isHeld(listener, in: $0) }) {
             // The orchestrator that held the listener may have died before it could answer this request.
@@ -71,21 +74,21 @@ extension Server {
         }
     }
 
-    // MARK: The kernel that is played
+    // MARK: The emulated kernel
 
     /// - Throws: ENOMEM when it has no room for another session.
     func checkSessionsOfKernel() throws(LiveUpdateError) {
         guard let most = settings.kernel?.mostSessions else { return }
         let count = try orchestrator.status().sessions.count { $0.direction == .outgoing }
         guard count >= most else { return }
-        throw LiveUpdateError(.noMemory, "the kernel that is played has room for \(most) sessions")
+        throw LiveUpdateError(.noMemory, "the emulated kernel has room for \(most) sessions")
     }
 
     /// - Throws: ENOSPC when it has no room for another file.
     func checkFilesOfKernel(_ session: Session) throws(LiveUpdateError) {
         guard let most = settings.kernel?.mostFiles else { return }
         guard session.tokens.count >= most else { return }
-        throw LiveUpdateError(.noSpace, "a session of the kernel that is played has room for \(most) files")
+        throw LiveUpdateError(.noSpace, "a session of the emulated kernel has room for \(most) files")
     }
 
     // MARK: The device

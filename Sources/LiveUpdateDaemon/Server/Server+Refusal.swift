@@ -37,7 +37,7 @@ extension Server {
     ) throws(LiveUpdateError) -> Reply? {
         guard client.user == 0 || client.user == ownUser else { throw refusal.error }
         switch request.call {
-        case .status: return try reply(with: StatusDocument(self, for: client.user).json)
+        case .status: return try answerStatus(request, client)
         case .reload: return updates.begin(request, client)
         case .stop: return beginStop(request, client)
         default: throw refusal.error

@@ -12,7 +12,8 @@ extension Server {
             switch connection.peer {
             case .client(let user), .device(let user):
                 guard user == 0 || user == ownUser || !request.call.isPrivileged || refusal != nil else {
-                    throw LiveUpdateError(.notPermitted, "only root may do this", remedy: "run as root")
+                    throw LiveUpdateError(
+                        .notPermitted, "only root and the user that luod runs as may do this", remedy: "run as root")
                 }
                 let client = Client(user: user, connection: connection)
                 if let refusal { return try perform(request, client, refusing: refusal) }
@@ -26,8 +27,9 @@ extension Server {
         }
     }
 
-    private static let dead = LiveUpdateError(
-        .operationNotSupportedByDevice, "the session is of a boot that has ended", remedy: "retrieve it from this one")
+    static let dead = LiveUpdateError(
+        .operationNotSupportedByDevice, "the session or device is of a boot that has ended, or was removed",
+        remedy: "retrieve or attach the session in this boot (luoctl session list shows them)")
 
     /// Checks that one more descriptor may be held for a client.
     ///
@@ -37,7 +39,9 @@ extension Server {
         guard !quota.hasRoom(for: user, isUnlimited: client.isUnlimited, usage(of: user)) else { return }
         throw LiveUpdateError(
             .tooManyOpenFiles, "luod holds as many descriptors as it may, for user \(user) or at all",
-            remedy: "close connections, finish sessions, or raise --max-user-descriptors or --max-descriptors")
+            remedy:
+                "close connections, finish sessions, or start luod with a larger --max-user-descriptors or --max-descriptors"
+        )
     }
 
     /// The client of a request, and the user that it acts as.
@@ -64,7 +68,8 @@ extension Server {
         case .attachSession: return try attach(request, client)
         case .removeSession: return removeSession(request, client)
         case .asUser: return try act(request, client)
-        case .status: return try reply(with: StatusDocument(self, for: client.user).json)
+        case .status: return try answerStatus(request, client)
+        case .ping: return Reply(0, body: request.answerBody)
         case .load, .update, .reload: return updates.begin(request, client)
         case .stop: return beginStop(request, client)
         case .serve: return try serveProgram(descriptor, client)
@@ -76,7 +81,9 @@ extension Server {
 
     private func create(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         guard let name = NameCall(request.body).name else {
-            throw LiveUpdateError(.invalidArgument, "a session without a name")
+            throw LiveUpdateError(
+                .invalidArgument, "the session has no name, or a name of more than 63 bytes",
+                remedy: "name it in 1 to 63 bytes, none of them 0")
         }
         let admitting: () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in
             try self.checkSessionsOfKernel()
@@ -123,7 +130,7 @@ extension Server {
         }
         throw LiveUpdateError(
             .noSuchFileOrDirectory, "user \(user) has no session \"\(name, default: "")\"",
-            remedy: "luoctl session list shows all that this user has")
+            remedy: "luoctl session list shows all sessions; luoctl session create makes one")
     }
 
     private func openSession(
@@ -196,15 +203,22 @@ extension Server {
     private func attach(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let call = NameCall(request.body)
         guard let which = AttachedDirection(rawValue: call.word) else {
-            throw LiveUpdateError(.invalidArgument, "no direction of a session: \(call.word)")
+            throw LiveUpdateError(
+                .invalidArgument, "direction \(call.word) of a session does not exist",
+                remedy: "say 1 for outgoing, 2 for incoming, or 0 for either")
         }
         let known = try find(call.name, which.direction, of: client.user)
         guard known.holder.isDetached else {
-            throw LiveUpdateError(.resourceBusy, "session \"\(known.name)\" is not detached")
+            throw LiveUpdateError(
+                .resourceBusy, "session \"\(known.name)\" is not detached",
+                remedy:
+                    "wait for the end of the client that holds it; retrieve an incoming session that no client holds")
         }
         let session = detachedSession(known)
         if session == nil && known.isOpen {
-            throw LiveUpdateError(.resourceBusy, "session \"\(known.name)\" is attached already")
+            throw LiveUpdateError(
+                .resourceBusy, "a client has session \"\(known.name)\" attached",
+                remedy: "wait for the end of that client, or remove the session (luoctl session rm --force)")
         }
         return try openSession(request, client) { (holder, answer) throws(LiveUpdateError) in
             var holder = holder
@@ -220,21 +234,6 @@ extension Server {
     func detachedSession(_ known: Status.Session) -> Session? {
         detached.values.first {
             $0.name == known.name && $0.holder.owner == known.holder.owner && $0.direction == known.direction
-        }
-    }
-
-    /// A document, in a memory file.
-    func reply(with text: String) throws(LiveUpdateError) -> Reply {
-        do throws(SystemCallError) {
-            let bytes = [UInt8](text.utf8)
-            let file = try makeMemoryFile(named: "luo-status", size: 0)
-            try file.borrowed.writeWhole(bytes)
-            var reply = Reply(0, body: WordCall(.max).body)
-            reply.descriptor = file.release()
-            reply.isOwned = true
-            return reply
-        } catch {
-            throw LiveUpdateError(error, "a document of the status")
         }
     }
 
@@ -276,7 +275,8 @@ extension Server {
 
     /// No descriptor came with the message: it is no open one.
     private static let none = FileDescriptor(rawValue: -1)
-    private static let reserved = LiveUpdateError(.invalidArgument, "what is reserved is not 0")
+    private static let reserved = LiveUpdateError(
+        .invalidArgument, "a reserved field of the struct is not 0", remedy: "set it to 0")
 
     /// A request that preserves a file, or checks whether it can be preserved.
     private struct FileRequest {

@@ -65,8 +65,6 @@ extension Server {
     func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
         guard let message = try? connection.descriptor.receive(.peeking) else { return false }
         defer { store.close(message.descriptors, of: connection.user) }
-        let request = try? Request(
-            message.bytes, isOnSession: connection.isOnSession, isOutgoing: connection.isOutgoing)
-        return request?.tag == answer.request.tag
+        return (try? connection.decoder.request(message.bytes))?.tag == answer.request.tag
     }
 }

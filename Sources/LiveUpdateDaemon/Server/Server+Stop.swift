@@ -10,13 +10,14 @@ extension Server {
     func beginStop(_ request: Request, _ client: Client) -> Reply? {
         let report = endReport()
         let lines = refusal.map { [endOfUnknown($0)] } ?? report.lines
-        let text = UpdateCost.text(lines, room: UpdateCost.room)
+        let remedy = "\nremedy: end them first, or lose them (luoctl stop --discard)"
+        let text = UpdateCost.text(lines, room: UpdateCost.room - remedy.utf8.count)
         guard !updates.isUnderWay else {
             return refuseStop("an update is under way\nremedy: stop luod when the update has ended", .resourceBusy)
         }
         guard !report.losesSomething && refusal == nil || UpdateCall(request.body).flags & UpdateCall.discard != 0
         else {
-            return refuseStop(text, .resourceBusy)
+            return refuseStop(text + remedy, .resourceBusy)
         }
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag

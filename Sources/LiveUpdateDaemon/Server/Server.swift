@@ -262,17 +262,12 @@ final class Server {
     private func answer(_ message: ReceivedMessage, _ connection: Connection) -> Reply? {
         let request: Request
         do throws(Malformed) {
-            request = try Request(
-                message.bytes, isOnSession: connection.isOnSession, isOutgoing: connection.isOutgoing)
+            request = try connection.decoder.request(message.bytes)
         } catch {
-            var reply = Reply(connection.isDead ? -Errno.operationNotSupportedByDevice.rawValue : error.result)
-            reply.response.tag = error.tag
-            return reply
+            return Reply(connection.isDead ? Self.dead : error.error).completed(for: error)
         }
         let known = answerAgain(request, connection) ?? requests.refusal.map { Reply($0) }
-        guard var reply = known ?? perform(request, message.descriptors, connection) else { return nil }
-        reply.response.tag = request.tag
-        return reply
+        return (known ?? perform(request, message.descriptors, connection))?.completed(for: request)
     }
 
     /// What a predecessor had done, and may not have said.
@@ -365,7 +360,8 @@ extension Connection {
 
     var isDead: Bool { if case .dead = peer { true } else { false } }
 
-    var isOnSession: Bool { peer.user == nil }
+    /// Decodes the requests on this connection.
+    var decoder: RequestDecoder { RequestDecoder(isOnSession: peer.user == nil, isOutgoing: isOutgoing) }
 
     var isOutgoing: Bool? { if case .session(let session) = peer { session.direction == .outgoing } else { nil } }
 }

@@ -70,7 +70,8 @@ final class UpdateRunner {
 
     private func reply(_ refusal: UpdateRefusal) -> Reply {
         for line in refusal.reason.split(separator: "\n") { server.log.say("update: \(line)") }
-        return Reply(-refusal.errno.rawValue, body: UpdateCall(text: refusal.reason).body)
+        let text = LuoctlRemedies.explained(refusal.reason, refusal.errno.rawValue)
+        return Reply(-refusal.errno.rawValue, body: UpdateCall(text: text).body)
     }
 
     /// Answers a request for the update or reload with which this process began.
@@ -190,7 +191,7 @@ final class UpdateRunner {
         do throws(LiveUpdateError) {
             try server.orchestrator.publish(discardingUnfinished: discards, leavingOut: leavesOut)
         } catch {
-            return handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), "\(error)")))
+            return handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), "\(LuoctlRemedies.adapted(error))")))
         }
         handle(.published)
     }

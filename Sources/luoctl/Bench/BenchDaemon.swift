@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import LiveUpdate
 import LiveUpdateDevice
+import LiveUpdateProtocol
 import Platform
 
 /// A luod of the bench's own, on a state that goes with it: also when luoctl is killed.
@@ -41,7 +42,7 @@ final class BenchDaemon {
 
     /// Of both of its processes, in bytes, with what they share twice.
     func resident() throws -> Double {
-        let status = try JSONDecoder().decode(DaemonStatus.self, from: Data(try device.status().utf8))
+        let status = try LuodStatus.daemon(of: device)
         return try [status.keeper, status.orchestrator].reduce(0) { $0 + Double(try Self.resident($1)) }
     }
 

@@ -1,11 +1,14 @@
 import ArgumentParser
 import Glibc
 import LiveUpdateDevice
+import LiveUpdateProtocol
 
 /// The options of all commands that talk to `luod`.
 struct DaemonOptions: ParsableArguments {
     @Option(help: "The state directory of luod. (default: $LUO_STATE, or /run/luo)")
     var state: String?
+
+    @OptionGroup var waiting: TimeoutOption
 
     func validate() throws {
         guard state != "" else { throw ValidationError("an empty path is no state") }
@@ -13,8 +16,18 @@ struct DaemonOptions: ParsableArguments {
 
     /// Connects to luod and uses the connection.
     func run(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
-        try DaemonConnection(state: state).use(body)
+        try DaemonConnection(state: state, timeout: waiting.timeout).use(body)
     }
+}
+
+/// The option of all commands that talk to `luod`, also of `luoctl run`.
+struct TimeoutOption: ParsableArguments {
+    @Option(
+        help: """
+            Seconds to wait for an answer; 0: for ever. Then luoctl asks whether luod answers at all: if so, it goes on \
+            waiting; if not, it names the process that does not answer, and ends with 69. The request may still be done.
+            """)
+    var timeout: UInt16 = 5
 }
 
 /// The options of commands that name sessions: a name means a session of one user.
@@ -47,11 +60,13 @@ struct UserOptions: ParsableArguments {
 
     private var connection: DaemonConnection {
         // A user needs no right to act as itself.
-        DaemonConnection(state: daemon.state, user: user.flatMap { $0.number == geteuid() ? nil : $0.number })
+        DaemonConnection(
+            state: daemon.state, timeout: daemon.waiting.timeout,
+            user: user.flatMap { $0.number == geteuid() ? nil : $0.number })
     }
 
     private func namesakes(of name: SessionName, _ device: LiveUpdateDevice) -> Namesakes {
-        Namesakes(name, notOf: actingUser, in: (try? DaemonStatus(of: device))?.sessions ?? [])
+        Namesakes(name, notOf: actingUser, in: (try? LuodStatus(of: device))?.sessions ?? [])
     }
 }
 
@@ -60,7 +75,7 @@ struct Namesakes {
     private let name: SessionName
     private let users: [UInt32]
 
-    init(_ name: SessionName, notOf user: UInt32, in sessions: [DaemonStatus.Session]) {
+    init(_ name: SessionName, notOf user: UInt32, in sessions: [LuodStatus.Session]) {
         self.name = name
         let owners = sessions.filter { SessionName(described: $0.name) == name }.map(\.owner)
         // If the user has such a session, too, then the error is about that session.
@@ -79,14 +94,17 @@ struct Namesakes {
 /// A connection to luod, with an exit code for each failure on it.
 struct DaemonConnection {
     var state: String?
+    /// Seconds; 0: for ever.
+    var timeout: UInt16
     var user: UInt32?
     /// The remedy when this user may not connect.
     var remedyWithoutRight: String?
 
     func use(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
+        let patience = timeout == 0 ? nil : AnswerPatience(state: state, seconds: timeout)
         let device: LiveUpdateDevice
         do {
-            device = try LiveUpdateDevice(state: state)
+            device = try LiveUpdateDevice(state: state, patience: patience)
         } catch {
             guard error.errno == .permissionDenied else { throw Exit.unavailable("\(error)") }
             throw Exit.permission("\(error)\(remedyWithoutRight.map { "; \($0)" } ?? "")")
@@ -95,6 +113,7 @@ struct DaemonConnection {
             if let user { try device.act(as: user) }
             try body(device)
         } catch {
+            if patience?.hasLapsed == true { throw Exit.unavailable("\(error.errno.symbol): \(error)") }
             throw Exit.failed(error)
         }
     }

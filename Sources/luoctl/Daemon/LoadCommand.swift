@@ -7,7 +7,7 @@ struct LoadCommand: ParsableCommand {
         commandName: "load",
         abstract: "Start the next luod, which waits for luoctl update: the update has a shorter blackout then.",
         discussion: """
-            An image that does not know a format in use is refused. Only root may. Everybody is served meanwhile.
+            An image that does not know a format in use is refused. Only root and the user that luod runs as may. Clients are served meanwhile.
             """)
 
     @OptionGroup var options: DaemonOptions

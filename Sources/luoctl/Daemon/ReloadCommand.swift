@@ -6,7 +6,8 @@ struct ReloadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reload",
         abstract: "Replace the program of luod without a new boot: sessions, descriptors and clients stay.",
-        discussion: "Requests that arrive meanwhile wait and are answered. Only root may.")
+        discussion:
+            "Requests that arrive meanwhile wait and are answered. Only root and the user that luod runs as may.")
 
     @OptionGroup var options: DaemonOptions
     @OptionGroup var image: ImageArgument

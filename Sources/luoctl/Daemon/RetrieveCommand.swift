@@ -1,5 +1,6 @@
 import ArgumentParser
 import LiveUpdateDevice
+import LiveUpdateProtocol
 import Platform
 
 /// `luoctl retrieve`
@@ -75,25 +76,11 @@ struct RetrieveCommand: ParsableCommand {
     ) throws(LiveUpdateError) -> ExitCode {
         let opened = try device.openIncoming(session)
         for token in tokens {
-            do throws(LiveUpdateError) {
-                let file = asHeld ? try opened.retrieveAsHeld(token: token) : try opened.retrieve(token: token)
-                try descriptors.add(file, token)
-            } catch {
-                throw leftOut(token, error, device)
-            }
+            let file = asHeld ? try opened.retrieveAsHeld(token: token) : try opened.retrieve(token: token)
+            try descriptors.add(file, token)
         }
         return Execution.become(
             images, called: command[0], remedy: "the files are in their session: retrieve them with another program")
-    }
-
-    /// Explains the error of a retrieve by the reason why the update left the file out.
-    private func leftOut(_ token: UInt64, _ error: LiveUpdateError, _ device: LiveUpdateDevice) -> LiveUpdateError {
-        let status = try? DaemonStatus(of: device)
-        let files = status?.session(session, .incoming, of: options.actingUser)?.files
-        guard !asHeld, let problem = files?.first(where: { $0.token == "\(token)" })?.problem else { return error }
-        return LiveUpdateError(
-            error.errno, "token \(token) in session \"\(session)\": the update left the file out: \(problem)",
-            remedy: "luoctl retrieve --as-held gets its descriptor as it is")
     }
 
     // MARK: Outgoing
@@ -103,7 +90,7 @@ struct RetrieveCommand: ParsableCommand {
         on device: LiveUpdateDevice, _ images: [ProgramImage], _ descriptors: inout GivenDescriptors
     ) throws(LiveUpdateError) -> ExitCode {
         let opened = try device.attachSession(session, .outgoing)
-        let known = try DaemonStatus(of: device).session(session, .outgoing, of: options.actingUser)?.files ?? []
+        let known = try LuodStatus(of: device).session(session, .outgoing, of: options.actingUser)?.files ?? []
         for token in tokens { try descriptors.add(try opened.get(token: token), token) }
         var taking = try FileTaking(
             session: opened,

@@ -1,5 +1,6 @@
 import ArgumentParser
 import LiveUpdateDevice
+import LiveUpdateProtocol
 
 /// `luoctl session`
 struct SessionCommand: ParsableCommand {
@@ -77,7 +78,7 @@ struct ListSessionsCommand: ParsableCommand {
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
-            let list = SessionList(try DaemonStatus(of: device))
+            let list = SessionList(try LuodStatus(of: device))
             print(json ? jsonText(list) : list.text(withUsers: options.actingUser == 0))
         }
     }

@@ -1,4 +1,5 @@
 import LiveUpdateDevice
+import LiveUpdateProtocol
 
 /// The sessions of the status, in a fixed order: `luoctl session list`.
 struct SessionList: Encodable {
@@ -16,7 +17,7 @@ struct SessionList: Encodable {
     let version = 1
     let sessions: [Session]
 
-    init(_ status: DaemonStatus) {
+    init(_ status: LuodStatus) {
         sessions = status.sessions.map(Session.init).sorted { Self.key($0) < Self.key($1) }
     }
 
@@ -42,7 +43,7 @@ struct SessionList: Encodable {
 }
 
 extension SessionList.Session {
-    init(_ session: DaemonStatus.Session) {
+    init(_ session: LuodStatus.Session) {
         name = session.name
         owner = session.owner
         direction = session.direction

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LiveUpdateDevice
+import LiveUpdateProtocol
 import SystemPackage
 
 /// `luoctl status`
@@ -32,7 +33,7 @@ struct StatusCommand: ParsableCommand {
     }
 
     private func shown(_ device: LiveUpdateDevice) throws(LiveUpdateError) -> String {
-        let status = try DaemonStatus(of: device)
+        let status = try LuodStatus(of: device)
         return json ? jsonText(DaemonStatusReport(status)) : StatusText(status).text
     }
 

@@ -1,11 +1,12 @@
+import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
 /// The status, for people.
 struct StatusText {
-    private let status: DaemonStatus
+    private let status: LuodStatus
 
-    init(_ status: DaemonStatus) { self.status = status }
+    init(_ status: LuodStatus) { self.status = status }
 
     var text: String {
         (refusal + [processes, arena, rights] + tables).joined(separator: "\n")
@@ -19,7 +20,7 @@ struct StatusText {
         let keeper =
             status.keeper == 0
             ? Style.bad("its keeper has died: start luod on this state again")
-            : status.keeperAnswers == false
+            : !status.keeperAnswers
                 ? Style.bad("keeper \(status.keeper) does not answer") : "keeper \(status.keeper)"
         let blackout = status.lastBlackout.map { ", last blackout \(UpdateReport.milliseconds($0))" } ?? ""
         return "boot \(status.boot), \(keeper), orchestrator \(status.orchestrator)\(blackout)"
@@ -66,7 +67,7 @@ struct StatusText {
         return status.sessions.allSatisfy(\.files.isEmpty) ? nil : table.text
     }
 
-    private static func row(_ file: DaemonStatus.File, of session: DaemonStatus.Session) -> [String] {
+    private static func row(_ file: LuodStatus.File, of session: LuodStatus.Session) -> [String] {
         let retrieved =
             switch file.retrieved {
             case 0: session.direction == "incoming" ? "not yet" : "-"

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LiveUpdateDevice
+import LiveUpdateProtocol
 import Platform
 
 /// `luoctl stop`
@@ -66,7 +67,7 @@ private struct DaemonEnding: ~Copyable {
 
     init(_ device: LiveUpdateDevice) {
         self.device = device
-        let status = try? DaemonStatus(of: device)
+        let status = try? LuodStatus.daemon(of: device)
         process = status.map { $0.keeper > 0 ? $0.keeper : $0.orchestrator } ?? 0
         keeper = process > 0 ? try? RunningProcess(process) : nil
     }

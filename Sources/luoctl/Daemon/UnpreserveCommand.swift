@@ -1,5 +1,6 @@
 import ArgumentParser
 import LiveUpdateDevice
+import LiveUpdateProtocol
 
 /// `luoctl unpreserve`
 struct UnpreserveCommand: ParsableCommand {
@@ -27,7 +28,7 @@ struct UnpreserveCommand: ParsableCommand {
     func run() throws {
         try options.run(session) { device throws(LiveUpdateError) in
             let opened = try device.attachSession(session, .outgoing)
-            let status = try DaemonStatus(of: device)
+            let status = try LuodStatus(of: device)
             let known = status.session(session, .outgoing, of: options.actingUser)?.files.map(\.token) ?? []
             for token in tokens where !known.contains("\(token)") {
                 throw LiveUpdateError(

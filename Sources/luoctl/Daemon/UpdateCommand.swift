@@ -1,5 +1,6 @@
 import ArgumentParser
 import LiveUpdateDevice
+import LiveUpdateProtocol
 
 /// `luoctl update`
 struct UpdateCommand: ParsableCommand {
@@ -10,7 +11,7 @@ struct UpdateCommand: ParsableCommand {
             It prints how long each phase took, and the blackout: from the first freeze until the next boot answers. \
             When a freeze fails, or the next image crashes, hangs or refuses, the boot that runs goes on, and the \
             message says why: all files that cannot be frozen are listed. Sessions that the last update handed over \
-            are to be finished before. Only root may.
+            are to be finished before. Only root and the user that luod runs as may.
             """)
 
     @OptionGroup var options: DaemonOptions
@@ -32,18 +33,18 @@ struct UpdateCommand: ParsableCommand {
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
             // The sessions that the update discards are not in the status of the next boot.
-            let unfinished = discard ? (try? DaemonStatus(of: device).unfinished) ?? [] : []
+            let unfinished = discard ? (try? LuodStatus(of: device).unfinished) ?? [] : []
             do throws(LiveUpdateError) {
                 let times = try device.update(to: image.path, discardingUnfinished: discard, leavingOut: leaveOut)
                 let remarks = UpdateRemarks(times.remarks).completed {
                     unfinished
                 } leftOut: {
-                    leaveOut ? (try? DaemonStatus(of: device).problems(.incoming)) ?? [] : []
+                    leaveOut ? (try? LuodStatus(of: device).problems(.incoming)) ?? [] : []
                 }
                 let report = UpdateReport(times, .update, remarks: remarks)
                 print(json ? report.json : report.text)
             } catch {
-                throw ObstacleList(error).completed { try? DaemonStatus(of: device).problems(.outgoing) }
+                throw ObstacleList(error).completed { try? LuodStatus(of: device).problems(.outgoing) }
             }
         }
     }

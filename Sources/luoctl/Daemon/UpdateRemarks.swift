@@ -1,13 +1,16 @@
 import LiveUpdateDevice
 
-/// The lines that name what an update cost. An answer of luod holds 4 KiB, and says how many lines did not fit: the status has
-/// them all. That of before the update has the sessions that were discarded, and that of after it the files that were left out.
+/// The lines that name the cost of an update. An answer of luod holds 4 KiB, and says how many lines did not fit: the status has
+/// them all. The status of before the update has the sessions that were discarded, and the status of after it the files that
+/// were left out.
 struct UpdateRemarks {
     private let said: [String]
 
     init(_ answer: String) { said = answer.split(separator: "\n").map(String.init) }
 
-    /// All lines, each once. Where the status has fewer than luod counted, the last line says how many are missing.
+    /// All lines, each once. If the status has fewer lines than luod counted, the last line says how many are missing. If it
+    /// has more, clients have ended some of these sessions after the status was read, and the last line says how many lines
+    /// are about them: the list is complete in each case.
     ///
     /// - Parameters:
     ///   - discarded: the lines of the sessions that the update discarded, and of their files. It is called only when lines are
@@ -21,7 +24,16 @@ struct UpdateRemarks {
         if all.count == shown.count + missing { return all }
         let named = Set(shown)
         let others = all.filter { !named.contains($0) }
-        let rest = others.count < missing ? ["and \(missing - others.count) more: the log of luod names them"] : []
-        return shown + others + rest
+        return shown + others + remark(others.count, missing)
+    }
+
+    private func remark(_ found: Int, _ missing: Int) -> [String] {
+        if found < missing { return ["and \(missing - found) more: the log of luod names them"] }
+        if found > missing {
+            return [
+                "\(found - missing) of these lines are about sessions that ended before the update: see the log of luod"
+            ]
+        }
+        return []
     }
 }

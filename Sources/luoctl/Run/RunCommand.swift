@@ -18,6 +18,8 @@ struct RunCommand: ParsableCommand {
     @Option(help: "The state directory of a luod that runs; without, one is started that ends with the program.")
     var state: String?
 
+    @OptionGroup var waiting: TimeoutOption
+
     @Option(help: "Without --state: play an older kernel: 7.0, 7.2 or 7.3.")
     var asKernel: String?
 
@@ -52,9 +54,12 @@ struct RunCommand: ParsableCommand {
         // What the program starts finds it, too: luoctl update.
         if let place { images = images.map { $0.setting("LUO_STATE", absolutePath(place)) } }
         let connection = DaemonConnection(
-            state: place, remedyWithoutRight: "without --state the program gets a luod of its own")
+            state: place, timeout: waiting.timeout,
+            remedyWithoutRight: "without --state the program gets a luod of its own")
         try connection.use { device throws(LiveUpdateError) in
+            try device.ping()
             // From here on this process opens nothing before its calls are served.
+            device.patience?.openNothing()
             let listener: OwnedDescriptor
             do throws(SystemCallError) {
                 listener = try filter.install()

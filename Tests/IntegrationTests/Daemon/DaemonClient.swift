@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import LiveUpdateProtocol
 import Platform
@@ -110,10 +111,37 @@ final class DaemonClient: Sendable {
         try change(.removeSession, flags: flags, image: name.description)
     }
 
-    func status() throws -> DaemonStatus {
-        let answer = try call(.status, WordCall().body)
-        guard let descriptor = answer.descriptors.first else { throw Refused(errno: .badFileDescriptor) }
-        return try DaemonStatus(try MemoryFile(taking: OwnedDescriptor(taking: descriptor)).bytes())
+    /// One page of the status, and the request for the next one.
+    func statusPage(_ request: StatusCall = StatusCall()) throws -> (
+        lines: [LuodStatus.Line], next: StatusCall, bytes: Int
+    ) {
+        let bytes = Request(.status, body: request.body, tag: Self.nextTag(), wantsReason: true)
+        try descriptor.send(bytes.bytes)
+        while true {
+            guard descriptor.isReadable(within: 60_000) else { throw Refused(errno: .timedOut) }
+            guard let message = try? descriptor.receive(.now, room: 80_000) else {
+                throw Refused(errno: .connectionReset)
+            }
+            message.close()
+            guard case .answer(let answer) = ReplyDecoder(bytes).meaning(message.bytes) else { continue }
+            guard answer.result == 0 else { throw Refused(errno: Errno(rawValue: -answer.result)) }
+            let lines = answer.text.split(separator: UInt8(ascii: "\n"))
+            return (
+                try lines.map { try JSONDecoder().decode(LuodStatus.Line.self, from: Data($0)) },
+                StatusCall(answer.body), message.bytes.count
+            )
+        }
+    }
+
+    func status() throws -> LuodStatus {
+        var (lines, next): ([LuodStatus.Line], StatusCall) = ([], StatusCall())
+        repeat {
+            let page = try statusPage(next)
+            lines += page.lines
+            next = page.next
+        } while !next.isFirst
+        guard let status = LuodStatus(lines) else { throw Refused(errno: .badMessage) }
+        return status
     }
 
     /// Loads, updates or reloads.

@@ -111,7 +111,7 @@ import Testing
         let client = try daemon.connect()
         let stopped = try client.status().orchestrator
         Glibc.kill(stopped, SIGSTOP)
-        let tag = try client.ask(.status, WordCall().body)
+        let tag = try client.ask(.ping, WordCall().body)
         try await eventually("a line in the log", within: 60) {
             try daemon.log().contains("the orchestrator (process \(stopped)) has not answered for 2 s")
         }

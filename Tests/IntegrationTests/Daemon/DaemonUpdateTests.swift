@@ -137,7 +137,7 @@ import Testing
         let preserve = try session.ask(.preserve, FileCall(token: 1).body, file.descriptor)
         let create = try other.ask(.createSession, NameCall("t").body)
         let late = try daemon.connect()
-        let status = try late.ask(.status, WordCall().body)
+        let status = try late.ask(.ping, WordCall().body)
         #expect(!session.descriptor.isReadable(within: 0) && !other.descriptor.isReadable(within: 0))
         #expect(try client.answer(to: update).0.result == -Errno.canceled.rawValue)
         #expect(try session.answer(to: preserve).0.result == 0)

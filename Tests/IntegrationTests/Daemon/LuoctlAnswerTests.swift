@@ -12,30 +12,37 @@ import Testing
         try await run([Program.path("luoctl")] + arguments + ["--state", daemon.state])
     }
 
-    /// A luod that answers STATUS with a document, and all other calls in another way.
+    /// A luod that answers STATUS with lines, and all other calls in another way.
     private func daemon(
         status: String, _ other: @escaping FakeDaemon.Answering = { [.init($0.answer())] }
     ) throws -> FakeDaemon {
-        let document = try MemoryFile(bytes: Array(status.utf8))
-        return try FakeDaemon { request in
-            request.number == Call.status.rawValue
-                ? [.init(request.answer(), [document.descriptor])] : other(request)
+        try FakeDaemon { request in
+            // What does not fit comes with the next pages.
+            guard request.number == Call.status.rawValue else { return other(request) }
+            let lines = Array(status.utf8).dropFirst(Int(StatusCall(request.body).session) * 40_000)
+            let page = lines.prefix(40_000)
+            let next = StatusCall(request.body).session + 1
+            let body = lines.count > page.count ? StatusCall(boot: 1, session: next).body : StatusCall().body
+            return [.init(request.answer(body: body) + page)]
         }
     }
 
     /// A status with some members replaced.
     private func status(_ members: String = "", files: String = "") -> String {
         """
-        {"schema":"luod-status-1","orchestrator":1,"keeper":1,"processes":[],"updates":0,"lastBlackout":null,\
-        "arenaSize":4096,"arenaUsed":0,"flbs":[],"sessions":[{"name":"vm","owner":0,"direction":"outgoing",\
-        "isOpen":false,"isFinished":false,"isDetached":true,"isAttached":false,"files":[\(files)]}]\(members)}
+        {"luod":{"schema":"luod-status-2","orchestrator":1,"keeper":1,"processes":[],"keeperAnswers":true,"updates":0,"lastBlackout":null,\
+        "arenaSize":4096,"arenaUsed":0,"flbs":[]\(members)}}
+        {"session":{"number":1,"name":"vm","owner":0,"direction":"outgoing",\
+        "isOpen":false,"isFinished":false,"isDetached":true,"isAttached":false}}
+        \(files)
+
         """
     }
 
     private func file(_ token: Int, size: String = "4096", retrieved: String = "0", problem: String = "null") -> String
     {
         """
-        {"token":"\(token)","compatible":"memfd-extents-v1","size":\(size),"retrieved":\(retrieved),"problem":\(problem)}
+        {"file":{"token":"\(token)","compatible":"memfd-extents-v1","size":\(size),"retrieved":\(retrieved),"problem":\(problem)}}
         """
     }
 
@@ -44,7 +51,7 @@ import Testing
             file(1, size: "\(UInt64.max)", retrieved: "\(Int32.min)"), file(2, size: "\(UInt64.max)", retrieved: "7"),
             file(3, size: "null", retrieved: "-5000"),
         ]
-        let text = status(files: files.joined(separator: ","))
+        let text = status(files: files.joined(separator: "\n"))
             .replacingOccurrences(of: "\"updates\":0", with: "\"updates\":\(UInt64.max)")
             .replacingOccurrences(of: "\"lastBlackout\":null", with: "\"lastBlackout\":\(UInt64.max)")
             .replacingOccurrences(of: "\"arenaUsed\":0", with: "\"arenaUsed\":\(UInt64.max)")
@@ -79,19 +86,20 @@ import Testing
         }
     }
 
-    @Test("A document of exabytes is refused, and a descriptor that is no file is an error") func oddFiles()
-        async throws
-    {
-        let huge = try MemoryFile(size: 0)
-        _ = ftruncate(huge.descriptor.rawValue, Int.max - 4096)
-        let ends = try FileDescriptor.pipe()
-        defer { for end in [ends.readEnd, ends.writeEnd] { try? closeDescriptor(end) } }
-        let directory = try openFile("/")
-        for descriptor in [huge.descriptor, ends.readEnd, directory.borrowed] {
-            let daemon = try FakeDaemon { request in [.init(request.answer(), [descriptor])] }
-            #expect(try await ctl(daemon, ["status"]).status == 1)
+    @Test("Pages without end, and a page with a descriptor, are errors") func oddPages() async throws {
+        let endless = try FakeDaemon { request in [.init(request.answer(body: StatusCall(boot: 1, session: 1).body))] }
+        #expect(try await ctl(endless, ["status"]).errors.contains("same version"))
+        let file = try MemoryFile()
+        let withFile = try FakeDaemon { request in [.init(request.answer(), [file.descriptor])] }
+        #expect(try await ctl(withFile, ["status"]).errors.contains("same version"))
+        let asked = Guarded(0)
+        let stale = try FakeDaemon { request in
+            asked.with { $0 += 1 }
+            return StatusCall(request.body).isFirst
+                ? [.init(request.answer(body: StatusCall(boot: 1, session: 1).body))] : [.init(request.answer(-116))]
         }
-        _ = directory.release()
+        #expect(try await ctl(stale, ["status"]).errors.contains("ESTALE"))
+        #expect(asked.with { $0 } == 16, "a status that an update divides is read again, but not for ever")
     }
 
     @Test("Control characters are not printed") func controlCharacters() async throws {
@@ -113,11 +121,12 @@ import Testing
     }
 
     @Test("An answer without its descriptor is an error about the limit on open files") func truncated() async throws {
-        let file = try MemoryFile()
-        let daemon = try FakeDaemon { request in [.init(request.answer(), [file.descriptor])] }
+        let session = try FakeDaemon.session { request in [.init(request.answer())] }
+        defer { try? closeDescriptor(session) }
+        let daemon = try FakeDaemon { request in [.init(request.answer(), [session])] }
         let ended = try await run(
             [
-                "/bin/sh", "-c", "ulimit -n 4; exec \"$0\" status --state \"$1\"", Program.path("luoctl"),
+                "/bin/sh", "-c", "ulimit -n 4; exec \"$0\" session create s --state \"$1\"", Program.path("luoctl"),
                 daemon.state,
             ])
         #expect(ended.status == 1 && ended.errors.contains("EMFILE"), "\(ended)")
@@ -134,7 +143,7 @@ import Testing
             and 3 more: luoctl status shows them
             remedy: mend them, or go on without them
             """
-        let daemon = try daemon(status: status(files: files.joined(separator: ","))) { request in
+        let daemon = try daemon(status: status(files: files.joined(separator: "\n"))) { request in
             [.init(request.answer(-116, body: UpdateCall(text: said).body))]
         }
         let ended = try await ctl(daemon, ["update"])
@@ -166,10 +175,13 @@ import Testing
 
     @Test("stop lists what would be lost, and names a luod that does not end") func stop() async throws {
         let text = "session \"vm\", token 1: 4096 bytes\nsession \"vm\", token 2: 8192 bytes"
+        let remedy = "\nremedy: lose them (luoctl stop --discard)"
         let running = status().replacingOccurrences(of: "\"keeper\":1", with: "\"keeper\":\(getpid())")
         let daemon = try daemon(status: running) { request in
             let flags = UpdateCall(request.body).flags
-            return [.init(request.answer(flags == UpdateCall.discard ? 0 : -16, body: UpdateCall(text: text).body))]
+            let isDiscarded = flags == UpdateCall.discard
+            let call = UpdateCall(text: isDiscarded ? text : text + remedy)
+            return [.init(request.answer(isDiscarded ? 0 : -16, body: call.body))]
         }
         let refused = try await ctl(daemon, ["stop"])
         #expect(

@@ -7,20 +7,10 @@ import TestSupport
 import Testing
 
 /// luoctl's commands that talk to luod: what each is for, and what it says when luod answers an errno.
-@Suite struct LuoctlDaemonTests {
-    private let daemon: RunningDaemon
+@Suite struct LuoctlDaemonTests: LuoctlSuite {
+    let daemon: RunningDaemon
 
     init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
-
-    private func ctl(_ arguments: String..., inheriting: FileDescriptor? = nil) async throws -> Ended {
-        try await run(
-            [Program.path("luoctl")] + arguments, environment: ["LUO_STATE=\(daemon.state)"], inheriting: inheriting)
-    }
-
-    private func expect(_ ended: Ended, _ status: CInt = 0, says words: String...) {
-        #expect(ended.status == status, "\(ended)")
-        for word in words { #expect((ended.output + ended.errors).contains(word), "\(word):\n\(ended)") }
-    }
 
     /// The status, as machines read it.
     private struct Report: Decodable {

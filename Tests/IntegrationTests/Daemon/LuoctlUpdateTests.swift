@@ -7,14 +7,10 @@ import TestSupport
 import Testing
 
 /// `luoctl update` among files that cannot be frozen, and `luoctl stop`.
-@Suite(.requiresRoot) struct LuoctlUpdateTests {
-    private let daemon: RunningDaemon
+@Suite(.requiresRoot) struct LuoctlUpdateTests: LuoctlSuite {
+    let daemon: RunningDaemon
 
     init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
-
-    private func ctl(_ arguments: String...) async throws -> Ended {
-        try await run([Program.path("luoctl")] + arguments, environment: ["LUO_STATE=\(daemon.state)"])
-    }
 
     /// Makes a detached session of a user, preserves files in it, and cuts them.
     private func makeCut(_ name: SessionName, as user: uid_t, files: Int) throws {

@@ -8,21 +8,11 @@ import TestSupport
 import Testing
 
 /// A session name on luoctl's command line means a session of the user that runs luoctl, or of `--user`.
-@Suite(.requiresRoot) struct LuoctlUserTests {
-    private let daemon: RunningDaemon
+@Suite(.requiresRoot) struct LuoctlUserTests: LuoctlSuite {
+    let daemon: RunningDaemon
     private let user: uid_t = 2002
 
     init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
-
-    private func ctl(_ arguments: String..., inheriting: FileDescriptor? = nil) async throws -> Ended {
-        try await run(
-            [Program.path("luoctl")] + arguments, environment: ["LUO_STATE=\(daemon.state)"], inheriting: inheriting)
-    }
-
-    private func expect(_ ended: Ended, _ status: CInt = 0, says words: String...) {
-        #expect(ended.status == status, "\(ended)")
-        for word in words { #expect((ended.output + ended.errors).contains(word), "\(word):\n\(ended)") }
-    }
 
     /// Makes a detached session of another user.
     private func makeTheirs(_ name: SessionName, _ files: [MemoryFile] = []) throws {

@@ -34,7 +34,7 @@ import Testing
                 for answered in 0...count {
                     _ = connection.borrowed.isReadable(within: -1)
                     guard let message = try? connection.borrowed.receive(.now), answered < count else { break }
-                    let tag = message.bytes.suffix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+                    let tag = message.bytes[76..<84].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
                     let response = Response(
                         result: -Errno.fileExists.rawValue, body: [UInt8](message.bytes[4..<76]), tag: tag)
                     try? connection.borrowed.send(response.bytes)

@@ -114,7 +114,7 @@ import Testing
             at: path, mode: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
         // Before anybody runs: it waits.
         let early = try daemon.connect()
-        let status = try early.ask(.status, WordCall().body)
+        let status = try early.ask(.ping, WordCall().body)
         let inode = try FileStatus(at: path).identity
         let stored = manager.stored.filter { !$0.name.hasPrefix("luo-3-") }
         try await daemon.start(passing: [("luod.socket", listener.borrowed)] + stored)

@@ -41,7 +41,7 @@ import Testing
         let (number, peer) = try LingeringConnection.make()
         defer { _ = peer }
         let client = try daemon.connect()
-        try client.ask(.status, WordCall().body, number)
+        try client.ask(.ping, WordCall().body, number)
         try closeDescriptor(number)
         client.close()
         let began = monotonicNanoseconds()
@@ -110,7 +110,7 @@ import Testing
         case .check: #expect(try refusal { try session.preserve(number, 1, as: .check) } == .noSuchFileOrDirectory)
         case .refusedPreserve: #expect(try refusal { try session.preserve(number, 1) } == .noSuchFileOrDirectory)
         case .unpreserve, .sessionEnd, .forcedRemoval: try session.preserve(number, 1, as: .preserveHeld)
-        case .queuedInConnection: for _ in 0..<40 { try client.ask(.status, WordCall().body, number) }
+        case .queuedInConnection: for _ in 0..<40 { try client.ask(.ping, WordCall().body, number) }
         case .moreThanOne: try client.descriptor.send([1, 2, 3], [number, number, number])
         }
         try closeDescriptor(number)

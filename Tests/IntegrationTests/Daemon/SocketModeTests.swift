@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LiveUpdateProtocol
 import Platform
 import SystemPackage
 import TestSupport

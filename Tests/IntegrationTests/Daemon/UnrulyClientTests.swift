@@ -37,7 +37,7 @@ import Testing
         }
     }
 
-    private let status = Request(.status, body: WordCall().body, tag: 0).bytes
+    private let status = Request(.status, body: StatusCall().body, tag: 0).bytes
 
     @Test("Who asks and asks and never reads: the others are served, and all is answered in the end") func neverReads()
         async throws
@@ -53,7 +53,7 @@ import Testing
         var answered = 0
         while flooder.descriptor.isReadable(within: answered < asked ? 60_000 : 0) {
             guard let message = try flooder.descriptor.receive(.now) else { break }
-            #expect(message.descriptors.count == 1)
+            #expect(message.descriptors.isEmpty && message.bytes.count > 100)
             message.close()
             answered += 1
         }
@@ -130,7 +130,7 @@ import Testing
         let session = try client.create("s")
         let target = onSession ? session : client
         let file = try MemoryFile()
-        let message = Request(.status, body: WordCall().body, tag: 1).bytes
+        let message = Request(.ping, body: WordCall().body, tag: 1).bytes
         // One more than luod takes in one message.
         let count = MessageSocket.mostDescriptors + 1
         let sent = try sendRights(

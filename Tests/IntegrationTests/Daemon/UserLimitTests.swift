@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import LiveUpdateDevice
+import LiveUpdateProtocol
 import Platform
 import SystemPackage
 import TestSupport

@@ -1,4 +1,6 @@
 import FuzzSupport
+import LiveUpdate
+import SystemPackage
 
 @testable import LiveUpdateProtocol
 
@@ -38,11 +40,13 @@ private enum Kind: UInt8, CaseIterable {
 private func readRequest(_ bytes: [UInt8], _ kind: Kind) {
     let isOnSession = kind != .device
     do throws(Malformed) {
-        let request = try Request(bytes, isOnSession: isOnSession, isOutgoing: kind.isOutgoing)
+        let request = try RequestDecoder(isOnSession: isOnSession, isOutgoing: kind.isOutgoing).request(bytes)
         check(refusal(of: bytes, kind) == nil, "taken, and not refused with \(refusal(of: bytes, kind) ?? 0)")
         check(request.tag == tag(of: bytes), "tag \(request.tag)")
         check(request.size >= request.call.length && request.body.count == request.call.length, "\(request.size) bytes")
+        check(request.wantsReason == wantsReason(bytes), "reasons")
         readStruct(request)
+        readAnswers(to: request, bytes)
     } catch {
         check(error.result == refusal(of: bytes, kind), "\(error.result), and not \(refusal(of: bytes, kind) ?? 0)")
         check(error.tag == tag(of: bytes), "tag \(error.tag)")
@@ -72,6 +76,24 @@ private func tag(of bytes: [UInt8]) -> UInt64 {
     return bytes.count >= end + 8 ? bytes[UInt64.self, at: end] : 0
 }
 
+private func wantsReason(_ bytes: [UInt8]) -> Bool {
+    let end = 4 + Int(bytes[UInt32.self, at: 4])
+    return bytes.count >= end + 12 && bytes[UInt32.self, at: end + 8] & 1 != 0
+}
+
+/// Answers to a request: its own is understood, and any other message is taken for something.
+private func readAnswers(to request: Request, _ bytes: [UInt8]) {
+    var request = request
+    if request.tag == 0 { request.tag = 1 }
+    request.size = request.body.count
+    var answer = Response(result: -5, tag: 0)
+    answer.complete(for: request, LiveUpdateError(.ioError, String(decoding: bytes, as: UTF8.self)))
+    check(answer.text.count <= ReasonText.most, "\(answer.text.count) bytes of text")
+    check(ReplyDecoder(request).meaning(answer.bytes) == .answer(answer), "another answer")
+    _ = ReplyDecoder(request).meaning(bytes)
+    _ = ReasonText(bytes)
+}
+
 /// Reads the struct in each way in which a call of its length may read it.
 private func readStruct(_ request: Request) {
     switch request.call.length {
@@ -80,6 +102,7 @@ private func readStruct(_ request: Request) {
         check(call.body.count == 72, "a name of \(call.body.count) bytes")
         check(NameCall(call.body) == call, "another name")
     case 16: check(FileCall(FileCall(request.body).body) == FileCall(request.body), "another file")
+    case 24: check(StatusCall(StatusCall(request.body).body) == StatusCall(request.body), "another page")
     case 8: check(WordCall(body: WordCall(body: request.body).body) == WordCall(body: request.body), "another word")
     case UpdateCall.length:
         let call = UpdateCall(request.body)
@@ -112,6 +135,7 @@ private func seeds() -> [Seed] {
         let request: ([UInt8], UInt64) -> [UInt8] = { [kind.rawValue] + Request(call, body: $0, tag: $1).bytes }
         return [
             ("\(call)", request(body, 0).dropLast(8)), ("\(call)-tagged", request(body, 7)),
+            ("\(call)-reasons", [kind.rawValue] + Request(call, body: body, tag: 7, wantsReason: true).bytes),
             ("\(call)-longer", request(longer, 7)), ("\(call)-cut", request(body, 0).dropLast(12)),
         ].map { ($0.0, [UInt8]($0.1)) }
     }

@@ -1,0 +1,52 @@
+/// The sessions of a boot, of all users and of each user, in the order of their IDs: the oldest first.
+///
+/// A status is read in pages while sessions come and go. With this order a page is found without a look at the others.
+struct SessionOrder: Equatable, Sendable {
+    private var all: [SessionID] = []
+    private var ofUser: [SessionOwner: [SessionID]] = [:]
+
+    /// The sessions behind a number.
+    ///
+    /// - Parameter owner: the user of the sessions; nil for all users.
+    func sessions(after number: UInt64, of owner: SessionOwner?) -> ArraySlice<SessionID> {
+        let sessions = owner.map { ofUser[$0] ?? [] } ?? all
+        return sessions[sessions.place(of: SessionID(value: number), isBehind: true)...]
+    }
+
+    mutating func insert(_ session: SessionID, of owner: SessionOwner) {
+        all.insertInOrder(session)
+        ofUser[owner, default: []].insertInOrder(session)
+    }
+
+    mutating func remove(_ session: SessionID, of owner: SessionOwner) {
+        all.removeInOrder(session)
+        ofUser[owner]?.removeInOrder(session)
+        if ofUser[owner]?.isEmpty == true { ofUser[owner] = nil }
+    }
+}
+
+extension RandomAccessCollection where Element: Comparable, Index == Int {
+    /// The first place in an ordered collection with an element that is not before another one.
+    ///
+    /// - Parameter isBehind: whether the element must come behind the other one.
+    func place(of other: Element, isBehind: Bool = false) -> Int {
+        var (low, high) = (startIndex, endIndex)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if self[middle] < other || isBehind && self[middle] == other { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}
+
+extension [SessionID] {
+    /// Mostly at the end: IDs rise.
+    fileprivate mutating func insertInOrder(_ session: SessionID) {
+        if let last, session < last { insert(session, at: place(of: session)) } else { append(session) }
+    }
+
+    fileprivate mutating func removeInOrder(_ session: SessionID) {
+        let place = place(of: session)
+        if place < count, self[place] == session { remove(at: place) }
+    }
+}

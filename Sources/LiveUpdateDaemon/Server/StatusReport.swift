@@ -1,0 +1,136 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// Makes the pages of STATUS: docs/protocol.md. A page costs what it has, and not what luod holds.
+struct StatusReport {
+    /// The page, and the request for the next one.
+    struct Page {
+        var lines: StatusLines
+        var next: StatusCall
+    }
+
+    /// The most sessions and files of one page: about as many as fit.
+    private static let mostEntries = 512
+
+    /// Makes a page.
+    ///
+    /// - Parameters:
+    ///   - call: the request.
+    ///   - parts: finds sessions and files behind a place, at most a number of them.
+    ///   - daemon: the line of luod, for the first page.
+    ///   - boot: the number of the boot, which is not 0.
+    ///   - describe: a session's line, and a file's. They look at descriptors.
+    /// - Throws: ESTALE when the place is of another boot.
+    static func page(
+        _ call: StatusCall, boot: UInt32, room: Int = StatusLines.most,
+        daemon: () -> LuodStatus.Daemon,
+        parts: (StatusPosition, Int) throws(LiveUpdateError) -> StatusPage,
+        session: (StatusPage.Part) -> LuodStatus.Session,
+        file: (Status.File, String?) -> LuodStatus.File
+    ) throws(LiveUpdateError) -> Page {
+        guard call.isFirst || call.boot == boot else {
+            throw LiveUpdateError(
+                .staleNFSFileHandle, "an update came between two pages of the status",
+                remedy: "read the status from its beginning")
+        }
+        var lines = StatusLines(room: room)
+        if call.isFirst { lines.add(daemon()) }
+        var last = call.position
+        let page = try parts(last, mostEntries)
+        var next: StatusCall { StatusCall(boot: boot, last) }
+        for part in page.parts {
+            guard lines.add(session(part)) else { return Page(lines: lines, next: next) }
+            if !part.isContinued { last = StatusPosition(session: part.number) }
+            for (index, one) in part.session.files.enumerated() {
+                guard lines.add(file(one, part.problems[index])) else { return Page(lines: lines, next: next) }
+                last = StatusPosition(session: part.number, file: part.fileNumbers[index])
+            }
+        }
+        return Page(lines: lines, next: page.isLast ? StatusCall() : next)
+    }
+}
+
+extension StatusCall {
+    init(boot: UInt32, _ position: StatusPosition) {
+        self.init(boot: boot, session: position.session, file: position.file)
+    }
+
+    var position: StatusPosition { StatusPosition(session: session, file: file) }
+}
+
+/// STATUS.
+extension Server {
+    /// - Returns: nil when the client has not read its last answer: it is answered when it has.
+    func answerStatus(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply? {
+        let socket = client.connection.descriptor
+        guard socket.unreadByPeer == 0 else {
+            postpone(client.connection)
+            return nil
+        }
+        let summary = try orchestrator.statusSummary()
+        let owner = client.user == 0 ? nil : client.user
+        let page = try StatusReport.page(
+            StatusCall(request.body), boot: UInt32(truncatingIfNeeded: summary.updateNumber) &+ 1,
+            // A page is one message, which must fit into the socket.
+            room: min(StatusLines.most, max(socket.sendRoom - 4096, 4096))
+        ) {
+            daemon(summary)
+        } parts: { (position, most) throws(LiveUpdateError) in
+            try orchestrator.statusPage(after: position, of: owner, most: most)
+        } session: { part in
+            session(part)
+        } file: { file, problem in
+            describe(file, problem)
+        }
+        var reply = Reply(0, body: page.next.body)
+        reply.response.text = page.lines.bytes
+        return reply
+    }
+
+    private func daemon(_ summary: StatusSummary) -> LuodStatus.Daemon {
+        let keeper = (try? keeper?.descriptor.peer().process) ?? 0
+        let processes = [
+            ("keeper", keeper), ("orchestrator", getpid()), ("gate", StateDirectory(settings.state).gate ?? 0),
+        ]
+        return LuodStatus.Daemon(
+            orchestrator: getpid(), keeper: keeper,
+            processes: processes.filter { $0.1 != 0 }.compactMap { LuodStatus.Process($0.0, $0.1) },
+            keeperAnswers: keeper != 0 && !keeperWatch.isSilent,
+            refusal: refusal?.failure.description, updates: summary.updateNumber, lastBlackout: blackout,
+            arenaSize: summary.arenaSize,
+            arenaUsed: summary.arenaUsed,
+            flbs: summary.flbs.map { flb in
+                LuodStatus.FLB(
+                    compatible: flb.compatible, direction: flb.direction.rawValue, count: Int64(clamping: flb.count))
+            })
+    }
+
+    private func session(_ part: StatusPage.Part) -> LuodStatus.Session {
+        let session = part.session
+        return LuodStatus.Session(
+            number: part.number, name: session.name.description, owner: session.holder.owner,
+            direction: session.direction.rawValue, isOpen: session.isOpen, isFinished: session.isFinished,
+            isDetached: session.holder.isDetached, isAttached: store.entry(session.holder.slot) != nil)
+    }
+
+    private func describe(_ file: Status.File, _ problem: String?) -> LuodStatus.File {
+        LuodStatus.File(
+            token: "\(file.token)", compatible: file.compatible,
+            // A file system that does not answer is not asked.
+            size: store.descriptor(in: file.slot).flatMap { try? FileStatus(cached: $0).size },
+            retrieved: file.retrieveStatus.number, problem: problem)
+    }
+}
+
+extension LuodStatus.Process {
+    /// The rights of a process, as the kernel says, and not as they were set. Nil when the process has ended.
+    fileprivate init?(_ name: String, _ process: CInt) {
+        guard let rights = try? ProcessRights(of: process) else { return nil }
+        self.init(
+            name: name, process: process, capabilities: rights.capabilities,
+            hasNoNewPrivileges: rights.hasNoNewPrivileges, seccomp: "\(rights.seccomp)")
+    }
+}

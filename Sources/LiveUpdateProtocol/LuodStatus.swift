@@ -1,0 +1,364 @@
+/// The status of luod, as STATUS answers it in pages of JSON lines: docs/protocol.md. luod writes the lines, and clients read
+/// them.
+///
+/// A page has one line for luod, if it is the first, and then a line for each session, followed by a line for each of its
+/// files. A page that begins in the middle of a session has the line of the session again.
+@dynamicMemberLookup
+package struct LuodStatus: Equatable, Sendable {
+    /// luod itself.
+    package var daemon: Daemon
+    /// The sessions that the caller may see, the oldest first.
+    package var sessions: [Session]
+
+    /// The properties of luod itself.
+    package struct Daemon: Codable, Equatable, Sendable {
+        /// "luod-status-2".
+        package var schema = LuodStatus.schema
+        /// The process.
+        package var orchestrator: Int32
+        /// The process; 0 when it has died.
+        package var keeper: Int32
+        package var processes: [Process]
+        /// False when the keeper has died, or does not answer.
+        package var keeperAnswers: Bool
+        /// The reason why luod cannot read its state, and serves only root; nil when it can.
+        package var refusal: String?
+        package var updates: UInt64
+        /// Nanoseconds, of the update or reload with which the orchestrator began; nil when it began otherwise.
+        package var lastBlackout: UInt64?
+        /// In bytes.
+        package var arenaSize: UInt64
+        /// In bytes.
+        package var arenaUsed: UInt64
+        package var flbs: [FLB]
+
+        package init(
+            orchestrator: Int32, keeper: Int32, processes: [Process] = [], keeperAnswers: Bool = true,
+            refusal: String? = nil, updates: UInt64 = 0,
+            lastBlackout: UInt64? = nil,
+            arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = []
+        ) {
+            self.orchestrator = orchestrator
+            self.keeper = keeper
+            self.processes = processes
+            self.keeperAnswers = keeperAnswers
+            self.refusal = refusal
+            self.updates = updates
+            self.lastBlackout = lastBlackout
+            self.arenaSize = arenaSize
+            self.arenaUsed = arenaUsed
+            self.flbs = flbs
+        }
+    }
+
+    /// The rights of a process of luod, as the kernel says.
+    package struct Process: Codable, Equatable, Sendable {
+        /// "keeper", "orchestrator" or "gate".
+        package var name: String
+        package var process: Int32
+        package var capabilities: [String]
+        package var hasNoNewPrivileges: Bool
+        /// "off", "strict" or "filter".
+        package var seccomp: String
+
+        package init(
+            name: String, process: Int32, capabilities: [String], hasNoNewPrivileges: Bool, seccomp: String
+        ) {
+            self.name = name
+            self.process = process
+            self.capabilities = capabilities
+            self.hasNoNewPrivileges = hasNoNewPrivileges
+            self.seccomp = seccomp
+        }
+    }
+
+    /// A session.
+    package struct Session: Codable, Equatable, Sendable {
+        /// Its number, which no other session of the boot has had.
+        package var number: UInt64
+        package var name: String
+        /// The user's number.
+        package var owner: UInt32
+        package var direction: String
+        /// Whether the session is outgoing, or was retrieved.
+        package var isOpen: Bool
+        package var isFinished: Bool
+        package var isDetached: Bool
+        /// Whether a client holds the session.
+        package var isAttached: Bool
+        package var files: [File]
+
+        package init(
+            number: UInt64, name: String, owner: UInt32, direction: String, isOpen: Bool, isFinished: Bool,
+            isDetached: Bool, isAttached: Bool, files: [File] = []
+        ) {
+            self.number = number
+            self.name = name
+            self.owner = owner
+            self.direction = direction
+            self.isOpen = isOpen
+            self.isFinished = isFinished
+            self.isDetached = isDetached
+            self.isAttached = isAttached
+            self.files = files
+        }
+    }
+
+    /// A file of a session.
+    package struct File: Codable, Equatable, Sendable {
+        /// As text: not every reader of JSON has 64 bits.
+        package var token: String
+        package var compatible: String
+        /// Bytes; nil when the file is lost.
+        package var size: UInt64?
+        /// 0 not yet, 1 retrieved, negative the errno of a failure.
+        package var retrieved: Int32
+        /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
+        package var problem: String?
+
+        package init(token: String, compatible: String, size: UInt64?, retrieved: Int32, problem: String? = nil) {
+            self.token = token
+            self.compatible = compatible
+            self.size = size
+            self.retrieved = retrieved
+            self.problem = problem
+        }
+    }
+
+    /// Shared state of files.
+    package struct FLB: Codable, Equatable, Sendable {
+        package var compatible: String
+        package var direction: String
+        /// Files that need it.
+        package var count: Int64
+
+        package init(compatible: String, direction: String, count: Int64) {
+            self.compatible = compatible
+            self.direction = direction
+            self.count = count
+        }
+    }
+
+    package static let schema = "luod-status-2"
+
+    package init(daemon: Daemon, sessions: [Session] = []) {
+        self.daemon = daemon
+        self.sessions = sessions
+    }
+
+    /// The properties of luod itself.
+    package subscript<Value>(dynamicMember member: KeyPath<Daemon, Value>) -> Value { daemon[keyPath: member] }
+}
+
+// MARK: Reading
+
+extension LuodStatus {
+    /// One line of a page: one of its members is there. A line of another kind has none of them.
+    package struct Line: Decodable, Equatable, Sendable {
+        package var luod: Daemon?
+        package var session: Session?
+        package var file: File?
+    }
+
+    /// Puts the lines of all pages together. Nil when no line is about luod, or when a file comes before every session.
+    package init?(_ lines: [Line]) {
+        guard let daemon = lines.lazy.compactMap(\.luod).first, daemon.schema == Self.schema else { return nil }
+        self.init(daemon: daemon)
+        for line in lines {
+            if let session = line.session, session.number != sessions.last?.number { sessions.append(session) }
+            if let file = line.file {
+                guard !sessions.isEmpty else { return nil }
+                sessions[sessions.count - 1].files.append(file)
+            }
+        }
+    }
+}
+
+extension LuodStatus.Session {
+    /// The line of a session has no files.
+    package init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: CodingKeys.self)
+        number = try members.decode(UInt64.self, forKey: .number)
+        name = try members.decode(String.self, forKey: .name)
+        owner = try members.decode(UInt32.self, forKey: .owner)
+        direction = try members.decode(String.self, forKey: .direction)
+        isOpen = try members.decode(Bool.self, forKey: .isOpen)
+        isFinished = try members.decode(Bool.self, forKey: .isFinished)
+        isDetached = try members.decode(Bool.self, forKey: .isDetached)
+        isAttached = try members.decode(Bool.self, forKey: .isAttached)
+        files = try members.decodeIfPresent([LuodStatus.File].self, forKey: .files) ?? []
+    }
+}
+
+extension LuodStatus.File {
+    /// Writes all members: a missing value is null.
+    package func encode(to encoder: any Encoder) throws {
+        var members = encoder.container(keyedBy: CodingKeys.self)
+        try members.encode(token, forKey: .token)
+        try members.encode(compatible, forKey: .compatible)
+        try members.encode(size, forKey: .size)
+        try members.encode(retrieved, forKey: .retrieved)
+        try members.encode(problem, forKey: .problem)
+    }
+}
+
+// MARK: Writing
+
+/// The lines of a page, up to a number of bytes.
+package struct StatusLines: Sendable {
+    private var json = JSONWriter()
+    private let room: Int
+
+    /// The most bytes of a page.
+    package static let most = 64 << 10
+
+    /// No lines yet.
+    package init(room: Int = Self.most) {
+        self.room = room
+        json.bytes.reserveCapacity(room)
+    }
+
+    /// The lines, each with a newline at its end.
+    package var bytes: [UInt8] { json.bytes }
+
+    /// Appends the line of luod, which is the first one, whatever its length.
+    package mutating func add(_ daemon: LuodStatus.Daemon) {
+        _ = add("luod") { json in
+            json.member("schema", daemon.schema)
+            json.member("orchestrator", daemon.orchestrator)
+            json.member("keeper", daemon.keeper)
+            json.array("processes", daemon.processes) { process, json in
+                json.member("name", process.name)
+                json.member("process", process.process)
+                json.member("capabilities", process.capabilities)
+                json.member("hasNoNewPrivileges", process.hasNoNewPrivileges)
+                json.member("seccomp", process.seccomp)
+            }
+            json.member("keeperAnswers", daemon.keeperAnswers)
+            json.member("refusal", daemon.refusal)
+            json.member("updates", daemon.updates)
+            json.member("lastBlackout", daemon.lastBlackout)
+            json.member("arenaSize", daemon.arenaSize)
+            json.member("arenaUsed", daemon.arenaUsed)
+            json.array("flbs", daemon.flbs) { flb, json in
+                json.member("compatible", flb.compatible)
+                json.member("direction", flb.direction)
+                json.member("count", flb.count)
+            }
+        }
+    }
+
+    /// Appends the line of a session, without its files.
+    ///
+    /// - Returns: false when there is no room for it.
+    package mutating func add(_ session: LuodStatus.Session) -> Bool {
+        add("session") { json in
+            json.member("number", session.number)
+            json.member("name", session.name)
+            json.member("owner", session.owner)
+            json.member("direction", session.direction)
+            json.member("isOpen", session.isOpen)
+            json.member("isFinished", session.isFinished)
+            json.member("isDetached", session.isDetached)
+            json.member("isAttached", session.isAttached)
+        }
+    }
+
+    /// Appends the line of a file.
+    ///
+    /// - Returns: false when there is no room for it.
+    package mutating func add(_ file: LuodStatus.File) -> Bool {
+        add("file") { json in
+            json.member("token", file.token)
+            json.member("compatible", file.compatible)
+            json.member("size", file.size)
+            json.member("retrieved", file.retrieved)
+            json.member("problem", file.problem)
+        }
+    }
+
+    private mutating func add(_ kind: String, _ members: (inout JSONWriter) -> Void) -> Bool {
+        let before = json.bytes.count
+        json.object { json in
+            json.name(kind)
+            json.object(members)
+        }
+        json.bytes.append(UInt8(ascii: "\n"))
+        guard json.bytes.count <= room || before == 0 else {
+            json.bytes.removeLast(json.bytes.count - before)
+            return false
+        }
+        return true
+    }
+}
+
+/// Just enough of JSON to write it, without Foundation, whose start would be part of every blackout.
+private struct JSONWriter: Sendable {
+    var bytes: [UInt8] = []
+    private var isFirst = true
+
+    mutating func object(_ members: (inout JSONWriter) -> Void) {
+        bytes.append(UInt8(ascii: "{"))
+        isFirst = true
+        members(&self)
+        bytes.append(UInt8(ascii: "}"))
+        isFirst = false
+    }
+
+    mutating func name(_ name: String) {
+        if !isFirst { bytes.append(UInt8(ascii: ",")) }
+        isFirst = false
+        put(name)
+        bytes.append(UInt8(ascii: ":"))
+    }
+
+    mutating func member(_ name: String, _ value: String?) {
+        self.name(name)
+        if let value { put(value) } else { bytes += "null".utf8 }
+    }
+
+    mutating func member(_ name: String, _ value: (some FixedWidthInteger)?) {
+        self.name(name)
+        bytes += (value.map { "\($0)" } ?? "null").utf8
+    }
+
+    mutating func member(_ name: String, _ value: Bool) {
+        self.name(name)
+        bytes += (value ? "true" : "false").utf8
+    }
+
+    mutating func member(_ name: String, _ values: [String]) {
+        list(name, values) { $1.put($0) }
+    }
+
+    mutating func array<Item>(_ name: String, _ items: [Item], _ members: (Item, inout JSONWriter) -> Void) {
+        list(name, items) { item, json in json.object { members(item, &$0) } }
+    }
+
+    private mutating func list<Item>(_ name: String, _ items: [Item], _ put: (Item, inout JSONWriter) -> Void) {
+        self.name(name)
+        bytes.append(UInt8(ascii: "["))
+        for (index, item) in items.enumerated() {
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            put(item, &self)
+        }
+        bytes.append(UInt8(ascii: "]"))
+        isFirst = false
+    }
+
+    private mutating func put(_ text: String) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0..<0x20:
+                let digits = String(byte, radix: 16)
+                bytes += "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".utf8
+            default: bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+}

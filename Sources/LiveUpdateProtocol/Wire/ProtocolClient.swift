@@ -1,0 +1,174 @@
+package import Platform
+package import SystemPackage
+
+/// The client's side of a socket of luod: sends a request, and waits for the answer with its tag.
+///
+/// 1. The request is sent, with a descriptor if the call is about one.
+/// 2. Answers with other tags are dropped: after the death of an orchestrator, the next one may repeat an answer.
+/// 3. The answer is taken, or stays in the queue until ``discard()``: the gate leaves it there until the answer was passed
+///    on, so that the next gate finds it if this one dies.
+package struct ProtocolClient {
+    /// Not closed by this value.
+    package let socket: FileDescriptor
+    private let leavesAnswers: Bool
+
+    /// A client on a socket.
+    ///
+    /// - Parameter leavesAnswers: whether answers stay in the queue until ``discard()``.
+    package init(_ socket: FileDescriptor, leavesAnswers: Bool = false) {
+        self.socket = socket
+        self.leavesAnswers = leavesAnswers
+    }
+
+    /// An event that a client waits for.
+    package enum Awaited: Sendable {
+        /// Room for the request in the socket's queue.
+        case room
+        /// A message from luod.
+        case answer
+    }
+
+    /// Waits for an event on the socket, or throws to end the call.
+    package typealias Waiting = (Awaited) throws(SystemCallError) -> Void
+
+    /// An answer, with the descriptor that came beside it.
+    package struct Answer {
+        /// The answer, without its descriptor.
+        package let response: Response
+        /// To be closed by the receiver of the answer.
+        package let descriptor: FileDescriptor?
+
+        /// Closes the descriptor.
+        package func close() { if let descriptor { try? closeDescriptor(descriptor) } }
+    }
+
+    /// Makes a request, and waits in recvmsg(2) for its answer.
+    ///
+    /// - Parameter file: the descriptor that the call is about. If it is not open, the request goes without it: luod says so
+    ///   after the checks that come before.
+    /// - Throws: ENOTCONN when luod has closed the connection, EMFILE when the descriptor of the answer did not arrive,
+    ///   EPROTO for a message that no luod sends. The connection can be used further after EMFILE and EPROTO.
+    package func answer(to request: Request, about file: FileDescriptor? = nil) throws(SystemCallError) -> Answer {
+        try answer(to: request, file, .waiting) { awaited throws(SystemCallError) in
+            if awaited == .room { socket.wait(for: .room) }
+        }
+    }
+
+    /// Makes a request, and waits for its answer in a way of the caller's own, which takes a system call more.
+    ///
+    /// - Parameters:
+    ///   - file: as for ``answer(to:about:)``.
+    ///   - isRepeated: whether the request may have been sent, and even answered, before.
+    ///   - wait: waits for the socket.
+    /// - Throws: as ``answer(to:about:)``, and the errors of `wait`.
+    package func answer(
+        to request: Request, about file: FileDescriptor? = nil, isRepeated: Bool = false, wait: Waiting
+    ) throws(SystemCallError) -> Answer {
+        if isRepeated, let answer = try next(.peeking, ReplyDecoder(request), request.call.roomForAnswer) {
+            return answer
+        }
+        return try answer(to: request, file, leavesAnswers ? .peeking : .now, wait)
+    }
+
+    private func answer(
+        to request: Request, _ file: FileDescriptor?, _ how: FileDescriptor.Receiving, _ wait: Waiting
+    ) throws(SystemCallError) -> Answer {
+        let decoder = ReplyDecoder(request)
+        try send(request, file, wait)
+        while true {
+            try wait(.answer)
+            if let answer = try next(how, decoder, request.call.roomForAnswer) { return answer }
+        }
+    }
+
+    /// Takes an answer out of the queue that was left there.
+    package func discard() { try? socket.discardMessage() }
+
+    private func send(_ request: Request, _ file: FileDescriptor?, _ wait: Waiting) throws(SystemCallError) {
+        var descriptors = file.map { [$0] } ?? []
+        while true {
+            do throws(SystemCallError) {
+                return try socket.send(request.bytes, descriptors)
+            } catch {
+                switch error.errno {
+                case .resourceTemporarilyUnavailable: try wait(.room)
+                // Too many descriptors of this user are under way, and all programs of the user share the limit.
+                case .tooManyReferences where leavesAnswers: try wait(.room)
+                case .badFileDescriptor where !descriptors.isEmpty: descriptors = []
+                // luod has closed the connection, and may have said why before.
+                case .brokenPipe, .connectionReset: return
+                default: throw error
+                }
+            }
+        }
+    }
+
+    /// - Returns: nil when there is no message, or none that answers the request.
+    private func next(
+        _ how: FileDescriptor.Receiving, _ decoder: ReplyDecoder, _ room: Int
+    ) throws(SystemCallError) -> Answer? {
+        while true {
+            let received: ReceivedMessage?
+            do throws(SystemCallError) {
+                received = try socket.receive(how, room: room)
+            } catch {
+                switch error.errno {
+                case .resourceTemporarilyUnavailable: return nil
+                // Said once, when luod closed without having read everything: its messages are still there.
+                case .connectionReset: continue
+                default: throw error
+                }
+            }
+            guard let received else { throw SystemCallError("recvmsg", .socketNotConnected) }
+            do throws(SystemCallError) {
+                if let answer = try Self.answer(in: received, decoder, room) { return answer }
+            } catch {
+                drop(received)
+                throw error
+            }
+            drop(received)
+        }
+    }
+
+    private func drop(_ message: ReceivedMessage) {
+        message.close()
+        if leavesAnswers { discard() }
+    }
+
+    private static func answer(
+        in message: ReceivedMessage, _ decoder: ReplyDecoder, _ room: Int
+    ) throws(SystemCallError) -> Answer? {
+        // A message that fills the buffer may have been cut.
+        guard message.bytes.count < room else { throw SystemCallError("recvmsg", .protocolError) }
+        switch decoder.meaning(message.bytes) {
+        case .answer(let response):
+            guard !message.isTruncated else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
+            guard message.descriptors.count <= 1 else { throw SystemCallError("recvmsg", .protocolError) }
+            return Answer(response: response, descriptor: message.descriptors.first)
+        case .refusal(let response):
+            guard message.descriptors.isEmpty else { throw SystemCallError("recvmsg", .protocolError) }
+            return Answer(response: response, descriptor: nil)
+        case .other: return nil
+        case .malformed: throw SystemCallError("recvmsg", .protocolError)
+        }
+    }
+}
+
+extension Call {
+    /// More bytes than an answer has.
+    fileprivate var roomForAnswer: Int { self == .status ? StatusLines.most + 8192 : 8192 }
+}
+
+extension FileDescriptor {
+    /// Waits for an event on a socket.
+    ///
+    /// - Parameter milliseconds: the longest wait; -1 waits for ever.
+    /// - Returns: whether there is something to send or to receive.
+    @discardableResult
+    package func wait(for awaited: ProtocolClient.Awaited, within milliseconds: CInt = -1) -> Bool {
+        switch awaited {
+        case .room: hasRoom(within: milliseconds)
+        case .answer: isReadable(within: milliseconds)
+        }
+    }
+}

@@ -1,0 +1,96 @@
+public import LiveUpdate
+import SystemPackage
+
+/// Makes requests of the bytes that clients send, with the checks of the device in the device's order.
+public struct RequestDecoder: Sendable {
+    /// Whether the message came on a session.
+    private let isOnSession: Bool
+    /// The direction of the session; nil on anything else.
+    private let isOutgoing: Bool?
+
+    /// A decoder for the messages of one descriptor.
+    ///
+    /// - Parameters:
+    ///   - isOnSession: whether the descriptor leads to a session.
+    ///   - isOutgoing: the direction of the session; nil when it does not matter.
+    public init(isOnSession: Bool, isOutgoing: Bool?) {
+        self.isOnSession = isOnSession
+        self.isOutgoing = isOutgoing
+    }
+
+    /// Takes a message apart.
+    ///
+    /// - Throws: in this order: EINVAL for an unknown number, EFAULT without a size, ENOTTY for another type, EINVAL for
+    ///   the wrong direction, EINVAL for a struct that is too short, E2BIG for one that is longer and has a byte set there,
+    ///   EFAULT for one that is shorter than it says.
+    public func request(_ message: [UInt8]) throws(Malformed) -> Request {
+        let size = message.number(UInt32.self, at: 4).map(Int.init)
+        func refuse(_ result: Int32, _ reason: String) -> Malformed { Malformed(result, reason, message, size) }
+        let command = message.number(UInt32.self, at: 0)
+        guard let command, let call = Call(rawValue: UInt8(command & 0xFF)), call.isOnSession == isOnSession else {
+            let number = command.map { "0x\(String($0 & 0xFF, radix: 16))" } ?? "in less than 4 bytes"
+            throw refuse(CallError.invalid, "\(isOnSession ? "a session" : "the device") has no call \(number)")
+        }
+        guard let size else { throw refuse(CallError.fault, "the request of \(call) has no struct") }
+        guard command & ~0xFF == Call.type else {
+            throw refuse(CallError.wrongType, "command 0x\(String(command, radix: 16)) is not of type 0xBA")
+        }
+        if let wanted = call.wantsOutgoing, let isOutgoing, wanted != isOutgoing {
+            throw refuse(
+                CallError.invalid,
+                wanted
+                    ? "\(call) needs an outgoing session, and this session is incoming: it was made before the update"
+                    : "\(call) needs an incoming session, and this session is outgoing: there was no update since it was made"
+            )
+        }
+        guard size >= call.length else {
+            throw refuse(CallError.invalid, "the struct of \(call) has \(call.length) bytes, and not \(size)")
+        }
+        let there = message[4..<min(message.count, 4 + size)]
+        guard there.dropFirst(call.length).allSatisfy({ $0 == 0 }) else {
+            throw refuse(
+                CallError.tooBig, "the struct of \(call) has \(call.length) bytes, and bytes behind it are set")
+        }
+        guard there.count == size else {
+            throw refuse(CallError.fault, "the struct of \(call) has \(size) bytes, of which \(there.count) came")
+        }
+        let tail = Tail(message, size)
+        return Request(
+            call, body: [UInt8](there.prefix(call.length)), size: size, tag: tail.tag, wantsReason: tail.wantsReason)
+    }
+}
+
+/// A message that is no request.
+public struct Malformed: Error, Equatable, Sendable {
+    /// The errno and the reason in words.
+    public let error: LiveUpdateError
+    /// The tag that the answer must carry, so that the client knows it.
+    public let tag: UInt64
+    /// Whether the client asks for the reason.
+    public let wantsReason: Bool
+    /// The struct, if all of it came.
+    let structure: [UInt8]
+
+    /// The negative errno.
+    public var result: Int32 { -error.errno.rawValue }
+
+    init(_ result: Int32, _ reason: String, _ message: [UInt8], _ size: Int?) {
+        let tail = size.map { Tail(message, $0) }
+        error = LiveUpdateError(
+            Errno(rawValue: -result), reason, remedy: "docs/protocol.md lists the calls and their structs")
+        tag = tail?.tag ?? 0
+        wantsReason = tail?.wantsReason ?? false
+        structure = size.map { message.count >= 4 + $0 ? [UInt8](message[4..<4 + $0]) : [] } ?? []
+    }
+}
+
+/// The part of a request behind its struct.
+private struct Tail {
+    let tag: UInt64
+    let wantsReason: Bool
+
+    init(_ message: [UInt8], _ size: Int) {
+        tag = message.number(UInt64.self, at: 4 + size) ?? 0
+        wantsReason = (message.number(UInt32.self, at: 12 + size) ?? 0) & Request.reasons != 0
+    }
+}

@@ -1,0 +1,37 @@
+/// A process as /proc shows it at one moment: proc_pid_stat(5), proc_pid_cmdline(5).
+public struct SeenProcess: Sendable {
+    /// Its number.
+    public let id: CInt
+    /// The number of its parent.
+    public let parent: CInt
+    /// Whether a signal or a tracer has stopped it.
+    public let isStopped: Bool
+    /// Its arguments, from the name of its program on.
+    public let arguments: [String]
+
+    /// Looks at a process; nil when there is none of that number.
+    public init?(_ id: CInt) {
+        guard let line = try? readWhole("/proc/\(id)/stat"), let close = line.lastIndex(of: ")") else { return nil }
+        let words = line[line.index(after: close)...].split(separator: " ")
+        guard words.count > 1, let parent = CInt(words[1]) else { return nil }
+        self.id = id
+        self.parent = parent
+        isStopped = ["T", "t"].contains(words[0])
+        arguments = ((try? readWhole("/proc/\(id)/cmdline")) ?? "").split(separator: "\0").map(String.init)
+    }
+
+    /// The processes that have a file of this path open, as far as this process may look at the descriptors of others. No
+    /// file is asked for anything.
+    public static func all(withOpen path: String) -> [SeenProcess] {
+        ((try? processNumbers()) ?? []).filter { process in
+            ((try? descriptorNumbers(of: process)) ?? []).contains {
+                (try? linkTarget("/proc/\(process)/fd/\($0)")) == path
+            }
+        }.compactMap(SeenProcess.init)
+    }
+
+    /// A process and its children.
+    public static func family(of process: CInt) -> [SeenProcess] {
+        ((try? processNumbers()) ?? []).compactMap(SeenProcess.init).filter { $0.id == process || $0.parent == process }
+    }
+}

@@ -1,0 +1,164 @@
+import Foundation
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import LiveUpdate
+@testable import LiveUpdateDaemon
+@testable import LiveUpdateProtocol
+
+/// The pages of STATUS as bytes: what luod writes is what its clients read.
+@Suite struct StatusLinesTests {
+    private let daemon = LuodStatus.Daemon(
+        orchestrator: 5, keeper: 4,
+        processes: [
+            .init(
+                name: "keeper", process: 4, capabilities: ["cap_kill", "cap_x"], hasNoNewPrivileges: true,
+                seccomp: "off"),
+            .init(name: "gate", process: 6, capabilities: [], hasNoNewPrivileges: false, seccomp: "filter"),
+        ], keeperAnswers: false, refusal: "why", updates: .max, lastBlackout: 7, arenaSize: 4096, arenaUsed: 1,
+        flbs: [.init(compatible: "hugetlb-v1", direction: "incoming", count: 3)])
+
+    private func session(_ number: UInt64, _ name: String = "vm") -> LuodStatus.Session {
+        LuodStatus.Session(
+            number: number, name: name, owner: 7, direction: "outgoing", isOpen: true, isFinished: false,
+            isDetached: true,
+            isAttached: false)
+    }
+
+    private func file(_ token: UInt64, problem: String? = nil) -> LuodStatus.File {
+        LuodStatus.File(
+            token: "\(token)", compatible: "memfd-v1", size: token == 0 ? nil : .max, retrieved: -5, problem: problem)
+    }
+
+    private func read(_ bytes: [UInt8]) throws -> [LuodStatus.Line] {
+        #expect(bytes.isEmpty || bytes.last == UInt8(ascii: "\n"))
+        return try bytes.split(separator: UInt8(ascii: "\n")).map {
+            try JSONDecoder().decode(LuodStatus.Line.self, from: Data($0))
+        }
+    }
+
+    @Test("Lines come back as they were written, with every character") func roundTrip() throws {
+        let odd = "\"\\ \u{0}\u{1}\u{1f}\u{7f} ä€😀 \\x1b/\r\n\t"
+        var lines = StatusLines()
+        lines.add(daemon)
+        var one = session(1, odd)
+        #expect(lines.add(one) && lines.add(file(0)) && lines.add(file(1, problem: odd)) && lines.add(session(2)))
+        one.files = [file(0), file(1, problem: odd)]
+        let status = try #require(LuodStatus(try read(lines.bytes)))
+        #expect(status == LuodStatus(daemon: daemon, sessions: [one, session(2)]))
+        #expect(status.updates == .max, "luod's members are reached through the status")
+        var without = daemon
+        without.lastBlackout = nil
+        var others = StatusLines()
+        others.add(without)
+        #expect(try LuodStatus(read(others.bytes))?.lastBlackout == nil)
+    }
+
+    @Test("A session that goes on in the next page is there once") func continued() throws {
+        var (first, second) = (StatusLines(), StatusLines())
+        first.add(daemon)
+        #expect(first.add(session(1)) && first.add(file(1)))
+        #expect(second.add(session(1)) && second.add(file(2)) && second.add(session(2)))
+        let status = try #require(LuodStatus(try read(first.bytes) + read(second.bytes)))
+        #expect(status.sessions.map(\.number) == [1, 2] && status.sessions[0].files.map(\.token) == ["1", "2"])
+        #expect(try LuodStatus(read(second.bytes)) == nil, "without a line of luod")
+    }
+
+    @Test("A line that does not fit is not there at all; the first one always is") func room() throws {
+        var lines = StatusLines(room: 10)
+        lines.add(daemon)
+        let bytes = lines.bytes
+        #expect(bytes.count > 10 && !lines.add(session(1)) && !lines.add(file(1)) && lines.bytes == bytes)
+    }
+
+    /// Sessions and files as the core has them, so many files in each session.
+    private func pages(_ counts: [Int], room: Int, most: Int = 512) throws -> [[LuodStatus.Line]] {
+        var number: UInt64 = 0
+        let sessions = counts.map { count in
+            number += 1
+            let session = number
+            let files = (0..<count).map { _ in
+                number += 1
+                return number
+            }
+            return (session, files)
+        }
+        var (pages, call): ([[LuodStatus.Line]], StatusCall) = ([], StatusCall())
+        repeat {
+            let page = try StatusReport.page(call, boot: 3, room: room) {
+                daemon
+            } parts: { position, _ in
+                var (parts, left, isLast): ([StatusPage.Part], Int, Bool) = ([], most, true)
+                for (session, files) in sessions where session >= position.session {
+                    let isContinued = session == position.session
+                    let rest = files.filter { $0 > position.file || !isContinued }
+                    if isContinued && rest.isEmpty { continue }
+                    guard left > 0 else {
+                        isLast = false
+                        break
+                    }
+                    let taken = Array(rest.prefix(left))
+                    left -= max(taken.count, 1)
+                    parts.append(part(session, taken, isContinued))
+                    if taken.count < rest.count { isLast = false }
+                    if !isLast { break }
+                }
+                return StatusPage(parts: parts, isLast: isLast)
+            } session: {
+                session($0.number)
+            } file: { file, _ in
+                self.file(file.token)
+            }
+            #expect(page.lines.bytes.count <= max(room, 700))
+            pages.append(try read(page.lines.bytes))
+            call = page.next
+            if pages.count > 1000 { throw LiveUpdateError(.ioError, "no end") }
+        } while !call.isFirst
+        return pages
+    }
+
+    private func part(_ number: UInt64, _ files: [UInt64], _ isContinued: Bool) -> StatusPage.Part {
+        let files = files.map { number in
+            FileState(
+                id: FileID(value: number), session: SessionID(value: 1), token: number, compatible: "memfd-v1",
+                slot: .lost,
+                identity: FileIdentity(device: 1, inode: number), data: 0, ranges: [], flbs: [], retrieved: .notTried)
+        }
+        let session = SessionState(id: SessionID(value: number), name: "vm", direction: .outgoing, progress: .open)
+        return StatusPage.Part(
+            number: number, session: Status.Session(session, files: files), fileNumbers: files.map(\.id.value),
+            problems: files.map { _ in nil }, isContinued: isContinued)
+    }
+
+    @Test("Pages of every size together have each session and file once, in order") func paging() throws {
+        for counts in [[], [0], [0, 0, 0], [1], [30], [0, 5, 0, 7], [1, 1, 1, 1, 1, 1]] {
+            for room in [300, 400, 777, 1500, 65536] {
+                for most in [1, 2, 5, 512] {
+                    let lines = try pages(counts, room: room, most: most).flatMap { $0 }
+                    let status = try #require(LuodStatus(lines))
+                    #expect(status.sessions.map(\.files.count) == counts, "\(counts) in \(room)")
+                    let tokens = status.sessions.flatMap(\.files).compactMap { UInt64($0.token) }
+                    #expect(tokens == tokens.sorted() && Set(tokens).count == tokens.count)
+                    #expect(lines.count { $0.luod != nil } == 1)
+                }
+            }
+        }
+    }
+
+    @Test("A place of another boot is ESTALE") func stale() {
+        let error = failure {
+            _ = try StatusReport.page(StatusCall(boot: 2, session: 1), boot: 3) {
+                daemon
+            } parts: { _, _ in
+                StatusPage(parts: [], isLast: true)
+            } session: {
+                session($0.number)
+            } file: { file, _ in
+                self.file(file.token)
+            }
+        }
+        #expect(error?.errno == .staleNFSFileHandle)
+    }
+}

@@ -1,0 +1,84 @@
+import Foundation
+import Glibc
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// `luoctl --timeout`: a luod that does not answer is named, and a request that takes long is waited for.
+@Suite struct TimeoutTests {
+    private static let commands: [[String]] = [
+        ["status"], ["session", "list"], ["session", "create", "s"], ["session", "attach", "s"],
+        ["session", "rm", "s"],
+        ["preserve", "--session", "s", "--token", "1", "--fd", "0"], ["unpreserve", "--session", "s", "--token", "1"],
+        ["retrieve", "--session", "s", "--token", "1", "--", "/bin/true"], ["finish", "--session", "s"], ["load"],
+        ["update"], ["reload"], ["stop"], ["run", "--", "/bin/true"],
+    ]
+
+    private func luoctl(_ command: [String], _ options: [String]) async throws -> Ended {
+        let end = command.firstIndex(of: "--") ?? command.endIndex
+        return try await run([Program.path("luoctl")] + command[..<end] + options + command[end...])
+    }
+
+    @Test("Every command names the process that is stopped, and ends with 69", .requiresRoot) func stopped()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let orchestrator = try daemon.connect().status().orchestrator
+        Glibc.kill(orchestrator, SIGSTOP)
+        let options = ["--timeout", "1", "--state", daemon.state]
+        try await withThrowingTaskGroup(of: ([String], Ended).self) { group in
+            for command in Self.commands {
+                group.addTask { (command, try await self.luoctl(command, options)) }
+            }
+            for try await (command, ended) in group {
+                #expect(ended.status == 69, "\(command): \(ended)")
+                for word in ["the orchestrator (process \(orchestrator)) is stopped", "may still be done", "ETIMEDOUT"]
+                {
+                    #expect(ended.errors.contains(word), "\(command), \(word): \(ended)")
+                }
+                #expect(!ended.errors.contains("\(daemon.keeper)"), "\(command): \(ended)")
+            }
+        }
+        // The requests are still in luod's queues, stop among them.
+        Glibc.kill(orchestrator, SIGCONT)
+        try await eventually("the end of luod", within: 60) { daemon.processes.isEmpty }
+    }
+
+    @Test("Another user gets 69, too, and no process that it may not see") func otherUser() async throws {
+        try #require(geteuid() == 0)
+        let daemon = try await RunningDaemon(["--socket-mode", "0666"])
+        let orchestrator = try daemon.connect().status().orchestrator
+        Glibc.kill(orchestrator, SIGSTOP)
+        let ended = try await luoctlAsNobody(["status", "--timeout", "1", "--state", daemon.state])
+        Glibc.kill(orchestrator, SIGCONT)
+        #expect(ended.status == 69 && ended.errors.contains("does not answer"), "\(ended)")
+        #expect(try await luoctlAsNobody(["status", "--timeout", "1", "--state", daemon.state]).status == 0)
+    }
+
+    @Test("A request is waited for while pings are answered, and given up when they are not") func pings() async throws
+    {
+        let pings = Guarded(0)
+        let answersPings = Guarded(true)
+        let slow = try FakeDaemon { request in
+            if request.number == Call.ping.rawValue {
+                pings.with { $0 += 1 }
+                if !answersPings.with({ $0 }) { usleep(20_000_000) }
+                return [.init(request.answer())]
+            }
+            usleep(3_500_000)
+            return [.init(request.answer(-5))]
+        }
+        let options = ["--timeout", "1", "--state", slow.state]
+        let answered = try await luoctl(["session", "create", "s"], options)
+        #expect(answered.status == 1 && answered.errors.contains("EIO"), "\(answered)")
+        #expect(pings.with { $0 } == 3)
+        answersPings.with { $0 = false }
+        let lost = try await luoctl(["session", "create", "s"], options)
+        #expect(lost.status == 69 && lost.errors.contains("may still be done"), "\(lost)")
+        pings.with { $0 = 0 }
+        let patient = try await luoctl(["session", "create", "s"], ["--timeout", "0", "--state", slow.state])
+        #expect(patient.status == 1 && pings.with { $0 } == 0, "\(patient)")
+    }
+}
