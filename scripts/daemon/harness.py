@@ -217,8 +217,10 @@ class Watch:
 class Root:
     """Root looks, removes and updates, each time on a new connection."""
 
-    def __init__(self, path, tolerated):
-        self.path, self.tolerated, self.longest = path, tolerated, 0.0
+    def __init__(self, state, tolerated):
+        # luod has a socket for root alone, if it is there.
+        own, shared = f"{state}/root", f"{state}/liveupdate"
+        self.path, self.tolerated, self.longest = own if os.path.exists(own) else shared, tolerated, 0.0
         self.blackouts = []  # times without service, from and to
 
     def _timed(self, what, call):
