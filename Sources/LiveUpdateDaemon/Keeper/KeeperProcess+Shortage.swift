@@ -57,7 +57,7 @@ extension KeeperProcess {
     /// clients there is room for.
     func reportClosing(of users: some Sequence<UInt32>) {
         // One that has handed over is told nothing else.
-        if broker.isTakingOver { return }
+        if updates.isTakingOver { return }
         for user in users {
             guard let count = shortage.reports.due(table.closing(of: user), of: user), tell(.closing(user, count))
             else {

@@ -18,9 +18,7 @@ public final class KeeperProcess {
     let children: ChildPoller
     var table: DescriptorVault
     let orchestrator: OrchestratorSupervisor
-    var broker: UpdateBroker
-    /// The image that the broker has had started.
-    var next: NextImage?
+    private(set) lazy var updates = NextImageSupervisor(self)
     let signals: OwnedDescriptor
     /// Where a service manager keeps all of it, too.
     private var service: ServiceManagerStore?
@@ -81,7 +79,6 @@ public final class KeeperProcess {
         if let mode = state.table.clientSocketMode { settings.socketMode = mode }
         self.settings = settings
         self.ready = ready
-        broker = UpdateBroker(patience: settings.patience)
         children = try ChildPoller(state.replaced?.unreaped ?? [])
         gate = GateSupervisor(settings, children, log)
         signals = try blockSignals([SIGTERM, SIGINT])
@@ -146,6 +143,12 @@ public final class KeeperProcess {
     /// The program of orchestrators and gates.
     private var image: KeptImage { orchestrator.image }
 
+    /// The next image is the orchestrator that runs from now on.
+    func noteSwitch(to next: NextImage) {
+        orchestrator.switchTo(next)
+        shortage.beginAgain()
+    }
+
     private func tellReady() {
         orchestrator.noteBegin()
         guard !isReadySaid else { return }
@@ -161,17 +164,17 @@ public final class KeeperProcess {
         while true {
             let event = try children.next(timeout)
             gate.turn(all: programs, image.executable)
-            orchestrator.tick(waitsForKeeper: broker.isTakingOver)
+            orchestrator.tick(waitsForKeeper: updates.isTakingOver)
             lookAtShortage()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
             if let event { try handle(event) } else { tellService() }
             // Not while an image prepares itself or takes over, which is to be quick, and ends by itself.
-            if milliseconds() >= nextLook, broker.isQuiet {
+            if milliseconds() >= nextLook, updates.isQuiet {
                 nextLook = milliseconds() + Self.lookInterval
                 try replaceSilentlyEnded()
             }
-            if broker.deadline != nil { handle(.timePassed) }
+            updates.turn()
         }
     }
 
@@ -181,9 +184,8 @@ public final class KeeperProcess {
         case Self.starter.rawValue: try loseStarter()
         case current.link.descriptor.rawValue: try readCurrent()
         case current.ending.rawValue: try replaceDead()
-        case next?.process.link.descriptor.rawValue: readNext()
-        case next?.process.ending.rawValue: noteEndOfNext()
-        default: if gate.isEnding(number) { replaceDeadGate() }
+        default:
+            if !updates.take(number), gate.isEnding(number) { replaceDeadGate() }
         }
     }
 
@@ -199,7 +201,7 @@ public final class KeeperProcess {
     private func replaceSilentlyEnded() throws {
         if current.process.hasEnded { return try replaceDead() }
         if gate.hasEnded { replaceDeadGate() }
-        if let next, next.process.process.hasEnded { noteEndOfNext() }
+        updates.noteSilentEnd()
         children.reapRest()
     }
 
@@ -208,7 +210,7 @@ public final class KeeperProcess {
         let now = milliseconds()
         var waits = [Self.lookInterval]
         func wait(until time: UInt64) { waits.append(time > now ? time - now : 0) }
-        if let deadline = broker.deadline {
+        if let deadline = updates.deadline {
             wait(until: deadline)
         } else if let service, service.isBehind {
             waits.append(isServiceBusy ? 10 : 0)
@@ -223,14 +225,14 @@ public final class KeeperProcess {
 
     /// When there is nothing else to do, and not in a blackout.
     private func tellService() {
-        guard broker.isQuiet, let service, service.isBehind else { return }
+        guard updates.isQuiet, let service, service.isBehind else { return }
         do throws(SystemCallError) {
             isServiceBusy = try !service.catchUp(with: table)
         } catch {
             log.say("the service manager no longer stores the descriptors of luod: \(error)")
             self.service = nil
             try? current.link.send(.stored(false))
-            tellNext(.stored(false))
+            updates.tell(.stored(false))
         }
     }
 
@@ -242,7 +244,7 @@ public final class KeeperProcess {
     func stop(isLogged: Bool = false) -> Never {
         isEnding = true
         sayWhoIsLeft()
-        if let next { children.end(next.process) }
+        updates.end()
         if !isLogged { haveEndLogged() }
         gate.end()
         orchestrator.end()
@@ -304,14 +306,14 @@ public final class KeeperProcess {
                 for other in received.descriptors.dropFirst() { table.close(other, of: keep.label.user) }
                 table.keep(keep, descriptor)
                 service?.note(keep.slot)
-                tellNext(.hold([keep]), [descriptor])
+                updates.tell(.hold([keep]), [descriptor])
                 if keep.kind == .program { gate.serve((keep, descriptor), all: programs, image.executable) }
                 reportClosing(of: CollectionOfOne(keep.label.user))
             case .release(let slots):
                 gate.forget(slots)
                 reportClosing(of: table.release(slots))
                 for slot in slots { service?.note(slot) }
-                tellNext(.release(slots))
+                updates.tell(.release(slots))
                 endIfUnused()
             case .ready: tellReady()
             case .cannotBegin(let failure): try refuse(failure)
@@ -324,14 +326,14 @@ public final class KeeperProcess {
             case .stop: stop(isLogged: true)
             case .answered: orchestrator.endRetired()
             case .load(let path, let attempt):
-                handle(.wants(.orchestrator, image: path.isEmpty ? image.path : path, attempt: attempt))
+                updates.handle(.wants(.orchestrator, image: path.isEmpty ? image.path : path, attempt: attempt))
             case .replaceKeeper(let path, let attempt):
-                handle(.wants(.keeper, image: path.isEmpty ? ownExecutable() : path, attempt: attempt))
-            case .prepare(let draft, let attempt): handle(.prepare(draft, attempt: attempt))
+                updates.handle(.wants(.keeper, image: path.isEmpty ? ownExecutable() : path, attempt: attempt))
+            case .prepare(let draft, let attempt): updates.handle(.prepare(draft, attempt: attempt))
             case .handOver(let what, let note, let attempt):
-                handle(.handOver(what, note: note, attempt: attempt), received.descriptors)
+                updates.handle(.handOver(what, note: note, attempt: attempt), received.descriptors)
                 for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
-            case .failed(_, let attempt): handle(.dismissed(attempt: attempt))
+            case .failed(_, let attempt): updates.handle(.dismissed(attempt: attempt))
             default: for descriptor in received.descriptors { table.close(descriptor, of: .max) }
             }
         }
@@ -370,8 +372,8 @@ public final class KeeperProcess {
         let waits = death.pause == 0 ? "" : ", and waits \(death.pause) ms before it serves"
         log.say("the orchestrator ended (\(death.how)): another is started\(waits)")
         // After a reload there is nothing to be taken back: what was true before it is the boot before this one.
-        let wasInUpdate = broker.phase == .takingOver(.update)
-        handle(.orchestratorDied)
+        let wasInUpdate = updates.isEndingBoot
+        updates.handle(.orchestratorDied)
         let role: ControlMessage.Role =
             death.refusal != nil ? .refusing : wasInUpdate ? .successorInUpdate : .successor
         let after = death.refusal.map { "\(settings.state): \($0)" } ?? "the orchestrator ended (\(death.how))"

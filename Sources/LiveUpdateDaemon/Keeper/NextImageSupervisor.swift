@@ -3,8 +3,55 @@ import LiveUpdateMachine
 import Platform
 import SystemPackage
 
-/// The keeper's part in an update: it performs what the ``UpdateBroker`` decides.
-extension KeeperProcess {
+/// The next image, as its keeper has it: this performs what the ``UpdateBroker`` decides, and tells it the results.
+final class NextImageSupervisor {
+    private unowned let keeper: KeeperProcess
+    private var broker: UpdateBroker
+    /// The image that the broker has had started.
+    private var next: NextImage?
+
+    init(_ keeper: KeeperProcess) {
+        self.keeper = keeper
+        broker = UpdateBroker(patience: keeper.settings.patience)
+    }
+
+    // MARK: Turns of the keeper's loop
+
+    /// When a phase of an update must have ended, in milliseconds of CLOCK_MONOTONIC; nil when nothing is under way.
+    var deadline: UInt64? { broker.deadline }
+
+    /// Whether nothing is done that should be quick: there is no image, or it waits.
+    var isQuiet: Bool { broker.isQuiet }
+
+    /// Whether an image takes over, for an update or a reload.
+    var isTakingOver: Bool { broker.isTakingOver }
+
+    /// Whether an image takes over for an update.
+    var isEndingBoot: Bool { broker.phase == .takingOver(.update) }
+
+    /// Calls off an update that takes too long.
+    func turn() { if broker.deadline != nil { handle(.timePassed) } }
+
+    /// Reads what the image has said, or takes note of its end.
+    ///
+    /// - Returns: whether the descriptor is one of the image's.
+    func take(_ number: CInt) -> Bool {
+        switch number {
+        case next?.process.link.descriptor.rawValue: read()
+        case next?.process.ending.rawValue: noteEnd()
+        default: return false
+        }
+        return true
+    }
+
+    /// Takes note of an end that no event has told of.
+    func noteSilentEnd() { if next?.process.process.hasEnded == true { noteEnd() } }
+
+    /// Ends the image, with luod.
+    func end() { if let next { keeper.children.end(next.process) } }
+
+    // MARK: Events and actions
+
     /// Has the broker decide, and performs it.
     ///
     /// - Parameter descriptors: those of the event, for the next image. They stay the caller's.
@@ -20,15 +67,16 @@ extension KeeperProcess {
         do throws(SystemCallError) {
             switch action {
             case .start(let path): return start(path)
-            case .feed: try next?.feed(from: table)
+            case .feed: try next?.feed(from: keeper.table)
             case .tellNext(let message): try next?.ask(message, descriptors)
-            case .tellCurrent(let message): try? current.link.send(message)
+            case .tellCurrent(let message): try? keeper.current.link.send(message)
             case .announce(let formats, let attempt):
                 guard let next else { return nil }
-                try current.link.send(.standby(formats: formats, attempt: attempt), [next.process.process.descriptor])
+                try keeper.current.link.send(
+                    .standby(formats: formats, attempt: attempt), [next.process.process.descriptor])
             case .endNext: endNext()
             case .switchOver: return switchOver()
-            case .replaceKeeper(let path, let attempt): replaceKeeper(by: path, attempt)
+            case .replaceKeeper(let path, let attempt): keeper.replaceKeeper(by: path, attempt)
             }
             return nil
         } catch {
@@ -46,11 +94,12 @@ extension KeeperProcess {
     }
 
     private func start(_ path: String) -> UpdateBroker.Event? {
-        orchestrator.endRetired()
+        keeper.orchestrator.endRetired()
         do {
-            let started = try NextImage(at: path, settings, isStored: isStored, nextSlot: table.nextSlot)
+            let started = try NextImage(
+                at: path, keeper.settings, isStored: keeper.isStored, nextSlot: keeper.table.nextSlot)
             next = started
-            try children.watch(started.process)
+            try keeper.children.watch(started.process)
             return nil
         } catch {
             return .startFailed("\(error)")
@@ -58,7 +107,7 @@ extension KeeperProcess {
     }
 
     /// Tells an image that waits what is held and released meanwhile.
-    func tellNext(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) {
+    func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) {
         do throws(SystemCallError) {
             try next?.tell(message, descriptors)
         } catch {
@@ -66,7 +115,7 @@ extension KeeperProcess {
         }
     }
 
-    func readNext() {
+    private func read() {
         while let next {
             let received: ControlLink.Received?
             do throws(SystemCallError) {
@@ -74,24 +123,24 @@ extension KeeperProcess {
             } catch {
                 return
             }
-            guard let received else { return children.remove(next.process.link.descriptor) }
-            for descriptor in received.descriptors { table.close(descriptor, of: .max) }
+            guard let received else { return keeper.children.remove(next.process.link.descriptor) }
+            for descriptor in received.descriptors { keeper.table.close(descriptor, of: .max) }
             handle(.said(received.message))
             guard self.next === next else { return }
         }
     }
 
     /// The process of the next image has ended, as an event said or a look at it.
-    func noteEndOfNext() {
+    private func noteEnd() {
         // The image may have said why before it ended.
-        readNext()
-        if let next { handle(.ended(children.end(next.process))) }
+        read()
+        if let next { handle(.ended(keeper.children.end(next.process))) }
     }
 
     private func endNext() {
         guard let next else { return }
-        children.forget(next.process)
-        children.end(next.process)
+        keeper.children.forget(next.process)
+        keeper.children.end(next.process)
         self.next = nil
     }
 
@@ -104,9 +153,8 @@ extension KeeperProcess {
         } catch {
             return .unreachable("the image ended when it had taken over")
         }
-        orchestrator.switchTo(next)
         self.next = nil
-        shortage.beginAgain()
+        keeper.noteSwitch(to: next)
         return .switched
     }
 }
