@@ -56,7 +56,7 @@ extension Boot {
     }
 
     func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] {
-        try request(.exclusive) { () throws(LiveUpdateError) in filesToFreeze().compactMap(obstacle) }
+        try request(.shared) { () throws(LiveUpdateError) in filesToFreeze().compactMap(obstacle) }
     }
 
     private func obstacle(_ one: FileToFreeze) -> FreezeObstacle? {

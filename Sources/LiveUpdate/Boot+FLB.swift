@@ -29,7 +29,9 @@ extension Boot {
     /// - Throws: ENODEV when the owner of one is going away, or what its preserve throws. Those counted before it are
     ///   undone in reverse order.
     func countUp(_ flbs: [any FileLifecycleBound]) throws(LiveUpdateError) -> [LiveFLB] {
-        try flbMonitor.enter { () throws(LiveUpdateError) in
+        // A session that ends has the monitor for a long time, if it has many files with FLBs.
+        guard !flbs.isEmpty else { return [] }
+        return try flbMonitor.enter { () throws(LiveUpdateError) in
             var counted: [LiveFLB] = []
             do throws(LiveUpdateError) {
                 for flb in flbs { counted.append(try countUp(flb)) }

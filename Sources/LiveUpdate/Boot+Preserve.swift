@@ -74,7 +74,7 @@ extension Boot {
         _ descriptor: FileDescriptor, _ file: FileIdentity, _ identity: FileIdentity, token: UInt64,
         _ session: SessionState, _ entry: Registry.Entry, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {
-        let slot = try keep(descriptor, file)
+        let slot = try keep(descriptor, file, for: session.holder.owner)
         ensureHeadroom()
         let storage = Storage(arena)
         var counted: [LiveFLB] = []
@@ -102,9 +102,9 @@ extension Boot {
 
     /// Keeps the file that was looked at, and not another that got its number meanwhile.
     private func keep(
-        _ descriptor: FileDescriptor, _ file: FileIdentity
+        _ descriptor: FileDescriptor, _ file: FileIdentity, for owner: SessionOwner
     ) throws(LiveUpdateError) -> DescriptorSlot {
-        let slot = try descriptors.keep(descriptor)
+        let slot = try descriptors.keep(descriptor, for: owner)
         do throws(LiveUpdateError) {
             guard let kept = descriptors.descriptor(in: slot), try descriptors.identify(kept) == file else {
                 throw LiveUpdateError(

@@ -70,7 +70,8 @@ extension Boot {
             switch try handler(of: file).retrieve(context(file, session: session.name)) {
             case .kept where isLost(file): throw lost(file, session, remedy: "make the file again")
             case .kept: slot = file.slot
-            case .opened(let descriptor): slot = try keep(OwnedDescriptor(taking: descriptor))
+            case .opened(let descriptor):
+                slot = try keep(OwnedDescriptor(taking: descriptor), for: session.holder.owner)
             }
         } catch {
             try commit([.fileRetrieved(file.id, .failed(error.errno), file.slot)])
@@ -90,7 +91,7 @@ extension Boot {
         try checkRecords(file.ranges, of: "file \(file.token)")
         guard let descriptor = try handler(of: file).reopen(context(file, session: session.name)) else { return file }
         var found = file
-        found.slot = try keep(OwnedDescriptor(taking: descriptor))
+        found.slot = try keep(OwnedDescriptor(taking: descriptor), for: session.holder.owner)
         do throws(LiveUpdateError) {
             try commit([.fileRetrieved(file.id, file.retrieved, found.slot)])
         } catch {
@@ -107,8 +108,10 @@ extension Boot {
 
     func isLost(_ file: FileState) -> Bool { descriptors.descriptor(in: file.slot) == nil }
 
-    private func keep(_ descriptor: consuming OwnedDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
-        try descriptors.keep(descriptor.borrowed)
+    private func keep(
+        _ descriptor: consuming OwnedDescriptor, for owner: SessionOwner
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        try descriptors.keep(descriptor.borrowed, for: owner)
     }
 
     func checkRecords(_ ranges: [StoredRange], of what: @autoclosure () -> String) throws(LiveUpdateError) {
@@ -156,7 +159,7 @@ extension Boot {
     /// Finishes all files, last to first, without asking their handlers whether they can, and commits.
     func finishFiles(of session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
         let files = shared.with { $0.state.files(of: session) }
-        try flbMonitor.enter { () throws(LiveUpdateError) in
+        try withMonitor(for: files) { () throws(LiveUpdateError) in
             waitForLoans(ofLastUsers: files.map(\.flbs))
             var gone: [LiveFLB] = []
             for file in files.reversed() {

@@ -145,7 +145,7 @@ extension Boot {
 
     private func abort(_ session: SessionState) throws(LiveUpdateError) {
         let files = shared.with { $0.state.files(of: session) }
-        try flbMonitor.enter { () throws(LiveUpdateError) in
+        try withMonitor(for: files) { () throws(LiveUpdateError) in
             waitForLoans(ofLastUsers: files.map(\.flbs))
             var gone: [LiveFLB] = []
             for file in files.reversed() {
@@ -154,6 +154,14 @@ extension Boot {
             }
             try end(session.id, [.sessionRemoved(session.id)], files, gone)
         }
+    }
+
+    /// Runs the callbacks of files that leave: under the monitor of FLBs, if any of the files has one.
+    func withMonitor(
+        for files: [FileState], _ body: () throws(LiveUpdateError) -> Void
+    ) throws(LiveUpdateError) {
+        guard files.contains(where: { !$0.flbs.isEmpty }) else { return try body() }
+        try flbMonitor.enter(body)
     }
 
     func abandon(_ handle: Session) throws(LiveUpdateError) {

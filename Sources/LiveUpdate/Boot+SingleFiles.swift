@@ -41,7 +41,7 @@ extension Boot {
     private func remove(
         _ file: FileState, _ session: SessionState, _ answer: Answer?
     ) throws(LiveUpdateError) {
-        try flbMonitor.enter { () throws(LiveUpdateError) in
+        try withMonitor(for: [file]) { () throws(LiveUpdateError) in
             waitForLoans(ofLastUsers: [file.flbs])
             handler(of: file).unpreserve(context(file, session: session.name))
             let gone = countDownOutgoing(file.flbs)

@@ -32,6 +32,11 @@ public protocol DescriptorStore: Sendable {
     /// - Throws: EBADF, EMFILE.
     func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot
 
+    /// Keeps a copy of a descriptor for a user, as ``keep(_:)`` does. Optional, for a store that limits users.
+    ///
+    /// - Throws: EBADF, EMFILE.
+    func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot
+
     /// The kept descriptor, to be used but not closed; nil when it was lost with its last holder.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
@@ -47,5 +52,9 @@ public protocol DescriptorStore: Sendable {
 extension DescriptorStore {
     public func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         try identify(descriptor)
+    }
+
+    public func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
+        try keep(descriptor)
     }
 }

@@ -1,16 +1,108 @@
 import Glibc
+import Platform
 
-/// Lines on standard error: what systemd and everybody else collects.
+/// Lines on standard error, which systemd collects.
+///
+/// Of one kind of line, a few are written in each second; after that second one line counts the others. The lines of one
+/// place in the code are of one kind.
 public struct Log: Sendable {
-    /// Who says it.
+    /// The name of the process.
     public let name: String
+    private let limiter = Guarded(LogLimiter())
 
-    /// Names who says it.
+    /// Names the process.
     public init(_ name: String) { self.name = name }
 
-    /// One line, if anybody reads it.
-    public func say(_ text: String) {
+    /// Writes one line, unless there are too many of its kind.
+    public func say(_ text: String, file: String = #fileID, line: Int = #line) {
+        let kind = LogLimiter.Kind(file: file, line: line)
+        let (isAdmitted, omissions) = limiter.with { limiter in
+            let now = monotonicNanoseconds()
+            let omissions = limiter.takeOmissions(at: now)
+            return (limiter.admits(text, of: kind, at: now), omissions)
+        }
+        write(omissions)
+        if isAdmitted { write(text) }
+    }
+
+    /// Writes lines that belong together, all of them.
+    public func sayAll(_ lines: [String]) { for line in lines { write(line) } }
+
+    /// Writes how many lines were left out, once their second is over.
+    func sayOmissions() {
+        let omissions = limiter.with { limiter in
+            limiter.hasOmissions ? limiter.takeOmissions(at: monotonicNanoseconds()) : []
+        }
+        write(omissions)
+    }
+
+    /// Whether ``sayOmissions()`` must be called within a second.
+    var hasOmissions: Bool { limiter.with { $0.hasOmissions } }
+
+    private func write(_ omissions: [LogLimiter.Omission]) {
+        for one in omissions { write("\(one.count) more lines were left out like: \(one.last)") }
+    }
+
+    private func write(_ text: String) {
         let line = "\(name)[\(getpid())]: \(text)\n"
-        _ = unsafe write(STDERR_FILENO, line, line.utf8.count)
+        _ = unsafe Glibc.write(STDERR_FILENO, line, line.utf8.count)
+    }
+}
+
+/// Decides which lines of a log are written. It does no I/O.
+///
+/// 1. The first lines of a kind in a second are written.
+/// 2. The others are counted. When the second is over, one line tells their number, and the last of them.
+struct LogLimiter {
+    /// The place in the code that writes a line.
+    struct Kind: Hashable {
+        var file: String
+        var line: Int
+    }
+
+    /// Lines of one kind that were left out.
+    struct Omission: Equatable {
+        var count: Int
+        /// The last of them.
+        var last: String
+    }
+
+    private struct Recent {
+        /// When the second began, in nanoseconds.
+        var began: UInt64
+        var count = 0
+        var omission: Omission?
+    }
+
+    /// The kinds of the last second.
+    private var recent: [Kind: Recent] = [:]
+
+    /// So many lines of a kind are written in a second.
+    static let most = 5
+    /// A second.
+    static let window: UInt64 = 1_000_000_000
+
+    /// Whether lines were left out that no line has counted yet.
+    private(set) var hasOmissions = false
+
+    /// Whether a line is written.
+    ///
+    /// - Parameter now: the time, in nanoseconds. Call ``takeOmissions(at:)`` with the same time before.
+    mutating func admits(_ text: String, of kind: Kind, at now: UInt64) -> Bool {
+        var one = recent[kind] ?? Recent(began: now)
+        defer { recent[kind] = one }
+        one.count += 1
+        guard one.count > Self.most else { return true }
+        one.omission = Omission(count: (one.omission?.count ?? 0) + 1, last: text)
+        hasOmissions = true
+        return false
+    }
+
+    /// The lines that were left out, of the kinds whose second is over. Those kinds begin again.
+    mutating func takeOmissions(at now: UInt64) -> [Omission] {
+        let over = recent.filter { now >= $0.value.began + Self.window }
+        for kind in over.keys { recent[kind] = nil }
+        hasOmissions = recent.values.contains { $0.omission != nil }
+        return over.sorted { $0.value.began < $1.value.began }.compactMap(\.value.omission)
     }
 }

@@ -37,7 +37,7 @@ public final class LiveUpdateDevice: Sendable {
         let state = Self.state(state)
         self.patience = patience
         do {
-            channel = try SocketChannel(to: "\(state)/liveupdate", patience)
+            channel = try Self.connect(to: state, patience)
         } catch {
             if error.errno == .timedOut, let patience { throw patience.error("connecting") }
             throw CallFailure.connecting(error.errno, state)
@@ -45,6 +45,15 @@ public final class LiveUpdateDevice: Sendable {
     }
 
     static func state(_ state: String?) -> String { state ?? environmentVariable("LUO_STATE") ?? "/run/luo" }
+
+    /// Root and luod's own user have a socket that no other user can keep from being served. A luod without it, or one
+    /// that its service manager starts on a connection, has the clients' socket.
+    private static func connect(
+        to state: String, _ patience: AnswerPatience?
+    ) throws(SystemCallError) -> SocketChannel {
+        if let channel = try? SocketChannel(to: "\(state)/root", patience) { return channel }
+        return try SocketChannel(to: "\(state)/liveupdate", patience)
+    }
 
     /// Makes this connection act as another user from now on: session names mean sessions of that user, new sessions
     /// belong to that user, and the user's limits do not apply. An extension, for root only.

@@ -24,6 +24,11 @@ struct Arguments {
           --max-sessions N        sessions that one user may have; default 4096
           --max-files N           files that one user may have; default 65536
           --max-user-arena SIZE   part of the arena that the files of one user may take; default 256M
+          --max-user-memory SIZE  memory of the memory files of one user; default: no limit, and a quarter of the
+                                  machine's memory if every user can connect
+          --max-user-huge-pages 2M=N,1G=N
+                                  huge pages of the files of one user, by page size; default: no limit, and a quarter
+                                  of each pool if every user can connect
           --max-user-descriptors N
                                   descriptors that luod holds for one user; default 16384
           --max-descriptors N     descriptors that each process of luod may have; default 65536
@@ -73,6 +78,8 @@ struct Arguments {
             case "--max-sessions": settings.limits.sessions = Int(try Self.number(argument, &rest))
             case "--max-files": settings.limits.files = Int(try Self.number(argument, &rest))
             case "--max-user-arena": settings.limits.arenaBytes = try Self.size(argument, &rest)
+            case "--max-user-memory": settings.memory.bytes = try Self.size(argument, &rest)
+            case "--max-user-huge-pages": settings.memory.hugePages = try Self.hugePages(argument, &rest)
             case "--max-descriptors":
                 let fewest = UInt64(Settings.fewestDescriptors)
                 settings.descriptors = Int(try Self.number(argument, &rest, from: fewest))
@@ -134,6 +141,17 @@ struct Arguments {
             throw UsageError(description: "\(option) \(text): give a size from 4K to 64T, such as 512M")
         }
         return size
+    }
+
+    private static func hugePages(
+        _ option: String, _ rest: inout ArraySlice<String>
+    ) throws(UsageError) -> [PageSize: UInt64] {
+        let text = try value(of: option, &rest)
+        guard let pages = MemoryLimits.hugePages(text) else {
+            throw UsageError(
+                description: "\(option) \(text): give a number of pages for each page size, such as 2M=512,1G=2")
+        }
+        return pages
     }
 
     private static func mode(

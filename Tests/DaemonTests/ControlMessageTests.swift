@@ -11,6 +11,7 @@ import Testing
     private static let changed: [(String, @Sendable (inout Settings) -> Void)] = [
         ("state", { $0.state = "/ä" }), ("arena", { $0.arena.limit = 1 << 46 }),
         ("sessions", { $0.limits.sessions = .max }), ("files", { $0.limits.files = 1 }),
+        ("memory", { $0.memory.bytes = 0 }), ("hugePages", { $0.memory.hugePages = [.huge2M: 7, .huge1G: 0] }),
         ("bytes", { $0.limits.arenaBytes = 4096 }), ("userDescriptors", { $0.userDescriptors = 7 }),
         ("descriptors", { $0.descriptors = 64 }), ("isConfined", { $0.isConfined = false }),
         ("kernel", { $0.kernel = .linux70 }), ("endsUnused", { $0.endsUnused = true }),

@@ -57,6 +57,14 @@ import Testing
         #expect(quota(connections: 0).hasRoomForConnection(of: 0, exhausted))
     }
 
+    @Test("Root's own socket has descriptors that neither users nor refused connections can use up") func reserve() {
+        for process in [8, 64, 128, 696, 65536] {
+            let quota = Quota(mostOfProcess: process, mostOfUser: 10)
+            #expect(quota.mostOfProcess < quota.mostWithRefused && quota.mostWithRefused < quota.mostWithRoot)
+            #expect(quota.mostWithRoot <= process + 32)
+        }
+    }
+
     @Test("Many descriptors that wait to be closed, or any of them in a full process, keep their user waiting")
     func waiting() {
         let quota = quota(connections: 0)

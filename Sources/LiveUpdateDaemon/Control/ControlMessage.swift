@@ -24,9 +24,11 @@ enum DescriptorKind: UInt32, Sendable {
     case calls = 10
     /// Memory that the keeper shares with its orchestrators: ``ControlMemory``.
     case memory = 11
+    /// Listens for root and luod's own user.
+    case rootListener = 12
 
     /// Whether luod itself needs the descriptor, and no client does.
-    var isOfState: Bool { [.arena, .control, .listener, .calls, .memory].contains(self) }
+    var isOfState: Bool { [.arena, .control, .listener, .rootListener, .calls, .memory].contains(self) }
 }
 
 /// The facts about a held descriptor that an orchestrator needs after a crash of the one before it. The keeper reads

@@ -12,6 +12,8 @@ public struct Settings: Sendable {
     public var arena = Arena.Options()
     /// The limits of each user but root.
     public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
+    /// The limits on the memory of the files of each user but root. Beyond them: EDQUOT.
+    public var memory = MemoryLimits()
     /// Descriptors that may be held for each user but root: of connections, sessions and files. Beyond it: EMFILE.
     public var userDescriptors = 16384
     /// RLIMIT_NOFILE of the process that has these settings. The keeper gives an orchestrator fewer than its own.
@@ -52,6 +54,7 @@ extension Settings {
         writer.put(Int64(limits.sessions))
         writer.put(Int64(limits.files))
         writer.put(limits.arenaBytes)
+        memory.put(in: &writer)
         writer.put(Int64(userDescriptors))
         writer.put(Int64(descriptors))
         writer.put(UInt8(isConfined ? 1 : 0))
@@ -78,6 +81,7 @@ extension Settings {
         limits.sessions = Int(try reader.take(Int64.self))
         limits.files = Int(try reader.take(Int64.self))
         limits.arenaBytes = try reader.take()
+        memory = try MemoryLimits(from: &reader)
         userDescriptors = Int(try reader.take(Int64.self))
         descriptors = Int(try reader.take(Int64.self))
         isConfined = try flag(try reader.take())

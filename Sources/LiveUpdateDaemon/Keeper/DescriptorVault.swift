@@ -60,7 +60,7 @@ struct DescriptorVault: ~Copyable {
         for (keep, descriptor) in entries.values {
             switch keep.kind {
             case .arena: try? descriptor.unlock()
-            case .control: descriptor.shutDown()
+            case .control, .rootListener: descriptor.shutDown()
             case .listener where !keep.label.traits.contains(.wasPassed): descriptor.shutDown()
             default: break
             }

@@ -166,6 +166,7 @@ public final class KeeperProcess {
             gate.turn(all: programs, image.executable)
             orchestrator.tick(waitsForKeeper: updates.isTakingOver)
             lookAtShortage()
+            log.sayOmissions()
             // What is done for one may close what others are of, and give their numbers to new descriptors: the death of one
             // orchestrator would be taken for that of the next.
             if let event { try handle(event) } else { tellService() }

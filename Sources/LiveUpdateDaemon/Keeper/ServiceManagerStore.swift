@@ -124,8 +124,8 @@ final class ServiceManagerStore {
 }
 
 extension DescriptorKind {
-    /// Whether it is of use to a luod that is started again, which makes a control socket and a memory of its own.
-    var isStored: Bool { self != .control && self != .memory }
+    /// Whether it is of use to a luod that is started again, which makes sockets and a memory of its own.
+    var isStored: Bool { self != .control && self != .memory && self != .rootListener }
 }
 
 extension Keep {

@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `control` for a keeper
-/// that takes the place of one that died, and `calls` (``CallMemory``). A lock on the arena decides which luod runs the
+/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root and luod's
+/// own user, the socket `control` for a keeper that takes the place of one that died, and `calls` (``CallMemory``). A lock on the arena decides which luod runs the
 /// state.
 public struct StateDirectory: Sendable {
     /// Its path.
@@ -15,6 +15,8 @@ public struct StateDirectory: Sendable {
 
     /// The clients' socket.
     public var clientSocket: String { path + "/liveupdate" }
+    /// The socket for root and luod's own user, which other users cannot keep from being served.
+    var rootSocket: String { path + "/root" }
     var controlSocket: String { path + "/control" }
     var arena: String { path + "/arena" }
     var calls: CallMemory { CallMemory(path: path + "/calls") }
@@ -34,7 +36,7 @@ public struct StateDirectory: Sendable {
         try makeDirectory()
         let activated = passed.filter { Keep(storedName: $0.name) == nil }
         // With a passed socket the name of the clients' socket is the service manager's.
-        for socket in [controlSocket] + (activated.isEmpty ? [clientSocket] : []) {
+        for socket in [controlSocket, rootSocket] + (activated.isEmpty ? [clientSocket] : []) {
             try Self.expect(socket, "a socket") { $0.type == .socket }
         }
         try Self.expect(calls.path, "a regular file") { $0.isRegular }
@@ -53,6 +55,8 @@ public struct StateDirectory: Sendable {
         // Whoever bound it is dead: the arena's lock is ours.
         _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
+        _ = unsafe unlink(rootSocket)
+        table.add(try MessageSocket.listen(at: rootSocket, mode: [.ownerReadWrite]).nonBlocking(), .rootListener)
         try addListener(passed, stored, settings, to: &table)
         table.add(try ControlMemory.make(), .memory)
         let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
@@ -169,7 +173,7 @@ public struct StateDirectory: Sendable {
 
     /// Of a state that ends.
     func remove() {
-        for file in [arena, controlSocket, clientSocket, calls.path] { _ = unsafe unlink(file) }
+        for file in [arena, controlSocket, rootSocket, clientSocket, calls.path] { _ = unsafe unlink(file) }
         _ = unsafe rmdir(path)
     }
 

@@ -30,6 +30,12 @@ final class Connection {
     var isWaiting = false
     /// Whether it is not served for a moment: ``Server/postpone(_:)``.
     var isPostponed = false
+    /// Whether a thread does its request, or ends its session (``LongWork``).
+    var isWorking = false
+    /// The descriptors of the request that a thread does.
+    var descriptorsAtWork: [FileDescriptor] = []
+    /// Whether its client has closed it, and the end waits.
+    var hasEnded = false
     /// Whether the current request has preserved its file, so that a slot holds the file, too.
     var hasPreserved = false
     /// Where our end is kept of what was given with the last answer.

@@ -9,9 +9,14 @@ import SystemPackage
 /// (``Closer``).
 final class KeptDescriptors: DescriptorStore {
     let closer: Closer
+    /// Whether the memory of files is measured: only where a user has a limit on it.
+    let measuresMemory: Bool
     private let state = Guarded(State())
 
-    init(_ closer: Closer) { self.closer = closer }
+    init(_ closer: Closer, measuresMemory: Bool = false) {
+        self.closer = closer
+        self.measuresMemory = measuresMemory
+    }
 
     private struct State: Sendable {
         private(set) var entries: [DescriptorSlot: Entry] = [:]
@@ -21,11 +26,13 @@ final class KeptDescriptors: DescriptorStore {
         private(set) var cookies: [UInt64: DescriptorSlot] = [:]
         var nextSlot: Int64 = 1
         var keeper: ControlLink?
-        /// The user of the current request, to charge for new files.
-        var user: UInt32 = 0
         var deafness: SystemCallError?
         /// What the request that is being done has let go of.
         var released: [DescriptorSlot] = []
+        /// The memory of the files, if it is measured.
+        private(set) var memory = MemoryLedger()
+        /// Slots whose memory is to be read again.
+        var unread: [DescriptorSlot] = []
         /// Slots with changes that could not be sent to the keeper, because of a shortage.
         var unsent: Set<DescriptorSlot> = []
         /// Whether a service manager stores the held descriptors.
@@ -38,6 +45,12 @@ final class KeptDescriptors: DescriptorStore {
             entries[slot] = entry
             slots[entry.kind, default: []].insert(slot)
             if entry.label.cookie != 0 { cookies[entry.label.cookie] = slot }
+            if let use = entry.memory { memory.add(use, of: entry.label.user) }
+        }
+
+        mutating func noteMemory(_ use: MemoryUse, in slot: DescriptorSlot) {
+            guard let entry = entries[slot] else { return }
+            memory.note(use, of: entry.label.user)
         }
 
         mutating func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) { entries[slot]?.label = label }
@@ -46,6 +59,7 @@ final class KeptDescriptors: DescriptorStore {
             guard let entry = entries.removeValue(forKey: slot) else { return nil }
             slots[entry.kind]?.remove(slot)
             if entry.label.cookie != 0 { cookies[entry.label.cookie] = nil }
+            if let use = entry.memory { memory.remove(use, of: entry.label.user) }
             return entry
         }
     }
@@ -54,6 +68,38 @@ final class KeptDescriptors: DescriptorStore {
         var descriptor: FileDescriptor
         var kind: DescriptorKind
         var label = KeepLabel()
+        /// The memory of a file as it was first.
+        var memory: MemoryUse?
+    }
+
+    private func entry(_ descriptor: FileDescriptor, _ kind: DescriptorKind, _ label: KeepLabel) -> Entry {
+        let use = measuresMemory && kind == .file ? MemoryUse(of: descriptor) : nil
+        return Entry(descriptor: descriptor, kind: kind, label: label, memory: use)
+    }
+
+    // MARK: Memory
+
+    /// The bytes that a user's files would have with one more, with pages of that file's size.
+    func memory(of user: UInt32, with use: MemoryUse) -> UInt64 {
+        state.with { $0.memory.bytes(of: user, with: use) }
+    }
+
+    /// The memory of all users' files: bytes by page size.
+    var memory: [UInt32: [PageSize: UInt64]] { state.with { $0.memory.all } }
+
+    /// Reads the memory of some files again: a file may have been filled since. Only for the thread that releases slots.
+    func readMemoryAgain(atMost most: Int) {
+        guard measuresMemory else { return }
+        let some = state.with { state in
+            if state.unread.isEmpty { state.unread = state.slots[.file].map { [DescriptorSlot]($0) } ?? [] }
+            let slots = state.unread.suffix(most)
+            state.unread.removeLast(slots.count)
+            return slots.compactMap { slot in state.entries[slot].map { (slot, $0) } }
+        }
+        for (slot, entry) in some where entry.memory != nil {
+            guard let use = MemoryUse(of: entry.descriptor) else { continue }
+            state.with { $0.noteMemory(use, in: slot) }
+        }
     }
 
     // MARK: The keeper
@@ -74,10 +120,11 @@ final class KeptDescriptors: DescriptorStore {
     /// Takes over the descriptors that a keeper has sent. A descriptor that is held already comes again with a new
     /// label.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
+        let entries = zip(keeps, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
         let replaced = state.with { state in
-            zip(keeps, descriptors).compactMap { keep, descriptor in
-                let old = state.remove(keep.slot)
-                state.add(Entry(descriptor: descriptor, kind: keep.kind, label: keep.label), keep.slot)
+            entries.compactMap { slot, entry in
+                let old = state.remove(slot)
+                state.add(entry, slot)
                 return old
             }
         }
@@ -136,9 +183,6 @@ final class KeptDescriptors: DescriptorStore {
 
     // MARK: Keeping
 
-    /// Sets the user to charge for files that are held from now on.
-    func count(to user: UInt32) { state.with { $0.user = user } }
-
     /// Closes descriptors that came from a client and are in no slot.
     func close(_ descriptors: [FileDescriptor], of user: UInt32) { closer.close(descriptors, of: user) }
 
@@ -182,14 +226,18 @@ final class KeptDescriptors: DescriptorStore {
             closer.close(descriptor, of: label.user)
             throw error
         }
-        let entry = Entry(descriptor: descriptor, kind: kind, label: label)
+        let entry = entry(descriptor, kind, label)
         state.with { $0.add(entry, slot) }
         return slot
     }
 
     func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
+        try keep(descriptor, for: 0)
+    }
+
+    func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
         do {
-            return try take(try descriptor.duplicated(), .file, KeepLabel(user: state.with { $0.user }))
+            return try take(try descriptor.duplicated(), .file, KeepLabel(user: owner))
         } catch {
             throw LiveUpdateError(error, "keeping a descriptor")
         }
@@ -303,7 +351,7 @@ final class KeptDescriptors: DescriptorStore {
         guard descriptor.isMessageSocket else { return false }
         if let cookie = try? descriptor.socketCookie(), slot(withCookie: cookie) != nil { return true }
         guard let name = descriptor.peerName, !name.isEmpty else { return false }
-        return [DescriptorKind.listener, .control].contains { self.descriptor($0)?.ownName == name }
+        return [DescriptorKind.listener, .rootListener, .control].contains { self.descriptor($0)?.ownName == name }
     }
 
     func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {

@@ -12,17 +12,22 @@ public enum OrchestratorProcess {
     /// How many threads close descriptors: one for root, and the others for as many other users.
     private static let closingThreads = 8
 
+    /// How many threads do requests that take long: one for root, and the others for as many other users.
+    private static let workingThreads = 4
+
     /// Runs until it is ended by its keeper.
     public static func run() throws -> Never {
         let log = Log("luod orchestrator")
         let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Sandbox.limitCapabilities() }
-        let store = KeptDescriptors(try Closer(threads: closingThreads))
+        let measuresMemory = settings.memory.limits(isOpenToEverybody: settings.isOpenToEverybody)
+        let store = KeptDescriptors(try Closer(threads: closingThreads), measuresMemory: measuresMemory)
+        let workers = try WorkerPool(threads: workingThreads)
         let beginning = try receiveAll(store, keeper)
         store.use(keeper)
         if beginning.role == .standby {
             if settings.isConfined { try Sandbox.enter() }
-            try StandbyProcess(store, keeper, settings, log).run()
+            try StandbyProcess(store, keeper, workers, settings, log).run()
         }
         // After several deaths in a row the pause comes here, with all descriptors, so that luod has two holders
         // meanwhile.
@@ -31,10 +36,10 @@ public enum OrchestratorProcess {
         let server: Server
         do {
             if beginning.role == .refusing { throw StartFailure(.other, beginning.after) }
-            server = try start(beginning, store, keeper, settings, log)
+            server = try start(beginning, store, keeper, workers, settings, log)
         } catch {
             let failure = StartFailure(error, on: StateDirectory(settings.state))
-            guard store.holdsOnlyState else { try refuse(failure, store, keeper, settings, log) }
+            guard store.holdsOnlyState else { try refuse(failure, store, keeper, workers, settings, log) }
             try? keeper.send(.cannotBegin(failure))
             exitNow(failure.cause.rawValue)
         }
@@ -44,10 +49,11 @@ public enum OrchestratorProcess {
 
     /// Holds all descriptors, and serves only root, without the state: see ``Server/beginRefusal(_:)``.
     private static func refuse(
-        _ failure: StartFailure, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
+        _ failure: StartFailure, _ store: KeptDescriptors, _ keeper: ControlLink, _ workers: WorkerPool,
+        _ settings: Settings, _ log: Log
     ) throws -> Never {
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
-        let server = try begin(orchestrator, store, keeper, settings, log)
+        let server = try begin(orchestrator, store, keeper, workers, settings, log)
         try orchestrator.open()
         try server.beginRefusal(failure)
         try? keeper.send(.refuses(failure))
@@ -56,7 +62,8 @@ public enum OrchestratorProcess {
 
     /// - Throws: the error because of which no client can be served.
     private static func start(
-        _ beginning: Beginning, _ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log
+        _ beginning: Beginning, _ store: KeptDescriptors, _ keeper: ControlLink, _ workers: WorkerPool,
+        _ settings: Settings, _ log: Log
     ) throws -> Server {
         abortForTests()
         var options = settings.arena
@@ -64,7 +71,7 @@ public enum OrchestratorProcess {
         let orchestrator = Orchestrator(
             arena: try openArena(store, options), descriptors: store,
             opening: beginning.role == .first ? .nextBoot : .sameBoot)
-        let server = try begin(orchestrator, store, keeper, settings, log)
+        let server = try begin(orchestrator, store, keeper, workers, settings, log)
         server.predecessorsEnd = beginning.after
         try orchestrator.open()
         if beginning.role.isStart { server.logStartLosses() }
@@ -83,8 +90,8 @@ public enum OrchestratorProcess {
     }
 
     static func begin(
-        _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ keeper: ControlLink?, _ settings: Settings,
-        _ log: Log
+        _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ keeper: ControlLink?,
+        _ workers: WorkerPool, _ settings: Settings, _ log: Log
     ) throws -> Server {
         if settings.kernel == nil {
             try orchestrator.registerStandardHandlers()
@@ -93,7 +100,7 @@ public enum OrchestratorProcess {
         }
         try orchestrator.register(HeldFileHandler())
         try orchestrator.limitUsers(to: settings.limits)
-        return try Server(store, orchestrator, keeper, log, settings)
+        return try Server(store, orchestrator, keeper, workers, log, settings)
     }
 
     /// How an orchestrator is to begin.

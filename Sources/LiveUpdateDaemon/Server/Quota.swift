@@ -1,14 +1,19 @@
 import LiveUpdate
+import Platform
 
 /// The limits on descriptors, for each user and for the whole process: a decision without I/O.
 ///
 /// A session, a file, a connection, an opened device, a program's listener and a descriptor that waits to be closed
 /// count one each.
-struct Quota {
+struct Quota: Sendable {
     /// How many descriptors the process may hold. The rest of RLIMIT_NOFILE is for descriptors that come with messages.
     let mostOfProcess: Int
     /// How many descriptors luod holds for each user but root.
     let mostOfUser: Int
+    /// The memory that the files of each user but root may have.
+    let memory: MemoryLimits
+    /// Whether every user can connect, which gives the memory its default limits.
+    let isOpenToEverybody: Bool
     /// Connections, devices, listeners and sessions of ended boots, by user: the core counts sessions and files.
     private var connections: [SessionOwner: Int] = [:]
 
@@ -16,10 +21,17 @@ struct Quota {
     let reservedForRoot: Int
     /// How many descriptors the process may have with connections that are refused, and closed at once.
     var mostWithRefused: Int { mostOfProcess + reservedForRoot / 2 }
+    /// How many descriptors the process may have with the connections of root and luod's own user on their own socket.
+    /// Connections of others, and closes of others that are stuck, do not get so far.
+    var mostWithRoot: Int { mostWithRefused + reservedForRoot / 2 }
     /// How many connections a user always has, to be able to release something.
     static let leastConnections = 4
 
-    init(mostOfProcess: Int, mostOfUser: Int) {
+    init(
+        mostOfProcess: Int, mostOfUser: Int, memory: MemoryLimits = MemoryLimits(), isOpenToEverybody: Bool = false
+    ) {
+        self.memory = memory
+        self.isOpenToEverybody = isOpenToEverybody
         self.mostOfProcess = mostOfProcess
         self.mostOfUser = mostOfUser
         reservedForRoot = min(32, mostOfProcess / 4)
@@ -49,6 +61,20 @@ struct Quota {
         let isRoot = isUnlimited || user == 0
         guard usage.process < mostOfProcess - (isRoot ? 0 : reservedForRoot) else { return false }
         return isRoot || connections[user, default: 0] + usage.held + usage.closing < mostOfUser
+    }
+
+    /// The limit that one more file of a user exceeds, in bytes; nil when there is room.
+    ///
+    /// - Parameters:
+    ///   - isUnlimited: whether the client is root, also when it acts as another user.
+    ///   - bytes: the bytes of all files of the user with pages of this size, with that file.
+    func exceededMemory(
+        of user: SessionOwner, isUnlimited: Bool, _ bytes: UInt64, _ pageSize: PageSize, _ machine: MachineMemory
+    ) -> UInt64? {
+        guard !isUnlimited, user != 0,
+            let most = memory.most(pageSize, isOpenToEverybody: isOpenToEverybody, machine)
+        else { return nil }
+        return bytes > most ? most : nil
     }
 
     /// Whether a user's next request waits until descriptors that came with earlier ones are closed. Not for root.

@@ -54,6 +54,24 @@ extension Server {
         return client
     }
 
+    /// Accepts connections of root and of luod's own user, which have a socket of their own, and descriptors that no other
+    /// user can use up.
+    func acceptRoot(_ listener: FileDescriptor) {
+        for _ in 0..<Self.mostAccepted {
+            guard let connection = try? listener.acceptConnection() else { return }
+            let client = ClientID(try? connection.borrowed.peer())
+            // The permissions of the socket let no other user connect.
+            if (client.user == 0 || client.user == ownUser) && store.count + accepted.count < quota.mostWithRoot {
+                quota.add(to: client.user)
+                let descriptor = connection.release()
+                accepted[descriptor] = client
+                admit(descriptor)
+            } else {
+                refuse(connection, of: client.user)
+            }
+        }
+    }
+
     private func refuse(_ connection: consuming OwnedDescriptor, of user: SessionOwner) {
         try? connection.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
         let refused = connection.release()
@@ -104,9 +122,10 @@ extension Server {
 
     /// The counts of a user that ``Quota`` does not have.
     func usage(of user: SessionOwner) -> Quota.Usage {
-        let held = orchestrator.usage(of: user)
-        return Quota.Usage(
-            process: store.count + accepted.count, held: held.sessions + held.files, closing: store.closing(of: user))
+        Admission(
+            user: user, isUnlimited: false, quota: quota, accepted: accepted.count, kernel: nil, store: store,
+            orchestrator: orchestrator
+        ).usage
     }
 
     /// Stops accepting until something else has happened, or for a moment. Otherwise the connections that wait would wake

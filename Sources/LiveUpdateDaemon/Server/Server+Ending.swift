@@ -6,10 +6,12 @@ import SystemPackage
 extension Server {
     /// Does what was still asked, and closes.
     func end(_ connection: Connection) {
+        if postponesEnd(connection) { return }
         // Nobody reads the answers; a client that sent much before it went does not hold up the others for long.
         for _ in 0..<16 {
             guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting,
-                connection.peer.isSocket, !mustWait(connection)
+                !connection.isWorking,
+                connection.peer.isSocket, !waitsForCloses(connection)
             else { break }
             if let reply = connection.unsent {
                 connection.unsent = nil
@@ -18,20 +20,35 @@ extension Server {
             }
             serve(connection)
         }
-        close(connection)
+        // The last look at the socket may have closed the connection.
+        guard connections[connection.descriptor.rawValue] === connection, !postponesEnd(connection) else { return }
+        close(connection, mayTakeLong: true)
     }
 
     /// Lets go of it, and of the session that it led to.
-    func close(_ connection: Connection) {
+    ///
+    /// - Parameter mayTakeLong: whether the session may end a moment later (``LongWork``).
+    func close(_ connection: Connection, mayTakeLong: Bool = false) {
+        // Its request is done first: then its end is noted again.
+        guard !connection.isWorking else { return }
         guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
+        if connection.hasEnded { longWork.removeWaitingEnd(of: connection.user) }
         poller.remove(connection.descriptor)
         scheduler.forget(connection.descriptor)
         if let reply = connection.unsent { finish(reply, of: connection.user) }
         orchestrator.forget(connection.slot)
         if let unsent = unsentSessions.removeValue(forKey: connection.slot) { try? closeDescriptor(unsent) }
         if let owner = connection.peer.counted { quota.remove(from: owner) }
-        store.count(to: connection.user)
-        if case .session(let session) = connection.peer { end(session, hasArrived: connection.hasArrived) }
+        if case .session(let session) = connection.peer {
+            attached[session.number] = nil
+            if mayTakeLong, endLong(session, connection) { return }
+            end(session, hasArrived: connection.hasArrived)
+        }
+        release(connection)
+    }
+
+    /// Lets go of a connection's descriptor, after the end of its session.
+    func release(_ connection: Connection) {
         if connection.peer.isSocket { drain(connection.descriptor, of: connection.user) }
         store.release(connection.slot)
         store.flush()
@@ -44,17 +61,11 @@ extension Server {
         exitNow(0)
     }
 
-    /// Ends a session with its last descriptor. An incoming session may never have reached its client: it is not
-    /// finished then, and can be retrieved again.
+    /// Ends a session with its last descriptor, or detaches it.
     private func end(_ session: Session, hasArrived: Bool) {
-        attached[session.number] = nil
         if session.holder.isDetached { return detach(session) }
         do throws(LiveUpdateError) {
-            if session.direction == .incoming && !hasArrived {
-                try session.abandon()
-            } else {
-                try session.close()
-            }
+            try session.end(hasArrived: hasArrived)
         } catch {
             log.say("session \"\(session.name)\": \(error)")
         }

@@ -33,13 +33,13 @@ extension Server {
     }
 
     /// Logs the sessions and files that end with luod, and those that survive.
-    func logEnd() { for line in endReport().lines { log.say(line) } }
+    func logEnd() { log.sayAll(endReport().lines) }
 
     /// Logs the sessions and files that were lost before this start. Call this before ``resume()``, which ends lost
     /// sessions.
     func logStartLosses() {
         guard let status = try? orchestrator.status() else { return }
         let losses = StartLosses(status.sessions) { store.entry($0) != nil }
-        for line in losses.lines { log.say(line) }
+        log.sayAll(losses.lines)
     }
 }

@@ -12,7 +12,15 @@ extension Server {
     /// In milliseconds: how long the loop sleeps at most while connections are postponed.
     static let postponement: CInt = 5
 
+    /// How many connections are served again at a time.
+    private static let mostResumed = 256
+
     func mustWait(_ connection: Connection) -> Bool {
+        longWork.makesWait(connection.user) || waitsForCloses(connection)
+    }
+
+    /// Whether a connection waits for the closes of its user's descriptors.
+    func waitsForCloses(_ connection: Connection) -> Bool {
         let isRoot = connection.user == 0 || connection.label.traits.contains(.isUnlimited)
         if !isRoot, requests.mustPause(connection.user) { return true }
         let pending = isRoot ? 0 : store.pendingCloses(of: connection.user)
@@ -29,11 +37,14 @@ extension Server {
     /// Serves postponed connections again, as far as they need not wait any more.
     func resumePostponed() {
         guard !postponed.isEmpty else { return }
-        let waiting = postponed
-        postponed = []
+        // Some at a time: each costs a system call.
+        let waiting = postponed.prefix(Self.mostResumed)
+        postponed.removeFirst(waiting.count)
         for connection in waiting where connections[connection.descriptor.rawValue] === connection {
             connection.isPostponed = false
-            if mustWait(connection) {
+            if connection.hasEnded {
+                scheduler.noteEnd(of: connection.descriptor, of: connection.clientID)
+            } else if mustWait(connection) {
                 postpone(connection)
             } else if connection.unsent != nil {
                 sendRest(connection)

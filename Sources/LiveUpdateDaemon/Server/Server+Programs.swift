@@ -84,13 +84,6 @@ extension Server {
         throw LiveUpdateError(.noMemory, "the emulated kernel has room for \(most) sessions")
     }
 
-    /// - Throws: ENOSPC when it has no room for another file.
-    func checkFilesOfKernel(_ session: Session) throws(LiveUpdateError) {
-        guard let most = settings.kernel?.mostFiles else { return }
-        guard session.tokens.count >= most else { return }
-        throw LiveUpdateError(.noSpace, "a session of the emulated kernel has room for \(most) files")
-    }
-
     // MARK: The device
 
     /// Opens the device for a user. Each user has it open at most once.

@@ -17,7 +17,7 @@ extension Server {
     func beginRefusal(_ failure: StartFailure) throws {
         refusal = Refusal(failure, at: milliseconds())
         if let keeper { try poller.add(keeper.descriptor, for: .reading) }
-        for kind in [DescriptorKind.control, .listener] {
+        for kind in [DescriptorKind.control, .rootListener, .listener] {
             if let listener = store.descriptor(kind) { try poller.add(listener, for: .reading) }
         }
     }

@@ -35,13 +35,14 @@ extension Server {
     ///
     /// - Throws: EMFILE.
     func checkDescriptors(of client: Client) throws(LiveUpdateError) {
-        let user = client.user
-        guard !quota.hasRoom(for: user, isUnlimited: client.isUnlimited, usage(of: user)) else { return }
-        throw LiveUpdateError(
-            .tooManyOpenFiles, "luod holds as many descriptors as it may, for user \(user) or at all",
-            remedy:
-                "close connections, finish sessions, or start luod with a larger --max-user-descriptors or --max-descriptors"
-        )
+        try admission(of: client.user, client.connection).checkDescriptors()
+    }
+
+    /// The limits for a client that acts as a user, as they are now.
+    func admission(of user: SessionOwner, _ connection: Connection) -> Admission {
+        Admission(
+            user: user, isUnlimited: connection.label.traits.contains(.isUnlimited), quota: quota,
+            accepted: accepted.count, kernel: settings.kernel, store: store, orchestrator: orchestrator)
     }
 
     /// The client of a request, and the user that it acts as.
@@ -66,11 +67,19 @@ extension Server {
                 try orchestrator.retrieveSession(name, holder: holder, answering: answer)
             }
         case .attachSession: return try attach(request, client)
-        case .removeSession: return removeSession(request, client)
+        case .removeSession:
+            // The thread that works on the session ends soon.
+            if isAtWork(request, client.user) {
+                postpone(client.connection)
+                return nil
+            }
+            return removeSession(request, client)
         case .asUser: return try act(request, client)
         case .status: return try answerStatus(request, client)
         case .ping: return Reply(0, body: request.answerBody)
-        case .load, .update, .reload: return updates.begin(request, client)
+        case .update, .reload:
+            return mustWaitForWork(client.connection) ? nil : updates.begin(request, client)
+        case .load: return updates.begin(request, client)
         case .stop: return beginStop(request, client)
         case .serve: return try serveProgram(descriptor, client)
         case .openDevice: return try openDevice(request, client)
@@ -241,13 +250,20 @@ extension Server {
 
     private func performOnSession(
         _ request: Request, _ descriptor: FileDescriptor?, _ session: Session, _ connection: Connection
-    ) throws(LiveUpdateError) -> Reply {
+    ) throws(LiveUpdateError) -> Reply? {
         let answer = request.tag == 0 ? nil : Answer(connection.id(request))
         let token = request.call.isAboutFile ? FileCall(request.body).token : 0
         switch request.call {
         case .preserve, .preserveHeld, .check:
-            let file = FileRequest(call: request.call, token: token, descriptor: descriptor ?? Self.none)
-            try preserve(file, session, connection, answer)
+            let file = FileRequest(
+                call: request.call, token: token, descriptor: descriptor ?? Self.none, answer: answer,
+                admission: admission(of: session.holder.owner, connection))
+            if file.isLong {
+                doLong(request, connection) { () throws(LiveUpdateError) in try file.preserve(in: session) }
+                return nil
+            }
+            try file.preserve(in: session)
+            if request.call != .check { connection.hasPreserved = true }
             return Reply(0, body: request.answerBody)
         case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
         case .get: return Reply(0, body: request.answerBody, copy: try session.get(token: token))
@@ -257,6 +273,10 @@ extension Server {
             return Reply(0, body: request.answerBody)
         case .finish:
             guard WordCall(body: request.body).word == 0 else { throw Self.reserved }
+            if hasManyFiles(session) {
+                doLong(request, connection) { () throws(LiveUpdateError) in try session.finish() }
+                return nil
+            }
             try session.finish()
             return Reply(0, body: request.answerBody)
         case .getName:
@@ -277,36 +297,35 @@ extension Server {
     private static let none = FileDescriptor(rawValue: -1)
     private static let reserved = LiveUpdateError(
         .invalidArgument, "a reserved field of the struct is not 0", remedy: "set it to 0")
+}
 
-    /// A request that preserves a file, or checks whether it can be preserved.
-    private struct FileRequest {
-        var call: Call
-        var token: UInt64
-        var descriptor: FileDescriptor
+/// A request that preserves a file, or checks whether it can be preserved. A thread of the ``WorkerPool`` can do it.
+struct FileRequest: Sendable {
+    var call: Call
+    var token: UInt64
+    var descriptor: FileDescriptor
+    var answer: Answer?
+    var admission: Admission
+
+    /// Whether it takes long.
+    var isLong: Bool {
+        guard call != .preserveHeld, let status = try? FileStatus(cached: descriptor) else { return false }
+        return LongWork.isLong(size: status.size, allocated: status.allocated)
     }
 
     /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; the errors of the core.
-    private func preserve(
-        _ file: FileRequest, _ session: Session, _ connection: Connection, _ answer: Answer?
-    ) throws(LiveUpdateError) {
-        let client = Client(user: session.holder.owner, connection: connection)
-        let admitting: () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in
-            if file.call == .preserveHeld { try self.refuseOwnSocket(file.descriptor) }
-            try self.checkFilesOfKernel(session)
-            try self.checkDescriptors(of: client)
-        }
+    func preserve(in session: Session) throws(LiveUpdateError) {
         try session.preserve(
-            file.descriptor, token: file.token, as: file.call == .preserveHeld ? HeldFileHandler.format : nil,
-            answering: file.call == .check ? nil : answer, isLimited: !client.isUnlimited, admitting: admitting)
+            descriptor, token: token, as: call == .preserveHeld ? HeldFileHandler.format : nil,
+            answering: call == .check ? nil : answer, isLimited: !admission.isUnlimited
+        ) { () throws(LiveUpdateError) in
+            if call == .preserveHeld { try admission.refuseOwnSocket(descriptor) }
+            try admission.checkFilesOfKernel(session)
+            try admission.checkMemory(descriptor)
+            try admission.checkDescriptors()
+        }
         // A check leaves nothing behind.
-        if file.call == .check { try session.unpreserve(token: file.token) } else { connection.hasPreserved = true }
-    }
-
-    private func refuseOwnSocket(_ descriptor: FileDescriptor) throws(LiveUpdateError) {
-        guard store.isOwnSocket(descriptor) else { return }
-        throw LiveUpdateError(
-            .tooManySymbolicLinkLevels, "the descriptor is a socket of luod's own",
-            remedy: "pass another descriptor: a session that holds a session would never end")
+        if call == .check { try session.unpreserve(token: token) }
     }
 }
 

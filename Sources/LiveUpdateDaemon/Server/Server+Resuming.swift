@@ -8,7 +8,8 @@ extension Server {
     /// Finds its connections and sessions again.
     func resume() throws {
         if let keeper { try poller.add(keeper.descriptor, for: .reading) }
-        for kind in [DescriptorKind.control, .listener] {
+        try poller.add(workers.events, for: .reading)
+        for kind in [DescriptorKind.control, .rootListener, .listener] {
             if let listener = store.descriptor(kind) { try poller.add(listener, for: .reading) }
         }
         var sessions: [DescriptorSlot: Session] = [:]

@@ -21,6 +21,10 @@ final class Server {
     let poller: Poller
     let log: Log
     let settings: Settings
+    let workers: WorkerPool
+    var longWork = LongWork()
+    /// An update that waits for the end of long work.
+    weak var waitingUpdate: Connection?
     var quota: Quota
     var keeper: ControlLink?
     var connections: [CInt: Connection] = [:]
@@ -36,6 +40,8 @@ final class Server {
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
     var scheduler = RequestScheduler()
+    /// When to read the memory of files again, in nanoseconds.
+    private var nextReading: UInt64 = 0
     /// Connections that were accepted and are not held yet.
     var accepted: [FileDescriptor: ClientID] = [:]
     /// False when there was no descriptor left for whoever wants to connect.
@@ -52,9 +58,12 @@ final class Server {
     var blackout: UInt64?
 
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ log: Log, _ settings: Settings
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ workers: WorkerPool,
+        _ log: Log,
+        _ settings: Settings
     ) throws {
         self.settings = settings
+        self.workers = workers
         self.store = store
         self.orchestrator = orchestrator
         self.keeper = keeper
@@ -63,7 +72,8 @@ final class Server {
         // The rest is for descriptors that come with messages, which would otherwise be cut.
         quota = Quota(
             mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
-            mostOfUser: settings.userDescriptors)
+            mostOfUser: settings.userDescriptors, memory: settings.memory,
+            isOpenToEverybody: settings.isOpenToEverybody)
         poller = try Poller()
         let memory = try store.descriptor(.memory).map { try ControlMemory($0) }
         requests = RequestLedger(memory)
@@ -100,20 +110,35 @@ final class Server {
     func run() throws -> Never {
         while true {
             let events = try poller.wait(patience)
-            if events.isEmpty && mayHaveOrphans && scheduler.isIdle { releaseOrphans() }
+            if events.isEmpty && mayHaveOrphans && scheduler.isIdle && longWork.isIdle { releaseOrphans() }
             resumePostponed()
             keeperWatch.tick(keeper)
             endRefusalIfDue()
             try step(events)
             noticeDeafKeeper()
+            log.sayOmissions()
+            readMemoryAgain()
         }
     }
 
+    /// Reads the memory of some files again, now and then.
+    private func readMemoryAgain() {
+        guard store.measuresMemory else { return }
+        let now = monotonicNanoseconds()
+        guard now >= nextReading else { return }
+        nextReading = now + Self.readingInterval
+        store.readMemoryAgain(atMost: 1024)
+    }
+
+    /// How often the memory of files is read, in nanoseconds.
+    private static let readingInterval: UInt64 = 500_000_000
+
     /// How long the loop may sleep, in milliseconds.
     private var patience: CInt {
-        if mayHaveOrphans || !scheduler.isIdle { return 0 }
+        if mayHaveOrphans && longWork.isIdle || !scheduler.isIdle { return 0 }
         if !postponed.isEmpty { return Self.postponement }
-        return isAccepting ? CInt(HangPolicy.interval) : 100
+        if !isAccepting { return 100 }
+        return CInt(HangPolicy.interval)
     }
 
     /// Notes what has happened, and works for a slice of time. Work that is left over stays in the scheduler.
@@ -175,8 +200,12 @@ final class Server {
         let number = event.descriptor.rawValue
         if number == keeper?.descriptor.rawValue {
             try readKeeper()
+        } else if number == workers.events.rawValue {
+            finishLongWork()
         } else if number == store.descriptor(.listener)?.rawValue {
             scheduler.noteListener(mayAccept: true)
+        } else if number == store.descriptor(.rootListener)?.rawValue {
+            acceptRoot(event.descriptor)
         } else if number == store.descriptor(.control)?.rawValue {
             acceptControl(event.descriptor)
         }
@@ -185,10 +214,15 @@ final class Server {
     /// One request.
     func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
-        store.count(to: connection.user)
         noteArrival(connection)
         // The queue has copies, too, so these are closed after the answer has taken the message out of the queue.
-        defer { close(message.descriptors, of: connection) }
+        defer {
+            if connection.isWorking {
+                connection.descriptorsAtWork = message.descriptors
+            } else {
+                close(message.descriptors, of: connection)
+            }
+        }
         if message.isTruncated {
             // The rest of the message has the last copies of its descriptors, and must not be dropped by this thread.
             if isOutOfDescriptors(connection) { return postpone(connection) }
@@ -203,7 +237,7 @@ final class Server {
 
     /// Closes the descriptors of a message. A close may be the last one, and sleep, if the client has closed its own
     /// copies.
-    private func close(_ descriptors: [FileDescriptor], of connection: Connection) {
+    func close(_ descriptors: [FileDescriptor], of connection: Connection) {
         if descriptors.count == 1, connection.hasPreserved {
             store.close(copy: descriptors[0], of: connection.user)
         } else {
@@ -234,7 +268,7 @@ final class Server {
         for _ in 0..<2 {
             do throws(SystemCallError) {
                 guard let message = try connection.descriptor.receive(.peeking) else {
-                    close(connection)
+                    close(connection, mayTakeLong: true)
                     return nil
                 }
                 return message
@@ -244,7 +278,7 @@ final class Server {
                 // Said once, when the peer closed without having read all: what it sent is still there.
                 case .connectionReset: continue
                 default:
-                    close(connection)
+                    close(connection, mayTakeLong: true)
                     return nil
                 }
             }

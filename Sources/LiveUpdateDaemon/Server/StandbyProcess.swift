@@ -8,6 +8,7 @@ import SystemPackage
 final class StandbyProcess {
     private let store: KeptDescriptors
     private let keeper: ControlLink
+    private let workers: WorkerPool
     private let settings: Settings
     private let log: Log
     private let formats: [String]
@@ -35,12 +36,15 @@ final class StandbyProcess {
         var switched: UInt64 = 0
     }
 
-    init(_ store: KeptDescriptors, _ keeper: ControlLink, _ settings: Settings, _ log: Log) throws {
+    init(
+        _ store: KeptDescriptors, _ keeper: ControlLink, _ workers: WorkerPool, _ settings: Settings, _ log: Log
+    ) throws {
+        self.workers = workers
         self.store = store
         self.keeper = keeper
         self.settings = settings
         self.log = log
-        formats = try Self.knownFormats(store.closer, settings, log)
+        formats = try Self.knownFormats(store.closer, workers, settings, log)
     }
 
     /// Waits, holding all that the old orchestrator holds, and takes its place when it is told to.
@@ -129,7 +133,7 @@ final class StandbyProcess {
             opening: what == .update ? .onTrial : .sameBoot)
         return Boot(
             orchestrator: orchestrator,
-            server: try OrchestratorProcess.begin(orchestrator, store, keeper, settings, log))
+            server: try OrchestratorProcess.begin(orchestrator, store, keeper, workers, settings, log))
     }
 
     private func takeBaton() -> Bool {
@@ -148,10 +152,12 @@ final class StandbyProcess {
     }
 
     /// The formats of all handlers and FLBs, from an arena that goes away with it.
-    private static func knownFormats(_ closer: Closer, _ settings: Settings, _ log: Log) throws -> [String] {
+    private static func knownFormats(
+        _ closer: Closer, _ workers: WorkerPool, _ settings: Settings, _ log: Log
+    ) throws -> [String] {
         let store = KeptDescriptors(closer)
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
-        _ = try OrchestratorProcess.begin(orchestrator, store, nil, settings, log)
+        _ = try OrchestratorProcess.begin(orchestrator, store, nil, workers, settings, log)
         return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
     }
 }

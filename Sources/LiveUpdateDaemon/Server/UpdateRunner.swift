@@ -69,7 +69,7 @@ final class UpdateRunner {
     }
 
     private func reply(_ refusal: UpdateRefusal) -> Reply {
-        for line in refusal.reason.split(separator: "\n") { server.log.say("update: \(line)") }
+        server.log.sayAll(refusal.reason.split(separator: "\n").map { "update: \($0)" })
         let text = LuoctlRemedies.explained(refusal.reason, refusal.errno.rawValue)
         return Reply(-refusal.errno.rawValue, body: UpdateCall(text: text).body)
     }
@@ -172,7 +172,7 @@ final class UpdateRunner {
         }
         let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
         // The answer has room for some of them.
-        for line in lines { server.log.say("update: goes on without \(line)") }
+        server.log.sayAll(lines.map { "update: goes on without \($0)" })
         accepted?.cost = UpdateCost.text(lines, room: UpdateCost.room)
         return nil
     }

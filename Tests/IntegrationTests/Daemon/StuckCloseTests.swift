@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import LiveUpdate
+import LiveUpdateDevice
 import LiveUpdateProtocol
 import Platform
 import SystemPackage
@@ -37,6 +38,31 @@ import Testing
         let after = try client.status()
         #expect(after.keeper == before.keeper && after.orchestrator != before.orchestrator)
         #expect(try client.change(.update) == nil)
+    }
+
+    @Test("A user whose closes are stuck, and who connects without end, does not lock root out") func flood()
+        async throws
+    {
+        let daemon = try await RunningDaemon([
+            "--socket-mode", "0666", "--max-descriptors", "300", "--max-user-descriptors", "20",
+        ])
+        let system = try StuckFileSystem()
+        defer { system.end() }
+        let mine = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
+        let session = try mine.createSession("stuck")
+        let file = try system.open()
+        try session.preserveHeld(file, token: 1)
+        try session.unpreserve(token: 1)
+        #expect(system.wait(for: .flush, 2))
+        // The close of each refused connection waits behind the stuck one, and so keeps its descriptor.
+        let devices = try (0..<400).compactMap { _ in
+            try asUser(nobody) { try? LiveUpdateDevice(state: daemon.state) }
+        }
+        #expect(devices.count > 20)
+        let root = try LiveUpdateDevice(state: daemon.state)
+        #expect(try root.status().contains("stuck"))
+        try root.update()
+        #expect(try root.status().contains("\"updates\":1"))
     }
 
     @Test("A luod that ends with such a thread lets the next one begin") func nextBegins() async throws {

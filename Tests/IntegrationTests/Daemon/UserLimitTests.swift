@@ -57,6 +57,32 @@ import Testing
         try session.preserve(files[2].descriptor, token: 2)
     }
 
+    @Test("Memory: EDQUOT, also when a file is filled after it was preserved") func memory() async throws {
+        let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-user-memory", "1M"])
+        let session = try device(daemon).createSession("a")
+        let large = try MemoryFile(size: 2 << 20)
+        try large.write([UInt8](repeating: 1, count: 2 << 20), at: 0)
+        for refused in [
+            failure { try session.preserve(large.descriptor, token: 1) },
+            failure { try session.preserveHeld(large.descriptor, token: 1) },
+        ] { #expect(refused?.errno == .diskQuotaExceeded) }
+        let growing = try MemoryFile(size: 2 << 20)
+        try session.preserve(growing.descriptor, token: 1)
+        let small = try MemoryFile()
+        try session.preserve(small.descriptor, token: 2)
+        try growing.write([UInt8](repeating: 1, count: 2 << 20), at: 0)
+        try await eventually("another look at the sizes", within: 60) {
+            let small = try MemoryFile()
+            let refused = failure { try session.preserve(small.descriptor, token: 3) }
+            if refused == nil { try session.unpreserve(token: 3) }
+            return refused?.errno == .diskQuotaExceeded
+        }
+        try device(daemon, as: 0).createSession("a").preserve(large.descriptor, token: 1)
+        try session.unpreserve(token: 1)
+        let another = try MemoryFile()
+        try session.preserve(another.descriptor, token: 3)
+    }
+
     @Test("Bytes of the arena: ENOSPC") func arena() async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-user-arena", "4096"])
         let session = try device(daemon).createSession("a")

@@ -1,0 +1,52 @@
+import Handover
+public import Platform
+
+/// The memory that the files of one user may have. luod reads now and then how much they have: a user can exceed a
+/// limit by filling files that are held already, and then preserves no more. The hard limit is a cgroup.
+public struct MemoryLimits: Equatable, Sendable {
+    /// Bytes of memory files of ordinary pages; nil: a default.
+    public var bytes: UInt64?
+    /// Huge pages, by page size; a size that is missing has a default.
+    public var hugePages: [PageSize: UInt64] = [:]
+
+    /// Defaults only.
+    public init() {}
+
+    /// Reads `2M=512,1G=2`.
+    ///
+    /// - Returns: nil for other text, and for a size that is named twice.
+    public static func hugePages(_ text: String) -> [PageSize: UInt64]? {
+        var pages: [PageSize: UInt64] = [:]
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let sides = part.split(separator: "=", omittingEmptySubsequences: false)
+            guard sides.count == 2, let bytes = ByteCount(String(sides[0]))?.bytes, let size = PageSize(bytes: bytes),
+                size != .base, sides[1].allSatisfy({ ("0"..."9").contains($0) }), let count = UInt64(sides[1]),
+                count <= 1 << 30, pages.updateValue(count, forKey: size) == nil
+            else { return nil }
+        }
+        return pages
+    }
+}
+
+extension MemoryLimits {
+    func put(in writer: inout ByteWriter) {
+        writer.put(UInt8(bytes == nil ? 0 : 1))
+        writer.put(bytes ?? 0)
+        writer.put(UInt8(hugePages.count))
+        for (size, count) in hugePages.sorted(by: { $0.key < $1.key }) {
+            writer.put(size.order)
+            writer.put(count)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(ArenaError) {
+        let hasBytes = try reader.take(UInt8.self)
+        guard hasBytes <= 1 else { throw ArenaError(.record, "settings: \(hasBytes) is not a truth value") }
+        let limit = try reader.take(UInt64.self)
+        bytes = hasBytes == 1 ? limit : nil
+        for _ in 0..<(try reader.take(UInt8.self)) {
+            let size = PageSize(order: try reader.take())
+            hugePages[size] = try reader.take()
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import LiveUpdate
+import SystemPackage
+
+/// The limits for one request, as they were when it began: any thread can check them.
+struct Admission: Sendable {
+    /// The user to charge.
+    var user: SessionOwner
+    /// Whether the client is root that acts as the user: the user's limits do not apply then.
+    var isUnlimited: Bool
+    var quota: Quota
+    /// Connections that were accepted and are not held yet.
+    var accepted: Int
+    var kernel: PlayedKernel?
+    var store: KeptDescriptors
+    var orchestrator: Orchestrator
+
+    /// Checks that one more descriptor may be held.
+    ///
+    /// - Throws: EMFILE.
+    func checkDescriptors() throws(LiveUpdateError) {
+        guard !quota.hasRoom(for: user, isUnlimited: isUnlimited, usage) else { return }
+        throw LiveUpdateError(
+            .tooManyOpenFiles, "luod holds as many descriptors as it may, for user \(user) or at all",
+            remedy:
+                "close connections, finish sessions, or start luod with a larger --max-user-descriptors or --max-descriptors"
+        )
+    }
+
+    /// Checks that the memory of one more file may be held.
+    ///
+    /// - Throws: EDQUOT.
+    func checkMemory(_ descriptor: FileDescriptor) throws(LiveUpdateError) {
+        guard store.measuresMemory, user != 0, !isUnlimited, let use = MemoryUse(of: descriptor) else { return }
+        let bytes = store.memory(of: user, with: use)
+        // The pools may have changed: they are read for each check.
+        let most = quota.exceededMemory(
+            of: user, isUnlimited: isUnlimited, bytes, use.pageSize, .now(for: use.pageSize, quota))
+        guard let most else { return }
+        let isHuge = use.pageSize != .base
+        throw LiveUpdateError(
+            .diskQuotaExceeded,
+            "the files of user \(user) would have \(bytes) bytes of memory \(isHuge ? "in huge pages of \(use.pageSize)" : ""), "
+                + "and may have \(most)",
+            remedy: "finish or unpreserve some of them, or start luod with a larger "
+                + (isHuge ? "--max-user-huge-pages" : "--max-user-memory"))
+    }
+
+    /// The counts of the user that ``Quota`` does not have.
+    var usage: Quota.Usage {
+        let held = orchestrator.usage(of: user)
+        return Quota.Usage(
+            process: store.count + accepted, held: held.sessions + held.files, closing: store.closing(of: user))
+    }
+
+    /// Checks that the kernel that is played has room for another file.
+    ///
+    /// - Throws: ENOSPC.
+    func checkFilesOfKernel(_ session: Session) throws(LiveUpdateError) {
+        guard let most = kernel?.mostFiles, session.tokens.count >= most else { return }
+        throw LiveUpdateError(.noSpace, "a session of the emulated kernel has room for \(most) files")
+    }
+
+    /// - Throws: ELOOP for a socket of luod's own.
+    func refuseOwnSocket(_ descriptor: FileDescriptor) throws(LiveUpdateError) {
+        guard store.isOwnSocket(descriptor) else { return }
+        throw LiveUpdateError(
+            .tooManySymbolicLinkLevels, "the descriptor is a socket of luod's own",
+            remedy: "pass another descriptor: a session that holds a session would never end")
+    }
+}

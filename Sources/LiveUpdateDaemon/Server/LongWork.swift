@@ -1,0 +1,69 @@
+import LiveUpdate
+import LiveUpdateProtocol
+
+/// The requests and the ends of sessions that a ``WorkerPool`` does. It does no I/O.
+struct LongWork {
+    /// What a piece of work is for.
+    enum Purpose {
+        /// A request on a session.
+        case request(Request)
+        /// The end of a session, with its connection.
+        case end(Session)
+    }
+
+    private var running: [WorkerPool.WorkID: (purpose: Purpose, connection: Connection)] = [:]
+    /// Users whose sessions are ending.
+    private var ending: Set<SessionOwner> = []
+
+    /// Whether nothing is under way.
+    var isIdle: Bool { running.isEmpty }
+
+    /// How many ends of a user's connections wait.
+    private var waitingEnds: [SessionOwner: Int] = [:]
+
+    /// Whether a thread ends a session of a user. The user's other ends wait.
+    func isEnding(of user: SessionOwner) -> Bool { ending.contains(user) }
+
+    /// Whether the requests of a user wait, because a session of the user that its client has closed still has its name
+    /// and its files.
+    func makesWait(_ user: SessionOwner) -> Bool { ending.contains(user) || waitingEnds[user] != nil }
+
+    /// Notes an end that waits.
+    mutating func addWaitingEnd(of user: SessionOwner) { waitingEnds[user, default: 0] += 1 }
+
+    /// Notes that an end waits no more.
+    mutating func removeWaitingEnd(of user: SessionOwner) {
+        let left = waitingEnds[user, default: 1] - 1
+        waitingEnds[user] = left == 0 ? nil : left
+    }
+
+    mutating func begin(_ work: WorkerPool.WorkID, _ purpose: Purpose, _ connection: Connection) {
+        running[work] = (purpose, connection)
+        if case .end = purpose { ending.insert(connection.user) }
+    }
+
+    mutating func finish(_ work: WorkerPool.WorkID) -> (purpose: Purpose, connection: Connection)? {
+        guard let done = running.removeValue(forKey: work) else { return nil }
+        if case .end = done.purpose { ending.remove(done.connection.user) }
+        return done
+    }
+
+    // MARK: Estimates
+
+    /// A session with more files than this takes long to finish or close: some 20 microseconds for each file.
+    static let manyFiles = 256
+
+    /// Whether preserving a file of this size may take more than some 2 ms.
+    ///
+    /// Holes of huge pages cost 0.7 microseconds each, extents of a memory file 3 microseconds, and its pages 16 ns. The
+    /// number of extents is not known: there are at most as many as pages, and as pages of holes.
+    ///
+    /// - Parameters:
+    ///   - size: of the file, in bytes.
+    ///   - allocated: the bytes of it that are allocated.
+    static func isLong(size: UInt64, allocated: UInt64) -> Bool {
+        let used = allocated / 4096
+        let holes = size > allocated ? (size - allocated) / 4096 : 0
+        return size > 4 << 30 || used > 65536 || min(used, holes) > 512
+    }
+}

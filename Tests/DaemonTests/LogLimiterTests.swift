@@ -1,0 +1,47 @@
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// The lines of a log that are written, and those that are only counted.
+@Suite struct LogLimiterTests {
+    private static let second = LogLimiter.window
+    private let kind = LogLimiter.Kind(file: "a", line: 1)
+    private let other = LogLimiter.Kind(file: "a", line: 2)
+
+    @Test("The first lines of a second are written, and then a count with the last one") func counts() {
+        var limiter = LogLimiter()
+        for number in 1...100 {
+            #expect(limiter.takeOmissions(at: 0) == [])
+            #expect(limiter.admits("line \(number)", of: kind, at: 0) == (number <= LogLimiter.most))
+        }
+        let isOtherAdmitted = limiter.admits("another", of: other, at: 0)
+        #expect(isOtherAdmitted, "another kind")
+        #expect(limiter.hasOmissions)
+        #expect(limiter.takeOmissions(at: Self.second - 1) == [])
+        #expect(limiter.takeOmissions(at: Self.second) == [.init(count: 95, last: "line 100")])
+        #expect(!limiter.hasOmissions)
+        #expect(limiter.takeOmissions(at: 2 * Self.second) == [])
+    }
+
+    @Test("A kind begins again after a second") func beginsAgain() {
+        var limiter = LogLimiter()
+        var written = 0
+        // 10 lines in each of 10 seconds.
+        for tenth: UInt64 in 0..<100 {
+            let now = tenth * Self.second / 10
+            _ = limiter.takeOmissions(at: now)
+            if limiter.admits("line", of: kind, at: now) { written += 1 }
+        }
+        #expect(written == 10 * LogLimiter.most)
+    }
+
+    @Test("A line now and then is always written") func rare() {
+        var limiter = LogLimiter()
+        for number: UInt64 in 0..<50 {
+            let now = number * Self.second / 4
+            #expect(limiter.takeOmissions(at: now) == [])
+            let isAdmitted = limiter.admits("line", of: kind, at: now)
+            #expect(isAdmitted)
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import Glibc
+import LiveUpdate
+import Platform
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// The estimate of which requests take long.
+@Suite struct LongWorkTests {
+    /// A file, and whether preserving it takes long.
+    struct Case: Sendable {
+        var size: UInt64
+        var allocated: UInt64
+        var isLong: Bool
+    }
+
+    @Test(
+        "A file takes long by its size, its pages, or its possible extents",
+        arguments: [
+            Case(size: 0, allocated: 0, isLong: false), Case(size: 4096, allocated: 4096, isLong: false),
+            // Memory without holes.
+            Case(size: 64 << 20, allocated: 64 << 20, isLong: false),
+            Case(size: 256 << 20, allocated: 256 << 20, isLong: false),
+            Case(size: 257 << 20, allocated: 257 << 20, isLong: true),
+            // A memory file is allocated in whole pages, and its size may end before.
+            Case(size: 5000, allocated: 8192, isLong: false),
+            // Every second page is a hole.
+            Case(size: 2 << 20, allocated: 1 << 20, isLong: false),
+            Case(size: 6 << 20, allocated: 3 << 20, isLong: true),
+            Case(size: 480_000 << 10, allocated: 240_000 << 10, isLong: true),
+            // Few pages in a large hole, and a hole in much memory.
+            Case(size: 1 << 30, allocated: 100 << 12, isLong: false),
+            Case(size: 200 << 20, allocated: 199 << 20, isLong: false),
+            // Holes of huge pages are looked at one by one.
+            Case(size: 4 << 30, allocated: 2 << 20, isLong: false), Case(size: 8 << 30, allocated: 0, isLong: true),
+            Case(size: 8 << 40, allocated: 2 << 20, isLong: true), Case(size: .max, allocated: .max, isLong: true),
+        ]) func estimate(_ one: Case)
+    {
+        #expect(LongWork.isLong(size: one.size, allocated: one.allocated) == one.isLong)
+    }
+}
+
+/// The threads that do long work.
+@Suite struct WorkerPoolTests {
+    private func finished(_ pool: WorkerPool, _ count: Int) -> [WorkerPool.Finished] {
+        var all: [WorkerPool.Finished] = []
+        while all.count < count, pool.events.isReadable(within: 10_000) { all += pool.takeFinished() }
+        return all
+    }
+
+    @Test("The result of each piece of work comes once") func results() throws {
+        let pool = try WorkerPool(threads: 3)
+        let failing = pool.start(for: 1) { () throws(LiveUpdateError) in
+            throw LiveUpdateError(.noSpace, "no", remedy: "none")
+        }
+        let working = pool.start(for: 2) { () throws(LiveUpdateError) in usleep(2000) }
+        let results = finished(pool, 2)
+        #expect(results.first { $0.work == failing }?.error?.errno == .noSpace)
+        let success = try #require(results.first { $0.work == working })
+        #expect(success.error == nil && success.duration >= 2_000_000)
+        #expect(pool.takeFinished().isEmpty)
+    }
+
+    @Test("A user has one piece of work at a time, and a thread is always there for root") func users() throws {
+        let pool = try WorkerPool(threads: 3)
+        let gate = Lock()
+        gate.withLock {
+            let wait: @Sendable () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in gate.withLock {} }
+            #expect(pool.start(for: 1, wait) != nil)
+            #expect(!pool.isFree(for: 1))
+            #expect(pool.start(for: 1, wait) == nil, "one at a time")
+            #expect(pool.start(for: 2, wait) != nil)
+            #expect(pool.start(for: 3, wait) == nil, "the last thread is root's")
+            #expect(pool.start(for: 0, wait) != nil)
+            #expect(pool.start(for: 0, wait) == nil)
+        }
+        #expect(finished(pool, 3).count == 3)
+        #expect(pool.isFree(for: 1) && pool.isFree(for: 3))
+    }
+}

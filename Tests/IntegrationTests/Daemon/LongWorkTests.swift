@@ -1,0 +1,108 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateDevice
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Others are served while a request takes long, and everything about its session waits for it.
+@Suite(.serialized, .requiresRoot) struct LongWorkTests {
+    /// A memory file with so many extents that preserving it takes long.
+    private func longFile() throws -> MemoryFile {
+        let extents = 40_000
+        let file = try MemoryFile(size: UInt64(extents) * 8192)
+        for extent in 0..<extents { try file.write([1], at: UInt64(extent) * 8192) }
+        return file
+    }
+
+    /// The longest answer to a short request of another user, in milliseconds, while `body` runs.
+    private func longestAnswer(_ daemon: RunningDaemon, during body: @escaping @Sendable () throws -> Void) async throws
+        -> UInt64
+    {
+        let other = try asUser(nobody - 1) { try LiveUpdateDevice(state: daemon.state) }
+        let session = try other.createSession("short")
+        let work = Task.detached { try body() }
+        let isDone = Guarded(false)
+        Task.detached {
+            _ = await work.result
+            isDone.with { $0 = true }
+        }
+        var longest: UInt64 = 0
+        while !isDone.with({ $0 }) {
+            let file = try MemoryFile()
+            let began = monotonicNanoseconds()
+            try session.preserve(file.descriptor, token: 1)
+            _ = try other.status()
+            try session.unpreserve(token: 1)
+            longest = max(longest, (monotonicNanoseconds() - began) / 1_000_000)
+            try await Task.sleep(nanoseconds: 1_000_000)
+        }
+        try await work.value
+        return longest
+    }
+
+    @Test("Preserves and ends that take long, beside another user's requests, and then an update") func beside()
+        async throws
+    {
+        let daemon = try await RunningDaemon(["--socket-mode", "0666"])
+        let mine = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
+        let file = try longFile()
+        let longest = try await longestAnswer(daemon) {
+            for round in 0..<5 {
+                let session = try mine.createSession("long")
+                try session.preserve(file.descriptor, token: 1)
+                #expect(failure { try session.preserve(file.descriptor, token: 1) }?.errno == .fileExists)
+                // The close is not waited for: the next round's session has the same name, and the same file.
+                if round < 4 { session.shutDownForTest() } else { try session.unpreserve(token: 1) }
+            }
+        }
+        // Each preserve takes more than 100 ms.
+        #expect(longest < 80)
+        try LiveUpdateDevice(state: daemon.state).update()
+    }
+
+    @Test("A session of many files ends beside others, and its name is free afterwards") func manyFiles() async throws {
+        let daemon = try await RunningDaemon(["--socket-mode", "0666"])
+        let mine = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
+        let root = try LiveUpdateDevice(state: daemon.state)
+        for isIncoming in [false, true] {
+            let session = try mine.createSession("many")
+            for token: UInt64 in 0..<1500 {
+                let file = try MemoryFile()
+                try session.preserve(file.descriptor, token: token)
+            }
+            if isIncoming {
+                try root.update()
+                let incoming = try mine.retrieveSession("many")
+                try incoming.finish()
+                #expect(failure { _ = try incoming.retrieve(token: 0) }?.errno == .noSuchFileOrDirectory)
+                incoming.shutDownForTest()
+            }
+            session.shutDownForTest()
+            let next = try mine.createSession("many")
+            #expect(failure { try next.unpreserve(token: 0) }?.errno == .noSuchFileOrDirectory)
+            next.shutDownForTest()
+        }
+    }
+
+    @Test("A client that closes its session while a preserve takes long leaves nothing") func closed() async throws {
+        let daemon = try await RunningDaemon()
+        let mine = try LiveUpdateDevice(state: daemon.state)
+        let file = try longFile()
+        let session = try mine.createSession("gone")
+        let preserving = Task.detached { try? session.preserve(file.descriptor, token: 1) }
+        try await Task.sleep(nanoseconds: 20_000_000)
+        session.shutDownForTest()
+        await preserving.value
+        let next = try mine.createSession("gone")
+        try next.preserve(file.descriptor, token: 1)
+        try mine.update()
+        try mine.retrieveSession("gone").finish()
+    }
+}
+
+extension DeviceSession {
+    /// Ends the session, as its last close does.
+    fileprivate func shutDownForTest() { _ = shutdown(descriptor.rawValue, CInt(SHUT_RDWR)) }
+}
