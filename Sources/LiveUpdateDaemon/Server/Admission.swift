@@ -10,7 +10,7 @@ struct Admission: Sendable {
     var quota: Quota
     /// Connections that were accepted and are not held yet.
     var accepted: Int
-    var kernel: PlayedKernel?
+    var kernel: EmulatedKernel?
     var store: KeptDescriptors
     var orchestrator: Orchestrator
 
