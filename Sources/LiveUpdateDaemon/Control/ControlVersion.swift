@@ -7,7 +7,7 @@ import LiveUpdate
 /// other: an update or a reload to such an image is called off before anything is frozen.
 struct ControlVersion: Equatable, Sendable {
     /// Raise this number with every change of ``ControlMessage`` or ``Settings``.
-    static let current: UInt32 = 2
+    static let current: UInt32 = 1
 
     /// The version of the control link.
     var number: UInt32

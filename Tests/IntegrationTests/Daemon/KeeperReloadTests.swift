@@ -83,6 +83,8 @@ import Testing
         #expect(try client.change(.reload, flags: UpdateCall.keeper, image: copy)?.errno == .resourceBusy)
         #expect(try program(of: daemon.keeper) == Program.path("luod"))
         #expect(try session.get(1).identity == file.identity)
+        // A client that has gone asks for nothing.
+        withExtendedLifetime(asker) {}
     }
 
     @Test("The service manager's store goes on", .timeLimit(.minutes(2))) func service() async throws {

@@ -97,11 +97,11 @@ import Testing
 
     // MARK: Deaths in a row
 
-    /// Kills orchestrators until the next ones make a pause.
+    /// Kills orchestrators that serve until the next ones make a pause. Deaths before they serve would lead to a refusal.
     private func killUntilPaused(_ daemon: RunningDaemon) async throws -> pid_t {
         for _ in 0..<40 {
             let before = try lines(daemon, with: "another is started").count
-            let orchestrator = try #require(daemon.processes.first { $0 != daemon.keeper })
+            let orchestrator = try daemon.connect().status().orchestrator
             kill(orchestrator, SIGKILL)
             try await eventually("the next one", within: 60) {
                 try lines(daemon, with: "another is started").count > before

@@ -58,11 +58,5 @@ import Testing
         try await daemon.start(passing: [("luod.socket", listener.borrowed)])
         #expect(try daemon.connect().status().keeper == daemon.keeper)
         #expect(try status(path) == (0o660, 4712))
-        // The orchestrator gets the mode of the socket, and not the mode of the option.
-        let orchestrator = try daemon.connect().status().orchestrator
-        let line = try String(contentsOfFile: "/proc/\(orchestrator)/cmdline", encoding: .utf8)
-        let words = line.split(separator: "\0")
-        let option = try #require(words.firstIndex(of: "--socket-mode"))
-        #expect(words[option + 1] == "660")
     }
 }
