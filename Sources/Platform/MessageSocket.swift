@@ -58,7 +58,9 @@ public enum MessageSocket {
 
     /// Connects to a socket that listens at a path: connect(2).
     ///
-    /// - Parameter milliseconds: the longest wait for room in the queue of the listener; nil waits for ever.
+    /// - Parameters:
+    ///   - path: the path of the socket.
+    ///   - milliseconds: the longest wait for room in the queue of the listener; nil waits for ever.
     /// - Throws: ENOENT when nothing has that name, ECONNREFUSED when nobody listens there, EACCES, EPROTOTYPE; EAGAIN when
     ///   the wait was too long.
     public static func connect(
