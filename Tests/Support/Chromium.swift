@@ -32,15 +32,22 @@ public enum Chromium {
         let image = ProgramImage(
             path: "/bin/sh", arguments: ["sh", "-c", "exec \"$@\" 2>&1", "sh", path ?? "/usr/bin/chromium"] + options
         ).setting("HOME", folder.path).setting("LD_PRELOAD", nil)
-        let process = try ChildProcess.start(image)
-        let output = process.readOutput(within: 120_000)
-        if output == nil { process.kill() }
-        let status = process.finish()
+        var (status, output) = try run(image)
+        // A browser that crashes says nothing about the page.
+        if status > 128 { (status, output) = try run(image) }
         guard let output, status == 0, let result = output.between("<pre id=\"result\">", "</pre>") else {
             throw Failed(status: status, output: output ?? "it did not end")
         }
         let lines: [Substring] = output.split(separator: "\n")
         return (result.unescaped, lines.filter { $0.contains(":CONSOLE") }.map { String($0) })
+    }
+
+    /// - Returns: the exit status, and all that the browser printed; nil if it did not end in time.
+    private static func run(_ image: ProgramImage) throws -> (status: Int32, output: String?) {
+        let process = try ChildProcess.start(image)
+        let output = process.readOutput(within: 120_000)
+        if output == nil { process.kill() }
+        return (process.finish(), output)
     }
 
     /// The browser could not show a page.

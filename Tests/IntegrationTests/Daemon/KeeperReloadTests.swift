@@ -78,6 +78,8 @@ import Testing
         }
         let silent = try await script("silent", "exec cat <&3 >/dev/null")
         let asker = try daemon.connect()
+        // Its connection is accepted now, so that its load comes before those of the other connection.
+        _ = try asker.status()
         try asker.ask(.load, UpdateCall(text: silent).body)
         try await eventually("a load under way", within: 60) { try client.change(.load)?.errno == .resourceBusy }
         #expect(try client.change(.reload, flags: UpdateCall.keeper, image: copy)?.errno == .resourceBusy)
