@@ -62,7 +62,7 @@ class Socket:
         """The result, the struct, and the descriptor or None."""
         while True:
             try:
-                data, descriptors, flags, _ = socket.recv_fds(self.socket, 8192, 4)
+                data, descriptors, flags, _ = socket.recv_fds(self.socket, 80_000, 4)
             except ConnectionResetError as error:
                 raise Gone from error
             if not data:
