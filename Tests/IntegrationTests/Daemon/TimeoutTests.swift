@@ -41,9 +41,8 @@ import Testing
                 #expect(!ended.errors.contains("\(daemon.keeper)"), "\(command): \(ended)")
             }
         }
-        // The requests are still in luod's queues, stop among them.
+        // The requests are still in luod's queues, and are done if luod sees them before the ends of their connections.
         Glibc.kill(orchestrator, SIGCONT)
-        try await eventually("the end of luod", within: 60) { daemon.processes.isEmpty }
     }
 
     @Test("Another user gets 69, too, and no process that it may not see") func otherUser() async throws {

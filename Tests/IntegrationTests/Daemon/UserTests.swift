@@ -57,7 +57,8 @@ import Testing
         try roots.finish()
         try roots.setDetached(false)
         roots.close()
-        #expect(try mine.status().sessions.isEmpty)
+        // The end of root's connection and another user's request are in no order.
+        #expect(try soon(within: 60) { try mine.status().sessions.isEmpty })
     }
 
     @Test("Only root loads, updates and reloads", arguments: [Call.load, .update, .reload])
