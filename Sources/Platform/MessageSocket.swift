@@ -61,7 +61,7 @@ public enum MessageSocket {
     /// - Parameters:
     ///   - path: the path of the socket.
     ///   - milliseconds: the longest wait for room in the queue of the listener; nil waits for ever.
-    /// - Throws: ENOENT when nothing has that name, ECONNREFUSED when nobody listens there, EACCES, EPROTOTYPE; EAGAIN when
+    /// - Throws: ENOENT when nothing has that name, ECONNREFUSED when no process listens there, EACCES, EPROTOTYPE; EAGAIN when
     ///   the wait was too long.
     public static func connect(
         to path: String, within milliseconds: CInt? = nil

@@ -25,7 +25,7 @@ final class NextImage {
         try? process.link.send(.begin(.standby, nextSlot: nextSlot))
     }
 
-    /// Tells it, without waiting, what has changed since it was fed. An image that is behind gets that later.
+    /// Sends the image a change, without waiting. An image that does not have all earlier changes gets this one later.
     func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
         guard !isBehind else { return }
         do throws(SystemCallError) {

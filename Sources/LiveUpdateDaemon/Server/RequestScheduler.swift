@@ -12,7 +12,7 @@ struct ClientID: Hashable, Sendable {
 ///
 /// 1. The loop notes what epoll(7) found: requests, ends, and connections that wait to be accepted.
 /// 2. ``next()`` returns one piece of work. Time is shared by user first, then by process, then by connection: the user
-///    who has used the least time is served next, and of that user's processes the one that has used the least.
+///    that has used the least time is served next, and of that user's processes the one that has used the least.
 /// 3. The loop does the work, measures it, and charges the time with ``charge(_:to:)``.
 ///
 /// All ends of a user come before the user's requests, so that a name is free when its session's close came before the

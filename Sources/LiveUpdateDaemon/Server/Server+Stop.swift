@@ -34,7 +34,7 @@ extension Server {
         return nil
     }
 
-    /// The end of descriptors that nobody can tell apart, because the state cannot be read.
+    /// The end of descriptors that luod cannot tell apart, because it cannot read the state.
     private func endOfUnknown(_ refusal: Refusal) -> String {
         let (files, sessions) = (store.slots(.file).count, store.slots(.session).count)
         return

@@ -84,7 +84,7 @@ import Testing
         held.close()
     }
 
-    /// Calls that name a session of nobody's, or of another user.
+    /// Calls that name a session that does not exist, or another user's session.
     private func failures(_ device: LiveUpdateDevice, naming name: SessionName) -> [LiveUpdateError] {
         let calls: [() throws -> Void] = [
             { _ = try device.retrieveSession(name) }, { _ = try device.attachSession(name) },
