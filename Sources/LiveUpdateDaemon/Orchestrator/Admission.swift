@@ -45,12 +45,7 @@ struct Admission: Sendable {
                 + (isHuge ? "--max-user-huge-pages" : "--max-user-memory"))
     }
 
-    /// The counts of the user that ``Quota`` does not have.
-    var usage: Quota.Usage {
-        let held = orchestrator.usage(of: user)
-        return Quota.Usage(
-            process: store.count + accepted, held: held.sessions + held.files, closing: store.closing(of: user))
-    }
+    private var usage: Quota.Usage { Quota.Usage(of: user, store, orchestrator, accepted: accepted) }
 
     /// Checks that the kernel that is played has room for another file.
     ///
@@ -66,5 +61,16 @@ struct Admission: Sendable {
         throw LiveUpdateError(
             .tooManySymbolicLinkLevels, "the descriptor is a socket of luod's own",
             remedy: "pass another descriptor: a session that holds a session would never end")
+    }
+}
+
+extension Quota.Usage {
+    /// The counts of a user that ``Quota`` does not have.
+    ///
+    /// - Parameter accepted: connections that were accepted and are not held yet.
+    init(of user: SessionOwner, _ store: KeptDescriptors, _ orchestrator: Orchestrator, accepted: Int) {
+        let held = orchestrator.usage(of: user)
+        self.init(
+            process: store.count + accepted, held: held.sessions + held.files, closing: store.closing(of: user))
     }
 }

@@ -195,6 +195,17 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
+    /// Takes out of an own socket that is to be closed what its client has sent. The closer can then switch off SO_LINGER of each
+    /// descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
+    func drain(_ socket: FileDescriptor, of user: UInt32) {
+        socket.shutDown()
+        // A queue of sockets has room for some hundred messages.
+        for _ in 0..<512 where pendingCloses(of: user) < Quota.mostPending {
+            guard let message = try? socket.receive(.now) else { return }
+            close(message.descriptors, of: user)
+        }
+    }
+
     /// Changes the label of a descriptor, here and in the keeper.
     func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) {
         let (entry, keeper) = state.with { state in

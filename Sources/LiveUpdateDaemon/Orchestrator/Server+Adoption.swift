@@ -21,7 +21,7 @@ extension Server {
             try link.send(holding: store.all)
             let own = try RunningProcess(getpid())
             try link.send(.adopted(process: own.id, nextSlot: store.nextSlot), [own.descriptor])
-            try poller.add(link.descriptor, for: .reading)
+            try work.watch(link.descriptor, for: .reading)
             store.use(link)
             keeper = link
             log.say("a new keeper has taken the place of the one that died")

@@ -9,7 +9,7 @@ extension Server {
         if postponesEnd(connection) { return }
         // Nobody reads the answers; a client that sent much before it went does not hold up the others for long.
         for _ in 0..<16 {
-            guard connections[connection.descriptor.rawValue] === connection, !connection.isWaiting,
+            guard connections.contains(connection), !connection.isWaiting,
                 !connection.isWorking,
                 connection.peer.isSocket, !waitsForCloses(connection)
             else { break }
@@ -21,7 +21,7 @@ extension Server {
             serve(connection)
         }
         // The last look at the socket may have closed the connection.
-        guard connections[connection.descriptor.rawValue] === connection, !postponesEnd(connection) else { return }
+        guard connections.contains(connection), !postponesEnd(connection) else { return }
         close(connection, mayTakeLong: true)
     }
 
@@ -31,16 +31,12 @@ extension Server {
     func close(_ connection: Connection, mayTakeLong: Bool = false) {
         // Its request is done first: then its end is noted again.
         guard !connection.isWorking else { return }
-        guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return }
+        guard connections.remove(connection) else { return }
         if connection.hasEnded { longWork.removeWaitingEnd(of: connection.user) }
-        poller.remove(connection.descriptor)
-        scheduler.forget(connection.descriptor)
         if let reply = connection.unsent { finish(reply, of: connection.user) }
         orchestrator.forget(connection.slot)
-        if let unsent = unsentSessions.removeValue(forKey: connection.slot) { try? closeDescriptor(unsent) }
-        if let owner = connection.peer.counted { quota.remove(from: owner) }
+        if let unsent = sessions.takeUnsent(for: connection.slot) { try? closeDescriptor(unsent) }
         if case .session(let session) = connection.peer {
-            attached[session.number] = nil
             if mayTakeLong, endLong(session, connection) { return }
             end(session, hasArrived: connection.hasArrived)
         }
@@ -49,7 +45,7 @@ extension Server {
 
     /// Lets go of a connection's descriptor, after the end of its session.
     func release(_ connection: Connection) {
-        if connection.peer.isSocket { drain(connection.descriptor, of: connection.user) }
+        if connection.peer.isSocket { store.drain(connection.descriptor, of: connection.user) }
         store.release(connection.slot)
         store.flush()
         endIfUnused()
@@ -57,7 +53,7 @@ extension Server {
 
     /// What its keeper would do, had it not died: who was started for one program ends with the last of its processes.
     private func endIfUnused() {
-        guard settings.endsUnused, keeper == nil, !connections.values.contains(where: \.isProgram) else { return }
+        guard settings.endsUnused, keeper == nil, !connections.all.contains(where: \.isProgram) else { return }
         exitNow(0)
     }
 
@@ -79,6 +75,6 @@ extension Server {
             holder.slot = .lost
             try? session.hold(by: holder)
         }
-        detached[session.number] = session
+        sessions.addDetached(session)
     }
 }

@@ -19,10 +19,12 @@ extension Server {
     func doLong(
         _ request: Request, _ connection: Connection, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void
     ) {
-        guard mayWorkLong, let work = workers.start(for: connection.user, body) else { return postpone(connection) }
+        guard mayWorkLong, let started = workers.start(for: connection.user, body) else {
+            return connections.postpone(connection)
+        }
         connection.isWorking = true
         wait(connection)
-        longWork.begin(work, .request(request), connection)
+        longWork.begin(started, .request(request), connection)
     }
 
     /// Whether an update must wait for long work. The connection is served again in a moment then.
@@ -32,7 +34,7 @@ extension Server {
             return false
         }
         waitingUpdate = connection
-        postpone(connection)
+        connections.postpone(connection)
         return true
     }
 
@@ -52,7 +54,7 @@ extension Server {
     func isAtWork(_ request: Request, _ user: SessionOwner) -> Bool {
         guard !longWork.isIdle else { return false }
         let name = SessionName(described: UpdateCall(request.body).text)
-        return connections.values.contains { $0.isWorking && $0.user == user && $0.session?.name == name }
+        return connections.all.contains { $0.isWorking && $0.user == user && $0.session?.name == name }
     }
 
     /// Whether the end of a connection waits: for its request, for the end of another session of its user, or for a free
@@ -63,13 +65,10 @@ extension Server {
             || endsLong(connection) && !(mayWorkLong && workers.isFree(for: connection.user))
         guard waits else { return false }
         // The end of a socket is an event as long as the poller has it.
-        poller.remove(connection.descriptor)
+        work.unwatch(connection.descriptor)
         if !connection.hasEnded { longWork.addWaitingEnd(of: connection.user) }
         connection.hasEnded = true
-        if !connection.isWorking, !connection.isPostponed {
-            connection.isPostponed = true
-            postponed.append(connection)
-        }
+        if !connection.isWorking { connections.postpone(connection) }
         return true
     }
 
@@ -79,11 +78,11 @@ extension Server {
     func endLong(_ session: Session, _ connection: Connection) -> Bool {
         guard endsLong(connection), mayWorkLong else { return false }
         let hasArrived = connection.hasArrived
-        let work = workers.start(for: connection.user) { () throws(LiveUpdateError) in
+        let started = workers.start(for: connection.user) { () throws(LiveUpdateError) in
             try session.end(hasArrived: hasArrived)
         }
-        guard let work else { return false }
-        longWork.begin(work, .end(session), connection)
+        guard let started else { return false }
+        longWork.begin(started, .end(session), connection)
         return true
     }
 
@@ -91,7 +90,7 @@ extension Server {
     func finishLongWork() {
         for finished in workers.takeFinished() {
             guard let (purpose, connection) = longWork.finish(finished.work) else { continue }
-            scheduler.charge(finished.duration, to: connection.clientID)
+            work.charge(finished.duration, to: connection.clientID)
             switch purpose {
             case .request(let request): answerLong(request, connection, finished.error)
             case .end(let session):
@@ -109,7 +108,7 @@ extension Server {
         let descriptors = connection.descriptorsAtWork
         connection.descriptorsAtWork = []
         close(descriptors, of: connection)
-        if connection.hasEnded { scheduler.noteEnd(of: connection.descriptor, of: connection.clientID) }
+        if connection.hasEnded { work.noteEnd(of: connection) }
     }
 }
 

@@ -12,9 +12,6 @@ extension Server {
     /// In milliseconds: how long the loop sleeps at most while connections are postponed.
     static let postponement: CInt = 5
 
-    /// How many connections are served again at a time.
-    private static let mostResumed = 256
-
     func mustWait(_ connection: Connection) -> Bool {
         longWork.makesWait(connection.user) || waitsForCloses(connection)
     }
@@ -24,32 +21,21 @@ extension Server {
         let isRoot = connection.user == 0 || connection.label.traits.contains(.isUnlimited)
         if !isRoot, requests.mustPause(connection.user) { return true }
         let pending = isRoot ? 0 : store.pendingCloses(of: connection.user)
-        return pending > 0 && quota.mustWait(pending: pending, process: store.count)
-    }
-
-    func postpone(_ connection: Connection) {
-        guard !connection.isPostponed else { return }
-        connection.isPostponed = true
-        postponed.append(connection)
-        try? poller.change(connection.descriptor, to: .ending)
+        return pending > 0 && connections.quota.mustWait(pending: pending, process: store.count)
     }
 
     /// Serves postponed connections again, as far as they need not wait any more.
     func resumePostponed() {
-        guard !postponed.isEmpty else { return }
-        // Some at a time: each costs a system call.
-        let waiting = postponed.prefix(Self.mostResumed)
-        postponed.removeFirst(waiting.count)
-        for connection in waiting where connections[connection.descriptor.rawValue] === connection {
-            connection.isPostponed = false
+        guard connections.hasPostponed else { return }
+        for connection in connections.takePostponed() {
             if connection.hasEnded {
-                scheduler.noteEnd(of: connection.descriptor, of: connection.clientID)
+                work.noteEnd(of: connection)
             } else if mustWait(connection) {
-                postpone(connection)
+                connections.postpone(connection)
             } else if connection.unsent != nil {
                 sendRest(connection)
             } else {
-                try? poller.change(connection.descriptor, to: .reading)
+                work.change(connection.descriptor, to: .reading)
             }
         }
     }

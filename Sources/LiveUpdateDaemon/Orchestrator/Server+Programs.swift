@@ -42,7 +42,7 @@ extension Server {
         do {
             let slot = try store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
             guard let kept = store.descriptor(in: slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
-            try add(kept, slot, .program(client.user), client.connection.clientID)
+            try connections.add(kept, slot, .program(client.user), client.connection.clientID)
         } catch {
             throw LiveUpdateError(.noMemory, "a program's listener: \(error)")
         }
@@ -56,7 +56,7 @@ extension Server {
     /// Whether an earlier orchestrator held the listener of a program, for this user.
     private func wasFound(_ slot: DescriptorSlot, of user: SessionOwner) -> Bool {
         let found = ClientID(user: user, process: 0)
-        return store.descriptor(in: slot).flatMap { connections[$0.rawValue] }?.clientID == found
+        return store.descriptor(in: slot).flatMap { connections[$0] }?.clientID == found
     }
 
     /// Devices of a boot that has ended are dead, and so are not in the way of another open.
@@ -65,12 +65,12 @@ extension Server {
         for slot in store.slots(.device) {
             guard let entry = store.entry(slot) else { continue }
             let peer: Connection.Peer = entry.label.boot == boot ? .device(entry.label.user) : .dead(entry.label.user)
-            try add(entry.descriptor, slot, peer, ClientID(user: entry.label.user, process: 0))
+            try connections.add(entry.descriptor, slot, peer, ClientID(user: entry.label.user, process: 0))
         }
         for slot in store.slots(.program) {
             guard let entry = store.entry(slot) else { continue }
             let user = entry.label.user
-            try add(entry.descriptor, slot, .program(user), ClientID(user: user, process: 0))
+            try connections.add(entry.descriptor, slot, .program(user), ClientID(user: user, process: 0))
         }
     }
 
@@ -93,7 +93,7 @@ extension Server {
         let boot = try boot
         let user = WordCall(body: request.body).word
         _ = endUnclaimed(client.connection) { $0.isDevice(of: user) }
-        guard !connections.values.contains(where: { $0.isDevice(of: user) }) else {
+        guard !connections.all.contains(where: { $0.isDevice(of: user) }) else {
             throw LiveUpdateError(
                 .resourceBusy, "user \(user) has the device open already", remedy: "close it in the program that has it"
             )
@@ -105,7 +105,7 @@ extension Server {
             reply.isOwned = true
             let label = KeepLabel(cookie: try ends.1.socketCookie(), user: user, boot: boot)
             let slot = try store.take(OwnedDescriptor(taking: ends.0), .device, label)
-            try add(ends.0, slot, .device(user), ClientID(user: user, process: 0))
+            try connections.add(ends.0, slot, .device(user), ClientID(user: user, process: 0))
             client.connection.lastGiven = slot
             return reply
         } catch {
@@ -119,7 +119,7 @@ extension Server {
     func identify(_ request: Request) throws(LiveUpdateError) -> Reply {
         let cookie = FileCall(request.body).token
         let socket = store.slot(withCookie: cookie).flatMap(store.descriptor(in:))
-        guard let role = socket.flatMap({ connections[$0.rawValue] })?.role else {
+        guard let role = socket.flatMap({ connections[$0] })?.role else {
             throw LiveUpdateError(.noSuchFileOrDirectory, "a descriptor of somebody else's")
         }
         return Reply(0, body: FileCall(token: cookie, descriptor: role.rawValue).body)

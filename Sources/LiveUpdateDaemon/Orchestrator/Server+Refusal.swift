@@ -16,9 +16,9 @@ extension Server {
     /// Begins to refuse. The orchestrator of this server has an empty state of its own.
     func beginRefusal(_ failure: StartFailure) throws {
         refusal = Refusal(failure, at: milliseconds())
-        if let keeper { try poller.add(keeper.descriptor, for: .reading) }
+        if let keeper { try work.watch(keeper.descriptor, for: .reading) }
         for kind in [DescriptorKind.control, .rootListener, .listener] {
-            if let listener = store.descriptor(kind) { try poller.add(listener, for: .reading) }
+            if let listener = store.descriptor(kind) { try work.watch(listener, for: .reading) }
         }
     }
 

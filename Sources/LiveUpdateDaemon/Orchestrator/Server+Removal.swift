@@ -28,7 +28,7 @@ extension Server {
         }
         let known = try find(name, Self.direction(directions), of: user)
         let isForced = call.flags & UpdateCall.force != 0
-        let holder = connections.values.first { $0.session?.isSame(as: known) ?? false }
+        let holder = connections.all.first { $0.session?.isSame(as: known) ?? false }
         if holder != nil && !isForced {
             throw LiveUpdateError(
                 .resourceBusy, "a client holds session \"\(known.name)\" of user \(user)",
@@ -36,10 +36,11 @@ extension Server {
         }
         let session = try openedForRemoval(known, holder)
         var overridden = try end(session, known, isForced: isForced)
-        detached[session.number] = nil
+        sessions.removeDetached(session)
         if let holder {
             overridden.insert("a client held the session, and has none now", at: 0)
-            markDead(holder, session, of: user)
+            // Each further request of the holder is ENODEV.
+            connections.change(holder, to: .dead(user))
         }
         return overridden.joined(separator: "\n")
     }
@@ -47,7 +48,7 @@ extension Server {
     private func openedForRemoval(
         _ known: Status.Session, _ holder: Connection?
     ) throws(LiveUpdateError) -> Session {
-        if let session = holder?.session ?? detachedSession(known) { return session }
+        if let session = holder?.session ?? sessions.detached(known) { return session }
         let holder = SessionHolder(owner: known.holder.owner, isDetached: true)
         return try orchestrator.retrieveSession(known.name, holder: holder)
     }
@@ -67,24 +68,11 @@ extension Server {
         return []
     }
 
-    /// Makes every further request of a removed session's client ENODEV.
-    private func markDead(_ holder: Connection, _ session: Session, of user: SessionOwner) {
-        attached[session.number] = nil
-        holder.peer = .dead(user)
-        quota.add(to: user)
-    }
-
     private static func direction(_ flag: UInt32) -> Direction? {
         switch flag {
         case UpdateCall.outgoing: .outgoing
         case UpdateCall.incoming: .incoming
         default: nil
         }
-    }
-}
-
-extension Session {
-    fileprivate func isSame(as known: Status.Session) -> Bool {
-        name == known.name && direction == known.direction && holder.owner == known.holder.owner
     }
 }

@@ -8,10 +8,10 @@ import SystemPackage
 extension Server {
     /// Before anything that has ended is ended.
     func renewUnsentSessions() throws {
-        for connection in connections.values where connection.peer.user != nil {
+        for connection in connections.all where connection.peer.user != nil {
             guard let answer = orchestrator.answer(on: connection.slot), isStillAsked(answer, connection),
                 let entry = store.entry(answer.slot), entry.kind == .session, entry.descriptor.hasHungUp,
-                let held = connections[entry.descriptor.rawValue], case .session(let session) = held.peer
+                let held = connections[entry.descriptor], case .session(let session) = held.peer
             else { continue }
             try renew(session, held, for: answer, on: connection)
         }
@@ -29,12 +29,11 @@ extension Server {
         holder.slot = slot
         answer.slot = slot
         try session.hold(by: holder, answering: answer)
-        old.peer = .dead(old.user)
-        quota.add(to: old.user)
+        connections.change(old, to: .dead(old.user))
         close(old)
-        attached[session.number] = try add(ends.0, slot, .session(session), connection.clientID)
+        try connections.add(ends.0, slot, .session(session), connection.clientID)
         connection.lastGiven = slot
-        unsentSessions[connection.slot] = ends.1
+        sessions.addUnsent(ends.1, for: connection.slot)
     }
 
     /// What is in the way of an open may have ended, or may be known to nobody: given with an answer that its successor had said
@@ -42,7 +41,7 @@ extension Server {
     ///
     /// - Returns: whether something was ended, so that it is to be tried again.
     func endUnclaimed(_ connection: Connection, where isInTheWay: (Connection) -> Bool) -> Bool {
-        let gone = connections.values.filter { other in
+        let gone = connections.all.filter { other in
             guard isInTheWay(other) else { return false }
             return other.descriptor.hasHungUp
                 || other.slot == connection.lastGiven && connection.descriptor.hasUnread

@@ -41,8 +41,8 @@ extension Server {
     /// The limits for a client that acts as a user, as they are now.
     func admission(of user: SessionOwner, _ connection: Connection) -> Admission {
         Admission(
-            user: user, isUnlimited: connection.label.traits.contains(.isUnlimited), quota: quota,
-            accepted: accepted.count, kernel: settings.kernel, store: store, orchestrator: orchestrator)
+            user: user, isUnlimited: connection.label.traits.contains(.isUnlimited), quota: connections.quota,
+            accepted: acceptor.count, kernel: settings.kernel, store: store, orchestrator: orchestrator)
     }
 
     /// The client of a request, and the user that it acts as.
@@ -70,7 +70,7 @@ extension Server {
         case .removeSession:
             // The thread that works on the session ends soon.
             if isAtWork(request, client.user) {
-                postpone(client.connection)
+                connections.postpone(client.connection)
                 return nil
             }
             return removeSession(request, client)
@@ -109,20 +109,18 @@ extension Server {
     /// - Throws: EPERM for a client other than root.
     private func act(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let connection = client.connection
-        guard case .client(let former) = connection.peer, (try? connection.descriptor.peer())?.user == 0 else {
+        guard case .client = connection.peer, (try? connection.descriptor.peer())?.user == 0 else {
             throw LiveUpdateError(.notPermitted, "only root acts as another user", remedy: "run as root")
         }
         let user = WordCall(body: request.body).word
         guard user != .max else {
             throw LiveUpdateError(.invalidArgument, "\(user) is not the number of a user", remedy: "name another user")
         }
-        quota.remove(from: former)
-        quota.add(to: user)
-        connection.peer = .client(user)
+        connections.change(connection, to: .client(user))
         var label = connection.label
         label.user = user
         label.traits.insert(.isUnlimited)
-        relabel(connection, label)
+        connections.relabel(connection, label)
         return Reply(0, body: request.answerBody)
     }
 
@@ -161,9 +159,9 @@ extension Server {
                 try open(SessionHolder(owner: client.user, slot: slot), answer)
             }
             client.connection.lastGiven = slot
-            detached[session.number] = nil
+            sessions.removeDetached(session)
             do {
-                attached[session.number] = try add(ends.0, slot, .session(session), client.connection.clientID)
+                try connections.add(ends.0, slot, .session(session), client.connection.clientID)
             } catch {
                 throw LiveUpdateError(.noMemory, "\(error)")
             }
@@ -223,7 +221,7 @@ extension Server {
                 remedy:
                     "wait for the end of the client that holds it; retrieve an incoming session that no client holds")
         }
-        let session = detachedSession(known)
+        let session = sessions.detached(known)
         if session == nil && known.isOpen {
             throw LiveUpdateError(
                 .resourceBusy, "a client has session \"\(known.name)\" attached",
@@ -237,12 +235,6 @@ extension Server {
             }
             try session.hold(by: holder, answering: answer)
             return session
-        }
-    }
-
-    func detachedSession(_ known: Status.Session) -> Session? {
-        detached.values.first {
-            $0.name == known.name && $0.holder.owner == known.holder.owner && $0.direction == known.direction
         }
     }
 

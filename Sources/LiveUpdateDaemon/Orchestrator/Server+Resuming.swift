@@ -7,10 +7,10 @@ import SystemPackage
 extension Server {
     /// Finds its connections and sessions again.
     func resume() throws {
-        if let keeper { try poller.add(keeper.descriptor, for: .reading) }
-        try poller.add(workers.events, for: .reading)
+        if let keeper { try work.watch(keeper.descriptor, for: .reading) }
+        try work.watch(workers.events, for: .reading)
         for kind in [DescriptorKind.control, .rootListener, .listener] {
-            if let listener = store.descriptor(kind) { try poller.add(listener, for: .reading) }
+            if let listener = store.descriptor(kind) { try work.watch(listener, for: .reading) }
         }
         var sessions: [DescriptorSlot: Session] = [:]
         for session in (try? orchestrator.openSessions) ?? [] {
@@ -28,16 +28,16 @@ extension Server {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
             if let session = sessions[slot] {
                 let clientID = ClientID(user: session.holder.owner, process: 0)
-                attached[session.number] = try add(descriptor, slot, .session(session), clientID)
+                try connections.add(descriptor, slot, .session(session), clientID)
             } else {
                 let user = store.entry(slot)?.label.user ?? .max
-                try add(descriptor, slot, .dead(user), ClientID(user: user, process: 0))
+                try connections.add(descriptor, slot, .dead(user), ClientID(user: user, process: 0))
             }
         }
         try resumePrograms()
         for slot in store.slots(.client) {
             guard let descriptor = store.entry(slot)?.descriptor else { continue }
-            _ = try addClient(descriptor, slot)
+            try connections.addClient(descriptor, slot)
         }
         // Of a life before this keeper's: its numbers are given anew.
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
@@ -52,7 +52,7 @@ extension Server {
         mayHaveOrphans = false
         guard let status = try? orchestrator.status() else { return }
         var named = Set(status.sessions.flatMap(\.files).map(\.slot))
-        for connection in connections.values {
+        for connection in connections.all {
             if let answer = orchestrator.answer(on: connection.slot), isStillAsked(answer, connection) {
                 named.insert(answer.slot)
             }

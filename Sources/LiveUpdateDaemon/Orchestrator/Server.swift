@@ -18,20 +18,17 @@ import SystemPackage
 final class Server {
     let store: KeptDescriptors
     let orchestrator: Orchestrator
-    let poller: Poller
+    let work: WorkQueue
+    let connections: ConnectionTable
+    let acceptor: Acceptor
+    let sessions = SessionTable()
     let log: Log
     let settings: Settings
     let workers: WorkerPool
     var longWork = LongWork()
     /// An update that waits for the end of long work.
     weak var waitingUpdate: Connection?
-    var quota: Quota
     var keeper: ControlLink?
-    var connections: [CInt: Connection] = [:]
-    /// By the session's number: those that somebody holds.
-    var attached: [UInt64: Connection] = [:]
-    /// Detached sessions that nobody holds, by number.
-    var detached: [UInt64: Session] = [:]
     private(set) lazy var updates = UpdateRunner(self)
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     var mayHaveOrphans = false
@@ -39,19 +36,8 @@ final class Server {
     var refusal: Refusal?
     /// How the one before it ended, in words; empty when it did not.
     var predecessorsEnd = ""
-    var scheduler = RequestScheduler()
     /// When to read the memory of files again, in nanoseconds.
     private var nextReading: UInt64 = 0
-    /// Connections that were accepted and are not held yet.
-    var accepted: [FileDescriptor: ClientID] = [:]
-    /// False when there was no descriptor left for whoever wants to connect.
-    var isAccepting = true
-    /// Whether that was said.
-    var hasFoundNoRoom = false
-    /// Connections that are served again in a moment.
-    var postponed: [Connection] = []
-    /// Clients' ends of sessions that a predecessor has not sent, by the connection that asked.
-    var unsentSessions: [DescriptorSlot: FileDescriptor] = [:]
     let requests: RequestLedger
     let keeperWatch: KeeperWatch
     /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
@@ -70,47 +56,24 @@ final class Server {
         self.log = log
         let limit = DescriptorLimit.now
         // The rest is for descriptors that come with messages, which would otherwise be cut.
-        quota = Quota(
+        let quota = Quota(
             mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
             mostOfUser: settings.userDescriptors, memory: settings.memory,
             isOpenToEverybody: settings.isOpenToEverybody)
-        poller = try Poller()
+        work = try WorkQueue()
+        connections = ConnectionTable(store, work, quota)
+        acceptor = Acceptor(store, orchestrator, connections, work, log)
         let memory = try store.descriptor(.memory).map { try ControlMemory($0) }
         requests = RequestLedger(memory)
         keeperWatch = KeeperWatch(memory, patience: settings.silence, log)
-    }
-
-    @discardableResult
-    func add(
-        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ clientID: ClientID
-    ) throws -> Connection {
-        let connection = Connection(descriptor, slot, peer, clientID, store.entry(slot)?.label ?? KeepLabel())
-        connections[descriptor.rawValue] = connection
-        if let owner = peer.counted { quota.add(to: owner) }
-        try poller.add(descriptor, for: peer.isSocket ? .reading : .ending)
-        return connection
-    }
-
-    /// Adds a client's connection. Root may act as another user on it: the label says which.
-    func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws {
-        let peer = try? descriptor.peer()
-        let clientID = ClientID(peer)
-        let acting = clientID.user == 0 ? store.entry(slot)?.label.user ?? 0 : clientID.user
-        try add(descriptor, slot, .client(acting), clientID)
-    }
-
-    func relabel(_ connection: Connection, _ label: KeepLabel) {
-        guard connection.label != label else { return }
-        connection.label = label
-        store.relabel(connection.slot, label)
     }
 
     // MARK: Serving
 
     func run() throws -> Never {
         while true {
-            let events = try poller.wait(patience)
-            if events.isEmpty && mayHaveOrphans && scheduler.isIdle && longWork.isIdle { releaseOrphans() }
+            let events = try work.wait(patience)
+            if events.isEmpty && mayHaveOrphans && work.isIdle && longWork.isIdle { releaseOrphans() }
             resumePostponed()
             keeperWatch.tick(keeper)
             endRefusalIfDue()
@@ -135,35 +98,30 @@ final class Server {
 
     /// How long the loop may sleep, in milliseconds.
     private var patience: CInt {
-        if mayHaveOrphans && longWork.isIdle || !scheduler.isIdle { return 0 }
-        if !postponed.isEmpty { return Self.postponement }
-        if !isAccepting { return 100 }
-        return CInt(HangPolicy.interval)
+        if mayHaveOrphans && longWork.isIdle || !work.isIdle { return 0 }
+        if connections.hasPostponed { return Self.postponement }
+        return acceptor.patience ?? CInt(HangPolicy.interval)
     }
 
     /// Notes what has happened, and works for a slice of time. Work that is left over stays in the scheduler.
     func step(_ events: [Poller.Event]) throws {
         let began = monotonicNanoseconds()
-        if !isAccepting { accept(again: true) }
+        acceptor.resume()
         for event in events {
-            guard let connection = connections[event.descriptor.rawValue] else {
-                try serveOthers(event)
-                continue
-            }
-            if event.hasEnded {
-                scheduler.noteEnd(of: connection.descriptor, of: connection.clientID)
+            if let connection = connections[event.descriptor] {
+                work.note(event, on: connection)
             } else {
-                scheduler.noteRequest(on: connection.descriptor, of: connection.clientID)
+                try serveOthers(event)
             }
         }
         // Looking at many ready connections takes time, too: it is at most a third of all.
         let worked = monotonicNanoseconds()
         let end = worked + max(Self.slice, 2 * (worked - began))
         var now = worked
-        while now < end, let work = scheduler.next() {
-            let client = perform(work)
+        while now < end, let next = work.next() {
+            let client = perform(next)
             let finished = monotonicNanoseconds()
-            if let client { scheduler.charge(finished - now, to: client) }
+            if let client { work.charge(finished - now, to: client) }
             now = finished
         }
     }
@@ -172,18 +130,18 @@ final class Server {
     private static let slice: UInt64 = 1_000_000
 
     /// - Returns: the client to charge; nil when the charge is made already.
-    private func perform(_ work: RequestScheduler.Work) -> ClientID? {
-        switch work {
+    private func perform(_ next: RequestScheduler.Work) -> ClientID? {
+        switch next {
         case .accept:
-            acceptClients()
+            acceptor.accept()
             return nil
-        case .admit(let descriptor): return admit(descriptor)
+        case .admit(let descriptor): return acceptor.admit(descriptor)
         case .end(let descriptor):
-            guard let connection = connections[descriptor.rawValue] else { return nil }
+            guard let connection = connections[descriptor] else { return nil }
             end(connection)
             return connection.clientID
         case .serve(let descriptor):
-            guard let connection = connections[descriptor.rawValue] else { return nil }
+            guard let connection = connections[descriptor] else { return nil }
             serveNow(connection)
             return connection.clientID
         }
@@ -193,7 +151,7 @@ final class Server {
         // Only room for the rest is an event then.
         if connection.unsent != nil, !connection.isPostponed { return sendRest(connection) }
         guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
-        if mustWait(connection) { postpone(connection) } else { serve(connection) }
+        if mustWait(connection) { connections.postpone(connection) } else { serve(connection) }
     }
 
     private func serveOthers(_ event: Poller.Event) throws {
@@ -203,9 +161,9 @@ final class Server {
         } else if number == workers.events.rawValue {
             finishLongWork()
         } else if number == store.descriptor(.listener)?.rawValue {
-            scheduler.noteListener(mayAccept: true)
+            work.noteListener(mayAccept: true)
         } else if number == store.descriptor(.rootListener)?.rawValue {
-            acceptRoot(event.descriptor)
+            acceptor.acceptRoot(event.descriptor)
         } else if number == store.descriptor(.control)?.rawValue {
             acceptControl(event.descriptor)
         }
@@ -225,7 +183,7 @@ final class Server {
         }
         if message.isTruncated {
             // The rest of the message has the last copies of its descriptors, and must not be dropped by this thread.
-            if isOutOfDescriptors(connection) { return postpone(connection) }
+            if isOutOfDescriptors(connection) { return connections.postpone(connection) }
             log.say("a message of user \(connection.user) was cut: its connection is closed")
             return close(connection)
         }
@@ -251,7 +209,7 @@ final class Server {
         guard !connection.hasArrived, connection.isOutgoing == false else { return }
         var label = connection.label
         label.traits.insert(.hasArrived)
-        relabel(connection, label)
+        connections.relabel(connection, label)
     }
 
     /// Whether this process cut the message, for want of descriptors, and not its sender.
@@ -289,7 +247,7 @@ final class Server {
     /// Its request stays where it is, and is not looked at, until it is answered.
     func wait(_ connection: Connection) {
         connection.isWaiting = true
-        try? poller.change(connection.descriptor, to: .ending)
+        work.change(connection.descriptor, to: .ending)
     }
 
     /// - Returns: nil when it is answered later.
@@ -309,7 +267,7 @@ final class Server {
         guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
         else { return nil }
         var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
-        if let unsent = unsentSessions.removeValue(forKey: connection.slot) {
+        if let unsent = sessions.takeUnsent(for: connection.slot) {
             reply.descriptor = unsent
             reply.isOwned = true
         } else if let entry = store.entry(answer.slot), entry.kind == .file {
@@ -330,12 +288,12 @@ final class Server {
 
     func send(_ reply: Reply, to connection: Connection) {
         // Who went meanwhile is not answered: the number of his descriptor may be another's.
-        guard connections[connection.descriptor.rawValue] === connection else {
+        guard connections.contains(connection) else {
             return finish(reply, of: connection.user)
         }
         if connection.isWaiting {
             connection.isWaiting = false
-            try? poller.change(connection.descriptor, to: .reading)
+            work.change(connection.descriptor, to: .reading)
         }
         do throws(SystemCallError) {
             try connection.descriptor.sendBeyondLimit(
@@ -354,9 +312,9 @@ final class Server {
         connection.unsent = reply
         connection.unsent?.isDelayed = true
         if error.isShortage {
-            postpone(connection)
+            connections.postpone(connection)
         } else {
-            try? poller.change(connection.descriptor, to: .writing)
+            work.change(connection.descriptor, to: .writing)
         }
     }
 
@@ -379,43 +337,7 @@ final class Server {
     func sendRest(_ connection: Connection) {
         guard let reply = connection.unsent else { return }
         connection.unsent = nil
-        try? poller.change(connection.descriptor, to: .reading)
+        work.change(connection.descriptor, to: .reading)
         send(reply, to: connection)
     }
-}
-
-extension Connection {
-    /// The user to charge for the connection, and for the descriptors that come with its requests.
-    var user: SessionOwner { label.user }
-
-    var hasArrived: Bool { label.traits.contains(.hasArrived) }
-
-    var session: Session? { if case .session(let session) = peer { session } else { nil } }
-
-    var isDead: Bool { if case .dead = peer { true } else { false } }
-
-    /// Decodes the requests on this connection.
-    var decoder: RequestDecoder { RequestDecoder(isOnSession: peer.user == nil, isOutgoing: isOutgoing) }
-
-    var isOutgoing: Bool? { if case .session(let session) = peer { session.direction == .outgoing } else { nil } }
-}
-
-extension Connection.Peer {
-    /// Who asks on it, where calls of the device are made.
-    var user: SessionOwner? {
-        switch self {
-        case .client(let user), .device(let user): user
-        default: nil
-        }
-    }
-
-    /// The user to charge for the connection in ``Quota``; nil for a session, which the core counts.
-    var counted: SessionOwner? {
-        switch self {
-        case .client(let user), .device(let user), .dead(let user), .program(let user): user
-        case .session: nil
-        }
-    }
-
-    var isSocket: Bool { if case .program = self { false } else { true } }
 }

@@ -67,7 +67,7 @@ extension Server {
     func answerStatus(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply? {
         let socket = client.connection.descriptor
         guard socket.unreadByPeer == 0 else {
-            postpone(client.connection)
+            connections.postpone(client.connection)
             return nil
         }
         let summary = try orchestrator.statusSummary()

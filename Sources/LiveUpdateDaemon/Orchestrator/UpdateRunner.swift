@@ -78,7 +78,7 @@ final class UpdateRunner {
     func answerEarlier(_ what: HandOver, _ note: HandOverNote, times: [UInt64]) {
         let answered = monotonicNanoseconds()
         if times.count > 1 { server.blackout = answered - times[1] }
-        let connection = server.connections.values.first { $0.slot == note.request.connection }
+        let connection = server.connections.all.first { $0.slot == note.request.connection }
         machine.begin(
             after: EarlierUpdate(what, by: connection?.updateClient, began: times.first ?? answered, ended: answered))
         guard let connection else { return }
@@ -186,7 +186,7 @@ final class UpdateRunner {
     }
 
     private func publish(_ discards: Bool, _ leavesOut: Bool) {
-        server.admitAll()
+        server.acceptor.admitAll()
         noteTime()
         do throws(LiveUpdateError) {
             try server.orchestrator.publish(discardingUnfinished: discards, leavingOut: leavesOut)
@@ -199,7 +199,7 @@ final class UpdateRunner {
     /// Hands over, and waits for the verdict: the keeper ends this process when the next one runs.
     private func handOver(_ what: HandOver, _ attempt: UInt32) {
         if what == .reload {
-            server.admitAll()
+            server.acceptor.admitAll()
             noteTime()
         }
         noteTime()
@@ -270,7 +270,7 @@ extension Server {
     func goOnAlone() {
         log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
         if let keeper {
-            poller.remove(keeper.descriptor)
+            work.unwatch(keeper.descriptor)
             // A keeper that lives on learns that it is given up.
             keeper.shutDown()
         }

@@ -1,35 +1,68 @@
+import Glibc
 import LiveUpdate
 import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// New connections: within the limits, and while there are descriptors.
+/// Accepts new connections, within the limits and while there are descriptors.
 ///
-/// 1. ``acceptClients()`` takes some connections out of the listener's queue. Only then is their user known.
+/// 1. ``accept()`` takes some connections out of the listener's queue. Only then is their user known.
 /// 2. ``admit(_:)`` holds a connection, in its client's share of the time.
-extension Server {
+/// 3. Without a descriptor for the next connection the acceptor rests, until something else has happened.
+final class Acceptor {
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let work: WorkQueue
+    private let log: Log
+    /// Connections that were accepted and are not held yet.
+    private var accepted: [FileDescriptor: ClientID] = [:]
+    /// Whether there was no descriptor for the next connection.
+    private var isResting = false
+    /// Whether the log says that.
+    private var hasSaidNoRoom = false
+
     /// Accepts at most this many connections at once.
     private static let mostAccepted = 16
 
+    init(
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ work: WorkQueue,
+        _ log: Log
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.work = work
+        self.log = log
+    }
+
+    /// How many connections were accepted and are not held yet.
+    var count: Int { accepted.count }
+
+    /// How long the acceptor can wait for something else to happen, in milliseconds; nil: as long as the loop likes.
+    var patience: CInt? { isResting ? 100 : nil }
+
+    // MARK: Accepting
+
     /// Accepts connections, and charges each to its client.
-    func acceptClients() {
-        guard isAccepting, let listener = store.descriptor(.listener) else { return }
+    func accept() {
+        guard !isResting, let listener = store.descriptor(.listener) else { return }
         var began = monotonicNanoseconds()
         let first = began
-        defer { scheduler.chargeAcceptor(began - first) }
+        defer { work.chargeAcceptor(began - first) }
         for _ in 0..<Self.mostAccepted {
             guard let client = acceptClient(listener) else { return }
             let now = monotonicNanoseconds()
-            scheduler.charge(now - began, to: client)
+            work.charge(now - began, to: client)
             began = now
         }
-        scheduler.noteListener(mayAccept: true)
+        work.noteListener(mayAccept: true)
     }
 
     /// - Returns: the client that has connected; nil when none waits, or there is no descriptor for it.
     private func acceptClient(_ listener: FileDescriptor) -> ClientID? {
         // The rest is for messages of the clients that are there.
-        guard store.count + accepted.count < quota.mostWithRefused else {
+        guard store.count + accepted.count < connections.quota.mostWithRefused else {
             rest(SystemCallError("accept4", .tooManyOpenFiles))
             return nil
         }
@@ -43,11 +76,8 @@ extension Server {
             return nil
         }
         let client = ClientID(try? connection.borrowed.peer())
-        if quota.hasRoomForConnection(of: client.user, usage(of: client.user)) {
-            quota.add(to: client.user)
-            let descriptor = connection.release()
-            accepted[descriptor] = client
-            scheduler.noteAccepted(descriptor, of: client)
+        if connections.quota.hasRoomForConnection(of: client.user, usage(of: client.user)) {
+            work.noteAccepted(add(connection, client), of: client)
         } else {
             refuse(connection, of: client.user)
         }
@@ -60,24 +90,35 @@ extension Server {
         for _ in 0..<Self.mostAccepted {
             guard let connection = try? listener.acceptConnection() else { return }
             let client = ClientID(try? connection.borrowed.peer())
+            let hasRoom = store.count + accepted.count < connections.quota.mostWithRoot
             // The permissions of the socket let no other user connect.
-            if (client.user == 0 || client.user == ownUser) && store.count + accepted.count < quota.mostWithRoot {
-                quota.add(to: client.user)
-                let descriptor = connection.release()
-                accepted[descriptor] = client
-                admit(descriptor)
+            if hasRoom && (client.user == 0 || client.user == geteuid()) {
+                admit(add(connection, client))
             } else {
                 refuse(connection, of: client.user)
             }
         }
     }
 
+    private func add(_ connection: consuming OwnedDescriptor, _ client: ClientID) -> FileDescriptor {
+        connections.countAccepted(of: client.user)
+        let descriptor = connection.release()
+        accepted[descriptor] = client
+        return descriptor
+    }
+
     private func refuse(_ connection: consuming OwnedDescriptor, of user: SessionOwner) {
         try? connection.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
         let refused = connection.release()
-        drain(refused, of: user)
+        store.drain(refused, of: user)
         store.close([refused], of: user)
     }
+
+    private func usage(of user: SessionOwner) -> Quota.Usage {
+        Quota.Usage(of: user, store, orchestrator, accepted: accepted.count)
+    }
+
+    // MARK: Holding
 
     /// Holds a connection that was accepted.
     ///
@@ -86,7 +127,7 @@ extension Server {
     func admit(_ connection: FileDescriptor) -> ClientID? {
         guard let client = accepted.removeValue(forKey: connection) else { return nil }
         // From here on the connection counts by itself.
-        quota.remove(from: client.user)
+        connections.discountAccepted(of: client.user)
         let slot: DescriptorSlot
         do throws(SystemCallError) {
             slot = try store.take(OwnedDescriptor(taking: connection), .client, KeepLabel(user: client.user))
@@ -94,10 +135,10 @@ extension Server {
             rest(error)
             return client
         }
-        hasFoundNoRoom = false
+        hasSaidNoRoom = false
         do {
             guard let descriptor = store.descriptor(in: slot) else { return client }
-            try addClient(descriptor, slot)
+            try connections.addClient(descriptor, slot)
         } catch {
             log.say("a connection of user \(client.user) was not accepted: \(error)")
             store.release(slot)
@@ -109,40 +150,26 @@ extension Server {
     /// Holds all connections that were accepted: the next orchestrator gets only connections that are held.
     func admitAll() { for connection in accepted.keys { admit(connection) } }
 
-    /// Takes out of an own socket that is to be closed what its client has sent. The closer can then switch off SO_LINGER of each
-    /// descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
-    func drain(_ socket: FileDescriptor, of user: SessionOwner) {
-        socket.shutDown()
-        // A queue of sockets has room for some hundred messages.
-        for _ in 0..<512 where store.pendingCloses(of: user) < Quota.mostPending {
-            guard let message = try? socket.receive(.now) else { return }
-            store.close(message.descriptors, of: user)
-        }
-    }
-
-    /// The counts of a user that ``Quota`` does not have.
-    func usage(of user: SessionOwner) -> Quota.Usage {
-        Admission(
-            user: user, isUnlimited: false, quota: quota, accepted: accepted.count, kernel: nil, store: store,
-            orchestrator: orchestrator
-        ).usage
-    }
+    // MARK: Resting
 
     /// Stops accepting until something else has happened, or for a moment. Otherwise the connections that wait would wake
     /// this process again and again.
     private func rest(_ error: SystemCallError) {
-        if !hasFoundNoRoom {
+        if !hasSaidNoRoom {
             log.say("no client can connect until descriptors are free (luod --max-descriptors N, ulimit -n): \(error)")
         }
-        hasFoundNoRoom = true
-        accept(again: false)
+        hasSaidNoRoom = true
+        guard let listener = store.descriptor(.listener) else { return }
+        isResting = true
+        work.noteListener(mayAccept: false)
+        work.change(listener, to: .ending)
     }
 
-    func accept(again: Bool) {
-        guard let listener = store.descriptor(.listener) else { return }
-        isAccepting = again
-        if !again { scheduler.noteListener(mayAccept: false) }
-        try? poller.change(listener, to: again ? .reading : .ending)
+    /// Accepts again after a rest.
+    func resume() {
+        guard isResting, let listener = store.descriptor(.listener) else { return }
+        isResting = false
+        work.change(listener, to: .reading)
     }
 }
 

@@ -1,0 +1,210 @@
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// The connections, the counts of their users, and the connections that are postponed.
+///
+/// 1. ``add(_:_:_:_:)`` waits for events of a connection and counts it; ``remove(_:)`` ends both.
+/// 2. ``change(_:to:)`` gives a connection another peer, and moves the count to the user of that peer.
+/// 3. A postponed connection has no events. ``takePostponed()`` returns it, to be served again.
+final class ConnectionTable {
+    private let store: KeptDescriptors
+    private let work: WorkQueue
+    private var connections: [CInt: Connection] = [:]
+    private var postponed: [Connection] = []
+    /// The limits, with the number of each user's connections.
+    private(set) var quota: Quota
+
+    init(_ store: KeptDescriptors, _ work: WorkQueue, _ quota: Quota) {
+        self.store = store
+        self.work = work
+        self.quota = quota
+    }
+
+    // MARK: Finding
+
+    /// All connections, in no order.
+    var all: some Collection<Connection> { connections.values }
+
+    /// The connection with a descriptor.
+    subscript(descriptor: FileDescriptor) -> Connection? { connections[descriptor.rawValue] }
+
+    /// Whether a connection is still there. A descriptor with the same number may be another connection's.
+    func contains(_ connection: Connection) -> Bool { self[connection.descriptor] === connection }
+
+    // MARK: Adding and removing
+
+    /// Adds a connection, whose descriptor is in a slot.
+    ///
+    /// - Throws: ENOMEM, ENOSPC. The connection is not added then.
+    @discardableResult
+    func add(
+        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ clientID: ClientID
+    ) throws(SystemCallError) -> Connection {
+        let connection = Connection(descriptor, slot, peer, clientID, store.entry(slot)?.label ?? KeepLabel())
+        try work.watch(descriptor, for: peer.isSocket ? .reading : .ending)
+        connections[descriptor.rawValue] = connection
+        if let user = peer.counted { quota.add(to: user) }
+        return connection
+    }
+
+    /// Adds a client's connection. Root may act as another user on it: the label says which.
+    ///
+    /// - Throws: as ``add(_:_:_:_:)``.
+    func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws(SystemCallError) {
+        let peer = try? descriptor.peer()
+        let clientID = ClientID(peer)
+        let acting = clientID.user == 0 ? store.entry(slot)?.label.user ?? 0 : clientID.user
+        try add(descriptor, slot, .client(acting), clientID)
+    }
+
+    /// Removes a connection that is being closed. Its descriptor stays in its slot.
+    ///
+    /// - Returns: whether it was there.
+    func remove(_ connection: Connection) -> Bool {
+        guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return false }
+        work.forget(connection)
+        if let user = connection.peer.counted { quota.remove(from: user) }
+        return true
+    }
+
+    // MARK: Changing
+
+    /// Gives a connection another peer.
+    func change(_ connection: Connection, to peer: Connection.Peer) {
+        if let user = connection.peer.counted { quota.remove(from: user) }
+        if let user = peer.counted { quota.add(to: user) }
+        connection.peer = peer
+    }
+
+    /// Changes the label of a connection, here, in the store and in the keeper.
+    func relabel(_ connection: Connection, _ label: KeepLabel) {
+        guard connection.label != label else { return }
+        connection.label = label
+        store.relabel(connection.slot, label)
+    }
+
+    /// Counts a connection that is not in the table yet.
+    func countAccepted(of user: SessionOwner) { quota.add(to: user) }
+
+    /// Ends the count of ``countAccepted(of:)``.
+    func discountAccepted(of user: SessionOwner) { quota.remove(from: user) }
+
+    // MARK: Postponing
+
+    /// Whether any connection is postponed.
+    var hasPostponed: Bool { !postponed.isEmpty }
+
+    /// Leaves the request of a connection in the socket's queue for a moment.
+    func postpone(_ connection: Connection) {
+        guard !connection.isPostponed else { return }
+        connection.isPostponed = true
+        postponed.append(connection)
+        // A connection whose client has closed it has no events any more.
+        if !connection.hasEnded { work.change(connection.descriptor, to: .ending) }
+    }
+
+    /// The connections that have been postponed longest, and are still there. They are not postponed any more.
+    func takePostponed() -> [Connection] {
+        // Some at a time: each costs a system call.
+        let some = postponed.prefix(Self.mostResumed)
+        postponed.removeFirst(some.count)
+        return some.filter { connection in
+            guard contains(connection) else { return false }
+            connection.isPostponed = false
+            return true
+        }
+    }
+
+    /// How many connections are served again at a time.
+    private static let mostResumed = 256
+}
+
+/// A socket on which requests come: one at a time, each left in the queue until it was answered, so that it is still there
+/// when this process dies.
+final class Connection {
+    /// The party at the other end of the connection.
+    enum Peer {
+        /// A client, with the user that connected, or the user that root acts as (AS_USER).
+        case client(SessionOwner)
+        /// A holder of an opened device: the user that opened it.
+        case device(SessionOwner)
+        /// A holder of a session.
+        case session(Session)
+        /// A holder of a session or device that has ended, and its user.
+        case dead(SessionOwner)
+        /// Programs that run under a filter. The descriptor is no socket, and only its end is an event.
+        case program(SessionOwner)
+    }
+
+    let descriptor: FileDescriptor
+    let slot: DescriptorSlot
+    fileprivate(set) var peer: Peer
+    let clientID: ClientID
+    /// The label of the descriptor in its slot.
+    fileprivate(set) var label: KeepLabel
+    /// Whether its request is answered later: nothing else is asked meanwhile.
+    var isWaiting = false
+    /// Whether it is not served for a moment: ``ConnectionTable/postpone(_:)``.
+    fileprivate(set) var isPostponed = false
+    /// Whether a thread does its request, or ends its session (``LongWork``).
+    var isWorking = false
+    /// The descriptors of the request that a thread does.
+    var descriptorsAtWork: [FileDescriptor] = []
+    /// Whether its client has closed it, and the end waits.
+    var hasEnded = false
+    /// Whether the current request has preserved its file, so that a slot holds the file, too.
+    var hasPreserved = false
+    /// Where our end is kept of what was given with the last answer.
+    var lastGiven: DescriptorSlot?
+    /// What could not be sent yet, because the client does not read.
+    var unsent: Reply?
+
+    fileprivate init(
+        _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ clientID: ClientID,
+        _ label: KeepLabel
+    ) {
+        self.descriptor = descriptor
+        self.label = label
+        self.slot = slot
+        self.peer = peer
+        self.clientID = clientID
+    }
+}
+
+extension Connection {
+    /// The user to charge for the connection, and for the descriptors that come with its requests.
+    var user: SessionOwner { label.user }
+
+    var hasArrived: Bool { label.traits.contains(.hasArrived) }
+
+    var session: Session? { if case .session(let session) = peer { session } else { nil } }
+
+    var isDead: Bool { if case .dead = peer { true } else { false } }
+
+    /// Decodes the requests on this connection.
+    var decoder: RequestDecoder { RequestDecoder(isOnSession: peer.user == nil, isOutgoing: isOutgoing) }
+
+    var isOutgoing: Bool? { if case .session(let session) = peer { session.direction == .outgoing } else { nil } }
+}
+
+extension Connection.Peer {
+    /// Who asks on it, where calls of the device are made.
+    var user: SessionOwner? {
+        switch self {
+        case .client(let user), .device(let user): user
+        default: nil
+        }
+    }
+
+    /// The user to charge for the connection in ``Quota``; nil for a session, which the core counts.
+    var counted: SessionOwner? {
+        switch self {
+        case .client(let user), .device(let user), .dead(let user), .program(let user): user
+        case .session: nil
+        }
+    }
+
+    var isSocket: Bool { if case .program = self { false } else { true } }
+}
