@@ -144,22 +144,22 @@ final class Connection {
     let clientID: ClientID
     /// The label of the descriptor in its slot.
     fileprivate(set) var label: KeepLabel
-    /// Whether its request is answered later: nothing else is asked meanwhile.
-    var isWaiting = false
+    /// Whether its request is answered later. The client's next requests are not read meanwhile.
+    private(set) var isWaiting = false
     /// Whether it is not served for a moment: ``ConnectionTable/postpone(_:)``.
     fileprivate(set) var isPostponed = false
-    /// Whether a thread does its request, or ends its session (``LongWork``).
-    var isWorking = false
+    /// Whether a thread does its request (``LongWork``).
+    private(set) var isWorking = false
     /// The descriptors of the request that a thread does.
-    var descriptorsAtWork: [FileDescriptor] = []
+    private var descriptorsAtWork: [FileDescriptor] = []
     /// Whether its client has closed it, and the end waits.
-    var hasEnded = false
+    private(set) var hasEnded = false
     /// Whether the current request has preserved its file, so that a slot holds the file, too.
-    var hasPreserved = false
-    /// Where our end is kept of what was given with the last answer.
-    var lastGiven: DescriptorSlot?
-    /// What could not be sent yet, because the client does not read.
-    var unsent: Reply?
+    private var hasPreserved = false
+    /// The slot of luod's end of the socket that the last answer gave to the client.
+    private(set) var lastGiven: DescriptorSlot?
+    /// The reply that could not be sent yet, because the client does not read.
+    private(set) var unsent: Reply?
 
     fileprivate init(
         _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ clientID: ClientID,
@@ -170,6 +170,65 @@ final class Connection {
         self.slot = slot
         self.peer = peer
         self.clientID = clientID
+    }
+
+    // MARK: The current request
+
+    /// Notes that the request is answered later.
+    func beginWaiting() { isWaiting = true }
+
+    /// Notes that the request is being answered.
+    ///
+    /// - Returns: whether it waited.
+    func endWaiting() -> Bool {
+        defer { isWaiting = false }
+        return isWaiting
+    }
+
+    /// Notes that a thread does the request.
+    func beginWork() { isWorking = true }
+
+    /// Keeps the descriptors of the request open while a thread does it.
+    func keepForWork(_ descriptors: [FileDescriptor]) { descriptorsAtWork = descriptors }
+
+    /// Notes that the thread is done.
+    ///
+    /// - Returns: the descriptors of the request, which the caller closes.
+    func endWork() -> [FileDescriptor] {
+        defer { descriptorsAtWork = [] }
+        isWorking = false
+        return descriptorsAtWork
+    }
+
+    /// Notes that the request has preserved its file.
+    func notePreserved() { hasPreserved = true }
+
+    /// Whether the request has preserved its file, and no longer.
+    func endPreserved() -> Bool {
+        defer { hasPreserved = false }
+        return hasPreserved
+    }
+
+    // MARK: Replies
+
+    /// Notes the slot of luod's end of a socket that goes with the reply.
+    func noteGiven(_ slot: DescriptorSlot) { lastGiven = slot }
+
+    /// Keeps a reply until it can be sent.
+    func keepUnsent(_ reply: Reply) { unsent = reply }
+
+    /// Takes the reply that could not be sent.
+    func takeUnsent() -> Reply? {
+        defer { unsent = nil }
+        return unsent
+    }
+
+    /// Notes that its client has closed it, and that the end waits.
+    ///
+    /// - Returns: whether that was new.
+    func noteEnd() -> Bool {
+        defer { hasEnded = true }
+        return !hasEnded
     }
 }
 

@@ -47,15 +47,16 @@ public enum OrchestratorProcess {
         try server.run()
     }
 
-    /// Holds all descriptors, and serves only root, without the state: see ``Server/beginRefusal(_:)``.
+    /// Holds all descriptors, and serves only root, without the state: see ``Refusal``.
     private static func refuse(
         _ failure: StartFailure, _ store: KeptDescriptors, _ keeper: ControlLink, _ workers: WorkerPool,
         _ settings: Settings, _ log: Log
     ) throws -> Never {
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
-        let server = try begin(orchestrator, store, keeper, workers, settings, log)
+        let refusal = Refusal(failure, at: milliseconds())
+        let server = try begin(orchestrator, store, keeper, workers, settings, log, refusal: refusal)
         try orchestrator.open()
-        try server.beginRefusal(failure)
+        try server.open()
         try? keeper.send(.refuses(failure))
         try server.run()
     }
@@ -71,8 +72,8 @@ public enum OrchestratorProcess {
         let orchestrator = Orchestrator(
             arena: try openArena(store, options), descriptors: store,
             opening: beginning.role == .first ? .nextBoot : .sameBoot)
-        let server = try begin(orchestrator, store, keeper, workers, settings, log)
-        server.predecessorsEnd = beginning.after
+        let server = try begin(
+            orchestrator, store, keeper, workers, settings, log, predecessorsEnd: beginning.after)
         try orchestrator.open()
         if beginning.role.isStart { server.logStartLosses() }
         try? orchestrator.finishDiscarded()
@@ -91,7 +92,7 @@ public enum OrchestratorProcess {
 
     static func begin(
         _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ keeper: ControlLink?,
-        _ workers: WorkerPool, _ settings: Settings, _ log: Log
+        _ workers: WorkerPool, _ settings: Settings, _ log: Log, refusal: Refusal? = nil, predecessorsEnd: String = ""
     ) throws -> Server {
         if settings.kernel == nil {
             try orchestrator.registerStandardHandlers()
@@ -100,7 +101,8 @@ public enum OrchestratorProcess {
         }
         try orchestrator.register(HeldFileHandler())
         try orchestrator.limitUsers(to: settings.limits)
-        return try Server(store, orchestrator, keeper, workers, log, settings)
+        return try Server(
+            store, orchestrator, keeper, workers, log, settings, refusal: refusal, predecessorsEnd: predecessorsEnd)
     }
 
     /// How an orchestrator is to begin.

@@ -1,5 +1,6 @@
 import LiveUpdate
 import LiveUpdateProtocol
+import Platform
 import SystemPackage
 
 /// An answer, with the descriptor that goes with it.
@@ -44,5 +45,87 @@ struct Reply {
         var reply = self
         reply.response.complete(for: malformed, error ?? malformed.error)
         return reply
+    }
+}
+
+/// Sends replies, and releases what each reply has held.
+///
+/// 1. The request of a reply stays in its socket's queue until the reply was sent.
+/// 2. A client that does not read is not served until the rest of its reply was sent: ``sendRest(to:)``.
+final class ReplySender {
+    private let store: KeptDescriptors
+    private let connections: ConnectionTable
+    private let work: WorkQueue
+
+    init(_ store: KeptDescriptors, _ connections: ConnectionTable, _ work: WorkQueue) {
+        self.store = store
+        self.connections = connections
+        self.work = work
+    }
+
+    /// Leaves a connection's request in its queue, unread, until it is answered.
+    func wait(_ connection: Connection) {
+        connection.beginWaiting()
+        work.change(connection.descriptor, to: .ending)
+    }
+
+    func send(_ reply: Reply, to connection: Connection) {
+        // A client that went meanwhile is not answered: the number of its descriptor may be another's.
+        guard connections.contains(connection) else { return finish(reply, of: connection.user) }
+        if connection.endWaiting() { work.change(connection.descriptor, to: .reading) }
+        do throws(SystemCallError) {
+            try connection.descriptor.sendBeyondLimit(
+                reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
+        } catch {
+            if error.errno == .resourceTemporarilyUnavailable || error.isShortage {
+                return sendLater(reply, connection, error)
+            }
+            // No client is there to be answered; the poller tells its end.
+        }
+        try? connection.descriptor.discardMessage()
+        finish(reply, of: connection.user)
+    }
+
+    private func sendLater(_ reply: Reply, _ connection: Connection, _ error: SystemCallError) {
+        var reply = reply
+        reply.isDelayed = true
+        connection.keepUnsent(reply)
+        if error.isShortage {
+            connections.postpone(connection)
+        } else {
+            work.change(connection.descriptor, to: .writing)
+        }
+    }
+
+    /// Sends a reply that could not be sent before.
+    func sendRest(to connection: Connection) {
+        guard let reply = connection.takeUnsent() else { return }
+        work.change(connection.descriptor, to: .reading)
+        send(reply, to: connection)
+    }
+
+    /// Drops a reply that no client reads.
+    ///
+    /// - Parameter isAnswered: whether its request is taken out of the queue, too.
+    func dropUnsent(of connection: Connection, isAnswered: Bool) {
+        guard let reply = connection.takeUnsent() else { return }
+        if isAnswered { try? connection.descriptor.discardMessage() }
+        finish(reply, of: connection.user)
+    }
+
+    private func finish(_ reply: Reply, of user: SessionOwner) {
+        if let descriptor = reply.descriptor {
+            if reply.isOwned { try? closeDescriptor(descriptor) }
+            // After a delay the file may be in no slot any more.
+            if reply.isCopy {
+                if reply.isDelayed {
+                    store.close([descriptor], of: user)
+                } else {
+                    store.close(copy: descriptor, of: user)
+                }
+            }
+        }
+        if let kept = reply.kept { store.release(kept) }
+        store.flush()
     }
 }

@@ -13,11 +13,7 @@ extension Server {
                 !connection.isWorking,
                 connection.peer.isSocket, !waitsForCloses(connection)
             else { break }
-            if let reply = connection.unsent {
-                connection.unsent = nil
-                try? connection.descriptor.discardMessage()
-                finish(reply, of: connection.user)
-            }
+            replies.dropUnsent(of: connection, isAnswered: true)
             serve(connection)
         }
         // The last look at the socket may have closed the connection.
@@ -33,7 +29,7 @@ extension Server {
         guard !connection.isWorking else { return }
         guard connections.remove(connection) else { return }
         if connection.hasEnded { longWork.removeWaitingEnd(of: connection.user) }
-        if let reply = connection.unsent { finish(reply, of: connection.user) }
+        replies.dropUnsent(of: connection, isAnswered: false)
         orchestrator.forget(connection.slot)
         if let unsent = sessions.takeUnsent(for: connection.slot) { try? closeDescriptor(unsent) }
         if case .session(let session) = connection.peer {
@@ -53,7 +49,7 @@ extension Server {
 
     /// What its keeper would do, had it not died: who was started for one program ends with the last of its processes.
     private func endIfUnused() {
-        guard settings.endsUnused, keeper == nil, !connections.all.contains(where: \.isProgram) else { return }
+        guard settings.endsUnused, !keeper.isThere, !connections.all.contains(where: \.isProgram) else { return }
         exitNow(0)
     }
 

@@ -22,8 +22,8 @@ extension Server {
         guard mayWorkLong, let started = workers.start(for: connection.user, body) else {
             return connections.postpone(connection)
         }
-        connection.isWorking = true
-        wait(connection)
+        connection.beginWork()
+        replies.wait(connection)
         longWork.begin(started, .request(request), connection)
     }
 
@@ -66,8 +66,7 @@ extension Server {
         guard waits else { return false }
         // The end of a socket is an event as long as the poller has it.
         work.unwatch(connection.descriptor)
-        if !connection.hasEnded { longWork.addWaitingEnd(of: connection.user) }
-        connection.hasEnded = true
+        if connection.noteEnd() { longWork.addWaitingEnd(of: connection.user) }
         if !connection.isWorking { connections.postpone(connection) }
         return true
     }
@@ -101,12 +100,10 @@ extension Server {
     }
 
     private func answerLong(_ request: Request, _ connection: Connection, _ error: LiveUpdateError?) {
-        connection.isWorking = false
-        connection.hasPreserved = error == nil && [.preserve, .preserveHeld].contains(request.call)
+        let descriptors = connection.endWork()
+        if error == nil && [.preserve, .preserveHeld].contains(request.call) { connection.notePreserved() }
         let reply = error.map { Reply($0) } ?? Reply(0, body: request.answerBody)
-        send(reply.completed(for: request), to: connection)
-        let descriptors = connection.descriptorsAtWork
-        connection.descriptorsAtWork = []
+        replies.send(reply.completed(for: request), to: connection)
         close(descriptors, of: connection)
         if connection.hasEnded { work.noteEnd(of: connection) }
     }

@@ -6,7 +6,7 @@ import SystemPackage
 ///
 /// 1. A user with many descriptors that wait to be closed waits for them (``Quota``). Otherwise a close that sleeps would let the
 ///    user's next requests pile up descriptors without end.
-/// 2. A user whose requests ended too many orchestrators waits for a minute (``RequestLedger``).
+/// 2. A user whose requests ended too many orchestrators waits for a minute (``ReplyLedger``).
 /// 3. A message that this process has no room for, or an answer that the system cannot send just now, is tried again.
 extension Server {
     /// In milliseconds: how long the loop sleeps at most while connections are postponed.
@@ -19,7 +19,7 @@ extension Server {
     /// Whether a connection waits for the closes of its user's descriptors.
     func waitsForCloses(_ connection: Connection) -> Bool {
         let isRoot = connection.user == 0 || connection.label.traits.contains(.isUnlimited)
-        if !isRoot, requests.mustPause(connection.user) { return true }
+        if !isRoot, ledger.mustPause(connection.user) { return true }
         let pending = isRoot ? 0 : store.pendingCloses(of: connection.user)
         return pending > 0 && connections.quota.mustWait(pending: pending, process: store.count)
     }
@@ -33,7 +33,7 @@ extension Server {
             } else if mustWait(connection) {
                 connections.postpone(connection)
             } else if connection.unsent != nil {
-                sendRest(connection)
+                replies.sendRest(to: connection)
             } else {
                 work.change(connection.descriptor, to: .reading)
             }

@@ -21,7 +21,7 @@ extension Server {
     /// - Throws: EINVAL when the descriptor is no such listener; ENOTCONN when the keeper has died, since no gate would
     ///   answer; EBUSY when this orchestrator has held the listener before; EMFILE at the limits.
     func serveProgram(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
-        guard keeper != nil else {
+        guard keeper.isThere else {
             throw LiveUpdateError(
                 .socketNotConnected, "the keeper of luod has died",
                 remedy: "start luod on this state, which takes the keeper's place")
@@ -106,7 +106,7 @@ extension Server {
             let label = KeepLabel(cookie: try ends.1.socketCookie(), user: user, boot: boot)
             let slot = try store.take(OwnedDescriptor(taking: ends.0), .device, label)
             try connections.add(ends.0, slot, .device(user), ClientID(user: user, process: 0))
-            client.connection.lastGiven = slot
+            client.connection.noteGiven(slot)
             return reply
         } catch {
             throw LiveUpdateError(.noMemory, "the device's descriptor: \(error)")

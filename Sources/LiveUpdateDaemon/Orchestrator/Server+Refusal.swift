@@ -13,15 +13,6 @@ extension Server {
     /// How long a refusal lasts if its reason may pass, in milliseconds.
     static let refusalUntilRetry: UInt64 = 10_000
 
-    /// Begins to refuse. The orchestrator of this server has an empty state of its own.
-    func beginRefusal(_ failure: StartFailure) throws {
-        refusal = Refusal(failure, at: milliseconds())
-        if let keeper { try work.watch(keeper.descriptor, for: .reading) }
-        for kind in [DescriptorKind.control, .rootListener, .listener] {
-            if let listener = store.descriptor(kind) { try work.watch(listener, for: .reading) }
-        }
-    }
-
     /// Ends this process when it is time to try again.
     func endRefusalIfDue() {
         guard let refusal, refusal.isOver(at: milliseconds()), !updates.isUnderWay else { return }

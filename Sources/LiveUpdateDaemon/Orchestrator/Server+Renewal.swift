@@ -32,7 +32,7 @@ extension Server {
         connections.change(old, to: .dead(old.user))
         close(old)
         try connections.add(ends.0, slot, .session(session), connection.clientID)
-        connection.lastGiven = slot
+        connection.noteGiven(slot)
         sessions.addUnsent(ends.1, for: connection.slot)
     }
 

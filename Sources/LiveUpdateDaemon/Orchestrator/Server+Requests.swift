@@ -45,15 +45,6 @@ extension Server {
             accepted: acceptor.count, kernel: settings.kernel, store: store, orchestrator: orchestrator)
     }
 
-    /// The client of a request, and the user that it acts as.
-    struct Client {
-        var user: SessionOwner
-        var connection: Connection
-
-        /// Whether the client is root, also when it acts as another user.
-        var isUnlimited: Bool { connection.label.traits.contains(.isUnlimited) }
-    }
-
     // MARK: On the device
 
     private func performOnDevice(
@@ -158,7 +149,7 @@ extension Server {
             let session = try openAnew(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
                 try open(SessionHolder(owner: client.user, slot: slot), answer)
             }
-            client.connection.lastGiven = slot
+            client.connection.noteGiven(slot)
             sessions.removeDetached(session)
             do {
                 try connections.add(ends.0, slot, .session(session), client.connection.clientID)
@@ -255,7 +246,7 @@ extension Server {
                 return nil
             }
             try file.preserve(in: session)
-            if request.call != .check { connection.hasPreserved = true }
+            if request.call != .check { connection.notePreserved() }
             return Reply(0, body: request.answerBody)
         case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
         case .get: return Reply(0, body: request.answerBody, copy: try session.get(token: token))
@@ -331,7 +322,14 @@ extension AttachedDirection {
     }
 }
 
-extension Server.Client {
+/// The client of a request, and the user that it acts as.
+struct Client {
+    var user: SessionOwner
+    var connection: Connection
+
+    /// Whether the client is root, also when it acts as another user.
+    var isUnlimited: Bool { connection.label.traits.contains(.isUnlimited) }
+
     func id(_ request: Request) -> RequestID { connection.id(request) }
 }
 

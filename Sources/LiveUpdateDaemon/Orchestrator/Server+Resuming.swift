@@ -7,11 +7,7 @@ import SystemPackage
 extension Server {
     /// Finds its connections and sessions again.
     func resume() throws {
-        if let keeper { try work.watch(keeper.descriptor, for: .reading) }
-        try work.watch(workers.events, for: .reading)
-        for kind in [DescriptorKind.control, .rootListener, .listener] {
-            if let listener = store.descriptor(kind) { try work.watch(listener, for: .reading) }
-        }
+        try open()
         var sessions: [DescriptorSlot: Session] = [:]
         for session in (try? orchestrator.openSessions) ?? [] {
             let holder = session.holder

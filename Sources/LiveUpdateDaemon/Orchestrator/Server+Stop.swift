@@ -21,11 +21,11 @@ extension Server {
         }
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
-        send(reply, to: client.connection)
+        replies.send(reply, to: client.connection)
         // The keeper ends at once, and does not ask for the log first.
         logEnd()
         // No keeper would start another orchestrator.
-        guard let keeper else { exitNow(0) }
+        guard keeper.isThere else { exitNow(0) }
         do {
             try keeper.send(.stop)
         } catch {

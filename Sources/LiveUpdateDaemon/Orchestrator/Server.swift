@@ -28,31 +28,26 @@ final class Server {
     var longWork = LongWork()
     /// An update that waits for the end of long work.
     weak var waitingUpdate: Connection?
-    var keeper: ControlLink?
-    private(set) lazy var updates = UpdateRunner(self)
+    let keeper: KeeperLink
+    let replies: ReplySender
+    let ledger: ReplyLedger
+    let updates: UpdateRunner
     /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
     var mayHaveOrphans = false
     /// Why this server has no state; nil when it has.
-    var refusal: Refusal?
-    /// How the one before it ended, in words; empty when it did not.
-    var predecessorsEnd = ""
+    let refusal: Refusal?
     /// When to read the memory of files again, in nanoseconds.
     private var nextReading: UInt64 = 0
-    let requests: RequestLedger
-    let keeperWatch: KeeperWatch
-    /// How long nobody was served when this process took over, in nanoseconds; nil when it took nothing over.
-    var blackout: UInt64?
 
     init(
         _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ workers: WorkerPool,
-        _ log: Log,
-        _ settings: Settings
+        _ log: Log, _ settings: Settings, refusal: Refusal?, predecessorsEnd: String
     ) throws {
+        self.refusal = refusal
         self.settings = settings
         self.workers = workers
         self.store = store
         self.orchestrator = orchestrator
-        self.keeper = keeper
         self.log = log
         let limit = DescriptorLimit.now
         // The rest is for descriptors that come with messages, which would otherwise be cut.
@@ -64,8 +59,19 @@ final class Server {
         connections = ConnectionTable(store, work, quota)
         acceptor = Acceptor(store, orchestrator, connections, work, log)
         let memory = try store.descriptor(.memory).map { try ControlMemory($0) }
-        requests = RequestLedger(memory)
-        keeperWatch = KeeperWatch(memory, patience: settings.silence, log)
+        self.keeper = KeeperLink(keeper, store, work, memory, silence: settings.silence, log)
+        replies = ReplySender(store, connections, work)
+        ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: predecessorsEnd)
+        updates = UpdateRunner(orchestrator, connections, acceptor, self.keeper, replies, log)
+    }
+
+    /// Waits for clients, for the keeper and for threads from now on.
+    func open() throws {
+        try keeper.open()
+        try work.watch(workers.events, for: .reading)
+        for kind in [DescriptorKind.control, .rootListener, .listener] {
+            if let listener = store.descriptor(kind) { try work.watch(listener, for: .reading) }
+        }
     }
 
     // MARK: Serving
@@ -75,10 +81,10 @@ final class Server {
             let events = try work.wait(patience)
             if events.isEmpty && mayHaveOrphans && work.isIdle && longWork.isIdle { releaseOrphans() }
             resumePostponed()
-            keeperWatch.tick(keeper)
+            keeper.tick()
             endRefusalIfDue()
             try step(events)
-            noticeDeafKeeper()
+            updates.noticeDeafKeeper()
             log.sayOmissions()
             readMemoryAgain()
         }
@@ -149,15 +155,15 @@ final class Server {
 
     private func serveNow(_ connection: Connection) {
         // Only room for the rest is an event then.
-        if connection.unsent != nil, !connection.isPostponed { return sendRest(connection) }
+        if connection.unsent != nil, !connection.isPostponed { return replies.sendRest(to: connection) }
         guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
         if mustWait(connection) { connections.postpone(connection) } else { serve(connection) }
     }
 
     private func serveOthers(_ event: Poller.Event) throws {
         let number = event.descriptor.rawValue
-        if number == keeper?.descriptor.rawValue {
-            try readKeeper()
+        if keeper.isLink(event.descriptor) {
+            readKeeper()
         } else if number == workers.events.rawValue {
             finishLongWork()
         } else if number == store.descriptor(.listener)?.rawValue {
@@ -165,8 +171,27 @@ final class Server {
         } else if number == store.descriptor(.rootListener)?.rawValue {
             acceptor.acceptRoot(event.descriptor)
         } else if number == store.descriptor(.control)?.rawValue {
-            acceptControl(event.descriptor)
+            keeper.adopt(from: event.descriptor)
         }
+    }
+
+    private func readKeeper() {
+        while true {
+            switch keeper.next() {
+            case .nothing: return
+            case .end: return updates.loseKeeper()
+            case .message(let received): take(received)
+            }
+        }
+    }
+
+    private func take(_ received: ControlLink.Received) {
+        if updates.take(received) { return }
+        if case .ending = received.message {
+            logEnd()
+            try? keeper.send(.stop)
+        }
+        keeper.note(received)
     }
 
     /// One request.
@@ -176,7 +201,7 @@ final class Server {
         // The queue has copies, too, so these are closed after the answer has taken the message out of the queue.
         defer {
             if connection.isWorking {
-                connection.descriptorsAtWork = message.descriptors
+                connection.keepForWork(message.descriptors)
             } else {
                 close(message.descriptors, of: connection)
             }
@@ -187,21 +212,20 @@ final class Server {
             log.say("a message of user \(connection.user) was cut: its connection is closed")
             return close(connection)
         }
-        requests.begin(message.bytes, on: connection.slot)
+        ledger.begin(message.bytes, on: connection.slot)
         let reply = answer(message, connection)
-        requests.end(message.bytes)
-        if let reply { send(reply, to: connection) }
+        ledger.end(message.bytes)
+        if let reply { replies.send(reply, to: connection) }
     }
 
     /// Closes the descriptors of a message. A close may be the last one, and sleep, if the client has closed its own
     /// copies.
     func close(_ descriptors: [FileDescriptor], of connection: Connection) {
-        if descriptors.count == 1, connection.hasPreserved {
+        if connection.endPreserved(), descriptors.count == 1 {
             store.close(copy: descriptors[0], of: connection.user)
         } else {
             store.close(descriptors, of: connection.user)
         }
-        connection.hasPreserved = false
     }
 
     /// Notes that the client has the descriptor of its incoming session, because it made a request on it.
@@ -244,12 +268,6 @@ final class Server {
         return nil
     }
 
-    /// Its request stays where it is, and is not looked at, until it is answered.
-    func wait(_ connection: Connection) {
-        connection.isWaiting = true
-        work.change(connection.descriptor, to: .ending)
-    }
-
     /// - Returns: nil when it is answered later.
     private func answer(_ message: ReceivedMessage, _ connection: Connection) -> Reply? {
         let request: Request
@@ -258,86 +276,7 @@ final class Server {
         } catch {
             return Reply(connection.isDead ? Self.dead : error.error).completed(for: error)
         }
-        let known = answerAgain(request, connection) ?? requests.refusal.map { Reply($0) }
+        let known = ledger.reply(to: request, on: connection)
         return (known ?? perform(request, message.descriptors, connection))?.completed(for: request)
-    }
-
-    /// What a predecessor had done, and may not have said.
-    private func answerAgain(_ request: Request, _ connection: Connection) -> Reply? {
-        guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
-        else { return nil }
-        var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
-        if let unsent = sessions.takeUnsent(for: connection.slot) {
-            reply.descriptor = unsent
-            reply.isOwned = true
-        } else if let entry = store.entry(answer.slot), entry.kind == .file {
-            reply.descriptor = entry.descriptor
-            reply.kept = answer.slot
-        }
-        return reply
-    }
-
-    /// An update or a reload of which nobody knows any more how far it had come; what came of it is what runs.
-    private func explained(_ request: Request) -> [UInt8] {
-        guard request.call.isPrivileged else { return request.body }
-        let why = "\(predecessorsEnd) before it could answer; \(ownExecutable()) runs now, as process \(getpid())"
-        return UpdateCall(text: why).body
-    }
-
-    // MARK: Answering
-
-    func send(_ reply: Reply, to connection: Connection) {
-        // Who went meanwhile is not answered: the number of his descriptor may be another's.
-        guard connections.contains(connection) else {
-            return finish(reply, of: connection.user)
-        }
-        if connection.isWaiting {
-            connection.isWaiting = false
-            work.change(connection.descriptor, to: .reading)
-        }
-        do throws(SystemCallError) {
-            try connection.descriptor.sendBeyondLimit(
-                reply.response.bytes, reply.descriptor.map { [$0] } ?? [])
-        } catch {
-            if error.errno == .resourceTemporarilyUnavailable || error.isShortage {
-                return sendLater(reply, connection, error)
-            }
-            // Nobody is there to be answered; its end is told by the poller.
-        }
-        try? connection.descriptor.discardMessage()
-        finish(reply, of: connection.user)
-    }
-
-    private func sendLater(_ reply: Reply, _ connection: Connection, _ error: SystemCallError) {
-        connection.unsent = reply
-        connection.unsent?.isDelayed = true
-        if error.isShortage {
-            connections.postpone(connection)
-        } else {
-            work.change(connection.descriptor, to: .writing)
-        }
-    }
-
-    func finish(_ reply: Reply, of user: SessionOwner) {
-        if let descriptor = reply.descriptor {
-            if reply.isOwned { try? closeDescriptor(descriptor) }
-            // After a delay the file may be in no slot any more.
-            if reply.isCopy {
-                if reply.isDelayed {
-                    store.close([descriptor], of: user)
-                } else {
-                    store.close(copy: descriptor, of: user)
-                }
-            }
-        }
-        if let kept = reply.kept { store.release(kept) }
-        store.flush()
-    }
-
-    func sendRest(_ connection: Connection) {
-        guard let reply = connection.unsent else { return }
-        connection.unsent = nil
-        work.change(connection.descriptor, to: .reading)
-        send(reply, to: connection)
     }
 }

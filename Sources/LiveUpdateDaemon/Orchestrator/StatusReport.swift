@@ -91,15 +91,15 @@ extension Server {
     }
 
     private func daemon(_ summary: StatusSummary) -> LuodStatus.Daemon {
-        let keeper = (try? keeper?.descriptor.peer().process) ?? 0
+        let process = keeper.process ?? 0
         let processes = [
-            ("keeper", keeper), ("orchestrator", getpid()), ("gate", StateDirectory(settings.state).gate ?? 0),
+            ("keeper", process), ("orchestrator", getpid()), ("gate", StateDirectory(settings.state).gate ?? 0),
         ]
         return LuodStatus.Daemon(
-            orchestrator: getpid(), keeper: keeper,
+            orchestrator: getpid(), keeper: process,
             processes: processes.filter { $0.1 != 0 }.compactMap { LuodStatus.Process($0.0, $0.1) },
-            keeperAnswers: keeper != 0 && !keeperWatch.isSilent,
-            refusal: refusal?.failure.description, updates: summary.updateNumber, lastBlackout: blackout,
+            keeperAnswers: process != 0 && !keeper.isSilent,
+            refusal: refusal?.failure.description, updates: summary.updateNumber, lastBlackout: updates.lastBlackout,
             arenaSize: summary.arenaSize,
             arenaUsed: summary.arenaUsed,
             flbs: summary.flbs.map { flb in

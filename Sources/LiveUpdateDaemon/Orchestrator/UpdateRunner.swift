@@ -7,7 +7,12 @@ import SystemPackage
 
 /// Performs what ``OutgoingUpdate`` decides, and tells it the results: see docs/daemon.md.
 final class UpdateRunner {
-    private unowned let server: Server
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let acceptor: Acceptor
+    private let keeper: KeeperLink
+    private let replies: ReplySender
+    private let log: Log
     private var machine = OutgoingUpdate()
     /// The request that was accepted and is not answered.
     private var accepted: Accepted?
@@ -15,6 +20,8 @@ final class UpdateRunner {
     private var standby: FileDescriptor?
     /// The baton of the update that was handed over last.
     private var baton: CommitBaton?
+    /// How long no client was served when this process took over, in nanoseconds; nil when it took nothing over.
+    private(set) var lastBlackout: UInt64?
 
     private struct Accepted {
         let connection: Connection
@@ -25,7 +32,17 @@ final class UpdateRunner {
         var cost = ""
     }
 
-    init(_ server: Server) { self.server = server }
+    init(
+        _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ acceptor: Acceptor, _ keeper: KeeperLink,
+        _ replies: ReplySender, _ log: Log
+    ) {
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.acceptor = acceptor
+        self.keeper = keeper
+        self.replies = replies
+        self.log = log
+    }
 
     /// Whether a load, an update or a reload is under way.
     var isUnderWay: Bool { machine.request != nil }
@@ -33,7 +50,7 @@ final class UpdateRunner {
     // MARK: Requests
 
     /// - Returns: a refusal; nil when the request is answered later.
-    func begin(_ request: Request, _ client: Server.Client) -> Reply? {
+    func begin(_ request: Request, _ client: Client) -> Reply? {
         let call = UpdateCall(request.body)
         let isForKeeper = request.call == .reload && call.flags & UpdateCall.keeper != 0
         var asked = UpdateRequest(isForKeeper ? .reloadKeeper : UpdateRequest.Kind(request.call))
@@ -43,7 +60,7 @@ final class UpdateRunner {
         asked.client = client.connection.updateClient
         asked.sent = call.times[0]
         asked.read = monotonicNanoseconds()
-        server.noticeDeafKeeper()
+        noticeDeafKeeper()
         for action in machine.handle(.requested(asked)) {
             switch action {
             case .refuse(let refusal): return reply(refusal)
@@ -56,8 +73,8 @@ final class UpdateRunner {
 
     private func accept(_ request: RequestID, on connection: Connection, _ time: UInt64) {
         accepted = Accepted(connection: connection, request: request, times: [time])
-        server.wait(connection)
-        try? server.orchestrator.commit(Answer(request, result: -Errno.canceled.rawValue))
+        replies.wait(connection)
+        try? orchestrator.commit(Answer(request, result: -Errno.canceled.rawValue))
     }
 
     private func answer(_ reply: Reply) {
@@ -65,11 +82,11 @@ final class UpdateRunner {
         self.accepted = nil
         var reply = reply
         reply.response.tag = accepted.request.tag
-        server.send(reply, to: accepted.connection)
+        replies.send(reply, to: accepted.connection)
     }
 
     private func reply(_ refusal: UpdateRefusal) -> Reply {
-        server.log.sayAll(refusal.reason.split(separator: "\n").map { "update: \($0)" })
+        log.sayAll(refusal.reason.split(separator: "\n").map { "update: \($0)" })
         let text = LuoctlRemedies.explained(refusal.reason, refusal.errno.rawValue)
         return Reply(-refusal.errno.rawValue, body: UpdateCall(text: text).body)
     }
@@ -77,14 +94,14 @@ final class UpdateRunner {
     /// Answers a request for the update or reload with which this process began.
     func answerEarlier(_ what: HandOver, _ note: HandOverNote, times: [UInt64]) {
         let answered = monotonicNanoseconds()
-        if times.count > 1 { server.blackout = answered - times[1] }
-        let connection = server.connections.all.first { $0.slot == note.request.connection }
+        if times.count > 1 { lastBlackout = answered - times[1] }
+        let connection = connections.all.first { $0.slot == note.request.connection }
         machine.begin(
             after: EarlierUpdate(what, by: connection?.updateClient, began: times.first ?? answered, ended: answered))
         guard let connection else { return }
         var reply = Reply(0, body: UpdateCall(times: times + [answered], text: note.cost).body)
         reply.response.tag = note.request.tag
-        server.send(reply, to: connection)
+        replies.send(reply, to: connection)
     }
 
     // MARK: The keeper
@@ -118,8 +135,15 @@ final class UpdateRunner {
     /// The keeper is gone, or is given up.
     func loseKeeper() { handle(.keeperLost) }
 
+    /// Gives up a keeper that does not read.
+    func noticeDeafKeeper() {
+        guard let why = keeper.deafness else { return }
+        log.say("the keeper does not take what it is to keep: \(why)")
+        loseKeeper()
+    }
+
     private func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) {
-        guard let keeper = server.keeper else { return handle(.notTold("the keeper died")) }
+        guard keeper.isThere else { return handle(.notTold("the keeper died")) }
         do throws(SystemCallError) {
             try keeper.send(message, descriptors)
         } catch {
@@ -137,21 +161,21 @@ final class UpdateRunner {
         switch action {
         case .load(let image, let attempt): tell(.load(image: image, attempt: attempt))
         case .replaceKeeper(let image, let attempt): tell(.replaceKeeper(image: image, attempt: attempt))
-        case .callOff(let why, let attempt): try? server.keeper?.send(.failed(why, attempt: attempt))
+        case .callOff(let why, let attempt): try? keeper.send(.failed(why, attempt: attempt))
         case .readFormats: handle(.formatsInUse(formatsInUse()))
         case .assess(let discards, let leavesOut): handle(.assessed(assess(discards, leavesOut)))
         case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
-        case .checkDraft: handle(.draftChecked(isCurrent: server.orchestrator.hasCurrentDraft))
-        case .discardDraft: server.orchestrator.discardDraft()
+        case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
+        case .discardDraft: orchestrator.discardDraft()
         case .publish(let discards, let leavesOut): publish(discards, leavesOut)
         case .handOver(let what, let attempt): handOver(what, attempt)
-        case .thaw: try? server.orchestrator.thaw()
+        case .thaw: try? orchestrator.thaw()
         case .takeBaton: handle(.baton(isOurs: baton?.take() ?? true))
         case .endImage: endImage()
         case .exit:
-            server.log.say("the next orchestrator runs: this one ends")
+            log.say("the next orchestrator runs: this one ends")
             exitNow(0)
-        case .goOnAlone: server.goOnAlone()
+        case .goOnAlone: keeper.giveUp()
         case .succeed: answer(Reply(0, body: UpdateCall(times: timesUntilNow()).body))
         case .fail(let refusal): answer(reply(refusal))
         case .accept, .refuse: break
@@ -159,37 +183,37 @@ final class UpdateRunner {
     }
 
     private func formatsInUse() -> [String] {
-        guard let status = try? server.orchestrator.status() else { return [] }
+        guard let status = try? orchestrator.status() else { return [] }
         return status.sessions.flatMap(\.files).map(\.compatible) + status.flbs.map(\.compatible)
     }
 
     /// Finds the files of all users that cannot be frozen, and the unfinished sessions, before anything is frozen.
     private func assess(_ discards: Bool, _ leavesOut: Bool) -> UpdateRefusal? {
-        let obstacles = (try? server.orchestrator.obstacles()) ?? []
-        let discarded = discards ? ((try? server.orchestrator.unfinishedSessions()) ?? []) : []
+        let obstacles = (try? orchestrator.obstacles()) ?? []
+        let discarded = discards ? ((try? orchestrator.unfinishedSessions()) ?? []) : []
         if let first = obstacles.first, !leavesOut {
             return UpdateRefusal(.core(first.errno.rawValue), UpdateCost.refusal(obstacles))
         }
         let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
         // The answer has room for some of them.
-        server.log.sayAll(lines.map { "update: goes on without \($0)" })
+        log.sayAll(lines.map { "update: goes on without \($0)" })
         accepted?.cost = UpdateCost.text(lines, room: UpdateCost.room)
         return nil
     }
 
     private func prepare(_ leavesOut: Bool, _ attempt: UInt32) {
         do throws(LiveUpdateError) {
-            tell(.prepare(try server.orchestrator.draft(leavingOut: leavesOut), attempt: attempt))
+            tell(.prepare(try orchestrator.draft(leavingOut: leavesOut), attempt: attempt))
         } catch {
             handle(.notDrafted)
         }
     }
 
     private func publish(_ discards: Bool, _ leavesOut: Bool) {
-        server.acceptor.admitAll()
+        acceptor.admitAll()
         noteTime()
         do throws(LiveUpdateError) {
-            try server.orchestrator.publish(discardingUnfinished: discards, leavingOut: leavesOut)
+            try orchestrator.publish(discardingUnfinished: discards, leavingOut: leavesOut)
         } catch {
             return handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), "\(LuoctlRemedies.adapted(error))")))
         }
@@ -199,7 +223,7 @@ final class UpdateRunner {
     /// Hands over, and waits for the verdict: the keeper ends this process when the next one runs.
     private func handOver(_ what: HandOver, _ attempt: UInt32) {
         if what == .reload {
-            server.acceptor.admitAll()
+            acceptor.admitAll()
             noteTime()
         }
         noteTime()
@@ -213,10 +237,8 @@ final class UpdateRunner {
             handle(.notTold("the baton cannot be made: \(error)"))
         }
         while case .handedOver = machine.phase {
-            guard let keeper = server.keeper, let received = server.keeperWatch.receive(from: keeper) else {
-                return loseKeeper()
-            }
-            if !take(received) { server.noteFromKeeper(received) }
+            guard let received = keeper.receive() else { return loseKeeper() }
+            if !take(received) { keeper.note(received) }
         }
     }
 
@@ -232,58 +254,6 @@ final class UpdateRunner {
     private func noteTime() { accepted?.times.append(monotonicNanoseconds()) }
 
     private func timesUntilNow() -> [UInt64] { (accepted?.times ?? []) + [monotonicNanoseconds()] }
-}
-
-/// What a keeper says.
-extension Server {
-    func readKeeper() throws {
-        guard let link = keeper else { return }
-        while keeper === link {
-            let received: ControlLink.Received?
-            do throws(SystemCallError) {
-                received = try link.receive(.now)
-            } catch {
-                return
-            }
-            guard let received else { return updates.loseKeeper() }
-            if updates.take(received) { continue }
-            if case .ending = received.message {
-                logEnd()
-                try? link.send(.stop)
-            }
-            noteFromKeeper(received)
-        }
-    }
-
-    /// Takes a message of the keeper about what it holds.
-    func noteFromKeeper(_ received: ControlLink.Received) {
-        switch received.message {
-        case .stored(let isStored): store.isStored = isStored
-        case .closing(let user, let count): store.noteKeeperClosing(count, of: user)
-        case .room(let room): store.noteKeeperRoom(room)
-        default: break
-        }
-        for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
-    }
-
-    /// Goes on without a keeper, until another one takes the place.
-    func goOnAlone() {
-        log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
-        if let keeper {
-            work.unwatch(keeper.descriptor)
-            // A keeper that lives on learns that it is given up.
-            keeper.shutDown()
-        }
-        store.use(nil)
-        keeper = nil
-    }
-
-    /// Gives up a keeper that does not read.
-    func noticeDeafKeeper() {
-        guard let why = store.deafness else { return }
-        log.say("the keeper does not take what it is to keep: \(why)")
-        updates.loseKeeper()
-    }
 }
 
 extension Connection {

@@ -1,0 +1,147 @@
+import Glibc
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The link to the keeper, while there is one.
+///
+/// 1. Without a keeper serving goes on, and updates do not: nobody would start the next image.
+/// 2. A keeper that does not read is given up (``giveUp()``), and sees that.
+/// 3. Another keeper takes the place of one that died: ``adopt(from:)``.
+final class KeeperLink {
+    private var link: ControlLink?
+    private let store: KeptDescriptors
+    private let work: WorkQueue
+    private let watch: KeeperWatch
+    private let log: Log
+
+    /// - Parameters:
+    ///   - link: the link; nil: there is no keeper.
+    ///   - memory: the memory that both share; nil: the keeper is not watched.
+    ///   - silence: ``Settings/silence``.
+    init(
+        _ link: ControlLink?, _ store: KeptDescriptors, _ work: WorkQueue, _ memory: ControlMemory?, silence: UInt64,
+        _ log: Log
+    ) {
+        self.link = link
+        self.store = store
+        self.work = work
+        self.log = log
+        watch = KeeperWatch(memory, patience: silence, log)
+    }
+
+    // MARK: Looking
+
+    /// Whether there is a keeper.
+    var isThere: Bool { link != nil }
+
+    /// The keeper's process; nil when there is none.
+    var process: CInt? { try? link?.descriptor.peer().process }
+
+    /// Whether the keeper does not answer.
+    var isSilent: Bool { watch.isSilent }
+
+    /// Why the keeper gets no more messages; nil while it reads.
+    var deafness: SystemCallError? { store.deafness }
+
+    /// Whether a descriptor is this link's.
+    func isLink(_ descriptor: FileDescriptor) -> Bool { link?.descriptor == descriptor }
+
+    /// Counts a turn of this process's loop, and looks at the keeper if it is time.
+    func tick() { watch.tick(link) }
+
+    // MARK: Messages
+
+    /// Waits for messages of the keeper from now on.
+    func open() throws(SystemCallError) {
+        if let link { try work.watch(link.descriptor, for: .reading) }
+    }
+
+    /// Sends a message.
+    ///
+    /// - Throws: ENOTCONN without a keeper; otherwise as ``ControlLink/send(_:_:patience:inShortage:)``.
+    func send(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
+        guard let link else { throw SystemCallError("sendmsg", .socketNotConnected) }
+        try link.send(message, descriptors)
+    }
+
+    /// The result of looking for a message.
+    enum Next {
+        case message(ControlLink.Received)
+        case nothing
+        /// The keeper has ended.
+        case end
+    }
+
+    /// The next message, if it is there already.
+    func next() -> Next {
+        guard let link else { return .nothing }
+        do throws(SystemCallError) {
+            return try link.receive(.now).map { .message($0) } ?? .end
+        } catch {
+            return .nothing
+        }
+    }
+
+    /// Waits for a message, for as long as the keeper answers or lives.
+    ///
+    /// - Returns: nil when the keeper has gone.
+    func receive() -> ControlLink.Received? { link.flatMap { watch.receive(from: $0) } }
+
+    /// Takes a message about the descriptors that the keeper holds.
+    func note(_ received: ControlLink.Received) {
+        switch received.message {
+        case .stored(let isStored): store.isStored = isStored
+        case .closing(let user, let count): store.noteKeeperClosing(count, of: user)
+        case .room(let room): store.noteKeeperRoom(room)
+        default: break
+        }
+        for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+    }
+
+    // MARK: Losing and adopting
+
+    /// Goes on without a keeper, until another one takes the place.
+    func giveUp() {
+        log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
+        if let link {
+            work.unwatch(link.descriptor)
+            // A keeper that lives on learns that it is given up.
+            link.shutDown()
+        }
+        store.use(nil)
+        link = nil
+    }
+
+    /// Lets a keeper take the place of one that died. The permissions of the control socket let only root connect.
+    func adopt(from listener: FileDescriptor) {
+        guard let accepted = try? listener.acceptConnection() else { return }
+        let other = ControlLink(accepted)
+        // A keeper of another version learns this one, and gives up.
+        try? other.send(.hello(.own))
+        guard case .hello(let version) = first(of: other), version.isOwn, first(of: other) == .adopt else { return }
+        guard link == nil else {
+            try? other.send(.failed("luod runs on this state already: process \(process ?? 0)"))
+            return
+        }
+        do {
+            try other.send(holding: store.all)
+            let own = try RunningProcess(getpid())
+            try other.send(.adopted(process: own.id, nextSlot: store.nextSlot), [own.descriptor])
+            try work.watch(other.descriptor, for: .reading)
+            store.use(other)
+            link = other
+            log.say("a new keeper has taken the place of the one that died")
+        } catch {
+            log.say("a new keeper could not take the place: \(error)")
+            try? other.send(.failed("the orchestrator could not give all that it holds to another keeper: \(error)"))
+        }
+    }
+
+    /// The next message of a keeper that asks at once, or not at all.
+    private func first(of link: ControlLink) -> ControlMessage? {
+        guard link.descriptor.isReadable(within: 50), let received = try? link.receive(.now) else { return nil }
+        for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+        return received.message
+    }
+}

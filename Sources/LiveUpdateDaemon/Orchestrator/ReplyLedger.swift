@@ -1,0 +1,108 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// The requests that must not be done again: those that an earlier orchestrator has done and not answered, and those
+/// that ended orchestrators (``RequestDeaths``).
+///
+/// It notes each request in the ``ControlMemory`` before the work begins, so that the keeper finds it there when this
+/// process dies.
+final class ReplyLedger {
+    private let memory: ControlMemory?
+    private let orchestrator: Orchestrator
+    private let store: KeptDescriptors
+    private let sessions: SessionTable
+    private let predecessorsEnd: String
+    /// As the keeper had counted when this process began. It counts no more while this process lives.
+    private let deaths: RequestDeaths
+    private let refusesSome: Bool
+    private var current: RequestKey?
+
+    /// - Parameters:
+    ///   - memory: nil: nothing is noted.
+    ///   - predecessorsEnd: how the orchestrator before this one ended, in words; empty when it did not.
+    init(
+        _ memory: ControlMemory?, _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ sessions: SessionTable,
+        predecessorsEnd: String
+    ) {
+        self.memory = memory
+        self.orchestrator = orchestrator
+        self.store = store
+        self.sessions = sessions
+        self.predecessorsEnd = predecessorsEnd
+        deaths = memory?.deaths ?? RequestDeaths()
+        refusesSome = deaths.hasEndedTooMany
+    }
+
+    /// Notes that a request is being done.
+    func begin(_ message: [UInt8], on slot: DescriptorSlot) {
+        guard let memory else { return }
+        let key = RequestKey(slot: slot.number, message)
+        current = key
+        memory.begin(key)
+        hangForTests(in: message, "luo-test-hang")
+    }
+
+    /// Notes that the request was done, or is answered later.
+    func end(_ message: [UInt8]) {
+        hangForTests(in: message, "luo-test-wait")
+        memory?.end()
+    }
+
+    // MARK: Requests that are not done again
+
+    /// The reply to a request that is not done again; nil for a request to do.
+    func reply(to request: Request, on connection: Connection) -> Reply? {
+        answerAgain(request, connection) ?? refusal.map { Reply($0) }
+    }
+
+    /// The answer that an earlier orchestrator has committed, and may not have sent.
+    private func answerAgain(_ request: Request, _ connection: Connection) -> Reply? {
+        guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
+        else { return nil }
+        var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
+        if let unsent = sessions.takeUnsent(for: connection.slot) {
+            reply.descriptor = unsent
+            reply.isOwned = true
+        } else if let entry = store.entry(answer.slot), entry.kind == .file {
+            reply.descriptor = entry.descriptor
+            reply.kept = answer.slot
+        }
+        return reply
+    }
+
+    /// The answer to an update or a reload whose progress no process knows any more: the image that runs now.
+    private func explained(_ request: Request) -> [UInt8] {
+        guard request.call.isPrivileged else { return request.body }
+        let why = "\(predecessorsEnd) before it could answer; \(ownExecutable()) runs now, as process \(getpid())"
+        return UpdateCall(text: why).body
+    }
+
+    /// The answer to the request that is being done, if it has ended too many orchestrators; nil otherwise.
+    private var refusal: LiveUpdateError? {
+        guard refusesSome, let current, let count = deaths.endedTooMany(current) else { return nil }
+        return LiveUpdateError(
+            .canceled, "this request was being done when \(count) orchestrators died, and is not done again",
+            remedy: "the log of luod says how they died; please report that")
+    }
+
+    /// Whether a user is not served for now, because the user's requests ended too many orchestrators.
+    func mustPause(_ user: SessionOwner) -> Bool {
+        user != 0 && memory != nil && deaths.mustPause(user, at: milliseconds())
+    }
+
+    /// Hangs for ever in a request with a name, so that a test can end this process meanwhile: only in debug builds, and
+    /// only with LUO_TEST_HANG in the environment.
+    private func hangForTests(in message: [UInt8], _ name: String) {
+        #if DEBUG
+            guard Self.hangs, refusal == nil, message.count > 12, message[12...].starts(with: name.utf8) else { return }
+            while true { sleep(1) }
+        #endif
+    }
+
+    #if DEBUG
+        private static let hangs = environmentVariable("LUO_TEST_HANG") != nil
+    #endif
+}
