@@ -232,6 +232,18 @@ final class Connection {
     }
 }
 
+extension KeptDescriptors {
+    /// Closes the descriptors of a request. A close may be the last one, and sleep, if the client has closed its own
+    /// copies.
+    func close(requested descriptors: [FileDescriptor], on connection: Connection) {
+        if connection.endPreserved(), descriptors.count == 1 {
+            close(copy: descriptors[0], of: connection.user)
+        } else {
+            close(descriptors, of: connection.user)
+        }
+    }
+}
+
 extension Connection {
     /// The user to charge for the connection, and for the descriptors that come with its requests.
     var user: SessionOwner { label.user }

@@ -9,11 +9,6 @@ import SystemPackage
 extension Server {
     var ownUser: SessionOwner { geteuid() }
 
-    /// How many updates there were, as labels have it.
-    private var boot: UInt32 {
-        get throws(LiveUpdateError) { UInt32(truncatingIfNeeded: try orchestrator.status().updateNumber) }
-    }
-
     // MARK: Programs
 
     /// Keeps the listener of a program's filter; the keeper gives it to the gate.
@@ -59,21 +54,6 @@ extension Server {
         return store.descriptor(in: slot).flatMap { connections[$0] }?.clientID == found
     }
 
-    /// Devices of a boot that has ended are dead, and so are not in the way of another open.
-    func resumePrograms() throws {
-        let boot = try? boot
-        for slot in store.slots(.device) {
-            guard let entry = store.entry(slot) else { continue }
-            let peer: Connection.Peer = entry.label.boot == boot ? .device(entry.label.user) : .dead(entry.label.user)
-            try connections.add(entry.descriptor, slot, peer, ClientID(user: entry.label.user, process: 0))
-        }
-        for slot in store.slots(.program) {
-            guard let entry = store.entry(slot) else { continue }
-            let user = entry.label.user
-            try connections.add(entry.descriptor, slot, .program(user), ClientID(user: user, process: 0))
-        }
-    }
-
     // MARK: The emulated kernel
 
     /// - Throws: ENOMEM when it has no room for another session.
@@ -90,9 +70,9 @@ extension Server {
     ///
     /// - Throws: EBUSY; EIO when what came from the previous boot cannot be read.
     func openDevice(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
-        let boot = try boot
+        let boot = try orchestrator.boot
         let user = WordCall(body: request.body).word
-        _ = endUnclaimed(client.connection) { $0.isDevice(of: user) }
+        _ = closer.closeUnclaimed(client.connection) { $0.isDevice(of: user) }
         guard !connections.all.contains(where: { $0.isDevice(of: user) }) else {
             throw LiveUpdateError(
                 .resourceBusy, "user \(user) has the device open already", remedy: "close it in the program that has it"

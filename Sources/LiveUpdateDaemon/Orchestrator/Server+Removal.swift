@@ -26,7 +26,7 @@ extension Server {
                 .invalidArgument, "\"\(call.text)\" is no session name, or both directions are asked for",
                 remedy: "name a session in 1 to 63 bytes, and one direction or none")
         }
-        let known = try find(name, Self.direction(directions), of: user)
+        let known = try orchestrator.find(name, Self.direction(directions), of: user)
         let isForced = call.flags & UpdateCall.force != 0
         let holder = connections.all.first { $0.session?.isSame(as: known) ?? false }
         if holder != nil && !isForced {

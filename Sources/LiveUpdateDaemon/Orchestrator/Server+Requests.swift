@@ -60,7 +60,7 @@ extension Server {
         case .attachSession: return try attach(request, client)
         case .removeSession:
             // The thread that works on the session ends soon.
-            if isAtWork(request, client.user) {
+            if longWork.isAtWork(request, client.user) {
                 connections.postpone(client.connection)
                 return nil
             }
@@ -69,7 +69,7 @@ extension Server {
         case .status: return try answerStatus(request, client)
         case .ping: return Reply(0, body: request.answerBody)
         case .update, .reload:
-            return mustWaitForWork(client.connection) ? nil : updates.begin(request, client)
+            return longWork.mustWait(update: client.connection) ? nil : updates.begin(request, client)
         case .load: return updates.begin(request, client)
         case .stop: return beginStop(request, client)
         case .serve: return try serveProgram(descriptor, client)
@@ -113,22 +113,6 @@ extension Server {
         label.traits.insert(.isUnlimited)
         connections.relabel(connection, label)
         return Reply(0, body: request.answerBody)
-    }
-
-    /// Finds a session of a user by its name.
-    ///
-    /// - Parameter direction: nil for either: if both an incoming and an outgoing session have the name, the outgoing
-    ///   one.
-    /// - Throws: ENOENT.
-    func find(
-        _ name: SessionName?, _ direction: Direction?, of user: SessionOwner
-    ) throws(LiveUpdateError) -> Status.Session {
-        for direction in direction.map({ [$0] }) ?? [.outgoing, .incoming] {
-            if let name, let found = try orchestrator.session(name, direction, of: user) { return found }
-        }
-        throw LiveUpdateError(
-            .noSuchFileOrDirectory, "user \(user) has no session \"\(name, default: "")\"",
-            remedy: "luoctl session list shows all sessions; luoctl session create makes one")
     }
 
     private func openSession(
@@ -193,7 +177,7 @@ extension Server {
         } catch {
             let isAnother = [.fileExists, .invalidArgument].contains(error.errno)
             let isInTheWay: (Connection) -> Bool = { $0.user == client.user && $0.session?.name == name }
-            guard isAnother, endUnclaimed(client.connection, where: isInTheWay) else { throw error }
+            guard isAnother, closer.closeUnclaimed(client.connection, where: isInTheWay) else { throw error }
             return try open()
         }
     }
@@ -205,7 +189,7 @@ extension Server {
                 .invalidArgument, "direction \(call.word) of a session does not exist",
                 remedy: "say 1 for outgoing, 2 for incoming, or 0 for either")
         }
-        let known = try find(call.name, which.direction, of: client.user)
+        let known = try orchestrator.find(call.name, which.direction, of: client.user)
         guard known.holder.isDetached else {
             throw LiveUpdateError(
                 .resourceBusy, "session \"\(known.name)\" is not detached",
@@ -242,7 +226,7 @@ extension Server {
                 call: request.call, token: token, descriptor: descriptor ?? Self.none, answer: answer,
                 admission: admission(of: session.holder.owner, connection))
             if file.isLong {
-                doLong(request, connection) { () throws(LiveUpdateError) in try file.preserve(in: session) }
+                longWork.begin(request, on: connection) { () throws(LiveUpdateError) in try file.preserve(in: session) }
                 return nil
             }
             try file.preserve(in: session)
@@ -256,8 +240,8 @@ extension Server {
             return Reply(0, body: request.answerBody)
         case .finish:
             guard WordCall(body: request.body).word == 0 else { throw Self.reserved }
-            if hasManyFiles(session) {
-                doLong(request, connection) { () throws(LiveUpdateError) in try session.finish() }
+            if longWork.hasManyFiles(session) {
+                longWork.begin(request, on: connection) { () throws(LiveUpdateError) in try session.finish() }
                 return nil
             }
             try session.finish()

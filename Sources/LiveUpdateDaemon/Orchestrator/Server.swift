@@ -24,16 +24,14 @@ final class Server {
     let sessions = SessionTable()
     let log: Log
     let settings: Settings
-    let workers: WorkerPool
-    var longWork = LongWork()
-    /// An update that waits for the end of long work.
-    weak var waitingUpdate: Connection?
     let keeper: KeeperLink
     let replies: ReplySender
     let ledger: ReplyLedger
     let updates: UpdateRunner
-    /// Whether something may be kept that nobody names: looked for when nobody asks for anything.
-    var mayHaveOrphans = false
+    let longWork: LongWorkRunner
+    let closer: ConnectionCloser
+    private let resumption: Resumption
+    private let waiting: WaitingRule
     /// Why this server has no state; nil when it has.
     let refusal: Refusal?
     /// When to read the memory of files again, in nanoseconds.
@@ -45,7 +43,6 @@ final class Server {
     ) throws {
         self.refusal = refusal
         self.settings = settings
-        self.workers = workers
         self.store = store
         self.orchestrator = orchestrator
         self.log = log
@@ -63,15 +60,27 @@ final class Server {
         replies = ReplySender(store, connections, work)
         ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: predecessorsEnd)
         updates = UpdateRunner(orchestrator, connections, acceptor, self.keeper, replies, log)
+        longWork = LongWorkRunner(workers, store, orchestrator, connections, work, replies, updates, log)
+        closer = ConnectionCloser(
+            store, orchestrator, connections, sessions, replies, longWork, self.keeper, log,
+            endsUnused: settings.endsUnused)
+        resumption = Resumption(store, orchestrator, connections, sessions, closer)
+        waiting = WaitingRule(store, connections, longWork, ledger)
     }
 
     /// Waits for clients, for the keeper and for threads from now on.
     func open() throws {
         try keeper.open()
-        try work.watch(workers.events, for: .reading)
+        try longWork.open()
         for kind in [DescriptorKind.control, .rootListener, .listener] {
             if let listener = store.descriptor(kind) { try work.watch(listener, for: .reading) }
         }
+    }
+
+    /// Opens, and finds the connections and sessions that another orchestrator has left.
+    func resume() throws {
+        try open()
+        try resumption.resume()
     }
 
     // MARK: Serving
@@ -79,7 +88,9 @@ final class Server {
     func run() throws -> Never {
         while true {
             let events = try work.wait(patience)
-            if events.isEmpty && mayHaveOrphans && work.isIdle && longWork.isIdle { releaseOrphans() }
+            if events.isEmpty && resumption.mayHaveOrphans && work.isIdle && longWork.isIdle {
+                resumption.releaseOrphans()
+            }
             resumePostponed()
             keeper.tick()
             endRefusalIfDue()
@@ -104,7 +115,7 @@ final class Server {
 
     /// How long the loop may sleep, in milliseconds.
     private var patience: CInt {
-        if mayHaveOrphans && longWork.isIdle || !work.isIdle { return 0 }
+        if resumption.mayHaveOrphans && longWork.isIdle || !work.isIdle { return 0 }
         if connections.hasPostponed { return Self.postponement }
         return acceptor.patience ?? CInt(HangPolicy.interval)
     }
@@ -157,15 +168,15 @@ final class Server {
         // Only room for the rest is an event then.
         if connection.unsent != nil, !connection.isPostponed { return replies.sendRest(to: connection) }
         guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
-        if mustWait(connection) { connections.postpone(connection) } else { serve(connection) }
+        if waiting.mustWait(connection) { connections.postpone(connection) } else { serve(connection) }
     }
 
     private func serveOthers(_ event: Poller.Event) throws {
         let number = event.descriptor.rawValue
         if keeper.isLink(event.descriptor) {
             readKeeper()
-        } else if number == workers.events.rawValue {
-            finishLongWork()
+        } else if longWork.isEvents(event.descriptor) {
+            longWork.finish { closer.release($0) }
         } else if number == store.descriptor(.listener)?.rawValue {
             work.noteListener(mayAccept: true)
         } else if number == store.descriptor(.rootListener)?.rawValue {
@@ -203,29 +214,19 @@ final class Server {
             if connection.isWorking {
                 connection.keepForWork(message.descriptors)
             } else {
-                close(message.descriptors, of: connection)
+                store.close(requested: message.descriptors, on: connection)
             }
         }
         if message.isTruncated {
             // The rest of the message has the last copies of its descriptors, and must not be dropped by this thread.
             if isOutOfDescriptors(connection) { return connections.postpone(connection) }
             log.say("a message of user \(connection.user) was cut: its connection is closed")
-            return close(connection)
+            return closer.close(connection)
         }
         ledger.begin(message.bytes, on: connection.slot)
         let reply = answer(message, connection)
         ledger.end(message.bytes)
         if let reply { replies.send(reply, to: connection) }
-    }
-
-    /// Closes the descriptors of a message. A close may be the last one, and sleep, if the client has closed its own
-    /// copies.
-    func close(_ descriptors: [FileDescriptor], of connection: Connection) {
-        if connection.endPreserved(), descriptors.count == 1 {
-            store.close(copy: descriptors[0], of: connection.user)
-        } else {
-            store.close(descriptors, of: connection.user)
-        }
     }
 
     /// Notes that the client has the descriptor of its incoming session, because it made a request on it.
@@ -250,7 +251,7 @@ final class Server {
         for _ in 0..<2 {
             do throws(SystemCallError) {
                 guard let message = try connection.descriptor.receive(.peeking) else {
-                    close(connection, mayTakeLong: true)
+                    closer.close(connection, mayTakeLong: true)
                     return nil
                 }
                 return message
@@ -260,7 +261,7 @@ final class Server {
                 // Said once, when the peer closed without having read all: what it sent is still there.
                 case .connectionReset: continue
                 default:
-                    close(connection, mayTakeLong: true)
+                    closer.close(connection, mayTakeLong: true)
                     return nil
                 }
             }
@@ -278,5 +279,44 @@ final class Server {
         }
         let known = ledger.reply(to: request, on: connection)
         return (known ?? perform(request, message.descriptors, connection))?.completed(for: request)
+    }
+
+    // MARK: Ends
+
+    /// Does the requests that the client sent before it closed the connection, and closes the connection.
+    private func end(_ connection: Connection) {
+        if longWork.postponesEnd(connection) { return }
+        // No client reads the answers; a client that sent much before it went does not hold up the others for long.
+        for _ in 0..<16 {
+            guard connections.contains(connection), !connection.isWaiting, !connection.isWorking,
+                connection.peer.isSocket, !waiting.waitsForCloses(connection)
+            else { break }
+            replies.dropUnsent(of: connection, isAnswered: true)
+            serve(connection)
+        }
+        // The last look at the socket may have closed the connection.
+        guard connections.contains(connection), !longWork.postponesEnd(connection) else { return }
+        closer.close(connection, mayTakeLong: true)
+    }
+
+    // MARK: Postponed connections
+
+    /// How long the loop sleeps at most while connections are postponed, in milliseconds.
+    private static let postponement: CInt = 5
+
+    /// Serves postponed connections again, as far as they need not wait any more.
+    private func resumePostponed() {
+        guard connections.hasPostponed else { return }
+        for connection in connections.takePostponed() {
+            if connection.hasEnded {
+                work.noteEnd(of: connection)
+            } else if waiting.mustWait(connection) {
+                connections.postpone(connection)
+            } else if connection.unsent != nil {
+                replies.sendRest(to: connection)
+            } else {
+                work.change(connection.descriptor, to: .reading)
+            }
+        }
     }
 }

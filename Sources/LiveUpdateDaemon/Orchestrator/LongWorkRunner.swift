@@ -3,7 +3,7 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// Requests that take long are done by a thread of their own, while other clients are served.
+/// Has threads do requests that take long, while other clients are served.
 ///
 /// 1. The request stays in its socket's queue, and the connection waits (``Connection/isWorking``). So do its end, the removal of
 ///    its session, and updates.
@@ -11,13 +11,55 @@ import SystemPackage
 /// 3. The end of a session with many files is done in the same way. Its user's other requests wait for it.
 ///
 /// While an update waits for this or is under way, no long work begins.
-extension Server {
+final class LongWorkRunner {
+    private let workers: WorkerPool
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let work: WorkQueue
+    private let replies: ReplySender
+    private let updates: UpdateRunner
+    private let log: Log
+    private var longWork = LongWork()
+    /// An update that waits for the end of long work.
+    private weak var waitingUpdate: Connection?
+
+    init(
+        _ workers: WorkerPool, _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ work: WorkQueue, _ replies: ReplySender, _ updates: UpdateRunner, _ log: Log
+    ) {
+        self.workers = workers
+        self.store = store
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.work = work
+        self.replies = replies
+        self.updates = updates
+        self.log = log
+    }
+
+    // MARK: Looking
+
+    /// Whether no long work is under way.
+    var isIdle: Bool { longWork.isIdle }
+
+    /// Whether the requests of a user wait for the end of one of the user's sessions.
+    func makesWait(_ user: SessionOwner) -> Bool { longWork.makesWait(user) }
+
+    /// Whether a descriptor tells that threads are done.
+    func isEvents(_ descriptor: FileDescriptor) -> Bool { workers.events == descriptor }
+
+    /// Waits for threads that are done from now on.
+    func open() throws(SystemCallError) { try work.watch(workers.events, for: .reading) }
+
     /// Whether long work may begin now.
     private var mayWorkLong: Bool { waitingUpdate == nil && !updates.isUnderWay }
 
+    // MARK: Requests
+
     /// Has a thread do a request. Without a free thread, or while an update is under way, the request waits.
-    func doLong(
-        _ request: Request, _ connection: Connection, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void
+    func begin(
+        _ request: Request, on connection: Connection, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void
     ) {
         guard mayWorkLong, let started = workers.start(for: connection.user, body) else {
             return connections.postpone(connection)
@@ -28,7 +70,7 @@ extension Server {
     }
 
     /// Whether an update must wait for long work. The connection is served again in a moment then.
-    func mustWaitForWork(_ connection: Connection) -> Bool {
+    func mustWait(update connection: Connection) -> Bool {
         guard !longWork.isIdle else {
             waitingUpdate = nil
             return false
@@ -57,6 +99,8 @@ extension Server {
         return connections.all.contains { $0.isWorking && $0.user == user && $0.session?.name == name }
     }
 
+    // MARK: Ends
+
     /// Whether the end of a connection waits: for its request, for the end of another session of its user, or for a free
     /// thread. The end is noted again then.
     func postponesEnd(_ connection: Connection) -> Bool {
@@ -74,7 +118,7 @@ extension Server {
     /// Has a thread end a session with many files.
     ///
     /// - Returns: whether it does: otherwise the session is to be ended now.
-    func endLong(_ session: Session, _ connection: Connection) -> Bool {
+    func end(_ session: Session, of connection: Connection) -> Bool {
         guard endsLong(connection), mayWorkLong else { return false }
         let hasArrived = connection.hasArrived
         let started = workers.start(for: connection.user) { () throws(LiveUpdateError) in
@@ -85,13 +129,22 @@ extension Server {
         return true
     }
 
-    /// Answers the requests that are done, and closes the connections whose sessions have ended.
-    func finishLongWork() {
+    /// Notes that a connection was closed, whose end may have waited.
+    func noteClosed(_ connection: Connection) {
+        if connection.hasEnded { longWork.removeWaitingEnd(of: connection.user) }
+    }
+
+    // MARK: Results
+
+    /// Answers the requests that are done.
+    ///
+    /// - Parameter release: releases the descriptor of a connection whose session has ended.
+    func finish(release: (Connection) -> Void) {
         for finished in workers.takeFinished() {
             guard let (purpose, connection) = longWork.finish(finished.work) else { continue }
             work.charge(finished.duration, to: connection.clientID)
             switch purpose {
-            case .request(let request): answerLong(request, connection, finished.error)
+            case .request(let request): answer(request, connection, finished.error)
             case .end(let session):
                 if let error = finished.error { log.say("session \"\(session.name)\": \(error)") }
                 release(connection)
@@ -99,12 +152,12 @@ extension Server {
         }
     }
 
-    private func answerLong(_ request: Request, _ connection: Connection, _ error: LiveUpdateError?) {
+    private func answer(_ request: Request, _ connection: Connection, _ error: LiveUpdateError?) {
         let descriptors = connection.endWork()
         if error == nil && [.preserve, .preserveHeld].contains(request.call) { connection.notePreserved() }
         let reply = error.map { Reply($0) } ?? Reply(0, body: request.answerBody)
         replies.send(reply.completed(for: request), to: connection)
-        close(descriptors, of: connection)
+        store.close(requested: descriptors, on: connection)
         if connection.hasEnded { work.noteEnd(of: connection) }
     }
 }

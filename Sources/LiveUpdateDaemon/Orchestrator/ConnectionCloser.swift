@@ -1,0 +1,101 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// Closes connections, and ends the sessions that they led to.
+final class ConnectionCloser {
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let sessions: SessionTable
+    private let replies: ReplySender
+    private let longWork: LongWorkRunner
+    private let keeper: KeeperLink
+    private let log: Log
+    private let endsUnused: Bool
+
+    /// - Parameter endsUnused: ``Settings/endsUnused``.
+    init(
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ sessions: SessionTable, _ replies: ReplySender, _ longWork: LongWorkRunner, _ keeper: KeeperLink,
+        _ log: Log, endsUnused: Bool
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.sessions = sessions
+        self.replies = replies
+        self.longWork = longWork
+        self.keeper = keeper
+        self.log = log
+        self.endsUnused = endsUnused
+    }
+
+    /// Closes a connection, and ends the session that it led to.
+    ///
+    /// - Parameter mayTakeLong: whether the session may end a moment later (``LongWorkRunner``).
+    func close(_ connection: Connection, mayTakeLong: Bool = false) {
+        // Its request is done first: then its end is noted again.
+        guard !connection.isWorking else { return }
+        guard connections.remove(connection) else { return }
+        longWork.noteClosed(connection)
+        replies.dropUnsent(of: connection, isAnswered: false)
+        orchestrator.forget(connection.slot)
+        if let unsent = sessions.takeUnsent(for: connection.slot) { try? closeDescriptor(unsent) }
+        if case .session(let session) = connection.peer {
+            if mayTakeLong, longWork.end(session, of: connection) { return }
+            end(session, hasArrived: connection.hasArrived)
+        }
+        release(connection)
+    }
+
+    /// Releases a connection's descriptor, after the end of its session.
+    func release(_ connection: Connection) {
+        if connection.peer.isSocket { store.drain(connection.descriptor, of: connection.user) }
+        store.release(connection.slot)
+        store.flush()
+        endIfUnused()
+    }
+
+    /// Ends this process, as its keeper would if it had not died: a luod that was started for one program ends with the
+    /// last of its processes.
+    private func endIfUnused() {
+        guard endsUnused, !keeper.isThere, !connections.all.contains(where: \.isProgram) else { return }
+        exitNow(0)
+    }
+
+    /// Ends a session with its last descriptor, or detaches it.
+    private func end(_ session: Session, hasArrived: Bool) {
+        if session.holder.isDetached { return detach(session) }
+        do throws(LiveUpdateError) {
+            try session.end(hasArrived: hasArrived)
+        } catch {
+            log.say("session \"\(session.name)\": \(error)")
+        }
+    }
+
+    /// Makes a session wait for the next attach, without a client that holds it.
+    func detach(_ session: Session) {
+        var holder = session.holder
+        if holder.slot != .lost {
+            // Its number will be another descriptor's.
+            holder.slot = .lost
+            try? session.hold(by: holder)
+        }
+        sessions.addDetached(session)
+    }
+
+    /// Closes connections that prevent an open: their clients have ended, or no client knows them. A repeated answer gave
+    /// such a connection to a client that had the first answer already, and drops the second.
+    ///
+    /// - Returns: whether any was closed. The caller tries again then.
+    func closeUnclaimed(_ connection: Connection, where isInTheWay: (Connection) -> Bool) -> Bool {
+        let gone = connections.all.filter { other in
+            guard isInTheWay(other) else { return false }
+            return other.descriptor.hasHungUp
+                || other.slot == connection.lastGiven && connection.descriptor.hasUnread
+        }
+        for other in gone { close(other) }
+        return !gone.isEmpty
+    }
+}

@@ -1,0 +1,25 @@
+import LiveUpdate
+
+/// Questions to the core that several calls of luod ask.
+extension Orchestrator {
+    /// The number of updates before this boot, as the labels of devices have it.
+    var boot: UInt32 {
+        get throws(LiveUpdateError) { UInt32(truncatingIfNeeded: try status().updateNumber) }
+    }
+
+    /// Finds a session of a user by its name.
+    ///
+    /// - Parameter direction: nil for either: if both an incoming and an outgoing session have the name, the outgoing
+    ///   one.
+    /// - Throws: ENOENT.
+    func find(
+        _ name: SessionName?, _ direction: Direction?, of user: SessionOwner
+    ) throws(LiveUpdateError) -> Status.Session {
+        for direction in direction.map({ [$0] }) ?? [.outgoing, .incoming] {
+            if let name, let found = try session(name, direction, of: user) { return found }
+        }
+        throw LiveUpdateError(
+            .noSuchFileOrDirectory, "user \(user) has no session \"\(name, default: "")\"",
+            remedy: "luoctl session list shows all sessions; luoctl session create makes one")
+    }
+}
