@@ -61,22 +61,21 @@ extension LuodStatus {
     /// A line for each file with a problem, in the order in which sessions and files were made.
     ///
     /// - Parameter direction: the direction of the sessions; nil for both.
-    func problems(_ direction: Direction? = nil) -> [String] {
+    func problems(_ direction: Direction? = nil) -> [SessionLine] {
         sessions.filter { direction == nil || $0.direction == direction?.rawValue }.flatMap { session in
             session.files.compactMap { file in
-                file.problem.map {
-                    "user \(session.owner), session \"\(session.name)\", token \(file.token): \($0)"
-                }
+                file.problem.map { SessionLine(subject: session.subject(of: file), state: $0) }
             }
         }
     }
 
     /// A line for each session that an update would discard, and for each of its files, in the words of luod's answer.
-    var unfinished: [String] {
+    var unfinished: [SessionLine] {
         sessions.filter { $0.direction == Direction.incoming.rawValue && !$0.isFinished }.flatMap { session in
-            let name = "user \(session.owner), session \"\(session.name)\""
-            return ["\(name): unfinished"]
-                + session.files.map { "\(name), token \($0.token): \($0.compatible), unfinished" }
+            [SessionLine(subject: session.subject, state: "unfinished")]
+                + session.files.map {
+                    SessionLine(subject: session.subject(of: $0), state: "\($0.compatible), unfinished")
+                }
         }
     }
 
@@ -101,4 +100,12 @@ extension LuodStatus {
         }
         self = status
     }
+}
+
+extension LuodStatus.Session {
+    /// The session in the words of luod's answers.
+    var subject: String { "user \(owner), session \"\(name)\"" }
+
+    /// A file of the session in the words of luod's answers.
+    func subject(of file: LuodStatus.File) -> String { "\(subject), token \(file.token)" }
 }

@@ -84,7 +84,7 @@ struct StatusText {
     private var problems: String? {
         let lines = status.problems()
         guard !lines.isEmpty else { return nil }
-        return (["problems:"] + lines.map { "  \(Style.bad($0.shown))" }).joined(separator: "\n")
+        return (["problems:"] + lines.map { "  \(Style.bad($0.text.shown))" }).joined(separator: "\n")
     }
 
     private var flbs: String? {

@@ -44,7 +44,7 @@ struct UpdateCommand: ParsableCommand {
                 let report = UpdateReport(times, .update, remarks: remarks)
                 print(json ? report.json : report.text)
             } catch {
-                throw ObstacleList(error).completed { try? LuodStatus(of: device).problems(.outgoing) }
+                throw ObstacleList(error).completed { try? LuodStatus(of: device).problems(.outgoing).map(\.text) }
             }
         }
     }

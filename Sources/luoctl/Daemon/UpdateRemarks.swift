@@ -1,39 +1,45 @@
 import LiveUpdateDevice
+import LiveUpdateProtocol
 
-/// The lines that name the cost of an update. An answer of luod holds 4 KiB, and says how many lines did not fit: the status has
-/// them all. The status of before the update has the sessions that were discarded, and the status of after it the files that
-/// were left out.
+/// A line about a session, or about a file of a session.
+struct SessionLine: Equatable {
+    /// The user, the session and the token, in the words of luod, up to the colon.
+    let subject: String
+    /// The words behind the colon.
+    let state: String
+
+    var text: String { "\(subject): \(state)" }
+
+    /// Whether a line of luod is about this session or file, in whatever words.
+    func isSubject(of line: String) -> Bool { line.hasPrefix("\(subject): ") }
+}
+
+/// The lines that name the cost of an update: exactly the sessions and files that it has cost.
+///
+/// 1. luod has 4 KiB for the lines in its answer, and counts the lines that did not fit.
+/// 2. The status has those: the one from before the update the sessions that were discarded, and the one from after it
+///    the files that were left out.
+/// 3. Clients can finish sessions between the status and the update. Then the status has more or fewer lines than luod
+///    counted, and does not show which ones: the log of luod names them.
 struct UpdateRemarks {
     private let said: [String]
 
+    /// - Parameter answer: the lines of luod's answer.
     init(_ answer: String) { said = answer.split(separator: "\n").map(String.init) }
 
-    /// All lines, each once. If the status has fewer lines than luod counted, the last line says how many are missing. If it
-    /// has more, clients have ended some of these sessions after the status was read, and the last line says how many lines
-    /// are about them: the list is complete in each case.
+    /// All lines, each once.
     ///
     /// - Parameters:
-    ///   - discarded: the lines of the sessions that the update discarded, and of their files. It is called only when lines are
-    ///     missing, as is `leftOut`.
+    ///   - discarded: the lines of the sessions that the update discarded, and of their files. It is called only when
+    ///     lines are missing, as is `leftOut`.
     ///   - leftOut: those of the files that the update left out.
-    func completed(discarded: () -> [String], leftOut: () -> [String]) -> [String] {
+    func completed(discarded: () -> [SessionLine], leftOut: () -> [SessionLine]) -> [String] {
         guard let last = said.last, let missing = ObstacleList.missing(last) else { return said }
         let shown = Array(said.dropLast())
-        // luod names files that were left out before what was discarded.
-        let all = leftOut() + discarded()
-        if all.count == shown.count + missing { return all }
-        let named = Set(shown)
-        let others = all.filter { !named.contains($0) }
-        return shown + others + remark(others.count, missing)
-    }
-
-    private func remark(_ found: Int, _ missing: Int) -> [String] {
-        if found < missing { return ["and \(missing - found) more: the log of luod names them"] }
-        if found > missing {
-            return [
-                "\(found - missing) of these lines are about sessions that ended before the update: see the log of luod"
-            ]
-        }
-        return []
+        // luod names files that were left out before what was discarded. It may name a file in other words than the
+        // status.
+        let others = (leftOut() + discarded()).filter { line in !shown.contains(where: line.isSubject(of:)) }
+        guard others.count == missing else { return shown + ["and \(missing) more: the log of luod names them"] }
+        return shown + others.map(\.text)
     }
 }

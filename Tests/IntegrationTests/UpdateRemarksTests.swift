@@ -1,0 +1,48 @@
+import Testing
+
+@testable import luoctl
+
+/// The lines of `luoctl update` about the sessions and files that it has cost.
+@Suite struct UpdateRemarksTests {
+    private static let session = SessionLine(subject: "user 1, session \"s\"", state: "unfinished")
+
+    private static func file(_ token: Int, _ state: String = "memfd-v1, unfinished") -> SessionLine {
+        SessionLine(subject: "user 1, session \"s\", token \(token)", state: state)
+    }
+
+    private func lines(
+        _ said: [String], _ discarded: [SessionLine] = [], _ leftOut: [SessionLine] = []
+    ) -> [String] {
+        UpdateRemarks(said.joined(separator: "\n")).completed {
+            discarded
+        } leftOut: {
+            leftOut
+        }
+    }
+
+    @Test("Everything that fits in the answer is shown as it is") func whole() {
+        #expect(lines([]) == [])
+        #expect(lines([Self.session.text], [Self.session, Self.file(1)]) == [Self.session.text])
+    }
+
+    @Test("The status has the lines that did not fit") func completed() {
+        let all = [Self.session] + (0..<20).map { Self.file($0) }
+        let said = all.prefix(3).map(\.text) + ["and 18 more: luoctl status shows them"]
+        #expect(lines(said, all) == all.map(\.text))
+    }
+
+    @Test("A file that luod names in other words than the status is named once") func otherWords() {
+        let named = Self.file(1, "the file has 4096 bytes and had 8192")
+        let missing = Self.file(2)
+        let said = [named.text, "and 1 more: luoctl status shows them"]
+        #expect(lines(said, [], [Self.file(1, "left out: 4096"), missing]) == [named.text, missing.text])
+    }
+
+    @Test("Sessions that clients finished before the update are not named, and none is left uncounted")
+    func finishedBefore() {
+        let all = [Self.session] + (0..<20).map { Self.file($0) }
+        let said = [Self.session.text, Self.file(0).text, "and 2 more: luoctl status shows them"]
+        #expect(lines(said, all) == said.dropLast() + ["and 2 more: the log of luod names them"])
+        #expect(lines(said, []) == said.dropLast() + ["and 2 more: the log of luod names them"])
+    }
+}
