@@ -1,5 +1,6 @@
 import Handover
 import LiveUpdate
+import LiveUpdateMachine
 import Platform
 import SystemPackage
 import Testing
@@ -44,6 +45,32 @@ import Testing
         other = bytes
         other[kernel - 3] = 2
         #expect(ControlMessage(other) == nil)
+    }
+
+    @Test("The longest messages fit, and one that does not is not sent: the peer would take it for a cut one")
+    func length() throws {
+        let (ours, theirs) = try MessageSocket.pair()
+        let link = ControlLink(OwnedDescriptor(taking: ours))
+        let peer = ControlLink(OwnedDescriptor(taking: theirs))
+        let long = String(repeating: "ä", count: 20_000)
+        let keep = Keep(slot: DescriptorSlot(.max), kind: .file)
+        let fitting: [ControlMessage] = [
+            .hello(ControlVersion(number: 1, package: long)), .failed(long), .cannotBegin(StartFailure(.other, long)),
+            .refuses(StartFailure(.other, long)), .begin(.successor, nextSlot: 1, after: long),
+            .hold([Keep](repeating: keep, count: MessageSocket.mostDescriptors)),
+            .release([DescriptorSlot](repeating: keep.slot, count: 500)),
+            .load(image: String(repeating: "i", count: 4095), attempt: 1),
+            .handOver(.update, note: [UInt8](repeating: 0, count: 4500), attempt: 1),
+        ]
+        for message in fitting {
+            try link.send(message)
+            #expect(try peer.receive(.now) != nil, "\(message)")
+        }
+        #expect(throws: SystemCallError("sendmsg", .messageTooLong)) {
+            try link.send(.standby(formats: [String](repeating: "format-v1", count: 2000)))
+        }
+        try link.send(.ready)
+        #expect(try peer.receive(.now)?.message == .ready, "nothing of the long message was sent")
     }
 
     @Test("The version has the same form in all versions, and what a later version adds is ignored") func hello() {

@@ -5,6 +5,7 @@ import SystemPackage
 /// One end of the socket between a keeper and an orchestrator.
 final class ControlLink: Sendable {
     private let owned: OwnedDescriptor
+    private let log = Log("luod")
 
     init(_ owned: consuming OwnedDescriptor) {
         self.owned = owned
@@ -25,12 +26,20 @@ final class ControlLink: Sendable {
     ///   - descriptors: copies of them go with it.
     ///   - patience: how many milliseconds this waits for room in the queue.
     ///   - shortage: how many milliseconds this waits for the end of a shortage; nil: as many as `patience`.
-    /// - Throws: EPIPE when the peer has ended, EAGAIN when the peer does not read; the errno of a shortage that lasts.
+    /// - Throws: EPIPE when the peer has ended, EAGAIN when the peer does not read; the errno of a shortage that lasts;
+    ///   EMSGSIZE for a message that the peer would take for a cut one, which is in the log then.
     func send(
         _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000,
         inShortage shortage: Int? = nil
     ) throws(SystemCallError) {
         let bytes = message.bytes
+        guard bytes.count < Self.mostBytes else {
+            let type = bytes.prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
+            log.say(
+                "a message of type \(type) between the processes of luod is not sent: it has \(bytes.count) bytes, "
+                    + "and may have \(Self.mostBytes - 1)")
+            throw SystemCallError("sendmsg", .messageTooLong)
+        }
         let began = milliseconds()
         while true {
             do throws(SystemCallError) {
@@ -61,11 +70,12 @@ final class ControlLink: Sendable {
     struct Received {
         var message: ControlMessage
         var descriptors: [FileDescriptor]
-        /// Whether descriptors are missing, because this process may have no more: a shortage, and no fault of the peer's.
+        /// Whether descriptors are missing, because this process may have no more: a shortage, and no fault of the
+        /// peer's.
         var isCut: Bool
     }
 
-    /// Longer than any message.
+    /// Longer than any message, in bytes: one that fills this may have been cut.
     private static let mostBytes = 8192
 
     /// The next message; nil when the peer has gone, or says what no peer of ours says.

@@ -64,8 +64,8 @@ struct Keep: Equatable, Sendable {
     var label = KeepLabel()
 }
 
-/// Between a keeper and its orchestrators: one message of a socket of theirs, descriptors beside it. Sends never wait for an
-/// answer; and what was sent is read also when the sender has died.
+/// Between a keeper and its orchestrators: one message of a socket of theirs, descriptors beside it. Sends never wait
+/// for an answer; and what was sent is read also when the sender has died.
 ///
 /// | who | says |
 /// |---|---|
@@ -85,7 +85,8 @@ struct Keep: Equatable, Sendable {
 /// | orchestrator to keeper | `stop`: what ends is in the log. It answers `ending`, and a client's STOP causes it, too |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 ///
-/// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the next.
+/// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the
+/// next.
 enum ControlMessage: Equatable, Sendable {
     /// The first message of each side.
     case hello(ControlVersion)
@@ -181,7 +182,7 @@ enum ControlMessage: Equatable, Sendable {
             begin(.begin)
             writer.put(role.rawValue)
             writer.put(next)
-            writer.put(counted: after)
+            writer.put(counted: after.cut(toBytes: 1000))
             writer.put(pause)
         case .cannotBegin(let failure):
             begin(.cannotBegin)

@@ -1,20 +1,9 @@
 import Platform
 import SystemPackage
 
-extension SystemCallError {
-    /// Whether a message could not be sent because the system lacked something: too many descriptors under way, no
-    /// memory, no descriptors. That is not the fault of the peer. The same message may go through a moment later.
-    var isShortage: Bool {
-        switch errno {
-        case .tooManyReferences, .noBufferSpace, .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem: true
-        default: false
-        }
-    }
-}
-
 extension FileDescriptor {
-    /// As ``SystemPackage/FileDescriptor/send(_:_:)``, also when more descriptors are under way than this process may have
-    /// open: those of all processes of its user count together, so that others could keep it from answering.
+    /// As ``SystemPackage/FileDescriptor/send(_:_:)``, also when more descriptors are under way than this process may
+    /// have open: those of all processes of its user count together, so that others could keep it from answering.
     ///
     /// - Throws: ETOOMANYREFS only without CAP_SYS_RESOURCE and CAP_SYS_ADMIN, of which the kernel takes either.
     func sendBeyondLimit(_ bytes: [UInt8], _ descriptors: [FileDescriptor]) throws(SystemCallError) {

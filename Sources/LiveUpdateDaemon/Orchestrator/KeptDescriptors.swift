@@ -87,7 +87,8 @@ final class KeptDescriptors: DescriptorStore {
     /// The memory of all users' files: bytes by page size.
     var memory: [UInt32: [PageSize: UInt64]] { state.with { $0.memory.all } }
 
-    /// Reads the memory of some files again: a file may have been filled since. Only for the thread that releases slots.
+    /// Reads the memory of some files again: a file may have been filled since. Only for the thread that releases
+    /// slots.
     func readMemoryAgain(atMost most: Int) {
         guard measuresMemory else { return }
         let some = state.with { state in
@@ -315,7 +316,8 @@ final class KeptDescriptors: DescriptorStore {
         do throws(SystemCallError) {
             try keeper.send(message, descriptors, patience: 1000, inShortage: patience)
         } catch {
-            if error.isShortage { throw error }
+            // Neither a shortage nor a message that is too long says anything about the keeper.
+            if error.isShortage || error.errno == .messageTooLong { throw error }
             use(nil)
             state.with { $0.deafness = error }
         }
