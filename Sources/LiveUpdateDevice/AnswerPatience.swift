@@ -6,10 +6,10 @@ import SystemPackage
 /// The time that a client waits for an answer before it finds out whether luod answers at all.
 ///
 /// 1. A request waits for its answer for the timeout.
-/// 2. Then a second connection asks for an answer to PING, for as long again. If luod answers, the request takes long, and
-///    the client goes on waiting.
-/// 3. If luod does not, the request fails with ETIMEDOUT, and the error names the processes of luod. The request is in luod's
-///    queue, and may still be done.
+/// 2. Then a second connection asks for an answer to PING, for as long again. If luod answers, the request takes long,
+///    and the client goes on waiting.
+/// 3. If luod does not, the request fails with ETIMEDOUT, and the error names the processes of luod. The request is in
+///    luod's queue, and may still be done.
 package final class AnswerPatience: Sendable {
     private let state: String
     private let seconds: UInt16
@@ -27,8 +27,8 @@ package final class AnswerPatience: Sendable {
     /// Whether luod has not answered.
     package var hasLapsed: Bool { lapsed.with { $0 } }
 
-    /// Opens no file from now on, so that the error does not name processes: under the filter of `luoctl run` an open waits
-    /// for luod.
+    /// Opens no file from now on, so that the error does not name processes: under the filter of `luoctl run` an open
+    /// waits for luod.
     package func openNothing() { mayOpenFiles.with { $0 = false } }
 
     var milliseconds: CInt { CInt(seconds) * 1000 }
@@ -50,7 +50,7 @@ package final class AnswerPatience: Sendable {
 
     /// Whether luod answers on a connection of its own.
     private var isAnswering: Bool {
-        guard let own = try? MessageSocket.connect(to: "\(state)/liveupdate", within: milliseconds) else {
+        guard let own = try? LuodSocket.connect(to: state, within: milliseconds) else {
             return false
         }
         let client = ProtocolClient(own.borrowed)
@@ -94,7 +94,7 @@ package final class AnswerPatience: Sendable {
             $0.arguments.first?.contains("luod") == true
         }
         if !own.isEmpty { return own }
-        guard let socket = try? MessageSocket.connect(to: "\(state)/liveupdate", within: milliseconds),
+        guard let socket = try? LuodSocket.connect(to: state, within: milliseconds),
             let listening = try? socket.borrowed.peer().process, listening > 1
         else { return [] }
         return SeenProcess.family(of: listening)

@@ -11,8 +11,8 @@ public import SystemPackage
 ///    ``DeviceSession/get(token:)``.
 /// 4. ``DeviceSession/finish()``.
 ///
-/// Sessions outlive it. Calls from several threads wait for each other. A call that is under way when `luod` is updated, or
-/// when its orchestrator dies, takes longer, and is done once.
+/// Sessions outlive it. Calls from several threads wait for each other. A call that is under way when `luod` is
+/// updated, or when its orchestrator dies, takes longer, and is done once.
 public final class LiveUpdateDevice: Sendable {
     private let channel: any Channel
     /// The patience of the client; nil: it waits for ever.
@@ -37,7 +37,7 @@ public final class LiveUpdateDevice: Sendable {
         let state = Self.state(state)
         self.patience = patience
         do {
-            channel = try Self.connect(to: state, patience)
+            channel = try SocketChannel(to: state, patience)
         } catch {
             if error.errno == .timedOut, let patience { throw patience.error("connecting") }
             throw CallFailure.connecting(error.errno, state)
@@ -45,15 +45,6 @@ public final class LiveUpdateDevice: Sendable {
     }
 
     static func state(_ state: String?) -> String { state ?? environmentVariable("LUO_STATE") ?? "/run/luo" }
-
-    /// Root and luod's own user have a socket that no other user can keep from being served. A luod without it, or one
-    /// that its service manager starts on a connection, has the clients' socket.
-    private static func connect(
-        to state: String, _ patience: AnswerPatience?
-    ) throws(SystemCallError) -> SocketChannel {
-        if let channel = try? SocketChannel(to: "\(state)/root", patience) { return channel }
-        return try SocketChannel(to: "\(state)/liveupdate", patience)
-    }
 
     /// Makes this connection act as another user from now on: session names mean sessions of that user, new sessions
     /// belong to that user, and the user's limits do not apply. An extension, for root only.
@@ -64,11 +55,12 @@ public final class LiveUpdateDevice: Sendable {
         try channel.make(.asUser, WordCall(user).body, of: "user \(user)")
     }
 
-    /// Opens the kernel's device. Experimental: this has met no kernel yet that has one. What only `luod` has is ENOTTY on it.
+    /// Opens the kernel's device. Experimental: this has met no kernel yet that has one. What only `luod` has is ENOTTY
+    /// on it.
     ///
     /// - Parameter path: `/dev/liveupdate`.
-    /// - Throws: ENOENT when this kernel has none, EBUSY while another program has it open, EACCES, EIO when what came from
-    ///   the previous kernel cannot be read.
+    /// - Throws: ENOENT when this kernel has none, EBUSY while another program has it open, EACCES, EIO when what came
+    ///   from the previous kernel cannot be read.
     public init(kernel path: String) throws(LiveUpdateError) {
         patience = nil
         do {
@@ -104,8 +96,8 @@ public final class LiveUpdateDevice: Sendable {
     ///
     /// - Parameters:
     ///   - name: of the session.
-    ///   - direction: outgoing, made since the last update, or incoming, handed over by it: there may be one of each of the
-    ///     same name. Without it, either: of two the outgoing one.
+    ///   - direction: outgoing, made since the last update, or incoming, handed over by it: there may be one of each of
+    ///     the same name. Without it, either: of two the outgoing one.
     /// - Throws: ENOENT when this user has none of that name, EBUSY when it is not detached, or a client has it
     ///   attached.
     public func attachSession(
@@ -218,20 +210,20 @@ public final class LiveUpdateDevice: Sendable {
     /// The largest status that is read, in bytes: more than a million files need.
     private static let largestStatus = 256 << 20
 
-    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all that run under
-    /// it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.
+    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all that
+    /// run under it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.
     ///
     /// - Throws: EINVAL when it is no such listener, ENOTCONN when luod's keeper has died.
     public func serve(programsUnder listener: FileDescriptor) throws(LiveUpdateError) {
         try channel.make(.serve, WordCall().body, about: listener, of: "the program")
     }
 
-    /// Starts the next image, so that an update does not have to: it waits, and its formats are compared. An extension, for
-    /// root only, as are the other two.
+    /// Starts the next image, so that an update does not have to: it waits, and its formats are compared. An extension,
+    /// for root only, as are the other two.
     ///
     /// - Parameter image: an absolute path; without, that of the image that runs, as it is now.
-    /// - Throws: EOPNOTSUPP when it cannot be started, or does not know a format in use; EBUSY during an update; ENOTCONN
-    ///   when luod's keeper has died; EPERM.
+    /// - Throws: EOPNOTSUPP when it cannot be started, or does not know a format in use; EBUSY during an update;
+    ///   ENOTCONN when luod's keeper has died; EPERM.
     @discardableResult
     public func load(_ image: String = "") throws(LiveUpdateError) -> UpdateTimes { try update(.load, image, 0) }
 

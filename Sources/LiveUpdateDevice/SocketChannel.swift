@@ -3,12 +3,12 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// A connection to `luod`, or a session that it gave: one request at a time, each with a tag of its own, so that it is done
-/// once however often the orchestrator behind it dies meanwhile.
+/// A connection to `luod`, or a session that it gave: one request at a time, each with a tag of its own, so that it is
+/// done once however often the orchestrator behind it dies meanwhile.
 final class SocketChannel: Channel {
     private let owned: OwnedDescriptor
     private let lock = Lock()
-    /// Where it leads, until it has answered.
+    /// The state directory of the luod that it leads to, until that has answered.
     private nonisolated(unsafe) var unanswered: String?
 
     /// The patience of the client; nil: it waits for ever.
@@ -19,18 +19,18 @@ final class SocketChannel: Channel {
         self.patience = patience
     }
 
-    /// Connects to a socket of luod's.
-    init(to path: String, _ patience: AnswerPatience?) throws(SystemCallError) {
-        owned = try Self.connect(to: path, patience)
-        unsafe unanswered = path
+    /// Connects to a luod.
+    init(to state: String, _ patience: AnswerPatience?) throws(SystemCallError) {
+        owned = try Self.connect(to: state, patience)
+        unsafe unanswered = state
         self.patience = patience
     }
 
     private static func connect(
-        to path: String, _ patience: AnswerPatience?
+        to state: String, _ patience: AnswerPatience?
     ) throws(SystemCallError) -> OwnedDescriptor {
         do throws(SystemCallError) {
-            return try MessageSocket.connect(to: path, within: patience?.milliseconds)
+            return try LuodSocket.connect(to: state, within: patience?.milliseconds)
         } catch {
             guard error.errno == .resourceTemporarilyUnavailable, let patience else { throw error }
             patience.lapse()
@@ -56,10 +56,10 @@ final class SocketChannel: Channel {
         }
     }
 
-    /// An orchestrator that dies before its keeper has a connection takes it along, and has done nothing then. Under the same
-    /// number, which others may have.
+    /// An orchestrator that dies before its keeper has a connection takes it along, and has done nothing then. Under
+    /// the same number, which others may have.
     private func connectAgain() -> Bool {
-        guard let path = unsafe unanswered, let next = try? Self.connect(to: path, patience) else { return false }
+        guard let state = unsafe unanswered, let next = try? Self.connect(to: state, patience) else { return false }
         return (try? next.borrowed.copy(to: descriptor)) != nil
     }
 

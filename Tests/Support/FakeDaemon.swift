@@ -39,10 +39,12 @@ public final class FakeDaemon: Sendable {
     private let listener: OwnedDescriptor
     private let answering: Answering
 
-    /// Listens for clients, and answers the requests of all.
-    public init(mode: FilePermissions = [.ownerReadWrite], _ answering: @escaping Answering) throws {
+    /// Listens for clients on the socket of that name, and answers the requests of all.
+    public init(
+        on socket: String = "liveupdate", mode: FilePermissions = [.ownerReadWrite], _ answering: @escaping Answering
+    ) throws {
         directory = try TemporaryDirectory()
-        listener = try MessageSocket.listen(at: directory.file("liveupdate"), mode: mode)
+        listener = try MessageSocket.listen(at: directory.file(socket), mode: mode)
         self.answering = answering
         let descriptor = try listener.borrowed.duplicated().release()
         try startThread {

@@ -2,7 +2,8 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// What the gate itself asks the orchestrator, over a connection as clients have it: one request at a time.
+/// The gate's own requests to the orchestrator, one at a time, over a connection as clients have it. It leads to the
+/// socket for root and luod's own user, so that a flood of clients does not keep programs from opening the device.
 final class GateLink: Sendable {
     private static let mostConnections = 8
 
@@ -87,8 +88,8 @@ final class GateLink: Sendable {
         }
     }
 
-    /// An orchestrator that dies before its keeper has the connection takes it along, and has done nothing then: the next one
-    /// is asked on another. That it happens again and again is not expected.
+    /// An orchestrator that dies before its keeper has the connection takes it along, and has done nothing then: the
+    /// next one is asked on another. That it happens again and again is not expected.
     private func answer(to request: Request) throws(SystemCallError) -> (ProtocolClient, ProtocolClient.Answer) {
         for _ in 0..<Self.mostConnections {
             let client = ProtocolClient(try connected(), leavesAnswers: true)
@@ -104,7 +105,7 @@ final class GateLink: Sendable {
 
     private func connected() throws(SystemCallError) -> FileDescriptor {
         if let connection = unsafe connection { return connection }
-        let made = try MessageSocket.connect(to: state.clientSocket).release()
+        let made = try LuodSocket.connect(to: state.path).release()
         unsafe connection = made
         return made
     }

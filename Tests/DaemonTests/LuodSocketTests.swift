@@ -1,0 +1,60 @@
+import Glibc
+import LiveUpdateDevice
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// Root and luod's own user have a socket of their own: other users who flood the clients' socket do not lock them out.
+@Suite struct LuodSocketTests {
+    private let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    private func listen(_ name: String) throws -> OwnedDescriptor {
+        try MessageSocket.listen(at: directory.file(name), mode: [.ownerReadWrite])
+    }
+
+    @Test("The socket for root is used where it is served, and the clients' socket otherwise") func choice() throws {
+        #expect(throws: SystemCallError("connect", .noSuchFileOrDirectory)) {
+            _ = try LuodSocket.connect(to: directory.path)
+        }
+        let clients = try listen("liveupdate")
+        let first = try LuodSocket.connect(to: directory.path)
+        #expect(clients.borrowed.isReadable(within: 1000))
+        _ = try clients.borrowed.acceptConnection()
+        do {
+            let root = try listen("root")
+            let second = try LuodSocket.connect(to: directory.path)
+            #expect(root.borrowed.isReadable(within: 1000) && !clients.borrowed.isReadable(within: 0))
+            _ = second.borrowed
+        }
+        // The luod before has left the name.
+        let third = try LuodSocket.connect(to: directory.path)
+        #expect(clients.borrowed.isReadable(within: 1000))
+        _ = (first.borrowed, third.borrowed)
+    }
+
+    @Test("The ping of a client with patience goes there") func ping() throws {
+        let daemon = try FakeDaemon(on: "root") { request in
+            // Longer than the patience of the client.
+            if request.number != Call.ping.rawValue { usleep(1_500_000) }
+            return [.init(request.answer())]
+        }
+        let patience = AnswerPatience(state: daemon.state, seconds: 1)
+        let device = try LiveUpdateDevice(state: daemon.state, patience: patience)
+        #expect(throws: Never.self) { try device.act(as: 7) }
+        withExtendedLifetime(daemon) {}
+    }
+
+    @Test("The gate asks there") func gate() throws {
+        let daemon = try FakeDaemon(on: "root") { request in
+            [.init(request.answer(body: FileCall(token: 5, descriptor: DescriptorRole.incoming.rawValue).body))]
+        }
+        #expect(try GateLink(StateDirectory(daemon.state)).role(of: 5) == .incoming)
+        withExtendedLifetime(daemon) {}
+    }
+}
