@@ -17,6 +17,15 @@ public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertib
 
     public var description: String { "\(call): \(errno)" }
 
+    /// Whether the system lacked something that has nothing to do with the peer of the call: too many descriptors under
+    /// way, no memory, no descriptors. The same call may work a moment later.
+    package var isShortage: Bool {
+        switch errno {
+        case .tooManyReferences, .noBufferSpace, .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem: true
+        default: false
+        }
+    }
+
     public static func == (left: Self, right: Self) -> Bool {
         left.errno == right.errno && "\(left.call)" == "\(right.call)"
     }

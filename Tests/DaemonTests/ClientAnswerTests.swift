@@ -36,7 +36,7 @@ import Testing
             case .beyondErrno: .init(request.answer(-4096))
             case .smallest: .init(request.answer(.min))
             case .refusalBeyondErrno: .init(nativeBytes(Int32.min))
-            case .long: .init([UInt8](repeating: 0, count: 9000) + request.tag)
+            case .long: .init(request.answer() + [UInt8](repeating: 0, count: 9000))
             case .unexpectedDescriptor: .init(request.answer(), [descriptor])
             }
         }
@@ -70,6 +70,48 @@ import Testing
         try ends.writeEnd.close()
         #expect(ends.readEnd.isReadable(within: 10_000), "no copy of the other end is left")
         withExtendedLifetime(daemon) {}
+    }
+
+    @Test("A repeated page of the status is dropped, although it is longer than the awaited answer")
+    func repeatedPage() throws {
+        let (daemon, device) = try client { request in
+            let page = nativeBytes(Int32(0)) + [UInt8](repeating: 7, count: Call.status.length) + nativeBytes(UInt64(1))
+            return [.init(page + [UInt8](repeating: 0x20, count: 60_000)), .init(request.answer())]
+        }
+        #expect(throws: Never.self) { try device.act(as: 7) }
+        #expect(throws: Never.self) { try device.act(as: 7) }
+        withExtendedLifetime(daemon) {}
+    }
+
+    @Test("The gate waits in a shortage with a pause, and not for the room that is there already")
+    func shortage() throws {
+        for errno in [Errno.tooManyReferences, .noBufferSpace, .noMemory] {
+            let (ours, theirs) = try MessageSocket.pair()
+            defer { for end in [ours, theirs] { try? closeDescriptor(end) } }
+            let client = ProtocolClient(ours, leavesAnswers: true)
+            let request = Request(.ping, body: WordCall().body, tag: 7)
+            var awaited: [ProtocolClient.Awaited] = []
+            _ = FaultInjector.failing(call: 1, with: errno) {
+                try? client.answer(to: request) { event throws(SystemCallError) in
+                    awaited.append(event)
+                    if event == .answer { throw SystemCallError("poll", .interrupted) }
+                }
+            }
+            #expect(awaited == [.resources, .answer], "\(errno)")
+            let began = monotonicNanoseconds()
+            #expect(ours.wait(for: .resources))
+            #expect(monotonicNanoseconds() - began > 1_000_000)
+        }
+    }
+
+    @Test("A client of its own is told of a shortage") func ownShortage() throws {
+        let (ours, theirs) = try MessageSocket.pair()
+        defer { for end in [ours, theirs] { try? closeDescriptor(end) } }
+        let request = Request(.ping, body: WordCall().body, tag: 7)
+        let found = FaultInjector.failing(call: 1, with: .tooManyReferences) {
+            Result { try ProtocolClient(ours).answer(to: request) }
+        }
+        #expect(throws: SystemCallError("sendmsg", .tooManyReferences)) { _ = try found.value.get() }
     }
 
     @Test("No descriptor, or more than one, is EPROTO, and the descriptors are closed", arguments: [0, 2, 5])

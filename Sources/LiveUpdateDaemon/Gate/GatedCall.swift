@@ -74,7 +74,8 @@ final class GatedCall {
 
     /// Waits for the other end of a socket. Others receive from when there is something to receive.
     ///
-    /// - Throws: EINTR when the caller has gone: what it asked for is whoever's who asks next, who takes no notice of it.
+    /// - Throws: EINTR when the caller has gone: what it asked for is whoever's who asks next, who takes no notice of
+    ///   it.
     func wait(for awaited: ProtocolClient.Awaited, on socket: FileDescriptor) throws(SystemCallError) {
         let isReceiver = !isLeft && !hasLetOthersReceive
         switch awaited {
@@ -86,9 +87,15 @@ final class GatedCall {
             case nil: break
             }
         case .answer: break
-        case .room: letOthersReceive()
+        case .room, .resources: letOthersReceive()
         }
-        // The socket is the caller's, too, and others' to whom it was given: they may read the answer, and it never comes.
+        if awaited == .resources {
+            socket.wait(for: awaited)
+            guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
+            return
+        }
+        // The socket is the caller's, too, and others' to whom it was given: they may read the answer, and it never
+        // comes.
         while !socket.wait(for: awaited, within: 1000) {
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
         }

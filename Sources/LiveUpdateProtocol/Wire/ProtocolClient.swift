@@ -1,12 +1,14 @@
+import Glibc
 package import Platform
 package import SystemPackage
 
 /// The client's side of a socket of luod: sends a request, and waits for the answer with its tag.
 ///
 /// 1. The request is sent, with a descriptor if the call is about one.
-/// 2. Answers with other tags are dropped: after the death of an orchestrator, the next one may repeat an answer.
-/// 3. The answer is taken, or stays in the queue until ``discard()``: the gate leaves it there until the answer was passed
-///    on, so that the next gate finds it if this one dies.
+/// 2. Answers with other tags are dropped, however long they are: after the death of an orchestrator, the next one may
+///    repeat an answer.
+/// 3. The answer is taken, or stays in the queue until ``discard()``: the gate leaves it there until the answer was
+///    passed on, so that the next gate finds it if this one dies.
 package struct ProtocolClient {
     /// Not closed by this value.
     package let socket: FileDescriptor
@@ -26,6 +28,8 @@ package struct ProtocolClient {
         case room
         /// A message from luod.
         case answer
+        /// The end of a shortage (``Platform/SystemCallError/isShortage``). No descriptor tells of it.
+        case resources
     }
 
     /// Waits for an event on the socket, or throws to end the call.
@@ -44,10 +48,11 @@ package struct ProtocolClient {
 
     /// Makes a request, and waits in recvmsg(2) for its answer.
     ///
-    /// - Parameter file: the descriptor that the call is about. If it is not open, the request goes without it: luod says so
-    ///   after the checks that come before.
+    /// - Parameter file: the descriptor that the call is about. If it is not open, the request goes without it: luod
+    ///   says so after the checks that come before.
     /// - Throws: ENOTCONN when luod has closed the connection, EMFILE when the descriptor of the answer did not arrive,
-    ///   EPROTO for a message that no luod sends. The connection can be used further after EMFILE and EPROTO.
+    ///   EPROTO for a message that no luod sends; ETOOMANYREFS, ENOBUFS or ENOMEM in a shortage, unless answers stay in
+    ///   the queue: then this waits. The connection can be used further after all of these but ENOTCONN.
     package func answer(to request: Request, about file: FileDescriptor? = nil) throws(SystemCallError) -> Answer {
         try answer(to: request, file, .waiting) { awaited throws(SystemCallError) in
             if awaited == .room { socket.wait(for: .room) }
@@ -92,11 +97,12 @@ package struct ProtocolClient {
             } catch {
                 switch error.errno {
                 case .resourceTemporarilyUnavailable: try wait(.room)
-                // Too many descriptors of this user are under way, and all programs of the user share the limit.
-                case .tooManyReferences where leavesAnswers: try wait(.room)
                 case .badFileDescriptor where !descriptors.isEmpty: descriptors = []
                 // luod has closed the connection, and may have said why before.
                 case .brokenPipe, .connectionReset: return
+                // The program behind the gate has not caused the shortage: all programs of a user share a limit on
+                // descriptors under way.
+                case _ where leavesAnswers && error.isShortage: try wait(.resources)
                 default: throw error
                 }
             }
@@ -138,10 +144,12 @@ package struct ProtocolClient {
     private static func answer(
         in message: ReceivedMessage, _ decoder: ReplyDecoder, _ room: Int
     ) throws(SystemCallError) -> Answer? {
-        // A message that fills the buffer may have been cut.
-        guard message.bytes.count < room else { throw SystemCallError("recvmsg", .protocolError) }
+        // A message that fills the buffer may have been cut. The answer to another request may be longer than any
+        // answer to this one.
+        let isCut = message.bytes.count >= room
         switch decoder.meaning(message.bytes) {
         case .answer(let response):
+            guard !isCut else { throw SystemCallError("recvmsg", .protocolError) }
             guard !message.isTruncated else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
             guard message.descriptors.count <= 1 else { throw SystemCallError("recvmsg", .protocolError) }
             return Answer(response: response, descriptor: message.descriptors.first)
@@ -149,7 +157,9 @@ package struct ProtocolClient {
             guard message.descriptors.isEmpty else { throw SystemCallError("recvmsg", .protocolError) }
             return Answer(response: response, descriptor: nil)
         case .other: return nil
-        case .malformed: throw SystemCallError("recvmsg", .protocolError)
+        case .malformed:
+            guard isCut else { throw SystemCallError("recvmsg", .protocolError) }
+            return nil
         }
     }
 }
@@ -160,15 +170,22 @@ extension Call {
 }
 
 extension FileDescriptor {
-    /// Waits for an event on a socket.
+    /// Waits for an event on a socket. Nothing tells of the end of a shortage: that wait is a pause.
     ///
     /// - Parameter milliseconds: the longest wait; -1 waits for ever.
-    /// - Returns: whether there is something to send or to receive.
+    /// - Returns: whether there is something to send or to receive, or it is time to try again.
     @discardableResult
     package func wait(for awaited: ProtocolClient.Awaited, within milliseconds: CInt = -1) -> Bool {
         switch awaited {
         case .room: hasRoom(within: milliseconds)
         case .answer: isReadable(within: milliseconds)
+        case .resources: pauseInShortage()
         }
+    }
+
+    /// Gives others time to release what is short: poll(2) would return at once, because the socket has room.
+    private func pauseInShortage() -> Bool {
+        usleep(5_000)
+        return true
     }
 }

@@ -92,7 +92,7 @@ final class TakeGuard {
                 return try socket.borrowed.send([message.rawValue] + bytes, descriptors)
             } catch {
                 // The guard reads on.
-                guard [.resourceTemporarilyUnavailable, .tooManyReferences].contains(error.errno) else {
+                guard error.errno == .resourceTemporarilyUnavailable || error.isShortage else {
                     throw LiveUpdateError(error, "sending files to the process that guards them (nothing was taken)")
                 }
                 usleep(1_000)
