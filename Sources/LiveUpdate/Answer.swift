@@ -1,29 +1,29 @@
 /// A request of a client that waits for its answer, as whoever serves clients names it: so that a successor, after a
 /// crash, knows whether it was done.
-public struct RequestID: Hashable, Sendable {
+package struct RequestID: Hashable, Sendable {
     /// Where the descriptor of the client's connection is kept.
-    public let connection: DescriptorSlot
+    package let connection: DescriptorSlot
     /// What the client calls the request: other than the one before.
-    public let tag: UInt64
+    package let tag: UInt64
 
     /// Names a request.
-    public init(connection: DescriptorSlot, tag: UInt64) {
+    package init(connection: DescriptorSlot, tag: UInt64) {
         self.connection = connection
         self.tag = tag
     }
 }
 
 /// What a request was answered with, committed together with what it did.
-public struct Answer: Hashable, Sendable {
+package struct Answer: Hashable, Sendable {
     /// Which one.
-    public var request: RequestID
+    package var request: RequestID
     /// 0, or a negative errno.
-    public var result: Int32
+    package var result: Int32
     /// Where the descriptor is kept that goes with it.
-    public var slot: DescriptorSlot
+    package var slot: DescriptorSlot
 
     /// An answer that is to be committed.
-    public init(_ request: RequestID, result: Int32 = 0, slot: DescriptorSlot = .lost) {
+    package init(_ request: RequestID, result: Int32 = 0, slot: DescriptorSlot = .lost) {
         self.request = request
         self.result = result
         self.slot = slot

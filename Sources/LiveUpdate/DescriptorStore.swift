@@ -1,22 +1,22 @@
-public import Platform
-public import SystemPackage
+package import Platform
+package import SystemPackage
 
 /// The place of a kept descriptor, as the journal writes it.
-public struct DescriptorSlot: Hashable, Sendable {
+package struct DescriptorSlot: Hashable, Sendable {
     /// Its number: what it means is the store's business.
-    public let number: Int64
+    package let number: Int64
 
     /// The place of a descriptor that was lost with its last holder: nobody's.
-    public static let lost = DescriptorSlot(-1)
+    package static let lost = DescriptorSlot(-1)
 
     /// Names a place.
-    public init(_ number: Int64) { self.number = number }
+    package init(_ number: Int64) { self.number = number }
 }
 
 /// Who holds the descriptors of preserved files, so that they are there in the next boot.
 ///
 /// The core makes no system calls; this is where its files are.
-public protocol DescriptorStore: Sendable {
+package protocol DescriptorStore: Sendable {
     /// What makes the descriptor's file one and the same.
     ///
     /// - Throws: EBADF when it is not open.
@@ -50,11 +50,11 @@ public protocol DescriptorStore: Sendable {
 }
 
 extension DescriptorStore {
-    public func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
+    package func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         try identify(descriptor)
     }
 
-    public func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
+    package func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
         try keep(descriptor)
     }
 }

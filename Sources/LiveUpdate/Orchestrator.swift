@@ -1,27 +1,27 @@
-public import Handover
-public import Platform
+package import Handover
+import Platform
 import SystemPackage
 
 /// The live update orchestrator: clients put files into named sessions, and an update hands them to the next boot.
 ///
 /// 1. Handlers are registered, and the FLBs that their files need: ``register(_:)``, ``register(_:on:)``.
-/// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:holder:answering:)``.
-/// 3. ``publish(discardingUnfinished:leavingOut:)`` freezes everything and writes it for the next boot, which knows
+/// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:)``.
+/// 3. ``publish(discardingUnfinished:)`` freezes everything and writes it for the next boot, which knows
 ///    only the arena and the kept descriptors.
-/// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:holder:answering:)``.
+/// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:)``.
 ///
 /// It follows the kernel's Documentation/core-api/liveupdate.rst; docs/kernel-map.md has their function for each of
 /// ours. Any thread may call anything, except from inside a callback or a getter's closure, where only getters and
 /// what just looks are allowed, and everything else is EDEADLK. It makes no system calls of its own and logs nothing.
 public final class Orchestrator: Sendable {
     /// What to do with an arena in which a tree was published.
-    public enum Opening: Equatable, Sendable {
+    package enum Opening: Equatable, Sendable {
         /// Be the next boot.
         case nextBoot
         /// Be the boot that published it, which goes on: what was published is taken back.
         case sameBoot
-        /// Be the next boot on trial: until ``Orchestrator/confirm()`` nothing of the old one is touched, so that it can
-        /// still thaw.
+        /// Be the next boot on trial: until ``Orchestrator/confirm()`` nothing of the old one is touched, so that it
+        /// can still thaw.
         case onTrial
     }
 
@@ -29,7 +29,7 @@ public final class Orchestrator: Sendable {
 
     /// The orchestrator of an arena: of a new one, or of one that a previous boot, or this one before it crashed, has
     /// left. Nothing is read before the first open.
-    public init(arena: Arena, descriptors: any DescriptorStore, opening: Opening = .nextBoot) {
+    package init(arena: Arena, descriptors: any DescriptorStore, opening: Opening = .nextBoot) {
         boot = Boot(arena: arena, descriptors: descriptors, opening: opening)
     }
 
@@ -103,11 +103,15 @@ public final class Orchestrator: Sendable {
 
     /// Reads what was handed over, once: every other call does it first when nobody has.
     ///
-    /// - Parameter answer: of a boot on trial, that to whoever asked for the update.
     /// - Throws: EIO when it cannot be read, or has a file whose compatible string no handler has (the message names
     ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal;
     ///   and what the descriptor store answers about a kept descriptor, except that it is not open.
-    public func open(answering answer: Answer? = nil) throws(LiveUpdateError) {
+    public func open() throws(LiveUpdateError) { try open(answering: nil) }
+
+    /// Opens a boot as ``open()`` does, and commits an answer with it.
+    ///
+    /// - Parameter answer: of a boot on trial: the answer to the request for the update.
+    package func open(answering answer: Answer?) throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.ensureOpen(answering: answer)
         try boot.checkOpen()
@@ -116,22 +120,21 @@ public final class Orchestrator: Sendable {
     /// Makes an outgoing session.
     ///
     /// - Throws: EINVAL for a name that has not 1 to 63 bytes, EEXIST when there is an outgoing one of that name,
-    ///   EUSERS at the user's limit, ENOSPC at the arena's, ENODEV when the boot has ended.
-    public func createSession(
-        _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
-    ) throws(LiveUpdateError) -> Session {
-        try createSession(name, holder: holder, answering: answer) {}
+    ///   ENOSPC at the arena's limit, ENODEV when the boot has ended.
+    public func createSession(_ name: SessionName) throws(LiveUpdateError) -> Session {
+        try enabled().createSession(name, SessionHolder(), nil, isLimited: false) {}
     }
 
     /// Makes an outgoing session for a client that has limits of its own.
     ///
     /// - Parameters:
+    ///   - answer: is committed with the session: see ``Answer``.
     ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
     ///   - admitting: checks the client's limits, after the check for EEXIST. When it throws, nothing has changed.
-    /// - Throws: as ``createSession(_:holder:answering:)``, and the errors of `admitting`.
+    /// - Throws: as ``createSession(_:)``; EUSERS at the user's limit, after EEXIST; and the errors of `admitting`.
     package func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
-        isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void
+        isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void = {}
     ) throws(LiveUpdateError) -> Session {
         try enabled().createSession(name, holder, answer, isLimited: isLimited, admitting)
     }
@@ -139,16 +142,26 @@ public final class Orchestrator: Sendable {
     /// Opens a session that was handed over.
     ///
     /// - Throws: ENOENT when there is none of that name, or it was finished and closed; EINVAL when it is open.
-    public func retrieveSession(
-        _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil
+    public func retrieveSession(_ name: SessionName) throws(LiveUpdateError) -> Session {
+        try retrieveSession(name, holder: SessionHolder())
+    }
+
+    /// Opens a session of a client's user that was handed over.
+    ///
+    /// - Parameters:
+    ///   - holder: whose the session is, and what holds it from now on.
+    ///   - answer: is committed with it: see ``Answer``.
+    /// - Throws: as ``retrieveSession(_:)``.
+    package func retrieveSession(
+        _ name: SessionName, holder: SessionHolder, answering answer: Answer? = nil
     ) throws(LiveUpdateError) -> Session {
         try enabled().retrieveSession(name, holder, answer)
     }
 
     /// A user's session of that name.
     ///
-    /// - Throws: as ``open(answering:)``.
-    public func session(
+    /// - Throws: as ``open()``.
+    package func session(
         _ name: SessionName, _ direction: Direction, of owner: SessionOwner
     ) throws(LiveUpdateError) -> Status.Session? {
         try open()
@@ -159,7 +172,7 @@ public final class Orchestrator: Sendable {
 
     /// All sessions that are open, oldest first: also those that were, in this boot, before a crash.
     ///
-    /// - Throws: as ``open(answering:)``.
+    /// - Throws: as ``open()``.
     public var openSessions: [Session] {
         get throws(LiveUpdateError) { try enabled().openSessions() }
     }
@@ -167,37 +180,37 @@ public final class Orchestrator: Sendable {
     /// Limits what each user may have, but root.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
-    public func limitUsers(to limits: UserLimits) throws(LiveUpdateError) {
+    package func limitUsers(to limits: UserLimits) throws(LiveUpdateError) {
         try enabled().shared.with { $0.limits = limits }
     }
 
     /// What a user has in here.
-    public func usage(of owner: SessionOwner) -> Usage {
+    package func usage(of owner: SessionOwner) -> Usage {
         boot?.shared.with { $0.state.usage[owner] } ?? Usage()
     }
 
     /// What was answered last on a connection, if that must not be done again: see ``Answer``.
-    public func answer(on connection: DescriptorSlot) -> Answer? {
+    package func answer(on connection: DescriptorSlot) -> Answer? {
         boot?.shared.with { $0.state.answers[connection] }
     }
 
     /// The connections on which something was answered that must not be done again.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
-    public var answeredConnections: [DescriptorSlot] {
+    package var answeredConnections: [DescriptorSlot] {
         get throws(LiveUpdateError) { try enabled().shared.with { [DescriptorSlot]($0.state.answers.keys) } }
     }
 
     /// Commits an answer that nothing else is committed with.
     ///
     /// - Throws: ENOSPC, ENODEV when the boot has ended.
-    public func commit(_ answer: Answer) throws(LiveUpdateError) {
+    package func commit(_ answer: Answer) throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.request(.shared) { () throws(LiveUpdateError) in try boot.commit([.answered(answer)]) }
     }
 
     /// Forgets what was answered on a connection that is no more.
-    public func forget(_ connection: DescriptorSlot) {
+    package func forget(_ connection: DescriptorSlot) {
         guard let boot, answer(on: connection) != nil else { return }
         try? boot.request(.shared) { () throws(LiveUpdateError) in try boot.commit([.connectionClosed(connection)]) }
     }
@@ -226,10 +239,10 @@ public final class Orchestrator: Sendable {
     }
 
     /// Finishes the FLBs of sessions that the previous boot discarded: whoever runs a boot calls it once after
-    /// ``open(answering:)``, so that what they hold is given back.
+    /// ``open()``, so that what they hold is given back.
     ///
-    /// - Throws: as ``open(answering:)``.
-    public func finishDiscarded() throws(LiveUpdateError) { try enabled().finishDiscarded() }
+    /// - Throws: as ``open()``.
+    package func finishDiscarded() throws(LiveUpdateError) { try enabled().finishDiscarded() }
 
     // MARK: An update
 
@@ -241,21 +254,21 @@ public final class Orchestrator: Sendable {
     ///   files is used only by a ``publish(discardingUnfinished:leavingOut:)`` that may leave files out.
     /// - Returns: where, for the next boot: ``prepare(on:)``.
     /// - Throws: ENOSPC when there is no room to spare, what an FLB throws; ENODEV when the boot has ended.
-    public func draft(leavingOut: Bool = false) throws(LiveUpdateError) -> Extent {
+    package func draft(leavingOut: Bool = false) throws(LiveUpdateError) -> Extent {
         try enabled().draft(leavingOut: leavingOut)
     }
 
     /// Gives a draft back when there will be no update.
-    public func discardDraft() { boot?.discardDraft() }
+    package func discardDraft() { boot?.discardDraft() }
 
     /// Whether a draft still is what would be published.
-    public var hasCurrentDraft: Bool { boot?.currentDraft(leavingOut: true) != nil }
+    package var hasCurrentDraft: Bool { boot?.currentDraft(leavingOut: true) != nil }
 
-    /// Before a boot on trial is opened: reads and checks a draft of the boot that still runs, so that opening it when it
-    /// was published has little left to do. When something else is published, this was in vain.
+    /// Before a boot on trial is opened: reads and checks a draft of the boot that still runs, so that opening it when
+    /// it was published has little left to do. When something else is published, this was in vain.
     ///
     /// - Throws: EINVAL for another boot, EIO when there is nothing that can be read.
-    public func prepare(on draft: Extent) throws(LiveUpdateError) { try enabled().prepare(on: draft) }
+    package func prepare(on draft: Extent) throws(LiveUpdateError) { try enabled().prepare(on: draft) }
 
     /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
     /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
@@ -263,18 +276,27 @@ public final class Orchestrator: Sendable {
     /// A file is lost when the last process that held it has ended and its handler does not find it again. Such a file
     /// is not frozen, and travels as lost.
     ///
+    /// - Parameter discard: whether to go on although incoming sessions are unfinished: these sessions are lost then
+    ///   (``unfinishedSessions()``).
+    /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
+    ///   before then, and may be tried again.
+    public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) {
+        try publish(discardingUnfinished: discard, leavingOut: false)
+    }
+
+    /// Publishes as ``publish(discardingUnfinished:)`` does, and may leave files out.
+    ///
     /// - Parameters:
-    ///   - discard: whether to go on although incoming sessions are unfinished: these sessions are lost then
-    ///     (``unfinishedSessions()``).
+    ///   - discard: whether to go on although incoming sessions are unfinished.
     ///   - leavingOut: whether to go on without the files that cannot be frozen. Such a file is left out: the next boot
     ///     has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. A retrieve always fails with
     ///     the error of the freeze; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
-    /// - Returns: where the descriptors are that travel, for whoever hands them over.
-    /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
-    ///   before then, and may be tried again.
+    /// - Returns: where the descriptors are that travel.
+    /// - Throws: as ``publish(discardingUnfinished:)``; a freeze that fails stops only an update that leaves nothing
+    ///   out.
     @discardableResult
-    public func publish(
-        discardingUnfinished discard: Bool = false, leavingOut: Bool = false
+    package func publish(
+        discardingUnfinished discard: Bool = false, leavingOut: Bool
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
         try enabled().publish(discardingUnfinished: discard, leavingOut: leavingOut)
     }
@@ -282,19 +304,19 @@ public final class Orchestrator: Sendable {
     /// Finds all files that could not be frozen now, and changes nothing. Lost files are not among them, because they
     /// stop no update.
     ///
-    /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
     public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try enabled().obstacles() }
 
     /// The incoming sessions that are not finished. An update that discards loses them.
     ///
-    /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
     public func unfinishedSessions() throws(LiveUpdateError) -> [Status.Session] {
         try status().sessions.filter { $0.direction == .incoming && !$0.isFinished }
     }
 
     /// The lost files of both directions: the last process that held their descriptors has ended.
     ///
-    /// - Throws: as ``open(answering:)``; ENODEV when the boot has ended.
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
     public func lostFiles() throws(LiveUpdateError) -> [LostFile] { try enabled().lostFiles() }
 
     /// Takes back what was published, as long as no next boot has begun: this boot goes on.
@@ -305,15 +327,15 @@ public final class Orchestrator: Sendable {
     /// Ends the trial of a boot that was opened with ``Opening/onTrial``: the old one cannot thaw any more.
     ///
     /// - Throws: ENOSPC.
-    public func confirm() throws(LiveUpdateError) { try enabled().confirm() }
+    package func confirm() throws(LiveUpdateError) { try enabled().confirm() }
 
     /// Where the descriptors of all files are kept, incoming and outgoing: for whoever holds them.
     ///
-    /// - Throws: as ``open(answering:)``.
-    public func slots() throws(LiveUpdateError) -> [DescriptorSlot] { try enabled().slots() }
+    /// - Throws: as ``open()``.
+    package func slots() throws(LiveUpdateError) -> [DescriptorSlot] { try enabled().slots() }
 
     /// What the arena knows, to be shown.
     ///
-    /// - Throws: as ``open(answering:)``.
+    /// - Throws: as ``open()``.
     public func status() throws(LiveUpdateError) -> Status { try enabled().status() }
 }

@@ -32,27 +32,28 @@ public final class Session: Sendable {
     ///   - descriptor: of the file; it stays open.
     ///   - token: names the file inside the session: any 64-bit number.
     ///   - compatible: the handler that is to have it; without, the first that takes it.
-    ///   - answer: is committed with it: see ``Answer``.
     /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
     ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
-    ///   already, EDQUOT at the user's limit, what its FLBs and its handler throw (ENODEV when an FLB's owner is going away), ENOSPC
-    ///   at the arena's limit or the user's. A failed preserve leaves nothing behind.
+    ///   already, what its FLBs and its handler throw (ENODEV when an FLB's owner is going away), ENOSPC at the arena's
+    ///   limit. A failed preserve leaves nothing behind.
     public func preserve(
-        _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil
+        _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil
     ) throws(LiveUpdateError) {
-        try preserve(descriptor, token: token, as: compatible, answering: answer) {}
+        try preserve(descriptor, token: token, as: compatible, answering: nil)
     }
 
     /// Preserves a file for a client that has limits of its own.
     ///
     /// - Parameters:
+    ///   - answer: is committed with the file: see ``Answer``.
     ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
     ///   - admitting: checks the client's limits, after the check for EBUSY and before the FLBs. When it throws,
     ///     nothing has changed.
-    /// - Throws: as ``preserve(_:token:as:answering:)``, and the errors of `admitting`.
+    /// - Throws: as ``preserve(_:token:as:)``. Between EBUSY and the errors of FLBs and handler: EDQUOT at the user's
+    ///   limit, then the errors of `admitting`. ENOSPC also at the user's limit on the arena, which is known last.
     package func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil,
-        isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void
+        isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void = {}
     ) throws(LiveUpdateError) {
         try boot.preserve(descriptor, token: token, in: self, as: compatible, answer, isLimited: isLimited, admitting)
     }
@@ -61,7 +62,10 @@ public final class Session: Sendable {
     ///
     /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when it is closed, ENOENT for an
     ///   unknown token, ENOSPC.
-    public func unpreserve(token: UInt64, answering answer: Answer? = nil) throws(LiveUpdateError) {
+    public func unpreserve(token: UInt64) throws(LiveUpdateError) { try unpreserve(token: token, answering: nil) }
+
+    /// Unpreserves one file as ``unpreserve(token:)`` does, and commits an answer with it.
+    package func unpreserve(token: UInt64, answering answer: Answer?) throws(LiveUpdateError) {
         try boot.unpreserve(token: token, from: self, answer)
     }
 
@@ -90,7 +94,7 @@ public final class Session: Sendable {
     /// - Returns: a new descriptor of the held open file description, for the caller to close.
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when
     ///   the session is closed or the file is lost; EMFILE.
-    public func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
+    package func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
         try boot.retrieveAsHeld(token: token, from: self)
     }
 
@@ -111,22 +115,22 @@ public final class Session: Sendable {
     ///
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBADF when it is closed already,
     ///   ENOSPC.
-    public func abandon() throws(LiveUpdateError) { try boot.abandon(self) }
+    package func abandon() throws(LiveUpdateError) { try boot.abandon(self) }
 
     /// Ends a session as ``close()`` does, and finishes its files also when a handler says that it cannot finish yet.
     ///
     /// - Returns: a line for each file that its handler could not finish yet. Empty when no handler refused.
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already, ENOSPC.
     @discardableResult
-    public func closeForcibly() throws(LiveUpdateError) -> [String] { try boot.closeForcibly(self) }
+    package func closeForcibly() throws(LiveUpdateError) -> [String] { try boot.closeForcibly(self) }
 
     /// Whose it is and what holds it.
-    public var holder: SessionHolder { boot.holder(of: id) }
+    package var holder: SessionHolder { boot.holder(of: id) }
 
     /// Changes what holds it, never whose it is.
     ///
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, EINVAL for another owner, ENOSPC.
-    public func hold(by holder: SessionHolder, answering answer: Answer? = nil) throws(LiveUpdateError) {
+    package func hold(by holder: SessionHolder, answering answer: Answer? = nil) throws(LiveUpdateError) {
         try boot.hold(self, holder, answer)
     }
 

@@ -3,16 +3,16 @@ public typealias SessionOwner = UInt32
 
 /// Whose a session is, and by what it is held: for orchestrators that serve several programs. Embedded ones leave it as
 /// it is made.
-public struct SessionHolder: Hashable, Sendable {
+package struct SessionHolder: Hashable, Sendable {
     /// Names are per user.
-    public var owner: SessionOwner
+    package var owner: SessionOwner
     /// Where the session's own descriptor is kept, whose last close ends it; lost while nobody has it.
-    public var slot: DescriptorSlot
+    package var slot: DescriptorSlot
     /// Whether it ignores that last close, and is attached again by its name.
-    public var isDetached: Bool
+    package var isDetached: Bool
 
     /// Root's, and held by nothing.
-    public init(owner: SessionOwner = 0, slot: DescriptorSlot = .lost, isDetached: Bool = false) {
+    package init(owner: SessionOwner = 0, slot: DescriptorSlot = .lost, isDetached: Bool = false) {
         self.owner = owner
         self.slot = slot
         self.isDetached = isDetached

@@ -10,7 +10,7 @@ public struct Status: Sendable {
         /// Made in this boot, or handed over to it.
         public let direction: Direction
         /// Whose it is, and what holds it.
-        public let holder: SessionHolder
+        package let holder: SessionHolder
         /// Whether somebody has it open.
         public let isOpen: Bool
         /// Whether its files were let go: incoming ones only.
@@ -30,7 +30,7 @@ public struct Status: Sendable {
         /// The handle of its handler.
         public let data: UInt64
         /// Where its descriptor is kept.
-        public let slot: DescriptorSlot
+        package let slot: DescriptorSlot
         /// Of an incoming file: whether it was fetched.
         public let retrieveStatus: RetrieveStatus
         /// The reason why an incoming file was left out of the update and cannot be retrieved; nil for all other files.

@@ -1,14 +1,14 @@
 /// What one user has in the arena.
-public struct Usage: Equatable, Sendable {
+package struct Usage: Equatable, Sendable {
     /// Of both directions.
-    public internal(set) var sessions = 0
+    package internal(set) var sessions = 0
     /// Preserved, or handed over and not finished.
-    public internal(set) var files = 0
+    package internal(set) var files = 0
     /// What handlers have stored for these files.
-    public internal(set) var arenaBytes: UInt64 = 0
+    package internal(set) var arenaBytes: UInt64 = 0
 
     /// Nothing.
-    public init() {}
+    package init() {}
 
     mutating func add(_ file: FileState) {
         files += 1
@@ -22,16 +22,16 @@ public struct Usage: Equatable, Sendable {
 }
 
 /// What one user may have: each has an error of its own. What is there already stays when a limit is lowered.
-public struct UserLimits: Equatable, Sendable {
+package struct UserLimits: Equatable, Sendable {
     /// Beyond it: EUSERS.
-    public var sessions: Int
+    package var sessions: Int
     /// Beyond it: EDQUOT.
-    public var files: Int
+    package var files: Int
     /// Beyond it: ENOSPC.
-    public var arenaBytes: UInt64
+    package var arenaBytes: UInt64
 
     /// No limits, unless they are given.
-    public init(sessions: Int = .max, files: Int = .max, arenaBytes: UInt64 = .max) {
+    package init(sessions: Int = .max, files: Int = .max, arenaBytes: UInt64 = .max) {
         self.sessions = sessions
         self.files = files
         self.arenaBytes = arenaBytes

@@ -1,17 +1,17 @@
-public import LiveUpdate
-public import Platform
-public import SystemPackage
+package import LiveUpdate
+package import Platform
+package import SystemPackage
 
 /// Keeps descriptors in the process itself, to be inherited over execve(2), which changes no number: so a slot is the
 /// number of the kept copy.
-public final class InheritedDescriptors: DescriptorStore {
+package final class InheritedDescriptors: DescriptorStore {
     /// Kept copies stay away from the low numbers, which programs like to reuse.
     private static let lowest: CInt = 64
 
     /// Keeps nothing yet.
-    public init() {}
+    package init() {}
 
-    public func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
+    package func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         do {
             return try FileStatus(of: descriptor).identity
         } catch {
@@ -19,7 +19,7 @@ public final class InheritedDescriptors: DescriptorStore {
         }
     }
 
-    public func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
+    package func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
         do {
             return DescriptorSlot(Int64(try descriptor.duplicated(from: Self.lowest).release().rawValue))
         } catch {
@@ -29,12 +29,12 @@ public final class InheritedDescriptors: DescriptorStore {
         }
     }
 
-    public func descriptor(in slot: DescriptorSlot) -> FileDescriptor? {
+    package func descriptor(in slot: DescriptorSlot) -> FileDescriptor? {
         guard let number = CInt(exactly: slot.number), number >= 0 else { return nil }
         return FileDescriptor(rawValue: number)
     }
 
-    public func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
+    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
         guard let kept = descriptor(in: slot) else {
             throw LiveUpdateError(
                 .badFileDescriptor, "slot \(slot.number) holds no descriptor",
@@ -47,7 +47,7 @@ public final class InheritedDescriptors: DescriptorStore {
         }
     }
 
-    public func release(_ slot: DescriptorSlot) {
+    package func release(_ slot: DescriptorSlot) {
         // It is closed whatever close(2) answers.
         if let kept = descriptor(in: slot) { try? closeDescriptor(kept) }
     }

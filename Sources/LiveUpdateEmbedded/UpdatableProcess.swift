@@ -37,7 +37,7 @@ public final class UpdatableProcess: Sendable {
     ///   - register: registers handlers and FLBs, in the same way at every boot; without it, those of this package.
     /// - Throws: ENOENT when an `existing` one is not there, EAGAIN when another process runs the arena of that path,
     ///   EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO
-    ///   when it cannot be read (see ``/LiveUpdate/Orchestrator/open(answering:)``), and what `register` throws. The
+    ///   when it cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and what `register` throws. The
     ///   variable and
     ///   all descriptors are as before then: this process can still become an image that can read it.
     public init(
@@ -125,12 +125,12 @@ public final class UpdatableProcess: Sendable {
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.
     ///   - discard: whether to lose incoming sessions that are unfinished.
-    /// - Throws: what ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:leavingOut:)`` throws, and what execve(2)
+    /// - Throws: what ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:)`` throws, and what execve(2)
     ///   answers (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false
     ) throws(LiveUpdateError) -> Never {
-        let slots = try orchestrator.publish(discardingUnfinished: discard)
+        let slots = try orchestrator.publish(discardingUnfinished: discard, leavingOut: false)
         do throws(SystemCallError) {
             try execute(image, keeping: slots)
         } catch {

@@ -24,7 +24,7 @@ import Testing
 
     @Test("With every process: the socket is opened anew at its address", arguments: Kind.allCases)
     func nobodyIsLeft(_ kind: Kind) throws {
-        let address = try dead(kind) { luo in try luo.status().sessions.flatMap(\.files).map(\.slot) }
+        let address = try dead(kind)
         let session = try #require(try machine.boot().openSessions.first)
         let came = Socket(taking: try session.get(token: 1))
         #expect(try came.address == address)
@@ -36,7 +36,7 @@ import Testing
 
     @Test("With every process, in an update", arguments: Kind.allCases) func nobodyIsLeftInAnUpdate(_ kind: Kind) throws
     {
-        let address = try dead(kind) { luo in try luo.publish() }
+        let address = try dead(kind, publishing: true)
         let next = try machine.boot()
         let session = try next.retrieveSession("s")
         let came = Socket(taking: try session.retrieve(token: 1))
@@ -47,7 +47,7 @@ import Testing
 
     @Test("One that was opened anew travels as the same file: it is the address that counts", arguments: Kind.allCases)
     func openedAnewAndUpdated(_ kind: Kind) throws {
-        let address = try dead(kind) { luo in try luo.status().sessions.flatMap(\.files).map(\.slot) }
+        let address = try dead(kind)
         try machine.boot().publish()
         let waiting = try client(of: address, saying: "hello")
         let session = try machine.boot().retrieveSession("s")
@@ -59,7 +59,7 @@ import Testing
 
     @Test("An address that somebody else has by now is not taken from him", arguments: Kind.allCases)
     func takenAddress(_ kind: Kind) throws {
-        let address = try dead(kind) { luo in try luo.publish() }
+        let address = try dead(kind, publishing: true)
         try SocketName.removeIfDead(address)
         let other = Socket(try listen(at: address, backlog: 1))
         let session = try machine.boot().retrieveSession("s")
@@ -71,13 +71,12 @@ import Testing
     }
 
     /// A process that preserves a listener, and dies.
-    private func dead(
-        _ kind: Kind, _ last: (Orchestrator) throws -> [DescriptorSlot]
-    ) throws -> SocketAddress {
+    private func dead(_ kind: Kind, publishing: Bool = false) throws -> SocketAddress {
         let listener = try machine.listener(kind)
         let luo = try machine.boot()
         try luo.createSession("s").preserve(listener.descriptor, token: 1)
-        machine.lose(try last(luo))
+        if publishing { try luo.publish() }
+        machine.loseDescriptors()
         return try listener.address
     }
 
@@ -91,9 +90,9 @@ import Testing
     /// - Returns: whether it came to its end.
     private func dies(_ kind: Kind, after stop: Int) throws -> Bool {
         let machine = try Machine()
-        let life = Life(stores: stop, machine.descriptors)
+        let process = SimulatedProcess(stores: stop)
         let listener = try machine.listener(kind)
-        try? preserveAndPublish(listener, machine.boot(life))
+        try? preserveAndPublish(listener, machine.boot(process))
 
         let luo = try machine.boot()
         let came = try luo.status().sessions.contains { $0.direction == .incoming }
@@ -108,8 +107,8 @@ import Testing
         let again = try luo.createSession("again")
         try again.preserve(listener.descriptor, token: 1)
         try again.close()
-        #expect(came || life.isOver, "store \(stop)")
-        return !life.isOver
+        #expect(came || process.isDead, "store \(stop)")
+        return !process.isDead
     }
 
     private func preserveAndPublish(_ listener: Socket, _ luo: Orchestrator) throws {

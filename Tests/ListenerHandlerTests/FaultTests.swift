@@ -67,10 +67,10 @@ private struct Faults {
             return reached
         case .retrieve, .reopen:
             try session.preserve(listener.descriptor, token: 1)
-            let slots = try luo.publish()
+            try luo.publish()
             if request == .reopen {
                 try listener.lose()
-                machine.lose(slots)
+                machine.loseDescriptors()
             }
             return try retrieve(machine)
         }

@@ -80,10 +80,10 @@ import Testing
         try luo.publish()
         try luo.thaw()
         #expect(try luo.status().arenaUsed == before, "the record that was stored anew has replaced the old one")
-        let slots = try luo.publish()
+        try luo.publish()
         let address = try listener.address
         try listener.lose()
-        machine.lose(slots)
+        machine.loseDescriptors()
         // Not even the socket is left: what is known of it is what the record says.
         let session = try machine.boot().retrieveSession("s")
         let came = Socket(taking: try session.retrieve(token: 1))

@@ -3,16 +3,14 @@ import ListenerHandlers
 import LiveUpdateEmbedded
 import Testing
 
-/// What outlives the boots of a test: an arena, and the descriptors that are kept. Two boots in one process are as good as
-/// two processes: an orchestrator knows nothing but these.
+/// A simulated machine with the handlers of this package, and a place for its sockets.
 final class Machine: Sendable {
-    let arena: Arena
-    let descriptors = InheritedDescriptors()
+    private let simulated: SimulatedMachine
     private let directory: FilePath
     static let backlog: UInt32 = 3
 
     init() throws {
-        arena = try Arena.make(Arena.Options(initialSize: 1 << 20))
+        simulated = try SimulatedMachine(arena: Arena.Options(initialSize: 1 << 20))
         directory = FilePath(try makeTemporaryDirectory("/tmp/listeners"))
     }
 
@@ -24,18 +22,15 @@ final class Machine: Sendable {
     /// Where its Unix socket is.
     var path: FilePath { directory.appending("socket") }
 
-    /// A boot that knows only the arena and the kept descriptors.
-    func boot(_ life: Life? = nil) throws -> Orchestrator {
-        let file = try arena.descriptor.duplicated()
-        let luo = Orchestrator(
-            arena: try Arena(opening: file, Arena.Options(probe: life)), descriptors: life ?? descriptors)
-        try luo.registerListenerHandlers(backlog: Self.backlog)
-        try luo.open()
-        return luo
+    /// A boot that knows only the arena and the held descriptors.
+    func boot(_ process: SimulatedProcess? = nil) throws -> Orchestrator {
+        try simulated.boot(process) { (luo) throws(LiveUpdateError) in
+            try luo.registerListenerHandlers(backlog: Self.backlog)
+        }
     }
 
     /// As if every process that held the sockets had died.
-    func lose(_ slots: [DescriptorSlot]) { for slot in slots { descriptors.release(slot) } }
+    func loseDescriptors() { simulated.loseDescriptors() }
 
     func address(_ kind: Kind) throws -> SocketAddress {
         switch kind {

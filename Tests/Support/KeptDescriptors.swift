@@ -1,7 +1,7 @@
 public import LiveUpdate
 import LiveUpdateEmbedded
-public import Platform
-public import SystemPackage
+package import Platform
+package import SystemPackage
 
 /// The descriptors that are kept over a test's boots. It knows what it holds, and lets go of it at its end.
 public final class KeptDescriptors: DescriptorStore {
@@ -19,30 +19,30 @@ public final class KeptDescriptors: DescriptorStore {
     deinit { for slot in state.with({ $0.held }) { store.release(slot) } }
 
     /// What it holds.
-    public var held: Set<DescriptorSlot> { state.with { $0.held } }
+    package var held: Set<DescriptorSlot> { state.with { $0.held } }
 
     /// From now on nothing is released: the process that would have done it counts as dead.
     public func freeze() { state.with { $0.isFrozen = true } }
 
-    public func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
+    package func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         try store.identify(descriptor)
     }
 
-    public func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
+    package func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
         let slot = try store.keep(descriptor)
         state.with { _ = $0.held.insert(slot) }
         return slot
     }
 
-    public func descriptor(in slot: DescriptorSlot) -> FileDescriptor? {
+    package func descriptor(in slot: DescriptorSlot) -> FileDescriptor? {
         state.with { $0.held.contains(slot) } ? store.descriptor(in: slot) : nil
     }
 
-    public func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
+    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
         try store.duplicate(slot)
     }
 
-    public func release(_ slot: DescriptorSlot) {
+    package func release(_ slot: DescriptorSlot) {
         let isOurs = state.with { state in !state.isFrozen && state.held.remove(slot) != nil }
         if isOurs { store.release(slot) }
     }

@@ -1,5 +1,5 @@
 public import Handover
-public import LiveUpdate
+package import LiveUpdate
 import Platform
 
 /// What outlives the boots of a test: an arena, and the descriptors that are kept.
@@ -46,7 +46,7 @@ public final class Machine: Sendable {
     }
 
     /// A boot that knows only the arena and the kept descriptors.
-    public func boot(
+    package func boot(
         _ opening: Orchestrator.Opening = .nextBoot, limit: UInt64? = nil,
         _ register: (Orchestrator) throws -> Void = { _ in }
     ) throws -> Orchestrator {
@@ -57,7 +57,7 @@ public final class Machine: Sendable {
     }
 
     /// A boot with one handler and the FLBs linked to it, opened.
-    public func boot(
+    package func boot(
         _ opening: Orchestrator.Opening = .nextBoot, _ handler: TestHandler, _ flbs: TestFLB...
     ) throws -> Orchestrator {
         let orchestrator = try boot(opening) { orchestrator in

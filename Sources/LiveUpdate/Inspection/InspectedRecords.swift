@@ -4,7 +4,7 @@ import SystemPackage
 
 /// What the handler of one file has stored. Nothing else can be read through it, so that damage does not lead around in
 /// all of the arena.
-public struct InspectedRecords: RecordSource {
+package struct InspectedRecords: RecordSource {
     private let arena: ArenaInspection
     /// Sorted, apart from each other, inside of the arena.
     private let places: [Extent]
@@ -15,10 +15,10 @@ public struct InspectedRecords: RecordSource {
     }
 
     /// Of all that is stored, in bytes.
-    public var size: UInt64 { places.reduce(0) { $0 + $1.length } }
+    package var size: UInt64 { places.reduce(0) { $0 + $1.length } }
 
     /// - Throws: EIO for what is not all in one range that the handler has stored.
-    public func read(at offset: UInt64, count: UInt64) throws(LiveUpdateError) -> [UInt8] {
+    package func read(at offset: UInt64, count: UInt64) throws(LiveUpdateError) -> [UInt8] {
         guard let place = place(before: offset), offset <= place.end, count <= place.end - offset else {
             throw LiveUpdateError(
                 .ioError, "\(count) bytes at offset \(offset) are not among what the handler has stored")

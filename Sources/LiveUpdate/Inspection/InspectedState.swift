@@ -1,65 +1,65 @@
-public import Handover
-public import Platform
+package import Handover
+package import Platform
 
 /// What is true in a boot, as far as it can be read.
-public struct InspectedState: Sendable {
+package struct InspectedState: Sendable {
     /// A session.
-    public struct Session: Sendable {
+    package struct Session: Sendable {
         /// As it was made, or handed over.
-        public let name: SessionName
+        package let name: SessionName
         /// Made in this boot, or handed over to it.
-        public let direction: Direction
+        package let direction: Direction
         /// Whether somebody has it open.
-        public let isOpen: Bool
+        package let isOpen: Bool
         /// Whether its files were let go: incoming ones only.
-        public let isFinished: Bool
+        package let isFinished: Bool
         /// In the order in which they were preserved.
-        public let files: [File]
+        package let files: [File]
     }
 
     /// A preserved file.
-    public struct File: Sendable {
+    package struct File: Sendable {
         /// What a running orchestrator says of it.
-        public let status: Status.File
+        package let status: Status.File
         /// The FLBs that it is counted on, in link order.
-        public let flbs: [String]
+        package let flbs: [String]
         /// What its handler has stored.
-        public let stored: [Stored]
+        package let stored: [Stored]
     }
 
     /// An FLB, in one direction.
-    public struct FLB: Sendable {
+    package struct FLB: Sendable {
         /// What a running orchestrator says of it.
-        public let status: Status.FLB
+        package let status: Status.FLB
         /// Whether its sessions were discarded: it is still to be finished.
-        public let isDiscarded: Bool
+        package let isDiscarded: Bool
         /// The handle that its preserve or serialize returned.
-        public let data: UInt64
+        package let data: UInt64
         /// What it has stored.
-        public let stored: [Stored]
+        package let stored: [Stored]
     }
 
     /// A range that a callback has stored.
-    public struct Stored: Sendable {
+    package struct Stored: Sendable {
         /// Where, in bytes from the arena's start.
-        public let place: Extent
+        package let place: Extent
         /// What it had when it was stored.
-        public let checksum: UInt32
+        package let checksum: UInt32
         /// It overlaps another or leaves the arena (`record`), or does not have its checksum (`checksum`).
-        public let failure: ArenaError?
+        package let failure: ArenaError?
         let isInside: Bool
     }
 
     /// Whether another boot goes on with it: what callbacks have stored was not looked at, and may be gone.
-    public let isOver: Bool
+    package let isOver: Bool
     /// Updates so far.
-    public let updateNumber: UInt64
+    package let updateNumber: UInt64
     /// Whether files are being frozen, or are frozen.
-    public let isFreezing: Bool
+    package let isFreezing: Bool
     /// Incoming ones first, each in creation order.
-    public let sessions: [Session]
+    package let sessions: [Session]
     /// Incoming ones first, then outgoing ones, then discarded ones.
-    public let flbs: [FLB]
+    package let flbs: [FLB]
 
     init(_ state: BootState, in arena: ArenaInspection, isOver: Bool = false) {
         let flbs = state.flbs(.incoming) + state.flbs(.outgoing) + state.flbs(.discarded)

@@ -1,35 +1,35 @@
 import DeviceTree
-public import Handover
-public import Platform
+package import Handover
+package import Platform
 
 /// A tree that one boot handed to the next, or will.
-public struct InspectedTree: Sendable {
+package struct InspectedTree: Sendable {
     /// One of its flattened trees.
-    public struct Flattened: Sendable {
+    package struct Flattened: Sendable {
         /// Of its node in the root; "/" is the root itself.
-        public let name: String
+        package let name: String
         /// In bytes from the arena's start.
-        public let offset: UInt64
+        package let offset: UInt64
         /// As dts; nil when libfdt refuses it.
-        public let source: String?
+        package let source: String?
         /// Why it cannot be read; nil when it can.
-        public let failure: ArenaError?
+        package let failure: ArenaError?
     }
 
     /// Which one.
-    public let part: ArenaPart
+    package let part: ArenaPart
     /// As its slot says; it may reach beyond the arena.
-    public let place: Extent
+    package let place: Extent
     /// The root, and what it names.
-    public let flattened: [Flattened]
+    package let flattened: [Flattened]
     /// What the boot that gets it begins with, as far as it can be read.
-    public let state: InspectedState?
+    package let state: InspectedState?
     /// When the boot that wrote it froze its files.
-    public let freeze: FreezeTime?
+    package let freeze: FreezeTime?
     /// Where the boot that gets it writes its journal.
-    public let journalRoom: Extent?
+    package let journalRoom: Extent?
     /// Why it would not be taken over.
-    public let failure: ArenaError?
+    package let failure: ArenaError?
 
     /// More than ever are in use; damage can name one again and again.
     private static let most = 16

@@ -1,4 +1,4 @@
-public import Handover
+package import Handover
 import Platform
 
 /// Everything that can be read of an arena without running it: what its journal and its trees say, and why a boot would
@@ -7,19 +7,19 @@ import Platform
 /// It reads as a boot does, with the same code, and goes on where a boot gives up: the state is that of the last record
 /// that makes sense, and a tree is shown although the journal is broken. It knows no handlers, so it does not ask whether
 /// there is one for each file.
-public struct Inspection: Sendable {
+package struct Inspection: Sendable {
     /// The arena itself.
-    public let arena: ArenaInspection
+    package let arena: ArenaInspection
     /// What is true by the journal; nil without one.
-    public let state: InspectedState?
+    package let state: InspectedState?
     /// The trees that are there: that of the previous boot, that for the next one.
-    public let trees: [InspectedTree]
+    package let trees: [InspectedTree]
     /// Why a boot would not open it, under one ``Orchestrator/Opening`` or the other, and what is damaged besides: a tree
     /// that is no longer read, or what callbacks have stored.
-    public let failures: [ArenaError]
+    package let failures: [ArenaError]
 
     /// Looks at everything once.
-    public init(_ snapshot: ArenaSnapshot) {
+    package init(_ snapshot: ArenaSnapshot) {
         let arena = ArenaInspection(snapshot)
         var read = PartialState()
         for entry in arena.journal?.entries ?? [] {
@@ -41,24 +41,24 @@ public struct Inspection: Sendable {
     }
 
     /// The journal's records in words, also those that make no sense.
-    public var log: [InspectedRecord] { (arena.journal?.entries ?? []).map(InspectedRecord.init) }
+    package var log: [InspectedRecord] { (arena.journal?.entries ?? []).map(InspectedRecord.init) }
 
     /// What the handler of a file has stored, for who knows its format.
-    public func records(of file: InspectedState.File) -> InspectedRecords {
+    package func records(of file: InspectedState.File) -> InspectedRecords {
         InspectedRecords(of: file, in: arena)
     }
 }
 
 /// A record of the journal.
-public struct InspectedRecord: Sendable {
+package struct InspectedRecord: Sendable {
     /// Its number, one more than that of the record before.
-    public let sequence: UInt64
+    package let sequence: UInt64
     /// In bytes from the arena's start.
-    public let offset: UInt64
+    package let offset: UInt64
     /// What happened; nil when the record does not say.
-    public let words: String?
+    package let words: String?
     /// Why it says nothing.
-    public let failure: ArenaError?
+    package let failure: ArenaError?
 
     fileprivate init(_ entry: InspectedJournal.Entry) {
         sequence = entry.sequence

@@ -1,5 +1,5 @@
 public import Handover
-public import LiveUpdate
+package import LiveUpdate
 import Platform
 public import SystemPackage
 
@@ -11,7 +11,7 @@ public struct Settings: Sendable {
     /// The size that the arena may grow to.
     public var arena = Arena.Options()
     /// The limits of each user but root.
-    public var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
+    package var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
     /// The limits on the memory of the files of each user but root. Beyond them: EDQUOT.
     public var memory = MemoryLimits()
     /// Descriptors that may be held for each user but root: of connections, sessions and files. Beyond it: EMFILE.

@@ -84,7 +84,7 @@ extension ModelWorld {
         }
         #expect(status.flbs.map(\.retrieveStatus) == live.flbs.map(\.retrieveStatus))
         isStubborn.with { $0 = false }
-        let leaving = try again.publish(discardingUnfinished: true)
+        let leaving = try again.publish(discardingUnfinished: true, leavingOut: false)
         return machine.descriptors.held.subtracting(leaving)
     }
 

@@ -1,6 +1,7 @@
-public import LiveUpdate
 public import Platform
 public import SystemPackage
+
+@testable public import LiveUpdate
 
 /// Four files that are always there, and the same in every run: what a record names as a kept descriptor is one of them
 /// or nothing, and never a descriptor of this program's.

@@ -1,4 +1,4 @@
-import LiveUpdate
+@testable import LiveUpdate
 
 /// Arenas in the states that a real life leaves them in.
 extension World {

@@ -1,8 +1,9 @@
 public import Handover
-public import LiveUpdate
 public import LiveUpdateHandlers
 import Platform
 import SystemPackage
+
+@testable public import LiveUpdate
 
 /// What outlives the boots: the arena's file, and the descriptors.
 public final class World: Sendable {

@@ -1,9 +1,10 @@
 import FuzzSupport
 import Handover
-import LiveUpdate
 import LiveUpdateHandlers
 import Platform
 import SystemPackage
+
+@testable import LiveUpdate
 
 // A whole arena, as the next boot and as the same one: it is opened, or refused with a reason, and an inspection says the
 // same of it. What opens is used, and what is written then can be read again. First byte of an input: whether checksums

@@ -1,7 +1,8 @@
 import FuzzSupport
 import Handover
-import LiveUpdate
 import LiveUpdateHandlers
+
+@testable import LiveUpdate
 
 /// What is refused is shown as damaged, and what is shown as damaged is refused; all that is shown is looked at.
 func compare(_ inspection: Inspection, _ refusals: [LiveUpdateError]) {
