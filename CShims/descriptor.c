@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
 #endif
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
@@ -21,6 +25,14 @@ int cshims_close_range_on_exec(unsigned int first, unsigned int last) {
 int cshims_find_file(const char *path) { return open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC); }
 
 int cshims_find_file_behind(const char *path) { return open(path, O_PATH | O_CLOEXEC); }
+
+int cshims_find_beneath(int directory, const char *path, int enters_mounts) {
+    struct open_how how = {
+        .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | (enters_mounts ? 0 : RESOLVE_NO_XDEV),
+    };
+    return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
 
 int cshims_make_file_without_name(const char *directory) {
     return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);

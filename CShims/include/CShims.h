@@ -43,6 +43,8 @@ int cshims_ofd_unlock(int fd);
 int cshims_ofd_lock_of_others(int fd, short *type);
 int cshims_find_file(const char *path);
 int cshims_find_file_behind(const char *path);
+// openat2(2) has no wrapper in glibc. ELOOP for a symbolic link, EXDEV for another mount unless enters_mounts.
+int cshims_find_beneath(int directory, const char *path, int enters_mounts);
 int cshims_make_file_without_name(const char *directory);
 
 // signals.c: Swift's Glibc module does not have signalfd(2).

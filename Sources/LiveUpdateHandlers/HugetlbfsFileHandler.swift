@@ -14,8 +14,14 @@ public final class HugetlbfsFileHandler: FileHandler {
     /// The compatible string.
     package static let format = HugetlbfsFileRecord.compatible
 
-    /// Makes the handler; it keeps nothing.
+    private let mountTable = MountTable()
+
+    /// Makes the handler. It keeps nothing but the mount table.
     public init() {}
+
+    private func search(_ file: FileContext, _ record: HugetlbfsFileRecord) throws(LiveUpdateError) -> NamedFileSearch {
+        try NamedFileSearch(file, record, mountTable)
+    }
 
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance {
         HugeFile.canPreserve(descriptor, named: true)
@@ -32,7 +38,7 @@ public final class HugetlbfsFileHandler: FileHandler {
             throw LiveUpdateError(error, "looking for the name of token \(file.token)")
         }
         let record = HugetlbfsFileRecord(try file.describeHugePages(), mode: mode, path: path)
-        _ = try NamedFileSearch(file, record).find()
+        _ = try search(file, record).find()
         return try file.storage.store(record.bytes)
     }
 
@@ -40,14 +46,14 @@ public final class HugetlbfsFileHandler: FileHandler {
 
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
         let data = try file.freeze(HugetlbfsFileRecord.self)
-        _ = try NamedFileSearch(file, HugetlbfsFileRecord(at: data, in: file.storage)).find()
+        _ = try search(file, HugetlbfsFileRecord(at: data, in: file.storage)).find()
         return data
     }
 
     public func freezeObstacle(_ file: FileContext) -> LiveUpdateError? {
         if let obstacle = file.freezeObstacle(HugetlbfsFileRecord.self) { return obstacle }
         do throws(LiveUpdateError) {
-            _ = try NamedFileSearch(file, HugetlbfsFileRecord(at: file.data, in: file.storage)).find()
+            _ = try search(file, HugetlbfsFileRecord(at: file.data, in: file.storage)).find()
             return nil
         } catch {
             return error
@@ -55,7 +61,7 @@ public final class HugetlbfsFileHandler: FileHandler {
     }
 
     public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? {
-        try NamedFileSearch(file, HugetlbfsFileRecord(at: file.data, in: file.storage)).open()
+        try search(file, HugetlbfsFileRecord(at: file.data, in: file.storage)).open()
     }
 
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {

@@ -3,13 +3,23 @@ import Platform
 import SystemPackage
 
 /// Looks for a file by its path, and says what is not as it was.
+///
+/// The mount table decides before a path is walked: a file system that does not answer would stop the process.
 struct NamedFileSearch {
     private let file: FileContext
     private let record: HugetlbfsFileRecord
+    private let mounts: [Mount]
 
-    init(_ file: FileContext, _ record: HugetlbfsFileRecord) {
+    /// - Parameter table: the mount table, which is read if it has changed.
+    /// - Throws: ENOENT without /proc, EMFILE.
+    init(_ file: FileContext, _ record: HugetlbfsFileRecord, _ table: MountTable) throws(LiveUpdateError) {
         self.file = file
         self.record = record
+        do {
+            mounts = try table.mounts()
+        } catch {
+            throw LiveUpdateError(error, "looking for \(record.path): reading the mount table")
+        }
     }
 
     /// Opens it as it was open, at the offset that it had.
@@ -28,53 +38,43 @@ struct NamedFileSearch {
 
     /// Finds it without opening it.
     ///
-    /// - Throws: ENOENT when nothing has its path, ESTALE when something else has: a file system that is not hugetlbfs
-    ///   or another mount of it, another inode, another size.
+    /// - Throws: ENOENT when nothing has its path, or when no hugetlbfs is mounted there; ESTALE when something else
+    ///   has: another hugetlbfs, another inode, another size; and when its path leads through a file system that may
+    ///   ask a server.
     func find() throws(LiveUpdateError) -> OwnedDescriptor {
         let found = try locate()
-        let seen: Seen
+        let status: FileStatus
         do {
-            seen = try Seen(found.borrowed)
+            status = try FileStatus(cached: found.borrowed)
         } catch {
             throw LiveUpdateError(error, "looking at \(record.path)")
         }
-        try check(seen.status, seen.kind)
+        try check(status)
         return found
     }
 
-    private struct Seen {
-        let status: FileStatus
-        let kind: FileSystemKind
-
-        init(_ file: FileDescriptor) throws(SystemCallError) {
-            status = try FileStatus(of: file)
-            kind = try FileSystemKind(of: file)
-        }
-    }
-
-    private func look(at path: FilePath) throws(SystemCallError) -> Seen {
-        // In two steps: what has no name is closed before it was looked at.
-        let found = try findFile(path)
-        return try Seen(found.borrowed)
-    }
+    private func way(to path: FilePath) -> MountWay { MountWay(path, device: file.identity.device, mounts) }
 
     private func locate() throws(LiveUpdateError) -> OwnedDescriptor {
-        do {
-            return try findFile(record.path)
-        } catch {
-            throw missing(error)
+        switch way(to: record.path) {
+        case .leads(let mounts):
+            do {
+                return try findFile(record.path, through: mounts)
+            } catch {
+                throw missing(error, mounts)
+            }
+        case .asksServer(let type):
+            throw elsewhere("a file system of type \(type) is mounted on the way, which may not answer")
+        case .otherDevice(let device):
+            throw stale(
+                "it is on device \(device), and was on \(file.identity.device)",
+                whereItWent ?? "another file system is mounted there: mount the one that has the file")
+        case .notHugetlbfs:
+            throw noPlace("its path does not lead to it in this mount namespace")
         }
     }
 
-    private func check(_ status: FileStatus, _ kind: FileSystemKind) throws(LiveUpdateError) {
-        guard case .hugetlbfs = kind else {
-            throw stale("it is not on hugetlbfs", whereItWent ?? "was the file system unmounted? Mount it again")
-        }
-        guard status.identity.device == file.identity.device else {
-            throw stale(
-                "it is on device \(status.identity.device), and was on \(file.identity.device)",
-                whereItWent ?? "another file system is mounted there: mount the one that has the file")
-        }
+    private func check(_ status: FileStatus) throws(LiveUpdateError) {
         guard status.identity == file.identity else {
             throw stale(
                 "it is another file of that name: inode \(status.identity.inode), where \(file.identity.inode) was preserved",
@@ -85,32 +85,53 @@ struct NamedFileSearch {
         }
     }
 
+    private func elsewhere(_ why: String) -> LiveUpdateError {
+        stale(
+            "its path does not lead to it in this mount namespace: \(why)",
+            whereItWent ?? "mount the file system that has the file by a path that leads to it here")
+    }
+
     private func stale(_ what: String, _ remedy: String) -> LiveUpdateError {
         LiveUpdateError(.staleNFSFileHandle, "token \(file.token), \(record.path): \(what)", remedy: remedy)
     }
 
-    private func missing(_ error: SystemCallError) -> LiveUpdateError {
-        guard error.errno == .noSuchFileOrDirectory else {
-            return LiveUpdateError(error, "token \(file.token): looking for \(record.path)")
+    private func missing(_ error: SystemCallError, _ mounts: [Mount]) -> LiveUpdateError {
+        switch error.errno {
+        case .noSuchFileOrDirectory: break
+        case .improperLink: return elsewhere("another file system was mounted on the way just now")
+        case .tooManySymbolicLinkLevels: return elsewhere("a symbolic link is on the way")
+        default: return LiveUpdateError(error, "token \(file.token): looking for \(record.path)")
         }
-        if case .hugetlbfs = (try? look(at: record.path.removingLastComponent()))?.kind {
-            return LiveUpdateError(
-                .noSuchFileOrDirectory, "token \(file.token): nothing is named \(record.path)",
-                remedy: whereItWent ?? "was it renamed or removed? Give it its name back")
+        guard (try? findFile(record.path.removingLastComponent(), through: mounts)) != nil else {
+            return noPlace("its directory is not there")
         }
         return LiveUpdateError(
-            .noSuchFileOrDirectory, "token \(file.token): there is no \(record.path), nor hugetlbfs where it was",
+            .noSuchFileOrDirectory, "token \(file.token): nothing is named \(record.path)",
+            remedy: whereItWent ?? "was it renamed or removed? Give it its name back")
+    }
+
+    private func noPlace(_ why: String) -> LiveUpdateError {
+        LiveUpdateError(
+            .noSuchFileOrDirectory,
+            "token \(file.token): there is no \(record.path), nor hugetlbfs where it was: \(why)",
             remedy: whereItWent ?? "was the file system unmounted, or the directory renamed? Undo that")
+    }
+
+    private func identity(at path: FilePath) -> FileIdentity? {
+        guard case .leads(let mounts) = way(to: path), let found = try? findFile(path, through: mounts) else {
+            return nil
+        }
+        return try? FileStatus(cached: found.borrowed).identity
     }
 
     /// What became of it, as far as a descriptor that is still open tells.
     private var whereItWent: String? {
-        guard let descriptor = file.descriptor, let status = try? FileStatus(of: descriptor) else { return nil }
+        guard let descriptor = file.descriptor, let status = try? FileStatus(cached: descriptor) else { return nil }
         if status.links == 0 {
             return "it was removed, and lives in its descriptors only: unpreserve it, and preserve it anew"
         }
         guard let path = try? descriptor.path() else { return nil }
-        if path != record.path, (try? look(at: path))?.status.identity == file.identity {
+        if path != record.path, identity(at: path) == file.identity {
             return "it is named \(path) now: rename it back, or preserve it anew"
         }
         if path.bytes.ends(with: " (deleted)".utf8) {

@@ -103,11 +103,12 @@ extension HugePageHolders {
 
     private mutating func look(at mount: Mount) {
         // What another file system is mounted over cannot be seen.
-        guard let root = try? FileStatus(at: mount.point), root.identity.device == mount.device,
-            case .hugetlbfs(let bytes)? = try? FileSystemKind(at: mount.point), let pageSize = PageSize(bytes: bytes)
-        else { return hiddenDirectories.append(mount.point) }
+        let point = mount.point.string
+        guard let root = try? FileStatus(at: point), root.identity.device == mount.device,
+            case .hugetlbfs(let bytes)? = try? FileSystemKind(at: point), let pageSize = PageSize(bytes: bytes)
+        else { return hiddenDirectories.append(point) }
         var seen = Set(unopened.map(\.identity))
-        var directories = [mount.point]
+        var directories = [point]
         while let directory = directories.popLast() {
             guard let names = try? directoryEntries(directory) else {
                 hiddenDirectories.append(directory)

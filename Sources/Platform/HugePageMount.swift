@@ -8,7 +8,7 @@ public enum HugePageMount {
     ///
     /// - Throws: ENOENT without /proc.
     public static func all() throws(SystemCallError) -> [FilePath] {
-        try Mount.all().filter { $0.type == "hugetlbfs" }.map { FilePath($0.point) }
+        try Mount.all().filter { $0.type == "hugetlbfs" }.map(\.point)
     }
 
     /// A mounted hugetlbfs of that page size that this process may make files on; nil when there is none.

@@ -1,54 +1,184 @@
-import SystemPackage
+import Glibc
+public import SystemPackage
 
-/// A mounted file system: a line of /proc/self/mountinfo (proc(5)).
+/// A mounted file system: a line of mountinfo (proc(5)).
 public struct Mount: Equatable, Sendable {
+    /// The mount ID.
+    public let number: UInt64
+    /// The mount that has the mount point. The root of what can be seen has a parent that is not in the table, or
+    /// itself.
+    public let parent: UInt64
     /// `st_dev` of its files.
     public let device: UInt64
-    /// Where it is mounted.
-    public let point: String
+    /// The bytes of the mount point's path. They need not be UTF-8.
+    package let pointBytes: [UInt8]
     /// As mount(8) calls it: `hugetlbfs`
     public let type: String
 
-    /// All that this process sees, in its mount namespace.
+    /// Where it is mounted.
+    public var point: FilePath { FilePath(bytes: pointBytes) }
+
+    /// All that this thread sees, in its mount namespace.
     ///
     /// - Throws: ENOENT without /proc.
-    public static func all() throws(SystemCallError) -> [Mount] {
-        try readWhole("/proc/self/mountinfo").split(separator: "\n").compactMap { Mount(line: $0) }
+    public static func all() throws(SystemCallError) -> [Mount] { all(in: try readBytes(mountTablePath)) }
+
+    /// The mounts of a table. A line that is none is left out.
+    static func all(in table: [UInt8]) -> [Mount] {
+        table.split(separator: UInt8(ascii: "\n")).compactMap { Mount(line: $0) }
     }
 
     /// Reads a line; nil when it is none.
-    init?(line: some StringProtocol) {
-        let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-        // Optional fields end with a hyphen of its own; the type is behind it.
-        guard fields.count > 6, let hyphen = fields[6...].firstIndex(of: "-"), fields.count > hyphen + 1,
-            let device = Self.device(fields[2])
+    package init?(line: ArraySlice<UInt8>) {
+        var fields = MountFields(line)
+        guard let number = fields.number(), let parent = fields.number(), let device = fields.device(),
+            fields.next() != nil, let point = fields.next(), fields.next() != nil, let type = fields.type()
         else { return nil }
+        self.number = number
+        self.parent = parent
         self.device = device
-        point = Self.unescaped(fields[4])
-        type = String(fields[hyphen + 1])
+        pointBytes = point.unescaped
+        self.type = type
+    }
+}
+
+/// Takes a line of mountinfo apart, from its start to its end. A table can have thousands of lines.
+private struct MountFields {
+    private var rest: ArraySlice<UInt8>
+
+    init(_ line: ArraySlice<UInt8>) { rest = line }
+
+    /// The bytes up to the next space; nil at the end of the line.
+    mutating func next() -> ArraySlice<UInt8>? {
+        guard !rest.isEmpty else { return nil }
+        let end = rest.firstIndex(of: UInt8(ascii: " ")) ?? rest.endIndex
+        defer { rest = rest[end...].dropFirst() }
+        return rest[..<end]
     }
 
-    private static func device(_ text: some StringProtocol) -> UInt64? {
-        let parts = text.split(separator: ":")
-        guard parts.count == 2, let major = UInt64(parts[0]), let minor = UInt64(parts[1]) else { return nil }
+    mutating func number() -> UInt64? { next().flatMap { Self.number($0) } }
+
+    mutating func device() -> UInt64? {
+        guard let field = next(), let colon = field.firstIndex(of: UInt8(ascii: ":")),
+            let major = Self.number(field[..<colon]), let minor = Self.number(field[colon...].dropFirst())
+        else { return nil }
         return deviceNumber(major: major, minor: minor)
     }
 
-    /// Spaces, tabs, newlines and backslashes are written as a backslash and three octal digits.
-    private static func unescaped(_ text: some StringProtocol) -> String {
+    /// The type, which is behind the optional fields and a hyphen.
+    mutating func type() -> String? {
+        while let field = next() {
+            if field.count == 1, field.first == UInt8(ascii: "-") {
+                guard let type = next(), !type.isEmpty else { return nil }
+                return String(decoding: type, as: UTF8.self)
+            }
+        }
+        return nil
+    }
+
+    private static func number(_ digits: ArraySlice<UInt8>) -> UInt64? {
+        guard (1...19).contains(digits.count) else { return nil }
+        var value: UInt64 = 0
+        for digit in digits {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
+            value = value * 10 + UInt64(digit - UInt8(ascii: "0"))
+        }
+        return value
+    }
+}
+
+extension ArraySlice<UInt8> {
+    /// A path as it is. In the table, spaces, tabs, newlines and backslashes are a backslash and three octal digits.
+    fileprivate var unescaped: [UInt8] {
+        guard contains(UInt8(ascii: "\\")) else { return Array(self) }
         var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
+        var rest = self
         while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "\\"),
-                let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8)
-            else {
+            guard byte == UInt8(ascii: "\\"), let value = rest.octalByte else {
                 bytes.append(byte)
                 continue
             }
             bytes.append(value)
             rest = rest.dropFirst(3)
         }
-        return String(decoding: bytes, as: UTF8.self)
+        return bytes
+    }
+
+    /// The value of the first three bytes, if they are octal digits of a byte.
+    private var octalByte: UInt8? {
+        guard count >= 3 else { return nil }
+        var value = 0
+        for digit in prefix(3) {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "7")).contains(digit) else { return nil }
+            value = value * 8 + Int(digit - UInt8(ascii: "0"))
+        }
+        return UInt8(exactly: value)
+    }
+}
+
+/// The calling thread's own: threads can have mount namespaces of their own.
+private let mountTablePath = "/proc/thread-self/mountinfo"
+
+/// The mounts that the calling thread sees. The table is read again only after it has changed.
+///
+/// 1. The first call of ``mounts()`` opens mountinfo, reads it, and leaves it open.
+/// 2. Each later call polls the open file, which says whether a mount was made or removed since (proc(5), `POLLPRI`).
+///
+/// A thread that has another mount namespace than the thread before begins again with 1.
+public final class MountTable: Sendable {
+    private struct Cache: Sendable {
+        /// mountinfo, open. Nil when nothing was read.
+        var file: FileDescriptor?
+        /// The mount namespace of the file. As long as the file is open, no other namespace gets this identity.
+        var namespace: FileIdentity?
+        var mounts: [Mount] = []
+
+        mutating func drop() {
+            if let file { try? closeDescriptor(file) }
+            self = Cache()
+        }
+    }
+
+    private let cache = Guarded(Cache())
+
+    /// Reads nothing yet.
+    public init() {}
+
+    deinit { cache.with { $0.drop() } }
+
+    /// All mounts that the calling thread sees now.
+    ///
+    /// - Throws: ENOENT without /proc, EMFILE. A later call tries again.
+    public func mounts() throws(SystemCallError) -> [Mount] {
+        let namespace = try FileStatus(at: "/proc/thread-self/ns/mnt").identity
+        return try cache.with { (cache) throws(SystemCallError) in
+            do throws(SystemCallError) {
+                if let file = cache.file, cache.namespace == namespace, !Self.hasChanged(file) { return cache.mounts }
+                try Self.read(into: &cache, namespace)
+                return cache.mounts
+            } catch {
+                // The poll that said that the table has changed does not say it twice.
+                cache.drop()
+                throw error
+            }
+        }
+    }
+
+    private static func read(into cache: inout Cache, _ namespace: FileIdentity) throws(SystemCallError) {
+        if cache.namespace != namespace { cache.drop() }
+        if let file = cache.file {
+            try file.setPosition(0)
+        } else {
+            cache.file = try openFile(mountTablePath).release()
+            cache.namespace = namespace
+        }
+        if let file = cache.file { cache.mounts = Mount.all(in: try readBytes(file)) }
+    }
+
+    /// Whether a mount was made or removed since the file was opened, or since the last call: poll(2). Unsure is yes.
+    private static func hasChanged(_ file: FileDescriptor) -> Bool {
+        var event = pollfd(fd: file.rawValue, events: Int16(POLLPRI), revents: 0)
+        return unsafe poll(&event, 1, 0) != 0
     }
 }
 

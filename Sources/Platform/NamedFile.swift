@@ -31,8 +31,8 @@ extension FileDescriptor {
         OpenMode(flags: try systemCall("fcntl") { cshims_fcntl(rawValue, F_GETFL, 0) })
     }
 
-    /// The name that the file was opened by, as it is now: readlink(2) of /proc/self/fd. It may lead to another file, or
-    /// nowhere; behind the name of a file that has none any more stands " (deleted)".
+    /// The name that the file was opened by, as it is now: readlink(2) of /proc/self/fd. It may lead to another file,
+    /// or nowhere; behind the name of a file that has none any more stands " (deleted)".
     ///
     /// - Throws: ENOENT without /proc, ENAMETOOLONG.
     public func path() throws(SystemCallError) -> FilePath {
@@ -66,6 +66,55 @@ public func findFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescripto
         unsafe path.withPlatformString { unsafe cshims_find_file($0) }
     }
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+}
+
+/// Finds the file that a path leads to, without opening the file, and enters only the mounts that are given:
+/// openat2(2), `O_PATH`. What is mounted on the way after the mount table was read is not entered, and asked nothing.
+///
+/// - Parameters:
+///   - path: absolute. Symbolic links are not followed.
+///   - mounts: those that the path leads through, in their order.
+/// - Throws: ELOOP for a symbolic link, EXDEV for another mount, ENOENT, EACCES, ENOTDIR, EMFILE; ENOSYS before Linux
+///   5.6.
+public func findFile(_ path: FilePath, through mounts: [Mount]) throws(SystemCallError) -> OwnedDescriptor {
+    var place = try findFile("/")
+    var walked = FilePath("/")
+    for (index, mount) in mounts.enumerated() where mount.point != walked {
+        // The last of several mounts on one point is entered with one step.
+        if index + 1 < mounts.count, mounts[index + 1].point == mount.point { continue }
+        place = try place.borrowed.enter(mount, walked)
+        walked = mount.point
+    }
+    let rest = path.components.dropFirst(walked.components.count)
+    guard !rest.isEmpty else { return place }
+    return try place.borrowed.find(FilePath(root: nil, rest), enteringMounts: false)
+}
+
+extension FileDescriptor {
+    /// Goes from this directory, which has a path, to a mount below it.
+    fileprivate func enter(_ mount: Mount, _ path: FilePath) throws(SystemCallError) -> OwnedDescriptor {
+        let rest = mount.point.components.dropFirst(path.components.count)
+        let root: OwnedDescriptor
+        if rest.count > 1 {
+            let parent = try find(FilePath(root: nil, rest.dropLast()), enteringMounts: false)
+            root = try parent.borrowed.find(FilePath(root: nil, rest.suffix(1)), enteringMounts: true)
+        } else {
+            root = try find(FilePath(root: nil, rest), enteringMounts: true)
+        }
+        // Files of a subvolume have another device than their mount.
+        let device = try FileStatus(cached: root.borrowed).identity.device
+        guard device == mount.device || ["bcachefs", "btrfs"].contains(mount.type) else {
+            throw SystemCallError("openat2", .improperLink)
+        }
+        return root
+    }
+
+    fileprivate func find(_ path: FilePath, enteringMounts: Bool) throws(SystemCallError) -> OwnedDescriptor {
+        let number = try systemCall("openat2") {
+            unsafe path.withPlatformString { unsafe cshims_find_beneath(rawValue, $0, enteringMounts ? 1 : 0) }
+        }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    }
 }
 
 /// A file of a directory's file system that has no name yet: open(2), `O_TMPFILE`. For its owner to read and write.

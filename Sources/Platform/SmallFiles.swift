@@ -72,15 +72,27 @@ func writeNumber(_ number: UInt64, to path: String) throws(SystemCallError) {
 ///
 /// - Throws: ENOENT, EACCES, and what read(2) answers.
 package func readWhole(_ path: String) throws(SystemCallError) -> String {
+    String(decoding: try readBytes(path), as: UTF8.self)
+}
+
+/// The same, where it need not be UTF-8.
+func readBytes(_ path: String) throws(SystemCallError) -> [UInt8] {
     let file = try openFile(path)
+    return try readBytes(file.borrowed)
+}
+
+/// All of an open file from its offset on.
+///
+/// - Throws: what read(2) answers.
+func readBytes(_ file: FileDescriptor) throws(SystemCallError) -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 64 << 10)
     while true {
         // SAFETY: read writes no more than the array has.
         let count = try unsafe chunk.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
-            try systemCall("read") { unsafe read(file.borrowed.rawValue, buffer.baseAddress, buffer.count) }
+            try systemCall("read") { unsafe read(file.rawValue, buffer.baseAddress, buffer.count) }
         }
-        if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+        if count == 0 { return bytes }
         bytes += chunk.prefix(count)
     }
 }

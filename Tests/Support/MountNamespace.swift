@@ -18,6 +18,16 @@ public enum MountNamespace {
         return "/mnt"
     }
 
+    /// Enters the one of another process.
+    public static func join(_ process: CInt) throws {
+        // setns(2) is behind _GNU_SOURCE, too.
+        typealias Function = @convention(c) (CInt, CInt) -> CInt
+        guard let setns = unsafe dlsym(nil, "setns") else { throw SystemCallError("dlsym", .noFunction) }
+        _ = try enter()
+        let place = try openFile("/proc/\(process)/ns/mnt")
+        try check("setns", unsafe unsafeBitCast(setns, to: Function.self)(place.borrowed.rawValue, newMounts))
+    }
+
     /// Mounts a new file system of a kind; the directory is made.
     public static func mount(_ kind: String, at path: FilePath, _ options: String = "") throws {
         _ = unsafe path.withPlatformString { unsafe mkdir($0, 0o755) }

@@ -2,13 +2,13 @@ import Glibc
 import Platform
 
 /// The open descriptors of memory files, and of what is looked at to describe them: not those that the runtime's
-/// threads open and close when they like.
+/// threads open and close when they like, and not the mount table, which a handler keeps open.
 public func openFiles() throws -> Set<CInt> {
     let ours = ["/memfd:", "/proc/", "/sys/", "anon_inode:[userfaultfd]"]
     return Set(
         try openDescriptors().filter { descriptor in
             let target = target(of: descriptor)
-            return ours.contains { target.hasPrefix($0) }
+            return ours.contains { target.hasPrefix($0) } && !target.hasSuffix("/mountinfo")
         })
 }
 

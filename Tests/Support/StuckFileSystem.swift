@@ -15,6 +15,7 @@ public import SystemPackage
 public final class StuckFileSystem: @unchecked Sendable {
     /// A request of the FUSE protocol.
     public enum Request: Int, Sendable {
+        case lookup = 1
         case getattr = 3
         case open = 14
         case read = 15
@@ -62,6 +63,12 @@ public final class StuckFileSystem: @unchecked Sendable {
         let number = try systemCall("open") { unsafe Glibc.open(path, flags | O_CLOEXEC) }
         return FileDescriptor(rawValue: number)
     }
+
+    /// Where it is mounted, in its server's mount namespace.
+    public static var point: FilePath { "/tmp" }
+
+    /// Has the calling thread see the mounts that the server sees: ``MountNamespace/join(_:)``.
+    public func joinNamespace() throws { try unsafe MountNamespace.join(system.process) }
 
     /// How many requests of a kind have come to the server.
     public func count(_ request: Request) -> Int { unsafe Int(system.requests[request.rawValue]) }

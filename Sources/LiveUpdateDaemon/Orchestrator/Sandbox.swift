@@ -10,7 +10,7 @@ enum Sandbox {
         "read", "write", "pread64", "pwrite64", "lseek", "close", "close_range", "fstat", "newfstatat", "statx",
         "fstatfs",
         "statfs", "fcntl", "dup", "dup2", "dup3", "ftruncate", "fallocate", "memfd_create", "open", "openat",
-        "readlink",
+        "openat2", "readlink",
         "readlinkat", "getdents64", "access", "faccessat", "faccessat2", "ioctl", "userfaultfd", "mmap", "munmap",
         "mremap", "mprotect", "madvise", "mlock", "mlock2", "munlock", "mincore", "brk", "futex", "sched_yield",
         "sched_getaffinity", "set_robust_list", "rseq", "membarrier", "getrandom", "clock_gettime", "clock_nanosleep",

@@ -103,9 +103,8 @@ enum Mishap: String, CaseIterable, Codable, Sendable {
         case .renamed, .removed: answer(scene, "was it renamed or removed? Give it its name back")
         case .directoryRenamed: answer(scene, "or the directory renamed? Undo that")
         case .replaced: answer(scene, "Move the one that was preserved back")
-        case .unmounted: answer(scene, "was the file system unmounted")
+        case .unmounted, .anotherKindOfMount: answer(scene, "was the file system unmounted")
         case .anotherMount: answer(scene, "mount the one that has the file")
-        case .anotherKindOfMount: answer(scene, "Mount it again")
         case .anotherSize: answer(scene, "set its size back")
         }
     }
@@ -114,11 +113,10 @@ enum Mishap: String, CaseIterable, Codable, Sendable {
         let (errno, reason): (Errno, String) =
             switch self {
             case .renamed, .removed: (.noSuchFileOrDirectory, "nothing is named \(scene.path)")
-            case .directoryRenamed, .unmounted:
+            case .directoryRenamed, .unmounted, .anotherKindOfMount:
                 (.noSuchFileOrDirectory, "there is no \(scene.path), nor hugetlbfs where it was")
             case .replaced: (.staleNFSFileHandle, "\(scene.path): it is another file of that name: inode")
             case .anotherMount: (.staleNFSFileHandle, "\(scene.path): it is on device")
-            case .anotherKindOfMount: (.staleNFSFileHandle, "\(scene.path): it is not on hugetlbfs")
             case .anotherSize: (.staleNFSFileHandle, "\(scene.path): it has \(4 << 21) bytes, and had \(3 << 21)")
             }
         return Answer(errno: errno, reason: reason, remedy: remedy)

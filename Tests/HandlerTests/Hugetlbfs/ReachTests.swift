@@ -33,6 +33,43 @@ import Testing
         }
     }
 
+    @Test(
+        "Its path leads to a file system that does not answer here: that one is asked nothing", .requiresHugePages(4),
+        .enabled(if: StuckFileSystem.isMissing == nil))
+    func stuckFileSystem() async {
+        await #expect(processExitsWith: .success) {
+            let system = try StuckFileSystem()
+            defer { system.end() }
+            let made = Guarded<TestFile?>(nil)
+            let path = StuckFileSystem.point.appending("file")
+            let isDone = Guarded(false)
+            // Its mount namespace ends with it.
+            let other = Threads.start {
+                if (try? MountNamespace.enter()) != nil,
+                    (try? MountNamespace.mount("hugetlbfs", at: StuckFileSystem.point, "pagesize=2M")) != nil
+                {
+                    made.with { $0 = try? TestFile(opening: path, O_RDWR | O_CREAT) }
+                }
+                while !isDone.with({ $0 }) { sleep(milliseconds: 1) }
+            }
+            defer {
+                isDone.with { $0 = true }
+                other.join()
+            }
+            while made.with({ $0 }) == nil { sleep(milliseconds: 1) }
+            let file = try #require(made.with { $0 })
+            try file.descriptor.setSize(1 << 21)
+            let machine = try Machine()
+            try system.joinNamespace()
+            let error = failure { try machine.standardBoot().preserve(file) }
+            #expect(error?.errno == .staleNFSFileHandle)
+            #expect(error?.reason.contains("its path does not lead to it in this mount namespace") == true)
+            #expect(error?.reason.contains("type fuse is mounted on the way") == true, "\(error as Any)")
+            for request in [StuckFileSystem.Request.lookup, .getattr, .statfs] { #expect(system.count(request) == 0) }
+            #expect(machine.descriptors.held.isEmpty)
+        }
+    }
+
     @Test("By a path that leads somewhere else here", .requiresHugePages(4))
     func anotherFileOfThatName() async {
         await #expect(processExitsWith: .success) {

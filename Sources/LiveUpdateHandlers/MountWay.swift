@@ -1,0 +1,71 @@
+import Platform
+import SystemPackage
+
+/// Decides from the mount table whether a path may be walked to a file of hugetlbfs. It asks nothing.
+enum MountWay: Equatable {
+    /// The path leads through these mounts, in their order. The last one is of the file system that the file is on, and
+    /// none asks a server.
+    case leads(through: [Mount])
+    /// The path leads through a mount whose file system may ask a server, which need not answer.
+    case asksServer(type: String)
+    /// The path leads to another hugetlbfs.
+    case otherDevice(UInt64)
+    /// The path leads to a file system that is not hugetlbfs.
+    case notHugetlbfs
+
+    /// - Parameters:
+    ///   - path: absolute.
+    ///   - device: `st_dev` of the file.
+    ///   - mounts: all that the thread that walks the path sees.
+    init(_ path: FilePath, device: UInt64, _ mounts: [Mount]) {
+        let way = Self.crossed(path, mounts)
+        // The program and its libraries are read from the root: what its file system asks was trusted before.
+        let others = way.first?.point == "/" ? way.dropFirst() : way[...]
+        if let asking = others.first(where: { !Self.serverless.contains($0.type) }) {
+            self = .asksServer(type: asking.type)
+        } else if let last = way.last, last.type == "hugetlbfs" {
+            self = last.device == device ? .leads(through: way) : .otherDevice(last.device)
+        } else {
+            self = .notHugetlbfs
+        }
+    }
+
+    /// File systems in memory or on a block device of this machine. This is a list of types that may be crossed,
+    /// because no list of the others is complete: new ones are added, those of FUSE name themselves (`fuse.sshfs`), and
+    /// overlay asks whatever its layers ask. A type that is missing here costs a refusal with a reason; one that is
+    /// missing there would stop the orchestrator.
+    private static let serverless: Set<String> = [
+        "bcachefs", "btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "hugetlbfs", "iso9660", "jfs", "proc", "ramfs",
+        "rootfs", "squashfs", "sysfs", "tmpfs", "vfat", "xfs", "zfs",
+    ]
+
+    /// The mounts that a walk along a path enters, in their order. A mount that another one hides is not among them.
+    private static func crossed(_ path: FilePath, _ mounts: [Mount]) -> [Mount] {
+        let bytes = path.bytes
+        var rest = mounts.filter { $0.covers(bytes) }
+        var way: [Mount] = []
+        while let next = next(after: way.last, rest, mounts) {
+            way.append(next)
+            rest.removeAll { $0.number == next.number }
+        }
+        return way
+    }
+
+    private static func next(after last: Mount?, _ rest: [Mount], _ mounts: [Mount]) -> Mount? {
+        let entered = rest.filter { mount in
+            if let last { return mount.parent == last.number }
+            return mount.parent == mount.number || !mounts.contains { $0.number == mount.parent }
+        }
+        // All are beginnings of one path.
+        return entered.min { $0.pointBytes.count < $1.pointBytes.count }
+    }
+}
+
+extension Mount {
+    /// Whether a path begins with the mount point. /mnt/huge is no beginning of /mnt/huge2.
+    fileprivate func covers(_ path: [UInt8]) -> Bool {
+        let slash = UInt8(ascii: "/")
+        guard path.starts(with: pointBytes) else { return false }
+        return pointBytes.count == path.count || pointBytes.last == slash || path[pointBytes.count] == slash
+    }
+}
