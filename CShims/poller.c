@@ -4,10 +4,10 @@
 
 int cshims_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
-int cshims_epoll_control(int poller, int fd, int change, int reading, int writing) {
+int cshims_epoll_control(int poller, int fd, int change, int reading, int writing, int once) {
     static const int changes[] = {EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL};
     struct epoll_event event = {.data.fd = fd};
-    event.events = EPOLLRDHUP | (reading ? EPOLLIN : 0) | (writing ? EPOLLOUT : 0);
+    event.events = EPOLLRDHUP | (reading ? EPOLLIN : 0) | (writing ? EPOLLOUT : 0) | (once ? EPOLLET : 0);
     return epoll_ctl(poller, changes[change], fd, &event);
 }
 

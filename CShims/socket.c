@@ -38,7 +38,8 @@ ssize_t cshims_receive(
     int fd, void *bytes, size_t count, int *descriptors, size_t *number, int *truncated, int flags) {
     union {
         struct cmsghdr align;
-        char room[CMSG_SPACE(MOST * sizeof(int))];
+        // A descriptor without room would be closed here, and a close may sleep.
+        char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(CSHIMS_MOST_RECEIVED * sizeof(int))];
     } control;
     struct iovec part = {.iov_base = bytes, .iov_len = count};
     struct msghdr message = {
@@ -54,6 +55,7 @@ ssize_t cshims_receive(
         memcpy(descriptors + *number, CMSG_DATA(header), here * sizeof(int));
         *number += here;
     }
+    if (*number > MOST) *truncated = 1;
     return result;
 }
 
@@ -102,8 +104,15 @@ int cshims_socket_cookie(int fd, uint64_t *cookie) {
     return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &length);
 }
 
-int cshims_unread(int fd) {
-    int bytes = 0;
-    int result = ioctl(fd, SIOCOUTQ, &bytes);
-    return result == -1 ? -1 : bytes;
+int cshims_has_message(int fd) {
+    int on = 1;
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    // There is no room for a message's descriptors: they are not installed.
+    struct msghdr message = {.msg_control = control.room, .msg_controllen = sizeof control.room};
+    setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    if (recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0) return 0;
+    return message.msg_controllen > 0 || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0;
 }

@@ -65,6 +65,8 @@ uint64_t cshims_writable_until(int maps, uint64_t address);
 int cshims_run_on(const int *processors, size_t count);
 // 1 or 0: whether the calling thread may.
 int cshims_may_run_on(int processor);
+// Maps the pages of the program's own file before they are used. dl_iterate_phdr(3) is behind _GNU_SOURCE.
+void cshims_map_program_pages(void);
 
 int cshims_pidfd_send_signal(int pidfd, int number);
 // clone(2) with a shared descriptor table has no Swift counterpart, and its child may call almost nothing. Starts a program
@@ -80,15 +82,17 @@ int cshims_start_apart(const char *path, char *const arguments[], char *const en
 // socket.c: the macros of cmsg(3) have no Swift counterpart, struct ucred and accept4(2) are behind _GNU_SOURCE.
 // No more than this many descriptors go in one message: unix(7) allows 253, and some libcs one fewer.
 #define CSHIMS_MOST_DESCRIPTORS 252
+#define CSHIMS_MOST_RECEIVED 253
 ssize_t cshims_send(int fd, const void *bytes, size_t count, const int *descriptors, size_t number);
-// descriptors: room for CSHIMS_MOST_DESCRIPTORS. *truncated: something did not fit, or RLIMIT_NOFILE was reached.
+// descriptors: room for CSHIMS_MOST_RECEIVED. *truncated: something did not fit, RLIMIT_NOFILE was reached, or there are more
+// than CSHIMS_MOST_DESCRIPTORS.
 ssize_t cshims_receive(int fd, void *bytes, size_t count, int *descriptors, size_t *number, int *truncated, int flags);
 // Takes the next message out of the queue unseen.
 ssize_t cshims_discard(int fd);
 int cshims_peer(int fd, pid_t *process, uid_t *user);
 int cshims_accept(int fd);
-// ioctl(2) is variadic: SIOCOUTQ, the bytes that were sent and not read.
-int cshims_unread(int fd);
+// Whether a message waits. It stays there, and its descriptors are not installed. Sets SO_PASSCRED.
+int cshims_has_message(int fd);
 // Whether it is a socket of AF_UNIX and SOCK_SEQPACKET.
 int cshims_is_message_socket(int fd);
 // getsockname(2), or getpeername(2) for the peer: Swift cannot take the address of a name of unknown length. Returns its bytes,
@@ -109,7 +113,8 @@ struct cshims_event {
 };
 int cshims_epoll_create(void);
 // change: 0 add, 1 change, 2 remove
-int cshims_epoll_control(int poller, int fd, int change, int reading, int writing);
+// once: an event for each change, and not for as long as the state lasts.
+int cshims_epoll_control(int poller, int fd, int change, int reading, int writing, int once);
 // At most 1024 at a time.
 int cshims_epoll_wait(int poller, struct cshims_event *found, int room, int milliseconds);
 

@@ -9,12 +9,11 @@ import SystemPackage
 /// arena therefore closes no descriptor of a client.
 ///
 /// 1. ``close(_:of:)`` puts a descriptor into its user's queue and returns.
-/// 2. A thread closes it. Each user has at most one thread at a time, so that a user's descriptors are closed in order,
-///    and a stuck close delays only that user's next ones. One thread is for root alone.
-/// 3. ``stalled(of:)`` counts a user's descriptors while no close of them ends, for that user's limit.
-///
-/// As many users as there are threads for them can stop the closing of other users' descriptors, except for root's. The
-/// other users are still served, and their descriptors count against their limits until the threads are free again.
+/// 2. A thread closes it. Each user has at most one thread of a lane at a time, so that a stuck close delays only that user's
+///    next ones. One thread is for root alone.
+/// 3. Descriptors whose close cannot sleep have a lane of their own: memory files, and own sockets with nothing in their
+///    queues. Otherwise as many users with stuck closes as there are threads would stop the closing for all users.
+/// 4. ``stalled(of:)`` counts a user's descriptors while no close of them ends, for that user's limit.
 ///
 /// The threads are made before the seccomp filter, which allows no new ones. They end when the closer is released and
 /// the queues are empty.
@@ -27,6 +26,7 @@ final class Closer: Sendable {
         nonisolated(unsafe) private var isEnding = false
 
         func add(_ descriptors: [FileDescriptor], of user: UInt32) {
+            guard !descriptors.isEmpty else { return }
             lock.withLock {
                 guard unsafe queue.add(descriptors, of: user, at: monotonicNanoseconds()) else { return }
                 lock.wakeOne()
@@ -60,12 +60,16 @@ final class Closer: Sendable {
     }
 
     private let root = Lane()
+    /// For descriptors of other users whose close cannot sleep.
+    private let prompt = Lane()
+    /// For all other descriptors of other users.
     private let others = Lane()
 
     /// Starts the threads, which block all signals.
     ///
     /// - Parameters:
-    ///   - threads: how many there are: one for root, and the rest, at least one, for the other users.
+    ///   - threads: how many there are: one for root, one for closes that cannot sleep, and the rest, at least one, for the
+    ///     other closes.
     ///   - closing: closes one descriptor: for tests.
     /// - Throws: EAGAIN when the system or the user may have no more threads, ENOMEM.
     init(
@@ -73,19 +77,20 @@ final class Closer: Sendable {
     ) throws(SystemCallError) {
         do throws(SystemCallError) {
             try Self.start(root, closing)
-            for _ in 1..<max(threads, 2) { try Self.start(others, closing) }
+            try Self.start(prompt, closing)
+            for _ in 2..<max(threads, 3) { try Self.start(others, closing) }
         } catch {
             // The threads that were started do not end by themselves, and an initializer that fails has no deinit.
-            root.end()
-            others.end()
+            end()
             throw error
         }
     }
 
-    deinit {
-        root.end()
-        others.end()
-    }
+    deinit { end() }
+
+    private func end() { for lane in lanes { lane.end() } }
+
+    private var lanes: [Lane] { [root, prompt, others] }
 
     private static func start(
         _ lane: Lane, _ closing: @escaping @Sendable (FileDescriptor) -> Void
@@ -102,29 +107,39 @@ final class Closer: Sendable {
 
     /// Closes a descriptor some time later. The closer owns the descriptor from now on. This call never waits for a
     /// file.
-    func close(_ descriptor: FileDescriptor, of user: UInt32) { lane(of: user).add([descriptor], of: user) }
+    func close(_ descriptor: FileDescriptor, of user: UInt32) { close([descriptor], of: user) }
 
     /// As ``close(_:of:)``, for a descriptor with an owner.
     func close(_ descriptor: consuming OwnedDescriptor, of user: UInt32) { close(descriptor.release(), of: user) }
 
-    /// As ``close(_:of:)`` for many descriptors of one user, which costs one lock and at most one wake-up.
+    /// As ``close(_:of:)`` for many descriptors of one user.
     func close(_ descriptors: [FileDescriptor], of user: UInt32) {
-        guard !descriptors.isEmpty else { return }
-        lane(of: user).add(descriptors, of: user)
+        guard user != 0 else { return root.add(descriptors, of: user) }
+        var (prompt, others): ([FileDescriptor], [FileDescriptor]) = ([], [])
+        for descriptor in descriptors {
+            if descriptor.closesPromptly { prompt.append(descriptor) } else { others.append(descriptor) }
+        }
+        self.prompt.add(prompt, of: user)
+        self.others.add(others, of: user)
+    }
+
+    /// As ``close(_:of:)``, for a socket of luod's own, which no client has. Only what clients have sent on it can keep its
+    /// close waiting.
+    func close(ownSocket: FileDescriptor, of user: UInt32) {
+        let lane = user == 0 ? root : ownSocket.hasMessage ? others : prompt
+        lane.add([ownSocket], of: user)
     }
 
     /// How many descriptors of a user wait or are being closed.
-    func pending(of user: UInt32) -> Int { lane(of: user).pending(of: user) }
+    func pending(of user: UInt32) -> Int { lanes.reduce(0) { $0 + $1.pending(of: user) } }
 
     /// How many descriptors of a user wait or are being closed, if none was closed for ``ClosingQueue/patience``;
     /// otherwise 0. They count against the user's limit. Closes that end soon do not, so that a client at its limit can
     /// release one file and preserve another.
-    func stalled(of user: UInt32) -> Int { lane(of: user).stalled(of: user) }
+    func stalled(of user: UInt32) -> Int { lanes.reduce(0) { $0 + $1.stalled(of: user) } }
 
     /// How many descriptors of all users wait or are being closed.
-    var pending: Int { root.pending + others.pending }
-
-    private func lane(of user: UInt32) -> Lane { user == 0 ? root : others }
+    var pending: Int { lanes.reduce(0) { $0 + $1.pending } }
 
     /// Closes a descriptor, a socket without waiting for its peer.
     ///
@@ -138,6 +153,11 @@ final class Closer: Sendable {
         // The descriptor is closed also when close(2) fails, and no client is left to be told.
         try? closeDescriptor(descriptor)
     }
+}
+
+extension FileDescriptor {
+    /// Whether its close cannot sleep: it is a memory file.
+    fileprivate var closesPromptly: Bool { (try? hasSeals()) == true }
 }
 
 /// The order in which descriptors are closed: a queue for each user, and turns of the users. It does no I/O.

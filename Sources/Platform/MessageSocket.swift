@@ -141,7 +141,7 @@ extension FileDescriptor {
             }
         var message = ReceivedMessage(bytes: [], descriptors: [], isTruncated: false)
         // Both are as large as it may be, and mostly little comes: neither is filled beforehand.
-        try unsafe withUnsafeTemporaryAllocation(of: CInt.self, capacity: MessageSocket.mostDescriptors) {
+        try unsafe withUnsafeTemporaryAllocation(of: CInt.self, capacity: Int(CSHIMS_MOST_RECEIVED)) {
             (numbers) throws(SystemCallError) in
             try unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) {
                 (bytes) throws(SystemCallError) in
@@ -167,6 +167,11 @@ extension FileDescriptor {
     public func discardMessage() throws(SystemCallError) {
         try systemCall("recvmsg") { cshims_discard(rawValue) }
     }
+
+    /// Whether a message waits in the queue, be it one without bytes. The message stays there, and its descriptors become
+    /// no descriptors of this process. From now on messages come with their senders (`SO_PASSCRED` of unix(7)): that tells
+    /// a message without bytes from the end.
+    public var hasMessage: Bool { cshims_has_message(rawValue) != 0 }
 
     /// Whether it is a socket that others can connect to: `SO_ACCEPTCONN` of socket(7).
     public var isListening: Bool {
@@ -234,11 +239,11 @@ extension FileDescriptor {
         _ = unsafe setsockopt(rawValue, SOL_SOCKET, SO_LINGER, &off, size)
     }
 
-    /// The bytes, with the kernel's own, that this socket has sent and its peer has not read: `SIOCOUTQ` of unix(7). 0 for a
-    /// descriptor that is no socket.
-    public var unreadByPeer: Int {
+    /// Whether the peer has not read all that this socket has sent: `SIOCOUTQ` of unix(7). False for a descriptor that is no
+    /// socket.
+    public var hasUnreadByPeer: Bool {
         var count: CInt = 0
-        return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 ? Int(count) : 0
+        return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 && count > 0
     }
 
     /// The bytes, with the kernel's own, that may wait to be read by the peer: `SO_SNDBUF` of socket(7). 0 for a descriptor

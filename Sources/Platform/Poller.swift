@@ -2,7 +2,7 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// Waits for many descriptors at once: epoll(7). Level-triggered.
+/// Waits for many descriptors at once: epoll(7). Level-triggered, but for ``Interest/beingRead``.
 public struct Poller: ~Copyable, Sendable {
     private let handle: OwnedDescriptor
 
@@ -14,6 +14,8 @@ public struct Poller: ~Copyable, Sendable {
         case writing
         /// Its end only.
         case ending
+        /// Each time that the peer of a socket has read something, and once at the beginning; or its end.
+        case beingRead
     }
 
     /// What happened to one descriptor.
@@ -57,9 +59,11 @@ public struct Poller: ~Copyable, Sendable {
         _ change: CInt, _ descriptor: FileDescriptor, _ interest: Interest
     ) throws(SystemCallError) {
         let handle = handle.borrowed.rawValue
+        let isWriting = interest == .writing || interest == .beingRead
         try systemCall("epoll_ctl") {
             cshims_epoll_control(
-                handle, descriptor.rawValue, change, interest == .reading ? 1 : 0, interest == .writing ? 1 : 0)
+                handle, descriptor.rawValue, change, interest == .reading ? 1 : 0, isWriting ? 1 : 0,
+                interest == .beingRead ? 1 : 0)
         }
     }
 

@@ -47,9 +47,6 @@ private final class ThreadBody: Sendable {
 }
 
 extension FileDescriptor {
-    /// Whether something that was sent on a socket has not been read: `SIOCOUTQ` of unix(7).
-    public var hasUnread: Bool { cshims_unread(rawValue) > 0 }
-
     /// Whether this is a socket of ``MessageSocket``'s kind.
     public var isMessageSocket: Bool { cshims_is_message_socket(rawValue) != 0 }
 

@@ -105,14 +105,14 @@ import Testing
         throws
     {
         let stuck = StuckClose()
-        let first = try makeMemoryFile(named: "stuck", size: 1).release()
-        let closer = try Closer(threads: 3) { descriptor in
+        let first = try openNull()
+        let closer = try Closer(threads: 4) { descriptor in
             if descriptor == first { stuck.wait() }
             Closer.closeGracefully(descriptor)
         }
         closer.close(first, of: 1000)
         for user: UInt32 in [1000, 1001, 1002, 1003, 0] {
-            let files = try (0..<20).map { _ in try makeMemoryFile(named: "closed", size: 1).release() }
+            let files = try (0..<20).map { _ in try openNull() }
             closer.close(files, of: user)
         }
         #expect(eventually { closer.pending == 21 })
@@ -133,6 +133,38 @@ import Testing
         for _ in 0..<100 { closer.close(try makeMemoryFile(named: "root's", size: 1), of: 0) }
         #expect(eventually { closer.pending(of: 0) == 0 })
         #expect(closer.pending == 10)
+        stuck.release()
+        #expect(eventually { closer.pending == 0 })
+    }
+
+    /// A descriptor whose close might sleep, for all that the closer knows.
+    private func openNull() throws -> FileDescriptor {
+        FileDescriptor(rawValue: try systemCall("open") { unsafe open("/dev/null", O_RDONLY | O_CLOEXEC) })
+    }
+
+    @Test("Stuck users on all threads do not delay closes that cannot sleep") func prompt() throws {
+        let stuck = StuckClose()
+        let closer = try Closer(threads: 4) { descriptor in
+            if descriptor.rawValue < 0 { return stuck.wait() }
+            Closer.closeGracefully(descriptor)
+        }
+        defer { stuck.release() }
+        for user: UInt32 in 1...10 { closer.close(FileDescriptor(rawValue: -2), of: user) }
+        let (empty, emptyPeer) = try MessageSocket.pair()
+        let (full, fullPeer) = try MessageSocket.pair()
+        let emptyClient = OwnedDescriptor(taking: emptyPeer)
+        let fullClient = OwnedDescriptor(taking: fullPeer)
+        // A message without bytes may have descriptors, too.
+        let null = OwnedDescriptor(taking: try openNull())
+        try fullClient.borrowed.send([], [null.borrowed])
+        let kept = try openNull()
+        closer.close([kept, try makeMemoryFile(named: "prompt", size: 1).release()], of: 20)
+        closer.close(ownSocket: empty, of: 20)
+        closer.close(ownSocket: full, of: 20)
+        #expect(eventually { closer.pending(of: 20) == 2 })
+        #expect(isOpen(kept))
+        #expect(isOpen(full))
+        #expect(emptyClient.borrowed.hasHungUp)
         stuck.release()
         #expect(eventually { closer.pending == 0 })
     }

@@ -29,6 +29,9 @@ enum DescriptorKind: UInt32, Sendable {
 
     /// Whether luod itself needs the descriptor, and no client does.
     var isOfState: Bool { [.arena, .control, .listener, .rootListener, .calls, .memory].contains(self) }
+
+    /// Whether it is luod's end of a socket whose other end a client has.
+    var isOwnSocket: Bool { [.client, .session, .device].contains(self) }
 }
 
 /// The facts about a held descriptor that an orchestrator needs after a crash of the one before it. The keeper reads

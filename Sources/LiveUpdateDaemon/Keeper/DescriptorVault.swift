@@ -20,7 +20,7 @@ struct DescriptorVault: ~Copyable {
 
     mutating func keep(_ keep: Keep, _ descriptor: FileDescriptor) {
         let old = entries.updateValue((keep, descriptor), forKey: keep.slot)
-        if let old { close(old.descriptor, of: old.keep.label.user) }
+        if let old { close(old.keep, old.descriptor) }
         nextSlot = max(nextSlot, keep.slot.number + 1)
     }
 
@@ -37,10 +37,18 @@ struct DescriptorVault: ~Copyable {
         var users: Set<UInt32> = []
         for slot in slots {
             guard let gone = entries.removeValue(forKey: slot) else { continue }
-            close(gone.descriptor, of: gone.keep.label.user)
+            close(gone.keep, gone.descriptor)
             users.insert(gone.keep.label.user)
         }
         return users
+    }
+
+    private mutating func close(_ keep: Keep, _ descriptor: FileDescriptor) {
+        if keep.kind.isOwnSocket, let closer {
+            closer.close(ownSocket: descriptor, of: keep.label.user)
+        } else {
+            close(descriptor, of: keep.label.user)
+        }
     }
 
     /// Closes a descriptor that is in no slot, or in none any more.

@@ -111,7 +111,7 @@ final class Acceptor {
         try? connection.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
         let refused = connection.release()
         store.drain(refused, of: user)
-        store.close([refused], of: user)
+        store.close(ownSocket: refused, of: user)
     }
 
     private func usage(of user: SessionOwner) -> Quota.Usage {

@@ -138,7 +138,13 @@ final class KeptDescriptors: DescriptorStore {
         for entry in gone { close(entry) }
     }
 
-    private func close(_ entry: Entry) { closer.close(entry.descriptor, of: entry.label.user) }
+    private func close(_ entry: Entry) {
+        if entry.kind.isOwnSocket {
+            close(ownSocket: entry.descriptor, of: entry.label.user)
+        } else {
+            closer.close(entry.descriptor, of: entry.label.user)
+        }
+    }
 
     func begin(nextSlot: Int64) { state.with { $0.nextSlot = max($0.nextSlot, nextSlot) } }
 
@@ -187,6 +193,9 @@ final class KeptDescriptors: DescriptorStore {
     /// Closes descriptors that came from a client and are in no slot.
     func close(_ descriptors: [FileDescriptor], of user: UInt32) { closer.close(descriptors, of: user) }
 
+    /// Closes a socket of luod's own, which no client has.
+    func close(ownSocket: FileDescriptor, of user: UInt32) { closer.close(ownSocket: ownSocket, of: user) }
+
     /// Closes a copy of a descriptor that a slot holds, too. A copy of a memory file is closed here: that never sleeps.
     func close(copy descriptor: FileDescriptor, of user: UInt32) {
         if (try? descriptor.hasSeals()) == true {
@@ -200,10 +209,12 @@ final class KeptDescriptors: DescriptorStore {
     /// descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
     func drain(_ socket: FileDescriptor, of user: UInt32) {
         socket.shutDown()
-        // A queue of sockets has room for some hundred messages.
-        for _ in 0..<512 where pendingCloses(of: user) < Quota.mostPending {
-            guard let message = try? socket.receive(.now) else { return }
-            close(message.descriptors, of: user)
+        let most = DescriptorLimit.now - 2 * MessageSocket.mostDescriptors
+        // A queue of sockets has room for some hundred messages. A descriptor without room is closed by the kernel, here.
+        for _ in 0..<512 {
+            guard pendingCloses(of: user) < Quota.mostPending, count < most, socket.hasMessage else { return }
+            // A message may have no bytes and no descriptors.
+            if let message = try? socket.receive(.now) { close(message.descriptors, of: user) }
         }
     }
 

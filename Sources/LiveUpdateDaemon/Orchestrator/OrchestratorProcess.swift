@@ -9,7 +9,7 @@ import SystemPackage
 /// What `luod` is when its keeper starts it: an orchestrator, at once or in standby. It gets everything over the socket that
 /// it inherits.
 public enum OrchestratorProcess {
-    /// How many threads close descriptors: one for root, and the others for as many other users.
+    /// How many threads close descriptors: one for root, one for closes that cannot sleep, and the others for as many users.
     private static let closingThreads = 8
 
     /// How many threads do requests that take long: one for root, and the others for as many other users.
