@@ -93,7 +93,7 @@ final class ConnectionCloser {
         let gone = connections.all.filter { other in
             guard isInTheWay(other) else { return false }
             return other.descriptor.hasHungUp
-                || other.slot == connection.lastGiven && connection.descriptor.hasUnread
+                || other.slot == connection.lastGiven && connection.descriptor.hasUnreadByPeer
         }
         for other in gone { close(other) }
         return !gone.isEmpty

@@ -91,6 +91,23 @@ final class ConnectionTable {
     /// Ends the count of ``countAccepted(of:)``.
     func discountAccepted(of user: SessionOwner) { quota.remove(from: user) }
 
+    // MARK: Unread answers
+
+    /// Leaves the requests of a connection in the socket's queue until the client has read the last answer, which is an
+    /// event. It is one at first, too, since the client may have read the answer just now.
+    func awaitReader(of connection: Connection) {
+        guard !connection.awaitsReader else { return }
+        connection.awaitsReader = true
+        work.change(connection.descriptor, to: .beingRead)
+    }
+
+    /// Waits for requests again: the client has read the last answer.
+    func endAwaiting(of connection: Connection) {
+        guard connection.awaitsReader else { return }
+        connection.awaitsReader = false
+        work.change(connection.descriptor, to: .reading)
+    }
+
     // MARK: Postponing
 
     /// Whether any connection is postponed.
@@ -100,6 +117,7 @@ final class ConnectionTable {
     func postpone(_ connection: Connection) {
         guard !connection.isPostponed else { return }
         connection.isPostponed = true
+        connection.awaitsReader = false
         postponed.append(connection)
         // A connection whose client has closed it has no events any more.
         if !connection.hasEnded { work.change(connection.descriptor, to: .ending) }
@@ -148,6 +166,8 @@ final class Connection {
     private(set) var isWaiting = false
     /// Whether it is not served for a moment: ``ConnectionTable/postpone(_:)``.
     fileprivate(set) var isPostponed = false
+    /// Whether its requests wait until the client has read the last answer.
+    fileprivate(set) var awaitsReader = false
     /// Whether a thread does its request (``LongWork``).
     private(set) var isWorking = false
     /// The descriptors of the request that a thread does.
@@ -175,7 +195,10 @@ final class Connection {
     // MARK: The current request
 
     /// Notes that the request is answered later.
-    func beginWaiting() { isWaiting = true }
+    func beginWaiting() {
+        isWaiting = true
+        awaitsReader = false
+    }
 
     /// Notes that the request is being answered.
     ///

@@ -209,7 +209,8 @@ final class KeptDescriptors: DescriptorStore {
     /// descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
     func drain(_ socket: FileDescriptor, of user: UInt32) {
         socket.shutDown()
-        let most = DescriptorLimit.now - 2 * MessageSocket.mostDescriptors
+        let limit = DescriptorLimit.now
+        let most = limit - min(limit / 2, 2 * MessageSocket.mostDescriptors)
         // A queue of sockets has room for some hundred messages. A descriptor without room is closed by the kernel, here.
         for _ in 0..<512 {
             guard pendingCloses(of: user) < Quota.mostPending, count < most, socket.hasMessage else { return }

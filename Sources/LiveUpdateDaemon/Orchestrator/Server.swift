@@ -12,7 +12,7 @@ import SystemPackage
 ///    a user come before its requests: so close and create of the same name in one program never meet.
 /// 2. A request stays in the socket's queue until it was answered. A change that must not be done twice is committed
 ///    together with its answer (``LiveUpdate/Answer``).
-/// 3. A client that does not read its answers is not served until it does.
+/// 3. A client is not served until it has read its last answer.
 ///
 /// It keeps nothing that the journal or the keeper does not have: ``resume()`` makes all of it again.
 final class Server {
@@ -168,7 +168,10 @@ final class Server {
         // Only room for the rest is an event then.
         if connection.unsent != nil, !connection.isPostponed { return replies.sendRest(to: connection) }
         guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
-        if waiting.mustWait(connection) { connections.postpone(connection) } else { serve(connection) }
+        if waiting.mustWait(connection) { return connections.postpone(connection) }
+        if connection.descriptor.hasUnreadByPeer { return connections.awaitReader(of: connection) }
+        connections.endAwaiting(of: connection)
+        serve(connection)
     }
 
     private func serveOthers(_ event: Poller.Event) throws {

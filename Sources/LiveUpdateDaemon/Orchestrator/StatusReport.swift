@@ -63,13 +63,8 @@ extension StatusCall {
 
 /// STATUS.
 extension Server {
-    /// - Returns: nil when the client has not read its last answer: it is answered when it has.
-    func answerStatus(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply? {
+    func answerStatus(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let socket = client.connection.descriptor
-        guard socket.unreadByPeer == 0 else {
-            connections.postpone(client.connection)
-            return nil
-        }
         let summary = try orchestrator.statusSummary()
         let owner = client.user == 0 ? nil : client.user
         let page = try StatusReport.page(

@@ -148,6 +148,22 @@ import Testing
         try expectService(daemon, "after cut messages")
     }
 
+    @Test("A client has at most one answer that it has not read, and gets all of them in order")
+    func oneUnreadAnswer() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        for tag in 1...100 as ClosedRange<UInt64> {
+            try client.descriptor.send(Request(.ping, body: WordCall().body, tag: tag).bytes)
+        }
+        // luod is done with all that came before.
+        try expectService(daemon, "beside unread answers")
+        var waiting: CInt = 0
+        #expect(unsafe ioctl(client.descriptor.rawValue, UInt(FIONREAD), &waiting) == 0)
+        let first = try #require(try client.descriptor.receive(.peeking))
+        #expect(Int(waiting) == first.bytes.count)
+        for tag in 1...100 as ClosedRange<UInt64> { _ = try client.answer(to: tag) }
+    }
+
     @Test("A client that is stopped") func stopped() async throws {
         let daemon = try await RunningDaemon()
         let watching = try Program([Program.path("luoctl"), "status", "--watch", "--state", daemon.state])
