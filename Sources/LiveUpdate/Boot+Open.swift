@@ -12,26 +12,27 @@ import SystemPackage
 /// Unhappy: what cannot be read is left untouched for the image that wrote it, and every open says why (EIO).
 extension Boot {
     func ensureOpen(answering answer: Answer? = nil) throws(LiveUpdateError) {
-        if case .unopened = shared.with({ $0.status }) {
+        if case .unopened = stage {
             try gate.enter(.exclusive) { () throws(LiveUpdateError) in try openOnce(answer) }
         }
     }
 
     private func openOnce(_ answer: Answer?) throws(LiveUpdateError) {
-        guard case .unopened = shared.with({ $0.status }) else { return }
+        guard case .unopened = stage else { return }
         do throws(LiveUpdateError) {
-            try read(answer)
+            try readArena(answer)
         } catch {
-            shared.with { $0.status = .failed(error) }
+            setStage(.failed(error))
             throw error
         }
     }
 
-    private func read(_ answer: Answer?) throws(LiveUpdateError) {
+    private func readArena(_ answer: Answer?) throws(LiveUpdateError) {
         // Prepared on what was there then: the old boot has gone on.
         if opening == .onTrial { try untouched { () throws(ArenaError) in try arena.reload() } }
         if opening != .sameBoot, let range = arena.outgoingTree {
-            if try !takeOverPrepared(range, answering: answer) { try takeOver(range, answer) }
+            let wasPrepared = try plan.takePrepared()?.takeOver(range, and: answered(answer), self) ?? false
+            if !wasPrepared { try takeOver(range, answer) }
         } else if arena.journal == nil {
             try untouched { () throws(ArenaError) in
                 try begin([.boot(updateNumber: 0, nextID: 1), .phase(.running)], inUse: [], journalIn: nil)
@@ -73,13 +74,13 @@ extension Boot {
         try untouched { () throws(ArenaError) in
             try begin(events, inUse: tree.rangesInUse, journalIn: tree.journalRoom)
         }
-        shared.with { $0.freeze = tree.freeze }
+        setFreeze(tree.freeze)
     }
 
     /// The tree without the descriptors that are not what they were: a number that was reused is not to be closed.
     func withoutLost(_ tree: LuoTree) throws(LiveUpdateError) -> LuoTree {
         var tree = tree
-        let registry = shared.with { $0.registry }
+        let registry = registry
         for session in tree.sessions.indices {
             for (file, known) in tree.sessions[session].files.enumerated() {
                 let handler = registry.entry(known.record.compatible)?.handler
@@ -115,24 +116,15 @@ extension Boot {
         return lost
     }
 
-    /// Of a boot that goes on after its processes died: the files whose descriptors went with them are opened anew where
-    /// that is possible. What came and had been retrieved is otherwise to be retrieved again, which says what became of
-    /// it; what goes is looked for once more when it is taken or frozen.
+    /// Of a boot that goes on after its processes died: the files whose descriptors went with them are opened anew
+    /// where that is possible. What came and had been retrieved is otherwise to be retrieved again, which says what
+    /// became of it; what goes is looked for once more when it is taken or frozen.
     private func find(_ lost: [FileState], _ state: BootState) {
         for var file in lost {
             guard let session = state.sessions[file.session] else { continue }
             file.slot = .lost
             note(.fileRetrieved(file.id, file.retrieved == .done ? .notTried : file.retrieved, .lost))
             if file.retrieved == .done || session.direction == .outgoing { _ = try? refound(file, session) }
-        }
-    }
-
-    /// What is so whether the journal has room for it or not: without it, the next to open this arena finds out, too.
-    private func note(_ event: Event) {
-        do throws(LiveUpdateError) {
-            try commit([event])
-        } catch {
-            shared.with { shared in try? shared.state.apply(event) }
         }
     }
 
@@ -145,13 +137,25 @@ extension Boot {
         find(lost, state)
         switch state.phase {
         case .running: break
-        case .freezing: unfreezeEverything(but: Unfrozen())
+        case .freezing: Freeze(self).unfreezeEverything(but: Unfrozen())
         case .booting: try confirm()
         }
         dropIncomingTreeIfDone()
     }
 
     func confirm() throws(LiveUpdateError) { try commit([.phase(.running)]) }
+
+    /// Finishes what came with sessions that the previous boot was told to discard.
+    func finishDiscarded() throws(LiveUpdateError) {
+        try request(.exclusive) { () throws(LiveUpdateError) in
+            for flb in read({ $0.flbs(.discarded) }) {
+                try ensureRoom()
+                flbs.finishDiscarded(flb, self)
+                try commit([.flbRemoved(flb.id)])
+                arena.free(flb.ranges.map(\.range))
+            }
+        }
+    }
 
     private func journalState() throws(ArenaError) -> BootState {
         var state = BootState()
@@ -161,7 +165,7 @@ extension Boot {
     }
 
     private func checkHandlers(_ state: BootState) throws(ArenaError) {
-        let registry = shared.with { $0.registry }
+        let registry = registry
         for file in state.files.values where registry.entry(file.compatible) == nil {
             throw ArenaError(.record, "no handler knows \"\(file.compatible)\"")
         }
@@ -170,70 +174,13 @@ extension Boot {
         }
     }
 
-    func adopt(_ state: BootState) {
-        flbMonitor.enter {
-            for flb in state.flbs.values where flb.kind != .discarded {
-                let definition = shared.with { $0.registry.flb(flb.compatible) }
-                unsafe live[flb.id] = LiveFLB(flb, definition: definition, object: nil)
-            }
-        }
-        shared.with { shared in
-            shared.state = state
-            shared.status = .open
-            for session in state.sessions.values where session.progress != .waiting {
-                shared.locks[session.id] = Lock()
-            }
-        }
-    }
-
     func dropIncomingTreeIfDone() {
-        let state = shared.with { $0.state }
+        let state = read { $0 }
         guard arena.incomingTree != nil,
             state.sessions.values.allSatisfy({ $0.direction == .outgoing || $0.progress == .finished })
         else {
             return
         }
         arena.dropIncoming()
-    }
-}
-
-extension LuoTree {
-    /// What the next boot begins with.
-    var events: [Event] {
-        var next: UInt64 = 1
-        func take() -> UInt64 {
-            defer { next += 1 }
-            return next
-        }
-        let flbIDs = flbs.map { _ in FLBID(value: take()) }
-        var events: [Event] = []
-        func add(_ flb: FLB, _ id: FLBID, _ kind: FLBState.Kind) {
-            events.append(
-                .flbAdded(
-                    FLBState(
-                        id: id, kind: kind, compatible: flb.record.name, data: flb.record.data, ranges: flb.ranges,
-                        count: flb.record.count, retrieved: .notTried)))
-        }
-        for (flb, id) in zip(flbs, flbIDs) { add(flb, id, .incoming) }
-        for flb in discarded { add(flb, FLBID(value: take()), .discarded) }
-        for session in sessions {
-            let id = SessionID(value: take())
-            events.append(
-                .sessionAdded(
-                    SessionState(
-                        id: id, name: session.name, direction: .incoming, progress: .waiting,
-                        holder: SessionHolder(owner: session.owner, isDetached: session.isDetached))))
-            for file in session.files {
-                events.append(
-                    .fileAdded(
-                        FileState(
-                            id: FileID(value: take()), session: id, token: file.record.token,
-                            compatible: file.record.compatible, slot: file.slot, identity: file.identity,
-                            data: file.record.data, ranges: file.ranges, flbs: file.links.map { flbIDs[Int($0)] },
-                            retrieved: file.leftOut.map { .failed(errno: $0.errno) } ?? .notTried,
-                            holdsFile: file.holdsFile, leftOut: file.leftOut?.reason)))
-            }
-        }
-        return [.boot(updateNumber: updateNumber, nextID: next), .phase(.running)] + events
     }
 }

@@ -6,64 +6,48 @@ import SystemPackage
 ///
 /// | what | where | guarded by |
 /// |---|---|---|
-/// | everything that must not be lost | ``BootState``, and the arena's journal before it | `shared` |
-/// | handlers, files in flight, locks of sessions | ``Shared`` | `shared` |
-/// | live objects of FLBs | ``LiveFLB`` | `flbMonitor` |
+/// | everything that must not be lost | ``BootState``, and the arena's journal before it | a lock of the boot |
+/// | handlers, files in flight, locks of sessions | the boot | the same |
+/// | live objects of FLBs, and their loans | ``FLBTable`` | its monitor |
+/// | the draft of an update, and what was published | ``UpdatePlan`` | its lock |
 ///
-/// A request enters the gate, takes its session's lock, runs callbacks without any other lock (those of FLBs, and those
-/// of the files of a session that ends, under the monitor), and commits all its events at once. Locks are taken in
-/// that order: gate, session, monitor, `shared`, arena.
+/// A request (Requests/) enters the gate, takes its session's lock, runs callbacks without any other lock (those of
+/// FLBs, and those of the files of a session that ends, under the monitor), and commits all its events at once. Locks
+/// are taken in that order: gate, session, monitor, boot, arena.
 final class Boot: Sendable {
     let arena: Arena
     let descriptors: any DescriptorStore
     let opening: Orchestrator.Opening
-    /// What callbacks get that may only read.
-    private let reading: Storage
+    /// The arena for callbacks that may only read.
+    let reading: Storage
     let gate = RequestGate()
-    let flbMonitor = Monitor()
-    let shared = Guarded(Shared())
-    /// Under `flbMonitor`.
-    nonisolated(unsafe) var live: [FLBID: LiveFLB] = [:]
+    let flbs = FLBTable()
+    let plan = UpdatePlan()
+    private let shared = Guarded(Shared())
 
-    struct Shared: Sendable {
-        enum Status: Sendable {
-            case unopened
-            case open
-            /// What came cannot be read: every open says so.
-            case failed(LiveUpdateError)
-            /// Frozen and published: the next boot has it all, unless this one thaws.
-            case published
-        }
+    enum Stage: Sendable {
+        case unopened
+        case open
+        /// The arena's state cannot be read: every open says so.
+        case failed(LiveUpdateError)
+        /// Frozen and published: the next boot has the state, unless this boot thaws.
+        case published
+    }
 
-        var status = Status.unopened
+    private struct Shared: Sendable {
+        var stage = Stage.unopened
         var state = BootState()
         var registry = Registry()
-        /// Files whose preserve has not returned.
+        /// Files with a preserve that has not returned.
         var inFlight: Set<FileHold> = []
-        /// Numbers taken for what is not committed yet.
+        /// Numbers taken for events that are not committed yet.
         var nextID: UInt64 = 1
         /// The lock of each session that is open, which its handles share. Not the handles: they refer to the boot.
         var locks: [SessionID: Lock] = [:]
-        /// When files were frozen before this boot.
+        /// The time of the freeze before this boot.
         var freeze = FreezeTime(start: 0, end: 0)
-        /// Of every user but root.
+        /// The limits of every user but root.
         var limits = UserLimits()
-        /// What was allocated beside the tree that was published, for the next boot.
-        var temporaryRanges: [Extent] = []
-        /// The files that were not frozen for the tree that was published.
-        var unfrozen = Unfrozen()
-        /// What was written ahead of an update.
-        var draft: Draft?
-        /// What was read ahead of taking over.
-        var prepared: PreparedBoot?
-
-        func limits(of owner: SessionOwner) -> UserLimits? { owner == 0 ? nil : limits }
-
-        mutating func takeID() -> UInt64 {
-            nextID = max(nextID, state.nextID)
-            defer { nextID += 1 }
-            return nextID
-        }
     }
 
     init(arena: Arena, descriptors: any DescriptorStore, opening: Orchestrator.Opening) {
@@ -75,7 +59,7 @@ final class Boot: Sendable {
 
     // MARK: Requests
 
-    /// Runs a request of a boot that is open: opens it first if nobody has.
+    /// Runs a request of a boot that is open. The first request opens it.
     func request<Value>(
         _ kind: RequestGate.Kind, _ body: () throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
@@ -87,16 +71,102 @@ final class Boot: Sendable {
     }
 
     func checkOpen() throws(LiveUpdateError) {
-        switch shared.with({ $0.status }) {
+        switch stage {
         case .open: return
         case .failed(let error): throw error
         case .unopened, .published: throw Self.ended
         }
     }
 
-    static let ended = LiveUpdateError(
+    private static let ended = LiveUpdateError(
         .operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one",
         remedy: "use the orchestrator of the next boot")
+
+    // MARK: Looking
+
+    var stage: Stage { shared.with { $0.stage } }
+    var registry: Registry { shared.with { $0.registry } }
+    /// The time of the freeze before this boot.
+    var freeze: FreezeTime { shared.with { $0.freeze } }
+
+    /// What `body` finds in the present state. It must not call the boot.
+    func read<Value>(_ body: (BootState) -> Value) -> Value { shared.with { body($0.state) } }
+
+    /// The limits of a user; nil for root.
+    func limits(of owner: SessionOwner) -> UserLimits? { owner == 0 ? nil : shared.with { $0.limits } }
+
+    /// The state of the session that a handle refers to; nil when it was closed.
+    func state(of handle: Session) -> SessionState? {
+        shared.with { $0.locks[handle.id] === handle.lock ? $0.state.sessions[handle.id] : nil }
+    }
+
+    /// The lock of a session; nil while it is not open.
+    func lock(of session: SessionID) -> Lock? { shared.with { $0.locks[session] } }
+
+    /// All sessions that are open, oldest first.
+    func openHandles() -> [Session] {
+        shared.with { shared in
+            let open = shared.locks.compactMap { id, lock in shared.state.sessions[id].map { ($0, lock) } }
+            return open.sorted { $0.0.id < $1.0.id }.map { Session($0.0, $0.1, self) }
+        }
+    }
+
+    // MARK: Changing
+
+    /// Begins with a state, or goes on with it.
+    func adopt(_ state: BootState) {
+        flbs.adopt(state, registry)
+        shared.with { shared in
+            shared.state = state
+            shared.stage = .open
+            for session in state.sessions.values where session.progress != .waiting {
+                shared.locks[session.id] = Lock()
+            }
+        }
+    }
+
+    func setStage(_ stage: Stage) { shared.with { $0.stage = stage } }
+
+    func setFreeze(_ freeze: FreezeTime) { shared.with { $0.freeze = freeze } }
+
+    func setLimits(_ limits: UserLimits) { shared.with { $0.limits = limits } }
+
+    /// Changes the registry while no request is inside, before the first open as well as after it.
+    ///
+    /// - Parameter body: gets the number of files that are preserved or unfinished, by compatible string.
+    /// - Throws: ENODEV when the boot has ended, and the errors of `body`.
+    func change(
+        _ body: (inout Registry, (String) -> Int) throws(LiveUpdateError) -> Void
+    ) throws(LiveUpdateError) {
+        try gate.enter(.exclusive) { () throws(LiveUpdateError) in
+            try shared.with { (shared) throws(LiveUpdateError) in
+                if case .published = shared.stage { throw Self.ended }
+                let state = shared.state
+                try body(&shared.registry) { state.fileCount(ofHandler: $0) }
+            }
+        }
+    }
+
+    /// A number that this boot has not given before.
+    func takeID() -> UInt64 {
+        shared.with { shared in
+            shared.nextID = max(shared.nextID, shared.state.nextID)
+            defer { shared.nextID += 1 }
+            return shared.nextID
+        }
+    }
+
+    /// Holds a file for the time of its preserve. Undone by ``endReservation(_:)``.
+    ///
+    /// - Returns: false when it is held already.
+    func reserve(_ hold: FileHold) -> Bool {
+        shared.with { !$0.state.holds(hold) && $0.inFlight.insert(hold).inserted }
+    }
+
+    func endReservation(_ hold: FileHold) { shared.with { _ = $0.inFlight.remove(hold) } }
+
+    /// From now on the handles of a session are closed.
+    func closeHandles(of session: SessionID) { shared.with { $0.locks[session] = nil } }
 
     // MARK: Committing
 
@@ -104,10 +174,34 @@ final class Boot: Sendable {
     ///
     /// - Throws: ENOSPC, only when `acquiring` or without ``ensureRoom()``; nothing has happened then.
     func commit(_ events: [Event], acquiring: Bool = false) throws(LiveUpdateError) {
-        try shared.with { (shared) throws(LiveUpdateError) in try commit(events, acquiring: acquiring, &shared) }
+        try commit(acquiring: acquiring) { _ in events }
     }
 
-    func commit(_ events: [Event], acquiring: Bool, _ shared: inout Shared) throws(LiveUpdateError) {
+    /// Makes the events true that `body` derives from the present state. No other commit comes in between.
+    ///
+    /// - Throws: the errors of `body`, which must not call the boot, and as ``commit(_:acquiring:)``.
+    func commit(
+        acquiring: Bool, _ body: (BootState) throws(LiveUpdateError) -> [Event]
+    ) throws(LiveUpdateError) {
+        try shared.with { (shared) throws(LiveUpdateError) in
+            try commit(try body(shared.state), acquiring: acquiring, &shared)
+        }
+    }
+
+    /// Commits as ``commit(acquiring:_:)`` does, and opens the session that `body` returns.
+    func openSession(
+        acquiring: Bool, _ body: (BootState) throws(LiveUpdateError) -> (SessionState, [Event])
+    ) throws(LiveUpdateError) -> Session {
+        try shared.with { (shared) throws(LiveUpdateError) in
+            let (session, events) = try body(shared.state)
+            try commit(events, acquiring: acquiring, &shared)
+            let lock = Lock()
+            shared.locks[session.id] = lock
+            return Session(session, lock, self)
+        }
+    }
+
+    private func commit(_ events: [Event], acquiring: Bool, _ shared: inout Shared) throws(LiveUpdateError) {
         do throws(ArenaError) {
             try arena.commit(events.map(\.record), acquiring: acquiring) { shared.state.snapshot.map(\.record) }
             for event in events { try shared.state.apply(event) }
@@ -117,39 +211,51 @@ final class Boot: Sendable {
         }
     }
 
+    /// Makes an event true whether the journal has room for it or not: without it, the next boot of this arena finds
+    /// out by itself.
+    func note(_ event: Event) {
+        do throws(LiveUpdateError) {
+            try commit([event])
+        } catch {
+            shared.with { shared in try? shared.state.apply(event) }
+        }
+    }
+
     /// Makes sure that the commit at the end of a request cannot fail, before its callbacks are called.
     ///
     /// - Throws: ENOSPC.
-    func ensureRoom(_ bytes: UInt64 = 4096) throws(LiveUpdateError) {
+    func ensureRoom() throws(LiveUpdateError) {
         try shared.with { (shared) throws(LiveUpdateError) in
             do throws(ArenaError) {
-                try arena.ensureRoom(bytes) { shared.state.snapshot.map(\.record) }
+                try arena.ensureRoom(4096) { shared.state.snapshot.map(\.record) }
             } catch {
                 throw LiveUpdateError(error)
             }
         }
     }
 
-    /// Before callbacks store something new: it must not be refused because of what is gone. At the limit they find out
-    /// by themselves.
+    /// Makes room before callbacks store something new, so that no callback is refused because of old records. At the
+    /// limit the callbacks find out by themselves.
     func ensureHeadroom() {
         shared.with { shared in try? arena.ensureHeadroom { shared.state.snapshot.map(\.record) } }
     }
 
     // MARK: Callbacks
 
+    var flbGetters: FLBGetters { FLBGetters(boot: self) }
+
     func context(
-        _ file: FileState, session: SessionName, storage: Storage? = nil, data: UInt64? = nil
+        _ file: FileState, session: SessionName, storage: Storage? = nil
     ) -> FileContext {
         FileContext(
             session: session, token: file.token, identity: file.identity,
-            descriptor: descriptors.descriptor(in: file.slot), data: data ?? file.data,
-            retrieveStatus: file.retrieved, storage: storage ?? reading, flbs: FLBGetters(boot: self))
+            descriptor: descriptors.descriptor(in: file.slot), data: file.data,
+            retrieveStatus: file.retrieved, storage: storage ?? reading, flbs: flbGetters)
     }
 
     /// The handler of a file that is held: it cannot have been unregistered.
     func handler(of file: FileState) -> any FileHandler {
-        guard let entry = shared.with({ $0.registry.entry(file.compatible) }) else {
+        guard let entry = registry.entry(file.compatible) else {
             preconditionFailure("handler \"\(file.compatible)\" is gone while it has files")
         }
         return entry.handler

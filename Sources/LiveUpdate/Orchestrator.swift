@@ -96,7 +96,7 @@ public final class Orchestrator: Sendable {
     public func registrations() throws(LiveUpdateError) -> [(
         handler: any FileHandler, flbs: [any FileLifecycleBound]
     )] {
-        try enabled().shared.with { $0.registry.entries.map { ($0.handler, $0.flbs) } }
+        try enabled().registry.entries.map { ($0.handler, $0.flbs) }
     }
 
     // MARK: Sessions
@@ -165,8 +165,8 @@ public final class Orchestrator: Sendable {
         _ name: SessionName, _ direction: Direction, of owner: SessionOwner
     ) throws(LiveUpdateError) -> Status.Session? {
         try open()
-        return try enabled().shared.with { shared in
-            shared.state.session(name, direction, of: owner).map { Status.Session($0, in: shared.state) }
+        return try enabled().read { state in
+            state.session(name, direction, of: owner).map { Status.Session($0, in: state) }
         }
     }
 
@@ -181,24 +181,24 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
     package func limitUsers(to limits: UserLimits) throws(LiveUpdateError) {
-        try enabled().shared.with { $0.limits = limits }
+        try enabled().setLimits(limits)
     }
 
     /// What a user has in here.
     package func usage(of owner: SessionOwner) -> Usage {
-        boot?.shared.with { $0.state.usage[owner] } ?? Usage()
+        boot?.read { $0.usage[owner] } ?? Usage()
     }
 
     /// What was answered last on a connection, if that must not be done again: see ``Answer``.
     package func answer(on connection: DescriptorSlot) -> Answer? {
-        boot?.shared.with { $0.state.answers[connection] }
+        boot?.read { $0.answers[connection] }
     }
 
     /// The connections on which something was answered that must not be done again.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
     package var answeredConnections: [DescriptorSlot] {
-        get throws(LiveUpdateError) { try enabled().shared.with { [DescriptorSlot]($0.state.answers.keys) } }
+        get throws(LiveUpdateError) { try enabled().read { [DescriptorSlot]($0.answers.keys) } }
     }
 
     /// Commits an answer that nothing else is committed with.
@@ -221,21 +221,21 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
     public var flbs: FLBGetters {
-        get throws(LiveUpdateError) { FLBGetters(boot: try enabled()) }
+        get throws(LiveUpdateError) { try enabled().flbGetters }
     }
 
     /// Lends an FLB's incoming object for the length of a closure: see ``FLBGetters/withIncoming(_:_:)``.
     public func withIncoming<FLB: FileLifecycleBound, Value>(
         _ flb: FLB, _ body: (FLB.Object) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
-        try enabled().withIncoming(flb, body)
+        try enabled().flbGetters.withIncoming(flb, body)
     }
 
     /// Lends an FLB's outgoing object for the length of a closure: see ``FLBGetters/withOutgoing(_:_:)``.
     public func withOutgoing<FLB: FileLifecycleBound, Value>(
         _ flb: FLB, _ body: (FLB.Object?) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
-        try enabled().withOutgoing(flb, body)
+        try enabled().flbGetters.withOutgoing(flb, body)
     }
 
     /// Finishes the FLBs of sessions that the previous boot discarded: whoever runs a boot calls it once after
@@ -255,20 +255,28 @@ public final class Orchestrator: Sendable {
     /// - Returns: where, for the next boot: ``prepare(on:)``.
     /// - Throws: ENOSPC when there is no room to spare, what an FLB throws; ENODEV when the boot has ended.
     package func draft(leavingOut: Bool = false) throws(LiveUpdateError) -> Extent {
-        try enabled().draft(leavingOut: leavingOut)
+        let boot = try enabled()
+        return try boot.plan.draft(leavingOut: leavingOut, of: boot)
     }
 
     /// Gives a draft back when there will be no update.
-    package func discardDraft() { boot?.discardDraft() }
+    package func discardDraft() {
+        if let boot { boot.plan.discardDraft(of: boot) }
+    }
 
     /// Whether a draft still is what would be published.
-    package var hasCurrentDraft: Bool { boot?.currentDraft(leavingOut: true) != nil }
+    package var hasCurrentDraft: Bool {
+        boot.flatMap { $0.plan.currentDraft(leavingOut: true, of: $0) } != nil
+    }
 
     /// Before a boot on trial is opened: reads and checks a draft of the boot that still runs, so that opening it when
     /// it was published has little left to do. When something else is published, this was in vain.
     ///
     /// - Throws: EINVAL for another boot, EIO when there is nothing that can be read.
-    package func prepare(on draft: Extent) throws(LiveUpdateError) { try enabled().prepare(on: draft) }
+    package func prepare(on draft: Extent) throws(LiveUpdateError) {
+        let boot = try enabled()
+        try boot.plan.prepare(on: draft, boot)
+    }
 
     /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
     /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
@@ -298,7 +306,8 @@ public final class Orchestrator: Sendable {
     package func publish(
         discardingUnfinished discard: Bool = false, leavingOut: Bool
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
-        try enabled().publish(discardingUnfinished: discard, leavingOut: leavingOut)
+        let boot = try enabled()
+        return try boot.plan.publish(discardingUnfinished: discard, leavingOut: leavingOut, boot)
     }
 
     /// Finds all files that could not be frozen now, and changes nothing. Lost files are not among them, because they
@@ -322,7 +331,10 @@ public final class Orchestrator: Sendable {
     /// Takes back what was published, as long as no next boot has begun: this boot goes on.
     ///
     /// - Throws: EINVAL when nothing was published.
-    public func thaw() throws(LiveUpdateError) { try enabled().thaw() }
+    public func thaw() throws(LiveUpdateError) {
+        let boot = try enabled()
+        try boot.plan.thaw(boot)
+    }
 
     /// Ends the trial of a boot that was opened with ``Opening/onTrial``: the old one cannot thaw any more.
     ///

@@ -94,7 +94,7 @@ extension Boot {
     func status() throws(LiveUpdateError) -> Status {
         try ensureOpen()
         try checkOpen()
-        let (state, freeze) = shared.with { ($0.state, $0.freeze) }
+        let (state, freeze) = (read { $0 }, freeze)
         let sessions = state.sessions(.incoming) + state.sessions(.outgoing)
         return Status(
             updateNumber: state.updateNumber, freeze: freeze,
@@ -103,10 +103,14 @@ extension Boot {
             arenaSize: arena.size, arenaUsed: arena.used)
     }
 
+    func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] {
+        try request(.shared) { () throws(LiveUpdateError) in Freeze(self).obstacles }
+    }
+
     func lostFiles() throws(LiveUpdateError) -> [LostFile] {
         try ensureOpen()
         try checkOpen()
-        let state = shared.with { $0.state }
+        let state = read { $0 }
         return (state.sessions(.incoming) + state.sessions(.outgoing)).flatMap { session in
             state.files(of: session).filter { isLost($0) }.map { file in
                 LostFile(
@@ -119,26 +123,20 @@ extension Boot {
     func slots() throws(LiveUpdateError) -> [DescriptorSlot] {
         try ensureOpen()
         try checkOpen()
-        return shared.with { $0.state.files.values.map(\.slot) }
+        return read { $0.files.values.map(\.slot) }
     }
 
     func openSessions() throws(LiveUpdateError) -> [Session] {
         try ensureOpen()
         try checkOpen()
-        return shared.with { shared in
-            let open = shared.locks.compactMap { id, lock in shared.state.sessions[id].map { ($0, lock) } }
-            return open.sorted { $0.0.id < $1.0.id }.map { Session($0.0, $0.1, self) }
-        }
+        return openHandles()
     }
 
     func holder(of session: SessionID) -> SessionHolder {
-        shared.with { $0.state.sessions[session]?.holder ?? SessionHolder() }
+        read { $0.sessions[session]?.holder ?? SessionHolder() }
     }
 
     func tokens(of session: SessionID) -> [UInt64] {
-        shared.with { shared in
-            guard let state = shared.state.sessions[session] else { return [] }
-            return shared.state.files(of: state).map(\.token)
-        }
+        read { state in state.sessions[session].map { state.files(of: $0).map(\.token) } ?? [] }
     }
 }

@@ -73,9 +73,7 @@ extension Boot {
     func statusSummary() throws(LiveUpdateError) -> StatusSummary {
         try ensureOpen()
         try checkOpen()
-        let (number, flbs) = shared.with { shared in
-            (shared.state.updateNumber, shared.state.flbs(.incoming) + shared.state.flbs(.outgoing))
-        }
+        let (number, flbs) = read { state in (state.updateNumber, state.flbs(.incoming) + state.flbs(.outgoing)) }
         return StatusSummary(
             updateNumber: number, flbs: flbs.map(Status.FLB.init), arenaSize: arena.size, arenaUsed: arena.used)
     }
@@ -84,7 +82,7 @@ extension Boot {
         after position: StatusPosition, of owner: SessionOwner?, most: Int
     ) throws(LiveUpdateError) -> StatusPage {
         try request(.shared) { () throws(LiveUpdateError) in
-            var page = shared.with { $0.state.page(after: position, of: owner, most: most) }
+            var page = read { $0.page(after: position, of: owner, most: most) }
             for index in page.parts.indices where page.parts[index].session.direction == .outgoing {
                 page.parts[index].problems = obstacles(page.parts[index])
             }
@@ -96,10 +94,10 @@ extension Boot {
     /// files may be changing.
     private func obstacles(_ part: StatusPage.Part) -> [String?] {
         let id = SessionID(value: part.number)
-        guard let lock = shared.with({ $0.locks[id] }) else { return part.problems }
+        guard let lock = lock(of: id) else { return part.problems }
         return lock.withLockIfFree {
             part.fileNumbers.map { number in
-                guard let file = shared.with({ $0.state.files[FileID(value: number)] }), file.session == id else {
+                guard let file = read({ $0.files[FileID(value: number)] }), file.session == id else {
                     return nil
                 }
                 let context = context(file, session: part.session.name)

@@ -62,3 +62,44 @@ enum LuoNames {
     /// Used only where a file has marks.
     static let markedSlots = (node: "luo-slot", compatible: "luo-slot-v2", property: "luo-slot-header")
 }
+
+extension LuoTree {
+    /// What the next boot begins with.
+    var events: [Event] {
+        var next: UInt64 = 1
+        func take() -> UInt64 {
+            defer { next += 1 }
+            return next
+        }
+        let flbIDs = flbs.map { _ in FLBID(value: take()) }
+        var events: [Event] = []
+        func add(_ flb: FLB, _ id: FLBID, _ kind: FLBState.Kind) {
+            events.append(
+                .flbAdded(
+                    FLBState(
+                        id: id, kind: kind, compatible: flb.record.name, data: flb.record.data, ranges: flb.ranges,
+                        count: flb.record.count, retrieved: .notTried)))
+        }
+        for (flb, id) in zip(flbs, flbIDs) { add(flb, id, .incoming) }
+        for flb in discarded { add(flb, FLBID(value: take()), .discarded) }
+        for session in sessions {
+            let id = SessionID(value: take())
+            events.append(
+                .sessionAdded(
+                    SessionState(
+                        id: id, name: session.name, direction: .incoming, progress: .waiting,
+                        holder: SessionHolder(owner: session.owner, isDetached: session.isDetached))))
+            for file in session.files {
+                events.append(
+                    .fileAdded(
+                        FileState(
+                            id: FileID(value: take()), session: id, token: file.record.token,
+                            compatible: file.record.compatible, slot: file.slot, identity: file.identity,
+                            data: file.record.data, ranges: file.ranges, flbs: file.links.map { flbIDs[Int($0)] },
+                            retrieved: file.leftOut.map { .failed(errno: $0.errno) } ?? .notTried,
+                            holdsFile: file.holdsFile, leftOut: file.leftOut?.reason)))
+            }
+        }
+        return [.boot(updateNumber: updateNumber, nextID: next), .phase(.running)] + events
+    }
+}

@@ -41,10 +41,10 @@ extension Boot {
     private func remove(
         _ file: FileState, _ session: SessionState, _ answer: Answer?
     ) throws(LiveUpdateError) {
-        try withMonitor(for: [file]) { () throws(LiveUpdateError) in
-            waitForLoans(ofLastUsers: [file.flbs])
+        try flbs.enter(for: [file]) { () throws(LiveUpdateError) in
+            flbs.waitForLoans(ofLastUsers: [file.flbs])
             handler(of: file).unpreserve(context(file, session: session.name))
-            let gone = countDownOutgoing(file.flbs)
+            let gone = flbs.countDownOutgoing(file.flbs, self)
             try end(session.id, [.fileRemoved(file.id)] + answered(answer), [file], gone)
         }
     }

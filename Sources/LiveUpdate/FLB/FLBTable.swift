@@ -2,15 +2,50 @@ import Handover
 import Platform
 import SystemPackage
 
-/// The life of an FLB's two states, and its getters. All of it under the monitor: callbacks of one FLB never overlap,
-/// and count, data and object change together.
-extension Boot {
+/// The FLBs of a boot with their live objects: both states of each FLB, its counts, and the loans of its getters.
+///
+/// 1. Outgoing: the first file preserves the FLB, later ones are counted, and the last one that leaves unpreserves it.
+/// 2. An update: each outgoing FLB says what travels.
+/// 3. Incoming: the first getter retrieves the object, and the last file that is finished finishes the FLB.
+///
+/// Everything is under the monitor: callbacks of one FLB never overlap, and count, data and object change together.
+/// The table commits nothing but the result of a retrieve. The requests commit the counts, before they leave the
+/// monitor.
+final class FLBTable: Sendable {
+    private let monitor = Monitor()
+    /// Under the monitor.
+    private nonisolated(unsafe) var live: [FLBID: LiveFLB] = [:]
+
+    /// Takes the FLBs of a boot that begins or goes on. Their objects are made when they are first needed.
+    func adopt(_ state: BootState, _ registry: Registry) {
+        monitor.enter {
+            for flb in state.flbs.values where flb.kind != .discarded {
+                unsafe live[flb.id] = LiveFLB(flb, definition: registry.flb(flb.compatible), object: nil)
+            }
+        }
+    }
+
+    /// Runs the callbacks of files that leave: under the monitor, if any of the files has an FLB.
+    func enter(for files: [FileState], _ body: () throws(LiveUpdateError) -> Void) throws(LiveUpdateError) {
+        // A session that ends has the monitor for a long time, if it has many files with FLBs.
+        guard files.contains(where: { !$0.flbs.isEmpty }) else { return try body() }
+        try monitor.enter(body)
+    }
+
+    /// Runs `body` when no callback of an FLB runs, and while none begins.
+    func whenIdle(_ body: () -> Void) {
+        monitor.enter {
+            monitor.wait { unsafe live.values.allSatisfy { !$0.isBusy } }
+            body()
+        }
+    }
+
     private func context(
-        _ flb: LiveFLB, _ storage: Storage? = nil, users: [FLBUser] = []
+        _ flb: LiveFLB, _ boot: Boot, _ storage: Storage? = nil, users: [FLBUser] = []
     ) -> FLBContext {
         FLBContext(
-            direction: flb.direction, data: flb.data, storage: storage ?? Storage(arena),
-            flbs: FLBGetters(boot: self), users: users)
+            direction: flb.direction, data: flb.data, storage: storage ?? boot.reading, flbs: boot.flbGetters,
+            users: users)
     }
 
     /// Runs a callback of an FLB that nobody else is in.
@@ -26,48 +61,48 @@ extension Boot {
 
     /// Counts a file on FLBs, in link order; the first user of each preserves it.
     ///
+    /// - Returns: the records of the FLBs. The journal has no record yet of an FLB that was preserved now.
     /// - Throws: ENODEV when the owner of one is going away, or what its preserve throws. Those counted before it are
     ///   undone in reverse order.
-    func countUp(_ flbs: [any FileLifecycleBound]) throws(LiveUpdateError) -> [LiveFLB] {
-        // A session that ends has the monitor for a long time, if it has many files with FLBs.
+    func countUp(_ flbs: [any FileLifecycleBound], _ boot: Boot) throws(LiveUpdateError) -> [FLBState] {
         guard !flbs.isEmpty else { return [] }
-        return try flbMonitor.enter { () throws(LiveUpdateError) in
+        return try monitor.enter { () throws(LiveUpdateError) in
             var counted: [LiveFLB] = []
             do throws(LiveUpdateError) {
-                for flb in flbs { counted.append(try countUp(flb)) }
+                for flb in flbs { counted.append(try countUp(flb, boot)) }
             } catch {
-                countDownAfterFailure(counted)
+                countDownAfterFailure(counted.map(\.id), boot)
                 throw error
             }
-            return counted
+            return counted.map(\.record)
         }
     }
 
-    private func countUp(_ flb: any FileLifecycleBound) throws(LiveUpdateError) -> LiveFLB {
-        flbMonitor.wait { outgoing(flb)?.isBusy != true }
+    private func countUp(_ flb: any FileLifecycleBound, _ boot: Boot) throws(LiveUpdateError) -> LiveFLB {
+        monitor.wait { outgoing(flb)?.isBusy != true }
         if let state = outgoing(flb) {
             state.users += 1
             return state
         }
-        return try preserve(flb)
+        return try preserve(flb, boot)
     }
 
     private func outgoing(_ flb: any FileLifecycleBound) -> LiveFLB? {
         unsafe live.values.first { $0.direction == .outgoing && $0.definition === flb }
     }
 
-    private func preserve(_ flb: any FileLifecycleBound) throws(LiveUpdateError) -> LiveFLB {
+    private func preserve(_ flb: any FileLifecycleBound, _ boot: Boot) throws(LiveUpdateError) -> LiveFLB {
         try checkOwner(of: flb)
         var state = FLBState(
-            id: FLBID(value: shared.with { $0.takeID() }), kind: .outgoing, compatible: flb.compatible, data: 0,
+            id: FLBID(value: boot.takeID()), kind: .outgoing, compatible: flb.compatible, data: 0,
             ranges: [], count: 1, retrieved: .done)
         // It is known before its callback runs, so that asking for it in there can be refused.
         let placeholder = LiveFLB(state, definition: flb, object: nil)
         unsafe live[state.id] = placeholder
-        let storage = Storage(arena)
+        let storage = Storage(boot.arena)
         do throws(LiveUpdateError) {
             let (data, object) = try callback(placeholder) {
-                () throws(LiveUpdateError) in try flb.preserveErased(context(placeholder, storage))
+                () throws(LiveUpdateError) in try flb.preserveErased(context(placeholder, boot, storage))
             }
             state.data = data
             state.ranges = storage.sealed()
@@ -91,32 +126,31 @@ extension Boot {
     }
 
     /// Undoes counting up of a file that was not committed.
-    func countDownAfterFailure(_ counted: [LiveFLB]) {
-        flbMonitor.enter {
-            waitForLoans(ofLastUsers: [counted.map(\.id)])
-            let gone = countDownOutgoing(counted.map(\.id))
-            arena.free(gone.flatMap(\.ranges).map(\.range))
+    func countDownAfterFailure(_ counted: [FLBID], _ boot: Boot) {
+        monitor.enter {
+            waitForLoans(ofLastUsers: [counted])
+            boot.arena.free(countDownOutgoing(counted, boot))
         }
     }
 
     /// Counts a file down, in reverse link order; the last user of each unpreserves it.
     ///
-    /// - Returns: those that are gone: their ranges are to be freed once that is committed.
-    func countDownOutgoing(_ ids: [FLBID]) -> [LiveFLB] {
-        var gone: [LiveFLB] = []
+    /// - Returns: what FLBs that are gone had in the arena. The caller frees it once that is committed.
+    func countDownOutgoing(_ ids: [FLBID], _ boot: Boot) -> [Extent] {
+        var gone: [Extent] = []
         for id in ids.reversed() {
             guard let flb = unsafe live[id] else { continue }
             flb.users -= 1
             guard flb.users == 0 else { continue }
-            try? resumeIfNeeded(flb)
+            try? resumeIfNeeded(flb, boot)
             if let definition = flb.definition, let object = flb.object {
                 flb.isBusy = true
-                definition.unpreserveErased(object, context(flb))
+                definition.unpreserveErased(object, context(flb, boot))
                 flb.isBusy = false
             }
             flb.isGone = true
             unsafe live[id] = nil
-            gone.append(flb)
+            gone += flb.ranges.map(\.range)
         }
         return gone
     }
@@ -127,7 +161,7 @@ extension Boot {
     /// New loans are still given out while it waits: who has one may ask for another, and must not wait for who waits
     /// here.
     func waitForLoans(ofLastUsers files: [[FLBID]]) {
-        flbMonitor.wait {
+        monitor.wait {
             var here: [FLBID: UInt64] = [:]
             for id in files.joined() { here[id, default: 0] += 1 }
             return here.allSatisfy { id, count in
@@ -138,35 +172,37 @@ extension Boot {
     }
 
     /// After a crash the live object is made again when it is first needed.
-    private func resumeIfNeeded(_ flb: LiveFLB) throws(LiveUpdateError) {
+    private func resumeIfNeeded(_ flb: LiveFLB, _ boot: Boot) throws(LiveUpdateError) {
         guard flb.object == nil, flb.retrieved == .done, let definition = flb.definition else { return }
         flb.object = try callback(flb) { () throws(LiveUpdateError) -> any Sendable in
-            try definition.resumeErased(context(flb))
+            try definition.resumeErased(context(flb, boot))
         }
     }
 
     // MARK: Incoming
 
     /// Counts a finished file down, in reverse link order; the last one finishes the FLB.
-    func countDownIncoming(_ ids: [FLBID]) -> [LiveFLB] {
-        var gone: [LiveFLB] = []
+    ///
+    /// - Returns: what FLBs that are finished had in the arena. The caller frees it once that is committed.
+    func countDownIncoming(_ ids: [FLBID], _ boot: Boot) -> [Extent] {
+        var gone: [Extent] = []
         for id in ids.reversed() {
             guard let flb = unsafe live[id], !flb.isGone else { continue }
             flb.users -= 1
             guard flb.users == 0 else { continue }
-            finish(flb)
-            gone.append(flb)
+            finish(flb, boot)
+            gone += flb.ranges.map(\.range)
         }
         return gone
     }
 
     /// Retrieves it first when nobody had: so that it can be finished. When that fails, too, it is given up.
-    private func finish(_ flb: LiveFLB) {
-        if flb.definition == nil { flb.definition = shared.with { $0.registry.flb(flb.compatible) } }
-        try? makeObject(flb)
+    private func finish(_ flb: LiveFLB, _ boot: Boot) {
+        if flb.definition == nil { flb.definition = boot.registry.flb(flb.compatible) }
+        try? makeObject(flb, boot)
         if let definition = flb.definition, let object = flb.object {
             flb.isBusy = true
-            definition.finishErased(object, context(flb))
+            definition.finishErased(object, context(flb, boot))
             flb.isBusy = false
         }
         flb.object = nil
@@ -174,17 +210,17 @@ extension Boot {
     }
 
     /// - Throws: the remembered error, ENODEV when the owner is going away, or what retrieve throws.
-    private func makeObject(_ flb: LiveFLB) throws(LiveUpdateError) {
+    private func makeObject(_ flb: LiveFLB, _ boot: Boot) throws(LiveUpdateError) {
         guard let definition = flb.definition else { return }
         switch flb.retrieved {
-        case .done: try resumeIfNeeded(flb)
-        case .failed(let errno): throw remembered(Errno(rawValue: errno), "FLB \"\(flb.compatible)\"")
+        case .done: try resumeIfNeeded(flb, boot)
+        case .failed(let errno): throw boot.remembered(Errno(rawValue: errno), "FLB \"\(flb.compatible)\"")
         case .notTried:
             try checkOwner(of: definition)
-            try checkRecords(flb.ranges, of: "FLB \"\(flb.compatible)\"")
+            try boot.checkRecords(flb.ranges, of: "FLB \"\(flb.compatible)\"")
             do throws(LiveUpdateError) {
                 flb.object = try callback(flb) { () throws(LiveUpdateError) -> any Sendable in
-                    try definition.retrieveErased(context(flb))
+                    try definition.retrieveErased(context(flb, boot))
                 }
                 flb.retrieved = .done
             } catch {
@@ -197,20 +233,20 @@ extension Boot {
     // MARK: Getters
 
     func withIncoming<FLB: FileLifecycleBound, Value>(
-        _ flb: FLB, _ body: (FLB.Object) throws(LiveUpdateError) -> Value
+        _ flb: FLB, _ boot: Boot, _ body: (FLB.Object) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
-        try ensureOpen()
-        try checkOpen()
-        let loan = try flbMonitor.enter { () throws(LiveUpdateError) in
-            let state = try incoming(flb)
-            return (state, try flb.typed(try borrow(state)))
+        try boot.ensureOpen()
+        try boot.checkOpen()
+        let loan = try monitor.enter { () throws(LiveUpdateError) in
+            let state = try incoming(flb, boot)
+            return (state, try flb.typed(try borrow(state, boot)))
         }
-        return try lend(loan.0) { () throws(LiveUpdateError) in try body(loan.1) }
+        return try lend(loan.0, boot) { () throws(LiveUpdateError) in try body(loan.1) }
     }
 
     /// - Throws: ENODATA in the first boot, ENOENT when it did not come, ENODATA when it is finished, EDEADLK.
-    private func incoming(_ flb: any FileLifecycleBound) throws(LiveUpdateError) -> LiveFLB {
-        let (number, known) = shared.with { ($0.state.updateNumber, $0.state.incomingFLB(flb.compatible)) }
+    private func incoming(_ flb: any FileLifecycleBound, _ boot: Boot) throws(LiveUpdateError) -> LiveFLB {
+        let (number, known) = boot.read { ($0.updateNumber, $0.incomingFLB(flb.compatible)) }
         guard number > 0 else {
             throw LiveUpdateError(.noData, "no update brought anything to this boot", remedy: "ask after an update")
         }
@@ -226,34 +262,34 @@ extension Boot {
                 remedy: "its last file was finished: ask for it before that")
         }
         // The registered one has the say; without it, whoever asks first.
-        if state.definition == nil { state.definition = shared.with { $0.registry.flb(flb.compatible) } ?? flb }
+        if state.definition == nil { state.definition = boot.registry.flb(flb.compatible) ?? flb }
         return state
     }
 
     /// Waits for another thread's callback; one's own is a mistake.
     private func waitUntilIdle(_ flb: LiveFLB) throws(LiveUpdateError) {
-        guard !(flb.isBusy && flbMonitor.isNested) else {
+        guard !(flb.isBusy && monitor.isNested) else {
             throw LiveUpdateError(
                 .deadlock, "FLB \"\(flb.compatible)\" is asked for inside its own callback",
                 remedy: "use what the callback was given")
         }
-        flbMonitor.wait { !flb.isBusy }
+        monitor.wait { !flb.isBusy }
     }
 
-    private func borrow(_ flb: LiveFLB) throws(LiveUpdateError) -> any Sendable {
+    private func borrow(_ flb: LiveFLB, _ boot: Boot) throws(LiveUpdateError) -> any Sendable {
         // It may have been published while this thread waited.
-        try checkOpen()
+        try boot.checkOpen()
         let before = flb.retrieved
         do throws(LiveUpdateError) {
             if flb.object == nil {
-                if before == .notTried { try ensureRoom() }
-                try makeObject(flb)
+                if before == .notTried { try boot.ensureRoom() }
+                try makeObject(flb, boot)
             }
         } catch {
-            if flb.retrieved != before { try commit([.flbRetrieved(flb.id, flb.retrieved)]) }
+            if flb.retrieved != before { try boot.commit([.flbRetrieved(flb.id, flb.retrieved)]) }
             throw error
         }
-        if flb.retrieved != before { try commit([.flbRetrieved(flb.id, flb.retrieved)]) }
+        if flb.retrieved != before { try boot.commit([.flbRetrieved(flb.id, flb.retrieved)]) }
         guard let object = flb.object else {
             throw LiveUpdateError(
                 .operationNotSupportedByDevice, "FLB \"\(flb.compatible)\" has no live object",
@@ -264,27 +300,27 @@ extension Boot {
     }
 
     private func lend<Value>(
-        _ flb: LiveFLB, _ body: () throws(LiveUpdateError) -> Value
+        _ flb: LiveFLB, _ boot: Boot, _ body: () throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
-        defer { flbMonitor.enter { flb.loans -= 1 } }
-        return try gate.lending(body)
+        defer { monitor.enter { flb.loans -= 1 } }
+        return try boot.gate.lending(body)
     }
 
     func withOutgoing<FLB: FileLifecycleBound, Value>(
-        _ flb: FLB, _ body: (FLB.Object?) throws(LiveUpdateError) -> Value
+        _ flb: FLB, _ boot: Boot, _ body: (FLB.Object?) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
-        try ensureOpen()
-        try checkOpen()
-        let loan = try flbMonitor.enter { () throws(LiveUpdateError) -> (LiveFLB, FLB.Object)? in
+        try boot.ensureOpen()
+        try boot.checkOpen()
+        let loan = try monitor.enter { () throws(LiveUpdateError) -> (LiveFLB, FLB.Object)? in
             guard let busy = outgoing(flb) else { return nil }
             try waitUntilIdle(busy)
             guard let state = outgoing(flb) else { return nil }
-            return (state, try flb.typed(try borrow(state)))
+            return (state, try flb.typed(try borrow(state, boot)))
         }
         guard let loan else {
-            return try gate.lending { () throws(LiveUpdateError) in try body(nil) }
+            return try boot.gate.lending { () throws(LiveUpdateError) in try body(nil) }
         }
-        return try lend(loan.0) { () throws(LiveUpdateError) in try body(loan.1) }
+        return try lend(loan.0, boot) { () throws(LiveUpdateError) in try body(loan.1) }
     }
 
     // MARK: An update
@@ -292,9 +328,11 @@ extension Boot {
     /// What travels of the outgoing FLBs: each says it now, from the files that travel.
     ///
     /// - Throws: what a serialize throws.
-    func serializeFLBs(isReserved: Bool) throws(LiveUpdateError) -> [FLBID: (data: UInt64, ranges: [StoredRange])] {
-        try flbMonitor.enter { () throws(LiveUpdateError) in
-            let state = shared.with { $0.state }
+    func serialize(
+        isReserved: Bool, _ boot: Boot
+    ) throws(LiveUpdateError) -> [FLBID: (data: UInt64, ranges: [StoredRange])] {
+        try monitor.enter { () throws(LiveUpdateError) in
+            let state = boot.read { $0 }
             var users: [FLBID: [FLBUser]] = [:]
             for file in state.files.values {
                 for id in file.flbs {
@@ -306,10 +344,10 @@ extension Boot {
             do throws(LiveUpdateError) {
                 for known in state.flbs(.outgoing) {
                     guard let flb = unsafe live[known.id] else { continue }
-                    serialized[known.id] = try serialize(flb, users: users[known.id] ?? [], isReserved)
+                    serialized[known.id] = try serialize(flb, users: users[known.id] ?? [], isReserved, boot)
                 }
             } catch {
-                arena.free(serialized.values.flatMap(\.ranges).map(\.range))
+                boot.arena.free(serialized.values.flatMap(\.ranges).map(\.range))
                 throw error
             }
             return serialized
@@ -317,14 +355,14 @@ extension Boot {
     }
 
     private func serialize(
-        _ flb: LiveFLB, users: [FLBUser], _ isReserved: Bool
+        _ flb: LiveFLB, users: [FLBUser], _ isReserved: Bool, _ boot: Boot
     ) throws(LiveUpdateError) -> (data: UInt64, ranges: [StoredRange]) {
-        try resumeIfNeeded(flb)
+        try resumeIfNeeded(flb, boot)
         guard let definition = flb.definition, let object = flb.object else { return (flb.data, []) }
-        let storage = Storage(arena, isReserved: isReserved)
+        let storage = Storage(boot.arena, isReserved: isReserved)
         do throws(LiveUpdateError) {
             let data = try callback(flb) { () throws(LiveUpdateError) in
-                try definition.serializeErased(object, context(flb, storage, users: users))
+                try definition.serializeErased(object, context(flb, boot, storage, users: users))
             }
             return (data, storage.sealed())
         } catch {
@@ -333,18 +371,10 @@ extension Boot {
         }
     }
 
-    /// Finishes what came with sessions that the previous boot was told to discard.
-    func finishDiscarded() throws(LiveUpdateError) {
-        try request(.exclusive) { () throws(LiveUpdateError) in
-            for flb in shared.with({ $0.state.flbs(.discarded) }) {
-                try ensureRoom()
-                flbMonitor.enter {
-                    let definition = shared.with { $0.registry.flb(flb.compatible) }
-                    finish(LiveFLB(flb, definition: definition, object: nil))
-                }
-                try commit([.flbRemoved(flb.id)])
-                arena.free(flb.ranges.map(\.range))
-            }
+    /// Finishes an FLB that came with sessions which the previous boot discarded.
+    func finishDiscarded(_ flb: FLBState, _ boot: Boot) {
+        monitor.enter {
+            finish(LiveFLB(flb, definition: boot.registry.flb(flb.compatible), object: nil), boot)
         }
     }
 }

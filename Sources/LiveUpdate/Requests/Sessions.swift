@@ -18,46 +18,29 @@ extension Boot {
                     .invalidArgument, "a session's name of \(name.bytes.count) bytes",
                     remedy: "use 1 to 63, none of them 0")
             }
-            try shared.with { (shared) throws(LiveUpdateError) in
-                try checkNew(name, of: holder.owner, shared)
-                if isLimited { try checkSessions(of: holder.owner, &shared) }
-            }
+            let most = isLimited ? limits(of: holder.owner)?.sessions : nil
+            try Self.checkNew(name, of: holder.owner, read { $0 }, most)
             // Without the lock on the state, because the caller may ask for the usage of its user.
             try admit()
-            return try shared.with { (shared) throws(LiveUpdateError) in
-                try checkNew(name, of: holder.owner, shared)
-                if isLimited { try checkSessions(of: holder.owner, &shared) }
-                let state = SessionState(
-                    id: SessionID(value: shared.takeID()), name: name, direction: .outgoing, progress: .open,
-                    holder: holder)
-                try commit([.sessionAdded(state)] + answered(answer), acquiring: true, &shared)
-                return open(state, &shared)
+            let session = SessionState(
+                id: SessionID(value: takeID()), name: name, direction: .outgoing, progress: .open, holder: holder)
+            return try openSession(acquiring: true) { (state) throws(LiveUpdateError) in
+                try Self.checkNew(name, of: holder.owner, state, most)
+                return (session, [.sessionAdded(session)] + answered(answer))
             }
         }
     }
 
-    /// - Throws: EEXIST.
-    private func checkNew(
-        _ name: SessionName, of owner: SessionOwner, _ shared: borrowing Shared
+    /// - Throws: EEXIST; EUSERS for a user with the most sessions.
+    private static func checkNew(
+        _ name: SessionName, of owner: SessionOwner, _ state: BootState, _ most: Int?
     ) throws(LiveUpdateError) {
-        guard shared.state.session(name, .outgoing, of: owner) == nil else {
+        guard state.session(name, .outgoing, of: owner) == nil else {
             throw LiveUpdateError(
                 .fileExists, "an outgoing session \"\(name)\" exists already",
                 remedy: "close that one, or use another name")
         }
-    }
-
-    private func open(_ state: SessionState, _ shared: inout Shared) -> Session {
-        let lock = Lock()
-        shared.locks[state.id] = lock
-        return Session(state, lock, self)
-    }
-
-    /// - Throws: EUSERS.
-    private func checkSessions(of owner: SessionOwner, _ shared: inout Shared) throws(LiveUpdateError) {
-        guard let most = shared.limits(of: owner)?.sessions, shared.state.usage[owner]?.sessions ?? 0 >= most else {
-            return
-        }
+        guard let most, state.usage[owner]?.sessions ?? 0 >= most else { return }
         throw LiveUpdateError(
             .tooManyUsers, "user \(owner) has \(most) sessions, which is the limit",
             remedy: "end some of them, or raise the limit")
@@ -68,8 +51,8 @@ extension Boot {
     ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
             try ensureRoom()
-            return try shared.with { (shared) throws(LiveUpdateError) in
-                guard var state = shared.state.session(name, .incoming, of: holder.owner) else {
+            return try openSession(acquiring: false) { (known) throws(LiveUpdateError) in
+                guard var state = known.session(name, .incoming, of: holder.owner) else {
                     throw LiveUpdateError(
                         .noSuchFileOrDirectory, "no session \"\(name)\" was handed over",
                         remedy: "the status lists what was; a session that was finished and closed is gone")
@@ -83,9 +66,8 @@ extension Boot {
                 if state.holder.isDetached { holder.isDetached = true }
                 var events: [Event] = [.sessionProgress(state.id, .open)]
                 if state.holder != holder { events.append(.sessionHeld(state.id, holder)) }
-                try commit(events + answered(answer), acquiring: false, &shared)
                 state.holder = holder
-                return open(state, &shared)
+                return (state, events + answered(answer))
             }
         }
     }
@@ -101,10 +83,7 @@ extension Boot {
                 .invalidArgument, "\(action) on session \"\(session.name)\", which is \(session.direction)",
                 remedy: "preserve in an outgoing session; retrieve from and finish an incoming one")
         }
-        let state = shared.with { shared in
-            shared.locks[session.id] === session.lock ? shared.state.sessions[session.id] : nil
-        }
-        guard let state else {
+        guard let state = state(of: session) else {
             throw LiveUpdateError(
                 .badFileDescriptor, "session \"\(session.name)\" is closed", remedy: "create or retrieve it again")
         }
@@ -144,24 +123,16 @@ extension Boot {
     func answered(_ answer: Answer?) -> [Event] { answer.map { [.answered($0)] } ?? [] }
 
     private func abort(_ session: SessionState) throws(LiveUpdateError) {
-        let files = shared.with { $0.state.files(of: session) }
-        try withMonitor(for: files) { () throws(LiveUpdateError) in
-            waitForLoans(ofLastUsers: files.map(\.flbs))
-            var gone: [LiveFLB] = []
+        let files = read { $0.files(of: session) }
+        try flbs.enter(for: files) { () throws(LiveUpdateError) in
+            flbs.waitForLoans(ofLastUsers: files.map(\.flbs))
+            var gone: [Extent] = []
             for file in files.reversed() {
                 handler(of: file).unpreserve(context(file, session: session.name))
-                gone += countDownOutgoing(file.flbs)
+                gone += flbs.countDownOutgoing(file.flbs, self)
             }
             try end(session.id, [.sessionRemoved(session.id)], files, gone)
         }
-    }
-
-    /// Runs the callbacks of files that leave: under the monitor of FLBs, if any of the files has one.
-    func withMonitor(
-        for files: [FileState], _ body: () throws(LiveUpdateError) -> Void
-    ) throws(LiveUpdateError) {
-        guard files.contains(where: { !$0.flbs.isEmpty }) else { return try body() }
-        try flbMonitor.enter(body)
     }
 
     func abandon(_ handle: Session) throws(LiveUpdateError) {
@@ -170,8 +141,9 @@ extension Boot {
                 let state = try session(handle, .incoming, for: "abandon")
                 try ensureRoom()
                 if state.progress == .finished { return try closeIncoming(state) }
+                // Before the session can be retrieved again, which opens new handles.
+                closeHandles(of: state.id)
                 try commit(abandoned(state))
-                shared.with { $0.locks[state.id] = nil }
             }
         }
     }
@@ -205,7 +177,7 @@ extension Boot {
         do throws(LiveUpdateError) {
             try finish(session, [.sessionRemoved(session.id)])
         } catch {
-            shared.with { $0.locks[session.id] = nil }
+            closeHandles(of: session.id)
             try commit([.sessionProgress(session.id, .waiting)])
             throw error
         }
@@ -213,12 +185,12 @@ extension Boot {
 
     /// Commits the end of a session or of its files, and gives back what they held.
     func end(
-        _ id: SessionID, _ events: [Event], _ files: [FileState], _ gone: [LiveFLB]
+        _ id: SessionID, _ events: [Event], _ files: [FileState], _ gone: [Extent]
     ) throws(LiveUpdateError) {
         try commit(events)
-        if events.contains(.sessionRemoved(id)) { shared.with { $0.locks[id] = nil } }
+        if events.contains(.sessionRemoved(id)) { closeHandles(of: id) }
         release(files)
-        arena.free(gone.flatMap(\.ranges).map(\.range))
+        arena.free(gone)
         dropIncomingTreeIfDone()
     }
 }

@@ -12,7 +12,7 @@ extension Boot {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let session = try session(handle, .outgoing, for: "preserve")
-                guard shared.with({ $0.state.file(token, in: session.id) }) == nil else {
+                guard read({ $0.file(token, in: session.id) }) == nil else {
                     throw LiveUpdateError(
                         .fileExists, "token \(token) is in use in session \"\(session.name)\"",
                         remedy: "use another token, or unpreserve that one first")
@@ -21,8 +21,8 @@ extension Boot {
                 let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
                 let hold = entry.handler.holdsFile ? FileHold(session.holder.owner, identity) : nil
-                if let hold { try reserve(hold) }
-                defer { if let hold { shared.with { _ = $0.inFlight.remove(hold) } } }
+                if let hold { try holdInFlight(hold) }
+                defer { if let hold { endReservation(hold) } }
                 if isLimited { try checkFiles(of: session.holder.owner) }
                 try admit()
                 try preserve(
@@ -33,20 +33,19 @@ extension Boot {
 
     /// - Throws: EDQUOT.
     private func checkFiles(of owner: SessionOwner) throws(LiveUpdateError) {
-        let (most, files) = shared.with { ($0.limits(of: owner)?.files, $0.state.usage[owner]?.files ?? 0) }
-        guard let most, files >= most else { return }
+        guard let most = limits(of: owner)?.files, read({ $0.usage[owner]?.files ?? 0 }) >= most else { return }
         throw LiveUpdateError(
             .diskQuotaExceeded, "user \(owner) has \(most) files, which is the limit",
             remedy: "finish or unpreserve some of them, or raise the limit")
     }
 
-    /// The first handler, in registration order, that takes the file: of all those that are not only there for who asks for
-    /// them, or of those of one compatible string.
+    /// The first handler, in registration order, that takes the file: of all those that are not only there for who asks
+    /// for them, or of those of one compatible string.
     private func accepting(
         _ descriptor: FileDescriptor, as compatible: String?
     ) throws(LiveUpdateError) -> Registry.Entry {
         var refusals: [String] = []
-        for entry in shared.with({ $0.registry.entries })
+        for entry in registry.entries
         where compatible.map({ $0 == entry.handler.compatible }) ?? !entry.handler.isOnlyOnRequest {
             switch entry.handler.canPreserve(descriptor) {
             case .accepted: return entry
@@ -60,13 +59,11 @@ extension Boot {
     }
 
     /// - Throws: EBUSY.
-    private func reserve(_ hold: FileHold) throws(LiveUpdateError) {
-        try shared.with { (shared) throws(LiveUpdateError) in
-            guard !shared.state.holds(hold), shared.inFlight.insert(hold).inserted else {
-                throw LiveUpdateError(
-                    .resourceBusy, "the file (\(hold.identity)) is held already",
-                    remedy: "close the session that preserves it, or finish the one that it came with")
-            }
+    private func holdInFlight(_ hold: FileHold) throws(LiveUpdateError) {
+        guard reserve(hold) else {
+            throw LiveUpdateError(
+                .resourceBusy, "the file (\(hold.identity)) is held already",
+                remedy: "close the session that preserves it, or finish the one that it came with")
         }
     }
 
@@ -77,11 +74,11 @@ extension Boot {
         let slot = try keep(descriptor, file, for: session.holder.owner)
         ensureHeadroom()
         let storage = Storage(arena)
-        var counted: [LiveFLB] = []
+        var counted: [FLBState] = []
         do throws(LiveUpdateError) {
-            counted = try countUp(entry.flbs)
+            counted = try flbs.countUp(entry.flbs, self)
             var file = FileState(
-                id: FileID(value: shared.with { $0.takeID() }), session: session.id, token: token,
+                id: FileID(value: takeID()), session: session.id, token: token,
                 compatible: entry.handler.compatible, slot: slot, identity: identity, data: 0, ranges: [],
                 flbs: counted.map(\.id), retrieved: .notTried, holdsFile: entry.handler.holdsFile)
             file.data = try entry.handler.preserve(context(file, session: session.name, storage: storage))
@@ -93,7 +90,7 @@ extension Boot {
                 throw error
             }
         } catch {
-            countDownAfterFailure(counted)
+            flbs.countDownAfterFailure(counted.map(\.id), self)
             storage.discard()
             descriptors.release(slot)
             throw error
@@ -118,28 +115,23 @@ extension Boot {
         }
     }
 
-    /// Whoever commits first writes the FLB's record, too.
+    /// The first file of an FLB that is committed brings the record of the FLB.
     private func commitPreserved(
-        _ file: FileState, _ counted: [LiveFLB], of owner: SessionOwner, _ answer: Answer?, isLimited: Bool
+        _ file: FileState, _ counted: [FLBState], of owner: SessionOwner, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {
-        try shared.with { (shared) throws(LiveUpdateError) in
-            if isLimited { try checkArena(of: owner, file, &shared) }
-            var events: [Event] = []
-            for flb in counted where shared.state.flbs[flb.id] == nil {
-                events.append(
-                    .flbAdded(
-                        FLBState(
-                            id: flb.id, kind: .outgoing, compatible: flb.compatible, data: flb.data,
-                            ranges: flb.ranges, count: 0, retrieved: .done)))
-            }
-            try commit(events + [.fileAdded(file)] + answered(answer), acquiring: true, &shared)
+        let most = isLimited ? limits(of: owner)?.arenaBytes : nil
+        try commit(acquiring: true) { (state) throws(LiveUpdateError) in
+            if let most { try Self.checkArena(of: owner, file, state, most) }
+            let new = counted.filter { state.flbs[$0.id] == nil }
+            return new.map(Event.flbAdded) + [.fileAdded(file)] + answered(answer)
         }
     }
 
     /// - Throws: ENOSPC.
-    private func checkArena(of owner: SessionOwner, _ file: FileState, _ shared: inout Shared) throws(LiveUpdateError) {
-        guard let most = shared.limits(of: owner)?.arenaBytes else { return }
-        let bytes = file.ranges.reduce(shared.state.usage[owner]?.arenaBytes ?? 0) { $0 + $1.range.length }
+    private static func checkArena(
+        of owner: SessionOwner, _ file: FileState, _ state: BootState, _ most: UInt64
+    ) throws(LiveUpdateError) {
+        let bytes = file.ranges.reduce(state.usage[owner]?.arenaBytes ?? 0) { $0 + $1.range.length }
         guard bytes > most else { return }
         throw LiveUpdateError(
             .noSpace, "the files of user \(owner) would take \(bytes) bytes of the arena, and may take \(most)",

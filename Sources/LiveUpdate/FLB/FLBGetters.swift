@@ -12,7 +12,7 @@ public struct FLBGetters: Sendable {
     public func withIncoming<FLB: FileLifecycleBound, Value>(
         _ flb: FLB, _ body: (FLB.Object) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
-        try boot.withIncoming(flb, body)
+        try boot.flbs.withIncoming(flb, boot, body)
     }
 
     /// Lends the object of this boot: nil while nothing is preserved.
@@ -21,6 +21,6 @@ public struct FLBGetters: Sendable {
     public func withOutgoing<FLB: FileLifecycleBound, Value>(
         _ flb: FLB, _ body: (FLB.Object?) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
-        try boot.withOutgoing(flb, body)
+        try boot.flbs.withOutgoing(flb, boot, body)
     }
 }

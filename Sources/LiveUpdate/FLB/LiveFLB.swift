@@ -1,7 +1,7 @@
 import SystemPackage
 
 /// The running state of one preservation of an FLB, in one direction: the kernel's `luo_flb_private_state`. What must
-/// not be lost of it is in ``FLBState``. Everything here changes under the monitor of FLBs.
+/// not be lost of it is in ``FLBState``. Only ``FLBTable`` has and changes it, under its monitor.
 final class LiveFLB {
     let id: FLBID
     let direction: Direction
@@ -32,6 +32,12 @@ final class LiveFLB {
         isGone = state.kind == .incoming && state.count == 0
         self.definition = definition
         self.object = object
+    }
+
+    /// The outgoing FLB as the journal records it, ahead of its first file.
+    var record: FLBState {
+        FLBState(
+            id: id, kind: .outgoing, compatible: compatible, data: data, ranges: ranges, count: 0, retrieved: .done)
     }
 }
 

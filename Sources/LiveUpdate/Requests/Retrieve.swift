@@ -48,7 +48,7 @@ extension Boot {
 
     /// - Throws: ENOENT.
     func file(_ token: UInt64, of session: SessionState) throws(LiveUpdateError) -> FileState {
-        guard let file = shared.with({ $0.state.file(token, in: session.id) }) else {
+        guard let file = read({ $0.file(token, in: session.id) }) else {
             throw LiveUpdateError(
                 .noSuchFileOrDirectory, "session \"\(session.name)\" has no file with the token \(token)",
                 remedy: "the session lists its tokens")
@@ -137,7 +137,7 @@ extension Boot {
     ///
     /// - Throws: EBUSY when a handler refuses; nothing has changed then.
     func finish(_ session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
-        for file in shared.with({ $0.state.files(of: session) }) where !canFinish(file, session) {
+        for file in read({ $0.files(of: session) }) where !canFinish(file, session) {
             throw LiveUpdateError(.resourceBusy, refusal(file, session), remedy: "finish again later")
         }
         try finishFiles(of: session, events)
@@ -153,18 +153,18 @@ extension Boot {
 
     /// Names each file that its handler cannot finish yet, one line for each.
     func refusalsToFinish(_ session: SessionState) -> [String] {
-        shared.with { $0.state.files(of: session) }.filter { !canFinish($0, session) }.map { refusal($0, session) }
+        read { $0.files(of: session) }.filter { !canFinish($0, session) }.map { refusal($0, session) }
     }
 
     /// Finishes all files, last to first, without asking their handlers whether they can, and commits.
     func finishFiles(of session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
-        let files = shared.with { $0.state.files(of: session) }
-        try withMonitor(for: files) { () throws(LiveUpdateError) in
-            waitForLoans(ofLastUsers: files.map(\.flbs))
-            var gone: [LiveFLB] = []
+        let files = read { $0.files(of: session) }
+        try flbs.enter(for: files) { () throws(LiveUpdateError) in
+            flbs.waitForLoans(ofLastUsers: files.map(\.flbs))
+            var gone: [Extent] = []
             for file in files.reversed() {
                 handler(of: file).finish(context(file, session: session.name))
-                gone += countDownIncoming(file.flbs)
+                gone += flbs.countDownIncoming(file.flbs, self)
             }
             try end(session.id, events, files, gone)
         }

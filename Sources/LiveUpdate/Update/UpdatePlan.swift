@@ -1,0 +1,177 @@
+import Handover
+import Platform
+import SystemPackage
+
+/// The end of a boot, and what it leaves for the boot after it.
+///
+/// 1. Ahead of the update, a draft: the tree is written into free space, and handlers say how they can tell later that
+///    a freeze changes nothing. Requests go on, and a change makes the draft worthless.
+/// 2. Freeze: sessions in creation order, files in preservation order. The journal says so before the first one. With a
+///    current draft, the handlers only look.
+/// 3. FLBs say what travels, and the tree is written into free space. With a current draft, this is done already.
+/// 4. Publish: one store makes the tree true. From here on this boot answers ENODEV.
+///
+/// A file without a descriptor is lost: it is not frozen, and travels as lost. If the update may leave files out, a
+/// file that cannot be frozen is left out, and the freeze goes on with the next file. So no file is frozen twice.
+///
+/// Unhappy: a failure before 4 unfreezes what was frozen, and everything is as before. After 4, until the next boot has
+/// begun, ``thaw(_:)`` takes the update back.
+final class UpdatePlan: Sendable {
+    private let state = Guarded(State())
+
+    private struct State: Sendable {
+        var draft: Draft?
+        /// In the next boot: what was read of the draft of this boot's predecessor.
+        var prepared: PreparedBoot?
+        var published = Published()
+    }
+
+    /// What a boot that has published needs to take the update back.
+    private struct Published: Sendable {
+        /// What was allocated beside the tree, for the next boot.
+        var temporary: [Extent] = []
+        /// The files that were not frozen.
+        var unfrozen = Unfrozen()
+    }
+
+    // MARK: A draft
+
+    /// Writes a draft. It replaces the draft before it.
+    ///
+    /// - Returns: where it is.
+    /// - Throws: ENOSPC, when it would take of the room that is left for what must not fail; what an FLB throws.
+    func draft(leavingOut: Bool, of boot: Boot) throws(LiveUpdateError) -> Extent {
+        try boot.request(.exclusive) { () throws(LiveUpdateError) in
+            discardDraft(of: boot)
+            let freeze = Freeze(boot)
+            let (files, unfrozen) = freeze.look(leavingOut: leavingOut)
+            let tree = try WrittenTree(
+                of: boot, FreezeTime(start: 0, end: 0), leavingOut: unfrozen.leftOut, isReserved: false)
+            let draft = Draft(tree: tree, files: files, unfrozen: unfrozen, revision: boot.read { $0.revision })
+            state.with { $0.draft = draft }
+            return tree.range
+        }
+    }
+
+    /// Gives a draft back that will not be published.
+    func discardDraft(of boot: Boot) {
+        let draft = state.with { $0.draft.take() }
+        if let draft { boot.arena.free(draft.tree.temporary + [draft.tree.range]) }
+    }
+
+    /// The draft, if the state has not changed since. A draft without some files serves only an update that may leave
+    /// files out.
+    func currentDraft(leavingOut: Bool, of boot: Boot) -> Draft? {
+        guard let draft = state.with({ $0.draft }), draft.revision == boot.read({ $0.revision }) else { return nil }
+        return leavingOut || draft.unfrozen.leftOut.isEmpty ? draft : nil
+    }
+
+    /// Takes the draft for the update that publishes it. A draft that leaves out other files is dropped.
+    private func takeDraft(leavingOut: [FileID: LeftOut], of boot: Boot) -> Draft? {
+        guard let draft = currentDraft(leavingOut: true, of: boot), draft.unfrozen.leftOut == leavingOut else {
+            discardDraft(of: boot)
+            return nil
+        }
+        state.with { $0.draft = nil }
+        return draft
+    }
+
+    // MARK: The next boot's preparation
+
+    /// Reads and checks a draft, as ``Boot/ensureOpen(answering:)`` would when it was published. Nothing of the old
+    /// boot is touched.
+    ///
+    /// - Throws: EINVAL for a boot that is open or not on trial; EIO for a draft that cannot be read.
+    func prepare(on range: Extent, _ boot: Boot) throws(LiveUpdateError) {
+        try boot.gate.enter(.exclusive) { () throws(LiveUpdateError) in
+            guard case .unopened = boot.stage, boot.opening == .onTrial else {
+                throw LiveUpdateError(.invalidArgument, "only a boot on trial prepares itself, and before it opens")
+            }
+            let prepared = try PreparedBoot(reading: range, boot)
+            state.with { $0.prepared = prepared }
+        }
+    }
+
+    /// What was prepared, once.
+    func takePrepared() -> PreparedBoot? { state.with { $0.prepared.take() } }
+
+    // MARK: The update
+
+    /// - Returns: where the descriptors are that travel.
+    /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
+    ///   before then.
+    func publish(
+        discardingUnfinished discard: Bool, leavingOut: Bool, _ boot: Boot
+    ) throws(LiveUpdateError) -> [DescriptorSlot] {
+        try boot.request(.exclusive) { () throws(LiveUpdateError) in
+            let start = monotonicNanoseconds()
+            if !discard { try checkUnfinished(boot) }
+            try boot.ensureRoom()
+            try boot.commit([.phase(.freezing)])
+            let freeze = Freeze(boot)
+            let unfrozen = try freeze.freezeAll(
+                currentDraft(leavingOut: leavingOut, of: boot), leavingOut: leavingOut)
+            do throws(LiveUpdateError) {
+                let time = FreezeTime(start: start, end: monotonicNanoseconds())
+                return end(boot, travelling: try publishTree(time, unfrozen, boot))
+            } catch {
+                freeze.unfreezeEverything(but: unfrozen)
+                throw error
+            }
+        }
+    }
+
+    private func checkUnfinished(_ boot: Boot) throws(LiveUpdateError) {
+        let names = boot.read { $0.sessions(.incoming).filter { $0.progress != .finished }.map(\.name) }
+        guard names.isEmpty else {
+            let list = names.map { "\"\($0)\"" }.joined(separator: ", ")
+            throw LiveUpdateError(
+                .resourceBusy, "the update would lose the unfinished sessions \(list)",
+                remedy: "finish them, or say that they are to be discarded")
+        }
+    }
+
+    /// - Returns: where the descriptors are that travel.
+    private func publishTree(
+        _ freeze: FreezeTime, _ unfrozen: Unfrozen, _ boot: Boot
+    ) throws(LiveUpdateError) -> [DescriptorSlot] {
+        let written: WrittenTree
+        // A draft that is still current lacks only the times of the freeze.
+        if let draft = takeDraft(leavingOut: unfrozen.leftOut, of: boot) {
+            written = draft.tree
+            boot.arena.write(SlotHeader.bytes(of: freeze), at: written.freezeOffset)
+        } else {
+            written = try WrittenTree(of: boot, freeze, leavingOut: unfrozen.leftOut, isReserved: true)
+        }
+        boot.arena.publish(written.range)
+        state.with { $0.published = Published(temporary: written.temporary, unfrozen: unfrozen) }
+        return written.slots
+    }
+
+    /// From now on this boot writes nothing. Getters do not pass the gate, so the boot waits for those in a callback.
+    private func end(_ boot: Boot, travelling slots: [DescriptorSlot]) -> [DescriptorSlot] {
+        boot.flbs.whenIdle { boot.setStage(.published) }
+        return slots
+    }
+
+    /// Takes a published tree back: the next boot could not be started.
+    ///
+    /// - Throws: EINVAL when nothing was published.
+    func thaw(_ boot: Boot) throws(LiveUpdateError) {
+        try boot.gate.enter(.exclusive) { () throws(LiveUpdateError) in
+            guard case .published = boot.stage else {
+                throw LiveUpdateError(
+                    .invalidArgument, "nothing was published, so there is nothing to take back",
+                    remedy: "thaw after publish, and once")
+            }
+            boot.arena.withdraw()
+            let published = state.with { state in
+                defer { state.published = Published() }
+                return state.published
+            }
+            boot.arena.free(published.temporary)
+            boot.setStage(.open)
+            Freeze(boot).unfreezeEverything(but: published.unfrozen)
+        }
+    }
+}
