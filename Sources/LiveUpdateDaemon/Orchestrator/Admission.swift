@@ -74,3 +74,48 @@ extension Quota.Usage {
             process: store.count + accepted, held: held.sessions + held.files, closing: store.closing(of: user))
     }
 }
+
+/// Makes the limits for each request, as they are now.
+final class Admissions {
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let acceptor: Acceptor
+    private let kernel: EmulatedKernel?
+
+    /// - Parameter kernel: ``Settings/kernel``.
+    init(
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ acceptor: Acceptor,
+        _ kernel: EmulatedKernel?
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.acceptor = acceptor
+        self.kernel = kernel
+    }
+
+    /// The limits for a client that acts as a user.
+    func admission(of user: SessionOwner, _ connection: Connection) -> Admission {
+        Admission(
+            user: user, isUnlimited: connection.label.traits.contains(.isUnlimited), quota: connections.quota,
+            accepted: acceptor.count, kernel: kernel, store: store, orchestrator: orchestrator)
+    }
+
+    /// Checks that one more descriptor may be held for a client.
+    ///
+    /// - Throws: EMFILE.
+    func checkDescriptors(of client: Client) throws(LiveUpdateError) {
+        try admission(of: client.user, client.connection).checkDescriptors()
+    }
+
+    /// Checks that the kernel that is played has room for another session.
+    ///
+    /// - Throws: ENOMEM.
+    func checkSessionsOfKernel() throws(LiveUpdateError) {
+        guard let most = kernel?.mostSessions else { return }
+        let count = try orchestrator.status().sessions.count { $0.direction == .outgoing }
+        guard count >= most else { return }
+        throw LiveUpdateError(.noMemory, "the emulated kernel has room for \(most) sessions")
+    }
+}

@@ -253,21 +253,9 @@ final class Connection {
         defer { hasEnded = true }
         return !hasEnded
     }
-}
 
-extension KeptDescriptors {
-    /// Closes the descriptors of a request. A close may be the last one, and sleep, if the client has closed its own
-    /// copies.
-    func close(requested descriptors: [FileDescriptor], on connection: Connection) {
-        if connection.endPreserved(), descriptors.count == 1 {
-            close(copy: descriptors[0], of: connection.user)
-        } else {
-            close(descriptors, of: connection.user)
-        }
-    }
-}
+    // MARK: The peer
 
-extension Connection {
     /// The user to charge for the connection, and for the descriptors that come with its requests.
     var user: SessionOwner { label.user }
 
@@ -281,6 +269,38 @@ extension Connection {
     var decoder: RequestDecoder { RequestDecoder(isOnSession: peer.user == nil, isOutgoing: isOutgoing) }
 
     var isOutgoing: Bool? { if case .session(let session) = peer { session.direction == .outgoing } else { nil } }
+
+    var isDevice: Bool { if case .device = peer { true } else { false } }
+
+    func id(_ request: Request) -> RequestID { RequestID(connection: slot, tag: request.tag) }
+
+    var isProgram: Bool { if case .program = peer { true } else { false } }
+
+    func isDevice(of user: SessionOwner) -> Bool {
+        if case .device(user) = peer { true } else { false }
+    }
+
+    /// The role that IDENTIFY tells; nil for a descriptor that no client has from luod.
+    var role: DescriptorRole? {
+        switch peer {
+        case .device: .device
+        case .session(let session): session.direction == .outgoing ? .outgoing : .incoming
+        case .dead: .dead
+        case .client, .program: nil
+        }
+    }
+}
+
+extension KeptDescriptors {
+    /// Closes the descriptors of a request. A close may be the last one, and sleep, if the client has closed its own
+    /// copies.
+    func close(requested descriptors: [FileDescriptor], on connection: Connection) {
+        if connection.endPreserved(), descriptors.count == 1 {
+            close(copy: descriptors[0], of: connection.user)
+        } else {
+            close(descriptors, of: connection.user)
+        }
+    }
 }
 
 extension Connection.Peer {
@@ -301,4 +321,15 @@ extension Connection.Peer {
     }
 
     var isSocket: Bool { if case .program = self { false } else { true } }
+}
+
+/// The client of a request, and the user that it acts as.
+struct Client {
+    var user: SessionOwner
+    var connection: Connection
+
+    /// Whether the client is root, also when it acts as another user.
+    var isUnlimited: Bool { connection.label.traits.contains(.isUnlimited) }
+
+    func id(_ request: Request) -> RequestID { connection.id(request) }
 }

@@ -1,7 +1,5 @@
-import Glibc
-import Handover
 import LiveUpdate
-import LiveUpdateHandlers
+import LiveUpdateMachine
 import LiveUpdateProtocol
 import Platform
 import SystemPackage
@@ -16,46 +14,43 @@ import SystemPackage
 ///
 /// It keeps nothing that the journal or the keeper does not have: ``resume()`` makes all of it again.
 final class Server {
-    let store: KeptDescriptors
-    let orchestrator: Orchestrator
-    let work: WorkQueue
-    let connections: ConnectionTable
-    let acceptor: Acceptor
-    let sessions = SessionTable()
-    let log: Log
-    let settings: Settings
-    let keeper: KeeperLink
-    let replies: ReplySender
-    let ledger: ReplyLedger
-    let updates: UpdateRunner
-    let longWork: LongWorkRunner
-    let closer: ConnectionCloser
+    private let store: KeptDescriptors
+    private let log: Log
+    private let refusal: Refusal?
+    private let work: WorkQueue
+    private let connections: ConnectionTable
+    private let acceptor: Acceptor
+    private let keeper: KeeperLink
+    private let replies: ReplySender
+    private let ledger: ReplyLedger
+    private let updates: UpdateRunner
+    private let longWork: LongWorkRunner
+    private let closer: ConnectionCloser
     private let resumption: Resumption
     private let waiting: WaitingRule
-    /// Why this server has no state; nil when it has.
-    let refusal: Refusal?
+    private let losses: LossReporter
+    private let deviceCalls: DeviceCalls
+    private let sessionCalls: SessionCalls
     /// When to read the memory of files again, in nanoseconds.
     private var nextReading: UInt64 = 0
 
+    /// - Parameters:
+    ///   - keeper: nil: there is no keeper.
+    ///   - refusal: why the state cannot be read; nil when it can. The orchestrator has an empty state of its own then.
+    ///   - predecessorsEnd: how the orchestrator before this one ended, in words; empty when it did not.
     init(
         _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ workers: WorkerPool,
         _ log: Log, _ settings: Settings, refusal: Refusal?, predecessorsEnd: String
     ) throws {
-        self.refusal = refusal
-        self.settings = settings
         self.store = store
-        self.orchestrator = orchestrator
         self.log = log
-        let limit = DescriptorLimit.now
-        // The rest is for descriptors that come with messages, which would otherwise be cut.
-        let quota = Quota(
-            mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
-            mostOfUser: settings.userDescriptors, memory: settings.memory,
-            isOpenToEverybody: settings.isOpenToEverybody)
-        work = try WorkQueue()
-        connections = ConnectionTable(store, work, quota)
-        acceptor = Acceptor(store, orchestrator, connections, work, log)
+        self.refusal = refusal
         let memory = try store.descriptor(.memory).map { try ControlMemory($0) }
+        let state = StateDirectory(settings.state)
+        let sessions = SessionTable()
+        work = try WorkQueue()
+        connections = ConnectionTable(store, work, Self.quota(settings))
+        acceptor = Acceptor(store, orchestrator, connections, work, log)
         self.keeper = KeeperLink(keeper, store, work, memory, silence: settings.silence, log)
         replies = ReplySender(store, connections, work)
         ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: predecessorsEnd)
@@ -66,7 +61,28 @@ final class Server {
             endsUnused: settings.endsUnused)
         resumption = Resumption(store, orchestrator, connections, sessions, closer)
         waiting = WaitingRule(store, connections, longWork, ledger)
+        losses = LossReporter(store, orchestrator, settings, log)
+        let admissions = Admissions(store, orchestrator, connections, acceptor, settings.kernel)
+        sessionCalls = SessionCalls(admissions, longWork)
+        deviceCalls = DeviceCalls(
+            SessionOpener(store, orchestrator, connections, sessions, closer, admissions),
+            SessionRemover(orchestrator, connections, sessions),
+            ProgramCalls(store, orchestrator, connections, closer, admissions, self.keeper, state),
+            StatusReporter(store, orchestrator, self.keeper, updates, refusal, state),
+            StopCall(store, losses, refusal, updates, replies, self.keeper, log),
+            connections, longWork, updates, refusal)
     }
+
+    private static func quota(_ settings: Settings) -> Quota {
+        let limit = DescriptorLimit.now
+        // The rest is for descriptors that come with messages, which would otherwise be cut.
+        return Quota(
+            mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
+            mostOfUser: settings.userDescriptors, memory: settings.memory,
+            isOpenToEverybody: settings.isOpenToEverybody)
+    }
+
+    // MARK: Beginning
 
     /// Waits for clients, for the keeper and for threads from now on.
     func open() throws {
@@ -83,6 +99,14 @@ final class Server {
         try resumption.resume()
     }
 
+    /// Logs the sessions and files that were lost before this start. Call this before ``resume()``, which ends lost sessions.
+    func logStartLosses() { losses.logStart() }
+
+    /// Answers the request for the update or reload with which this process began.
+    func answerEarlier(_ what: HandOver, _ note: HandOverNote, times: [UInt64]) {
+        updates.answerEarlier(what, note, times: times)
+    }
+
     // MARK: Serving
 
     func run() throws -> Never {
@@ -94,7 +118,7 @@ final class Server {
             resumePostponed()
             keeper.tick()
             endRefusalIfDue()
-            try step(events)
+            step(events)
             updates.noticeDeafKeeper()
             log.sayOmissions()
             readMemoryAgain()
@@ -110,6 +134,12 @@ final class Server {
         store.readMemoryAgain(atMost: 1024)
     }
 
+    /// Ends this process when a refusal is over, so that the next one tries again.
+    private func endRefusalIfDue() {
+        guard let refusal, refusal.isOver(at: milliseconds()), !updates.isUnderWay else { return }
+        exitNow(StartFailure.Cause.unavailable.rawValue)
+    }
+
     /// How often the memory of files is read, in nanoseconds.
     private static let readingInterval: UInt64 = 500_000_000
 
@@ -121,14 +151,14 @@ final class Server {
     }
 
     /// Notes what has happened, and works for a slice of time. Work that is left over stays in the scheduler.
-    func step(_ events: [Poller.Event]) throws {
+    private func step(_ events: [Poller.Event]) {
         let began = monotonicNanoseconds()
         acceptor.resume()
         for event in events {
             if let connection = connections[event.descriptor] {
                 work.note(event, on: connection)
             } else {
-                try serveOthers(event)
+                serveOthers(event)
             }
         }
         // Looking at many ready connections takes time, too: it is at most a third of all.
@@ -174,7 +204,7 @@ final class Server {
         serve(connection)
     }
 
-    private func serveOthers(_ event: Poller.Event) throws {
+    private func serveOthers(_ event: Poller.Event) {
         let number = event.descriptor.rawValue
         if keeper.isLink(event.descriptor) {
             readKeeper()
@@ -202,14 +232,14 @@ final class Server {
     private func take(_ received: ControlLink.Received) {
         if updates.take(received) { return }
         if case .ending = received.message {
-            logEnd()
+            losses.logEnd()
             try? keeper.send(.stop)
         }
         keeper.note(received)
     }
 
     /// One request.
-    func serve(_ connection: Connection) {
+    private func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
         noteArrival(connection)
         // The queue has copies, too, so these are closed after the answer has taken the message out of the queue.
@@ -281,8 +311,27 @@ final class Server {
             return Reply(connection.isDead ? Self.dead : error.error).completed(for: error)
         }
         let known = ledger.reply(to: request, on: connection)
-        return (known ?? perform(request, message.descriptors, connection))?.completed(for: request)
+        return (known ?? perform(request, message.descriptors.first, connection))?.completed(for: request)
     }
+
+    /// - Returns: nil when it is answered later.
+    private func perform(_ request: Request, _ descriptor: FileDescriptor?, _ connection: Connection) -> Reply? {
+        do throws(LiveUpdateError) {
+            switch connection.peer {
+            case .client(let user), .device(let user):
+                return try deviceCalls.perform(request, descriptor, Client(user: user, connection: connection))
+            case .session(let session):
+                return try sessionCalls.perform(request, descriptor, session, connection)
+            case .dead, .program: throw Self.dead
+            }
+        } catch {
+            return Reply(error)
+        }
+    }
+
+    private static let dead = LiveUpdateError(
+        .operationNotSupportedByDevice, "the session or device is of a boot that has ended, or was removed",
+        remedy: "retrieve or attach the session in this boot (luoctl session list shows them)")
 
     // MARK: Ends
 

@@ -148,7 +148,7 @@ final class StandbyProcess {
         guard let takeOver, let boot = takeOver.boot else { exitNow(1) }
         try boot.server.resume()
         if let note = takeOver.note {
-            boot.server.updates.answerEarlier(
+            boot.server.answerEarlier(
                 takeOver.what, note, times: note.times + [takeOver.ready, takeOver.switched])
         }
     }

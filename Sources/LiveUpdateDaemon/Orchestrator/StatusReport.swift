@@ -61,9 +61,29 @@ extension StatusCall {
     var position: StatusPosition { StatusPosition(session: session, file: file) }
 }
 
-/// STATUS.
-extension Server {
-    func answerStatus(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+/// STATUS: finds the lines of a page.
+final class StatusReporter {
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let keeper: KeeperLink
+    private let updates: UpdateRunner
+    private let refusal: Refusal?
+    private let state: StateDirectory
+
+    init(
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: KeeperLink,
+        _ updates: UpdateRunner, _ refusal: Refusal?, _ state: StateDirectory
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.keeper = keeper
+        self.updates = updates
+        self.refusal = refusal
+        self.state = state
+    }
+
+    /// - Throws: ESTALE when the place is of another boot.
+    func perform(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let socket = client.connection.descriptor
         let summary = try orchestrator.statusSummary()
         let owner = client.user == 0 ? nil : client.user
@@ -88,7 +108,7 @@ extension Server {
     private func daemon(_ summary: StatusSummary) -> LuodStatus.Daemon {
         let process = keeper.process ?? 0
         let processes = [
-            ("keeper", process), ("orchestrator", getpid()), ("gate", StateDirectory(settings.state).gate ?? 0),
+            ("keeper", process), ("orchestrator", getpid()), ("gate", state.gate ?? 0),
         ]
         return LuodStatus.Daemon(
             orchestrator: getpid(), keeper: process,

@@ -8,7 +8,7 @@ import SystemPackage
 ///    user's next requests pile up descriptors without end.
 /// 2. A user whose requests ended too many orchestrators waits for a minute (``ReplyLedger``).
 /// 3. A user with a session that is ending waits for the end (``LongWorkRunner``).
-struct WaitingRule {
+final class WaitingRule {
     private let store: KeptDescriptors
     private let connections: ConnectionTable
     private let longWork: LongWorkRunner

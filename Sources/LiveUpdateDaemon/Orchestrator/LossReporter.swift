@@ -2,8 +2,20 @@ import LiveUpdate
 import LiveUpdateHandlers
 import Platform
 
-/// The losses that luod reports: with its own end, and at its start.
-extension Server {
+/// Reports the sessions and files that luod loses: with its own end, and at its start.
+final class LossReporter {
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let settings: Settings
+    private let log: Log
+
+    init(_ store: KeptDescriptors, _ orchestrator: Orchestrator, _ settings: Settings, _ log: Log) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.settings = settings
+        self.log = log
+    }
+
     /// The sessions and files that would end with luod now, and those that would survive.
     func endReport() -> EndReport {
         let sessions = ((try? orchestrator.status())?.sessions ?? []).filter { !$0.isFinished }
@@ -35,9 +47,9 @@ extension Server {
     /// Logs the sessions and files that end with luod, and those that survive.
     func logEnd() { log.sayAll(endReport().lines) }
 
-    /// Logs the sessions and files that were lost before this start. Call this before ``resume()``, which ends lost
-    /// sessions.
-    func logStartLosses() {
+    /// Logs the sessions and files that were lost before this start. Call this before ``Resumption/resume()``,
+    /// which ends lost sessions.
+    func logStart() {
         guard let status = try? orchestrator.status() else { return }
         let losses = StartLosses(status.sessions) { store.entry($0) != nil }
         log.sayAll(losses.lines)

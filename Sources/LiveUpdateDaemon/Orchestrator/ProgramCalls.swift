@@ -1,21 +1,41 @@
-import Glibc
 import LiveUpdate
 import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// Programs that find `/dev/liveupdate` because their system calls are notified: docs/run.md. The gate, another process,
-/// answers those; here is what it asks, and what the device is.
-extension Server {
-    var ownUser: SessionOwner { geteuid() }
+/// The calls of `luoctl run` and of the gate: SERVE, OPEN_DEVICE, IDENTIFY.
+///
+/// A program finds `/dev/liveupdate` because its system calls are notified (docs/run.md). The gate, another process, answers
+/// those calls. An opened device is a socket, one for each user.
+final class ProgramCalls {
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let closer: ConnectionCloser
+    private let admissions: Admissions
+    private let keeper: KeeperLink
+    private let state: StateDirectory
+
+    init(
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ closer: ConnectionCloser, _ admissions: Admissions, _ keeper: KeeperLink, _ state: StateDirectory
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.closer = closer
+        self.admissions = admissions
+        self.keeper = keeper
+        self.state = state
+    }
 
     // MARK: Programs
 
-    /// Keeps the listener of a program's filter; the keeper gives it to the gate.
+    /// Holds the listener of a program's filter; the keeper gives it to the gate.
     ///
     /// - Throws: EINVAL when the descriptor is no such listener; ENOTCONN when the keeper has died, since no gate would
     ///   answer; EBUSY when this orchestrator has held the listener before; EMFILE at the limits.
-    func serveProgram(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
+    func serve(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
         guard keeper.isThere else {
             throw LiveUpdateError(
                 .socketNotConnected, "the keeper of luod has died",
@@ -31,9 +51,9 @@ extension Server {
             throw LiveUpdateError(
                 .resourceBusy, "the calls of this program are answered already", remedy: "pass each listener once")
         }
-        try checkDescriptors(of: client)
+        try admissions.checkDescriptors(of: client)
         // Without room for its calls no gate could start, and the program would wait in its next open(2).
-        try StateDirectory(settings.state).calls.reserve()
+        try state.calls.reserve()
         do {
             let slot = try store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
             guard let kept = store.descriptor(in: slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
@@ -52,16 +72,6 @@ extension Server {
     private func wasFound(_ slot: DescriptorSlot, of user: SessionOwner) -> Bool {
         let found = ClientID(user: user, process: 0)
         return store.descriptor(in: slot).flatMap { connections[$0] }?.clientID == found
-    }
-
-    // MARK: The emulated kernel
-
-    /// - Throws: ENOMEM when it has no room for another session.
-    func checkSessionsOfKernel() throws(LiveUpdateError) {
-        guard let most = settings.kernel?.mostSessions else { return }
-        let count = try orchestrator.status().sessions.count { $0.direction == .outgoing }
-        guard count >= most else { return }
-        throw LiveUpdateError(.noMemory, "the emulated kernel has room for \(most) sessions")
     }
 
     // MARK: The device
@@ -103,22 +113,5 @@ extension Server {
             throw LiveUpdateError(.noSuchFileOrDirectory, "a descriptor of somebody else's")
         }
         return Reply(0, body: FileCall(token: cookie, descriptor: role.rawValue).body)
-    }
-}
-
-extension Connection {
-    var isProgram: Bool { if case .program = peer { true } else { false } }
-
-    fileprivate func isDevice(of user: SessionOwner) -> Bool {
-        if case .device(user) = peer { true } else { false }
-    }
-
-    fileprivate var role: DescriptorRole? {
-        switch peer {
-        case .device: .device
-        case .session(let session): session.direction == .outgoing ? .outgoing : .incoming
-        case .dead: .dead
-        case .client, .program: nil
-        }
     }
 }

@@ -3,11 +3,21 @@ import LiveUpdateProtocol
 import SystemPackage
 
 /// REMOVE_SESSION: ends a session by its name; by force also while a client holds it.
-extension Server {
-    func removeSession(_ request: Request, _ client: Client) -> Reply {
+final class SessionRemover {
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let sessions: SessionTable
+
+    init(_ orchestrator: Orchestrator, _ connections: ConnectionTable, _ sessions: SessionTable) {
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.sessions = sessions
+    }
+
+    func perform(_ request: Request, _ client: Client) -> Reply {
         let call = UpdateCall(request.body)
         do throws(LiveUpdateError) {
-            let overridden = try removeSession(call, of: client.user)
+            let overridden = try remove(call, of: client.user)
             return Reply(0, body: UpdateCall(text: overridden).body)
         } catch {
             return Reply(-error.errno.rawValue, body: UpdateCall(text: "\(error)").body)
@@ -18,7 +28,7 @@ extension Server {
     ///   refusal.
     /// - Throws: ENOENT; without force EBUSY while a client holds the session, or a handler cannot finish; EINVAL for
     ///   text that is no session name, and for both directions at once.
-    private func removeSession(_ call: UpdateCall, of user: SessionOwner) throws(LiveUpdateError) -> String {
+    private func remove(_ call: UpdateCall, of user: SessionOwner) throws(LiveUpdateError) -> String {
         let name = SessionName(described: call.text)
         let directions = call.flags & (UpdateCall.outgoing | UpdateCall.incoming)
         guard name.isValid, directions != UpdateCall.outgoing | UpdateCall.incoming else {

@@ -3,27 +3,48 @@ import LiveUpdateProtocol
 import SystemPackage
 
 /// STOP: ends luod. When something would be lost, only a client that discards it can do so.
-extension Server {
+final class StopCall {
+    private let store: KeptDescriptors
+    private let losses: LossReporter
+    private let refusal: Refusal?
+    private let updates: UpdateRunner
+    private let replies: ReplySender
+    private let keeper: KeeperLink
+    private let log: Log
+
+    init(
+        _ store: KeptDescriptors, _ losses: LossReporter, _ refusal: Refusal?, _ updates: UpdateRunner,
+        _ replies: ReplySender, _ keeper: KeeperLink, _ log: Log
+    ) {
+        self.store = store
+        self.losses = losses
+        self.refusal = refusal
+        self.updates = updates
+        self.replies = replies
+        self.keeper = keeper
+        self.log = log
+    }
+
     /// Answers, and has the keeper end everything.
     ///
     /// - Returns: a refusal; nil when the answer was sent.
-    func beginStop(_ request: Request, _ client: Client) -> Reply? {
-        let report = endReport()
+    func perform(_ request: Request, _ client: Client) -> Reply? {
+        let report = losses.endReport()
         let lines = refusal.map { [endOfUnknown($0)] } ?? report.lines
         let remedy = "\nremedy: end them first, or lose them (luoctl stop --discard)"
         let text = UpdateCost.text(lines, room: UpdateCost.room - remedy.utf8.count)
         guard !updates.isUnderWay else {
-            return refuseStop("an update is under way\nremedy: stop luod when the update has ended", .resourceBusy)
+            return refuse("an update is under way\nremedy: stop luod when the update has ended", .resourceBusy)
         }
         guard !report.losesSomething && refusal == nil || UpdateCall(request.body).flags & UpdateCall.discard != 0
         else {
-            return refuseStop(text + remedy, .resourceBusy)
+            return refuse(text + remedy, .resourceBusy)
         }
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
         replies.send(reply, to: client.connection)
         // The keeper ends at once, and does not ask for the log first.
-        logEnd()
+        losses.logEnd()
         // No keeper would start another orchestrator.
         guard keeper.isThere else { exitNow(0) }
         do {
@@ -42,7 +63,7 @@ extension Server {
             + "\(refusal.failure)"
     }
 
-    private func refuseStop(_ why: String, _ errno: Errno) -> Reply {
+    private func refuse(_ why: String, _ errno: Errno) -> Reply {
         Reply(-errno.rawValue, body: UpdateCall(text: why).body)
     }
 }

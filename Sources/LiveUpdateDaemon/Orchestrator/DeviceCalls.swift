@@ -1,0 +1,111 @@
+import Glibc
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// The calls on the device: on a client's connection, or on an opened device.
+final class DeviceCalls {
+    private let opener: SessionOpener
+    private let remover: SessionRemover
+    private let programs: ProgramCalls
+    private let status: StatusReporter
+    private let stop: StopCall
+    private let connections: ConnectionTable
+    private let longWork: LongWorkRunner
+    private let updates: UpdateRunner
+    private let refusal: Refusal?
+
+    init(
+        _ opener: SessionOpener, _ remover: SessionRemover, _ programs: ProgramCalls, _ status: StatusReporter,
+        _ stop: StopCall, _ connections: ConnectionTable, _ longWork: LongWorkRunner, _ updates: UpdateRunner,
+        _ refusal: Refusal?
+    ) {
+        self.opener = opener
+        self.remover = remover
+        self.programs = programs
+        self.status = status
+        self.stop = stop
+        self.connections = connections
+        self.longWork = longWork
+        self.updates = updates
+        self.refusal = refusal
+    }
+
+    /// - Returns: nil when it is answered later.
+    /// - Throws: EPERM for a call that needs rights; EINVAL for a call that is none of the device; EIO during a refusal; the
+    ///   errors of each call.
+    func perform(
+        _ request: Request, _ descriptor: FileDescriptor?, _ client: Client
+    ) throws(LiveUpdateError) -> Reply? {
+        let mayControl = client.user == 0 || client.user == geteuid()
+        if let refusal {
+            guard mayControl else { throw refusal.error }
+            return try perform(request, client, refusing: refusal)
+        }
+        guard mayControl || !request.call.isPrivileged else {
+            throw LiveUpdateError(
+                .notPermitted, "only root and the user that luod runs as may do this", remedy: "run as root")
+        }
+        switch request.call {
+        case .createSession: return try opener.create(request, client)
+        case .retrieveSession: return try opener.retrieve(request, client)
+        case .attachSession: return try opener.attach(request, client)
+        case .removeSession: return remove(request, client)
+        case .asUser: return try act(request, client)
+        case .status: return try status.perform(request, client)
+        case .ping: return Reply(0, body: request.answerBody)
+        case .update, .reload:
+            return longWork.mustWait(update: client.connection) ? nil : updates.begin(request, client)
+        case .load: return updates.begin(request, client)
+        case .stop: return stop.perform(request, client)
+        case .serve: return try programs.serve(descriptor, client)
+        case .openDevice: return try programs.openDevice(request, client)
+        case .identify: return try programs.identify(request)
+        default: throw LiveUpdateError(.invalidArgument, "not a call of the device")
+        }
+    }
+
+    /// A call of root, or of luod's own user, during a refusal.
+    ///
+    /// - Throws: EIO for all calls but STATUS, RELOAD and STOP.
+    private func perform(
+        _ request: Request, _ client: Client, refusing refusal: Refusal
+    ) throws(LiveUpdateError) -> Reply? {
+        switch request.call {
+        case .status: return try status.perform(request, client)
+        case .reload: return updates.begin(request, client)
+        case .stop: return stop.perform(request, client)
+        default: throw refusal.error
+        }
+    }
+
+    private func remove(_ request: Request, _ client: Client) -> Reply? {
+        // The thread that works on the session ends soon.
+        guard !longWork.isAtWork(request, client.user) else {
+            connections.postpone(client.connection)
+            return nil
+        }
+        return remover.perform(request, client)
+    }
+
+    /// Makes the connection act as another user from now on, without that user's limits.
+    ///
+    /// - Throws: EPERM for a client other than root.
+    private func act(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+        let connection = client.connection
+        guard case .client = connection.peer, (try? connection.descriptor.peer())?.user == 0 else {
+            throw LiveUpdateError(.notPermitted, "only root acts as another user", remedy: "run as root")
+        }
+        let user = WordCall(body: request.body).word
+        guard user != .max else {
+            throw LiveUpdateError(.invalidArgument, "\(user) is not the number of a user", remedy: "name another user")
+        }
+        connections.change(connection, to: .client(user))
+        var label = connection.label
+        label.user = user
+        label.traits.insert(.isUnlimited)
+        connections.relabel(connection, label)
+        return Reply(0, body: request.answerBody)
+    }
+}

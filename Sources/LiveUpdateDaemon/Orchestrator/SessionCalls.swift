@@ -1,0 +1,128 @@
+import LiveUpdate
+import LiveUpdateHandlers
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// The calls on a session's descriptor.
+final class SessionCalls {
+    private let admissions: Admissions
+    private let longWork: LongWorkRunner
+
+    init(_ admissions: Admissions, _ longWork: LongWorkRunner) {
+        self.admissions = admissions
+        self.longWork = longWork
+    }
+
+    /// - Returns: nil when it is answered later.
+    /// - Throws: EINVAL for a call that is none of a session, or a reserved field that is not 0; the errors of the core
+    ///   and of ``Admission``.
+    func perform(
+        _ request: Request, _ descriptor: FileDescriptor?, _ session: Session, _ connection: Connection
+    ) throws(LiveUpdateError) -> Reply? {
+        let answer = request.tag == 0 ? nil : Answer(connection.id(request))
+        let token = request.call.isAboutFile ? FileCall(request.body).token : 0
+        switch request.call {
+        case .preserve, .preserveHeld, .check:
+            let file = FileRequest(
+                call: request.call, token: token, descriptor: descriptor ?? Self.none, answer: answer,
+                admission: admissions.admission(of: session.holder.owner, connection))
+            return try preserve(file, request, session, connection)
+        case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
+        case .get: return Reply(0, body: request.answerBody, copy: try session.get(token: token))
+        case .retrieveAsHeld: return Reply(0, body: request.answerBody, copy: try session.retrieveAsHeld(token: token))
+        case .unpreserve:
+            try session.unpreserve(token: token, answering: answer)
+            return Reply(0, body: request.answerBody)
+        case .finish: return try finish(request, session, connection)
+        case .getName: return try name(request, session)
+        case .setDetached: return try setDetached(request, session, answer)
+        default: throw LiveUpdateError(.invalidArgument, "not a call of a session")
+        }
+    }
+
+    private func preserve(
+        _ file: FileRequest, _ request: Request, _ session: Session, _ connection: Connection
+    ) throws(LiveUpdateError) -> Reply? {
+        if file.isLong {
+            longWork.begin(request, on: connection) { () throws(LiveUpdateError) in try file.preserve(in: session) }
+            return nil
+        }
+        try file.preserve(in: session)
+        if request.call != .check { connection.notePreserved() }
+        return Reply(0, body: request.answerBody)
+    }
+
+    private func finish(
+        _ request: Request, _ session: Session, _ connection: Connection
+    ) throws(LiveUpdateError) -> Reply? {
+        guard WordCall(body: request.body).word == 0 else { throw Self.reserved }
+        if longWork.hasManyFiles(session) {
+            longWork.begin(request, on: connection) { () throws(LiveUpdateError) in try session.finish() }
+            return nil
+        }
+        try session.finish()
+        return Reply(0, body: request.answerBody)
+    }
+
+    private func name(_ request: Request, _ session: Session) throws(LiveUpdateError) -> Reply {
+        var call = NameCall(request.body)
+        guard call.word == 0 else { throw Self.reserved }
+        call.name = session.name
+        return Reply(0, body: [UInt8](call.body.prefix(request.size)))
+    }
+
+    private func setDetached(
+        _ request: Request, _ session: Session, _ answer: Answer?
+    ) throws(LiveUpdateError) -> Reply {
+        var holder = session.holder
+        holder.isDetached = WordCall(body: request.body).word != 0
+        try session.hold(by: holder, answering: answer)
+        return Reply(0, body: request.answerBody)
+    }
+
+    /// No descriptor came with the message: it is no open one.
+    private static let none = FileDescriptor(rawValue: -1)
+    private static let reserved = LiveUpdateError(
+        .invalidArgument, "a reserved field of the struct is not 0", remedy: "set it to 0")
+}
+
+/// A request that preserves a file, or checks whether it can be preserved. A thread of the ``WorkerPool`` can do it.
+struct FileRequest: Sendable {
+    var call: Call
+    var token: UInt64
+    var descriptor: FileDescriptor
+    var answer: Answer?
+    var admission: Admission
+
+    /// Whether it takes long.
+    var isLong: Bool {
+        guard call != .preserveHeld, let status = try? FileStatus(cached: descriptor) else { return false }
+        return LongWork.isLong(size: status.size, allocated: status.allocated)
+    }
+
+    /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; the errors of the core.
+    func preserve(in session: Session) throws(LiveUpdateError) {
+        try session.preserve(
+            descriptor, token: token, as: call == .preserveHeld ? HeldFileHandler.format : nil,
+            answering: call == .check ? nil : answer, isLimited: !admission.isUnlimited
+        ) { () throws(LiveUpdateError) in
+            if call == .preserveHeld { try admission.refuseOwnSocket(descriptor) }
+            try admission.checkFilesOfKernel(session)
+            try admission.checkMemory(descriptor)
+            try admission.checkDescriptors()
+        }
+        // A check leaves nothing behind.
+        if call == .check { try session.unpreserve(token: token) }
+    }
+}
+
+extension Call {
+    fileprivate var isAboutFile: Bool { isOnSession && length == FileCall.length }
+}
+
+extension Request {
+    /// The struct, as far as the client has room for it: with no number where a descriptor's would be, since it comes
+    /// beside the message.
+    var answerBody: [UInt8] { body }
+}

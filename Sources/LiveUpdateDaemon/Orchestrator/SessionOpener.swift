@@ -1,0 +1,171 @@
+import LiveUpdate
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+
+/// The calls that open a session: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION.
+///
+/// Each answers with the client's end of a pair of sockets. luod holds its own end in a slot, and closes its copy of the
+/// client's end, so that it sees the client's last close at once.
+final class SessionOpener {
+    private let store: KeptDescriptors
+    private let orchestrator: Orchestrator
+    private let connections: ConnectionTable
+    private let sessions: SessionTable
+    private let closer: ConnectionCloser
+    private let admissions: Admissions
+
+    init(
+        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ sessions: SessionTable, _ closer: ConnectionCloser, _ admissions: Admissions
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.connections = connections
+        self.sessions = sessions
+        self.closer = closer
+        self.admissions = admissions
+    }
+
+    /// CREATE_SESSION.
+    ///
+    /// - Throws: EINVAL without a name; ENOMEM, EMFILE and EUSERS at the limits; the errors of the core.
+    func create(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+        guard let name = NameCall(request.body).name else {
+            throw LiveUpdateError(
+                .invalidArgument, "the session has no name, or a name of more than 63 bytes",
+                remedy: "name it in 1 to 63 bytes, none of them 0")
+        }
+        let admitting: () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in
+            try self.admissions.checkSessionsOfKernel()
+            try self.admissions.checkDescriptors(of: client)
+        }
+        return try open(request, client) { (holder, answer) throws(LiveUpdateError) in
+            try orchestrator.createSession(
+                name, holder: holder, answering: answer, isLimited: !client.isUnlimited, admitting: admitting)
+        }
+    }
+
+    /// RETRIEVE_SESSION.
+    ///
+    /// - Throws: the errors of the core.
+    func retrieve(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+        let name = NameCall(request.body).name ?? ""
+        return try open(request, client) { (holder, answer) throws(LiveUpdateError) in
+            try orchestrator.retrieveSession(name, holder: holder, answering: answer)
+        }
+    }
+
+    /// ATTACH_SESSION.
+    ///
+    /// - Throws: EINVAL for a direction that does not exist; ENOENT; EBUSY for a session that is not detached, or that a
+    ///   client has attached.
+    func attach(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
+        let call = NameCall(request.body)
+        guard let which = AttachedDirection(rawValue: call.word) else {
+            throw LiveUpdateError(
+                .invalidArgument, "direction \(call.word) of a session does not exist",
+                remedy: "say 1 for outgoing, 2 for incoming, or 0 for either")
+        }
+        let known = try orchestrator.find(call.name, which.direction, of: client.user)
+        guard known.holder.isDetached else {
+            throw LiveUpdateError(
+                .resourceBusy, "session \"\(known.name)\" is not detached",
+                remedy:
+                    "wait for the end of the client that holds it; retrieve an incoming session that no client holds")
+        }
+        let session = sessions.detached(known)
+        if session == nil && known.isOpen {
+            throw LiveUpdateError(
+                .resourceBusy, "a client has session \"\(known.name)\" attached",
+                remedy: "wait for the end of that client, or remove the session (luoctl session rm --force)")
+        }
+        return try open(request, client) { (holder, answer) throws(LiveUpdateError) in
+            var holder = holder
+            holder.isDetached = true
+            guard let session else {
+                return try orchestrator.retrieveSession(known.name, holder: holder, answering: answer)
+            }
+            try session.hold(by: holder, answering: answer)
+            return session
+        }
+    }
+
+    // MARK: Opening
+
+    private func open(
+        _ request: Request, _ client: Client,
+        _ open: (SessionHolder, Answer?) throws(LiveUpdateError) -> Session
+    ) throws(LiveUpdateError) -> Reply {
+        let ends: (FileDescriptor, FileDescriptor)
+        do {
+            ends = try MessageSocket.pair()
+        } catch {
+            throw LiveUpdateError(error, "a session's descriptor")
+        }
+        let theirs = OwnedDescriptor(taking: ends.1)
+        let slot = try hold(ends, client)
+        do throws(LiveUpdateError) {
+            let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
+            let session = try openAgain(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
+                try open(SessionHolder(owner: client.user, slot: slot), answer)
+            }
+            client.connection.noteGiven(slot)
+            sessions.removeDetached(session)
+            do {
+                try connections.add(ends.0, slot, .session(session), client.connection.clientID)
+            } catch {
+                throw LiveUpdateError(.noMemory, "\(error)")
+            }
+        } catch {
+            store.release(slot)
+            store.flush()
+            throw error
+        }
+        var reply = Reply(0, body: request.answerBody)
+        reply.descriptor = theirs.release()
+        reply.isOwned = true
+        return reply
+    }
+
+    /// Holds luod's end of a session's two sockets.
+    ///
+    /// - Throws: the errno of a shortage that lasts. The end is closed then.
+    private func hold(
+        _ ends: (FileDescriptor, FileDescriptor), _ client: Client
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        // The gate knows that the descriptor arrives at a program that has the device open.
+        var traits = client.connection.label.traits.intersection(.isUnlimited)
+        if client.connection.isDevice { traits.insert(.hasArrived) }
+        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
+        do {
+            return try store.take(OwnedDescriptor(taking: ends.0), .session, label)
+        } catch {
+            throw LiveUpdateError(error, "holding a session's descriptor")
+        }
+    }
+
+    /// Opens a session, and tries once more after it has closed connections that prevented that and that no client uses.
+    private func openAgain(
+        _ name: SessionName?, _ client: Client, _ open: () throws(LiveUpdateError) -> Session
+    ) throws(LiveUpdateError) -> Session {
+        do throws(LiveUpdateError) {
+            return try open()
+        } catch {
+            let isAnother = [.fileExists, .invalidArgument].contains(error.errno)
+            let isInTheWay: (Connection) -> Bool = { $0.user == client.user && $0.session?.name == name }
+            guard isAnother, closer.closeUnclaimed(client.connection, where: isInTheWay) else { throw error }
+            return try open()
+        }
+    }
+}
+
+extension AttachedDirection {
+    fileprivate var direction: Direction? {
+        switch self {
+        case .any: nil
+        case .outgoing: .outgoing
+        case .incoming: .incoming
+        }
+    }
+}

@@ -1,0 +1,208 @@
+import Handover
+import LiveUpdate
+import LiveUpdateHandlers
+import LiveUpdateProtocol
+import Platform
+import SystemPackage
+import Testing
+
+@testable import LiveUpdateDaemon
+
+/// The parts of an orchestrator on sockets of this process, without a loop.
+private final class Rooms {
+    let store: KeptDescriptors
+    let orchestrator: Orchestrator
+    let work: WorkQueue
+    let connections: ConnectionTable
+    let sessions = SessionTable()
+    let keeper: KeeperLink
+    let replies: ReplySender
+    let closer: ConnectionCloser
+    let resumption: Resumption
+    private var clients: [FileDescriptor] = []
+
+    /// - Parameter link: the link to the keeper.
+    init(_ link: ControlLink? = nil) throws {
+        let log = Log("test")
+        store = KeptDescriptors(try Closer(threads: 2))
+        orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
+        try orchestrator.register(MemfdHandler())
+        try orchestrator.open()
+        work = try WorkQueue()
+        connections = ConnectionTable(store, work, Quota(mostOfProcess: 256, mostOfUser: 64))
+        keeper = KeeperLink(link, store, work, nil, silence: 1000, log)
+        replies = ReplySender(store, connections, work)
+        let acceptor = Acceptor(store, orchestrator, connections, work, log)
+        let updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
+        let longWork = LongWorkRunner(
+            try WorkerPool(threads: 2), store, orchestrator, connections, work, replies, updates, log)
+        closer = ConnectionCloser(
+            store, orchestrator, connections, sessions, replies, longWork, keeper, log, endsUnused: false)
+        resumption = Resumption(store, orchestrator, connections, sessions, closer)
+    }
+
+    deinit {
+        for client in clients { try? closeDescriptor(client) }
+        for kind in [DescriptorKind.client, .session, .file] {
+            for slot in store.slots(kind) { store.release(slot) }
+        }
+        store.flush()
+    }
+
+    /// Luod's end of a new pair of sockets, in a slot.
+    func hold(_ kind: DescriptorKind, of user: SessionOwner) throws -> (slot: DescriptorSlot, client: FileDescriptor) {
+        let ends = try MessageSocket.pair()
+        clients.append(ends.1)
+        return (try store.take(OwnedDescriptor(taking: ends.0), kind, KeepLabel(user: user)), ends.1)
+    }
+
+    /// A connection of a user's client.
+    func connect(_ user: SessionOwner = 7) throws -> (connection: Connection, client: FileDescriptor) {
+        let (slot, client) = try hold(.client, of: user)
+        let descriptor = try #require(store.descriptor(in: slot))
+        let id = ClientID(user: user, process: 1)
+        return (try connections.add(descriptor, slot, .client(user), id), client)
+    }
+
+    /// A session that a client holds.
+    func openSession(_ name: SessionName, isDetached: Bool = false) throws -> (session: Session, connection: Connection)
+    {
+        let (slot, _) = try hold(.session, of: 7)
+        let holder = SessionHolder(owner: 7, slot: slot, isDetached: isDetached)
+        let session = try orchestrator.createSession(name, holder: holder)
+        let descriptor = try #require(store.descriptor(in: slot))
+        return (session, try connections.add(descriptor, slot, .session(session), ClientID(user: 7, process: 1)))
+    }
+}
+
+/// Replies, and the closing of connections.
+@Suite struct RoomTests {
+    @Test("A request stays in the queue until its reply was sent, also while the client does not read") func unsent()
+        throws
+    {
+        let rooms = try Rooms()
+        let (connection, client) = try rooms.connect()
+        try client.send([1])
+        var sent = 0
+        while connection.unsent == nil, sent < 1_000_000 {
+            // Each reply takes one request out of the queue.
+            try client.send([2])
+            rooms.replies.send(Reply(0, body: [UInt8](repeating: 7, count: 512)), to: connection)
+            sent += 1
+        }
+        #expect(connection.unsent?.isDelayed == true && connection.descriptor.hasUnread)
+        #expect(try rooms.work.wait(0).isEmpty, "there is no room to write")
+        while (try? client.receive(.now)) != nil {}
+        #expect(try rooms.work.wait(0).map(\.isWritable) == [true])
+        rooms.replies.sendRest(to: connection)
+        #expect(connection.unsent == nil && client.isReadable(within: 0))
+        // Two requests more came than replies: the first one, and the one of the reply that was late.
+        #expect(try connection.descriptor.receive(.now)?.bytes == [2])
+        #expect(throws: SystemCallError.self) { try connection.descriptor.receive(.now) }
+    }
+
+    @Test("A connection that waits is read again with its reply") func waiting() throws {
+        let rooms = try Rooms()
+        let (connection, client) = try rooms.connect()
+        try client.send([1])
+        rooms.replies.wait(connection)
+        #expect(try connection.isWaiting && rooms.work.wait(0).isEmpty)
+        try client.send([2])
+        rooms.replies.send(Reply(0), to: connection)
+        #expect(!connection.isWaiting)
+        #expect(try rooms.work.wait(0).map(\.isReadable) == [true])
+        #expect(try connection.descriptor.receive(.now)?.bytes == [2])
+    }
+
+    @Test("A reply to a client that has gone releases what it held") func gone() throws {
+        let rooms = try Rooms()
+        let (connection, _) = try rooms.connect()
+        rooms.closer.close(connection)
+        #expect(!rooms.connections.contains(connection) && rooms.store.entry(connection.slot) == nil)
+        let file = try makeMemoryFile(named: "file", size: 4096)
+        let kept = try rooms.store.keep(file.borrowed)
+        var reply = Reply(0)
+        reply.kept = kept
+        rooms.replies.send(reply, to: connection)
+        #expect(rooms.store.entry(kept) == nil)
+    }
+
+    @Test("A session ends with its connection, and a detached session waits for the next attach") func ends() throws {
+        let rooms = try Rooms()
+        let ending = try rooms.openSession("ends")
+        let detached = try rooms.openSession("stays", isDetached: true)
+        rooms.closer.close(ending.connection)
+        rooms.closer.close(detached.connection, mayTakeLong: true)
+        let left = try rooms.orchestrator.status().sessions
+        #expect(left.map(\.name) == ["stays"] && left.first?.holder.slot == .lost)
+        #expect(rooms.sessions.detached(try #require(left.first)) === detached.session)
+        #expect(rooms.store.slots(.session).isEmpty)
+    }
+
+    @Test("Only connections whose clients have ended are closed for another open") func unclaimed() throws {
+        let rooms = try Rooms()
+        let (connection, _) = try rooms.connect()
+        let session = try rooms.openSession("one")
+        let isInTheWay: (Connection) -> Bool = { $0.session?.name == "one" }
+        #expect(!rooms.closer.closeUnclaimed(connection, where: isInTheWay))
+        session.connection.descriptor.shutDown()
+        #expect(rooms.closer.closeUnclaimed(connection, where: isInTheWay))
+        #expect(!rooms.connections.contains(session.connection) && rooms.connections.contains(connection))
+    }
+
+    @Test("An orchestrator finds sessions and clients again, and releases files that nothing names") func resumption()
+        throws
+    {
+        let rooms = try Rooms()
+        let (client, _) = try rooms.hold(.client, of: 7)
+        let (slot, _) = try rooms.hold(.session, of: 7)
+        let (lost, _) = try rooms.hold(.session, of: 8)
+        let session = try rooms.orchestrator.createSession("held", holder: SessionHolder(owner: 7, slot: slot))
+        let waiting = SessionHolder(owner: 7, slot: DescriptorSlot(1000), isDetached: true)
+        let detached = try rooms.orchestrator.createSession("waits", holder: waiting)
+        _ = try rooms.orchestrator.createSession("ends", holder: SessionHolder(owner: 7, slot: DescriptorSlot(1001)))
+        let (file, orphan) = (
+            try makeMemoryFile(named: "one", size: 4096), try makeMemoryFile(named: "two", size: 4096)
+        )
+        try session.preserve(file.borrowed, token: 1)
+        let unnamed = try rooms.store.keep(orphan.borrowed)
+
+        try rooms.resumption.resume()
+        let found = Dictionary(uniqueKeysWithValues: rooms.connections.all.map { ($0.slot, $0) })
+        #expect(found.count == 3 && found[slot]?.session === session && found[lost]?.isDead == true)
+        #expect(found[client]?.session == nil && found[client]?.isDead == false)
+        let status = try rooms.orchestrator.status().sessions
+        #expect(Set(status.map(\.name)) == ["held", "waits"])
+        let known = try #require(status.first { $0.name == "waits" })
+        #expect(rooms.sessions.detached(known) === detached)
+
+        #expect(rooms.resumption.mayHaveOrphans)
+        rooms.resumption.releaseOrphans()
+        #expect(!rooms.resumption.mayHaveOrphans && rooms.store.entry(unnamed) == nil)
+        #expect(rooms.store.slots(.file).count == 1)
+    }
+
+    @Test("Without a keeper nothing is sent, and a keeper that has ended is told") func keeper() throws {
+        let alone = try Rooms()
+        #expect(!alone.keeper.isThere && alone.keeper.process == nil && alone.keeper.receive() == nil)
+        #expect(throws: SystemCallError("sendmsg", .socketNotConnected)) { try alone.keeper.send(.ready) }
+        guard case .nothing = alone.keeper.next() else { throw SystemCallError("recvmsg", .ioError) }
+
+        let ends = try MessageSocket.pair()
+        let other = ControlLink(OwnedDescriptor(taking: ends.1))
+        let rooms = try Rooms(ControlLink(OwnedDescriptor(taking: ends.0)))
+        try rooms.keeper.open()
+        #expect(rooms.keeper.isThere && rooms.keeper.isLink(ends.0))
+        try rooms.keeper.send(.ready)
+        #expect(try other.receive(.now)?.message == .ready)
+        try other.send(.closing(5, 70))
+        guard case .message(let received) = rooms.keeper.next() else { throw SystemCallError("recvmsg", .ioError) }
+        rooms.keeper.note(received)
+        #expect(rooms.store.closingInKeeper(of: 5) == 70)
+        guard case .nothing = rooms.keeper.next() else { throw SystemCallError("recvmsg", .ioError) }
+        other.shutDown()
+        guard case .end = rooms.keeper.next() else { throw SystemCallError("recvmsg", .ioError) }
+        rooms.keeper.giveUp()
+        #expect(!rooms.keeper.isThere && rooms.store.closingInKeeper(of: 5) == 0)
+    }
+}
