@@ -25,21 +25,26 @@ public enum OrchestratorProcess {
         let workers = try WorkerPool(threads: workingThreads)
         let beginning = try receiveAll(store, keeper)
         store.use(keeper)
-        if beginning.role == .standby {
-            if settings.isConfined { try Sandbox.enter() }
-            try StandbyProcess(store, keeper, workers, settings, log).run()
-        }
         // After several deaths in a row the pause comes here, with all descriptors, so that luod has two holders
         // meanwhile.
-        if beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
+        if beginning.role != .standby, beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
         if settings.isConfined { try Sandbox.enter() }
+        let resources = OrchestratorResources(
+            store: store, keeper: keeper, workers: workers, settings: settings, log: log)
+        if beginning.role == .standby { try StandbyProcess(resources, keeper).run() }
+        try serve(beginning, resources, keeper)
+    }
+
+    private static func serve(
+        _ beginning: Beginning, _ resources: OrchestratorResources, _ keeper: ControlLink
+    ) throws -> Never {
         let server: Server
         do {
             if beginning.role == .refusing { throw StartFailure(.other, beginning.after) }
-            server = try start(beginning, store, keeper, workers, settings, log)
+            server = try start(beginning, resources)
         } catch {
-            let failure = StartFailure(error, on: StateDirectory(settings.state))
-            guard store.holdsOnlyState else { try refuse(failure, store, keeper, workers, settings, log) }
+            let failure = StartFailure(error, on: StateDirectory(resources.settings.state))
+            guard resources.store.holdsOnlyState else { try refuse(failure, resources, keeper) }
             try? keeper.send(.cannotBegin(failure))
             exitNow(failure.cause.rawValue)
         }
@@ -49,12 +54,10 @@ public enum OrchestratorProcess {
 
     /// Holds all descriptors, and serves only root, without the state: see ``Refusal``.
     private static func refuse(
-        _ failure: StartFailure, _ store: KeptDescriptors, _ keeper: ControlLink, _ workers: WorkerPool,
-        _ settings: Settings, _ log: Log
+        _ failure: StartFailure, _ resources: OrchestratorResources, _ keeper: ControlLink
     ) throws -> Never {
-        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
-        let refusal = Refusal(failure, at: milliseconds())
-        let server = try begin(orchestrator, store, keeper, workers, settings, log, refusal: refusal)
+        let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: resources.store)
+        let server = try resources.makeServer(of: orchestrator, refusal: Refusal(failure, at: milliseconds()))
         try orchestrator.open()
         try server.open()
         try? keeper.send(.refuses(failure))
@@ -62,18 +65,14 @@ public enum OrchestratorProcess {
     }
 
     /// - Throws: the error because of which no client can be served.
-    private static func start(
-        _ beginning: Beginning, _ store: KeptDescriptors, _ keeper: ControlLink, _ workers: WorkerPool,
-        _ settings: Settings, _ log: Log
-    ) throws -> Server {
+    private static func start(_ beginning: Beginning, _ resources: OrchestratorResources) throws -> Server {
         abortForTests()
-        var options = settings.arena
+        var options = resources.settings.arena
         options.takingBack = beginning.role == .successorInUpdate
         let orchestrator = Orchestrator(
-            arena: try openArena(store, options), descriptors: store,
+            arena: try resources.openArena(options), descriptors: resources.store,
             opening: beginning.role == .first ? .nextBoot : .sameBoot)
-        let server = try begin(
-            orchestrator, store, keeper, workers, settings, log, predecessorsEnd: beginning.after)
+        let server = try resources.makeServer(of: orchestrator, predecessorsEnd: beginning.after)
         try orchestrator.open()
         if beginning.role.isStart { server.logStartLosses() }
         try? orchestrator.finishDiscarded()
@@ -88,21 +87,6 @@ public enum OrchestratorProcess {
             guard let path = environmentVariable("LUO_TEST_START"), (try? FileStatus(at: path)) != nil else { return }
             abort()
         #endif
-    }
-
-    static func begin(
-        _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ keeper: ControlLink?,
-        _ workers: WorkerPool, _ settings: Settings, _ log: Log, refusal: Refusal? = nil, predecessorsEnd: String = ""
-    ) throws -> Server {
-        if settings.kernel == nil {
-            try orchestrator.registerStandardHandlers()
-        } else {
-            try orchestrator.register(MemfdHandler())
-        }
-        try orchestrator.register(HeldFileHandler())
-        try orchestrator.limitUsers(to: settings.limits)
-        return try Server(
-            store, orchestrator, keeper, workers, log, settings, refusal: refusal, predecessorsEnd: predecessorsEnd)
     }
 
     /// How an orchestrator is to begin.
@@ -129,10 +113,44 @@ public enum OrchestratorProcess {
         }
         exitNow(1)
     }
+}
 
-    static func openArena(_ store: KeptDescriptors, _ options: Arena.Options) throws -> Arena {
+/// The parts of an orchestrator's process that do not depend on its state.
+struct OrchestratorResources {
+    let store: KeptDescriptors
+    /// The link to the keeper; nil: there is no keeper.
+    let keeper: ControlLink?
+    let workers: WorkerPool
+    let settings: Settings
+    let log: Log
+
+    /// Opens the arena that the keeper holds.
+    func openArena(_ options: Arena.Options) throws -> Arena {
         guard let file = store.descriptor(.arena) else { exitNow(1) }
         return try Arena(opening: try file.duplicated(), options)
+    }
+
+    /// Registers luod's handlers and limits, and makes the server of an orchestrator that is not open yet.
+    ///
+    /// - Parameters:
+    ///   - refusal: why the state cannot be read; nil when it can. The orchestrator has an empty state of its own then.
+    ///   - predecessorsEnd: how the orchestrator before this one ended, in words; empty when it did not.
+    func makeServer(
+        of orchestrator: Orchestrator, refusal: Refusal? = nil, predecessorsEnd: String = ""
+    ) throws -> Server {
+        try register(on: orchestrator)
+        return try Server(self, orchestrator, refusal: refusal, predecessorsEnd: predecessorsEnd)
+    }
+
+    /// Registers luod's handlers and limits.
+    func register(on orchestrator: Orchestrator) throws {
+        if settings.kernel == nil {
+            try orchestrator.registerStandardHandlers()
+        } else {
+            try orchestrator.register(MemfdHandler())
+        }
+        try orchestrator.register(HeldFileHandler())
+        try orchestrator.limitUsers(to: settings.limits)
     }
 }
 

@@ -34,16 +34,13 @@ final class Server {
     /// When to read the memory of files again, in nanoseconds.
     private var nextReading: UInt64 = 0
 
-    /// - Parameters:
-    ///   - keeper: nil: there is no keeper.
-    ///   - refusal: why the state cannot be read; nil when it can. The orchestrator has an empty state of its own then.
-    ///   - predecessorsEnd: how the orchestrator before this one ended, in words; empty when it did not.
+    /// For ``OrchestratorResources/makeServer(of:refusal:predecessorsEnd:)``, which says what the parameters mean.
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: ControlLink?, _ workers: WorkerPool,
-        _ log: Log, _ settings: Settings, refusal: Refusal?, predecessorsEnd: String
+        _ resources: OrchestratorResources, _ orchestrator: Orchestrator, refusal: Refusal?, predecessorsEnd: String
     ) throws {
-        self.store = store
-        self.log = log
+        let settings = resources.settings
+        store = resources.store
+        log = resources.log
         self.refusal = refusal
         let memory = try store.descriptor(.memory).map { try ControlMemory($0) }
         let state = StateDirectory(settings.state)
@@ -51,13 +48,14 @@ final class Server {
         work = try WorkQueue()
         connections = ConnectionTable(store, work, Self.quota(settings))
         acceptor = Acceptor(store, orchestrator, connections, work, log)
-        self.keeper = KeeperLink(keeper, store, work, memory, silence: settings.silence, log)
+        keeper = KeeperLink(resources.keeper, store, work, memory, silence: settings.silence, log)
         replies = ReplySender(store, connections, work)
         ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: predecessorsEnd)
-        updates = UpdateRunner(orchestrator, connections, acceptor, self.keeper, replies, log)
-        longWork = LongWorkRunner(workers, store, orchestrator, connections, work, replies, updates, log)
+        updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
+        longWork = LongWorkRunner(
+            resources.workers, store, orchestrator, connections, work, replies, updates, log)
         closer = ConnectionCloser(
-            store, orchestrator, connections, sessions, replies, longWork, self.keeper, log,
+            store, orchestrator, connections, sessions, replies, longWork, keeper, log,
             endsUnused: settings.endsUnused)
         resumption = Resumption(store, orchestrator, connections, sessions, closer)
         waiting = WaitingRule(store, connections, longWork, ledger)
@@ -67,9 +65,9 @@ final class Server {
         deviceCalls = DeviceCalls(
             SessionOpener(store, orchestrator, connections, sessions, closer, admissions),
             SessionRemover(orchestrator, connections, sessions),
-            ProgramCalls(store, orchestrator, connections, closer, admissions, self.keeper, state),
-            StatusReporter(store, orchestrator, self.keeper, updates, refusal, state),
-            StopCall(store, losses, refusal, updates, replies, self.keeper, log),
+            ProgramCalls(store, orchestrator, connections, closer, admissions, keeper, state),
+            StatusReporter(store, orchestrator, keeper, updates, refusal, state),
+            StopCall(store, losses, refusal, updates, replies, keeper, log),
             connections, longWork, updates, refusal)
     }
 

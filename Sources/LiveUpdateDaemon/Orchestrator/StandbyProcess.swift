@@ -6,11 +6,9 @@ import SystemPackage
 
 /// The next image: performs what ``IncomingUpdate`` decides, and tells it the results.
 final class StandbyProcess {
+    private let resources: OrchestratorResources
     private let store: KeptDescriptors
     private let keeper: ControlLink
-    private let workers: WorkerPool
-    private let settings: Settings
-    private let log: Log
     private let formats: [String]
     private var machine = IncomingUpdate()
     /// The last draft of what will be published.
@@ -36,15 +34,11 @@ final class StandbyProcess {
         var switched: UInt64 = 0
     }
 
-    init(
-        _ store: KeptDescriptors, _ keeper: ControlLink, _ workers: WorkerPool, _ settings: Settings, _ log: Log
-    ) throws {
-        self.workers = workers
-        self.store = store
+    init(_ resources: OrchestratorResources, _ keeper: ControlLink) throws {
+        self.resources = resources
         self.keeper = keeper
-        self.settings = settings
-        self.log = log
-        formats = try Self.knownFormats(store.closer, workers, settings, log)
+        store = resources.store
+        formats = try Self.knownFormats(resources)
     }
 
     /// Waits, holding all that the old orchestrator holds, and takes its place when it is told to.
@@ -131,11 +125,11 @@ final class StandbyProcess {
 
     private func boot(_ what: HandOver) throws -> Boot {
         let orchestrator = Orchestrator(
-            arena: try OrchestratorProcess.openArena(store, settings.arena), descriptors: store,
+            arena: try resources.openArena(resources.settings.arena), descriptors: store,
             opening: what == .update ? .onTrial : .sameBoot)
         return Boot(
             orchestrator: orchestrator,
-            server: try OrchestratorProcess.begin(orchestrator, store, keeper, workers, settings, log))
+            server: try resources.makeServer(of: orchestrator))
     }
 
     private func takeBaton() -> Bool {
@@ -154,12 +148,10 @@ final class StandbyProcess {
     }
 
     /// The formats of all handlers and FLBs, from an arena that goes away with it.
-    private static func knownFormats(
-        _ closer: Closer, _ workers: WorkerPool, _ settings: Settings, _ log: Log
-    ) throws -> [String] {
-        let store = KeptDescriptors(closer)
+    private static func knownFormats(_ resources: OrchestratorResources) throws -> [String] {
+        let store = KeptDescriptors(resources.store.closer)
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
-        _ = try OrchestratorProcess.begin(orchestrator, store, nil, workers, settings, log)
+        try resources.register(on: orchestrator)
         return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
     }
 }
