@@ -1,9 +1,10 @@
 /// How the keeper shares out its descriptors (RLIMIT_NOFILE). It does no I/O.
 ///
 /// 1. Some are the keeper's own: processes that it starts and watches, and SpawnNumbers.
-/// 2. The orchestrator may hold fewer than the rest. A burst of released descriptors fits, which wait in the keeper to be
-///    closed for as long as a client likes.
-/// 3. Beyond the burst the keeper says so, and the orchestrator keeps nothing more for users; later nothing more at all.
+/// 2. The orchestrator may hold fewer than the rest. A burst of released descriptors fits, which wait in the keeper to
+///    be closed for as long as a client likes.
+/// 3. Beyond the burst the keeper says so, and the orchestrator keeps nothing more for users; later nothing more at
+///    all.
 /// 4. With nothing left the keeper reads no message, because a descriptor in it would be lost.
 struct DescriptorBudget: Equatable, Sendable {
     /// RLIMIT_NOFILE of the keeper.

@@ -4,28 +4,31 @@ import SystemPackage
 
 /// The descriptors that the keeper holds: one copy of every descriptor that must not be lost. The keeper knows only the
 /// user of each, because a close may sleep and happens on that user's thread.
-struct DescriptorVault: ~Copyable {
-    /// Nil until the keeper has given up the rights that its threads must not have. Descriptors wait until then
-    /// to be closed.
-    var closer: Closer? {
-        didSet {
-            guard let closer else { return }
-            for (descriptor, user) in unclosed { closer.close(descriptor, of: user) }
-            unclosed = []
-        }
-    }
+final class DescriptorVault {
+    /// Nil until ``closeBy(_:)``.
+    private var closer: Closer?
     private var unclosed: [(descriptor: FileDescriptor, user: UInt32)] = []
     private var entries: [DescriptorSlot: (keep: Keep, descriptor: FileDescriptor)] = [:]
+    /// The slot after the highest one that was used.
     private(set) var nextSlot: Int64 = 1
 
-    mutating func keep(_ keep: Keep, _ descriptor: FileDescriptor) {
+    /// Has threads close what is released from now on, and what waits to be closed: once the keeper has given up the
+    /// rights that its threads must not have.
+    func closeBy(_ closer: Closer) {
+        for (descriptor, user) in unclosed { closer.close(descriptor, of: user) }
+        unclosed = []
+        self.closer = closer
+    }
+
+    /// Puts a descriptor into its slot. The one that is there is closed.
+    func keep(_ keep: Keep, _ descriptor: FileDescriptor) {
         let old = entries.updateValue((keep, descriptor), forKey: keep.slot)
         if let old { close(old.keep, old.descriptor) }
         nextSlot = max(nextSlot, keep.slot.number + 1)
     }
 
     /// Keeps something of the keeper's own.
-    mutating func add(
+    func add(
         _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel()
     ) {
         keep(Keep(slot: DescriptorSlot(nextSlot), kind: kind, label: label), descriptor.release())
@@ -33,7 +36,7 @@ struct DescriptorVault: ~Copyable {
 
     /// - Returns: the users whose descriptors are closed.
     @discardableResult
-    mutating func release(_ slots: [DescriptorSlot]) -> Set<UInt32> {
+    func release(_ slots: [DescriptorSlot]) -> Set<UInt32> {
         var users: Set<UInt32> = []
         for slot in slots {
             guard let gone = entries.removeValue(forKey: slot) else { continue }
@@ -43,7 +46,7 @@ struct DescriptorVault: ~Copyable {
         return users
     }
 
-    private mutating func close(_ keep: Keep, _ descriptor: FileDescriptor) {
+    private func close(_ keep: Keep, _ descriptor: FileDescriptor) {
         if keep.kind.isOwnSocket, let closer {
             closer.close(ownSocket: descriptor, of: keep.label.user)
         } else {
@@ -52,18 +55,18 @@ struct DescriptorVault: ~Copyable {
     }
 
     /// Closes a descriptor that is in no slot, or in none any more.
-    mutating func close(_ descriptor: FileDescriptor, of user: UInt32) {
+    func close(_ descriptor: FileDescriptor, of user: UInt32) {
         if let closer { closer.close(descriptor, of: user) } else { unclosed.append((descriptor, user)) }
     }
 
     /// Whether only descriptors of luod itself are held: no client, no session, no file.
     var holdsOnlyState: Bool { entries.values.allSatisfy { $0.keep.kind.isOfState } }
 
-    /// Ends the lock on the arena and the sockets that listen for all who hold them: a process of luod that is dead, and not gone
-    /// while a thread of it waits for a file system, would keep the lock, and have clients connect.
+    /// Ends the lock on the arena and the sockets that listen for all who hold them: a process of luod that is dead,
+    /// and not gone while a thread of it waits for a file system, would keep the lock, and have clients connect.
     ///
-    /// It closes nothing. Clients that wait to be accepted may have sent anything, and the close of a listener closes that, too,
-    /// for as long as a client likes. The end of the process closes it without waiting.
+    /// It closes nothing. Clients that wait to be accepted may have sent anything, and the close of a listener closes
+    /// that, too, for as long as a client likes. The end of the process closes it without waiting.
     func endState() {
         for (keep, descriptor) in entries.values {
             switch keep.kind {
@@ -87,6 +90,9 @@ struct DescriptorVault: ~Copyable {
         entries.values.first { $0.keep.kind == kind }?.descriptor
     }
 
+    /// The programs that run under a filter.
+    var programs: [(keep: Keep, descriptor: FileDescriptor)] { all.filter { $0.keep.kind == .program } }
+
     func entry(_ slot: DescriptorSlot) -> (keep: Keep, descriptor: FileDescriptor)? { entries[slot] }
 
     var count: Int { entries.count }
@@ -97,7 +103,7 @@ struct DescriptorVault: ~Copyable {
     /// Descriptors of a user that wait to be closed.
     func closing(of user: UInt32) -> Int { closer?.pending(of: user) ?? 0 }
 
-    mutating func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
+    func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
 
     var all: [(keep: Keep, descriptor: FileDescriptor)] {
         entries.values.sorted { $0.keep.slot.number < $1.keep.slot.number }

@@ -2,14 +2,16 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Starts the gate with the first program that runs under a filter, and again whenever it dies. While no gate receives their
-/// notifications, those programs wait. After a failure this tries again a moment later: programs wait until then, and
-/// clients do not.
+/// Starts the gate with the first program that runs under a filter, and again whenever it dies. While no gate receives
+/// their notifications, those programs wait. After a failure this tries again a moment later: programs wait until then,
+/// and clients do not.
 final class GateSupervisor {
     /// A program under a filter.
     typealias Program = (keep: Keep, descriptor: FileDescriptor)
 
     private let settings: Settings
+    private let vault: DescriptorVault
+    private let orchestrator: OrchestratorSupervisor
     private let children: ChildPoller
     private let log: Log
     private var gate: GateInKeeper?
@@ -19,36 +21,38 @@ final class GateSupervisor {
     /// Why no gate could be started; nil when the last start worked.
     private var failure: String?
 
-    init(_ settings: Settings, _ children: ChildPoller, _ log: Log) {
+    /// - Parameters:
+    ///   - vault: has the programs that a new gate serves.
+    ///   - orchestrator: a new gate runs its program.
+    init(
+        _ settings: Settings, _ vault: DescriptorVault, _ orchestrator: OrchestratorSupervisor, _ children: ChildPoller,
+        _ log: Log
+    ) {
         self.settings = settings
+        self.vault = vault
+        self.orchestrator = orchestrator
         self.children = children
         self.log = log
     }
 
     // MARK: Programs
 
-    /// Has a gate serve one more program.
-    ///
-    /// - Parameters:
-    ///   - all: the programs that a new gate serves.
-    ///   - image: the program of a new gate.
-    func serve(_ program: Program, all: @autoclosure () -> [Program], _ image: @autoclosure () -> String) {
-        if let gate { gate.serve([program]) } else if due == nil { begin(all(), image()) }
+    /// Has a gate serve one more program, which is in the vault already.
+    func serve(_ program: Program) {
+        if let gate { gate.serve([program]) } else if due == nil { begin() }
     }
 
     /// Drops waiting programs with closed descriptors.
     func forget(_ slots: [DescriptorSlot]) { gate?.forget(slots) }
 
     /// Starts a gate for the programs that a keeper has found, unless it has found the gate, too.
-    func resume(_ programs: [Program], _ image: @autoclosure () -> String) {
-        if gate == nil, !programs.isEmpty { begin(programs, image()) }
-    }
+    func resume() { if gate == nil, !vault.programs.isEmpty { begin() } }
 
-    private func begin(_ programs: [Program], _ image: String) {
+    private func begin() {
         do {
-            let next = try GateInKeeper(image, settings)
+            let next = try GateInKeeper(orchestrator.image.executable, settings)
             try children.add(next.process.ending)
-            next.serve(programs)
+            next.serve(vault.programs)
             gate = next
             due = nil
             if failure != nil { log.say("a gate serves the programs under luoctl run again") }
@@ -75,13 +79,13 @@ final class GateSupervisor {
     func nextTurn(after now: UInt64) -> UInt64? { gate?.isBehind == true ? now + 100 : due }
 
     /// Does what is due.
-    func turn(all: @autoclosure () -> [Program], _ image: @autoclosure () -> String) {
-        if let due, milliseconds() >= due { begin(all(), image()) }
+    func turn() {
+        if let due, milliseconds() >= due { begin() }
         gate?.sendRest()
     }
 
     /// Replaces a gate that has ended.
-    func replaceDead(all: @autoclosure () -> [Program], _ image: @autoclosure () -> String) {
+    func replaceDead() {
         guard let dead = gate else { return }
         gate = nil
         children.remove(dead.process.ending)
@@ -89,7 +93,7 @@ final class GateSupervisor {
         let now = milliseconds()
         let pause = restarts.pause(afterDeathAt: now)
         log.say("the gate ended (\(how)): another is started\(pause == 0 ? "" : " in \(pause) ms")")
-        if pause == 0 { begin(all(), image()) } else { due = now + pause }
+        if pause == 0 { begin() } else { due = now + pause }
     }
 
     // MARK: Ends
@@ -100,8 +104,8 @@ final class GateSupervisor {
         gate?.process.process.waitForEnd(StateDirectory.patience)
     }
 
-    /// The gate, for the next program of the keeper; nil without one. A gate that was not told of all programs is not handed
-    /// on: another one is started in its place.
+    /// The gate, for the next program of the keeper; nil without one. A gate that was not told of all programs is not
+    /// handed on: another one is started in its place.
     var handed: KeeperState.Gate? {
         guard let gate, !gate.isBehind else { return nil }
         return KeeperState.Gate(process: gate.process.handed, calls: gate.memory.rawValue)

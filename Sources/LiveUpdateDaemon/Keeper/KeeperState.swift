@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// All that a keeper hands to the program that replaces it in place (`luoctl reload --keeper`). The numbers are those of
-/// descriptors that execve(2) leaves open. A change of it is a new ``ControlVersion``.
+/// All that a keeper hands to the program that replaces it in place (`luoctl reload --keeper`). The numbers are those
+/// of descriptors that execve(2) leaves open. A change of it is a new ``ControlVersion``.
 struct KeeperState: Equatable, Sendable {
     /// A process that the keeper has started.
     struct Process: Equatable, Sendable {

@@ -11,7 +11,8 @@ final class NextImage {
     /// Whether the image does not know of all: it gets the rest with ``feed(from:)``.
     private var isBehind = true
 
-    /// How long it may keep the keeper from hearing the orchestrator, in milliseconds: less than that waits for the keeper.
+    /// How long it may keep the keeper from hearing the orchestrator, in milliseconds: less than that waits for the
+    /// keeper.
     private static let patience = 300
 
     /// Starts an image in standby. It gets the held descriptors when it reads: the keeper does not wait for its start.
@@ -43,7 +44,7 @@ final class NextImage {
     }
 
     /// Tells it all that it was not told yet.
-    func feed(from table: borrowing DescriptorVault) throws(SystemCallError) {
+    func feed(from table: DescriptorVault) throws(SystemCallError) {
         if isBehind {
             let all = table.all
             let kept = Set(all.map(\.keep.slot))

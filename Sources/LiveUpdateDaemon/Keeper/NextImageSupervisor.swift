@@ -5,14 +5,28 @@ import SystemPackage
 
 /// The next image, as its keeper has it: this performs what the ``UpdateBroker`` decides, and tells it the results.
 final class NextImageSupervisor {
-    private unowned let keeper: KeeperProcess
+    private let rooms: KeeperRooms
     private var broker: UpdateBroker
     /// The image that the broker has had started.
     private var next: NextImage?
+    /// The program that the keeper must become.
+    private var replacement: Replacement?
 
-    init(_ keeper: KeeperProcess) {
-        self.keeper = keeper
-        broker = UpdateBroker(patience: keeper.settings.patience)
+    init(_ rooms: KeeperRooms) {
+        self.rooms = rooms
+        broker = UpdateBroker(patience: rooms.settings.patience)
+    }
+
+    /// A program that the keeper must become, and the number by which the orchestrator knows of it.
+    struct Replacement {
+        var path: String
+        var attempt: UInt32
+    }
+
+    /// The program that the keeper must become now, once.
+    func takeReplacement() -> Replacement? {
+        defer { replacement = nil }
+        return replacement
     }
 
     // MARK: Turns of the keeper's loop
@@ -48,7 +62,7 @@ final class NextImageSupervisor {
     func noteSilentEnd() { if next?.process.process.hasEnded == true { noteEnd() } }
 
     /// Ends the image, with luod.
-    func end() { if let next { keeper.children.end(next.process) } }
+    func end() { if let next { rooms.children.end(next.process) } }
 
     // MARK: Events and actions
 
@@ -67,16 +81,16 @@ final class NextImageSupervisor {
         do throws(SystemCallError) {
             switch action {
             case .start(let path): return start(path)
-            case .feed: try next?.feed(from: keeper.table)
+            case .feed: try next?.feed(from: rooms.vault)
             case .tellNext(let message): try next?.ask(message, descriptors)
-            case .tellCurrent(let message): try? keeper.current.link.send(message)
+            case .tellCurrent(let message): try? rooms.orchestrator.current.link.send(message)
             case .announce(let formats, let attempt):
                 guard let next else { return nil }
-                try keeper.current.link.send(
+                try rooms.orchestrator.current.link.send(
                     .standby(formats: formats, attempt: attempt), [next.process.process.descriptor])
             case .endNext: endNext()
             case .switchOver: return switchOver()
-            case .replaceKeeper(let path, let attempt): keeper.replaceKeeper(by: path, attempt)
+            case .replaceKeeper(let path, let attempt): replacement = Replacement(path: path, attempt: attempt)
             }
             return nil
         } catch {
@@ -94,12 +108,12 @@ final class NextImageSupervisor {
     }
 
     private func start(_ path: String) -> UpdateBroker.Event? {
-        keeper.orchestrator.endRetired()
+        rooms.orchestrator.endRetired()
         do {
             let started = try NextImage(
-                at: path, keeper.settings, isStored: keeper.isStored, nextSlot: keeper.table.nextSlot)
+                at: path, rooms.settings, isStored: rooms.service.isStoring, nextSlot: rooms.vault.nextSlot)
             next = started
-            try keeper.children.watch(started.process)
+            try rooms.children.watch(started.process)
             return nil
         } catch {
             return .startFailed("\(error)")
@@ -123,8 +137,8 @@ final class NextImageSupervisor {
             } catch {
                 return
             }
-            guard let received else { return keeper.children.remove(next.process.link.descriptor) }
-            for descriptor in received.descriptors { keeper.table.close(descriptor, of: .max) }
+            guard let received else { return rooms.children.remove(next.process.link.descriptor) }
+            for descriptor in received.descriptors { rooms.vault.close(descriptor, of: .max) }
             handle(.said(received.message))
             guard self.next === next else { return }
         }
@@ -134,18 +148,18 @@ final class NextImageSupervisor {
     private func noteEnd() {
         // The image may have said why before it ended.
         read()
-        if let next { handle(.ended(keeper.children.end(next.process))) }
+        if let next { handle(.ended(rooms.children.end(next.process))) }
     }
 
     private func endNext() {
         guard let next else { return }
-        keeper.children.forget(next.process)
-        keeper.children.end(next.process)
+        rooms.children.forget(next.process)
+        rooms.children.end(next.process)
         self.next = nil
     }
 
-    /// The commit: from here only the next one is ever started again. The old one does nothing any more, but its end takes
-    /// the time that the next one needs to answer: so it is ended after that.
+    /// The commit: from here only the next one is ever started again. The old one does nothing any more, but its end
+    /// takes the time that the next one needs to answer: so it is ended after that.
     private func switchOver() -> UpdateBroker.Event? {
         guard let next else { return nil }
         do throws(SystemCallError) {
@@ -154,7 +168,8 @@ final class NextImageSupervisor {
             return .unreachable("the image ended when it had taken over")
         }
         self.next = nil
-        keeper.noteSwitch(to: next)
+        rooms.orchestrator.switchTo(next)
+        rooms.shortage.beginAgain()
         return .switched
     }
 }

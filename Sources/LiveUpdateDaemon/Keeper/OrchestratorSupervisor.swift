@@ -7,8 +7,8 @@ import SystemPackage
 /// 1. The first one is started, or found: by a keeper that takes the place of one that died.
 /// 2. When it dies, the next one starts at once with all descriptors, and makes the pause of ``RestartPolicy`` itself.
 /// 3. After too many deaths at the start (``StartPolicy``) the next one refuses.
-/// 4. After an update the next image is the one that runs. The one before it is *retired*, and ends when the next one answers:
-///    its end takes time that clients would wait.
+/// 4. After an update the next image is the one that runs. The one before it is *retired*, and ends when the next one
+///    answers: its end takes time that clients would wait.
 final class OrchestratorSupervisor {
     /// The orchestrator that runs.
     private(set) var current: Orchestrating
@@ -80,7 +80,7 @@ final class OrchestratorSupervisor {
     /// Starts the next orchestrator, which is handed all descriptors.
     ///
     /// - Throws: the error of starting it, or of handing it the descriptors. No process is left then.
-    func startNext(_ begin: ControlMessage, _ table: borrowing DescriptorVault, isStored: Bool) throws {
+    func startNext(_ begin: ControlMessage, _ table: DescriptorVault, isStored: Bool) throws {
         let started = try Orchestrating(starting: image.executable, .orchestrator, settings)
         do {
             try table.handTo(started, begin, isStored: isStored)

@@ -6,8 +6,8 @@ import SystemPackage
 /// systemd as a further holder of what is kept: its descriptor store.
 ///
 /// 1. What is kept or let go is noted, and sent when the keeper has nothing else to do: no request waits for it.
-/// 2. When keeper and orchestrator have died, systemd starts luod again, and passes all that is stored, by name: which slot it
-///    is, and what. luod goes on with it.
+/// 2. When keeper and orchestrator have died, systemd starts luod again, and passes all that is stored, by name: which
+///    slot it is, and what. luod goes on with it.
 ///
 /// What was not sent when they died is lost, as without systemd. What was let go and not sent is let go again.
 final class ServiceManagerStore {
@@ -46,7 +46,7 @@ final class ServiceManagerStore {
     ///
     /// - Returns: false when it does not read.
     /// - Throws: when there is nobody who reads.
-    func catchUp(with table: borrowing DescriptorVault, atMost count: Int = 32) throws(SystemCallError) -> Bool {
+    func catchUp(with table: DescriptorVault, atMost count: Int = 32) throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             while let gone = stale.last {
                 try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(gone.storedName)"])
@@ -67,7 +67,7 @@ final class ServiceManagerStore {
         }
     }
 
-    private func tell(_ slot: DescriptorSlot, _ table: borrowing DescriptorVault) throws(SystemCallError) {
+    private func tell(_ slot: DescriptorSlot, _ table: DescriptorVault) throws(SystemCallError) {
         if let (keep, descriptor) = table.entry(slot) {
             guard keep.kind.isStored, stored[slot] != keep else { return }
             // A service manager could hang in the close of such a file, and the whole machine with it.
@@ -93,7 +93,7 @@ final class ServiceManagerStore {
     func ready(process: CInt) { insist(["READY=1", "MAINPID=\(process)"], until: milliseconds() + 10_000) }
 
     /// The service ends: everything that it has to say is said, and read, before its process is gone.
-    func stop(_ table: borrowing DescriptorVault) {
+    func stop(_ table: DescriptorVault) {
         let deadline = milliseconds() + Self.patience
         insist(["STOPPING=1"], until: deadline)
         while isBehind, milliseconds() < deadline {
@@ -119,7 +119,8 @@ final class ServiceManagerStore {
         }
     }
 
-    /// How long the manager may take to read the rest, in milliseconds: less than the 90 s that systemd gives a service.
+    /// How long the manager may take to read the rest, in milliseconds: less than the 90 s that systemd gives a
+    /// service.
     private static let patience: UInt64 = 60_000
 }
 

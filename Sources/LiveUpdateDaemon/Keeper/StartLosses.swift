@@ -2,7 +2,8 @@ import LiveUpdate
 
 /// The sessions and files that are lost when a luod starts. It does no I/O.
 struct StartLosses: Equatable, Sendable {
-    /// One line for each session that is lost or has lost files, and further ones for more tokens than one line has room for.
+    /// One line for each session that is lost or has lost files, and further ones for more tokens than one line has
+    /// room for.
     let lines: [String]
 
     /// - Parameters:

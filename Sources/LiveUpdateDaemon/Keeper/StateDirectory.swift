@@ -3,9 +3,9 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root and luod's
-/// own user, the socket `control` for a keeper that takes the place of one that died, and `calls` (``CallMemory``). A lock on the arena decides which luod runs the
-/// state.
+/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root and
+/// luod's own user, the socket `control` for a keeper that takes the place of one that died, and `calls`
+/// (``CallMemory``). A lock on the arena decides which luod runs the state.
 public struct StateDirectory: Sendable {
     /// Its path.
     public let path: String
@@ -28,9 +28,9 @@ public struct StateDirectory: Sendable {
     /// - Parameters:
     ///   - passed: what a service manager has passed: the clients' socket, and what it had stored.
     ///   - settings: for a clients' socket that is made here.
-    /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write to;
-    ///   ``StartFailure`` for a path or a file of the state that is not what it must be, and for a passed socket that does not
-    ///   listen; ArenaError about the arena; what else failed.
+    /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write
+    ///   to; ``StartFailure`` for a path or a file of the state that is not what it must be, and for a passed socket
+    ///   that does not listen; ArenaError about the arena; what else failed.
     func take(_ passed: [PassedDescriptor], _ settings: Settings) throws -> TakenState {
         try checkLength()
         try makeDirectory()
@@ -45,9 +45,9 @@ public struct StateDirectory: Sendable {
             return found
         }
         try Self.expectListeners(activated)
-        var table = DescriptorVault()
+        let table = DescriptorVault()
         var unwanted: [PassedDescriptor] = []
-        let stored = try restore(passed, into: &table, &unwanted)
+        let stored = try restore(passed, into: table, &unwanted)
         if stored.isEmpty {
             table.add(try ArenaFile(path: arena).open(), .arena)
             calls.forget()
@@ -57,7 +57,7 @@ public struct StateDirectory: Sendable {
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
         _ = unsafe unlink(rootSocket)
         table.add(try MessageSocket.listen(at: rootSocket, mode: [.ownerReadWrite]).nonBlocking(), .rootListener)
-        try addListener(passed, stored, settings, to: &table)
+        try addListener(passed, stored, settings, to: table)
         table.add(try ControlMemory.make(), .memory)
         let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
         return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
@@ -113,7 +113,8 @@ public struct StateDirectory: Sendable {
         throw StartFailure(.data, "\(path) is not \(kind): remove it, or name another state directory")
     }
 
-    /// - Throws: ``StartFailure`` for a descriptor that a service manager has passed, and on which no client can connect.
+    /// - Throws: ``StartFailure`` for a descriptor that a service manager has passed, and on which no client can
+    ///   connect.
     private static func expectListeners(_ passed: [PassedDescriptor]) throws {
         for one in passed where !(one.descriptor.isMessageSocket && one.descriptor.isListening) {
             throw StartFailure(
@@ -127,7 +128,7 @@ public struct StateDirectory: Sendable {
     ///
     /// - Returns: what it is.
     private func restore(
-        _ passed: [PassedDescriptor], into table: inout DescriptorVault, _ unwanted: inout [PassedDescriptor]
+        _ passed: [PassedDescriptor], into table: DescriptorVault, _ unwanted: inout [PassedDescriptor]
     ) throws -> [Keep] {
         let stored = passed.compactMap { one in Keep(storedName: one.name).map { ($0, one.descriptor) } }
         guard let arena = stored.first(where: { $0.0.kind == .arena })?.1, isArena(arena) else {
@@ -154,7 +155,7 @@ public struct StateDirectory: Sendable {
 
     /// The socket of the unit, which stays as it is; the socket that was stored; or a new one.
     private func addListener(
-        _ passed: [PassedDescriptor], _ stored: [Keep], _ settings: Settings, to table: inout DescriptorVault
+        _ passed: [PassedDescriptor], _ stored: [Keep], _ settings: Settings, to table: DescriptorVault
     ) throws {
         let activated = passed.filter { Keep(storedName: $0.name) == nil }
         if let listener = activated.first {
@@ -177,8 +178,8 @@ public struct StateDirectory: Sendable {
         _ = unsafe rmdir(path)
     }
 
-    /// How long who was killed may take to end, in milliseconds: a thread that waits for a file system which never answers
-    /// (the memory of a program may be of one) does not. It does nothing more either.
+    /// How long who was killed may take to end, in milliseconds: a thread that waits for a file system which never
+    /// answers (the memory of a program may be of one) does not. It does nothing more either.
     static let patience: CInt = 2000
 
     /// Takes the place of a keeper that died, if its orchestrator still runs.
@@ -199,7 +200,8 @@ public struct StateDirectory: Sendable {
         throw held ?? StateHeld(why: "the luod that runs on \(path) does not answer: wait, or end its processes")
     }
 
-    /// - Returns: nil when it was not heard: it is waited for only a moment, and this process may have been slower than that.
+    /// - Returns: nil when it was not heard: it is waited for only a moment, and this process may have been slower than
+    ///   that.
     private func adopt(by link: ControlLink) throws -> TakenState? {
         do throws(SystemCallError) {
             try link.send(.hello(.own))
@@ -208,7 +210,7 @@ public struct StateDirectory: Sendable {
             guard error.errno == .brokenPipe || error.isShortage else { throw error }
             return nil
         }
-        var table = DescriptorVault()
+        let table = DescriptorVault()
         while link.descriptor.isReadable(within: 10_000) {
             guard let received = try link.receive(.now) else { return nil }
             guard !received.isCut else { throw SystemCallError("recvmsg", .tooManyOpenFiles) }
@@ -231,8 +233,9 @@ public struct StateDirectory: Sendable {
 }
 
 /// A state that is this process's now.
-struct TakenState: ~Copyable {
-    var table: DescriptorVault
+struct TakenState {
+    /// What is held.
+    let table: DescriptorVault
     /// The orchestrator that was found there.
     var running: Orchestrating?
     /// What of it comes from a service manager's store: then the boot goes on.

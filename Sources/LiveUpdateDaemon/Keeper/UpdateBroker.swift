@@ -2,8 +2,8 @@ import Handover
 import LiveUpdate
 import LiveUpdateMachine
 
-/// The keeper's part in an update, between the orchestrator that runs and the next image. It does no I/O: it answers each
-/// event with the actions that the keeper performs, in order.
+/// The keeper's part in an update, between the orchestrator that runs and the next image. It does no I/O: it answers
+/// each event with the actions that the keeper performs, in order.
 ///
 /// 1. *idle*: no next image.
 /// 2. *greeting*: an image was started; it says its version. An image for the keeper itself is wanted for no more.

@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// `luoctl reload --keeper`: the keeper becomes another program, in the same process. The image has proved before that it
-/// is a luod with this version of the control link.
+/// `luoctl reload --keeper`: the keeper becomes another program, in the same process. The image has proved before that
+/// it is a luod with this version of the control link.
 ///
 /// 1. Descriptors of clients that wait to be closed are waited for: a thread that sleeps in a close would hold up
 ///    execve(2), which ends all threads.
@@ -12,54 +12,75 @@ import SystemPackage
 /// 3. The next program takes all of it, and tells the orchestrator. Signals stay blocked meanwhile, and wait.
 ///
 /// If execve(2) fails, nothing has changed.
-extension KeeperProcess {
-    /// The first argument of a program that takes the place of a keeper; the second is the number of the memory file.
-    public static let replacing = "keeper"
+struct KeeperReplacement {
+    let rooms: KeeperRooms
+    let updates: NextImageSupervisor
+    let ending: KeeperEnding
+    let reader: OrchestratorReader
 
     /// How long closes are waited for, in milliseconds.
     private static let patienceWithCloses: UInt64 = 1000
 
     /// Becomes a program. Returns only when that has failed, which the orchestrator was told then.
-    func replaceKeeper(by path: String, _ attempt: UInt32) {
+    func perform(_ replacement: NextImageSupervisor.Replacement) {
+        let path = replacement.path
         do {
-            try replace(by: path, attempt)
+            try become(path, replacement.attempt)
         } catch {
-            try? current.link.send(.failed("the keeper could not become \(path): \(error)", attempt: attempt))
+            let why = "the keeper could not become \(path): \(error)"
+            try? rooms.orchestrator.current.link.send(.failed(why, attempt: replacement.attempt))
         }
     }
 
-    private func replace(by path: String, _ attempt: UInt32) throws -> Never {
-        orchestrator.endRetired()
+    private func become(_ path: String, _ attempt: UInt32) throws -> Never {
+        rooms.orchestrator.endRetired()
         try waitForCloses()
         // So that the orchestrator does not go on counting descriptors that are closed.
-        lookAtShortage()
+        rooms.shortage.look(hasHandedOver: updates.isTakingOver)
         let program = try KeptImage(at: path)
         let state = handedState(attempt)
-        let bytes = state.bytes
         let file = try makeMemoryFile(named: "luo-keeper", size: 0)
-        try file.borrowed.writeWhole(bytes)
+        try file.borrowed.writeWhole(state.bytes)
         let handed = (state.numbers + [file.borrowed.rawValue]).map { FileDescriptor(rawValue: $0) }
         defer { setCloseOnExec(handed) }
         for descriptor in handed { try descriptor.setCloseOnExec(false) }
-        log.say("the keeper becomes \(path)")
+        rooms.log.say("the keeper becomes \(path)")
         try ProgramImage(
             path: program.executable,
-            arguments: ["luod", Self.replacing, "\(file.borrowed.rawValue)", settings.state]
+            arguments: ["luod", KeeperProcess.replacing, "\(file.borrowed.rawValue)", rooms.settings.state]
         ).execute()
     }
 
     private func waitForCloses() throws {
         let deadline = milliseconds() + Self.patienceWithCloses
-        while table.closing > 0 {
+        while rooms.vault.closing > 0 {
             guard milliseconds() < deadline else {
                 throw StartFailure(
-                    .unavailable, "\(table.closing) descriptors of clients wait to be closed: try again when they are")
+                    .unavailable,
+                    "\(rooms.vault.closing) descriptors of clients wait to be closed: try again when they are")
             }
-            waitForRetry(10)
+            ending.pause(10, reading: reader)
         }
     }
 
-    // MARK: The next program
+    /// All that the next program of the keeper needs.
+    private func handedState(_ attempt: UInt32) -> KeeperState {
+        let orchestrator = rooms.orchestrator
+        return KeeperState(
+            settings: rooms.settings, nextSlot: rooms.vault.nextSlot,
+            entries: rooms.vault.all.map { KeeperState.Entry(keep: $0.keep, number: $0.descriptor.rawValue) },
+            orchestrator: orchestrator.current.handed, image: orchestrator.image.path,
+            imageFile: orchestrator.image.file.borrowed.rawValue, gate: rooms.gate.handed,
+            service: rooms.service.handed,
+            hasLostStarter: rooms.starter.hasGone, unreaped: rooms.children.processes, attempt: attempt)
+    }
+}
+
+// MARK: The next program
+
+extension KeeperProcess {
+    /// The first argument of a program that takes the place of a keeper; the second is the number of the memory file.
+    public static let replacing = "keeper"
 
     /// Goes on as the keeper, with the state in a memory file.
     ///
@@ -71,21 +92,19 @@ extension KeeperProcess {
         growDescriptorTable(to: state.settings.descriptors)
         try? SpawnNumbers.reserve()
         let keeper = try KeeperProcess(state.settings, TakenState(state), nil) {}
-        try? keeper.current.link.send(.keeperReplaced(attempt: state.attempt))
-        try keeper.serve()
+        try keeper.serve(announcing: .keeperReplaced(attempt: state.attempt))
     }
 }
 
 extension TakenState {
     /// The state of a keeper that has become this program.
     init(_ state: KeeperState) {
-        table = DescriptorVault()
+        let table = DescriptorVault()
         for entry in state.entries { table.keep(entry.keep, FileDescriptor(rawValue: entry.number)) }
         table.startNumbering(at: state.nextSlot)
-        running = Orchestrating(state.orchestrator)
-        stored = state.service?.stored ?? []
-        stale = state.service?.stale ?? []
-        replaced = state
+        self.init(
+            table: table, running: Orchestrating(state.orchestrator), stored: state.service?.stored ?? [],
+            stale: state.service?.stale ?? [], replaced: state)
     }
 }
 

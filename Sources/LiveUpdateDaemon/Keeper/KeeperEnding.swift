@@ -1,0 +1,78 @@
+import Glibc
+import Platform
+import SystemPackage
+
+/// The end of luod: by a signal, by the orchestrator's word, or because it is unused.
+final class KeeperEnding {
+    private let rooms: KeeperRooms
+    private let updates: NextImageSupervisor
+    /// Tells of SIGTERM and SIGINT.
+    private let signals: FileDescriptor
+    /// Whether luod was told to end.
+    private(set) var isUnderWay = false
+    /// Whether the orchestrator has logged the sessions and files that end.
+    private var isLogged = false
+
+    /// How long the orchestrator may take to log what ends, in milliseconds.
+    private static let patience: UInt64 = 1000
+
+    init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor) {
+        self.rooms = rooms
+        self.updates = updates
+        self.signals = signals
+    }
+
+    /// The orchestrator has logged the sessions and files that end.
+    func noteLog() { isLogged = true }
+
+    /// Waits a moment, in which luod can still be told to end.
+    func pause(_ milliseconds: CInt = 100, reading reader: OrchestratorReader) {
+        guard signals.isReadable(within: milliseconds) else { return }
+        isLogged = true
+        end(reading: reader)
+    }
+
+    /// Ends luod, and with it the files that no service manager stores. Files with a name stay.
+    ///
+    /// - Parameter reader: reads the last messages of the orchestrator.
+    func end(reading reader: OrchestratorReader) -> Never {
+        isUnderWay = true
+        sayLeftPrograms()
+        updates.end()
+        if !isLogged { haveEndLogged(reader) }
+        rooms.gate.end()
+        rooms.orchestrator.end()
+        let isStoring = rooms.service.isStoring
+        if isStoring {
+            try? reader.readAll()
+            rooms.service.stop()
+        }
+        if rooms.settings.endsUnused { StateDirectory(rooms.settings.state).remove() }
+        // The next luod can begin, however long this process takes to close what clients sent. What a service manager
+        // holds goes on.
+        if !isStoring { rooms.vault.endState() }
+        exitNow(0)
+    }
+
+    /// Has the orchestrator log the sessions and files that end, which the keeper does not know.
+    private func haveEndLogged(_ reader: OrchestratorReader) {
+        let link = rooms.orchestrator.current.link
+        guard (try? link.send(.ending, patience: 100)) != nil else { return }
+        let deadline = milliseconds() + Self.patience
+        while !isLogged, !link.descriptor.hasHungUp {
+            let now = milliseconds()
+            guard now < deadline, link.descriptor.isReadable(within: CInt(deadline - now)) else {
+                rooms.log.say("the orchestrator does not answer: the log cannot name the sessions and files that end")
+                return
+            }
+            try? reader.readAll()
+        }
+    }
+
+    /// The kernel answers ENOSYS to a program under a filter for ever, once the last copy of its listener is closed.
+    private func sayLeftPrograms() {
+        let left = rooms.vault.programs.count { !$0.descriptor.hasHungUp }
+        guard left > 0, !rooms.service.isStoring else { return }
+        rooms.log.say("programs of \(left) luoctl run are left without a device: they can open nothing any more")
+    }
+}

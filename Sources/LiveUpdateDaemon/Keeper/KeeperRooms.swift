@@ -1,0 +1,92 @@
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// The parts of a keeper. Each of them owns its state alone.
+struct KeeperRooms {
+    let settings: Settings
+    let log: Log
+    let children: ChildPoller
+    let vault: DescriptorVault
+    let orchestrator: OrchestratorSupervisor
+    let gate: GateSupervisor
+    let service: ServiceManager
+    let shortage: ShortageReporter
+    let starter: StarterWatch
+
+    /// One thread closes descriptors of root, and the others those of as many other users.
+    private static let closingThreads = 8
+
+    /// Makes the parts, and starts an orchestrator unless one runs already.
+    ///
+    /// - Parameter manager: the service manager that has started this process; nil without one.
+    /// - Throws: the errors of starting a process and threads; EMFILE, ENOMEM.
+    init(
+        _ settings: Settings, _ state: TakenState, _ manager: ServiceNotifications?, _ children: ChildPoller, _ log: Log
+    ) throws {
+        var settings = settings
+        if let mode = state.table.clientSocketMode { settings.socketMode = mode }
+        if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
+        // After the rights are given up, because a thread keeps the rights that it begins with.
+        let closer = try Closer(threads: Self.closingThreads)
+        for one in state.unwanted { closer.close(one.descriptor, of: Keep(storedName: one.name)?.label.user ?? 0) }
+        vault = state.table
+        vault.closeBy(closer)
+        guard let memory = vault.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
+        orchestrator = try OrchestratorSupervisor(
+            state.running, try state.image(), memory: try ControlMemory(memory), settings, children, log)
+        let store = state.manager(else: manager).map {
+            ServiceManagerStore($0, stored: state.stored, stale: state.stale)
+        }
+        service = ServiceManager(store, vault, log)
+        gate = GateSupervisor(settings, vault, orchestrator, children, log)
+        shortage = ShortageReporter(vault, orchestrator, children)
+        starter = try StarterWatch(
+            isAwaited: settings.endsUnused, hasGone: state.replaced?.hasLostStarter ?? false, children)
+        (self.settings, self.log, self.children) = (settings, log, children)
+    }
+
+    /// Hands a new orchestrator all that is held, begins to watch it, and goes on with the gate.
+    func begin(_ state: TakenState) throws {
+        if state.running == nil {
+            let role = state.stored.isEmpty ? ControlMessage.Role.first : .restored
+            try vault.handTo(
+                orchestrator.current, .begin(role, nextSlot: vault.nextSlot), isStored: service.isStoring)
+        }
+        for slot in Set(vault.all.map(\.keep.slot) + state.stored.map(\.slot)) { service.note(slot) }
+        try children.watch(orchestrator.current)
+        if let found = state.replaced?.gate { try gate.take(found) }
+        gate.resume()
+        if state.running != nil { try? orchestrator.current.link.send(.stored(service.isStoring)) }
+    }
+}
+
+extension TakenState {
+    /// The program of orchestrators.
+    fileprivate func image() throws(SystemCallError) -> KeptImage {
+        guard let replaced else { return try .own() }
+        return KeptImage(replaced.image, OwnedDescriptor(taking: FileDescriptor(rawValue: replaced.imageFile)))
+    }
+
+    /// The service manager of the program before this one, or the one that has started this process.
+    fileprivate func manager(else started: ServiceNotifications?) -> ServiceNotifications? {
+        guard let replaced else { return started }
+        return replaced.service.map { ServiceNotifications(taking: FileDescriptor(rawValue: $0.socket)) }
+    }
+}
+
+extension DescriptorVault {
+    /// Hands an orchestrator all held descriptors, and has it begin.
+    func handTo(_ orchestrating: Orchestrating, _ begin: ControlMessage, isStored: Bool) throws {
+        // Nothing else is to be done before it runs, however slowly it starts.
+        let patience = 30_000
+        do throws(SystemCallError) {
+            try orchestrating.link.send(.stored(isStored), patience: patience)
+            try orchestrating.link.send(holding: all, patience: patience)
+            try orchestrating.link.send(begin, patience: patience)
+        } catch {
+            // One that died already is seen next.
+            guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+/// Decides what to tell an orchestrator about a shortage of descriptors in the keeper, and when its messages stay in
+/// the queue. It does no I/O.
+struct KeeperShortage: Sendable {
+    private let budget: DescriptorBudget
+    /// The room that the orchestrator was told of.
+    private var told = KeeperRoom.forAll
+    private var reports = ClosingReports()
+    /// Whether the orchestrator's messages stay in the queue.
+    private(set) var isReadingPaused = false
+    /// Whether the orchestrator has just begun, and was told nothing.
+    private var isNew = false
+
+    init(_ budget: DescriptorBudget) { self.budget = budget }
+
+    /// Whether the shortage must be looked at again in a moment.
+    var isUnderWay: Bool { isNew || isReadingPaused || told != .forAll || !reports.users.isEmpty }
+
+    /// Whether a message can be read with its descriptor.
+    ///
+    /// - Parameter used: descriptors that are held or wait to be closed.
+    func canRead(with used: Int) -> Bool { budget.canRead(with: used) }
+
+    /// Another orchestrator runs, and must be told everything.
+    mutating func beginAgain() {
+        told = .forAll
+        reports.beginAgain()
+        isReadingPaused = false
+        isNew = true
+    }
+
+    /// The shortage was looked at.
+    mutating func noteLook() { isNew = false }
+
+    /// Messages stay in the queue from now on, or no longer.
+    mutating func pauseReading(_ isPaused: Bool) { isReadingPaused = isPaused }
+
+    /// The users whose last report says more than nothing.
+    var reportedUsers: [UInt32] { reports.users }
+
+    /// The count to report for a user now; nil when the last report is good enough.
+    func dueReport(_ pending: Int, of user: UInt32) -> Int? { reports.due(pending, of: user) }
+
+    /// The orchestrator was told a count.
+    mutating func noteReport(_ count: Int, of user: UInt32) { reports.note(count, of: user) }
+
+    /// The room that the orchestrator must be told of; nil when it was told.
+    func dueRoom(with used: Int) -> KeeperRoom? {
+        let room = budget.room(with: used)
+        return room == told ? nil : room
+    }
+
+    /// The orchestrator was told of a room.
+    mutating func noteRoom(_ room: KeeperRoom) { told = room }
+}

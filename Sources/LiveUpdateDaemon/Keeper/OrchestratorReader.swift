@@ -1,0 +1,165 @@
+import Glibc
+import LiveUpdate
+import Platform
+import SystemPackage
+
+/// Reads the messages of the orchestrator that runs, and passes each to the part of the keeper that it is for.
+final class OrchestratorReader {
+    private let rooms: KeeperRooms
+    private let updates: NextImageSupervisor
+    private let ending: KeeperEnding
+    private let ready: () -> Void
+    /// Whether luod has said that it is ready.
+    private var isReadySaid: Bool
+    /// Whether a message was cut, which is said once.
+    private var isCutSaid = false
+
+    /// - Parameters:
+    ///   - isReadySaid: whether the program before this one has said that luod is ready.
+    ///   - ready: says so, once.
+    init(
+        _ rooms: KeeperRooms, _ updates: NextImageSupervisor, _ ending: KeeperEnding, isReadySaid: Bool,
+        _ ready: @escaping () -> Void
+    ) {
+        self.rooms = rooms
+        self.updates = updates
+        self.ending = ending
+        self.isReadySaid = isReadySaid
+        self.ready = ready
+    }
+
+    private var link: ControlLink { rooms.orchestrator.current.link }
+
+    // MARK: Reading
+
+    /// Reads everything that the orchestrator has said, also what it said before it died.
+    ///
+    /// - Parameter inReserve: whether the keeper's own descriptors may be used up for it.
+    /// - Throws: StartFailure when the orchestrator cannot begin and nothing is held.
+    func readAll(inReserve: Bool = false) throws {
+        while true {
+            guard rooms.shortage.canRead || inReserve || ending.isUnderWay else { return rooms.shortage.pauseReading() }
+            let received: ControlLink.Received?
+            do throws(SystemCallError) {
+                received = try link.receive(.now)
+            } catch {
+                return
+            }
+            guard let received else { return ending.isUnderWay ? () : loseLink() }
+            try handle(received)
+        }
+    }
+
+    /// Reads everything that a dead orchestrator has said. If there is no room for some time, descriptors of the
+    /// keeper's own have to do: a user can have a close sleep for ever.
+    ///
+    /// - Throws: as ``readAll(inReserve:)``.
+    func readRest() throws {
+        try readAll()
+        let deadline = milliseconds() + UInt64(StateDirectory.patience)
+        while rooms.shortage.isReadingPaused, !rooms.shortage.canRead, milliseconds() < deadline {
+            ending.pause(10, reading: self)
+        }
+        if rooms.shortage.isReadingPaused { try readAll(inReserve: true) }
+        // What is left in the queue would be closed with it by this thread, and a close may sleep.
+        if let copy = try? link.descriptor.duplicated() { rooms.vault.close(copy.release(), of: .max) }
+    }
+
+    private func handle(_ received: ControlLink.Received) throws {
+        switch received.message {
+        case .hello(let version) where !version.isOwn:
+            try refuse(StartFailure(.unavailable, version.mismatch(of: rooms.orchestrator.image.path)))
+        case .keep(let keep): hold(keep, received.descriptors)
+        case .release(let slots): release(slots)
+        case .ready: noteReady()
+        case .cannotBegin(let failure): try refuse(failure)
+        case .refuses(let failure):
+            rooms.log.say(
+                "no orchestrator can begin, and what is held stays held: \(failure); clients get EIO until a luod takes "
+                    + "over that can read the state (luoctl reload IMAGE)")
+            noteReady()
+        case .stop:
+            ending.noteLog()
+            if !ending.isUnderWay { ending.end(reading: self) }
+        case .answered: rooms.orchestrator.endRetired()
+        default: handleUpdate(received)
+        }
+    }
+
+    /// The messages of an update, a load or a reload.
+    private func handleUpdate(_ received: ControlLink.Received) {
+        switch received.message {
+        case .load(let path, let attempt):
+            let image = path.isEmpty ? rooms.orchestrator.image.path : path
+            updates.handle(.wants(.orchestrator, image: image, attempt: attempt))
+        case .replaceKeeper(let path, let attempt):
+            updates.handle(.wants(.keeper, image: path.isEmpty ? ownExecutable() : path, attempt: attempt))
+        case .prepare(let draft, let attempt): updates.handle(.prepare(draft, attempt: attempt))
+        case .handOver(let what, let note, let attempt):
+            updates.handle(.handOver(what, note: note, attempt: attempt), received.descriptors)
+            for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
+        case .failed(_, let attempt): updates.handle(.dismissed(attempt: attempt))
+        default: for descriptor in received.descriptors { rooms.vault.close(descriptor, of: .max) }
+        }
+    }
+
+    // MARK: Descriptors
+
+    private func hold(_ keep: Keep, _ descriptors: [FileDescriptor]) {
+        guard let descriptor = descriptors.first else { return noteCut() }
+        for other in descriptors.dropFirst() { rooms.vault.close(other, of: keep.label.user) }
+        rooms.vault.keep(keep, descriptor)
+        rooms.service.note(keep.slot)
+        updates.tell(.hold([keep]), [descriptor])
+        if keep.kind == .program { rooms.gate.serve((keep, descriptor)) }
+        report(CollectionOfOne(keep.label.user))
+    }
+
+    private func release(_ slots: [DescriptorSlot]) {
+        rooms.gate.forget(slots)
+        report(rooms.vault.release(slots))
+        for slot in slots { rooms.service.note(slot) }
+        updates.tell(.release(slots))
+        if rooms.starter.isUnused(rooms.vault) { ending.end(reading: self) }
+    }
+
+    private func report(_ users: some Sequence<UInt32>) {
+        rooms.shortage.report(users, hasHandedOver: updates.isTakingOver)
+    }
+
+    /// A shortage of descriptors is no fault of the orchestrator's.
+    private func noteCut() {
+        if !isCutSaid { rooms.log.say("a descriptor could not be kept, because the limit on open files is reached") }
+        isCutSaid = true
+    }
+
+    // MARK: Beginning and ending
+
+    /// The orchestrator serves, or refuses to and goes on.
+    func noteReady() {
+        rooms.orchestrator.noteBegin()
+        guard !isReadySaid else { return }
+        isReadySaid = true
+        ready()
+        rooms.service.sayReady(process: getpid())
+    }
+
+    /// Ends luod when its orchestrator cannot begin and nothing is held. Otherwise luod goes on, because its end would
+    /// lose the held files, and another orchestrator is started.
+    private func refuse(_ failure: StartFailure) throws {
+        guard rooms.vault.holdsOnlyState else { return rooms.log.say("no orchestrator can begin: \(failure)") }
+        rooms.children.end(rooms.orchestrator.current)
+        if rooms.settings.endsUnused { StateDirectory(rooms.settings.state).remove() }
+        throw failure
+    }
+
+    /// The end of the link: the orchestrator has died, as its process's descriptor says next; or it has given up this
+    /// keeper, which did not read for a second, and goes on alone until another one takes the place.
+    private func loseLink() {
+        rooms.children.remove(link.descriptor)
+        guard !rooms.orchestrator.current.process.waitForEnd(10_000) else { return }
+        rooms.log.say(
+            "the orchestrator goes on without this keeper, which did not read: start luod again, which takes the place")
+        exitNow(1)
+    }
+}
