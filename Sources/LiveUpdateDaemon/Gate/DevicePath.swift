@@ -2,8 +2,8 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// Where the paths of a program lead, as far as it takes to know whether that is `/dev/liveupdate`: a file that is not there.
-/// Looked at from outside, through the program's root and directories in /proc.
+/// Where the paths of a program lead, as far as it takes to know whether that is `/dev/liveupdate`: a file that is not
+/// there. Looked at from outside, through the program's root and directories in /proc.
 struct DevicePath {
     /// The thread whose paths they are.
     let caller: CInt

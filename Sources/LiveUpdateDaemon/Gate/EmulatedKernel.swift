@@ -1,6 +1,7 @@
 import LiveUpdateProtocol
 
-/// What an older kernel had, for those who test against one: it takes no files on huge pages, and none of luod's own calls.
+/// What an older kernel had, for those who test against one: it takes no files on huge pages, and none of luod's own
+/// calls.
 public enum EmulatedKernel: String, Sendable {
     /// At most 819 sessions and 128 files in each; no GET_NAME.
     case linux70 = "7.0"

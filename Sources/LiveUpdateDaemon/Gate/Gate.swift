@@ -2,51 +2,45 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What the threads of a gate share.
+/// What the listeners of a gate share.
 final class Gate: Sendable {
     let calls: CallTable
     let orchestrator: GateLink
-    let turns = Turns()
+    let turns = CallTurns()
     let log: Log
-    /// What programs are to find; nil: everything.
+    /// The kernel that programs find; nil: everything that luod has.
     let kernel: EmulatedKernel?
+    private let recovered: RecoveredCalls
     /// Begins where no gate before this one has been.
     private let lastTag = Guarded(UInt64.random(in: 1 ... .max))
+    private let waiting = Guarded(WaitingThreads())
+    private let lock = Lock()
     /// Programs that have not ended.
-    private let programs = Lock()
     private nonisolated(unsafe) var running = 0
-    /// Threads that wait for others, by user.
-    private let waiting: Guarded<[SessionOwner: Int]> = Guarded([:])
-    /// More calls of one user, other than root, wait behind one another, in each program, so that there is room for others'.
-    private static let mostWaiting = 2048
-    /// Calls that a gate before this one has not answered.
-    private let left: Guarded<[CallPlace]>
 
     init(_ calls: CallTable, _ settings: Settings, _ log: Log) {
         self.calls = calls
         self.log = log
         kernel = settings.kernel
         orchestrator = GateLink(StateDirectory(settings.state))
-        left = Guarded(calls.left)
+        recovered = RecoveredCalls(calls)
     }
 
-    /// Answers the calls of a program, from now on until it has ended, and what is left of it.
-    func serve(_ slot: DescriptorSlot, of user: SessionOwner, _ listener: consuming OwnedDescriptor) {
-        guard listener.borrowed.isCallListener else { return }
-        programs.withLock { unsafe running += 1 }
-        let program = GatedProgram(slot, user, listener, self)
-        let mine = left.with { left in
-            let mine = left.filter { $0.listener == slot }
-            left.removeAll { $0.listener == slot }
-            return mine
-        }
-        // Before anybody else asks, and takes the answer for one of no use.
-        for place in mine where place.isUnderWay { turns.reserve(place.cookie) }
-        for place in mine { program.begin(with: place) }
-        program.begin()
+    /// Answers the calls of a program from now on, until it has ended, and first its recovered calls.
+    ///
+    /// - Returns: the listener, when it could not begin and must be begun later; nil when it has begun, or the
+    ///   descriptor is no listener.
+    func serve(
+        _ slot: DescriptorSlot, of user: SessionOwner, _ descriptor: consuming OwnedDescriptor
+    ) -> ProgramListener? {
+        guard descriptor.borrowed.isCallListener else { return nil }
+        lock.withLock { unsafe running += 1 }
+        let listener = ProgramListener(slot, user, descriptor, self)
+        for place in recovered.take(of: slot, turns) { listener.begin(recovering: place) }
+        return listener.begin() ? nil : listener
     }
 
-    /// For a request that is new.
+    /// A tag for a new request.
     var newTag: UInt64 {
         lastTag.with { last in
             last = last == .max ? 1 : last + 1
@@ -54,57 +48,22 @@ final class Gate: Sendable {
         }
     }
 
-    /// - Returns: false when there are as many as one user may have.
-    func beginWaiting(_ user: SessionOwner) -> Bool {
-        waiting.with { waiting in
-            guard user == 0 || waiting[user, default: 0] < Self.mostWaiting else { return false }
-            waiting[user, default: 0] += 1
-            return true
-        }
-    }
+    /// Counts a thread that waits for others.
+    ///
+    /// - Returns: false when the user may have no more.
+    func beginWaiting(_ user: SessionOwner) -> Bool { waiting.with { $0.begin(user) } }
 
-    func endWaiting(_ user: SessionOwner) {
-        waiting.with { waiting in
-            let left = waiting[user, default: 1] - 1
-            waiting[user] = left == 0 ? nil : left
-        }
-    }
+    /// Counts one less.
+    func endWaiting(_ user: SessionOwner) { waiting.with { $0.end(user) } }
 
-    func ended() {
-        programs.withLock {
-            unsafe running -= 1
-            programs.wakeAll()
-        }
-    }
-
-    /// Waits until no program is left.
-    func waitForEnd() { programs.withLock { programs.wait { unsafe running == 0 } } }
-}
-
-/// One call at a time on each socket: the others wait for their turn.
-final class Turns: Sendable {
-    private let lock = Lock()
-    private nonisolated(unsafe) var busy: Set<UInt64> = []
-
-    /// - Parameter waits: told before it waits.
-    func take<Value: ~Copyable, Failure>(
-        _ cookie: UInt64, waits: () -> Void, _ body: () throws(Failure) -> Value
-    ) throws(Failure) -> Value {
-        if !lock.withLock({ unsafe busy.insert(cookie).inserted }) {
-            waits()
-            lock.withLock { lock.wait { unsafe busy.insert(cookie).inserted } }
-        }
-        defer { end(cookie) }
-        return try body()
-    }
-
-    /// Takes a turn for who is to end it, before others can.
-    func reserve(_ cookie: UInt64) { lock.withLock { _ = unsafe busy.insert(cookie) } }
-
-    func end(_ cookie: UInt64) {
+    /// A program has ended.
+    func noteEnd() {
         lock.withLock {
-            _ = unsafe busy.remove(cookie)
+            unsafe running -= 1
             lock.wakeAll()
         }
     }
+
+    /// Waits until all programs have ended.
+    func waitForEnd() { lock.withLock { lock.wait { unsafe running == 0 } } }
 }

@@ -4,31 +4,32 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// One call of a program that waits for its answer.
+/// A call of a program that waits for its answer: a live one, or a recovered one (``RecoveredCall``).
 final class GatedCall {
     let notification: CallNotification
     let place: CallPlace
-    let program: GatedProgram
-    /// A gate before this one has taken it, and may have done a part.
-    let isLeft: Bool
-    /// Of the last caller: mostly the same one.
+    let listener: ProgramListener
+    /// Nil for a live call.
+    let recovered: RecoveredCall?
+    /// A handle of the last caller, which mostly is the same one.
     private let handle: KeptHandle
+    /// Whether the thread of this call has let another thread receive.
     private(set) var hasLetOthersReceive = false
 
     init(
-        _ notification: CallNotification, _ place: CallPlace, _ program: GatedProgram, isLeft: Bool,
-        _ handle: KeptHandle = KeptHandle()
+        _ notification: CallNotification, _ place: CallPlace, _ listener: ProgramListener,
+        _ handle: KeptHandle = KeptHandle(), recovered: RecoveredCall? = nil
     ) {
-        self.handle = handle
         self.notification = notification
         self.place = place
-        self.program = program
-        self.isLeft = isLeft
+        self.listener = listener
+        self.handle = handle
+        self.recovered = recovered
     }
 
-    /// What a call comes to.
+    /// The result of a call.
     enum Outcome {
-        /// Not ours: the kernel does it.
+        /// The call is not about the device: the kernel does it.
         case foreign
         case value(Int64)
         case failed(Errno)
@@ -36,11 +37,16 @@ final class GatedCall {
 
     var caller: OtherThread { OtherThread(notification.thread) }
 
-    /// Answers it. Who has gone meanwhile is not answered, and who was killed in the middle is not noticed.
+    /// Whether the caller still waits, so that the number of its thread has meant no other thread until now.
+    var isWaiting: Bool { listener.descriptor.isWaiting(notification.id) }
+
+    // MARK: Answering
+
+    /// Answers the call. A caller that has gone is not answered, and one that is killed in the middle is not noticed.
     func answer() {
-        let listener = program.listener
-        // What is left may have been answered, just before.
-        if isLeft && !isWaiting { return }
+        // The gate before may have answered a recovered call just before it died.
+        if recovered != nil && !isWaiting { return }
+        let listener = listener.descriptor
         switch outcome {
         case .foreign: try? listener.letContinue(notification.id)
         case .value(let value): try? listener.answer(notification.id, .success(value))
@@ -51,75 +57,77 @@ final class GatedCall {
     private var outcome: Outcome {
         let arguments = notification.arguments
         guard notification.thread != 0 else { return .foreign }
+        let open = DeviceOpen(call: self)
         switch notification.call {
         case .other: return .foreign
         case .open:
-            return open(arguments[0], CInt(truncatingIfNeeded: arguments[1]), at: workingDirectoryNumber)
-        case .creat: return open(arguments[0], O_CREAT | O_WRONLY | O_TRUNC, at: workingDirectoryNumber)
+            return open.outcome(arguments[0], CInt(truncatingIfNeeded: arguments[1]), at: workingDirectoryNumber)
+        case .creat: return open.outcome(arguments[0], O_CREAT | O_WRONLY | O_TRUNC, at: workingDirectoryNumber)
         case .openat:
-            return open(
+            return open.outcome(
                 arguments[1], CInt(truncatingIfNeeded: arguments[2]), at: CInt(truncatingIfNeeded: arguments[0]))
-        case .openat2: return openAsSaid(arguments)
+        case .openat2: return open.outcome(ofStruct: arguments)
         case .ioctl:
-            return control(
-                CInt(truncatingIfNeeded: arguments[0]), UInt32(truncatingIfNeeded: arguments[1]), arguments[2])
+            return DeviceControl(
+                call: self, number: CInt(truncatingIfNeeded: arguments[0]),
+                command: UInt32(truncatingIfNeeded: arguments[1]), address: arguments[2]
+            ).outcome
         }
     }
 
-    /// Before what may take longer.
+    // MARK: Waiting
+
+    /// Has another thread receive, before work that may take longer. The thread of a recovered call does not receive
+    /// yet.
     func letOthersReceive() {
-        guard !isLeft, !hasLetOthersReceive else { return }
-        hasLetOthersReceive = program.letOthersReceive()
+        guard recovered == nil, !hasLetOthersReceive else { return }
+        hasLetOthersReceive = listener.letOthersReceive()
     }
 
-    /// Waits for the other end of a socket. Others receive from when there is something to receive.
+    /// Waits for an event on a socket. Another thread receives once there is something to receive.
     ///
-    /// - Throws: EINTR when the caller has gone: what it asked for is whoever's who asks next, who takes no notice of
-    ///   it.
+    /// - Throws: EINTR when the caller has gone. The next caller on the socket drops the answer.
     func wait(for awaited: ProtocolClient.Awaited, on socket: FileDescriptor) throws(SystemCallError) {
-        let isReceiver = !isLeft && !hasLetOthersReceive
         switch awaited {
-        case .answer where isReceiver:
-            switch program.listener.waitForCall(or: socket) {
-            case .message: return
-            case .call: letOthersReceive()
-            // The caller was killed, and was the last one.
-            case nil: break
+        case .answer:
+            if recovered == nil && !hasLetOthersReceive {
+                switch listener.descriptor.waitForCall(or: socket) {
+                case .message: return
+                case .call: letOthersReceive()
+                // The caller was killed, and was the last one.
+                case nil: break
+                }
             }
-        case .answer: break
-        case .room, .resources: letOthersReceive()
-        }
-        if awaited == .resources {
-            socket.wait(for: awaited)
+        case .room: letOthersReceive()
+        case .resources:
+            letOthersReceive()
+            socket.wait(for: .resources)
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             return
         }
-        // The socket is the caller's, too, and others' to whom it was given: they may read the answer, and it never
-        // comes.
+        // Other processes may have the socket, too: they may read the answer, and it never comes.
         while !socket.wait(for: awaited, within: 1000) {
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
         }
     }
 
-    /// A descriptor of ours of what the caller has.
+    // MARK: Descriptors of the caller
+
+    /// A descriptor of this process for the open file of one of the caller's. The receiver closes it.
     func duplicate(_ number: CInt) throws(SystemCallError) -> FileDescriptor {
         try caller.duplicate(number, keeping: handle).release()
     }
 
-    /// Whether whoever calls is there, so that the number of its thread has meant no other until now.
-    var isWaiting: Bool { program.listener.isWaiting(notification.id) }
-
-    /// What a gate before this one has given the caller for this call.
-    var givenBefore: CInt? {
-        if let given = place.given { return given }
-        return isLeft && place.socket != 0 ? caller.number(ofSocket: place.socket) : nil
-    }
+    /// The number of the descriptor that the caller was given for this call; nil when it was given none.
+    var given: CInt? { recovered?.given(to: caller) }
 
     /// Gives the caller a descriptor.
+    ///
+    /// - Returns: its number there.
     func give(_ descriptor: FileDescriptor, closedOnExec: Bool) throws(SystemCallError) -> CInt {
         let status = try FileStatus(cached: descriptor)
         place.socket = status.type == .socket ? status.identity.inode : 0
-        let number = try program.listener.give(descriptor, to: notification.id, closedOnExec: closedOnExec)
+        let number = try listener.descriptor.give(descriptor, to: notification.id, closedOnExec: closedOnExec)
         place.given = number
         return number
     }

@@ -1,7 +1,8 @@
 import LiveUpdateProtocol
 import Platform
 
-/// The struct of an ioctl in the memory of whoever calls, as far as it can be read: as a request is that came over a socket.
+/// The struct of an ioctl in the memory of whoever calls, as far as it can be read: as a request is that came over a
+/// socket.
 struct StructInMemory {
     /// Command and struct. What cannot be read is missing; what is longer than the struct, and zero, is left out.
     let message: [UInt8]

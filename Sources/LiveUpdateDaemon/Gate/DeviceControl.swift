@@ -3,56 +3,69 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// ioctl(2) on a descriptor of the device or of a session: a request on the socket that it is.
-extension GatedCall {
-    func control(_ number: CInt, _ command: UInt32, _ address: UInt64) -> Outcome {
+/// ioctl(2) of a program on a descriptor of the device or of a session: a request on the socket that it is.
+struct DeviceControl {
+    let call: GatedCall
+    /// The caller's descriptor.
+    let number: CInt
+    let command: UInt32
+    /// The address of the struct in the caller's memory.
+    let address: UInt64
+
+    private var gate: Gate { call.listener.gate }
+
+    var outcome: GatedCall.Outcome {
         // The filter looks at these bits, too; a foreign filter may not.
         guard command & 0xFF00 == 0xBA00 else { return .foreign }
-        if let result = place.result { return result == 0 ? .value(0) : .failed(Errno(rawValue: result)) }
+        if let result = call.recovered?.result { return result == 0 ? .value(0) : .failed(Errno(rawValue: result)) }
         let socket: FileDescriptor
         do throws(SystemCallError) {
-            socket = try duplicate(number)
+            socket = try call.duplicate(number)
         } catch {
             let isAtLimit = [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno)
             return isAtLimit ? .failed(error.errno) : .foreign
         }
         defer { try? closeDescriptor(socket) }
         do throws(SystemCallError) {
-            guard let cookie = try? socket.socketCookie(), try isOurs(socket, cookie) else { return .foreign }
-            guard isKnown(command) else { return .failed(try refusal(of: [], cookie)) }
-            let memory = StructInMemory(caller, command, address)
-            guard let given = memory.whole else { return .failed(try refusal(of: memory.message, cookie)) }
-            if isLeft && place.isUnderWay && place.cookie == cookie {
-                try perform(given, socket)
-            } else {
-                try program.gate.turns.take(cookie, waits: letOthersReceive) { () throws(SystemCallError) in
-                    place.cookie = cookie
-                    try perform(given, socket)
-                }
-            }
-            return .value(0)
+            return try outcome(on: socket)
         } catch {
             return .failed(error.errno)
         }
     }
 
+    private func outcome(on socket: FileDescriptor) throws(SystemCallError) -> GatedCall.Outcome {
+        guard let cookie = try? socket.socketCookie(), try isOurs(socket, cookie) else { return .foreign }
+        guard isKnown else { return .failed(try refusal(of: [], cookie)) }
+        let memory = StructInMemory(call.caller, command, address)
+        guard let given = memory.whole else { return .failed(try refusal(of: memory.message, cookie)) }
+        if call.recovered?.turn == cookie {
+            try perform(given, socket)
+        } else {
+            try gate.turns.take(cookie, waits: call.letOthersReceive) { () throws(SystemCallError) in
+                call.place.cookie = cookie
+                try perform(given, socket)
+            }
+        }
+        return .value(0)
+    }
+
     private func isOurs(_ socket: FileDescriptor, _ cookie: UInt64) throws(SystemCallError) -> Bool {
-        if program.gate.orchestrator.knows(cookie) { return true }
+        if gate.orchestrator.knows(cookie) { return true }
         guard socket.isMessageSocket else { return false }
-        letOthersReceive()
-        return try program.gate.orchestrator.isOurs(cookie)
+        call.letOthersReceive()
+        return try gate.orchestrator.isOurs(cookie)
     }
 
     /// Whether the emulated kernel has the call.
-    private func isKnown(_ command: UInt32) -> Bool {
-        guard let kernel = program.gate.kernel else { return true }
+    private var isKnown: Bool {
+        guard let kernel = gate.kernel else { return true }
         return Call(rawValue: UInt8(command & 0xFF)).map(kernel.has) ?? false
     }
 
-    /// What is wrong with a struct depends on what it was given to.
+    /// The error of a request that is not whole, which depends on the role of the descriptor.
     private func refusal(of message: [UInt8], _ cookie: UInt64) throws(SystemCallError) -> Errno {
-        letOthersReceive()
-        let role = try program.gate.orchestrator.role(of: cookie)
+        call.letOthersReceive()
+        let role = try gate.orchestrator.role(of: cookie)
         if role == .dead { return .operationNotSupportedByDevice }
         do throws(Malformed) {
             _ = try RequestDecoder(isOnSession: role != .device, isOutgoing: role == .outgoing).request(message)
@@ -66,12 +79,12 @@ extension GatedCall {
     /// 2. Whether the answer can be written: that comes before its descriptor.
     /// 3. The descriptor, and its number.
     ///
-    /// Of all that nothing is left here when the caller goes on: its next close is the last.
+    /// Nothing of all that is left in this process when the caller goes on: its next close is the last.
     private func perform(_ given: StructInMemory.Whole, _ socket: FileDescriptor) throws(SystemCallError) {
-        let isRepeated = isLeft && place.tag != 0
-        if !isRepeated { place.tag = program.gate.newTag }
+        let isRepeated = call.recovered?.hasRequest == true
+        if !isRepeated { call.place.tag = gate.newTag }
         let client = ProtocolClient(socket, leavesAnswers: true)
-        let request = Request(given.call, body: given.body, tag: place.tag)
+        let request = Request(given.call, body: given.body, tag: call.place.tag)
         var memory: OtherMemory?
         let answered = try ask(client, request, isRepeated) { () throws(SystemCallError) in
             // While the other end is at work.
@@ -84,17 +97,18 @@ extension GatedCall {
         do throws(SystemCallError) {
             try passOn(answered, given, memory)
         } catch {
-            place.result = error.errno.rawValue
+            call.place.result = error.errno.rawValue
             throw error
         }
-        // Before the answer is let go of: whoever takes this up has only to say so then.
-        place.result = 0
+        // Before the answer is taken out of the queue: the gate that recovers this call then only has to repeat the
+        // result.
+        call.place.result = 0
     }
 
     /// Opened before it is asked whether the caller still waits: then it is the caller's, whoever has its number later.
     private func callersMemory() throws(SystemCallError) -> OtherMemory {
-        let memory = try OtherMemory(of: caller)
-        guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
+        let memory = try OtherMemory(of: call.caller)
+        guard call.isWaiting else { throw SystemCallError("ioctl", .interrupted) }
         return memory
     }
 
@@ -113,14 +127,14 @@ extension GatedCall {
         guard given.call.bringsDescriptor else { return try memory.write(given.answer(reply), at: given.address) }
         try memory.checkWritable(at: given.address, count: reply.count)
         let number: CInt
-        if let before = givenBefore {
+        if let before = call.given {
             number = before
         } else {
             guard let descriptor = answered.descriptor else {
                 throw SystemCallError("recvmsg", .tooManyOpenFiles)
             }
-            if given.call.bringsSession { program.gate.orchestrator.remember(descriptor) }
-            number = try give(descriptor, closedOnExec: true)
+            if given.call.bringsSession { gate.orchestrator.remember(descriptor) }
+            number = try call.give(descriptor, closedOnExec: true)
         }
         reply.replaceSubrange(4..<8, with: StructInMemory.bytes(UInt32(bitPattern: number)))
         try memory.write(given.answer(reply), at: given.address)
@@ -132,13 +146,13 @@ extension GatedCall {
         meanwhile: () throws(SystemCallError) -> Void
     ) throws(SystemCallError) -> ProtocolClient.Answer {
         func answer(about file: FileDescriptor?) throws(SystemCallError) -> ProtocolClient.Answer {
-            // Then all that was read was the caller's.
-            guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
+            // Then everything that was read was the caller's.
+            guard call.isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             do throws(SystemCallError) {
                 return try client.answer(to: request, about: file, isRepeated: isRepeated) {
                     (awaited) throws(SystemCallError) in
                     if awaited == .answer { try meanwhile() }
-                    try wait(for: awaited, on: client.socket)
+                    try call.wait(for: awaited, on: client.socket)
                 }
             } catch {
                 guard error.errno == .socketNotConnected else { throw error }
@@ -148,7 +162,7 @@ extension GatedCall {
         guard request.call.takesDescriptor else { return try answer(about: nil) }
         let file: FileDescriptor
         do throws(SystemCallError) {
-            file = try duplicate(FileCall(request.body).descriptor)
+            file = try call.duplicate(FileCall(request.body).descriptor)
         } catch {
             // What is not open is refused in its turn.
             guard error.errno == .badFileDescriptor else { throw error }

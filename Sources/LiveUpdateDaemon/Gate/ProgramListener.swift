@@ -1,13 +1,12 @@
-import Glibc
 import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The processes under one filter. One thread receives their calls and answers what it can at once. When another call comes
-/// while it waits for the orchestrator, it lets another thread receive, which waits for that or is started: so there is a
-/// thread for each call that waits, and opens of other files are never behind one. To do that before there is another call
-/// would cost more than the answer: a processor is woken for it.
-final class GatedProgram: Sendable {
+/// The listener for the calls of all processes under one filter. One thread receives calls and answers at once what it
+/// can. When another call comes while it waits for the orchestrator, it lets another thread receive, which waits for
+/// that or is started: so there is a thread for each call that waits, and opens of other files are never behind one. To
+/// do that before there is another call would cost more than the answer: a processor is woken for it.
+final class ProgramListener: Sendable {
     let gate: Gate
     private let slot: DescriptorSlot
     private let user: SessionOwner
@@ -17,9 +16,10 @@ final class GatedProgram: Sendable {
 
     private struct State {
         var hasReceiver = false
-        /// Threads that would receive.
+        /// Threads that wait to receive.
         var spare = 0
         var threads = 0
+        /// Whether no process is left under the filter.
         var hasEnded = false
     }
 
@@ -31,20 +31,26 @@ final class GatedProgram: Sendable {
         owned.borrowed.wakeOnOneProcessor()
     }
 
-    var listener: FileDescriptor { owned.borrowed }
+    var descriptor: FileDescriptor { owned.borrowed }
 
     // MARK: Threads
 
-    /// Starts the first thread. Without room for its calls the program waits until the file system has some.
-    func begin() {
-        guard !start({}) else { return }
-        gate.log.say(
-            "a program under luoctl run waits without room for its calls: give the file system of the state more room"
-        )
-        try? startThread { while !self.start({}) { usleep(200_000) } }
+    /// Starts the first thread.
+    ///
+    /// - Returns: false without room for its calls, and without a thread. The program waits then, until this works.
+    func begin() -> Bool { start {} }
+
+    /// Starts a thread that finishes a recovered call first. If that cannot be, this gate ends, and the next one tries
+    /// again: the call stays in its place.
+    func begin(recovering place: CallPlace) {
+        let isStarted = start(place) {
+            RecoveredCall(place).finish(on: self, self.gate.turns)
+            self.receive(into: place)
+        }
+        if !isStarted { exitNow(1) }
     }
 
-    /// Starts one more, that receives when nobody else does.
+    /// Starts one more thread, which receives when no other one does.
     ///
     /// - Returns: false when there are too many.
     private func beginAnother() -> Bool {
@@ -54,53 +60,40 @@ final class GatedProgram: Sendable {
         return isStarted
     }
 
-    /// - Parameter ended: is done at its end.
-    @discardableResult
+    /// - Parameter ended: is called at the end of the thread.
     private func start(_ ended: @escaping @Sendable () -> Void) -> Bool {
         guard let place = gate.calls.take() else { return false }
         place.listener = slot
-        return start(place) {
+        let isStarted = start(place) {
             self.receive(into: place)
             ended()
         }
+        if !isStarted { place.giveBack() }
+        return isStarted
     }
 
-    /// Starts one that answers first what is left.
-    func begin(with place: CallPlace) {
-        start(place) {
-            let reserved = place.isUnderWay ? place.cookie : nil
-            if let notification = place.notification {
-                GatedCall(notification, place, self, isLeft: true).answer()
-                place.clear()
-            }
-            if let reserved { self.gate.turns.end(reserved) }
-            self.receive(into: place)
-        }
-    }
-
-    @discardableResult
     private func start(_ place: CallPlace, _ body: @escaping @Sendable () -> Void) -> Bool {
         lock.withLock { unsafe state.threads += 1 }
         do throws(SystemCallError) {
             try startThread {
                 body()
-                self.end(place)
+                place.giveBack()
+                self.noteThreadEnd()
             }
             return true
         } catch {
             gate.log.say("\(error)")
-            end(place)
+            noteThreadEnd()
             return false
         }
     }
 
-    private func end(_ place: CallPlace) {
-        place.giveBack()
+    private func noteThreadEnd() {
         let isLast = lock.withLock {
             unsafe state.threads -= 1
             return unsafe state.threads == 0 && state.hasEnded
         }
-        if isLast { gate.ended() }
+        if isLast { gate.noteEnd() }
     }
 
     // MARK: Receiving
@@ -111,24 +104,24 @@ final class GatedProgram: Sendable {
             var isReceiver = true
             while isReceiver {
                 guard let notification = next(place) else { return finish() }
-                let call = GatedCall(notification, place, self, isLeft: false, handle)
+                let call = GatedCall(notification, place, self, handle)
                 call.answer()
                 place.clear()
                 isReceiver = !call.hasLetOthersReceive
             }
-            // Some wait for the next call that takes longer.
+            // Some threads stay for the next call that takes longer.
             guard lock.withLock({ unsafe state.spare < 2 }) else { return }
         }
     }
 
-    /// - Returns: nil when nobody is left who could call.
+    /// - Returns: nil when no process is left that could call.
     private func next(_ place: CallPlace) -> CallNotification? {
         do throws(SystemCallError) {
-            while try listener.waitForCall() {
+            while try descriptor.waitForCall() {
                 do throws(SystemCallError) {
-                    return try place.receive(listener)
+                    return try place.receive(descriptor)
                 } catch {
-                    // Whoever called was killed meanwhile.
+                    // The caller was killed meanwhile.
                     guard error.errno == .noSuchFileOrDirectory else { throw error }
                     place.clear()
                 }
@@ -139,7 +132,7 @@ final class GatedProgram: Sendable {
         return nil
     }
 
-    /// - Returns: false when there is nothing to receive any more.
+    /// - Returns: false when no process is left that could call.
     private func becomeReceiver() -> Bool {
         lock.withLock {
             unsafe state.spare += 1
@@ -151,9 +144,9 @@ final class GatedProgram: Sendable {
         }
     }
 
-    /// The calling thread, which receives, does something else.
+    /// Has another thread receive, because the calling thread, which receives, does something else.
     ///
-    /// - Returns: false when there is nobody else: it goes on receiving, later.
+    /// - Returns: false when there is no other thread: the calling one goes on receiving, later.
     func letOthersReceive() -> Bool {
         let spare = lock.withLock { unsafe state.spare }
         guard spare > 0 || beginAnother() else { return false }

@@ -1,0 +1,35 @@
+import Platform
+
+/// The turns of the calls on each socket: one call at a time is made on it, and the others wait.
+final class CallTurns: Sendable {
+    private let lock = Lock()
+    /// The cookies of the sockets on which a call is made.
+    private nonisolated(unsafe) var busy: Set<UInt64> = []
+
+    /// Makes a call in its turn.
+    ///
+    /// - Parameters:
+    ///   - cookie: the socket's.
+    ///   - waits: is called before this waits for another call.
+    func take<Value: ~Copyable, Failure>(
+        _ cookie: UInt64, waits: () -> Void, _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        if !lock.withLock({ unsafe busy.insert(cookie).inserted }) {
+            waits()
+            lock.withLock { lock.wait { unsafe busy.insert(cookie).inserted } }
+        }
+        defer { end(cookie) }
+        return try body()
+    }
+
+    /// Takes the turn for a recovered call, before any other call can have it. The thread of that call ends it.
+    func reserve(_ cookie: UInt64) { lock.withLock { _ = unsafe busy.insert(cookie) } }
+
+    /// Ends a turn.
+    func end(_ cookie: UInt64) {
+        lock.withLock {
+            _ = unsafe busy.remove(cookie)
+            lock.wakeAll()
+        }
+    }
+}

@@ -1,0 +1,26 @@
+import LiveUpdate
+import Platform
+
+/// The number of threads that wait for others, by user. It has a limit, so that there is room for other users' threads.
+/// It does no I/O.
+struct WaitingThreads: Sendable {
+    /// More calls of one user, other than root, wait behind one another, in each program.
+    static let most = 2048
+
+    private var threads: [SessionOwner: Int] = [:]
+
+    /// Counts one more thread.
+    ///
+    /// - Returns: false when the user may have no more.
+    mutating func begin(_ user: SessionOwner) -> Bool {
+        guard user == 0 || threads[user, default: 0] < Self.most else { return false }
+        threads[user, default: 0] += 1
+        return true
+    }
+
+    /// Counts one thread less.
+    mutating func end(_ user: SessionOwner) {
+        let left = threads[user, default: 1] - 1
+        threads[user] = left == 0 ? nil : left
+    }
+}
