@@ -10,7 +10,7 @@ import Testing
 
 /// The parts of an orchestrator on sockets of this process, without a loop.
 private final class Rooms {
-    let store: KeptDescriptors
+    let store: DescriptorMirror
     let orchestrator: Orchestrator
     let work: WorkQueue
     let connections: ConnectionTable
@@ -24,7 +24,7 @@ private final class Rooms {
     /// - Parameter link: the link to the keeper.
     init(_ link: ControlLink? = nil) throws {
         let log = Log("test")
-        store = KeptDescriptors(try Closer(threads: 2))
+        store = DescriptorMirror(try Closer(threads: 2))
         orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
         try orchestrator.register(MemfdHandler())
         try orchestrator.open()

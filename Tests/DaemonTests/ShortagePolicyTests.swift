@@ -51,7 +51,7 @@ import Testing
     }
 
     @Test("The orchestrator knows the closes of its keeper, and forgets them with it") func noted() throws {
-        let store = KeptDescriptors(try Closer(threads: 2))
+        let store = DescriptorMirror(try Closer(threads: 2))
         store.noteKeeperClosing(70, of: 5)
         #expect(store.closingInKeeper(of: 5) == 70 && store.closingInKeeper(of: 6) == 0)
         store.noteKeeperClosing(0, of: 5)

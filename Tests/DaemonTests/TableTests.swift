@@ -10,13 +10,13 @@ import Testing
 @Suite struct TableTests {
     /// A table with limits of two descriptors for each user, and the descriptors that are closed at the end.
     private final class Fixture {
-        let store: LiveUpdateDaemon.KeptDescriptors
+        let store: DescriptorMirror
         let work: WorkQueue
         let table: ConnectionTable
         private var peers: [FileDescriptor] = []
 
         init() throws {
-            store = LiveUpdateDaemon.KeptDescriptors(try Closer(threads: 2))
+            store = DescriptorMirror(try Closer(threads: 2))
             work = try WorkQueue()
             table = ConnectionTable(store, work, Quota(mostOfProcess: 128, mostOfUser: 2))
         }
@@ -123,5 +123,70 @@ import Testing
         #expect(table.takeUnsent(for: DescriptorSlot(4)) == nil)
         #expect(table.takeUnsent(for: DescriptorSlot(3))?.rawValue == 1000)
         #expect(table.takeUnsent(for: DescriptorSlot(3)) == nil)
+    }
+
+    // MARK: Slots
+
+    private func held(
+        _ number: CInt, _ kind: DescriptorKind = .file, user: SessionOwner = 7, cookie: UInt64 = 0,
+        memory: MemoryUse? = nil
+    ) -> HeldDescriptor {
+        HeldDescriptor(
+            descriptor: FileDescriptor(rawValue: number), kind: kind, label: KeepLabel(cookie: cookie, user: user),
+            memory: memory)
+    }
+
+    @Test("A slot is allocated once, also after another orchestrator's") func allocation() {
+        var table = SlotTable()
+        #expect([table.allocate(), table.allocate()] == [DescriptorSlot(1), DescriptorSlot(2)])
+        table.begin(at: 10)
+        table.begin(at: 5)
+        #expect(table.allocate() == DescriptorSlot(10) && table.next == 11)
+    }
+
+    @Test("A slot is found by number, kind and cookie until it is removed") func slots() {
+        var table = SlotTable()
+        let (file, session) = (table.allocate(), table.allocate())
+        table.add(held(100), file)
+        #expect(!table.holdsOnlyState)
+        table.add(held(101, .session, cookie: 9), session)
+        #expect(table.count == 2 && table.all.count == 2 && table[file]?.descriptor.rawValue == 100)
+        #expect(table.slots(.file) == [file] && table.slots(.session) == [session] && table.slots(.client).isEmpty)
+        #expect(table.slot(withCookie: 9) == session && table.slot(withCookie: 8) == nil)
+        #expect(table.relabel(session, KeepLabel(cookie: 9, user: 8))?.label.user == 8)
+        #expect(table.relabel(DescriptorSlot(99), KeepLabel()) == nil)
+        #expect(table.replace(file, with: held(102))?.descriptor.rawValue == 100 && table.slots(.file) == [file])
+        #expect(table.remove(session)?.descriptor.rawValue == 101 && table.remove(session) == nil)
+        #expect(table.slot(withCookie: 9) == nil && table.slots(.session).isEmpty && table.count == 1)
+        table.add(held(103, .arena), session)
+        _ = table.remove(file)
+        #expect(table.holdsOnlyState)
+    }
+
+    @Test("A released slot is held until the end of the request, and removed once") func released() {
+        var table = SlotTable()
+        let (one, two) = (table.allocate(), table.allocate())
+        table.add(held(100), one)
+        table.add(held(101), two)
+        for slot in [one, one, DescriptorSlot(99)] { table.release(slot) }
+        #expect(table.count == 2)
+        #expect(table.takeReleased().map(\.slot) == [one] && table.takeReleased().isEmpty)
+        #expect(table[one] == nil && table[two] != nil)
+    }
+
+    @Test("The memory of a user's files goes with their slots, and each file is read again in turn") func memory() {
+        var table = SlotTable()
+        let file = FileIdentity(device: 1, inode: 2)
+        let slots = (0..<5).map { _ in table.allocate() }
+        for slot in slots { table.add(held(100, memory: MemoryUse(file, .base, 4096)), slot) }
+        #expect(table.memoryOfUsers == [7: [.base: 4096]])
+        let read = [table.takeUnread(atMost: 3), table.takeUnread(atMost: 3)].map { $0.map(\.slot) }
+        #expect(read.map(\.count) == [3, 2] && Set(read.joined()) == Set(slots))
+        table.noteMemory(MemoryUse(file, .base, 8192), in: slots[0])
+        table.noteMemory(MemoryUse(file, .base, 1), in: DescriptorSlot(99))
+        #expect(table.memoryOfUsers == [7: [.base: 8192]])
+        #expect(table.memory(of: 7, with: MemoryUse(FileIdentity(device: 1, inode: 3), .base, 1)) == 8193)
+        for slot in slots { _ = table.remove(slot) }
+        #expect(table.memoryOfUsers.isEmpty)
     }
 }

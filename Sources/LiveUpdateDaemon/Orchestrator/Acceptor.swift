@@ -10,7 +10,7 @@ import SystemPackage
 /// 2. ``admit(_:)`` holds a connection, in its client's share of the time.
 /// 3. Without a descriptor for the next connection the acceptor rests, until something else has happened.
 final class Acceptor {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let work: WorkQueue
@@ -26,7 +26,7 @@ final class Acceptor {
     private static let mostAccepted = 16
 
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ work: WorkQueue,
+        _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ work: WorkQueue,
         _ log: Log
     ) {
         self.store = store
@@ -84,8 +84,8 @@ final class Acceptor {
         return client
     }
 
-    /// Accepts connections of root and of luod's own user, which have a socket of their own, and descriptors that no other
-    /// user can use up.
+    /// Accepts connections of root and of luod's own user, which have a socket of their own, and descriptors that no
+    /// other user can use up.
     func acceptRoot(_ listener: FileDescriptor) {
         for _ in 0..<Self.mostAccepted {
             guard let connection = try? listener.acceptConnection() else { return }
@@ -141,8 +141,7 @@ final class Acceptor {
             try connections.addClient(descriptor, slot)
         } catch {
             log.say("a connection of user \(client.user) was not accepted: \(error)")
-            store.release(slot)
-            store.flush()
+            store.release(now: [slot])
         }
         return client
     }
@@ -152,8 +151,8 @@ final class Acceptor {
 
     // MARK: Resting
 
-    /// Stops accepting until something else has happened, or for a moment. Otherwise the connections that wait would wake
-    /// this process again and again.
+    /// Stops accepting until something else has happened, or for a moment. Otherwise the connections that wait would
+    /// wake this process again and again.
     private func rest(_ error: SystemCallError) {
         if !hasSaidNoRoom {
             log.say("no client can connect until descriptors are free (luod --max-descriptors N, ulimit -n): \(error)")

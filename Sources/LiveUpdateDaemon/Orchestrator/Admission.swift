@@ -11,7 +11,7 @@ struct Admission: Sendable {
     /// Connections that were accepted and are not held yet.
     var accepted: Int
     var kernel: EmulatedKernel?
-    var store: KeptDescriptors
+    var store: DescriptorMirror
     var orchestrator: Orchestrator
 
     /// Checks that one more descriptor may be held.
@@ -68,7 +68,7 @@ extension Quota.Usage {
     /// The counts of a user that ``Quota`` does not have.
     ///
     /// - Parameter accepted: connections that were accepted and are not held yet.
-    init(of user: SessionOwner, _ store: KeptDescriptors, _ orchestrator: Orchestrator, accepted: Int) {
+    init(of user: SessionOwner, _ store: DescriptorMirror, _ orchestrator: Orchestrator, accepted: Int) {
         let held = orchestrator.usage(of: user)
         self.init(
             process: store.count + accepted, held: held.sessions + held.files, closing: store.closing(of: user))
@@ -77,7 +77,7 @@ extension Quota.Usage {
 
 /// Makes the limits for each request, as they are now.
 final class Admissions {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let acceptor: Acceptor
@@ -85,7 +85,7 @@ final class Admissions {
 
     /// - Parameter kernel: ``Settings/kernel``.
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ acceptor: Acceptor,
+        _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ acceptor: Acceptor,
         _ kernel: EmulatedKernel?
     ) {
         self.store = store

@@ -4,7 +4,7 @@ import SystemPackage
 
 /// Closes connections, and ends the sessions that they led to.
 final class ConnectionCloser {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let sessions: SessionTable
@@ -16,7 +16,7 @@ final class ConnectionCloser {
 
     /// - Parameter endsUnused: ``Settings/endsUnused``.
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
         _ sessions: SessionTable, _ replies: ReplySender, _ longWork: LongWorkRunner, _ keeper: KeeperLink,
         _ log: Log, endsUnused: Bool
     ) {
@@ -52,8 +52,7 @@ final class ConnectionCloser {
     /// Releases a connection's descriptor, after the end of its session.
     func release(_ connection: Connection) {
         if connection.peer.isSocket { store.drain(connection.descriptor, of: connection.user) }
-        store.release(connection.slot)
-        store.flush()
+        store.release(now: [connection.slot])
         endIfUnused()
     }
 
@@ -85,8 +84,8 @@ final class ConnectionCloser {
         sessions.addDetached(session)
     }
 
-    /// Closes connections that prevent an open: their clients have ended, or no client knows them. A repeated answer gave
-    /// such a connection to a client that had the first answer already, and drops the second.
+    /// Closes connections that prevent an open: their clients have ended, or no client knows them. A repeated answer
+    /// gave such a connection to a client that had the first answer already, and drops the second.
     ///
     /// - Returns: whether any was closed. The caller tries again then.
     func closeUnclaimed(_ connection: Connection, where isInTheWay: (Connection) -> Bool) -> Bool {

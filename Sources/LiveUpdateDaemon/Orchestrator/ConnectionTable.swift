@@ -9,14 +9,14 @@ import SystemPackage
 /// 2. ``change(_:to:)`` gives a connection another peer, and moves the count to the user of that peer.
 /// 3. A postponed connection has no events. ``takePostponed()`` returns it, to be served again.
 final class ConnectionTable {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let work: WorkQueue
     private var connections: [CInt: Connection] = [:]
     private var postponed: [Connection] = []
     /// The limits, with the number of each user's connections.
     private(set) var quota: Quota
 
-    init(_ store: KeptDescriptors, _ work: WorkQueue, _ quota: Quota) {
+    init(_ store: DescriptorMirror, _ work: WorkQueue, _ quota: Quota) {
         self.store = store
         self.work = work
         self.quota = quota
@@ -139,8 +139,8 @@ final class ConnectionTable {
     private static let mostResumed = 256
 }
 
-/// A socket on which requests come: one at a time, each left in the queue until it was answered, so that it is still there
-/// when this process dies.
+/// A socket on which requests come: one at a time, each left in the queue until it was answered, so that it is still
+/// there when this process dies.
 final class Connection {
     /// The party at the other end of the connection.
     enum Peer {
@@ -291,7 +291,7 @@ final class Connection {
     }
 }
 
-extension KeptDescriptors {
+extension DescriptorMirror {
     /// Closes the descriptors of a request. A close may be the last one, and sleep, if the client has closed its own
     /// copies.
     func close(requested descriptors: [FileDescriptor], on connection: Connection) {
@@ -304,7 +304,7 @@ extension KeptDescriptors {
 }
 
 extension Connection.Peer {
-    /// Who asks on it, where calls of the device are made.
+    /// The user that makes calls of the device; nil where no such calls are made.
     var user: SessionOwner? {
         switch self {
         case .client(let user), .device(let user): user

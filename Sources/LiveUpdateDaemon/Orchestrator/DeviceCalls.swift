@@ -33,8 +33,8 @@ final class DeviceCalls {
     }
 
     /// - Returns: nil when it is answered later.
-    /// - Throws: EPERM for a call that needs rights; EINVAL for a call that is none of the device; EIO during a refusal; the
-    ///   errors of each call.
+    /// - Throws: EPERM for a call that needs rights; EINVAL for a call that is none of the device; EIO during a
+    ///   refusal; the errors of each call.
     func perform(
         _ request: Request, _ descriptor: FileDescriptor?, _ client: Client
     ) throws(LiveUpdateError) -> Reply? {

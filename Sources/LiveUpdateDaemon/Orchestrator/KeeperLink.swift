@@ -5,12 +5,12 @@ import SystemPackage
 
 /// The link to the keeper, while there is one.
 ///
-/// 1. Without a keeper serving goes on, and updates do not: nobody would start the next image.
+/// 1. Without a keeper serving goes on, and updates do not: no process would start the next image.
 /// 2. A keeper that does not read is given up (``giveUp()``), and sees that.
 /// 3. Another keeper takes the place of one that died: ``adopt(from:)``.
 final class KeeperLink {
     private var link: ControlLink?
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let work: WorkQueue
     private let watch: KeeperWatch
     private let log: Log
@@ -20,7 +20,7 @@ final class KeeperLink {
     ///   - memory: the memory that both share; nil: the keeper is not watched.
     ///   - silence: ``Settings/silence``.
     init(
-        _ link: ControlLink?, _ store: KeptDescriptors, _ work: WorkQueue, _ memory: ControlMemory?, silence: UInt64,
+        _ link: ControlLink?, _ store: DescriptorMirror, _ work: WorkQueue, _ memory: ControlMemory?, silence: UInt64,
         _ log: Log
     ) {
         self.link = link

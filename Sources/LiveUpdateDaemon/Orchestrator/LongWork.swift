@@ -55,8 +55,8 @@ struct LongWork {
 
     /// Whether preserving a file of this size may take more than some 2 ms.
     ///
-    /// Holes of huge pages cost 0.7 microseconds each, extents of a memory file 3 microseconds, and its pages 16 ns. The
-    /// number of extents is not known: there are at most as many as pages, and as pages of holes.
+    /// Holes of huge pages cost 0.7 microseconds each, extents of a memory file 3 microseconds, and its pages 16 ns.
+    /// The number of extents is not known: there are at most as many as pages, and as pages of holes.
     ///
     /// - Parameters:
     ///   - size: of the file, in bytes.

@@ -5,15 +5,15 @@ import SystemPackage
 
 /// Has threads do requests that take long, while other clients are served.
 ///
-/// 1. The request stays in its socket's queue, and the connection waits (``Connection/isWorking``). So do its end, the removal of
-///    its session, and updates.
+/// 1. The request stays in its socket's queue, and the connection waits (``Connection/isWorking``). So do its end, the
+///    removal of its session, and updates.
 /// 2. When the thread is done, the loop sends the answer.
 /// 3. The end of a session with many files is done in the same way. Its user's other requests wait for it.
 ///
 /// While an update waits for this or is under way, no long work begins.
 final class LongWorkRunner {
     private let workers: WorkerPool
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let work: WorkQueue
@@ -25,7 +25,7 @@ final class LongWorkRunner {
     private weak var waitingUpdate: Connection?
 
     init(
-        _ workers: WorkerPool, _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ workers: WorkerPool, _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
         _ work: WorkQueue, _ replies: ReplySender, _ updates: UpdateRunner, _ log: Log
     ) {
         self.workers = workers
@@ -101,8 +101,8 @@ final class LongWorkRunner {
 
     // MARK: Ends
 
-    /// Whether the end of a connection waits: for its request, for the end of another session of its user, or for a free
-    /// thread. The end is noted again then.
+    /// Whether the end of a connection waits: for its request, for the end of another session of its user, or for a
+    /// free thread. The end is noted again then.
     func postponesEnd(_ connection: Connection) -> Bool {
         let waits =
             connection.isWorking || longWork.isEnding(of: connection.user)
@@ -117,7 +117,7 @@ final class LongWorkRunner {
 
     /// Has a thread end a session with many files.
     ///
-    /// - Returns: whether it does: otherwise the session is to be ended now.
+    /// - Returns: whether a thread does it: otherwise the caller ends the session now.
     func end(_ session: Session, of connection: Connection) -> Bool {
         guard endsLong(connection), mayWorkLong else { return false }
         let hasArrived = connection.hasArrived
@@ -129,7 +129,7 @@ final class LongWorkRunner {
         return true
     }
 
-    /// Notes that a connection was closed, whose end may have waited.
+    /// Notes that a connection was closed. Its end may have waited.
     func noteClosed(_ connection: Connection) {
         if connection.hasEnded { longWork.removeWaitingEnd(of: connection.user) }
     }

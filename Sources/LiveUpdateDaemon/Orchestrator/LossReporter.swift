@@ -4,12 +4,12 @@ import Platform
 
 /// Reports the sessions and files that luod loses: with its own end, and at its start.
 final class LossReporter {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let settings: Settings
     private let log: Log
 
-    init(_ store: KeptDescriptors, _ orchestrator: Orchestrator, _ settings: Settings, _ log: Log) {
+    init(_ store: DescriptorMirror, _ orchestrator: Orchestrator, _ settings: Settings, _ log: Log) {
         self.store = store
         self.orchestrator = orchestrator
         self.settings = settings

@@ -109,8 +109,8 @@ struct MachineMemory: Equatable, Sendable {
     var bytes: UInt64
     var hugePages: [PageSize: UInt64]
 
-    /// The memory and the pools as they are now, as far as the default limit on pages of a size needs them: the pools can
-    /// change at any time.
+    /// The memory and the pools as they are now, as far as the default limit on pages of a size needs them: the pools
+    /// can change at any time.
     static func now(for pageSize: PageSize, _ quota: Quota) -> MachineMemory {
         guard quota.isOpenToEverybody else { return MachineMemory(bytes: 0, hugePages: [:]) }
         guard pageSize != .base, quota.memory.hugePages[pageSize] == nil else {

@@ -6,10 +6,11 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// What `luod` is when its keeper starts it: an orchestrator, at once or in standby. It gets everything over the socket that
-/// it inherits.
+/// What `luod` is when its keeper starts it: an orchestrator, at once or in standby. It gets everything over the socket
+/// that it inherits.
 public enum OrchestratorProcess {
-    /// How many threads close descriptors: one for root, one for closes that cannot sleep, and the others for as many users.
+    /// How many threads close descriptors: one for root, one for closes that cannot sleep, and the others for as many
+    /// users.
     private static let closingThreads = 8
 
     /// How many threads do requests that take long: one for root, and the others for as many other users.
@@ -21,7 +22,7 @@ public enum OrchestratorProcess {
         let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Sandbox.limitCapabilities() }
         let measuresMemory = settings.memory.limits(isOpenToEverybody: settings.isOpenToEverybody)
-        let store = KeptDescriptors(try Closer(threads: closingThreads), measuresMemory: measuresMemory)
+        let store = DescriptorMirror(try Closer(threads: closingThreads), measuresMemory: measuresMemory)
         let workers = try WorkerPool(threads: workingThreads)
         let beginning = try receiveAll(store, keeper)
         store.use(keeper)
@@ -98,9 +99,9 @@ public enum OrchestratorProcess {
         var pause: UInt64
     }
 
-    private static func receiveAll(_ store: KeptDescriptors, _ keeper: ControlLink) throws -> Beginning {
+    private static func receiveAll(_ store: DescriptorMirror, _ keeper: ControlLink) throws -> Beginning {
         while let received = try keeper.receive(.waiting) {
-            // Not all that is kept would be found.
+            // A held descriptor is missing.
             if received.isCut { exitNow(1) }
             switch received.message {
             case .hold(let keeps): store.hold(keeps, received.descriptors)
@@ -117,7 +118,7 @@ public enum OrchestratorProcess {
 
 /// The parts of an orchestrator's process that do not depend on its state.
 struct OrchestratorResources {
-    let store: KeptDescriptors
+    let store: DescriptorMirror
     /// The link to the keeper; nil: there is no keeper.
     let keeper: ControlLink?
     let workers: WorkerPool
@@ -154,5 +155,5 @@ struct OrchestratorResources {
     }
 }
 
-/// Ends this process, with nothing flushed and nobody told: the kernel closes what is open.
+/// Ends this process at once, without flushing anything: the kernel closes its descriptors.
 func exitNow(_ code: CInt) -> Never { _exit(code) }

@@ -5,10 +5,10 @@ import SystemPackage
 
 /// The calls of `luoctl run` and of the gate: SERVE, OPEN_DEVICE, IDENTIFY.
 ///
-/// A program finds `/dev/liveupdate` because its system calls are notified (docs/run.md). The gate, another process, answers
-/// those calls. An opened device is a socket, one for each user.
+/// A program finds `/dev/liveupdate` because its system calls are notified (docs/run.md). The gate, another process,
+/// answers those calls. An opened device is a socket, one for each user.
 final class ProgramCalls {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let closer: ConnectionCloser
@@ -17,7 +17,7 @@ final class ProgramCalls {
     private let state: StateDirectory
 
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
         _ closer: ConnectionCloser, _ admissions: Admissions, _ keeper: KeeperLink, _ state: StateDirectory
     ) {
         self.store = store

@@ -13,7 +13,7 @@ struct Reply {
     var isCopy = false
     /// Whether the client did not read at first.
     var isDelayed = false
-    /// What was kept only until the answer was sent.
+    /// A slot that is held only until the answer was sent.
     var kept: DescriptorSlot?
     /// The failure that this reply tells of, for a client that asks for reasons.
     private var error: LiveUpdateError?
@@ -53,11 +53,11 @@ struct Reply {
 /// 1. The request of a reply stays in its socket's queue until the reply was sent.
 /// 2. A client that does not read is not served until the rest of its reply was sent: ``sendRest(to:)``.
 final class ReplySender {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let connections: ConnectionTable
     private let work: WorkQueue
 
-    init(_ store: KeptDescriptors, _ connections: ConnectionTable, _ work: WorkQueue) {
+    init(_ store: DescriptorMirror, _ connections: ConnectionTable, _ work: WorkQueue) {
         self.store = store
         self.connections = connections
         self.work = work

@@ -12,7 +12,7 @@ import SystemPackage
 final class ReplyLedger {
     private let memory: ControlMemory?
     private let orchestrator: Orchestrator
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let sessions: SessionTable
     private let predecessorsEnd: String
     /// As the keeper had counted when this process began. It counts no more while this process lives.
@@ -24,7 +24,7 @@ final class ReplyLedger {
     ///   - memory: nil: nothing is noted.
     ///   - predecessorsEnd: how the orchestrator before this one ended, in words; empty when it did not.
     init(
-        _ memory: ControlMemory?, _ orchestrator: Orchestrator, _ store: KeptDescriptors, _ sessions: SessionTable,
+        _ memory: ControlMemory?, _ orchestrator: Orchestrator, _ store: DescriptorMirror, _ sessions: SessionTable,
         predecessorsEnd: String
     ) {
         self.memory = memory
@@ -93,8 +93,8 @@ final class ReplyLedger {
         user != 0 && memory != nil && deaths.mustPause(user, at: milliseconds())
     }
 
-    /// Hangs for ever in a request with a name, so that a test can end this process meanwhile: only in debug builds, and
-    /// only with LUO_TEST_HANG in the environment.
+    /// Hangs for ever in a request with a name, so that a test can end this process meanwhile: only in debug builds,
+    /// and only with LUO_TEST_HANG in the environment.
     private func hangForTests(in message: [UInt8], _ name: String) {
         #if DEBUG
             guard Self.hangs, refusal == nil, message.count > 12, message[12...].starts(with: name.utf8) else { return }

@@ -163,8 +163,8 @@ struct RequestScheduler {
 
 /// Shares time among parties: of those that are ready, the one that has used the least is first. It does no I/O.
 ///
-/// A party that becomes ready again counts from the present use of the others, so that waiting saves nothing up. A party
-/// that has used more than the others is first again when they have caught up, or when no other is ready.
+/// A party that becomes ready again counts from the present use of the others, so that waiting saves nothing up. A
+/// party that has used more than the others is first again when they have caught up, or when no other is ready.
 struct FairShare<Party: Hashable> {
     private struct Account {
         var used: UInt64

@@ -5,7 +5,7 @@ import SystemPackage
 
 /// Finds the connections and sessions that another orchestrator has left, and the descriptors that nothing names.
 final class Resumption {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let sessions: SessionTable
@@ -14,7 +14,7 @@ final class Resumption {
     private(set) var mayHaveOrphans = false
 
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
         _ sessions: SessionTable, _ closer: ConnectionCloser
     ) {
         self.store = store
@@ -86,9 +86,9 @@ final class Resumption {
 
     /// Gives each session that was not sent a new pair of sockets, before any ended session ends.
     ///
-    /// luod does not hold the client's end of a session, so that it sees the last close at once. When an orchestrator dies
-    /// after a session was committed and before its descriptor was sent, that end is lost: luod's end has hung up while
-    /// the request is still in its queue.
+    /// luod does not hold the client's end of a session, so that it sees the last close at once. When an orchestrator
+    /// dies after a session was committed and before its descriptor was sent, that end is lost: luod's end has hung up
+    /// while the request is still in its queue.
     private func renewUnsentSessions() throws {
         for connection in connections.all where connection.peer.user != nil {
             guard let answer = orchestrator.answer(on: connection.slot), isStillAsked(answer, connection),
@@ -138,7 +138,6 @@ final class Resumption {
             }
             if let kept = connection.unsent?.kept { named.insert(kept) }
         }
-        for slot in store.slots(.file) where !named.contains(slot) { store.release(slot) }
-        store.flush()
+        store.release(now: store.slots(.file).filter { !named.contains($0) })
     }
 }

@@ -6,15 +6,15 @@ import SystemPackage
 
 /// The orchestrator's process: one thread, which answers one request after the other.
 ///
-/// 1. The ``RequestScheduler`` shares time among users, processes and connections, and says which connection is next. Ends of
-///    a user come before its requests: so close and create of the same name in one program never meet.
+/// 1. The ``RequestScheduler`` shares time among users, processes and connections, and says which connection is next.
+///    Ends of a user come before its requests: so close and create of the same name in one program never meet.
 /// 2. A request stays in the socket's queue until it was answered. A change that must not be done twice is committed
 ///    together with its answer (``LiveUpdate/Answer``).
 /// 3. A client is not served until it has read its last answer.
 ///
 /// It keeps nothing that the journal or the keeper does not have: ``resume()`` makes all of it again.
 final class Server {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let log: Log
     private let refusal: Refusal?
     private let work: WorkQueue
@@ -97,7 +97,8 @@ final class Server {
         try resumption.resume()
     }
 
-    /// Logs the sessions and files that were lost before this start. Call this before ``resume()``, which ends lost sessions.
+    /// Logs the sessions and files that were lost before this start. Call this before ``resume()``, which ends lost
+    /// sessions.
     func logStartLosses() { losses.logStart() }
 
     /// Answers the request for the update or reload with which this process began.

@@ -5,10 +5,10 @@ import SystemPackage
 
 /// The calls that open a session: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION.
 ///
-/// Each answers with the client's end of a pair of sockets. luod holds its own end in a slot, and closes its copy of the
-/// client's end, so that it sees the client's last close at once.
+/// Each answers with the client's end of a pair of sockets. luod holds its own end in a slot, and closes its copy of
+/// the client's end, so that it sees the client's last close at once.
 final class SessionOpener {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let sessions: SessionTable
@@ -16,7 +16,7 @@ final class SessionOpener {
     private let admissions: Admissions
 
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
+        _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
         _ sessions: SessionTable, _ closer: ConnectionCloser, _ admissions: Admissions
     ) {
         self.store = store
@@ -58,8 +58,8 @@ final class SessionOpener {
 
     /// ATTACH_SESSION.
     ///
-    /// - Throws: EINVAL for a direction that does not exist; ENOENT; EBUSY for a session that is not detached, or that a
-    ///   client has attached.
+    /// - Throws: EINVAL for a direction that does not exist; ENOENT; EBUSY for a session that is not detached, or that
+    ///   a client has attached.
     func attach(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let call = NameCall(request.body)
         guard let which = AttachedDirection(rawValue: call.word) else {
@@ -118,8 +118,7 @@ final class SessionOpener {
                 throw LiveUpdateError(.noMemory, "\(error)")
             }
         } catch {
-            store.release(slot)
-            store.flush()
+            store.release(now: [slot])
             throw error
         }
         var reply = Reply(0, body: request.answerBody)
@@ -145,7 +144,8 @@ final class SessionOpener {
         }
     }
 
-    /// Opens a session, and tries once more after it has closed connections that prevented that and that no client uses.
+    /// Opens a session, and tries once more after it has closed connections that prevented that and that no client
+    /// uses.
     private func openAgain(
         _ name: SessionName?, _ client: Client, _ open: () throws(LiveUpdateError) -> Session
     ) throws(LiveUpdateError) -> Session {

@@ -7,7 +7,7 @@ import SystemPackage
 /// The next image: performs what ``IncomingUpdate`` decides, and tells it the results.
 final class StandbyProcess {
     private let resources: OrchestratorResources
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let keeper: ControlLink
     private let formats: [String]
     private var machine = IncomingUpdate()
@@ -149,7 +149,7 @@ final class StandbyProcess {
 
     /// The formats of all handlers and FLBs, from an arena that goes away with it.
     private static func knownFormats(_ resources: OrchestratorResources) throws -> [String] {
-        let store = KeptDescriptors(resources.store.closer)
+        let store = DescriptorMirror(resources.store.closer)
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
         try resources.register(on: orchestrator)
         return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }

@@ -63,7 +63,7 @@ extension StatusCall {
 
 /// STATUS: finds the lines of a page.
 final class StatusReporter {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let keeper: KeeperLink
     private let updates: UpdateRunner
@@ -71,7 +71,7 @@ final class StatusReporter {
     private let state: StateDirectory
 
     init(
-        _ store: KeptDescriptors, _ orchestrator: Orchestrator, _ keeper: KeeperLink,
+        _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ keeper: KeeperLink,
         _ updates: UpdateRunner, _ refusal: Refusal?, _ state: StateDirectory
     ) {
         self.store = store

@@ -4,7 +4,7 @@ import SystemPackage
 
 /// STOP: ends luod. When something would be lost, only a client that discards it can do so.
 final class StopCall {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let losses: LossReporter
     private let refusal: Refusal?
     private let updates: UpdateRunner
@@ -13,7 +13,7 @@ final class StopCall {
     private let log: Log
 
     init(
-        _ store: KeptDescriptors, _ losses: LossReporter, _ refusal: Refusal?, _ updates: UpdateRunner,
+        _ store: DescriptorMirror, _ losses: LossReporter, _ refusal: Refusal?, _ updates: UpdateRunner,
         _ replies: ReplySender, _ keeper: KeeperLink, _ log: Log
     ) {
         self.store = store

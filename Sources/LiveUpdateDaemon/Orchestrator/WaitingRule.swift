@@ -4,18 +4,18 @@ import SystemPackage
 
 /// Says which connections are not served for a moment. Their requests stay in the sockets' queues.
 ///
-/// 1. A user with many descriptors that wait to be closed waits for them (``Quota``). Otherwise a close that sleeps would let the
-///    user's next requests pile up descriptors without end.
+/// 1. A user with many descriptors that wait to be closed waits for them (``Quota``). Otherwise a close that sleeps
+///    would let the user's next requests pile up descriptors without end.
 /// 2. A user whose requests ended too many orchestrators waits for a minute (``ReplyLedger``).
 /// 3. A user with a session that is ending waits for the end (``LongWorkRunner``).
 final class WaitingRule {
-    private let store: KeptDescriptors
+    private let store: DescriptorMirror
     private let connections: ConnectionTable
     private let longWork: LongWorkRunner
     private let ledger: ReplyLedger
 
     init(
-        _ store: KeptDescriptors, _ connections: ConnectionTable, _ longWork: LongWorkRunner, _ ledger: ReplyLedger
+        _ store: DescriptorMirror, _ connections: ConnectionTable, _ longWork: LongWorkRunner, _ ledger: ReplyLedger
     ) {
         self.store = store
         self.connections = connections

@@ -2,12 +2,13 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The orchestrator's copies of what the keeper keeps. A descriptor is given to the keeper before the journal names its
-/// slot, and let go of after the answer was sent, so that a successor always finds what the journal names.
+/// The orchestrator's copies of the descriptors that the keeper holds. A descriptor is given to the keeper before the
+/// journal names its slot, and released after the answer was sent, so that the next orchestrator always finds what the
+/// journal names.
 ///
 /// No slot is used twice. No descriptor of a client is closed on the calling thread, because a close may sleep
 /// (``Closer``).
-final class KeptDescriptors: DescriptorStore {
+final class DescriptorMirror: DescriptorStore {
     let closer: Closer
     /// Whether the memory of files is measured: only where a user has a limit on it.
     let measuresMemory: Bool
@@ -19,20 +20,9 @@ final class KeptDescriptors: DescriptorStore {
     }
 
     private struct State: Sendable {
-        private(set) var entries: [DescriptorSlot: Entry] = [:]
-        /// What there is of each kind: mostly few, beside many files.
-        private(set) var slots: [DescriptorKind: Set<DescriptorSlot>] = [:]
-        /// The slots of sockets by the cookie of their other end, which a client has.
-        private(set) var cookies: [UInt64: DescriptorSlot] = [:]
-        var nextSlot: Int64 = 1
+        var table = SlotTable()
         var keeper: ControlLink?
         var deafness: SystemCallError?
-        /// What the request that is being done has let go of.
-        var released: [DescriptorSlot] = []
-        /// The memory of the files, if it is measured.
-        private(set) var memory = MemoryLedger()
-        /// Slots whose memory is to be read again.
-        var unread: [DescriptorSlot] = []
         /// Slots with changes that could not be sent to the keeper, because of a shortage.
         var unsent: Set<DescriptorSlot> = []
         /// Whether a service manager stores the held descriptors.
@@ -40,72 +30,37 @@ final class KeptDescriptors: DescriptorStore {
         /// Descriptors that wait to be closed in the keeper, of users with many.
         var keeperClosing: [UInt32: Int] = [:]
         var keeperRoom = KeeperRoom.forAll
-
-        mutating func add(_ entry: Entry, _ slot: DescriptorSlot) {
-            entries[slot] = entry
-            slots[entry.kind, default: []].insert(slot)
-            if entry.label.cookie != 0 { cookies[entry.label.cookie] = slot }
-            if let use = entry.memory { memory.add(use, of: entry.label.user) }
-        }
-
-        mutating func noteMemory(_ use: MemoryUse, in slot: DescriptorSlot) {
-            guard let entry = entries[slot] else { return }
-            memory.note(use, of: entry.label.user)
-        }
-
-        mutating func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) { entries[slot]?.label = label }
-
-        mutating func remove(_ slot: DescriptorSlot) -> Entry? {
-            guard let entry = entries.removeValue(forKey: slot) else { return nil }
-            slots[entry.kind]?.remove(slot)
-            if entry.label.cookie != 0 { cookies[entry.label.cookie] = nil }
-            if let use = entry.memory { memory.remove(use, of: entry.label.user) }
-            return entry
-        }
     }
 
-    struct Entry: Sendable {
-        var descriptor: FileDescriptor
-        var kind: DescriptorKind
-        var label = KeepLabel()
-        /// The memory of a file as it was first.
-        var memory: MemoryUse?
-    }
-
-    private func entry(_ descriptor: FileDescriptor, _ kind: DescriptorKind, _ label: KeepLabel) -> Entry {
+    private func entry(_ descriptor: FileDescriptor, _ kind: DescriptorKind, _ label: KeepLabel) -> HeldDescriptor {
         let use = measuresMemory && kind == .file ? MemoryUse(of: descriptor) : nil
-        return Entry(descriptor: descriptor, kind: kind, label: label, memory: use)
+        return HeldDescriptor(descriptor: descriptor, kind: kind, label: label, memory: use)
     }
 
     // MARK: Memory
 
     /// The bytes that a user's files would have with one more, with pages of that file's size.
     func memory(of user: UInt32, with use: MemoryUse) -> UInt64 {
-        state.with { $0.memory.bytes(of: user, with: use) }
+        state.with { $0.table.memory(of: user, with: use) }
     }
 
     /// The memory of all users' files: bytes by page size.
-    var memory: [UInt32: [PageSize: UInt64]] { state.with { $0.memory.all } }
+    var memory: [UInt32: [PageSize: UInt64]] { state.with { $0.table.memoryOfUsers } }
 
     /// Reads the memory of some files again: a file may have been filled since. Only for the thread that releases
     /// slots.
     func readMemoryAgain(atMost most: Int) {
         guard measuresMemory else { return }
-        let some = state.with { state in
-            if state.unread.isEmpty { state.unread = state.slots[.file].map { [DescriptorSlot]($0) } ?? [] }
-            let slots = state.unread.suffix(most)
-            state.unread.removeLast(slots.count)
-            return slots.compactMap { slot in state.entries[slot].map { (slot, $0) } }
-        }
+        let some = state.with { $0.table.takeUnread(atMost: most) }
         for (slot, entry) in some where entry.memory != nil {
             guard let use = MemoryUse(of: entry.descriptor) else { continue }
-            state.with { $0.noteMemory(use, in: slot) }
+            state.with { $0.table.noteMemory(use, in: slot) }
         }
     }
 
     // MARK: The keeper
 
-    /// Everything that is kept from now on goes to this keeper, too; with nil, to nobody.
+    /// Gives every descriptor that is held from now on to this keeper, too; with nil, to no keeper.
     func use(_ keeper: ControlLink?) {
         state.with { state in
             state.keeper = keeper
@@ -122,23 +77,17 @@ final class KeptDescriptors: DescriptorStore {
     /// label.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
         let entries = zip(keeps, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
-        let replaced = state.with { state in
-            entries.compactMap { slot, entry in
-                let old = state.remove(slot)
-                state.add(entry, slot)
-                return old
-            }
-        }
+        let replaced = state.with { state in entries.compactMap { state.table.replace($0, with: $1) } }
         for entry in replaced { close(entry) }
     }
 
     /// Releases the slots that the keeper has released.
     func drop(_ slots: [DescriptorSlot]) {
-        let gone = state.with { state in slots.compactMap { state.remove($0) } }
+        let gone = state.with { state in slots.compactMap { state.table.remove($0) } }
         for entry in gone { close(entry) }
     }
 
-    private func close(_ entry: Entry) {
+    private func close(_ entry: HeldDescriptor) {
         if entry.kind.isOwnSocket {
             close(ownSocket: entry.descriptor, of: entry.label.user)
         } else {
@@ -146,19 +95,17 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    func begin(nextSlot: Int64) { state.with { $0.nextSlot = max($0.nextSlot, nextSlot) } }
+    func begin(nextSlot: Int64) { state.with { $0.table.begin(at: nextSlot) } }
 
     /// What another keeper is to take over.
     var all: [(keep: Keep, descriptor: FileDescriptor)] {
-        state.with { state in
-            state.entries.map {
-                (Keep(slot: $0.key, kind: $0.value.kind, label: $0.value.label), $0.value.descriptor)
-            }
+        state.with { $0.table.all }.map { slot, entry in
+            (Keep(slot: slot, kind: entry.kind, label: entry.label), entry.descriptor)
         }
     }
 
     /// How many descriptors are held, or wait to be closed.
-    var count: Int { state.with { $0.entries.count } + closer.pending }
+    var count: Int { state.with { $0.table.count } + closer.pending }
 
     /// How many descriptors of a user wait to be closed, here or in the keeper, also those that are about to be.
     func pendingCloses(of user: UInt32) -> Int { max(closer.pending(of: user), closingInKeeper(of: user)) }
@@ -184,9 +131,9 @@ final class KeptDescriptors: DescriptorStore {
     }
 
     /// Whether only descriptors of luod itself are held: no client, no session, no file.
-    var holdsOnlyState: Bool { state.with { $0.entries.values.allSatisfy { $0.kind.isOfState } } }
+    var holdsOnlyState: Bool { state.with { $0.table.holdsOnlyState } }
 
-    var nextSlot: Int64 { state.with { $0.nextSlot } }
+    var nextSlot: Int64 { state.with { $0.table.next } }
 
     // MARK: Keeping
 
@@ -205,13 +152,14 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    /// Takes out of an own socket that is to be closed what its client has sent. The closer can then switch off SO_LINGER of each
-    /// descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
+    /// Takes the messages out of an own socket that will be closed. The closer can then switch off
+    /// SO_LINGER of each descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
     func drain(_ socket: FileDescriptor, of user: UInt32) {
         socket.shutDown()
         let limit = DescriptorLimit.now
         let most = limit - min(limit / 2, 2 * MessageSocket.mostDescriptors)
-        // A queue of sockets has room for some hundred messages. A descriptor without room is closed by the kernel, here.
+        // A queue of sockets has room for some hundred messages. A descriptor without room is closed by the kernel,
+        // here.
         for _ in 0..<512 {
             guard pendingCloses(of: user) < Quota.mostPending, count < most, socket.hasMessage else { return }
             // A message may have no bytes and no descriptors.
@@ -221,10 +169,7 @@ final class KeptDescriptors: DescriptorStore {
 
     /// Changes the label of a descriptor, here and in the keeper.
     func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) {
-        let (entry, keeper) = state.with { state in
-            state.relabel(slot, label)
-            return (state.entries[slot], state.keeper)
-        }
+        let (entry, keeper) = state.with { ($0.table.relabel(slot, label), $0.keeper) }
         guard let entry else { return }
         tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
     }
@@ -238,11 +183,7 @@ final class KeptDescriptors: DescriptorStore {
         _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel(),
         patience: Int = 100
     ) throws(SystemCallError) -> DescriptorSlot {
-        let (slot, keeper) = state.with { state in
-            let slot = DescriptorSlot(state.nextSlot)
-            state.nextSlot += 1
-            return (slot, state.keeper)
-        }
+        let (slot, keeper) = state.with { ($0.table.allocate(), $0.keeper) }
         let descriptor = descriptor.release()
         do throws(SystemCallError) {
             try send(keeper, .keep(Keep(slot: slot, kind: kind, label: label)), [descriptor], patience)
@@ -251,7 +192,7 @@ final class KeptDescriptors: DescriptorStore {
             throw error
         }
         let entry = entry(descriptor, kind, label)
-        state.with { $0.add(entry, slot) }
+        state.with { $0.table.add(entry, slot) }
         return slot
     }
 
@@ -267,21 +208,22 @@ final class KeptDescriptors: DescriptorStore {
         }
     }
 
-    /// Lets go of it once the request that is being done has been answered.
-    func release(_ slot: DescriptorSlot) { state.with { $0.released.append(slot) } }
+    /// Releases a slot once the request that is being done has been answered: with ``flush()``.
+    func release(_ slot: DescriptorSlot) { state.with { $0.table.release(slot) } }
 
-    /// Lets go of what was released.
+    /// Releases slots at once.
+    func release(now slots: [DescriptorSlot]) {
+        for slot in slots { release(slot) }
+        flush()
+    }
+
+    /// Removes the slots that were released, here and in the keeper, and closes their descriptors.
     func flush() {
-        let (entries, slots, keeper) = state.with { state in
-            let slots = state.released.filter { state.entries[$0] != nil }
-            let entries = slots.compactMap { state.remove($0) }
-            state.released = []
-            return (entries, slots, state.keeper)
-        }
+        let (released, keeper) = state.with { ($0.table.takeReleased(), $0.keeper) }
         sendUnsent(keeper)
-        guard !slots.isEmpty else { return }
-        tellReleased(keeper, slots)
-        for entry in entries { close(entry) }
+        guard !released.isEmpty else { return }
+        tellReleased(keeper, released.map(\.slot))
+        for (_, entry) in released { close(entry) }
     }
 
     /// Sends the keeper the changes that a shortage has delayed: only the last one of each slot.
@@ -289,8 +231,8 @@ final class KeptDescriptors: DescriptorStore {
         guard state.with({ !$0.unsent.isEmpty }) else { return }
         let (held, released) = state.with { state in
             defer { state.unsent = [] }
-            let held = state.unsent.compactMap { slot in state.entries[slot].map { (slot, $0) } }
-            return (held, state.unsent.filter { state.entries[$0] == nil })
+            let held = state.unsent.compactMap { slot in state.table[slot].map { (slot, $0) } }
+            return (held, state.unsent.filter { state.table[$0] == nil })
         }
         for (slot, entry) in held {
             tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: entry.label)), [entry.descriptor])
@@ -337,10 +279,10 @@ final class KeptDescriptors: DescriptorStore {
 
     // MARK: Looking
 
-    func entry(_ slot: DescriptorSlot) -> Entry? { state.with { $0.entries[slot] } }
+    func entry(_ slot: DescriptorSlot) -> HeldDescriptor? { state.with { $0.table[slot] } }
 
     func slots(_ kind: DescriptorKind) -> [DescriptorSlot] {
-        state.with { $0.slots[kind] ?? [] }.sorted { $0.number < $1.number }
+        state.with { $0.table.slots(kind) }.sorted { $0.number < $1.number }
     }
 
     func descriptor(_ kind: DescriptorKind) -> FileDescriptor? {
@@ -369,7 +311,7 @@ final class KeptDescriptors: DescriptorStore {
     }
 
     /// The slot of the socket with this cookie at its other end.
-    func slot(withCookie cookie: UInt64) -> DescriptorSlot? { state.with { $0.cookies[cookie] } }
+    func slot(withCookie cookie: UInt64) -> DescriptorSlot? { state.with { $0.table.slot(withCookie: cookie) } }
 
     /// Whether a descriptor is a session, an opened device, or a connection to luod.
     func isOwnSocket(_ descriptor: FileDescriptor) -> Bool {
