@@ -204,4 +204,26 @@ private final class Rooms {
         rooms.keeper.giveUp()
         #expect(!rooms.keeper.isThere && rooms.store.closingInKeeper(of: 5) == 0)
     }
+
+    @Test("Only root and luod's own user control luod, and in a refusal only they are served, with three calls")
+    func rights() throws {
+        let refusal = Refusal(StartFailure(.data, "/state/arena: version"), at: 0)
+        func errno(_ call: Call, _ user: SessionOwner, _ refusal: Refusal?) -> Errno? {
+            do throws(LiveUpdateError) {
+                try DeviceCalls.check(call, by: user, ownUser: 5, refusal)
+                return nil
+            } catch {
+                return error.errno
+            }
+        }
+        let open: [Call] = [.createSession, .retrieveSession, .attachSession, .removeSession, .status, .ping]
+        let privileged: [Call] = [.update, .load, .reload, .stop]
+        for call in open + privileged {
+            let isServed = [.status, .reload, .stop].contains(call)
+            #expect([0, 5].allSatisfy { errno(call, $0, nil) == nil })
+            #expect(errno(call, 7, nil) == (privileged.contains(call) ? .notPermitted : nil))
+            #expect([0, 5].allSatisfy { errno(call, $0, refusal) == (isServed ? nil : .ioError) })
+            #expect(errno(call, 7, refusal) == .ioError)
+        }
+    }
 }

@@ -38,15 +38,7 @@ final class DeviceCalls {
     func perform(
         _ request: Request, _ descriptor: FileDescriptor?, _ client: Client
     ) throws(LiveUpdateError) -> Reply? {
-        let mayControl = client.user == 0 || client.user == geteuid()
-        if let refusal {
-            guard mayControl else { throw refusal.error }
-            return try perform(request, client, refusing: refusal)
-        }
-        guard mayControl || !request.call.isPrivileged else {
-            throw LiveUpdateError(
-                .notPermitted, "only root and the user that luod runs as may do this", remedy: "run as root")
-        }
+        try Self.check(request.call, by: client.user, ownUser: geteuid(), refusal)
         switch request.call {
         case .createSession: return try opener.create(request, client)
         case .retrieveSession: return try opener.retrieve(request, client)
@@ -66,17 +58,20 @@ final class DeviceCalls {
         }
     }
 
-    /// A call of root, or of luod's own user, during a refusal.
+    /// Checks that a user may make a call now.
     ///
-    /// - Throws: EIO for all calls but STATUS, RELOAD and STOP.
-    private func perform(
-        _ request: Request, _ client: Client, refusing refusal: Refusal
-    ) throws(LiveUpdateError) -> Reply? {
-        switch request.call {
-        case .status: return try status.perform(request, client)
-        case .reload: return updates.begin(request, client)
-        case .stop: return stop.perform(request, client)
-        default: throw refusal.error
+    /// - Parameter ownUser: the user that luod runs as.
+    /// - Throws: EPERM for a privileged call of a user that may not make it; EIO during a refusal, for all calls but
+    ///   STATUS, RELOAD and STOP of root and luod's own user.
+    static func check(
+        _ call: Call, by user: SessionOwner, ownUser: SessionOwner, _ refusal: Refusal?
+    ) throws(LiveUpdateError) {
+        let mayControl = user == 0 || user == ownUser
+        if let refusal {
+            guard mayControl, [.status, .reload, .stop].contains(call) else { throw refusal.error }
+        } else if !mayControl && call.isPrivileged {
+            throw LiveUpdateError(
+                .notPermitted, "only root and the user that luod runs as may do this", remedy: "run as root")
         }
     }
 
