@@ -8,6 +8,7 @@ import SystemPackage
 struct NamedFileSearch {
     private let file: FileContext
     private let record: HugetlbfsFileRecord
+    private let table: MountTable
     private let mounts: [Mount]
 
     /// - Parameter table: the mount table, which is read if it has changed.
@@ -15,6 +16,7 @@ struct NamedFileSearch {
     init(_ file: FileContext, _ record: HugetlbfsFileRecord, _ table: MountTable) throws(LiveUpdateError) {
         self.file = file
         self.record = record
+        self.table = table
         do {
             mounts = try table.mounts()
         } catch {
@@ -42,6 +44,16 @@ struct NamedFileSearch {
     ///   has: another hugetlbfs, another inode, another size; and when its path leads through a file system that may
     ///   ask a server.
     func find() throws(LiveUpdateError) -> OwnedDescriptor {
+        do throws(LiveUpdateError) {
+            return try findOnce()
+        } catch {
+            // A file that was found is the right one with any table.
+            guard table.forgetIfForeign() else { throw error }
+            return try NamedFileSearch(file, record, table).findOnce()
+        }
+    }
+
+    private func findOnce() throws(LiveUpdateError) -> OwnedDescriptor {
         let found = try locate()
         let status: FileStatus
         do {

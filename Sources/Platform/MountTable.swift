@@ -119,12 +119,11 @@ extension ArraySlice<UInt8> {
 /// The calling thread's own: threads can have mount namespaces of their own.
 private let mountTablePath = "/proc/thread-self/mountinfo"
 
-/// The mounts that the calling thread sees. The table is read again only after it has changed.
+/// The mounts of a mount namespace. The table is read again only after it has changed.
 ///
-/// 1. The first call of ``mounts()`` opens mountinfo, reads it, and leaves it open.
+/// 1. The first call of ``mounts()`` opens mountinfo of the calling thread, reads it, and leaves it open.
 /// 2. Each later call polls the open file, which says whether a mount was made or removed since (proc(5), `POLLPRI`).
-///
-/// A thread that has another mount namespace than the thread before begins again with 1.
+/// 3. In a thread of another mount namespace, ``forgetIfForeign()`` begins again with 1.
 public final class MountTable: Sendable {
     private struct Cache: Sendable {
         /// mountinfo, open. Nil when nothing was read.
@@ -146,15 +145,15 @@ public final class MountTable: Sendable {
 
     deinit { cache.with { $0.drop() } }
 
-    /// All mounts that the calling thread sees now.
+    /// All mounts that are there now. They can be those of another thread, if threads have mount namespaces of their
+    /// own.
     ///
     /// - Throws: ENOENT without /proc, EMFILE. A later call tries again.
     public func mounts() throws(SystemCallError) -> [Mount] {
-        let namespace = try FileStatus(at: "/proc/thread-self/ns/mnt").identity
-        return try cache.with { (cache) throws(SystemCallError) in
+        try cache.with { (cache) throws(SystemCallError) in
             do throws(SystemCallError) {
-                if let file = cache.file, cache.namespace == namespace, !Self.hasChanged(file) { return cache.mounts }
-                try Self.read(into: &cache, namespace)
+                if let file = cache.file, !Self.hasChanged(file) { return cache.mounts }
+                try Self.read(into: &cache)
                 return cache.mounts
             } catch {
                 // The poll that said that the table has changed does not say it twice.
@@ -164,13 +163,29 @@ public final class MountTable: Sendable {
         }
     }
 
-    private static func read(into cache: inout Cache, _ namespace: FileIdentity) throws(SystemCallError) {
-        if cache.namespace != namespace { cache.drop() }
+    /// Closes the table if it is not that of the calling thread's mount namespace. The next call of ``mounts()`` reads
+    /// the thread's own.
+    ///
+    /// - Returns: whether it was another namespace's.
+    public func forgetIfForeign() -> Bool {
+        guard let namespace = try? Self.namespace() else { return false }
+        return cache.with { cache in
+            guard cache.file != nil, cache.namespace != namespace else { return false }
+            cache.drop()
+            return true
+        }
+    }
+
+    private static func namespace() throws(SystemCallError) -> FileIdentity {
+        try FileStatus(at: "/proc/thread-self/ns/mnt").identity
+    }
+
+    private static func read(into cache: inout Cache) throws(SystemCallError) {
         if let file = cache.file {
             try file.setPosition(0)
         } else {
             cache.file = try openFile(mountTablePath).release()
-            cache.namespace = namespace
+            cache.namespace = try namespace()
         }
         if let file = cache.file { cache.mounts = Mount.all(in: try readBytes(file)) }
     }

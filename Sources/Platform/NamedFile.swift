@@ -77,29 +77,37 @@ public func findFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescripto
 /// - Throws: ELOOP for a symbolic link, EXDEV for another mount, ENOENT, EACCES, ENOTDIR, EMFILE; ENOSYS before Linux
 ///   5.6.
 public func findFile(_ path: FilePath, through mounts: [Mount]) throws(SystemCallError) -> OwnedDescriptor {
+    let bytes = path.bytes
     var place = try findFile("/")
-    var walked = FilePath("/")
-    for (index, mount) in mounts.enumerated() where mount.point != walked {
+    /// How much of the path is walked: the root.
+    var walked = 1
+    for (index, mount) in mounts.enumerated() where mount.pointBytes.count > walked {
         // The last of several mounts on one point is entered with one step.
-        if index + 1 < mounts.count, mounts[index + 1].point == mount.point { continue }
-        place = try place.borrowed.enter(mount, walked)
-        walked = mount.point
+        if index + 1 < mounts.count, mounts[index + 1].pointBytes.count == mount.pointBytes.count { continue }
+        place = try place.borrowed.enter(mount, bytes[walked..<mount.pointBytes.count].withoutSlash)
+        walked = mount.pointBytes.count
     }
-    let rest = path.components.dropFirst(walked.components.count)
+    let rest = bytes[min(walked, bytes.count)...].withoutSlash
     guard !rest.isEmpty else { return place }
-    return try place.borrowed.find(FilePath(root: nil, rest), enteringMounts: false)
+    return try place.borrowed.find(rest, enteringMounts: false)
+}
+
+extension ArraySlice<UInt8> {
+    /// A relative path, behind a slash or not.
+    fileprivate var withoutSlash: ArraySlice<UInt8> { first == UInt8(ascii: "/") ? dropFirst() : self }
 }
 
 extension FileDescriptor {
-    /// Goes from this directory, which has a path, to a mount below it.
-    fileprivate func enter(_ mount: Mount, _ path: FilePath) throws(SystemCallError) -> OwnedDescriptor {
-        let rest = mount.point.components.dropFirst(path.components.count)
+    /// Goes from this directory to a mount below it.
+    ///
+    /// - Parameter path: the mount point, from here.
+    fileprivate func enter(_ mount: Mount, _ path: ArraySlice<UInt8>) throws(SystemCallError) -> OwnedDescriptor {
         let root: OwnedDescriptor
-        if rest.count > 1 {
-            let parent = try find(FilePath(root: nil, rest.dropLast()), enteringMounts: false)
-            root = try parent.borrowed.find(FilePath(root: nil, rest.suffix(1)), enteringMounts: true)
+        if let slash = path.lastIndex(of: UInt8(ascii: "/")) {
+            let parent = try find(path[..<slash], enteringMounts: false)
+            root = try parent.borrowed.find(path[slash...].dropFirst(), enteringMounts: true)
         } else {
-            root = try find(FilePath(root: nil, rest), enteringMounts: true)
+            root = try find(path, enteringMounts: true)
         }
         // Files of a subvolume have another device than their mount.
         let device = try FileStatus(cached: root.borrowed).identity.device
@@ -109,9 +117,15 @@ extension FileDescriptor {
         return root
     }
 
-    fileprivate func find(_ path: FilePath, enteringMounts: Bool) throws(SystemCallError) -> OwnedDescriptor {
+    fileprivate func find(
+        _ path: ArraySlice<UInt8>, enteringMounts: Bool
+    ) throws(SystemCallError) -> OwnedDescriptor {
+        let name = path.map { CChar(bitPattern: $0) } + [0]
         let number = try systemCall("openat2") {
-            unsafe path.withPlatformString { unsafe cshims_find_beneath(rawValue, $0, enteringMounts ? 1 : 0) }
+            // SAFETY: the name ends with the NUL that was appended.
+            unsafe name.withUnsafeBufferPointer {
+                unsafe cshims_find_beneath(rawValue, $0.baseAddress!, enteringMounts ? 1 : 0)
+            }
         }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }

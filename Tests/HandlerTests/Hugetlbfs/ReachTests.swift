@@ -70,6 +70,28 @@ import Testing
         }
     }
 
+    @Test("Threads in mount namespaces of their own preserve with one handler", .requiresHugePages(4))
+    func namespacesInTurn() async {
+        await #expect(processExitsWith: .success) {
+            let file = try Hugetlbfs().make(pages: [0]).file
+            let boot = try Machine().standardBoot()
+            let session = try boot.orchestrator.createSession("s")
+            try session.preserve(file.descriptor, token: 1)
+            let isPreserved = Guarded(false)
+            let other = Threads.start {
+                // Another mount of the same path: the table of the first thread leads to the wrong one.
+                guard let (file, _) = try? Hugetlbfs().make(pages: [0]) else { return }
+                let error = failure { try session.preserve(file.descriptor, token: 2) }
+                #expect(error == nil)
+                isPreserved.with { $0 = error == nil }
+            }
+            other.join()
+            #expect(isPreserved.with { $0 })
+            try session.unpreserve(token: 1)
+            try session.preserve(file.descriptor, token: 1)
+        }
+    }
+
     @Test("By a path that leads somewhere else here", .requiresHugePages(4))
     func anotherFileOfThatName() async {
         await #expect(processExitsWith: .success) {
