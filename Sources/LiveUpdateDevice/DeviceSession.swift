@@ -5,9 +5,9 @@ public import SystemPackage
 
 /// An open session of a ``LiveUpdateDevice``, by a descriptor of its own.
 ///
-/// The descriptor is closed with the last reference to this object. When that was the last one anywhere (fork(2) and dup(2)
-/// make more), it ends the session: an outgoing one unpreserves its files, an incoming one finishes them. One that is
-/// detached stays.
+/// The descriptor is closed with the last reference to this object. When that was the last one anywhere (fork(2) and
+/// dup(2) make more), it ends the session: an outgoing one unpreserves its files, an incoming one finishes them. One
+/// that is detached stays.
 public final class DeviceSession: Sendable {
     private let channel: any Channel
     private let subject: String
@@ -17,11 +17,11 @@ public final class DeviceSession: Sendable {
         self.subject = subject
     }
 
-    /// The session's descriptor: to be polled (it hangs up when luod is gone), inherited, or handed to another process. Do not
-    /// close it.
+    /// The session's descriptor: to be polled (it hangs up when luod is gone), inherited, or handed to another process.
+    /// Do not close it.
     public var descriptor: FileDescriptor { channel.descriptor }
 
-    /// Its name, from who keeps it.
+    /// The name of the session, which luod answers.
     ///
     /// - Throws: ENODEV when its boot has ended.
     public func name() throws(LiveUpdateError) -> SessionName {
@@ -39,28 +39,30 @@ public final class DeviceSession: Sendable {
     /// Preserves a file while it goes on being used. The descriptor stays the caller's.
     ///
     /// - Parameter token: names the file inside the session: any 64-bit number.
-    /// - Throws: in this order: ENODEV when the session's boot has ended, EINVAL on an incoming session, EEXIST when the
-    ///   token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EMFILE and EDQUOT at the
-    ///   user's limits, ENOSPC at the arena's or the user's share of it; and what the file's handler throws.
+    /// - Throws: in this order: ENODEV when the session's boot has ended, EINVAL on an incoming session, EEXIST when
+    ///   the token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EMFILE
+    ///   and EDQUOT at the user's limits, ENOSPC at the arena's or the user's share of it; and what the file's handler
+    ///   throws.
     public func preserve(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
         try make(.preserve, token, about: file)
     }
 
-    /// Keeps any other descriptor open (a tap, an eventfd, a listening socket), without knowing its state; an extension.
+    /// Keeps any other descriptor open (a tap, an eventfd, a listening socket), without knowing its state; an
+    /// extension.
     ///
     /// - Throws: as ``preserve(_:token:)``.
     public func preserveHeld(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
         try make(.preserveHeld, token, about: file)
     }
 
-    /// Says whether a file would be preserved: it is, and is let go again; an extension.
+    /// Checks whether a file can be preserved, by preserving and unpreserving it; an extension.
     ///
     /// - Throws: as ``preserve(_:token:)``.
     public func check(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
         try make(.check, token, about: file)
     }
 
-    /// Lets go of one file; an extension.
+    /// Unpreserves one file; an extension.
     ///
     /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token.
     public func unpreserve(token: UInt64) throws(LiveUpdateError) { try make(.unpreserve, token, about: nil) }
@@ -76,8 +78,8 @@ public final class DeviceSession: Sendable {
 
     /// Gives a file back: any order, and again.
     ///
-    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, what its handler throws (and then for
-    ///   ever), EMFILE.
+    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, what its handler throws (and then
+    ///   for ever), EMFILE.
     public func retrieve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.retrieve, token) }
 
     /// Returns the descriptor of a file that an update left out, without asking its handler; an extension.
@@ -89,9 +91,10 @@ public final class DeviceSession: Sendable {
         try file(.retrieveAsHeld, token)
     }
 
-    /// Lets go of all files, retrieved or not. Again does nothing.
+    /// Finishes the session and releases all of its files, retrieved or not. A second call does nothing.
     ///
-    /// - Throws: ENODEV, EINVAL on an outgoing session, EBUSY when a handler cannot let go yet: nothing has changed then.
+    /// - Throws: ENODEV, EINVAL on an outgoing session, EBUSY when a handler cannot finish yet: nothing has changed
+    ///   then.
     public func finish() throws(LiveUpdateError) { try channel.make(.finish, WordCall().body, of: subject) }
 
     // MARK: Both

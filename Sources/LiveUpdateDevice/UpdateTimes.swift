@@ -1,10 +1,11 @@
 import LiveUpdateProtocol
 
-/// When each phase of an update ended: CLOCK_MONOTONIC, in nanoseconds. 0 for what did not happen: a load ends with `loaded`.
+/// When each phase of an update ended: CLOCK_MONOTONIC, in nanoseconds. 0 for what did not happen: a load ends with
+/// `loaded`.
 public struct UpdateTimes: Equatable, Sendable {
     /// The request was read.
     public let asked: UInt64
-    /// The next image is started, and knows all formats in use. From here nobody is served.
+    /// The next image is started, and knows all formats in use. From here no client is served.
     public let loaded: UInt64
     /// Everything is frozen and published; of a reload, handed over.
     public let published: UInt64
@@ -29,6 +30,6 @@ public struct UpdateTimes: Equatable, Sendable {
         answered = times[5]
     }
 
-    /// How long nobody was answered: from the first freeze on, in nanoseconds.
+    /// The blackout: the time without answers, from the first freeze on, in nanoseconds.
     public var blackout: UInt64 { answered > loaded ? answered - loaded : 0 }
 }

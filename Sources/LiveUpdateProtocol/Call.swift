@@ -1,5 +1,5 @@
-/// A call on a descriptor of `/dev/liveupdate` or of a session: its number within the ioctl's type 0xBA. The first six are
-/// the kernel's; ours are above them (docs/protocol.md).
+/// A call on a descriptor of `/dev/liveupdate` or of a session: its number within the ioctl's type 0xBA. The first six
+/// are the kernel's; ours are above them (docs/protocol.md).
 public enum Call: UInt8, CaseIterable, Sendable {
     // On the device.
     case createSession = 0x00
@@ -85,7 +85,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
     }
 }
 
-/// What a request over the socket cannot be: a negative errno.
+/// The errors of a message over the socket that is no request: negative errnos.
 public enum CallError {
     public static let invalid: Int32 = -22
     public static let fault: Int32 = -14

@@ -74,8 +74,8 @@ public struct FileCall: Equatable, Sendable {
     }
 }
 
-/// What IDENTIFY says a descriptor leads to; its struct is that of FILE calls, with this as the descriptor and the cookie as
-/// the token.
+/// What IDENTIFY says a descriptor leads to; its struct is that of FILE calls, with this as the descriptor and the
+/// cookie as the token.
 public enum DescriptorRole: Int32, Sendable {
     /// An opened device.
     case device = 0
@@ -89,7 +89,7 @@ public enum DescriptorRole: Int32, Sendable {
 
 /// `u32 size, u32 word`: FINISH, SERVE and PING (reserved), SET_DETACHED (whether), OPEN_DEVICE and AS_USER (the user).
 public struct WordCall: Equatable, Sendable {
-    /// What it says.
+    /// The number in the struct.
     public var word: UInt32
 
     /// To be sent.
@@ -107,8 +107,8 @@ public struct WordCall: Equatable, Sendable {
     }
 }
 
-/// `u32 size, u32 boot, u64 session, u64 file`: STATUS. Zeros ask for the first page. The answer has the request for the next
-/// page, or zeros behind the last one.
+/// `u32 size, u32 boot, u64 session, u64 file`: STATUS. Zeros ask for the first page. The answer has the request for
+/// the next page, or zeros behind the last one.
 public struct StatusCall: Equatable, Sendable {
     /// The boot that the place is of; 0 in the request for the first page.
     public var boot: UInt32
@@ -146,8 +146,8 @@ public struct StatusCall: Equatable, Sendable {
     }
 }
 
-/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD. The text names the image, with NUL at its end,
-/// or nothing for the one that runs; in the answer it says why it failed.
+/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD. The text names the image, with NUL at its
+/// end, or nothing for the one that runs; in the answer it says why it failed.
 public struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 
@@ -167,8 +167,8 @@ public struct UpdateCall: Equatable, Sendable {
     /// Which of the flags above are set.
     public var flags: UInt32
     /// When each phase ended: CLOCK_MONOTONIC, nanoseconds. Asked, loaded, frozen and published, taken over, switched,
-    /// answered. In a request, the first is when the client sent the request, or 0: a request that was sent while another
-    /// update ran is EBUSY.
+    /// answered. In a request, the first is when the client sent the request, or 0: a request that was sent while
+    /// another update ran is EBUSY.
     public var times: [UInt64]
     /// The image's path, or why.
     public var text: String

@@ -69,6 +69,10 @@ import Testing
         #expect(throws: SystemCallError("sendmsg", .messageTooLong)) {
             try link.send(.standby(formats: [String](repeating: "format-v1", count: 2000)))
         }
+        // 4,095 bytes that are no UTF-8, as text.
+        #expect(throws: SystemCallError("sendmsg", .messageTooLong)) {
+            try link.send(.load(image: String(repeating: "\u{FFFD}", count: 4095), attempt: 1))
+        }
         try link.send(.ready)
         #expect(try peer.receive(.now)?.message == .ready, "nothing of the long message was sent")
     }

@@ -50,6 +50,38 @@ import Testing
         #expect(reports.users == [5] && reports.due(64, of: 5) == 64 && reports.due(1, of: 5) == 0)
     }
 
+    @Test("A shortage is looked at until the orchestrator was told that it has ended") func shortage() {
+        let budget = DescriptorBudget(limit: 1024)
+        var shortage = KeeperShortage(budget)
+        #expect(!shortage.isUnderWay && shortage.dueRoom(with: 10) == nil && shortage.canRead(with: 10))
+        #expect(shortage.dueRoom(with: 1024) == KeeperRoom.none && !shortage.canRead(with: 1024))
+        #expect(!shortage.isUnderWay, "only a message that was sent counts")
+        shortage.noteRoom(.none)
+        #expect(shortage.isUnderWay && shortage.dueRoom(with: 1024) == nil && shortage.dueRoom(with: 10) == .forAll)
+        shortage.noteRoom(.forAll)
+        #expect(!shortage.isUnderWay)
+        shortage.noteReport(64, of: 5)
+        #expect(shortage.isUnderWay && shortage.reportedUsers == [5])
+        shortage.noteReport(0, of: 5)
+        shortage.pauseReading(true)
+        #expect(shortage.isUnderWay && shortage.isReadingPaused)
+    }
+
+    @Test("The next orchestrator is told everything, and its messages are read") func nextOrchestrator() {
+        var shortage = KeeperShortage(DescriptorBudget(limit: 1024))
+        shortage.noteRoom(.none)
+        shortage.noteReport(64, of: 5)
+        shortage.pauseReading(true)
+        shortage.beginAgain()
+        #expect(shortage.isUnderWay && !shortage.isReadingPaused)
+        #expect(shortage.dueRoom(with: 1024) == KeeperRoom.none && shortage.dueReport(64, of: 5) == 64)
+        var calm = KeeperShortage(DescriptorBudget(limit: 1024))
+        calm.beginAgain()
+        #expect(calm.isUnderWay, "one look is due")
+        calm.noteLook()
+        #expect(!calm.isUnderWay)
+    }
+
     @Test("The orchestrator knows the closes of its keeper, and forgets them with it") func noted() throws {
         let store = DescriptorMirror(try Closer(threads: 2))
         store.noteKeeperClosing(70, of: 5)

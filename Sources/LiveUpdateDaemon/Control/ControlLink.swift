@@ -22,7 +22,7 @@ final class ControlLink: Sendable {
     /// room the peer counts as dead. A shortage (``SystemCallError/isShortage``) says nothing about the peer.
     ///
     /// - Parameters:
-    ///   - message: what it says.
+    ///   - message: the message.
     ///   - descriptors: copies of them go with it.
     ///   - patience: how many milliseconds this waits for room in the queue.
     ///   - shortage: how many milliseconds this waits for the end of a shortage; nil: as many as `patience`.

@@ -3,10 +3,10 @@ import LiveUpdate
 import LiveUpdateMachine
 import Platform
 
-/// What a descriptor is, which the keeper keeps with it and does not look at.
+/// The kind of a descriptor, which the keeper has with it and does not look at.
 enum DescriptorKind: UInt32, Sendable {
     case arena = 1
-    /// Listens for whoever takes the place of a keeper that died.
+    /// Listens for a keeper that takes the place of one that died.
     case control = 2
     /// Listens for clients.
     case listener = 3
@@ -60,7 +60,7 @@ struct KeepLabel: Hashable, Sendable {
     }
 }
 
-/// A descriptor that is kept: where, and what it is.
+/// A held descriptor: its slot, its kind, and its label.
 struct Keep: Equatable, Sendable {
     var slot: DescriptorSlot
     var kind: DescriptorKind
@@ -88,8 +88,8 @@ struct Keep: Equatable, Sendable {
 /// | orchestrator to keeper | `stop`: what ends is in the log. It answers `ending`, and a client's STOP causes it, too |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 ///
-/// Images are numbered by who asks for them (`attempt`), so that what is said of an earlier one is not taken for the
-/// next.
+/// Images are numbered by the orchestrator that wants them (`attempt`), so that what is said of an earlier one is not
+/// taken for the next.
 enum ControlMessage: Equatable, Sendable {
     /// The first message of each side.
     case hello(ControlVersion)
@@ -139,7 +139,7 @@ enum ControlMessage: Equatable, Sendable {
     /// The clients whose further descriptors the keeper has room for.
     case room(KeeperRoom)
 
-    /// What a new orchestrator is.
+    /// The role of a new orchestrator.
     enum Role: UInt8, Sendable {
         /// The first that runs on this state since its keeper began.
         case first = 1
@@ -259,7 +259,7 @@ enum ControlMessage: Equatable, Sendable {
 
     /// Takes a message apart.
     ///
-    /// - Returns: nil for one that is none of this version's.
+    /// - Returns: nil for a message that this version does not have.
     init?(_ bytes: [UInt8]) {
         guard let message = try? Self.read(bytes) else { return nil }
         self = message

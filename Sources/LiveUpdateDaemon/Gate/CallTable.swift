@@ -62,7 +62,7 @@ final class CallTable: Sendable {
         return length
     }
 
-    /// Copies what was ever used of one to another, which is empty.
+    /// Copies the records of a memory that were ever used to another memory, which is empty.
     static func copy(_ old: FileDescriptor, to new: FileDescriptor) throws(SystemCallError) {
         let used = try used(of: old)
         try reserve(new, used)

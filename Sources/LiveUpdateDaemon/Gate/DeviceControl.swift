@@ -105,7 +105,8 @@ struct DeviceControl {
         call.place.result = 0
     }
 
-    /// Opened before it is asked whether the caller still waits: then it is the caller's, whoever has its number later.
+    /// The memory is opened before a look whether the caller still waits: then it is the caller's, although another
+    /// process may have the number later.
     private func callersMemory() throws(SystemCallError) -> OtherMemory {
         let memory = try OtherMemory(of: call.caller)
         guard call.isWaiting else { throw SystemCallError("ioctl", .interrupted) }
@@ -119,9 +120,9 @@ struct DeviceControl {
             throw SystemCallError("ioctl", Errno(rawValue: -answered.response.result))
         }
         var reply = answered.response.body
-        // Whoever has the socket, too, may have asked for something else by the same tag.
+        // Another process that has the socket, too, may have made another request with the same tag.
         guard reply.count == given.body.count else { throw SystemCallError("recvmsg", .ioError) }
-        // What is there already is not written.
+        // A struct without an answer in it is not written.
         guard given.call.answersInStruct else { return }
         let memory = if let memory { memory } else { try callersMemory() }
         guard given.call.bringsDescriptor else { return try memory.write(given.answer(reply), at: given.address) }
@@ -164,7 +165,7 @@ struct DeviceControl {
         do throws(SystemCallError) {
             file = try call.duplicate(FileCall(request.body).descriptor)
         } catch {
-            // What is not open is refused in its turn.
+            // luod refuses a descriptor that is not open after the checks that come before.
             guard error.errno == .badFileDescriptor else { throw error }
             return try answer(about: nil)
         }

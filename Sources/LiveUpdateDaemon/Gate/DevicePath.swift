@@ -5,7 +5,7 @@ import SystemPackage
 /// Where the paths of a program lead, as far as it takes to know whether that is `/dev/liveupdate`: a file that is not
 /// there. Looked at from outside, through the program's root and directories in /proc.
 struct DevicePath {
-    /// The thread whose paths they are.
+    /// The thread that names the path.
     let caller: CInt
     /// Where relative ones begin: a descriptor of its, or its working directory.
     let directory: CInt

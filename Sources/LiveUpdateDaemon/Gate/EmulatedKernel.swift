@@ -1,6 +1,6 @@
 import LiveUpdateProtocol
 
-/// What an older kernel had, for those who test against one: it takes no files on huge pages, and none of luod's own
+/// An older kernel to test against: it takes no files on huge pages, and none of luod's own
 /// calls.
 public enum EmulatedKernel: String, Sendable {
     /// At most 819 sessions and 128 files in each; no GET_NAME.

@@ -2,7 +2,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What the listeners of a gate share.
+/// The gate, as its listeners share it: calls, connection to the orchestrator, turns and limits.
 final class Gate: Sendable {
     let calls: CallTable
     let orchestrator: GateLink

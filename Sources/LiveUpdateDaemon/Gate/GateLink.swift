@@ -17,8 +17,8 @@ final class GateLink: Sendable {
 
     /// Opens the device.
     ///
-    /// - Parameter passOn: gives it to whoever opened it. When the answer to that goes out, nobody else has it.
-    /// - Throws: what the orchestrator answers, and what `passOn` throws.
+    /// - Parameter passOn: gives the descriptor to the caller. When the caller goes on, no other process has it.
+    /// - Throws: the errno of the orchestrator's answer, and the errors of `passOn`.
     func openDevice(
         for user: UInt32, _ passOn: (FileDescriptor) throws(SystemCallError) -> CInt
     ) throws(SystemCallError) -> CInt {
@@ -29,7 +29,7 @@ final class GateLink: Sendable {
         }
     }
 
-    /// What a socket leads to.
+    /// The role of a socket.
     ///
     /// - Throws: ENOENT when it is none of luod's.
     func role(of cookie: UInt64) throws(SystemCallError) -> DescriptorRole {
@@ -63,7 +63,7 @@ final class GateLink: Sendable {
         if let cookie = try? socket.socketCookie() { remember(cookie) }
     }
 
-    /// It is only a shortcut, and is begun anew before it takes much room.
+    /// The set only saves requests, and is emptied before it takes much room.
     private func remember(_ cookie: UInt64) {
         known.with { known in
             if known.count > 65536 { known = [] }

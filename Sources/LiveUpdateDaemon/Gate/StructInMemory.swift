@@ -1,10 +1,10 @@
 import LiveUpdateProtocol
 import Platform
 
-/// The struct of an ioctl in the memory of whoever calls, as far as it can be read: as a request is that came over a
-/// socket.
+/// The struct of an ioctl in the memory of the caller, as far as it can be read, in the form of a request that came
+/// over a socket.
 struct StructInMemory {
-    /// Command and struct. What cannot be read is missing; what is longer than the struct, and zero, is left out.
+    /// Command and struct, without bytes that cannot be read, and without zeros behind the struct.
     let message: [UInt8]
     /// The request that it is, when the struct is whole, and nothing is behind it.
     let whole: Whole?
@@ -26,14 +26,14 @@ struct StructInMemory {
         let known = command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
         let call = known.flatMap { [.serve, .openDevice, .identify, .status, .ping].contains($0) ? nil : $0 }
         let command = Self.bytes(command)
-        // All of it at once, as most are; what is behind a page that cannot be read is missing.
+        // All of it at once, which works for most. Bytes behind a page that cannot be read are missing.
         guard let known = Self.read(caller, address, call?.length ?? 4), known.count >= 4 else {
             (message, whole) = (command, nil)
             return
         }
         let size = known.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
         guard let call, size >= call.length, known.count == call.length else {
-            // A number that is none, a struct that is too short, or not all there.
+            // An unknown number, a struct that is too short, or one that is not all there.
             (message, whole) = (command + known.prefix(4), nil)
             return
         }
@@ -52,7 +52,7 @@ struct StructInMemory {
         case zero, set, unreadable
     }
 
-    /// What is behind the struct.
+    /// The kinds of bytes behind the struct.
     private static func tail(_ caller: OtherThread, _ address: UInt64, _ count: Int) -> Tail {
         var done = 0
         while done < count {

@@ -10,7 +10,7 @@ struct DescriptorBudget: Equatable, Sendable {
     /// RLIMIT_NOFILE of the keeper.
     let limit: Int
 
-    /// Descriptors for what is kept and what waits to be closed.
+    /// The most descriptors that may be held or wait to be closed.
     private var mostKept: Int { limit - (limit < 256 ? 24 : 96) }
 
     private var burst: Int { min(512, limit / 4) }
@@ -23,14 +23,14 @@ struct DescriptorBudget: Equatable, Sendable {
     /// - Parameter used: descriptors that are kept or wait to be closed.
     func canRead(with used: Int) -> Bool { used < mostKept }
 
-    /// What the orchestrator may keep.
+    /// The clients for which the orchestrator may keep more.
     func room(with used: Int) -> KeeperRoom {
         if used < mostKept - burst / 4 { return .forAll }
         return used < mostKept - burst / 8 ? .forRoot : .none
     }
 }
 
-/// The clients whose further descriptors the keeper has room for.
+/// The clients that the keeper has room for.
 enum KeeperRoom: UInt8, Sendable {
     case forAll = 0
     case forRoot = 1
@@ -40,7 +40,7 @@ enum KeeperRoom: UInt8, Sendable {
     func admits(_ user: UInt32) -> Bool { self == .forAll || (self == .forRoot && user == 0) }
 }
 
-/// What the orchestrator was told of the descriptors that wait in the keeper to be closed. It does no I/O.
+/// The reports to the orchestrator of the descriptors that wait in the keeper to be closed. It does no I/O.
 struct ClosingReports: Sendable {
     /// Only users with so many that they matter.
     private var reported: [UInt32: Int] = [:]
@@ -50,7 +50,7 @@ struct ClosingReports: Sendable {
     /// Below so many a user is reported no more.
     static let few = 32
 
-    /// Those whose last report says more than nothing.
+    /// The users with a last report that is not 0.
     var users: [UInt32] { [UInt32](reported.keys) }
 
     /// The count to report for a user now; nil when the last report is good enough.

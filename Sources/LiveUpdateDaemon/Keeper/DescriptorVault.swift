@@ -62,8 +62,8 @@ final class DescriptorVault {
     /// Whether only descriptors of luod itself are held: no client, no session, no file.
     var holdsOnlyState: Bool { entries.values.allSatisfy { $0.keep.kind.isOfState } }
 
-    /// Ends the lock on the arena and the sockets that listen for all who hold them: a process of luod that is dead,
-    /// and not gone while a thread of it waits for a file system, would keep the lock, and have clients connect.
+    /// Ends the lock on the arena and the listening sockets for all processes that hold them: a process of luod that is
+    /// dead, and not gone while a thread of it waits for a file system, would keep the lock, and have clients connect.
     ///
     /// It closes nothing. Clients that wait to be accepted may have sent anything, and the close of a listener closes
     /// that, too, for as long as a client likes. The end of the process closes it without waiting.

@@ -123,7 +123,7 @@ final class GateSupervisor {
 /// A gate, as its keeper has it.
 private final class GateInKeeper {
     let process: Orchestrating
-    /// What a gate has taken and not answered is in this memory, so that the next one answers it.
+    /// The memory with the calls that a gate has taken and not answered, so that the next gate finishes them.
     private let calls: OwnedDescriptor
     /// Programs that the gate was not told about yet, because of a shortage.
     private var unsent: [(keep: Keep, descriptor: FileDescriptor)] = []

@@ -48,8 +48,8 @@ final class KeeperEnding {
             rooms.service.stop()
         }
         if rooms.settings.endsUnused { StateDirectory(rooms.settings.state).remove() }
-        // The next luod can begin, however long this process takes to close what clients sent. What a service manager
-        // holds goes on.
+        // The next luod can begin, however long this process takes to close descriptors of clients. What a service
+        // manager holds goes on.
         if !isStoring { rooms.vault.endState() }
         exitNow(0)
     }

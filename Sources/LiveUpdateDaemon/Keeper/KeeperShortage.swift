@@ -34,7 +34,7 @@ struct KeeperShortage: Sendable {
     /// Messages stay in the queue from now on, or no longer.
     mutating func pauseReading(_ isPaused: Bool) { isReadingPaused = isPaused }
 
-    /// The users whose last report says more than nothing.
+    /// The users with a last report that is not 0.
     var reportedUsers: [UInt32] { reports.users }
 
     /// The count to report for a user now; nil when the last report is good enough.

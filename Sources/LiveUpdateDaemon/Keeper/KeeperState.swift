@@ -44,7 +44,7 @@ struct KeeperState: Equatable, Sendable {
     var hasLostStarter: Bool
     /// Processes that have ended and cannot be reaped yet.
     var unreaped: [CInt]
-    /// What the orchestrator calls the replacement.
+    /// The orchestrator's number of the replacement.
     var attempt: UInt32
 
     /// All descriptors that the next program needs.

@@ -3,18 +3,19 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// systemd as a further holder of what is kept: its descriptor store.
+/// The descriptor store of systemd, which is a further holder of the held descriptors.
 ///
-/// 1. What is kept or let go is noted, and sent when the keeper has nothing else to do: no request waits for it.
+/// 1. A change of a slot is noted, and sent when the keeper has nothing else to do: no request waits for it.
 /// 2. When keeper and orchestrator have died, systemd starts luod again, and passes all that is stored, by name: which
 ///    slot it is, and what. luod goes on with it.
 ///
-/// What was not sent when they died is lost, as without systemd. What was let go and not sent is let go again.
+/// A descriptor that was not sent when they died is lost, as without systemd. One that was released, which systemd was
+/// not told, is released again.
 final class ServiceManagerStore {
     private let manager: ServiceNotifications
     /// By slot.
     private var stored: [DescriptorSlot: Keep]
-    /// What was stored of another life, and is to go before the names are used anew.
+    /// Descriptors that systemd stores for a luod before this one, and that must go before their names are used again.
     private var stale: [Keep]
     /// What systemd is still to be told, in this order, from `next` on.
     private var changes: [DescriptorSlot] = []
@@ -22,8 +23,8 @@ final class ServiceManagerStore {
     private var status = ""
 
     /// - Parameters:
-    ///   - stored: what it has passed, and is kept.
-    ///   - stale: what it has passed, and is not.
+    ///   - stored: the descriptors that systemd has passed and the keeper holds.
+    ///   - stale: the descriptors that systemd has passed and the keeper does not hold.
     init(_ manager: ServiceNotifications, stored: [Keep], stale: [Keep]) {
         self.manager = manager
         self.stale = stale
@@ -45,7 +46,7 @@ final class ServiceManagerStore {
     /// Tells systemd some of it.
     ///
     /// - Returns: false when it does not read.
-    /// - Throws: when there is nobody who reads.
+    /// - Throws: ECONNREFUSED and other errors of sendmsg(2), when no process reads any more.
     func catchUp(with table: DescriptorVault, atMost count: Int = 32) throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             while let gone = stale.last {
@@ -140,7 +141,7 @@ extension Keep {
             + "-\(label.traits.rawValue)"
     }
 
-    /// What a descriptor is that comes from the store; nil for another one.
+    /// Reads the name of a descriptor in the store; nil for another name.
     init?(storedName: String) {
         let parts = storedName.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count == 7, parts[0] == Self.prefix, let number = UInt32(parts[1]),

@@ -52,7 +52,7 @@ public struct StateDirectory: Sendable {
             table.add(try ArenaFile(path: arena).open(), .arena)
             calls.forget()
         }
-        // Whoever bound it is dead: the arena's lock is ours.
+        // The process that bound it is dead, because this one has the arena's lock.
         _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
         _ = unsafe unlink(rootSocket)
@@ -126,7 +126,7 @@ public struct StateDirectory: Sendable {
 
     /// Takes what was stored, if the arena is among it, and is the one of this state.
     ///
-    /// - Returns: what it is.
+    /// - Returns: the descriptors that were taken. Empty without the arena of this state.
     private func restore(
         _ passed: [PassedDescriptor], into table: DescriptorVault, _ unwanted: inout [PassedDescriptor]
     ) throws -> [Keep] {
@@ -178,7 +178,7 @@ public struct StateDirectory: Sendable {
         _ = unsafe rmdir(path)
     }
 
-    /// How long who was killed may take to end, in milliseconds: a thread that waits for a file system which never
+    /// How long a killed process may take to end, in milliseconds: a thread that waits for a file system which never
     /// answers (the memory of a program may be of one) does not. It does nothing more either.
     static let patience: CInt = 2000
 
@@ -234,17 +234,17 @@ public struct StateDirectory: Sendable {
 
 /// A state that is this process's now.
 struct TakenState {
-    /// What is held.
+    /// The held descriptors.
     let table: DescriptorVault
     /// The orchestrator that was found there.
     var running: Orchestrating?
     /// What of it comes from a service manager's store: then the boot goes on.
     var stored: [Keep] = []
-    /// What is in there and of no use.
+    /// Descriptors that a service manager stores and that are of no use.
     var stale: [Keep] = []
     /// Passed descriptors that are of no use, for the keeper to close.
     var unwanted: [PassedDescriptor] = []
-    /// What the program before this one has left, when this process was a keeper before.
+    /// The state of the program before this one, when this process was a keeper before.
     var replaced: KeeperState?
 }
 

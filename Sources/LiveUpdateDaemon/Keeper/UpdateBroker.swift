@@ -70,7 +70,7 @@ struct UpdateBroker: Equatable, Sendable {
     private(set) var phase = Phase.idle
     private var purpose = Purpose.orchestrator
     private var image = ""
-    /// What the orchestrator that runs calls the image.
+    /// The orchestrator's number of the image.
     private var attempt: UInt32 = 0
     private var due: UInt64 = 0
 

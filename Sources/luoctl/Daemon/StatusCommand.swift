@@ -28,7 +28,7 @@ struct StatusCommand: ParsableCommand {
                 if fflush(nil) != 0 { failure = Errno(rawValue: errno) }
             } while watch && failure == nil && sleep(1) == 0
         }
-        // Nobody reads it any more: then nobody watches.
+        // No process reads the output any more.
         if let failure, failure != .brokenPipe { throw Exit.unwritten(failure) }
     }
 
