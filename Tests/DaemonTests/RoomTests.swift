@@ -1,9 +1,11 @@
+import Glibc
 import Handover
 import LiveUpdate
 import LiveUpdateHandlers
 import LiveUpdateProtocol
 import Platform
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import LiveUpdateDaemon
@@ -16,23 +18,26 @@ private final class Rooms {
     let connections: ConnectionTable
     let sessions = SessionTable()
     let keeper: KeeperLink
+    let acceptor: Acceptor
     let replies: ReplySender
     let closer: ConnectionCloser
     let resumption: Resumption
     private var clients: [FileDescriptor] = []
 
-    /// - Parameter link: the link to the keeper.
-    init(_ link: ControlLink? = nil) throws {
+    /// - Parameters:
+    ///   - link: the link to the keeper.
+    ///   - quota: the limits.
+    init(_ link: ControlLink? = nil, _ quota: Quota = Quota(mostOfProcess: 256, mostOfUser: 64)) throws {
         let log = Log("test")
         store = DescriptorMirror(try Closer(threads: 2))
         orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
         try orchestrator.register(MemfdHandler())
         try orchestrator.open()
         work = try WorkQueue()
-        connections = ConnectionTable(store, work, Quota(mostOfProcess: 256, mostOfUser: 64))
+        connections = ConnectionTable(store, work, quota)
         keeper = KeeperLink(link, store, work, nil, silence: 1000, log)
         replies = ReplySender(store, connections, work)
-        let acceptor = Acceptor(store, orchestrator, connections, work, log)
+        acceptor = Acceptor(store, orchestrator, connections, work, log)
         let updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
         let longWork = LongWorkRunner(
             try WorkerPool(threads: 2), store, orchestrator, connections, work, replies, updates, log)
@@ -43,7 +48,7 @@ private final class Rooms {
 
     deinit {
         for client in clients { try? closeDescriptor(client) }
-        for kind in [DescriptorKind.client, .session, .file] {
+        for kind in [DescriptorKind.client, .session, .file, .listener] {
             for slot in store.slots(kind) { store.release(slot) }
         }
         store.flush()
@@ -62,6 +67,13 @@ private final class Rooms {
         let descriptor = try #require(store.descriptor(in: slot))
         let id = ClientID(user: user, process: 1)
         return (try connections.add(descriptor, slot, .client(user), id), client)
+    }
+
+    /// A listener for clients, in a slot.
+    func listen(at path: String) throws -> DescriptorSlot {
+        let listener = try MessageSocket.listen(at: path, mode: .ownerReadWrite)
+        try listener.borrowed.setNonBlocking()
+        return try store.take(listener, .listener)
     }
 
     /// A session that a client holds.
@@ -225,5 +237,50 @@ private final class Rooms {
             #expect([0, 5].allSatisfy { errno(call, $0, refusal) == (isServed ? nil : .ioError) })
             #expect(errno(call, 7, refusal) == .ioError)
         }
+    }
+
+    // MARK: Accepting
+
+    @Test("A connection is accepted first, and held in its client's turn") func accepting() throws {
+        let rooms = try Rooms()
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/listener"
+        _ = try rooms.listen(at: path)
+        rooms.acceptor.accept()
+        #expect(rooms.acceptor.count == 0)
+        let client = try MessageSocket.connect(to: path)
+        rooms.acceptor.accept()
+        #expect(rooms.acceptor.count == 1 && rooms.connections.all.isEmpty)
+        guard case .admit(let descriptor) = rooms.work.next() else { throw SystemCallError("accept4", .ioError) }
+        #expect(rooms.acceptor.admit(descriptor)?.user == geteuid())
+        #expect(rooms.acceptor.count == 0 && rooms.connections[descriptor]?.user == geteuid())
+        #expect(rooms.acceptor.admit(descriptor) == nil, "once")
+        try client.borrowed.send([1])
+        #expect(try rooms.work.wait(0).map(\.descriptor) == [descriptor])
+    }
+
+    @Test("Without room nothing is accepted until the acceptor is told to go on") func resting() throws {
+        let rooms = try Rooms(nil, Quota(mostOfProcess: 4, mostOfUser: 4))
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/listener"
+        let listener = try rooms.listen(at: path)
+        try rooms.work.watch(try #require(rooms.store.descriptor(in: listener)), for: .reading)
+        let others = try (0..<4).map { _ in try rooms.hold(.client, of: 0).slot }
+        let client = try MessageSocket.connect(to: path)
+        #expect(try rooms.work.wait(0).count == 1 && rooms.acceptor.patience == nil)
+        rooms.acceptor.accept()
+        #expect(try rooms.acceptor.count == 0 && rooms.acceptor.patience != nil && rooms.work.wait(0).isEmpty)
+        rooms.store.release(now: others)
+        // Descriptors that wait to be closed count, too.
+        while rooms.store.count > 1 { usleep(1000) }
+        rooms.acceptor.accept()
+        #expect(rooms.acceptor.count == 0)
+        rooms.acceptor.resume()
+        #expect(try rooms.acceptor.patience == nil && rooms.work.wait(0).count == 1)
+        rooms.acceptor.accept()
+        #expect(rooms.acceptor.count == 1)
+        rooms.acceptor.admitAll()
+        #expect(rooms.acceptor.count == 0 && rooms.connections.all.count == 1)
+        withExtendedLifetime(client) {}
     }
 }
