@@ -6,3 +6,30 @@ public func monotonicNanoseconds() -> UInt64 {
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
+
+/// What this thread has used since it began: getrusage(2), `RUSAGE_THREAD`.
+public struct ThreadUse: Equatable, Sendable {
+    /// Processor time, in nanoseconds, to the microsecond.
+    public var processor: UInt64
+    /// How often the thread has waited for something: `ru_nvcsw`.
+    public var sleeps: Int
+
+    /// Makes a value, for decisions that are tested.
+    ///
+    /// - Parameters:
+    ///   - processor: processor time, in nanoseconds.
+    ///   - sleeps: how often the thread has waited.
+    public init(processor: UInt64, sleeps: Int) {
+        self.processor = processor
+        self.sleeps = sleeps
+    }
+
+    /// As of now.
+    public static var now: ThreadUse {
+        var usage = rusage()
+        // RUSAGE_THREAD is behind _GNU_SOURCE.
+        unsafe getrusage(__rusage_who_t(rawValue: 1), &usage)
+        let time = { (value: timeval) in UInt64(value.tv_sec) * 1_000_000_000 + UInt64(value.tv_usec) * 1000 }
+        return ThreadUse(processor: time(usage.ru_utime) + time(usage.ru_stime), sleeps: usage.ru_nvcsw)
+    }
+}

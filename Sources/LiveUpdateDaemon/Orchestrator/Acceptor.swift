@@ -40,21 +40,21 @@ final class Acceptor {
     var count: Int { accepted.count }
 
     /// How long the acceptor can wait for something else to happen, in milliseconds; nil: as long as the loop likes.
-    var patience: CInt? { isResting ? 100 : nil }
+    var patience: CInt? { isResting ? 2 : nil }
 
     // MARK: Accepting
 
     /// Accepts connections, and charges each to its client.
     func accept() {
         guard !isResting, let listener = store.descriptor(.listener) else { return }
-        var began = monotonicNanoseconds()
-        let first = began
-        defer { work.chargeAcceptor(began - first) }
+        var clock = WorkClock(isShared: work.isShared)
+        var all: UInt64 = 0
+        defer { work.chargeAcceptor(all) }
         for _ in 0..<Self.mostAccepted {
             guard let client = acceptClient(listener) else { return }
-            let now = monotonicNanoseconds()
-            work.charge(now - began, to: client)
-            began = now
+            let used = clock.lap()
+            work.charge(used, to: client)
+            all += used
         }
         work.noteListener(mayAccept: true)
     }

@@ -174,6 +174,8 @@ final class Connection {
     private var descriptorsAtWork: [FileDescriptor] = []
     /// Whether its client has closed it, and the end waits.
     private(set) var hasEnded = false
+    /// How many requests were done since its client has closed it.
+    private var lastRequests = 0
     /// Whether the current request has preserved its file, so that a slot holds the file, too.
     private var hasPreserved = false
     /// The slot of luod's end of the socket that the last answer gave to the client.
@@ -230,6 +232,12 @@ final class Connection {
     func endPreserved() -> Bool {
         defer { hasPreserved = false }
         return hasPreserved
+    }
+
+    /// Whether one more request may be done that the client sent before it closed the connection: at most 16 are.
+    func beginLastRequest() -> Bool {
+        lastRequests += 1
+        return lastRequests <= 16
     }
 
     // MARK: Replies

@@ -217,14 +217,20 @@ final class DescriptorMirror: DescriptorStore {
         flush()
     }
 
-    /// Removes the slots that were released, here and in the keeper, and closes their descriptors.
+    /// Whether ``flush()`` has left something.
+    var hasReleased: Bool { state.with { $0.table.hasReleased } }
+
+    /// Removes slots that were released, here and in the keeper, and closes their descriptors: at most so many at a time
+    /// that others are not kept waiting.
     func flush() {
-        let (released, keeper) = state.with { ($0.table.takeReleased(), $0.keeper) }
+        let (released, keeper) = state.with { ($0.table.takeReleased(atMost: Self.mostFlushed), $0.keeper) }
         sendUnsent(keeper)
         guard !released.isEmpty else { return }
         tellReleased(keeper, released.map(\.slot))
         for (_, entry) in released { close(entry) }
     }
+
+    private static let mostFlushed = 256
 
     /// Sends the keeper the changes that a shortage has delayed: only the last one of each slot.
     private func sendUnsent(_ keeper: ControlLink?) {

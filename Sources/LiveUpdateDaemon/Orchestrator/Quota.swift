@@ -24,6 +24,9 @@ struct Quota: Sendable {
     /// How many descriptors the process may have with the connections of root and luod's own user on their own socket.
     /// Connections of others, and closes of others that are stuck, do not get so far.
     var mostWithRoot: Int { mostWithRefused + reservedForRoot / 2 }
+    /// How many descriptors the process may have with the sessions and files of root. Refused connections leave room for
+    /// them, and they leave room for root's connections.
+    private var mostHeldWithRoot: Int { mostWithRefused + reservedForRoot / 4 }
     /// How many connections a user always has, to be able to release something.
     static let leastConnections = 4
 
@@ -59,7 +62,7 @@ struct Quota: Sendable {
     /// - Parameter isUnlimited: whether the client is root, also when it acts as another user.
     func hasRoom(for user: SessionOwner, isUnlimited: Bool, _ usage: Usage) -> Bool {
         let isRoot = isUnlimited || user == 0
-        guard usage.process < mostOfProcess - (isRoot ? 0 : reservedForRoot) else { return false }
+        guard usage.process < (isRoot ? mostHeldWithRoot : mostOfProcess - reservedForRoot) else { return false }
         return isRoot || connections[user, default: 0] + usage.held + usage.closing < mostOfUser
     }
 

@@ -73,6 +73,9 @@ struct RequestScheduler {
     /// Whether there is no work.
     var isIdle: Bool { current.isEmpty && !mayAccept }
 
+    /// Whether several parties have work.
+    var isShared: Bool { parties.readyCount > 1 }
+
     // MARK: Noting
 
     /// Notes whether connections may wait to be accepted.
@@ -183,7 +186,7 @@ struct FairShare<Party: Hashable> {
     private var accounts: [Party: Account] = [:]
     /// The ready parties, and earlier places of them, as a binary heap.
     private var heap: [Entry] = []
-    private var readyCount = 0
+    private(set) var readyCount = 0
     /// The use at which the last party was served.
     private var present: UInt64 = 0
     private var lastOrder: UInt64 = 0

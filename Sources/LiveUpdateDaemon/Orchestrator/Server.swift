@@ -118,6 +118,7 @@ final class Server {
             keeper.tick()
             endRefusalIfDue()
             step(events)
+            if store.hasReleased { store.flush() }
             updates.noticeDeafKeeper()
             log.sayOmissions()
             readMemoryAgain()
@@ -144,7 +145,7 @@ final class Server {
 
     /// How long the loop may sleep, in milliseconds.
     private var patience: CInt {
-        if resumption.mayHaveOrphans && longWork.isIdle || !work.isIdle { return 0 }
+        if resumption.mayHaveOrphans && longWork.isIdle || !work.isIdle || store.hasReleased { return 0 }
         if connections.hasPostponed { return Self.postponement }
         return acceptor.patience ?? CInt(HangPolicy.interval)
     }
@@ -163,12 +164,11 @@ final class Server {
         // Looking at many ready connections takes time, too: it is at most a third of all.
         let worked = monotonicNanoseconds()
         let end = worked + max(Self.slice, 2 * (worked - began))
-        var now = worked
-        while now < end, let next = work.next() {
+        var clock = WorkClock(at: worked, isShared: work.isShared)
+        while clock.now < end, let next = work.next() {
             let client = perform(next)
-            let finished = monotonicNanoseconds()
-            if let client { work.charge(finished - now, to: client) }
-            now = finished
+            let used = clock.lap()
+            if let client { work.charge(used, to: client) }
         }
     }
 
@@ -334,19 +334,19 @@ final class Server {
 
     // MARK: Ends
 
-    /// Does the requests that the client sent before it closed the connection, and closes the connection.
+    /// Does one request of a connection that its client has closed, which no client reads the answer to. The end is noted
+    /// again then, so that others are served meanwhile. After the last request it closes the connection.
     private func end(_ connection: Connection) {
         if longWork.postponesEnd(connection) { return }
-        // No client reads the answers; a client that sent much before it went does not hold up the others for long.
-        for _ in 0..<16 {
-            guard connections.contains(connection), !connection.isWaiting, !connection.isWorking,
-                connection.peer.isSocket, !waiting.waitsForCloses(connection)
-            else { break }
+        if !connection.isWaiting, connection.peer.isSocket, !waiting.waitsForCloses(connection),
+            connection.beginLastRequest()
+        {
             replies.dropUnsent(of: connection, isAnswered: true)
             serve(connection)
+            // The look at an empty queue has closed the connection.
+            guard connections.contains(connection), !longWork.postponesEnd(connection) else { return }
+            return work.noteEnd(of: connection)
         }
-        // The last look at the socket may have closed the connection.
-        guard connections.contains(connection), !longWork.postponesEnd(connection) else { return }
         closer.close(connection, mayTakeLong: true)
     }
 

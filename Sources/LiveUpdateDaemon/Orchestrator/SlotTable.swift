@@ -13,7 +13,7 @@ struct HeldDescriptor: Sendable {
 /// The descriptors in slots: by slot, by kind, by cookie, and with their memory. It does no I/O.
 ///
 /// 1. ``allocate()`` returns a new slot. No slot is used twice.
-/// 2. ``release(_:)`` marks a slot, and ``takeReleased()`` removes all marked slots at the end of a request.
+/// 2. ``release(_:)`` marks a slot, and ``takeReleased(atMost:)`` removes all marked slots at the end of a request.
 struct SlotTable: Sendable {
     private var entries: [DescriptorSlot: HeldDescriptor] = [:]
     /// The slots of each kind: few of most kinds, beside many files.
@@ -91,14 +91,17 @@ struct SlotTable: Sendable {
         return entry
     }
 
-    /// Marks a slot for ``takeReleased()``.
+    /// Marks a slot for ``takeReleased(atMost:)``.
     mutating func release(_ slot: DescriptorSlot) { released.append(slot) }
 
-    /// Removes all released slots. The caller closes their descriptors.
-    mutating func takeReleased() -> [(slot: DescriptorSlot, entry: HeldDescriptor)] {
+    /// Whether slots were released that are not removed yet.
+    var hasReleased: Bool { !released.isEmpty }
+
+    /// Removes the slots that were released last, at most so many. The caller closes their descriptors.
+    mutating func takeReleased(atMost most: Int) -> [(slot: DescriptorSlot, entry: HeldDescriptor)] {
         guard !released.isEmpty else { return [] }
-        let slots = released
-        released = []
+        let slots = released.suffix(most)
+        released.removeLast(slots.count)
         return slots.compactMap { slot in remove(slot).map { (slot, $0) } }
     }
 

@@ -36,6 +36,9 @@ final class WorkQueue {
 
     // MARK: Work
 
+    /// Whether several parties have work, so that a charge makes one of them wait.
+    var isShared: Bool { scheduler.isShared }
+
     /// Whether there is no work.
     var isIdle: Bool { scheduler.isIdle }
 

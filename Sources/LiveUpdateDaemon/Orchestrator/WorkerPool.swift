@@ -19,7 +19,7 @@ final class WorkerPool: Sendable {
         var work: WorkID
         /// Nil after success.
         var error: LiveUpdateError?
-        /// How long the work took, in nanoseconds.
+        /// The time to charge for the work, in nanoseconds.
         var duration: UInt64
     }
 
@@ -90,9 +90,9 @@ final class WorkerPool: Sendable {
     private static func start(_ shared: Shared) throws(SystemCallError) {
         try startThread(stackSize: 1 << 20, blockingSignals: true) {
             while let job = shared.next() {
-                let began = monotonicNanoseconds()
+                var clock = WorkClock()
                 let error = job.body()
-                shared.finish(job, error, monotonicNanoseconds() - began)
+                shared.finish(job, error, clock.lap())
             }
         }
     }
