@@ -1,3 +1,4 @@
+import CShims
 import Glibc
 
 /// CLOCK_MONOTONIC, in nanoseconds: for showing how long something took, and how long to wait. What is kept does not rest on it.
@@ -28,7 +29,7 @@ public struct ThreadUse: Equatable, Sendable {
     public static var now: ThreadUse {
         var usage = rusage()
         // RUSAGE_THREAD is behind _GNU_SOURCE.
-        unsafe getrusage(__rusage_who_t(rawValue: 1), &usage)
+        _ = unsafe getrusage(__rusage_who_t(1), &usage)
         let time = { (value: timeval) in UInt64(value.tv_sec) * 1_000_000_000 + UInt64(value.tv_usec) * 1000 }
         return ThreadUse(processor: time(usage.ru_utime) + time(usage.ru_stime), sleeps: usage.ru_nvcsw)
     }

@@ -38,8 +38,8 @@ import Testing
             Case(connections: 50, held: 50, user: 0, hasRoom: true),
             Case(connections: 50, held: 50, isUnlimited: true, hasRoom: true),
             Case(process: 95, hasRoom: true), Case(process: 96, hasRoom: false),
-            Case(process: 127, user: 0, hasRoom: true), Case(process: 128, user: 0, hasRoom: false),
-            Case(process: 127, isUnlimited: true, hasRoom: true), Case(process: 128, isUnlimited: true, hasRoom: false),
+            Case(process: 151, user: 0, hasRoom: true), Case(process: 152, user: 0, hasRoom: false),
+            Case(process: 151, isUnlimited: true, hasRoom: true), Case(process: 152, isUnlimited: true, hasRoom: false),
         ]) func room(_ one: Case)
     {
         let quota = quota(connections: one.connections, of: one.user)
