@@ -31,12 +31,15 @@ package struct LuodStatus: Equatable, Sendable {
         /// In bytes.
         package var arenaUsed: UInt64
         package var flbs: [FLB]
+        /// The memory of users' files, where users have limits on it: of the users with the most, or only of the user that
+        /// asks.
+        package var memory: [Memory]
 
         package init(
             orchestrator: Int32, keeper: Int32, processes: [Process] = [], keeperAnswers: Bool = true,
             refusal: String? = nil, updates: UInt64 = 0,
             lastBlackout: UInt64? = nil,
-            arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = []
+            arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory] = []
         ) {
             self.orchestrator = orchestrator
             self.keeper = keeper
@@ -48,7 +51,29 @@ package struct LuodStatus: Equatable, Sendable {
             self.arenaSize = arenaSize
             self.arenaUsed = arenaUsed
             self.flbs = flbs
+            self.memory = memory
         }
+    }
+
+    /// The memory of a user's files with pages of one size.
+    package struct Memory: Codable, Equatable, Sendable {
+        package var user: UInt32
+        /// The bytes of a page.
+        package var pageSize: UInt64
+        /// The allocated bytes of the files.
+        package var bytes: UInt64
+        /// How many bytes they may have; nil: no limit.
+        package var limit: UInt64?
+
+        package init(user: UInt32, pageSize: UInt64, bytes: UInt64, limit: UInt64? = nil) {
+            self.user = user
+            self.pageSize = pageSize
+            self.bytes = bytes
+            self.limit = limit
+        }
+
+        /// Whether the files have grown beyond the limit. Further ones are refused with EDQUOT.
+        package var isOver: Bool { limit.map { bytes > $0 } ?? false }
     }
 
     /// The rights of a process of luod, as the kernel says.
@@ -244,6 +269,12 @@ package struct StatusLines: Sendable {
                 json.member("compatible", flb.compatible)
                 json.member("direction", flb.direction)
                 json.member("count", flb.count)
+            }
+            json.array("memory", daemon.memory) { memory, json in
+                json.member("user", memory.user)
+                json.member("pageSize", memory.pageSize)
+                json.member("bytes", memory.bytes)
+                json.member("limit", memory.limit)
             }
         }
     }

@@ -24,11 +24,12 @@ public struct Extent: Hashable, Sendable {
 ///
 /// Not for hugetlb files, whose `SEEK_DATA` lies: see ``HugePageMap``.
 ///
-/// - Throws: EBADF when it is not open.
+/// - Throws: EBADF when it is not open; ECANCELED by a ``Cancellation``.
 public func dataExtents(of descriptor: FileDescriptor, size: UInt64) throws(SystemCallError) -> [Extent] {
     var extents: [Extent] = []
     var at: UInt64 = 0
     while at < size, let start = try seek(descriptor, at, whence: seekData), start < size {
+        try Cancellation.check()
         let end = try seek(descriptor, start, whence: seekHole) ?? size
         extents.append(Extent(offset: start, length: min(end, size) - start))
         at = end

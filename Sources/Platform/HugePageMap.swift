@@ -124,8 +124,9 @@ public struct HugePageScan: ~Copyable {
     ///
     /// - Parameter places: how many pages or holes may be looked at: each takes about a microsecond.
     /// - Returns: whether the search is complete.
-    /// - Throws: ENOMEM, EAGAIN, and the errors of pread(2).
+    /// - Throws: ENOMEM, EAGAIN, and the errors of pread(2); ECANCELED by a ``Cancellation``.
     public mutating func step(_ places: UInt64 = 4096) throws(SystemCallError) -> Bool {
+        try Cancellation.check()
         var left = places
         while !isComplete, left > 0 {
             left -= min(left, try look(left))

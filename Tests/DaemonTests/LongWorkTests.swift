@@ -1,6 +1,7 @@
 import Glibc
 import LiveUpdate
 import Platform
+import TestSupport
 import Testing
 
 @testable import LiveUpdateDaemon
@@ -59,6 +60,28 @@ import Testing
         let success = try #require(results.first { $0.work == working })
         #expect(success.error == nil && success.duration >= 2_000_000)
         #expect(pool.takeFinished().isEmpty)
+    }
+
+    @Test("A search that takes long can be cancelled, and later work of the thread goes on") func cancelled() throws {
+        let pool = try WorkerPool(threads: 2)
+        let file = try MemoryFile(size: 1 << 20)
+        try file.write([1], at: 4096)
+        let search: @Sendable () throws(LiveUpdateError) -> Void = { () throws(LiveUpdateError) in
+            do throws(SystemCallError) {
+                _ = try dataExtents(of: file.descriptor, size: 1 << 20)
+            } catch {
+                throw LiveUpdateError(error, "the search")
+            }
+        }
+        let endless = try #require(
+            pool.start(for: 1) { () throws(LiveUpdateError) in
+                while true { try search() }
+            })
+        pool.cancel(endless)
+        #expect(finished(pool, 1).first?.error?.errno == .canceled)
+        #expect(pool.start(for: 1, search) != nil)
+        #expect(finished(pool, 1).first?.error == nil)
+        pool.cancel(endless)
     }
 
     @Test("A user has one piece of work at a time, and a thread is always there for root") func users() throws {

@@ -20,6 +20,7 @@ private final class Rooms {
     let keeper: KeeperLink
     let acceptor: Acceptor
     let replies: ReplySender
+    let ledger: ReplyLedger
     let closer: ConnectionCloser
     let resumption: Resumption
     private var clients: [FileDescriptor] = []
@@ -27,7 +28,11 @@ private final class Rooms {
     /// - Parameters:
     ///   - link: the link to the keeper.
     ///   - quota: the limits.
-    init(_ link: ControlLink? = nil, _ quota: Quota = Quota(mostOfProcess: 256, mostOfUser: 64)) throws {
+    ///   - memory: where requests are noted that are being done.
+    init(
+        _ link: ControlLink? = nil, _ quota: Quota = Quota(mostOfProcess: 256, mostOfUser: 64),
+        memory: ControlMemory? = nil
+    ) throws {
         let log = Log("test")
         store = DescriptorMirror(try Closer(threads: 2))
         orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
@@ -38,9 +43,10 @@ private final class Rooms {
         keeper = KeeperLink(link, store, work, nil, silence: 1000, log)
         replies = ReplySender(store, connections, work)
         acceptor = Acceptor(store, orchestrator, connections, work, log)
+        ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: "")
         let updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
         let longWork = LongWorkRunner(
-            try WorkerPool(threads: 2), store, orchestrator, connections, work, replies, updates, log)
+            try WorkerPool(threads: 2), store, orchestrator, connections, work, replies, ledger, updates, log)
         closer = ConnectionCloser(
             store, orchestrator, connections, sessions, replies, longWork, keeper, log, endsUnused: false)
         resumption = Resumption(store, orchestrator, connections, sessions, closer)
@@ -137,6 +143,29 @@ private final class Rooms {
         reply.kept = kept
         rooms.replies.send(reply, to: connection)
         #expect(rooms.store.entry(kept) == nil)
+    }
+
+    @Test("A request that a thread does is noted until the thread is done, beside the next requests") func ledger()
+        throws
+    {
+        let file = try ControlMemory.make()
+        let rooms = try Rooms(memory: try ControlMemory(file.borrowed))
+        let keeper = try ControlMemory(file.borrowed)
+        let slots = (DescriptorSlot(7), DescriptorSlot(8))
+        let (long, short): ([UInt8], [UInt8]) = ([UInt8](repeating: 1, count: 40), [UInt8](repeating: 2, count: 40))
+        rooms.ledger.begin(long, on: slots.0)
+        let place = rooms.ledger.beginLong()
+        rooms.ledger.end(long)
+        rooms.ledger.begin(short, on: slots.1)
+        let keys = [RequestKey(slot: 8, short), RequestKey(slot: 7, long)]
+        #expect(keeper.takeRequests() == keys)
+        rooms.ledger.begin(long, on: slots.0)
+        let another = rooms.ledger.beginLong()
+        #expect(place != nil && another != nil && another != place)
+        rooms.ledger.end(long)
+        rooms.ledger.endLong(place)
+        rooms.ledger.endLong(another)
+        #expect(keeper.takeRequests().isEmpty)
     }
 
     @Test("A session ends with its connection, and a detached session waits for the next attach") func ends() throws {

@@ -69,7 +69,12 @@ final class ControlMemory: Sendable {
 
     // MARK: Requests that are being done
 
+    /// How many requests can be noted at the same time.
+    static let places = Layout.placeCount
+
     /// Notes, before the work begins, that a request is being done: two stores.
+    ///
+    /// - Parameter place: below ``places``.
     func begin(_ request: RequestKey, place: Int = 0) {
         let offset = Layout.places + place * Layout.placeStride
         store(request.digest, offset)

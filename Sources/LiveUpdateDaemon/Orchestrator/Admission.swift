@@ -1,4 +1,6 @@
 import LiveUpdate
+import LiveUpdateProtocol
+import Platform
 import SystemPackage
 
 /// The limits for one request, as they were when it began: any thread can check them.
@@ -100,6 +102,22 @@ final class Admissions {
         Admission(
             user: user, isUnlimited: connection.label.traits.contains(.isUnlimited), quota: connections.quota,
             accepted: acceptor.count, kernel: kernel, store: store, orchestrator: orchestrator)
+    }
+
+    /// The memory of users' files, and its limits, for the status: as it was read last.
+    ///
+    /// - Parameter user: nil for all users: of those with the most, at most 32 lines.
+    func memory(of user: SessionOwner?) -> [LuodStatus.Memory] {
+        let quota = connections.quota
+        let all = store.memory.flatMap { owner, sizes in
+            sizes.map { (user: owner, pageSize: $0.key, bytes: $0.value) }
+        }
+        let some = all.filter { user == nil || $0.user == user }.sorted { ($0.bytes, $1.user) > ($1.bytes, $0.user) }
+        return some.prefix(32).map { one in
+            LuodStatus.Memory(
+                user: one.user, pageSize: one.pageSize.bytes, bytes: one.bytes,
+                limit: quota.memoryLimit(of: one.user, one.pageSize, .now(for: one.pageSize, quota)))
+        }
     }
 
     /// Checks that one more descriptor may be held for a client.

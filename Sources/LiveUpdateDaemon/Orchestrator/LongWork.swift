@@ -5,8 +5,8 @@ import LiveUpdateProtocol
 struct LongWork {
     /// What a piece of work is for.
     enum Purpose {
-        /// A request on a session.
-        case request(Request)
+        /// A request on a session, and its place in the ``ReplyLedger``.
+        case request(Request, place: Int?)
         /// The end of a session, with its connection.
         case end(Session)
     }
@@ -36,6 +36,9 @@ struct LongWork {
         let left = waitingEnds[user, default: 1] - 1
         waitingEnds[user] = left == 0 ? nil : left
     }
+
+    /// The work that a connection waits for; nil when it waits for none.
+    func work(of connection: Connection) -> WorkerPool.WorkID? { running.first { $0.value.connection === connection }?.key }
 
     mutating func begin(_ work: WorkerPool.WorkID, _ purpose: Purpose, _ connection: Connection) {
         running[work] = (purpose, connection)

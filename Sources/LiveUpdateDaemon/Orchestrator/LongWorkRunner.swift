@@ -7,7 +7,7 @@ import SystemPackage
 ///
 /// 1. The request stays in its socket's queue, and the connection waits (``Connection/isWorking``). So do its end, the
 ///    removal of its session, and updates.
-/// 2. When the thread is done, the loop sends the answer.
+/// 2. When the thread is done, the loop sends the answer. The end of the connection cancels a search.
 /// 3. The end of a session with many files is done in the same way. Its user's other requests wait for it.
 ///
 /// While an update waits for this or is under way, no long work begins.
@@ -18,6 +18,7 @@ final class LongWorkRunner {
     private let connections: ConnectionTable
     private let work: WorkQueue
     private let replies: ReplySender
+    private let ledger: ReplyLedger
     private let updates: UpdateRunner
     private let log: Log
     private var longWork = LongWork()
@@ -26,7 +27,7 @@ final class LongWorkRunner {
 
     init(
         _ workers: WorkerPool, _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
-        _ work: WorkQueue, _ replies: ReplySender, _ updates: UpdateRunner, _ log: Log
+        _ work: WorkQueue, _ replies: ReplySender, _ ledger: ReplyLedger, _ updates: UpdateRunner, _ log: Log
     ) {
         self.workers = workers
         self.store = store
@@ -34,6 +35,7 @@ final class LongWorkRunner {
         self.connections = connections
         self.work = work
         self.replies = replies
+        self.ledger = ledger
         self.updates = updates
         self.log = log
     }
@@ -66,7 +68,7 @@ final class LongWorkRunner {
         }
         connection.beginWork()
         replies.wait(connection)
-        longWork.begin(started, .request(request), connection)
+        longWork.begin(started, .request(request, place: ledger.beginLong()), connection)
     }
 
     /// Whether an update must wait for long work. The connection is served again in a moment then.
@@ -111,7 +113,12 @@ final class LongWorkRunner {
         // The end of a socket is an event as long as the poller has it.
         work.unwatch(connection.descriptor)
         if connection.noteEnd() { longWork.addWaitingEnd(of: connection.user) }
-        if !connection.isWorking { connections.postpone(connection) }
+        if let started = longWork.work(of: connection) {
+            // No client waits for the result any more.
+            workers.cancel(started)
+        } else {
+            connections.postpone(connection)
+        }
         return true
     }
 
@@ -144,7 +151,9 @@ final class LongWorkRunner {
             guard let (purpose, connection) = longWork.finish(finished.work) else { continue }
             work.charge(finished.duration, to: connection.clientID)
             switch purpose {
-            case .request(let request): answer(request, connection, finished.error)
+            case .request(let request, let place):
+                ledger.endLong(place)
+                answer(request, connection, finished.error)
             case .end(let session):
                 if let error = finished.error { log.say("session \"\(session.name)\": \(error)") }
                 release(connection)

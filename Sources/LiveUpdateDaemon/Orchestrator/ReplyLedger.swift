@@ -19,6 +19,8 @@ final class ReplyLedger {
     private let deaths: RequestDeaths
     private let refusesSome: Bool
     private var current: RequestKey?
+    /// The places of requests that threads do. Place 0 is that of the loop.
+    private var places: Set<Int> = []
 
     /// - Parameters:
     ///   - memory: nil: nothing is noted.
@@ -49,6 +51,24 @@ final class ReplyLedger {
     func end(_ message: [UInt8]) {
         hangForTests(in: message, "luo-test-wait")
         memory?.end()
+    }
+
+    /// Notes that a thread goes on with the current request.
+    ///
+    /// - Returns: the request's place, for ``endLong(_:)``; nil when it has none.
+    func beginLong() -> Int? {
+        guard let memory, let current, let place = (1..<ControlMemory.places).first(where: { !places.contains($0) })
+        else { return nil }
+        places.insert(place)
+        memory.begin(current, place: place)
+        return place
+    }
+
+    /// Notes that the thread is done with the request in a place.
+    func endLong(_ place: Int?) {
+        guard let place else { return }
+        memory?.end(place: place)
+        places.remove(place)
     }
 
     // MARK: Requests that are not done again

@@ -53,7 +53,7 @@ final class Server {
         ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: predecessorsEnd)
         updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
         longWork = LongWorkRunner(
-            resources.workers, store, orchestrator, connections, work, replies, updates, log)
+            resources.workers, store, orchestrator, connections, work, replies, ledger, updates, log)
         closer = ConnectionCloser(
             store, orchestrator, connections, sessions, replies, longWork, keeper, log,
             endsUnused: settings.endsUnused)
@@ -66,7 +66,7 @@ final class Server {
             SessionOpener(store, orchestrator, connections, sessions, closer, admissions),
             SessionRemover(orchestrator, connections, sessions),
             ProgramCalls(store, orchestrator, connections, closer, admissions, keeper, state),
-            StatusReporter(store, orchestrator, keeper, updates, refusal, state),
+            StatusReporter(store, orchestrator, keeper, updates, admissions, refusal, state),
             StopCall(store, losses, refusal, updates, replies, keeper, log),
             connections, longWork, updates, refusal)
     }

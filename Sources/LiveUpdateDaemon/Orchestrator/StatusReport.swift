@@ -67,17 +67,19 @@ final class StatusReporter {
     private let orchestrator: Orchestrator
     private let keeper: KeeperLink
     private let updates: UpdateRunner
+    private let admissions: Admissions
     private let refusal: Refusal?
     private let state: StateDirectory
 
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ keeper: KeeperLink,
-        _ updates: UpdateRunner, _ refusal: Refusal?, _ state: StateDirectory
+        _ updates: UpdateRunner, _ admissions: Admissions, _ refusal: Refusal?, _ state: StateDirectory
     ) {
         self.store = store
         self.orchestrator = orchestrator
         self.keeper = keeper
         self.updates = updates
+        self.admissions = admissions
         self.refusal = refusal
         self.state = state
     }
@@ -92,7 +94,7 @@ final class StatusReporter {
             // A page is one message, which must fit into the socket.
             room: min(StatusLines.most, max(socket.sendRoom - 4096, 4096))
         ) {
-            daemon(summary)
+            daemon(summary, for: owner)
         } parts: { (position, most) throws(LiveUpdateError) in
             try orchestrator.statusPage(after: position, of: owner, most: most)
         } session: { part in
@@ -105,7 +107,7 @@ final class StatusReporter {
         return reply
     }
 
-    private func daemon(_ summary: StatusSummary) -> LuodStatus.Daemon {
+    private func daemon(_ summary: StatusSummary, for owner: SessionOwner?) -> LuodStatus.Daemon {
         let process = keeper.process ?? 0
         let processes = [
             ("keeper", process), ("orchestrator", getpid()), ("gate", state.gate ?? 0),
@@ -120,7 +122,8 @@ final class StatusReporter {
             flbs: summary.flbs.map { flb in
                 LuodStatus.FLB(
                     compatible: flb.compatible, direction: flb.direction.rawValue, count: Int64(clamping: flb.count))
-            })
+            },
+            memory: admissions.memory(of: owner))
     }
 
     private func session(_ part: StatusPage.Part) -> LuodStatus.Session {

@@ -26,6 +26,7 @@ final class WorkerPool: Sendable {
     private struct Job: Sendable {
         var id: WorkID
         var user: SessionOwner
+        var cancellation: Cancellation
         var body: @Sendable () -> LiveUpdateError?
     }
 
@@ -34,6 +35,7 @@ final class WorkerPool: Sendable {
         var finished: [Finished] = []
         var lastNumber: UInt64 = 0
         var users: Set<SessionOwner> = []
+        var cancellations: [WorkID: Cancellation] = [:]
         var isEnding = false
     }
 
@@ -56,6 +58,7 @@ final class WorkerPool: Sendable {
         func finish(_ job: Job, _ error: LiveUpdateError?, _ duration: UInt64) {
             lock.withLock {
                 unsafe state.users.remove(job.user)
+                unsafe state.cancellations[job.id] = nil
                 unsafe state.finished.append(Finished(work: job.id, error: error, duration: duration))
             }
             // A queue without room has messages enough to wake the reader.
@@ -91,7 +94,7 @@ final class WorkerPool: Sendable {
         try startThread(stackSize: 1 << 20, blockingSignals: true) {
             while let job = shared.next() {
                 var clock = WorkClock()
-                let error = job.body()
+                let error = job.cancellation.run(job.body)
                 shared.finish(job, error, clock.lap())
             }
         }
@@ -125,7 +128,9 @@ final class WorkerPool: Sendable {
             unsafe shared.state.lastNumber += 1
             unsafe shared.state.users.insert(user)
             let id = unsafe WorkID(number: shared.state.lastNumber)
-            let job = Job(id: id, user: user) {
+            let cancellation = Cancellation()
+            unsafe shared.state.cancellations[id] = cancellation
+            let job = Job(id: id, user: user, cancellation: cancellation) {
                 do throws(LiveUpdateError) {
                     try body()
                     return nil
@@ -138,6 +143,9 @@ final class WorkerPool: Sendable {
             return id
         }
     }
+
+    /// Asks a thread to give up a piece of work, which then ends with ECANCELED, or as if it had not been asked.
+    func cancel(_ work: WorkID) { shared.lock.withLock { unsafe shared.state.cancellations[work] }?.cancel() }
 
     /// The results since the last call.
     func takeFinished() -> [Finished] {

@@ -10,8 +10,7 @@ struct DaemonStatusReport: Encodable {
 
     private enum CodingKeys: CodingKey {
         case version, boot, orchestrator, keeper, processes, keeperAnswers, refusal, updates, lastBlackout, arenaSize,
-            arenaUsed,
-            sessions, flbs
+            arenaUsed, sessions, flbs, memory
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -30,6 +29,7 @@ struct DaemonStatusReport: Encodable {
         try members.encode(status.arenaUsed, forKey: .arenaUsed)
         try members.encode(status.sessions, forKey: .sessions)
         try members.encode(status.flbs, forKey: .flbs)
+        try members.encode(status.memory, forKey: .memory)
     }
 }
 

@@ -45,7 +45,7 @@ struct StatusText {
 
     private var tables: [String] {
         guard !status.sessions.isEmpty else { return ["\nno sessions"] }
-        return [sessions, files, problems, flbs].compactMap { $0 }.map { "\n\($0)" }
+        return [sessions, files, problems, memory, flbs].compactMap { $0 }.map { "\n\($0)" }
     }
 
     private var sessions: String {
@@ -85,6 +85,20 @@ struct StatusText {
         let lines = status.problems()
         guard !lines.isEmpty else { return nil }
         return (["problems:"] + lines.map { "  \(Style.bad($0.text.shown))" }).joined(separator: "\n")
+    }
+
+    /// The memory of users' files, where users have limits on it.
+    private var memory: String? {
+        guard !status.memory.isEmpty else { return nil }
+        var table = Table(["user", "pages of", "memory", "limit"])
+        for one in status.memory {
+            let limit = one.limit.map(ByteCount.text) ?? "none"
+            table.add([
+                "\(one.user)", ByteCount.text(one.pageSize), ByteCount.text(one.bytes),
+                one.isOver ? Style.bad("\(limit): no further files") : limit,
+            ])
+        }
+        return table.text
     }
 
     private var flbs: String? {

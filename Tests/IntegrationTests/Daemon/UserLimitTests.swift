@@ -77,6 +77,11 @@ import Testing
             if refused == nil { try session.unpreserve(token: 3) }
             return refused?.errno == .diskQuotaExceeded
         }
+        for user: UInt32 in [0, nobody] {
+            let lines = try device(daemon, as: user).statusPage().lines
+            let line = #""memory":[{"user":\#(nobody),"pageSize":4096,"bytes":2097152,"limit":1048576}]"#
+            #expect(String(decoding: lines, as: UTF8.self).contains(line))
+        }
         try device(daemon, as: 0).createSession("a").preserve(large.descriptor, token: 1)
         try session.unpreserve(token: 1)
         let another = try MemoryFile()
