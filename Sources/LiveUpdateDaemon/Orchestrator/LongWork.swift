@@ -38,7 +38,9 @@ struct LongWork {
     }
 
     /// The work that a connection waits for; nil when it waits for none.
-    func work(of connection: Connection) -> WorkerPool.WorkID? { running.first { $0.value.connection === connection }?.key }
+    func work(of connection: Connection) -> WorkerPool.WorkID? {
+        running.first { $0.value.connection === connection }?.key
+    }
 
     mutating func begin(_ work: WorkerPool.WorkID, _ purpose: Purpose, _ connection: Connection) {
         running[work] = (purpose, connection)

@@ -70,6 +70,8 @@ final class StatusReporter {
     private let admissions: Admissions
     private let refusal: Refusal?
     private let state: StateDirectory
+    /// The processes as they were looked at last, and when, in nanoseconds.
+    private var looked: (at: UInt64, processes: [LuodStatus.Process]) = (0, [])
 
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ keeper: KeeperLink,
@@ -109,12 +111,8 @@ final class StatusReporter {
 
     private func daemon(_ summary: StatusSummary, for owner: SessionOwner?) -> LuodStatus.Daemon {
         let process = keeper.process ?? 0
-        let processes = [
-            ("keeper", process), ("orchestrator", getpid()), ("gate", state.gate ?? 0),
-        ]
         return LuodStatus.Daemon(
-            orchestrator: getpid(), keeper: process,
-            processes: processes.filter { $0.1 != 0 }.compactMap { LuodStatus.Process($0.0, $0.1) },
+            orchestrator: getpid(), keeper: process, processes: processes(process),
             keeperAnswers: process != 0 && !keeper.isSilent,
             refusal: refusal?.failure.description, updates: summary.updateNumber, lastBlackout: updates.lastBlackout,
             arenaSize: summary.arenaSize,
@@ -124,6 +122,16 @@ final class StatusReporter {
                     compatible: flb.compatible, direction: flb.direction.rawValue, count: Int64(clamping: flb.count))
             },
             memory: admissions.memory(of: owner))
+    }
+
+    /// The processes of luod. Their rights are read at most once in a second: that takes longer than all the rest.
+    private func processes(_ keeper: CInt) -> [LuodStatus.Process] {
+        let named = [("keeper", keeper), ("orchestrator", getpid()), ("gate", state.gate ?? 0)].filter { $0.1 != 0 }
+        let now = monotonicNanoseconds()
+        if now > looked.at + 1_000_000_000 || looked.processes.map(\.process) != named.map(\.1) {
+            looked = (now, named.compactMap { LuodStatus.Process($0.0, $0.1) })
+        }
+        return looked.processes
     }
 
     private func session(_ part: StatusPage.Part) -> LuodStatus.Session {
