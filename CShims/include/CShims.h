@@ -84,8 +84,8 @@ int cshims_start_apart(const char *path, char *const arguments[], char *const en
 #define CSHIMS_MOST_DESCRIPTORS 252
 #define CSHIMS_MOST_RECEIVED 253
 ssize_t cshims_send(int fd, const void *bytes, size_t count, const int *descriptors, size_t number);
-// descriptors: room for CSHIMS_MOST_RECEIVED. *truncated: something did not fit, RLIMIT_NOFILE was reached, or there are more
-// than CSHIMS_MOST_DESCRIPTORS.
+// descriptors: room for CSHIMS_MOST_RECEIVED. *truncated: something did not fit, RLIMIT_NOFILE was reached, or there
+// are more than CSHIMS_MOST_DESCRIPTORS.
 ssize_t cshims_receive(int fd, void *bytes, size_t count, int *descriptors, size_t *number, int *truncated, int flags);
 // Takes the next message out of the queue unseen.
 ssize_t cshims_discard(int fd);

@@ -116,9 +116,9 @@ extension Boot {
         return lost
     }
 
-    /// Of a boot that goes on after its processes died: the files whose descriptors went with them are opened anew
-    /// where that is possible. What came and had been retrieved is otherwise to be retrieved again, which says what
-    /// became of it; what goes is looked for once more when it is taken or frozen.
+    /// Opens lost files again where that is possible, in a boot that goes on after its processes died. An incoming file
+    /// that had been retrieved and stays lost must be retrieved again, and that retrieve tells the error. An outgoing
+    /// file that stays lost is looked for again when a client gets it, or when it is frozen.
     private func find(_ lost: [FileState], _ state: BootState) {
         for var file in lost {
             guard let session = state.sessions[file.session] else { continue }
@@ -145,7 +145,7 @@ extension Boot {
 
     func confirm() throws(LiveUpdateError) { try commit([.phase(.running)]) }
 
-    /// Finishes what came with sessions that the previous boot was told to discard.
+    /// Finishes the FLBs of sessions that the previous boot was told to discard.
     func finishDiscarded() throws(LiveUpdateError) {
         try request(.exclusive) { () throws(LiveUpdateError) in
             for flb in read({ $0.flbs(.discarded) }) {

@@ -28,7 +28,7 @@ final class Boot: Sendable {
     enum Stage: Sendable {
         case unopened
         case open
-        /// The arena's state cannot be read: every open says so.
+        /// The arena's state cannot be read. Every open throws this error.
         case failed(LiveUpdateError)
         /// Frozen and published: the next boot has the state, unless this boot thaws.
         case published
@@ -89,7 +89,7 @@ final class Boot: Sendable {
     /// The time of the freeze before this boot.
     var freeze: FreezeTime { shared.with { $0.freeze } }
 
-    /// What `body` finds in the present state. It must not call the boot.
+    /// The result of `body` for the present state. It must not call the boot.
     func read<Value>(_ body: (BootState) -> Value) -> Value { shared.with { body($0.state) } }
 
     /// The limits of a user; nil for root.
@@ -158,7 +158,7 @@ final class Boot: Sendable {
 
     /// Holds a file for the time of its preserve. Undone by ``endReservation(_:)``.
     ///
-    /// - Returns: false when it is held already.
+    /// - Returns: false when the file is held already.
     func reserve(_ hold: FileHold) -> Bool {
         shared.with { !$0.state.holds(hold) && $0.inFlight.insert(hold).inserted }
     }
@@ -177,7 +177,7 @@ final class Boot: Sendable {
         try commit(acquiring: acquiring) { _ in events }
     }
 
-    /// Makes the events true that `body` derives from the present state. No other commit comes in between.
+    /// Commits the events that `body` derives from the present state. No other commit comes in between.
     ///
     /// - Throws: the errors of `body`, which must not call the boot, and as ``commit(_:acquiring:)``.
     func commit(
@@ -211,8 +211,8 @@ final class Boot: Sendable {
         }
     }
 
-    /// Makes an event true whether the journal has room for it or not: without it, the next boot of this arena finds
-    /// out by itself.
+    /// Commits an event if the journal has room for it. Without the event, the next boot of this arena finds out by
+    /// itself.
     func note(_ event: Event) {
         do throws(LiveUpdateError) {
             try commit([event])

@@ -12,7 +12,8 @@ import SystemPackage
 ///
 /// It follows the kernel's Documentation/core-api/liveupdate.rst; docs/kernel-map.md has their function for each of
 /// ours. Any thread may call anything, except from inside a callback or a getter's closure, where only getters and
-/// what just looks are allowed, and everything else is EDEADLK. It makes no system calls of its own and logs nothing.
+/// calls that change nothing are allowed, and everything else is EDEADLK. It makes no system calls of its own and logs
+/// nothing.
 public final class Orchestrator: Sendable {
     /// What to do with an arena in which a tree was published.
     package enum Opening: Equatable, Sendable {
@@ -20,8 +21,8 @@ public final class Orchestrator: Sendable {
         case nextBoot
         /// Be the boot that published it, which goes on: what was published is taken back.
         case sameBoot
-        /// Be the next boot on trial: until ``Orchestrator/confirm()`` nothing of the old one is touched, so that it
-        /// can still thaw.
+        /// The next boot on trial: until ``Orchestrator/confirm()`` it touches nothing of the old boot, so that the old
+        /// boot can still thaw.
         case onTrial
     }
 
@@ -101,7 +102,7 @@ public final class Orchestrator: Sendable {
 
     // MARK: Sessions
 
-    /// Reads what was handed over, once: every other call does it first when nobody has.
+    /// Reads what was handed over, once: every other call does it first if no call has.
     ///
     /// - Throws: EIO when it cannot be read, or has a file whose compatible string no handler has (the message names
     ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal;
@@ -110,7 +111,7 @@ public final class Orchestrator: Sendable {
 
     /// Opens a boot as ``open()`` does, and commits an answer with it.
     ///
-    /// - Parameter answer: of a boot on trial: the answer to the request for the update.
+    /// - Parameter answer: the answer to the request for the update, in a boot on trial.
     package func open(answering answer: Answer?) throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.ensureOpen(answering: answer)
@@ -149,7 +150,7 @@ public final class Orchestrator: Sendable {
     /// Opens a session of a client's user that was handed over.
     ///
     /// - Parameters:
-    ///   - holder: whose the session is, and what holds it from now on.
+    ///   - holder: the user of the session, and the slot that holds it from now on.
     ///   - answer: is committed with it: see ``Answer``.
     /// - Throws: as ``retrieveSession(_:)``.
     package func retrieveSession(
@@ -238,8 +239,8 @@ public final class Orchestrator: Sendable {
         try enabled().flbGetters.withOutgoing(flb, body)
     }
 
-    /// Finishes the FLBs of sessions that the previous boot discarded: whoever runs a boot calls it once after
-    /// ``open()``, so that what they hold is given back.
+    /// Finishes the FLBs of sessions that the previous boot discarded. The program that runs a boot calls this once
+    /// after ``open()``, so that these FLBs release what they hold.
     ///
     /// - Throws: as ``open()``.
     package func finishDiscarded() throws(LiveUpdateError) { try enabled().finishDiscarded() }
@@ -269,10 +270,10 @@ public final class Orchestrator: Sendable {
         boot.flatMap { $0.plan.currentDraft(leavingOut: true, of: $0) } != nil
     }
 
-    /// Before a boot on trial is opened: reads and checks a draft of the boot that still runs, so that opening it when
-    /// it was published has little left to do. When something else is published, this was in vain.
+    /// Reads and checks a draft of the boot that still runs, before a boot on trial is opened. If that draft is
+    /// published, the open has little left to do. If another tree is published, this was in vain.
     ///
-    /// - Throws: EINVAL for another boot, EIO when there is nothing that can be read.
+    /// - Throws: EINVAL for another boot, EIO for a draft that cannot be read.
     package func prepare(on draft: Extent) throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.plan.prepare(on: draft, boot)
@@ -286,7 +287,7 @@ public final class Orchestrator: Sendable {
     ///
     /// - Parameter discard: whether to go on although incoming sessions are unfinished: these sessions are lost then
     ///   (``unfinishedSessions()``).
-    /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
+    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Everything is as
     ///   before then, and may be tried again.
     public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) {
         try publish(discardingUnfinished: discard, leavingOut: false)
@@ -299,7 +300,7 @@ public final class Orchestrator: Sendable {
     ///   - leavingOut: whether to go on without the files that cannot be frozen. Such a file is left out: the next boot
     ///     has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. A retrieve always fails with
     ///     the error of the freeze; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
-    /// - Returns: where the descriptors are that travel.
+    /// - Returns: the slots of the descriptors that travel.
     /// - Throws: as ``publish(discardingUnfinished:)``; a freeze that fails stops only an update that leaves nothing
     ///   out.
     @discardableResult
@@ -341,12 +342,12 @@ public final class Orchestrator: Sendable {
     /// - Throws: ENOSPC.
     package func confirm() throws(LiveUpdateError) { try enabled().confirm() }
 
-    /// Where the descriptors of all files are kept, incoming and outgoing: for whoever holds them.
+    /// The slots of the descriptors of all files, incoming and outgoing, for the process that holds them.
     ///
     /// - Throws: as ``open()``.
     package func slots() throws(LiveUpdateError) -> [DescriptorSlot] { try enabled().slots() }
 
-    /// What the arena knows, to be shown.
+    /// The state of the arena, for display.
     ///
     /// - Throws: as ``open()``.
     public func status() throws(LiveUpdateError) -> Status { try enabled().status() }

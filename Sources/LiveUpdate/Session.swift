@@ -31,11 +31,11 @@ public final class Session: Sendable {
     /// - Parameters:
     ///   - descriptor: of the file; it stays open.
     ///   - token: names the file inside the session: any 64-bit number.
-    ///   - compatible: the handler that is to have it; without, the first that takes it.
+    ///   - compatible: names the handler; nil: the first one that takes the file.
     /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
     ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
-    ///   already, what its FLBs and its handler throw (ENODEV when an FLB's owner is going away), ENOSPC at the arena's
-    ///   limit. A failed preserve leaves nothing behind.
+    ///   already, the errors of its FLBs and of its handler (ENODEV when an FLB's owner is going away), ENOSPC at the
+    ///   arena's limit. A failed preserve leaves nothing behind.
     public func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil
     ) throws(LiveUpdateError) {

@@ -6,7 +6,7 @@ public typealias SessionOwner = UInt32
 package struct SessionHolder: Hashable, Sendable {
     /// Names are per user.
     package var owner: SessionOwner
-    /// Where the session's own descriptor is kept, whose last close ends it; lost while nobody has it.
+    /// The slot of the session's own descriptor. Its last close ends the session. Lost while no client has the session.
     package var slot: DescriptorSlot
     /// Whether it ignores that last close, and is attached again by its name.
     package var isDetached: Bool

@@ -9,10 +9,11 @@ import SystemPackage
 /// arena therefore closes no descriptor of a client.
 ///
 /// 1. ``close(_:of:)`` puts a descriptor into its user's queue and returns.
-/// 2. A thread closes it. Each user has at most one thread of a lane at a time, so that a stuck close delays only that user's
-///    next ones. One thread is for root alone.
-/// 3. Descriptors whose close cannot sleep have a lane of their own: memory files, and own sockets with nothing in their
-///    queues. Otherwise as many users with stuck closes as there are threads would stop the closing for all users.
+/// 2. A thread closes it. Each user has at most one thread of a lane at a time, so that a stuck close delays only that
+///    user's next ones. One thread is for root alone.
+/// 3. Descriptors whose close cannot sleep have a lane of their own: memory files, and own sockets with nothing in
+///    their queues. Otherwise as many users with stuck closes as there are threads would stop the closing for all
+///    users.
 /// 4. ``stalled(of:)`` counts a user's descriptors while no close of them ends, for that user's limit.
 ///
 /// The threads are made before the seccomp filter, which allows no new ones. They end when the closer is released and
@@ -68,8 +69,8 @@ final class Closer: Sendable {
     /// Starts the threads, which block all signals.
     ///
     /// - Parameters:
-    ///   - threads: how many there are: one for root, one for closes that cannot sleep, and the rest, at least one, for the
-    ///     other closes.
+    ///   - threads: how many there are: one for root, one for closes that cannot sleep, and the rest, at least one, for
+    ///     the other closes.
     ///   - closing: closes one descriptor: for tests.
     /// - Throws: EAGAIN when the system or the user may have no more threads, ENOMEM.
     init(
@@ -123,8 +124,8 @@ final class Closer: Sendable {
         self.others.add(others, of: user)
     }
 
-    /// As ``close(_:of:)``, for a socket of luod's own, which no client has. Only what clients have sent on it can keep its
-    /// close waiting.
+    /// As ``close(_:of:)``, for a socket of luod's own, which no client has. Only messages that clients have sent on it
+    /// can delay its close.
     func close(ownSocket: FileDescriptor, of user: UInt32) {
         let lane = user == 0 ? root : ownSocket.hasMessage ? others : prompt
         lane.add([ownSocket], of: user)

@@ -5,9 +5,9 @@ public import SystemPackage
 
 /// An open session of a ``LiveUpdateDevice``, by a descriptor of its own.
 ///
-/// The descriptor is closed with the last reference to this object. When that was the last one anywhere (fork(2) and
-/// dup(2) make more), it ends the session: an outgoing one unpreserves its files, an incoming one finishes them. One
-/// that is detached stays.
+/// The descriptor is closed with the last reference to this object. If there is no copy of it (fork(2) and dup(2) make
+/// copies), the close ends the session: an outgoing session unpreserves its files, an incoming session finishes them. A
+/// detached session stays.
 public final class DeviceSession: Sendable {
     private let channel: any Channel
     private let subject: String
@@ -17,11 +17,11 @@ public final class DeviceSession: Sendable {
         self.subject = subject
     }
 
-    /// The session's descriptor: to be polled (it hangs up when luod is gone), inherited, or handed to another process.
-    /// Do not close it.
+    /// The session's descriptor: poll it (it hangs up when luod is gone), inherit it, or hand it to another process. Do
+    /// not close it.
     public var descriptor: FileDescriptor { channel.descriptor }
 
-    /// The name of the session, which luod answers.
+    /// The name of the session, as luod answers.
     ///
     /// - Throws: ENODEV when its boot has ended.
     public func name() throws(LiveUpdateError) -> SessionName {
@@ -41,8 +41,8 @@ public final class DeviceSession: Sendable {
     /// - Parameter token: names the file inside the session: any 64-bit number.
     /// - Throws: in this order: ENODEV when the session's boot has ended, EINVAL on an incoming session, EEXIST when
     ///   the token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EMFILE
-    ///   and EDQUOT at the user's limits, ENOSPC at the arena's or the user's share of it; and what the file's handler
-    ///   throws.
+    ///   and EDQUOT at the user's limits, ENOSPC at the arena's or the user's share of it; and the errors of the file's
+    ///   handler.
     public func preserve(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
         try make(.preserve, token, about: file)
     }
@@ -76,10 +76,10 @@ public final class DeviceSession: Sendable {
 
     // MARK: Incoming
 
-    /// Gives a file back: any order, and again.
+    /// Retrieves a file: in any order, and more than once.
     ///
-    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, what its handler throws (and then
-    ///   for ever), EMFILE.
+    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, the error of its handler (and then
+    ///   always the same one), EMFILE.
     public func retrieve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.retrieve, token) }
 
     /// Returns the descriptor of a file that an update left out, without asking its handler; an extension.

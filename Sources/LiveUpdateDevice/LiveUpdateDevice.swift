@@ -3,7 +3,7 @@ package import LiveUpdateProtocol
 import Platform
 public import SystemPackage
 
-/// `/dev/liveupdate` for a program whose files are to outlive it: of `luod`, over its socket, or the kernel's own.
+/// `/dev/liveupdate` for a program whose files must outlive it: of `luod`, over its socket, or the kernel's own.
 ///
 /// 1. ``createSession(_:)``, and ``DeviceSession/preserve(_:token:)`` each file under a number of your own.
 /// 2. `luod` is updated, or, when the session is detached, this program ends.
@@ -55,11 +55,11 @@ public final class LiveUpdateDevice: Sendable {
         try channel.make(.asUser, WordCall(user).body, of: "user \(user)")
     }
 
-    /// Opens the kernel's device. Experimental: this has met no kernel yet that has one. What only `luod` has is ENOTTY
-    /// on it.
+    /// Opens the kernel's device. Experimental: no kernel that has one was tested yet. Calls that only `luod` has are
+    /// ENOTTY on it.
     ///
     /// - Parameter path: `/dev/liveupdate`.
-    /// - Throws: ENOENT when this kernel has none, EBUSY while another program has it open, EACCES, EIO when what came
+    /// - Throws: ENOENT when this kernel has none, EBUSY while another program has it open, EACCES, EIO when the state
     ///   from the previous kernel cannot be read.
     public init(kernel path: String) throws(LiveUpdateError) {
         patience = nil
@@ -97,7 +97,7 @@ public final class LiveUpdateDevice: Sendable {
     /// - Parameters:
     ///   - name: of the session.
     ///   - direction: outgoing, made since the last update, or incoming, handed over by it: there may be one of each of
-    ///     the same name. Without it, either: of two the outgoing one.
+    ///     the same name. nil: either; if both have this name, the outgoing one.
     /// - Throws: ENOENT when this user has none of that name, EBUSY when it is not detached, or a client has it
     ///   attached.
     public func attachSession(
@@ -210,8 +210,8 @@ public final class LiveUpdateDevice: Sendable {
     /// The largest status that is read, in bytes: more than a million files need.
     private static let largestStatus = 256 << 20
 
-    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all that
-    /// run under it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.
+    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all
+    /// programs under it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.
     ///
     /// - Throws: EINVAL when it is no such listener, ENOTCONN when luod's keeper has died.
     public func serve(programsUnder listener: FileDescriptor) throws(LiveUpdateError) {
@@ -221,7 +221,7 @@ public final class LiveUpdateDevice: Sendable {
     /// Starts the next image, so that an update does not have to: it waits, and its formats are compared. An extension,
     /// for root only, as are the other two.
     ///
-    /// - Parameter image: an absolute path; without, that of the image that runs, as it is now.
+    /// - Parameter image: an absolute path; nil: the path of the image that runs, with the file that is there now.
     /// - Throws: EOPNOTSUPP when it cannot be started, or does not know a format in use; EBUSY during an update;
     ///   ENOTCONN when luod's keeper has died; EPERM.
     @discardableResult

@@ -8,7 +8,7 @@ import SystemPackage
 final class SocketChannel: Channel {
     private let owned: OwnedDescriptor
     private let lock = Lock()
-    /// The state directory of the luod that it leads to, until that has answered.
+    /// The state directory of the luod that it leads to, until that luod has answered.
     private nonisolated(unsafe) var unanswered: String?
 
     /// The patience of the client; nil: it waits for ever.
@@ -56,8 +56,8 @@ final class SocketChannel: Channel {
         }
     }
 
-    /// An orchestrator that dies before its keeper has a connection takes it along, and has done nothing then. Under
-    /// the same number, which others may have.
+    /// Connects again, for an orchestrator that died before its keeper had the connection: it has done no request on
+    /// it. The new connection has the same descriptor number, which other code may use.
     private func connectAgain() -> Bool {
         guard let state = unsafe unanswered, let next = try? Self.connect(to: state, patience) else { return false }
         return (try? next.borrowed.copy(to: descriptor)) != nil

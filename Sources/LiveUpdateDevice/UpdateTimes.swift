@@ -1,7 +1,7 @@
 import LiveUpdateProtocol
 
-/// When each phase of an update ended: CLOCK_MONOTONIC, in nanoseconds. 0 for what did not happen: a load ends with
-/// `loaded`.
+/// When each phase of an update ended: CLOCK_MONOTONIC, in nanoseconds. A phase that did not happen is 0: a load ends
+/// with `loaded`.
 public struct UpdateTimes: Equatable, Sendable {
     /// The request was read.
     public let asked: UInt64

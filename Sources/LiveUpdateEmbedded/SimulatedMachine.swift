@@ -20,7 +20,7 @@ public final class SimulatedMachine: Sendable {
     /// Makes an arena, and holds no descriptor.
     ///
     /// - Parameter options: how the arena is made, and how far it may grow. The boots have probes of their own.
-    /// - Throws: EMFILE, ENOMEM and what else memfd_create(2) lists; ENOSPC.
+    /// - Throws: EMFILE, ENOMEM and the other errors of memfd_create(2); ENOSPC.
     public init(arena options: Arena.Options = Arena.Options()) throws(LiveUpdateError) {
         self.options = options
         arena = try UpdatableProcess.make(options)
@@ -34,7 +34,7 @@ public final class SimulatedMachine: Sendable {
     ///   - process: the process of the boot; nil for a process that does not die.
     ///   - register: registers handlers and FLBs, in the same way at every boot.
     /// - Returns: the orchestrator of the boot, which is open.
-    /// - Throws: as ``/LiveUpdate/Orchestrator/open()``, what `register` throws, and EMFILE.
+    /// - Throws: as ``/LiveUpdate/Orchestrator/open()``, the errors of `register`, and EMFILE.
     public func boot(
         _ process: SimulatedProcess? = nil, _ register: (Orchestrator) throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) -> Orchestrator {
@@ -116,7 +116,8 @@ private final class ProcessDescriptors: DescriptorStore {
         return slot
     }
 
-    /// After the end of the process, a number that no system call accepts: nil would say that the file can be reopened.
+    /// Returns, after the end of the process, a number that no system call accepts: nil would say that the file can be
+    /// reopened.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor? {
         if process?.isDead == true { return FileDescriptor(rawValue: -1) }
         return held.with { $0.contains(slot) } ? store.descriptor(in: slot) : nil

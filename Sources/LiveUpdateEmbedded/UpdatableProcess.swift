@@ -33,13 +33,13 @@ public final class UpdatableProcess: Sendable {
     ///   - options: how the arena is made, when this is the first boot, and how far it may grow.
     ///   - path: a file to have the arena in, on tmpfs (/dev/shm, /run) or a hugetlbfs or DAX mount; made when it is not
     ///     there. Without one it is a memory file, which dies with the process. After an update the inherited one is used.
-    ///   - existing: whether it must be there already, and is not made: for who looks for what another one left.
+    ///   - existing: whether it must be there already, and is not made: for a program that looks for the state of
+    ///     another one.
     ///   - register: registers handlers and FLBs, in the same way at every boot; without it, those of this package.
     /// - Throws: ENOENT when an `existing` one is not there, EAGAIN when another process runs the arena of that path,
-    ///   EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO
-    ///   when it cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and what `register` throws. The
-    ///   variable and
-    ///   all descriptors are as before then: this process can still become an image that can read it.
+    ///   EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when it
+    ///   cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and what `register` throws. The variable and all
+    ///   descriptors are as before then: this process can still become an image that can read it.
     public init(
         arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,
         _ register: (Orchestrator) throws(LiveUpdateError) -> Void = { (luo) throws(LiveUpdateError) in

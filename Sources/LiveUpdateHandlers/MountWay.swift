@@ -1,7 +1,7 @@
 import Platform
 import SystemPackage
 
-/// Decides from the mount table whether a path may be walked to a file of hugetlbfs. It asks nothing.
+/// Decides from the mount table whether a path may be walked to a file of hugetlbfs. It makes no system call.
 enum MountWay: Equatable {
     /// The path leads through these mounts, in their order. The last one is of the file system that the file is on, and
     /// none asks a server.
@@ -19,7 +19,7 @@ enum MountWay: Equatable {
     ///   - mounts: all that the thread that walks the path sees.
     init(_ path: FilePath, device: UInt64, _ mounts: [Mount]) {
         let way = Self.crossed(path, mounts)
-        // The program and its libraries are read from the root: what its file system asks was trusted before.
+        // The program and its libraries are read from the root: its file system is trusted already.
         let others = way.first?.point == "/" ? way.dropFirst() : way[...]
         if let asking = others.first(where: { !Self.serverless.contains($0.type) }) {
             self = .asksServer(type: asking.type)

@@ -2,7 +2,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Looks for a file by its path, and says what is not as it was.
+/// Looks for a file by its path, and reports all that has changed.
 ///
 /// The mount table decides before a path is walked: a file system that does not answer would stop the process.
 struct NamedFileSearch {
@@ -38,7 +38,7 @@ struct NamedFileSearch {
         }
     }
 
-    /// Finds it without opening it.
+    /// Finds the file without opening it.
     ///
     /// - Throws: ENOENT when nothing has its path, or when no hugetlbfs is mounted there; ESTALE when something else
     ///   has: another hugetlbfs, another inode, another size; and when its path leads through a file system that may

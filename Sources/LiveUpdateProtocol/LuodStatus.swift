@@ -31,8 +31,8 @@ package struct LuodStatus: Equatable, Sendable {
         /// In bytes.
         package var arenaUsed: UInt64
         package var flbs: [FLB]
-        /// The memory of users' files, where users have limits on it: of the users with the most, or only of the user that
-        /// asks.
+        /// The memory of users' files, where users have limits on it: of the users with the most, or only of the user
+        /// that asks.
         package var memory: [Memory]
 
         package init(

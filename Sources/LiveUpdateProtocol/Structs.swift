@@ -74,8 +74,8 @@ public struct FileCall: Equatable, Sendable {
     }
 }
 
-/// What IDENTIFY says a descriptor leads to; its struct is that of FILE calls, with this as the descriptor and the
-/// cookie as the token.
+/// The role of a descriptor, as IDENTIFY tells it. The struct of IDENTIFY is that of FILE calls, with this as the
+/// descriptor and the cookie as the token.
 public enum DescriptorRole: Int32, Sendable {
     /// An opened device.
     case device = 0
@@ -147,7 +147,7 @@ public struct StatusCall: Equatable, Sendable {
 }
 
 /// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD. The text names the image, with NUL at its
-/// end, or nothing for the one that runs; in the answer it says why it failed.
+/// end, or nothing for the one that runs; in the answer the text says why the call failed.
 public struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 

@@ -168,9 +168,9 @@ extension FileDescriptor {
         try systemCall("recvmsg") { cshims_discard(rawValue) }
     }
 
-    /// Whether a message waits in the queue, be it one without bytes. The message stays there, and its descriptors become
-    /// no descriptors of this process. From now on messages come with their senders (`SO_PASSCRED` of unix(7)): that tells
-    /// a message without bytes from the end.
+    /// Whether a message waits in the queue, be it one without bytes. The message stays there, and its descriptors are
+    /// not installed in this process. From now on messages come with their senders (`SO_PASSCRED` of unix(7)): that
+    /// tells a message without bytes from the end.
     public var hasMessage: Bool { cshims_has_message(rawValue) != 0 }
 
     /// Whether it is a socket that others can connect to: `SO_ACCEPTCONN` of socket(7).
@@ -239,8 +239,8 @@ extension FileDescriptor {
         _ = unsafe setsockopt(rawValue, SOL_SOCKET, SO_LINGER, &off, size)
     }
 
-    /// Whether the peer has not read all that this socket has sent: `SIOCOUTQ` of unix(7). False for a descriptor that is no
-    /// socket.
+    /// Whether the peer has not read all that this socket has sent: `SIOCOUTQ` of unix(7). False for a descriptor that
+    /// is no socket.
     public var hasUnreadByPeer: Bool {
         var count: CInt = 0
         return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 && count > 0

@@ -8,7 +8,7 @@ public func monotonicNanoseconds() -> UInt64 {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
-/// What this thread has used since it began: getrusage(2), `RUSAGE_THREAD`.
+/// The resources that a thread has used since it began: getrusage(2), `RUSAGE_THREAD`.
 public struct ThreadUse: Equatable, Sendable {
     /// Processor time, in nanoseconds, to the microsecond.
     public var processor: UInt64
@@ -25,7 +25,7 @@ public struct ThreadUse: Equatable, Sendable {
         self.sleeps = sleeps
     }
 
-    /// As of now.
+    /// The use of the calling thread until now.
     public static var now: ThreadUse {
         var usage = rusage()
         // RUSAGE_THREAD is behind _GNU_SOURCE.

@@ -15,15 +15,15 @@ public struct Mount: Equatable, Sendable {
     /// As mount(8) calls it: `hugetlbfs`
     public let type: String
 
-    /// Where it is mounted.
+    /// The mount point.
     public var point: FilePath { FilePath(bytes: pointBytes) }
 
-    /// All that this thread sees, in its mount namespace.
+    /// All mounts that this thread sees, in its mount namespace.
     ///
     /// - Throws: ENOENT without /proc.
     public static func all() throws(SystemCallError) -> [Mount] { all(in: try readBytes(mountTablePath)) }
 
-    /// The mounts of a table. A line that is none is left out.
+    /// The mounts of a table. A line that is no mount is left out.
     static func all(in table: [UInt8]) -> [Mount] {
         table.split(separator: UInt8(ascii: "\n")).compactMap { Mount(line: $0) }
     }
@@ -116,7 +116,7 @@ extension ArraySlice<UInt8> {
     }
 }
 
-/// The calling thread's own: threads can have mount namespaces of their own.
+/// The table of the calling thread, because threads can have mount namespaces of their own.
 private let mountTablePath = "/proc/thread-self/mountinfo"
 
 /// The mounts of a mount namespace. The table is read again only after it has changed.
@@ -190,7 +190,7 @@ public final class MountTable: Sendable {
         if let file = cache.file { cache.mounts = Mount.all(in: try readBytes(file)) }
     }
 
-    /// Whether a mount was made or removed since the file was opened, or since the last call: poll(2). Unsure is yes.
+    /// Whether a mount was made or removed since the file was opened, or since the last call: poll(2). In doubt, true.
     private static func hasChanged(_ file: FileDescriptor) -> Bool {
         var event = pollfd(fd: file.rawValue, events: Int16(POLLPRI), revents: 0)
         return unsafe poll(&event, 1, 0) != 0

@@ -46,7 +46,7 @@ extension FileDescriptor {
         return unsafe bytes.withUnsafeBufferPointer { unsafe FilePath(platformString: $0.baseAddress!) }
     }
 
-    /// Opens the same file anew, through /proc/self/fd: an open file description of its own.
+    /// Opens the same file again, through /proc/self/fd: an open file description of its own.
     ///
     /// - Throws: EACCES without the right, EROFS, EPERM when a seal forbids it, EMFILE, ENOENT without /proc.
     public func reopened(_ mode: OpenMode) throws(SystemCallError) -> OwnedDescriptor {

@@ -14,7 +14,8 @@ public struct Poller: ~Copyable, Sendable {
         case writing
         /// Its end only.
         case ending
-        /// Each time that the peer of a socket has read something, and once at the beginning; or its end.
+        /// An event each time that the peer of a socket has read something, one at the beginning, and one at the peer's
+        /// end.
         case beingRead
     }
 

@@ -38,7 +38,7 @@ func ifThere<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCa
 
 /// What one read(2) gives of a small file.
 ///
-/// - Throws: what read(2) answers.
+/// - Throws: the errors of read(2).
 func readText(_ file: FileDescriptor, atMost room: Int) throws(SystemCallError) -> String {
     var bytes = [UInt8](repeating: 0, count: room)
     // SAFETY: read writes no more than the array has.
@@ -70,12 +70,12 @@ func writeNumber(_ number: UInt64, to path: String) throws(SystemCallError) {
 
 /// All of a file that has no size, as those of procfs.
 ///
-/// - Throws: ENOENT, EACCES, and what read(2) answers.
+/// - Throws: ENOENT, EACCES, and the errors of read(2).
 package func readWhole(_ path: String) throws(SystemCallError) -> String {
     String(decoding: try readBytes(path), as: UTF8.self)
 }
 
-/// The same, where it need not be UTF-8.
+/// All of a small file, which need not be UTF-8.
 func readBytes(_ path: String) throws(SystemCallError) -> [UInt8] {
     let file = try openFile(path)
     return try readBytes(file.borrowed)
@@ -83,7 +83,7 @@ func readBytes(_ path: String) throws(SystemCallError) -> [UInt8] {
 
 /// All of an open file from its offset on.
 ///
-/// - Throws: what read(2) answers.
+/// - Throws: the errors of read(2).
 func readBytes(_ file: FileDescriptor) throws(SystemCallError) -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 64 << 10)

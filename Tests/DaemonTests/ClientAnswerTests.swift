@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test("A client of its own is told of a shortage") func ownShortage() throws {
+    @Test("A client that is no gate gets a shortage's error") func ownShortage() throws {
         let (ours, theirs) = try MessageSocket.pair()
         defer { for end in [ours, theirs] { try? closeDescriptor(end) } }
         let request = Request(.ping, body: WordCall().body, tag: 7)

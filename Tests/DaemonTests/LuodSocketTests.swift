@@ -32,15 +32,15 @@ import Testing
             #expect(root.borrowed.isReadable(within: 1000) && !clients.borrowed.isReadable(within: 0))
             _ = second.borrowed
         }
-        // The luod before has left the name.
+        // The name that the luod before has left stays.
         let third = try LuodSocket.connect(to: directory.path)
         #expect(clients.borrowed.isReadable(within: 1000))
         _ = (first.borrowed, third.borrowed)
     }
 
-    @Test("The ping of a client with patience goes there") func ping() throws {
+    @Test("A client with patience pings the socket for root") func ping() throws {
         let daemon = try FakeDaemon(on: "root") { request in
-            // Longer than the patience of the client.
+            // The pause is longer than the patience of the client.
             if request.number != Call.ping.rawValue { usleep(1_500_000) }
             return [.init(request.answer())]
         }
@@ -50,7 +50,7 @@ import Testing
         withExtendedLifetime(daemon) {}
     }
 
-    @Test("The gate asks there") func gate() throws {
+    @Test("The gate uses the socket for root") func gate() throws {
         let daemon = try FakeDaemon(on: "root") { request in
             [.init(request.answer(body: FileCall(token: 5, descriptor: DescriptorRole.incoming.rawValue).body))]
         }

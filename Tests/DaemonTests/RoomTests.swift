@@ -222,7 +222,7 @@ private final class Rooms {
         #expect(rooms.store.slots(.file).count == 1)
     }
 
-    @Test("Without a keeper nothing is sent, and a keeper that has ended is told") func keeper() throws {
+    @Test("Without a keeper nothing is sent, and the end of a keeper is seen") func keeper() throws {
         let alone = try Rooms()
         #expect(!alone.keeper.isThere && alone.keeper.process == nil && alone.keeper.receive() == nil)
         #expect(throws: SystemCallError("sendmsg", .socketNotConnected)) { try alone.keeper.send(.ready) }
@@ -288,7 +288,7 @@ private final class Rooms {
         #expect(try rooms.work.wait(0).map(\.descriptor) == [descriptor])
     }
 
-    @Test("Without room nothing is accepted until the acceptor is told to go on") func resting() throws {
+    @Test("Without room nothing is accepted until the acceptor resumes") func resting() throws {
         let rooms = try Rooms(nil, Quota(mostOfProcess: 4, mostOfUser: 4))
         let directory = try TemporaryDirectory()
         let path = directory.path + "/listener"

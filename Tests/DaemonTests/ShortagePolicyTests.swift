@@ -50,7 +50,7 @@ import Testing
         #expect(reports.users == [5] && reports.due(64, of: 5) == 64 && reports.due(1, of: 5) == 0)
     }
 
-    @Test("A shortage is looked at until the orchestrator was told that it has ended") func shortage() {
+    @Test("A shortage is looked at until the orchestrator knows of its end") func shortage() {
         let budget = DescriptorBudget(limit: 1024)
         var shortage = KeeperShortage(budget)
         #expect(!shortage.isUnderWay && shortage.dueRoom(with: 10) == nil && shortage.canRead(with: 10))
@@ -67,7 +67,7 @@ import Testing
         #expect(shortage.isUnderWay && shortage.isReadingPaused)
     }
 
-    @Test("The next orchestrator is told everything, and its messages are read") func nextOrchestrator() {
+    @Test("The next orchestrator gets all reports, and its messages are read") func nextOrchestrator() {
         var shortage = KeeperShortage(DescriptorBudget(limit: 1024))
         shortage.noteRoom(.none)
         shortage.noteReport(64, of: 5)

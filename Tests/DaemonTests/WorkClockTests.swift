@@ -34,7 +34,7 @@ import Testing
         #expect(charge(9_000_000, after: 0, ThreadUse(processor: 5_000_100, sleeps: 8)) == 9_000_000)
     }
 
-    @Test("Without a beginning the duration is charged") func alone() {
+    @Test("Without a use at the beginning, the duration is charged") func alone() {
         #expect(WorkClock.charge(9_000_000, after: 0, since: nil, now: { before }) == 9_000_000)
     }
 }

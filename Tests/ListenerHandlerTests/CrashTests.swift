@@ -22,7 +22,7 @@ import Testing
         try session.close()
     }
 
-    @Test("With every process: the socket is opened anew at its address", arguments: Kind.allCases)
+    @Test("With every process: the socket is opened again at its address", arguments: Kind.allCases)
     func nobodyIsLeft(_ kind: Kind) throws {
         let address = try dead(kind)
         let session = try #require(try machine.boot().openSessions.first)
@@ -45,7 +45,7 @@ import Testing
         try session.finish()
     }
 
-    @Test("One that was opened anew travels as the same file: it is the address that counts", arguments: Kind.allCases)
+    @Test("A socket opened again travels as the same file: the address counts", arguments: Kind.allCases)
     func openedAnewAndUpdated(_ kind: Kind) throws {
         let address = try dead(kind)
         try machine.boot().publish()

@@ -5,8 +5,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// All processes have died, and their descriptors with them: what a handler can open anew is there again, and the rest
-/// says what became of it.
+/// All processes have died, and their descriptors with them: a file that its handler can open again is there again, and
+/// the rest says what became of it.
 @Suite struct LostFileTests {
     private let machine: Machine
     private let file: MemoryFile
@@ -16,7 +16,7 @@ import Testing
         file = try MemoryFile()
     }
 
-    /// A handler whose files can be opened anew; the place where they are can be missing for a while.
+    /// A handler whose files can be opened again; the place where they are can be missing for a while.
     private func handler(_ isMissing: Guarded<Bool> = Guarded(false)) -> TestHandler {
         let place = file.descriptor
         return TestHandler { hooks in

@@ -44,7 +44,7 @@ import Testing
         #expect(Mount(line: line[...])?.pointBytes == [UInt8(ascii: "/"), 0xFF, 0xC3, 0xC3, 0xFF])
     }
 
-    @Test("A long line, and many") func long() throws {
+    @Test("A long line and many lines are read") func long() throws {
         let point = "/" + String(repeating: #"d\040/"#, count: 1000)
         let options = (0..<10_000).map { "master:\($0)" }.joined(separator: " ")
         let line = "1 2 0:3 / \(point) rw \(options) - tmpfs none rw"
@@ -56,7 +56,7 @@ import Testing
         #expect(Mount.all(in: Array(many.utf8)).map(\.number) == (0..<5000).map { UInt64($0) })
     }
 
-    @Test("What is mounted over another mount is behind it, with its own number") func overmounts() {
+    @Test("A mount over another mount is behind it, with its own number") func overmounts() {
         let table = "1 0 0:1 / / rw - a b c\n2 1 0:2 / /x rw - a b c\n3 2 0:3 / /x rw - a b c\n"
         let mounts = Mount.all(in: Array(table.utf8))
         #expect(mounts.map(\.number) == [1, 2, 3] && mounts.map(\.parent) == [0, 1, 2])
@@ -79,7 +79,8 @@ import Testing
     }
 }
 
-/// A table that is kept, and read again only when it has changed. In processes of their own, which mount things.
+/// A table that is kept, and read again only when it has changed. The tests mount file systems in processes of their
+/// own.
 @Suite(.requiresRoot) struct KeptMountTableTests {
     /// The calls that can fail in one look at the table.
     private static func calls(_ table: MountTable) -> Int {
@@ -93,7 +94,7 @@ import Testing
         }
     }
 
-    @Test("It is read again after each mount and unmount, and only then") func changes() async {
+    @Test("A table is read after each mount and unmount, and only then") func changes() async {
         await #expect(processExitsWith: .success) {
             let directory = try MountNamespace.enter()
             let table = MountTable()
@@ -132,7 +133,7 @@ import Testing
         }
     }
 
-    @Test("After an error it is read from the start") func faults() async {
+    @Test("After an error the table is read from the start") func faults() async {
         await #expect(processExitsWith: .success) {
             let directory = try MountNamespace.enter()
             var table = MountTable()

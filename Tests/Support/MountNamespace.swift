@@ -18,7 +18,7 @@ public enum MountNamespace {
         return "/mnt"
     }
 
-    /// Enters the one of another process.
+    /// Enters the mount namespace of another process.
     public static func join(_ process: CInt) throws {
         // setns(2) is behind _GNU_SOURCE, too.
         typealias Function = @convention(c) (CInt, CInt) -> CInt

@@ -64,7 +64,7 @@ public final class StuckFileSystem: @unchecked Sendable {
         return FileDescriptor(rawValue: number)
     }
 
-    /// Where it is mounted, in its server's mount namespace.
+    /// The mount point, in the mount namespace of its server.
     public static var point: FilePath { "/tmp" }
 
     /// Has the calling thread see the mounts that the server sees: ``MountNamespace/join(_:)``.

@@ -64,7 +64,7 @@ enum LuoNames {
 }
 
 extension LuoTree {
-    /// What the next boot begins with.
+    /// The events that the next boot begins with.
     var events: [Event] {
         var next: UInt64 = 1
         func take() -> UInt64 {

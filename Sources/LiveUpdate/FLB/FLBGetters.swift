@@ -3,7 +3,7 @@
 public struct FLBGetters: Sendable {
     let boot: Boot
 
-    /// Lends the object that the previous boot handed over, retrieving it now when nobody had. It needs no
+    /// Lends the object that the previous boot handed over, retrieving it now if no getter had. It needs no
     /// registration and no open session.
     ///
     /// - Throws: in this order: ENODATA, when no update brought anything to this boot; ENOENT, when this FLB is not

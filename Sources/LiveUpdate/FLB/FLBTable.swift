@@ -5,7 +5,7 @@ import SystemPackage
 /// The FLBs of a boot with their live objects: both states of each FLB, its counts, and the loans of its getters.
 ///
 /// 1. Outgoing: the first file preserves the FLB, later ones are counted, and the last one that leaves unpreserves it.
-/// 2. An update: each outgoing FLB says what travels.
+/// 2. An update: each outgoing FLB names its data for the next boot.
 /// 3. Incoming: the first getter retrieves the object, and the last file that is finished finishes the FLB.
 ///
 /// Everything is under the monitor: callbacks of one FLB never overlap, and count, data and object change together.
@@ -13,7 +13,7 @@ import SystemPackage
 /// monitor.
 final class FLBTable: Sendable {
     private let monitor = Monitor()
-    /// Under the monitor.
+    /// The running states, guarded by the monitor.
     private nonisolated(unsafe) var live: [FLBID: LiveFLB] = [:]
 
     /// Takes the FLBs of a boot that begins or goes on. Their objects are made when they are first needed.
@@ -48,7 +48,7 @@ final class FLBTable: Sendable {
             users: users)
     }
 
-    /// Runs a callback of an FLB that nobody else is in.
+    /// Runs a callback of an FLB while no other callback of it runs.
     private func callback<Value>(
         _ flb: LiveFLB, _ body: () throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
@@ -135,7 +135,7 @@ final class FLBTable: Sendable {
 
     /// Counts a file down, in reverse link order; the last user of each unpreserves it.
     ///
-    /// - Returns: what FLBs that are gone had in the arena. The caller frees it once that is committed.
+    /// - Returns: the ranges in the arena of FLBs that are gone. The caller frees them after the commit.
     func countDownOutgoing(_ ids: [FLBID], _ boot: Boot) -> [Extent] {
         var gone: [Extent] = []
         for id in ids.reversed() {
@@ -183,7 +183,7 @@ final class FLBTable: Sendable {
 
     /// Counts a finished file down, in reverse link order; the last one finishes the FLB.
     ///
-    /// - Returns: what FLBs that are finished had in the arena. The caller frees it once that is committed.
+    /// - Returns: the ranges in the arena of finished FLBs. The caller frees them after the commit.
     func countDownIncoming(_ ids: [FLBID], _ boot: Boot) -> [Extent] {
         var gone: [Extent] = []
         for id in ids.reversed() {
@@ -196,7 +196,7 @@ final class FLBTable: Sendable {
         return gone
     }
 
-    /// Retrieves it first when nobody had: so that it can be finished. When that fails, too, it is given up.
+    /// Retrieves the FLB first if no getter had, so that it can be finished. When that fails, too, the FLB is given up.
     private func finish(_ flb: LiveFLB, _ boot: Boot) {
         if flb.definition == nil { flb.definition = boot.registry.flb(flb.compatible) }
         try? makeObject(flb, boot)

@@ -33,8 +33,8 @@ public struct FLBContext: Sendable {
 /// 4. In the next boot it is retrieved when somebody first asks for it, ``retrieve(_:)``, and finished with the last
 ///    file that was counted on it, ``finish(_:_:)``.
 ///
-/// Unhappy paths: unpreserved with the last file that is; retrieved only to be finished when nobody asked for it; given
-/// up when even that fails. After a crash in the same boot its live object is made again with ``resume(_:)``.
+/// Unhappy paths: unpreserved with the last file that is; retrieved only to be finished when no getter asked for it;
+/// given up when even that fails. After a crash in the same boot its live object is made again with ``resume(_:)``.
 ///
 /// Its callbacks never overlap. Asking for it inside one of them is EDEADLK.
 public protocol FileLifecycleBound<Object>: AnyObject, Sendable {

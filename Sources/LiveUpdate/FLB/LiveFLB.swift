@@ -1,7 +1,7 @@
 import SystemPackage
 
-/// The running state of one preservation of an FLB, in one direction: the kernel's `luo_flb_private_state`. What must
-/// not be lost of it is in ``FLBState``. Only ``FLBTable`` has and changes it, under its monitor.
+/// The running state of one preservation of an FLB, in one direction: the kernel's `luo_flb_private_state`. The part
+/// that must not be lost is in ``FLBState``. Only ``FLBTable`` has and changes it, under its monitor.
 final class LiveFLB {
     let id: FLBID
     let direction: Direction
@@ -16,7 +16,7 @@ final class LiveFLB {
     var retrieved: RetrieveStatus
     /// Getters' closures that run now.
     var loans = 0
-    /// A callback runs: nobody else may begin anything.
+    /// A callback runs, and no other one may begin.
     var isBusy = false
     /// Finished or unpreserved.
     var isGone = false

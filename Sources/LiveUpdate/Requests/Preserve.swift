@@ -39,8 +39,8 @@ extension Boot {
             remedy: "finish or unpreserve some of them, or raise the limit")
     }
 
-    /// The first handler, in registration order, that takes the file: of all those that are not only there for who asks
-    /// for them, or of those of one compatible string.
+    /// The first handler, in registration order, that takes the file: among the handlers of the compatible string, or,
+    /// without a string, among those that need not be asked for by theirs.
     private func accepting(
         _ descriptor: FileDescriptor, as compatible: String?
     ) throws(LiveUpdateError) -> Registry.Entry {

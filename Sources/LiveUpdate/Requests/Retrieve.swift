@@ -82,7 +82,7 @@ extension Boot {
         return slot
     }
 
-    /// The file with its descriptor: one that was lost with its last holder is opened anew, where its handler can. A
+    /// The file with its descriptor: one that was lost with its last holder is opened again, where its handler can. A
     /// failure of that is not remembered: what is missing can be put back.
     ///
     /// - Throws: what the handler's reopen says is missing, EIO for damaged records, EMFILE, ENOSPC.

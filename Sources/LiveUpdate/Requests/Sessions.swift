@@ -141,7 +141,7 @@ extension Boot {
                 let state = try session(handle, .incoming, for: "abandon")
                 try ensureRoom()
                 if state.progress == .finished { return try closeIncoming(state) }
-                // Before the session can be retrieved again, which opens new handles.
+                // The handles are closed before the session can be retrieved again, because that opens new ones.
                 closeHandles(of: state.id)
                 try commit(abandoned(state))
             }

@@ -2,7 +2,8 @@ import Handover
 import Platform
 import SystemPackage
 
-/// The freeze of the outgoing files of a boot. It keeps nothing: the journal, and the handlers, have what was done.
+/// The freeze of the outgoing files of a boot. It has no state of its own: the journal and the handlers know what was
+/// done.
 struct Freeze {
     private let boot: Boot
 
@@ -16,7 +17,7 @@ struct Freeze {
         }
     }
 
-    // MARK: Ahead of it
+    // MARK: Ahead of the freeze
 
     /// Looks at all files for a draft, and looks for lost files again.
     ///
@@ -57,7 +58,7 @@ struct Freeze {
     /// Freezes all files, or those for which a current draft cannot tell that a freeze changes nothing.
     ///
     /// - Returns: the files that were not frozen.
-    /// - Throws: what the first freeze that fails throws, unless `leavingOut`. Everything is unfrozen then.
+    /// - Throws: the error of the first freeze that fails, unless `leavingOut`. Everything is unfrozen then.
     func freezeAll(_ draft: Draft?, leavingOut: Bool) throws(LiveUpdateError) -> Unfrozen {
         let files = draft?.files ?? files
         var unfrozen = draft?.unfrozen ?? Unfrozen()
@@ -102,7 +103,7 @@ struct Freeze {
         }
     }
 
-    /// Newest session first, but inside each first to last.
+    /// Unfreezes the newest session first, and the files of each session from first to last.
     private func unfreeze(_ frozen: ArraySlice<FileToFreeze>, but unfrozen: Unfrozen) {
         for one in frozen.sorted(by: { $0.session.id > $1.session.id }) where !unfrozen.contains(one.file.id) {
             let now = boot.read { $0.files[one.file.id] } ?? one.file

@@ -2,7 +2,7 @@ import Handover
 import Platform
 import SystemPackage
 
-/// What a next boot has read of a draft: everything that it needs once that has been published.
+/// A draft as the next boot has read it: everything that the boot needs when the draft is published.
 struct PreparedBoot: Sendable {
     let range: Extent
     /// The tree's bytes as they were read, and where in them the times of the freeze are, which are not known yet.
@@ -10,7 +10,7 @@ struct PreparedBoot: Sendable {
     let freezeOffset: Int
     let inUse: [Extent]
     let journalRoom: Extent
-    /// What the events make of nothing.
+    /// The state that the events make, beginning with an empty one.
     let state: BootState
     /// The events.
     let journal: PreparedJournal
@@ -43,7 +43,7 @@ extension PreparedBoot {
 
     /// Takes over a tree that is, byte for byte but for the times of the freeze, the one that was prepared.
     ///
-    /// - Parameter events: what else becomes true with it.
+    /// - Parameter events: further events, which are committed with the tree.
     /// - Returns: false for another tree: then nothing was done.
     func takeOver(_ range: Extent, and events: [Event], _ boot: Boot) throws(LiveUpdateError) -> Bool {
         let arena = boot.arena

@@ -2,13 +2,14 @@ import Handover
 import Platform
 import SystemPackage
 
-/// The end of a boot, and what it leaves for the boot after it.
+/// The end of a boot, and the tree that it leaves for the next boot.
 ///
 /// 1. Ahead of the update, a draft: the tree is written into free space, and handlers say how they can tell later that
 ///    a freeze changes nothing. Requests go on, and a change makes the draft worthless.
 /// 2. Freeze: sessions in creation order, files in preservation order. The journal says so before the first one. With a
 ///    current draft, the handlers only look.
-/// 3. FLBs say what travels, and the tree is written into free space. With a current draft, this is done already.
+/// 3. FLBs name their data for the next boot, and the tree is written into free space. With a current draft, this is
+///    done already.
 /// 4. Publish: one store makes the tree true. From here on this boot answers ENODEV.
 ///
 /// A file without a descriptor is lost: it is not frozen, and travels as lost. If the update may leave files out, a
@@ -21,14 +22,14 @@ final class UpdatePlan: Sendable {
 
     private struct State: Sendable {
         var draft: Draft?
-        /// In the next boot: what was read of the draft of this boot's predecessor.
+        /// The old boot's draft, as this boot has read it before its open.
         var prepared: PreparedBoot?
         var published = Published()
     }
 
-    /// What a boot that has published needs to take the update back.
+    /// The data with which a boot that has published can thaw.
     private struct Published: Sendable {
-        /// What was allocated beside the tree, for the next boot.
+        /// The ranges that were allocated beside the tree, for the next boot.
         var temporary: [Extent] = []
         /// The files that were not frozen.
         var unfrozen = Unfrozen()
@@ -38,8 +39,8 @@ final class UpdatePlan: Sendable {
 
     /// Writes a draft. It replaces the draft before it.
     ///
-    /// - Returns: where it is.
-    /// - Throws: ENOSPC, when it would take of the room that is left for what must not fail; what an FLB throws.
+    /// - Returns: the range of the draft.
+    /// - Throws: ENOSPC when the draft would need room that is reserved for publishing; the errors of an FLB.
     func draft(leavingOut: Bool, of boot: Boot) throws(LiveUpdateError) -> Extent {
         try boot.request(.exclusive) { () throws(LiveUpdateError) in
             discardDraft(of: boot)
@@ -53,7 +54,7 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    /// Gives a draft back that will not be published.
+    /// Frees a draft that will not be published.
     func discardDraft(of boot: Boot) {
         let draft = state.with { $0.draft.take() }
         if let draft { boot.arena.free(draft.tree.temporary + [draft.tree.range]) }
@@ -92,13 +93,13 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    /// What was prepared, once.
+    /// The prepared boot, once.
     func takePrepared() -> PreparedBoot? { state.with { $0.prepared.take() } }
 
     // MARK: The update
 
-    /// - Returns: where the descriptors are that travel.
-    /// - Throws: EBUSY when sessions are unfinished, what the first freeze that fails throws, ENOSPC. Everything is as
+    /// - Returns: the slots of the descriptors that travel.
+    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Everything is as
     ///   before then.
     func publish(
         discardingUnfinished discard: Bool, leavingOut: Bool, _ boot: Boot
@@ -131,7 +132,7 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    /// - Returns: where the descriptors are that travel.
+    /// - Returns: the slots of the descriptors that travel.
     private func publishTree(
         _ freeze: FreezeTime, _ unfrozen: Unfrozen, _ boot: Boot
     ) throws(LiveUpdateError) -> [DescriptorSlot] {

@@ -5,17 +5,17 @@ import Platform
 /// A tree that is written into free space, and that nothing names yet.
 struct WrittenTree: Sendable {
     let range: Extent
-    /// Where the times of the freeze are in the arena.
+    /// The offset of the times of the freeze in the arena.
     let freezeOffset: UInt64
-    /// What was allocated beside it.
+    /// The ranges that were allocated beside the tree.
     let temporary: [Extent]
-    /// Where the descriptors are that travel.
+    /// The slots of the descriptors that travel.
     let slots: [DescriptorSlot]
 
-    /// Has the FLBs of a boot say what travels, and writes the tree.
+    /// Asks the FLBs of a boot for their data, and writes the tree.
     ///
-    /// - Parameter isReserved: whether it may take of the room that is left for publishing: a draft may not.
-    /// - Throws: what an FLB throws; ENOSPC. Nothing is left in the arena then.
+    /// - Parameter isReserved: whether the tree may use the room that is reserved for publishing: a draft may not.
+    /// - Throws: the errors of an FLB; ENOSPC. Nothing is left in the arena then.
     init(
         of boot: Boot, _ freeze: FreezeTime, leavingOut: [FileID: LeftOut], isReserved: Bool
     ) throws(LiveUpdateError) {
@@ -63,10 +63,10 @@ struct WrittenTree: Sendable {
     }
 }
 
-/// What an update would publish, written ahead of it, so that little is left to do in the blackout.
+/// A tree that an update can publish, written ahead of the update, so that little is left to do in the blackout.
 struct Draft: Sendable {
     let tree: WrittenTree
-    /// In the order in which they are frozen.
+    /// The files, in the order in which they are frozen.
     let files: [FileToFreeze]
     /// The files that the draft leaves out, and the files that were lost already.
     let unfrozen: Unfrozen
@@ -75,7 +75,7 @@ struct Draft: Sendable {
 }
 
 extension LuoTree {
-    /// Room for the next boot's journal, and for it to grow: what it holds at first follows from the records.
+    /// The length of the next boot's journal, with room to grow. Its first contents follow from the records.
     fileprivate var journalLength: UInt64 {
         let files = sessions.flatMap(\.files)
         let ranges = rangesInUse.count
@@ -87,7 +87,7 @@ extension LuoTree {
         return UInt64(2 * records + 16384)
     }
 
-    /// What travels of a boot.
+    /// The part of a boot's state that travels.
     fileprivate init(
         _ state: BootState, _ serialized: [FLBID: (data: UInt64, ranges: [StoredRange])], _ freeze: FreezeTime,
         leavingOut: [FileID: LeftOut]

@@ -67,29 +67,29 @@ struct Keep: Equatable, Sendable {
     var label = KeepLabel()
 }
 
-/// Between a keeper and its orchestrators: one message of a socket of theirs, descriptors beside it. Sends never wait
-/// for an answer; and what was sent is read also when the sender has died.
+/// Between a keeper and its orchestrators: one message of a socket of theirs, descriptors beside it. A sender never
+/// waits for an answer, and a message is read also when its sender has died.
 ///
 /// | who | says |
 /// |---|---|
 /// | both, first of all | `hello`: the version of the control link |
 /// | keeper to a process that it has started | `settings` then |
-/// | keeper to a new orchestrator | `stored`, `hold` for all held descriptors, then `begin`; `begin` once more when all is told |
+/// | keeper to a new orchestrator | `stored`, `hold` for all held descriptors, then `begin`; `begin` again after all of them |
 /// | orchestrator to keeper, instead of `ready` | `cannotBegin`: the orchestrator ends afterwards; `refuses`: it goes on without the state |
 /// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
 /// | standby to keeper | `standby` when it reads, and when it holds all; `prepared` |
 /// | keeper to orchestrator | `standby` then, with a descriptor of the standby's process; `prepared` |
-/// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: what was before it can be ended |
+/// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: the old orchestrator can be ended |
 /// | keeper to standby | `begin`; `hold`, `release` once it is loaded, and as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
 /// | keeper to orchestrator | `failed`: the standby is gone |
 /// | orchestrator to keeper | `replaceKeeper`; it answers `keeperReplaced` when it is the other program, or `failed` |
 /// | keeper to a gate | `hold`: first the memory for its calls, then the programs that run under a filter, as they come |
 /// | keeper to orchestrator | `stored`, also when that changes; `closing` and `room` in a shortage; `ending` on SIGTERM |
-/// | orchestrator to keeper | `stop`: what ends is in the log. It answers `ending`, and a client's STOP causes it, too |
+/// | orchestrator to keeper | `stop`: the log has the sessions and files that end. It answers `ending`, and a client's STOP causes it, too |
 /// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
 ///
-/// Images are numbered by the orchestrator that wants them (`attempt`), so that what is said of an earlier one is not
-/// taken for the next.
+/// Images are numbered by the orchestrator that wants them (`attempt`), so that a message about an earlier image is not
+/// taken for one about the next.
 enum ControlMessage: Equatable, Sendable {
     /// The first message of each side.
     case hello(ControlVersion)

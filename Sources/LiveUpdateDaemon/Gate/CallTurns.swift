@@ -9,7 +9,7 @@ final class CallTurns: Sendable {
     /// Makes a call in its turn.
     ///
     /// - Parameters:
-    ///   - cookie: the socket's.
+    ///   - cookie: the cookie of the socket.
     ///   - waits: is called before this waits for another call.
     func take<Value: ~Copyable, Failure>(
         _ cookie: UInt64, waits: () -> Void, _ body: () throws(Failure) -> Value

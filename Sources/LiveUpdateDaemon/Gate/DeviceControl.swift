@@ -3,7 +3,8 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// ioctl(2) of a program on a descriptor of the device or of a session: a request on the socket that it is.
+/// ioctl(2) of a program on a descriptor of the device or of a session. The descriptor is a socket, and the ioctl
+/// becomes a request on it.
 struct DeviceControl {
     let call: GatedCall
     /// The caller's descriptor.
@@ -100,8 +101,8 @@ struct DeviceControl {
             call.place.result = error.errno.rawValue
             throw error
         }
-        // Before the answer is taken out of the queue: the gate that recovers this call then only has to repeat the
-        // result.
+        // The result is stored before the answer is taken out of the queue: a gate that recovers this call then only
+        // has to repeat the result.
         call.place.result = 0
     }
 
@@ -147,7 +148,7 @@ struct DeviceControl {
         meanwhile: () throws(SystemCallError) -> Void
     ) throws(SystemCallError) -> ProtocolClient.Answer {
         func answer(about file: FileDescriptor?) throws(SystemCallError) -> ProtocolClient.Answer {
-            // Then everything that was read was the caller's.
+            // If the caller still waits, everything that was read was the caller's.
             guard call.isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             do throws(SystemCallError) {
                 return try client.answer(to: request, about: file, isRepeated: isRepeated) {

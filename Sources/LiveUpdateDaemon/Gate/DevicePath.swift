@@ -2,8 +2,8 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// Where the paths of a program lead, as far as it takes to know whether that is `/dev/liveupdate`: a file that is not
-/// there. Looked at from outside, through the program's root and directories in /proc.
+/// Finds out whether a path of a program leads to `/dev/liveupdate`, a file that does not exist. It looks from outside,
+/// through the program's root and directories in /proc.
 struct DevicePath {
     /// The thread that names the path.
     let caller: CInt

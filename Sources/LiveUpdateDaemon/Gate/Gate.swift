@@ -53,10 +53,10 @@ final class Gate: Sendable {
     /// - Returns: false when the user may have no more.
     func beginWaiting(_ user: SessionOwner) -> Bool { waiting.with { $0.begin(user) } }
 
-    /// Counts one less.
+    /// Counts one waiting thread less.
     func endWaiting(_ user: SessionOwner) { waiting.with { $0.end(user) } }
 
-    /// A program has ended.
+    /// Notes that a program has ended.
     func noteEnd() {
         lock.withLock {
             unsafe running -= 1

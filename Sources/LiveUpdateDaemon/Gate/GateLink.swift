@@ -88,8 +88,8 @@ final class GateLink: Sendable {
         }
     }
 
-    /// An orchestrator that dies before its keeper has the connection takes it along, and has done nothing then: the
-    /// next one is asked on another. That it happens again and again is not expected.
+    /// When an orchestrator dies before its keeper has the connection, the connection is lost, and no request on it was
+    /// done: the next orchestrator gets the request on another connection. Many such deaths in a row are not expected.
     private func answer(to request: Request) throws(SystemCallError) -> (ProtocolClient, ProtocolClient.Answer) {
         for _ in 0..<Self.mostConnections {
             let client = ProtocolClient(try connected(), leavesAnswers: true)

@@ -105,7 +105,7 @@ final class GatedCall {
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             return
         }
-        // Other processes may have the socket, too: they may read the answer, and it never comes.
+        // Other processes may have the socket, too: they may read the answer, which then never comes here.
         while !socket.wait(for: awaited, within: 1000) {
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
         }

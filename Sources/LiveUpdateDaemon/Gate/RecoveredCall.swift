@@ -12,7 +12,7 @@ import SystemPackage
 /// 4. It is answered, and its thread goes on as one that receives. If the caller was answered before the gate died, or
 ///    has ended, nothing is done.
 ///
-/// A call has one of these only in that case. A live call has none.
+/// A live call has no ``RecoveredCall``.
 struct RecoveredCall: Sendable {
     private let place: CallPlace
 

@@ -12,8 +12,8 @@ final class DescriptorVault {
     /// The slot after the highest one that was used.
     private(set) var nextSlot: Int64 = 1
 
-    /// Has threads close what is released from now on, and what waits to be closed: once the keeper has given up the
-    /// rights that its threads must not have.
+    /// Has threads close the descriptors that wait to be closed, and those that are released from now on. Call this
+    /// once the keeper has given up the rights that its threads must not have.
     func closeBy(_ closer: Closer) {
         for (descriptor, user) in unclosed { closer.close(descriptor, of: user) }
         unclosed = []

@@ -6,7 +6,7 @@ import SystemPackage
 final class KeeperEnding {
     private let rooms: KeeperRooms
     private let updates: NextImageSupervisor
-    /// Tells of SIGTERM and SIGINT.
+    /// The descriptor that tells of SIGTERM and SIGINT.
     private let signals: FileDescriptor
     /// Whether luod was told to end.
     private(set) var isUnderWay = false
@@ -22,7 +22,7 @@ final class KeeperEnding {
         self.signals = signals
     }
 
-    /// The orchestrator has logged the sessions and files that end.
+    /// Notes that the orchestrator has logged the sessions and files that end.
     func noteLog() { isLogged = true }
 
     /// Waits a moment, in which luod can still be told to end.
@@ -48,8 +48,8 @@ final class KeeperEnding {
             rooms.service.stop()
         }
         if rooms.settings.endsUnused { StateDirectory(rooms.settings.state).remove() }
-        // The next luod can begin, however long this process takes to close descriptors of clients. What a service
-        // manager holds goes on.
+        // The next luod can begin, however long this process takes to close descriptors of clients. Descriptors that a
+        // service manager stores stay open.
         if !isStoring { rooms.vault.endState() }
         exitNow(0)
     }

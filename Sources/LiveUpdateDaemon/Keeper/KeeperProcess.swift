@@ -7,7 +7,8 @@ import SystemPackage
 /// them. It has no policy, and reads nothing that a client sent.
 ///
 /// 1. It finds or makes the state, or takes the place of a keeper that died: ``KeeperProcess/run(_:_:)``.
-/// 2. It starts an orchestrator and gives it everything that is held. What that keeps from then on is held here, too.
+/// 2. It starts an orchestrator and gives it everything that is held. Descriptors that the orchestrator keeps from then
+///    on are held here, too.
 /// 3. An orchestrator that dies is started again, on the same boot.
 /// 4. For an update a second one is started, in standby. When it has taken over, the keeper switches: that is the
 ///    commit. If it does not, it is ended, and the first is told.
@@ -63,7 +64,7 @@ public final class KeeperProcess {
         _ settings: Settings, _ state: TakenState, _ manager: ServiceNotifications?, _ ready: @escaping () -> Void
     ) throws {
         children = try ChildPoller(state.replaced?.unreaped ?? [])
-        // Before any thread begins.
+        // Signals are blocked before any thread begins.
         signals = try blockSignals([SIGTERM, SIGINT])
         try children.add(signals.borrowed)
         rooms = try KeeperRooms(settings, state, manager, children, Log("luod keeper"))

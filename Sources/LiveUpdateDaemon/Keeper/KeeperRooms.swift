@@ -78,14 +78,14 @@ extension TakenState {
 extension DescriptorVault {
     /// Hands an orchestrator all held descriptors, and has it begin.
     func handTo(_ orchestrating: Orchestrating, _ begin: ControlMessage, isStored: Bool) throws {
-        // Nothing else is to be done before it runs, however slowly it starts.
+        // The keeper has nothing else to do before the orchestrator runs, however slowly it starts.
         let patience = 30_000
         do throws(SystemCallError) {
             try orchestrating.link.send(.stored(isStored), patience: patience)
             try orchestrating.link.send(holding: all, patience: patience)
             try orchestrating.link.send(begin, patience: patience)
         } catch {
-            // One that died already is seen next.
+            // The event loop sees next that the orchestrator has died.
             guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
         }
     }

@@ -20,7 +20,7 @@ struct KeeperShortage: Sendable {
     /// - Parameter used: descriptors that are held or wait to be closed.
     func canRead(with used: Int) -> Bool { budget.canRead(with: used) }
 
-    /// Another orchestrator runs, and must be told everything.
+    /// Begins again with another orchestrator, to which everything must be reported.
     mutating func beginAgain() {
         told = .forAll
         reports.beginAgain()
@@ -28,10 +28,10 @@ struct KeeperShortage: Sendable {
         isNew = true
     }
 
-    /// The shortage was looked at.
+    /// Notes that the shortage was looked at.
     mutating func noteLook() { isNew = false }
 
-    /// Messages stay in the queue from now on, or no longer.
+    /// Notes whether messages stay in the queue from now on.
     mutating func pauseReading(_ isPaused: Bool) { isReadingPaused = isPaused }
 
     /// The users with a last report that is not 0.
@@ -40,15 +40,15 @@ struct KeeperShortage: Sendable {
     /// The count to report for a user now; nil when the last report is good enough.
     func dueReport(_ pending: Int, of user: UInt32) -> Int? { reports.due(pending, of: user) }
 
-    /// The orchestrator was told a count.
+    /// Notes that a count was reported to the orchestrator.
     mutating func noteReport(_ count: Int, of user: UInt32) { reports.note(count, of: user) }
 
-    /// The room that the orchestrator must be told of; nil when it was told.
+    /// The room to report to the orchestrator; nil when it was reported.
     func dueRoom(with used: Int) -> KeeperRoom? {
         let room = budget.room(with: used)
         return room == told ? nil : room
     }
 
-    /// The orchestrator was told of a room.
+    /// Notes that a room was reported to the orchestrator.
     mutating func noteRoom(_ room: KeeperRoom) { told = room }
 }

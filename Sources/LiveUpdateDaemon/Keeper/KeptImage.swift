@@ -2,8 +2,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// A program that can be started again whatever becomes of its file: that is kept open, and only what has run is
-/// started again. A package that is replaced meanwhile comes in with an update or a reload, and not by a crash.
+/// A program that can be started again whatever becomes of its file. The file stays open, and only the program that has
+/// run is started again. A package that is replaced meanwhile comes in with an update or a reload, and not by a crash.
 final class KeptImage {
     /// Where it was found.
     let path: String

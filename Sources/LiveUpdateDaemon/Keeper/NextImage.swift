@@ -11,8 +11,8 @@ final class NextImage {
     /// Whether the image does not know of all: it gets the rest with ``feed(from:)``.
     private var isBehind = true
 
-    /// How long it may keep the keeper from hearing the orchestrator, in milliseconds: less than that waits for the
-    /// keeper.
+    /// How long a message to the next image may keep the keeper from the orchestrator's messages, in milliseconds: less
+    /// than the orchestrator waits for the keeper.
     private static let patience = 300
 
     /// Starts an image in standby. It gets the held descriptors when it reads: the keeper does not wait for its start.

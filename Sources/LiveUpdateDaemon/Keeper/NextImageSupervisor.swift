@@ -158,8 +158,8 @@ final class NextImageSupervisor {
         self.next = nil
     }
 
-    /// The commit: from here only the next one is ever started again. The old one does nothing any more, but its end
-    /// takes the time that the next one needs to answer: so it is ended after that.
+    /// Switches, which is the commit: from here only the next image is ever started again. The old orchestrator does
+    /// nothing any more, but its end would delay the answers of the next one: so it is ended after that.
     private func switchOver() -> UpdateBroker.Event? {
         guard let next else { return nil }
         do throws(SystemCallError) {

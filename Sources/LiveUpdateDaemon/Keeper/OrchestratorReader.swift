@@ -16,7 +16,7 @@ final class OrchestratorReader {
 
     /// - Parameters:
     ///   - isReadySaid: whether the program before this one has said that luod is ready.
-    ///   - ready: says so, once.
+    ///   - ready: says that luod is ready, once.
     init(
         _ rooms: KeeperRooms, _ updates: NextImageSupervisor, _ ending: KeeperEnding, isReadySaid: Bool,
         _ ready: @escaping () -> Void
@@ -50,8 +50,8 @@ final class OrchestratorReader {
         }
     }
 
-    /// Reads everything that a dead orchestrator has said. If there is no room for some time, descriptors of the
-    /// keeper's own have to do: a user can have a close sleep for ever.
+    /// Reads everything that a dead orchestrator has said. If there is no room for some time, the keeper uses up its
+    /// own descriptors, because a user can make a close sleep for ever.
     ///
     /// - Throws: as ``readAll(inReserve:)``.
     func readRest() throws {
@@ -61,7 +61,7 @@ final class OrchestratorReader {
             ending.pause(10, reading: self)
         }
         if rooms.shortage.isReadingPaused { try readAll(inReserve: true) }
-        // What is left in the queue would be closed with it by this thread, and a close may sleep.
+        // This thread would otherwise close the descriptors that are left in the queue, and a close may sleep.
         if let copy = try? link.descriptor.duplicated() { rooms.vault.close(copy.release(), of: .max) }
     }
 
@@ -127,7 +127,7 @@ final class OrchestratorReader {
         rooms.shortage.report(users, hasHandedOver: updates.isTakingOver)
     }
 
-    /// A shortage of descriptors is no fault of the orchestrator's.
+    /// Logs a message that was cut. A shortage of descriptors is no fault of the orchestrator's.
     private func noteCut() {
         if !isCutSaid { rooms.log.say("a descriptor could not be kept, because the limit on open files is reached") }
         isCutSaid = true
@@ -135,7 +135,7 @@ final class OrchestratorReader {
 
     // MARK: Beginning and ending
 
-    /// The orchestrator serves, or refuses to and goes on.
+    /// Notes that the orchestrator serves, or that it refuses and goes on.
     func noteReady() {
         rooms.orchestrator.noteBegin()
         guard !isReadySaid else { return }
@@ -153,8 +153,9 @@ final class OrchestratorReader {
         throw failure
     }
 
-    /// The end of the link: the orchestrator has died, as its process's descriptor says next; or it has given up this
-    /// keeper, which did not read for a second, and goes on alone until another one takes the place.
+    /// Handles the end of the link. Either the orchestrator has died, as the descriptor of its process says next; or it
+    /// has given up this keeper, which did not read for a second, and goes on alone until another keeper takes the
+    /// place.
     private func loseLink() {
         rooms.children.remove(link.descriptor)
         guard !rooms.orchestrator.current.process.waitForEnd(10_000) else { return }

@@ -28,7 +28,7 @@ final class ServiceManager {
     /// everything.
     var pause: UInt64? { store?.isBehind == true ? (isBusy ? 10 : 0) : nil }
 
-    /// A slot is filled or empty since a moment ago.
+    /// Notes that a slot was filled or emptied.
     func note(_ slot: DescriptorSlot) { store?.note(slot) }
 
     /// Says that luod serves.

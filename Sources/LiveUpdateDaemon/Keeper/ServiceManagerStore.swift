@@ -6,11 +6,11 @@ import SystemPackage
 /// The descriptor store of systemd, which is a further holder of the held descriptors.
 ///
 /// 1. A change of a slot is noted, and sent when the keeper has nothing else to do: no request waits for it.
-/// 2. When keeper and orchestrator have died, systemd starts luod again, and passes all that is stored, by name: which
-///    slot it is, and what. luod goes on with it.
+/// 2. When keeper and orchestrator have died, systemd starts luod again, and passes all stored descriptors. The name of
+///    each tells its slot and its kind. luod goes on with it.
 ///
-/// A descriptor that was not sent when they died is lost, as without systemd. One that was released, which systemd was
-/// not told, is released again.
+/// A descriptor that was not sent when they died is lost, as without systemd. A descriptor that was released, without a
+/// message to systemd, is released again.
 final class ServiceManagerStore {
     private let manager: ServiceNotifications
     /// By slot.
@@ -43,7 +43,7 @@ final class ServiceManagerStore {
     /// The slot is filled, or empty, since a moment ago.
     func note(_ slot: DescriptorSlot) { changes.append(slot) }
 
-    /// Tells systemd some of it.
+    /// Sends systemd some of the noted changes.
     ///
     /// - Returns: false when it does not read.
     /// - Throws: ECONNREFUSED and other errors of sendmsg(2), when no process reads any more.

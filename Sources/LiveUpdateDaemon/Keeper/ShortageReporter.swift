@@ -27,7 +27,7 @@ final class ShortageReporter {
     /// Whether ``look(hasHandedOver:)`` must be called again in a moment.
     var isUnderWay: Bool { shortage.isUnderWay }
 
-    /// Another orchestrator runs from now on.
+    /// Begins again with another orchestrator.
     func beginAgain() { shortage.beginAgain() }
 
     /// Leaves messages in the queue until descriptors are closed: a message that is cut has lost its descriptor.

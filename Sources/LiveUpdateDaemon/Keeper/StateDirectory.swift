@@ -30,7 +30,7 @@ public struct StateDirectory: Sendable {
     ///   - settings: for a clients' socket that is made here.
     /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write
     ///   to; ``StartFailure`` for a path or a file of the state that is not what it must be, and for a passed socket
-    ///   that does not listen; ArenaError about the arena; what else failed.
+    ///   that does not listen; ArenaError about the arena; the errors of system calls.
     func take(_ passed: [PassedDescriptor], _ settings: Settings) throws -> TakenState {
         try checkLength()
         try makeDirectory()
@@ -178,8 +178,8 @@ public struct StateDirectory: Sendable {
         _ = unsafe rmdir(path)
     }
 
-    /// How long a killed process may take to end, in milliseconds: a thread that waits for a file system which never
-    /// answers (the memory of a program may be of one) does not. It does nothing more either.
+    /// How long a killed process may take to end, in milliseconds. A thread that waits for a file system which never
+    /// answers does not end (the memory of a program may be on such a file system), but it does nothing more either.
     static let patience: CInt = 2000
 
     /// Takes the place of a keeper that died, if its orchestrator still runs.
@@ -200,8 +200,8 @@ public struct StateDirectory: Sendable {
         throw held ?? StateHeld(why: "the luod that runs on \(path) does not answer: wait, or end its processes")
     }
 
-    /// - Returns: nil when it was not heard: it is waited for only a moment, and this process may have been slower than
-    ///   that.
+    /// - Returns: nil when the orchestrator did not hear this process: it waits only a moment, and this process may
+    ///   have been slower.
     private func adopt(by link: ControlLink) throws -> TakenState? {
         do throws(SystemCallError) {
             try link.send(.hello(.own))

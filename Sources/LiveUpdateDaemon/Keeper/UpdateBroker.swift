@@ -9,7 +9,7 @@ import LiveUpdateMachine
 /// 2. *greeting*: an image was started; it says its version. An image for the keeper itself is wanted for no more.
 /// 3. *loading*: it makes itself ready to read; then *catchingUp*: it gets all descriptors.
 /// 4. *standby*: it waits, and gets what is held and released from then on. *preparing*: it reads a draft.
-/// 5. *takingOver*: it reads what was published. When it has, the keeper switches: that is the commit.
+/// 5. *takingOver*: it reads the published tree. When it has, the keeper switches: that is the commit.
 ///
 /// Whatever goes wrong before the switch ends the next image, and the orchestrator that runs is told why: *called off*.
 struct UpdateBroker: Equatable, Sendable {

@@ -19,7 +19,7 @@ final class Acceptor {
     private var accepted: [FileDescriptor: ClientID] = [:]
     /// Whether there was no descriptor for the next connection.
     private var isResting = false
-    /// Whether the log says that.
+    /// Whether the log says that the acceptor rests.
     private var hasSaidNoRoom = false
 
     /// Accepts at most this many connections at once.

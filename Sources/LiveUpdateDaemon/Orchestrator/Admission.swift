@@ -49,7 +49,7 @@ struct Admission: Sendable {
 
     private var usage: Quota.Usage { Quota.Usage(of: user, store, orchestrator, accepted: accepted) }
 
-    /// Checks that the kernel that is played has room for another file.
+    /// Checks that the emulated kernel has room for another file.
     ///
     /// - Throws: ENOSPC.
     func checkFilesOfKernel(_ session: Session) throws(LiveUpdateError) {
@@ -106,7 +106,7 @@ final class Admissions {
 
     /// The memory of users' files, and its limits, for the status: as it was read last.
     ///
-    /// - Parameter user: nil for all users: of those with the most, at most 32 lines.
+    /// - Parameter user: nil for the users with the most memory, in at most 32 lines.
     func memory(of user: SessionOwner?) -> [LuodStatus.Memory] {
         let quota = connections.quota
         let all = store.memory.flatMap { owner, sizes in
@@ -127,7 +127,7 @@ final class Admissions {
         try admission(of: client.user, client.connection).checkDescriptors()
     }
 
-    /// Checks that the kernel that is played has room for another session.
+    /// Checks that the emulated kernel has room for another session.
     ///
     /// - Throws: ENOMEM.
     func checkSessionsOfKernel() throws(LiveUpdateError) {

@@ -94,7 +94,7 @@ final class ConnectionTable {
     // MARK: Unread answers
 
     /// Leaves the requests of a connection in the socket's queue until the client has read the last answer, which is an
-    /// event. It is one at first, too, since the client may have read the answer just now.
+    /// event. The poller also reports one such event at once, since the client may have read the answer just now.
     func awaitReader(of connection: Connection) {
         guard !connection.awaitsReader else { return }
         connection.awaitsReader = true
@@ -228,7 +228,7 @@ final class Connection {
     /// Notes that the request has preserved its file.
     func notePreserved() { hasPreserved = true }
 
-    /// Whether the request has preserved its file, and no longer.
+    /// Ends the note of ``notePreserved()``, and returns whether there was one.
     func endPreserved() -> Bool {
         defer { hasPreserved = false }
         return hasPreserved

@@ -152,8 +152,8 @@ final class DescriptorMirror: DescriptorStore {
         }
     }
 
-    /// Takes the messages out of an own socket that will be closed. The closer can then switch off
-    /// SO_LINGER of each descriptor; as a part of the queue, it would keep the close of the socket itself waiting.
+    /// Takes the messages out of an own socket that will be closed. The closer can then switch off SO_LINGER of each
+    /// descriptor; a descriptor that stays in the queue would delay the close of the socket itself.
     func drain(_ socket: FileDescriptor, of user: UInt32) {
         socket.shutDown()
         let limit = DescriptorLimit.now
@@ -220,8 +220,8 @@ final class DescriptorMirror: DescriptorStore {
     /// Whether ``flush()`` has left something.
     var hasReleased: Bool { state.with { $0.table.hasReleased } }
 
-    /// Removes slots that were released, here and in the keeper, and closes their descriptors: at most so many at a time
-    /// that others are not kept waiting.
+    /// Removes slots that were released, here and in the keeper, and closes their descriptors: at most so many at a
+    /// time that others are not kept waiting.
     func flush() {
         let (released, keeper) = state.with { ($0.table.takeReleased(atMost: Self.mostFlushed), $0.keeper) }
         sendUnsent(keeper)

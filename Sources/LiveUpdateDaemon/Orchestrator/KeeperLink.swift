@@ -6,7 +6,7 @@ import SystemPackage
 /// The link to the keeper, while there is one.
 ///
 /// 1. Without a keeper serving goes on, and updates do not: no process would start the next image.
-/// 2. A keeper that does not read is given up (``giveUp()``), and sees that.
+/// 2. A keeper that does not read is given up (``giveUp()``), and sees the end of the link.
 /// 3. Another keeper takes the place of one that died: ``adopt(from:)``.
 final class KeeperLink {
     private var link: ControlLink?
@@ -138,7 +138,7 @@ final class KeeperLink {
         }
     }
 
-    /// The next message of a keeper that asks at once, or not at all.
+    /// The first message of a keeper, which asks at once or not at all.
     private func first(of link: ControlLink) -> ControlMessage? {
         guard link.descriptor.isReadable(within: 50), let received = try? link.receive(.now) else { return nil }
         for descriptor in received.descriptors { try? closeDescriptor(descriptor) }

@@ -6,8 +6,8 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// What `luod` is when its keeper starts it: an orchestrator, at once or in standby. It gets everything over the socket
-/// that it inherits.
+/// The process that a keeper starts: an orchestrator, at once or in standby. It gets everything over the socket that it
+/// inherits.
 public enum OrchestratorProcess {
     /// How many threads close descriptors: one for root, one for closes that cannot sleep, and the others for as many
     /// users.

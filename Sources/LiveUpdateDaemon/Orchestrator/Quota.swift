@@ -24,8 +24,8 @@ struct Quota: Sendable {
     /// How many descriptors the process may have with the connections of root and luod's own user on their own socket.
     /// Connections of others, and closes of others that are stuck, do not get so far.
     var mostWithRoot: Int { mostWithRefused + reservedForRoot / 2 }
-    /// How many descriptors the process may have with the sessions and files of root. Refused connections leave room for
-    /// them, and they leave room for root's connections.
+    /// How many descriptors the process may have with the sessions and files of root. Refused connections leave room
+    /// for them, and they leave room for root's connections.
     private var mostHeldWithRoot: Int { mostWithRefused + reservedForRoot / 4 }
     /// How many connections a user always has, to be able to release something.
     static let leastConnections = 4

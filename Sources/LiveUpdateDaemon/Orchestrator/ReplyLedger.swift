@@ -15,7 +15,7 @@ final class ReplyLedger {
     private let store: DescriptorMirror
     private let sessions: SessionTable
     private let predecessorsEnd: String
-    /// As the keeper had counted when this process began. It counts no more while this process lives.
+    /// The deaths that the keeper had counted when this process began. It counts no more while this process lives.
     private let deaths: RequestDeaths
     private let refusesSome: Bool
     private var current: RequestKey?

@@ -33,7 +33,7 @@ final class Resumption {
             guard let descriptor = store.descriptor(in: slot) else { continue }
             try connections.addClient(descriptor, slot)
         }
-        // An answer to a connection of an earlier keeper: its slot will be another descriptor's.
+        // The answer is for a connection of an earlier keeper, whose slot will be another descriptor's.
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
             orchestrator.forget(slot)
         }

@@ -2,8 +2,8 @@ import CLibSeccomp
 import Platform
 import SystemPackage
 
-/// What an orchestrator gives up before it looks at anything that a client sent: it can start no program, connect to
-/// nothing, and gain no right. A call that is not listed fails with EPERM.
+/// Takes rights from an orchestrator before it looks at anything that a client sent: it can start no program, connect
+/// to nothing, and gain no right. A call that is not listed fails with EPERM.
 enum Sandbox {
     /// System calls of: memory, the runtime, messages, what handlers look at, and the records of named files.
     private static let allowed = [

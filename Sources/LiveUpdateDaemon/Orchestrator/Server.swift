@@ -34,7 +34,8 @@ final class Server {
     /// When to read the memory of files again, in nanoseconds.
     private var nextReading: UInt64 = 0
 
-    /// For ``OrchestratorResources/makeServer(of:refusal:predecessorsEnd:)``, which says what the parameters mean.
+    /// Makes a server for ``OrchestratorResources/makeServer(of:refusal:predecessorsEnd:)``, which explains the
+    /// parameters.
     init(
         _ resources: OrchestratorResources, _ orchestrator: Orchestrator, refusal: Refusal?, predecessorsEnd: String
     ) throws {
@@ -290,7 +291,8 @@ final class Server {
             } catch {
                 switch error.errno {
                 case .resourceTemporarilyUnavailable: return nil
-                // Said once, when the peer closed without having read all: what it sent is still there.
+                // The kernel says this once, when the peer closed without having read all. The messages of the peer are
+                // still there.
                 case .connectionReset: continue
                 default:
                     closer.close(connection, mayTakeLong: true)
@@ -334,8 +336,8 @@ final class Server {
 
     // MARK: Ends
 
-    /// Does one request of a connection that its client has closed, which no client reads the answer to. The end is noted
-    /// again then, so that others are served meanwhile. After the last request it closes the connection.
+    /// Does one request of a connection that its client has closed, so that no client reads the answer. The end is
+    /// noted again then, so that others are served meanwhile. After the last request it closes the connection.
     private func end(_ connection: Connection) {
         if longWork.postponesEnd(connection) { return }
         if !connection.isWaiting, connection.peer.isSocket, !waiting.waitsForCloses(connection),

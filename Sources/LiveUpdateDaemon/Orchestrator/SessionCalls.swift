@@ -81,7 +81,7 @@ final class SessionCalls {
         return Reply(0, body: request.answerBody)
     }
 
-    /// No descriptor came with the message: it is no open one.
+    /// Stands for the descriptor of a message without one. It is not open.
     private static let none = FileDescriptor(rawValue: -1)
     private static let reserved = LiveUpdateError(
         .invalidArgument, "a reserved field of the struct is not 0", remedy: "set it to 0")

@@ -43,7 +43,8 @@ final class StandbyProcess {
 
     /// Waits, holding all that the old orchestrator holds, and takes its place when it is told to.
     func run() throws -> Never {
-        // What the update runs is not run before it, so that its pages would be mapped one by one while clients wait.
+        // The code of an update does not run before the update: its pages would be mapped one by one while clients
+        // wait.
         mapProgramPages()
         try handle(.started)
         while true {

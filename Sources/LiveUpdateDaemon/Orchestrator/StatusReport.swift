@@ -124,7 +124,8 @@ final class StatusReporter {
             memory: admissions.memory(of: owner))
     }
 
-    /// The processes of luod. Their rights are read at most once in a second: that takes longer than all the rest.
+    /// The processes of luod. Their rights are read at most once in a second, because that takes longer than the rest
+    /// of the status.
     private func processes(_ keeper: CInt) -> [LuodStatus.Process] {
         let named = [("keeper", keeper), ("orchestrator", getpid()), ("gate", state.gate ?? 0)].filter { $0.1 != 0 }
         let now = monotonicNanoseconds()

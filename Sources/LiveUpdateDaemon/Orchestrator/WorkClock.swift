@@ -2,8 +2,8 @@ import Platform
 
 /// Measures the time to charge for pieces of work of this thread, one after the other.
 ///
-/// A piece costs the time that it took. Where other programs keep the processors busy, the kernel may have run them meanwhile:
-/// a piece that took long costs no more than the thread's processor time, unless it made the thread sleep.
+/// A piece costs the time that it took. Where other programs keep the processors busy, the kernel may have run them
+/// meanwhile: a piece that took long costs no more than the thread's processor time, unless it made the thread sleep.
 struct WorkClock {
     /// When the last piece ended, in nanoseconds.
     private(set) var now: UInt64
@@ -48,6 +48,6 @@ struct WorkClock {
         return min(duration, used > charged ? used - charged : 0)
     }
 
-    /// A longer piece is looked at closely, in nanoseconds.
+    /// The duration above which a piece is looked at closely, in nanoseconds.
     static let long: UInt64 = 300_000
 }

@@ -17,8 +17,8 @@ struct SessionLine: Equatable {
 /// The lines that name the cost of an update: exactly the sessions and files that it has cost.
 ///
 /// 1. luod has 4 KiB for the lines in its answer, and counts the lines that did not fit.
-/// 2. The status has those: the one from before the update the sessions that were discarded, and the one from after it
-///    the files that were left out.
+/// 2. The status has those lines: the status from before the update has the discarded sessions, and the status from
+///    after it has the files that were left out.
 /// 3. Clients can finish sessions between the status and the update. Then the status has more or fewer lines than luod
 ///    counted, and does not show which ones: the log of luod names them.
 struct UpdateRemarks {
@@ -32,7 +32,7 @@ struct UpdateRemarks {
     /// - Parameters:
     ///   - discarded: the lines of the sessions that the update discarded, and of their files. It is called only when
     ///     lines are missing, as is `leftOut`.
-    ///   - leftOut: those of the files that the update left out.
+    ///   - leftOut: the lines of the files that the update left out.
     func completed(discarded: () -> [SessionLine], leftOut: () -> [SessionLine]) -> [String] {
         guard let last = said.last, let missing = ObstacleList.missing(last) else { return said }
         let shown = Array(said.dropLast())

@@ -20,7 +20,7 @@ import Testing
         }
     }
 
-    /// Numbers them from 1 on, and puts the root before all.
+    /// The way of a path through mounts, which have numbers from 1 on. The root is before all others.
     private func way(_ path: FilePath, _ lines: [Line], root: String = "ext4") throws -> MountWay {
         let all = [Line(900, 8, "/", root)] + lines
         let mounts = try all.enumerated().map { index, line in
@@ -36,7 +36,7 @@ import Testing
         return mounts.last?.number
     }
 
-    @Test("The mount that covers it is its own") func covered() throws {
+    @Test("The mount over the path is the file's own") func covered() throws {
         #expect(try leads("/mnt/huge/a/b", [Line(1, 37, "/mnt/huge", "hugetlbfs")]) == 2)
         #expect(try leads("/mnt/huge", [Line(1, 37, "/mnt/huge", "hugetlbfs")]) == 2, "a file can be a mount point")
         #expect(try leads("/dev/huge/a", [Line(1, 5, "/dev", "devtmpfs"), Line(2, 37, "/dev/huge", "hugetlbfs")]) == 3)
@@ -54,7 +54,7 @@ import Testing
         #expect(try leads("/mnt/huge/a", [Line(1, 37, "/mnt/huge", "hugetlbfs"), Line(1, 9, "/mnt/hu", "fuse")]) == 2)
     }
 
-    @Test("A bind mount of a directory of hugetlbfs") func bound() throws {
+    @Test("A bind mount of a hugetlbfs directory is entered") func bound() throws {
         #expect(try leads("/srv/a", [Line(1, 37, "/srv", "hugetlbfs", root: "/directory")]) == 2)
     }
 
@@ -86,7 +86,7 @@ import Testing
         #expect(try leads("/huge/a", [Line(1, 37, "/huge", "hugetlbfs")], root: type) == 2, "the root is trusted")
     }
 
-    @Test("No table, no way") func nothing() {
+    @Test("Without a table no path is walked") func nothing() {
         #expect(MountWay("/a", device: 37, []) == .notHugetlbfs)
     }
 
