@@ -39,7 +39,7 @@ int cshims_process_lock(int fd);
 int cshims_process_that_locks(int fd, pid_t *process);
 int cshims_ofd_lock(int fd);
 int cshims_ofd_unlock(int fd);
-// *type: F_UNLCK when nobody else holds a lock.
+// *type: F_UNLCK when no other process holds a lock.
 int cshims_ofd_lock_of_others(int fd, short *type);
 int cshims_find_file(const char *path);
 int cshims_find_file_behind(const char *path);
@@ -75,8 +75,8 @@ int cshims_pidfd_send_signal(int pidfd, int number);
 // `end` must be a multiple of 64. ENOSYS or EINVAL before Linux 5.9.
 pid_t cshims_spawn(
     const char *path, char *const arguments[], char *const environment[], int inherited, int number, int end);
-// fork(2) is not in Swift's Glibc module. The program is a child of nobody here, and of no terminal; it gets two descriptors:
-// standard input, and standard output and error. -1 only when it could not even be begun.
+// fork(2) is not in Swift's Glibc module. The program is no child of this process, and has no terminal; it gets two
+// descriptors: standard input, and standard output and error. -1 only when it could not even be begun.
 int cshims_start_apart(const char *path, char *const arguments[], char *const environment[], int input, int output);
 
 // socket.c: the macros of cmsg(3) have no Swift counterpart, struct ucred and accept4(2) are behind _GNU_SOURCE.
@@ -153,7 +153,7 @@ enum {
 };
 // Installs a filter; the listener.
 int cshims_seccomp_listen(const void *instructions, size_t count);
-// 1: there is one. 0: nobody is left who could make one.
+// 1: there is one. 0: no process is left that could make one.
 int cshims_notification_wait(int listener);
 // The same, or 2: there is something to be read from the socket, or its end.
 int cshims_notification_wait_or(int listener, int socket);

@@ -1,5 +1,5 @@
-/// A request of a client that waits for its answer, as whoever serves clients names it: so that a successor, after a
-/// crash, knows whether it was done.
+/// A request of a client that waits for its answer, as the program that serves clients names it: so that the next
+/// process, after a crash, knows whether it was done.
 package struct RequestID: Hashable, Sendable {
     /// Where the descriptor of the client's connection is kept.
     package let connection: DescriptorSlot

@@ -145,7 +145,7 @@ extension Boot {
 
     func confirm() throws(LiveUpdateError) { try commit([.phase(.running)]) }
 
-    /// Finishes the FLBs of sessions that the previous boot was told to discard.
+    /// Finishes the FLBs of sessions that the previous boot discarded.
     func finishDiscarded() throws(LiveUpdateError) {
         try request(.exclusive) { () throws(LiveUpdateError) in
             for flb in read({ $0.flbs(.discarded) }) {

@@ -6,7 +6,7 @@ package struct DescriptorSlot: Hashable, Sendable {
     /// Its number: what it means is the store's business.
     package let number: Int64
 
-    /// The place of a descriptor that was lost with its last holder: nobody's.
+    /// The place of a descriptor that was lost with its last holder.
     package static let lost = DescriptorSlot(-1)
 
     /// Names a place.

@@ -6,7 +6,7 @@ public import SystemPackage
 public struct ReceivedMessage: Sendable {
     /// As they were sent; cut, when there were more than there was room for.
     public var bytes: [UInt8]
-    /// To be closed by whoever got the message.
+    /// The descriptors, which the receiver of the message closes.
     public var descriptors: [FileDescriptor]
     /// Bytes or descriptors did not fit, or RLIMIT_NOFILE was reached: what came is not what was sent.
     public var isTruncated: Bool

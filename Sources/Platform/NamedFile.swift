@@ -69,7 +69,8 @@ public func findFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescripto
 }
 
 /// Finds the file that a path leads to, without opening the file, and enters only the mounts that are given:
-/// openat2(2), `O_PATH`. What is mounted on the way after the mount table was read is not entered, and asked nothing.
+/// openat2(2), `O_PATH`. A file system that is mounted on the way after the mount table was read is not entered, and
+/// gets no question.
 ///
 /// - Parameters:
 ///   - path: absolute. Symbolic links are not followed.
@@ -151,7 +152,7 @@ public func makeFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescripto
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
-/// Removes a name, and the file with it when nobody has it open: unlink(2).
+/// Removes a name, and the file with it when no process has it open: unlink(2).
 ///
 /// - Throws: ENOENT, EACCES, EISDIR.
 public func removeFile(_ path: FilePath) throws(SystemCallError) {
@@ -171,7 +172,7 @@ extension FileDescriptor {
     }
 }
 
-/// Makes a directory of a name that nobody has, for this user alone: mkdtemp(3).
+/// Makes a directory of a new name, for this user alone: mkdtemp(3).
 ///
 /// - Parameter beginning: of its path.
 /// - Returns: its path.

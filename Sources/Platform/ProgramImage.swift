@@ -105,7 +105,8 @@ public struct ProgramImage: Sendable {
         return id
     }
 
-    /// Starts the program apart from this process: it is nobody's child and has no terminal, and inherits nothing else.
+    /// Starts the program apart from this process: it is no child of this process and has no terminal, and inherits
+    /// nothing else.
     ///
     /// - Parameters:
     ///   - input: its standard input.

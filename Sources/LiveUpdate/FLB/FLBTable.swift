@@ -261,7 +261,7 @@ final class FLBTable: Sendable {
                 .noData, "FLB \"\(flb.compatible)\" is finished",
                 remedy: "its last file was finished: ask for it before that")
         }
-        // The registered one has the say; without it, whoever asks first.
+        // The registered FLB decides; without one, the FLB of the first caller.
         if state.definition == nil { state.definition = boot.registry.flb(flb.compatible) ?? flb }
         return state
     }

@@ -8,7 +8,7 @@ final class LiveFLB {
     let compatible: String
     let data: UInt64
     var ranges: [StoredRange]
-    /// Who has the callbacks; nil when it came and nobody knows it yet.
+    /// The registered FLB, which has the callbacks; nil for an FLB that was handed over and is not registered yet.
     var definition: (any FileLifecycleBound)?
     var object: (any Sendable)?
     /// Files counted on it, with those whose preserve has not returned yet.

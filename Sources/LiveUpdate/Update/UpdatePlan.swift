@@ -15,8 +15,8 @@ import SystemPackage
 /// A file without a descriptor is lost: it is not frozen, and travels as lost. If the update may leave files out, a
 /// file that cannot be frozen is left out, and the freeze goes on with the next file. So no file is frozen twice.
 ///
-/// Unhappy: a failure before 4 unfreezes what was frozen, and everything is as before. After 4, until the next boot has
-/// begun, ``thaw(_:)`` takes the update back.
+/// Unhappy: a failure before 4 unfreezes the frozen files, and everything is as before. After 4, until the next boot
+/// has begun, ``thaw(_:)`` takes the update back.
 final class UpdatePlan: Sendable {
     private let state = Guarded(State())
 

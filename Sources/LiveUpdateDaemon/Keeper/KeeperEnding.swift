@@ -8,7 +8,7 @@ final class KeeperEnding {
     private let updates: NextImageSupervisor
     /// The descriptor that tells of SIGTERM and SIGINT.
     private let signals: FileDescriptor
-    /// Whether luod was told to end.
+    /// Whether luod is ending.
     private(set) var isUnderWay = false
     /// Whether the orchestrator has logged the sessions and files that end.
     private var isLogged = false

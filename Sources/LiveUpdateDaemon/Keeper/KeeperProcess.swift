@@ -11,7 +11,7 @@ import SystemPackage
 ///    on are held here, too.
 /// 3. An orchestrator that dies is started again, on the same boot.
 /// 4. For an update a second one is started, in standby. When it has taken over, the keeper switches: that is the
-///    commit. If it does not, it is ended, and the first is told.
+///    commit. If it does not, the keeper ends it, and tells the first one.
 ///
 /// This is the event loop. ``KeeperRooms`` has the parts that act.
 public final class KeeperProcess {
@@ -79,7 +79,7 @@ public final class KeeperProcess {
 
     /// Runs the event loop.
     ///
-    /// - Parameter message: the orchestrator is told this before anything else.
+    /// - Parameter message: the first message to the orchestrator.
     func serve(announcing message: ControlMessage? = nil) throws -> Never {
         if let message { try? rooms.orchestrator.current.link.send(message) }
         var nextLook: UInt64 = 0
@@ -146,7 +146,7 @@ public final class KeeperProcess {
         return waits.min().map { CInt(clamping: $0) } ?? 0
     }
 
-    /// Tells the service manager what is held, when there is nothing else to do, and not in a blackout.
+    /// Tells the service manager which descriptors are held, when there is nothing else to do, and not in a blackout.
     private func tellService() {
         guard updates.isQuiet, !rooms.service.catchUp() else { return }
         try? rooms.orchestrator.current.link.send(.stored(false))

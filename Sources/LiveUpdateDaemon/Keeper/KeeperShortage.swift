@@ -2,12 +2,12 @@
 /// the queue. It does no I/O.
 struct KeeperShortage: Sendable {
     private let budget: DescriptorBudget
-    /// The room that the orchestrator was told of.
+    /// The room that was last reported to the orchestrator.
     private var told = KeeperRoom.forAll
     private var reports = ClosingReports()
     /// Whether the orchestrator's messages stay in the queue.
     private(set) var isReadingPaused = false
-    /// Whether the orchestrator has just begun, and was told nothing.
+    /// Whether the orchestrator has just begun, and has no report yet.
     private var isNew = false
 
     init(_ budget: DescriptorBudget) { self.budget = budget }

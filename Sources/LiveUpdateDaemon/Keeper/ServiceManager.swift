@@ -24,8 +24,7 @@ final class ServiceManager {
     /// The manager and its store, for the next program of the keeper; nil without one.
     var handed: KeeperState.Service? { store?.handed }
 
-    /// How long the event loop may wait before ``catchUp()``, in milliseconds; nil when the service manager was told
-    /// everything.
+    /// How long the event loop may wait before ``catchUp()``, in milliseconds; nil when nothing is left to send.
     var pause: UInt64? { store?.isBehind == true ? (isBusy ? 10 : 0) : nil }
 
     /// Notes that a slot was filled or emptied.
@@ -34,7 +33,7 @@ final class ServiceManager {
     /// Says that luod serves.
     func sayReady(process: CInt) { store?.ready(process: process) }
 
-    /// Tells the service manager a part of what it was not told yet.
+    /// Sends the service manager a part of the changes that were not sent yet.
     ///
     /// - Returns: false when the service manager has just been given up: it stores nothing from now on.
     func catchUp() -> Bool {

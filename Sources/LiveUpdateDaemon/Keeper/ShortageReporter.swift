@@ -52,7 +52,7 @@ final class ShortageReporter {
     /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and which clients
     /// there is room for.
     ///
-    /// - Parameter hasHandedOver: whether the orchestrator has handed over: then it is told nothing else.
+    /// - Parameter hasHandedOver: whether the orchestrator has handed over: then it gets no other message.
     func report(_ users: some Sequence<UInt32>, hasHandedOver: Bool) {
         if hasHandedOver { return }
         for user in users {

@@ -183,7 +183,7 @@ extension FileDescriptor {
         }
     }
 
-    /// Gives others time to release what is short: poll(2) would return at once, because the socket has room.
+    /// Gives other processes time to end the shortage: poll(2) would return at once, because the socket has room.
     private func pauseInShortage() -> Bool {
         usleep(5_000)
         return true

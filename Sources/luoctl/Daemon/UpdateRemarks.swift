@@ -36,7 +36,7 @@ struct UpdateRemarks {
     func completed(discarded: () -> [SessionLine], leftOut: () -> [SessionLine]) -> [String] {
         guard let last = said.last, let missing = ObstacleList.missing(last) else { return said }
         let shown = Array(said.dropLast())
-        // luod names files that were left out before what was discarded. It may name a file in other words than the
+        // luod names files that were left out before discarded sessions. luod may name a file in other words than the
         // status.
         let others = (leftOut() + discarded()).filter { line in !shown.contains(where: line.isSubject(of:)) }
         guard others.count == missing else { return shown + ["and \(missing) more: the log of luod names them"] }
