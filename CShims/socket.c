@@ -48,7 +48,7 @@ ssize_t cshims_receive(
     *truncated = 0;
     ssize_t result = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
     if (result < 0) return result;
-    *truncated = (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0;
+    *truncated = (message.msg_flags & MSG_TRUNC) != 0;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
         size_t here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -56,6 +56,8 @@ ssize_t cshims_receive(
         *number += here;
     }
     if (*number > MOST) *truncated = 1;
+    // There is room for all that the kernel passes.
+    if (message.msg_flags & MSG_CTRUNC) *truncated = CSHIMS_LACKS_DESCRIPTORS;
     return result;
 }
 

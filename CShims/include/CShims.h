@@ -83,9 +83,10 @@ int cshims_start_apart(const char *path, char *const arguments[], char *const en
 // No more than this many descriptors go in one message: unix(7) allows 253, and some libcs one fewer.
 #define CSHIMS_MOST_DESCRIPTORS 252
 #define CSHIMS_MOST_RECEIVED 253
+#define CSHIMS_LACKS_DESCRIPTORS 2
 ssize_t cshims_send(int fd, const void *bytes, size_t count, const int *descriptors, size_t number);
-// descriptors: room for CSHIMS_MOST_RECEIVED. *truncated: something did not fit, RLIMIT_NOFILE was reached, or there
-// are more than CSHIMS_MOST_DESCRIPTORS.
+// descriptors: room for CSHIMS_MOST_RECEIVED. *truncated: bytes did not fit, or there are more descriptors than
+// CSHIMS_MOST_DESCRIPTORS; CSHIMS_LACKS_DESCRIPTORS: a descriptor could not be opened here, as at RLIMIT_NOFILE.
 ssize_t cshims_receive(int fd, void *bytes, size_t count, int *descriptors, size_t *number, int *truncated, int flags);
 // Takes the next message out of the queue unseen.
 ssize_t cshims_discard(int fd);

@@ -157,8 +157,12 @@ final class Closer: Sendable {
 }
 
 extension FileDescriptor {
-    /// Whether its close cannot sleep: it is a memory file.
-    fileprivate var closesPromptly: Bool { (try? hasSeals()) == true }
+    /// Whether its close cannot sleep and takes little time: it is a memory file, without much memory to free.
+    fileprivate var closesPromptly: Bool {
+        guard (try? hasSeals()) == true, let status = try? FileStatus(cached: self) else { return false }
+        return status.allocated <= 16 << 20
+    }
+}
 }
 
 /// The order in which descriptors are closed: a queue for each user, and turns of the users. It does no I/O.

@@ -10,6 +10,8 @@ public struct ReceivedMessage: Sendable {
     public var descriptors: [FileDescriptor]
     /// Bytes or descriptors did not fit, or RLIMIT_NOFILE was reached: what came is not what was sent.
     public var isTruncated: Bool
+    /// A descriptor could not be opened here, mostly because RLIMIT_NOFILE was reached. It is truncated, too.
+    public var lacksDescriptors = false
 
     /// Closes the descriptors.
     public func close() { for descriptor in descriptors { try? closeDescriptor(descriptor) } }
@@ -156,6 +158,7 @@ extension FileDescriptor {
                     message.descriptors = unsafe numbers.prefix(number).map { FileDescriptor(rawValue: $0) }
                 }
                 message.isTruncated = truncated != 0
+                message.lacksDescriptors = truncated == CSHIMS_LACKS_DESCRIPTORS
             }
         }
         return message.bytes.isEmpty && message.descriptors.isEmpty ? nil : message
@@ -243,7 +246,8 @@ extension FileDescriptor {
     /// is no socket.
     public var hasUnreadByPeer: Bool {
         var count: CInt = 0
-        return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 && count > 0
+        // The kernel counts a message down to one byte before it tells of the room. A message counts for more than 512 bytes.
+        return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 && count >= 512
     }
 
     /// The bytes, with the kernel's own, that may wait to be read by the peer: `SO_SNDBUF` of socket(7). 0 for a descriptor

@@ -65,11 +65,12 @@ import Testing
         }
     }
 
-    @Test("Many descriptors that wait to be closed, or any of them in a full process, keep their user waiting")
+    @Test("Many descriptors that wait to be closed, or some in a full process, keep their user waiting")
     func waiting() {
         let quota = quota(connections: 0)
         for (pending, process, waits) in [
-            (0, 100, false), (1, 95, false), (1, 96, true), (255, 20, false), (256, 20, true), (9000, 99, true),
+            (0, 100, false), (15, 95, false), (15, 96, false), (16, 95, false), (16, 96, true), (255, 20, false),
+            (256, 20, true), (9000, 99, true),
         ] { #expect(quota.mustWait(pending: pending, process: process) == waits, "\(pending) in \(process)") }
     }
 

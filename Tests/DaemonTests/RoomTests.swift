@@ -57,7 +57,7 @@ private final class Rooms {
         for kind in [DescriptorKind.client, .session, .file, .listener] {
             for slot in store.slots(kind) { store.release(slot) }
         }
-        store.flush()
+        store.flush(atMost: .max)
     }
 
     /// Luod's end of a new pair of sockets, in a slot.

@@ -174,6 +174,10 @@ final class Connection {
     private var descriptorsAtWork: [FileDescriptor] = []
     /// Whether its client has closed it, and the end waits.
     private(set) var hasEnded = false
+    /// Whether its last answer was repeated, with a socket.
+    private var hasRepeated = false
+    /// How often its next message could not be read whole.
+    private var tries = 0
     /// How many requests were done since its client has closed it.
     private var lastRequests = 0
     /// Whether the current request has preserved its file, so that a slot holds the file, too.
@@ -234,6 +238,16 @@ final class Connection {
         return hasPreserved
     }
 
+    /// Whether a message may be read once more for which this process had no descriptors left. After some seconds another
+    /// cause is likely, such as a security module, which the client must be told.
+    func mayTryAgain() -> Bool {
+        tries += 1
+        return tries <= 1000
+    }
+
+    /// Notes that a message was read whole.
+    func endTrying() { tries = 0 }
+
     /// Whether one more request may be done that the client sent before it closed the connection: at most 16 are.
     func beginLastRequest() -> Bool {
         lastRequests += 1
@@ -241,6 +255,16 @@ final class Connection {
     }
 
     // MARK: Replies
+
+    /// Notes that a socket was given with an answer that the client may have got from an earlier orchestrator, too.
+    func noteRepeated() { hasRepeated = true }
+
+    /// Whether the next request is served although that answer is unread: it may ask for the session whose first socket the
+    /// client has closed already. Only once.
+    func takeRepeated() -> Bool {
+        defer { hasRepeated = false }
+        return hasRepeated
+    }
 
     /// Notes the slot of luod's end of a socket that goes with the reply.
     func noteGiven(_ slot: DescriptorSlot) { lastGiven = slot }

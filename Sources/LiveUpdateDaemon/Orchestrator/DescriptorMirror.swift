@@ -78,7 +78,10 @@ final class DescriptorMirror: DescriptorStore {
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
         let entries = zip(keeps, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
         let replaced = state.with { state in entries.compactMap { state.table.replace($0, with: $1) } }
-        for entry in replaced { close(entry) }
+        for entry in replaced {
+            // The new copy is of the same socket: this one is not the last, and its close ends nothing.
+            if entry.kind.isOwnSocket { try? closeDescriptor(entry.descriptor) } else { close(entry) }
+        }
     }
 
     /// Releases the slots that the keeper has released.
@@ -223,14 +226,12 @@ final class DescriptorMirror: DescriptorStore {
     /// Removes slots that were released, here and in the keeper, and closes their descriptors: at most so many at a
     /// time that others are not kept waiting.
     func flush() {
-        let (released, keeper) = state.with { ($0.table.takeReleased(atMost: Self.mostFlushed), $0.keeper) }
+        let (released, keeper) = state.with { ($0.table.takeReleased(atMost: most), $0.keeper) }
         sendUnsent(keeper)
         guard !released.isEmpty else { return }
         tellReleased(keeper, released.map(\.slot))
         for (_, entry) in released { close(entry) }
     }
-
-    private static let mostFlushed = 256
 
     /// Sends the keeper the changes that a shortage has delayed: only the last one of each slot.
     private func sendUnsent(_ keeper: ControlLink?) {

@@ -57,6 +57,11 @@ final class LongWorkRunner {
     /// Whether long work may begin now.
     private var mayWorkLong: Bool { waitingUpdate == nil && !updates.isUnderWay }
 
+    /// Whether the end of a session may begin now. An update waits for the ends of its own user's sessions.
+    private func mayEndLong(_ user: SessionOwner) -> Bool {
+        !updates.isUnderWay && (waitingUpdate == nil || waitingUpdate?.user == user)
+    }
+
     // MARK: Requests
 
     /// Has a thread do a request. Without a free thread, or while an update is under way, the request waits.
@@ -108,7 +113,7 @@ final class LongWorkRunner {
     func postponesEnd(_ connection: Connection) -> Bool {
         let waits =
             connection.isWorking || longWork.isEnding(of: connection.user)
-            || endsLong(connection) && !(mayWorkLong && workers.isFree(for: connection.user))
+            || endsLong(connection) && !(mayEndLong(connection.user) && workers.isFree(for: connection.user))
         guard waits else { return false }
         // The end of a socket is an event as long as the poller has it.
         work.unwatch(connection.descriptor)
@@ -126,7 +131,7 @@ final class LongWorkRunner {
     ///
     /// - Returns: whether a thread does it: otherwise the caller ends the session now.
     func end(_ session: Session, of connection: Connection) -> Bool {
-        guard endsLong(connection), mayWorkLong else { return false }
+        guard endsLong(connection), mayEndLong(connection.user) else { return false }
         let hasArrived = connection.hasArrived
         let started = workers.start(for: connection.user) { () throws(LiveUpdateError) in
             try session.end(hasArrived: hasArrived)

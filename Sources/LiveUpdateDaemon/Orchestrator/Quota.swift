@@ -89,11 +89,14 @@ struct Quota: Sendable {
     ///   - pending: descriptors of the user that wait to be closed.
     ///   - process: descriptors of the process.
     func mustWait(pending: Int, process: Int) -> Bool {
-        pending >= Self.mostPending || (pending > 0 && process >= mostOfProcess - reservedForRoot)
+        pending >= (process < mostOfProcess - reservedForRoot ? Self.mostPending : Self.fewPending)
     }
 
     /// A user with so many descriptors that wait to be closed sends no more.
     static let mostPending = 256
+    /// The same, while the process has no more descriptors than root's reserve. Not less: the closes of all users take a
+    /// while then, and a user with the usual few would wait for them before each request.
+    private static let fewPending = 16
 
     /// Whether one more connection of a user may be held, within the limits or as one of ``leastConnections``.
     func hasRoomForConnection(of user: SessionOwner, _ usage: Usage) -> Bool {

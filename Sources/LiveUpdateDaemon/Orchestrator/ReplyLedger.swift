@@ -84,6 +84,7 @@ final class ReplyLedger {
         else { return nil }
         var reply = Reply(answer.result, body: answer.result == 0 ? request.body : explained(request))
         if let unsent = sessions.takeUnsent(for: connection.slot) {
+            connection.noteRepeated()
             reply.descriptor = unsent
             reply.isOwned = true
         } else if let entry = store.entry(answer.slot), entry.kind == .file {

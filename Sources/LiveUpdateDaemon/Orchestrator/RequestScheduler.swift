@@ -191,7 +191,8 @@ struct FairShare<Party: Hashable> {
     private var present: UInt64 = 0
     private var lastOrder: UInt64 = 0
 
-    /// How far one party can be ahead of the others, in nanoseconds: a long piece of work costs no more than this.
+    /// How far one party can be ahead of the others, in nanoseconds, divided by their number: the others use that up one
+    /// after the other, so that no party waits longer than this.
     static var mostAhead: UInt64 { 100_000_000 }
 
     /// Notes whether a party is ready.
@@ -222,7 +223,7 @@ struct FairShare<Party: Hashable> {
     /// Charges time to a party, ready or not.
     mutating func charge(_ party: Party, _ time: UInt64) {
         let account = accounts[party]
-        let used = Swift.min(Swift.max(account?.used ?? 0, present) + time, present + Self.mostAhead)
+        let used = Swift.min(Swift.max(account?.used ?? 0, present) + time, present + Self.mostAhead / UInt64(max(readyCount, 1)))
         if account?.isReady == true {
             place(party, used)
         } else {

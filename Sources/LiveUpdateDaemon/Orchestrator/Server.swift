@@ -119,7 +119,7 @@ final class Server {
             keeper.tick()
             endRefusalIfDue()
             step(events)
-            if store.hasReleased { store.flush() }
+            if store.hasReleased { store.flush(atMost: 256) }
             updates.noticeDeafKeeper()
             log.sayOmissions()
             readMemoryAgain()
@@ -164,7 +164,7 @@ final class Server {
         }
         // Looking at many ready connections takes time, too: it is at most a third of all.
         let worked = monotonicNanoseconds()
-        let end = worked + max(Self.slice, 2 * (worked - began))
+        let end = worked + min(max(Self.slice, 2 * (worked - began)), Self.longestSlice)
         var clock = WorkClock(at: worked, isShared: work.isShared)
         while clock.now < end, let next = work.next() {
             let client = perform(next)
@@ -175,6 +175,9 @@ final class Server {
 
     /// How long the loop works, in nanoseconds, until it looks again at what has happened.
     private static let slice: UInt64 = 1_000_000
+
+    /// The most of it, also after a look at events that took long.
+    private static let longestSlice: UInt64 = 5_000_000
 
     /// - Returns: the client to charge; nil when the charge is made already.
     private func perform(_ next: RequestScheduler.Work) -> ClientID? {
@@ -199,7 +202,7 @@ final class Server {
         if connection.unsent != nil, !connection.isPostponed { return replies.sendRest(to: connection) }
         guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
         if waiting.mustWait(connection) { return connections.postpone(connection) }
-        if connection.descriptor.hasUnreadByPeer { return connections.awaitReader(of: connection) }
+        if connection.descriptor.hasUnreadByPeer, !connection.takeRepeated() { return connections.awaitReader(of: connection) }
         connections.endAwaiting(of: connection)
         serve(connection)
     }
@@ -252,10 +255,12 @@ final class Server {
         }
         if message.isTruncated {
             // The rest of the message has the last copies of its descriptors, and must not be dropped by this thread.
-            if isOutOfDescriptors(connection) { return connections.postpone(connection) }
+            if message.lacksDescriptors, connection.mayTryAgain() { return connections.postpone(connection) }
             log.say("a message of user \(connection.user) was cut: its connection is closed")
-            return closer.close(connection)
+            guard !longWork.postponesEnd(connection) else { return }
+            return closer.close(connection, mayTakeLong: true)
         }
+        connection.endTrying()
         ledger.begin(message.bytes, on: connection.slot)
         let reply = answer(message, connection)
         ledger.end(message.bytes)
@@ -268,16 +273,6 @@ final class Server {
         var label = connection.label
         label.traits.insert(.hasArrived)
         connections.relabel(connection, label)
-    }
-
-    /// Whether this process cut the message, for want of descriptors, and not its sender.
-    private func isOutOfDescriptors(_ connection: Connection) -> Bool {
-        do throws(SystemCallError) {
-            _ = try connection.descriptor.duplicated()
-            return false
-        } catch {
-            return [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(error.errno)
-        }
     }
 
     private func peek(_ connection: Connection) -> ReceivedMessage? {
