@@ -163,7 +163,6 @@ extension FileDescriptor {
         return status.allocated <= 16 << 20
     }
 }
-}
 
 /// The order in which descriptors are closed: a queue for each user, and turns of the users. It does no I/O.
 ///

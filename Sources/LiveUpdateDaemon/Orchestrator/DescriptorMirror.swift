@@ -211,7 +211,7 @@ final class DescriptorMirror: DescriptorStore {
         }
     }
 
-    /// Releases a slot once the request that is being done has been answered: with ``flush()``.
+    /// Releases a slot once the request that is being done has been answered: with ``flush(atMost:)``.
     func release(_ slot: DescriptorSlot) { state.with { $0.table.release(slot) } }
 
     /// Releases slots at once.
@@ -220,12 +220,13 @@ final class DescriptorMirror: DescriptorStore {
         flush()
     }
 
-    /// Whether ``flush()`` has left something.
+    /// Whether ``flush(atMost:)`` has left something.
     var hasReleased: Bool { state.with { $0.table.hasReleased } }
 
-    /// Removes slots that were released, here and in the keeper, and closes their descriptors: at most so many at a
-    /// time that others are not kept waiting.
-    func flush() {
+    /// Removes slots that were released, here and in the keeper, and closes their descriptors.
+    ///
+    /// - Parameter most: how many at a time: few after a request, since the loop removes the rest without a charge.
+    func flush(atMost most: Int = 16) {
         let (released, keeper) = state.with { ($0.table.takeReleased(atMost: most), $0.keeper) }
         sendUnsent(keeper)
         guard !released.isEmpty else { return }

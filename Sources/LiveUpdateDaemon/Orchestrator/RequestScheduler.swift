@@ -223,7 +223,8 @@ struct FairShare<Party: Hashable> {
     /// Charges time to a party, ready or not.
     mutating func charge(_ party: Party, _ time: UInt64) {
         let account = accounts[party]
-        let used = Swift.min(Swift.max(account?.used ?? 0, present) + time, present + Self.mostAhead / UInt64(max(readyCount, 1)))
+        let ahead = Self.mostAhead / UInt64(Swift.max(readyCount, 1))
+        let used = Swift.min(Swift.max(account?.used ?? 0, present) + time, present + ahead)
         if account?.isReady == true {
             place(party, used)
         } else {
