@@ -4,7 +4,7 @@ import SystemPackage
 ///
 /// 1. The working thread calls ``run(_:)``.
 /// 2. Another thread calls ``cancel()``.
-/// 3. ``HugePageScan`` and ``dataExtents(of:size:)`` call ``check()`` now and then, which fails from then on.
+/// 3. ``HugePageScan`` and ``dataExtents(of:size:)`` look for that now and then, and fail with ECANCELED from then on.
 public final class Cancellation: Sendable {
     @TaskLocal private static var current: Cancellation?
 
