@@ -169,6 +169,25 @@ import Testing
         #expect(eventually { closer.pending == 0 })
     }
 
+    @Test("Of files that were held, only a small memory file is closed at once") func held() throws {
+        let stuck = StuckClose()
+        let closer = try Closer(threads: 3) { descriptor in
+            stuck.wait()
+            Closer.closeGracefully(descriptor)
+        }
+        defer { stuck.release() }
+        let small = try makeMemoryFile(named: "small", size: 1 << 20)
+        try small.borrowed.allocate(offset: 0, length: 1 << 20)
+        let large = try makeMemoryFile(named: "large", size: 2 << 20)
+        try large.borrowed.allocate(offset: 0, length: 2 << 20)
+        let numbers = (small.borrowed, large.borrowed, try openNull())
+        closer.close(held: small.release(), of: 30)
+        closer.close(held: large.release(), of: 30)
+        closer.close(held: numbers.2, of: 30)
+        #expect(!isOpen(numbers.0) && isOpen(numbers.1) && isOpen(numbers.2))
+        #expect(closer.pending(of: 30) == 2)
+    }
+
     @Test("A closer that is released closes what it was given") func released() throws {
         let file = try makeMemoryFile(named: "last", size: 1).release()
         let stuck = StuckClose()

@@ -47,10 +47,11 @@ final class DescriptorVault {
     }
 
     private func close(_ keep: Keep, _ descriptor: FileDescriptor) {
-        if keep.kind.isOwnSocket, let closer {
+        guard let closer else { return close(descriptor, of: keep.label.user) }
+        if keep.kind.isOwnSocket {
             closer.close(ownSocket: descriptor, of: keep.label.user)
         } else {
-            close(descriptor, of: keep.label.user)
+            closer.close(held: descriptor, of: keep.label.user)
         }
     }
 

@@ -94,7 +94,7 @@ final class DescriptorMirror: DescriptorStore {
         if entry.kind.isOwnSocket {
             close(ownSocket: entry.descriptor, of: entry.label.user)
         } else {
-            closer.close(entry.descriptor, of: entry.label.user)
+            closer.close(held: entry.descriptor, of: entry.label.user)
         }
     }
 
