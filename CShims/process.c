@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <sched.h>
@@ -174,23 +173,3 @@ int cshims_start_apart(const char *path, char *const arguments[], char *const en
     execve(path, arguments, environment);
     _exit(127);
 }
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-
-// The first object is the program itself: it ends the walk.
-static int map_pages(struct dl_phdr_info *object, size_t size, void *unused) {
-    uintptr_t page = (uintptr_t)getpagesize();
-    for (int number = 0; number < object->dlpi_phnum; number++) {
-        const ElfW(Phdr) *part = &object->dlpi_phdr[number];
-        if (part->p_type != PT_LOAD) continue;
-        uintptr_t start = object->dlpi_addr + part->p_vaddr, first = start & ~(page - 1);
-        madvise((void *)first, start + part->p_memsz - first, MADV_POPULATE_READ);
-    }
-    (void)size;
-    (void)unused;
-    return 1;
-}
-
-void cshims_map_program_pages(void) { dl_iterate_phdr(map_pages, NULL); }

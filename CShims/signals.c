@@ -10,3 +10,8 @@ int cshims_signalfd(const int *numbers, size_t count) {
     if (sigprocmask(SIG_BLOCK, &set, NULL) == -1) return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
+
+int cshims_is_ignored(int number) {
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}

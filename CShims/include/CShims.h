@@ -49,6 +49,8 @@ int cshims_make_file_without_name(const char *directory);
 
 // signals.c: Swift's Glibc module does not have signalfd(2).
 int cshims_signalfd(const int *numbers, size_t count);
+// Whether the signal is ignored: SIG_IGN is a macro with a cast.
+int cshims_is_ignored(int number);
 
 // process.c: pidfd_getfd(2), pidfd_open(2) and pidfd_send_signal(2) have no wrappers in all glibcs; prctl(2) is variadic.
 int cshims_no_new_privileges(void);
@@ -65,8 +67,6 @@ uint64_t cshims_writable_until(int maps, uint64_t address);
 int cshims_run_on(const int *processors, size_t count);
 // 1 or 0: whether the calling thread may.
 int cshims_may_run_on(int processor);
-// Maps the pages of the program's own file before they are used. dl_iterate_phdr(3) is behind _GNU_SOURCE.
-void cshims_map_program_pages(void);
 
 int cshims_pidfd_send_signal(int pidfd, int number);
 // clone(2) with a shared descriptor table has no Swift counterpart, and its child may call almost nothing. Starts a program

@@ -295,8 +295,3 @@ public final class SpawnNumber: Sendable {
 
     deinit { SpawnNumbers.release(descriptor.rawValue) }
 }
-
-/// Maps all pages of this program's own file: madvise(2), `MADV_POPULATE_READ`. A page is otherwise mapped when it is
-/// used for the first time, which takes time just when an update runs code for the first time. No page is copied, so
-/// that no memory is used but for the page tables. A kernel before 5.14 does nothing.
-public func mapProgramPages() { cshims_map_program_pages() }

@@ -11,6 +11,13 @@ public func blockSignals(_ numbers: [CInt]) throws(SystemCallError) -> OwnedDesc
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
+/// Whether this process ignores a signal: sigaction(2). The parent can decide that, as nohup(1) does for SIGHUP.
+public func isIgnored(_ number: CInt) -> Bool { cshims_is_ignored(number) != 0 }
+
+/// Makes this process the first of a new process group: setpgid(2). Signals to the group that it was in, as from a
+/// terminal, do not reach it any more.
+public func leaveProcessGroup() { _ = setpgid(0, 0) }
+
 /// Ignores SIGXFSZ in this process, and in the programs that it starts or becomes. A write that would make a file
 /// longer than RLIMIT_FSIZE then fails with EFBIG, and does not end the process: setrlimit(2).
 public func ignoreFileSizeSignal() { _ = signal(SIGXFSZ, SIG_IGN) }

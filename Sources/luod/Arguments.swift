@@ -48,7 +48,7 @@ struct Arguments {
         apply to root. The mode and the group of a socket that a service manager has passed are left as they are.
 
         Exit codes:
-           0  ended by SIGTERM, SIGINT or luoctl stop
+           0  ended by SIGTERM, SIGINT, SIGHUP (unless it is ignored, as by nohup) or luoctl stop
            1  failed
           64  wrong usage, or too long a path of the state
           65  the state is damaged, has files that are not luod's, or was written by another version

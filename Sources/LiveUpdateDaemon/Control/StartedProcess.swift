@@ -28,6 +28,8 @@ public enum StartedProcess: String {
             log.say("only a keeper starts this: run luod without the words orchestrator and gate")
             exitNow(64)
         }
+        // The keeper decides when luod ends: Ctrl-C in a terminal would end the processes that log what ends with it.
+        leaveProcessGroup()
         let keeper = ControlLink(OwnedDescriptor(taking: descriptor))
         try keeper.descriptor.setCloseOnExec(true)
         try keeper.send(.hello(.own))

@@ -6,7 +6,7 @@ import SystemPackage
 final class KeeperEnding {
     private let rooms: KeeperRooms
     private let updates: NextImageSupervisor
-    /// The descriptor that tells of SIGTERM and SIGINT.
+    /// The descriptor that tells of SIGTERM, SIGINT and SIGHUP.
     private let signals: FileDescriptor
     /// Whether luod is ending.
     private(set) var isUnderWay = false

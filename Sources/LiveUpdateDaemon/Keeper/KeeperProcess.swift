@@ -65,7 +65,7 @@ public final class KeeperProcess {
     ) throws {
         children = try ChildPoller(state.replaced?.unreaped ?? [])
         // Signals are blocked before any thread begins.
-        signals = try blockSignals([SIGTERM, SIGINT])
+        signals = try blockSignals([SIGTERM, SIGINT] + (isIgnored(SIGHUP) ? [] : [SIGHUP]))
         try children.add(signals.borrowed)
         rooms = try KeeperRooms(settings, state, manager, children, Log("luod keeper"))
         updates = NextImageSupervisor(rooms)

@@ -41,7 +41,7 @@ struct Admission: Sendable {
         let isHuge = use.pageSize != .base
         throw LiveUpdateError(
             .diskQuotaExceeded,
-            "the files of user \(user) would have \(bytes) bytes of memory \(isHuge ? "in huge pages of \(use.pageSize)" : ""), "
+            "the files of user \(user) would have \(bytes) bytes of memory\(isHuge ? " in huge pages of \(use.pageSize)" : ""), "
                 + "and may have \(most)",
             remedy: "finish or unpreserve some of them, or start luod with a larger "
                 + (isHuge ? "--max-user-huge-pages" : "--max-user-memory"))

@@ -99,11 +99,16 @@ final class LongWorkRunner {
             && session.tokens.count > LongWork.manyFiles
     }
 
-    /// Whether a thread works on the session that REMOVE_SESSION names.
+    /// Whether a thread works on the session that REMOVE_SESSION names. A removal by force cancels a search.
     func isAtWork(_ request: Request, _ user: SessionOwner) -> Bool {
         guard !longWork.isIdle else { return false }
-        let name = SessionName(described: UpdateCall(request.body).text)
-        return connections.all.contains { $0.isWorking && $0.user == user && $0.session?.name == name }
+        let call = UpdateCall(request.body)
+        let name = SessionName(described: call.text)
+        let working = connections.all.filter { $0.isWorking && $0.user == user && $0.session?.name == name }
+        if call.flags & UpdateCall.force != 0 {
+            for started in working.compactMap({ longWork.work(of: $0) }) { workers.cancel(started) }
+        }
+        return !working.isEmpty
     }
 
     // MARK: Ends

@@ -18,6 +18,11 @@ extension Orchestrator {
         for direction in direction.map({ [$0] }) ?? [.outgoing, .incoming] {
             if let name, let found = try session(name, direction, of: user) { return found }
         }
+        if let name, direction == .outgoing, try session(name, .incoming, of: user) != nil {
+            throw LiveUpdateError(
+                .noSuchFileOrDirectory, "an update has handed session \"\(name)\" of user \(user) over",
+                remedy: "retrieve its files and finish it (luoctl retrieve, luoctl finish); then make it again")
+        }
         throw LiveUpdateError(
             .noSuchFileOrDirectory, "user \(user) has no session \"\(name, default: "")\"",
             remedy: "luoctl session list shows all sessions; luoctl session create makes one")

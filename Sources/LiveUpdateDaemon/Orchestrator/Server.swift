@@ -337,8 +337,9 @@ final class Server {
     /// noted again then, so that others are served meanwhile. After the last request it closes the connection.
     private func end(_ connection: Connection) {
         if longWork.postponesEnd(connection) { return }
+        // A client that has only ended its side may still read: it has at most one unread answer, too.
         if !connection.isWaiting, connection.peer.isSocket, !waiting.waitsForCloses(connection),
-            connection.beginLastRequest()
+            !connection.descriptor.hasUnreadByPeer, connection.beginLastRequest()
         {
             replies.dropUnsent(of: connection, isAnswered: true)
             serve(connection)

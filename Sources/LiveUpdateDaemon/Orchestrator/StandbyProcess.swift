@@ -43,9 +43,6 @@ final class StandbyProcess {
 
     /// Waits, holding all that the old orchestrator holds, and takes its place when it is told to.
     func run() throws -> Never {
-        // The code of an update does not run before the update: its pages would be mapped one by one while clients
-        // wait.
-        mapProgramPages()
         try handle(.started)
         while true {
             guard let received = try keeper.receive(.waiting) else {

@@ -78,7 +78,13 @@ struct ListSessionsCommand: ParsableCommand {
 
     func run() throws {
         try options.run { device throws(LiveUpdateError) in
-            let list = SessionList(try LuodStatus(of: device))
+            let status = try LuodStatus(of: device)
+            if let refusal = status.refusal {
+                throw LiveUpdateError(
+                    .ioError, "luod cannot read its state, and serves only root: \(refusal)",
+                    remedy: "its files are held: start an image that can read the state (luoctl reload IMAGE)")
+            }
+            let list = SessionList(status)
             print(json ? jsonText(list) : list.text(withUsers: options.actingUser == 0))
         }
     }

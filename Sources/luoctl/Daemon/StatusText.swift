@@ -44,6 +44,7 @@ struct StatusText {
     }
 
     private var tables: [String] {
+        guard status.refusal == nil else { return [] }
         guard !status.sessions.isEmpty else { return ["\nno sessions"] }
         return [sessions, files, problems, memory, flbs].compactMap { $0 }.map { "\n\($0)" }
     }

@@ -39,6 +39,20 @@ import Testing
         #expect(try lines(daemon, with: "lost").count == 2)
     }
 
+    @Test("A terminal that is closed ends luod as SIGTERM does, and reaches only the keeper") func hungUp() async throws
+    {
+        signal(SIGHUP, SIG_DFL)
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        let session = try client.create("held")
+        try session.preserve(try MemoryFile(), 1)
+        let orchestrator = try client.status().orchestrator
+        #expect(getpgid(orchestrator) == orchestrator)
+        kill(daemon.keeper, SIGHUP)
+        try await eventually("what ends", within: 60) { try daemon.log().contains("1 session, 1 file") }
+        try await eventually("the end", within: 60) { kill(orchestrator, 0) == -1 }
+    }
+
     @Test("Without a session nothing is said") func silent() async throws {
         let daemon = try await RunningDaemon()
         _ = try daemon.connect().status()

@@ -87,7 +87,9 @@ import Testing
         try Data().write(to: URL(fileURLWithPath: trap))
         Glibc.kill(try client.status().orchestrator, SIGKILL)
         try await refusing(daemon)
-        #expect(try daemon.log().contains("2 orchestrators died before they could serve, at last with signal 6"))
+        try await eventually("the reason in the log", within: 60) {
+            try daemon.log().contains("2 orchestrators died before they could serve, at last with signal 6")
+        }
         #expect(try refusal { try daemon.connect().create("t") } == .ioError)
         #expect(try daemon.connect().change(.reload) == nil)
         #expect(try session.get(1).identity == file.identity)

@@ -164,6 +164,25 @@ import Testing
         for tag in 1...100 as ClosedRange<UInt64> { _ = try client.answer(to: tag) }
     }
 
+    @Test("A client that has ended its side has at most one unread answer, too") func oneAnswerAfterShutdown()
+        async throws
+    {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        for tag in 1...40 as ClosedRange<UInt64> {
+            try client.descriptor.send(Request(.ping, body: WordCall().body, tag: tag).bytes)
+        }
+        _ = shutdown(client.descriptor.rawValue, CInt(SHUT_WR))
+        var answers: [UInt64] = []
+        while client.descriptor.isReadable(within: 10_000), let message = try client.descriptor.receive(.now) {
+            if let response = Response(message.bytes, tagged: true) { answers.append(response.tag) }
+            usleep(20_000)
+        }
+        #expect(answers.first == 1 && answers.count <= 16)
+        #expect(answers == [UInt64](1...UInt64(max(answers.count, 1))), "in order")
+        try expectService(daemon, "after half a close")
+    }
+
     @Test("A client that is stopped") func stopped() async throws {
         let daemon = try await RunningDaemon()
         let watching = try Program([Program.path("luoctl"), "status", "--watch", "--state", daemon.state])
