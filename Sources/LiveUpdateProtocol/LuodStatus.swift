@@ -33,13 +33,14 @@ package struct LuodStatus: Equatable, Sendable {
         package var flbs: [FLB]
         /// The memory of users' files, where users have limits on it: of the users with the most, or only of the user
         /// that asks.
-        package var memory: [Memory]
+        /// Nil from a luod that does not measure it.
+        package var memory: [Memory]?
 
         package init(
             orchestrator: Int32, keeper: Int32, processes: [Process] = [], keeperAnswers: Bool = true,
             refusal: String? = nil, updates: UInt64 = 0,
             lastBlackout: UInt64? = nil,
-            arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory] = []
+            arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory]? = []
         ) {
             self.orchestrator = orchestrator
             self.keeper = keeper
@@ -270,7 +271,7 @@ package struct StatusLines: Sendable {
                 json.member("direction", flb.direction)
                 json.member("count", flb.count)
             }
-            json.array("memory", daemon.memory) { memory, json in
+            json.array("memory", daemon.memory ?? []) { memory, json in
                 json.member("user", memory.user)
                 json.member("pageSize", memory.pageSize)
                 json.member("bytes", memory.bytes)

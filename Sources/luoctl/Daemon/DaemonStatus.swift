@@ -29,7 +29,7 @@ struct DaemonStatusReport: Encodable {
         try members.encode(status.arenaUsed, forKey: .arenaUsed)
         try members.encode(status.sessions, forKey: .sessions)
         try members.encode(status.flbs, forKey: .flbs)
-        try members.encode(status.memory, forKey: .memory)
+        try members.encode(status.memory ?? [], forKey: .memory)
     }
 }
 

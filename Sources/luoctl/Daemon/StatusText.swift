@@ -90,9 +90,9 @@ struct StatusText {
 
     /// The memory of users' files, where users have limits on it.
     private var memory: String? {
-        guard !status.memory.isEmpty else { return nil }
+        guard let memory = status.memory, !memory.isEmpty else { return nil }
         var table = Table(["user", "pages of", "memory", "limit"])
-        for one in status.memory {
+        for one in memory {
             let limit = one.limit.map(ByteCount.text) ?? "none"
             table.add([
                 "\(one.user)", ByteCount.text(one.pageSize), ByteCount.text(one.bytes),
