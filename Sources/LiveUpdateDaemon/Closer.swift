@@ -12,8 +12,8 @@ import SystemPackage
 /// 2. A thread closes it. Each user has at most one thread of a lane at a time, so that a stuck close delays only that
 ///    user's next ones. One thread is for root alone.
 /// 3. Descriptors whose close cannot sleep have a lane of their own: memory files of some megabytes, and own sockets
-///    with nothing in their queues. Otherwise as many users with stuck closes as there are threads would stop the closing for all
-///    users.
+///    with nothing in their queues. Otherwise as many users with stuck closes as there are threads would stop the
+///    closing for all users.
 /// 4. ``stalled(of:)`` counts a user's descriptors while no close of them ends, for that user's limit.
 ///
 /// The threads are made before the seccomp filter, which allows no new ones. They end when the closer is released and

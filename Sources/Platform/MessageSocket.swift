@@ -246,7 +246,8 @@ extension FileDescriptor {
     /// is no socket.
     public var hasUnreadByPeer: Bool {
         var count: CInt = 0
-        // The kernel counts a message down to one byte before it tells of the room. A message counts for more than 512 bytes.
+        // The kernel counts a message down to one byte before it tells of the room. A whole message counts for more than
+        // 512 bytes.
         return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 && count >= 512
     }
 
