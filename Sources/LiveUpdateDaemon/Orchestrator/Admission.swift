@@ -112,11 +112,18 @@ final class Admissions {
         let all = store.memory.flatMap { owner, sizes in
             sizes.map { (user: owner, pageSize: $0.key, bytes: $0.value) }
         }
-        let some = all.filter { user == nil || $0.user == user }.sorted { ($0.bytes, $1.user) > ($1.bytes, $0.user) }
-        return some.prefix(32).map { one in
+        let some = all.filter { user == nil || $0.user == user }
+            .sorted { ($0.bytes, $1.user) > ($1.bytes, $0.user) }.prefix(32)
+        // The pools of the machine are read once for each page size, and not for each user.
+        let limits = Dictionary(
+            Set(some.map(\.pageSize)).map { size in
+                let machine = MachineMemory.now(for: size, quota)
+                return (size, quota.memory.most(size, isOpenToEverybody: quota.isOpenToEverybody, machine))
+            }, uniquingKeysWith: { first, _ in first })
+        return some.map { one in
             LuodStatus.Memory(
                 user: one.user, pageSize: one.pageSize.bytes, bytes: one.bytes,
-                limit: quota.memoryLimit(of: one.user, one.pageSize, .now(for: one.pageSize, quota)))
+                limit: one.user == 0 ? nil : limits[one.pageSize] ?? nil)
         }
     }
 

@@ -74,13 +74,10 @@ struct Quota: Sendable {
     func exceededMemory(
         of user: SessionOwner, isUnlimited: Bool, _ bytes: UInt64, _ pageSize: PageSize, _ machine: MachineMemory
     ) -> UInt64? {
-        guard !isUnlimited, let most = memoryLimit(of: user, pageSize, machine) else { return nil }
+        guard !isUnlimited, user != 0,
+            let most = memory.most(pageSize, isOpenToEverybody: isOpenToEverybody, machine)
+        else { return nil }
         return bytes > most ? most : nil
-    }
-
-    /// The most bytes that a user's files with pages of a size may have; nil: no limit, as for root.
-    func memoryLimit(of user: SessionOwner, _ pageSize: PageSize, _ machine: MachineMemory) -> UInt64? {
-        user == 0 ? nil : memory.most(pageSize, isOpenToEverybody: isOpenToEverybody, machine)
     }
 
     /// Whether a user's next request waits until descriptors that came with earlier ones are closed. Not for root.

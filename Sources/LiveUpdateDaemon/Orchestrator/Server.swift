@@ -202,7 +202,8 @@ final class Server {
         if connection.unsent != nil, !connection.isPostponed { return replies.sendRest(to: connection) }
         guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
         if waiting.mustWait(connection) { return connections.postpone(connection) }
-        if connection.descriptor.hasUnreadByPeer, !connection.takeRepeated() {
+        let isAfterRepeated = connection.takeRepeated()
+        if connection.descriptor.hasUnreadByPeer, !isAfterRepeated {
             return connections.awaitReader(of: connection)
         }
         connections.endAwaiting(of: connection)

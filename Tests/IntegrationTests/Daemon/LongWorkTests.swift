@@ -100,6 +100,45 @@ import Testing
         try mine.update()
         try mine.retrieveSession("gone").finish()
     }
+
+    @Test("A removal by force cancels the search of its session") func removed() async throws {
+        let daemon = try await RunningDaemon()
+        let mine = try LiveUpdateDevice(state: daemon.state)
+        let file = try longFile()
+        let session = try mine.createSession("long")
+        let preserving = Task.detached { failure { try session.preserve(file.descriptor, token: 1) } }
+        try await Task.sleep(nanoseconds: 20_000_000)
+        _ = try LiveUpdateDevice(state: daemon.state).removeSession("long", force: true)
+        let error = await preserving.value
+        // A request that had not begun meets a session that is gone.
+        #expect([.canceled, .operationNotSupportedByDevice].contains(error?.errno))
+    }
+
+    @Test("An update waits for long work and for the end of its own user's large session, and not for ever")
+    func updateBesideEnd() async throws {
+        let daemon = try await RunningDaemon(["--socket-mode", "0666"])
+        let other = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
+        let root = try LiveUpdateDevice(state: daemon.state)
+        let file = try longFile()
+        let large = try root.createSession("large")
+        for token: UInt64 in 0..<300 {
+            let small = try MemoryFile()
+            try large.preserve(small.descriptor, token: token)
+        }
+        let long = try other.createSession("long")
+        let preserving = Task.detached { try? long.preserve(file.descriptor, token: 1) }
+        try await Task.sleep(nanoseconds: 10_000_000)
+        let isUpdated = Guarded(false)
+        let updating = Task.detached {
+            try LiveUpdateDevice(state: daemon.state).update()
+            isUpdated.with { $0 = true }
+        }
+        try await Task.sleep(nanoseconds: 20_000_000)
+        large.shutDownForTest()
+        try await eventually("the update", within: 60) { isUpdated.with { $0 } }
+        try await updating.value
+        await preserving.value
+    }
 }
 
 extension DeviceSession {
