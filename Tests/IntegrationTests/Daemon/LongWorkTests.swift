@@ -127,13 +127,13 @@ import Testing
         }
         let long = try other.createSession("long")
         let preserving = Task.detached { try? long.preserve(file.descriptor, token: 1) }
-        try await Task.sleep(nanoseconds: 10_000_000)
+        try await Task.sleep(nanoseconds: 3_000_000)
         let isUpdated = Guarded(false)
         let updating = Task.detached {
             try LiveUpdateDevice(state: daemon.state).update()
             isUpdated.with { $0 = true }
         }
-        try await Task.sleep(nanoseconds: 20_000_000)
+        try await Task.sleep(nanoseconds: 5_000_000)
         large.shutDownForTest()
         try await eventually("the update", within: 60) { isUpdated.with { $0 } }
         try await updating.value
