@@ -1,6 +1,7 @@
 import Glibc
 import LiveUpdate
 import LiveUpdateDevice
+import LiveUpdateProtocol
 import Platform
 import SystemPackage
 import TestSupport
@@ -117,27 +118,22 @@ import Testing
     @Test("An update waits for long work and for the end of its own user's large session, and not for ever")
     func updateBesideEnd() async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
-        let other = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
-        let root = try LiveUpdateDevice(state: daemon.state)
+        let other = try daemon.connect(as: nobody)
+        let (root, updating) = (try daemon.connect(), try daemon.connect())
         let file = try longFile()
-        let large = try root.createSession("large")
-        for token: UInt64 in 0..<300 {
-            let small = try MemoryFile()
-            try large.preserve(small.descriptor, token: token)
-        }
-        let long = try other.createSession("long")
-        let preserving = Task.detached { try? long.preserve(file.descriptor, token: 1) }
-        try await Task.sleep(nanoseconds: 3_000_000)
-        let isUpdated = Guarded(false)
-        let updating = Task.detached {
-            try LiveUpdateDevice(state: daemon.state).update()
-            isUpdated.with { $0 = true }
-        }
-        try await Task.sleep(nanoseconds: 5_000_000)
-        large.shutDownForTest()
-        try await eventually("the update", within: 60) { isUpdated.with { $0 } }
-        try await updating.value
-        await preserving.value
+        let large = try root.create("large")
+        for token: UInt64 in 0..<300 { try large.preserve(try MemoryFile(), token) }
+        let long = try other.create("long")
+        // These requests are not waited for: the update and the close come while the first one is done.
+        let preserve = try long.ask(.preserve, FileCall(token: 1).body, file.descriptor)
+        sleep(milliseconds: 3)
+        let update = try updating.ask(.update, UpdateCall().body)
+        sleep(milliseconds: 3)
+        large.close()
+        let (preserved, _) = try long.answer(to: preserve)
+        #expect(preserved.result == 0)
+        let (updated, _) = try updating.answer(to: update, within: 20_000)
+        #expect(updated.result == 0)
     }
 }
 
