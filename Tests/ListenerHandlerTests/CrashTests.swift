@@ -72,6 +72,12 @@ import Testing
 
     /// A process that preserves a listener, and dies.
     private func dead(_ kind: Kind, publishing: Bool = false) throws -> SocketAddress {
+        let address = try dying(kind, publishing: publishing)
+        try waitUntilNothingListens(at: address)
+        return address
+    }
+
+    private func dying(_ kind: Kind, publishing: Bool) throws -> SocketAddress {
         let listener = try machine.listener(kind)
         let luo = try machine.boot()
         try luo.createSession("s").preserve(listener.descriptor, token: 1)

@@ -69,8 +69,10 @@ private struct Faults {
             try session.preserve(listener.descriptor, token: 1)
             try luo.publish()
             if request == .reopen {
+                let address = try listener.address
                 try listener.lose()
                 machine.loseDescriptors()
+                try waitUntilNothingListens(at: address)
             }
             return try retrieve(machine)
         }

@@ -84,6 +84,7 @@ import Testing
         let address = try listener.address
         try listener.lose()
         machine.loseDescriptors()
+        try waitUntilNothingListens(at: address)
         // Not even the socket is left: what is known of it is what the record says.
         let session = try machine.boot().retrieveSession("s")
         let came = Socket(taking: try session.retrieve(token: 1))

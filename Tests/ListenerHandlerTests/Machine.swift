@@ -104,6 +104,19 @@ final class Socket: Sendable {
     }
 }
 
+/// Waits for the last close of a listener. A process that another test starts has a copy of it until its execve(2).
+func waitUntilNothingListens(at address: SocketAddress) throws {
+    for _ in 0..<1000 {
+        do throws(SystemCallError) {
+            _ = try connect(to: address, nonBlocking: address.path != nil)
+        } catch {
+            if [.connectionRefused, .noSuchFileOrDirectory].contains(error.errno) { return }
+        }
+        usleep(10_000)
+    }
+    Issue.record("something listens at \(address) after 10 s")
+}
+
 /// Connects without waiting for room in the queue.
 func client(of address: SocketAddress, saying text: String = "") throws -> Socket {
     let client = Socket(try connect(to: address, nonBlocking: address.path != nil))
