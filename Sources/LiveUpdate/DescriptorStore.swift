@@ -37,6 +37,14 @@ package protocol DescriptorStore: Sendable {
     /// - Throws: EBADF, EMFILE.
     func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot
 
+    /// Keeps a copy of a descriptor of a file that was identified before, as ``keep(_:for:)`` does. Optional, for a
+    /// store whose descriptors no other thread closes.
+    ///
+    /// - Throws: EBADF also when another thread has closed the descriptor, and its number is another file's now.
+    func keep(
+        _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
+    ) throws(LiveUpdateError) -> DescriptorSlot
+
     /// The kept descriptor, to be used but not closed; nil when it was lost with its last holder.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
@@ -56,5 +64,22 @@ extension DescriptorStore {
 
     package func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
         try keep(descriptor)
+    }
+
+    package func keep(
+        _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        let slot = try keep(descriptor, for: owner)
+        do throws(LiveUpdateError) {
+            guard let kept = self.descriptor(in: slot), try identify(kept) == file else {
+                throw LiveUpdateError(
+                    .badFileDescriptor, "the descriptor became another file while it was preserved",
+                    remedy: "do not close a descriptor that is being preserved")
+            }
+            return slot
+        } catch {
+            release(slot)
+            throw error
+        }
     }
 }

@@ -263,8 +263,9 @@ struct Fifo<Element> {
 
     mutating func popFirst() -> Element? {
         if leaving.isEmpty {
-            leaving = arriving.reversed()
-            arriving = []
+            // In place: neither array is made again.
+            swap(&leaving, &arriving)
+            leaving.reverse()
         }
         return leaving.popLast()
     }

@@ -7,7 +7,7 @@ import SystemPackage
 extension Boot {
     func preserve(
         _ descriptor: FileDescriptor, token: UInt64, in handle: Session, as compatible: String?, _ answer: Answer?,
-        isLimited: Bool, _ admit: () throws(LiveUpdateError) -> Void
+        seenAs seen: FileIdentity?, isLimited: Bool, _ admit: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
@@ -17,7 +17,7 @@ extension Boot {
                         .fileExists, "token \(token) is in use in session \"\(session.name)\"",
                         remedy: "use another token, or unpreserve that one first")
                 }
-                let file = try descriptors.admit(descriptor)
+                let file = if let seen { seen } else { try descriptors.admit(descriptor) }
                 let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
                 let hold = entry.handler.holdsFile ? FileHold(session.holder.owner, identity) : nil
@@ -71,7 +71,7 @@ extension Boot {
         _ descriptor: FileDescriptor, _ file: FileIdentity, _ identity: FileIdentity, token: UInt64,
         _ session: SessionState, _ entry: Registry.Entry, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {
-        let slot = try keep(descriptor, file, for: session.holder.owner)
+        let slot = try descriptors.keep(descriptor, of: file, for: session.holder.owner)
         ensureHeadroom()
         let storage = Storage(arena)
         var counted: [FLBState] = []
@@ -92,24 +92,6 @@ extension Boot {
         } catch {
             flbs.countDownAfterFailure(counted.map(\.id), self)
             storage.discard()
-            descriptors.release(slot)
-            throw error
-        }
-    }
-
-    /// Keeps the file that was looked at, and not another that got its number meanwhile.
-    private func keep(
-        _ descriptor: FileDescriptor, _ file: FileIdentity, for owner: SessionOwner
-    ) throws(LiveUpdateError) -> DescriptorSlot {
-        let slot = try descriptors.keep(descriptor, for: owner)
-        do throws(LiveUpdateError) {
-            guard let kept = descriptors.descriptor(in: slot), try descriptors.identify(kept) == file else {
-                throw LiveUpdateError(
-                    .badFileDescriptor, "the descriptor became another file while it was preserved",
-                    remedy: "do not close a descriptor that is being preserved")
-            }
-            return slot
-        } catch {
             descriptors.release(slot)
             throw error
         }

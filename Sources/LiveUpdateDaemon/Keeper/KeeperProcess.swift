@@ -25,11 +25,16 @@ public final class KeeperProcess {
     /// How often the keeper looks for processes that have ended without an event, in milliseconds.
     private static let lookInterval: UInt64 = 250
 
+    /// The nice value of a luod that root has started with the usual one.
+    private static let niceOfRoot: CInt = -10
+
     /// Runs until it is told to end.
     ///
     /// - Parameter ready: is called once the first orchestrator answers.
     /// - Throws: StartFailure, also when the first orchestrator cannot begin and nothing is held.
     public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
+        // Users with many busy programs would otherwise hold up the answers to all others. Before threads begin.
+        if geteuid() == 0 { raisePriority(nice: Self.niceOfRoot) }
         let passed = PassedDescriptor.takeAll()
         // Before anything else is opened. Without reserved numbers a client's file can delay the start of a process.
         try? SpawnNumbers.reserve()
@@ -134,16 +139,17 @@ public final class KeeperProcess {
     /// How long the loop may wait, in milliseconds.
     private var timeout: CInt {
         let now = milliseconds()
-        var waits = [Self.lookInterval]
-        func wait(until time: UInt64) { waits.append(time > now ? time - now : 0) }
+        var least = Self.lookInterval
+        func wait(_ time: UInt64) { least = min(least, time) }
+        func wait(until time: UInt64) { wait(time > now ? time - now : 0) }
         if let deadline = updates.deadline {
             wait(until: deadline)
         } else if let pause = rooms.service.pause {
-            waits.append(pause)
+            wait(pause)
         }
         if let turn = rooms.gate.nextTurn(after: now) { wait(until: turn) }
-        if rooms.shortage.isUnderWay { waits.append(10) }
-        return waits.min().map { CInt(clamping: $0) } ?? 0
+        if rooms.shortage.isUnderWay { wait(10) }
+        return CInt(clamping: least)
     }
 
     /// Tells the service manager which descriptors are held, when there is nothing else to do, and not in a blackout.

@@ -180,8 +180,8 @@ final class Connection {
     private var tries = 0
     /// How many requests were done since its client has closed it.
     private var lastRequests = 0
-    /// Whether the current request has preserved its file, so that a slot holds the file, too.
-    private var hasPreserved = false
+    /// Whether the current request has preserved a memory file, which a slot holds, too.
+    private var hasPreservedMemory = false
     /// The slot of luod's end of the socket that the last answer gave to the client.
     private(set) var lastGiven: DescriptorSlot?
     /// The reply that could not be sent yet, because the client does not read.
@@ -229,13 +229,13 @@ final class Connection {
         return descriptorsAtWork
     }
 
-    /// Notes that the request has preserved its file.
-    func notePreserved() { hasPreserved = true }
+    /// Notes that the request has preserved a memory file.
+    func notePreservedMemory() { hasPreservedMemory = true }
 
-    /// Ends the note of ``notePreserved()``, and returns whether there was one.
-    func endPreserved() -> Bool {
-        defer { hasPreserved = false }
-        return hasPreserved
+    /// Ends the note of ``notePreservedMemory()``, and returns whether there was one.
+    func endPreservedMemory() -> Bool {
+        defer { hasPreservedMemory = false }
+        return hasPreservedMemory
     }
 
     /// Whether a message may be read once more for which this process had no descriptors left. After some seconds another
@@ -325,10 +325,10 @@ final class Connection {
 
 extension DescriptorMirror {
     /// Closes the descriptors of a request. A close may be the last one, and sleep, if the client has closed its own
-    /// copies.
+    /// copies. The close of a memory file that a slot holds, too, never sleeps.
     func close(requested descriptors: [FileDescriptor], on connection: Connection) {
-        if connection.endPreserved(), descriptors.count == 1 {
-            close(copy: descriptors[0], of: connection.user)
+        if connection.endPreservedMemory(), descriptors.count == 1 {
+            try? closeDescriptor(descriptors[0])
         } else {
             close(descriptors, of: connection.user)
         }

@@ -203,6 +203,13 @@ final class DescriptorMirror: DescriptorStore {
         try keep(descriptor, for: 0)
     }
 
+    /// Nothing but this process's one request has the descriptor: it is the file that was identified.
+    func keep(
+        _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
+    ) throws(LiveUpdateError) -> DescriptorSlot {
+        try keep(descriptor, for: owner)
+    }
+
     func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
         do {
             return try take(try descriptor.duplicated(), .file, KeepLabel(user: owner))

@@ -173,7 +173,6 @@ final class LongWorkRunner {
 
     private func answer(_ request: Request, _ connection: Connection, _ error: LiveUpdateError?) {
         let descriptors = connection.endWork()
-        if error == nil && [.preserve, .preserveHeld].contains(request.call) { connection.notePreserved() }
         let reply = error.map { Reply($0) } ?? Reply(0, body: request.answerBody)
         replies.send(reply.completed(for: request), to: connection)
         store.close(requested: descriptors, on: connection)

@@ -37,22 +37,43 @@ struct RequestScheduler {
 
     /// The work of one user.
     private struct UserQueue {
-        var ended = Fifo<Item>()
-        var waiting: [CInt: Fifo<Item>] = [:]
-        var processes = FairShare<CInt>()
-        var isEmpty: Bool { ended.count == 0 && waiting.isEmpty }
+        private var ended = Fifo<Item>()
+        private var waiting: [CInt: Fifo<Item>] = [:]
+        private var processes = FairShare<CInt>()
+        private var count = 0
+        var isEmpty: Bool { count == 0 }
+
+        mutating func add(_ item: Item, of process: CInt, isEnd: Bool) {
+            count += 1
+            if isEnd { return ended.append(item) }
+            waiting[process, default: Fifo()].append(item)
+            processes.set(process, ready: true)
+        }
 
         mutating func takeItem() -> Item? {
-            if let item = ended.popFirst() { return item }
+            if let item = ended.popFirst() {
+                count -= 1
+                return item
+            }
             guard let process = processes.first() else { return nil }
-            let item = waiting[process]?.popFirst()
-            if waiting[process]?.count ?? 0 == 0 {
-                waiting[process] = nil
+            let (item, isLast) = Self.takeItem(&waiting[process, default: Fifo()])
+            if item != nil { count -= 1 }
+            if isLast {
+                if waiting.count > RequestScheduler.mostEmptyQueues { waiting[process] = nil }
                 processes.set(process, ready: false)
             }
             return item
         }
+
+        private static func takeItem(_ queue: inout Fifo<Item>) -> (item: Item?, isLast: Bool) {
+            (queue.popFirst(), queue.count == 0)
+        }
+
+        mutating func charge(_ time: UInt64, to process: CInt) { processes.charge(process, time) }
     }
+
+    /// An empty queue stays for the next work while there are no more queues than this: making one takes a microsecond.
+    private static let mostEmptyQueues = 16
 
     private struct Item {
         var work: Work
@@ -108,12 +129,7 @@ struct RequestScheduler {
         lastNumber += 1
         current[descriptor] = (lastNumber, isEnd)
         let item = Item(work: work, number: lastNumber)
-        if isEnd {
-            users[client.user, default: UserQueue()].ended.append(item)
-        } else {
-            users[client.user, default: UserQueue()].waiting[client.process, default: Fifo()].append(item)
-            users[client.user]?.processes.set(client.process, ready: true)
-        }
+        users[client.user, default: UserQueue()].add(item, of: client.process, isEnd: isEnd)
         parties.set(.user(client.user), ready: true)
     }
 
@@ -136,7 +152,7 @@ struct RequestScheduler {
     /// Charges time, in nanoseconds, to a client's user and process.
     mutating func charge(_ time: UInt64, to client: ClientID) {
         parties.charge(.user(client.user), time)
-        users[client.user]?.processes.charge(client.process, time)
+        users[client.user]?.charge(time, to: client.process)
     }
 
     /// Charges time, in nanoseconds, to accepting.
@@ -155,12 +171,16 @@ struct RequestScheduler {
     }
 
     private mutating func takeItem(of user: SessionOwner) -> Item? {
-        let item = users[user]?.takeItem()
-        if users[user]?.isEmpty != false {
-            users[user] = nil
+        let (item, isLast) = Self.takeItem(&users[user, default: UserQueue()])
+        if isLast {
+            if users.count > Self.mostEmptyQueues { users[user] = nil }
             parties.set(.user(user), ready: false)
         }
         return item
+    }
+
+    private static func takeItem(_ queue: inout UserQueue) -> (item: Item?, isLast: Bool) {
+        (queue.takeItem(), queue.isEmpty)
     }
 }
 

@@ -25,7 +25,7 @@ final class SessionCalls {
         switch request.call {
         case .preserve, .preserveHeld, .check:
             let file = FileRequest(
-                call: request.call, token: token, descriptor: descriptor ?? Self.none, answer: answer,
+                request.call, token: token, ReceivedFile(descriptor ?? Self.none), answer: answer,
                 admission: admissions.admission(of: session.holder.owner, connection))
             return try preserve(file, request, session, connection)
         case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
@@ -49,7 +49,7 @@ final class SessionCalls {
             return nil
         }
         try file.preserve(in: session)
-        if request.call != .check { connection.notePreserved() }
+        if request.call != .check && file.file.isMemory { connection.notePreservedMemory() }
         return Reply(0, body: request.answerBody)
     }
 
@@ -91,29 +91,53 @@ final class SessionCalls {
 struct FileRequest: Sendable {
     var call: Call
     var token: UInt64
-    var descriptor: FileDescriptor
+    var file: ReceivedFile
     var answer: Answer?
     var admission: Admission
 
+    init(_ call: Call, token: UInt64, _ file: ReceivedFile, answer: Answer?, admission: Admission) {
+        self.call = call
+        self.token = token
+        self.file = file
+        self.answer = answer
+        self.admission = admission
+    }
+
     /// Whether it takes long.
     var isLong: Bool {
-        guard call != .preserveHeld, let status = try? FileStatus(cached: descriptor) else { return false }
+        guard call != .preserveHeld, let status = file.status else { return false }
         return LongWork.isLong(size: status.size, allocated: status.allocated)
     }
 
     /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; the errors of the core.
     func preserve(in session: Session) throws(LiveUpdateError) {
         try session.preserve(
-            descriptor, token: token, as: call == .preserveHeld ? HeldFileHandler.format : nil,
-            answering: call == .check ? nil : answer, isLimited: !admission.isUnlimited
+            file.descriptor, token: token, as: call == .preserveHeld ? HeldFileHandler.format : nil,
+            answering: call == .check ? nil : answer, seenAs: file.isMemory ? file.status?.identity : nil,
+            isLimited: !admission.isUnlimited
         ) { () throws(LiveUpdateError) in
-            if call == .preserveHeld { try admission.refuseOwnSocket(descriptor) }
+            if call == .preserveHeld { try admission.refuseOwnSocket(file.descriptor) }
             try admission.checkFilesOfKernel(session)
-            try admission.checkMemory(descriptor)
+            try admission.checkMemory(file.descriptor)
             try admission.checkDescriptors()
         }
         // A check leaves nothing behind.
         if call == .check { try session.unpreserve(token: token) }
+    }
+}
+
+/// A file that came with a request, as it was then. No file system is asked, because it may not answer.
+struct ReceivedFile: Sendable {
+    let descriptor: FileDescriptor
+    /// nil when the descriptor is not open.
+    let status: FileStatus?
+    /// Whether it is a file of tmpfs or hugetlbfs: only these have seals. It is no O_PATH descriptor then.
+    let isMemory: Bool
+
+    init(_ descriptor: FileDescriptor) {
+        self.descriptor = descriptor
+        status = try? FileStatus(cached: descriptor)
+        isMemory = (try? descriptor.hasSeals()) == true
     }
 }
 
