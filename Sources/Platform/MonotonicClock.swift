@@ -25,11 +25,11 @@ public struct ThreadUse: Equatable, Sendable {
         self.sleeps = sleeps
     }
 
-    /// The use of the calling thread until now.
-    public static var now: ThreadUse {
+    /// The use of the calling thread until now; nil when the kernel does not tell it.
+    public static var now: ThreadUse? {
         var usage = rusage()
         // RUSAGE_THREAD is behind _GNU_SOURCE.
-        _ = unsafe getrusage(__rusage_who_t(1), &usage)
+        guard unsafe getrusage(__rusage_who_t(1), &usage) == 0 else { return nil }
         let time = { (value: timeval) in UInt64(value.tv_sec) * 1_000_000_000 + UInt64(value.tv_usec) * 1000 }
         return ThreadUse(processor: time(usage.ru_utime) + time(usage.ru_stime), sleeps: usage.ru_nvcsw)
     }

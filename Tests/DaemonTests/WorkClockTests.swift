@@ -37,4 +37,8 @@ import Testing
     @Test("Without a use at the beginning, the duration is charged") func alone() {
         #expect(WorkClock.charge(9_000_000, after: 0, since: nil, now: { before }) == 9_000_000)
     }
+
+    @Test("A kernel that does not tell the use makes nothing cheaper") func untold() {
+        #expect(WorkClock.charge(9_000_000, after: 0, since: before, now: { nil }) == 9_000_000)
+    }
 }

@@ -37,12 +37,11 @@ struct WorkClock {
     ///   - duration: how long it took, in nanoseconds.
     ///   - charged: the charges since `before`.
     ///   - before: what the thread had used at the beginning; nil to charge the duration.
-    ///   - now: what the thread has used now.
+    ///   - now: what the thread has used now; nil to charge the duration.
     static func charge(
-        _ duration: UInt64, after charged: UInt64, since before: ThreadUse?, now: () -> ThreadUse
+        _ duration: UInt64, after charged: UInt64, since before: ThreadUse?, now: () -> ThreadUse?
     ) -> UInt64 {
-        guard duration > long, let before else { return duration }
-        let now = now()
+        guard duration > long, let before, let now = now() else { return duration }
         guard now.sleeps == before.sleeps else { return duration }
         let used = now.processor > before.processor ? now.processor - before.processor : 0
         return min(duration, used > charged ? used - charged : 0)
