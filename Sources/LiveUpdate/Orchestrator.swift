@@ -247,6 +247,24 @@ public final class Orchestrator: Sendable {
 
     // MARK: An update
 
+    /// Begins to look at the files ahead of an update: with ``look(atMost:)``. The looks serve ``obstacles()``,
+    /// ``draft(leavingOut:)`` and the publication that follow, until ``discardDraft()``.
+    ///
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
+    package func beginLooks() throws(LiveUpdateError) {
+        let boot = try enabled()
+        boot.plan.beginLooks(of: boot)
+    }
+
+    /// Has the handlers look at some of the files that were there at ``beginLooks()``. Requests go on.
+    ///
+    /// - Returns: whether all of them were looked at.
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
+    package func look(atMost most: Int) throws(LiveUpdateError) -> Bool {
+        let boot = try enabled()
+        return try boot.plan.look(atMost: most, of: boot)
+    }
+
     /// Writes ahead the tree that ``publish(discardingUnfinished:leavingOut:)`` needs, and has the handlers look at
     /// the files, so that publishing has little left to do. Requests go on. A request that changes something makes the
     /// draft worthless. A later draft replaces this one.
@@ -315,14 +333,22 @@ public final class Orchestrator: Sendable {
     /// stop no update.
     ///
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
-    public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try enabled().obstacles() }
+    public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] {
+        let boot = try enabled()
+        return try boot.plan.obstacles(of: boot)
+    }
 
     /// The incoming sessions that are not finished. An update that discards loses them.
     ///
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
     public func unfinishedSessions() throws(LiveUpdateError) -> [Status.Session] {
-        try status().sessions.filter { $0.direction == .incoming && !$0.isFinished }
+        try enabled().unfinishedSessions()
     }
+
+    /// The compatible strings of all files and FLBs: the next image must know each of them.
+    ///
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
+    package func formatsInUse() throws(LiveUpdateError) -> Set<String> { try enabled().formatsInUse() }
 
     /// The lost files of both directions: the last process that held their descriptors has ended.
     ///

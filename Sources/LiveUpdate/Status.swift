@@ -103,8 +103,23 @@ extension Boot {
             arenaSize: arena.size, arenaUsed: arena.used)
     }
 
-    func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] {
-        try request(.shared) { () throws(LiveUpdateError) in Freeze(self).obstacles }
+    func unfinishedSessions() throws(LiveUpdateError) -> [Status.Session] {
+        try ensureOpen()
+        try checkOpen()
+        return read { state in
+            state.sessions(.incoming).filter { $0.progress != .finished }.map { Status.Session($0, in: state) }
+        }
+    }
+
+    /// The compatible strings of all files and FLBs, each once.
+    func formatsInUse() throws(LiveUpdateError) -> Set<String> {
+        try ensureOpen()
+        try checkOpen()
+        return read { state in
+            var formats = Set((state.flbs(.incoming) + state.flbs(.outgoing)).map(\.compatible))
+            for file in state.files.values { formats.insert(file.compatible) }
+            return formats
+        }
     }
 
     func lostFiles() throws(LiveUpdateError) -> [LostFile] {

@@ -125,7 +125,7 @@ package struct OutgoingUpdate: Sendable {
     package static let longestImage = 4095
 
     /// How often an image prepares itself for one update.
-    package static let mostTries = 3
+    package static let mostTries = 2
 
     /// The request that is under way.
     package var request: UpdateRequest? {

@@ -69,6 +69,53 @@ import Testing
         try expectEverything(in: next)
     }
 
+    // MARK: Looks ahead
+
+    @Test("Files that were looked at ahead, some at a time, are not looked at again for the draft or the freeze")
+    func looksAhead() throws {
+        try boot.beginLooks()
+        #expect(try !boot.look(atMost: 2) && handler.count("freezeCheck") == 2)
+        #expect(try boot.look(atMost: 2) && handler.count("freezeCheck") == 3)
+        #expect(try boot.obstacles().isEmpty)
+        _ = try boot.draft()
+        #expect(handler.count("freezeCheck") == 3 && handler.count("freezeObstacle") == 3)
+        // The draft is worthless, and what was looked at is still not frozen.
+        try second.unpreserve(token: 3)
+        #expect(!boot.hasCurrentDraft)
+        try boot.publish()
+        #expect(handler.count("freezeCheck") == 3 && handler.count("freeze") == 0)
+    }
+
+    @Test("A file that came or went while files were looked at is no fault")
+    func changesWhileLooking() throws {
+        try boot.beginLooks()
+        #expect(try !boot.look(atMost: 1))
+        try first.unpreserve(token: 2)
+        try second.preserve(files[2].descriptor, token: 9)
+        #expect(try boot.look(atMost: 9))
+        let looked = handler.calls.filter { $0.hasPrefix("freezeCheck") }
+        #expect(looked == ["freezeCheck 1", "freezeCheck 3"])
+        let next = try prepared(on: try boot.draft())
+        #expect(handler.calls.last { $0.hasPrefix("freezeCheck") } == "freezeCheck 9", "the draft looks at the rest")
+        try boot.publish()
+        try next.open()
+        #expect(try next.retrieveSession("second").tokens == [3, 9])
+    }
+
+    @Test("What was found ahead holds until the update is given up, and then everything is looked at again")
+    func obstaclesAhead() throws {
+        handler.change { $0.freezeObstacle = { $0.token == 2 ? LiveUpdateError(.staleNFSFileHandle, "cut") : nil } }
+        try boot.beginLooks()
+        #expect(try boot.look(atMost: 9))
+        handler.change { $0.freezeObstacle = { _ in nil } }
+        #expect(try boot.obstacles().map(\.token) == [2])
+        boot.discardDraft()
+        #expect(try boot.obstacles().isEmpty)
+        #expect(try boot.look(atMost: 9), "there is nothing to look at")
+    }
+
+    // MARK: With a draft
+
     @Test("Its tree is the one that is published without it, but for where it is and when files were frozen")
     func isTheSame() throws {
         let plain = try Machine(copyOf: machine)

@@ -21,46 +21,66 @@ struct Freeze {
 
     /// Looks at all files for a draft, and looks for lost files again.
     ///
+    /// - Parameter looks: earlier looks for the same update.
     /// - Returns: all files, in the order in which they are frozen; and those that need no freeze.
-    func look(leavingOut: Bool) -> (files: [FileToFreeze], unfrozen: Unfrozen) {
-        for one in files where boot.isLost(one.file) { _ = boot.found(one.file, one.session) }
+    func look(leavingOut: Bool, _ looks: FreezeLooks?) -> (files: [FileToFreeze], unfrozen: Unfrozen) {
         var files = files
         var unfrozen = Unfrozen()
         for index in files.indices {
+            if boot.isLost(files[index].file) {
+                files[index].file = boot.found(files[index].file, files[index].session)
+            }
             let one = files[index]
-            let context = boot.context(one.file, session: one.session.name)
-            if context.descriptor == nil {
+            if boot.isLost(one.file) {
                 unfrozen.lose(one.file.id)
-            } else if leavingOut, let error = boot.handler(of: one.file).freezeObstacle(context) {
-                unfrozen.leaveOut(one.file.id, because: LeftOut(error))
+                continue
+            }
+            let look = looks?.look(at: one.file) ?? look(at: one.file, one.session)
+            if leavingOut, let obstacle = look.obstacle {
+                unfrozen.leaveOut(one.file.id, because: LeftOut(obstacle))
             } else {
-                files[index].isUnchanged = boot.handler(of: one.file).freezeCheck(context)
+                files[index].isUnchanged = look.isUnchanged
             }
         }
         return (files, unfrozen)
     }
 
-    /// The files that cannot be frozen now.
-    var obstacles: [FreezeObstacle] { files.compactMap(obstacle) }
+    /// Looks at a file that is not lost.
+    func look(at file: FileState, _ session: SessionState) -> FreezeLooks.Look {
+        let context = boot.context(file, session: session.name)
+        return FreezeLooks.Look(
+            isUnchanged: boot.handler(of: file).freezeCheck(context), obstacle: obstacle(context, file, session))
+    }
 
-    private func obstacle(_ one: FileToFreeze) -> FreezeObstacle? {
-        let context = boot.context(one.file, session: one.session.name)
-        guard context.descriptor != nil, let error = boot.handler(of: one.file).freezeObstacle(context) else {
-            return nil
+    /// The files that cannot be frozen.
+    ///
+    /// - Parameter looks: earlier looks for the same update.
+    func obstacles(_ looks: FreezeLooks?) -> [FreezeObstacle] {
+        files.compactMap { one in
+            if let look = looks?.look(at: one.file) { return look.obstacle }
+            let context = boot.context(one.file, session: one.session.name)
+            return context.descriptor == nil ? nil : obstacle(context, one.file, one.session)
         }
-        return FreezeObstacle(
-            user: one.session.holder.owner, session: one.session.name, token: one.file.token,
-            compatible: one.file.compatible, errno: error.errno, reason: error.reason)
+    }
+
+    private func obstacle(_ context: FileContext, _ file: FileState, _ session: SessionState) -> FreezeObstacle? {
+        boot.handler(of: file).freezeObstacle(context).map { error in
+            FreezeObstacle(
+                user: session.holder.owner, session: session.name, token: file.token, compatible: file.compatible,
+                errno: error.errno, reason: error.reason)
+        }
     }
 
     // MARK: Freezing
 
-    /// Freezes all files, or those for which a current draft cannot tell that a freeze changes nothing.
+    /// Freezes all files but those of which a current draft, or an earlier look, can tell that a freeze changes nothing.
     ///
     /// - Returns: the files that were not frozen.
     /// - Throws: the error of the first freeze that fails, unless `leavingOut`. Everything is unfrozen then.
-    func freezeAll(_ draft: Draft?, leavingOut: Bool) throws(LiveUpdateError) -> Unfrozen {
-        let files = draft?.files ?? files
+    func freezeAll(
+        _ draft: Draft?, _ looks: FreezeLooks?, leavingOut: Bool
+    ) throws(LiveUpdateError) -> Unfrozen {
+        let files = draft?.files ?? files(with: looks)
         var unfrozen = draft?.unfrozen ?? Unfrozen()
         for (index, one) in files.enumerated() where one.isUnchanged?() != true && !unfrozen.contains(one.file.id) {
             do throws(LiveUpdateError) {
@@ -74,6 +94,13 @@ struct Freeze {
             }
         }
         return unfrozen
+    }
+
+    private func files(with looks: FreezeLooks?) -> [FileToFreeze] {
+        var files = files
+        guard let looks else { return files }
+        for index in files.indices { files[index].isUnchanged = looks.look(at: files[index].file)?.isUnchanged }
+        return files
     }
 
     /// - Returns: false for a lost file, which is not frozen.

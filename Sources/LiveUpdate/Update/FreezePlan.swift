@@ -64,6 +64,10 @@ struct LeftOut: Equatable, Sendable {
         self.init(errno: error.errno.rawValue, reason: error.reason)
     }
 
+    init(_ obstacle: FreezeObstacle) {
+        self.init(errno: obstacle.errno.rawValue, reason: obstacle.reason)
+    }
+
     /// Makes the words and the number of any handler fit: cuts a long reason, and replaces a number that is no errno by
     /// EIO.
     init(errno: CInt, reason: String) {
@@ -131,7 +135,7 @@ extension FileState {
 
 /// A file that an update freezes.
 struct FileToFreeze: Sendable {
-    let file: FileState
+    var file: FileState
     let session: SessionState
     /// Whether freezing the file would change nothing; nil when its handler cannot tell.
     var isUnchanged: (@Sendable () -> Bool)?

@@ -4,8 +4,8 @@ import SystemPackage
 
 /// The end of a boot, and the tree that it leaves for the next boot.
 ///
-/// 1. Ahead of the update, a draft: the tree is written into free space, and handlers say how they can tell later that
-///    a freeze changes nothing. Requests go on, and a change makes the draft worthless.
+/// 1. Ahead of the update, handlers look at the files, and say how they can tell later that a freeze changes nothing.
+///    Then a draft: the tree is written into free space. Requests go on, and a change makes the draft worthless.
 /// 2. Freeze: sessions in creation order, files in preservation order. The journal says so before the first one. With a
 ///    current draft, the handlers only look.
 /// 3. FLBs name their data for the next boot, and the tree is written into free space. With a current draft, this is
@@ -21,6 +21,8 @@ final class UpdatePlan: Sendable {
     private let state = Guarded(State())
 
     private struct State: Sendable {
+        /// The looks for the update that comes; nil when none comes.
+        var looks: FreezeLooks?
         var draft: Draft?
         /// The old boot's draft, as this boot has read it before its open.
         var prepared: PreparedBoot?
@@ -35,6 +37,39 @@ final class UpdatePlan: Sendable {
         var unfrozen = Unfrozen()
     }
 
+    // MARK: Looking ahead
+
+    /// Begins to look at the files for an update: with ``look(atMost:of:)``.
+    func beginLooks(of boot: Boot) {
+        let files = boot.read { $0.sessions(.outgoing).flatMap(\.files) }
+        state.with { $0.looks = FreezeLooks(at: files) }
+    }
+
+    /// Looks at some of the files that were there at ``beginLooks(of:)``. Lost files are left to the draft.
+    ///
+    /// - Returns: whether all of them were looked at.
+    func look(atMost most: Int, of boot: Boot) throws(LiveUpdateError) -> Bool {
+        try boot.request(.exclusive) { () throws(LiveUpdateError) in
+            guard var looks = state.with({ $0.looks.take() }) else { return true }
+            defer { state.with { $0.looks = looks } }
+            for _ in 0..<most {
+                guard let id = looks.next() else { return true }
+                guard let file = boot.read({ $0.files[id] }), !boot.isLost(file),
+                    let session = boot.read({ $0.sessions[file.session] })
+                else { continue }
+                looks.note(Freeze(boot).look(at: file, session), at: file)
+            }
+            return false
+        }
+    }
+
+    /// Finds all files that cannot be frozen, as they were at their look, or are now.
+    func obstacles(of boot: Boot) throws(LiveUpdateError) -> [FreezeObstacle] {
+        try boot.request(.shared) { () throws(LiveUpdateError) in
+            Freeze(boot).obstacles(state.with { $0.looks })
+        }
+    }
+
     // MARK: A draft
 
     /// Writes a draft. It replaces the draft before it.
@@ -43,9 +78,8 @@ final class UpdatePlan: Sendable {
     /// - Throws: ENOSPC when the draft would need room that is reserved for publishing; the errors of an FLB.
     func draft(leavingOut: Bool, of boot: Boot) throws(LiveUpdateError) -> Extent {
         try boot.request(.exclusive) { () throws(LiveUpdateError) in
-            discardDraft(of: boot)
-            let freeze = Freeze(boot)
-            let (files, unfrozen) = freeze.look(leavingOut: leavingOut)
+            freeDraft(of: boot)
+            let (files, unfrozen) = Freeze(boot).look(leavingOut: leavingOut, state.with { $0.looks })
             let tree = try WrittenTree(
                 of: boot, FreezeTime(start: 0, end: 0), leavingOut: unfrozen.leftOut, isReserved: false)
             let draft = Draft(tree: tree, files: files, unfrozen: unfrozen, revision: boot.read { $0.revision })
@@ -54,8 +88,13 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    /// Frees a draft that will not be published.
+    /// Frees a draft, and forgets the looks: there will be no update.
     func discardDraft(of boot: Boot) {
+        state.with { $0.looks = nil }
+        freeDraft(of: boot)
+    }
+
+    private func freeDraft(of boot: Boot) {
         let draft = state.with { $0.draft.take() }
         if let draft { boot.arena.free(draft.tree.temporary + [draft.tree.range]) }
     }
@@ -70,7 +109,7 @@ final class UpdatePlan: Sendable {
     /// Takes the draft for the update that publishes it. A draft that leaves out other files is dropped.
     private func takeDraft(leavingOut: [FileID: LeftOut], of boot: Boot) -> Draft? {
         guard let draft = currentDraft(leavingOut: true, of: boot), draft.unfrozen.leftOut == leavingOut else {
-            discardDraft(of: boot)
+            freeDraft(of: boot)
             return nil
         }
         state.with { $0.draft = nil }
@@ -110,8 +149,9 @@ final class UpdatePlan: Sendable {
             try boot.ensureRoom()
             try boot.commit([.phase(.freezing)])
             let freeze = Freeze(boot)
+            let looks = state.with { $0.looks.take() }
             let unfrozen = try freeze.freezeAll(
-                currentDraft(leavingOut: leavingOut, of: boot), leavingOut: leavingOut)
+                currentDraft(leavingOut: leavingOut, of: boot), looks, leavingOut: leavingOut)
             do throws(LiveUpdateError) {
                 let time = FreezeTime(start: start, end: monotonicNanoseconds())
                 return end(boot, travelling: try publishTree(time, unfrozen, boot))

@@ -119,6 +119,7 @@ final class Server {
             keeper.tick()
             endRefusalIfDue()
             step(events)
+            updates.lookOn()
             if store.hasReleased { store.flush(atMost: 256) }
             updates.noticeDeafKeeper()
             log.sayOmissions()
@@ -146,7 +147,9 @@ final class Server {
 
     /// How long the loop may sleep, in milliseconds.
     private var patience: CInt {
-        if resumption.mayHaveOrphans && longWork.isIdle || !work.isIdle || store.hasReleased { return 0 }
+        if resumption.mayHaveOrphans && longWork.isIdle || !work.isIdle || store.hasReleased || updates.isLooking {
+            return 0
+        }
         if connections.hasPostponed { return Self.postponement }
         return acceptor.patience ?? CInt(HangPolicy.interval)
     }

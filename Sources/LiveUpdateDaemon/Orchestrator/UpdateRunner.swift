@@ -16,6 +16,8 @@ final class UpdateRunner {
     private var machine = OutgoingUpdate()
     /// The request that was accepted and is not answered.
     private var accepted: Accepted?
+    /// The flags of the update for which the files are being looked at.
+    private var looking: (discards: Bool, leavesOut: Bool)?
     /// The process of the image that waits: readable once it has ended.
     private var standby: FileDescriptor?
     /// The baton of the update that was handed over last.
@@ -163,7 +165,9 @@ final class UpdateRunner {
         case .replaceKeeper(let image, let attempt): tell(.replaceKeeper(image: image, attempt: attempt))
         case .callOff(let why, let attempt): try? keeper.send(.failed(why, attempt: attempt))
         case .readFormats: handle(.formatsInUse(formatsInUse()))
-        case .assess(let discards, let leavesOut): handle(.assessed(assess(discards, leavesOut)))
+        case .assess(let discards, let leavesOut):
+            looking = (discards, leavesOut)
+            try? orchestrator.beginLooks()
         case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
         case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
         case .discardDraft: orchestrator.discardDraft()
@@ -177,15 +181,29 @@ final class UpdateRunner {
             exitNow(0)
         case .goOnAlone: keeper.giveUp()
         case .succeed: answer(Reply(0, body: UpdateCall(times: timesUntilNow()).body))
-        case .fail(let refusal): answer(reply(refusal))
+        case .fail(let refusal):
+            looking = nil
+            answer(reply(refusal))
         case .accept, .refuse: break
         }
     }
 
     private func formatsInUse() -> [String] {
-        guard let status = try? orchestrator.status() else { return [] }
-        return status.sessions.flatMap(\.files).map(\.compatible) + status.flbs.map(\.compatible)
+        (try? orchestrator.formatsInUse()).map([String].init) ?? []
     }
+
+    /// Whether ``lookOn()`` has something to do.
+    var isLooking: Bool { looking != nil }
+
+    /// Looks at some more files ahead of an update, so that requests are answered meanwhile.
+    func lookOn() {
+        guard let update = looking, (try? orchestrator.look(atMost: Self.filesInSlice)) != false else { return }
+        looking = nil
+        handle(.assessed(assess(update.discards, update.leavesOut)))
+    }
+
+    /// How many files are looked at in one turn of the loop: each takes some 2 microseconds.
+    private static let filesInSlice = 256
 
     /// Finds the files of all users that cannot be frozen, and the unfinished sessions, before anything is frozen.
     private func assess(_ discards: Bool, _ leavesOut: Bool) -> UpdateRefusal? {
