@@ -11,7 +11,16 @@ struct LongWork {
         case end(Session)
     }
 
+    /// A piece of work that a thread is done with.
+    struct Done {
+        var purpose: Purpose
+        var connection: Connection
+        /// Whether an update has asked the thread to give the work up.
+        var isInterrupted: Bool
+    }
+
     private var running: [WorkerPool.WorkID: (purpose: Purpose, connection: Connection)] = [:]
+    private var interrupted: Set<WorkerPool.WorkID> = []
     /// Users whose sessions are ending.
     private var ending: Set<SessionOwner> = []
 
@@ -47,10 +56,17 @@ struct LongWork {
         if case .end = purpose { ending.insert(connection.user) }
     }
 
-    mutating func finish(_ work: WorkerPool.WorkID) -> (purpose: Purpose, connection: Connection)? {
+    mutating func finish(_ work: WorkerPool.WorkID) -> Done? {
         guard let done = running.removeValue(forKey: work) else { return nil }
         if case .end = done.purpose { ending.remove(done.connection.user) }
-        return done
+        let isInterrupted = interrupted.remove(work) != nil
+        return Done(purpose: done.purpose, connection: done.connection, isInterrupted: isInterrupted)
+    }
+
+    /// The requests to interrupt for an update, each once.
+    mutating func interrupt() -> [WorkerPool.WorkID] {
+        let requests = running.filter { if case .request = $0.value.purpose { true } else { false } }.keys
+        return requests.filter { interrupted.insert($0).inserted }
     }
 
     // MARK: Estimates

@@ -10,7 +10,8 @@ import SystemPackage
 /// 2. When the thread is done, the loop sends the answer. The end of the connection cancels a search.
 /// 3. The end of a session with many files is done in the same way. Its user's other requests wait for it.
 ///
-/// While an update waits for this or is under way, no long work begins.
+/// An update interrupts searches. Their requests stay in the queue, and are done again after it. While an update waits
+/// for the rest or is under way, no long work begins.
 final class LongWorkRunner {
     private let workers: WorkerPool
     private let store: DescriptorMirror
@@ -76,12 +77,14 @@ final class LongWorkRunner {
         longWork.begin(started, .request(request, place: ledger.beginLong()), connection)
     }
 
-    /// Whether an update must wait for long work. The connection is served again in a moment then.
+    /// Whether an update must wait for long work. The connection is served again in a moment then. Searches are
+    /// interrupted, because they may take long.
     func mustWait(update connection: Connection) -> Bool {
         guard !longWork.isIdle else {
             waitingUpdate = nil
             return false
         }
+        for started in longWork.interrupt() { workers.cancel(started) }
         waitingUpdate = connection
         connections.postpone(connection)
         return true
@@ -158,17 +161,29 @@ final class LongWorkRunner {
     /// - Parameter release: releases the descriptor of a connection whose session has ended.
     func finish(release: (Connection) -> Void) {
         for finished in workers.takeFinished() {
-            guard let (purpose, connection) = longWork.finish(finished.work) else { continue }
+            guard let done = longWork.finish(finished.work) else { continue }
+            let connection = done.connection
             work.charge(finished.duration, to: connection.clientID)
-            switch purpose {
+            switch done.purpose {
             case .request(let request, let place):
                 ledger.endLong(place)
-                answer(request, connection, finished.error)
+                if done.isInterrupted, finished.error?.errno == .canceled {
+                    serveAgain(connection)
+                } else {
+                    answer(request, connection, finished.error)
+                }
             case .end(let session):
                 if let error = finished.error { log.say("session \"\(session.name)\": \(error)") }
                 release(connection)
             }
         }
+    }
+
+    /// Leaves an interrupted request in its queue: it is done again, also by the next boot.
+    private func serveAgain(_ connection: Connection) {
+        store.close(connection.endWork(), of: connection.user)
+        _ = connection.endWaiting()
+        if connection.hasEnded { work.noteEnd(of: connection) } else { connections.postpone(connection) }
     }
 
     private func answer(_ request: Request, _ connection: Connection, _ error: LiveUpdateError?) {

@@ -130,10 +130,36 @@ import Testing
         let update = try updating.ask(.update, UpdateCall().body)
         sleep(milliseconds: 3)
         large.close()
-        let (preserved, _) = try long.answer(to: preserve)
-        #expect(preserved.result == 0)
+        // The update interrupts it, unless it is done by then.
+        let (preserved, _) = try long.answer(to: preserve, within: 20_000)
+        #expect([0, -Errno.operationNotSupportedByDevice.rawValue].contains(preserved.result))
         let (updated, _) = try updating.answer(to: update, within: 20_000)
         #expect(updated.result == 0)
+    }
+}
+
+extension LongWorkTests {
+    /// A file with one huge page, and holes that are searched for half a minute.
+    private func endlessFile() throws -> OwnedDescriptor {
+        let size: UInt64 = 64 << 40
+        let file = try makeMemoryFile(named: "endless", size: size, pageSize: .huge2M)
+        try file.borrowed.allocate(offset: ((size / 7) >> 21) << 21, length: 1 << 21)
+        return file
+    }
+
+    @Test("A reload and an update interrupt a search, which is done again after the reload", .requiresHugePages(1))
+    func interrupted() async throws {
+        let daemon = try await RunningDaemon(["--socket-mode", "0666"])
+        let (root, other) = (try daemon.connect(), try daemon.connect(as: nobody))
+        let file = try endlessFile()
+        let session = try other.create("endless")
+        let preserve = try session.ask(.preserve, FileCall(token: 1).body, file.borrowed)
+        for call in [Call.reload, .update] {
+            sleep(milliseconds: 100)
+            #expect(try root.change(call) == nil)
+        }
+        let (answer, _) = try session.answer(to: preserve, within: 20_000)
+        #expect(answer.result == -Errno.operationNotSupportedByDevice.rawValue)
     }
 }
 
