@@ -59,3 +59,15 @@ extension FileDescriptor {
         return cookie
     }
 }
+
+/// Raises the priority of the calling thread, and of the threads and processes that it starts from then on:
+/// setpriority(2). A thread with another nice value than 0 keeps it, because an administrator has chosen it.
+///
+/// Without the right to do so (CAP_SYS_NICE) nothing changes.
+///
+/// - Parameter nice: -20, the highest priority, to -1.
+public func raisePriority(nice: CInt) {
+    // getpriority(2) returns -1 also for an error: then it is not 0 either.
+    guard getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) == 0 else { return }
+    _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice)
+}

@@ -56,6 +56,17 @@ import Testing
         #expect(next.name == "gate" && next.process != gate.process)
     }
 
+    @Test("A luod of root has a higher priority, and so has the orchestrator after an update")
+    func priority() async throws {
+        let usual = getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0)
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        #expect(try client.change(.update) == nil)
+        for process in [daemon.keeper, try client.status().orchestrator] {
+            #expect(getpriority(__priority_which_t(PRIO_PROCESS.rawValue), id_t(process)) == (usual == 0 ? -10 : usual))
+        }
+    }
+
     @Test("Unconfined it says so") func unconfined() async throws {
         let daemon = try await RunningDaemon(["--unconfined"])
         let processes = try daemon.connect().status().processes
