@@ -247,8 +247,8 @@ public final class Orchestrator: Sendable {
 
     // MARK: An update
 
-    /// Begins to look at the files ahead of an update: with ``look(atMost:)``. The looks serve ``obstacles()``,
-    /// ``draft(leavingOut:)`` and the publication that follow, until ``discardDraft()``.
+    /// Begins to look at the files ahead of an update. ``look(goingOn:)`` looks at them, some at a time. The looks serve
+    /// ``obstacles()``, ``draft(leavingOut:)`` and the publication that follow, until ``discardDraft()``.
     ///
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
     package func beginLooks() throws(LiveUpdateError) {
@@ -256,13 +256,14 @@ public final class Orchestrator: Sendable {
         boot.plan.beginLooks(of: boot)
     }
 
-    /// Has the handlers look at some of the files that were there at ``beginLooks()``. Requests go on.
+    /// Has the handlers look at some of the files that were there at ``beginLooks()``. Requests are served between calls.
     ///
+    /// - Parameter goesOn: is asked after each file.
     /// - Returns: whether all of them were looked at.
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
-    package func look(atMost most: Int) throws(LiveUpdateError) -> Bool {
+    package func look(goingOn goesOn: () -> Bool) throws(LiveUpdateError) -> Bool {
         let boot = try enabled()
-        return try boot.plan.look(atMost: most, of: boot)
+        return try boot.plan.look(of: boot, goingOn: goesOn)
     }
 
     /// Writes ahead the tree that ``publish(discardingUnfinished:leavingOut:)`` needs, and has the handlers look at

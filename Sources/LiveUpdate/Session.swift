@@ -46,7 +46,8 @@ public final class Session: Sendable {
     ///
     /// - Parameters:
     ///   - answer: is committed with the file: see ``Answer``.
-    ///   - file: the identity of the file, if the caller has looked at it; nil: the ``DescriptorStore`` looks.
+    ///   - file: the identity of the file, if the caller has looked at it, and has seen that the descriptor is more than
+    ///     a path (O_PATH); nil: the ``DescriptorStore`` looks.
     ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
     ///   - admitting: checks the client's limits, after the check for EBUSY and before the FLBs. When it throws,
     ///     nothing has changed.
@@ -54,11 +55,12 @@ public final class Session: Sendable {
     ///   limit, then the errors of `admitting`. ENOSPC also at the user's limit on the arena, which is known last.
     package func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil, answering answer: Answer? = nil,
-        seenAs file: FileIdentity? = nil, isLimited: Bool = true,
+        admittedAs file: FileIdentity? = nil, isLimited: Bool = true,
         admitting: () throws(LiveUpdateError) -> Void = {}
     ) throws(LiveUpdateError) {
         try boot.preserve(
-            descriptor, token: token, in: self, as: compatible, answer, seenAs: file, isLimited: isLimited, admitting)
+            descriptor, token: token, in: self, as: compatible, answer, admittedAs: file, isLimited: isLimited,
+            admitting)
     }
 
     /// Unpreserves one file of an outgoing session, which goes on with the others.

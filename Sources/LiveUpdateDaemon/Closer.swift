@@ -269,4 +269,7 @@ struct Fifo<Element> {
         }
         return leaving.popLast()
     }
+
+    /// Takes the oldest element, and says whether it was the last one.
+    mutating func take() -> (element: Element?, isLast: Bool) { (popFirst(), count == 0) }
 }

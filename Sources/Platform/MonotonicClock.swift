@@ -25,7 +25,7 @@ public struct ThreadUse: Equatable, Sendable {
         self.sleeps = sleeps
     }
 
-    /// The use of the calling thread until now; nil when the kernel does not tell it.
+    /// The use of the calling thread until now; nil when getrusage(2) fails.
     public static var now: ThreadUse? {
         var usage = rusage()
         // RUSAGE_THREAD is behind _GNU_SOURCE.

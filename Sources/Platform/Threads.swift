@@ -60,14 +60,25 @@ extension FileDescriptor {
     }
 }
 
-/// Raises the priority of the calling thread, and of the threads and processes that it starts from then on:
-/// setpriority(2). A thread with another nice value than 0 keeps it, because an administrator has chosen it.
-///
-/// Without the right to do so (CAP_SYS_NICE) nothing changes.
-///
-/// - Parameter nice: -20, the highest priority, to -1.
-public func raisePriority(nice: CInt) {
-    // getpriority(2) returns -1 also for an error: then it is not 0 either.
-    guard getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) == 0 else { return }
-    _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice)
+/// The priority of the calling thread, as a nice value: setpriority(2).
+public enum Priority {
+    private static let ofThread = __priority_which_t(PRIO_PROCESS.rawValue)
+
+    /// Raises the priority of the calling thread, and of the threads and processes that it starts from then on. A thread
+    /// with another nice value than 0 keeps it, because an administrator has chosen it.
+    ///
+    /// Without the right to do so (CAP_SYS_NICE) nothing changes.
+    ///
+    /// - Parameter nice: -20, the highest priority, to -1.
+    public static func raise(nice: CInt) {
+        // getpriority(2) returns -1 also for an error, and then nothing is raised either.
+        guard getpriority(ofThread, 0) == 0 else { return }
+        _ = setpriority(ofThread, 0, nice)
+    }
+
+    /// Gives the calling thread the usual priority if it has a higher one.
+    public static func lower() {
+        guard getpriority(ofThread, 0) < 0 else { return }
+        _ = setpriority(ofThread, 0, 0)
+    }
 }

@@ -161,15 +161,19 @@ package struct OutgoingUpdate: Sendable {
 
     // MARK: Asked
 
-    private mutating func begin(_ new: UpdateRequest) -> ActionList<Action> {
-        if let refusal = request.map({ Self.busy($0, new) }) ?? earlier?.refusal(of: new) {
-            return ActionList(.refuse(refusal))
-        }
+    /// Why a request would be refused now; nil when it would be accepted.
+    package func refusal(of new: UpdateRequest) -> UpdateRefusal? {
+        if let refusal = request.map({ Self.busy($0, new) }) ?? earlier?.refusal(of: new) { return refusal }
         // Bytes that are not UTF-8 get longer in a text, and a message to the keeper has no room for all of them.
         guard new.image.utf8.count <= Self.longestImage else {
             let reason = "the path of the image is longer than \(Self.longestImage) bytes: give a shorter one"
-            return ActionList(.refuse(UpdateRefusal(.tooLong, reason)))
+            return UpdateRefusal(.tooLong, reason)
         }
+        return nil
+    }
+
+    private mutating func begin(_ new: UpdateRequest) -> ActionList<Action> {
+        if let refusal = refusal(of: new) { return ActionList(.refuse(refusal)) }
         if case .loaded(let formats, nil) = phase, [.update, .reload].contains(new.kind), new.image.isEmpty {
             phase = .loaded(formats, for: new)
             return ActionList(.accept, .readFormats)

@@ -38,7 +38,7 @@ import Testing
         #expect(WorkClock.charge(9_000_000, after: 0, since: nil, now: { before }) == 9_000_000)
     }
 
-    @Test("A kernel that does not tell the use makes nothing cheaper") func untold() {
+    @Test("If getrusage(2) fails, the duration is charged") func untold() {
         #expect(WorkClock.charge(9_000_000, after: 0, since: before, now: { nil }) == 9_000_000)
     }
 }

@@ -7,7 +7,7 @@ import SystemPackage
 extension Boot {
     func preserve(
         _ descriptor: FileDescriptor, token: UInt64, in handle: Session, as compatible: String?, _ answer: Answer?,
-        seenAs seen: FileIdentity?, isLimited: Bool, _ admit: () throws(LiveUpdateError) -> Void
+        admittedAs admitted: FileIdentity?, isLimited: Bool, _ admit: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
@@ -17,7 +17,7 @@ extension Boot {
                         .fileExists, "token \(token) is in use in session \"\(session.name)\"",
                         remedy: "use another token, or unpreserve that one first")
                 }
-                let file = if let seen { seen } else { try descriptors.admit(descriptor) }
+                let file = if let admitted { admitted } else { try descriptors.admit(descriptor) }
                 let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
                 let hold = entry.handler.holdsFile ? FileHold(session.holder.owner, identity) : nil

@@ -35,7 +35,7 @@ struct Freeze {
                 unfrozen.lose(one.file.id)
                 continue
             }
-            let look = looks?.look(at: one.file) ?? look(at: one.file, one.session)
+            let look = looks?[one.file] ?? look(at: one.file, one.session)
             if leavingOut, let obstacle = look.obstacle {
                 unfrozen.leaveOut(one.file.id, because: LeftOut(obstacle))
             } else {
@@ -57,7 +57,7 @@ struct Freeze {
     /// - Parameter looks: earlier looks for the same update.
     func obstacles(_ looks: FreezeLooks?) -> [FreezeObstacle] {
         files.compactMap { one in
-            if let look = looks?.look(at: one.file) { return look.obstacle }
+            if let look = looks?[one.file] { return look.obstacle }
             let context = boot.context(one.file, session: one.session.name)
             return context.descriptor == nil ? nil : obstacle(context, one.file, one.session)
         }
@@ -73,7 +73,7 @@ struct Freeze {
 
     // MARK: Freezing
 
-    /// Freezes all files but those of which a current draft, or an earlier look, can tell that a freeze changes nothing.
+    /// Freezes all files except those that a current draft or an earlier look shows to be unchanged.
     ///
     /// - Returns: the files that were not frozen.
     /// - Throws: the error of the first freeze that fails, unless `leavingOut`. Everything is unfrozen then.
@@ -99,7 +99,7 @@ struct Freeze {
     private func files(with looks: FreezeLooks?) -> [FileToFreeze] {
         var files = files
         guard let looks else { return files }
-        for index in files.indices { files[index].isUnchanged = looks.look(at: files[index].file)?.isUnchanged }
+        for index in files.indices { files[index].isUnchanged = looks[files[index].file]?.isUnchanged }
         return files
     }
 

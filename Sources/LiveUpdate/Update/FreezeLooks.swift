@@ -1,5 +1,5 @@
-/// What the handlers say of the files ahead of a freeze. Each file is looked at once for one update, some files at a
-/// time, so that requests go on meanwhile.
+/// The answers of the handlers about the files ahead of a freeze. Each file is looked at once for one update, some files
+/// at a time, so that requests go on meanwhile.
 struct FreezeLooks: Sendable {
     /// A look at a file.
     struct Look: Sendable {
@@ -11,16 +11,22 @@ struct FreezeLooks: Sendable {
 
     /// The files to look at, the first one last.
     private var waiting: [FileID]
-    /// With the handle that the handler returned for the file: a file that was stored again is looked at again.
-    private var looks: [FileID: (data: UInt64, look: Look)] = [:]
+    /// Each look, with the file's handle and slot at that time. It counts only as long as they are the same.
+    private var looks: [FileID: (data: UInt64, slot: DescriptorSlot, look: Look)] = [:]
 
     init(at files: [FileID]) { waiting = files.reversed() }
 
     /// Takes the next file to look at; nil when there is none.
     mutating func next() -> FileID? { waiting.popLast() }
 
-    mutating func note(_ look: Look, at file: FileState) { looks[file.id] = (file.data, look) }
+    /// Whether there is no other file to look at.
+    var isDone: Bool { waiting.isEmpty }
+
+    mutating func note(_ look: Look, at file: FileState) { looks[file.id] = (file.data, file.slot, look) }
 
     /// The look at a file; nil when there was none, or when the file has changed since.
-    func look(at file: FileState) -> Look? { looks[file.id].flatMap { $0.data == file.data ? $0.look : nil } }
+    subscript(file: FileState) -> Look? {
+        guard let noted = looks[file.id], noted.data == file.data, noted.slot == file.slot else { return nil }
+        return noted.look
+    }
 }

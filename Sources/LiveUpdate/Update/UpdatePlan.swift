@@ -21,7 +21,7 @@ final class UpdatePlan: Sendable {
     private let state = Guarded(State())
 
     private struct State: Sendable {
-        /// The looks for the update that comes; nil when none comes.
+        /// The looks for the next update; nil between updates.
         var looks: FreezeLooks?
         var draft: Draft?
         /// The old boot's draft, as this boot has read it before its open.
@@ -39,7 +39,7 @@ final class UpdatePlan: Sendable {
 
     // MARK: Looking ahead
 
-    /// Begins to look at the files for an update: with ``look(atMost:of:)``.
+    /// Begins to look at the files for an update. ``look(of:goingOn:)`` looks at them.
     func beginLooks(of boot: Boot) {
         let files = boot.read { $0.sessions(.outgoing).flatMap(\.files) }
         state.with { $0.looks = FreezeLooks(at: files) }
@@ -47,19 +47,20 @@ final class UpdatePlan: Sendable {
 
     /// Looks at some of the files that were there at ``beginLooks(of:)``. Lost files are left to the draft.
     ///
+    /// - Parameter goesOn: is asked after each file.
     /// - Returns: whether all of them were looked at.
-    func look(atMost most: Int, of boot: Boot) throws(LiveUpdateError) -> Bool {
+    func look(of boot: Boot, goingOn goesOn: () -> Bool) throws(LiveUpdateError) -> Bool {
         try boot.request(.exclusive) { () throws(LiveUpdateError) in
             guard var looks = state.with({ $0.looks.take() }) else { return true }
             defer { state.with { $0.looks = looks } }
-            for _ in 0..<most {
-                guard let id = looks.next() else { return true }
+            while let id = looks.next() {
                 guard let file = boot.read({ $0.files[id] }), !boot.isLost(file),
                     let session = boot.read({ $0.sessions[file.session] })
                 else { continue }
                 looks.note(Freeze(boot).look(at: file, session), at: file)
+                guard goesOn() else { return looks.isDone }
             }
-            return false
+            return true
         }
     }
 

@@ -33,8 +33,9 @@ public final class KeeperProcess {
     /// - Parameter ready: is called once the first orchestrator answers.
     /// - Throws: StartFailure, also when the first orchestrator cannot begin and nothing is held.
     public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
-        // Users with many busy programs would otherwise hold up the answers to all others. Before threads begin.
-        if geteuid() == 0 { raisePriority(nice: Self.niceOfRoot) }
+        // Users with many busy programs would otherwise hold up the answers to all others. No thread has begun yet: threads
+        // inherit the priority.
+        if geteuid() == 0 { Priority.raise(nice: Self.niceOfRoot) }
         let passed = PassedDescriptor.takeAll()
         // Before anything else is opened. Without reserved numbers a client's file can delay the start of a process.
         try? SpawnNumbers.reserve()

@@ -159,15 +159,23 @@ final class DescriptorMirror: DescriptorStore {
     /// descriptor; a descriptor that stays in the queue would delay the close of the socket itself.
     func drain(_ socket: FileDescriptor, of user: UInt32) {
         socket.shutDown()
-        let limit = DescriptorLimit.now
-        let most = limit - min(limit / 2, 2 * MessageSocket.mostDescriptors)
         // A queue of sockets has room for some hundred messages. A descriptor without room is closed by the kernel,
         // here.
-        for _ in 0..<512 {
-            guard pendingCloses(of: user) < Quota.mostPending, count < most, socket.hasMessage else { return }
+        _ = drain(socket, of: user, atMost: 512)
+    }
+
+    /// Takes some of the messages out of an own socket that its client has closed.
+    ///
+    /// - Returns: whether no message is left, or luod has no room for the descriptors of another one.
+    func drain(_ socket: FileDescriptor, of user: UInt32, atMost messages: Int) -> Bool {
+        let limit = DescriptorLimit.now
+        let most = limit - min(limit / 2, 2 * MessageSocket.mostDescriptors)
+        for _ in 0..<messages {
+            guard pendingCloses(of: user) < Quota.mostPending, count < most, socket.hasMessage else { return true }
             // A message may have no bytes and no descriptors.
             if let message = try? socket.receive(.now) { close(message.descriptors, of: user) }
         }
+        return false
     }
 
     /// Changes the label of a descriptor, here and in the keeper.
@@ -203,7 +211,7 @@ final class DescriptorMirror: DescriptorStore {
         try keep(descriptor, for: 0)
     }
 
-    /// Nothing but this process's one request has the descriptor: it is the file that was identified.
+    /// No other thread closes the descriptors of a request: this one still is the file that was identified.
     func keep(
         _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
     ) throws(LiveUpdateError) -> DescriptorSlot {

@@ -48,6 +48,8 @@ final class DeviceCalls {
         case .status: return try status.perform(request, client)
         case .ping: return Reply(0, body: request.answerBody)
         case .update, .reload:
+            // A request that is refused interrupts no long work.
+            if let refusal = updates.refusal(of: request, client) { return refusal }
             return longWork.mustWait(update: client.connection) ? nil : updates.begin(request, client)
         case .load: return updates.begin(request, client)
         case .stop: return stop.perform(request, client)

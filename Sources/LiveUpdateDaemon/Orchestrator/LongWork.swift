@@ -5,22 +5,21 @@ import LiveUpdateProtocol
 struct LongWork {
     /// What a piece of work is for.
     enum Purpose {
-        /// A request on a session, and its place in the ``ReplyLedger``.
-        case request(Request, place: Int?)
+        /// A request on a session, and its place in the ``ReplyLedger``. It may be to preserve a memory file.
+        case request(Request, place: Int?, preservesMemory: Bool)
         /// The end of a session, with its connection.
         case end(Session)
     }
 
-    /// A piece of work that a thread is done with.
-    struct Done {
-        var purpose: Purpose
-        var connection: Connection
+    /// A piece of work that a thread does or has done.
+    struct Piece {
+        let purpose: Purpose
+        let connection: Connection
         /// Whether an update has asked the thread to give the work up.
-        var isInterrupted: Bool
+        fileprivate(set) var isInterrupted = false
     }
 
-    private var running: [WorkerPool.WorkID: (purpose: Purpose, connection: Connection)] = [:]
-    private var interrupted: Set<WorkerPool.WorkID> = []
+    private var running: [WorkerPool.WorkID: Piece] = [:]
     /// Users whose sessions are ending.
     private var ending: Set<SessionOwner> = []
 
@@ -52,21 +51,25 @@ struct LongWork {
     }
 
     mutating func begin(_ work: WorkerPool.WorkID, _ purpose: Purpose, _ connection: Connection) {
-        running[work] = (purpose, connection)
+        running[work] = Piece(purpose: purpose, connection: connection)
         if case .end = purpose { ending.insert(connection.user) }
     }
 
-    mutating func finish(_ work: WorkerPool.WorkID) -> Done? {
+    mutating func finish(_ work: WorkerPool.WorkID) -> Piece? {
         guard let done = running.removeValue(forKey: work) else { return nil }
         if case .end = done.purpose { ending.remove(done.connection.user) }
-        let isInterrupted = interrupted.remove(work) != nil
-        return Done(purpose: done.purpose, connection: done.connection, isInterrupted: isInterrupted)
+        return done
     }
 
     /// The requests to interrupt for an update, each once.
     mutating func interrupt() -> [WorkerPool.WorkID] {
-        let requests = running.filter { if case .request = $0.value.purpose { true } else { false } }.keys
-        return requests.filter { interrupted.insert($0).inserted }
+        var requests: [WorkerPool.WorkID] = []
+        for (work, piece) in running where !piece.isInterrupted {
+            guard case .request = piece.purpose else { continue }
+            running[work]?.isInterrupted = true
+            requests.append(work)
+        }
+        return requests
     }
 
     // MARK: Estimates

@@ -10,8 +10,8 @@ import SystemPackage
 /// 2. When the thread is done, the loop sends the answer. The end of the connection cancels a search.
 /// 3. The end of a session with many files is done in the same way. Its user's other requests wait for it.
 ///
-/// An update interrupts searches. Their requests stay in the queue, and are done again after it. While an update waits
-/// for the rest or is under way, no long work begins.
+/// An update interrupts searches. Their requests stay in the queue, and are done again if this boot goes on, also in the
+/// orchestrator after a reload. While an update waits for the rest or is under way, no long work begins.
 final class LongWorkRunner {
     private let workers: WorkerPool
     private let store: DescriptorMirror
@@ -66,15 +66,19 @@ final class LongWorkRunner {
     // MARK: Requests
 
     /// Has a thread do a request. Without a free thread, or while an update is under way, the request waits.
+    ///
+    /// - Parameter preservesMemory: whether the request preserves a memory file when it succeeds.
     func begin(
-        _ request: Request, on connection: Connection, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void
+        _ request: Request, on connection: Connection, preservesMemory: Bool = false,
+        _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void
     ) {
         guard mayWorkLong, let started = workers.start(for: connection.user, body) else {
             return connections.postpone(connection)
         }
         connection.beginWork()
         replies.wait(connection)
-        longWork.begin(started, .request(request, place: ledger.beginLong()), connection)
+        longWork.begin(
+            started, .request(request, place: ledger.beginLong(), preservesMemory: preservesMemory), connection)
     }
 
     /// Whether an update must wait for long work. The connection is served again in a moment then. Searches are
@@ -165,11 +169,13 @@ final class LongWorkRunner {
             let connection = done.connection
             work.charge(finished.duration, to: connection.clientID)
             switch done.purpose {
-            case .request(let request, let place):
+            case .request(let request, let place, let preservesMemory):
                 ledger.endLong(place)
-                if done.isInterrupted, finished.error?.errno == .canceled {
+                // The end of a connection, too, cancels its search, and then nobody waits for it.
+                if done.isInterrupted, finished.error?.errno == .canceled, !connection.hasEnded {
                     serveAgain(connection)
                 } else {
+                    if preservesMemory, finished.error == nil { connection.notePreservedMemory() }
                     answer(request, connection, finished.error)
                 }
             case .end(let session):
@@ -179,11 +185,11 @@ final class LongWorkRunner {
         }
     }
 
-    /// Leaves an interrupted request in its queue: it is done again, also by the next boot.
+    /// Leaves an interrupted request in its queue, to be served again.
     private func serveAgain(_ connection: Connection) {
         store.close(connection.endWork(), of: connection.user)
         _ = connection.endWaiting()
-        if connection.hasEnded { work.noteEnd(of: connection) } else { connections.postpone(connection) }
+        connections.postpone(connection)
     }
 
     private func answer(_ request: Request, _ connection: Connection, _ error: LiveUpdateError?) {

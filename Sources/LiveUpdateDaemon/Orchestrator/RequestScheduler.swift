@@ -41,7 +41,9 @@ struct RequestScheduler {
         private var waiting: [CInt: Fifo<Item>] = [:]
         private var processes = FairShare<CInt>()
         private var count = 0
-        var isEmpty: Bool { count == 0 }
+
+        /// Takes the next item, and says whether it was the last one.
+        mutating func take() -> (item: Item?, isLast: Bool) { (takeItem(), count == 0) }
 
         mutating func add(_ item: Item, of process: CInt, isEnd: Bool) {
             count += 1
@@ -50,23 +52,19 @@ struct RequestScheduler {
             processes.set(process, ready: true)
         }
 
-        mutating func takeItem() -> Item? {
+        private mutating func takeItem() -> Item? {
             if let item = ended.popFirst() {
                 count -= 1
                 return item
             }
             guard let process = processes.first() else { return nil }
-            let (item, isLast) = Self.takeItem(&waiting[process, default: Fifo()])
+            let (item, isLast) = waiting[process, default: Fifo()].take()
             if item != nil { count -= 1 }
             if isLast {
                 if waiting.count > RequestScheduler.mostEmptyQueues { waiting[process] = nil }
                 processes.set(process, ready: false)
             }
             return item
-        }
-
-        private static func takeItem(_ queue: inout Fifo<Item>) -> (item: Item?, isLast: Bool) {
-            (queue.popFirst(), queue.count == 0)
         }
 
         mutating func charge(_ time: UInt64, to process: CInt) { processes.charge(process, time) }
@@ -171,16 +169,12 @@ struct RequestScheduler {
     }
 
     private mutating func takeItem(of user: SessionOwner) -> Item? {
-        let (item, isLast) = Self.takeItem(&users[user, default: UserQueue()])
+        let (item, isLast) = users[user, default: UserQueue()].take()
         if isLast {
             if users.count > Self.mostEmptyQueues { users[user] = nil }
             parties.set(.user(user), ready: false)
         }
         return item
-    }
-
-    private static func takeItem(_ queue: inout UserQueue) -> (item: Item?, isLast: Bool) {
-        (queue.takeItem(), queue.isEmpty)
     }
 }
 
@@ -260,7 +254,11 @@ struct FairShare<Party: Hashable> {
 
     /// Drops the accounts that say nothing any more.
     private mutating func tidy() {
-        if readyCount == 0 { heap = [] }
+        if readyCount == 0 {
+            heap = []
+            // Parties that come once each, and were charged much, would stay for ever.
+            if accounts.count > 64 { accounts = [:] }
+        }
         guard accounts.count > 2 * readyCount + 64 else { return }
         accounts = accounts.filter { $0.value.isReady || $0.value.used > present }
     }

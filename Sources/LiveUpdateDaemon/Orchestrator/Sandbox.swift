@@ -14,7 +14,7 @@ enum Sandbox {
         "readlinkat", "getdents64", "access", "faccessat", "faccessat2", "ioctl", "userfaultfd", "mmap", "munmap",
         "mremap", "mprotect", "madvise", "mlock", "mlock2", "munlock", "mincore", "brk", "futex", "sched_yield",
         "sched_getaffinity", "set_robust_list", "rseq", "membarrier", "getrandom", "clock_gettime", "clock_nanosleep",
-        "getrusage",
+        "getrusage", "getpriority", "setpriority",
         "nanosleep", "gettimeofday", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
         "tgkill", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "prlimit64", "getrlimit", "sysinfo",
         "uname", "capget", "capset", "prctl", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll",

@@ -351,6 +351,10 @@ final class Server {
             guard connections.contains(connection), !longWork.postponesEnd(connection) else { return }
             return work.noteEnd(of: connection)
         }
+        // The rest of the queue takes long, too, when each message has many descriptors.
+        if connection.peer.isSocket, !store.drain(connection.descriptor, of: connection.user, atMost: 16) {
+            return work.noteEnd(of: connection)
+        }
         closer.close(connection, mayTakeLong: true)
     }
 

@@ -25,7 +25,7 @@ final class SessionCalls {
         switch request.call {
         case .preserve, .preserveHeld, .check:
             let file = FileRequest(
-                request.call, token: token, ReceivedFile(descriptor ?? Self.none), answer: answer,
+                call: request.call, token: token, received: ReceivedFile(descriptor ?? Self.none), answer: answer,
                 admission: admissions.admission(of: session.holder.owner, connection))
             return try preserve(file, request, session, connection)
         case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
@@ -44,12 +44,15 @@ final class SessionCalls {
     private func preserve(
         _ file: FileRequest, _ request: Request, _ session: Session, _ connection: Connection
     ) throws(LiveUpdateError) -> Reply? {
+        let preservesMemory = request.call != .check && file.received.isMemory
         if file.isLong {
-            longWork.begin(request, on: connection) { () throws(LiveUpdateError) in try file.preserve(in: session) }
+            longWork.begin(request, on: connection, preservesMemory: preservesMemory) {
+                () throws(LiveUpdateError) in try file.preserve(in: session)
+            }
             return nil
         }
         try file.preserve(in: session)
-        if request.call != .check && file.file.isMemory { connection.notePreservedMemory() }
+        if preservesMemory { connection.notePreservedMemory() }
         return Reply(0, body: request.answerBody)
     }
 
@@ -91,34 +94,26 @@ final class SessionCalls {
 struct FileRequest: Sendable {
     var call: Call
     var token: UInt64
-    var file: ReceivedFile
+    var received: ReceivedFile
     var answer: Answer?
     var admission: Admission
 
-    init(_ call: Call, token: UInt64, _ file: ReceivedFile, answer: Answer?, admission: Admission) {
-        self.call = call
-        self.token = token
-        self.file = file
-        self.answer = answer
-        self.admission = admission
-    }
-
     /// Whether it takes long.
     var isLong: Bool {
-        guard call != .preserveHeld, let status = file.status else { return false }
+        guard call != .preserveHeld, let status = received.status else { return false }
         return LongWork.isLong(size: status.size, allocated: status.allocated)
     }
 
     /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; the errors of the core.
     func preserve(in session: Session) throws(LiveUpdateError) {
         try session.preserve(
-            file.descriptor, token: token, as: call == .preserveHeld ? HeldFileHandler.format : nil,
-            answering: call == .check ? nil : answer, seenAs: file.isMemory ? file.status?.identity : nil,
+            received.descriptor, token: token, as: call == .preserveHeld ? HeldFileHandler.format : nil,
+            answering: call == .check ? nil : answer, admittedAs: received.isMemory ? received.status?.identity : nil,
             isLimited: !admission.isUnlimited
         ) { () throws(LiveUpdateError) in
-            if call == .preserveHeld { try admission.refuseOwnSocket(file.descriptor) }
+            if call == .preserveHeld { try admission.refuseOwnSocket(received.descriptor) }
             try admission.checkFilesOfKernel(session)
-            try admission.checkMemory(file.descriptor)
+            try admission.checkMemory(received.descriptor)
             try admission.checkDescriptors()
         }
         // A check leaves nothing behind.

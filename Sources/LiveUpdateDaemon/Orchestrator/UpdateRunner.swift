@@ -16,8 +16,8 @@ final class UpdateRunner {
     private var machine = OutgoingUpdate()
     /// The request that was accepted and is not answered.
     private var accepted: Accepted?
-    /// The flags of the update for which the files are being looked at.
-    private var looking: (discards: Bool, leavesOut: Bool)?
+    /// Whether the files are being looked at, ahead of an update.
+    private(set) var isLooking = false
     /// The process of the image that waits: readable once it has ended.
     private var standby: FileDescriptor?
     /// The baton of the update that was handed over last.
@@ -51,8 +51,27 @@ final class UpdateRunner {
 
     // MARK: Requests
 
+    /// - Returns: a refusal; nil when the request may begin.
+    func refusal(of request: Request, _ client: Client) -> Reply? {
+        noticeDeafKeeper()
+        return machine.refusal(of: asked(request, client)).map(reply)
+    }
+
     /// - Returns: a refusal; nil when the request is answered later.
     func begin(_ request: Request, _ client: Client) -> Reply? {
+        noticeDeafKeeper()
+        let asked = asked(request, client)
+        for action in machine.handle(.requested(asked)) {
+            switch action {
+            case .refuse(let refusal): return reply(refusal)
+            case .accept: accept(client.id(request), on: client.connection, asked.read)
+            default: perform(action)
+            }
+        }
+        return nil
+    }
+
+    private func asked(_ request: Request, _ client: Client) -> UpdateRequest {
         let call = UpdateCall(request.body)
         let isForKeeper = request.call == .reload && call.flags & UpdateCall.keeper != 0
         var asked = UpdateRequest(isForKeeper ? .reloadKeeper : UpdateRequest.Kind(request.call))
@@ -62,15 +81,7 @@ final class UpdateRunner {
         asked.client = client.connection.updateClient
         asked.sent = call.times[0]
         asked.read = monotonicNanoseconds()
-        noticeDeafKeeper()
-        for action in machine.handle(.requested(asked)) {
-            switch action {
-            case .refuse(let refusal): return reply(refusal)
-            case .accept: accept(client.id(request), on: client.connection, asked.read)
-            default: perform(action)
-            }
-        }
-        return nil
+        return asked
     }
 
     private func accept(_ request: RequestID, on connection: Connection, _ time: UInt64) {
@@ -165,8 +176,8 @@ final class UpdateRunner {
         case .replaceKeeper(let image, let attempt): tell(.replaceKeeper(image: image, attempt: attempt))
         case .callOff(let why, let attempt): try? keeper.send(.failed(why, attempt: attempt))
         case .readFormats: handle(.formatsInUse(formatsInUse()))
-        case .assess(let discards, let leavesOut):
-            looking = (discards, leavesOut)
+        case .assess:
+            isLooking = true
             try? orchestrator.beginLooks()
         case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
         case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
@@ -182,7 +193,8 @@ final class UpdateRunner {
         case .goOnAlone: keeper.giveUp()
         case .succeed: answer(Reply(0, body: UpdateCall(times: timesUntilNow()).body))
         case .fail(let refusal):
-            looking = nil
+            isLooking = false
+            orchestrator.discardDraft()
             answer(reply(refusal))
         case .accept, .refuse: break
         }
@@ -192,18 +204,17 @@ final class UpdateRunner {
         (try? orchestrator.formatsInUse()).map([String].init) ?? []
     }
 
-    /// Whether ``lookOn()`` has something to do.
-    var isLooking: Bool { looking != nil }
-
     /// Looks at some more files ahead of an update, so that requests are answered meanwhile.
     func lookOn() {
-        guard let update = looking, (try? orchestrator.look(atMost: Self.filesInSlice)) != false else { return }
-        looking = nil
-        handle(.assessed(assess(update.discards, update.leavesOut)))
+        guard isLooking, let request = machine.request else { return }
+        let end = monotonicNanoseconds() + Self.slice
+        guard (try? orchestrator.look { monotonicNanoseconds() < end }) != false else { return }
+        isLooking = false
+        handle(.assessed(assess(request.discards, request.leavesOut)))
     }
 
-    /// How many files are looked at in one turn of the loop: each takes some 2 microseconds.
-    private static let filesInSlice = 256
+    /// How long files are looked at in one turn of the loop, in nanoseconds. Most files take 2 microseconds each.
+    private static let slice: UInt64 = 500_000
 
     /// Finds the files of all users that cannot be frozen, and the unfinished sessions, before anything is frozen.
     private func assess(_ discards: Bool, _ leavesOut: Bool) -> UpdateRefusal? {

@@ -92,6 +92,8 @@ final class WorkerPool: Sendable {
 
     private static func start(_ shared: Shared) throws(SystemCallError) {
         try startThread(stackSize: 1 << 20, blockingSignals: true) {
+            // Long requests do not take part in the priority of the thread that serves.
+            Priority.lower()
             while let job = shared.next() {
                 var clock = WorkClock()
                 let error = job.cancellation.run(job.body)

@@ -139,27 +139,44 @@ import Testing
 }
 
 extension LongWorkTests {
-    /// A file with one huge page, and holes that are searched for half a minute.
-    private func endlessFile() throws -> OwnedDescriptor {
-        let size: UInt64 = 64 << 40
-        let file = try makeMemoryFile(named: "endless", size: size, pageSize: .huge2M)
+    /// A file with one huge page, and holes that are searched for some 0.4 seconds per TiB.
+    private func sparseFile(_ size: UInt64) throws -> OwnedDescriptor {
+        let file = try makeMemoryFile(named: "sparse", size: size, pageSize: .huge2M)
         try file.borrowed.allocate(offset: ((size / 7) >> 21) << 21, length: 1 << 21)
         return file
     }
 
-    @Test("A reload and an update interrupt a search, which is done again after the reload", .requiresHugePages(1))
-    func interrupted() async throws {
+    @Test(
+        "A reload and an update interrupt a search: it is done again after the reload, and fails after the update",
+        .requiresHugePages(2),
+        arguments: [
+            (Call.reload, 4 << 40, 0), (.update, 64 << 40, -Errno.operationNotSupportedByDevice.rawValue),
+        ] as [(Call, UInt64, CInt)])
+    func interrupted(_ call: Call, _ size: UInt64, _ result: CInt) async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
         let (root, other) = (try daemon.connect(), try daemon.connect(as: nobody))
-        let file = try endlessFile()
-        let session = try other.create("endless")
+        let file = try sparseFile(size)
+        let session = try other.create("sparse")
         let preserve = try session.ask(.preserve, FileCall(token: 1).body, file.borrowed)
-        for call in [Call.reload, .update] {
-            sleep(milliseconds: 100)
-            #expect(try root.change(call) == nil)
-        }
+        sleep(milliseconds: 100)
+        #expect(try root.change(call) == nil)
         let (answer, _) = try session.answer(to: preserve, within: 20_000)
-        #expect(answer.result == -Errno.operationNotSupportedByDevice.rawValue)
+        #expect(answer.result == result)
+    }
+
+    @Test(
+        "A session that its client closes while an update interrupts its search leaves nothing", .requiresHugePages(1))
+    func closedAndInterrupted() async throws {
+        let daemon = try await RunningDaemon(["--socket-mode", "0666"])
+        let (root, other) = (try daemon.connect(), try daemon.connect(as: nobody))
+        let file = try sparseFile(16 << 40)
+        let session = try other.create("sparse")
+        _ = try session.ask(.preserve, FileCall(token: 1).body, file.borrowed)
+        sleep(milliseconds: 100)
+        let update = try root.ask(.update, UpdateCall().body)
+        session.close()
+        #expect(try root.answer(to: update, within: 20_000).0.result == 0)
+        #expect(try root.status().sessions.isEmpty)
     }
 }
 
