@@ -126,14 +126,16 @@ extension HandOver {
 }
 
 extension UpdateRequest.Kind {
-    package var noun: String {
+    package var name: String {
         switch self {
-        case .load: "a load"
-        case .update: "an update"
-        case .reload: "a reload"
-        case .reloadKeeper: "a reload of the keeper"
+        case .load: "load"
+        case .update: "update"
+        case .reload: "reload"
+        case .reloadKeeper: "reload of the keeper"
         }
     }
+
+    package var noun: String { (self == .update ? "an " : "a ") + name }
 }
 
 /// The part of an update's request that the next image needs besides the arena: the client to answer, the times until

@@ -18,3 +18,6 @@ enum Style {
         isOn ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text
     }
 }
+
+/// A number with its noun: "1 file", "2 files".
+func counted(_ count: some BinaryInteger, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

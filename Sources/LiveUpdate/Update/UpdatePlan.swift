@@ -164,9 +164,9 @@ final class UpdatePlan: Sendable {
     }
 
     private func checkUnfinished(_ boot: Boot) throws(LiveUpdateError) {
-        let names = boot.read { $0.sessions(.incoming).filter { $0.progress != .finished }.map(\.name) }
-        guard names.isEmpty else {
-            let list = names.map { "\"\($0)\"" }.joined(separator: ", ")
+        let unfinished = boot.read { $0.sessions(.incoming).filter { $0.progress != .finished } }
+        guard unfinished.isEmpty else {
+            let list = unfinished.map { "\"\($0.name)\" of user \($0.holder.owner)" }.joined(separator: ", ")
             throw LiveUpdateError(
                 .resourceBusy, "the update would lose the unfinished sessions \(list)",
                 remedy: "finish them, or say that they are to be discarded")

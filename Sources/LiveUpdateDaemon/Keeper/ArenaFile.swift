@@ -33,7 +33,7 @@ struct ArenaFile {
 
     /// - Returns: nil when nothing has that name.
     private func existing() throws -> OwnedDescriptor? {
-        try StateDirectory.expect(path, "a regular file") { $0.isRegular }
+        try StateDirectory.expectOwnFile(path)
         guard let file = try open(path, O_RDWR) else { return nil }
         try lock(file.borrowed)
         guard isStillThere(file.borrowed, path) else { return nil }
@@ -44,7 +44,7 @@ struct ArenaFile {
 
     /// - Returns: nil when another luod was faster.
     private func make() throws -> OwnedDescriptor? {
-        try StateDirectory.expect(unfinished, "a regular file") { $0.isRegular }
+        try StateDirectory.expectOwnFile(unfinished)
         guard let file = try open(unfinished, O_RDWR | O_CREAT) else { return nil }
         try lock(file.borrowed)
         guard isStillThere(file.borrowed, unfinished) else { return nil }

@@ -102,7 +102,7 @@ package struct EndReport: Equatable, Sendable {
     package var lines: [String] {
         var lines: [String] = []
         if losesSomething {
-            lines.append("\(Self.text(lost)) end with luod, because no other process holds them:")
+            lines.append("\(Self.text(lost)) end with luod; a file stays only in programs that have it open:")
             lines += losses
         }
         if surviving != Count() { lines.append("\(Self.text(surviving)) survive \(place)") }

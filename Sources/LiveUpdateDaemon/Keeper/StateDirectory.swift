@@ -39,7 +39,7 @@ public struct StateDirectory: Sendable {
         for socket in [controlSocket, rootSocket] + (activated.isEmpty ? [clientSocket] : []) {
             try Self.expect(socket, "a socket") { $0.type == .socket }
         }
-        try Self.expect(calls.path, "a regular file") { $0.isRegular }
+        try Self.expectOwnFile(calls.path)
         if var found = try adopt() {
             found.unwanted = passed
             return found
@@ -111,6 +111,14 @@ public struct StateDirectory: Sendable {
     static func expect(_ path: String, _ kind: String, _ isThat: (FileStatus) -> Bool) throws {
         guard let found = try? FileStatus(at: path, followingLinks: false), !isThat(found) else { return }
         throw StartFailure(.data, "\(path) is not \(kind): remove it, or name another state directory")
+    }
+
+    /// Looks at a file that luod opens and writes: another user must not be able to write to it.
+    ///
+    /// - Throws: as ``expect(_:_:_:)``.
+    static func expectOwnFile(_ path: String) throws {
+        try expect(path, "a regular file") { $0.isRegular }
+        try expect(path, "luod's own file, or others may write to it") { $0.isOursAlone }
     }
 
     /// - Throws: ``StartFailure`` for a descriptor that a service manager has passed, and on which no client can

@@ -28,6 +28,7 @@ final class UpdateRunner {
     private struct Accepted {
         let connection: Connection
         let request: RequestID
+        let kind: UpdateRequest.Kind
         /// When each phase ended: see ``LiveUpdateProtocol/UpdateCall/times``.
         var times: [UInt64]
         /// A line for each file or session that the update leaves out or loses, for the answer.
@@ -54,7 +55,8 @@ final class UpdateRunner {
     /// - Returns: a refusal; nil when the request may begin.
     func refusal(of request: Request, _ client: Client) -> Reply? {
         noticeDeafKeeper()
-        return machine.refusal(of: asked(request, client)).map(reply)
+        let asked = asked(request, client)
+        return machine.refusal(of: asked).map { reply($0, to: asked.kind) }
     }
 
     /// - Returns: a refusal; nil when the request is answered later.
@@ -63,8 +65,8 @@ final class UpdateRunner {
         let asked = asked(request, client)
         for action in machine.handle(.requested(asked)) {
             switch action {
-            case .refuse(let refusal): return reply(refusal)
-            case .accept: accept(client.id(request), on: client.connection, asked.read)
+            case .refuse(let refusal): return reply(refusal, to: asked.kind)
+            case .accept: accept(asked, client.id(request), on: client.connection)
             default: perform(action)
             }
         }
@@ -84,8 +86,8 @@ final class UpdateRunner {
         return asked
     }
 
-    private func accept(_ request: RequestID, on connection: Connection, _ time: UInt64) {
-        accepted = Accepted(connection: connection, request: request, times: [time])
+    private func accept(_ asked: UpdateRequest, _ request: RequestID, on connection: Connection) {
+        accepted = Accepted(connection: connection, request: request, kind: asked.kind, times: [asked.read])
         replies.wait(connection)
         try? orchestrator.commit(Answer(request, result: -Errno.canceled.rawValue))
     }
@@ -98,8 +100,8 @@ final class UpdateRunner {
         replies.send(reply, to: accepted.connection)
     }
 
-    private func reply(_ refusal: UpdateRefusal) -> Reply {
-        log.sayAll(refusal.reason.split(separator: "\n").map { "update: \($0)" })
+    private func reply(_ refusal: UpdateRefusal, to kind: UpdateRequest.Kind) -> Reply {
+        log.sayAll(refusal.reason.split(separator: "\n").map { "\(kind.name): \($0)" })
         let text = LuoctlRemedies.explained(refusal.reason, refusal.errno.rawValue)
         return Reply(-refusal.errno.rawValue, body: UpdateCall(text: text).body)
     }
@@ -195,7 +197,7 @@ final class UpdateRunner {
         case .fail(let refusal):
             isLooking = false
             orchestrator.discardDraft()
-            answer(reply(refusal))
+            if let kind = accepted?.kind { answer(reply(refusal, to: kind)) }
         case .accept, .refuse: break
         }
     }

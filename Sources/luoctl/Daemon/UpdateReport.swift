@@ -6,6 +6,7 @@ struct UpdateReport: Encodable {
         case load, update, reload
     }
 
+    let version = 1
     let loadNs: UInt64
     /// Of an update: freezing, and writing what is handed over.
     let publishNs: UInt64?
@@ -19,7 +20,7 @@ struct UpdateReport: Encodable {
     private let kind: Kind
 
     private enum CodingKeys: CodingKey {
-        case loadNs, publishNs, takeOverNs, switchNs, answerNs, blackoutNs, remarks
+        case version, loadNs, publishNs, takeOverNs, switchNs, answerNs, blackoutNs, remarks
     }
 
     init(_ times: UpdateTimes, _ kind: Kind, remarks: [String] = []) {
@@ -47,7 +48,8 @@ struct UpdateReport: Encodable {
         table.add(["switch", Self.milliseconds(switchNs)])
         table.add(["answer", Self.milliseconds(answerNs)])
         table.add(["blackout", Self.milliseconds(blackoutNs)])
-        return ([table.text] + (remarks ?? [])).joined(separator: "\n")
+        guard let remarks, !remarks.isEmpty else { return table.text }
+        return ([table.text, "The update went on without:"] + remarks).joined(separator: "\n")
     }
 
     static func milliseconds(_ nanoseconds: UInt64) -> String { "\(fixed(Double(nanoseconds) / 1e6, 3)) ms" }

@@ -50,7 +50,9 @@ struct DemoReport {
     var text: String {
         var parts = notes.recovered.map(\.text)
         if failure == nil {
-            parts += [filesTable, "HugeTLB FLB (hugetlb-v1), over \(updates) updates:\n" + flbTable, phasesTable]
+            parts += [
+                filesTable, "HugeTLB FLB (hugetlb-v1), over \(counted(updates, "update")):\n" + flbTable, phasesTable,
+            ]
         }
         parts += notes.leftOut.map { Style.notice("left out: \($0)") }
         parts += notes.poolChanges.map { Style.notice("note: somebody changed the pool: \($0)") }
@@ -59,8 +61,9 @@ struct DemoReport {
         parts += faults.map { Style.bad("FAULT: \($0)") }
         parts.append(
             faults.isEmpty
-                ? Style.good("\(notes.files.count) files held over \(updates) updates, in the same memory")
-                : Style.bad("not everything held: \(faults.count) faults"))
+                ? Style.good(
+                    "\(counted(notes.files.count, "file")) held over \(counted(updates, "update")), in the same memory")
+                : Style.bad("not everything held: \(counted(faults.count, "fault"))"))
         return parts.joined(separator: "\n\n")
     }
 

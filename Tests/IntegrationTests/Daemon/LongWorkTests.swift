@@ -102,10 +102,10 @@ import Testing
         try mine.retrieveSession("gone").finish()
     }
 
-    @Test("A removal by force cancels the search of its session") func removed() async throws {
+    @Test("A removal by force cancels the search of its session", .requiresHugePages(1)) func removed() async throws {
         let daemon = try await RunningDaemon()
         let mine = try LiveUpdateDevice(state: daemon.state)
-        let file = try longFile()
+        let file = try MemoryFile(taking: try sparseFile(16 << 40))
         let session = try mine.createSession("long")
         let preserving = Task.detached { failure { try session.preserve(file.descriptor, token: 1) } }
         try await Task.sleep(nanoseconds: 20_000_000)

@@ -93,6 +93,16 @@ import Testing
         expectRefusal(try await start(), 65, "regular file")
     }
 
+    @Test("An arena that another user owns, or may write to: 65") func foreignArena() async throws {
+        #expect(try await startAndEnd().status == 0)
+        unsafe chmod(arena, 0o620)
+        expectRefusal(try await start(), 65, "others may write to it", "remove it")
+        guard geteuid() == 0 else { return }
+        unsafe chmod(arena, 0o600)
+        unsafe chown(arena, 65534, 65534)
+        expectRefusal(try await start(), 65, "luod's own file", "remove it")
+    }
+
     enum Foreign: CaseIterable { case directory, pipe, link }
 
     @Test(

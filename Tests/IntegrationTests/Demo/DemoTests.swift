@@ -134,7 +134,7 @@ import Testing
         #expect(ended.status == 0, "\(ended)")
         #expect(ended.output.contains("hugetlb 2M"))
         #expect(ended.output.contains("preserve        1         1"))
-        #expect(ended.output.contains("4 files held over 1 updates"))
+        #expect(ended.output.contains("4 files held over 1 update"))
     }
 
     @Test(arguments: [
