@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import LiveUpdate
 
 /// One scenario of the conformance vectors: see Tests/Vectors/README.md for the format.

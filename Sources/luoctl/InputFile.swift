@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Platform
 import SystemPackage
 
@@ -7,16 +7,22 @@ enum InputFile {
     /// - Throws: exit code 64, with what is wrong with it.
     static func read(_ path: String) throws -> Data {
         do {
-            let file = try openFile(path)
-            var data = Data()
-            var chunk = [UInt8](repeating: 0, count: 1 << 16)
-            while true {
-                let count = try unsafe chunk.withUnsafeMutableBytes { try unsafe file.borrowed.read(into: $0) }
-                if count == 0 { return data }
-                data += chunk[..<count]
-            }
+            return try read(openFile(path).borrowed)
         } catch {
             throw Exit.usage("\(path): cannot be read: \(error)")
+        }
+    }
+
+    /// Reads until the end of the file.
+    ///
+    /// - Throws: the errors of read(2).
+    static func read(_ file: FileDescriptor) throws -> Data {
+        var data = Data()
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = try unsafe chunk.withUnsafeMutableBytes { try unsafe file.read(into: $0) }
+            if count == 0 { return data }
+            data += chunk[..<count]
         }
     }
 }

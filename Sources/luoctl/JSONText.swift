@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// A value as JSON, for machines: keys in snake case and sorted, the same for all commands.
 func jsonText(_ value: some Encodable) -> String {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Conformance
-import Foundation
+import FoundationEssentials
 import LiveUpdate
 
 /// `luoctl replay`
@@ -33,7 +33,7 @@ struct ReplayCommand: ParsableCommand {
     }
 
     private static func lines(of file: String) throws -> [String] {
-        let data = try file == "-" ? FileHandle.standardInput.readDataToEndOfFile() : InputFile.read(file)
+        let data = try file == "-" ? InputFile.read(.standardInput) : InputFile.read(file)
         return String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
             .map(String.init)
     }

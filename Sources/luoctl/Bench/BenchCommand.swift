@@ -1,6 +1,6 @@
 import ArgumentParser
 import BenchReport
-import Foundation
+import FoundationEssentials
 import Glibc
 import Platform
 import SystemPackage

@@ -1,5 +1,5 @@
 import BenchReport
-import Foundation
+import FoundationEssentials
 import Glibc
 import Platform
 
@@ -21,13 +21,19 @@ extension BenchMachine {
     }
 
     private static func text(_ path: String) -> String? {
-        (try? String(contentsOfFile: path, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
+        (try? String(contentsOfFile: path, encoding: .utf8)).map(trimmed)
     }
 
     /// `name : value`
     private static func field(_ name: String, of text: String) -> String? {
         text.split(separator: "\n").first { $0.hasPrefix(name) }?.split(separator: ":", maxSplits: 1).last
-            .map { $0.trimmingCharacters(in: .whitespaces) }
+            .map(trimmed)
+    }
+
+    private static func trimmed(_ text: some StringProtocol) -> String {
+        var rest = Substring(text).drop(while: \.isWhitespace)
+        while rest.last?.isWhitespace == true { rest.removeLast() }
+        return String(rest)
     }
 
     private static func string<Name>(_ name: Name) -> String {

@@ -1,5 +1,5 @@
 import BenchReport
-import Foundation
+import FoundationEssentials
 import Platform
 
 /// How quiet the machine is: a loop that always does the same is timed before and after everything else, and what others

@@ -1,5 +1,5 @@
 import BenchReport
-import Foundation
+import FoundationEssentials
 import LiveUpdate
 import Platform
 
@@ -35,7 +35,7 @@ struct BenchSession {
         try run.processors.measureHere()
         return BenchDocument(
             command: ["luoctl"] + CommandLine.arguments.dropFirst(),
-            started: ISO8601DateFormatter().string(from: started),
+            started: started.ISO8601Format(),
             seconds: (Date().timeIntervalSince(started) * 10).rounded() / 10, machine: machine,
             warnings: noise.warnings(
                 processors: machine.processors, governor: machine.governor, run.measurements),

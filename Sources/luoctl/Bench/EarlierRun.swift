@@ -1,5 +1,5 @@
 import BenchReport
-import Foundation
+import FoundationEssentials
 
 /// What `--json` printed in another run.
 enum EarlierRun {

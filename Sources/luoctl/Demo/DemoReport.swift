@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Platform
 
 /// What the demo found: for people as tables, for machines as JSON.

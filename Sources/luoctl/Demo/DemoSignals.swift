@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
 import Glibc
 import Platform
 
@@ -17,7 +17,7 @@ enum DemoSignals {
     static func watch() {
         let environment = ProgramImage.ownEnvironment()
         let numbers = numbers
-        Thread.detachNewThread {
+        try? startThread {
             while true {
                 if let number = numbers.first(where: isWaiting) {
                     let end = ["luoctl", "demo-end", "--signal", "\(number)"]

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
 import Glibc
 import Platform
 import SystemPackage
@@ -81,7 +81,7 @@ struct PoolGuardCommand: ParsableCommand {
             throw ExitCode(1)
         }
         answer("\(loan.count)")
-        _ = FileHandle.standardInput.readDataToEndOfFile()
+        _ = try InputFile.read(.standardInput)
         try loan.giveBack()
         DemoPlace.removeDirectory(of: FilePath(note))
     }
