@@ -22,8 +22,9 @@ LEAKS ?= 1
 # Programs that need nothing of the machine that they run on.
 # The option makes code ask for the metadata of a generic type directly, and not by its mangled name, which the runtime
 # would take apart, and look for each conformance among all of the program: two thirds of the instructions of a start.
+# The toolchain's own linker does not warn of functions of the C library that no program here calls (dlopen, getpwnam).
 STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build-static --static-swift-stdlib \
-	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors
+	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors -Xswiftc -use-ld=lld
 
 # Given on the command line; the shell's own SECONDS would be how long it runs.
 RUN_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
@@ -44,7 +45,8 @@ SYSUSERS := lib/sysusers.d/luod.conf
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep vmtest guest doc format lint clean
+.PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
+	stress attack vmtest guest doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -58,8 +60,8 @@ build: ## build the library and luoctl, optimized
 install: setup ## install luoctl, luod, luoctl's man pages and shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
 	scripts/manuals .build-static/release/luoctl .build-static/share
-	install -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
-	install -D -m 755 .build-static/release/luod $(DESTDIR)$(prefix)/sbin/luod
+	install -s -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
+	install -s -D -m 755 .build-static/release/luod $(DESTDIR)$(prefix)/sbin/luod
 	install -D -m 755 -t $(DESTDIR)$(prefix)/$(LIBEXEC) $(addprefix .build-static/release/,$(BENCH_PROGRAMS))
 	install -d $(DESTDIR)$(prefix)/share/man/man1
 	install -m 644 .build-static/share/man1/*.1 $(DESTDIR)$(prefix)/share/man/man1

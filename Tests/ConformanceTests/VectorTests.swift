@@ -9,9 +9,9 @@ import Testing
         #expect(Set((Vectors.named + Vectors.random).map(\.scenario.name)).count == 417)
     }
 
-    @Test("The kernel's results, byte for byte", arguments: [Vectors.named, Vectors.random])
-    func asTheKernel(lines: [Vectors.Line]) throws {
-        for line in lines {
+    @Test("The kernel's results, byte for byte", arguments: Vectors.File.allCases)
+    func asTheKernel(file: Vectors.File) throws {
+        for line in file.lines {
             let difference = try Replay.run(line.scenario, file: line.file, line: line.number)
             if let difference { Issue.record("\(difference.description)") }
         }

@@ -13,6 +13,13 @@ enum Vectors {
         var testDescription: String { scenario.name }
     }
 
+    /// A file of scenarios.
+    enum File: String, CaseIterable, Sendable {
+        case named, random
+
+        var lines: [Line] { self == .named ? Vectors.named : Vectors.random }
+    }
+
     /// One rule each.
     static let named = read("named.jsonl")
     /// Seeded.

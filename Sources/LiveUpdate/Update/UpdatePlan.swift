@@ -150,7 +150,8 @@ final class UpdatePlan: Sendable {
             try boot.ensureRoom()
             try boot.commit([.phase(.freezing)])
             let freeze = Freeze(boot)
-            let looks = state.with { $0.looks.take() }
+            // They stay for now: releasing thousands of them takes time.
+            let looks = state.with { $0.looks }
             let unfrozen = try freeze.freezeAll(
                 currentDraft(leavingOut: leavingOut, of: boot), looks, leavingOut: leavingOut)
             do throws(LiveUpdateError) {
