@@ -1,5 +1,5 @@
-// CRC32C (Castagnoli), reflected, as in iSCSI (RFC 3720): with the CRC32 instruction, four streams at once to hide
-// its latency of three cycles, joined by tables that advance a CRC over a fixed number of zero bytes.
+// CRC32C (Castagnoli), reflected, as in iSCSI (RFC 3720). It uses the CRC32 instruction on four streams at once, which
+// hides the latency of three cycles. Tables that advance a CRC over a fixed number of zero bytes join the streams.
 #include "CShims.h"
 
 #include <pthread.h>
@@ -28,8 +28,9 @@ static uint32_t portable(uint32_t crc, const unsigned char *bytes, size_t count)
 #define HARDWARE __attribute__((target("sse4.2")))
 #define STEP(crc, word) _mm_crc32_u64(crc, word)
 #if __has_include(<sys/platform/x86.h>)
-// glibc asked the processor already. __builtin_cpu_supports would ask it anew, in a constructor and so in every start of
-// a program: eight cpuid instructions, each of which a virtual machine traps (6 microseconds).
+// glibc has queried the processor already. __builtin_cpu_supports would query it again in a constructor, and so at
+// every start of a program. That takes eight cpuid instructions, each of which traps in a virtual machine (6
+// microseconds).
 #include <sys/platform/x86.h>
 static int have_hardware(void) { return CPU_FEATURE_ACTIVE(SSE4_2); }
 #else
@@ -46,8 +47,9 @@ static int have_hardware(void) { return (getauxval(AT_HWCAP) >> 7) & 1; }
 #ifdef HARDWARE
 #define AHEAD 2048  // prefetch distance: the hardware's own prefetcher reaches half of the memory's speed
 
-// The four streams lie one lane apart: long, so that each stays in its pages long enough to be prefetched. Shorter ones,
-// for what is no longer than an arena's trees, save less time than their table takes to make (some 200,000 instructions).
+// The four streams lie one lane apart. The lane is long, so that each stream stays in its pages long enough to be
+// prefetched. Shorter lanes would serve inputs no longer than an arena's trees, but would save less time than their
+// table takes to make (about 200,000 instructions).
 #define LANE (256 * 1024)  // bytes; a power of two
 static uint32_t lane[4][256];  // lane[i][b]: byte i of a CRC, with the value b, advanced over LANE zero bytes
 static pthread_once_t lane_once = PTHREAD_ONCE_INIT;
@@ -59,7 +61,7 @@ static uint32_t apply(const uint32_t map[32], uint32_t crc) {
     return result;
 }
 
-// Advancing over zero bytes is linear, so it is a matrix; squaring it doubles the number of bytes.
+// Advancing a CRC over zero bytes is linear, so it is a matrix. Squaring the matrix doubles the number of bytes.
 static void make_lane(void) {
     uint32_t map[32], squared[32];
     for (int bit = 0; bit < 32; bit++) map[bit] = by_byte[1u << bit & 0xFF] ^ ((1u << bit) >> 8);

@@ -40,7 +40,7 @@ int cshims_make_file_without_name(const char *directory) {
 
 int cshims_copy_to(int fd, int number) { return dup3(fd, number, O_CLOEXEC); }
 
-// Of the whole file, for writing.
+// Makes a call about a write lock on the whole file.
 static int lock(int fd, int command, struct flock *lock) {
     *lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return fcntl(fd, command, lock);

@@ -1,6 +1,6 @@
 #include "CShims.h"
 
-// Thread-local, so that tests that inject faults can run beside tests that do not.
+// The state is thread-local, so that tests that inject faults can run beside tests that do not.
 static _Thread_local struct {
     long calls;    // system calls of this thread since it was armed
     long after;    // the number of the call that fails first; 0: count only

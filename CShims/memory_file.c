@@ -40,7 +40,7 @@ int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size) {
 }
 
 int cshims_cached_status(int fd, struct cshims_status *status) {
-    // No times: for those, file systems may write back first.
+    // Times are not requested, because file systems may write back data before they return them.
     unsigned wanted = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_INO | STATX_SIZE | STATX_BLOCKS;
     struct statx found;
     if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, wanted, &found) == -1) return -1;

@@ -58,7 +58,7 @@ int cshims_pidfd_open_thread(pid_t thread) { return (int)syscall(SYS_pidfd_open,
 #define PARTS 17
 #define PAGE 4096
 
-// Each page is a part of its own: a copy ends before the part that cannot be reached.
+// Makes a separate part of each page, so that a copy ends before the first page that cannot be reached.
 static unsigned long pages(struct iovec parts[PARTS], uint64_t address, size_t count) {
     unsigned long number = 0;
     while (count > 0 && number < PARTS) {
@@ -77,7 +77,7 @@ ssize_t cshims_read_memory(pid_t thread, uint64_t address, void *into, size_t co
     return process_vm_readv(thread, &here, 1, there, pages(there, address, count), 0);
 }
 
-// Since Linux 6.11; headers may be older.
+// PROCMAP_QUERY came with Linux 6.11, and headers may be older.
 #ifndef PROCMAP_QUERY
 enum { PROCMAP_QUERY_VMA_WRITABLE = 2 };
 struct procmap_query {
@@ -106,18 +106,18 @@ struct spawned {
     int inherited, number, end, error;
 };
 
-// Runs in the memory of the caller, which waits, and uses the caller's descriptor table until close_range(2) copies it. It makes
-// system calls directly: a sanitizer would take the libc functions around them for calls of the caller.
+// Runs in the memory of the caller, which waits, and uses the caller's descriptor table until close_range(2) copies it.
+// It makes system calls directly, because a sanitizer would take libc functions here for calls of the caller.
 __attribute__((no_sanitize("thread", "address"))) static int become_program(void *argument) {
     struct spawned *program = argument;
     int inherited = program->inherited, number = program->number;
-    // The kernel copies only the part below `end`: descriptors above it are neither copied nor closed.
+    // The kernel copies only the part below `end`: descriptors from there on are neither copied nor closed.
     if (syscall(SYS_close_range, (unsigned)program->end, ~0U, CLOSE_RANGE_UNSHARE) == -1) goto failed;
-    // A copy onto itself would stay closed on exec.
+    // dup3(2) onto the same number would fail, so close-on-exec is cleared instead.
     long copied = inherited == number ? syscall(SYS_fcntl, number, F_SETFD, 0) : syscall(SYS_dup3, inherited, number, 0);
     if (copied == -1) goto failed;
-    // No signal handler of the caller may run in its memory here. The handler is the first word of the kernel's struct, and a struct
-    // of zeros is SIG_DFL.
+    // No signal handler of the caller may run in its memory here. The handler is the first word of the kernel's struct,
+    // and a struct of zeros means SIG_DFL.
     for (int signal = 1; signal < NSIG; signal++) {
         unsigned long now[8] = {0}, none[8] = {0};
         if (syscall(SYS_rt_sigaction, signal, NULL, now, NSIG / 8) == -1) continue;
@@ -142,7 +142,7 @@ pid_t cshims_spawn(
     sigset_t all, own;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &own);
-    // Returns when the program runs, or could not be begun.
+    // clone(2) returns when the program runs or could not be started.
     pid_t child = clone(become_program, stack + STACK, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &program);
     int error = child == -1 ? errno : program.error;
     pthread_sigmask(SIG_SETMASK, &own, NULL);

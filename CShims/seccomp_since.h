@@ -1,4 +1,4 @@
-// What seccomp(2) has learnt, for headers that are older.
+// Constants of seccomp(2) that older kernel headers lack.
 #pragma once
 #include <linux/seccomp.h>
 

@@ -38,7 +38,8 @@ ssize_t cshims_receive(
     int fd, void *bytes, size_t count, int *descriptors, size_t *number, int *truncated, int flags) {
     union {
         struct cmsghdr align;
-        // A descriptor without room would be closed here, and a close may sleep.
+        // Room for all descriptors that one message can carry: the kernel would close the others here, and a close may
+        // sleep.
         char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(CSHIMS_MOST_RECEIVED * sizeof(int))];
     } control;
     struct iovec part = {.iov_base = bytes, .iov_len = count};
@@ -56,7 +57,7 @@ ssize_t cshims_receive(
         *number += here;
     }
     if (*number > MOST) *truncated = 1;
-    // There is room for all that the kernel passes.
+    // The buffer has room for all descriptors that the kernel passes, so MSG_CTRUNC means that one could not be opened.
     if (message.msg_flags & MSG_CTRUNC) *truncated = CSHIMS_LACKS_DESCRIPTORS;
     return result;
 }
@@ -64,7 +65,7 @@ ssize_t cshims_receive(
 ssize_t cshims_discard(int fd) {
     char byte;
     struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    // Without room for them its descriptors are dropped and never become ours: nothing has to be closed.
+    // There is no room for descriptors, so the kernel drops those of the message, and nothing has to be closed.
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     return recvmsg(fd, &message, MSG_DONTWAIT);
 }
@@ -112,7 +113,7 @@ int cshims_has_message(int fd) {
         struct cmsghdr align;
         char room[CMSG_SPACE(sizeof(struct ucred))];
     } control;
-    // There is no room for a message's descriptors: they are not installed.
+    // There is no room for descriptors, so those of the message are not installed.
     struct msghdr message = {.msg_control = control.room, .msg_controllen = sizeof control.room};
     setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
     if (recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0) return 0;

@@ -30,7 +30,7 @@ int cshims_userfault_continue(int fd, uint64_t address, uint64_t length, int64_t
     return result;
 }
 
-// 1 when pages were mapped, 0 for a hole or a page that is mapped already, -1 on failure.
+// Returns 1 when pages were mapped, 0 for a hole or a page that is mapped already, -1 on failure.
 static int look(int fd, uint64_t address, uint64_t length, int64_t *mapped) {
     *mapped = 0;
     int injected = cshims_fault();

@@ -2,7 +2,7 @@ import CacheStore
 import Glibc
 import LiveUpdateEmbedded
 
-/// A cache that answers on a Unix socket, and updates itself on SIGHUP: its memory and its socket stay.
+/// A cache that answers requests on a Unix socket. On SIGHUP it updates itself, and its memory and its socket stay.
 ///
 ///     CacheServer SOCKET [--arena FILE] [--data FILE | --huge]
 ///     CacheServer ask SOCKET REQUEST
@@ -27,14 +27,14 @@ enum CacheServer {
     }
 }
 
-/// What it was told to do.
+/// The arguments of the program.
 struct Settings {
     let socket: FilePath
-    /// A file for the arena, to be found again after a crash; nil for one in memory.
+    /// A file for the arena, which a process finds again after a crash; nil for an arena in memory.
     var arena: FilePath?
     /// A file on hugetlbfs for the data, which stays after a crash; nil for a memory file.
     var data: FilePath?
-    /// Whether a memory file is to be on huge pages.
+    /// Whether the memory file is on huge pages.
     var huge = false
 
     init?(_ arguments: [String]) {
@@ -53,7 +53,7 @@ struct Settings {
     }
 }
 
-/// A line on standard error, for the journal of whoever runs it.
+/// Writes a line to standard error, from where a service manager takes it into its journal.
 func log(_ text: String) {
     let line = "CacheServer \(getpid()): \(text)\n"
     _ = unsafe write(STDERR_FILENO, line, line.utf8.count)

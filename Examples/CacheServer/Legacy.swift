@@ -1,7 +1,7 @@
 import LiveUpdateEmbedded
 
-/// What the boot before has left of the service: after an update its session came. After a crash, when the arena is in a
-/// file, this process goes on with the same boot, and the session is as it was.
+/// The session that the previous boot left. After an update it is incoming. After a crash, when the arena is in a file,
+/// this process continues the same boot, and the session is unchanged.
 struct Legacy {
     static let name: SessionName = "cache"
     private let session: Session?
@@ -16,7 +16,8 @@ struct Legacy {
         }
     }
 
-    /// - Returns: nil when there is none, or it was lost: a memory file is gone with the last process that held it.
+    /// - Returns: nil when there is no such file, or when it was lost: a memory file is gone with the last process that
+    ///   held it.
     func file(_ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor? {
         guard let session, session.tokens.contains(token) else { return nil }
         do throws(LiveUpdateError) {
@@ -30,6 +31,6 @@ struct Legacy {
         }
     }
 
-    /// Before the files are preserved again: until then they are held.
+    /// Closes the session, which holds its files until then. Call this before they are preserved again.
     func letGo() throws(LiveUpdateError) { try session?.close() }
 }

@@ -3,7 +3,7 @@ import Glibc
 import ListenerHandlers
 import LiveUpdateEmbedded
 
-/// The service: one thread, one request at a time, and an update between two of them.
+/// The service. It has one thread and handles one request at a time. An update runs between two requests.
 struct Service: ~Copyable {
     private static let dataToken: UInt64 = 1
     private static let listenerToken: UInt64 = 2
@@ -16,7 +16,7 @@ struct Service: ~Copyable {
     private let listener: OwnedDescriptor
     private let cache: Cache
 
-    /// Begins a boot: with what the boot before has left, and anew what it has not.
+    /// Begins a boot with the files that the previous boot left, and makes the missing ones.
     init(_ settings: Settings) throws {
         let process = try UpdatableProcess(at: settings.arena) { (luo) throws(LiveUpdateError) in
             try luo.registerStandardHandlers()
@@ -31,8 +31,8 @@ struct Service: ~Copyable {
         try legacy.letGo()
         let cache = try Cache(in: data.borrowed)
 
-        // At once, and not when an update is wanted: it changes nothing for those who use them, what cannot be preserved is
-        // known now, and with an arena in a file it is what the next process finds after a crash.
+        // The files are preserved now, and not at an update. Preserving changes nothing for their users. A file that
+        // cannot be preserved is found now, and with an arena in a file the next process finds the files after a crash.
         let session = try luo.createSession(Legacy.name)
         try session.preserve(data.borrowed, token: Self.dataToken)
         try session.preserve(listener.borrowed, token: Self.listenerToken)
@@ -64,7 +64,7 @@ struct Service: ~Copyable {
         return try listen(at: address, backlog: 64, .nonBlocking)
     }
 
-    /// Serves until it is told to end, or becomes another program.
+    /// Serves until a signal ends the service, or the process becomes the next image.
     func run() throws {
         while true {
             switch Signals.wait(for: listener.borrowed) {
@@ -77,7 +77,7 @@ struct Service: ~Copyable {
         }
     }
 
-    /// Becomes the program that stands there by now: not /proc/self/exe, which is the one that runs.
+    /// Executes the program that is at this path now. /proc/self/exe would be the program that runs already.
     private func update() {
         let next = ProgramImage(path: program.string, arguments: CommandLine.arguments)
         do {

@@ -2,8 +2,8 @@ import CacheStore
 import Glibc
 import LiveUpdateDevice
 
-/// A cache that answers on a Unix socket. luod keeps its memory and its socket, so that it can end, or be killed, at any
-/// time: the next one goes on.
+/// A cache that answers requests on a Unix socket. luod holds its memory and its socket, so the service can end or be
+/// killed at any time, and the next process continues.
 ///
 ///     CacheService SOCKET [--state DIR] [--base-pages]
 ///     CacheService load SOCKET
@@ -28,12 +28,12 @@ enum CacheService {
     }
 }
 
-/// What it was told to do.
+/// The arguments of the program.
 struct Settings {
     let socket: FilePath
     /// The state directory of luod; nil for that of the environment, or /run/luo.
     var state: String?
-    /// Whether its memory is to be on huge pages.
+    /// Whether the service puts its memory on huge pages.
     var huge = true
 
     init?(_ arguments: [String]) {
@@ -52,7 +52,7 @@ struct Settings {
     }
 }
 
-/// A line on standard error, for the journal of whoever runs it.
+/// Writes a line to standard error, from where a service manager takes it into its journal.
 func log(_ text: String) {
     let line = "CacheService \(getpid()): \(text)\n"
     _ = unsafe write(STDERR_FILENO, line, line.utf8.count)

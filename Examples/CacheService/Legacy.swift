@@ -1,11 +1,12 @@
 import LiveUpdateDevice
 
-/// The files that the previous process left with luod. Their session is detached, and so outlives that process. An update of
-/// luod since then has made it an incoming session.
+/// The files that the previous process left with luod. Their session is detached, and so outlives that process. If luod
+/// was updated since then, the session is an incoming one.
 struct Legacy {
     static let name: SessionName = "cache"
     private let session: DeviceSession?
-    /// The tokens of files that are still preserved in the session: it is outgoing, and getting a file changes nothing.
+    /// The tokens of the files that are still preserved. The session is outgoing then, and getting a file from it
+    /// changes nothing.
     private var preserved: Set<UInt64> = []
 
     /// - Throws: EBUSY when another process runs the service.
@@ -15,7 +16,8 @@ struct Legacy {
         }
     }
 
-    /// - Returns: nil when there is no such file, or when it was lost: luod ended, and no other process had the file open.
+    /// - Returns: nil when there is no such file, or when it was lost: luod ended, and no other process had the file
+    ///   open.
     mutating func file(_ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor? {
         guard let session else { return nil }
         do throws(LiveUpdateError) {
@@ -36,7 +38,7 @@ struct Legacy {
         }
     }
 
-    /// Whether a file needs no preserving again.
+    /// Whether a file is still preserved, so that it need not be preserved again.
     func isPreserved(_ token: UInt64) -> Bool { preserved.contains(token) }
 
     /// Returns the session of this process: the old one, or a new one when the old one came over an update.

@@ -2,8 +2,8 @@ import CacheStore
 import Glibc
 import LiveUpdateDevice
 
-/// A client that asks without a pause until SIGTERM, and then says whether all its values are there, and how long the
-/// longest request took.
+/// A client that sends requests without a pause until SIGTERM. Then it checks that the cache has all its values, and
+/// prints how long the longest request took.
 struct Load {
     private let path: FilePath
     private var values: [String: String] = [:]
@@ -22,12 +22,13 @@ struct Load {
 
     private init(path: FilePath) { self.path = path }
 
-    /// One that was started together with this client may not listen yet; the first request says it if it never does.
+    /// Waits until the service listens, because it may have been started at the same time. If it never listens, the
+    /// first request fails.
     private static func waitForService(at path: FilePath) {
         for _ in 0..<200 where (try? ask("info", at: path)) == nil && !Signals.sayToEnd() { usleep(50_000) }
     }
 
-    /// One value in sixteen requests is new: the cache appends, and has an end.
+    /// Makes one request. Only one in sixteen stores a value, because the cache appends and can become full.
     private mutating func step() throws {
         let key = "\(getpid())-\(requests / 16 % 64)"
         if requests % 16 == 0 {

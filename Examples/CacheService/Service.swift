@@ -3,7 +3,8 @@ import Glibc
 import ListenerHandlers
 import LiveUpdateDevice
 
-/// The service: one thread, one request at a time. What it was told last is answered before it ends.
+/// The service. It has one thread and handles one request at a time. Before it ends, it answers the request that it has
+/// read.
 struct Service: ~Copyable {
     private static let dataToken: UInt64 = 1
     private static let listenerToken: UInt64 = 2
@@ -11,17 +12,17 @@ struct Service: ~Copyable {
     private let data: OwnedDescriptor
     private let listener: OwnedDescriptor
     private let cache: Cache
-    /// Detached: luod keeps it when this process has ended, however it did.
+    /// The detached session. It stays with luod after the end of this process, also after a crash.
     private let session: DeviceSession
 
-    /// Begins with the files that the previous process left, and makes the others.
+    /// Begins with the files that the previous process left, and makes the missing ones.
     init(_ settings: Settings) throws {
         let device = try LiveUpdateDevice(state: settings.state)
         var legacy = try Legacy(device)
         let data = try legacy.file(Self.dataToken) ?? Self.makeData(settings)
         let listener = try legacy.file(Self.listenerToken) ?? Self.makeListener(settings)
 
-        // Preserve at once, not at the end: a preserved file outlives a crash, too.
+        // The files are preserved now and not at the end, because a preserved file outlives a crash, too.
         let session = try legacy.renewed(on: device)
         if !legacy.isPreserved(Self.dataToken) {
             try session.preserve(data.borrowed, token: Self.dataToken)
@@ -39,7 +40,7 @@ struct Service: ~Copyable {
     private static func makeData(_ settings: Settings) throws -> OwnedDescriptor {
         let size: UInt64 = 4 << 20
         let file = try makeMemoryFile(named: "cache", size: size, pageSize: settings.huge ? .huge2M : .base)
-        // So that a pool without pages is an error here, and not a SIGBUS at the first store.
+        // With this, a pool without free pages is an error here, and not a SIGBUS at the first store.
         do throws(SystemCallError) {
             try file.borrowed.allocate(offset: 0, length: size)
         } catch {
@@ -53,7 +54,7 @@ struct Service: ~Copyable {
         do throws(SystemCallError) {
             return try listen(at: address, backlog: 64, .nonBlocking)
         } catch {
-            // The name of a socket that went with its last holder.
+            // The name is left from a socket that went with its last holder.
             guard error.errno == .addressInUse, nobodyListens(at: address) else { throw error }
             _ = unsafe unlink(settings.socket.string)
             return try listen(at: address, backlog: 64, .nonBlocking)
@@ -69,7 +70,8 @@ struct Service: ~Copyable {
         }
     }
 
-    /// Serves until it is told to end. Nothing has to be kept then: it is. Clients wait in the socket's queue.
+    /// Serves until a signal ends the service. Nothing remains to be preserved then, and clients wait in the socket's
+    /// queue.
     func run() throws {
         while Signals.wait(for: listener.borrowed) == .client {
             cache.serveClient(of: listener.borrowed) { info }

@@ -1,10 +1,11 @@
 import Glibc
 package import LiveUpdate
 
-/// Keys and values in a memory file. Its layout is this program's own: `u64 magic, u64 bytes in use`, and from byte 16
-/// the entries, `u32 length of the key, u32 length of the value`, and both. The last entry of a key is the one that counts.
+/// Keys and values in a memory file. Its layout is this program's own: `u64 magic, u64 bytes in use`. From byte 16 on
+/// there are the entries, each `u32 length of the key, u32 length of the value`, the key and the value. The last entry
+/// of a key is the valid one.
 ///
-/// The index is not in the file: it is made again from it.
+/// The index is not in the file. It is made again from the entries.
 package final class Cache {
     private static let magic: UInt64 = 0x3130_4548_4341_4343  // "CCACHE01"
     private static let headerLength = 16
@@ -14,7 +15,7 @@ package final class Cache {
 
     package var count: Int { values.count }
 
-    /// Begins in a file of zeros, or goes on with what is there.
+    /// Begins in a file of zeros, or continues with the entries of the file.
     package init(in file: FileDescriptor) throws {
         mapping = try Mapping(of: file, length: try FileStatus(of: file).size, .shared(writable: true))
         if word(at: 0) == 0 { begin() }
@@ -33,7 +34,7 @@ package final class Cache {
         store(Self.magic, at: 0)
     }
 
-    /// The image that wrote it may have been another one: nothing is believed that leads out of the file.
+    /// Makes the index. Another image may have written the file, so each offset is checked.
     private func index() throws {
         let end = Int(clamping: word(at: 8))
         guard end <= size else { throw Fault.format }
@@ -49,7 +50,8 @@ package final class Cache {
 
     package func value(of key: String) -> String? { values[key].map(text) }
 
-    /// The entry first, and then the number that makes it count: a process that dies in between has stored nothing.
+    /// Writes the entry first, and then the number that makes it valid. A process that dies in between has stored
+    /// nothing.
     package func set(_ key: String, _ value: String) throws {
         var writer = ByteWriter()
         writer.put(UInt32(key.utf8.count))
@@ -68,7 +70,7 @@ package final class Cache {
 
     private var size: Int { unsafe mapping.bytes.count }
 
-    // SAFETY, for all: offsets are checked before, and buffers check them again in debug builds.
+    // SAFETY of the four methods below: callers check offsets, and buffers check them again in debug builds.
     private func word(at offset: Int) -> UInt64 {
         unsafe mapping.bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
     }

@@ -2,14 +2,14 @@ import Glibc
 import ListenerHandlers
 package import LiveUpdate
 
-// What is said on the socket: a connection for each request, which is a line, as is its answer.
+// The protocol of the socket. Each request has a connection of its own; the request is one line, and so is the answer.
 
 extension Cache {
     /// Serves the next client, if there is one.
     package func serveClient(of listener: FileDescriptor, info: () -> String) {
-        // Who went away in between is no fault.
+        // A client that went away in between is no error.
         guard let client = try? listener.acceptClient() else { return }
-        // One who says nothing must not hold up the others, nor an update.
+        // A client that sends nothing must not delay other clients or an update.
         var limit = timeval(tv_sec: 1, tv_usec: 0)
         unsafe setsockopt(
             client.borrowed.rawValue, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
@@ -34,7 +34,7 @@ extension Cache {
     }
 }
 
-/// The client: one request, one answer.
+/// Sends one request as a client, and returns the answer.
 package func ask(_ request: String, at path: FilePath) throws -> String {
     guard let address = SocketAddress.unix(path) else { throw Errno.fileNameTooLong }
     let server = try connect(to: address)
@@ -43,7 +43,7 @@ package func ask(_ request: String, at path: FilePath) throws -> String {
 }
 
 extension FileDescriptor {
-    /// All bytes up to the end of the line, or of what the peer sends.
+    /// Reads the bytes up to the end of the line, or up to the end of the stream.
     fileprivate func readLine() throws -> String {
         var line: [UInt8] = []
         var byte: UInt8 = 0

@@ -1,18 +1,18 @@
 import Glibc
 package import LiveUpdate
 
-/// Signals that are looked at between two requests, and nowhere else. They are blocked all the time, and execve(2) keeps
-/// that: one that comes in an update is seen by the next image.
+/// Signals that are handled only between two requests. They are always blocked, and stay blocked over execve(2), so the
+/// next image sees a signal that comes during an update.
 package enum Signals {
     package enum Event {
         case client, update, end
     }
 
     private static let watched = [SIGHUP, SIGTERM, SIGINT]
-    // SAFETY: one bit for each signal; set by the handler, which runs only while this one thread lets it in, below.
+    // SAFETY: the handler sets one bit for each signal. It runs only while this one thread unblocks the signals, below.
     private nonisolated(unsafe) static var caught = 0
 
-    /// Before anything else.
+    /// Blocks the signals. A program calls this before anything else.
     package static func block() {
         for number in watched { signal(number) { unsafe Signals.caught |= 1 << $0 } }
         setMask(SIG_BLOCK)
@@ -31,7 +31,7 @@ package enum Signals {
         }
     }
 
-    /// Looks whether it is to end, without waiting.
+    /// Whether a signal has asked the process to end. This does not wait.
     package static func sayToEnd() -> Bool {
         setMask(SIG_UNBLOCK)
         setMask(SIG_BLOCK)
@@ -50,14 +50,14 @@ package enum Signals {
         return unsafe caught & 1 << number != 0
     }
 
-    /// pselect(2): the signals are unblocked only for as long as it waits, and end that.
+    /// Waits for a client: pselect(2). The signals are unblocked only during this wait, and end it.
     private static func hasClient(_ listener: FileDescriptor) -> Bool {
         var none = sigset_t()
         unsafe sigemptyset(&none)
         var readable = fd_set()
         let number = Int(listener.rawValue)
         precondition(number < 1024, "select(2) knows 1024 descriptors")
-        // SAFETY: an fd_set is 1024 bits, and this is one of them.
+        // SAFETY: an fd_set has 1024 bits, and this is one of them.
         unsafe withUnsafeMutableBytes(of: &readable) { unsafe $0[number / 8] |= 1 << (number % 8) }
         return unsafe pselect(listener.rawValue + 1, &readable, nil, nil, nil, &none) > 0
     }

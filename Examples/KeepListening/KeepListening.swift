@@ -2,8 +2,9 @@ import Glibc
 import ListenerHandlers
 import LiveUpdateEmbedded
 
-/// Two sockets that listen, over an update of this process. Clients come while nobody accepts, right before the update:
-/// the next boot serves them. Exits 0 when everything is as it was, else 1.
+/// Two listening sockets that stay open over an update of this process. Clients connect right before the update, while
+/// no process accepts, and the next boot serves them. The program exits with 0 when everything is as before, otherwise
+/// with 1.
 @main
 enum KeepListening {
     static let path = FilePath("/tmp/keep-listening.\(getpid())")
@@ -60,7 +61,7 @@ enum KeepListening {
     }
 }
 
-/// Something is not as it was.
+/// Something differs from the state before the update.
 struct Difference: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }

@@ -1,7 +1,7 @@
 import Glibc
 import LiveUpdate
 
-/// What both handlers have in common, besides what they do with a file: see below.
+/// The checks that both handlers share. Their work on a file is in the extension below.
 enum Listener {
     static func canPreserve(_ descriptor: FileDescriptor, family: CInt) -> Acceptance {
         do throws(SystemCallError) {
@@ -9,7 +9,7 @@ enum Listener {
             guard try descriptor.option(SO_DOMAIN) == family else {
                 return .refused(because: "a listening socket of another family")
             }
-            // Several sockets share one address then, and identity(of:) could not tell them apart.
+            // Several sockets could share one address then, and identity(of:) could not tell them apart.
             guard try descriptor.option(SO_REUSEPORT) == 0 else { return .refused(because: "SO_REUSEPORT is set") }
             guard try descriptor.socketAddress().path?.isAbsolute != false else {
                 return .refused(because: "its name is relative, and would be another one in another directory")
@@ -26,7 +26,7 @@ enum Listener {
 }
 
 extension FileContext {
-    /// - Throws: EBADF when it was lost with the last process that held it, and could not be opened anew.
+    /// - Throws: EBADF when the socket was lost with the last process that held it, and could not be opened again.
     private func socket() throws(LiveUpdateError) -> FileDescriptor {
         guard let descriptor else {
             throw LiveUpdateError(
@@ -39,7 +39,8 @@ extension FileContext {
     /// The record that ``data`` names.
     func listener() throws(LiveUpdateError) -> ListenerRecord { try storage.read(at: data) }
 
-    /// Records what the socket is. While it is preserved the program goes on accepting.
+    /// Records the address and the options of the socket. The program can still accept clients while the socket is
+    /// preserved.
     func preserveListener(backlog: UInt32) throws(LiveUpdateError) -> UInt64 {
         let socket = try socket()
         let found: (address: SocketAddress, options: ListenerOptions, permissions: UInt32)
@@ -60,8 +61,8 @@ extension FileContext {
         return permissions
     }
 
-    /// Stores anew what was changed since, and lets as many clients wait as the network allows: nobody accepts until the
-    /// next boot does, and who finds the queue full is turned away, or tries again a second later.
+    /// Stores the options again if they have changed, and lets as many clients wait as the network allows. No process
+    /// accepts until the next boot does. A client that finds the queue full is refused, or tries again a second later.
     func freezeListener(_ network: Network) throws(LiveUpdateError) -> UInt64 {
         let socket = try socket()
         var record = try listener()
@@ -86,13 +87,13 @@ extension FileContext {
         return handle
     }
 
-    /// The update is off. It may be told twice, when a process dies in the middle of it.
+    /// Undoes a freeze after the update was stopped. This may be called twice, when a process dies during the update.
     func unfreezeListener() {
         guard let record = try? listener() else { return }
         try? descriptor?.listen(backlog: record.backlog)
     }
 
-    /// The kept socket is the file; only what the freeze did is undone.
+    /// Undoes the effect of the freeze. The socket itself was held, so nothing else is needed.
     func retrieveListener() throws(LiveUpdateError) -> RetrievedFile {
         let socket = try socket()
         let record = try listener()
@@ -104,10 +105,11 @@ extension FileContext {
         return .kept
     }
 
-    /// Who waits would be turned away when a socket is let go that nobody has retrieved.
+    /// Whether the socket may be closed: if it was not retrieved, no client may be waiting, because the client would be
+    /// refused.
     var canFinishListener: Bool { retrieveStatus == .done || descriptor?.hasClient != true }
 
-    /// The address, the options and the permissions are those that were preserved; the clients are not.
+    /// Opens a socket with the preserved address, options and permissions. Clients that waited at the old one are lost.
     func openListenerAnew(_ network: Network) throws(LiveUpdateError) -> FileDescriptor {
         let record = try listener()
         let address = try record.address(in: storage)

@@ -1,6 +1,6 @@
 import LiveUpdate
 
-/// What a listening socket was set to, as far as opening it anew needs to know: socket(7).
+/// The options of a listening socket that are needed to open it again: socket(7).
 public struct ListenerOptions: OptionSet, Hashable, Sendable {
     public let rawValue: UInt32
     public init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -13,16 +13,16 @@ public struct ListenerOptions: OptionSet, Hashable, Sendable {
 }
 
 /// A listening socket, 32 bytes: `u32 backlog, u32 options, u32 permissions of the name, u32 length of the address, u64
-/// offset of the address, u64 zero`. The address has no fixed length, so it is stored beside it.
+/// offset of the address, u64 zero`. The address has no fixed length, so it is stored separately.
 ///
-/// When this layout changes, the numbers in the handlers' compatible strings do, too.
+/// A change of this layout needs new numbers in the handlers' compatible strings.
 struct ListenerRecord: StoredRecord, Equatable {
     static let name = "listener"
     static let length = 32
 
     var backlog: UInt32
     var options: ListenerOptions
-    /// Of a Unix socket that has a name; else 0.
+    /// The permissions of a Unix socket that has a name; 0 for other sockets.
     var permissions: UInt32
     private let addressLength: UInt32
     private let addressOffset: UInt64
@@ -61,9 +61,9 @@ struct ListenerRecord: StoredRecord, Equatable {
         writer.put(UInt64(0))
     }
 
-    /// Where it listens.
+    /// The address at which the socket listens.
     ///
-    /// - Throws: EIO when the record leads out of the arena, or to what is no address.
+    /// - Throws: EIO when the record points out of the arena, or to bytes that are no address.
     func address(in storage: Storage) throws(LiveUpdateError) -> SocketAddress {
         let bytes = try storage.read(at: addressOffset, count: UInt64(addressLength))
         guard let address = SocketAddress(recorded: bytes) else {

@@ -1,18 +1,18 @@
 public import LiveUpdate
 
-/// What listening sockets have in common: the network that they are in.
+/// The network of listening sockets, which is the same for all of them.
 public struct NetworkState: StoredRecord, Equatable, Sendable {
     public static let name = "network"
     public static let length = 24
 
-    /// Device and inode of the network namespace: namespaces(7).
+    /// The device and inode of the network namespace: namespaces(7).
     public let namespace: FileIdentity
-    /// `net.core.somaxconn`: how many clients may wait at one socket, at most.
+    /// The most clients that may wait at one socket: `net.core.somaxconn`.
     public let backlogLimit: UInt32
-    /// Sockets that travel, of all kinds; 0 before an update is published.
+    /// How many listening sockets the update hands over, of all kinds; 0 before an update is published.
     public internal(set) var listeners: UInt32 = 0
 
-    /// The network of this process, now.
+    /// Reads the network of this process.
     ///
     /// - Throws: ENOENT without /proc, EMFILE.
     public init() throws(LiveUpdateError) {
@@ -38,9 +38,9 @@ public struct NetworkState: StoredRecord, Equatable, Sendable {
         writer.put(listeners)
     }
 
-    /// Whether a socket that is opened now is in the network that this one was.
+    /// Checks that a socket that is opened now would be in this network.
     ///
-    /// - Throws: ESTALE when it is not: its clients would look for it elsewhere.
+    /// - Throws: ESTALE when it would be in another one, where its clients would not find it.
     func checkNamespace() throws(LiveUpdateError) {
         let now = try NetworkState()
         guard now.namespace == namespace else {
@@ -52,11 +52,11 @@ public struct NetworkState: StoredRecord, Equatable, Sendable {
     }
 }
 
-/// The FLB of both handlers. The first listening socket records the network, the last one lets it go.
+/// The FLB of both handlers. The first listening socket records the network, and the last one releases it.
 public final class Network: FileLifecycleBound {
     public let compatible = "com.example.network-v1"
 
-    /// Makes the FLB; it keeps nothing.
+    /// Makes the FLB, which records nothing yet.
     public init() {}
 
     public func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: NetworkState) {
@@ -66,7 +66,8 @@ public final class Network: FileLifecycleBound {
 
     public func unpreserve(_ object: NetworkState, _ context: FLBContext) {}
 
-    /// What travels is derived from the files that do, in each update anew: so nothing has to be counted along the way.
+    /// Stores the state with the number of sockets. Each update counts its files again, so no counter has to be
+    /// maintained.
     public func serialize(_ object: NetworkState, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
         var state = object
         state.listeners = UInt32(context.users.count)
@@ -79,14 +80,15 @@ public final class Network: FileLifecycleBound {
 
     public func finish(_ object: NetworkState, _ context: FLBContext) {}
 
-    /// After a crash, in the boot that had the object: from the handle alone.
+    /// Restores the object from its handle after a crash, in the boot that had the object.
     public func resume(_ context: FLBContext) throws(LiveUpdateError) -> NetworkState {
         try context.storage.read(at: context.data)
     }
 }
 
 extension FileContext {
-    /// The network that the file was preserved in: in this boot, when it goes on after a crash, or in the one before.
+    /// The network that the file was preserved in. It belongs to this boot when the boot continues after a crash,
+    /// otherwise to the one before.
     func network(_ network: Network) throws(LiveUpdateError) -> NetworkState {
         if let own = try flbs.withOutgoing(network, { $0 }) { return own }
         return try flbs.withIncoming(network) { $0 }

@@ -1,9 +1,9 @@
 public import LiveUpdate
 
 extension Orchestrator {
-    /// Registers both handlers, and the FLB that both depend on: the same calls at every boot.
+    /// Registers both handlers, and the FLB that both depend on. Every boot makes the same calls.
     ///
-    /// - Parameter backlog: how many clients may wait at a socket, as the program tells listen(2).
+    /// - Parameter backlog: how many clients may wait at a socket, as in listen(2).
     /// - Returns: the FLB, for its getters.
     /// - Throws: as ``register(_:)`` and ``register(_:on:)``.
     @discardableResult

@@ -1,13 +1,13 @@
 import Glibc
 public import LiveUpdate
 
-/// Where a socket listens: the bytes of a `sockaddr`, as bind(2) takes and getsockname(2) gives them.
+/// The address of a socket: the bytes of a `sockaddr`, as for bind(2) and getsockname(2).
 public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     let bytes: [UInt8]
 
-    /// A name in the file system: unix(7).
+    /// The address of a name in the file system: unix(7).
     ///
-    /// - Returns: nil when it has more than 107 bytes.
+    /// - Returns: nil when the name has more than 107 bytes.
     public static func unix(_ path: FilePath) -> SocketAddress? {
         let name = path.bytes
         guard name.count <= 107 else { return nil }
@@ -22,7 +22,7 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
-    /// What a record says; nil when it cannot be an address of these handlers.
+    /// Decodes the address of a record; nil when it cannot be an address of these handlers.
     init?(recorded bytes: some Collection<UInt8>) {
         self.bytes = Array(bytes)
         switch family {
@@ -34,14 +34,14 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     var family: CInt { bytes.count < 2 ? -1 : CInt(bytes[0]) | CInt(bytes[1]) << 8 }
 
-    /// Of a Unix socket that has a name in the file system.
+    /// The name of a Unix socket in the file system; nil for other sockets.
     public var path: FilePath? {
         guard family == AF_UNIX, bytes.count > 2, bytes[2] != 0 else { return nil }
         return FilePath(bytes: Array(bytes[2...]))
     }
 
-    /// One number for each address: to its clients a socket is the address that they find it at, also when it was opened
-    /// anew. No file has such a device number.
+    /// The identity of the address. For its clients a socket is its address, also after it was opened again. No file
+    /// has such a device number.
     var identity: FileIdentity {
         // FNV-1a
         let hash = bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }

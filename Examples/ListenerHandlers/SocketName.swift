@@ -1,15 +1,15 @@
 import Glibc
 import LiveUpdate
 
-/// What the name of a Unix socket leads to.
+/// The file that has the name of a Unix socket.
 enum SocketName {
     case socket(permissions: UInt32)
     case nothing
     case somethingElse
 
-    /// Looks: lstat(2).
+    /// Looks at the name: lstat(2).
     ///
-    /// - Throws: EACCES and what else lstat(2) lists.
+    /// - Throws: EACCES and other errors of lstat(2).
     init(_ path: FilePath) throws(SystemCallError) {
         var status = stat()
         do throws(SystemCallError) {
@@ -22,9 +22,10 @@ enum SocketName {
         self = status.st_mode & S_IFMT == S_IFSOCK ? .socket(permissions: status.st_mode & 0o777) : .somethingElse
     }
 
-    /// Takes a name away that a dead process has left, so that it can be bound again. One that somebody listens at stays.
+    /// Removes a name that a dead process has left, so that it can be bound again. The name stays if a process listens
+    /// at it.
     ///
-    /// - Throws: what connect(2) and unlink(2) list.
+    /// - Throws: the errors of connect(2) and unlink(2).
     static func removeIfDead(_ address: SocketAddress) throws(SystemCallError) {
         guard let path = address.path, case .socket = try SocketName(path), try !isListening(at: address) else {
             return
@@ -32,7 +33,7 @@ enum SocketName {
         try systemCall("unlink") { unsafe path.withPlatformString { unsafe unlink($0) } }
     }
 
-    /// chmod(2).
+    /// Sets the permissions of a name: chmod(2).
     static func setPermissions(_ path: FilePath, _ permissions: UInt32) throws(SystemCallError) {
         try systemCall("chmod") { unsafe path.withPlatformString { unsafe chmod($0, permissions) } }
     }

@@ -1,11 +1,11 @@
 import Glibc
 public import LiveUpdate
 
-// The system calls of these handlers: through `systemCall`, so that tests can fail each of them.
+// The system calls of these handlers. All use `systemCall`, so that tests can make each of them fail.
 
-/// Opens a socket that listens: socket(2), bind(2), listen(2). It is closed on exec.
+/// Opens a listening socket, closed on exec: socket(2), bind(2), listen(2).
 ///
-/// - Throws: EADDRINUSE and what else those three list.
+/// - Throws: EADDRINUSE and other errors of these three calls.
 public func listen(
     at address: SocketAddress, backlog: UInt32, _ options: ListenerOptions = []
 ) throws(SystemCallError) -> OwnedDescriptor {
@@ -16,10 +16,10 @@ public func listen(
     return made
 }
 
-/// Connects to a socket that listens: connect(2).
+/// Connects to a listening socket: connect(2).
 ///
-/// - Throws: ECONNREFUSED when nobody listens there, ENOENT when nothing has that name; with `nonBlocking`, EAGAIN or
-///   EINPROGRESS when it would have to wait.
+/// - Throws: ECONNREFUSED when no process listens there, ENOENT when no file has that name; with `nonBlocking`, EAGAIN
+///   or EINPROGRESS when it would have to wait.
 public func connect(
     to address: SocketAddress, nonBlocking: Bool = false
 ) throws(SystemCallError) -> OwnedDescriptor {
@@ -28,10 +28,10 @@ public func connect(
     return made
 }
 
-/// Whether a socket listens at an address. Asked with a socket of another type, which it refuses (unix(7)): so none of the
-/// places in its queue is taken.
+/// Whether a socket listens at an address. This connects a socket of another type, which a listener refuses (unix(7)),
+/// and so takes no place in its queue.
 ///
-/// - Throws: ENOENT when nothing has that name, EACCES.
+/// - Throws: ENOENT when no file has that name, EACCES.
 func isListening(at address: SocketAddress) throws(SystemCallError) -> Bool {
     let made = try makeSocket(address.family, SOCK_DGRAM)
     do throws(SystemCallError) {
@@ -56,14 +56,14 @@ private func makeSocket(
 }
 
 extension FileDescriptor {
-    /// Where a socket is bound: getsockname(2).
+    /// The address that the socket is bound to: getsockname(2).
     ///
     /// - Throws: EBADF, ENOTSOCK.
     public func socketAddress() throws(SystemCallError) -> SocketAddress {
         var bytes = [UInt8](repeating: 0, count: 128)
         var length = socklen_t(bytes.count)
         try systemCall("getsockname") {
-            // SAFETY: the kernel writes no more than `length` bytes, and says how many the address has.
+            // SAFETY: the kernel writes no more than `length` bytes, and reports how many the address has.
             unsafe bytes.withUnsafeMutableBytes {
                 unsafe getsockname(rawValue, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), &length)
             }
@@ -71,9 +71,9 @@ extension FileDescriptor {
         return SocketAddress(bytes: Array(bytes.prefix(Int(length))))
     }
 
-    /// Takes the next client out of the queue, or waits for one: accept(2). It is closed on exec.
+    /// Accepts the next client, or waits for one: accept(2). The new descriptor is closed on exec.
     ///
-    /// - Throws: EAGAIN when nobody waits and the socket is non-blocking, EMFILE.
+    /// - Throws: EAGAIN when no client waits and the socket is non-blocking, EMFILE.
     public func acceptClient() throws(SystemCallError) -> OwnedDescriptor {
         let number = try systemCall("accept") { accept(rawValue, nil, nil) }
         let client = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
@@ -87,12 +87,12 @@ extension FileDescriptor {
         return unsafe poll(&event, 1, 0) == 1
     }
 
-    /// listen(2). On a socket that listens it only changes how many clients may wait.
+    /// Makes the socket listen: listen(2). For a listening socket this only changes how many clients may wait.
     func listen(backlog: UInt32) throws(SystemCallError) {
         try systemCall("listen") { Glibc.listen(rawValue, CInt(clamping: backlog)) }
     }
 
-    /// A number of socket(7): getsockopt(2).
+    /// The value of an option of socket(7): getsockopt(2).
     ///
     /// - Throws: EBADF, ENOTSOCK.
     func option(_ name: CInt) throws(SystemCallError) -> CInt {
@@ -109,7 +109,7 @@ extension FileDescriptor {
         }
     }
 
-    /// What ``ListenerOptions`` are set.
+    /// The options of this socket.
     func listenerOptions() throws(SystemCallError) -> ListenerOptions {
         var options: ListenerOptions = []
         if try option(SO_REUSEADDR) != 0 { options.insert(.reuseAddress) }
@@ -122,7 +122,7 @@ extension FileDescriptor {
 extension SocketAddress {
     @unsafe
     fileprivate func withPointer<Value>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Value) -> Value {
-        // SAFETY: an array's bytes are aligned for any struct, and callers get their number.
+        // SAFETY: an array's bytes are aligned for any struct, and `body` gets their number.
         unsafe bytes.withUnsafeBytes {
             unsafe body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
         }

@@ -1,11 +1,11 @@
 import Glibc
 public import LiveUpdate
 
-/// Preserves TCP sockets that listen, of IPv4: tcp(7). Clients that connect while the program is replaced wait in the
-/// socket's queue, and the next boot accepts them.
+/// Preserves listening TCP sockets of IPv4: tcp(7). Clients that connect during an update wait in the socket's queue,
+/// and the next boot accepts them.
 ///
-/// When every process has died the socket is gone, and is opened anew at its address, from the arena alone. Its files
-/// depend on ``Network``.
+/// When every process has died, the socket is gone. The handler then opens a new one at its address, from the arena
+/// alone. Its files depend on ``Network``.
 public final class TCPListenerHandler: FileHandler {
     public let compatible = "com.example.tcp-listener-v1"
     private let network: Network
@@ -14,8 +14,8 @@ public final class TCPListenerHandler: FileHandler {
     /// Makes the handler.
     ///
     /// - Parameters:
-    ///   - network: the FLB that is linked to it.
-    ///   - backlog: how many clients may wait, as the program tells listen(2).
+    ///   - network: the FLB on which its files depend.
+    ///   - backlog: how many clients may wait, as in listen(2).
     public init(_ network: Network, backlog: UInt32) {
         self.network = network
         self.backlog = backlog

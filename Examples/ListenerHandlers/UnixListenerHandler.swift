@@ -1,8 +1,8 @@
 import Glibc
 public import LiveUpdate
 
-/// Preserves Unix sockets that listen: unix(7). As ``TCPListenerHandler``, and they can have a name in the file system,
-/// which can be lost while the socket lives: a socket whose name was removed is opened anew under it.
+/// Preserves listening Unix sockets: unix(7). It works like ``TCPListenerHandler``. Such a socket can have a name in
+/// the file system, which can be removed while the socket lives. The handler then opens a new socket with that name.
 public final class UnixListenerHandler: FileHandler {
     public let compatible = "com.example.unix-listener-v1"
     private let network: Network
@@ -11,8 +11,8 @@ public final class UnixListenerHandler: FileHandler {
     /// Makes the handler.
     ///
     /// - Parameters:
-    ///   - network: the FLB that is linked to it.
-    ///   - backlog: how many clients may wait, as the program tells listen(2).
+    ///   - network: the FLB on which its files depend.
+    ///   - backlog: how many clients may wait, as in listen(2).
     public init(_ network: Network, backlog: UInt32) {
         self.network = network
         self.backlog = backlog
@@ -38,11 +38,11 @@ public final class UnixListenerHandler: FileHandler {
         try file.openListenerAnew(network)
     }
 
-    /// A socket whose name is gone is one that no client finds: a new one is opened there. The kept one is closed then,
-    /// with those who waited at it.
+    /// Retrieves the socket. If its name is gone, no client can find it, so a new one is opened with that name. The
+    /// held socket is closed then, and the clients that waited at it are refused.
     ///
-    /// Whether a socket of that name is this one, the kernel does not tell a descriptor's owner: a name that another
-    /// program has bound by now is not noticed.
+    /// The kernel does not tell whether a socket of that name is this one. So the handler does not notice if another
+    /// program has bound the name meanwhile.
     public func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile {
         let address = try file.listener().address(in: file.storage)
         guard let path = address.path else { return try file.retrieveListener() }
@@ -62,7 +62,7 @@ public final class UnixListenerHandler: FileHandler {
 }
 
 extension FileContext {
-    /// What a name leads to.
+    /// The file that has a name.
     func look(at path: FilePath) throws(LiveUpdateError) -> SocketName {
         do {
             return try SocketName(path)

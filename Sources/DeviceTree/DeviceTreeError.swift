@@ -1,10 +1,10 @@
 import CLibFDT
 
-/// What libfdt said about a tree that it could not write or read.
+/// The error of a tree that could not be written or read.
 public struct DeviceTreeError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// What was being done.
+    /// The action that failed.
     public let action: String
-    /// In libfdt's words.
+    /// The reason, in libfdt's words.
     public let reason: String
 
     init(_ action: String, _ code: CInt) {
@@ -12,7 +12,7 @@ public struct DeviceTreeError: Error, Equatable, Sendable, CustomStringConvertib
         reason = unsafe String(cString: fdt_strerror(code))
     }
 
-    /// What a reader found that libfdt cannot know.
+    /// Makes an error that a reader of a tree found, and libfdt cannot know.
     public init(_ action: String, reason: String) {
         self.action = action
         self.reason = reason

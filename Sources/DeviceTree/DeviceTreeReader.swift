@@ -1,25 +1,25 @@
 import CLibFDT
 
-/// Reads a flattened tree that nobody vouches for: libfdt checks all of it before anything is looked up.
+/// Reads an untrusted flattened tree. libfdt checks all of it before any lookup.
 public struct DeviceTreeReader: Sendable {
-    /// The tree, copied, so that it is aligned and cannot change after it was checked.
+    /// A copy of the tree, which is aligned and cannot change after the check.
     private let words: [UInt64]
 
-    /// A node, as an offset that only libfdt understands.
+    /// A node, identified by an offset that only libfdt understands.
     public struct Node: Sendable {
         fileprivate let offset: CInt
         /// The root.
         public static let root = Node(offset: 0)
     }
 
-    /// The first version whose nodes have names, and not paths. Nobody writes older ones any more, and the full check of
-    /// libfdt 1.6 reads through a null pointer in some of them.
+    /// The first version in which nodes have names instead of paths. No current program writes older ones, and the full
+    /// check of libfdt 1.6 reads through a null pointer in some of them.
     private static let oldestVersion: UInt32 = 16
 
-    /// Checks a tree and takes a copy of it. Bytes after its end are left out.
+    /// Checks a tree and makes a copy of it. Bytes after its end are left out.
     ///
-    /// - Throws: what libfdt's full check found; "bad version" for one before 16, too, and "bad structure" for a property
-    ///   that is longer than the tree.
+    /// - Throws: the error of libfdt's full check; "bad version" also for a version before 16, and "bad structure" also
+    ///   for a property that is longer than the tree.
     public init(_ bytes: [UInt8]) throws(DeviceTreeError) {
         var words = [UInt64](repeating: 0, count: (bytes.count + 7) / 8)
         // SAFETY: both buffers are at least `bytes.count` long, and nothing keeps their addresses.
@@ -35,16 +35,16 @@ public struct DeviceTreeReader: Sendable {
         self.words = words
     }
 
-    /// Whether each property ends where the structure does, or before. libfdt 1.6 adds up lengths without a look at what
-    /// becomes of it: it takes some of nearly 4 GiB for the few bytes around their start, and others keep its check there for
-    /// ever. All else that is wrong it finds itself.
+    /// Whether each property ends within the structure. libfdt 1.6 adds lengths without a check for overflow. It takes
+    /// some properties of nearly 4 GiB for the few bytes around their start, and its check never returns for others.
+    /// libfdt finds all other errors itself.
     private static func lengthsFit(_ bytes: [UInt8]) -> Bool {
         func word(_ offset: Int) -> Int? {
             guard offset >= 0, offset + 4 <= bytes.count else { return nil }
             return bytes[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) }
         }
         guard let total = word(4), let start = word(8), let version = word(20), let size = word(36) else { return true }
-        // Before version 17 the header does not say how long the structure is.
+        // Before version 17 the header does not have the length of the structure.
         let end = min(version >= 17 ? start + size : total, bytes.count)
         var offset = start
         while let token = word(offset), offset < end {
@@ -64,10 +64,10 @@ public struct DeviceTreeReader: Sendable {
         return true
     }
 
-    /// The total size of a tree according to its header, when these bytes are the start of one: what has to be there
-    /// before the rest can be checked.
+    /// The total size of a tree, according to the header in these bytes. The rest of the tree can be checked only when
+    /// all of its bytes are there.
     ///
-    /// - Throws: when there is no header that libfdt knows.
+    /// - Throws: an error when there is no header that libfdt knows.
     public static func totalSize(ofHeader bytes: [UInt8]) throws(DeviceTreeError) -> Int {
         guard bytes.count >= MemoryLayout<fdt_header>.size else {
             throw DeviceTreeError("header", reason: "shorter than a header")
@@ -103,7 +103,7 @@ public struct DeviceTreeReader: Sendable {
         }
     }
 
-    /// All nodes, each before its children, with how deep they are below the root.
+    /// All nodes and their depths below the root. Each node comes before its children.
     public var nodes: [(node: Node, depth: Int)] {
         unsafe withTree { tree in
             var nodes: [(node: Node, depth: Int)] = []
@@ -117,7 +117,7 @@ public struct DeviceTreeReader: Sendable {
         }
     }
 
-    /// A node's name; the root's is empty.
+    /// A node's name. The name of the root is empty.
     public func name(of node: Node) -> String {
         unsafe withTree { tree in
             var length: CInt = 0
@@ -144,7 +144,7 @@ public struct DeviceTreeReader: Sendable {
         }
     }
 
-    /// A property's bytes, if it is there.
+    /// A property's bytes, if the node has that property.
     public func property(_ name: String, of node: Node = .root) -> [UInt8]? {
         unsafe withTree { tree in
             var length: CInt = 0
@@ -153,25 +153,25 @@ public struct DeviceTreeReader: Sendable {
         }
     }
 
-    /// A property of exactly eight bytes, in native order.
+    /// The value of a property of exactly eight bytes, in native order.
     public func u64(_ name: String, of node: Node = .root) -> UInt64? {
         property(name, of: node).flatMap(Self.number)
     }
 
-    /// Exactly eight bytes, in native order.
+    /// The value of exactly eight bytes, in native order.
     static func number(_ bytes: [UInt8]) -> UInt64? {
         guard bytes.count == 8 else { return nil }
-        // SAFETY: eight bytes were counted.
+        // SAFETY: the guard ensures that there are eight bytes.
         return unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: UInt64.self) }
     }
 
-    /// A property that is one string with its NUL.
+    /// The value of a property that is one string with its NUL.
     public func string(_ name: String, of node: Node = .root) -> String? {
         guard let bytes = property(name, of: node), bytes.last == 0, !bytes.dropLast().contains(0) else { return nil }
         return String(validating: bytes.dropLast(), as: UTF8.self)
     }
 
-    // SAFETY: the tree was checked as a whole and cannot change; the pointer does not leave `body`.
+    // SAFETY: the tree was checked as a whole and cannot change, and the pointer does not leave `body`.
     @unsafe
     private func withTree<Value>(_ body: (UnsafeRawPointer) -> Value) -> Value {
         unsafe words.withUnsafeBytes { buffer in

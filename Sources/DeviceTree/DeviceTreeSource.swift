@@ -1,6 +1,6 @@
 extension DeviceTreeReader {
-    /// The tree as dts, which dtc(1) compiles to the same tree again. Numbers of eight bytes are in native order, so what
-    /// they mean stands behind them.
+    /// The tree as dts source, which dtc(1) compiles to the same tree again. Numbers of eight bytes are in native
+    /// order, so each has its value in a comment after it.
     public var source: String {
         var lines = ["/dts-v1/;", ""]
         var open = 0
@@ -22,10 +22,10 @@ extension DeviceTreeReader {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// A tree can be deeper than any page is wide.
+    /// The indentation of a line, at most 16 tabs, because a tree can be very deep.
     private static func indentation(_ depth: Int) -> String { String(repeating: "\t", count: min(depth, 16)) }
 
-    /// A name as dtc(1) can read it, which is also one that a terminal can show; it may be damage.
+    /// A name that dtc(1) can read and a terminal can show. A damaged tree can have other names.
     private static func label(_ name: String) -> String {
         String(name.prefix(64).map { isLabel($0) ? $0 : "?" })
     }
@@ -43,7 +43,7 @@ extension DeviceTreeReader {
         return " = [\(value.map { hexadecimal([$0]) }.joined(separator: " "))];"
     }
 
-    /// Printable ASCII and its NUL.
+    /// The value as a quoted string, if it is printable ASCII with a NUL.
     private static func quoted(_ value: [UInt8]) -> String? {
         let text = value.dropLast()
         guard value.last == 0, !text.isEmpty, text.allSatisfy({ (0x20..<0x7F).contains($0) }) else { return nil }

@@ -1,20 +1,20 @@
 import CLibFDT
 
-/// A node to be written: properties first, then children, as the format wants it.
+/// A node to write: properties first, then children, as the format requires.
 public struct DeviceTreeNode: Sendable {
     /// A property's value.
     public enum Value: Sendable {
-        /// Written with its NUL.
+        /// A string, written with its NUL.
         case string(String)
-        /// Eight bytes in native order, as the kernel's own handover trees have them.
+        /// Eight bytes in native order, as in the kernel's own handover trees.
         case u64(UInt64)
     }
 
-    /// Empty for the root.
+    /// The name of the node, which is empty for the root.
     public var name: String
-    /// In the order in which they are written.
+    /// The properties, in the order in which they are written.
     public var properties: [(name: String, value: Value)]
-    /// In the order in which they are written.
+    /// The children, in the order in which they are written.
     public var children: [DeviceTreeNode]
 
     /// Describes a node.
@@ -28,11 +28,11 @@ public struct DeviceTreeNode: Sendable {
 
     /// The flattened tree under this root, version 17, written by libfdt.
     ///
-    /// - Throws: what libfdt refused: a name that is too long, or a tree over `capacity` bytes.
+    /// - Throws: the error of libfdt for a name that is too long, or a tree that is larger than `capacity`.
     public func flattened(capacity: Int = 4096) throws(DeviceTreeError) -> [UInt8] {
-        // A tree starts 8-byte aligned; an array of UInt64 does.
+        // A tree must start 8-byte aligned, as an array of UInt64 does.
         var space = [UInt64](repeating: 0, count: (capacity + 7) / 8)
-        // SAFETY: libfdt is told how large the buffer is, and nothing keeps its address.
+        // SAFETY: libfdt knows the size of the buffer, and nothing keeps its address.
         return try unsafe space.withUnsafeMutableBufferPointer { (words) throws(DeviceTreeError) in
             let buffer = UnsafeMutableRawBufferPointer(words)
             guard let tree = buffer.baseAddress else { return [] }
@@ -63,7 +63,7 @@ private func check(_ action: String, _ code: CInt) throws(DeviceTreeError) {
     if code < 0 { throw DeviceTreeError(action, code) }
 }
 
-/// `fdt_property_string` is a macro, which Swift does not see: a string with its NUL.
+/// Writes a string property with its NUL. `fdt_property_string` is a macro, which Swift does not import.
 @unsafe
 private func writeString(_ tree: UnsafeMutableRawPointer, _ name: String, _ text: String) -> CInt {
     unsafe text.withCString { unsafe fdt_property(tree, name, $0, CInt(text.utf8.count + 1)) }

@@ -1,16 +1,17 @@
 import Platform
 import SystemPackage
 
-/// How records become true, and how the journal is written anew.
+/// Commits of records, and rewrites of the journal.
 extension Arena {
-    /// Makes records true, all of them or none, with one store of the journal's tail.
+    /// Commits all of the records or none, with one store of the journal's tail.
     ///
     /// - Parameters:
     ///   - records: in this order.
-    ///   - acquiring: whether they describe something new; what lets go of something may use the room that was left
-    ///     for it.
-    ///   - snapshot: the state before these records, as records: asked for when the journal is full and is written anew.
-    /// - Throws: `space`, when it is full and cannot be written anew; then nothing was changed.
+    ///   - acquiring: whether the records describe new resources. Records that release resources may use the reserved
+    ///     room.
+    ///   - snapshot: the state before these records, as records. It is called when the journal is full and must be
+    ///     rewritten.
+    /// - Throws: `space` when the journal is full and cannot be rewritten. Nothing was changed then.
     public func commit(
         _ records: [JournalRecord], acquiring: Bool, snapshot: () -> [JournalRecord]
     ) throws(ArenaError) {
@@ -24,7 +25,7 @@ extension Arena {
         }
     }
 
-    /// Makes sure that a later commit of up to `room` bytes, of something that lets go, cannot fail.
+    /// Makes sure that a later commit of up to `room` bytes that releases resources cannot fail.
     ///
     /// - Throws: `space`.
     public func ensureRoom(_ room: UInt64, snapshot: () -> [JournalRecord]) throws(ArenaError) {
@@ -33,14 +34,16 @@ extension Arena {
         }
     }
 
-    /// Makes sure that the room that is left for what must not fail later is not taken by records of what is long gone.
+    /// Makes sure that obsolete records do not occupy the reserved room, which is for operations that must not fail
+    /// later.
     ///
-    /// - Throws: `space`, at the limit.
+    /// - Throws: `space` at the limit.
     public func ensureHeadroom(snapshot: () -> [JournalRecord]) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in try makeHeadroom(0, orRewriting: snapshot) }
     }
 
-    /// Writes the journal anew, when it says much more than what is, before something new is refused.
+    /// Makes room for `length` bytes. If there is no room and most records are obsolete, this rewrites the journal and
+    /// tries again.
     private func makeHeadroom(
         _ length: UInt64, orRewriting snapshot: () -> [JournalRecord]
     ) throws(ArenaError) {
@@ -64,7 +67,7 @@ extension Arena {
         unsafe store.commit(state.tail, at: journal + JournalFormat.tailOffset)
     }
 
-    /// Writes the live state anew and makes it the journal.
+    /// Writes the live state to a new region, and makes that region the journal.
     private func rewrite(_ records: [JournalRecord], room: UInt64) throws(ArenaError) {
         let old = unsafe state.table.journal
         let journal = try unsafe writeJournal(
@@ -119,7 +122,8 @@ extension Arena {
             nextSequence: first &+ UInt64(count))
     }
 
-    /// Near the limit a journal without much room to grow is better than none.
+    /// Takes the smaller range if the larger one does not fit: near the limit a journal with little room to grow is
+    /// better than none.
     private func takeEither(_ wanted: UInt64, or least: UInt64) throws(ArenaError) -> Extent {
         do {
             return try take(wanted, alignment: 64)
@@ -128,7 +132,7 @@ extension Arena {
         }
     }
 
-    /// The slot for a range that is wholly written.
+    /// Makes the slot of a completely written range.
     func seal(_ range: Extent, covered: Int) -> Slot {
         var slot = unsafe Slot(
             offset: range.offset, size: range.length, generation: state.generation &+ 1, checksum: 0)
@@ -136,7 +140,7 @@ extension Arena {
         return slot
     }
 
-    /// Makes another table the true one, with one store of the generation.
+    /// Makes a changed table the true one, with one store of the generation.
     func flip(_ change: (inout SlotTable) -> Void) {
         var table = unsafe state.table
         change(&table)

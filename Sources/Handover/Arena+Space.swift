@@ -1,25 +1,26 @@
 public import Platform
 import SystemPackage
 
-/// The arena's space: what is claimed, taken and given back.
+/// The allocation of ranges in the arena.
 extension Arena {
-    /// Says which ranges are in use, besides the superblock, the journal and the trees; everything else is free.
+    /// Declares which ranges are in use, besides the superblock, the journal and the trees. All other bytes are free.
     ///
-    /// - Throws: `record`, when ranges overlap or leave the arena.
+    /// - Throws: `record` when ranges overlap or leave the arena.
     public func claim(inUse: [Extent]) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
             unsafe state.space = try ArenaSpace(size: state.size, inUse: inUse + state.table.ranges)
         }
     }
 
-    /// Takes a free range, growing the arena when there is none. Its bytes are not zeroed.
+    /// Allocates a range, and grows the arena when no free range fits. The bytes are not zeroed.
     ///
-    /// Room is always left for what must not fail later: writing the journal anew, and publishing.
+    /// Some room is always reserved for operations that must not fail later: a rewrite of the journal, and a
+    /// publication.
     ///
     /// - Parameters:
     ///   - length: in bytes.
-    ///   - alignment: a power of two, 64 at least.
-    /// - Throws: `space`, at the limit or when the file system is full.
+    ///   - alignment: a power of two, at least 64.
+    /// - Throws: `space` at the limit or when the file system is full.
     public func allocate(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
         try lock.withLock { () throws(ArenaError) in
             try makeHeadroom(length)
@@ -27,32 +28,32 @@ extension Arena {
         }
     }
 
-    /// As ``allocate(_:alignment:)``, out of the room that was left: for a tree.
+    /// Allocates a range for a tree, like ``allocate(_:alignment:)``, but may use the reserved room.
     public func allocateReserved(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
         try lock.withLock { () throws(ArenaError) in try take(length, alignment: alignment) }
     }
 
-    /// Gives ranges back.
+    /// Frees ranges.
     public func free(_ ranges: [Extent]) {
         lock.withLock { for range in ranges { unsafe state.space?.give(range) } }
     }
 
-    /// Writes into a range that was allocated and that nothing committed names yet.
+    /// Writes into an allocated range that no committed record or tree names yet.
     public func write(_ bytes: [UInt8], at offset: UInt64) {
         precondition(offset >= Superblock.length && offset + UInt64(bytes.count) <= size)
         store.write(bytes, at: offset)
     }
 
-    /// The checksum of a range that was allocated.
+    /// The checksum of an allocated range.
     public func checksum(of range: Extent) -> UInt32 { store.checksum(at: range.offset, count: Int(range.length)) }
 
-    /// Makes sure that `length` bytes can be taken, and that what must not fail later has room after that. The arena grows
-    /// for it now: that a file system is full is to be found out before something is let go.
+    /// Makes sure that `length` bytes can be allocated, and that the reserved room remains after that. If necessary the
+    /// arena grows now, so that a full file system is found before any resource is released.
     func makeHeadroom(_ length: UInt64) throws(ArenaError) {
-        // A new journal has twice the room of the present records; a tree, with the room for the next boot's journal,
-        // takes about as much again.
+        // A new journal has twice the room of the present records. A tree takes about as much again, together with the
+        // room for the next boot's journal.
         let headroom = unsafe 6 * state.tail + (32 << 10)
-        // In one piece, as they have to be.
+        // The reserved room must be in one piece, and so must the range.
         guard let space = unsafe state.space, space.has(length, leaving: headroom, limit: store.limit) else {
             throw ArenaError(.space, "its limit of \(store.limit) bytes is reached", errno: .noSpace)
         }
@@ -80,7 +81,7 @@ extension Arena {
         do throws(ArenaError) {
             try store.grow(from: old, to: size)
         } catch {
-            // Room in stock is good to have, but not needed.
+            // The additional room is useful, but not needed.
             guard least < size else { throw error }
             size = least
             try store.grow(from: old, to: size)

@@ -1,8 +1,8 @@
 public import Platform
 
-/// How trees change hands.
+/// The changes of the trees at an update.
 extension Arena {
-    /// Makes a wholly written tree the one for the next boot.
+    /// Publishes a completely written tree as the one for the next boot.
     public func publish(_ tree: Extent) {
         lock.withLock {
             let slot = seal(tree, covered: Int(tree.length))
@@ -10,35 +10,37 @@ extension Arena {
         }
     }
 
-    /// Takes the tree for the next boot back: the journal is the truth again. The tree's range is free.
+    /// Withdraws the tree for the next boot, so that the journal is true again. The tree's range is freed.
     public func withdraw() {
         lock.withLock {
             let old = unsafe state.table.outgoing
             guard old.isPresent else { return }
-            // A next boot on trial may have taken over meanwhile: this becomes the truth again, above it.
+            // A next boot on trial may have taken over meanwhile. This state becomes true again with a higher
+            // generation than that boot's.
             unsafe state.generation = store.committed(at: Superblock.generationOffset)
             flip { table in table.outgoing = .none }
             unsafe state.space?.give(old.range)
         }
     }
 
-    /// Begins a boot with one store: what was outgoing is incoming, and these records are the journal. Everything that
-    /// was in use before and is neither in `inUse` nor in the tree is free after it.
+    /// Begins a boot with one store: the outgoing tree becomes the incoming tree, and these records become the journal.
+    /// Ranges that were in use before, and are neither in `inUse` nor in the tree, are free after it.
     ///
     /// - Parameters:
-    ///   - records: of the first journal of this boot.
-    ///   - inUse: what they and the tree point to.
-    ///   - room: where the previous boot left room for the journal. Until the store is made its state has to stay whole, so
-    ///     nothing is written where it may have something; without enough room the arena grows.
-    /// - Throws: `space`, when there is no room for the journal, `record` when the ranges cannot be; then nothing was
-    ///   changed and the old boot can still go on.
+    ///   - records: the records of the first journal of this boot.
+    ///   - inUse: the ranges that the records and the tree point to.
+    ///   - room: the room that the previous boot left for the journal. Until the store, the state of the previous boot
+    ///     must stay whole, so this writes only into that room. If the room is too small, the arena grows.
+    /// - Throws: `space` when there is no room for the journal, `record` when the ranges are invalid. Nothing was
+    ///   changed then, and the old boot can continue.
     public func takeOver(
         _ records: [JournalRecord], inUse: [Extent], journalIn room: Extent? = nil
     ) throws(ArenaError) {
         try takeOver(PreparedJournal(records, firstSequence: nextSequence), and: [], inUse: inUse, journalIn: room)
     }
 
-    /// The same, with records that were put together ahead of it, and some more behind them.
+    /// Begins a boot like ``takeOver(_:inUse:journalIn:)``, with records that were encoded ahead and some more after
+    /// them.
     ///
     /// - Throws: as ``takeOver(_:inUse:journalIn:)``.
     public func takeOver(
@@ -59,8 +61,8 @@ extension Arena {
         }
     }
 
-    /// Puts the records of a boot's first journal together ahead of ``takeOver(_:and:inUse:journalIn:)``. The room for it is
-    /// looked at, so that it is mapped then.
+    /// Encodes the records of a boot's first journal ahead of ``takeOver(_:and:inUse:journalIn:)``. It also reads the
+    /// room for the journal, so that the room is mapped by then.
     public func prepare(_ records: [JournalRecord], in room: Extent) -> PreparedJournal {
         let size = size
         if room.offset <= size, room.length <= size - room.offset { _ = checksum(of: room) }
@@ -69,7 +71,7 @@ extension Arena {
 
     private var nextSequence: UInt64 { lock.withLock { unsafe state.nextSequence } }
 
-    /// Forgets the tree that came, whose last session has ended.
+    /// Drops the incoming tree after the end of its last session.
     public func dropIncoming() {
         lock.withLock {
             let old = unsafe state.table.incoming

@@ -1,28 +1,30 @@
 public import Platform
 public import SystemPackage
 
-/// The persistent shared memory that all state is written in: what Kexec Handover's preserved memory is to the kernel.
+/// The persistent shared memory that holds all state. It corresponds to the kernel's preserved memory in Kexec
+/// Handover.
 ///
-/// 1. ``make(_:)`` makes one, or ``init(opening:_:)`` finds one and checks every gate, in order.
-/// 2. The owner reads ``journalRecords()`` and the trees, learns from them what is in use, and says so with
-///    ``claim(inUse:)``.
-/// 3. It allocates, writes, and makes what it wrote true with one store: ``commit(_:acquiring:snapshot:)`` for a
+/// 1. ``make(_:)`` makes an arena, or ``init(opening:_:)`` opens one and checks every gate, in order.
+/// 2. The owner reads ``journalRecords()`` and the trees, learns from them which ranges are in use, and calls
+///    ``claim(inUse:)`` with these.
+/// 3. The owner allocates and writes ranges, and commits them with one store: ``commit(_:acquiring:snapshot:)`` for a
 ///    request, ``publish(_:)``, ``withdraw()``, ``takeOver(_:inUse:journalIn:)`` and ``dropIncoming()`` for an update.
 ///
-/// What was allocated and never committed is free again when the arena is opened the next time.
+/// Ranges that were allocated and never committed are free again when the arena is opened the next time.
 public final class Arena: ArenaReading, Sendable {
-    /// How an arena is made or opened.
+    /// The options for making or opening an arena.
     public struct Options: Sendable {
-        /// Bytes that a new arena has at first.
+        /// The first size of a new arena, in bytes.
         public var initialSize: UInt64
-        /// Bytes beyond which it does not grow.
+        /// The size beyond which the arena does not grow, in bytes.
         public var limit: UInt64
-        /// For tests.
+        /// A probe of each store, for tests.
         public var probe: (any StoreProbe)?
-        /// When it is opened and the last that happened is that a boot took over: opens it as it was before.
+        /// Whether to open the arena as it was before a boot took over, if that was the last change of the table.
         public var takingBack = false
 
-        /// 64 KiB at first, 1 GiB at most: enough for the records of some 100 TiB of 2 MiB pages (16 bytes each).
+        /// Starts with 64 KiB and allows at most 1 GiB. That is enough for the records of about 100 TiB of 2 MiB pages
+        /// (16 bytes each).
         public init(initialSize: UInt64 = 64 << 10, limit: UInt64 = 1 << 30, probe: (any StoreProbe)? = nil) {
             self.initialSize = initialSize
             self.limit = limit
@@ -34,10 +36,11 @@ public final class Arena: ArenaReading, Sendable {
     let lock = Lock()
     nonisolated(unsafe) var state: State
 
-    /// All of it changes under the lock, and together.
+    /// The state of the open arena. Its fields change together, under the lock.
     struct State {
         var size: UInt64
-        /// It and the sequence number only ever differ from those before: they wrap, also from what damage made of them.
+        /// The generation. Like the sequence number it must only differ from the values before it, so both may wrap
+        /// around, even if damage has set them to a large value.
         var generation: UInt64
         var table: SlotTable
         var space: ArenaSpace?
@@ -47,14 +50,14 @@ public final class Arena: ArenaReading, Sendable {
 
     // MARK: Making and opening
 
-    /// A new arena in a memory file of its own.
+    /// Makes an arena in a new memory file.
     ///
-    /// - Throws: `size` or `space`, with the errno of what the kernel refused.
+    /// - Throws: `size` or `space`, with the errno of the kernel.
     public static func make(_ options: Options = Options()) throws(ArenaError) -> Arena {
         let file: OwnedDescriptor
         do {
             let made = try makeMemoryFile(named: "luo-arena", size: 0)
-            // Away from the numbers of standard input, output and error, which may be closed.
+            // The copy avoids the numbers of standard input, output and error, which may be closed.
             file = try made.borrowed.duplicated()
         } catch {
             throw ArenaError(.space, "no memory file: \(error)", errno: error.errno)
@@ -62,9 +65,9 @@ public final class Arena: ArenaReading, Sendable {
         return try format(file, options)
     }
 
-    /// Makes an empty file an arena.
+    /// Makes an arena of an empty file.
     ///
-    /// - Throws: as ``make(_:)``; `owner`, when another process has the file locked.
+    /// - Throws: as ``make(_:)``; `owner` when another process has locked the file.
     public static func format(
         _ file: consuming OwnedDescriptor, _ options: Options = Options()
     ) throws(ArenaError) -> Arena {
@@ -83,10 +86,10 @@ public final class Arena: ArenaReading, Sendable {
         return Arena(store, State(size: size, generation: 0, table: SlotTable()))
     }
 
-    /// Opens an arena and checks it, gate by gate; it is left untouched. The descriptor is consumed on every path.
+    /// Opens an arena and checks it, gate by gate, without changing it. The descriptor is consumed on every path.
     ///
-    /// - Throws: the gate that refused: `owner` (EAGAIN), `size`, `magic`, `version`, `checksum`, `journal`; `space`
-    ///   (ENOSPC), when the file has holes and its file system has no room to fill them.
+    /// - Throws: the gate that failed: `owner` (EAGAIN), `size`, `magic`, `version`, `checksum`, `journal`; `space`
+    ///   (ENOSPC) when the file has holes and its file system has no room to fill them.
     public init(opening file: consuming OwnedDescriptor, _ options: Options = Options()) throws(ArenaError) {
         try Self.lock(file.borrowed)
         let fileSize = try Self.checkBeforeMapping(file.borrowed)
@@ -94,7 +97,8 @@ public final class Arena: ArenaReading, Sendable {
         unsafe state = try Self.check(store, fileSize: fileSize, takingBack: options.takingBack)
     }
 
-    /// Looks again at what another process may have changed since this was opened; before anything was claimed or written.
+    /// Reads the arena again, because another process may have changed it since it was opened. Call this before any
+    /// claim or write.
     ///
     /// - Throws: as ``init(opening:_:)``.
     public func reload() throws(ArenaError) {
@@ -114,8 +118,8 @@ public final class Arena: ArenaReading, Sendable {
         lock.withLock { unsafe state = found }
     }
 
-    /// Reads the superblock with pread(2), and allocates the pages that the file lacks. An access to a page behind the
-    /// file's end is a SIGBUS, and so is an access to a hole when the file system is full.
+    /// Reads the superblock with pread(2), and allocates the pages that the file lacks. An access to a page beyond the
+    /// file's end causes a SIGBUS, and so does an access to a hole when the file system is full.
     ///
     /// - Returns: the file's size in bytes.
     /// - Throws: `size`, `magic`, `version` or `checksum`; `space` when the holes cannot be filled.
@@ -174,7 +178,7 @@ public final class Arena: ArenaReading, Sendable {
         return state
     }
 
-    /// The table that was true before a boot took over, if nothing happened since.
+    /// The table from before a boot took over, if that was the last change of the table.
     private static func tableBefore(_ now: StoredTable, _ store: ArenaStore) throws(ArenaError) -> SlotTable? {
         let before = try StoredTable(store, at: Superblock.tableOffset(generation: now.generation &- 1))
         let isBefore = before.isWhole && before.generation == now.generation &- 1
@@ -184,32 +188,32 @@ public final class Arena: ArenaReading, Sendable {
 
     // MARK: Reading
 
-    /// The arena's descriptor: whoever inherits it finds all of this again.
+    /// The arena's descriptor. A process that inherits it can open the arena again.
     public var descriptor: FileDescriptor { store.descriptor }
 
-    /// Bytes that the arena has now.
+    /// The present size of the arena in bytes.
     public var size: UInt64 { lock.withLock { unsafe state.size } }
 
-    /// Bytes in use, once they were claimed.
+    /// The number of bytes in use; 0 before ``claim(inUse:)``.
     public var used: UInt64 { lock.withLock { unsafe state.space?.used ?? 0 } }
 
-    /// Rises with every change of a tree and every new journal.
+    /// The generation, which rises with every change of a tree and every new journal.
     public var generation: UInt64 { lock.withLock { unsafe state.generation } }
 
-    /// The tree that the previous boot handed over, while anything of it is unfinished.
+    /// The tree that the previous boot handed over, until all of it is finished.
     public var incomingTree: Extent? { lock.withLock { unsafe Self.range(state.table.incoming) } }
 
-    /// The tree for the next boot, once it was published.
+    /// The tree for the next boot, if one is published.
     public var outgoingTree: Extent? { lock.withLock { unsafe Self.range(state.table.outgoing) } }
 
-    /// The journal's region, if there is one.
+    /// The journal's region, if there is a journal.
     public var journal: Extent? { lock.withLock { unsafe Self.range(state.table.journal) } }
 
     private static func range(_ slot: Slot) -> Extent? { slot.isPresent ? slot.range : nil }
 
-    /// Bytes at an offset that nobody vouches for.
+    /// The bytes at an offset that need not be valid.
     ///
-    /// - Throws: `record`, when they are not inside the arena.
+    /// - Throws: `record` when the bytes are not inside the arena.
     public func read(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
         let size = size
         guard offset <= size, count <= size - offset else {
@@ -218,7 +222,7 @@ public final class Arena: ArenaReading, Sendable {
         return store.read(at: offset, count: Int(count))
     }
 
-    /// Whether there are these bytes at an offset, but for some of them.
+    /// Whether the arena has these bytes at an offset. The bytes in `others` are not compared.
     public func holds(_ bytes: [UInt8], at offset: UInt64, but others: Range<Int>) -> Bool {
         let size = size
         guard offset <= size, UInt64(bytes.count) <= size - offset, others.upperBound <= bytes.count else {
@@ -230,7 +234,7 @@ public final class Arena: ArenaReading, Sendable {
 
     /// All records of the journal, checked; none when there is no journal yet.
     ///
-    /// - Throws: `journal`, with the record that is not whole.
+    /// - Throws: `journal`, with the first record that is damaged.
     public func journalRecords() throws(ArenaError) -> [JournalRecord] {
         let (slot, tail) = lock.withLock { unsafe (state.table.journal, state.tail) }
         guard slot.isPresent else { return [] }

@@ -1,9 +1,9 @@
 import Platform
 
-// What is checked before an arena is believed, in the order of the types here. Who opens an arena stops at the first
-// check that refuses; who inspects it makes all of them, and shows what each said.
+// The checks that an arena must pass, in the order of the types here. Opening an arena stops at the first check that
+// fails. An inspection makes all checks, and shows the result of each.
 
-/// The words at the start of an arena, as they are.
+/// The words at the start of an arena, unchecked.
 struct SuperblockWords: Equatable, Sendable {
     var magic: UInt64
     var version: UInt32
@@ -11,7 +11,7 @@ struct SuperblockWords: Equatable, Sendable {
     var size: UInt64
     var generation: UInt64
 
-    /// - Throws: `size`, when the file has no room for a superblock.
+    /// - Throws: `size` when the file has no room for a superblock.
     static func checkRoom(inFileOf fileSize: UInt64) throws(ArenaError) {
         guard fileSize >= Superblock.length else {
             throw ArenaError(.size, "the file has \(fileSize) bytes, and a superblock alone has \(Superblock.length)")
@@ -53,7 +53,7 @@ struct SuperblockWords: Equatable, Sendable {
         }
     }
 
-    /// All of them, in order.
+    /// Makes all checks, in order.
     func check(inFileOf fileSize: UInt64) throws(ArenaError) {
         try checkMagic()
         try checkVersion()
@@ -62,11 +62,11 @@ struct SuperblockWords: Equatable, Sendable {
     }
 }
 
-/// A table of slots, as it was found in one of its two places.
+/// A table of slots that was read from one of its two places.
 struct StoredTable: Equatable, Sendable {
     var table: SlotTable
     var generation: UInt64
-    /// Whether it has its checksum.
+    /// Whether the table has the right checksum.
     var isWhole: Bool
 
     init(_ source: some ArenaSource, at offset: UInt64) throws(ArenaError) {
@@ -85,7 +85,7 @@ struct StoredTable: Equatable, Sendable {
 }
 
 extension Slot {
-    /// Whether what it names lies in an arena of that size.
+    /// Checks that the part named by the slot lies in an arena of that size.
     func checkPlace(_ part: ArenaPart, size arena: UInt64) throws(ArenaError) {
         guard isPresent else {
             if self != .none { throw ArenaError(.checksum, "\(part): an empty slot that is not empty") }
@@ -96,7 +96,7 @@ extension Slot {
         else { throw ArenaError(.checksum, "\(part) lies outside of the arena") }
     }
 
-    /// Whether it and what it names, whose place was checked, have their checksum.
+    /// Checks the checksum of the slot and of the part that it names. The place of the part was checked before.
     func checkContent(_ part: ArenaPart, _ source: some ArenaSource) throws(ArenaError) {
         guard isPresent else { return }
         let covered = part == .journal ? JournalFormat.fixedLength : Int(size)
@@ -106,14 +106,14 @@ extension Slot {
     }
 }
 
-/// The header of a journal's region, as it is.
+/// The header of a journal's region, unchecked.
 struct JournalHeader: Equatable, Sendable {
     var magic: UInt64
     var length: UInt64
     var firstSequence: UInt64
     var tail: UInt64
 
-    /// - Parameter slot: one whose place was checked.
+    /// - Parameter slot: a slot with a checked place.
     init(_ source: some ArenaSource, _ slot: Slot) throws(ArenaError) {
         var reader = ByteReader(source.read(at: slot.offset, count: JournalFormat.fixedLength), "journal header")
         magic = try reader.take()

@@ -1,26 +1,27 @@
 public import Platform
 
-/// An arena, looked at without running it: what each gate says of it, and everything that can be read although one
-/// refuses.
+/// The inspection of an arena that this process does not run. It has the result of each gate, and everything that can
+/// be read even if a gate fails.
 ///
-/// The gates are those of ``Arena``: an arena without ``failures`` opens, and its journal is whole.
+/// The gates are those of ``Arena``: an arena without ``failures`` can be opened, and its journal is whole.
 public struct ArenaInspection: Sendable {
-    /// What it looks at.
+    /// The inspected copy.
     public let snapshot: ArenaSnapshot
     /// The superblock's words; nil when the file is too short to have any.
     public let words: InspectedWords?
-    /// The table of even generations, and that of odd ones; none when this is no arena.
+    /// The tables of even and of odd generations; none when this is no arena.
     public let tables: [InspectedTable]
-    /// Nil when there is none, or it cannot be found.
+    /// The journal; nil when there is none, or its place cannot be found.
     public let journal: InspectedJournal?
-    /// Why it does not open, in the order of the gates.
+    /// Why the arena cannot be opened, in the order of the gates.
     public let failures: [ArenaError]
-    /// What everything has to lie in: the arena's bytes, or the file's, when the former cannot be.
+    /// The bytes in which all ranges must lie: the size of the arena, or that of the file when the arena's size is
+    /// invalid.
     public let size: UInt64
-    /// What the journal and the trees take, besides what they name.
+    /// The ranges of the journal and the trees themselves, without the ranges that they name.
     public let ownRanges: [Extent]
 
-    /// Looks at everything once.
+    /// Makes all checks once.
     public init(_ snapshot: ArenaSnapshot) {
         let present = UInt64(snapshot.bytes.count)
         let room = refusal { () throws(ArenaError) in try SuperblockWords.checkRoom(inFileOf: present) }
@@ -50,27 +51,28 @@ public struct ArenaInspection: Sendable {
             + [journal?.headerFailure, journal?.recordsFailure].compactMap { $0 }
     }
 
-    /// What is shown in place of a table that is not true: the newest that is whole. Without one it is the table itself,
-    /// where all else says that this is an arena of this version: each slot has a checksum of its own.
+    /// The table to show when the current table fails its check. It is the newest whole table. If no table is whole, it
+    /// is the current table, provided that the words of the superblock pass their checks: each slot has a checksum of
+    /// its own.
     private static func substitute(
         for current: StoredTable, among all: [StoredTable], isTrusted: Bool
     ) -> StoredTable? {
         all.filter(\.isWhole).max { $0.generation < $1.generation } ?? (isTrusted ? current : nil)
     }
 
-    /// Where a part is, if it is there: as much of it as lies in the arena. Its checksum may be wrong.
+    /// The place of a part, if there is one: as much of the part as lies in the arena. Its checksum may be wrong.
     public func place(of part: ArenaPart) -> Extent? {
         tables.first(where: \.isInUse)?.slots.first { $0.part == part }?.place.flatMap { $0.part(in: size) }
     }
 
-    /// As ``Arena/claim(inUse:)``, and changes nothing.
+    /// Checks ranges like ``Arena/claim(inUse:)``, but changes nothing.
     ///
-    /// - Throws: `record`, when ranges overlap or leave the arena.
+    /// - Throws: `record` when ranges overlap or leave the arena.
     public func checkInUse(_ ranges: [Extent]) throws(ArenaError) {
         _ = try ArenaSpace(size: size, inUse: ranges + ownRanges)
     }
 
-    /// Which of these ranges are the reason for that. The others lie apart from each other, in the arena.
+    /// The ranges that make ``checkInUse(_:)`` fail. The others lie inside the arena and do not overlap.
     public func misplaced(_ ranges: [Extent]) -> Set<Extent> {
         ArenaSpace.misplaced(ranges, besides: ownRanges, size: size)
     }
@@ -83,7 +85,7 @@ public struct ArenaInspection: Sendable {
 }
 
 extension Extent {
-    /// What can be looked at of a part in that many bytes, when it is more than a header.
+    /// The part of this extent that lies in the first `size` bytes, if it is at least as long as a header.
     func part(in size: UInt64) -> Extent? {
         guard offset >= Superblock.length, offset % 8 == 0, offset < size else { return nil }
         let rest = min(length, size - offset)

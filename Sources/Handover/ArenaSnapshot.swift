@@ -1,30 +1,31 @@
 import Platform
 public import SystemPackage
 
-/// A copy of an arena's bytes at one moment, also of one that somebody runs: nothing is locked, mapped or written.
+/// A copy of an arena's bytes at one moment, also while a process runs the arena. Nothing is locked, mapped or written.
 ///
 /// 1. The commit words are read: the size, the generation, and the journal's tail.
 /// 2. The file is copied, from its start to its end.
-/// 3. The commit words are read again. When they have not moved, everything in the copy was true together; else it is
-///    copied anew.
+/// 3. The commit words are read again. If they are unchanged, all parts of the copy belong together. Otherwise the file
+///    is copied again.
 ///
-/// Unhappy: somebody commits faster than a large arena can be copied. As long as the generation stays, the journal in the
-/// copy is true up to the tail in the copy, and only what its records point to may have changed: ``isSettled``.
+/// Unhappy path: commits come faster than a large arena can be copied. As long as the generation stays the same, the
+/// journal in the copy is true up to the tail in the copy. Only the ranges that its records name may have changed: see
+/// ``isSettled``.
 public struct ArenaSnapshot: Sendable {
-    /// What the file had, in bytes.
+    /// The size of the file in bytes.
     public let fileSize: UInt64
-    /// Whether somebody has it locked, and so runs it; nil when the kernel does not say.
+    /// Whether another process has locked the arena, and so runs it; nil when the kernel does not say.
     public let isLocked: Bool?
-    /// Whether nothing was committed while it was copied.
+    /// Whether nothing was committed during the copy.
     public private(set) var isSettled = true
-    /// The file's first bytes: all of an arena, and of what is none its first page.
+    /// The file's first bytes: the whole arena, or the first page of a file that is no arena.
     let bytes: [UInt8]
 
-    /// Bytes that are copied at most, when nothing else is said: as far as an arena grows, when nothing else is said.
+    /// The default limit of bytes to copy, equal to the default limit of an arena.
     public static let defaultLimit: UInt64 = 1 << 30
     private static let attempts = 100
 
-    /// A snapshot of bytes that do not change.
+    /// Makes a snapshot of bytes that do not change.
     public init(_ bytes: [UInt8]) { self.init(bytes, fileSize: UInt64(bytes.count), isLocked: false) }
 
     private init(_ bytes: [UInt8], fileSize: UInt64, isLocked: Bool?) {
@@ -33,13 +34,13 @@ public struct ArenaSnapshot: Sendable {
         self.isLocked = isLocked
     }
 
-    /// Copies an arena, or the start of what is none.
+    /// Copies an arena, or the start of a file that is no arena.
     ///
     /// - Parameters:
-    ///   - file: the arena's, open for reading at least.
-    ///   - limit: bytes that are copied at most.
-    /// - Throws: `owner` (EAGAIN), when it was changed anew during each of many attempts; `space` (EFBIG), when the arena
-    ///   has more than the limit; `size`, with what fstat(2) or pread(2) answered.
+    ///   - file: the file of the arena, open at least for reading.
+    ///   - limit: the most bytes to copy.
+    /// - Throws: `owner` (EAGAIN) when the arena changed during each of many attempts; `space` (EFBIG) when the arena
+    ///   is larger than the limit; `size` with the error of fstat(2) or pread(2).
     public init(of file: FileDescriptor, limit: UInt64 = defaultLimit) throws(ArenaError) {
         let found: ArenaSnapshot?
         do {
@@ -54,7 +55,7 @@ public struct ArenaSnapshot: Sendable {
         try checkLimit(limit)
     }
 
-    /// - Returns: the last copy that is of use, if there is one.
+    /// - Returns: the last usable copy, if there is one.
     private static func take(_ file: FileDescriptor, atMost limit: UInt64) throws(SystemCallError) -> ArenaSnapshot? {
         var found: ArenaSnapshot?
         for _ in 0..<attempts {
@@ -82,16 +83,16 @@ public struct ArenaSnapshot: Sendable {
         let start = ArenaSnapshot(
             try file.bytes(at: 0, count: Int(Superblock.length)), fileSize: fileSize, isLocked: isLocked)
         guard start.isArena else { return start }
-        // Of a file that is much longer than the arena says only the arena is read.
+        // If the file is much longer than the arena, only the arena is read.
         let own = (try? SuperblockWords(start).size) ?? 0
         let count = min(fileSize, limit, max(own, defaultLimit))
         let bytes = try file.bytes(at: 0, count: Int(clamping: count))
-        // It may have been cut since it was asked for its size.
+        // The file may have been truncated since its size was read.
         let size = UInt64(bytes.count) < count ? UInt64(bytes.count) : fileSize
         return ArenaSnapshot(bytes, fileSize: size, isLocked: isLocked)
     }
 
-    /// Whether it is an arena, as far as its first page says: it has the magic, or one of its tables is whole.
+    /// Whether the first page is that of an arena: it has the magic, or one of its tables is whole.
     var isArena: Bool {
         guard bytes.count >= Superblock.length, let words = try? SuperblockWords(self) else { return false }
         return words.magic == Superblock.magic
@@ -112,7 +113,7 @@ extension ArenaSnapshot: ArenaSource {
     }
 }
 
-/// What moves with every change of an arena.
+/// The words that change with every commit of an arena.
 private struct CommitWords: Equatable {
     /// The size and the generation.
     var superblock: [UInt64] = []

@@ -1,17 +1,19 @@
 import Platform
 
-/// Which bytes of the arena are free. Kept in memory only: what is in use follows from the journal and the trees.
+/// The free bytes of the arena. They are known in memory only, because the journal and the trees name the ranges in
+/// use.
 struct ArenaSpace: Sendable {
-    /// All sizes and offsets are multiples of this.
+    /// The unit of all sizes and offsets, in bytes.
     static let granule: UInt64 = 64
 
-    /// Sorted, apart from each other.
+    /// The free ranges, sorted. They neither overlap nor touch.
     private var free: [Extent] = []
-    /// Bytes that are not free.
+    /// The number of bytes that are not free.
     private(set) var used: UInt64
     private var size: UInt64
 
-    /// All of an arena of that size but its superblock and the ranges in use, which may touch but not overlap.
+    /// Makes the free space of an arena: all bytes except its superblock and the ranges in use. These may touch but not
+    /// overlap.
     init(size: UInt64, inUse: [Extent]) throws(ArenaError) {
         self.size = size
         used = size
@@ -26,14 +28,14 @@ struct ArenaSpace: Sendable {
         addFree(from: at, to: size)
     }
 
-    /// Whether a range that is in use lies in an arena of that size, behind what is in use before it.
+    /// Whether a range in use lies in an arena of that size, after the ranges in use before it.
     private static func fits(_ range: Extent, from start: UInt64, in size: UInt64) -> Bool {
         range.offset >= start && range.offset % granule == 0 && range.length <= size
             && range.offset <= size - range.length
     }
 
-    /// Ranges because of which there is no such space: what overlaps one before it or the arena's own, and what leaves the
-    /// arena. The others lie apart from each other.
+    /// The ranges that make ``init(size:inUse:)`` fail: those that overlap an earlier range or one of the arena's own,
+    /// and those that leave the arena. The others lie inside the arena and do not overlap.
     static func misplaced(_ inUse: [Extent], besides own: [Extent], size: UInt64) -> Set<Extent> {
         let own = own.filter { fits($0, from: Superblock.length, in: size) }
         var misplaced: Set<Extent> = []
@@ -46,13 +48,14 @@ struct ArenaSpace: Sendable {
         return misplaced
     }
 
-    /// Nothing takes a granule, too: else two ranges could begin at one place.
+    /// The length in whole granules. An empty range takes a granule, too, because otherwise two ranges could begin at
+    /// one place.
     static func rounded(_ length: UInt64) -> UInt64 { (max(length, 1) + granule - 1) / granule * granule }
 
-    /// Whether `length` bytes can be taken from an arena that may grow to `limit`, so that `rest` bytes are left, in one
+    /// Whether `length` bytes can be taken from an arena that may grow to `limit`, so that `rest` bytes are left in one
     /// piece.
     func has(_ length: UInt64, leaving rest: UInt64, limit: UInt64) -> Bool {
-        // Asked several times in each preserve, so nothing is made for it.
+        // Each preserve calls this several times, so it allocates no memory.
         let room = limit - min(size, limit)
         let isLastOpen = free.last?.end == size
         let count = free.count + (isLastOpen ? 0 : 1)
@@ -70,9 +73,9 @@ struct ArenaSpace: Sendable {
         used -= end - start
     }
 
-    /// The first free run that fits, or nil.
+    /// Takes the first free run that fits; nil when none fits.
     ///
-    /// - Parameter least: the offset before which nothing is taken.
+    /// - Parameter least: the lowest offset of the range.
     mutating func take(_ length: UInt64, alignment: UInt64, from least: UInt64 = 0) -> Extent? {
         let length = Self.rounded(length)
         for (index, run) in free.enumerated() where run.end > least {
@@ -99,7 +102,7 @@ struct ArenaSpace: Sendable {
         }
     }
 
-    /// Gives a range back and joins it with its neighbours.
+    /// Frees a range, and joins it with its free neighbours.
     mutating func give(_ range: Extent) {
         let range = Extent(offset: range.offset, length: Self.rounded(range.length))
         used -= range.length
@@ -125,7 +128,7 @@ struct ArenaSpace: Sendable {
         return low
     }
 
-    /// The arena has grown.
+    /// Adds the bytes by which the arena has grown.
     mutating func extend(to newSize: UInt64) {
         let added = Extent(offset: size, length: newSize - size)
         size = newSize

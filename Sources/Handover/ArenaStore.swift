@@ -3,10 +3,10 @@ import Platform
 import Synchronization
 import SystemPackage
 
-/// The arena's bytes: the only code that stores into them. Everything else speaks in offsets.
+/// The arena's bytes. Only this type stores into them, and all other code uses offsets.
 ///
-/// The file is mapped once, up to the limit of its growth, so that no address ever moves; what lies behind its present
-/// size is never touched.
+/// The file is mapped once, up to the limit of its growth, so that no address ever moves. Memory beyond its present
+/// size is never accessed.
 final class ArenaStore: ArenaSource, Sendable {
     private let file: OwnedDescriptor
     private let mapping: Mapping
@@ -21,8 +21,8 @@ final class ArenaStore: ArenaSource, Sendable {
         } catch {
             throw ArenaError(.size, "cannot be mapped: \(error)", errno: error.errno)
         }
-        // An update should not wait for swap; where it may not be locked, it might. Huge pages are never swapped, and
-        // locking takes all of them at once, "on fault" or not.
+        // An update should not wait for swap, so the memory is locked if this process may lock it. Huge pages are never
+        // swapped, and locking would allocate all of them at once, even with MLOCK_ONFAULT.
         if case .hugetlbfs = try? FileSystemKind(of: file.borrowed) {} else { try? mapping.lockInMemory() }
         mapped = limit
         self.file = file
@@ -31,12 +31,12 @@ final class ArenaStore: ArenaSource, Sendable {
 
     var descriptor: FileDescriptor { file.borrowed }
 
-    /// Bytes that the mapping has room for.
+    /// The size of the mapping in bytes.
     var limit: UInt64 { mapped }
 
     func read(at offset: UInt64, count: Int) -> [UInt8] {
         precondition(offset <= mapped && UInt64(count) <= mapped - offset)
-        // SAFETY: inside the mapping, by the line above; callers keep it inside the file.
+        // SAFETY: the precondition keeps the range inside the mapping; callers keep it inside the file.
         return unsafe [UInt8](UnsafeRawBufferPointer(rebasing: mapping.bytes[Int(offset)..<Int(offset) + count]))
     }
 
@@ -51,7 +51,7 @@ final class ArenaStore: ArenaSource, Sendable {
         precondition(offset <= mapped && UInt64(bytes.count) <= mapped - offset)
         return unsafe bytes.withUnsafeBytes { wanted in
             guard let wanted = wanted.baseAddress, let mapping = unsafe mapping.bytes.baseAddress else { return true }
-            // SAFETY: inside the mapping, as in read.
+            // SAFETY: the range is inside the mapping, as in read.
             return unsafe memcmp(mapping + Int(offset), wanted, bytes.count) == 0
         }
     }
@@ -64,13 +64,13 @@ final class ArenaStore: ArenaSource, Sendable {
             .copyBytes(from: bytes[..<count])
     }
 
-    /// One aligned 8-byte store, seen by others only after everything stored before it.
+    /// Makes one aligned 8-byte store. Other processes see it only after all earlier stores.
     func commit(_ value: UInt64, at offset: UInt64) {
         guard probe?.willStore(bytes: 8) ?? 8 == 8 else { return }
         unsafe word(at: offset).pointee.store(value, ordering: .releasing)
     }
 
-    /// What the last ``commit(_:at:)`` stored, and with it everything stored before.
+    /// Loads the value of the last ``commit(_:at:)``. All stores before that commit are visible, too.
     func committed(at offset: UInt64) -> UInt64 { unsafe word(at: offset).pointee.load(ordering: .acquiring) }
 
     /// Makes sure that the file's first `size` bytes exist.
@@ -79,8 +79,8 @@ final class ArenaStore: ArenaSource, Sendable {
         try file.borrowed.allocateArena(from: old, to: size, "cannot grow to \(size) bytes")
     }
 
-    // SAFETY: an Atomic<UInt64> is eight bytes without anything else; the offset is aligned and inside the mapping,
-    // which lives as long as self.
+    // SAFETY: an Atomic<UInt64> has eight bytes and nothing else. The offset is aligned and inside the mapping, which
+    // lives as long as self.
     @unsafe
     private func word(at offset: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
         precondition(offset % 8 == 0 && offset <= mapped - 8)
@@ -89,11 +89,11 @@ final class ArenaStore: ArenaSource, Sendable {
 }
 
 extension FileDescriptor {
-    /// Allocates a part of an arena's file before it is touched through the mapping: fallocate(2).
+    /// Allocates a part of an arena's file before it is accessed through the mapping: fallocate(2).
     ///
     /// - Parameters:
     ///   - start: the part's first byte.
-    ///   - end: the byte behind the part.
+    ///   - end: the offset after the part's last byte.
     ///   - failure: the first words of the error's reason.
     /// - Throws: `space`: ENOSPC when the file system is full, or when the file would become longer than RLIMIT_FSIZE
     ///   allows (EFBIG of the kernel); other errors of fallocate(2).

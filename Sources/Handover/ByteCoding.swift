@@ -1,21 +1,21 @@
 import Platform
 
-/// Puts a packed record together, in native byte order.
+/// Encodes a packed record, in native byte order.
 ///
-/// What is generic here and below is inlinable: records are put together and taken apart in other modules, number by
-/// number, and code for types that it learns at run time would be most of what an update costs.
+/// The generic methods of the writer and the reader are inlinable, because other modules encode and decode records
+/// number by number. Without specialization these calls would be most of the cost of an update.
 public struct ByteWriter: Sendable {
-    /// What was written, and behind it zeros for what comes: a number is one store then, not an append.
+    /// The written bytes, and zeros for the next ones after them. So a number takes one store, not an append.
     @usableFromInline var room: [UInt8]
-    /// How many bytes were written so far.
+    /// The number of bytes that were written so far.
     public private(set) var count = 0
 
-    /// What was written so far.
+    /// The bytes that were written so far.
     public var bytes: [UInt8] { count == room.count ? room : [UInt8](room[..<count]) }
 
-    /// Starts empty.
+    /// Makes an empty writer.
     ///
-    /// - Parameter capacity: bytes for which there is room at first: best as many as will be written.
+    /// - Parameter capacity: the bytes that fit at first, ideally as many as will be written.
     public init(capacity: Int = 0) { room = [UInt8](repeating: 0, count: capacity) }
 
     /// Appends an integer.
@@ -26,7 +26,7 @@ public struct ByteWriter: Sendable {
         unsafe room.withUnsafeMutableBytes { unsafe $0.storeBytes(of: value, toByteOffset: offset, as: Value.self) }
     }
 
-    /// Makes room for more bytes, and returns where they begin. They are 0.
+    /// Makes room for more bytes, which are 0, and returns their offset.
     @usableFromInline
     mutating func advance(_ length: Int) -> Int {
         let offset = count
@@ -48,13 +48,13 @@ public struct ByteWriter: Sendable {
         unsafe room.withUnsafeMutableBytes { unsafe $0[offset..<offset + more.count].copyBytes(from: more) }
     }
 
-    /// Appends a string, filled up with zeros to a fixed length, of which the last is always one.
+    /// Appends a string in a field of fixed length. The rest of the field, at least one byte, is zero.
     public mutating func put(_ text: String, fixed length: Int) {
         put(text, atMost: length - 1)
         pad(length - min(text.utf8.count, length - 1))
     }
 
-    /// Appends a string behind its length.
+    /// Appends the length of a string, then the string.
     public mutating func put(counted text: String) {
         put(UInt16(text.utf8.count))
         put(text, atMost: text.utf8.count)
@@ -68,13 +68,13 @@ public struct ByteWriter: Sendable {
         }
     }
 
-    /// The CRC32C of what was written from there on.
+    /// The CRC32C of the written bytes from `start` on.
     func checksum(from start: Int) -> UInt32 { CRC32C.of(room[start..<count]) }
 
-    /// Writes over what was written before.
+    /// Overwrites bytes that were written before.
     mutating func put(_ value: UInt32, at offset: Int) {
         precondition(offset >= 0 && offset + 4 <= count)
-        // SAFETY: there are four bytes, by the line above.
+        // SAFETY: the precondition ensures that there are four bytes.
         unsafe room.withUnsafeMutableBytes { unsafe $0.storeBytes(of: value, toByteOffset: offset, as: UInt32.self) }
     }
 
@@ -82,16 +82,16 @@ public struct ByteWriter: Sendable {
     public mutating func pad(_ count: Int) { _ = advance(count) }
 }
 
-/// Takes a packed record apart. Reading past the end is an error, never a trap.
+/// Decodes a packed record. Reading past the end is an error, and never a trap.
 public struct ByteReader: Sendable {
     @usableFromInline let bytes: ArraySlice<UInt8>
     @usableFromInline var position: Int
     private let what: String
 
-    /// Reads `bytes`; errors call them `what`.
+    /// Reads `bytes`. Errors call them `what`.
     public init(_ bytes: [UInt8], _ what: String) { self.init(bytes[...], what) }
 
-    /// Reads `bytes`; errors call them `what`.
+    /// Reads `bytes`. Errors call them `what`.
     public init(_ bytes: ArraySlice<UInt8>, _ what: String) {
         self.bytes = bytes
         position = bytes.startIndex
@@ -101,41 +101,41 @@ public struct ByteReader: Sendable {
     /// Whether everything was read.
     public var isAtEnd: Bool { position == bytes.endIndex }
 
-    /// The next integer.
+    /// Reads the next integer.
     ///
-    /// - Throws: `record`, when the bytes end before it does.
+    /// - Throws: `record` when fewer bytes are left.
     @inlinable
     public mutating func take<Value: FixedWidthInteger>(_: Value.Type = Value.self) throws(ArenaError) -> Value {
         let size = MemoryLayout<Value>.size
         guard size <= bytes.endIndex - position else { throw ended }
         let offset = position - bytes.startIndex
         position += size
-        // SAFETY: there are as many bytes as the integer has; any pattern is a value.
+        // SAFETY: there are as many bytes as the integer has, and any pattern is a value.
         return unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: Value.self) }
     }
 
     @usableFromInline
     var ended: ArenaError { ArenaError(.record, "\(what) ends after \(bytes.count) bytes") }
 
-    /// The next bytes.
+    /// Reads the next bytes.
     ///
-    /// - Throws: `record`, when there are fewer.
+    /// - Throws: `record` when fewer bytes are left.
     public mutating func take(count: Int) throws(ArenaError) -> ArraySlice<UInt8> {
         guard count >= 0, count <= bytes.endIndex - position else { throw ended }
         defer { position += count }
         return bytes[position..<position + count]
     }
 
-    /// A string in a field of fixed length.
+    /// Reads a string in a field of fixed length.
     ///
-    /// - Throws: `record`, without a NUL in it, or when it is not UTF-8.
+    /// - Throws: `record` when the field has no NUL, or the string is not UTF-8.
     public mutating func takeString(fixed length: Int) throws(ArenaError) -> String {
         try string(try takeBytes(untilNULIn: length))
     }
 
-    /// The bytes before the NUL of a field of fixed length, which is read as a whole.
+    /// Reads a field of fixed length, and returns the bytes before its NUL.
     ///
-    /// - Throws: `record`, without a NUL in it.
+    /// - Throws: `record` when the field has no NUL.
     public mutating func takeBytes(untilNULIn length: Int) throws(ArenaError) -> ArraySlice<UInt8> {
         let field = try take(count: length)
         guard let end = field.firstIndex(of: 0) else {
@@ -144,9 +144,9 @@ public struct ByteReader: Sendable {
         return field[..<end]
     }
 
-    /// A string behind its length.
+    /// Reads the length of a string, then the string.
     ///
-    /// - Throws: `record`, when the bytes end before it does, or it is not UTF-8.
+    /// - Throws: `record` when fewer bytes are left, or the string is not UTF-8.
     public mutating func takeCountedString() throws(ArenaError) -> String {
         let count = try take(UInt16.self)
         return try string(try take(count: Int(count)))

@@ -1,32 +1,32 @@
 public import Platform
 
-/// The journal's header, and its records up to the first that is not whole.
+/// The journal's header, and its records up to the first damaged one.
 public struct InspectedJournal: Sendable {
-    /// A record that is whole.
+    /// A record that passed its checks.
     public struct Entry: Sendable {
-        /// Its number, one more than that of the record before.
+        /// The sequence number, one more than that of the record before.
         public let sequence: UInt64
-        /// In bytes from the arena's start.
+        /// The offset in bytes from the arena's start.
         public let offset: UInt64
-        /// What it says.
+        /// The record itself.
         public let record: JournalRecord
     }
 
-    /// As its slot says; it may reach beyond the arena.
+    /// The range that the slot names. It may reach beyond the arena.
     public let place: Extent
-    /// "LUOJRNL1" in a journal.
+    /// The magic: "LUOJRNL1" in a journal.
     public let magic: UInt64
-    /// Of the region, in bytes, as the header says.
+    /// The length of the region in bytes, according to the header.
     public let length: UInt64
-    /// The number that the first record must have.
+    /// The sequence number that the first record must have.
     public let firstSequence: UInt64
-    /// Bytes of the region that are in use.
+    /// The bytes of the region that are in use.
     public let tail: UInt64
-    /// Why the header is not believed; nil when it is.
+    /// Why the header failed its check; nil when it passed.
     public let headerFailure: ArenaError?
-    /// In the order in which they were written.
+    /// The records in the order in which they were written.
     public let entries: [Entry]
-    /// Why there are no more entries, although the tail says so. Not known when the header is wrong.
+    /// Why the entries end before the tail. It is nil when the header is wrong, because the tail is not known then.
     public let recordsFailure: ArenaError?
 
     init?(_ slot: Slot, _ snapshot: ArenaSnapshot, size: UInt64) {
@@ -39,7 +39,7 @@ public struct InspectedJournal: Sendable {
         firstSequence = header.firstSequence
         tail = header.tail
         headerFailure = refusal { () throws(ArenaError) in try header.check(slot) }
-        // With a tail that cannot be, the records themselves have to say where they end.
+        // If the tail is invalid, the end of the valid records is the end of the journal.
         let end = min(headerFailure == nil ? header.tail : present.length, present.length)
         let records = Self.read(snapshot, present, end: end, firstSequence: header.firstSequence)
         entries = records.entries

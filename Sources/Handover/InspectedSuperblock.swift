@@ -1,10 +1,10 @@
 public import Platform
 
-/// Something that was read, and why it is not believed; nil when it is.
+/// A value that was read, and the result of its check.
 public struct Checked<Value: Sendable>: Sendable {
-    /// What was read.
+    /// The value that was read.
     public let value: Value
-    /// Why it is not believed; nil when it is.
+    /// Why the check failed; nil when it passed.
     public let failure: ArenaError?
 
     init(_ value: Value, _ check: () throws(ArenaError) -> Void) {
@@ -13,7 +13,7 @@ public struct Checked<Value: Sendable>: Sendable {
     }
 }
 
-/// What a check says; nil when it lets pass.
+/// The error of a check; nil when it passes.
 func refusal(_ check: () throws(ArenaError) -> Void) -> ArenaError? {
     do throws(ArenaError) {
         try check()
@@ -23,15 +23,15 @@ func refusal(_ check: () throws(ArenaError) -> Void) -> ArenaError? {
     }
 }
 
-/// The superblock's words, with what their gates say.
+/// The superblock's words, with the results of their checks.
 public struct InspectedWords: Sendable {
-    /// "LUOARENA" in an arena.
+    /// The magic: "LUOARENA" in an arena.
     public let magic: Checked<UInt64>
-    /// Of the format.
+    /// The version of the format.
     public let version: Checked<UInt32>
-    /// In bytes.
+    /// The page size in bytes.
     public let pageSize: Checked<UInt32>
-    /// Of the arena, in bytes.
+    /// The size of the arena in bytes.
     public let size: Checked<UInt64>
     /// The commit word: its lowest bit says which table is true.
     public let generation: UInt64
@@ -44,37 +44,39 @@ public struct InspectedWords: Sendable {
         generation = words.generation
     }
 
-    /// In the order of the gates.
+    /// The failures, in the order of the gates.
     var failures: [ArenaError] { [magic.failure, version.failure, pageSize.failure, size.failure].compactMap { $0 } }
 }
 
 /// One of the two tables of slots.
 public struct InspectedTable: Sendable {
-    /// A slot, and what it names.
+    /// A slot, and the part that it names.
     public struct Slot: Sendable {
-        /// Which one.
+        /// The part.
         public let part: ArenaPart
-        /// What it names; nil when it is empty.
+        /// The range of the part; nil when the slot is empty.
         public let place: Extent?
-        /// In which it was written.
+        /// The generation in which the slot was written.
         public let generation: UInt64
-        /// Of what it names, as it says.
+        /// The checksum of the part, according to the slot.
         public let checksum: UInt32
-        /// Of a table that is not in use nothing is checked: what it names may be gone.
+        /// Why the check failed; nil when it passed. Slots of a table that is not in use are not checked, because their
+        /// parts may be gone.
         public let failure: ArenaError?
     }
 
-    /// In bytes from the arena's start.
+    /// The offset in bytes from the arena's start.
     public let offset: UInt64
-    /// In which it was written, as it says.
+    /// The generation in which the table was written, according to the table.
     public let generation: UInt64
-    /// Whether it has its checksum. The one that is not true need not: it may have been half written by who died.
+    /// Whether the table has the right checksum. A table that is not true need not: a writer may have died while it
+    /// wrote it.
     public let isWhole: Bool
-    /// Whether it is that of the superblock's generation.
+    /// Whether the table is that of the superblock's generation.
     public let isTrue: Bool
-    /// Whether its slots were followed: it is true, or all there is.
+    /// Whether the slots were followed: the table is true, or the best substitute for it.
     public let isInUse: Bool
-    /// In the order in which they are checked.
+    /// The slots, in the order in which they are checked.
     public let slots: [Slot]
 
     init(

@@ -1,10 +1,10 @@
 import Platform
 
-/// One record of the journal: what it means is the business of who wrote it.
+/// One record of the journal. Only the code that writes it knows its meaning.
 public struct JournalRecord: Equatable, Sendable {
-    /// What kind of record it is.
+    /// The type of the record.
     public var type: UInt16
-    /// Its fields, packed.
+    /// The fields of the record, packed.
     public var payload: [UInt8]
 
     /// Makes a record.
@@ -14,27 +14,27 @@ public struct JournalRecord: Equatable, Sendable {
     }
 }
 
-/// The journal's region: a header, and records behind each other up to the tail.
+/// The format of the journal's region: a header, then one record after another up to the tail.
 ///
 /// | offset | header |
 /// |---|---|
 /// | 0 | u64 magic |
 /// | 8 | u64 length of the region |
 /// | 16 | u64 sequence number of the first record |
-/// | 32 | u64 tail: bytes from the region's start that are records. The commit word of every request |
+/// | 32 | u64 tail: bytes in use, from the region's start. The commit word of every request |
 ///
 /// | offset | record |
 /// |---|---|
 /// | 0 | u32 length with this header, a multiple of 8 |
-/// | 4 | u32 CRC32C over what follows |
+/// | 4 | u32 CRC32C of the rest of the record |
 /// | 8 | u64 sequence number |
 /// | 16 | u16 type, u16 zero, u32 length of the payload |
-/// | 24 | the payload, filled up with zeros |
+/// | 24 | the payload, padded with zeros |
 enum JournalFormat {
     /// "LUOJRNL1" in memory order.
     static let magic: UInt64 = 0x314C_4E52_4A4F_554C
     static let headerLength: UInt64 = 64
-    /// The part of the header that never changes, and is in the slot's checksum.
+    /// The length of the part of the header that never changes. The slot's checksum covers it.
     static let fixedLength = 24
     static let tailOffset: UInt64 = 32
     static let recordHeaderLength = 24
@@ -71,14 +71,14 @@ enum JournalFormat {
     }
 }
 
-/// Takes the records of a journal apart, one after the other; none is believed before its checksum and its place in the
-/// sequence were checked.
+/// Decodes the records of a journal, one after the other. It returns a record only after it has checked the record's
+/// checksum and its place in the sequence.
 struct JournalReader {
-    /// What is left.
+    /// The bytes of the remaining records.
     private var bytes: ArraySlice<UInt8>
-    /// Where the next record starts, in bytes behind the header.
+    /// The start of the next record, in bytes after the header.
     private(set) var position = 0
-    /// The number that the next record has to have.
+    /// The sequence number that the next record must have.
     private(set) var sequence: UInt64
 
     init(_ bytes: ArraySlice<UInt8>, firstSequence: UInt64) {
@@ -86,8 +86,8 @@ struct JournalReader {
         sequence = firstSequence
     }
 
-    /// - Returns: nil behind the last one.
-    /// - Throws: `journal`, with what is not whole.
+    /// - Returns: nil after the last record.
+    /// - Throws: `journal`, with the reason why the record is damaged.
     mutating func next() throws(ArenaError) -> JournalRecord? {
         if bytes.isEmpty { return nil }
         let (record, length) = try decode()

@@ -1,4 +1,4 @@
-/// Records as they will be in a journal whose first one they are.
+/// Records that are encoded ahead as the first ones of a journal.
 public struct PreparedJournal: Sendable {
     private let records: [JournalRecord]
     private let firstSequence: UInt64
@@ -18,7 +18,8 @@ public struct PreparedJournal: Sendable {
 
     var count: Int { records.count }
 
-    /// With more records, and with the numbers that are the next by now: mostly those that were foreseen.
+    /// The same records with more of them. They are encoded again if the next sequence number is not the expected one,
+    /// which is rare.
     func appending(_ more: [JournalRecord], firstSequence now: UInt64) -> PreparedJournal {
         guard now == firstSequence else { return PreparedJournal(records + more, firstSequence: now) }
         if more.isEmpty { return self }

@@ -1,8 +1,8 @@
 import Platform
 
-/// The first page of an arena. Its prefix never changes from version to version:
+/// The first page of an arena. The words before its tables never change from version to version:
 ///
-/// | offset | what |
+/// | offset | content |
 /// |---|---|
 /// | 0 | u64 magic, stored last when an arena is made |
 /// | 8 | u32 format version |
@@ -11,8 +11,8 @@ import Platform
 /// | 24 | u64 generation: the commit word. Its lowest bit says which of the two tables of slots is true |
 /// | 64, 192 | the tables: incoming tree, outgoing tree, journal, generation, checksum |
 ///
-/// A change writes the table that is not true and then stores the next generation: one aligned 8-byte store. A table ends
-/// with its generation and a checksum, so that a damaged commit word cannot make an old one true.
+/// A change writes the table that is not true, and then stores the next generation: one aligned 8-byte store. A table
+/// ends with its generation and a checksum, so that a damaged commit word cannot make an old table true.
 enum Superblock {
     /// "LUOARENA" in memory order.
     static let magic: UInt64 = 0x414E_4552_414F_554C
@@ -25,13 +25,13 @@ enum Superblock {
     static let sizeOffset: UInt64 = 16
     static let generationOffset: UInt64 = 24
 
-    /// Of even generations, and of odd ones.
+    /// The offsets of the table of even generations and of that of odd ones.
     static let tableOffsets: [UInt64] = [64, 192]
 
     static func tableOffset(generation: UInt64) -> UInt64 { generation % 2 == 0 ? 64 : 192 }
 }
 
-/// A part of the arena that the superblock names, with the checksum over the slot and what it points to.
+/// A part of the arena that the superblock names. The checksum covers the slot and the part.
 struct Slot: Equatable, Sendable {
     static let length = 32
 
@@ -69,7 +69,7 @@ struct Slot: Equatable, Sendable {
         _ = try reader.take(UInt32.self)
     }
 
-    /// The checksum of the slot's own words, to be continued over what it points to.
+    /// The checksum of the slot's own words. The checksum of the slot continues it over the part.
     var ownChecksum: UInt32 {
         var writer = ByteWriter(capacity: 24)
         writer.put(offset)
@@ -79,13 +79,13 @@ struct Slot: Equatable, Sendable {
     }
 }
 
-/// Both trees and the journal, as they are true together.
+/// The slots of both trees and of the journal, which become true together.
 struct SlotTable: Equatable, Sendable {
     var incoming = Slot.none
     var outgoing = Slot.none
     var journal = Slot.none
 
-    /// Three slots, u64 generation, u32 CRC32C of all that, u32 zero.
+    /// The length of the table: three slots, u64 generation, u32 CRC32C of all that, u32 zero.
     static let length = 3 * Slot.length + 16
 
     init() {}
@@ -107,22 +107,22 @@ struct SlotTable: Equatable, Sendable {
         journal = try Slot(&reader)
     }
 
-    /// Its slots, in the order in which they are checked.
+    /// The slots, in the order in which they are checked.
     var parts: [(part: ArenaPart, slot: Slot)] {
         [(.incomingTree, incoming), (.outgoingTree, outgoing), (.journal, journal)]
     }
 
-    /// What the parts that are there take.
+    /// The ranges of the parts that are present.
     var ranges: [Extent] { [incoming, outgoing, journal].filter(\.isPresent).map(\.range) }
 }
 
-/// What a slot of the superblock names.
+/// A part of the arena that has a slot in the superblock.
 public enum ArenaPart: String, CaseIterable, Sendable, CustomStringConvertible {
     /// The tree that the previous boot handed over.
     case incomingTree = "incoming tree"
     /// The tree for the next boot.
     case outgoingTree = "outgoing tree"
-    /// What happened in this boot.
+    /// The records of this boot.
     case journal
 
     public var description: String { rawValue }

@@ -1,16 +1,16 @@
 import SystemPackage
 
-/// Lets one thread ask another to give up a search that takes long.
+/// Lets one thread ask another to stop a long search.
 ///
 /// 1. The working thread calls ``run(_:)``.
 /// 2. Another thread calls ``cancel()``.
-/// 3. ``HugePageScan`` and ``dataExtents(of:size:)`` look for that now and then, and fail with ECANCELED from then on.
+/// 3. ``HugePageScan`` and ``dataExtents(of:size:)`` check for that now and then, and fail with ECANCELED from then on.
 public final class Cancellation: Sendable {
     @TaskLocal private static var current: Cancellation?
 
     private let wasAsked = Guarded(false)
 
-    /// Makes one, for one piece of work.
+    /// Makes an object for one piece of work.
     public init() {}
 
     /// Asks for the end of the work. Work that is over stays as it is.
@@ -21,9 +21,9 @@ public final class Cancellation: Sendable {
     /// - Parameter work: runs on this thread.
     public func run<Result>(_ work: () -> Result) -> Result { Self.$current.withValue(self, operation: work) }
 
-    /// Looks whether the work of this thread goes on.
+    /// Checks that the work of this thread may continue.
     ///
-    /// - Throws: ECANCELED when its end was asked for.
+    /// - Throws: ECANCELED when ``cancel()`` was called.
     static func check() throws(SystemCallError) {
         guard let current, current.wasAsked.with({ $0 }) else { return }
         throw SystemCallError("a search that takes long", .canceled)

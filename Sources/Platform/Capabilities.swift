@@ -4,15 +4,15 @@ import Glibc
 
 /// A capability that some operation needs: capabilities(7).
 public enum Capability: String, CaseIterable, Sendable {
-    /// To see page frame numbers.
+    /// Allows access to page frame numbers.
     case systemAdministration = "cap_sys_admin"
-    /// To raise hard limits.
+    /// Allows hard limits to be raised.
     case systemResource = "cap_sys_resource"
-    /// To lock memory beyond RLIMIT_MEMLOCK.
+    /// Allows memory to be locked beyond RLIMIT_MEMLOCK.
     case lockMemory = "cap_ipc_lock"
-    /// To reach the memory and the descriptors of other users' processes.
+    /// Allows access to the memory and the descriptors of other users' processes.
     case traceProcesses = "cap_sys_ptrace"
-    /// To look through other users' directories, and to open their memory for writing.
+    /// Allows access to other users' directories, and to their memory for writing.
     case overridePermissions = "cap_dac_override"
 
     fileprivate var value: cap_value_t {
@@ -28,7 +28,7 @@ public enum Capability: String, CaseIterable, Sendable {
 
 /// The capabilities of the calling thread, through libcap.
 public enum Capabilities {
-    /// Whether the thread may raise it (it is in the permitted set), and whether it has (effective).
+    /// Whether the thread may raise the capability (it is in the permitted set), and whether it is raised (effective).
     public static func state(of capability: Capability) -> (permitted: Bool, effective: Bool) {
         guard let set = unsafe cap_get_proc() else { return (false, false) }
         defer { unsafe cap_free(UnsafeMutableRawPointer(set)) }
@@ -37,8 +37,8 @@ public enum Capabilities {
         )
     }
 
-    /// Runs `body` with a capability raised, where that is possible, and drops it again. Without the right to raise
-    /// it `body` runs as it is: it finds out by itself what it may do.
+    /// Runs `body` with a capability raised, where that is possible, and drops the capability again. Without the right
+    /// to raise it, `body` runs without the capability, and its system calls decide.
     public static func raising<Value: ~Copyable, Failure>(
         _ capability: Capability, _ body: () throws(Failure) -> Value
     ) throws(Failure) -> Value {
@@ -48,11 +48,12 @@ public enum Capabilities {
         return try body()
     }
 
-    /// Raises capabilities for good, as far as they are permitted: for this thread, and for those that it starts.
+    /// Raises capabilities permanently, as far as they are permitted: for this thread, and for the threads that it
+    /// starts.
     public static func raise(_ capabilities: [Capability]) { for one in capabilities { _ = set(one, .raised) } }
 
-    /// Gives up all others for good: out of the bounding set, too, where that is allowed, so that no program that is started
-    /// has them. What is kept is not effective until it is raised.
+    /// Gives up all other capabilities permanently. Where allowed, they also leave the bounding set, so that no program
+    /// that is started has them. The remaining capabilities are not effective until they are raised.
     ///
     /// - Throws: EPERM.
     public static func keep(only kept: [Capability]) throws(SystemCallError) {
@@ -92,7 +93,7 @@ public enum Capabilities {
     }
 }
 
-/// No program that this process becomes or starts gains a right by it: prctl(2), `PR_SET_NO_NEW_PRIVS`.
+/// Ensures that no program that this process becomes or starts gains rights: prctl(2), `PR_SET_NO_NEW_PRIVS`.
 ///
 /// - Throws: EINVAL before Linux 3.5.
 public func denyNewPrivileges() throws(SystemCallError) {

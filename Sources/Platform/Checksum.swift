@@ -2,7 +2,7 @@ import CShims
 
 /// CRC32C (Castagnoli; RFC 3720), at about the speed at which memory can be read.
 public enum CRC32C {
-    /// The checksum of some bytes, or, given that of what stands before them, of both.
+    /// The checksum of some bytes. With the checksum of the bytes before them, it is that of both.
     @unsafe
     public static func of(_ bytes: UnsafeRawBufferPointer, continuing previous: UInt32 = 0) -> UInt32 {
         unsafe cshims_crc32c(previous, bytes.baseAddress, bytes.count)

@@ -3,11 +3,12 @@ public import SystemPackage
 
 /// A program that was started beside this one, with a pipe to its standard input and one from its standard output.
 public struct ChildProcess: Sendable {
-    /// Its number.
+    /// The number of the process.
     public let id: CInt
-    /// Our end of its standard input. It sees the end when this and all copies are closed.
+    /// Our end of the program's standard input. The program reads the end of the file when this and all copies are
+    /// closed.
     public let input: FileDescriptor
-    /// Our end of its standard output.
+    /// Our end of the program's standard output.
     public let output: FileDescriptor
 
     /// Names a child that was started before this process became another image.
@@ -20,9 +21,9 @@ public struct ChildProcess: Sendable {
     /// Starts a program: posix_spawn(3).
     ///
     /// - Parameters:
-    ///   - image: what to run.
-    ///   - inherited: descriptors that it gets under the same numbers, though they are closed on exec here.
-    /// - Throws: EMFILE, ENOENT, EACCES and what else execve(2) lists.
+    ///   - image: the program to run.
+    ///   - inherited: descriptors that the program gets under the same numbers, though they are closed on exec here.
+    /// - Throws: EMFILE, ENOENT, EACCES and other errors of execve(2).
     public static func start(
         _ image: ProgramImage, inherited: [FileDescriptor] = []
     ) throws(SystemCallError) -> ChildProcess {
@@ -33,7 +34,7 @@ public struct ChildProcess: Sendable {
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
         unsafe posix_spawn_file_actions_adddup2(&actions, toChild.reading.borrowed.rawValue, STDIN_FILENO)
         unsafe posix_spawn_file_actions_adddup2(&actions, fromChild.writing.borrowed.rawValue, STDOUT_FILENO)
-        // A descriptor that is duplicated onto itself loses its close-on-exec.
+        // A descriptor that is duplicated onto itself loses its close-on-exec flag.
         for descriptor in inherited {
             unsafe posix_spawn_file_actions_adddup2(&actions, descriptor.rawValue, descriptor.rawValue)
         }
@@ -45,7 +46,7 @@ public struct ChildProcess: Sendable {
         return ChildProcess(id: id, input: toChild.writing.release(), output: fromChild.reading.release())
     }
 
-    /// The next line that it prints, without its end; nil when there is none any more.
+    /// The next line that the program prints, without its newline; nil after the last line.
     public func readLine() -> String? {
         var bytes: [UInt8] = []
         var byte: UInt8 = 0
@@ -56,7 +57,7 @@ public struct ChildProcess: Sendable {
         return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Everything that it prints until its end; nil when that takes longer than it may.
+    /// Everything that the program prints until the end of its output; nil when that takes longer than the limit.
     public func readOutput(within milliseconds: UInt64) -> String? {
         // A limit of centuries would overflow in nanoseconds.
         let deadline = monotonicNanoseconds() + min(milliseconds, 1 << 40) * 1_000_000
@@ -75,20 +76,20 @@ public struct ChildProcess: Sendable {
         }
     }
 
-    /// Ends it at once.
+    /// Kills the program: SIGKILL.
     public func kill() { _ = Glibc.kill(id, SIGKILL) }
 
-    /// Gives it a line.
+    /// Writes a line to the program's standard input.
     ///
-    /// - Throws: EPIPE when it has ended.
+    /// - Throws: EPIPE when the program has ended.
     public func write(line: String) throws(SystemCallError) {
         let text = line + "\n"
         try systemCall("write") { unsafe Glibc.write(input.rawValue, text, text.utf8.count) }
     }
 
-    /// Closes both pipes and waits for its end: waitpid(2).
+    /// Closes both pipes and waits for the end of the program: waitpid(2).
     ///
-    /// - Returns: its exit code, or 128 and the number of the signal that ended it.
+    /// - Returns: the exit code, or 128 plus the number of the signal that ended the program.
     @discardableResult
     public func finish() -> CInt {
         try? closeDescriptor(input)
@@ -102,9 +103,9 @@ public struct ChildProcess: Sendable {
 
 /// Both ends of a pipe, closed on exec.
 public struct PipeEnds: ~Copyable {
-    /// What was written comes out here.
+    /// The end to read from.
     public let reading: OwnedDescriptor
-    /// It sees the end when all copies of this are closed.
+    /// The end to write to. The reader sees the end of the file when all copies of this end are closed.
     public let writing: OwnedDescriptor
 
     /// pipe(2).

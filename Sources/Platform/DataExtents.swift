@@ -1,30 +1,30 @@
 import Glibc
 public import SystemPackage
 
-/// A run of bytes in a file that holds data; what lies between two is a hole.
+/// A run of bytes in a file that holds data. The bytes between two extents are a hole.
 public struct Extent: Hashable, Sendable {
-    /// In bytes from the start of the file.
+    /// The offset in bytes from the start of the file.
     public var offset: UInt64
-    /// In bytes.
+    /// The length in bytes.
     public var length: UInt64
 
-    /// Names a run of bytes.
+    /// Makes an extent.
     public init(offset: UInt64, length: UInt64) {
         self.offset = offset
         self.length = length
     }
 
-    /// The first byte after it.
+    /// The offset of the first byte after the extent.
     public var end: UInt64 { offset + length }
 }
 
-/// Where an ordinary memory file has data: lseek(2) with `SEEK_DATA` and `SEEK_HOLE`, which is exact for tmpfs and
-/// fills nothing. It moves the offset, so give it a descriptor of an open file description of its own. Pages that were
-/// only allocated (fallocate(2)) and never written count as holes: they read as zeros, as holes do.
+/// Finds the data of an ordinary memory file: lseek(2) with `SEEK_DATA` and `SEEK_HOLE`, which is exact for tmpfs and
+/// fills no hole. This moves the offset, so the descriptor must have an open file description of its own. Pages that
+/// were only allocated (fallocate(2)) and never written count as holes, because both read as zeros.
 ///
-/// Not for hugetlb files, whose `SEEK_DATA` lies: see ``HugePageMap``.
+/// Do not use this for hugetlb files, because `SEEK_DATA` is wrong for them: see ``HugePageMap``.
 ///
-/// - Throws: EBADF when it is not open; ECANCELED by a ``Cancellation``.
+/// - Throws: EBADF when the descriptor is not open; ECANCELED by a ``Cancellation``.
 public func dataExtents(of descriptor: FileDescriptor, size: UInt64) throws(SystemCallError) -> [Extent] {
     var extents: [Extent] = []
     var at: UInt64 = 0
@@ -37,11 +37,11 @@ public func dataExtents(of descriptor: FileDescriptor, size: UInt64) throws(Syst
     return extents
 }
 
-// lseek(2): behind _GNU_SOURCE, which Swift's Glibc module does not define.
+// SEEK_DATA and SEEK_HOLE of lseek(2) are behind _GNU_SOURCE, which Swift's Glibc module does not define.
 private let seekData: CInt = 3
 private let seekHole: CInt = 4
 
-/// nil when there is nothing more (ENXIO).
+/// The offset that lseek(2) finds; nil when there is no more data (ENXIO).
 private func seek(_ descriptor: FileDescriptor, _ offset: UInt64, whence: CInt) throws(SystemCallError) -> UInt64? {
     do throws(SystemCallError) {
         return UInt64(try systemCall("lseek") { Glibc.lseek(descriptor.rawValue, off_t(offset), whence) })

@@ -2,18 +2,19 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// The one owner of an open file descriptor: closes it when it goes away.
+/// The only owner of an open file descriptor. It closes the descriptor at the end of its life.
 ///
-/// A descriptor is a number, and a number is easily closed twice; this cannot be copied, so it cannot.
+/// A descriptor is a number, and code can easily close a number twice. This type cannot be copied, so its descriptor is
+/// closed once.
 public struct OwnedDescriptor: ~Copyable, Sendable {
-    /// The descriptor, for calls that only use it. Do not close it; and keep the owner in a variable: what
-    /// `openFile(path).borrowed` names is closed before anything can be done with it.
+    /// The descriptor, for calls that only use it. Do not close it. Keep the owner in a variable: the descriptor of
+    /// `openFile(path).borrowed` is closed before it can be used.
     public let borrowed: FileDescriptor
 
-    /// Takes over a descriptor that nobody else will close.
+    /// Takes over a descriptor. No other code may close it.
     public init(taking descriptor: FileDescriptor) { borrowed = descriptor }
 
-    /// Gives the descriptor to the caller, who closes it from now on.
+    /// Gives the descriptor to the caller, which must close it.
     public consuming func release() -> FileDescriptor {
         let descriptor = borrowed
         discard self
@@ -23,9 +24,10 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     deinit { try? closeDescriptor(borrowed) }
 }
 
-/// close(2). The descriptor is gone whatever it answers, so it is never tried again; a fault is injected after it.
+/// Closes a descriptor: close(2). The descriptor is closed even if the call fails, so the call is never repeated. A
+/// fault is injected after it.
 ///
-/// - Throws: EBADF when it was not open, EIO and others from the file.
+/// - Throws: EBADF when the descriptor was not open, EIO and other errors of the file.
 public func closeDescriptor(_ descriptor: FileDescriptor) throws(SystemCallError) {
     let result = Glibc.close(descriptor.rawValue)
     let error = currentErrno()
@@ -37,7 +39,7 @@ public func closeDescriptor(_ descriptor: FileDescriptor) throws(SystemCallError
 extension FileDescriptor {
     /// A second descriptor of the same open file description, closed on exec: fcntl(2), `F_DUPFD_CLOEXEC`.
     ///
-    /// - Parameter minimum: the lowest number that it may get.
+    /// - Parameter minimum: the lowest number that the new descriptor may get.
     /// - Throws: EBADF when this is not open, EMFILE at the limit of RLIMIT_NOFILE.
     public func duplicated(from minimum: CInt = 3) throws(SystemCallError) -> OwnedDescriptor {
         let number = try systemCall("fcntl") { cshims_fcntl(rawValue, F_DUPFD_CLOEXEC, Int(minimum)) }
@@ -51,7 +53,8 @@ extension FileDescriptor {
         try systemCall("fcntl") { cshims_fcntl(rawValue, F_SETFD, on ? Int(FD_CLOEXEC) : 0) }
     }
 
-    /// Lets no call on it wait: fcntl(2), `O_NONBLOCK`, for all who share its open file description.
+    /// Ensures that no call on the descriptor waits: fcntl(2), `O_NONBLOCK`. This affects all descriptors of the open
+    /// file description.
     ///
     /// - Throws: EBADF when this is not open.
     public func setNonBlocking() throws(SystemCallError) {
@@ -59,16 +62,16 @@ extension FileDescriptor {
         try systemCall("fcntl") { cshims_fcntl(rawValue, F_SETFL, Int(flags | O_NONBLOCK)) }
     }
 
-    /// Takes a write lock on the whole file that belongs to the open file description: fcntl(2), `F_OFD_SETLK`. It is
-    /// kept over execve(2) and ends with the last descriptor.
+    /// Takes a write lock on the whole file: fcntl(2), `F_OFD_SETLK`. The lock belongs to the open file description. It
+    /// stays over execve(2), and ends with the last descriptor.
     ///
-    /// - Throws: EAGAIN when another open file description holds it.
+    /// - Throws: EAGAIN when another open file description holds a lock.
     public func lockForWriting() throws(SystemCallError) {
         try systemCall("fcntl") { cshims_ofd_lock(rawValue) }
     }
 
-    /// Whether both descriptors share one open file description: kcmp(2), `KCMP_FILE`. False when the kernel
-    /// does not say.
+    /// Whether both descriptors share one open file description: kcmp(2), `KCMP_FILE`. False when the kernel does not
+    /// say.
     public func isSameDescription(as other: FileDescriptor) -> Bool {
         cshims_is_same_description(rawValue, other.rawValue) != 0
     }
@@ -80,16 +83,16 @@ extension FileDescriptor {
         try systemCall("fcntl") { cshims_ofd_unlock(rawValue) }
     }
 
-    /// Takes a write lock on the whole file that belongs to this process: fcntl(2), `F_SETLK`. It ends with it, or when it
-    /// closes any descriptor of the file.
+    /// Takes a write lock on the whole file: fcntl(2), `F_SETLK`. The lock belongs to this process. It ends with the
+    /// process, or when the process closes any descriptor of the file.
     ///
-    /// - Throws: EAGAIN when another process holds it.
+    /// - Throws: EAGAIN when another process holds the lock.
     public func lockForProcess() throws(SystemCallError) {
         try systemCall("fcntl") { cshims_process_lock(rawValue) }
     }
 
-    /// The process that has taken ``lockForProcess()``: fcntl(2), `F_GETLK`; nil when none has, or one that is not seen from
-    /// here.
+    /// The process that holds the lock of ``lockForProcess()``: fcntl(2), `F_GETLK`. It is nil when no process holds
+    /// the lock, or the process cannot be seen from here.
     ///
     /// - Throws: EBADF when this is not open.
     public func processThatLocks() throws(SystemCallError) -> CInt? {
@@ -98,14 +101,14 @@ extension FileDescriptor {
         return process > 0 ? process : nil
     }
 
-    /// Makes a number that is open already lead to this, closed on exec: dup3(2).
+    /// Makes an open number a copy of this descriptor, closed on exec: dup3(2).
     ///
     /// - Throws: EBADF, EBUSY.
     public func copy(to number: FileDescriptor) throws(SystemCallError) {
         try systemCall("dup3") { cshims_copy_to(rawValue, number.rawValue) }
     }
 
-    /// Whether another open file description holds a lock on the file: fcntl(2), `F_OFD_GETLK`, which takes none.
+    /// Whether another open file description holds a lock on the file: fcntl(2), `F_OFD_GETLK`, which takes no lock.
     ///
     /// - Throws: EBADF when this is not open.
     public func isLockedByAnother() throws(SystemCallError) -> Bool {
@@ -114,15 +117,15 @@ extension FileDescriptor {
         return type != CShort(F_UNLCK)
     }
 
-    /// The offset of the next read or write: lseek(2). It moves nothing.
+    /// The offset of the next read or write: lseek(2). This moves nothing.
     ///
     /// - Throws: EBADF when this is not open, ESPIPE when it has no offset.
     public func position() throws(SystemCallError) -> Int64 {
         try Int64(systemCall("lseek") { Glibc.lseek(rawValue, 0, SEEK_CUR) })
     }
 
-    /// Opens the same file anew, read-only, through /proc/self/fd: an open file description of its own, whose offset
-    /// can be moved without disturbing anyone.
+    /// Opens the same file again, read-only, through /proc/self/fd. The new open file description has an offset of its
+    /// own.
     ///
     /// - Throws: EACCES without the right to read the file, EMFILE, ENOENT without /proc.
     public func reopenedForReading() throws(SystemCallError) -> OwnedDescriptor {
@@ -130,9 +133,10 @@ extension FileDescriptor {
     }
 }
 
-/// Sets close-on-exec of many descriptors: close_range(2), `CLOSE_RANGE_CLOEXEC`, once for each run of numbers without a
-/// gap, as those have that were made one after the other. Where the kernel is older than 5.11 or forbids it, as
-/// ``SystemPackage/FileDescriptor/setCloseOnExec(_:)``, one by one.
+/// Sets close-on-exec of many descriptors: close_range(2), `CLOSE_RANGE_CLOEXEC`. It makes one call for each run of
+/// consecutive numbers, because descriptors that were made one after the other often have such numbers. If the kernel
+/// is older than 5.11 or forbids the call, each descriptor is set with
+/// ``SystemPackage/FileDescriptor/setCloseOnExec(_:)``.
 public func setCloseOnExec(_ descriptors: [FileDescriptor]) {
     for run in runs(of: descriptors.map(\.rawValue).sorted()) {
         do throws(SystemCallError) {
@@ -145,7 +149,7 @@ public func setCloseOnExec(_ descriptors: [FileDescriptor]) {
     }
 }
 
-/// Numbers without a gap between them.
+/// The runs of consecutive numbers.
 private func runs(of numbers: [CInt]) -> [(first: CInt, last: CInt)] {
     var runs: [(first: CInt, last: CInt)] = []
     for number in numbers {
@@ -158,21 +162,21 @@ private func runs(of numbers: [CInt]) -> [(first: CInt, last: CInt)] {
     return runs
 }
 
-/// open(2), read-only and closed on exec.
+/// Opens a file read-only and closed on exec: open(2).
 ///
-/// - Throws: ENOENT, EACCES, EMFILE and what else open(2) lists.
+/// - Throws: ENOENT, EACCES, EMFILE and other errors of open(2).
 public func openFile(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
     let number = try systemCall("open") { unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC) }
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
-/// Opens /dev/null as standard input, output and error where they are closed: else the next file that is opened gets
-/// their number, and what is printed ends up in it. For programs, before anything else.
+/// Opens /dev/null as standard input, output and error where they are closed. Otherwise the next opened file would get
+/// such a number, and printed text would end up in it. A program calls this before anything else.
 @discardableResult
 public func openStandardDescriptors() -> [FileDescriptor] {
     var opened: [FileDescriptor] = []
     for number in STDIN_FILENO...STDERR_FILENO where fcntl(number, F_GETFD) == -1 {
-        // The lowest number that is free, which is this one.
+        // open(2) returns the lowest free number, which is this one.
         _ = unsafe Glibc.open("/dev/null", O_RDWR)
         opened.append(FileDescriptor(rawValue: number))
     }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Makes the table of descriptors as large as it may have to be: growing it later, with several threads, takes long.
+/// Grows the table of descriptors in advance, because growing it takes long in a process with several threads.
 public func growDescriptorTable(to count: Int) {
     var limit = rlimit()
     guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
@@ -11,14 +11,14 @@ public func growDescriptorTable(to count: Int) {
 
 /// How many descriptors this process may have: RLIMIT_NOFILE of getrlimit(2).
 public enum DescriptorLimit {
-    /// As it is now.
+    /// The current limit.
     public static var now: Int {
         var limit = rlimit()
         guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
         return Int(clamping: limit.rlim_cur)
     }
 
-    /// Sets the limit, up or down, as far as that is allowed; what is open already stays open.
+    /// Sets the limit, up or down, as far as that is allowed. Open descriptors stay open.
     public static func set(to count: Int) {
         guard raise(to: count) else { return }
         var limit = rlimit()
@@ -28,9 +28,10 @@ public enum DescriptorLimit {
         _ = unsafe setrlimit(resource, &limit)
     }
 
-    /// Raises the limit, where that is needed and allowed: beyond the hard limit with CAP_SYS_RESOURCE.
+    /// Raises the limit, where that is needed and allowed. With CAP_SYS_RESOURCE the new limit can exceed the hard
+    /// limit.
     ///
-    /// - Returns: whether as many descriptors are allowed now.
+    /// - Returns: whether that many descriptors are allowed now.
     @discardableResult
     public static func raise(to count: Int) -> Bool {
         var limit = rlimit()

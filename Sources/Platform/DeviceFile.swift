@@ -2,24 +2,24 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// open(2), for reading and writing, and closed on exec: of a device, or of a file that others are to write to later.
+/// Opens a device, or a file for later writes, for reading and writing, and closed on exec: open(2).
 ///
-/// - Throws: ENOENT EACCES, EBUSY of a device that opens once at a time, and what else open(2) lists.
+/// - Throws: ENOENT, EACCES, EBUSY for a device that can be open only once, and other errors of open(2).
 public func openForWriting(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
     let number = try systemCall("open") { unsafe Glibc.open(path, O_RDWR | O_CLOEXEC) }
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
 extension FileDescriptor {
-    /// A call on a device, with a struct that it reads and writes: ioctl(2).
+    /// Makes a call on a device, with a struct that the device reads and writes: ioctl(2).
     ///
     /// - Parameters:
-    ///   - command: as the device's header has it.
+    ///   - command: the number in the device's header.
     ///   - argument: must be as long as the device expects for that command.
-    /// - Throws: ENOTTY when it does not know the command, and what the device answers.
+    /// - Throws: ENOTTY when the device does not know the command, and the errors of the device.
     public func control(_ command: UInt32, _ argument: inout [UInt8]) throws(SystemCallError) {
         try systemCall("ioctl") {
-            // SAFETY: the device reads and writes at most the size that stands at the struct's beginning, which is the array's.
+            // SAFETY: the struct begins with its size, which is that of the array. The device accesses no more bytes.
             unsafe argument.withUnsafeMutableBytes { unsafe cshims_ioctl(rawValue, UInt(command), $0.baseAddress) }
         }
     }

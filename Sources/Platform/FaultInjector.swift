@@ -1,18 +1,20 @@
 import CShims
 public import SystemPackage
 
-/// Fails system calls of the current thread by their number, for fault sweeps: fail the first, the second, the third …
-/// until a run is untouched; after each, only "it worked" or "the injected error" may be seen.
+/// Makes system calls of the current thread fail, by their number. In a fault sweep the first call fails, then the
+/// second, the third, and so on, until a run meets no fault. After each run a test may see only success or the injected
+/// error.
 ///
-/// SQLite tests itself like this. Every call of this package that can fail goes through it, `close` included.
+/// SQLite is tested like this. Every call of this package that can fail is covered, including `close`.
 public enum FaultInjector {
     /// Runs `body` with a fault armed on this thread.
     ///
     /// - Parameters:
     ///   - number: the system call that fails, counted from 1; 0 fails none and only counts.
-    ///   - errno: what it fails with. After EINTR it is made again: with that from then on it would never end.
+    ///   - errno: the error of the call. A call is repeated after EINTR, so EINTR together with `fromThenOn` never
+    ///     ends.
     ///   - sticky: whether all later calls fail, too.
-    ///   - body: what is to meet the fault.
+    ///   - body: the code to test.
     /// - Returns: what `body` returned, and the number of calls that were made or refused.
     public static func failing<Value>(
         call number: Int, with errno: Errno = .ioError, fromThenOn sticky: Bool = false, _ body: () -> Value

@@ -2,14 +2,14 @@ import Glibc
 public import SystemPackage
 
 extension FileDescriptor {
-    /// Bytes of a file: pread(2), which moves no offset. Fewer than `count` at the file's end; a file that is cut
-    /// meanwhile is shorter, and no SIGBUS as it would be through a mapping.
+    /// Reads bytes of a file without moving the offset: pread(2). At the end of the file there are fewer than `count`.
+    /// If the file is truncated meanwhile, the result is shorter; a mapping would cause a SIGBUS.
     ///
-    /// - Throws: EISDIR, ESPIPE, EINVAL for an offset beyond 2^63, and what else pread(2) lists.
+    /// - Throws: EISDIR, ESPIPE, EINVAL for an offset beyond 2^63, and other errors of pread(2).
     public func bytes(at offset: UInt64, count: Int) throws(SystemCallError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
-        // SAFETY: pread writes no more than what is left of the array.
+        // SAFETY: pread writes no more bytes than remain in the array.
         try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
             while done < count, let start = buffer.baseAddress {
                 let at = off_t(truncatingIfNeeded: offset &+ UInt64(done))
@@ -24,14 +24,14 @@ extension FileDescriptor {
 }
 
 extension FileDescriptor {
-    /// Writes all of it from the file's offset on: write(2).
+    /// Writes all bytes at the offset of the file: write(2).
     ///
-    /// - Throws: ENOSPC and what else write(2) lists.
+    /// - Throws: ENOSPC and other errors of write(2).
     public func writeWhole(_ bytes: [UInt8]) throws(SystemCallError) {
         var done = 0
         while done < bytes.count {
             done += try systemCall("write") {
-                // SAFETY: what is left of the array.
+                // SAFETY: write reads only the bytes that remain in the array.
                 unsafe bytes.withUnsafeBytes {
                     unsafe Glibc.write(rawValue, $0.baseAddress! + done, bytes.count - done)
                 }
@@ -39,10 +39,10 @@ extension FileDescriptor {
         }
     }
 
-    /// Whether something can be read from it, or it has ended, at once or within some time: poll(2).
+    /// Whether there are bytes to read, or the end is reached, within the given time: poll(2).
     public func isReadable(within milliseconds: CInt) -> Bool { waits(for: POLLIN, milliseconds) }
 
-    /// Whether something can be written, or nobody reads any more, at once or within some time: poll(2).
+    /// Whether there is room to write, or the reader has closed, within the given time: poll(2).
     public func hasRoom(within milliseconds: CInt) -> Bool { waits(for: POLLOUT, milliseconds) }
 
     private func waits(for event: CInt, _ milliseconds: CInt) -> Bool {

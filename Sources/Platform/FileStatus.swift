@@ -2,14 +2,14 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// What makes two descriptors the same file: the device and the inode number (stat(2)).
+/// The identity of a file, equal for all of its descriptors: the device and the inode number (stat(2)).
 public struct FileIdentity: Hashable, Sendable, CustomStringConvertible {
     /// `st_dev`
     public var device: UInt64
     /// `st_ino`
     public var inode: UInt64
 
-    /// Names a file by its two numbers.
+    /// Identifies a file by its two numbers.
     public init(device: UInt64, inode: UInt64) {
         self.device = device
         self.inode = inode
@@ -18,7 +18,7 @@ public struct FileIdentity: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "device \(device), inode \(inode)" }
 }
 
-/// What an inode is: the file type of inode(7).
+/// The type of an inode: inode(7).
 public enum InodeType: String, Sendable {
     /// `S_IFREG`
     case regular
@@ -34,7 +34,7 @@ public enum InodeType: String, Sendable {
     case blockDevice
     /// `S_IFLNK`
     case symbolicLink
-    /// Of no type: an eventfd, epoll and others that are made without a file system of their own.
+    /// An inode without a type: an eventfd, an epoll descriptor and others that are in no file system of their own.
     case anonymous
 
     fileprivate init(mode: mode_t) {
@@ -51,15 +51,15 @@ public enum InodeType: String, Sendable {
     }
 }
 
-/// The part of fstat(2) that live update asks for.
+/// The fields of fstat(2) that live update needs.
 public struct FileStatus: Sendable {
-    /// Device and inode number.
+    /// The device and inode number.
     public let identity: FileIdentity
-    /// In bytes.
+    /// The size in bytes.
     public let size: UInt64
-    /// Names that the file has in its file system; 0 for a memory file.
+    /// The number of names that the file has in its file system; 0 for a memory file.
     public let links: UInt64
-    /// Bytes that are allocated for it: `st_blocks`. Holes have none.
+    /// The bytes that are allocated for the file: `st_blocks`. Holes have none.
     public let allocated: UInt64
     /// What kind of inode it is.
     public let type: InodeType
@@ -71,8 +71,8 @@ public struct FileStatus: Sendable {
     public var permissions: FilePermissions { FilePermissions(rawValue: mode & 0o7777) }
     private let owner: uid_t
     private let mode: mode_t
-    /// Whether it belongs to this process's user, and nobody else may write to it. Asks geteuid(2), which those who want
-    /// other fields do not pay for.
+    /// Whether the file belongs to this process's user, and no other user may write to it. Only this property asks
+    /// geteuid(2), so callers that use other fields do not pay for it.
     public var isOursAlone: Bool { owner == geteuid() && mode & (S_IWGRP | S_IWOTH) == 0 }
 
     /// Asks fstat(2).
@@ -84,9 +84,9 @@ public struct FileStatus: Sendable {
         self.init(status)
     }
 
-    /// Asks stat(2), which follows symbolic links and those of /proc/PID/fd, or lstat(2).
+    /// Asks stat(2), which follows symbolic links and the links of /proc/PID/fd, or lstat(2).
     ///
-    /// - Throws: ENOENT, EACCES and what else stat(2) lists.
+    /// - Throws: ENOENT, EACCES and other errors of stat(2).
     public init(at path: String, followingLinks: Bool = true) throws(SystemCallError) {
         var status = stat()
         if followingLinks {
@@ -136,7 +136,7 @@ public struct FileStatus: Sendable {
 }
 
 extension FileDescriptor {
-    /// Whether this only names a file, and has not opened it: O_PATH of open(2). Asks fcntl(2), `F_GETFL`.
+    /// Whether this descriptor only names a file, and has not opened it: O_PATH of open(2). Asks fcntl(2), `F_GETFL`.
     ///
     /// - Throws: EBADF when this is not open.
     public func isPathOnly() throws(SystemCallError) -> Bool {
@@ -163,13 +163,13 @@ extension FileDescriptor {
     }
 }
 
-/// The file system that a file is on, as far as live update tells them apart: fstatfs(2).
+/// The file system that a file is on, as far as live update distinguishes them: fstatfs(2).
 public enum FileSystemKind: Equatable, Sendable {
-    /// tmpfs: ordinary memory files live on a mount of the kernel's own of it.
+    /// tmpfs. Ordinary memory files are on a tmpfs mount of the kernel's own.
     case tmpfs
     /// hugetlbfs, with its page size in bytes.
     case hugetlbfs(pageSize: UInt64)
-    /// Any other, by its magic number.
+    /// Another file system, by its magic number.
     case other(Int64)
 
     /// Asks fstatfs(2).
@@ -182,9 +182,9 @@ public enum FileSystemKind: Equatable, Sendable {
         self.init(type: type, blockSize: blockSize)
     }
 
-    /// Asks statfs(2), which follows symbolic links and those of /proc/PID/fd.
+    /// Asks statfs(2), which follows symbolic links and the links of /proc/PID/fd.
     ///
-    /// - Throws: ENOENT, EACCES and what else statfs(2) lists.
+    /// - Throws: ENOENT, EACCES and other errors of statfs(2).
     public init(at path: String) throws(SystemCallError) {
         var type: Int64 = 0
         var blockSize: Int64 = 0

@@ -2,27 +2,27 @@ import SystemPackage
 
 /// A range of a process's addresses that is mapped with huge pages, as /proc/PID/smaps shows it (proc(5)).
 public struct HugePageArea: Equatable, Sendable {
-    /// Addresses.
+    /// The addresses.
     public var range: Range<UInt64>
     /// Whether stores reach the file.
     public var isShared: Bool
-    /// The file; also what has no name has one.
+    /// The file. Memory without a name has a file, too.
     public var file: FileIdentity
-    /// As the kernel names it: `/anon_hugepage (deleted)` for memory without a file of its own.
+    /// The kernel's name of the file: `/anon_hugepage (deleted)` for memory without a file of its own.
     public var path: String
-    /// Of the file.
+    /// The page size of the file.
     public var pageSize: PageSize
-    /// Bytes that this process has mapped of it: those that it has touched, not all that exist.
+    /// The bytes that this process has touched, and so mapped. More bytes of the file may exist.
     public var mapped: UInt64
 
-    /// All that a process has.
+    /// All areas of a process.
     ///
-    /// - Throws: EACCES or EPERM without the right to look at it, ENOENT or ESRCH when it has ended.
+    /// - Throws: EACCES or EPERM without the right to look at the process, ENOENT or ESRCH when it has ended.
     static func all(of process: CInt) throws(SystemCallError) -> [HugePageArea] {
         areas(inMaps: try readWhole("/proc/\(process)/smaps"))
     }
 
-    /// Reads smaps: of each area a line like those of maps, then `Name: value` lines.
+    /// Reads the text of smaps. Each area is a line like those of maps, then `Name: value` lines.
     static func areas(inMaps text: String) -> [HugePageArea] {
         var areas: [HugePageArea] = []
         var area: HugePageArea?
@@ -38,7 +38,7 @@ public struct HugePageArea: Equatable, Sendable {
             } else if line.hasPrefix("KernelPageSize:") {
                 if let size = PageSize(bytes: bytes(line)) { area?.pageSize = size }
             } else if line.hasPrefix("Shared_Hugetlb:") || line.hasPrefix("Private_Hugetlb:") {
-                // Private says that one process has mapped it, not that the mapping is private.
+                // "Private" means that one process has mapped the page, not that the mapping is private.
                 area?.mapped += bytes(line)
             } else if line.hasPrefix("VmFlags:") {
                 isHuge = line.split(separator: " ").contains("ht")
@@ -68,7 +68,7 @@ struct MapsLine {
     let file: FileIdentity
     let path: String
 
-    /// Nil when it is another line of smaps.
+    /// Parses a line; nil when it is another line of smaps.
     init?(_ line: some StringProtocol) {
         let fields = line.split(separator: " ", maxSplits: 5)
         guard fields.count >= 5, fields[1].count == 4 else { return nil }

@@ -1,9 +1,9 @@
 import SystemPackage
 
-/// How they are found: the descriptors and mappings of all processes, then the hugetlbfs mounts.
+/// The search for holders: the descriptors and mappings of all processes, then the hugetlbfs mounts.
 extension HugePageHolders {
-    /// Looks at every process that this one may look at, without stopping or changing any. What ends meanwhile is left
-    /// out.
+    /// Looks at every process that this process may look at, without stopping or changing any. Processes that end
+    /// meanwhile are left out.
     ///
     /// - Throws: ENOENT without /proc.
     public static func survey() throws(SystemCallError) -> HugePageHolders {
@@ -52,7 +52,7 @@ extension HugePageHolders {
         return open
     }
 
-    /// What a link of /proc leads to, if that is a regular file on huge pages.
+    /// The file behind a link of /proc, if it is a regular file on huge pages.
     private static func file(_ link: String) -> File? {
         guard case .hugetlbfs(let bytes)? = try? FileSystemKind(at: link), let pageSize = PageSize(bytes: bytes),
             let status = try? FileStatus(at: link), status.isRegular
@@ -64,7 +64,8 @@ extension HugePageHolders {
 
     // MARK: Mappings
 
-    /// smaps walks all page tables of a process, which takes long for a large one: so maps is asked first.
+    /// Whether a process has mapped files of these file systems, by /proc/PID/maps. smaps would walk all page tables of
+    /// the process, which takes long for a large one.
     private static func hasMapped(_ devices: Set<UInt64>, _ process: CInt) -> Bool {
         ((try? readWhole("/proc/\(process)/maps")) ?? "").split(separator: "\n").contains { line in
             MapsLine(line).map { devices.contains($0.file.device) } ?? false
@@ -102,7 +103,7 @@ extension HugePageHolders {
     // MARK: Mounts
 
     private mutating func look(at mount: Mount) {
-        // What another file system is mounted over cannot be seen.
+        // A directory is hidden if another file system is mounted over it.
         let point = mount.point.string
         guard let root = try? FileStatus(at: point), root.identity.device == mount.device,
             case .hugetlbfs(let bytes)? = try? FileSystemKind(at: point), let pageSize = PageSize(bytes: bytes)

@@ -1,82 +1,84 @@
-/// Who holds huge pages, at one moment and as far as this process may see: to be shown.
+/// The holders of huge pages at one moment, as far as this process may see them. It is for display.
 ///
-/// A page in use belongs to a file (which somebody has open or mapped, or which has a name on a hugetlbfs mount), or to a
-/// private mapping of a process. What is neither is told by the difference to what the pool says, see ``pages(of:)``.
+/// A page in use belongs to a file or to a private mapping of a process. A process has the file open or mapped, or the
+/// file has a name on a hugetlbfs mount. The pool may have more pages in use than were found: see ``pages(of:)``.
 public struct HugePageHolders: Sendable {
     /// A file on huge pages.
     public struct File: Hashable, Sendable {
-        /// Device and inode.
+        /// The device and inode number.
         public let identity: FileIdentity
-        /// Its name, or what the kernel shows for one that has none: `/memfd:x (deleted)`
+        /// The name of the file. For a file without a name it is the text that the kernel shows: `/memfd:x (deleted)`
         public let path: String
-        /// Of its file system.
+        /// The page size of the file system.
         public let pageSize: PageSize
-        /// In bytes.
+        /// The size in bytes.
         public let size: UInt64
-        /// In bytes; of a file that could not be asked, what is known to be mapped of it, at least.
+        /// The allocated bytes. If the file could not be asked, they are the bytes that are known to be mapped, so
+        /// there may be more.
         public var allocated: UInt64
-        /// Names that it has: 0 for memory files.
+        /// The number of names of the file: 0 for memory files.
         public let links: UInt64
     }
 
-    /// What a process has mapped of a file.
+    /// The mappings that a process has of one file.
     public struct MappedFile: Hashable, Sendable {
-        /// Device and inode.
+        /// The device and inode number.
         public let identity: FileIdentity
-        /// As ``File/path``.
+        /// The name, like ``File/path``.
         public let path: String
-        /// Of its file system.
+        /// The page size of the file system.
         public let pageSize: PageSize
-        /// In bytes, of all its mappings of this file.
+        /// The bytes in all mappings that the process has of this file.
         public var bytes: UInt64
     }
 
     /// An open descriptor of a file on huge pages.
     public struct OpenFile: Hashable, Sendable {
-        /// Its number in the process.
+        /// The number of the descriptor in the process.
         public let descriptor: CInt
-        /// What it is open on.
+        /// The file that it is open on.
         public let file: File
     }
 
-    /// A process that has mapped or open what is on huge pages.
+    /// A process that has files on huge pages open, or huge pages mapped.
     public struct Holder: Sendable {
-        /// Its number.
+        /// The number of the process.
         public let process: CInt
-        /// The name of its command.
+        /// The name of the process's command.
         public let command: String
-        /// What it has mapped.
+        /// The files that it has mapped.
         public var mapped: [MappedFile] = []
-        /// What it has open.
+        /// The files that it has open.
         public var open: [OpenFile] = []
     }
 
-    /// Where the pages of one size are.
+    /// The number of pages of one size, by place.
     public struct Pages: Equatable, Sendable {
-        /// In files that a process has open or mapped.
+        /// Pages in files that a process has open or mapped.
         public var held: UInt64 = 0
-        /// In private mappings, and in no file.
+        /// Pages in private mappings that belong to no file.
         public var anonymous: UInt64 = 0
-        /// In files with a name that nobody has open or mapped.
+        /// Pages in files with a name that no process has open or mapped.
         public var unopened: UInt64 = 0
 
-        /// All that is found: what the pool has in use beyond that, nobody who can be looked at holds.
+        /// All pages that were found. If the pool has more pages in use, no visible process or file holds them.
         public var accountedFor: UInt64 { held + anonymous + unopened }
     }
 
-    /// By their numbers.
+    /// The processes that hold huge pages, by number.
     public internal(set) var holders: [Holder] = []
-    /// Files with a name on a hugetlbfs mount that nobody has open or mapped, by path.
+    /// Files with a name on a hugetlbfs mount that no process has open or mapped, by path.
     public internal(set) var unopened: [File] = []
-    /// Processes that this one may not look at.
+    /// Processes that this process may not look at.
     public internal(set) var hiddenProcesses: [CInt] = []
-    /// Directories of hugetlbfs mounts that could not be read, and those that another mount hides.
+    /// Directories of hugetlbfs mounts that could not be read or that another mount hides.
     public internal(set) var hiddenDirectories: [String] = []
 
     var held: [FileIdentity: File] = [:]
     var anonymous: [PageSize: AnonymousPages] = [:]
 
-    /// Pages of private mappings. What processes share since a fork is one page, where frames may be known.
+    /// Pages of private mappings. A page that processes share since a fork counts once, if this process may know
+    /// frames.
     struct AnonymousPages: Sendable {
         var frames: Set<UInt64> = []
         var unknown: UInt64 = 0
@@ -90,7 +92,7 @@ public struct HugePageHolders: Sendable {
 
     init() {}
 
-    /// Where the pages of one size are, each counted once.
+    /// The number of pages of one size by place. Each page counts once.
     public func pages(of size: PageSize) -> Pages {
         func count(_ files: some Sequence<File>) -> UInt64 {
             files.reduce(0) { $1.pageSize == size ? $0 + $1.allocated / size.bytes : $0 }

@@ -1,14 +1,14 @@
 import Glibc
 public import SystemPackage
 
-/// Huge pages that a process has reserved for a while, and noted in a file: when it is killed, whoever finds the file
-/// gives them back.
+/// Huge pages that a process has reserved for a while, and noted in a file. If the process is killed, another process
+/// finds the file and gives the pages back.
 ///
-/// 1. The process makes the file and locks it (flock(2)) as long as it lives: ``take(_:of:_:notingIn:)``.
-/// 2. Before each change of the pool it notes what the pool has and what it is to have. So also a change in whose middle
-///    the process was killed is known to be made or not, unless others have changed the pool since: then it is taken for
-///    made as far as the pool looks like it, and never further.
-/// 3. ``giveBack()`` removes the file. Where that never came, ``settle(_:)`` does it.
+/// 1. ``take(_:of:_:notingIn:)`` makes the file and locks it (flock(2)) as long as the process lives.
+/// 2. Before each change of the pool the process notes the numbers before and after the change. If it is killed during
+///    the change, the current number tells whether the change was made. If others have changed the pool since, the
+///    change counts as made only as far as the current number shows it.
+/// 3. ``giveBack()`` removes the file. If the process ended before that, ``settle(_:)`` does it.
 public struct HugePageLoan: ~Copyable {
     /// The number that was raised.
     public enum Kind: String, Sendable {
@@ -18,16 +18,17 @@ public struct HugePageLoan: ~Copyable {
         case overcommit
     }
 
-    /// How many pages are to be given back.
+    /// How many pages the loan must give back.
     public let count: UInt64
     private let size: PageSize
     private let kind: Kind
     private let path: FilePath
     private let file: OwnedDescriptor
 
-    /// Sees to it that `count` pages are available, or that as many more may be taken beyond the pool.
+    /// Makes sure that `count` pages are available, or that as many more may be taken beyond the pool.
     ///
-    /// - Throws: EEXIST when there is a file of that name, what ``HugePageReservation`` throws; nothing was changed then.
+    /// - Throws: EEXIST when a file of that name exists; the errors of ``HugePageReservation``. Nothing was changed
+    ///   then.
     public static func take(
         _ count: UInt64, of size: PageSize, _ kind: Kind = .pages, notingIn path: FilePath
     ) throws(SystemCallError) -> HugePageLoan {
@@ -52,20 +53,19 @@ public struct HugePageLoan: ~Copyable {
         }
     }
 
-    /// Gives them back, and removes the file.
+    /// Gives the pages back, and removes the file.
     ///
-    /// - Throws: EACCES without the right; the file stays then.
+    /// - Throws: EACCES without the right. The file stays then.
     public consuming func giveBack() throws(SystemCallError) {
         _ = try Note(size: size, kind: kind, step: HugePageReservation.Step(held: count, before: 0, after: 0))
             .giveBack(notingIn: file.borrowed)
         try removeFile(path)
     }
 
-    /// Waits for the end of the process that made this file, and gives back what it had noted and could not give back
-    /// itself.
+    /// Waits for the end of the process that made this file, and gives back the pages that the file notes.
     ///
-    /// - Returns: how many pages.
-    /// - Throws: EACCES without the right, EINVAL when the file is no such note: it stays then.
+    /// - Returns: how many pages were given back.
+    /// - Throws: EACCES without the right, EINVAL when the file is no such note. The file stays then.
     public static func settle(_ path: FilePath) throws(SystemCallError) -> UInt64 {
         guard let found = try? findFile(path) else { return 0 }
         let file = try found.borrowed.reopened(.readWrite)
@@ -77,7 +77,7 @@ public struct HugePageLoan: ~Copyable {
     }
 }
 
-/// The one line that the file has: `ORDER KIND HELD BEFORE AFTER`.
+/// The only line of the file: `ORDER KIND HELD BEFORE AFTER`.
 private struct Note {
     let size: PageSize
     let kind: HugePageLoan.Kind
@@ -89,7 +89,7 @@ private struct Note {
         self.step = step
     }
 
-    /// Nil for an empty file: its process was killed before it changed anything.
+    /// Reads the file; nil when it is empty, because its process was killed before it changed anything.
     init?(from file: FileDescriptor) throws(SystemCallError) {
         let text = try readText(file, atMost: 256)
         if text.isEmpty { return nil }
@@ -104,13 +104,13 @@ private struct Note {
             step: HugePageReservation.Step(held: numbers[1], before: numbers[2], after: numbers[3]))
     }
 
-    /// At once: so short a write(2) is not cut by a signal.
+    /// Writes the line with one pwrite(2): a signal does not cut so short a write.
     func write(to file: FileDescriptor) throws(SystemCallError) {
         let text = "\(size.order) \(kind.rawValue) \(step.held) \(step.before) \(step.after)\n"
         try systemCall("pwrite") { unsafe pwrite(file.rawValue, text, text.utf8.count, 0) }
     }
 
-    /// - Returns: how many were given back.
+    /// - Returns: how many pages were given back.
     func giveBack(notingIn file: FileDescriptor) throws(SystemCallError) -> UInt64 {
         func note(_ step: HugePageReservation.Step) throws(SystemCallError) {
             try Note(size: size, kind: kind, step: step).write(to: file)
@@ -124,7 +124,7 @@ private struct Note {
         return count
     }
 
-    /// What is to be given back, with the last step as far as it was made.
+    /// The number of pages to give back. It includes the last step, as far as that was made.
     private var outstanding: UInt64 {
         get throws(SystemCallError) {
             guard step.before != step.after else { return step.held }

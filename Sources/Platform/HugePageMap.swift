@@ -1,35 +1,37 @@
 import CShims
 public import SystemPackage
 
-/// One huge page of a file: its place in the file and, where it may be known, in memory.
+/// One huge page of a file: its place in the file and, if this process may know it, its place in memory.
 public struct HugePage: Hashable, Sendable {
-    /// In base pages from the start of the file.
+    /// The offset in base pages from the start of the file.
     public var index: UInt64
     /// The page frame number of its first base page; 0 when this process may not know it.
     public var frame: UInt64
 
-    /// Names a huge page.
+    /// Makes a huge page.
     public init(index: UInt64, frame: UInt64) {
         self.index = index
         self.frame = frame
     }
 }
 
-/// Which pages of a hugetlb file exist, without allocating one; also for sealed and read-only descriptors, and with no
-/// free page in the pool.
+/// Finds the pages of a hugetlb file that exist, without allocating one. It also works for sealed and read-only
+/// descriptors, and when the pool has no free page.
 ///
-/// `SEEK_DATA` and mincore(2) lie about hugetlb, cachestat(2) refuses it, reading a hole through a mapping fills it,
-/// and a plain shared mapping reserves a page for every hole. So: a private mapping without reservation, userfaultfd(2)
-/// in minor mode, and `UFFDIO_CONTINUE` (ioctl_userfaultfd(2)), which maps what is in the page cache and answers EFAULT
-/// for what is not. The frames come from /proc/self/pagemap (proc(5)) of that mapping.
+/// The usual calls do not work: `SEEK_DATA` and mincore(2) are wrong for hugetlb, and cachestat(2) refuses it. Reading
+/// a hole through a mapping fills it, and a plain shared mapping reserves a page for every hole.
+///
+/// This uses a private mapping without reservation, userfaultfd(2) in minor mode, and `UFFDIO_CONTINUE`
+/// (ioctl_userfaultfd(2)). That call maps a page that is in the page cache, and fails with EFAULT for a hole. The
+/// frames come from /proc/self/pagemap (proc(5)) of that mapping.
 public enum HugePageMap {
-    /// The pages that exist, in the order of the file: all of a ``HugePageScan``.
+    /// The pages that exist, in the order of the file: the result of a whole ``HugePageScan``.
     ///
     /// - Parameters:
-    ///   - descriptor: of a file on hugetlbfs.
-    ///   - size: of the file in bytes; the last page may be cut.
-    ///   - pageSize: of its file system.
-    /// - Throws: as ``HugePageScan``.
+    ///   - descriptor: a file on hugetlbfs.
+    ///   - size: the size of the file in bytes. The last page may be cut.
+    ///   - pageSize: the page size of its file system.
+    /// - Throws: the errors of ``HugePageScan``.
     public static func pages(
         of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize
     ) throws(SystemCallError) -> [HugePage] {
@@ -64,7 +66,7 @@ public struct HugePageScan: ~Copyable {
         }
     }
 
-    /// A run of pages that exist, of which more may follow on one side.
+    /// A run of pages that exist. More may follow on one side.
     private struct Run {
         var pages: Range<UInt64>
         var isGrowingUp = true
@@ -75,21 +77,21 @@ public struct HugePageScan: ~Copyable {
     /// The file's size in pages.
     private let count: UInt64
     private let isExact: Bool
-    /// How many pages are still to be found; `.max` for an exact search.
+    /// How many pages the search has yet to find; `.max` for an exact search.
     private var missing: UInt64
     private var order: ProbeOrder
     private var growing: Run?
-    /// In no order.
+    /// The pages that were found, in no order.
     private var found: [HugePage] = []
-    /// Whether there is nothing more to look at.
+    /// Whether the search is over.
     public private(set) var isComplete: Bool
 
     /// Prepares a search.
     ///
     /// - Parameters:
-    ///   - descriptor: of a file on hugetlbfs.
-    ///   - size: of the file in bytes; the last page may be cut.
-    ///   - pageSize: of its file system.
+    ///   - descriptor: a file on hugetlbfs.
+    ///   - size: the size of the file in bytes. The last page may be cut.
+    ///   - pageSize: the page size of its file system.
     /// - Throws: EPERM or ENOSYS where userfaultfd is not allowed or not built in, ENOMEM, EMFILE.
     public init(of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize) throws(SystemCallError) {
         let count = size / pageSize.bytes + (size % pageSize.bytes == 0 ? 0 : 1)
@@ -105,7 +107,7 @@ public struct HugePageScan: ~Copyable {
     private static func map(
         _ descriptor: FileDescriptor, _ count: UInt64, _ pageSize: PageSize
     ) throws(SystemCallError) -> Area {
-        // Whole pages: munmap(2) refuses others.
+        // The length is in whole pages, because munmap(2) refuses others.
         let (length, isTooLarge) = count.multipliedReportingOverflow(by: pageSize.bytes)
         guard !isTooLarge else { throw SystemCallError("mmap", .noMemory) }
         let view = try Mapping(of: descriptor, length: length, .privateView)
@@ -117,12 +119,12 @@ public struct HugePageScan: ~Copyable {
         return try Area(view, userfault)
     }
 
-    /// The pages that were found, in the order of the file: all of them once the search is complete.
+    /// The pages that were found, in the order of the file. Once the search is complete, these are all pages.
     public var pages: [HugePage] { found.sorted { $0.index < $1.index } }
 
-    /// Searches on.
+    /// Continues the search.
     ///
-    /// - Parameter places: how many pages or holes may be looked at: each takes about a microsecond.
+    /// - Parameter places: how many pages or holes this step may look at. Each takes about a microsecond.
     /// - Returns: whether the search is complete.
     /// - Throws: ENOMEM, EAGAIN, and the errors of pread(2); ECANCELED by a ``Cancellation``.
     public mutating func step(_ places: UInt64 = 4096) throws(SystemCallError) -> Bool {
@@ -136,7 +138,7 @@ public struct HugePageScan: ~Copyable {
 
     /// Looks at some places.
     ///
-    /// - Returns: how many.
+    /// - Returns: how many places it looked at.
     private mutating func look(_ limit: UInt64) throws(SystemCallError) -> UInt64 {
         guard let run = growing else { return try probe(limit) }
         return try run.isGrowingUp ? growUp(run, limit) : growDown(run)
@@ -152,7 +154,7 @@ public struct HugePageScan: ~Copyable {
         (search.next, search.end, search.stride) = (series.next, series.end, series.stride)
         let (userfault, address) = (area.userfault.borrowed.rawValue, area.view.address)
         let (page, end) = (pageSize.bytes, count)
-        // The function itself injects faults, at each place.
+        // The C function injects faults itself, at each place.
         if unsafe cshims_userfault_search(userfault, address, page, end, limit, &search) == -1 {
             throw SystemCallError("UFFDIO_CONTINUE", currentErrno())
         }
@@ -191,7 +193,7 @@ public struct HugePageScan: ~Copyable {
 
     private mutating func take(_ pages: Range<UInt64>) throws(SystemCallError) {
         guard let area, !pages.isEmpty else { return }
-        // An exact search counts nothing.
+        // An exact search does not count pages.
         if !isExact { missing -= min(missing, UInt64(pages.count)) }
         if missing == 0 { isComplete = true }
         for page in pages {
@@ -213,9 +215,9 @@ public struct HugePageScan: ~Copyable {
             }
         } catch {
             switch error.errno {
-            // Some were mapped before the first that could not be.
+            // Some pages were mapped before the first page that could not be mapped.
             case .resourceTemporarilyUnavailable where mapped > 0: break
-            // The first is a hole, or mapped already.
+            // The first page is a hole, or is mapped already.
             case .badAddress, .fileExists: return 0
             default: throw error
             }
@@ -224,7 +226,8 @@ public struct HugePageScan: ~Copyable {
     }
 }
 
-/// The order in which a search looks at the places of a file: one series of equally distant places after another.
+/// The order in which a search looks at the places of a file. It is a sequence of series, and the places of each series
+/// have the same distance.
 struct ProbeOrder: Equatable {
     /// The places `next`, `next + stride` and so on, below `end`.
     struct Series: Equatable {
@@ -239,7 +242,7 @@ struct ProbeOrder: Equatable {
     private let count: UInt64
     private let isHalving: Bool
 
-    /// From the first to the last.
+    /// All places from the first to the last.
     static func ascending(_ count: UInt64) -> ProbeOrder {
         ProbeOrder(series: Series(next: 0, end: count), count: count, isHalving: false)
     }
@@ -254,7 +257,7 @@ struct ProbeOrder: Equatable {
         move(to: 0)
     }
 
-    /// Goes on with a place of this series or, behind its end, with the next series.
+    /// Continues with a place of this series or, beyond its end, with the next series.
     mutating func move(to next: UInt64) {
         guard var now = series else { return }
         now.next = max(now.next, next)
@@ -272,7 +275,8 @@ struct ProbeOrder: Equatable {
         guard isHalving, count > 1 else { return nil }
         if series.end == 1 { return Series(next: count - 1, end: count) }
         guard count > 2 else { return nil }
-        // Odd multiples of a power of two: the even ones were those of larger powers. The last place was the second.
+        // The next places are the odd multiples of a power of two. The even multiples were those of larger powers. The
+        // last place was the second.
         let power = series.end == count ? 1 << (63 - UInt64((count - 2).leadingZeroBitCount)) : series.stride / 4
         return power > 0 ? Series(next: power, end: count - 1, stride: 2 * power) : nil
     }

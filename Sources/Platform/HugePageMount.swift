@@ -1,21 +1,21 @@
 import Glibc
 public import SystemPackage
 
-/// Where files on huge pages can have names: the mounts of hugetlbfs (mount(2), and the kernel's
+/// The mounts of hugetlbfs, where files on huge pages can have names (mount(2), and the kernel's
 /// admin-guide/mm/hugetlbpage).
 public enum HugePageMount {
-    /// Where all that are mounted are mounted.
+    /// The mount points of all hugetlbfs mounts.
     ///
     /// - Throws: ENOENT without /proc.
     public static func all() throws(SystemCallError) -> [FilePath] {
         try Mount.all().filter { $0.type == "hugetlbfs" }.map(\.point)
     }
 
-    /// A mounted hugetlbfs of that page size that this process may make files on; nil when there is none.
+    /// A mounted hugetlbfs of that page size on which this process may make files; nil when there is none.
     ///
     /// - Parameters:
-    ///   - size: of its pages.
-    ///   - directory: none in this one: those belong to somebody else.
+    ///   - size: the page size of the file system.
+    ///   - directory: mounts in this directory are left out, because they belong to other users.
     /// - Throws: ENOENT without /proc.
     public static func find(_ size: PageSize, outside directory: FilePath) throws(SystemCallError) -> FilePath? {
         try all().first { path in
@@ -26,7 +26,7 @@ public enum HugePageMount {
         }
     }
 
-    /// Mounts one for this user on a new directory.
+    /// Mounts a hugetlbfs for this user on a new directory.
     ///
     /// - Throws: EPERM without CAP_SYS_ADMIN, EINVAL for a page size that the kernel does not have, EEXIST.
     public static func make(_ path: FilePath, _ size: PageSize) throws(SystemCallError) {
@@ -43,7 +43,7 @@ public enum HugePageMount {
         }
     }
 
-    /// Undoes ``make(_:_:)``; where nothing was made it does nothing.
+    /// Undoes ``make(_:_:)``. It does nothing where nothing was made.
     public static func remove(_ path: FilePath) {
         unsafe path.withPlatformString { name in
             _ = unsafe umount2(name, CInt(MNT_DETACH))

@@ -8,17 +8,17 @@ public struct HugePagePool: Equatable, Sendable {
     public struct Node: Equatable, Sendable {
         /// The kernel's number of the node.
         public let id: Int
-        /// With the surplus ones.
+        /// All pages, including surplus pages.
         public let total: UInt64
-        /// Not in use; some may be promised to mappings.
+        /// Pages that are not in use. Some of them may be promised to mappings.
         public let free: UInt64
-        /// Over the persistent number: they vanish when they are freed.
+        /// Pages over the persistent number, which vanish when they are freed.
         public let surplus: UInt64
 
         /// Pages that stay when they are freed.
         public var persistent: UInt64 { total - min(surplus, total) }
 
-        /// What was read of a node.
+        /// Holds the numbers of a node.
         public init(id: Int, total: UInt64, free: UInt64, surplus: UInt64) {
             self.id = id
             self.total = total
@@ -27,25 +27,25 @@ public struct HugePagePool: Equatable, Sendable {
         }
     }
 
-    /// Which pool.
+    /// The page size of the pool.
     public let pageSize: PageSize
-    /// `nr_hugepages`: with the surplus ones.
+    /// `nr_hugepages`: all pages, including surplus pages.
     public let total: UInt64
-    /// Not in use; some may be promised.
+    /// Pages that are not in use. Some of them may be promised to mappings.
     public let free: UInt64
-    /// Promised to mappings, and not yet taken from the free ones.
+    /// Pages that are promised to mappings, and still count as free.
     public let reserved: UInt64
-    /// Over the persistent number: they vanish when they are freed.
+    /// Pages over the persistent number, which vanish when they are freed.
     public let surplus: UInt64
-    /// `nr_overcommit_hugepages`: how many surplus ones there may be.
+    /// `nr_overcommit_hugepages`: how many surplus pages there may be.
     public let overcommit: UInt64
-    /// The pool's parts, in the order of the nodes' numbers.
+    /// The parts of the pool, in the order of the nodes' numbers.
     public let nodes: [Node]
 
-    /// Pages that stay when they are freed: what a write to `nr_hugepages` sets.
+    /// Pages that stay when they are freed. A write to `nr_hugepages` sets this number.
     public var persistent: UInt64 { total - min(surplus, total) }
 
-    /// Free and not promised.
+    /// Pages that are free and not promised.
     public var available: UInt64 { free - min(reserved, free) }
 
     /// Reads a pool.
@@ -72,9 +72,9 @@ public struct HugePagePool: Equatable, Sendable {
         self.nodes = nodes
     }
 
-    /// All pools that the kernel has, smallest pages first; none when it has no huge pages.
+    /// All pools of the kernel, smallest pages first; none when the kernel has no huge pages.
     ///
-    /// - Throws: what reading one of them answers.
+    /// - Throws: the error of reading a pool.
     public static func all() throws(SystemCallError) -> [HugePagePool] {
         var pools: [HugePagePool] = []
         let names = try ifThere { () throws(SystemCallError) in try directoryEntries("/sys/kernel/mm/hugepages") }
@@ -82,28 +82,29 @@ public struct HugePagePool: Equatable, Sendable {
         return pools
     }
 
-    /// Sets the persistent number: an absolute one. The kernel may give fewer than were asked for, without an error: then
-    /// it is asked again, because it moves other pages out of the way while it looks for room. Read the pool to know.
+    /// Sets the persistent number to an absolute one. The kernel may give fewer pages than were asked for, without an
+    /// error. It is then asked again, because it moves other pages out of the way while it looks for room. Read the
+    /// pool to see how many it gave.
     ///
     /// - Parameters:
-    ///   - count: pages.
-    ///   - pageSize: which pool.
-    ///   - node: only that node's part.
-    /// - Throws: EACCES or EPERM without the right, ENOENT, EINVAL for a size that cannot be had at run time.
+    ///   - count: the number of pages.
+    ///   - pageSize: the page size of the pool.
+    ///   - node: the node whose part is set; nil for the whole pool.
+    /// - Throws: EACCES or EPERM without the right, ENOENT, EINVAL for a size that the kernel cannot give at run time.
     public static func setPersistent(
         _ count: UInt64, of pageSize: PageSize, node: Int? = nil
     ) throws(SystemCallError) {
         for _ in 0..<3 {
             try writeNumber(count, to: "\(path(pageSize, node: node))/nr_hugepages")
-            // What cannot be read is not asked for again: the first time was not an error.
+            // If the pool cannot be read, this does not ask again: the write itself succeeded.
             guard let now = try? HugePagePool(pageSize), now.persistent(onNode: node) < count else { return }
         }
     }
 
-    /// Looks whether the numbers of a pool may be set, without setting one.
+    /// Checks whether the numbers of a pool may be set, without setting one.
     ///
-    /// - Throws: EACCES without the right, EROFS where /sys is mounted read-only, as in containers, ENOENT when the kernel
-    ///   has no huge pages of that size.
+    /// - Throws: EACCES without the right, EROFS where /sys is mounted read-only, as in containers, ENOENT when the
+    ///   kernel has no huge pages of that size.
     static func checkRight(toChange pageSize: PageSize, node: Int? = nil) throws(SystemCallError) {
         let path = "\(path(pageSize, node: node))/nr_hugepages"
         try systemCall("faccessat") { unsafe faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) }

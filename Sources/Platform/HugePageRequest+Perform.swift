@@ -1,10 +1,11 @@
 import SystemPackage
 
 extension HugePageRequest {
-    /// Looks whether the request can be done, in this order: is there such a pool, such a node, the memory or the pages
-    /// for it, and the right. It changes nothing, and needs no lock: what it says holds for now.
+    /// Checks whether the request is possible. It looks for the pool, then the node, then the memory or the pages, and
+    /// then the right to change the pool. It changes nothing and takes no lock, so its result holds only for the
+    /// moment.
     ///
-    /// - Throws: why it cannot.
+    /// - Throws: the reason why the request is not possible.
     public func plan() throws(HugePageRefusal) -> HugePagePlan {
         let plan = try planned(try pool())
         do {
@@ -15,14 +16,14 @@ extension HugePageRequest {
         return plan
     }
 
-    /// Changes the pool, and looks at what came of it.
+    /// Changes the pool, and reads it again to see the result.
     ///
-    /// - Throws: why not; the pool is as before then.
+    /// - Throws: the reason why the pool was not changed. The pool is as before then.
     public func perform() throws(HugePageRefusal) -> HugePageChange {
         _ = try plan()
         let result: Result<HugePageChange, HugePageRefusal>
         do {
-            // The pool, and the memory, may be others by the time it is our turn.
+            // The pool and the memory may have changed before this process gets the lock.
             result = try HugePageReservation.underLock { () throws(SystemCallError) in
                 Result { () throws(HugePageRefusal) in try change() }
             }
@@ -64,7 +65,7 @@ extension HugePageRequest {
         }
     }
 
-    /// New pages that there is memory for. Whether it is in pieces is only known by trying.
+    /// How many new pages there is memory for. Only an attempt shows whether that memory is fragmented.
     private func possiblePages(_ pool: HugePagePool) throws(HugePageRefusal) -> UInt64 {
         do throws(SystemCallError) {
             let spare = HugePageReservation.spare
@@ -91,7 +92,7 @@ extension HugePageRequest {
         do throws(HugePageRefusal) {
             after = try pool()
         } catch {
-            // What came of it cannot be seen.
+            // The result of the change cannot be read.
             try? HugePagePool.setPersistent(before, of: size, node: node)
             throw error
         }
@@ -106,7 +107,7 @@ extension HugePageRequest {
         throw signal.map { .interrupted(signal: $0) } ?? .fewer(done)
     }
 
-    /// By difference to how it is now.
+    /// Takes pages out of the pool again, relative to its current number.
     private func giveBack(_ count: UInt64) throws(HugePageRefusal) {
         let now = try pool().persistent(onNode: node)
         do {

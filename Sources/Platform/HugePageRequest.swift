@@ -1,29 +1,30 @@
-/// An administrator's wish: so many pages more, or fewer, in a pool. By difference, because others change pools, too.
+/// An administrator's request to add pages to a pool, or to remove pages from it. The number is relative, because other
+/// programs change pools, too.
 ///
-/// 1. ``plan()`` looks whether it is possible, and what it would do. Nothing is changed.
+/// 1. ``plan()`` checks whether the request is possible, and what it would do. Nothing is changed.
 /// 2. ``perform()`` does it, under the lock of ``HugePageReservation``.
 public struct HugePageRequest: Sendable {
-    /// More, or fewer.
+    /// The direction of a change.
     public enum Action: String, CaseIterable, Codable, Sendable {
-        /// Pages that stay in the pool: the persistent ones.
+        /// Adds pages that stay in the pool: persistent pages.
         case reserve
-        /// Pages that leave the pool.
+        /// Removes pages from the pool.
         case release
     }
 
-    /// More, or fewer.
+    /// The direction of the change.
     public var action: Action
-    /// Which pool.
+    /// The page size of the pool.
     public var size: PageSize
-    /// In pages.
+    /// The number of pages to add or remove.
     public var count: UInt64
-    /// Only that NUMA node's part of the pool.
+    /// The NUMA node to change; nil for the whole pool.
     public var node: Int?
-    /// In a reserve: whether fewer pages will do, when more cannot be had.
+    /// For a reserve: whether fewer pages are enough when there is no memory for all.
     public var acceptsFewer: Bool
-    /// In a release: whether pages that are in use may be among them, which then are surplus pages.
+    /// For a release: whether it may include pages that are in use. They become surplus pages then.
     public var acceptsSurplus: Bool
-    /// Sets the persistent number. Tests put a kernel here that gives fewer pages.
+    /// Sets the persistent number. Tests replace it by a kernel that gives fewer pages.
     package var write: @Sendable (_ count: UInt64, _ size: PageSize, _ node: Int?) throws(SystemCallError) -> Void
 
     /// Describes a change.
@@ -43,53 +44,54 @@ public struct HugePageRequest: Sendable {
     }
 }
 
-/// Why a pool was not changed. It is as it was before.
+/// Why a pool was not changed. The pool is as before.
 public enum HugePageRefusal: Error, Equatable, Sendable {
-    /// The kernel has no pool of that size; those that it has.
+    /// The kernel has no pool of that size. The value lists the sizes that it has.
     case noPool([PageSize])
-    /// There is no such NUMA node; those that have a part of the pool.
+    /// There is no such NUMA node. The value lists the nodes with a part of the pool.
     case noNode([Int])
-    /// There is not the memory, with ``HugePageReservation/spare`` left to others; how many new pages there is memory for.
+    /// There is not enough memory, if ``HugePageReservation/spare`` is left to other uses. The value is how many new
+    /// pages there is memory for.
     case noMemory(possible: UInt64)
-    /// More than the persistent pages cannot be released.
+    /// Only persistent pages can be released. The value is how many there are.
     case notPersistent(UInt64)
-    /// So many of the pages to be released are in use or promised.
+    /// This many of the pages to release are in use or promised.
     case inUse(UInt64)
-    /// Pools may not be changed.
+    /// This process may not change pools.
     case noRight(SystemCallError)
-    /// The kernel gave only so many, which were given back: memory is in pieces.
+    /// The kernel gave only this many pages, because memory is fragmented. They were given back.
     case fewer(UInt64)
-    /// A signal came before all pages were there, and what was taken was given back.
+    /// A signal came before all pages were there. The pages that were taken were given back.
     case interrupted(signal: CInt)
     /// A system call failed.
     case failed(SystemCallError)
 }
 
-/// What a request would do.
+/// The effect that a request would have.
 public struct HugePagePlan: Equatable, Sendable {
-    /// The pool as it is.
+    /// The current pool.
     public let pool: HugePagePool
-    /// Pages that become persistent, or cease to be.
+    /// Pages that become persistent, or cease to be persistent.
     public let count: UInt64
-    /// In a reserve: surplus pages, which are in use already and become persistent, instead of new ones.
+    /// For a reserve: surplus pages that become persistent instead of new pages. They are in use already.
     public let adopted: UInt64
-    /// In a release: pages that become surplus, because they are in use or promised. They vanish when they are freed.
+    /// For a release: pages that become surplus, because they are in use or promised. They vanish when they are freed.
     public let becomingSurplus: UInt64
 }
 
-/// What a request has done.
+/// The effect of a request.
 public struct HugePageChange: Equatable, Sendable {
-    /// The pool that was found.
+    /// The pool before the change.
     public let before: HugePagePool
-    /// The pool that was left.
+    /// The pool after the change.
     public let after: HugePagePool
-    /// Pages that became persistent, or ceased to be.
+    /// Pages that became persistent, or ceased to be persistent.
     public let count: UInt64
 }
 
 extension HugePagePool {
-    /// Reads a pool until it is the same twice: its numbers are read one after the other, and a surplus page that comes
-    /// or goes in between would be taken for a persistent one. A pool that never rests is taken as it is.
+    /// Reads a pool until two reads in a row are equal. The kernel has one file per number, so a surplus page that
+    /// comes or goes between two of them would count as persistent. After 100 reads the last one is used.
     static func steady(_ size: PageSize) throws(SystemCallError) -> HugePagePool {
         var pool = try HugePagePool(size)
         for _ in 0..<100 {
@@ -100,18 +102,18 @@ extension HugePagePool {
         return pool
     }
 
-    /// The persistent pages, of all or of a node.
+    /// The persistent pages of the pool, or of one node.
     func persistent(onNode node: Int?) -> UInt64 {
         node.map { node in nodes.first { $0.id == node }?.persistent ?? 0 } ?? persistent
     }
 
-    /// The surplus pages, of all or of a node.
+    /// The surplus pages of the pool, or of one node.
     func surplus(onNode node: Int?) -> UInt64 {
         node.map { node in nodes.first { $0.id == node }?.surplus ?? 0 } ?? surplus
     }
 
-    /// How many pages a smaller persistent number sets free at once. The others become surplus, as the kernel never goes
-    /// below what is in use or promised, with the surplus pages that there are already.
+    /// How many pages a smaller persistent number would free at once. The other pages become surplus. The kernel frees
+    /// pages only while more pages are persistent than are in use or promised, and surplus pages count as in use.
     func releasable(onNode node: Int?) -> UInt64 {
         let all = available - min(surplus, available)
         return node.map { node in min(all, nodes.first { $0.id == node }?.free ?? 0) } ?? all

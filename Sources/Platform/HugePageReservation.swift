@@ -1,37 +1,38 @@
 import Glibc
 import SystemPackage
 
-/// Takes huge pages into a pool and gives them back: by difference, and under a lock file, since others change pools,
-/// too. scripts/with-huge-pages locks the same file.
+/// Takes huge pages into a pool and gives them back. Changes are relative to the current number, and are made under a
+/// lock file, because other programs change pools, too. scripts/with-huge-pages locks the same file.
 public enum HugePageReservation {
     static let lockPath = "/run/lock/liveupdate-hugepages.lock"
-    /// Memory that is left to everybody else, in bytes.
+    /// Memory that is left to all other uses, in bytes.
     public static let spare: UInt64 = 1 << 30
 
-    /// A change of a number that is just going to be made, with the lock held.
+    /// A change of a number that is about to be made, with the lock held.
     public struct Step: Equatable, Sendable {
-        /// What is to be given back already.
+        /// The pages to give back if this step is not made.
         public let held: UInt64
-        /// The number that is changed: persistent pages, or pages that may be taken beyond the pool.
+        /// The number before the change: persistent pages, or pages that may be taken beyond the pool.
         public let before: UInt64
-        /// What it is set to.
+        /// The number after the change.
         public let after: UInt64
     }
 
-    /// Is told of a step before it is made, so that whoever notes it can be killed at any moment.
+    /// Notes a step before it is made, so that the process can be killed at any moment.
     public typealias Noting = (Step) throws(SystemCallError) -> Void
 
     /// Makes sure that `count` pages are available, if that is possible.
     ///
-    /// - Returns: how many pages the pool was made larger by: what is to be given back.
-    /// - Throws: EACCES without the right, ENOENT for a size that the kernel does not have, ENOMEM when the memory is
-    ///   not there or in pieces: then nothing was changed.
+    /// - Returns: how many pages were added to the pool, and must be given back.
+    /// - Throws: EACCES without the right, ENOENT for a size that the kernel does not have, ENOMEM when memory is
+    ///   missing or fragmented. Nothing was changed then.
     public static func take(
         _ count: UInt64, of size: PageSize, noting: Noting = { _ in }
     ) throws(SystemCallError) -> UInt64 {
-        // What is there already is for everybody, also without the right to change the pool, or to lock it.
+        // All programs may use available pages, also without the right to change or to lock the pool.
         if try HugePagePool(size).available >= count { return 0 }
-        // Before the lock file is made: where fs.protected_regular is set, root cannot lock that of an ordinary user.
+        // This check comes before the lock file is made: with fs.protected_regular, root cannot lock the file of an
+        // ordinary user.
         try HugePagePool.checkRight(toChange: size)
         return try underLock { () throws(SystemCallError) in try takeLocked(count, of: size, noting) }
     }
@@ -45,7 +46,8 @@ public enum HugePageReservation {
         guard try availableMemory() >= spare + missing * size.bytes else {
             throw SystemCallError("write", .noMemory)
         }
-        // From the total: the kernel first turns surplus pages, which are in use, into persistent ones.
+        // The new number is based on the total: the kernel first turns surplus pages, which are in use, into persistent
+        // ones.
         let wanted = before.total + missing
         try noting(Step(held: 0, before: before.persistent, after: wanted))
         try HugePagePool.setPersistent(wanted, of: size)
@@ -59,7 +61,7 @@ public enum HugePageReservation {
         return taken
     }
 
-    /// Makes a pool smaller again. Pages that are in use go when they are freed.
+    /// Makes a pool smaller again. Pages that are in use leave it when they are freed.
     ///
     /// - Throws: EACCES without the right.
     public static func giveBack(
@@ -74,7 +76,7 @@ public enum HugePageReservation {
         }
     }
 
-    /// Changes how many pages of a size may be taken beyond the pool, by difference.
+    /// Changes how many pages of a size may be taken beyond the pool, relative to the current number.
     ///
     /// - Throws: EACCES without the right, EINVAL for a size that has no such number (1 GiB).
     public static func changeOvercommit(
@@ -97,7 +99,8 @@ public enum HugePageReservation {
         return isTooLarge ? .max : sum
     }
 
-    /// flock(2), not the locks of fcntl(2), which would not see scripts/with-huge-pages.
+    /// Runs `body` under the lock file. The lock is that of flock(2), as in scripts/with-huge-pages. Locks of fcntl(2)
+    /// would not exclude that script.
     static func underLock<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCallError) -> Value {
         let number = try systemCall("open") { unsafe open(lockPath, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600) }
         let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
@@ -107,7 +110,7 @@ public enum HugePageReservation {
     }
 }
 
-/// Memory that new pages can be had from, in bytes: MemAvailable of /proc/meminfo (proc(5)).
+/// The memory that is available for new pages, in bytes: MemAvailable of /proc/meminfo (proc(5)).
 ///
 /// - Throws: ENOENT without /proc.
 public func availableMemory() throws(SystemCallError) -> UInt64 {

@@ -1,23 +1,24 @@
 import Glibc
 import Synchronization
 
-/// What the handler has seen: the last signal, or 0.
+/// The last signal that the handler has seen, or 0.
 private let caught = Atomic<CInt>(0)
 
-/// Lets work that takes long end early but whole, when somebody wants to end this process: while it runs, SIGINT, SIGTERM
-/// and SIGHUP interrupt the kernel, which then returns with what it has done so far, and do not end the process.
+/// Makes long work in the kernel end early, but in a consistent state, when a signal asks this process to end. While
+/// the work runs, SIGINT, SIGTERM and SIGHUP do not end the process. They only interrupt the kernel, which then returns
+/// with the part that is done.
 public enum InterruptHold {
     private static let signals = [SIGINT, SIGTERM, SIGHUP]
 
-    /// Runs `body`. Not on two threads at once: handlers belong to the process.
+    /// Runs `body`. Two threads must not do this at once, because signal handlers belong to the process.
     ///
-    /// - Returns: what it returned, and the number of a signal that came meanwhile, which was not acted upon.
+    /// - Returns: the value of `body`, and the number of a signal that came meanwhile and had no other effect.
     public static func holding<Value>(_ body: () -> Value) -> (value: Value, signal: CInt?) {
         caught.store(0, ordering: .relaxed)
         var before = signals.map { _ in Glibc.sigaction() }
         for (index, signal) in signals.enumerated() {
             unsafe sigaction(signal, nil, &before[index])
-            // Whoever ignores it (nohup) goes on ignoring it.
+            // An ignored signal (nohup) stays ignored.
             if unsafe isIgnored(before[index]) { continue }
             var action = Glibc.sigaction()
             unsafe action.__sigaction_handler.sa_handler = { caught.store($0, ordering: .relaxed) }

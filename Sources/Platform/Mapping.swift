@@ -2,23 +2,25 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// A range of memory that mmap(2) made: unmapped when it goes away.
+/// A range of memory that mmap(2) made. It is unmapped at the end of this object's life.
 @safe
 public struct Mapping: ~Copyable, @unchecked Sendable {
-    /// The bytes. They must not be used after the mapping is gone; reading a hole through a mapping fills it.
+    /// The bytes. They must not be used after the end of the mapping. Reading a hole through a mapping fills the hole.
     @unsafe public let bytes: UnsafeMutableRawBufferPointer
 
     /// How a mapping relates to the file.
     public enum Kind: Sendable {
-        /// Stores reach the file. `MAP_NORESERVE`, so that the holes of a hugetlb file do not take pages from the pool;
-        /// unless it is `reserving`: then what is to be filled is promised, and nobody else can take it.
+        /// Stores reach the file. With `MAP_NORESERVE` the holes of a hugetlb file do not take pages from the pool. If
+        /// `reserving` is true, the flag is not set: the kernel reserves the pages for this mapping, and no other
+        /// mapping can take them.
         case shared(writable: Bool, reserving: Bool = false)
-        /// For looking only, and private: what works for sealed and read-only descriptors, too. Not even writable for
-        /// us: a writable mapping of a hugetlb file, also a private one, makes a file that is shorter as long as it is.
+        /// A private mapping for reading only, which also works for sealed and read-only descriptors. It is not even
+        /// writable by us: a writable mapping of a hugetlb file, also a private one, extends a file that is shorter
+        /// than the mapping.
         case privateView
     }
 
-    /// mmap(2) of a part of a file. The range may reach past its end; touching it there is a SIGBUS.
+    /// Maps a part of a file: mmap(2). The range may reach past the end of the file. An access there causes a SIGBUS.
     ///
     /// - Throws: ENOMEM without address space (or, for hugetlb, without reserved pages), EACCES when the descriptor
     ///   does not allow it, EPERM when a seal forbids it, EINVAL for an offset or a length that the page size forbids.
@@ -37,13 +39,13 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
         let address = try systemCall("mmap") {
             unsafe Int(bitPattern: mmap(nil, length, protection, flags, descriptor.rawValue, offset))
         }
-        // SAFETY: mmap answered with the start of a range of this length that nobody else has.
+        // SAFETY: mmap returned the start of a range of this length that is used by no other code.
         unsafe bytes = UnsafeMutableRawBufferPointer(
             start: UnsafeMutableRawPointer(bitPattern: address), count: length)
     }
 
-    /// Keeps pages that are touched from now on in memory: mlock2(2), `MLOCK_ONFAULT`. Beyond RLIMIT_MEMLOCK it takes
-    /// CAP_IPC_LOCK, which is raised for it.
+    /// Keeps pages in memory that are touched from now on: mlock2(2), `MLOCK_ONFAULT`. Beyond RLIMIT_MEMLOCK this needs
+    /// CAP_IPC_LOCK, which is raised for the call.
     ///
     /// - Throws: ENOMEM or EPERM without the right.
     public borrowing func lockInMemory() throws(SystemCallError) {
@@ -56,6 +58,6 @@ public struct Mapping: ~Copyable, @unchecked Sendable {
     /// The address of the first byte.
     public var address: UInt64 { UInt64(UInt(bitPattern: unsafe bytes.baseAddress)) }
 
-    // SAFETY: the range is ours alone, and nothing can hold `bytes` longer than the mapping by its contract.
+    // SAFETY: this object alone owns the range, and by the contract of `bytes` no caller uses them after the mapping.
     deinit { unsafe munmap(bytes.baseAddress, bytes.count) }
 }

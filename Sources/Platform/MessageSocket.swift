@@ -2,24 +2,25 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// What came in one message: bytes, and descriptors that are the receiver's now.
+/// A received message: bytes, and descriptors that the receiver owns.
 public struct ReceivedMessage: Sendable {
-    /// As they were sent; cut, when there were more than there was room for.
+    /// The bytes as they were sent, or only the first of them if there was no room for all.
     public var bytes: [UInt8]
     /// The descriptors, which the receiver of the message closes.
     public var descriptors: [FileDescriptor]
-    /// Bytes or descriptors did not fit, or RLIMIT_NOFILE was reached: what came is not what was sent.
+    /// Whether bytes or descriptors did not fit, or RLIMIT_NOFILE was reached: the message is not whole then.
     public var isTruncated: Bool
-    /// A descriptor could not be opened here, mostly because RLIMIT_NOFILE was reached. It is truncated, too.
+    /// Whether a descriptor could not be opened here, usually because RLIMIT_NOFILE was reached. The message is
+    /// truncated then, too.
     public var lacksDescriptors = false
 
     /// Closes the descriptors.
     public func close() { for descriptor in descriptors { try? closeDescriptor(descriptor) } }
 }
 
-/// Sockets of the Unix domain that keep messages apart, in order: `SOCK_SEQPACKET` of unix(7).
+/// Sockets of the Unix domain that keep the boundaries and the order of messages: `SOCK_SEQPACKET` of unix(7).
 public enum MessageSocket {
-    /// Descriptors that one message can carry.
+    /// How many descriptors one message can carry.
     public static let mostDescriptors = Int(CSHIMS_MOST_DESCRIPTORS)
 
     /// How many bytes the path of a socket can have.
@@ -35,14 +36,14 @@ public enum MessageSocket {
         return (FileDescriptor(rawValue: ends[0]), FileDescriptor(rawValue: ends[1]))
     }
 
-    /// A socket that listens at a path, which must not be there: bind(2), listen(2).
+    /// Makes a socket that listens at a path, which must not exist yet: bind(2), listen(2).
     ///
     /// - Parameters:
-    ///   - path: where; shorter than 108 bytes.
-    ///   - mode: who may connect: the permissions that it gets before it listens.
-    ///   - group: the group that it gets before it listens; nil: the group of this process.
-    ///   - backlog: how many may wait to be accepted.
-    /// - Throws: EADDRINUSE when something has that name, ENAMETOOLONG, EACCES and what else bind(2) lists; EPERM for a
+    ///   - path: the path of the socket, shorter than 108 bytes.
+    ///   - mode: the permissions that the socket gets before it listens: they decide which users may connect.
+    ///   - group: the group that the socket gets before it listens; nil keeps the group of this process.
+    ///   - backlog: how many connections may wait to be accepted.
+    /// - Throws: EADDRINUSE when a file has that name, ENAMETOOLONG, EACCES and other errors of bind(2); EPERM for a
     ///   group that this process is not in.
     public static func listen(
         at path: String, mode: FilePermissions, group: UInt32? = nil, backlog: Int = 1024
@@ -63,8 +64,8 @@ public enum MessageSocket {
     /// - Parameters:
     ///   - path: the path of the socket.
     ///   - milliseconds: the longest wait for room in the queue of the listener; nil waits for ever.
-    /// - Throws: ENOENT when nothing has that name, ECONNREFUSED when no process listens there, EACCES, EPROTOTYPE; EAGAIN when
-    ///   the wait was too long.
+    /// - Throws: ENOENT when no file has that name, ECONNREFUSED when no process listens there, EACCES, EPROTOTYPE;
+    ///   EAGAIN when the wait was too long.
     public static func connect(
         to path: String, within milliseconds: CInt? = nil
     ) throws(SystemCallError) -> OwnedDescriptor {
@@ -96,7 +97,7 @@ public enum MessageSocket {
         guard path.utf8.count <= longestPath else { throw SystemCallError("bind", .fileNameTooLong) }
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
         let result = unsafe withUnsafePointer(to: &address) { pointer in
-            // SAFETY: a sockaddr_un is what a sockaddr of its family is.
+            // SAFETY: a sockaddr_un may be read as a sockaddr of its family.
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 Result { () throws(SystemCallError) in
                     try unsafe body(address, socklen_t(MemoryLayout<sockaddr_un>.size))
@@ -111,10 +112,10 @@ extension FileDescriptor {
     /// Sends a message, without ever waiting: sendmsg(2).
     ///
     /// - Parameters:
-    ///   - bytes: what it says.
-    ///   - descriptors: copies of them go with it; at most ``MessageSocket/mostDescriptors``.
+    ///   - bytes: the text of the message.
+    ///   - descriptors: the receiver gets copies of them; at most ``MessageSocket/mostDescriptors``.
     /// - Throws: EAGAIN when the peer's queue is full, EPIPE or ECONNRESET when there is no peer any more, ETOOMANYREFS
-    ///   when too many descriptors are under way.
+    ///   when too many descriptors are in unread messages.
     public func send(_ bytes: [UInt8], _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
         let numbers = descriptors.map(\.rawValue)
         try systemCall("sendmsg") { unsafe cshims_send(rawValue, bytes, bytes.count, numbers, numbers.count) }
@@ -122,18 +123,18 @@ extension FileDescriptor {
 
     /// How ``receive(_:room:)`` takes a message.
     public enum Receiving: Sendable {
-        /// Waits for one.
+        /// Waits for a message.
         case waiting
-        /// Takes one that is there.
+        /// Takes a message that is in the queue, and does not wait for one.
         case now
-        /// Leaves it in the queue: its descriptors are copies.
+        /// Leaves the message in the queue: the received descriptors are copies.
         case peeking
     }
 
     /// Receives a message: recvmsg(2). Its descriptors are closed on exec.
     ///
-    /// - Returns: nil at the end: the peer has closed.
-    /// - Throws: EAGAIN when none is there and it does not wait, ECONNRESET.
+    /// - Returns: nil at the end: the peer has closed its socket.
+    /// - Throws: EAGAIN when the queue is empty and this does not wait, ECONNRESET.
     public func receive(_ how: Receiving, room: Int = 8192) throws(SystemCallError) -> ReceivedMessage? {
         let flags: CInt =
             switch how {
@@ -142,7 +143,8 @@ extension FileDescriptor {
             case .peeking: CInt(MSG_DONTWAIT) | CInt(MSG_PEEK)
             }
         var message = ReceivedMessage(bytes: [], descriptors: [], isTruncated: false)
-        // Both are as large as it may be, and mostly little comes: neither is filled beforehand.
+        // Both buffers have the largest allowed size, and most messages are small: so neither is filled with zeros
+        // first.
         try unsafe withUnsafeTemporaryAllocation(of: CInt.self, capacity: Int(CSHIMS_MOST_RECEIVED)) {
             (numbers) throws(SystemCallError) in
             try unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) {
@@ -164,19 +166,19 @@ extension FileDescriptor {
         return message.bytes.isEmpty && message.descriptors.isEmpty ? nil : message
     }
 
-    /// Takes the next message out of the queue unseen.
+    /// Removes the next message from the queue without reading it.
     ///
-    /// - Throws: EAGAIN when there is none.
+    /// - Throws: EAGAIN when the queue is empty.
     public func discardMessage() throws(SystemCallError) {
         try systemCall("recvmsg") { cshims_discard(rawValue) }
     }
 
-    /// Whether a message waits in the queue, be it one without bytes. The message stays there, and its descriptors are
+    /// Whether a message waits in the queue, even one without bytes. The message stays there, and its descriptors are
     /// not installed in this process. From now on messages come with their senders (`SO_PASSCRED` of unix(7)): that
-    /// tells a message without bytes from the end.
+    /// distinguishes a message without bytes from the end.
     public var hasMessage: Bool { cshims_has_message(rawValue) != 0 }
 
-    /// Whether it is a socket that others can connect to: `SO_ACCEPTCONN` of socket(7).
+    /// Whether the descriptor is a socket that others can connect to: `SO_ACCEPTCONN` of socket(7).
     public var isListening: Bool {
         var listens: CInt = 0
         var length = socklen_t(MemoryLayout<CInt>.size)
@@ -190,12 +192,13 @@ extension FileDescriptor {
         return event.revents & Int16(POLLHUP) != 0
     }
 
-    /// Ends it in both directions, for all who have it: what was sent is still read, and then the end is: shutdown(2).
+    /// Ends the connection in both directions, for all holders of the socket: shutdown(2). Bytes that were already sent
+    /// can still be read; then the reader finds the end.
     public func shutDown() { _ = Glibc.shutdown(rawValue, CInt(SHUT_RDWR)) }
 
-    /// Accepts a connection that waits, closed on exec and without waiting: accept4(2).
+    /// Accepts a connection from the queue, closed on exec and without waiting: accept4(2).
     ///
-    /// - Throws: EAGAIN when none waits, EMFILE, ECONNABORTED.
+    /// - Throws: EAGAIN when no connection waits, EMFILE, ECONNABORTED.
     public func acceptConnection() throws(SystemCallError) -> OwnedDescriptor {
         let number = try systemCall("accept4") { cshims_accept(rawValue) }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
@@ -221,7 +224,7 @@ extension FileDescriptor {
         return String(decoding: path, as: UTF8.self)
     }
 
-    /// Who connected, by what the kernel knew then: `SO_PEERCRED` of unix(7).
+    /// The process and the user of the peer when it connected: `SO_PEERCRED` of unix(7).
     ///
     /// - Throws: EBADF, ENOTSOCK.
     public func peer() throws(SystemCallError) -> (process: CInt, user: UInt32) {
@@ -246,21 +249,21 @@ extension FileDescriptor {
     /// is no socket.
     public var hasUnreadByPeer: Bool {
         var count: CInt = 0
-        // The kernel counts a message down to one byte before it tells of the room. A whole message counts for more than
+        // The kernel counts a message down to one byte before it reports the room. A whole message counts for more than
         // 512 bytes.
         return unsafe ioctl(rawValue, UInt(TIOCOUTQ), &count) == 0 && count >= 512
     }
 
-    /// The bytes, with the kernel's own, that may wait to be read by the peer: `SO_SNDBUF` of socket(7). 0 for a descriptor
-    /// that is no socket.
+    /// The bytes, including the kernel's overhead, that may wait to be read by the peer: `SO_SNDBUF` of socket(7). 0
+    /// for a descriptor that is no socket.
     public var sendRoom: Int {
         var room: CInt = 0
         var length = socklen_t(MemoryLayout<CInt>.size)
         return unsafe getsockopt(rawValue, SOL_SOCKET, SO_SNDBUF, &room, &length) == 0 ? Int(room) : 0
     }
 
-    /// How many bytes, with the kernel's own, may wait to be read by the peer: `SO_SNDBUF` of socket(7). The kernel grants at
-    /// most net.core.wmem_max.
+    /// Sets how many bytes, including the kernel's overhead, may wait to be read by the peer: `SO_SNDBUF` of socket(7).
+    /// The kernel grants at most net.core.wmem_max.
     ///
     /// - Throws: EBADF, ENOTSOCK.
     public func setSendRoom(_ bytes: CInt) throws(SystemCallError) {

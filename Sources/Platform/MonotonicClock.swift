@@ -1,7 +1,8 @@
 import CShims
 import Glibc
 
-/// CLOCK_MONOTONIC, in nanoseconds: for showing how long something took, and how long to wait. What is kept does not rest on it.
+/// The time of CLOCK_MONOTONIC, in nanoseconds. It is only for showing durations and limiting waits: no preserved state
+/// depends on it.
 public func monotonicNanoseconds() -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)
@@ -15,7 +16,7 @@ public struct ThreadUse: Equatable, Sendable {
     /// How often the thread has waited for something: `ru_nvcsw`.
     public var sleeps: Int
 
-    /// Makes a value, for decisions that are tested.
+    /// Makes a value, for tests of decisions.
     ///
     /// - Parameters:
     ///   - processor: processor time, in nanoseconds.

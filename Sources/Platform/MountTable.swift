@@ -5,14 +5,14 @@ public import SystemPackage
 public struct Mount: Equatable, Sendable {
     /// The mount ID.
     public let number: UInt64
-    /// The mount that has the mount point. The root of what can be seen has a parent that is not in the table, or
-    /// itself.
+    /// The mount that contains the mount point. The parent of the root of all visible mounts is not in the table, or is
+    /// the root itself.
     public let parent: UInt64
-    /// `st_dev` of its files.
+    /// `st_dev` of the files on the mount.
     public let device: UInt64
     /// The bytes of the mount point's path. They need not be UTF-8.
     package let pointBytes: [UInt8]
-    /// As mount(8) calls it: `hugetlbfs`
+    /// The type, as mount(8) calls it: `hugetlbfs`
     public let type: String
 
     /// The mount point.
@@ -23,12 +23,12 @@ public struct Mount: Equatable, Sendable {
     /// - Throws: ENOENT without /proc.
     public static func all() throws(SystemCallError) -> [Mount] { all(in: try readBytes(mountTablePath)) }
 
-    /// The mounts of a table. A line that is no mount is left out.
+    /// The mounts of a table. Lines that describe no mount are left out.
     static func all(in table: [UInt8]) -> [Mount] {
         table.split(separator: UInt8(ascii: "\n")).compactMap { Mount(line: $0) }
     }
 
-    /// Reads a line; nil when it is none.
+    /// Parses a line; nil when it does not describe a mount.
     package init?(line: ArraySlice<UInt8>) {
         var fields = MountFields(line)
         guard let number = fields.number(), let parent = fields.number(), let device = fields.device(),
@@ -42,7 +42,7 @@ public struct Mount: Equatable, Sendable {
     }
 }
 
-/// Takes a line of mountinfo apart, from its start to its end. A table can have thousands of lines.
+/// Reads the fields of a line of mountinfo from left to right. A table can have thousands of lines.
 private struct MountFields {
     private var rest: ArraySlice<UInt8>
 
@@ -88,7 +88,8 @@ private struct MountFields {
 }
 
 extension ArraySlice<UInt8> {
-    /// A path as it is. In the table, spaces, tabs, newlines and backslashes are a backslash and three octal digits.
+    /// The path without escapes. The table writes spaces, tabs, newlines and backslashes as a backslash and three octal
+    /// digits.
     fileprivate var unescaped: [UInt8] {
         guard contains(UInt8(ascii: "\\")) else { return Array(self) }
         var bytes: [UInt8] = []
@@ -145,8 +146,8 @@ public final class MountTable: Sendable {
 
     deinit { cache.with { $0.drop() } }
 
-    /// All mounts that are there now. They can be those of another thread, if threads have mount namespaces of their
-    /// own.
+    /// All mounts at this moment. If threads have mount namespaces of their own, these can be the mounts of another
+    /// thread.
     ///
     /// - Throws: ENOENT without /proc, EMFILE. A later call tries again.
     public func mounts() throws(SystemCallError) -> [Mount] {
@@ -156,7 +157,7 @@ public final class MountTable: Sendable {
                 try Self.read(into: &cache)
                 return cache.mounts
             } catch {
-                // The poll that said that the table has changed does not say it twice.
+                // poll(2) reports a change of the table only once.
                 cache.drop()
                 throw error
             }
@@ -197,7 +198,7 @@ public final class MountTable: Sendable {
     }
 }
 
-/// `st_dev` of the two numbers that procfs shows: makedev(3).
+/// The `st_dev` of the two numbers that procfs shows: makedev(3).
 func deviceNumber(major: UInt64, minor: UInt64) -> UInt64 {
     (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
 }

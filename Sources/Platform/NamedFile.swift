@@ -2,43 +2,43 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// How a file is open, as far as opening it again needs to know: `F_GETFL` of fcntl(2).
+/// The access mode of a descriptor, as far as it is needed to open the file again: `F_GETFL` of fcntl(2).
 public struct OpenMode: Hashable, Sendable {
     /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and `O_APPEND`.
     public let rawValue: UInt32
 
-    /// Takes those bits of any flags.
+    /// Takes the bits of the access mode from any flags.
     public init(flags: CInt) { rawValue = UInt32(flags & (O_ACCMODE | O_APPEND)) }
 
     /// `O_RDWR`
     public static let readWrite = OpenMode(flags: O_RDWR)
 
-    /// What a number in a record says; nil when it is no such combination.
+    /// Decodes the number of a record; nil when it is no valid access mode.
     public init?(rawValue: UInt32) {
         self.init(flags: CInt(truncatingIfNeeded: rawValue))
         guard self.rawValue == rawValue, rawValue & UInt32(O_ACCMODE) != UInt32(O_ACCMODE) else { return nil }
     }
 
-    /// Whether the file may be read through it.
+    /// Whether the file may be read in this mode.
     public var isReadable: Bool { CInt(rawValue) & O_ACCMODE != O_WRONLY }
 }
 
 extension FileDescriptor {
-    /// How it is open: fcntl(2), `F_GETFL`.
+    /// The access mode of this descriptor: fcntl(2), `F_GETFL`.
     ///
     /// - Throws: EBADF when this is not open.
     public func openMode() throws(SystemCallError) -> OpenMode {
         OpenMode(flags: try systemCall("fcntl") { cshims_fcntl(rawValue, F_GETFL, 0) })
     }
 
-    /// The name that the file was opened by, as it is now: readlink(2) of /proc/self/fd. It may lead to another file,
-    /// or nowhere; behind the name of a file that has none any more stands " (deleted)".
+    /// The current path of the file that was opened: readlink(2) of /proc/self/fd. The path may lead to another file,
+    /// or to none. If the file has no name any more, the path ends with " (deleted)".
     ///
     /// - Throws: ENOENT without /proc, ENAMETOOLONG.
     public func path() throws(SystemCallError) -> FilePath {
         let room = Int(PATH_MAX)
         var bytes = [CChar](repeating: 0, count: room)
-        // SAFETY: readlink writes no more than the array has, and the last byte stays 0.
+        // SAFETY: readlink writes no more bytes than the array has, and the last byte stays 0.
         let count = try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
             try systemCall("readlink") { unsafe readlink("/proc/self/fd/\(rawValue)", buffer.baseAddress!, room - 1) }
         }
@@ -57,10 +57,10 @@ extension FileDescriptor {
     }
 }
 
-/// Finds the file that a path leads to, without opening it: open(2), `O_PATH`. A symbolic link at its end is not
-/// followed. Looking does nothing to a device or a pipe.
+/// Finds the file that a path leads to, without opening it: open(2), `O_PATH`. A symbolic link at the end of the path
+/// is not followed. This has no effect on a device or a pipe.
 ///
-/// - Throws: ENOENT, EACCES, ENOTDIR, EMFILE and what else open(2) lists.
+/// - Throws: ENOENT, EACCES, ENOTDIR, EMFILE and other errors of open(2).
 public func findFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescriptor {
     let number = try systemCall("open") {
         unsafe path.withPlatformString { unsafe cshims_find_file($0) }
@@ -68,22 +68,23 @@ public func findFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescripto
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
-/// Finds the file that a path leads to, without opening the file, and enters only the mounts that are given:
-/// openat2(2), `O_PATH`. A file system that is mounted on the way after the mount table was read is not entered, and
-/// gets no question.
+/// Finds the file that a path leads to, without opening the file, and enters only the given mounts: openat2(2),
+/// `O_PATH`. If a file system was mounted on the way after the mount table was read, it is not entered, and its server
+/// is not asked.
 ///
 /// - Parameters:
-///   - path: absolute. Symbolic links are not followed.
-///   - mounts: those that the path leads through, in their order.
+///   - path: an absolute path. Symbolic links are not followed.
+///   - mounts: the mounts that the path leads through, in their order.
 /// - Throws: ELOOP for a symbolic link, EXDEV for another mount, ENOENT, EACCES, ENOTDIR, EMFILE; ENOSYS before Linux
+///   5.6.
 ///   5.6.
 public func findFile(_ path: FilePath, through mounts: [Mount]) throws(SystemCallError) -> OwnedDescriptor {
     let bytes = path.bytes
     var place = try findFile("/")
-    /// How much of the path is walked: the root.
+    /// How many bytes of the path are walked. At first these are the root.
     var walked = 1
     for (index, mount) in mounts.enumerated() where mount.pointBytes.count > walked {
-        // The last of several mounts on one point is entered with one step.
+        // If several mounts have the same point, one step enters the last of them.
         if index + 1 < mounts.count, mounts[index + 1].pointBytes.count == mount.pointBytes.count { continue }
         place = try place.borrowed.enter(mount, bytes[walked..<mount.pointBytes.count].withoutSlash)
         walked = mount.pointBytes.count
@@ -94,14 +95,14 @@ public func findFile(_ path: FilePath, through mounts: [Mount]) throws(SystemCal
 }
 
 extension ArraySlice<UInt8> {
-    /// A relative path, behind a slash or not.
+    /// The path without a leading slash: a relative path.
     fileprivate var withoutSlash: ArraySlice<UInt8> { first == UInt8(ascii: "/") ? dropFirst() : self }
 }
 
 extension FileDescriptor {
     /// Goes from this directory to a mount below it.
     ///
-    /// - Parameter path: the mount point, from here.
+    /// - Parameter path: the mount point, relative to this directory.
     fileprivate func enter(_ mount: Mount, _ path: ArraySlice<UInt8>) throws(SystemCallError) -> OwnedDescriptor {
         let root: OwnedDescriptor
         if let slash = path.lastIndex(of: UInt8(ascii: "/")) {
@@ -110,7 +111,7 @@ extension FileDescriptor {
         } else {
             root = try find(path, enteringMounts: true)
         }
-        // Files of a subvolume have another device than their mount.
+        // The files of a subvolume have another device number than their mount.
         let device = try FileStatus(cached: root.borrowed).identity.device
         guard device == mount.device || ["bcachefs", "btrfs"].contains(mount.type) else {
             throw SystemCallError("openat2", .improperLink)
@@ -132,9 +133,9 @@ extension FileDescriptor {
     }
 }
 
-/// A file of a directory's file system that has no name yet: open(2), `O_TMPFILE`. For its owner to read and write.
+/// Makes a file without a name on a directory's file system: open(2), `O_TMPFILE`. Its owner may read and write it.
 ///
-/// - Throws: ENOENT, EACCES, EOPNOTSUPP where the file system cannot do it, EMFILE.
+/// - Throws: ENOENT, EACCES, EOPNOTSUPP where the file system does not support it, EMFILE.
 public func makeFileWithoutName(in directory: FilePath) throws(SystemCallError) -> OwnedDescriptor {
     let number = try systemCall("open") {
         unsafe directory.withPlatformString { unsafe cshims_make_file_without_name($0) }
@@ -142,9 +143,9 @@ public func makeFileWithoutName(in directory: FilePath) throws(SystemCallError) 
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
-/// A new file for this user, to read and write: open(2), `O_CREAT | O_EXCL`.
+/// Makes a new file that this user may read and write: open(2), `O_CREAT | O_EXCL`.
 ///
-/// - Throws: EEXIST, ENOENT, EACCES, EMFILE and what else open(2) lists.
+/// - Throws: EEXIST, ENOENT, EACCES, EMFILE and other errors of open(2).
 public func makeFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescriptor {
     let number = try systemCall("open") {
         unsafe path.withPlatformString { unsafe Glibc.open($0, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) }
@@ -152,7 +153,7 @@ public func makeFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescripto
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
-/// Removes a name, and the file with it when no process has it open: unlink(2).
+/// Removes a name, and also the file when it has no other name and no process has it open: unlink(2).
 ///
 /// - Throws: ENOENT, EACCES, EISDIR.
 public func removeFile(_ path: FilePath) throws(SystemCallError) {
@@ -160,9 +161,9 @@ public func removeFile(_ path: FilePath) throws(SystemCallError) {
 }
 
 extension FileDescriptor {
-    /// Names a file that has no name yet: linkat(2).
+    /// Gives a name to a file that has none: linkat(2).
     ///
-    /// - Throws: EEXIST when something has that name.
+    /// - Throws: EEXIST when a file has that name.
     public func giveName(_ path: FilePath) throws(SystemCallError) {
         try systemCall("linkat") {
             unsafe path.withPlatformString { name in
@@ -172,11 +173,11 @@ extension FileDescriptor {
     }
 }
 
-/// Makes a directory of a new name, for this user alone: mkdtemp(3).
+/// Makes a directory with a new name, for this user alone: mkdtemp(3).
 ///
-/// - Parameter beginning: of its path.
+/// - Parameter beginning: the beginning of its path.
 /// - Returns: its path.
-/// - Throws: ENOENT, EACCES, ENOSPC and what else mkdir(2) lists.
+/// - Throws: ENOENT, EACCES, ENOSPC and other errors of mkdir(2).
 public func makeTemporaryDirectory(_ beginning: String) throws(SystemCallError) -> String {
     // mkdtemp(3) replaces six of these.
     let suffix = String(repeating: "X", count: 6)
@@ -185,25 +186,25 @@ public func makeTemporaryDirectory(_ beginning: String) throws(SystemCallError) 
     return String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// A path that means the same from every working directory, if this process has one.
+/// An absolute path to the same file. The path stays as it is if this process has no working directory.
 public func absolutePath(_ path: String) -> String {
     guard !path.isEmpty, !path.hasPrefix("/"), let here = unsafe getcwd(nil, 0) else { return path }
-    // SAFETY: getcwd(3) has allocated it, with its NUL.
+    // SAFETY: getcwd(3) has allocated the string, which ends with a NUL.
     defer { unsafe free(here) }
     return unsafe String(cString: here) + "/" + path
 }
 
 extension FilePath {
-    /// The bytes of the name, which need not be UTF-8.
+    /// The bytes of the path, which need not be UTF-8.
     public var bytes: [UInt8] {
         // SAFETY: the string lives as long as the closure, and ends with a NUL.
         unsafe withPlatformString { name in unsafe [UInt8](UnsafeRawBufferPointer(start: name, count: strlen(name))) }
     }
 
-    /// A name of these bytes, up to the first NUL.
+    /// A path of these bytes, up to the first NUL.
     public init(bytes: [UInt8]) {
         let name = (bytes + [0]).map { CChar(bitPattern: $0) }
-        // SAFETY: it ends with the NUL that was appended.
+        // SAFETY: the array ends with the NUL that was appended.
         self = unsafe name.withUnsafeBufferPointer { unsafe FilePath(platformString: $0.baseAddress!) }
     }
 }

@@ -1,7 +1,7 @@
 import SystemPackage
 
-/// Memory of a NUMA node that new pages can be had from, in bytes: what is free, and what file contents and caches could
-/// give back. A node's meminfo has no MemAvailable.
+/// The memory of a NUMA node that is available for new pages, in bytes: the free memory, and the memory that file
+/// contents and caches could release. A node's meminfo has no MemAvailable.
 ///
 /// - Throws: ENOENT when there is no such node.
 public func availableMemory(onNode node: Int) throws(SystemCallError) -> UInt64 {

@@ -2,28 +2,30 @@ import CShims
 import Glibc
 import SystemPackage
 
-/// The memory that a thread has when this is made, to be written to. Its number may mean another thread later, this never: the
-/// kernel's calls that take a number would write into whoever has it then.
+/// The memory that a thread has when this object is made, opened for writing. The thread's number may mean another
+/// thread later, and the kernel's calls that take a number would write into that one. This object always means the same
+/// memory.
 public final class OtherMemory: Sendable {
-    /// /proc/PID/mem and /proc/PID/maps of proc(5): both stay those of that memory, also when the thread has gone or executes
+    /// /proc/PID/mem and /proc/PID/maps of proc(5). Both stay those of that memory, even if the thread ends or executes
     /// another program.
     private let memory: OwnedDescriptor
     private let maps: OwnedDescriptor
 
-    /// Opens it. Whether it is that of who is meant is to be asked after that.
+    /// Opens the memory of a thread. The caller must check after this that the number still means the intended thread.
     ///
-    /// - Throws: ENOENT or ESRCH when there is no such thread, EACCES without the right that ptrace(2) asks for, EMFILE.
+    /// - Throws: ENOENT or ESRCH when there is no such thread, EACCES without the right that ptrace(2) asks for,
+    ///   EMFILE.
     public init(of thread: OtherThread) throws(SystemCallError) {
         let number = try systemCall("open") { unsafe Glibc.open("/proc/\(thread.id)/mem", O_WRONLY | O_CLOEXEC) }
         memory = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
         maps = try openFile("/proc/\(thread.id)/maps")
     }
 
-    /// Copies into it, where its owner may write: all or nothing.
+    /// Copies bytes into the memory, if its owner may write to all of them. Otherwise it copies none.
     ///
-    /// - Throws: EFAULT when not all can be written.
+    /// - Throws: EFAULT when the owner may not write to all of them.
     public func write(_ bytes: [UInt8], at address: UInt64) throws(SystemCallError) {
-        // What is written through /proc/PID/mem is written to read-only pages, too.
+        // The kernel would write to read-only pages, too, through /proc/PID/mem.
         try checkWritable(at: address, count: bytes.count)
         var done = 0
         while done < bytes.count {
@@ -38,9 +40,9 @@ public final class OtherMemory: Sendable {
         }
     }
 
-    /// Whether its owner may write to some bytes of it.
+    /// Checks that the owner of the memory may write to some bytes of it.
     ///
-    /// - Throws: EFAULT when not to all of them.
+    /// - Throws: EFAULT when the owner may not write to all of them.
     public func checkWritable(at address: UInt64, count: Int) throws(SystemCallError) {
         guard mayWrite(address, UInt64(count)) else { throw SystemCallError("pwrite", .badAddress) }
     }
@@ -52,7 +54,7 @@ public final class OtherMemory: Sendable {
         while next < end {
             let found = cshims_writable_until(maps.borrowed.rawValue, next)
             guard found != 0 else { return false }
-            // A kernel before 6.11 has no such question.
+            // A kernel before 6.11 does not know this request.
             if found == .max { return WritableRanges(in: maps.borrowed).covers(address..<end) }
             next = found
         }
@@ -60,7 +62,7 @@ public final class OtherMemory: Sendable {
     }
 }
 
-/// What may be written, as /proc/PID/maps lists it.
+/// The writable ranges of a memory, as /proc/PID/maps lists them.
 struct WritableRanges {
     private var ranges: [Range<UInt64>] = []
 
@@ -75,7 +77,7 @@ struct WritableRanges {
         }
     }
 
-    /// They are listed rising.
+    /// Whether the ranges, which are in ascending order, cover all of `wanted`.
     func covers(_ wanted: Range<UInt64>) -> Bool {
         var next = wanted.lowerBound
         for range in ranges where range.contains(next) { next = range.upperBound }
@@ -83,7 +85,7 @@ struct WritableRanges {
     }
 }
 
-/// Of a file of /proc, which says no size.
+/// The text of a file of /proc, which reports no size.
 private func wholeText(of file: FileDescriptor) throws(SystemCallError) -> String {
     var bytes: [UInt8] = []
     var part = [UInt8](repeating: 0, count: 65536)

@@ -2,18 +2,18 @@ import CShims
 import Glibc
 import SystemPackage
 
-/// A thread of another process that waits for us, so that it stays what it is: its memory, its descriptors, its user.
-/// All of it takes the right that ptrace(2) asks for.
+/// A thread of another process that waits for us, so that its memory, its descriptors and its user do not change. All
+/// access needs the right that ptrace(2) asks for.
 public struct OtherThread: Sendable {
-    /// Its number.
+    /// The number of the thread.
     public let id: CInt
 
-    /// Names it.
+    /// Identifies a thread by its number.
     public init(_ id: CInt) { self.id = id }
 
-    /// Copies from its memory: process_vm_readv(2).
+    /// Copies bytes from the thread's memory: process_vm_readv(2).
     ///
-    /// - Returns: fewer bytes when the rest cannot be read.
+    /// - Returns: the bytes; fewer than `count` when the rest cannot be read.
     /// - Throws: EFAULT when nothing can be read, EPERM, ESRCH.
     public func bytes(at address: UInt64, count: Int) throws(SystemCallError) -> [UInt8] {
         var failure: SystemCallError?
@@ -30,13 +30,13 @@ public struct OtherThread: Sendable {
         return bytes
     }
 
-    /// The string at an address, without its NUL, of at most 4095 bytes.
+    /// The string at an address, without its NUL: at most 4095 bytes.
     ///
     /// - Throws: EFAULT, ENAMETOOLONG, EPERM, ESRCH.
     public func string(at address: UInt64) throws(SystemCallError) -> [UInt8] {
         var string: [UInt8] = []
         while string.count < 4096 {
-            // Most are short, and a page need not be followed by another.
+            // Most strings are short, and the next page may be unmapped.
             let next = address &+ UInt64(string.count)
             let part = try bytes(at: next, count: min(256, 4096 - string.count))
             if let end = part.firstIndex(of: 0) { return string + part[..<end] }
@@ -45,14 +45,14 @@ public struct OtherThread: Sendable {
         throw SystemCallError("process_vm_readv", .fileNameTooLong)
     }
 
-    /// A descriptor of ours of the open file description that one of its descriptors has: pidfd_open(2) of the thread or,
-    /// before Linux 6.9, of its process, and pidfd_getfd(2).
+    /// A descriptor in this process for the open file description of one of the thread's descriptors: pidfd_open(2) of
+    /// the thread or, before Linux 6.9, of its process, and pidfd_getfd(2).
     ///
     /// - Parameters:
-    ///   - number: in that thread.
-    ///   - kept: of the thread that was asked for last, whichever it was. Only handles of threads are kept: those never
-    ///     mean another one that has the number later.
-    /// - Throws: EBADF when that is not open, EMFILE at our limit, EPERM, ESRCH.
+    ///   - number: the number of the descriptor in that thread.
+    ///   - kept: the handle of the thread that was asked last, which need not be this one. Only handles of threads are
+    ///     kept: such a handle never means a later thread with the same number.
+    /// - Throws: EBADF when the descriptor is not open, EMFILE at our limit, EPERM, ESRCH.
     public func duplicate(_ number: CInt, keeping kept: KeptHandle) throws(SystemCallError) -> OwnedDescriptor {
         if kept.thread == id, let handle = kept.handle?.borrowed {
             do throws(SystemCallError) {
@@ -80,15 +80,15 @@ public struct OtherThread: Sendable {
         return OwnedDescriptor(taking: FileDescriptor(rawValue: copy))
     }
 
-    /// Which of its descriptors is a certain socket.
+    /// The number of the thread's descriptor of a certain socket.
     public func number(ofSocket inode: UInt64) -> CInt? {
         let numbers = (try? descriptorNumbers(of: id)) ?? []
         return numbers.first { (try? linkTarget("/proc/\(id)/fd/\($0)")) == "socket:[\(inode)]" }
     }
 
-    /// Its effective user, by the kernel.
+    /// The thread's effective user ID, from /proc.
     ///
-    /// - Throws: ENOENT when it has ended.
+    /// - Throws: ENOENT when the thread has ended.
     public var user: UInt32 {
         get throws(SystemCallError) {
             let words = try statusWords("Uid:")
@@ -104,11 +104,11 @@ public struct OtherThread: Sendable {
     }
 }
 
-/// A handle of the thread that was asked for last. For one thread of ours.
+/// A handle of the thread that was asked last. Only one of our threads may use it.
 public final class KeptHandle {
     fileprivate var thread: CInt = 0
     fileprivate var handle: OwnedDescriptor?
 
-    /// Of none.
+    /// Holds no handle yet.
     public init() {}
 }

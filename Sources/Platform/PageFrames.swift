@@ -2,7 +2,8 @@ import Glibc
 import SystemPackage
 
 /// Page frame numbers of mapped pages, from /proc/self/pagemap (proc(5), and the kernel's admin-guide/mm/pagemap).
-/// Without CAP_SYS_ADMIN the kernel shows them as 0; it asks when the file is opened, so only that is done with it.
+/// Without CAP_SYS_ADMIN the kernel shows them as 0. It checks the capability when the file is opened, so the
+/// capability is raised only for that.
 public struct PageFrames: ~Copyable {
     private let pagemap: OwnedDescriptor
 
@@ -11,9 +12,9 @@ public struct PageFrames: ~Copyable {
     /// - Throws: ENOENT without /proc, EMFILE.
     public init() throws(SystemCallError) { try self.init("/proc/self/pagemap") }
 
-    /// Opens that of any process.
+    /// Opens the page map of any process.
     ///
-    /// - Throws: EACCES or EPERM without the right to look at it, ENOENT when it has ended.
+    /// - Throws: EACCES or EPERM without the right to look at the process, ENOENT when it has ended.
     init(of process: CInt) throws(SystemCallError) { try self.init("/proc/\(process)/pagemap") }
 
     private init(_ path: String) throws(SystemCallError) {
@@ -22,26 +23,26 @@ public struct PageFrames: ~Copyable {
         }
     }
 
-    /// Writes the frame of each page, all of which are mapped, where their file starts at an address.
+    /// Sets the frame of each page. The file of the pages is mapped from `address` on, and all of the pages are mapped.
     ///
-    /// - Throws: what pread(2) answers.
+    /// - Throws: the errors of pread(2).
     public func fill(_ pages: inout [HugePage], mappedAt address: UInt64) throws(SystemCallError) {
         let first = address / PageSize.base.bytes
         for position in pages.indices { pages[position].frame = try frame(at: first + pages[position].index) }
     }
 
-    /// The frame of a mapped base page, by its number in this process's memory: 0 when it is not mapped.
+    /// The frame of a mapped base page, by the page's number in this process's memory; 0 when it is not mapped.
     ///
-    /// - Throws: what pread(2) answers.
+    /// - Throws: the errors of pread(2).
     func frame(at page: UInt64) throws(SystemCallError) -> UInt64 {
         var entry: UInt64 = 0
         try unsafe read(&entry, count: 1, from: page)
         return Self.frame(entry)
     }
 
-    /// The frames of a run of mapped base pages: 0 for those that are not mapped.
+    /// The frames of a run of base pages; 0 for each page that is not mapped.
     ///
-    /// - Throws: what pread(2) answers.
+    /// - Throws: the errors of pread(2).
     public func frames(at address: UInt64, basePages count: Int) throws(SystemCallError) -> [UInt64] {
         var entries = [UInt64](repeating: 0, count: count)
         try unsafe entries.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
@@ -51,16 +52,16 @@ public struct PageFrames: ~Copyable {
         return entries.map(Self.frame)
     }
 
-    /// The huge pages of a range that are mapped there and belong to no file, as what is written into a private mapping:
-    /// each with its frame, or 0.
+    /// The frames of the huge pages in a range that belong to no file, such as pages that were written in a private
+    /// mapping. A frame is 0 when this process may not know it.
     ///
-    /// - Throws: what pread(2) answers.
+    /// - Throws: the errors of pread(2).
     func anonymous(in range: Range<UInt64>, pageSize: PageSize) throws(SystemCallError) -> [UInt64] {
         var frames: [UInt64] = []
         for address in stride(from: range.lowerBound, to: range.upperBound, by: Int(pageSize.bytes)) {
             var entry: UInt64 = 0
             try unsafe read(&entry, count: 1, from: address / PageSize.base.bytes)
-            // Bit 61: a page of a file, or of shared memory.
+            // Bit 61 marks a page of a file or of shared memory.
             if entry >> 63 == 1, entry >> 61 & 1 == 0 { frames.append(Self.frame(entry)) }
         }
         return frames
@@ -78,6 +79,6 @@ public struct PageFrames: ~Copyable {
         if got != length { throw SystemCallError("pread", .ioError) }
     }
 
-    /// Bit 63: present. Bits 0 to 54: the frame.
+    /// The frame of an entry: bits 0 to 54. Bit 63 marks a present page.
     private static func frame(_ entry: UInt64) -> UInt64 { entry >> 63 == 1 ? entry & ((1 << 55) - 1) : 0 }
 }

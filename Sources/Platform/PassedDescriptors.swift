@@ -1,15 +1,16 @@
 import Glibc
 public import SystemPackage
 
-/// A descriptor that a service manager has passed to this process when it started it.
+/// A descriptor that a service manager passed to this process when it started the process.
 public struct PassedDescriptor: Sendable {
-    /// What the manager calls it: what it was stored as, or the name of a socket's unit.
+    /// The manager's name for it: the name that it was stored under, or the name of a socket's unit.
     public let name: String
-    /// The receiver's.
+    /// The descriptor, which the receiver closes.
     public let descriptor: FileDescriptor
 
-    /// All that were passed, closed on exec: what sd_listen_fds_with_names(3) finds in `LISTEN_PID`, `LISTEN_FDS` and
-    /// `LISTEN_FDNAMES`. Those are taken out of the environment, so that nobody who is started finds them.
+    /// All passed descriptors, closed on exec: those that sd_listen_fds_with_names(3) finds in `LISTEN_PID`,
+    /// `LISTEN_FDS` and `LISTEN_FDNAMES`. These variables are removed from the environment, so that programs started
+    /// later do not find them.
     public static func takeAll() -> [PassedDescriptor] {
         let process = takeEnvironmentVariable("LISTEN_PID").flatMap { pid_t($0) }
         let count = takeEnvironmentVariable("LISTEN_FDS").flatMap { CInt($0) } ?? 0

@@ -2,32 +2,32 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// Waits for many descriptors at once: epoll(7). Level-triggered, but for ``Interest/beingRead``.
+/// Waits for events on many descriptors at once: epoll(7). It is level-triggered, except for ``Interest/beingRead``.
 public struct Poller: ~Copyable, Sendable {
     private let handle: OwnedDescriptor
 
-    /// What a descriptor is waited for; its end is always told.
+    /// The events to wait for on a descriptor. The end of the descriptor is always reported.
     public enum Interest: Sendable {
-        /// Something to read, or its end.
+        /// Bytes to read, or the end.
         case reading
-        /// Room to write, or its end.
+        /// Room to write, or the end.
         case writing
-        /// Its end only.
+        /// Only the end.
         case ending
-        /// An event each time that the peer of a socket has read something, one at the beginning, and one at the peer's
-        /// end.
+        /// An event each time that the peer of a socket has read something, one at the beginning, and one when the peer
+        /// closes.
         case beingRead
     }
 
-    /// What happened to one descriptor.
+    /// An event on one descriptor.
     public struct Event: Sendable {
-        /// Which one.
+        /// The descriptor.
         public let descriptor: FileDescriptor
-        /// Something can be read.
+        /// Whether there is something to read.
         public let isReadable: Bool
-        /// Something can be written.
+        /// Whether there is room to write.
         public let isWritable: Bool
-        /// Its peer has closed: what was sent before is still to be read.
+        /// Whether the peer has closed. Bytes that the peer sent before can still be read.
         public let hasEnded: Bool
     }
 
@@ -39,21 +39,21 @@ public struct Poller: ~Copyable, Sendable {
         handle = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// Waits for a descriptor from now on. It is forgotten when its last copy is closed, or with ``remove(_:)``.
+    /// Waits for events of a descriptor from now on, until its last copy is closed or ``remove(_:)`` is called.
     ///
-    /// - Throws: EEXIST when it is waited for already, ENOSPC.
+    /// - Throws: EEXIST when the descriptor was added already, ENOSPC.
     public func add(_ descriptor: FileDescriptor, for interest: Interest) throws(SystemCallError) {
         try control(0, descriptor, interest)
     }
 
-    /// Waits for something else.
+    /// Waits for other events of a descriptor.
     ///
-    /// - Throws: ENOENT when it was not waited for.
+    /// - Throws: ENOENT when the descriptor was not added.
     public func change(_ descriptor: FileDescriptor, to interest: Interest) throws(SystemCallError) {
         try control(1, descriptor, interest)
     }
 
-    /// Does not wait for it any more.
+    /// Stops waiting for a descriptor.
     public func remove(_ descriptor: FileDescriptor) { try? control(2, descriptor, .ending) }
 
     private func control(
@@ -68,8 +68,9 @@ public struct Poller: ~Copyable, Sendable {
         }
     }
 
-    /// One thing that has happened, each in turn; nil when that takes too long. For who closes, or opens, descriptors on the
-    /// way: all events of one ``wait(_:)`` would have their numbers as they were.
+    /// Waits for one event; nil after the given time. Descriptors with events take turns. This method is for callers
+    /// that close or open descriptors between events: an event that ``wait(_:)`` returned may name a number that is
+    /// closed or belongs to another file by now.
     ///
     /// - Parameter milliseconds: -1 waits for ever.
     /// - Throws: EBADF.
@@ -80,7 +81,7 @@ public struct Poller: ~Copyable, Sendable {
         return count > 0 ? Event(found) : nil
     }
 
-    /// Everything that has happened, or nothing when that takes too long.
+    /// Waits for events, and returns all of them; none after the given time.
     ///
     /// - Parameter milliseconds: -1 waits for ever.
     /// - Throws: EBADF.
@@ -90,13 +91,14 @@ public struct Poller: ~Copyable, Sendable {
         while true {
             let before = events.count
             try wait(timeout, adding: &events)
-            // A full answer may not be all: the kernel goes on with the next ones, and begins again after the last.
+            // After a full answer there can be more events: the kernel continues with the next descriptors, and begins
+            // again after the last.
             if events.count < before + Self.most || events.count >= 64 * Self.most { return events }
             timeout = 0
         }
     }
 
-    /// At a time.
+    /// The most events of one call.
     private static let most = 1024
 
     private func wait(_ timeout: CInt, adding events: inout [Event]) throws(SystemCallError) {

@@ -2,28 +2,28 @@ import CLibCap
 import Glibc
 import SystemPackage
 
-/// What a process may do, as the kernel says it: /proc/PID/status of proc(5).
+/// The rights of a process, as the kernel reports them: /proc/PID/status of proc(5).
 public struct ProcessRights: Equatable, Sendable {
-    /// Whether it filters its system calls: seccomp(2).
+    /// Whether the process filters its system calls: seccomp(2).
     public enum Filter: UInt8, Sendable {
-        /// All are allowed.
+        /// All calls are allowed.
         case off = 0
-        /// read(2), write(2) and their like only.
+        /// Only read(2), write(2) and a few similar calls are allowed.
         case strict = 1
-        /// Those that its filter allows.
+        /// The calls that the process's filter allows.
         case filter = 2
     }
 
-    /// The names of those that it has, effective now or not: its permitted set.
+    /// The names of the process's capabilities, whether or not they are effective now: its permitted set.
     public let capabilities: [String]
-    /// Whether no program that it starts gains a right by that.
+    /// Whether the programs that the process starts are prevented from gaining rights.
     public let hasNoNewPrivileges: Bool
-    /// What becomes of its system calls.
+    /// The filter on its system calls.
     public let seccomp: Filter
 
     /// Asks the kernel.
     ///
-    /// - Throws: ENOENT when there is no such process, EINVAL for a status that says none of it.
+    /// - Throws: ENOENT when there is no such process, EINVAL for a status without one of these fields.
     public init(of process: CInt) throws(SystemCallError) {
         try self.init(readWhole("/proc/\(process)/status"))
     }
@@ -43,7 +43,7 @@ public struct ProcessRights: Equatable, Sendable {
         seccomp = Filter(rawValue: UInt8(clamping: try value("Seccomp", radix: 10))) ?? .off
     }
 
-    /// As capabilities(7) calls it, in small letters; the number of one that libcap does not know.
+    /// The name of a capability in capabilities(7), in lower case, or its number when libcap does not know it.
     private static func name(_ number: Int) -> String {
         guard let name = unsafe cap_to_name(cap_value_t(number)) else { return "\(number)" }
         defer { unsafe cap_free(name) }

@@ -2,19 +2,19 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// A program to run: what execve(2) takes.
+/// A program to run: the parameters of execve(2).
 public struct ProgramImage: Sendable {
-    /// The file to execute; not searched for in `PATH`.
+    /// The file to execute. `PATH` is not searched.
     public var path: String
-    /// The first is the name of the program, by custom.
+    /// The arguments. By custom the first is the name of the program.
     public var arguments: [String]
-    /// How many of the last arguments are the last ones of this process's own command line: they are passed on byte for byte,
-    /// also where they are not UTF-8.
+    /// How many of the last arguments are the last ones of this process's own command line. They are passed on byte for
+    /// byte, even if they are not UTF-8.
     public var ownArguments = 0
-    /// `NAME=value`. What is this process's own is passed on byte for byte, too.
+    /// The environment, as `NAME=value`. Variables of this process's own environment are passed on byte for byte, too.
     public var environment: [String]
 
-    /// Describes a program; without an environment it gets this process's own.
+    /// Describes a program. Without an environment it gets this process's own.
     public init(path: String, arguments: [String], environment: [String] = Self.ownEnvironment()) {
         self.path = path
         self.arguments = arguments
@@ -42,7 +42,7 @@ public struct ProgramImage: Sendable {
 
     /// Becomes this program: execve(2). Returns only by throwing.
     ///
-    /// - Throws: ENOENT, EACCES, ENOEXEC, E2BIG and what else execve(2) lists.
+    /// - Throws: ENOENT, EACCES, ENOEXEC, E2BIG and other errors of execve(2).
     public func execute() throws(SystemCallError) -> Never {
         let error = unsafe withCStrings { arguments, environment in
             Result { () throws(SystemCallError) in
@@ -63,7 +63,7 @@ public struct ProgramImage: Sendable {
     ///   - inherited: a descriptor that the program gets, besides the standard ones.
     ///   - number: the descriptor's number in the program.
     /// - Returns: its process's number, for the caller to wait for.
-    /// - Throws: ENOENT, EACCES and what else execve(2) lists; EAGAIN, ENOMEM.
+    /// - Throws: ENOENT, EACCES and other errors of execve(2); EAGAIN, ENOMEM.
     public func spawn(_ inherited: FileDescriptor, as number: CInt) throws(SystemCallError) -> CInt {
         do throws(SystemCallError) {
             if let id = try SpawnNumbers.lend(inherited, { place in spawnWithoutCopies(place, number) }) {
@@ -123,7 +123,7 @@ public struct ProgramImage: Sendable {
         _ = try result.get()
     }
 
-    /// Lends the arguments and the environment as C wants them.
+    /// Lends the arguments and the environment as arrays of C strings.
     @unsafe
     func withCStrings<Value>(
         _ body: (
@@ -137,7 +137,8 @@ public struct ProgramImage: Sendable {
         let inherited = unsafe Self.pointers(environ)
         let environment = unsafe Self.cStrings(
             environment.map { variable in
-                // In place of what is not UTF-8 a string has this; who it was reads the same.
+                // A string has U+FFFD in place of bytes that are not UTF-8. The original of such a variable is the
+                // inherited one that decodes to the same string.
                 let exact =
                     unsafe variable.contains("\u{fffd}")
                     ? inherited.first { unsafe String(cString: $0) == variable } : nil
@@ -161,7 +162,7 @@ public struct ProgramImage: Sendable {
         return unsafe pointers
     }
 
-    /// What is in an array that ends with a null pointer.
+    /// The elements of an array that ends with a null pointer.
     @unsafe
     private static func pointers(
         _ first: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
@@ -197,7 +198,8 @@ public func environmentVariable(_ name: String) -> String? {
     unsafe getenv(name).map { unsafe String(cString: $0) }
 }
 
-/// As ``environmentVariable(_:)``, and takes it out: unsetenv(3). Not while other threads use the environment.
+/// Like ``environmentVariable(_:)``, but also removes the variable: unsetenv(3). No other thread may use the
+/// environment meanwhile.
 @discardableResult
 public func takeEnvironmentVariable(_ name: String) -> String? {
     let value = environmentVariable(name)

@@ -2,8 +2,8 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// A process, held by a descriptor of it, so that its number cannot come to mean another one: pidfd_open(2). Looking at
-/// it neither stops nor changes it.
+/// A process, identified by a descriptor, so that its number cannot come to mean another process: pidfd_open(2). The
+/// descriptor neither stops nor changes the process.
 public struct RunningProcess: ~Copyable {
     /// Its number.
     public let id: CInt
@@ -11,39 +11,41 @@ public struct RunningProcess: ~Copyable {
 
     /// Finds a process.
     ///
-    /// - Throws: ESRCH when there is none of that number, EINVAL or ENOENT for the number of a thread that is not its
-    ///   process's first, ENOSYS before Linux 5.3.
+    /// - Throws: ESRCH when no process has that number, EINVAL or ENOENT when the number is that of a thread other than
+    ///   the first of its process, ENOSYS before Linux 5.3.
     public init(_ id: CInt) throws(SystemCallError) {
         let number = try systemCall("pidfd_open") { cshims_pidfd_open(id) }
         self.id = id
         handle = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// A descriptor of ours of the open file description that one of its descriptors has: pidfd_getfd(2).
+    /// A descriptor in this process for the open file description of one of the other process's descriptors:
+    /// pidfd_getfd(2).
     ///
-    /// - Throws: EBADF when that is not open (any more), EPERM without the right that ptrace(2) asks for
-    ///   (PTRACE_MODE_ATTACH_REALCREDS), ESRCH when it has ended, ENOSYS before Linux 5.6, EMFILE.
+    /// - Throws: EBADF when the descriptor is not open (any more), EPERM without the right that ptrace(2) asks for
+    ///   (PTRACE_MODE_ATTACH_REALCREDS), ESRCH when the process has ended, ENOSYS before Linux 5.6, EMFILE.
     public func duplicate(_ number: CInt) throws(SystemCallError) -> OwnedDescriptor {
         let handle = handle.borrowed.rawValue
         let copy = try systemCall("pidfd_getfd") { cshims_pidfd_getfd(handle, number) }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: copy))
     }
 
-    /// Finds a process by a descriptor of it that somebody else opened.
+    /// Identifies a process by a descriptor that another process opened.
     public init(_ id: CInt, handle: consuming OwnedDescriptor) {
         self.id = id
         self.handle = handle
     }
 
-    /// The descriptor: readable once all of its threads have ended. See ``hasEnded``, which can be true before that.
+    /// The descriptor, which is readable once all threads of the process have ended. ``hasEnded`` can be true before
+    /// that.
     public var descriptor: FileDescriptor { handle.borrowed }
 
-    /// Ends it at once: pidfd_send_signal(2). Nothing happens when it has ended.
+    /// Kills the process: pidfd_send_signal(2), SIGKILL. Nothing happens if it has ended.
     public func kill() { _ = cshims_pidfd_send_signal(handle.borrowed.rawValue, SIGKILL) }
 
     /// Waits until the process has ended, as ``hasEnded`` says.
     ///
-    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Parameter milliseconds: the longest wait; -1 waits for ever.
     /// - Returns: whether it has ended.
     @discardableResult
     public func waitForEnd(_ milliseconds: CInt = -1) -> Bool {
@@ -68,7 +70,7 @@ public struct RunningProcess: ~Copyable {
     /// and each other thread has ended or waits where no signal wakes it. Only /proc shows that.
     public var hasEnded: Bool {
         if isHandleReadable(within: 0) { return true }
-        // Mostly the first thread alone tells that the process goes on.
+        // The state of the first thread is usually enough to see that the process still runs.
         guard let number = numberInHandle, ThreadState(first: number)?.isGone == true,
             let threads = ThreadState.all(of: number)
         else { return false }
@@ -88,12 +90,12 @@ public struct RunningProcess: ~Copyable {
         return unsafe poll(&event, 1, milliseconds) > 0
     }
 
-    /// The numbers of its open descriptors, rising, from /proc/PID/fd.
+    /// The numbers of the process's open descriptors, in ascending order, from /proc/PID/fd.
     ///
-    /// - Throws: EACCES without the right to look at it, ENOENT when it has ended.
+    /// - Throws: EACCES without the right to look at the process, ENOENT when it has ended.
     public var descriptors: [CInt] { get throws(SystemCallError) { try descriptorNumbers(of: id) } }
 
-    /// The name of its program, as /proc/PID/comm has it: at most 15 bytes.
+    /// The name of the process's program, as in /proc/PID/comm: at most 15 bytes.
     public var command: String { commandName(of: id) }
 }
 
@@ -127,7 +129,8 @@ struct ThreadState: Equatable {
     /// `PF_EXITING`
     private static let exiting: UInt64 = 4
 
-    /// Parses a line of that file; nil when the line has another form. The name in it may have spaces and parentheses.
+    /// Parses a line of that file; nil when the line has another form. The name of the program in the line may contain
+    /// spaces and parentheses.
     init?(_ line: String) {
         guard let open = line.firstIndex(of: "("), let close = line.lastIndex(of: ")"), open < close,
             let id = CInt(line[..<open].filter { $0 != " " })
@@ -139,7 +142,7 @@ struct ThreadState: Equatable {
         isExiting = flags & Self.exiting != 0
     }
 
-    /// The first thread of a process; nil when /proc has none of that number.
+    /// The first thread of a process; nil when /proc has no process of that number.
     init?(first process: CInt) {
         guard let line = try? readWhole("/proc/\(process)/stat") else { return nil }
         self.init(line)
@@ -160,7 +163,7 @@ struct ThreadState: Equatable {
     static func all(of process: CInt) -> [ThreadState]? {
         guard let names = try? directoryEntries("/proc/\(process)/task") else { return nil }
         let threads = names.filter { $0.first?.isNumber == true }
-        // A thread without a file any more has ended since the directory was read.
+        // A thread that has no file any more has ended since the directory was read.
         return threads.compactMap { name in
             (try? readWhole("/proc/\(process)/task/\(name)/stat")).flatMap { ThreadState($0) }
         }
@@ -169,7 +172,7 @@ struct ThreadState: Equatable {
 
 /// How a child of this process has ended: the status of waitpid(2).
 public struct ExitStatus: Equatable, Sendable, CustomStringConvertible {
-    /// The signal that ended it.
+    /// The signal that ended the child; nil when it exited.
     public let signal: CInt?
     /// The exit code; 0 after a signal.
     public let code: CInt

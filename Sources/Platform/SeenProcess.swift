@@ -1,15 +1,15 @@
 /// A process as /proc shows it at one moment: proc_pid_stat(5), proc_pid_cmdline(5).
 public struct SeenProcess: Sendable {
-    /// Its number.
+    /// The number of the process.
     public let id: CInt
     /// The number of its parent.
     public let parent: CInt
-    /// Whether a signal or a tracer has stopped it.
+    /// Whether a signal or a tracer has stopped the process.
     public let isStopped: Bool
-    /// Its arguments, from the name of its program on.
+    /// The arguments of the process. The first is the name of its program.
     public let arguments: [String]
 
-    /// Looks at a process; nil when there is none of that number.
+    /// Looks at a process; nil when there is no process of that number.
     public init?(_ id: CInt) {
         guard let line = try? readWhole("/proc/\(id)/stat"), let close = line.lastIndex(of: ")") else { return nil }
         let words = line[line.index(after: close)...].split(separator: " ")
@@ -20,8 +20,8 @@ public struct SeenProcess: Sendable {
         arguments = ((try? readWhole("/proc/\(id)/cmdline")) ?? "").split(separator: "\0").map(String.init)
     }
 
-    /// The processes that have a file of this path open, as far as this process may look at the descriptors of others. No
-    /// file is asked for anything.
+    /// The processes that have a file of this path open, as far as this process may look at the descriptors of others.
+    /// The files themselves are not accessed.
     public static func all(withOpen path: String) -> [SeenProcess] {
         ((try? processNumbers()) ?? []).filter { process in
             ((try? descriptorNumbers(of: process)) ?? []).contains {

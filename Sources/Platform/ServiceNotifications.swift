@@ -1,20 +1,22 @@
 import Glibc
 public import SystemPackage
 
-/// How a service speaks to the service manager that started it: datagrams to the socket that `NOTIFY_SOCKET` names, each with
-/// lines of `NAME=value`, and descriptors beside them. The protocol is that of sd_notify(3), which promises that it stays
-/// as it is; libsystemd is not needed for it, and does not link statically.
+/// Sends notifications to the service manager that started this service. They are datagrams to the socket that
+/// `NOTIFY_SOCKET` names. Each has lines of `NAME=value`, and may carry descriptors.
 ///
-/// | line | |
+/// The protocol is that of sd_notify(3), which promises that the protocol does not change. libsystemd is not used,
+/// because it is not needed for this, and does not link statically.
+///
+/// | line | meaning |
 /// |---|---|
-/// | `READY=1`, `STOPPING=1`, `MAINPID=`, `STATUS=` | how the service is |
-/// | `FDSTORE=1`, `FDNAME=`, `FDPOLL=0` | keeps the descriptors of this message, also when the other end of one is gone |
-/// | `FDSTOREREMOVE=1`, `FDNAME=` | lets go of them |
-/// | `BARRIER=1` | closes the descriptor of this message when everything before it was read |
+/// | `READY=1`, `STOPPING=1`, `MAINPID=`, `STATUS=` | the state of the service |
+/// | `FDSTORE=1`, `FDNAME=`, `FDPOLL=0` | hold the descriptors of this message, even if the peer of one is closed |
+/// | `FDSTOREREMOVE=1`, `FDNAME=` | release them |
+/// | `BARRIER=1` | close the descriptor of this message when everything before it was read |
 public final class ServiceNotifications: Sendable {
     private let socket: OwnedDescriptor
 
-    /// Connects to the manager; nil where there is none. What is started from now on does not find it.
+    /// Connects to the manager; nil when there is no manager. Programs that are started from now on do not find it.
     ///
     /// - Throws: ENOENT, ECONNREFUSED and other errors of connect(2) when the service manager has ended; EINVAL when
     ///   the name in the environment is no socket of the Unix domain, or its path is too long. The caller logs this
@@ -24,7 +26,7 @@ public final class ServiceNotifications: Sendable {
         return try ServiceNotifications(to: path)
     }
 
-    /// Goes on with a socket that is connected to the manager.
+    /// Continues with a socket that is already connected to the manager.
     public init(taking descriptor: FileDescriptor) { socket = OwnedDescriptor(taking: descriptor) }
 
     /// Connects to a socket. A leading `@` stands for the NUL of an abstract name.
@@ -41,12 +43,12 @@ public final class ServiceNotifications: Sendable {
         }
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { bytes in
             unsafe bytes.copyBytes(from: path.utf8)
-            // A name that is in no file system begins with NUL, and has no NUL at its end.
+            // An abstract name begins with NUL, and has no NUL at its end.
             if path.hasPrefix("@") { unsafe bytes[0] = 0 }
         }
         let length = MemoryLayout<sockaddr_un>.size - room + path.utf8.count + (path.hasPrefix("@") ? 0 : 1)
         let result = unsafe withUnsafePointer(to: &address) { pointer in
-            // SAFETY: a sockaddr_un is what a sockaddr of its family is.
+            // SAFETY: a sockaddr_un may be read as a sockaddr of its family.
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 Result { () throws(SystemCallError) in
                     try systemCall("connect") { unsafe Glibc.connect(number, address, socklen_t(length)) }
@@ -57,25 +59,25 @@ public final class ServiceNotifications: Sendable {
         socket = made
     }
 
-    /// The socket: to be waited for, until it can be written.
+    /// The socket. The caller can poll it to learn when the socket has room.
     public var descriptor: FileDescriptor { socket.borrowed }
 
     /// Sends lines, without ever waiting.
     ///
-    /// - Throws: EAGAIN when the manager has not read what was sent before, ECONNREFUSED when it is gone.
+    /// - Throws: EAGAIN when the manager has not read the earlier messages, ECONNREFUSED when it has ended.
     public func send(_ lines: [String], _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
         try descriptor.send([UInt8](lines.joined(separator: "\n").utf8), descriptors)
     }
 
-    /// Waits until more can be sent; or as long as it may.
+    /// Waits until the socket has room, at most for the given time.
     public func waitForRoom(within milliseconds: CInt) {
         var event = pollfd(fd: descriptor.rawValue, events: Int16(POLLOUT), revents: 0)
         _ = unsafe poll(&event, 1, milliseconds)
     }
 
-    /// Waits until the manager has read everything that was sent; or as long as it may.
+    /// Waits until the manager has read everything that was sent, at most for the given time.
     ///
-    /// - Returns: whether it has.
+    /// - Returns: whether it has read everything.
     @discardableResult
     public func waitUntilRead(within milliseconds: CInt) -> Bool {
         var ends: [CInt] = [0, 0]

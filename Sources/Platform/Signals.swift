@@ -2,8 +2,8 @@ import CShims
 import Glibc
 import SystemPackage
 
-/// Blocks signals, and makes a descriptor that is readable when one of them came: signalfd(2). Programs that are started by
-/// `ProgramImage.spawn(_:)` get them unblocked.
+/// Blocks signals, and makes a descriptor that is readable when one of them has come: signalfd(2). Programs that
+/// `ProgramImage.spawn(_:)` starts get them unblocked.
 ///
 /// - Throws: EMFILE.
 public func blockSignals(_ numbers: [CInt]) throws(SystemCallError) -> OwnedDescriptor {
@@ -14,7 +14,7 @@ public func blockSignals(_ numbers: [CInt]) throws(SystemCallError) -> OwnedDesc
 /// Whether this process ignores a signal: sigaction(2). The parent can decide that, as nohup(1) does for SIGHUP.
 public func isIgnored(_ number: CInt) -> Bool { cshims_is_ignored(number) != 0 }
 
-/// Makes this process the first of a new process group: setpgid(2). Signals to the group that it was in, as from a
+/// Makes this process the first of a new process group: setpgid(2). Signals to its former group, such as those of a
 /// terminal, do not reach it any more.
 public func leaveProcessGroup() { _ = setpgid(0, 0) }
 

@@ -24,9 +24,9 @@ func directoryEntries(_ path: String) throws(SystemCallError) -> [String] {
     return names
 }
 
-/// What a body reads; nil when there is nothing of that name.
+/// The result of `body`; nil when a file that it needs does not exist.
 ///
-/// - Throws: what the body throws, but not ENOENT.
+/// - Throws: the errors of `body`, except ENOENT.
 func ifThere<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCallError) -> Value? {
     do throws(SystemCallError) {
         return try body()
@@ -36,21 +36,21 @@ func ifThere<Value>(_ body: () throws(SystemCallError) -> Value) throws(SystemCa
     }
 }
 
-/// What one read(2) gives of a small file.
+/// The text of a small file, by one read(2).
 ///
 /// - Throws: the errors of read(2).
 func readText(_ file: FileDescriptor, atMost room: Int) throws(SystemCallError) -> String {
     var bytes = [UInt8](repeating: 0, count: room)
-    // SAFETY: read writes no more than the array has.
+    // SAFETY: read writes no more bytes than the array has.
     let count = try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
         try systemCall("read") { unsafe read(file.rawValue, buffer.baseAddress, room) }
     }
     return String(decoding: bytes.prefix(count), as: UTF8.self)
 }
 
-/// A file of sysfs or procfs that holds one number.
+/// The number in a file of sysfs or procfs.
 ///
-/// - Throws: ENOENT, EACCES; EINVAL when it holds something else.
+/// - Throws: ENOENT, EACCES; EINVAL when the file holds no number.
 public func readNumber(_ path: String) throws(SystemCallError) -> UInt64 {
     let file = try openFile(path)
     let text = try readText(file.borrowed, atMost: 32)
@@ -60,7 +60,7 @@ public func readNumber(_ path: String) throws(SystemCallError) -> UInt64 {
 
 /// Writes one number into a file of sysfs or procfs.
 ///
-/// - Throws: ENOENT, EACCES, EPERM, and what the file answers.
+/// - Throws: ENOENT, EACCES, EPERM, and the errors of the file itself.
 func writeNumber(_ number: UInt64, to path: String) throws(SystemCallError) {
     let opened = try systemCall("open") { unsafe open(path, O_WRONLY | O_CLOEXEC) }
     let file = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
@@ -68,27 +68,27 @@ func writeNumber(_ number: UInt64, to path: String) throws(SystemCallError) {
     try systemCall("write") { unsafe write(file.borrowed.rawValue, text, text.utf8.count) }
 }
 
-/// All of a file that has no size, as those of procfs.
+/// The text of a file whose size the kernel does not report, such as those of procfs.
 ///
 /// - Throws: ENOENT, EACCES, and the errors of read(2).
 package func readWhole(_ path: String) throws(SystemCallError) -> String {
     String(decoding: try readBytes(path), as: UTF8.self)
 }
 
-/// All of a small file, which need not be UTF-8.
+/// The bytes of a small file, which need not be UTF-8.
 func readBytes(_ path: String) throws(SystemCallError) -> [UInt8] {
     let file = try openFile(path)
     return try readBytes(file.borrowed)
 }
 
-/// All of an open file from its offset on.
+/// The bytes of an open file, from its offset on.
 ///
 /// - Throws: the errors of read(2).
 func readBytes(_ file: FileDescriptor) throws(SystemCallError) -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 64 << 10)
     while true {
-        // SAFETY: read writes no more than the array has.
+        // SAFETY: read writes no more bytes than the array has.
         let count = try unsafe chunk.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
             try systemCall("read") { unsafe read(file.rawValue, buffer.baseAddress, buffer.count) }
         }
@@ -97,9 +97,9 @@ func readBytes(_ file: FileDescriptor) throws(SystemCallError) -> [UInt8] {
     }
 }
 
-/// Where a symbolic link points to, which for those of /proc/PID/fd need not be a path: readlink(2).
+/// The target of a symbolic link: readlink(2). The target of a link in /proc/PID/fd need not be a path.
 ///
-/// - Throws: ENOENT, EACCES, EINVAL when it is no link.
+/// - Throws: ENOENT, EACCES, EINVAL when the file is no link.
 public func linkTarget(_ path: String) throws(SystemCallError) -> String {
     var name = [CChar](repeating: 0, count: Int(PATH_MAX))
     let count = try systemCall("readlink") { unsafe readlink(path, &name, name.count) }

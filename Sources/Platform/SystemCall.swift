@@ -2,11 +2,11 @@ import CShims
 import Glibc
 public import SystemPackage
 
-/// A system call that failed: which one, and with what errno (see the man page of that name, section 2).
+/// A failed system call: its name and its errno (see the man page of that name, section 2).
 public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The name of the call, as in its man page.
     public let call: StaticString
-    /// What it failed with.
+    /// The error.
     public let errno: Errno
 
     /// Names a failed call.
@@ -17,8 +17,8 @@ public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertib
 
     public var description: String { "\(call): \(errno)" }
 
-    /// Whether the system lacked something that has nothing to do with the peer of the call: too many descriptors under
-    /// way, no memory, no descriptors. The same call may work a moment later.
+    /// Whether the system lacked something that has nothing to do with the peer of the call: memory, descriptors, or
+    /// room for descriptors in unread messages. The same call may succeed a moment later.
     package var isShortage: Bool {
         switch errno {
         case .tooManyReferences, .noBufferSpace, .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem: true
@@ -31,14 +31,14 @@ public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertib
     }
 }
 
-/// Makes one system call: the only door through which this package reaches the kernel, so that a test can fail the
-/// N-th call (see ``FaultInjector``). Interrupted calls are made again, also when the interruption was injected. For
-/// handlers of others, too.
+/// Makes one system call. This package reaches the kernel only through this function, so that a test can let the N-th
+/// call fail (see ``FaultInjector``). Interrupted calls are made again, even if the interruption was injected. Handlers
+/// outside this package may use it, too.
 ///
 /// - Parameters:
 ///   - name: the name of the call, as in its man page.
-///   - body: makes it, and returns what it returned.
-/// - Throws: what `errno` says when the call returned -1.
+///   - body: makes the call, and returns the result of the call.
+/// - Throws: the error in `errno` when the call returned -1.
 @discardableResult
 public func systemCall<Value: SignedInteger>(
     _ name: StaticString, _ body: () -> Value
@@ -52,5 +52,5 @@ public func systemCall<Value: SignedInteger>(
     }
 }
 
-/// What the last failed call of this thread left in `errno`.
+/// The error that the last failed call of this thread left in `errno`.
 func currentErrno() -> Errno { Errno(rawValue: Glibc.errno) }

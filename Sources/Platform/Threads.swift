@@ -7,7 +7,7 @@ public import SystemPackage
 /// - Parameters:
 ///   - stackSize: in bytes; at least PTHREAD_STACK_MIN.
 ///   - blockingSignals: whether the thread blocks all signals; otherwise it blocks those of the calling thread.
-///   - body: runs on the thread, which ends with it.
+///   - body: runs on the thread, which ends when `body` returns.
 /// - Throws: EAGAIN when there are too many threads, EINVAL for too small a stack.
 public func startThread(
     stackSize: Int = 512 << 10, blockingSignals: Bool = false, _ body: @escaping @Sendable () -> Void
@@ -50,7 +50,8 @@ extension FileDescriptor {
     /// Whether this is a socket of ``MessageSocket``'s kind.
     public var isMessageSocket: Bool { cshims_is_message_socket(rawValue) != 0 }
 
-    /// What tells a socket from all others for as long as the kernel runs: `SO_COOKIE` of socket(7).
+    /// The kernel's number of a socket. No other socket has this number for as long as the kernel runs: `SO_COOKIE` of
+    /// socket(7).
     ///
     /// - Throws: ENOTSOCK, EBADF.
     public func socketCookie() throws(SystemCallError) -> UInt64 {
@@ -64,8 +65,8 @@ extension FileDescriptor {
 public enum Priority {
     private static let ofThread = __priority_which_t(PRIO_PROCESS.rawValue)
 
-    /// Raises the priority of the calling thread, and of the threads and processes that it starts from then on. A thread
-    /// with another nice value than 0 keeps it, because an administrator has chosen it.
+    /// Raises the priority of the calling thread, and of the threads and processes that it starts from then on. A
+    /// thread with another nice value than 0 keeps it, because an administrator has chosen it.
     ///
     /// Without the right to do so (CAP_SYS_NICE) nothing changes.
     ///
