@@ -1,5 +1,7 @@
-// caller: a program that was written for /dev/liveupdate: for `luoctl run`. For every line on standard input it prints the
-// nanoseconds of an open of another file; with an argument, whatever it is, also of GET_NAME and of PRESERVE_FD.
+// caller: a program that uses the interface of /dev/liveupdate, to be measured under `luoctl run`.
+//
+// For every line on standard input it prints the nanoseconds of one open of a file that is not /dev/liveupdate. If it
+// has an argument (any argument), it also prints the nanoseconds of one GET_NAME and of one PRESERVE_FD.
 #include "floor.h"
 
 #include <sys/ioctl.h>

@@ -16,7 +16,7 @@ struct BeforeUpdate {
         let preserving = monotonicNanoseconds()
         for token in 0..<count { try session.preserve(file(token), token: token) }
         let numbers = [UInt64(first), count, page, preserving]
-        // As programs do that are told of their files only by what they retrieve.
+        // A program that knows its files only from retrieving them has no copies of its own.
         for token in 0..<count { try closeDescriptor(file(token)) }
         let arguments = ["luo-bench-image"] + numbers.map { "\($0)" }
         let place = "\(clock.descriptor.rawValue)"

@@ -5,13 +5,13 @@ import SystemPackage
 
 /// luo-bench-image FIRST COUNT PAGE: the program that `luoctl bench` updates.
 ///
-/// 1. Inherits the files FIRST ... FIRST + COUNT - 1, preserves them, and becomes itself by an update.
-/// 2. The next image gets them back, reads one word of each (of a page of PAGE bytes), and prints its moments.
+/// 1. The first image inherits the files FIRST ... FIRST + COUNT - 1, preserves them, and replaces itself by an update.
+/// 2. The next image retrieves them, reads one word of each (in a page of PAGE bytes), and prints its moments.
 ///
-/// Neither Foundation nor an argument parser: their start would be in every blackout.
+/// It uses neither Foundation nor an argument parser, because every blackout would include their start-up time.
 ///
-/// Nor a closure in `main`, or variables in a main.swift: they are the main actor's, which links and starts Swift's
-/// concurrency and libdispatch.
+/// It also has no closure in `main` and no variables in a main.swift. Those belong to the main actor, which links and
+/// starts Swift's concurrency and libdispatch.
 @main
 enum BenchImage {
     static func main() { run(CommandLine.arguments.dropFirst(), started: monotonicNanoseconds()) }

@@ -2,8 +2,8 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// Notes when the arena's last word was stored, which nothing else tells: the last one before execve is the one that
-/// publishes. In a file that the next image inherits.
+/// Records the time of the arena's last 8-byte store, in a file that the next image inherits. The last such store
+/// before execve is the one that publishes, and nothing else tells when that happens.
 final class PublishClock: StoreProbe {
     private let file: OwnedDescriptor
     private let mapping: Mapping

@@ -1,12 +1,12 @@
-// What keeps memory in the programs that liveupdate is compared with.
+// service: the programs that keep memory in the comparisons with systemd and CRIU.
 //
-// service store COUNT RESULT: a service that keeps COUNT memory files in systemd's descriptor store. Started without
-// them it makes and stores them (sd_notify(3), FDSTORE=1), and writes into RESULT how long that took until systemd said
-// that it has them. On SIGTERM it writes the time and ends. Started with them it reads a word of each and writes the
-// time.
+// service store COUNT RESULT: a service that keeps COUNT memory files in systemd's descriptor store. If it is started
+// without them, it creates and stores them (sd_notify(3), FDSTORE=1), and writes into RESULT how long it took until
+// systemd confirmed that it has them. On SIGTERM it writes the time and ends. If it is started with them, it reads a
+// word of each and writes the time.
 //
-// service hold BYTES huge|ordinary: holds a memory file of that size, mapped and written, says "ready", and waits
-// without a terminal, a pipe, an inherited descriptor or anything else that is not its own.
+// service hold BYTES huge|ordinary: creates a memory file of that size, maps and fills it, prints "ready", and waits.
+// It has no terminal, no pipe, no inherited descriptor and nothing else that is not its own.
 #include "floor.h"
 
 #include <signal.h>
@@ -41,7 +41,7 @@ static void on_term(int signal) {
     _exit(0);
 }
 
-// One message to systemd, with descriptors.
+// Sends one message with descriptors to systemd.
 static void notify(const char *text, const int *fds, int count) {
     static int sock = -1;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -69,7 +69,7 @@ static void notify(const char *text, const int *fds, int count) {
     check(sendmsg(sock, &message, 0) >= 0, "sendmsg to systemd");
 }
 
-// Returns when systemd has read everything sent before.
+// Returns when systemd has read everything that was sent before.
 static void barrier(void) {
     int ends[2];
     char byte;

@@ -1,19 +1,19 @@
-/// How long something took, over many rounds: in nanoseconds.
+/// The distribution of a duration over many rounds, in nanoseconds.
 public struct BenchDistribution: Codable, Equatable, Sendable {
     public var rounds: Int
     public var minimum: Double
     public var lowerQuartile: Double
     public var median: Double
     public var upperQuartile: Double
-    /// The 99th percentile: the maximum, with fewer than 100 rounds.
+    /// The 99th percentile. With fewer than 100 rounds it is the maximum.
     public var percentile99: Double
     public var maximum: Double
 
-    /// Of at least one round.
+    /// Makes a distribution of at least one sample.
     public init(_ samples: [Double]) {
         precondition(!samples.isEmpty, "a distribution of nothing")
         let sorted = samples.sorted()
-        /// The nearest rank.
+        /// The quantile by the nearest rank.
         func quantile(_ share: Double) -> Double {
             sorted[min(sorted.count - 1, max(0, Int((share * Double(sorted.count)).rounded(.up)) - 1))]
         }
@@ -26,6 +26,6 @@ public struct BenchDistribution: Codable, Equatable, Sendable {
         maximum = sorted[sorted.count - 1]
     }
 
-    /// The distance of the quartiles as a share of the median: what noise alone may change.
+    /// The distance of the quartiles as a share of the median: the change that noise alone can cause.
     public var spread: Double { median > 0 ? (upperQuartile - lowerQuartile) / median : 0 }
 }

@@ -1,30 +1,30 @@
-/// What one run of `luoctl bench` found: what `--json` prints, `--against` compares and `--html` draws.
+/// The result of one run of `luoctl bench`: the document that `--json` prints, `--against` compares and `--html` draws.
 ///
-/// Times are in nanoseconds, sizes in bytes. A reader refuses a schema that it does not know; fields are only ever added
-/// under the same number.
+/// Times are in nanoseconds, sizes in bytes. A reader refuses a schema that it does not know. A schema keeps its number
+/// as long as changes only add fields.
 public struct BenchDocument: Codable, Equatable, Sendable {
-    /// The one that this version writes.
+    /// The schema that this version writes.
     public static let currentSchema = "liveupdate-bench-1"
 
-    /// Names the layout of everything below.
+    /// The name of the layout of all other fields.
     public var schema = Self.currentSchema
-    /// The command line that made it.
+    /// The command line of the run.
     public var command: [String]
-    /// When it began, as ISO 8601 in UTC.
+    /// The start time, as ISO 8601 in UTC.
     public var started: String
-    /// How long all of it took.
+    /// The duration of the whole run.
     public var seconds: Double
-    /// What it ran on.
+    /// The machine of the run.
     public var machine: BenchMachine
-    /// What makes the figures doubtful; empty on a quiet machine.
+    /// The reasons to doubt the figures; empty on a quiet machine.
     public var warnings: [String]
-    /// Everything that was measured, in the order in which it was.
+    /// All measurements, in the order in which they were made.
     public var measurements: [BenchMeasurement]
-    /// What was to be measured and could not be, and what it would take.
+    /// The things that could not be measured, each with the reason and a remedy.
     public var absent: [BenchAbsence]
-    /// What the slopes say of sizes that were not measured.
+    /// Estimates for sizes that were not measured, from the measured slopes.
     public var projections: [BenchProjection]
-    /// What is promised, and what was reached.
+    /// The promised limits, and the values that this run reached.
     public var targets: [BenchTarget]
 
     public init(
@@ -44,31 +44,37 @@ public struct BenchDocument: Codable, Equatable, Sendable {
     }
 }
 
-/// One thing that was measured, under one set of parameters.
+/// The result of one measurement, under one set of parameters.
 public struct BenchMeasurement: Codable, Equatable, Sendable {
     /// `hugetlb`, `memfd`, `files`, `sessions`, `update`, `verify` or `compare`.
     public var scenario: String
-    /// What was timed: `preserve`, `freeze`, `publish`, `boot`, `retrieve`, `finish`, `unpreserve`; `one more`; in
-    /// `update` `cycle`, `cycle through a keeper`, and `blackout` with its parts `freeze`, `publish`, `execve`, `boot`,
-    /// `answer`; of luod `luod: blackout` with its parts `luod: publish`, `take over`, `switch`, `answer`, the same behind
-    /// `luod, loaded: `, and `luod: whole update` and `luod: preserve`; `crc32c`; in `compare` who did it: `liveupdate`, `memcpy, fresh`, `memcpy, touched`, `systemd store`,
-    /// `criu`.
+    /// The name of the timed work.
+    ///
+    /// * Phases: `preserve`, `freeze`, `publish`, `boot`, `retrieve`, `finish`, `unpreserve`.
+    /// * In `files` and `sessions`: `one more`.
+    /// * In `update`: `cycle`, `cycle through a keeper`, and `blackout` with its parts `freeze`, `publish`, `execve`,
+    ///   `boot`, `answer`.
+    /// * In `update`, of luod: `luod: blackout` with its parts `luod: publish`, `take over`, `switch`, `answer`; the
+    ///   same after `luod, loaded: `; `luod: whole update`; `luod: preserve`.
+    /// * In `verify`: `crc32c`.
+    /// * In `compare`, the name of the compared tool: `liveupdate`, `memcpy, fresh`, `memcpy, touched`,
+    ///   `systemd store`, `criu`.
     public var name: String
-    /// Under what: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`, `processors`. With scenario and name it
-    /// tells a measurement from all others.
+    /// The conditions of the measurement: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`,
+    /// `processors`. Together with the scenario and the name, they identify a measurement.
     public var parameters: [String: UInt64]
-    /// How long ours took.
+    /// The time that this library took.
     public var ours: BenchDistribution
-    /// How long the least took that could do it: a C program with the same system calls, in alternation in the same run.
+    /// The time of the floor: a C program that makes the same system calls, measured alternately in the same run.
     public var floor: BenchDistribution?
-    /// What that program does.
+    /// A description of that program.
     public var floorName: String?
-    /// What was counted, not timed: `system calls`, `arena bytes`, `arena bytes per huge page`, `nanoseconds per huge
-    /// page`, `resident bytes`, `content bytes read`, `content bytes written`, `page faults`.
+    /// Figures that were counted, not timed: `system calls`, `arena bytes`, `arena bytes per huge page`,
+    /// `nanoseconds per huge page`, `resident bytes`, `content bytes read`, `content bytes written`, `page faults`.
     public var counted: [String: Double]
-    /// What the ratio to the floor is to be at most.
+    /// The upper limit of the ratio to the floor.
     public var ratioLimit: Double?
-    /// In words, where the figures alone would mislead: what else the other tool does.
+    /// An explanation for figures that alone would mislead, such as the additional work of another tool.
     public var note: String?
 
     public init(
@@ -87,22 +93,22 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
         self.note = note
     }
 
-    /// Ours to the floor, both medians.
+    /// The ratio of our median to the median of the floor.
     public var ratio: Double? {
         guard let floor, floor.median > 0 else { return nil }
         return ours.median / floor.median
     }
 }
 
-/// Something that was not measured.
+/// A measurement that could not be made.
 public struct BenchAbsence: Codable, Equatable, Sendable {
     /// As in ``BenchMeasurement``.
     public var scenario: String
-    /// What is missing: `systemd store`, `criu`, `1 GiB pages`.
+    /// The missing thing: `systemd store`, `criu`, `1 GiB pages`.
     public var name: String
-    /// Why, in words.
+    /// The reason, in words.
     public var reason: String
-    /// What it would take.
+    /// The action that makes the measurement possible.
     public var remedy: String
 
     public init(scenario: String, name: String, reason: String, remedy: String) {
@@ -113,19 +119,19 @@ public struct BenchAbsence: Codable, Equatable, Sendable {
     }
 }
 
-/// What a measured slope says of a size that was not measured: marked as such wherever it is shown.
+/// An estimate for a size that was not measured, from a measured slope. Every place that shows it marks it as such.
 public struct BenchProjection: Codable, Equatable, Sendable {
-    /// What would take that long: as in ``BenchMeasurement``.
+    /// The estimated work: a name as in ``BenchMeasurement``.
     public var name: String
-    /// Of the memory, in bytes.
+    /// The size of the memory, in bytes.
     public var bytes: UInt64
-    /// Of its pages, in bytes.
+    /// The size of its pages, in bytes.
     public var page: UInt64
-    /// Nanoseconds.
+    /// The estimated time, in nanoseconds.
     public var time: Double
-    /// Of the arena, in bytes.
+    /// The size of the arena, in bytes.
     public var arena: Double
-    /// The sizes between which the slope was measured, in bytes.
+    /// The smallest and the largest measured size, in bytes.
     public var measuredFrom: UInt64
     public var measuredTo: UInt64
 
@@ -142,30 +148,30 @@ public struct BenchProjection: Codable, Equatable, Sendable {
     }
 }
 
-/// What a run ran on.
+/// The machine of a run.
 public struct BenchMachine: Codable, Equatable, Sendable {
-    /// As uname(2) says.
+    /// The name and release from uname(2).
     public var kernel: String
-    /// As /proc/cpuinfo says.
+    /// The name from /proc/cpuinfo.
     public var processor: String
-    /// That this process may use.
+    /// The number of processors that this process may use.
     public var processors: Int
-    /// NUMA nodes with memory.
+    /// The number of NUMA nodes with memory.
     public var nodes: Int
-    /// In bytes.
+    /// The size of the memory, in bytes.
     public var memory: UInt64
-    /// Of the frequency, where there is one.
+    /// The frequency governor, if there is one.
     public var governor: String?
-    /// The hypervisor, where it runs in one.
+    /// The hypervisor, if the machine is virtual.
     public var hypervisor: String?
-    /// Averages of the load over 1, 5 and 15 minutes, when it began.
+    /// The load averages over 1, 5 and 15 minutes at the start of the run.
     public var load: [Double]
-    /// Huge page pools, when it began.
+    /// The huge page pools at the start of the run.
     public var pools: [Pool]
 
     /// A huge page pool.
     public struct Pool: Codable, Equatable, Sendable {
-        /// In bytes.
+        /// The size of a page, in bytes.
         public var page: UInt64
         public var total: UInt64
         public var free: UInt64

@@ -1,5 +1,5 @@
 extension BenchMeasurement {
-    /// Its name, and under what it was measured: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
+    /// The name of the measurement with its parameters: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
     public var label: String {
         var parts = [name]
         if let bytes = parameters["bytes"], !isOfSmallFiles {
@@ -14,7 +14,7 @@ extension BenchMeasurement {
         return parts.joined(separator: ", ")
     }
 
-    /// Files of one base page, whose number tells them apart.
+    /// Whether the files have one base page each. The number of files then identifies the measurement.
     private var isOfSmallFiles: Bool {
         guard let page = parameters["page"], let files = parameters["files"] else { return false }
         return page < 64 << 10 && page * files == parameters["bytes"]

@@ -1,12 +1,13 @@
 extension BenchProjection {
-    /// The sizes that are projected to: 1 TiB and 10 TiB.
+    /// The projected sizes: 1 TiB and 10 TiB.
     static let sizes: [UInt64] = [1 << 40, 10 << 40]
 
-    /// What grows with the memory: preserving, which looks at every page or piece, and the blackout, which should not.
+    /// The projected times: preserving looks at every page or piece, so it grows with the memory; the blackout should
+    /// not.
     static let names = ["preserve", "blackout"]
 
-    /// A straight line through the medians, where they rise by more than their quartiles are apart: else there is no slope
-    /// to be seen, and nothing is said. Of files without holes.
+    /// Projects along a straight line through the medians of files without holes. Makes no projection unless the
+    /// quartiles of the smallest and the largest size are apart: otherwise no slope is visible.
     public static func all(of measurements: [BenchMeasurement]) -> [BenchProjection] {
         let usable = measurements.filter { measurement in
             switch measurement.scenario {
@@ -32,7 +33,8 @@ extension BenchProjection {
             let largest = points.max(by: { $0.bytes < $1.bytes }),
             largest.measurement.ours.lowerQuartile > smallest.measurement.ours.upperQuartile
         else { return [] }
-        // Records come in blocks, so that small files say nothing about large ones: the largest is taken as it is.
+        // The arena grows in blocks, so small files say nothing about large ones. This scales the arena of the largest
+        // size.
         let arena = (largest.measurement.counted["arena bytes"] ?? 0) / Double(largest.bytes)
         return sizes.map { bytes in
             BenchProjection(

@@ -1,9 +1,9 @@
-/// A document whose layout this version does not know.
+/// The error for a document with a layout that this version does not know.
 public struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
-    /// The schema that it names.
+    /// The schema that the document names.
     public let found: String
 
-    /// Says what was found, what is known, and what to do.
+    /// Names the schema that was found and the known one, and says what to do.
     public var description: String {
         """
         a benchmark's result with the schema \(found), and this version reads \(BenchDocument.currentSchema); \
@@ -13,12 +13,12 @@ public struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
 }
 
 extension BenchDocument {
-    /// What every document has, whatever its layout: read this first, because the rest of an unknown one cannot be.
+    /// The fields that every document has, in any layout. Decode them first: the rest may have an unknown layout.
     public struct Header: Decodable, Sendable {
-        /// Names the layout of the rest.
+        /// The name of the layout of the other fields.
         public let schema: String
 
-        /// Passes when this version can read the rest.
+        /// Throws if this version cannot read the other fields.
         public func check() throws(BenchSchemaError) {
             if schema != BenchDocument.currentSchema { throw BenchSchemaError(found: schema) }
         }

@@ -1,10 +1,10 @@
 extension BenchTarget {
-    /// Those that the measurements of a run say something about.
+    /// Makes the targets for which a run has measurements.
     public static func all(of measurements: [BenchMeasurement]) -> [BenchTarget] {
         ratios(measurements) + constancies(measurements) + memory(measurements) + comparisons(measurements)
     }
 
-    /// To the floor.
+    /// The ratios to the floor.
     private static func ratios(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
         measurements.compactMap { measurement in
             guard let limit = measurement.ratioLimit, let ratio = measurement.ratio else { return nil }
@@ -13,7 +13,7 @@ extension BenchTarget {
         }
     }
 
-    /// What is to cost the same at two sizes.
+    /// The costs that must not grow: a large size is compared with a small one.
     private static func constancies(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
         func median(_ scenario: String, _ name: String, _ parameter: String, _ value: UInt64, page: UInt64?) -> Double?
         {
@@ -49,7 +49,7 @@ extension BenchTarget {
         ].compactMap(\.self)
     }
 
-    /// What luod takes.
+    /// The memory of luod's processes.
     private static func memory(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
         let keeping = measurements.first {
             $0.scenario == "update" && $0.name == "luod: preserve" && $0.parameters["files"] == 1000
@@ -62,7 +62,7 @@ extension BenchTarget {
         ]
     }
 
-    /// How many times faster than what else there is, with the same memory.
+    /// The ratios of other tools' times to ours, for the same memory.
     private static func comparisons(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
         let compared = measurements.filter { $0.scenario == "compare" }
         func target(_ other: String, _ times: Double, where fits: (BenchMeasurement) -> Bool) -> BenchTarget? {

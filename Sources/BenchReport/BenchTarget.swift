@@ -1,14 +1,14 @@
-/// What this project promises to reach, and what one run reached.
+/// A limit that this project promises, and the value that one run reached.
 public struct BenchTarget: Codable, Equatable, Sendable {
     /// As in ``BenchMeasurement``.
     public var scenario: String
-    /// What is compared with what, in words.
+    /// The two compared things, in words.
     public var name: String
     /// The ratio that was measured.
     public var value: Double
-    /// What it is held against.
+    /// The promised limit of the value.
     public var limit: Double
-    /// Whether the value is to be no more than the limit; else it is to be no less.
+    /// Whether the limit is an upper limit; otherwise it is a lower limit.
     public var isUpperLimit: Bool
 
     public init(scenario: String, name: String, value: Double, limit: Double, isUpperLimit: Bool = true) {

@@ -1,11 +1,11 @@
-/// The straight line through some points, by least squares: what one more of something costs, and what none costs.
+/// The straight line through some points, by least squares: the cost of one more, and the cost of none.
 public struct LinearFit: Equatable, Sendable {
-    /// Of x = 0.
+    /// The value at x = 0.
     public let intercept: Double
-    /// Of each x more.
+    /// The increase for each unit of x.
     public let slope: Double
 
-    /// Nil without two different x.
+    /// Fits a line. Nil if all points have the same x.
     public init?(_ points: [(x: Double, y: Double)]) {
         guard let first = points.first, points.contains(where: { $0.x != first.x }) else { return nil }
         let count = Double(points.count)

@@ -3,9 +3,9 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// This process becomes another program, which is found as shells find it.
+/// Replaces this process with another program, which is searched for as shells do.
 enum Execution {
-    /// Where a program may be: with a slash in its name it is a path, without it is searched for in PATH.
+    /// The possible paths of a program. A name with a slash is a path; another name is searched for in PATH.
     static func places(of program: String) -> [String] {
         if program.contains("/") { return [program] }
         let path = environmentVariable("PATH") ?? "/usr/local/bin:/usr/bin:/bin"
@@ -13,7 +13,7 @@ enum Execution {
         return directories.map { $0.isEmpty ? program : "\($0)/\(program)" }
     }
 
-    /// What a command line that ends with a program and its arguments may mean.
+    /// The possible images of a command line that consists of a program and its arguments.
     static func images(_ command: [String]) -> [ProgramImage] {
         places(of: command[0]).map { place in
             var image = ProgramImage(path: place, arguments: command)
@@ -22,7 +22,8 @@ enum Execution {
         }
     }
 
-    /// Why none of these can be executed, as far as can be seen before: the exit code of shells.
+    /// The reason if none of the images can be executed, as far as it is known in advance, with the exit code of
+    /// shells.
     static func obstacle(_ images: [ProgramImage]) -> (code: ExitCode, errno: Errno)? {
         var found = Errno.noSuchFileOrDirectory
         for image in images {
@@ -33,12 +34,12 @@ enum Execution {
         return (ExitCode(found == .noSuchFileOrDirectory ? 127 : 126), found)
     }
 
-    /// Becomes the first of these that can be executed: execve(2).
+    /// Executes the first image that can be executed: execve(2).
     ///
-    /// - Parameter remedy: said when there is none.
-    /// - Returns: only then: 127, or 126 when there is one that cannot be executed, as shells do.
+    /// - Parameter remedy: the advice in the message if there is none.
+    /// - Returns: only if there is none: 127, or 126 if there is one that cannot be executed, as shells do.
     static func become(_ images: [ProgramImage], called name: String, remedy: String? = nil) -> ExitCode {
-        // What is ignored stays so over execve(2).
+        // An ignored signal stays ignored over execve(2).
         Inherited.restore()
         var failure = Errno.noSuchFileOrDirectory
         for image in images {

@@ -2,20 +2,20 @@ import ArgumentParser
 import Glibc
 import SystemPackage
 
-/// The exit codes of this program: those of sysexits(3), where it has one.
+/// The exit codes of this program: those of sysexits(3), if it has one.
 enum Exit {
     /// A malformed input or a wrong argument: 64.
     static func usage(_ message: String) -> ExitCode { fail(message, 64) }
-    /// What is needed is not here: 69.
+    /// A resource or a program that the command needs is missing: 69.
     static func unavailable(_ message: String) -> ExitCode { fail(message, 69) }
-    /// The right is missing: 77.
+    /// A right is missing: 77.
     static func permission(_ message: String) -> ExitCode { fail(message, 77) }
-    /// A signal ended it: 128 and its number, as shells say.
+    /// A signal ended the command: 128 and its number, as in shells.
     static func interrupted(_ message: String, _ signal: Int32) -> ExitCode { fail(message, 128 + signal) }
     /// A check failed: 1.
     static func failed(_ message: String) -> ExitCode { fail(message, 1) }
 
-    /// What was printed did not arrive: 69.
+    /// The output could not be written: 69.
     static func unwritten(_ errno: Errno) -> ExitCode { unavailable("what it prints cannot be written: \(errno)") }
 
     private static func fail(_ message: String, _ code: Int32) -> ExitCode {
@@ -23,7 +23,7 @@ enum Exit {
         return ExitCode(code)
     }
 
-    /// A line on standard error, if anybody reads it.
+    /// Prints a line on standard error. Errors do not matter, because there may be no reader.
     static func say(_ message: String) {
         let line = "luoctl: \(message)\n"
         _ = unsafe write(STDERR_FILENO, line, line.utf8.count)

@@ -2,9 +2,9 @@ import FoundationEssentials
 import Platform
 import SystemPackage
 
-/// What is named on the command line to be read: a file, or a pipe, as `/dev/stdin` and `<(command)` of a shell are.
+/// Reads an input that is named on the command line: a file, or a pipe such as `/dev/stdin` or a shell's `<(command)`.
 enum InputFile {
-    /// - Throws: exit code 64, with what is wrong with it.
+    /// - Throws: exit code 64, with the problem of the input.
     static func read(_ path: String) throws -> Data {
         do {
             return try read(openFile(path).borrowed)

@@ -1,6 +1,6 @@
 import FoundationEssentials
 
-/// A value as JSON, for machines: keys in snake case and sorted, the same for all commands.
+/// A value as JSON, for machines. All commands write sorted keys in snake case.
 func jsonText(_ value: some Encodable) -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -5,7 +5,7 @@ import Logging
 import Platform
 import SystemPackage
 
-/// The command line: what a user or an administrator asks.
+/// The command line tool for users and administrators.
 @main
 struct Luoctl: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -27,10 +27,11 @@ struct Luoctl: ParsableCommand {
 
     static func main() {
         unsafe Inherited.closed = openStandardDescriptors()
-        // Whoever reads what is printed may end before: what was begun is ended all the same, and undone where it must be.
+        // The reader of the output may end early. Without SIGPIPE, the command still ends its work, or undoes it if
+        // necessary.
         unsafe Inherited.brokenPipe = signal(SIGPIPE, SIG_IGN)
         atexit {
-            // Who has gone did not want it; but what a full disk did not take is missing.
+            // A reader that has ended needs no more output. Output that a full disk did not take is missing.
             guard fflush(nil) != 0, errno != EPIPE else { return }
             _exit(Exit.unwritten(Errno(rawValue: errno)).rawValue)
         }
@@ -38,7 +39,8 @@ struct Luoctl: ParsableCommand {
         main(CommandOptions.moved(arguments))
     }
 
-    /// What is not UTF-8 as sessions' names are shown: Swift would put the same character in the place of all such bytes.
+    /// The arguments. An argument that is not UTF-8 is escaped like a session name, because Swift would replace all
+    /// invalid bytes with the same character.
     private static var arguments: [String] {
         (1..<max(1, Int(CommandLine.argc))).compactMap { index in
             guard let argument = unsafe CommandLine.unsafeArgv[index] else { return nil }
@@ -53,7 +55,7 @@ struct Luoctl: ParsableCommand {
 enum CommandOptions {
     private static let names = ["--user", "--state", "--timeout"]
 
-    /// The same arguments, with these options behind the command.
+    /// Moves these options behind the command.
     static func moved(_ arguments: [String]) -> [String] {
         var rest = arguments[...]
         var options: [String] = []
@@ -61,24 +63,24 @@ enum CommandOptions {
             options += rest.prefix(count)
             rest = rest.dropFirst(count)
         }
-        // Before the terminator, because the arguments behind it belong to another program.
+        // The options go before the terminator, because the arguments behind it belong to another program.
         let end = rest.firstIndex(of: "--") ?? rest.endIndex
         return rest[..<end] + options + rest[end...]
     }
 
-    /// How many arguments one of these options is, with its value; nil for any other argument.
+    /// The number of arguments of one of these options with its value; nil for any other argument.
     private static func length(of argument: String) -> Int? {
         if names.contains(argument) { return 2 }
         return names.contains { argument.hasPrefix("\($0)=") } ? 1 : nil
     }
 }
 
-/// What this process was started with and has changed, for programs that it becomes.
+/// The inherited state that this process has changed. Programs that it executes must get the original state.
 enum Inherited {
-    /// Set before anything else.
+    /// The inherited handler of SIGPIPE, saved before anything else.
     nonisolated(unsafe) static var brokenPipe: (@convention(c) (CInt) -> Void)? = SIG_DFL
 
-    /// Standard descriptors that were closed.
+    /// The standard descriptors that were closed.
     nonisolated(unsafe) static var closed: [FileDescriptor] = []
 
     static func restore() {

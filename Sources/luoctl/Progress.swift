@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// A progress bar on standard error, when that is a terminal; nothing otherwise.
+/// A progress bar on standard error, if that is a terminal; otherwise it shows nothing.
 struct Progress: ~Copyable {
     private let title: String
     private let total: UInt64

@@ -51,7 +51,7 @@ struct ReplayCommand: ParsableCommand {
                 if trace { print(outcome.json) }
             }
         } catch let error as LiveUpdateError {
-            // Its handlers and FLBs cannot be registered.
+            // The handlers and FLBs of the scenario cannot be registered.
             throw Exit.usage("\(file):\(line): \(error)")
         } catch {
             throw Exit.failed("\(file):\(line): \(error)")

@@ -1,7 +1,7 @@
 import Platform
 
 extension Seals {
-    /// As fcntl(2) names them, without their prefix.
+    /// The names of the seals as in fcntl(2), without their prefix.
     var names: [String] {
         let all: [(Seals, String)] = [
             (.seal, "seal"), (.shrink, "shrink"), (.grow, "grow"), (.write, "write"), (.futureWrite, "future"),

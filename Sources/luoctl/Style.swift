@@ -1,17 +1,17 @@
 import Glibc
 
-/// Colour for people: on a terminal only, and not where `NO_COLOR` is set (no-color.org) or the terminal is dumb.
+/// Colours text for people: only on a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is dumb.
 enum Style {
     private static let isOn: Bool = {
         func variable(_ name: String) -> String { unsafe getenv(name).map { unsafe String(cString: $0) } ?? "" }
         return isatty(STDOUT_FILENO) == 1 && variable("NO_COLOR").isEmpty && variable("TERM") != "dumb"
     }()
 
-    /// What held: green.
+    /// Green, for good results.
     static func good(_ text: String) -> String { colored(text, 32) }
-    /// What did not: red.
+    /// Red, for failures.
     static func bad(_ text: String) -> String { colored(text, 31) }
-    /// What is worth a look: yellow.
+    /// Yellow, for results that deserve a look.
     static func notice(_ text: String) -> String { colored(text, 33) }
 
     private static func colored(_ text: String, _ code: Int) -> String {

@@ -1,4 +1,4 @@
-/// Columns of text, for people.
+/// A table of text columns, for people.
 struct Table {
     private var rows: [[String]]
 
@@ -6,7 +6,7 @@ struct Table {
 
     mutating func add(_ row: [String]) { rows.append(row) }
 
-    /// Numbers to the right, words to the left.
+    /// The table as text, with numbers to the right and words to the left.
     var text: String {
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         let lines = rows.map { row in

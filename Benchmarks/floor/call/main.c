@@ -1,8 +1,8 @@
-// call: the floor of a request that brings a descriptor, and of its answer: two messages between two processes, and nothing
-// is done with it.
+// call: the floor of a request with a descriptor, and of its answer. Two processes exchange the two messages, and the
+// receiver does nothing with the descriptor.
 #include "floor.h"
 
-// As long as a PRESERVE_FD with its tag, and its answer: docs/protocol.md.
+// As long as a PRESERVE_FD request with its tag, and as long as the answer: docs/protocol.md.
 enum { MESSAGE = 28 };
 
 static void serve(int socket) {

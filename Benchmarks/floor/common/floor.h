@@ -1,7 +1,7 @@
-// What the floors have in common. A floor is the least that C needs for the same work: no checks of content, no
-// bookkeeping, no recovery.
+// Code that all floors share. A floor is the least that a C program needs for the same result: it does not check
+// contents, does no bookkeeping and cannot recover.
 //
-// For every line on standard input a floor makes one round, and prints one line: the nanoseconds of each of its parts.
+// For every line on standard input, a floor does one round and prints one line with the nanoseconds of each part.
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -29,7 +29,8 @@ static inline uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-// Maps the first page of a file and reads one word. The page must exist: reading a hole of a hugetlb file would fill it.
+// Maps the first page of a file and reads one word. The page must exist: reading a hole of a hugetlb file would fill
+// it.
 static inline void check_word(int fd) {
     struct stat status;
     check(fstat(fd, &status) == 0, "fstat");
@@ -41,7 +42,7 @@ static inline void check_word(int fd) {
     munmap((void *)words, page);
 }
 
-// SCM_MAX_FD: the kernel takes no more in one message.
+// SCM_MAX_FD: the kernel accepts no more descriptors in one message.
 enum { MOST_IN_A_MESSAGE = 253 };
 
 static inline void send_descriptors(int socket, const int *fds, int count, uint64_t note) {

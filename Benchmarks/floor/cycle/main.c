@@ -1,8 +1,8 @@
-// cycle FIRST COUNT: the floor of a whole update through a keeper, a process that outlives the one that is replaced.
+// cycle FIRST COUNT: the floor of a whole update through a keeper, a process that outlives the replaced process.
 //
-// The old process hands the descriptors FIRST ... FIRST + COUNT - 1 to the keeper over a socket and ends; the keeper
-// waits for its end and starts a new process, which receives them and reads one word of each. Prints the nanoseconds
-// from before the old one's first send to after the new one's last word.
+// The old process sends the descriptors FIRST ... FIRST + COUNT - 1 to the keeper over a socket and ends. The keeper
+// waits until it has ended and starts a new process. The new process receives the descriptors and reads one word of
+// each file. It prints the nanoseconds from before the old process's first send to after the last word.
 #include <spawn.h>
 
 #include "floor.h"
@@ -30,7 +30,8 @@ static int keep(int count, char **argv) {
     check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, with_new) == 0, "socketpair");
     check(fcntl(with_old[1], F_SETFD, 0) == 0, "F_SETFD");
     pid_t old = start("old", with_old[1], argv);
-    // Those of the old process are its own: the keeper gets them over the socket only.
+    // The old process has its own copies. The keeper closes its inherited ones, so that it gets them over the socket
+    // only.
     for (int fd = atoi(argv[1]); fd < atoi(argv[1]) + count; fd++) close(fd);
     close(with_old[1]);
     uint64_t begun = receive_descriptors(with_old[0], descriptors, count);

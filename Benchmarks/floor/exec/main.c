@@ -1,11 +1,13 @@
 // exec start FIRST COUNT: the floor of replacing a process that keeps its memory files.
 //
-// Takes the time and becomes itself by execve, with the descriptors FIRST ... FIRST + COUNT - 1 inherited; then it reads
-// one word of each and prints the nanoseconds since.
+// Notes the time and replaces itself by execve, with the descriptors FIRST ... FIRST + COUNT - 1 inherited. The new
+// program reads one word of each file and prints the nanoseconds since that time.
 //
-// For each file it makes the system calls that keeping it takes, whoever does it. Before: its size and its offset, which
-// are to be the same after, and no close-on-exec, so that it is inherited. After: close-on-exec again, so that no child
-// gets it; fstat, whether it is still that file; and a descriptor of it for the program, through which the word is read.
+// For each file, it makes the system calls that every program needs to keep a file:
+//
+// 1. Before the execve it reads the size and the offset, which must be the same afterwards, and clears close-on-exec.
+// 2. After the execve it sets close-on-exec again, so that no child inherits the file. It checks the file's identity
+//    with fstat, makes a copy of the descriptor for the program, and reads the word through that copy.
 #include "floor.h"
 
 #include <sys/syscall.h>

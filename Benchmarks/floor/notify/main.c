@@ -1,7 +1,10 @@
-// notify: two floors of a system call that somebody else answers, each a number of the line that it prints: a notification and
-// its answer, and nothing is done with it; and one that is relayed to a third process and back, with the caller's descriptor
-// and a struct in its memory, as `luoctl run` does it. They wake each other on one processor where the kernel has that
-// (Linux 6.6).
+// notify: two floors of a system call that another process answers. Each line that it prints has one number for each:
+//
+// 1. A notification and its answer. The process that answers does nothing with the call.
+// 2. A call that is relayed to a third process and back, with the caller's descriptor and a struct in the caller's
+//    memory, as `luoctl run` does it.
+//
+// The processes wake each other on one processor if the kernel supports that (Linux 6.6).
 #include "floor.h"
 #include "seccomp_since.h"
 
@@ -17,7 +20,7 @@
 
 enum { CALLS = 20, STRUCT = 72, MESSAGE = STRUCT + 12 };
 
-// Answers what is asked on a socket, as an orchestrator does: a request stays in the queue until it is answered.
+// Answers requests on a socket as an orchestrator does: a request stays in the queue until it is answered.
 static void serve(int session) {
     int poller = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = session};
@@ -29,7 +32,7 @@ static void serve(int session) {
     }
 }
 
-// Asks on the caller's descriptor, and copies its struct there and back.
+// Sends a request over the caller's descriptor, and copies the caller's struct here and back.
 static void relay(int listener, int process, const struct seccomp_notif *call) {
     char message[MESSAGE];
     struct iovec here = {message, STRUCT}, there = {(void *)call->data.args[1], STRUCT};
@@ -48,7 +51,7 @@ static void relay(int listener, int process, const struct seccomp_notif *call) {
     close(session);
 }
 
-// Answers getppid, and relays getpgid, until nobody is left who could call.
+// Answers getppid and relays getpgid until no process is left that could call.
 static void answer(int listener, int process) {
     ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
     for (;;) {
@@ -114,7 +117,7 @@ int main(int argc, char **argv) {
         printf("%llu %llu\n", (unsigned long long)(middle - begin) / CALLS, (unsigned long long)(end - middle) / CALLS);
         fflush(stdout);
     }
-    // Not every kernel tells whoever waits for a call that nobody is left.
+    // Not every kernel tells a process that waits for notifications that no caller is left.
     kill(answering, SIGKILL);
     kill(serving, SIGKILL);
     waitpid(answering, NULL, 0);

@@ -1,8 +1,8 @@
-// preserve FD...: the floor of each phase in the life of preserved memory files, with their exact holes and, for huge
-// pages, their page frames. Each phase makes the system calls that it needs and nothing else.
+// preserve FD...: the floor of each phase in the life of preserved memory files. It finds their exact holes and, for
+// huge pages, their page frames. Each phase makes only the system calls that it needs.
 //
-// preserve more COUNT: the floor of one more file: COUNT memory files are preserved first, then in each
-// round one more, which is let go again.
+// preserve more COUNT: the floor of preserving one more file. It preserves COUNT memory files first. Then each round
+// preserves one more and unpreserves it again.
 #include "floor.h"
 
 #include <linux/magic.h>
@@ -15,7 +15,7 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 
-// As large as those of the arena: a page or an extent, and a file.
+// The structs are as large as the records in the arena: one for a page or an extent, and one for a file.
 struct record { uint64_t place, what; };
 struct file {
     int original, kept;
@@ -33,7 +33,7 @@ static void add(uint64_t place, uint64_t what) {
     records[used++] = (struct record){place, what};
 }
 
-// Maps what exists in [at, end) up to the first hole and returns its bytes.
+// Maps the pages that exist in [at, end) up to the first hole, and returns their bytes.
 static uint64_t map_run(int userfault, uint64_t at, uint64_t end) {
     struct uffdio_continue run = {.range = {at, end - at}};
     if (ioctl(userfault, UFFDIO_CONTINUE, &run) == 0) return end - at;
@@ -43,7 +43,7 @@ static uint64_t map_run(int userfault, uint64_t at, uint64_t end) {
 }
 
 static void map_huge(int fd, uint64_t size, uint64_t huge) {
-    // Private and without reservation: a shared one would take a page from the pool for every hole.
+    // Private and without reservation: a shared mapping would take a page from the pool for every hole.
     void *mapping = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     check(mapping != MAP_FAILED, "mmap");
     uint64_t start = (uint64_t)(uintptr_t)mapping;
@@ -57,7 +57,8 @@ static void map_huge(int fd, uint64_t size, uint64_t huge) {
     check(pagemap >= 0, "/proc/self/pagemap");
     for (uint64_t at = start; at < start + size;) {
         uint64_t mapped = map_run(userfault, at, start + size), end = at + mapped;
-        // EAGAIN does not say that a run ended at a hole: only what is asked for by itself, and is not there, is one.
+        // EAGAIN does not say that a run ended at a hole. A page is a hole only if a call that begins at it maps
+        // nothing.
         if (mapped == 0) at += huge;
         for (; at < end; at += huge) {
             uint64_t entry;
@@ -71,7 +72,7 @@ static void map_huge(int fd, uint64_t size, uint64_t huge) {
 }
 
 static void map_ordinary(int fd, uint64_t size) {
-    // On an open file description of its own: SEEK_DATA moves the offset.
+    // SEEK_DATA moves the offset, so this uses an open file description of its own.
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int own = open(path, O_RDONLY | O_CLOEXEC);
@@ -107,7 +108,7 @@ static void freeze(struct file *file) {
     check((uint64_t)lseek(file->kept, 0, SEEK_CUR) == file->position, "lseek");
 }
 
-// Finds the arena by its descriptor, and every file to be the one that was preserved.
+// Finds the arena by its descriptor, and checks that every record names the file that was preserved.
 static void boot(const struct file *files, int count) {
     struct stat status;
     int own = fcntl(arena, F_DUPFD_CLOEXEC, 64);

@@ -1,7 +1,7 @@
-// read FD...: the floor of verifying, which is just reading the memory.
+// read FD...: the floor of verifying, which is only reading the memory.
 //
-// Maps each file whole and touches it, then for every line on standard input sums all words of all files and prints
-// the nanoseconds. The files must have no holes: touching one of a hugetlb file would fill it.
+// Maps each file completely and touches it. Then, for every line on standard input, it sums all words of all files and
+// prints the nanoseconds. The files must have no holes: touching a hole of a hugetlb file would fill it.
 #include "floor.h"
 
 struct view {
@@ -11,8 +11,8 @@ struct view {
 
 static volatile uint64_t sink;  // so that the sums are not optimized away
 
-// Vectors, and independent sums, so that loads do not wait for additions. Four streams, near each other, because the
-// prefetcher keeps the memory busier with four than with one; far from each other they were slower.
+// Vectors and independent sums, so that loads do not wait for additions. Four streams, because the prefetcher keeps
+// the memory busier with four than with one. The streams are near each other: far apart they were slower.
 typedef uint64_t vector __attribute__((vector_size(16)));
 enum { STREAMS = 4, STREAM_BYTES = 16 << 10 };
 

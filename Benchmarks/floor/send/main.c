@@ -1,4 +1,5 @@
-// send FIRST COUNT: the floor of giving descriptors to another process: a socket, and the answer that all are there.
+// send FIRST COUNT: the floor of sending descriptors to another process over a socket, until it answers that it has
+// them all.
 #include "floor.h"
 
 static int descriptors[65536];

@@ -1,10 +1,10 @@
-/// Times far apart from each other, on a logarithmic scale.
+/// A chart of times that differ much, on a logarithmic scale.
 struct BarChart: Chart {
     struct Bar {
         let label: String
         let tone: Tone
         let time: Double
-        /// Beside the time: how many times ours.
+        /// A text beside the time: the ratio to our time.
         var remark = ""
     }
     /// Bars that are compared with each other.
@@ -33,7 +33,7 @@ struct BarChart: Chart {
     func drawing() -> Drawing? {
         let times = groups.flatMap { $0.bars.map(\.time) }.filter { Scale.canShow($0, .logarithmic) }
         guard let least = times.min() else { return nil }
-        // A bar of the least is to be seen, too.
+        // Half of the least time begins the scale, so that the bar of the least time is visible, too.
         let x = Scale.across(times + [least / 2], .logarithmic, .time)
         let bar = Self.labelHeight + Self.barHeight + Self.barGap
         let bottom = groups.reduce(0) { $0 + Self.headingHeight + Double($1.bars.count) * bar + Self.groupGap }

@@ -1,8 +1,8 @@
-/// A picture of some figures. All are as wide as a phone's screen, so that their labels are read there as they are.
+/// A picture of some figures. Every chart is as wide as a phone's screen, so labels need no scaling there.
 protocol Chart {
-    /// Nil when there is nothing that a picture could show.
+    /// Draws the chart; nil if it has nothing to show.
     func drawing() -> Drawing?
-    /// What it shows, for those who do not see it.
+    /// The alternative text, with the same content as the picture.
     var description: String { get }
 }
 
@@ -10,22 +10,22 @@ extension Chart {
     var svg: String? { drawing().map { $0.svg(description: description) } }
 }
 
-/// Who took the time: what its marks look like.
+/// The kind of a time, which decides the look of its marks.
 enum Tone: String, Sendable {
     case ours, floor, other, projected
 }
 
-/// Measures that all charts share.
+/// Sizes that all charts share.
 enum Layout {
     static let width = 328.0
-    /// Between labels, and between a label and what it is not part of.
+    /// The gap between labels, and between a label and any other element.
     static let gap = 8.0
-    /// Below a plot: the labels of a horizontal axis, and its title.
+    /// The height below a plot for the labels of a horizontal axis and its title.
     static let axisHeight = 38.0
 }
 
 extension Drawing {
-    /// The axis below a plot, with lines through the plot.
+    /// Draws the axis below a plot, with lines through the plot.
     mutating func horizontalAxis(_ scale: Scale, top: Double, bottom: Double, title: String) {
         for value in scale.ticks({ TextMetrics.width($0) + Layout.gap }) {
             let x = scale.position(value)
@@ -36,7 +36,7 @@ extension Drawing {
         text((scale.start + scale.end) / 2, bottom + 33, .middle, "label quiet", title)
     }
 
-    /// The axis left of a plot, with lines through the plot.
+    /// Draws the axis left of a plot, with lines through the plot.
     mutating func verticalAxis(_ scale: Scale, left: Double, right: Double, title: String) {
         for value in scale.ticks({ _ in TextMetrics.lineHeight }) {
             let y = scale.position(value)
@@ -48,7 +48,7 @@ extension Drawing {
 }
 
 extension Scale {
-    /// From left to right through a whole drawing, with room for half of the outermost labels.
+    /// A scale from left to right through a whole drawing, with room for half of each outermost label.
     static func across(_ values: [Double], _ spacing: Spacing, _ quantity: Quantity) -> Scale {
         let bounds = Scale(values, spacing, quantity, from: 0, to: 1)
         func margin(_ value: Double) -> Double { TextMetrics.width(quantity.tick(value)) / 2 + 2 }
@@ -58,6 +58,6 @@ extension Scale {
 }
 
 extension BenchDistribution {
-    /// The values that a picture shows of it.
+    /// The values of the distribution that a picture shows.
     var shown: [Double] { [minimum, lowerQuartile, median, upperQuartile, percentile99, maximum] }
 }

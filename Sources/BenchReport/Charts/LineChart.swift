@@ -1,4 +1,4 @@
-/// How the median grows with something: points with their quartiles, joined by lines.
+/// A chart of medians that grow with a parameter: points with their quartiles, joined by lines.
 struct LineChart: Chart {
     struct Series {
         let name: String
@@ -21,7 +21,7 @@ struct LineChart: Chart {
         return "\(title) by \(xTitle): \(parts.joined(separator: "; "))"
     }
 
-    /// Without the points that logarithmic axes have no place for.
+    /// The series without the points that logarithmic axes cannot show.
     private var visible: [Series] {
         series.map { series in
             let points = series.points.filter {
@@ -50,7 +50,7 @@ struct LineChart: Chart {
         return drawing
     }
 
-    /// Between the labels of the vertical axis and those of the lines.
+    /// The scale between the labels of the vertical axis and the labels of the lines.
     private func horizontalScale(_ values: [Double], _ y: Scale, names: [String]) -> Scale {
         let bounds = Scale(values, xSpacing, xQuantity, from: 0, to: 1)
         func half(_ value: Double) -> Double { TextMetrics.width(xQuantity.tick(value)) / 2 }
@@ -70,7 +70,7 @@ struct LineChart: Chart {
         }
     }
 
-    /// Each line's name right of its end.
+    /// Draws each line's name right of the line's end.
     private func label(_ series: [Series], _ x: Scale, _ y: Scale, in drawing: inout Drawing) {
         let wanted = series.map { y.position($0.points.last?.y.median ?? 0) }
         let places = LabelSpreading.places(
@@ -82,7 +82,7 @@ struct LineChart: Chart {
 }
 
 extension Drawing {
-    /// The mark of a median: told by its form, too, and not by its colour alone.
+    /// Draws the mark of a median. Its shape tells the tone, too, and not its colour alone.
     mutating func mark(_ tone: Tone, _ x: Double, _ y: Double) {
         switch tone {
         case .ours, .projected: circle(x, y, radius: 3.5, "mark \(tone.rawValue)")

@@ -1,4 +1,4 @@
-/// Distributions below each other: from the minimum to the maximum, with what is between.
+/// A chart of distributions below each other, each from its minimum to its maximum, with the values between.
 struct RangeChart: Chart {
     struct Row {
         let label: String
@@ -8,7 +8,7 @@ struct RangeChart: Chart {
     let title: String
     let rows: [Row]
 
-    /// How to read one.
+    /// An explanation of the marks.
     static let key = """
         Thin line: minimum to maximum. Thick line: quartiles. Mark: median (round ours, square the floor). \
         Stroke: 99th percentile.
@@ -46,7 +46,7 @@ struct RangeChart: Chart {
         return drawing
     }
 
-    /// With the names of the ranges at its right.
+    /// A scale that leaves room for the names of the ranges at its right.
     private func scale(_ values: [Double], names: Double) -> Scale {
         let across = Scale.across(values, .logarithmic, .time)
         let end = min(across.end, Layout.width - names - Layout.gap)
@@ -71,7 +71,7 @@ struct RangeChart: Chart {
 }
 
 extension Drawing {
-    /// What a row is of, and its figure at the other end.
+    /// Draws the name of a row at its left end and its figure at the right end.
     mutating func rowLabel(_ label: String, _ value: String, top: Double) {
         let room = width - TextMetrics.width(value) - Layout.gap
         text(0, top + 11, .start, "label halo", TextMetrics.fitted(label, into: room))

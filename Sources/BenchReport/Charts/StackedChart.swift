@@ -1,4 +1,5 @@
-/// What times are made of: parts end to end, as shares of the whole, so that short times are seen as well as long ones.
+/// A chart of the parts of times, end to end. Parts are shares of the whole, so short times are as visible as long
+/// ones.
 struct StackedChart: Chart {
     struct Row {
         let label: String
@@ -18,13 +19,13 @@ struct StackedChart: Chart {
         return "\(title). \(words.joined(separator: ". "))"
     }
 
-    /// Of colours that can be told apart; further parts begin again.
+    /// The number of colours that can be told apart. Further parts begin again with the first.
     static let colours = 6
     private static let labelHeight = 16.0
     private static let barHeight = 16.0
     private static let rowGap = 8.0
 
-    /// Each part's name once, in the order in which they come.
+    /// The name of each part once, in the order of the parts.
     private var names: [String] {
         rows.flatMap { $0.parts.map(\.name) }.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }
@@ -57,7 +58,7 @@ struct StackedChart: Chart {
             let (start, end) = (x.position(share(sum)), x.position(share(sum + part.time)))
             sum += part.time
             drawing.rectangle(start, top + Self.labelHeight, end - start, Self.barHeight, "part \(style(part.name))")
-            // In its part, where it fits.
+            // The name is inside its part if it fits.
             if TextMetrics.width(part.name) + 4 <= end - start {
                 drawing.text(
                     (start + end) / 2, top + Self.labelHeight + 12, .middle, "label inside \(style(part.name))",
@@ -66,7 +67,7 @@ struct StackedChart: Chart {
         }
     }
 
-    /// The names above the plot, in as many lines as they need.
+    /// Places the names above the plot, in as many lines as they need.
     private func keyPlaces() -> (places: [(name: String, x: Double, y: Double)], height: Double) {
         var places: [(name: String, x: Double, y: Double)] = []
         var (x, y) = (0.0, 0.0)

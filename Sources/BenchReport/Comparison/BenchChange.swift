@@ -1,26 +1,26 @@
-/// How a measurement, or something counted in it, differs between two runs.
+/// The difference between two runs of a measurement, or of a count in it.
 public struct BenchChange: Encodable, Equatable, Sendable {
-    /// What a change means.
+    /// The meaning of a change.
     public enum Verdict: String, Encodable, Sendable {
-        /// It got worse, beyond the noise and the tolerance.
+        /// Worse by more than the noise and the tolerance.
         case regression
-        /// It got better, beyond the noise and the tolerance.
+        /// Better by more than the noise and the tolerance.
         case improvement
-        /// No more than the tolerance.
+        /// Changed by no more than the tolerance.
         case unchanged
-        /// More than the tolerance, but the quartiles of both runs overlap: it may be nothing.
+        /// Changed by more than the tolerance, but the quartiles of both runs overlap: it may be noise.
         case noise
-        /// Nothing can be said: measured on different machines, with no floor to hold it against.
+        /// Not comparable: measured on different machines, and without a floor to compare with.
         case incomparable
     }
 
-    /// What is compared.
+    /// The kind of the compared values.
     public enum Basis: String, Encodable, Sendable {
         /// Medians, in nanoseconds.
         case time
-        /// Ours to the floor, both medians.
+        /// The ratios of our median to the floor's median.
         case ratioToFloor = "ratio to floor"
-        /// Something that was counted, and so has no noise but what the kernel's counters count besides.
+        /// Counts. They have no noise, except for the unrelated work that the kernel's counters include.
         case count
     }
 
@@ -30,27 +30,27 @@ public struct BenchChange: Encodable, Equatable, Sendable {
     public let name: String
     /// As in ``BenchMeasurement``.
     public let parameters: [String: UInt64]
-    /// Which of its counts; nil for the time.
+    /// The name of the compared count; nil for the time.
     public let counted: String?
-    /// What ``old`` and ``new`` are.
+    /// The kind of ``old`` and ``new``.
     public let basis: Basis
-    /// In the older run.
+    /// The value in the older run.
     public let old: Double
-    /// In the newer run.
+    /// The value in the newer run.
     public let new: Double
-    /// New to old: above 1 is worse. Nil where the old one is zero.
+    /// The ratio of the new value to the old: above 1 is worse. Nil if the old value is zero.
     public let change: Double?
-    /// The same of the floor's time, where both runs have one: how much of the change is the machine's.
+    /// The same ratio of the floor's times, if both runs have one: the share of the change that the machine causes.
     public let floorChange: Double?
-    /// Whether it is ours, and so counts; what other tools take is shown beside it.
+    /// Whether this library was measured, so that a regression counts. Changes of other tools are only shown.
     public let isOurs: Bool
-    /// What it means.
+    /// The meaning of the change.
     public let verdict: Verdict
 
-    /// Whether it is what a comparison is made for finding.
+    /// Whether this is a regression of this library, which comparisons are made to find.
     public var isRegression: Bool { isOurs && verdict == .regression }
 
-    /// The times of a measurement, or, between machines, the ratios to its floor.
+    /// Compares the times of a measurement or, between different machines, the ratios to its floor.
     init(old: BenchMeasurement, new: BenchMeasurement, sameMachine: Bool, tolerance: Double) {
         let ratios = sameMachine ? nil : Interval.ratio(old).flatMap { old in Interval.ratio(new).map { (old, $0) } }
         let (before, after) = ratios ?? (Interval(old.ours), Interval(new.ours))
@@ -60,7 +60,7 @@ public struct BenchChange: Encodable, Equatable, Sendable {
             floorChange: old.floor.flatMap { old in new.floor.flatMap { $0.median.ratio(to: old.median) } })
     }
 
-    /// Something that was counted in both.
+    /// Compares a count that both runs have.
     init(counted: String, in measurement: BenchMeasurement, old: Double, new: Double, tolerance: Double) {
         let noise = CountNoise.of(counted)
         let (before, after) = (Interval(old, noise: noise), Interval(new, noise: noise))
@@ -88,7 +88,7 @@ public struct BenchChange: Encodable, Equatable, Sendable {
 }
 
 extension BenchMeasurement {
-    /// Whether this library was measured, and not what it is compared with.
+    /// Whether this library was measured, and not a tool that it is compared with.
     var isOurs: Bool { scenario != "compare" || name == "liveupdate" }
 }
 
@@ -96,33 +96,33 @@ extension Double {
     fileprivate func ratio(to other: Double) -> Double? { other > 0 ? self / other : nil }
 }
 
-/// How much counts differ though nothing has changed.
+/// The differences between counts of two runs without any change.
 enum CountNoise {
-    /// Whether it is a time in truth, which the measurement has with its quartiles.
+    /// Whether the count is in fact a time. The measurement already has it, with its quartiles.
     static func isTime(_ name: String) -> Bool { name.contains("nanoseconds") }
 
-    /// What is counted here is exact; the kernel's counters also have what the process does besides, but less than a
-    /// page of content, and than the faults of a few pages of code.
+    /// The counts of this package are exact. The kernel's counters include unrelated work of the process, but less than
+    /// a page of content and less than the faults of a few pages of code.
     static func of(_ name: String) -> Double {
         if name.hasPrefix("content bytes") { return 4095 }
         return name == "page faults" ? 16 : 0
     }
 }
 
-/// A figure and where its noise ends.
+/// A figure with the bounds of its noise.
 private struct Interval {
     let lower: Double
     let middle: Double
     let upper: Double
 
-    /// A median with its quartiles.
+    /// Makes the interval of a median and its quartiles.
     init(_ distribution: BenchDistribution) {
         lower = distribution.lowerQuartile
         middle = distribution.median
         upper = distribution.upperQuartile
     }
 
-    /// A count, and by how much it differs from run to run.
+    /// Makes the interval of a count that differs by `noise` from run to run.
     init(_ value: Double, noise: Double) {
         self.init(lower: value - noise / 2, middle: value, upper: value + noise / 2)
     }
@@ -131,7 +131,8 @@ private struct Interval {
         (self.lower, self.middle, self.upper) = (lower, middle, upper)
     }
 
-    /// Ours to the floor. The least that the quartiles allow, to the most: wider than the truth, never narrower.
+    /// The ratio to the floor, with the least and the greatest ratio that the quartiles allow. This interval is at
+    /// least as wide as the true one.
     static func ratio(_ measurement: BenchMeasurement) -> Interval? {
         let ours = measurement.ours
         guard let floor = measurement.floor, floor.lowerQuartile > 0 else { return nil }
@@ -141,7 +142,8 @@ private struct Interval {
     }
 
     func verdict(_ new: Interval, _ tolerance: Double) -> BenchChange.Verdict {
-        // Of the smaller one, so that a change and its reverse are judged alike. What was zero may not become anything.
+        // The tolerance is a share of the smaller value, so a change and its reverse get the same verdict. A value that
+        // was zero has no tolerance.
         guard abs(new.middle - middle) > tolerance * min(abs(middle), abs(new.middle)) else { return .unchanged }
         if new.lower > upper { return .regression }
         return new.upper < lower ? .improvement : .noise

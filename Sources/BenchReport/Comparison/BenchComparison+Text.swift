@@ -1,5 +1,5 @@
 extension BenchComparison {
-    /// For people: what changed, worst first, then what only one of both has.
+    /// The comparison for people: the changes, the worst first, and then the measurements that only one run has.
     public var text: String {
         let parts = [
             warnings.map { "warning: \($0)" }.joined(separator: "\n"), table, summary,
@@ -8,7 +8,7 @@ extension BenchComparison {
         return parts.filter { !$0.isEmpty }.joined(separator: "\n\n")
     }
 
-    /// Whoever looks for a change has to look at what did not change only as a number.
+    /// The changes that deserve a look. The summary only counts the others.
     private var table: String {
         let shown = changes.filter { $0.verdict != .unchanged && $0.verdict != .incomparable }
         guard !shown.isEmpty else { return "" }
@@ -69,12 +69,12 @@ extension BenchChange {
     }
 }
 
-/// Columns of text.
+/// A table of text columns.
 struct TextTable {
     private var rows: [[String]]
     private let right: Set<Int>
 
-    /// - Parameter right: the columns whose ends are below each other.
+    /// - Parameter right: the right-aligned columns.
     init(_ header: [String], right: Set<Int>) {
         rows = [header]
         self.right = right

@@ -1,6 +1,6 @@
-/// What changed from one run to another, beyond the noise.
+/// The changes between two runs that are larger than the noise.
 public struct BenchComparison: Encodable, Equatable, Sendable {
-    /// One that only one of both runs has.
+    /// A measurement that only one of the two runs has.
     public struct Unmatched: Encodable, Equatable, Sendable {
         /// As in ``BenchMeasurement``.
         public let scenario: String
@@ -10,26 +10,26 @@ public struct BenchComparison: Encodable, Equatable, Sendable {
         public let parameters: [String: UInt64]
     }
 
-    /// The share by which something may change unnoticed: 0.1 is 10 %.
+    /// The share by which a value may change and still count as unchanged: 0.1 is 10 %.
     public let tolerance: Double
-    /// Whether both ran on the same: if not, ratios to the floor are compared and not times.
+    /// Whether both runs were on the same machine. If not, ratios to the floor are compared instead of times.
     public let sameMachine: Bool
-    /// What makes the comparison doubtful.
+    /// The reasons to doubt the comparison.
     public let warnings: [String]
-    /// What both have: what got worse first, and among these what did most.
+    /// The changes of everything that both runs have: regressions first, and among these the largest first.
     public let changes: [BenchChange]
-    /// What only the older run has.
+    /// The measurements that only the older run has.
     public let onlyInOld: [Unmatched]
-    /// What only the newer run has.
+    /// The measurements that only the newer run has.
     public let onlyInNew: [Unmatched]
-    /// Whether anything of ours got worse.
+    /// Whether any measurement of this library got worse.
     public let hasRegressions: Bool
 
     /// Compares two runs.
     ///
     /// - Parameters:
-    ///   - tolerance: 0.1 lets everything change by 10 %.
-    /// - Throws: when one of them has a layout that this version does not know.
+    ///   - tolerance: the share by which a value may change and still count as unchanged: 0.1 is 10 %.
+    /// - Throws: ``BenchSchemaError`` if one of them has a layout that this version does not know.
     public init(old: BenchDocument, new: BenchDocument, tolerance: Double = 0.1) throws(BenchSchemaError) {
         for document in [old, new] { try BenchDocument.Header(schema: document.schema).check() }
         let differences = old.machine.differences(to: new.machine)
@@ -63,7 +63,7 @@ public struct BenchComparison: Encodable, Equatable, Sendable {
         return warnings
     }
 
-    /// What tells a measurement from all others.
+    /// The identity of a measurement.
     private struct Key: Hashable {
         let scenario: String
         let name: String
@@ -92,7 +92,7 @@ extension BenchChange {
         }
     }
 
-    /// Worst first.
+    /// Whether this change is listed before the other: the worst first.
     fileprivate func precedes(_ other: BenchChange) -> Bool { (rank, -growth) < (other.rank, -other.growth) }
 
     private var rank: Int {
@@ -110,14 +110,14 @@ extension BenchChange {
 }
 
 extension BenchMachine {
-    /// What differs so that times cannot be compared: `kernel 6.1 and 6.18`.
+    /// The differences because of which times cannot be compared: `kernel 6.1 and 6.18`.
     fileprivate func differences(to other: BenchMachine) -> [String] {
         let facts: [(String, String, String)] = [
             ("kernel", kernel, other.kernel), ("processor", processor, other.processor),
             ("processors", "\(processors)", "\(other.processors)"), ("NUMA nodes", "\(nodes)", "\(other.nodes)"),
             ("governor", governor ?? "none", other.governor ?? "none"),
             ("hypervisor", hypervisor ?? "none", other.hypervisor ?? "none"),
-            // What the kernel keeps for itself differs from boot to boot.
+            // The rounding hides the kernel's own memory, which differs from boot to boot.
             ("memory", Quantity.bytes.text(Double(memory)), Quantity.bytes.text(Double(other.memory))),
         ]
         return facts.filter { $0.1 != $0.2 }.map { "\($0.0) \($0.1) and \($0.2)" }

@@ -1,10 +1,10 @@
-/// A picture in SVG, made of few kinds of elements. Colours and fonts are the page's style's, by class.
+/// A picture in SVG, made of few kinds of elements. The page's style sets colours and fonts by class.
 struct Drawing {
     let width: Double
     private(set) var height: Double
     private var elements: [String] = []
 
-    /// Where a label is held.
+    /// The point of a label that is at its coordinates.
     enum Anchor: String {
         case start, middle, end
     }
@@ -32,7 +32,7 @@ struct Drawing {
         add("<circle cx=\"\(n(x))\" cy=\"\(n(y))\" r=\"\(n(radius))\" class=\"\(style)\"/>")
     }
 
-    /// A label whose baseline is at `y`.
+    /// Draws a label with its baseline at `y`.
     mutating func text(_ x: Double, _ y: Double, _ anchor: Anchor = .start, _ style: String = "label", _ text: String) {
         guard !text.isEmpty else { return }
         let place = "x=\"\(n(x))\" y=\"\(n(y))\" text-anchor=\"\(anchor.rawValue)\""
@@ -41,15 +41,15 @@ struct Drawing {
 
     private mutating func add(_ element: String) { elements.append(element) }
 
-    /// A coordinate, to a hundredth.
+    /// Formats a coordinate, to a hundredth.
     private func n(_ value: Double) -> String {
         let hundredths = Int((value * 100).rounded())
         return hundredths % 100 == 0 ? "\(hundredths / 100)" : "\(Double(hundredths) / 100)"
     }
 
-    /// For a page.
+    /// The picture as an element of a page.
     ///
-    /// - Parameter description: what it shows, for those who do not see it.
+    /// - Parameter description: the alternative text, with the same content as the picture.
     func svg(description: String) -> String {
         let label = description.escaped
         return """

@@ -1,15 +1,16 @@
-/// Labels in a column that want to be at certain heights, and may not cover each other.
+/// Spreads labels in a column, so that they do not cover each other.
 enum LabelSpreading {
-    /// Their middles, in the order given: each as near to where it wants to be as the others let it.
+    /// Computes the middles of the labels, in the order given, each as near to its wanted place as the others allow.
     ///
     /// - Parameters:
-    ///   - wanted: middles.
-    ///   - spacing: from one middle to the next.
-    ///   - bounds: of all middles. With less room than the labels need, they leave it at the lower end.
+    ///   - wanted: the wanted middles.
+    ///   - spacing: the distance from one middle to the next.
+    ///   - bounds: the bounds of all middles. If there is too little room, labels go beyond the upper bound.
     static func places(_ wanted: [Double], spacing: Double, in bounds: ClosedRange<Double>) -> [Double] {
         let order = wanted.indices.sorted { (wanted[$0], $0) < (wanted[$1], $1) }
         var places = wanted
-        // What was pushed out below pushes back first, so that the upper end holds when there is too little room.
+        // First moves labels back inside the upper bound. The second pass then keeps the lower bound even if room is
+        // short.
         var limit = bounds.upperBound
         for index in order.reversed() {
             places[index] = min(places[index], limit)

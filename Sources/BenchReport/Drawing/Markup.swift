@@ -1,5 +1,5 @@
 extension String {
-    /// As text or an attribute's value in HTML and SVG: nothing in it can end what it stands in.
+    /// The string as text or an attribute's value in HTML and SVG. No character in it can end the surrounding element.
     var escaped: String {
         var text = ""
         for scalar in unicodeScalars {
@@ -10,7 +10,7 @@ extension String {
             case "\"": text += "&quot;"
             case "'": text += "&#39;"
             case "\n", "\t": text.unicodeScalars.append(scalar)
-            // Control characters are in no document.
+            // A document may not contain control characters.
             case "\u{0}"..<"\u{20}", "\u{7F}"..<"\u{A0}": text += "\u{FFFD}"
             default: text.unicodeScalars.append(scalar)
             }

@@ -1,31 +1,31 @@
 import Glibc
 
-/// From values to places in a drawing.
+/// A mapping from values to places in a drawing.
 struct Scale {
-    /// How values are spaced.
+    /// The spacing of values.
     enum Spacing: Sendable {
         case linear
-        /// Each tenfold as long as any other; ends at 1, 2 or 5 times a power of ten.
+        /// All powers of ten are equally far apart. The ends are 1, 2 or 5 times a power of ten.
         case logarithmic
-        /// The same, with powers of two.
+        /// All powers of two are equally far apart. The ends are powers of two.
         case doubling
     }
 
     let spacing: Spacing
     let quantity: Quantity
-    /// The values at both ends: round ones.
+    /// The values at both ends, which are round.
     let lower: Double
     let upper: Double
     /// The places of both ends.
     let start: Double
     let end: Double
 
-    /// Whether a value has a place: logarithms know nothing of zero, and no clock has measured what is beyond these.
+    /// Whether a value has a place. Zero has no logarithm, and no clock measures values beyond these limits.
     static func canShow(_ value: Double, _ spacing: Spacing) -> Bool {
         value.isFinite && value < 1e24 && (spacing == .linear ? value >= 0 : value > 1e-6)
     }
 
-    /// - Parameter values: what has to have a place: some that can be shown.
+    /// - Parameter values: the values that need a place. At least one of them can be shown.
     init(_ values: [Double], _ spacing: Spacing, _ quantity: Quantity, from start: Double, to end: Double) {
         self.spacing = spacing
         self.quantity = quantity
@@ -49,9 +49,9 @@ struct Scale {
         return start + min(1, max(0, share)) * (end - start)
     }
 
-    /// Values to be marked, as many as there is room for.
+    /// Chooses the values to mark: as many as there is room for.
     ///
-    /// - Parameter room: that a label needs along the axis, with the distance to the next.
+    /// - Parameter room: returns the room that a label needs along the axis, with the distance to the next label.
     func ticks(_ room: (String) -> Double) -> [Double] {
         let candidates = Ticks.candidates(from: lower, to: upper, spacing)
         return candidates.first { fits($0, room) } ?? [lower]

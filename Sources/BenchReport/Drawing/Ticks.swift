@@ -1,8 +1,8 @@
 import Glibc
 
-/// Where axes are marked: at round numbers.
+/// The marks of axes, at round numbers.
 enum Ticks {
-    /// Sets of marks between two round numbers, the densest first.
+    /// Makes sets of marks between two round numbers, the densest set first.
     static func candidates(from lower: Double, to upper: Double, _ spacing: Scale.Spacing) -> [[Double]] {
         switch spacing {
         case .linear: linear(to: upper)
@@ -22,13 +22,14 @@ enum Ticks {
         return Swift.stride(from: first, through: last, by: Double(stride)).map { pow(base, $0) }
     }
 
-    /// Exact where the logarithm of a power is off by its last digit.
+    /// The logarithm of a value. It is exact for powers of the base, where the library's may be wrong in the last
+    /// digit.
     private static func exponent(_ value: Double, _ base: Double) -> Double {
         let exponent = base == 2 ? log2(value) : log10(value)
         return abs(exponent - exponent.rounded()) < 1e-9 ? exponent.rounded() : exponent
     }
 
-    /// Even steps within less than a tenfold, where 1, 2 and 5 would be only two or three.
+    /// Even steps over less than a factor of ten, where 1, 2 and 5 would give only two or three marks.
     private static func narrow(from lower: Double, to upper: Double) -> [[Double]] {
         guard upper / lower < 9.99 else { return [] }
         return [6.0, 3].map { count in
@@ -38,7 +39,7 @@ enum Ticks {
         }.filter { $0.count >= 3 }
     }
 
-    /// At ten steps at most, and at zero.
+    /// At most ten steps, from zero.
     private static func linear(to upper: Double) -> [[Double]] {
         var step = RoundNumber.atLeast(upper / 10, .logarithmic)
         var candidates: [[Double]] = []
@@ -71,13 +72,14 @@ enum RoundNumber {
         return values.filter { $0 >= lower * 0.999_999 && $0 <= upper * 1.000_001 }
     }
 
-    /// Around a value, in order.
+    /// The round numbers around a value, in order.
     private static func neighbours(_ value: Double) -> [Double] {
         let exponent = Int(log10(value).rounded(.down))
         return (exponent - 1...exponent + 1).flatMap { exponent in [1, 2, 5].map { power(exponent) * $0 } }
     }
 
-    /// By division where a power is no whole number: 1/10 is nearer to a tenth than 10^-1 is sure to be.
+    /// A power of ten. Negative powers are made by division: 1/10 is certainly the nearest number to a tenth, and 10^-1
+    /// may not be.
     private static func power(_ exponent: Int) -> Double {
         exponent >= 0 ? pow(10, Double(exponent)) : 1 / pow(10, Double(-exponent))
     }

@@ -1,8 +1,8 @@
 import Glibc
 
-/// Numbers as text, in no language's way but with a comma after thousands.
+/// Formats numbers as text, independent of the locale, with a comma after thousands.
 enum Decimal {
-    /// With so many decimals. What has more digits than a double knows is written as Swift writes it.
+    /// Formats with a fixed number of decimals. Values with more digits than a double stores are written as Swift does.
     static func fixed(_ value: Double, decimals: Int) -> String {
         let scaled = (abs(value) * pow(10, Double(decimals))).rounded()
         guard scaled < 1e15 else { return "\(value)" }
@@ -13,7 +13,7 @@ enum Decimal {
         return "\(sign)\(padded.dropLast(decimals)).\(padded.suffix(decimals))"
     }
 
-    /// With three significant digits.
+    /// Formats with three significant digits.
     static func significant(_ value: Double, keepingZeros: Bool) -> String {
         let rounded = rounded(value, digits: 3)
         let magnitude = rounded == 0 ? 0 : Int(log10(abs(rounded)).rounded(.down))
@@ -24,7 +24,7 @@ enum Decimal {
         return text
     }
 
-    /// Whole thousands apart; small ones with their digits.
+    /// Groups the thousands of large values; small values have three significant digits.
     static func grouped(_ value: Double) -> String {
         guard abs(value) >= 999.5, abs(value) < 1e15 else { return significant(value, keepingZeros: false) }
         var digits = Substring(String(Int(abs(value).rounded())))
@@ -36,11 +36,11 @@ enum Decimal {
         return (value < 0 ? "−" : "") + ([digits] + groups).joined(separator: ",")
     }
 
-    /// To so many significant digits.
+    /// Rounds to a number of significant digits.
     static func rounded(_ value: Double, digits: Int) -> Double {
         guard value != 0, value.isFinite, abs(value) < 1e15 else { return value }
         let places = Double(digits) - 1 - log10(abs(value)).rounded(.down)
-        // By division with whole powers of ten, which are exact, where there is a choice.
+        // Both branches use positive powers of ten, because these are exact.
         return places > 0
             ? (value * pow(10, places)).rounded() / pow(10, places)
             : (value / pow(10, -places)).rounded() * pow(10, -places)

@@ -1,8 +1,8 @@
-/// Under what something was measured, in words.
+/// Describes the parameters of a measurement in words.
 enum Parameters {
     private static let order = ["bytes", "bytes each", "page", "files", "sessions", "descriptors", "holes"]
 
-    /// All of them, in an order that is the same everywhere: `1 GiB, 2 MiB pages, 4 files, no holes`.
+    /// All parameters, always in the same order: `1 GiB, 2 MiB pages, 4 files, no holes`.
     static func text(_ parameters: [String: UInt64]) -> String {
         sorted(parameters.keys).map { text($0, parameters[$0] ?? 0) }.joined(separator: ", ")
     }
@@ -25,7 +25,7 @@ enum Parameters {
         }
     }
 
-    /// What the values of a parameter are of.
+    /// The quantity of a parameter's values.
     static func quantity(_ name: String) -> Quantity {
         switch name {
         case "bytes", "bytes each", "page": .bytes
@@ -34,7 +34,7 @@ enum Parameters {
         }
     }
 
-    /// What a comparison along it is called.
+    /// The heading of a comparison along a parameter.
     static func heading(_ name: String) -> String {
         switch name {
         case "bytes": "by size"
@@ -43,7 +43,7 @@ enum Parameters {
         }
     }
 
-    /// What an axis of it is called.
+    /// The title of an axis that shows a parameter.
     static func axisTitle(_ name: String) -> String {
         switch name {
         case "bytes": "memory"

@@ -1,6 +1,6 @@
 import Glibc
 
-/// What a figure is of, and so in which unit people read it: with three digits, which is more than most were measured to.
+/// The kind of a figure, which decides its unit. Figures have three digits, which is more than most are precise to.
 enum Quantity: Sendable {
     /// In nanoseconds.
     case time
@@ -9,7 +9,7 @@ enum Quantity: Sendable {
     case count
     case percent
 
-    /// A measured value: all of its digits, also zeros.
+    /// A measured value with three digits, including zeros.
     func text(_ value: Double) -> String {
         switch self {
         case .time: scaled(value, keepingZeros: true)
@@ -17,10 +17,10 @@ enum Quantity: Sendable {
         }
     }
 
-    /// A place on an axis: without zeros that say nothing.
+    /// A place on an axis, without trailing zeros.
     func tick(_ value: Double) -> String { scaled(value, keepingZeros: false) }
 
-    /// From one value to another, with the unit once where both have the same.
+    /// A range of values. The unit is written once if both ends have the same.
     func range(_ lower: Double, _ upper: Double) -> String {
         let (lower, upper) = (text(lower), text(upper))
         let (low, high) = (lower.split(separator: " "), upper.split(separator: " "))
@@ -34,10 +34,10 @@ enum Quantity: Sendable {
         case .percent: return Decimal.significant(value, keepingZeros: false) + " %"
         case .time, .bytes: break
         }
-        // Rounded first: 999.7 ns are 1.00 µs, not 1000 ns.
+        // The value is rounded before the unit is chosen: 999.7 ns are 1.00 µs, not 1000 ns.
         let unit = units.last { Decimal.rounded(abs(value) / $0.size, digits: 3) >= 1 } ?? units[0]
         let scaled = value / unit.size
-        // Nothing is measured to fractions of bytes or, with thousands of them, of seconds.
+        // No measurement is exact to fractions of bytes or, with thousands of them, of seconds.
         if abs(scaled) >= 999.5 { return "\(Decimal.grouped(scaled)) \(unit.name)" }
         return "\(Decimal.significant(scaled, keepingZeros: keepingZeros && unit.size > 1)) \(unit.name)"
     }
@@ -51,13 +51,13 @@ enum Quantity: Sendable {
         }
     }
 
-    /// How many times something is something else.
+    /// A ratio of two values.
     static func ratio(_ value: Double) -> String {
         guard value.isFinite else { return "?" }
         return (value < 99.5 ? Decimal.fixed(value, decimals: value < 9.95 ? 2 : 1) : Decimal.grouped(value)) + "×"
     }
 
-    /// By how much something has changed: 1.25 is +25.0 %.
+    /// A relative change: 1.25 is +25.0 %.
     static func change(_ ratio: Double) -> String {
         guard ratio.isFinite else { return "?" }
         let percent = (ratio - 1) * 100

@@ -1,4 +1,4 @@
-/// What was not measured, and what it would take.
+/// The section about measurements that could not be made, with the reasons and remedies.
 enum AbsenceSection {
     static func of(_ absences: [BenchAbsence]) -> Section {
         var section = Section(id: "absent", title: "Not measured")

@@ -1,11 +1,11 @@
-/// A document as one page: nothing of it comes from elsewhere, and it runs no code.
+/// A document as one HTML page. The page loads nothing from elsewhere and runs no code.
 public struct BenchPage: Sendable {
     private let document: BenchDocument
 
-    /// Of a document whose schema was checked.
+    /// Makes the page of a document with a known schema.
     public init(_ document: BenchDocument) { self.document = document }
 
-    /// All of it, for a file.
+    /// The whole page, as the content of a file.
     public var html: String {
         """
         <!DOCTYPE html>
@@ -65,7 +65,7 @@ public struct BenchPage: Sendable {
         return all.filter { !$0.isEmpty }
     }
 
-    /// In the order in which they were measured.
+    /// The scenarios in the order in which they were measured.
     private var scenarios: [String] {
         document.measurements.map(\.scenario).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }

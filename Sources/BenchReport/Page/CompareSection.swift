@@ -1,4 +1,4 @@
-/// The same memory, with what people use instead.
+/// The section that compares this library with other tools, for the same memory.
 enum CompareSection {
     static func of(_ measurements: [BenchMeasurement]) -> Section {
         let words = Wording.of("compare")

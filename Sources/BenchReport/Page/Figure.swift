@@ -1,11 +1,11 @@
-/// A picture with its title, the table of its figures below it, and what has to be said of them.
+/// A picture with its title, the table of its figures below it, and notes.
 struct Figure {
     let title: String
     let chart: (any Chart)?
-    /// How to read it.
+    /// An explanation of the picture.
     var key = ""
     let table: HTMLTable
-    /// What was counted and not timed.
+    /// The table of counts, which are not times.
     var counts: HTMLTable?
     var notes: [String] = []
 
@@ -31,14 +31,14 @@ struct Figure {
     }
 }
 
-/// Pictures that belong together.
+/// A section of the page: pictures that belong together.
 struct Section {
     let id: String
     let title: String
     var introduction = ""
-    /// Those under one heading of their own, or under none.
+    /// Groups of pictures. A group may have a heading of its own.
     var groups: [(heading: String, figures: [Figure])] = []
-    /// What is no picture.
+    /// Markup other than pictures.
     var html = ""
 
     var isEmpty: Bool { html.isEmpty && groups.allSatisfy { $0.figures.isEmpty } }

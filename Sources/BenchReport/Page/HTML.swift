@@ -1,4 +1,4 @@
-/// Pieces of a page. Content that is passed as `text` is escaped here; as `html`, it is markup already.
+/// Makes pieces of a page. These functions escape content that is passed as `text`; content passed as `html` is markup.
 enum HTML {
     static func element(_ name: String, _ attributes: String = "", text: String) -> String {
         element(name, attributes, html: text.escaped)
@@ -12,16 +12,16 @@ enum HTML {
         element("ul", html: items.map { element("li", text: $0) }.joined(separator: "\n"))
     }
 
-    /// Something in so many words, smaller, below a figure of a table.
+    /// Small text below a figure of a table.
     static func small(_ text: String) -> String { element("small", text: text) }
 }
 
-/// The figures of a picture. Wider than the screen, it scrolls by itself, and the page does not.
+/// A table with the figures of a picture. If it is wider than the screen, only the table scrolls, not the page.
 struct HTMLTable {
     let caption: String
-    /// Of the columns. The first has words, the others figures.
+    /// The headers of the columns. The first column has words, the others have figures.
     let header: [String]
-    /// Markup, row by row.
+    /// The markup of the cells, row by row.
     private(set) var rows: [[String]] = []
     /// Whether all columns have words.
     var isWords = false
@@ -34,12 +34,12 @@ struct HTMLTable {
 
     mutating func add(html row: [String]) { rows.append(row) }
 
-    /// Without columns that have nothing in any row.
+    /// The table as markup, without columns that are empty in every row.
     var html: String {
         let columns = header.indices.filter { column in column == 0 || rows.contains { !$0[column].isEmpty } }
         let head = columns.map { HTML.element("th", "scope=\"col\"", text: header[$0]) }.joined()
         let body = rows.map { row in HTML.element("tr", html: columns.map { cell(row, $0) }.joined()) }
-        // Who has no pointer scrolls with the keyboard.
+        // The tabindex lets readers without a pointer scroll with the keyboard.
         return HTML.element(
             "div", "class=\"table\" tabindex=\"0\" role=\"region\" aria-label=\"\(caption.escaped)\"",
             html: HTML.element(

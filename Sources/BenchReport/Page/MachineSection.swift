@@ -1,4 +1,4 @@
-/// On what it ran, and what makes the figures doubtful.
+/// The section about the machine, and about the reasons to doubt the figures.
 enum MachineSection {
     static func facts(_ document: BenchDocument) -> String {
         let facts =
@@ -39,7 +39,7 @@ enum MachineSection {
 }
 
 extension String {
-    /// As a shell reads it.
+    /// The string quoted for a shell.
     fileprivate var quoted: String {
         let isPlain =
             !isEmpty

@@ -1,6 +1,6 @@
-/// Tables of measurements: ours, the floor beside it, their ratio, and what was counted.
+/// Makes tables of measurements: our time, the floor beside it, their ratio, and the counts.
 enum MeasurementTable {
-    /// - Parameter label: what tells a row from the others.
+    /// - Parameter label: returns the name of a row, which tells it from the others.
     static func of(
         _ measurements: [BenchMeasurement], caption: String, heading: String, label: (BenchMeasurement) -> String
     ) -> HTMLTable {
@@ -12,7 +12,7 @@ enum MeasurementTable {
         return table
     }
 
-    /// What was counted in them, exactly, each count a row: their names are long. Nil when nothing was counted.
+    /// A table of the exact counts, or nil if there are none. Each count is a row, because the names are long.
     static func counts(
         _ measurements: [BenchMeasurement], caption: String, heading: String, label: (BenchMeasurement) -> String
     ) -> HTMLTable? {
@@ -26,7 +26,7 @@ enum MeasurementTable {
         return table
     }
 
-    /// The distribution of each, the floor's below ours.
+    /// A table of the distributions, with the floor's below ours.
     static func distributions(
         _ measurements: [BenchMeasurement], caption: String, label: (BenchMeasurement) -> String
     ) -> HTMLTable {
@@ -45,7 +45,7 @@ enum MeasurementTable {
         return table
     }
 
-    /// What the figures alone would not say, each thing once.
+    /// The explanations that the figures need, each once.
     static func notes(_ measurements: [BenchMeasurement]) -> [String] {
         let floors = measurements.compactMap(\.floorName).map { "Floor: \($0)." }
         return (floors + measurements.compactMap(\.note)).reduce(into: []) {
@@ -53,7 +53,7 @@ enum MeasurementTable {
         }
     }
 
-    /// The median, and the quartiles around it.
+    /// The median with the quartiles around it.
     static func time(_ distribution: BenchDistribution) -> String {
         let quartiles = Quantity.time.range(distribution.lowerQuartile, distribution.upperQuartile)
         return Quantity.time.text(distribution.median).escaped
@@ -67,7 +67,7 @@ enum MeasurementTable {
     }
 
     private static func count(_ name: String, _ value: Double) -> String {
-        // Bytes, unless it is their share of something.
+        // A count of bytes has a unit, but not a ratio such as bytes per page.
         (name.contains("bytes") && !name.contains("per") ? Quantity.bytes : .count).text(value).escaped
     }
 }

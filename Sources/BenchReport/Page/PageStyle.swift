@@ -1,5 +1,5 @@
-/// How the page looks. Colours are Okabe and Ito's, which people who see fewer colours tell apart, darkened or lightened
-/// until text in them can be read on their background.
+/// The style of the page. Its colours are those of Okabe and Ito, which colour-blind people can tell apart. They are
+/// darker or lighter here, so that text in them is readable on its background.
 enum PageStyle {
     static let css = """
         :root {

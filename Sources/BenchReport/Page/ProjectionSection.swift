@@ -1,4 +1,4 @@
-/// What slopes say of sizes that were not measured.
+/// The section with estimates for sizes that were not measured.
 enum ProjectionSection {
     static func of(_ projections: [BenchProjection]) -> Section {
         let section = Section(id: "projections", title: "Projected, not measured")

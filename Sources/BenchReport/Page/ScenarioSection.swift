@@ -1,6 +1,6 @@
-/// A scenario whose figures are times by size or number: a picture for each line, and the rest as distributions.
+/// The section of a scenario with times by size or number: a picture for each line, and the rest as distributions.
 enum ScenarioSection {
-    /// Along which there are pictures, the first first.
+    /// The parameters along which there are pictures, in the order of the pictures.
     private static let axes = ["bytes", "files", "sessions", "descriptors", "holes"]
 
     static func of(_ scenario: String, _ measurements: [BenchMeasurement]) -> Section {
@@ -9,9 +9,9 @@ enum ScenarioSection {
             id: scenario, title: words.title, introduction: words.introduction, groups: groups(measurements))
     }
 
-    /// Lines, and what no line has.
+    /// Groups of pictures: one picture for each line, and one for the measurements that are in no line.
     ///
-    /// - Parameter shown: what another picture has already, and only needs lines.
+    /// - Parameter shown: measurements that another picture shows already. They appear here only as parts of lines.
     static func groups(_ measurements: [BenchMeasurement], shown: [BenchMeasurement] = []) -> [Group] {
         let sweeps = sweeps(measurements)
         let groups = grouped(sweeps)
@@ -27,7 +27,7 @@ enum ScenarioSection {
         axes.flatMap { Sweep.along($0, in: measurements) } + Sweep.along("files", each: "bytes", in: measurements)
     }
 
-    /// What was measured under the same, together.
+    /// Groups the pictures of measurements with the same conditions.
     private static func grouped(_ sweeps: [Sweep]) -> [Group] {
         sweeps.reduce(into: []) { groups, sweep in
             let heading = heading(sweep)
@@ -61,7 +61,7 @@ enum ScenarioSection {
 }
 
 extension RangeChart.Row {
-    /// Ours, and the floor below it.
+    /// Makes a row with our distribution and the floor's below it.
     init(_ measurement: BenchMeasurement, label: String) {
         self.label = label
         ranges = [("ours", Tone.ours, measurement.ours)] + (measurement.floor.map { [("floor", .floor, $0)] } ?? [])

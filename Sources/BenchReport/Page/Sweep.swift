@@ -1,17 +1,17 @@
-/// Measurements that differ in one parameter only: a line in a picture.
+/// Measurements that differ in one parameter only, drawn as one line of a picture.
 struct Sweep {
     /// The parameter that differs.
     let axis: String
     let name: String
-    /// The others.
+    /// The parameters that do not differ.
     let fixed: [String: UInt64]
-    /// In the order of the axis.
+    /// The measurements in the order of the axis.
     let measurements: [BenchMeasurement]
 
-    /// All that there are along an axis, in the order in which they were measured. A single value is no line.
+    /// Finds all sweeps along an axis, in the order in which they were measured. A single value makes no sweep.
     ///
-    /// - Parameter each: another parameter that grows with the axis, and whose share is what stays the same: with twice
-    ///   as many files of one size there are twice as many bytes.
+    /// - Parameter each: another parameter that grows in proportion to the axis. Twice as many files of one size have
+    ///   twice as many bytes, for example, so `bytes` per file stays the same.
     static func along(_ axis: String, each: String? = nil, in measurements: [BenchMeasurement]) -> [Sweep] {
         var keys: [Key] = []
         var members: [Key: [BenchMeasurement]] = [:]

@@ -1,4 +1,4 @@
-/// What was to be reached, and was or was not.
+/// The section of the promised limits, and whether the run reached them.
 enum TargetSection {
     static func of(_ targets: [BenchTarget]) -> Section {
         var section = Section(id: "targets", title: "Promised and reached")
@@ -19,7 +19,7 @@ enum TargetSection {
         return section
     }
 
-    /// With more digits where two would hide what missed it.
+    /// The value of a target. It has more digits if two would hide that the target was missed.
     private static func value(_ target: BenchTarget) -> String {
         let text = Quantity.ratio(target.value)
         let hides = !target.isMet && text == Quantity.ratio(target.limit)

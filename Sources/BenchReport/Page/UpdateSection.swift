@@ -1,20 +1,20 @@
-/// The blackout: how long, how evenly, and made of what.
+/// The section about the blackout: its duration, its spread and its parts.
 enum UpdateSection {
     static func of(_ measurements: [BenchMeasurement]) -> Section {
         let words = Wording.of("update")
         let blackouts = measurements.filter { name($0) == "blackout" }
         let figures = [distribution(blackouts), parts(blackouts, measurements)].compactMap { $0 }
-        // All blackouts are in the distribution, whether a line has them or not; parts without a whole are nowhere yet.
+        // The distribution shows all blackouts, in lines or not. Without blackouts, nothing has shown their parts yet.
         let lines = measurements.filter { blackouts.isEmpty || !isPart($0) }
         return Section(
             id: "update", title: words.title, introduction: words.introduction,
             groups: [("", figures)] + ScenarioSection.groups(lines, shown: blackouts))
     }
 
-    /// What begins the names of what was measured of luod.
+    /// The prefixes in the names of measurements of luod.
     private static let daemons = ["luod: ", "luod, loaded: "]
 
-    /// Whose update it is: nothing for a program that replaces itself.
+    /// The prefix of a measurement of luod; empty for a program that replaces itself.
     private static func prefix(_ measurement: BenchMeasurement) -> String {
         daemons.first { measurement.name.hasPrefix($0) } ?? ""
     }
@@ -27,7 +27,8 @@ enum UpdateSection {
         prefix(measurement) + Parameters.text(measurement.parameters)
     }
 
-    /// Everything in this scenario is a part of the blackout, but the whole of it, whole updates, and what is no update.
+    /// Whether a measurement is a part of the blackout. The others are the blackout itself, whole updates, cycles and
+    /// preserving.
     private static func isPart(_ measurement: BenchMeasurement) -> Bool {
         let name = name(measurement)
         return !["blackout", "whole update", "preserve"].contains(name) && !name.hasPrefix("cycle")

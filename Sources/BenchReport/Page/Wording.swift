@@ -1,4 +1,4 @@
-/// What a scenario is called, and what it shows.
+/// The title and the introduction of a scenario.
 struct Wording {
     let title: String
     let introduction: String

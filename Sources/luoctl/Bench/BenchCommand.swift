@@ -55,7 +55,7 @@ struct BenchCommand: ParsableCommand {
     }
 
     func run() throws {
-        // Before anything takes long.
+        // Opening the files comes first, so that a wrong path is an error before the long measurements.
         let old = try against.map(EarlierRun.read)
         let page = try html.map(openPage)
         let document: BenchDocument
@@ -73,8 +73,9 @@ struct BenchCommand: ParsableCommand {
         }
     }
 
-    /// A page that cannot be written is said before anything is measured. What has that name stays, with what is written
-    /// into it: it may be a link, or a device.
+    /// Opens the page for writing, so that a path that cannot be written is an error before the measurements.
+    ///
+    /// An existing file is not replaced but written to, because it may be a link or a device.
     private func openPage(_ path: String) throws -> FileDescriptor {
         let file = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
         guard file >= 0 else { throw Exit.usage("--html \(path): \(Errno(rawValue: errno))") }
@@ -83,7 +84,7 @@ struct BenchCommand: ParsableCommand {
 
     private func write(_ document: BenchDocument, to page: FileDescriptor) throws {
         do {
-            // A device has no size.
+            // This fails for a device, which has no size.
             try? page.setSize(0)
             try page.writeAll(BenchPage(document).html.utf8)
         } catch {
@@ -99,13 +100,13 @@ struct BenchCommand: ParsableCommand {
         } catch {
             throw Exit.usage("\(against ?? ""): \(error)")
         }
-        // Beside JSON, which has to stay by itself.
+        // Standard output contains only the document if it is JSON.
         if json { Exit.say(text(comparison)) } else { print(text(comparison)) }
         if comparison.changes.isEmpty { throw Exit.failed("\(against ?? ""): nothing of it was measured now") }
         if comparison.hasRegressions { throw Exit.failed("slower than before: see the comparison") }
     }
 
-    /// The older run is a file from anywhere.
+    /// The comparison, escaped for a terminal: the older run is a file from an unknown source.
     private func text(_ comparison: BenchComparison) -> String {
         comparison.text.split(separator: "\n", omittingEmptySubsequences: false).map { String($0).shown }
             .joined(separator: "\n")

@@ -2,17 +2,17 @@ import FoundationEssentials
 import Glibc
 import Platform
 
-/// What something made the kernel do, by the kernel's own counters; only the number of system calls is this package's own:
-/// it is counted at the one door through which it makes them (``FaultInjector``).
+/// The work that a closure made the kernel do, by the kernel's own counters. Only system calls are counted in this
+/// package, in the one place that makes them (``FaultInjector``).
 struct BenchCounts {
     var systemCalls = 0.0
-    /// By read(2) and its like, from whatever file: `rchar` in /proc/self/io.
+    /// The bytes that read(2) and similar calls read from any file: `rchar` in /proc/self/io.
     var bytesRead = 0.0
-    /// By write(2) and its like: `wchar`.
+    /// The bytes that write(2) and similar calls wrote: `wchar` in /proc/self/io.
     var bytesWritten = 0.0
-    /// Pages that had to be mapped first: `ru_minflt` of getrusage(2).
+    /// The page faults: `ru_minflt` of getrusage(2).
     var pageFaults = 0.0
-    /// Bytes that reading these counters took: the kernel counts them afterwards.
+    /// The bytes that reading these counters took. The kernel adds them to its counters afterwards.
     private var ownBytes = 0.0
 
     init(systemCalls: Double = 0, bytesRead: Double = 0, bytesWritten: Double = 0, pageFaults: Double = 0) {

@@ -5,13 +5,13 @@ import LiveUpdateDevice
 import LiveUpdateProtocol
 import Platform
 
-/// A luod of the bench's own, on a state that goes with it: also when luoctl is killed.
+/// A luod of the benchmark's own. It ends and its state is removed with the benchmark, even if luoctl is killed.
 final class BenchDaemon {
     let device: LiveUpdateDevice
     let state: String
     private let guardian: ChildProcess
 
-    /// Starts it, and waits until it answers. All of its processes run where what is measured does.
+    /// Starts luod and waits until it answers. All of its processes run on the measured processors.
     init(_ programs: BenchPrograms, on processors: BenchProcessors) throws {
         let state = "/dev/shm/luoctl-bench-\(getpid())-\(monotonicNanoseconds())"
         try processors.measureHere()
@@ -29,7 +29,7 @@ final class BenchDaemon {
 
     deinit { guardian.finish() }
 
-    /// Arguments: luod, the state. It ends when nobody holds its standard input any more.
+    /// The script that runs luod. Its arguments are luod and the state. It ends when its standard input is closed.
     private static let script = """
         trap '' INT
         mkdir -m 711 "$2"
@@ -40,7 +40,7 @@ final class BenchDaemon {
         rm -rf "$2"
         """
 
-    /// Of both of its processes, in bytes, with what they share twice.
+    /// The resident memory of luod's two processes, in bytes. Memory that they share counts twice.
     func resident() throws -> Double {
         let status = try LuodStatus.daemon(of: device)
         return try [status.keeper, status.orchestrator].reduce(0) { $0 + Double(try Self.resident($1)) }

@@ -4,7 +4,7 @@ import Glibc
 import Platform
 
 extension BenchMachine {
-    /// This machine, now.
+    /// Describes this machine in its present state.
     static func current() -> BenchMachine {
         var name = utsname()
         unsafe uname(&name)
@@ -24,7 +24,7 @@ extension BenchMachine {
         (try? String(contentsOfFile: path, encoding: .utf8)).map(trimmed)
     }
 
-    /// `name : value`
+    /// The value of a line `name : value`.
     private static func field(_ name: String, of text: String) -> String? {
         text.split(separator: "\n").first { $0.hasPrefix(name) }?.split(separator: ":", maxSplits: 1).last
             .map(trimmed)
@@ -43,7 +43,7 @@ extension BenchMachine {
     }
 
     private static var nodesWithMemory: Int {
-        // `0-1,3`
+        // The format is `0-1,3`.
         let ranges = (text("/sys/devices/system/node/has_memory") ?? "0").split(separator: ",")
         return ranges.reduce(0) { sum, range in
             let ends = range.split(separator: "-").compactMap { Int($0) }

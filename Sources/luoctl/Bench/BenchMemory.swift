@@ -3,18 +3,19 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The memory files that are measured.
+/// The memory files of the measurements.
 enum BenchMemory {
-    /// A file whose pages exist and were written, but for holes.
+    /// Makes a file. All pages outside of its holes exist and were written.
     ///
     /// - Parameters:
-    ///   - holes: percent of its pages: 0, 50 or 90. They lie apart, so that there are as many pieces as can be.
+    ///   - holes: the percentage of pages that are holes: 0, 50 or 90. The existing pages are apart from each other, so
+    ///     that there are as many pieces as possible.
     static func file(_ size: UInt64, _ page: PageSize, holes: UInt64 = 0) throws -> OwnedDescriptor {
         let file = try makeMemoryFile(named: "luoctl-bench", size: size, pageSize: page)
         if size == 0 { return file }
         let period = holes == 0 ? 1 : 100 / (100 - holes)
         let mapping = try Mapping(of: file.borrowed, length: size, .shared(writable: true))
-        // Pages that others have taken meanwhile are an error here, and not a SIGBUS at the store.
+        // If others have taken the pages, allocating them is an error. A store without allocation would raise SIGBUS.
         if period == 1 { try file.borrowed.allocate(offset: 0, length: size) }
         for start in stride(from: 0, to: size, by: Int(page.bytes * period)) {
             let end = min(start + page.bytes, size)
@@ -27,7 +28,7 @@ enum BenchMemory {
         return file
     }
 
-    /// Files for the length of a closure.
+    /// Makes files that exist while a closure runs.
     static func withFiles(
         _ count: UInt64, of size: UInt64, _ page: PageSize, holes: UInt64 = 0,
         _ body: ([FileDescriptor]) throws -> Void
@@ -38,14 +39,15 @@ enum BenchMemory {
         try body(files)
     }
 
-    /// What to do without huge pages.
+    /// The advice if there are no huge pages.
     static func remedy(_ count: UInt64, _ page: PageSize = .huge2M) -> String {
         "luoctl hugepages reserve --size \(page) --count \(count)\(geteuid() == 0 ? "" : ", as root")"
     }
 
-    /// Huge pages for the length of a closure, from a process that gives them back however this one ends.
+    /// Reserves huge pages while a closure runs. Another process holds the reservation, and releases it however this
+    /// process ends.
     ///
-    /// - Returns: why they could not be had.
+    /// - Returns: the reason if the pages were not available.
     static func withHugePages(_ count: UInt64, _ page: PageSize, _ body: () throws -> Void) throws -> String? {
         let directory = FilePath("/dev/shm/luoctl-bench-\(getpid())-\(monotonicNanoseconds())")
         _ = unsafe mkdir(directory.string, 0o700)

@@ -1,11 +1,11 @@
 import Platform
 
-/// Times the phases of one round, or counts what they do. Not both: counting takes time.
+/// Times the phases of one round, or counts their work. It never does both, because counting takes time.
 final class BenchMeter {
     private let isCounting: Bool
     private(set) var times: [BenchPhase: Double] = [:]
     private(set) var counts: [BenchPhase: BenchCounts] = [:]
-    /// That preserving took.
+    /// The bytes in the arena that preserving took.
     var arenaBytes = 0.0
 
     init(counting: Bool = false) { isCounting = counting }
@@ -18,7 +18,7 @@ final class BenchMeter {
         }
     }
 
-    /// Gives a phase its part of what was timed as a whole.
+    /// Moves a part of a measured time to another phase.
     func split(_ phase: BenchPhase, nanoseconds: Double, from whole: BenchPhase) {
         guard let time = times[whole] else { return }
         times[phase] = nanoseconds
@@ -26,7 +26,7 @@ final class BenchMeter {
     }
 }
 
-/// How many nanoseconds something takes.
+/// The nanoseconds that a closure takes.
 func elapsed(_ body: () throws -> Void) rethrows -> Double {
     let start = monotonicNanoseconds()
     try body()

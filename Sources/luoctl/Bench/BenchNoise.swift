@@ -2,20 +2,20 @@ import BenchReport
 import FoundationEssentials
 import Platform
 
-/// How quiet the machine is: a loop that always does the same is timed before and after everything else, and what others
-/// take of the processors is read from the kernel.
+/// Measures how quiet the machine is. It times a constant loop before and after all measurements, and reads the
+/// processor time that others take from the kernel.
 struct BenchNoise {
     private let loadBefore = Self.load.first ?? 0
     private let ticksBefore = Ticks.now()
     private var loops = Self.timeLoops()
 
-    /// Averages over 1, 5 and 15 minutes.
+    /// The load averages over 1, 5 and 15 minutes.
     static var load: [Double] {
         let text = (try? String(contentsOfFile: "/proc/loadavg", encoding: .utf8)) ?? ""
         return text.split(separator: " ").prefix(3).compactMap { Double($0) }
     }
 
-    /// What makes the figures doubtful. Ends the measurement.
+    /// Ends the measurement of noise, and returns the reasons to doubt the figures.
     mutating func warnings(processors: Int, governor: String?, _ measurements: [BenchMeasurement]) -> [String] {
         loops += Self.timeLoops()
         var warnings: [String] = []
@@ -51,7 +51,7 @@ struct BenchNoise {
         return isDebug ? "this luoctl is not optimized: make bench builds one that is" : nil
     }
 
-    /// Some milliseconds each.
+    /// Times loops of some milliseconds each.
     private static func timeLoops() -> [Double] {
         (0..<40).map { _ in
             elapsed {
@@ -67,14 +67,14 @@ struct BenchNoise {
     }
 }
 
-/// Of all processors together, from /proc/stat.
+/// The time of all processors together, from /proc/stat.
 private struct Ticks {
     let stolen: Double
     let total: Double
 
     static func now() -> Ticks {
         let text = (try? String(contentsOfFile: "/proc/stat", encoding: .utf8)) ?? ""
-        // cpu user nice system idle iowait irq softirq steal guest guest_nice: the last two are in user and nice, too.
+        // cpu user nice system idle iowait irq softirq steal guest guest_nice: user and nice include the last two.
         let numbers = text.prefix { $0 != "\n" }.split(separator: " ").compactMap { Double($0) }
         return Ticks(stolen: numbers.count > 7 ? numbers[7] : 0, total: numbers.prefix(8).reduce(0, +))
     }

@@ -1,4 +1,4 @@
-/// What happens to a preserved file, in order. A floor prints its times in the same order.
+/// The phases in the life of a preserved file, in order. A floor prints its times in the same order.
 enum BenchPhase: String, CaseIterable {
     case preserve, freeze, publish, boot, retrieve, finish, unpreserve
 }

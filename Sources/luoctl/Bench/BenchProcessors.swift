@@ -1,15 +1,15 @@
 import Platform
 import SystemPackage
 
-/// Who runs where. What is measured, ours and the floors in turn, runs on one processor, so that both meet the same;
-/// who waits for a process that is measured waits on another one.
+/// The processors of the measured and of the waiting processes. This library and the floors are measured in turn on one
+/// processor, so that both have the same conditions. A process that waits for a measured one runs on another processor.
 struct BenchProcessors {
-    /// Where that is which is measured.
+    /// The processors of the measured processes.
     let measured: [CInt]
     private let waiting: [CInt]
     private let allowed: [CInt]
 
-    /// Not the first one, which has most of the interrupts.
+    /// Chooses the last processors, because the first one has most of the interrupts.
     init(_ allowed: [CInt]) {
         self.allowed = allowed
         measured = [allowed.last ?? 0]
@@ -18,16 +18,16 @@ struct BenchProcessors {
 
     private init(everywhere allowed: [CInt]) { (self.allowed, measured, waiting) = (allowed, allowed, allowed) }
 
-    /// Everybody runs where the scheduler puts him; nil where there is only one processor.
+    /// Lets the scheduler place all processes on any processor; nil if there is only one processor.
     var everywhere: BenchProcessors? { allowed.count > 1 ? BenchProcessors(everywhere: allowed) : nil }
 
-    /// For what is measured in this process, and in those that it starts.
+    /// Moves this process, and the processes that it starts, to the measured processors.
     func measureHere() throws(SystemCallError) { try Processors.run(on: measured) }
 
-    /// For who only asks, and waits.
+    /// Moves this process to the processors for waiting.
     func waitHere() throws(SystemCallError) { try Processors.run(on: waiting) }
 
-    /// Starts a process on the measured processor, and waits for it on the other.
+    /// Starts a process on the measured processors, and moves this process to the others.
     func startMeasured(_ image: ProgramImage, inherited: [FileDescriptor]) throws -> ChildProcess {
         try measureHere()
         let child = try ChildProcess.start(image, inherited: inherited)

@@ -3,8 +3,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Where the programs are that are measured or compared with: beside luoctl where they are built, in
-/// ../libexec/liveupdate where they are installed; luod in ../sbin then.
+/// The paths of the measured and compared programs. After a build they are beside luoctl. After an installation they
+/// are in ../libexec/liveupdate, and luod is in ../sbin.
 struct BenchPrograms {
     enum Name: String, CaseIterable {
         case image = "luo-bench-image"
@@ -20,10 +20,10 @@ struct BenchPrograms {
     }
 
     let directory: String
-    /// Where luod is.
+    /// The path of luod.
     let daemon: String
 
-    /// - Throws: exit code 69, and what to do, when they are not there.
+    /// - Throws: exit code 69, with advice, if a program is missing.
     init(besides executable: String = "/proc/self/exe") throws {
         let own = FilePath((try? linkTarget(executable)) ?? executable).removingLastComponent()
         let places = [own, own.removingLastComponent().appending("libexec/liveupdate")].map(\.string)
@@ -54,7 +54,7 @@ struct BenchPrograms {
     func path(_ name: Name) -> String { "\(directory)/\(name.rawValue)" }
 }
 
-/// A floor that waits: one round for each line that it gets.
+/// A floor that does one round for each line on its standard input.
 final class FloorProcess {
     private let child: ChildProcess
     private let name: BenchPrograms.Name
@@ -66,7 +66,7 @@ final class FloorProcess {
         child = try ChildProcess.start(programs.image(name, arguments), inherited: inherited)
     }
 
-    /// Nanoseconds, one for each part of a round.
+    /// Runs one round. Returns the nanoseconds of each of its parts.
     func round(count: Int = 1) throws -> [Double] {
         try child.write(line: "")
         return try child.times(of: name, count: count)
@@ -76,7 +76,7 @@ final class FloorProcess {
 }
 
 extension ChildProcess {
-    /// The numbers of the next line that it prints.
+    /// The numbers of the next line that the process prints.
     func times(of name: BenchPrograms.Name, count: Int) throws -> [Double] {
         let line = readLine() ?? ""
         let times = line.split(separator: " ").compactMap { Double($0) }

@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// What is being measured, and the time still needed: on standard error, when that is a terminal.
+/// Shows the current measurement and the remaining time on standard error, if that is a terminal.
 struct BenchProgress: ~Copyable {
     private let isShown = isatty(STDERR_FILENO) == 1
     private let total: Double
@@ -19,7 +19,7 @@ struct BenchProgress: ~Copyable {
 
     mutating func end(_ step: BenchStep) { done = min(done + step.seconds, total) }
 
-    /// By the pace until now, once there is one.
+    /// The remaining time: an estimate at first, and later from the pace of the run.
     private var left: String {
         let passed = Double(monotonicNanoseconds() - start) / 1e9
         let seconds = done / total > 0.05 ? passed / done * (total - done) : total

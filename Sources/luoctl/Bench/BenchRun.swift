@@ -4,10 +4,10 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What the scenarios of one run share: what was asked for, where things are, and what was found.
+/// The state that the scenarios of one run share: options, programs and results.
 final class BenchRun {
     let isQuick: Bool
-    /// That the files of a scenario may take together, in bytes.
+    /// The bytes that the files of a scenario may take together.
     let memory: UInt64
     let programs: BenchPrograms
     let processors: BenchProcessors
@@ -24,7 +24,7 @@ final class BenchRun {
 
     func rounds(quick: Int, full: Int) -> Int { isQuick ? quick : full }
 
-    /// Powers of four from 64 MiB to what fits.
+    /// Powers of four from 64 MiB up to the available memory.
     var sizes: [UInt64] {
         var sizes: [UInt64] = []
         var size: UInt64 = 64 << 20
@@ -42,7 +42,7 @@ final class BenchRun {
         if !absent.contains(absence) { absent.append(absence) }
     }
 
-    /// Makes a step; what fails in it is absent from the result, and the others go on.
+    /// Performs a step. If the step fails, its result is absent and the other steps still run.
     func perform(_ step: BenchStep) throws {
         func miss(_ reason: String, _ remedy: String) { self.miss(step.scenario, step.title, reason, remedy: remedy) }
         do {

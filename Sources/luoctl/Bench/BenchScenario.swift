@@ -1,10 +1,10 @@
 import ArgumentParser
 
-/// What can be measured, by the name on the command line.
+/// The scenarios, by their names on the command line.
 enum BenchScenario: String, CaseIterable, ExpressibleByArgument {
     case hugetlb, memfd, files, sessions, update, run, verify, compare
 
-    /// What is to be done for it, in order.
+    /// The steps of the scenario, in order.
     func steps(_ run: BenchRun) -> [BenchStep] {
         switch self {
         case .hugetlb: HugetlbScenario(run).steps
@@ -19,11 +19,11 @@ enum BenchScenario: String, CaseIterable, ExpressibleByArgument {
     }
 }
 
-/// A part of a scenario: between two of them the progress is shown.
+/// A part of a scenario. The progress is updated between two steps.
 struct BenchStep {
     let scenario: BenchScenario
     let title: String
-    /// How long it may take: only for the progress.
+    /// The expected duration, only for the progress.
     let seconds: Double
     let body: () throws -> Void
 }

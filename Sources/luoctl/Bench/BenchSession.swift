@@ -3,20 +3,20 @@ import FoundationEssentials
 import LiveUpdate
 import Platform
 
-/// From what was asked for to what was found.
+/// One run of the benchmark, from the options to the document.
 struct BenchSession {
     private let scenarios: [BenchScenario]
     private let run: BenchRun
 
     init(_ command: BenchCommand) throws {
-        // In their own order, each once.
+        // The scenarios run in their own order, each once.
         scenarios = BenchScenario.allCases.filter { command.scenarios.isEmpty || command.scenarios.contains($0) }
         let free = try availableMemory()
         let most = command.quick ? UInt64(256 << 20) : min(free / 2, 4 << 30)
         run = BenchRun(
             isQuick: command.quick, memory: command.maxMemory ?? most, programs: try BenchPrograms(),
             processors: BenchProcessors(Processors.allowed))
-        // Each file of 10,000 has a descriptor that is kept.
+        // Each of the 10,000 files needs a descriptor.
         DescriptorLimit.raise(to: 32 << 10)
     }
 

@@ -1,6 +1,6 @@
 import BenchReport
 
-/// What was found, for people.
+/// The result of a run, for people.
 struct BenchText {
     private let document: BenchDocument
 
@@ -66,7 +66,7 @@ struct BenchText {
         return fixed(limit, 2) + (ratio > limit ? ", over it" : "")
     }
 
-    /// Three digits, and the unit that reads well.
+    /// Formats a time with three digits and a readable unit.
     static func time(_ nanoseconds: Double) -> String {
         for (scale, unit) in [(1e9, "s"), (1e6, "ms"), (1e3, "µs")] where nanoseconds >= scale {
             let value = nanoseconds / scale

@@ -1,15 +1,15 @@
 import Glibc
 import Platform
 
-/// A program of the system that ours is compared with.
+/// A program of the system, in comparisons with this library.
 enum BenchTool {
-    /// Where it is in `PATH`.
+    /// The path of a program in `PATH`.
     static func path(_ name: String) -> String? {
         (environmentVariable("PATH") ?? "").split(separator: ":").map { "\($0)/\(name)" }
             .first { unsafe access($0, X_OK) == 0 }
     }
 
-    /// What it prints, with its messages, and how it ends.
+    /// Runs a program. Returns its output with its error messages, and its exit status.
     static func run(_ path: String, _ arguments: [String]) throws -> (output: String, status: CInt) {
         let child = try shell("exec \"$@\" 2>&1", [path] + arguments)
         var lines: [String] = []
@@ -17,7 +17,7 @@ enum BenchTool {
         return (lines.joined(separator: "\n"), child.finish())
     }
 
-    /// A script with arguments.
+    /// Starts a shell script with arguments.
     static func shell(_ script: String, _ arguments: [String]) throws -> ChildProcess {
         try ChildProcess.start(
             ProgramImage(path: "/bin/sh", arguments: ["sh", "-c", script, "luoctl-bench"] + arguments))

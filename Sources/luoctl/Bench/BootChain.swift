@@ -5,8 +5,8 @@ import LiveUpdateHandlers
 import Platform
 import SystemPackage
 
-/// Boots in this process, each of which begins with what the one before published, as after an update: for measuring the
-/// phases without the execve between them.
+/// A chain of boots in this process, to measure the phases without the execve between them. As after an update, each
+/// boot begins with the state that the previous boot published.
 final class BootChain {
     private var arena: Arena
     private var boot: Orchestrator
@@ -18,12 +18,12 @@ final class BootChain {
         try boot.registerStandardHandlers()
     }
 
-    /// When something has failed, files are still kept: what comes next needs their descriptors and pages.
+    /// After a failure, files are still preserved. The next measurements need their descriptors and pages.
     deinit { for slot in (try? boot.slots()) ?? [] { descriptors.release(slot) } }
 
-    /// Takes files through all phases, in one session.
+    /// Takes files through all phases in one session.
     ///
-    /// - Parameter meter: makes each of them.
+    /// - Parameter meter: measures each phase.
     func round(_ files: [FileDescriptor], _ meter: BenchMeter) throws {
         let before = arena.used
         let session = try boot.createSession("bench")

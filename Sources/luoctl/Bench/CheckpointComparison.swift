@@ -1,8 +1,10 @@
 import Platform
 import SystemPackage
 
-/// CRIU: a process is dumped into files in memory, ends, and is restored from them. All of it is in namespaces that end
-/// with luoctl, however that ends: else the process, which waits for nobody, would stay, and so would the files.
+/// The comparison with CRIU: CRIU dumps a process into files in memory, the process ends, and CRIU restores it.
+///
+/// All of this is in namespaces that end with luoctl, however luoctl ends. Otherwise the process and the files would
+/// stay, because the process waits for no other process.
 struct CheckpointComparison {
     private let run: BenchRun
 
@@ -21,7 +23,7 @@ struct CheckpointComparison {
     }
 
     private func measure(_ tools: [String], _ bytes: UInt64, _ page: PageSize) throws {
-        // Theirs, ours, and what is restored while theirs ends.
+        // Pages for three copies: CRIU's process, our files, and the restored process while the dumped one ends.
         let count = page == .base ? 0 : 3 * bytes / page.bytes
         let problem = try BenchMemory.withHugePages(count, .huge2M) {
             try BenchMemory.withFiles(1, of: bytes, page) { try measure(tools, $0, bytes, page) }
@@ -43,7 +45,7 @@ struct CheckpointComparison {
         var theirs: [Double] = []
         for _ in 0..<run.rounds(quick: 2, full: 7) {
             try updates.measure(rounds: 1)
-            // If it has ended, it has said why.
+            // The write fails if the shell has ended. The line that is read next then says why.
             try? room.write(line: "hold")
             var answer = room.readLine()
             let time = try elapsed {
@@ -71,8 +73,10 @@ struct CheckpointComparison {
         run.miss(.compare, name, reason, remedy: remedy)
     }
 
-    /// Arguments: criu, the program of the process, how much it holds, and in which pages. In each round it gets a line,
-    /// starts the process, says `ready`, gets another one, dumps and restores, and says `restored`.
+    /// The script that runs CRIU. Its arguments are criu, the program of the process, its bytes, and its kind of pages.
+    ///
+    /// In each round it reads a line, starts the process, prints `ready`, reads another line, dumps and restores the
+    /// process, and prints `restored`.
     private static let script = """
         set -e
         mount --make-rprivate /

@@ -3,7 +3,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The same memory kept over a restart by what people use instead.
+/// Compares this library with other tools that keep the same memory over a restart.
 struct CompareScenario {
     private let run: BenchRun
 
@@ -28,7 +28,8 @@ struct CompareScenario {
 }
 
 extension BenchRun {
-    /// Ours for what it is compared with: preserving, and the update until a word of every file was read.
+    /// Adds this library's result for a comparison: from preserving until a word of every file was read after the
+    /// update.
     func addOurs(_ moments: [UpdateRounds.Moments], _ parameters: [String: UInt64], floor: [Double], _ name: String) {
         add(
             BenchMeasurement(
@@ -40,7 +41,7 @@ extension BenchRun {
                     + "outside of its memory files it must save itself"))
     }
 
-    /// A result of something that is not ours.
+    /// Adds the result of another tool.
     func addOther(_ name: String, _ parameters: [String: UInt64], _ times: [Double], note: String) {
         add(
             BenchMeasurement(

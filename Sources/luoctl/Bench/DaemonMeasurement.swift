@@ -5,7 +5,7 @@ import LiveUpdateDevice
 import Platform
 import SystemPackage
 
-/// Updates of luod, which keeps the same files as the image that replaces itself, and what keeping one costs.
+/// Measures updates of luod with the same files as the image that replaces itself, and the cost of preserving one file.
 struct DaemonMeasurement {
     private let run: BenchRun
 
@@ -57,7 +57,7 @@ struct DaemonMeasurement {
         let daemon = try BenchDaemon(run.programs, on: run.processors)
         var ours: [(kind: Kind, times: [UpdateTimes])] = Kind.allCases.map { ($0, []) }
         var floor: [Double] = []
-        // The first round has what comes from the disk.
+        // The first round does not count, because it reads programs from the disk.
         for round in 0...run.rounds(quick: 5, full: 100) {
             let cycle = try floors.throughKeeper()
             if round > 0 { floor.append(cycle) }
@@ -69,12 +69,12 @@ struct DaemonMeasurement {
         for (kind, times) in ours { add(kind, times, floor, parameters, isLimited: page == .base) }
     }
 
-    /// How the next image came to be there.
+    /// Whether the next image is loaded before the update.
     private enum Kind: String, CaseIterable {
         case plain = "luod"
         case loaded = "luod, loaded"
 
-        /// What the blackout is to take at most, of what the floor does.
+        /// The upper limit of the blackout's ratio to the floor.
         var limit: Double { self == .plain ? 1.5 : 0.3 }
     }
 

@@ -1,15 +1,15 @@
 import BenchReport
 import FoundationEssentials
 
-/// What `--json` printed in another run.
+/// Reads the document that `--json` printed in another run.
 enum EarlierRun {
-    /// - Throws: exit code 64, with what is wrong with the file.
+    /// - Throws: exit code 64, with the fault of the file.
     static func read(_ path: String) throws -> BenchDocument {
         let data = try InputFile.read(path)
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
-            // First what every document has: the rest of an unknown one cannot be read.
+            // The header comes first: a document with an unknown schema has only this part in common.
             try decoder.decode(BenchDocument.Header.self, from: data).check()
             return try decoder.decode(BenchDocument.self, from: data)
         } catch let error as BenchSchemaError {

@@ -3,7 +3,7 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// Preserving one more file when there are many.
+/// Measures preserving one more file when there are many.
 struct FilesScenario {
     private let run: BenchRun
 
@@ -18,7 +18,7 @@ struct FilesScenario {
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: InheritedDescriptors())
         try orchestrator.registerStandardHandlers()
         let session = try orchestrator.createSession("bench")
-        // Also when something fails: what comes next needs the descriptors.
+        // The next measurements need the descriptors, even if this one fails.
         defer { try? session.close() }
         var samples: [(count: UInt64, ours: [Double], floor: [Double])] = []
         var there: UInt64 = 0

@@ -1,7 +1,7 @@
 import BenchReport
 import Platform
 
-/// Huge pages through all phases: by size, by number of files, by share of holes, and by page size.
+/// Measures huge pages in all phases: by size, by number of files, by share of holes, and by page size.
 struct HugetlbScenario {
     private let run: BenchRun
 
@@ -13,7 +13,8 @@ struct HugetlbScenario {
         var files: UInt64 = 1
         var holes: UInt64 = 0
 
-        /// For what is preserved in few files: what each of many costs is another scenario's.
+        /// The upper limit of the ratio to the floor, only for few files. Another scenario measures the cost of each
+        /// file.
         var limit: Double? { bytes >= 1 << 30 && page == .huge2M && files <= 4 ? 1.5 : nil }
     }
 
@@ -29,7 +30,7 @@ struct HugetlbScenario {
         return cases + gigantic(.huge1G).map { Case(bytes: $0, page: .huge1G) }
     }
 
-    /// Each file has a page at least.
+    /// The numbers of files for which each file has at least one page.
     private func numbers(of bytes: UInt64) -> [UInt64] {
         (run.isQuick ? [16] : [4, 64, 512]).filter { count in
             if bytes / count >= PageSize.huge2M.bytes { return true }

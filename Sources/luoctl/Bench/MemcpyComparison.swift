@@ -2,7 +2,7 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// Copying the memory into memory of the next process, which is the least that saving it elsewhere takes.
+/// Copies the memory into memory of the next process: the least that saving it elsewhere takes.
 struct MemcpyComparison {
     private let run: BenchRun
 
@@ -43,7 +43,7 @@ struct MemcpyComparison {
     }
 
     private func copy(_ source: borrowing Mapping, _ target: borrowing Mapping) {
-        // SAFETY: both mappings have as many bytes, and are not the same.
+        // SAFETY: both mappings have the same length and do not overlap.
         unsafe target.bytes.copyMemory(from: UnsafeRawBufferPointer(source.bytes))
     }
 }

@@ -1,13 +1,13 @@
 import Platform
 
-/// Base pages through all phases: dense by size, sparse (one page in ten), and one page in two.
+/// Measures base pages in all phases: dense by size, sparse (one page in ten), and one page in two.
 struct MemfdScenario {
     private let run: BenchRun
 
     init(_ run: BenchRun) { self.run = run }
 
     var steps: [BenchStep] {
-        // More says nothing new, and takes long to make and to map.
+        // Larger sizes show nothing new, and take long to fill and to map.
         let sizes = run.sizes.filter { $0 <= 1 << 30 }
         guard let first = sizes.first else { return [] }
         let pieces = run.isQuick ? first : min(sizes.last ?? first, 256 << 20)

@@ -1,15 +1,16 @@
 import BenchReport
 
-/// What one more of something costs when there are many already.
+/// Measures the cost of adding one more when there are many already.
 struct OneMore {
     let run: BenchRun
     let scenario: BenchScenario
     let note: String?
 
-    /// Of what there is before: each ten times the one before.
+    /// The numbers that exist before: each is ten times the previous one.
     static func counts(_ run: BenchRun) -> [UInt64] { run.isQuick ? [10, 100, 1000] : [10, 100, 1000, 10_000] }
 
-    /// Adds a result for each count. The last has the slope: by how much one more gets dearer, for each that is there.
+    /// Adds a result for each count. The last result includes the slope: the increase of the cost for each existing
+    /// one.
     func add(_ samples: [(count: UInt64, ours: [Double], floor: [Double])], floorName: String?) {
         let distributions = samples.map { (count: $0.count, ours: BenchDistribution($0.ours)) }
         let slope = LinearFit(distributions.map { (Double($0.count), $0.ours.median) })?.slope ?? 0

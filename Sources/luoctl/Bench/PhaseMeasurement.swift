@@ -2,16 +2,16 @@ import BenchReport
 import Platform
 import SystemPackage
 
-/// All phases of some files, ours and the floor in turn.
+/// Measures all phases of some files, with this library and the floor in turn.
 struct PhaseMeasurement {
     let run: BenchRun
     let scenario: BenchScenario
     let parameters: [String: UInt64]
     let files: [FileDescriptor]
-    /// Huge ones that exist; nil for base pages.
+    /// The number of huge pages that exist in the files; nil for base pages.
     var hugePages: UInt64?
     let rounds: Int
-    /// What the ratio to the floor of preserving is to be at most.
+    /// The upper limit of preserving's ratio to the floor.
     var preserveLimit: Double?
 
     func measure() throws {
@@ -19,7 +19,7 @@ struct PhaseMeasurement {
         let floor = try FloorProcess(
             .preserve, files.map { "\($0.rawValue)" }, inherited: files, in: run.programs)
         let chain = try BootChain()
-        // The first rounds make the arena as large as it must be.
+        // The first rounds let the arena grow to its final size.
         for _ in 0..<2 {
             try chain.round(files, BenchMeter())
             _ = try floor.round()
@@ -59,7 +59,7 @@ struct PhaseMeasurement {
         .finish: "C: close of each descriptor", .unpreserve: "C: close of each descriptor",
     ]
 
-    /// Page frames are read from /proc/self/pagemap, which is no content: so many bytes the page map alone takes.
+    /// The bytes that reading page frames takes. They come from /proc/self/pagemap, so they are not content.
     private func readByPageMap() throws -> Double {
         guard hugePages != nil else { return 0 }
         return try BenchCounts.of {
@@ -73,7 +73,8 @@ struct PhaseMeasurement {
         }.bytesRead
     }
 
-    /// The same with as many files that are empty: what is read there (the settings of the pools) is no content.
+    /// Counts the work of the same phases with as many empty files. Bytes that this reads, such as the settings of the
+    /// pools, are not content.
     private func countWithoutContent(_ chain: BootChain, _ meter: BenchMeter) throws {
         let page = PageSize(bytes: parameters["page"] ?? 0) ?? .base
         try BenchMemory.withFiles(UInt64(files.count), of: 0, page) { try chain.round($0, meter) }

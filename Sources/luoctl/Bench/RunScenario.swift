@@ -3,7 +3,8 @@ import Glibc
 import LiveUpdate
 import Platform
 
-/// What `luoctl run` costs a program that was written for /dev/liveupdate: its own calls, and its opens of other files.
+/// Measures the cost of `luoctl run` for a program that uses /dev/liveupdate: its requests, and its opens of other
+/// files.
 struct RunScenario {
     private let run: BenchRun
 
@@ -23,12 +24,12 @@ struct RunScenario {
         }
     }
 
-    /// Nanoseconds.
+    /// All times in nanoseconds.
     private struct Times {
         var notifications: [Double] = []
-        /// That are answered by a third process.
+        /// Notifications that a third process answers.
         var relayed: [Double] = []
-        /// What they take more than without.
+        /// The additional time of an open under `luoctl run`.
         var opens: [Double] = []
         var names: [Double] = []
         var preserves: [Double] = []
@@ -48,7 +49,7 @@ struct RunScenario {
         defer { gated.finish() }
         try processors.waitHere()
         var all = Times()
-        // The first round has what comes from the disk.
+        // The first round does not count, because it reads programs from the disk.
         for round in 0...run.rounds(quick: 20, full: 200) {
             let notification = try floor.round(count: 2)
             let open = try plain.round()[0]

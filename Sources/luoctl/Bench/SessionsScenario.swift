@@ -1,7 +1,7 @@
 import LiveUpdate
 import LiveUpdateEmbedded
 
-/// Creating one more session when there are many.
+/// Measures creating one more session when there are many.
 struct SessionsScenario {
     private let run: BenchRun
 

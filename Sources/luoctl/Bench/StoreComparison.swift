@@ -1,8 +1,11 @@
 import Glibc
 import Platform
 
-/// systemd's descriptor store: a service gives its descriptors to systemd, is restarted, and gets them back. In a user
-/// manager of its own, in namespaces that end with it: the machine's own systemd is not touched, and need not run.
+/// The comparison with systemd's descriptor store: a service gives its descriptors to systemd, is restarted, and gets
+/// them back.
+///
+/// It runs in a user manager of its own, in namespaces that end with it. It does not touch the machine's own systemd,
+/// which need not run.
 struct StoreComparison {
     private let run: BenchRun
 
@@ -32,7 +35,7 @@ struct StoreComparison {
             for _ in 0..<run.rounds(quick: 3, full: 15) {
                 try updates.measure(rounds: 1)
                 sending.append(try floor.round()[0])
-                // How long storing took, the SIGTERM, and the last word that was read.
+                // The service records the duration of storing, the time of the SIGTERM, and the time of the last word.
                 try manager.write(line: "")
                 let times = try manager.times(of: .service, count: 3)
                 theirs.append(times[0] + times[2] - times[1])
@@ -55,8 +58,10 @@ struct StoreComparison {
         ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"].first { unsafe access($0, X_OK) == 0 }
     }
 
-    /// Arguments: systemd, the service's program, how many descriptors. Says `running`; then for each line that it gets it
-    /// starts the service, restarts it and stops it, and prints what the service recorded.
+    /// The script that runs systemd. Its arguments are systemd, the service's program, and the number of descriptors.
+    ///
+    /// It prints `running`. Then, for each line that it reads, it starts the service, restarts it and stops it, and
+    /// prints the times that the service recorded.
     private static let script = """
         set -e
         mount --make-rprivate /

@@ -2,9 +2,9 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Updates of the bench's image, and what their floors take for the same files, in turn. Each is a process of its own.
+/// Measures updates of the benchmark's image and of its floors in turn, with the same files. Each is a new process.
 final class UpdateRounds {
-    /// As the image prints them, in nanoseconds.
+    /// The moments that the image prints, in nanoseconds.
     struct Moments {
         let preserving, rebooting, freezing, frozen, published, started, opened, answered, finished: Double
 
@@ -21,15 +21,15 @@ final class UpdateRounds {
 
     private let run: BenchRun
     private let page: PageSize
-    /// The number of the first of those that the measured processes inherit.
+    /// The number of the first descriptor that the measured processes inherit.
     let first: CInt
     private(set) var inherited: [FileDescriptor] = []
 
-    /// - Parameter files: what is preserved; they stay the caller's.
+    /// - Parameter files: the files to preserve; the caller still owns their descriptors.
     init(_ run: BenchRun, _ files: [FileDescriptor], _ page: PageSize) throws {
         self.run = run
         self.page = page
-        // One behind the other, clear of where the image keeps its own copies and of what is open here.
+        // The numbers are consecutive. They begin above the image's own copies and above all open descriptors here.
         first = max(128 + CInt(files.count), (try openDescriptors().last ?? 0) + 1)
         for (index, file) in files.enumerated() {
             let number = first + CInt(index)
@@ -45,7 +45,7 @@ final class UpdateRounds {
 
     func measure(rounds: Int) throws {
         let range = ["\(first)", "\(inherited.count)"]
-        // The first round has what comes from the disk.
+        // The first round does not count, because it reads programs from the disk.
         for round in 0...rounds {
             let moments = Moments(try times(.image, range + ["\(page.bytes)"], count: 9))
             let exec = try times(.exec, ["start"] + range, count: 1)[0]
@@ -57,7 +57,7 @@ final class UpdateRounds {
         }
     }
 
-    /// What the least takes that leaves the same files with a keeper.
+    /// Measures the floor of an update that leaves the same files with a keeper.
     func throughKeeper() throws -> Double { try times(.cycle, ["\(first)", "\(inherited.count)"], count: 1)[0] }
 
     private func times(_ name: BenchPrograms.Name, _ arguments: [String], count: Int) throws -> [Double] {

@@ -3,7 +3,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// An update of a real process by execve: how long nobody answers, and of what that is made.
+/// Measures an update of a real process by execve: the blackout and its parts.
 struct UpdateScenario {
     private let run: BenchRun
 

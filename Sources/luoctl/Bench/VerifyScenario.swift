@@ -2,7 +2,7 @@ import BenchReport
 import Platform
 import SystemPackage
 
-/// The checksum of preserved memory, beside just reading it.
+/// Measures the checksum of preserved memory, beside only reading it.
 struct VerifyScenario {
     private let run: BenchRun
 
@@ -38,7 +38,7 @@ struct VerifyScenario {
             // SAFETY: the mapping lives until after the loop.
             let time = elapsed { _ = unsafe CRC32C.of(UnsafeRawBufferPointer(mapping.bytes)) }
             let reading = try floor.round()[0]
-            // The first round maps the pages.
+            // The first round does not count, because it maps the pages.
             if round == 0 { continue }
             ours.append(time)
             theirs.append(reading)

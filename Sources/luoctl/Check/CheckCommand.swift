@@ -27,7 +27,7 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         let target = try CheckTarget(target)
-        // It is about the file, not about how many this command may have open.
+        // The check must not fail because of this command's own limit of descriptors.
         DescriptorLimit.raise(to: 256)
         let subjects = try look(at: target)
         let report = CheckReport(target: target, subjects: subjects, listsAll: all)
@@ -66,7 +66,7 @@ struct CheckCommand: ParsableCommand {
     }
 }
 
-/// What is to be looked at.
+/// The target of the check.
 enum CheckTarget {
     case process(CInt)
     case descriptor(CInt)

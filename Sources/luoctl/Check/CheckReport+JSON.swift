@@ -2,7 +2,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The same for machines: docs/check.md has the schema. Raise the version when a field changes its meaning or goes.
+/// The report as JSON. docs/check.md has the schema. Raise the version when a field changes its meaning or is removed.
 extension CheckReport {
     var json: String {
         struct Output: Encodable {

@@ -2,19 +2,19 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What was found out, for people.
+/// The result of a check, for people.
 struct CheckReport {
     let target: CheckTarget
     let subjects: [CheckSubject]
     let listsAll: Bool
 
-    /// For a process: there is something that is accepted, and no memory file that is not.
+    /// Whether the target is accepted. A process is accepted if one file is accepted and no memory file is refused.
     var isAccepted: Bool {
         subjects.contains(where: \.isAccepted) && memory.allSatisfy(\.isAccepted)
             && (isProcess || subjects.allSatisfy(\.isAccepted))
     }
 
-    /// Whether it was only the right that was missing.
+    /// Whether a missing right is the reason for every refusal.
     var needsRight: Bool {
         let refused = isProcess ? memory.filter { !$0.isAccepted } : subjects
         return !refused.isEmpty
@@ -28,7 +28,7 @@ struct CheckReport {
         if case .process = target { true } else { false }
     }
 
-    /// What is listed in any case.
+    /// The files that are listed even without `--all`: memory files and accepted files.
     var memory: [CheckSubject] { subjects.filter { $0.kind.isMemory || $0.isAccepted } }
 
     var text: String { isProcess ? processText : subjects.map(Self.single).joined(separator: "\n") }
@@ -125,7 +125,7 @@ extension CheckSubject {
         return rows
     }
 
-    /// Why not, and what to do.
+    /// The advice for a refused file.
     var remedy: String? {
         guard case .refused(let refused) = verdict else { return nil }
         return kind.remedy ?? refused.error.remedy

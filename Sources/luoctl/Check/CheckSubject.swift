@@ -2,21 +2,21 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// A file that was looked at.
+/// A file that was checked.
 struct CheckSubject {
-    /// Its number, in the process that has it open.
+    /// The number of its descriptor in the process that has it open.
     let fd: CInt?
-    /// Its name, or what the kernel shows for one that has none.
+    /// The path of the file, or the kernel's text for a file without a path.
     let name: String
     let status: FileStatus
     let kind: FileKind
-    /// Nil when that could not be found out.
+    /// Nil if the content could not be determined.
     let content: FileContent?
     let verdict: Verdict
     /// The first descriptor of the same file.
     let sameAs: CInt?
 
-    /// - Throws: when it is not open.
+    /// - Throws: an error if the descriptor is not open.
     init(_ descriptor: FileDescriptor, fd: CInt?) throws(SystemCallError) {
         self.fd = fd
         name = (try? linkTarget("/proc/self/fd/\(descriptor.rawValue)")) ?? "?"
@@ -38,11 +38,11 @@ struct CheckSubject {
     }
 }
 
-/// What a file is, for people who ask what to do about it.
+/// The kind of a file, which decides the advice for a refused file.
 enum FileKind: Hashable {
-    /// Its memory goes with its last holder.
+    /// A memory file. Its memory is freed when no process holds the file any more.
     case memory(PageSize)
-    /// A file of tmpfs, or of another file system, by its name.
+    /// A file with a path, on tmpfs or another file system.
     case named
     /// A deleted file that is not in memory.
     case deleted
@@ -61,7 +61,7 @@ enum FileKind: Hashable {
         if case .memory = self { true } else { false }
     }
 
-    /// In the plural.
+    /// The name of the kind, in the plural.
     var text: String {
         switch self {
         case .memory: "memory files"
@@ -76,7 +76,7 @@ enum FileKind: Hashable {
         }
     }
 
-    /// What a program does with it instead; nil for memory, where the handlers know better.
+    /// The advice for files of this kind; nil for memory files, for which the handlers give better advice.
     var remedy: String? {
         switch self {
         case .memory: nil

@@ -1,24 +1,25 @@
 import Platform
 import SystemPackage
 
-/// What a memory file holds, found out without reading it.
+/// The content of a memory file, determined without reading it.
 struct FileContent {
     let pageSize: PageSize
-    /// Bytes that exist: the rest, up to the size, are holes.
+    /// The number of bytes that exist. The other bytes, up to the size, are holes.
     let data: UInt64
-    /// Runs of data of an ordinary memory file; huge pages otherwise.
+    /// The number of runs of data in a file on base pages, or the number of huge pages.
     let pieces: Int
-    /// Nil where there is no such thing.
+    /// Nil if the file cannot have seals.
     let seals: Seals?
 
-    /// Nil for what is no memory file, and when that cannot be found out.
+    /// Nil if the file is not a memory file, or if its content cannot be determined.
     init?(_ descriptor: FileDescriptor, _ status: FileStatus, _ kind: FileKind) {
         guard case .memory(let pageSize) = kind else { return nil }
         self.pageSize = pageSize
         seals = try? descriptor.seals()
         do throws(SystemCallError) {
             if pageSize == .base {
-                // Looking for data moves the offset, which others share: so on a description of its own.
+                // Searching for data moves the offset, which others share, so this uses an open file description of its
+                // own.
                 let own = try descriptor.reopenedForReading()
                 let extents = try dataExtents(of: own.borrowed, size: status.size)
                 data = extents.reduce(0) { $0 + $1.length }
@@ -33,6 +34,6 @@ struct FileContent {
         }
     }
 
-    /// Bytes that do not exist.
+    /// The number of bytes that do not exist.
     func holes(_ status: FileStatus) -> UInt64 { status.size - min(data, status.size) }
 }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Platform
 import SystemPackage
 
-/// All descriptors of a process, one after the other: each is duplicated here for as long as it is looked at.
+/// Checks all descriptors of a process, one after the other. Each one is duplicated here only while it is checked.
 struct ProcessCheck {
     let id: CInt
 
@@ -20,7 +20,7 @@ struct ProcessCheck {
         for number in try process.descriptors {
             guard let copy = try duplicate(number, of: process) else { continue }
             guard let status = try? FileStatus(of: copy.borrowed) else { continue }
-            // Files are preserved once, however many descriptors there are.
+            // A file is preserved once, however many descriptors it has.
             if let index = first[status.identity], subjects[index].kind.isMemory {
                 subjects.append(CheckSubject(sameAs: subjects[index], fd: number))
             } else if let subject = try? CheckSubject(copy.borrowed, fd: number) {
@@ -28,12 +28,12 @@ struct ProcessCheck {
                 subjects.append(subject)
             }
         }
-        // Else what is gone with it would look as if it had never been.
+        // Without this, files that ended with the process would look as if they had never existed.
         if process.hasEnded { throw SystemCallError("pidfd_getfd", .noSuchProcess) }
         return subjects
     }
 
-    /// Nil when it was closed meanwhile.
+    /// Nil if the descriptor was closed meanwhile.
     private func duplicate(
         _ number: CInt, of process: borrowing RunningProcess
     ) throws(SystemCallError) -> OwnedDescriptor? {

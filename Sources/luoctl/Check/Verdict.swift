@@ -5,21 +5,21 @@ import LiveUpdateHandlers
 import Platform
 import SystemPackage
 
-/// What became of preserving a file.
+/// The result of trying to preserve a file.
 enum Verdict {
-    /// It was preserved, and let go again.
+    /// The file was preserved, and is unpreserved again.
     case accepted(Preserved)
-    /// Nobody takes it, or who takes it failed.
+    /// No handler accepts the file, or the handler that accepts it failed.
     case refused(Refused)
 
     struct Preserved {
         var handler: String
         var flbs: [String]
-        /// Of each run.
+        /// The duration of each run.
         var nanoseconds: [UInt64]
-        /// What the handler and the FLBs stored, in blocks of the arena.
+        /// The bytes that the handler and the FLBs stored, in blocks of the arena.
         var storedBytes: UInt64
-        /// The journal's records of it.
+        /// The bytes of the journal's records about the file.
         var journalBytes: UInt64
 
         var median: UInt64 { nanoseconds.sorted()[nanoseconds.count / 2] }
@@ -27,11 +27,11 @@ enum Verdict {
 
     struct Refused {
         var error: LiveUpdateError
-        /// What each handler said that does not take it.
+        /// The reason of each handler that does not accept the file.
         var reasons: [(handler: String, reason: String)]
     }
 
-    /// Preserves the file in an arena of its own, which goes away with all that was written.
+    /// Preserves the file in a temporary arena.
     init(_ descriptor: FileDescriptor) {
         var reasons: [(handler: String, reason: String)] = []
         do throws(LiveUpdateError) {
@@ -48,9 +48,9 @@ enum Verdict {
     }
 }
 
-/// An orchestrator that nobody else knows of.
+/// An orchestrator for one check only.
 private struct Trial {
-    /// The first run is the slowest, and the last one is not worth waiting for.
+    /// The largest number of runs. There are several, because the first run is the slowest, but not if they take long.
     private static let runs = 5
     private static let longEnough: UInt64 = 500_000_000
 
@@ -93,6 +93,6 @@ private struct Trial {
             journalBytes: arena.journalUsed - min(journal, arena.journalUsed))
     }
 
-    /// What is in the arena beside the journal's region, which has room in advance.
+    /// The used bytes of the arena without the journal's region, which is allocated in advance.
     private var storedBytes: UInt64 { arena.used - (arena.journal?.length ?? 0) }
 }

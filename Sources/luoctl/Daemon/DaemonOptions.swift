@@ -94,7 +94,7 @@ struct Namesakes {
 /// A connection to luod, with an exit code for each failure on it.
 struct DaemonConnection {
     var state: String?
-    /// Seconds; 0: for ever.
+    /// The time to wait for an answer, in seconds; 0: for ever.
     var timeout: UInt16
     var user: UInt32?
     /// The remedy when this user may not connect.

@@ -16,7 +16,7 @@ struct DaemonStatusReport: Encodable {
     func encode(to encoder: any Encoder) throws {
         var members = encoder.container(keyedBy: CodingKeys.self)
         try members.encode(1, forKey: .version)
-        // 1 is the first: a boot for each update, and one more.
+        // Boots count from 1: the first boot, and one for each update.
         try members.encode(status.boot, forKey: .boot)
         try members.encode(status.orchestrator, forKey: .orchestrator)
         try members.encode(status.keeper, forKey: .keeper)
@@ -34,7 +34,7 @@ struct DaemonStatusReport: Encodable {
 }
 
 extension LuodStatus.Session {
-    /// The state of the session, in words for people: by the client that holds it, or the lack of one.
+    /// The state of the session, in words for people. It depends on whether a client holds the session.
     var holder: String {
         if isFinished { return "finished" }
         if isAttached { return isDetached ? "attached" : "open" }
@@ -51,7 +51,7 @@ extension LuodStatus {
     /// The number of the boot, counted from 1. It does not overflow.
     var boot: UInt64 { daemon.updates == .max ? .max : daemon.updates + 1 }
 
-    /// The session that a user has of a name and direction.
+    /// The session of a user with this name and direction.
     func session(_ name: SessionName, _ direction: Direction, of user: UInt32) -> Session? {
         sessions.first {
             $0.owner == user && $0.direction == direction.rawValue && SessionName(described: $0.name) == name
@@ -79,12 +79,12 @@ extension LuodStatus {
         }
     }
 
-    /// The status of now.
+    /// Reads the present status.
     init(of device: LiveUpdateDevice) throws(LiveUpdateError) {
         try self.init(lines: try device.status())
     }
 
-    /// luod itself, without sessions.
+    /// Reads the status of luod itself, without sessions.
     static func daemon(of device: LiveUpdateDevice) throws(LiveUpdateError) -> LuodStatus {
         try LuodStatus(lines: String(decoding: try device.statusPage().lines, as: UTF8.self))
     }

@@ -19,7 +19,7 @@ struct FileTaking: ~Copyable {
     private let files: [File]
     /// Holds the files, too, until the program has them.
     private let guardian: TakeGuard
-    /// How many files have left their session, from the first one on.
+    /// The number of files that have left their session, from the first one on.
     private var unpreserved = 0
 
     /// - Throws: the errno of starting the guard, or of giving it the files.
@@ -49,7 +49,7 @@ struct FileTaking: ~Copyable {
         }
     }
 
-    /// Becomes the program.
+    /// Executes the program in this process.
     ///
     /// - Returns: only when the program cannot be executed. The files are in their session again then.
     func become(_ images: [ProgramImage], called name: String) -> ExitCode {
@@ -61,8 +61,8 @@ struct FileTaking: ~Copyable {
         return code
     }
 
-    /// Preserves the files again that have left their session. A file that cannot be preserved is named on standard
-    /// error.
+    /// Puts the files that have left their session back by preserving them. Names each file that cannot be preserved on
+    /// standard error.
     ///
     /// - Returns: whether all files are in the session.
     private func putBack() -> Bool {

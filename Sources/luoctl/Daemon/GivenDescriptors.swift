@@ -41,7 +41,7 @@ struct GivenDescriptors: ~Copyable {
         for number in numbers where number != nothing.borrowed.rawValue {
             try nothing.borrowed.copy(to: FileDescriptor(rawValue: number))
         }
-        // Its own number may be one of the reserved ones.
+        // The number of `nothing` may be one of the reserved ones.
         if numbers.contains(nothing.borrowed.rawValue) { _ = nothing.release() }
     }
 

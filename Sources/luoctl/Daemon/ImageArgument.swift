@@ -10,7 +10,7 @@ struct ImageArgument: ParsableArguments {
         guard image != "" else { throw ValidationError("an empty path is no program") }
     }
 
-    /// Absolute: luod runs in a directory of its own.
+    /// The absolute path, because luod runs in a directory of its own. Empty for the default.
     var path: String {
         guard let image else { return "" }
         return absolutePath(image)

@@ -57,7 +57,7 @@ struct PreserveCommand: ParsableCommand {
                 try session.preserve(descriptor, token: token)
             }
         }
-        // It is open until then.
+        // This use keeps the descriptor open until here.
         _ = file.release()
     }
 
@@ -67,7 +67,7 @@ struct PreserveCommand: ParsableCommand {
         if let pid { return try duplicate(number, of: pid) }
         let inherited = FileDescriptor(rawValue: number)
         do throws(SystemCallError) {
-            // What this command opened by itself is closed on exec.
+            // Descriptors that this command opened by itself are close-on-exec and do not count.
             guard inherited.isInherited else { throw SystemCallError("fcntl", .badFileDescriptor) }
             return try inherited.duplicated()
         } catch {
@@ -81,7 +81,7 @@ struct PreserveCommand: ParsableCommand {
         do throws(SystemCallError) {
             return try openForWriting(path)
         } catch {
-            // One that may only be read can be kept all the same.
+            // A file that may only be read can be preserved, too.
             if let readable = try? openFile(path) { return readable }
             throw LiveUpdateError(error, path)
         }

@@ -41,7 +41,7 @@ enum NumberArgument {
     }
 }
 
-/// The files of a session that a command means.
+/// The option that selects files of a session.
 struct TokenOptions: ParsableArguments {
     @Option(
         name: .customLong("token"), parsing: .unconditionalSingleValue,

@@ -16,7 +16,7 @@ struct SessionCommand: ParsableCommand {
         ])
 }
 
-/// Which of two sessions of the same name.
+/// The options that choose between two sessions of the same name.
 struct DirectionOptions: ParsableArguments {
     @Flag(help: "The one that was made since the last update.")
     var outgoing = false
@@ -28,7 +28,7 @@ struct DirectionOptions: ParsableArguments {
         guard !outgoing || !incoming else { throw ValidationError("say either --outgoing or --incoming") }
     }
 
-    /// Nil when it does not matter: of two the outgoing one, which is newer.
+    /// The chosen direction; nil for either. If both sessions exist, nil selects the outgoing one, which is newer.
     var direction: Direction? { outgoing ? .outgoing : incoming ? .incoming : nil }
 }
 

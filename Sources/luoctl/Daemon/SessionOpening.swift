@@ -7,18 +7,18 @@ extension LiveUpdateDevice {
         try createSession(name).detached()
     }
 
-    /// One that was handed over, whether it was opened since or not.
+    /// Opens a session that was handed over, even if it was opened since the update.
     func openIncoming(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
         do throws(LiveUpdateError) {
             return try retrieveSession(name).detached()
         } catch {
-            // It is retrieved already.
+            // EINVAL: the session is retrieved already.
             guard error.errno == .invalidArgument else { throw error }
             return try attachSession(name, .incoming)
         }
     }
 
-    /// One of either direction, if it does not matter which.
+    /// Opens a session of the given direction, or of either direction if none is given.
     func openAny(_ name: SessionName, _ direction: Direction?) throws(LiveUpdateError) -> DeviceSession {
         do throws(LiveUpdateError) {
             return try attachSession(name, direction)
@@ -30,17 +30,17 @@ extension LiveUpdateDevice {
 }
 
 extension DeviceSession {
-    /// Itself.
+    /// Makes this session detached and returns it.
     fileprivate func detached() throws(LiveUpdateError) -> DeviceSession {
         try setDetached(true)
         return self
     }
 
-    /// Lets the session end with its last descriptor, which is this one's.
+    /// Makes the session end with its last descriptor, which is the one of this object.
     func letEnd() throws(LiveUpdateError) { try setDetached(false) }
 }
 
 extension SessionName: ExpressibleByArgument {
-    /// As it is shown: `\xNN` is a byte.
+    /// Parses a name in the form in which luoctl shows it: `\xNN` is a byte.
     public init(argument: String) { self.init(described: argument) }
 }

@@ -30,7 +30,7 @@ struct StatusText {
         "arena: \(ByteCount.text(status.arenaUsed)) of \(ByteCount.text(status.arenaSize)) in use"
     }
 
-    /// The kernel's words for what each process may do.
+    /// The rights of each process, in the kernel's words.
     private var rights: String {
         var table = Table(["process", "number", "no new privileges", "seccomp", "capabilities left"])
         for process in status.processes {
@@ -88,7 +88,7 @@ struct StatusText {
         return (["problems:"] + lines.map { "  \(Style.bad($0.text.shown))" }).joined(separator: "\n")
     }
 
-    /// The memory of users' files, where users have limits on it.
+    /// The memory of users' files, if users have limits on it.
     private var memory: String? {
         guard let memory = status.memory, !memory.isEmpty else { return nil }
         var table = Table(["user", "pages of", "memory", "limit"])

@@ -17,7 +17,8 @@ final class TakeGuard {
         case heldFile
         /// All files have been sent.
         case all
-        /// The program is executed next. With an inotify(7) descriptor, which shows when the program was opened.
+        /// The program is executed next. The message has an inotify(7) descriptor, which shows that the program was
+        /// opened.
         case executing
         /// The program could not be executed.
         case failed
@@ -91,7 +92,7 @@ final class TakeGuard {
             do throws(SystemCallError) {
                 return try socket.borrowed.send([message.rawValue] + bytes, descriptors)
             } catch {
-                // The guard reads on.
+                // The guard goes on reading, so a later attempt can succeed.
                 guard error.errno == .resourceTemporarilyUnavailable || error.isShortage else {
                     throw LiveUpdateError(error, "sending files to the process that guards them (nothing was taken)")
                 }

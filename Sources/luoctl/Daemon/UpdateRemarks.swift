@@ -10,7 +10,7 @@ struct SessionLine: Equatable {
 
     var text: String { "\(subject): \(state)" }
 
-    /// Whether a line of luod is about this session or file, in whatever words.
+    /// Whether a line of luod is about this session or file, in any words.
     func isSubject(of line: String) -> Bool { line.hasPrefix("\(subject): ") }
 }
 

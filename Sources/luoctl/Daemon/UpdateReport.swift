@@ -1,6 +1,6 @@
 import LiveUpdateDevice
 
-/// How long an update took, by phases, in nanoseconds.
+/// The duration of an update by phases, in nanoseconds.
 struct UpdateReport: Encodable {
     enum Kind {
         case load, update, reload
@@ -8,7 +8,7 @@ struct UpdateReport: Encodable {
 
     let version = 1
     let loadNs: UInt64
-    /// Of an update: freezing, and writing what is handed over.
+    /// The time of the freeze, and of writing the state for the next boot.
     let publishNs: UInt64?
     let takeOverNs: UInt64?
     let switchNs: UInt64?

@@ -2,13 +2,13 @@ import LiveUpdate
 import LiveUpdateHandlers
 import Platform
 
-/// How often each callback of the HugeTLB FLB was called in this boot.
+/// Counts the calls of each callback of the HugeTLB FLB in this boot.
 final class FLBCallCounts: Sendable {
     private let counts = Guarded<[String: Int]>([:])
 
     func count(_ callback: String) { counts.with { $0[callback, default: 0] += 1 } }
 
-    /// The counts since the last call of this.
+    /// Returns the counts since the last call of this method.
     func take() -> [String: Int] {
         counts.with { counts in
             defer { counts = [:] }
@@ -17,7 +17,7 @@ final class FLBCallCounts: Sendable {
     }
 }
 
-/// The HugeTLB FLB, counted.
+/// The HugeTLB FLB with counted callbacks.
 final class CountedHugeTLB: FileLifecycleBound {
     private let base = HugeTLB()
     let counts: FLBCallCounts

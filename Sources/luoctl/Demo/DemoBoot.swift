@@ -6,7 +6,7 @@ import Logging
 import Platform
 import SystemPackage
 
-/// One boot of the demo: the first one makes files and preserves them; every later one gets them back, verifies them,
+/// One boot of the demo. The first boot makes files and preserves them. Every later boot retrieves and verifies them,
 /// and either preserves them again or reports.
 struct DemoBoot {
     private let process: UpdatableProcess
@@ -33,7 +33,9 @@ struct DemoBoot {
         }
     }
 
-    /// Returns in the last boot only: every other becomes the next one. Whatever ends it, nothing is left behind.
+    /// Runs the boot. Returns only in the last boot: every other boot ends by executing the next one.
+    ///
+    /// However the last boot ends, it leaves nothing behind.
     func run() throws -> DemoReport {
         DemoSignals.watch()
         let update = try orchestrator.status().updateNumber
@@ -63,7 +65,7 @@ struct DemoBoot {
             notes.recovered.append(recovered)
         }
         let made = try DemoFiles(command: command, place: place, say: say).make(&notes)
-        // Preserving is when a later run can find something: by then the notes are whole.
+        // A later run can find this one as soon as files are preserved. The notes must be complete before.
         try notes.save(to: place)
         try preserve(made, &notes, update: 1)
         if let sabotage = command.sabotage {
@@ -97,7 +99,7 @@ struct DemoBoot {
         let image = ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments)
         try process.check(image)
         say("the next image knows all formats in use; becoming it by execve")
-        // What is buffered does not survive execve.
+        // Buffered output does not survive execve.
         fflush(nil)
         try process.reboot(into: image)
     }
@@ -133,7 +135,7 @@ struct DemoBoot {
         }
     }
 
-    /// In another order than they were preserved in: from the last to the first.
+    /// Retrieves the files in another order than the one in which they were preserved: from the last to the first.
     private func retrieve(
         _ sessions: [Session], _ notes: inout DemoNotes, _ update: UInt64
     ) throws -> DemoFiles.Made {
@@ -167,7 +169,9 @@ struct DemoBoot {
                 update: update, name: "verify", nanoseconds: monotonicNanoseconds() - start, bytes: bytes))
     }
 
-    /// Others reserve and give back pages, which is nothing to worry about while those that are preserved stay in the pool.
+    /// Compares the huge page pools with their state from before the update.
+    ///
+    /// Other programs may reserve and release pages. That is harmless as long as the preserved pages stay in the pool.
     private func comparePool(_ notes: inout DemoNotes) throws {
         guard notes.files.contains(where: { $0.order > 0 }) else { return }
         let (faults, changes) = try orchestrator.withIncoming(hugeTLB) { (state) throws(LiveUpdateError) in

@@ -1,11 +1,11 @@
 import Platform
 import SystemPackage
 
-/// Looks whether a file is what it was.
+/// Checks that a file is unchanged.
 struct DemoCheck {
     let item: DemoFile
     let entry: DemoNotes.File
-    /// Its page frames before.
+    /// The page frames of the file when it was made.
     let frames: [UInt64]
 
     func run(_ descriptor: FileDescriptor, _ progress: borrowing Progress) throws(SystemCallError) -> Finding {
@@ -27,7 +27,7 @@ struct DemoCheck {
             update: 0, token: entry.token, faults: faults, moved: moved(now), pages: now.count)
     }
 
-    /// The exact hole map, without filling a hole.
+    /// The exact map of the holes. Reading it fills no hole.
     private func presentExtents(_ descriptor: FileDescriptor, size: UInt64) throws(SystemCallError) -> [Extent] {
         guard item.pageSize != .base else {
             let own = try descriptor.reopenedForReading()

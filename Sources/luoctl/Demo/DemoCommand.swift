@@ -53,7 +53,7 @@ struct DemoCommand: ParsableCommand {
 
     var fileCount: Int { files ?? (pageSize == .huge1G ? 2 : 4) }
     var fileSize: UInt64 { size ?? max(256 << 20, pageSize.bytes) }
-    /// Whether it is of no use without huge pages.
+    /// Whether the chosen options make no sense without huge pages.
     var needsHugePages: Bool { hugetlbfs || pageSize != .huge2M || sabotage == .pool }
 
     func validate() throws {
@@ -68,7 +68,7 @@ struct DemoCommand: ParsableCommand {
     }
 
     func run() throws {
-        // Each file has a descriptor of ours, one that is kept, and one that is inherited.
+        // Each file needs a descriptor of this process, a held one, and an inherited one.
         DescriptorLimit.raise(to: 4 * fileCount + 256)
         DemoSignals.hold()
         let kill = try killAfter.map { try DemoKill(after: $0) }
@@ -93,7 +93,7 @@ struct DemoCommand: ParsableCommand {
             }
             return DemoBoot(process, hugeTLB, place, self)
         } catch {
-            // Another run, which was the last in the directory, has just removed it.
+            // Another run was the last one in the directory, and has just removed it.
             guard tries > 1, error.errno == .noSuchFileOrDirectory else { throw error }
             return try begin(options, hugeTLB, tries: tries - 1)
         }

@@ -2,14 +2,14 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// How the demo's files are made: everything follows from the number of the file and the seed, so that any boot knows
-/// what is to be there.
+/// The plan of one of the demo's files. All properties follow from the file's number and the seed, so every boot knows
+/// the expected content.
 struct DemoFile {
     let index: Int
     let size: UInt64
     let pageSize: PageSize
     let seed: UInt64
-    /// On hugetlbfs; without one it is a memory file.
+    /// The path on hugetlbfs; nil for a memory file.
     let path: String?
 
     init(index: Int, size: UInt64, pageSize: PageSize, seed: UInt64, path: String? = nil) {
@@ -20,7 +20,7 @@ struct DemoFile {
         self.path = path
     }
 
-    /// As the notes of a run have it.
+    /// Makes the plan of a file from a run's notes.
     init(_ entry: DemoNotes.File, seed: UInt64) {
         self.init(
             index: Int(truncatingIfNeeded: entry.token &- 1), size: entry.size, pageSize: PageSize(order: entry.order),
@@ -28,18 +28,19 @@ struct DemoFile {
     }
 
     var token: UInt64 { UInt64(index) + 1 }
-    /// The largest that may be asked for, in bytes.
+    /// The largest size that the command line accepts, in bytes.
     static let largest: UInt64 = 1 << 40
     static let sessions: [SessionName] = ["demo-a", "demo-b"]
     var session: SessionName { Self.sessions[index % 4 / 2] }
     var position: Int64 { Int64((UInt64(index) * 4097 + 17) % size) }
 
-    /// Every file of the second half of four has holes: each third piece.
+    /// Whether every third piece is a hole: in the last two of every four files, if they have enough pieces.
     var hasHoles: Bool { index % 4 >= 2 && size > 2 * piece }
 
     private var piece: UInt64 { max(pageSize.bytes, PageSize.huge2M.bytes) }
 
-    /// Some are sealed: against a change of size, or against all writing. A file with a name cannot be.
+    /// The seals of the file: none, against a change of size, or against all writing. A file with a path cannot be
+    /// sealed.
     var seals: Seals {
         if path != nil { return .seal }
         return switch index % 4 {
@@ -49,7 +50,7 @@ struct DemoFile {
         }
     }
 
-    /// Where it has data.
+    /// The extents with data.
     var extents: [Extent] {
         guard hasHoles else { return [Extent(offset: 0, length: size)] }
         var extents: [Extent] = []
@@ -73,7 +74,7 @@ struct DemoFile {
         let file = try makeEmpty()
         var crc: UInt32 = 0
         for extent in extents {
-            // So that a pool without pages is an error, and not a SIGBUS.
+            // Allocating first makes an empty pool an error; otherwise the store would raise SIGBUS.
             try file.borrowed.allocate(offset: extent.offset, length: extent.length)
             for piece in extent.pieces(of: pageSize) {
                 let mapping = try Mapping(
@@ -107,7 +108,7 @@ struct DemoFile {
         }
     }
 
-    /// Reads all of its data, and the page frames while it is mapped.
+    /// Reads all data of the file, and its page frames while it is mapped.
     func read(
         _ file: FileDescriptor, _ extents: [Extent], _ progress: borrowing Progress
     ) throws(SystemCallError) -> (crc: UInt32, frames: [UInt64]) {
@@ -126,7 +127,7 @@ struct DemoFile {
 }
 
 extension Extent {
-    /// Parts of at most 64 MiB, or a page, so that a progress bar moves.
+    /// Splits the extent into parts of at most 64 MiB, or of one page, so that a progress bar moves.
     fileprivate func pieces(of pageSize: PageSize) -> [Extent] {
         let step = max(64 << 20, pageSize.bytes)
         return stride(from: offset, to: end, by: Int(step)).map { Extent(offset: $0, length: min(step, end - $0)) }

@@ -3,7 +3,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Makes the files of the first boot: plans them, sees to the huge pages and the room, and fills them.
+/// Makes the files of the first boot: plans them, reserves huge pages, checks the available memory, and fills them.
 struct DemoFiles {
     typealias Made = [(file: DemoFile, descriptor: FileDescriptor)]
 
@@ -11,7 +11,7 @@ struct DemoFiles {
     let place: DemoPlace
     let say: (String) -> Void
 
-    /// Notes each step before it is taken, so that a later run can undo it.
+    /// Makes the files. Notes each step before it takes the step, so that a later run can undo it.
     func make(_ notes: inout DemoNotes) throws -> Made {
         try oneAtATime {
             let plan = try plan(&notes)
@@ -23,7 +23,8 @@ struct DemoFiles {
         }
     }
 
-    /// Pages that one demo found free and has not touched yet look free to another: so they take them one at a time.
+    /// Makes demos take huge pages one at a time. Pages that one demo found free, but has not touched yet, look free to
+    /// another demo.
     private func oneAtATime<Value>(_ body: () throws -> Value) rethrows -> Value {
         let lock = unsafe open(place.directory.string, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if lock >= 0 { flock(lock, LOCK_EX) }
@@ -31,7 +32,7 @@ struct DemoFiles {
         return try body()
     }
 
-    /// The files to make: those on huge pages only if there are pages for them.
+    /// Plans the files. Files on huge pages are included only if there are enough pages.
     private func plan(_ notes: inout DemoNotes) throws -> [DemoFile] {
         let all = (0..<command.fileCount).map { file($0, path: nil) }
         let needed = UInt64(all.filter { $0.pageSize != .base }.reduce(0) { $0 + $1.pages })
@@ -51,7 +52,7 @@ struct DemoFiles {
             seed: command.seed, path: path)
     }
 
-    /// - Returns: why it cannot be, or nil.
+    /// - Returns: the reason if the pages cannot be reserved; otherwise nil.
     private func reserve(_ needed: UInt64, _ notes: inout DemoNotes) throws -> String? {
         if command.noReserve {
             let available = (try? HugePagePool(command.pageSize).available) ?? 0
@@ -77,7 +78,7 @@ struct DemoFiles {
     }
 
     private func hugetlbfs() throws -> FilePath {
-        // Not that of another run, which unmounts it.
+        // The hugetlbfs of another run does not count, because that run unmounts it.
         if let mounted = try HugePageMount.find(command.pageSize, outside: place.directory) { return mounted }
         do throws(SystemCallError) {
             try HugePageMount.make(place.mountPoint, command.pageSize)

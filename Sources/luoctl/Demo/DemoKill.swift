@@ -3,8 +3,8 @@ import Handover
 import Platform
 import SystemPackage
 
-/// Ends the process with SIGKILL after a number of stores into the arena, counted over all boots: in a memory file that
-/// every image inherits.
+/// Ends the process with SIGKILL after a number of stores into the arena. The stores of all boots are counted, in a
+/// memory file that every image inherits.
 final class DemoKill: StoreProbe {
     private static let variable = "LUO_DEMO_STORES"
 
@@ -28,7 +28,7 @@ final class DemoKill: StoreProbe {
         return mapping
     }
 
-    /// How many there were so far.
+    /// The number of stores so far.
     var count: UInt64 { unsafe stores.bytes.load(as: UInt64.self) }
 
     func willStore(bytes count: Int) -> Int {

@@ -4,12 +4,12 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What the demo remembers from boot to boot, and what a later run finds when this one is killed: a file beside its arena.
+/// The demo's notes from boot to boot, in a file beside its arena. If this run is killed, a later run finds them.
 struct DemoNotes: Codable {
-    /// One file, as it was planned, and then made.
+    /// The entry of a file. It is noted with the plan, and completed when the file is made.
     struct File: Codable {
         var token: UInt64
-        /// On hugetlbfs.
+        /// The path on hugetlbfs.
         var path: String?
         var session: String
         var order: UInt8
@@ -20,22 +20,22 @@ struct DemoNotes: Codable {
         var crc: UInt32
         var device: UInt64
         var inode: UInt64
-        /// Where its page frames stand in the notes' array, and how many.
+        /// The range of its page frames in ``FramesFile``.
         var frames: Range<Int>
 
-        /// Whether a demo can have noted it.
+        /// Whether a demo can have noted this entry.
         var isPossible: Bool {
             [PageSize.base, .huge2M, .huge1G].map(\.order).contains(order) && (1...1000).contains(token)
                 && size <= DemoFile.largest && size % PageSize(order: order).bytes == 0
         }
     }
 
-    /// How long something took, in nanoseconds.
+    /// The duration of a phase, in nanoseconds.
     struct Phase: Codable {
         var update: UInt64
         var name: String
         var nanoseconds: UInt64
-        /// Content that was read or written.
+        /// The bytes of content that were read or written.
         var bytes: UInt64
     }
 
@@ -44,17 +44,17 @@ struct DemoNotes: Codable {
     var phases: [Phase] = []
     var leftOut: [String] = []
     var flbCalls: [String: Int] = [:]
-    /// Findings of the updates so far.
+    /// The findings of the updates so far.
     var findings: [Finding] = []
-    /// What was found to be changed in the huge page pools: what matters, and what others may do.
+    /// The changes of the huge page pools. Faults matter. The other changes are harmless: other programs may make them.
     var poolFaults: [String] = []
     var poolChanges: [String] = []
-    /// What was found of earlier runs that were killed.
+    /// The findings about earlier runs that were killed.
     var recovered: [Recovered] = []
-    /// What was damaged on purpose.
+    /// The damage that was done on purpose.
     var sabotage: String?
     var sabotageGuard: PoolGuard?
-    /// The process that gives the reserved pages back, and the pipe whose end it waits for.
+    /// The process that releases the reserved pages when its pipe is closed.
     var poolGuard: PoolGuard?
     var reserved: UInt64 = 0
 
@@ -67,7 +67,7 @@ struct DemoNotes: Codable {
         return notes
     }
 
-    /// Whoever is killed while it writes leaves the notes as they were.
+    /// Saves the notes. If the process is killed while it saves them, the old notes remain.
     func save(to place: DemoPlace) throws {
         try JSONEncoder().encode(self).write(to: URL(fileURLWithPath: place.newNotes.string))
         guard unsafe rename(place.newNotes.string, place.notes.string) == 0 else {
@@ -75,18 +75,18 @@ struct DemoNotes: Codable {
         }
     }
 
-    /// Everything that changes the pools for this run is undone.
+    /// Undoes everything that changed the pools for this run.
     func finishGuards() {
         sabotageGuard?.finish()
         poolGuard?.finish()
     }
 }
 
-/// The page frames of all files, as they were made: too many for the notes.
+/// The page frames of all files when they were made. They are too many for the notes.
 final class FramesFile {
     private let mapping: Mapping
 
-    /// Makes it, with room for that many, or opens it.
+    /// Creates the file with room for `count` frames, or opens it if `count` is nil.
     init(_ path: FilePath, making count: Int? = nil) throws {
         let options: FileDescriptor.OpenOptions =
             count == nil ? [.closeOnExec] : [.closeOnExec, .create, .exclusiveCreate]
@@ -97,9 +97,9 @@ final class FramesFile {
         mapping = try Mapping(of: file.borrowed, length: size, .shared(writable: true))
     }
 
-    /// The frames of a file; none when the file with them is too short for it.
+    /// The page frames of a preserved file; empty if this file is too short for the range.
     subscript(range: Range<Int>) -> [UInt64] {
-        // SAFETY: no further than the file is long, whose size nobody changes.
+        // SAFETY: the guard keeps the range inside the file, and no process changes the size of the file.
         guard unsafe range.upperBound * 8 <= mapping.bytes.count else { return [] }
         return range.map { unsafe mapping.bytes.load(fromByteOffset: $0 * 8, as: UInt64.self) }
     }
@@ -112,13 +112,13 @@ final class FramesFile {
     }
 }
 
-/// What one update did to one file.
+/// The effect of one update on one file.
 struct Finding: Codable {
     var update: UInt64
     var token: UInt64
-    /// Everything that did not hold, in words; empty when all did.
+    /// The failed checks, in words; empty if all checks passed.
     var faults: [String]
-    /// Pages whose frame is another one: shown, not a fault. Nil when frames may not be known.
+    /// The number of pages that have another frame: shown, but not a fault. Nil if frames may not be read.
     var moved: Int?
     var pages: Int
 }

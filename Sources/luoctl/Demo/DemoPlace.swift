@@ -3,16 +3,18 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// Where a run of the demo has what must be there when all its processes have died: its arena and its notes, on tmpfs.
+/// The paths of the files that outlive the processes of a run: its arena and its notes, on tmpfs.
 ///
-/// The arena is made first, and is locked while the run goes on: an arena that nobody has locked is left over from a run
-/// that was killed. It is removed first, too: what is there without an arena, anybody may remove. Only what was reserved
-/// is noted for itself (``Platform/HugePageLoan``), and is never removed unread.
+/// 1. The arena is created first, and is locked while the run goes on. An arena without a lock is therefore left over
+///    from a run that was killed.
+/// 2. The arena is also removed first. Any run may therefore remove files that have no arena.
+/// 3. Only the notes about reserved pages do not depend on the arena (``Platform/HugePageLoan``). They are never
+///    removed unread.
 struct DemoPlace {
     private static let variable = "LUO_DEMO_RUN"
 
     let directory: FilePath
-    /// Names the run.
+    /// The name of the run.
     let run: String
 
     /// The place of this run: a new one in its first boot.
@@ -24,7 +26,7 @@ struct DemoPlace {
         return DemoPlace(directory: directory, run: run)
     }
 
-    /// For this user only: whoever could write to an arena could change what is kept.
+    /// Makes the directory for this user only: a process that could write to an arena could change the preserved state.
     private static func makeDirectory(tries: Int = 100) throws -> FilePath {
         let path = FilePath("/dev/shm/luoctl-demo-\(geteuid())")
         _ = unsafe mkdir(path.string, 0o700)
@@ -33,7 +35,7 @@ struct DemoPlace {
             let directory = try findFile(path)
             found = try FileStatus(of: directory.borrowed)
         } catch {
-            // Another run, which was the last in it, has just removed it.
+            // Another run was the last one in the directory, and has just removed it.
             if error.errno == .noSuchFileOrDirectory, tries > 0, unsafe access("/dev/shm", W_OK) == 0 {
                 return try makeDirectory(tries: tries - 1)
             }
@@ -47,23 +49,23 @@ struct DemoPlace {
 
     var arena: FilePath { file("arena") }
     var notes: FilePath { file("notes") }
-    /// Notes that are not whole yet.
+    /// Notes that are not complete yet.
     var newNotes: FilePath { file("notes.new") }
     var frames: FilePath { file("frames") }
-    /// For a hugetlbfs of its own, where none is mounted.
+    /// The mount point of a hugetlbfs of the run's own, if none is mounted.
     var mountPoint: FilePath { file("hugetlbfs") }
-    /// What was taken of the huge page pools.
+    /// The notes about the pages that were taken from the huge page pools.
     var reserved: FilePath { file("reserved") }
     var overcommitted: FilePath { file("overcommitted") }
 
     private func file(_ kind: String) -> FilePath { directory.appending("\(run).\(kind)") }
 
-    /// A file on hugetlbfs.
+    /// The path of a file on hugetlbfs.
     func hugeFile(in mount: FilePath, token: UInt64) -> FilePath { mount.appending("\(hugeFilePrefix)\(token)") }
 
     private var hugeFilePrefix: String { "luoctl-demo-\(run)-" }
 
-    /// The runs of this user that are not this one: those that go on, and those that left something.
+    /// The other runs of this user: the ones that go on, and the ones that left files.
     var others: [DemoPlace] {
         let runs = Set(Self.names(in: directory).compactMap { $0.split(separator: ".").first.map(String.init) })
         return runs.subtracting([run]).sorted().map { DemoPlace(directory: directory, run: $0) }
@@ -79,7 +81,7 @@ struct DemoPlace {
         }
     }
 
-    /// Removes everything of the run but what is noted about the pools, and the directory when nothing else is in it.
+    /// Removes all files of the run except the notes about the pools, and the directory if nothing else is in it.
     func remove() {
         try? removeFile(arena)
         for path in hugeFiles + [notes, newNotes, frames] { try? removeFile(path) }
@@ -87,10 +89,10 @@ struct DemoPlace {
         Self.removeDirectory(of: arena)
     }
 
-    /// Removes the directory that a file was in, if it was the last.
+    /// Removes the directory of a file if it is empty.
     static func removeDirectory(of file: FilePath) { _ = unsafe rmdir(file.removingLastComponent().string) }
 
-    /// The commands that do what ``remove()`` does.
+    /// The shell commands that do the same as ``remove()``.
     var removal: String {
         let files = Self.names(in: directory).filter { $0.hasPrefix("\(run).") }.map { directory.appending($0) }
         let names = (hugeFiles + files.filter { $0 != mountPoint }).map(\.string)

@@ -3,22 +3,22 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// What was found of a run that was killed.
+/// The findings about a run that was killed.
 struct Recovered: Codable {
     var run: String
-    /// Updates that the run had behind it.
+    /// The number of updates that the run had completed.
     var updates: UInt64 = 0
-    /// Whether it had removed its arena already.
+    /// Whether the run had removed its arena already.
     var atItsEnd = false
-    /// Files that its arena knows.
+    /// The number of files in its arena.
     var files = 0
-    /// Tokens of those on hugetlbfs that are as they were.
+    /// The tokens of the files on hugetlbfs that are unchanged.
     var whole: [UInt64] = []
-    /// Tokens of those that only the processes held.
+    /// The tokens of the files that only the run's processes held.
     var gone: [UInt64] = []
-    /// Huge pages that the run had reserved, and that nobody was left to give back.
+    /// The number of huge pages that the run had reserved, and that the recovery released.
     var givenBack: UInt64 = 0
-    /// What is there, and is not as it was.
+    /// The changes of the files that still exist, and the errors of the recovery.
     var faults: [String] = []
 
     init(run: String) { self.run = run }
@@ -34,7 +34,7 @@ struct Recovered: Codable {
     }
 }
 
-/// Goes on where a run was killed: takes back what its arena knows, looks whether it is as it was, and removes it all.
+/// Recovers a run that was killed: retrieves the files of its arena, checks them, and removes everything.
 struct DemoRecovery {
     private let place: DemoPlace
     private var notes: DemoNotes?
@@ -45,7 +45,7 @@ struct DemoRecovery {
         found = Recovered(run: place.run)
     }
 
-    /// - Returns: nil when the run goes on, or had nothing yet, or nothing any more.
+    /// - Returns: nil if the run goes on, or if it left nothing.
     static func run(_ place: DemoPlace) -> Recovered? {
         var recovery = DemoRecovery(place)
         do throws(LiveUpdateError) {
@@ -53,7 +53,7 @@ struct DemoRecovery {
         } catch {
             switch error.errno {
             case .resourceTemporarilyUnavailable: return nil
-            // It ended, or was killed while it removed what it had.
+            // The run ended, or was killed while it removed its files.
             case .noSuchFileOrDirectory:
                 recovery.found.atItsEnd = true
                 place.remove()
@@ -68,7 +68,7 @@ struct DemoRecovery {
         return isNothing ? nil : found
     }
 
-    /// The arena is locked until all is removed: so no other run can find a part of it.
+    /// Recovers the files and removes them. The arena is locked until then, so no other run can find a part of them.
     private mutating func takeEverything() throws(LiveUpdateError) {
         let process = try UpdatableProcess(at: place.arena, existing: true) { (orchestrator) throws(LiveUpdateError) in
             try DemoBoot.register(orchestrator, CountedHugeTLB(FLBCallCounts()))
@@ -99,7 +99,7 @@ struct DemoRecovery {
                 session.direction == .incoming ? try session.retrieve(token: token) : try session.get(token: token)
             file = OwnedDescriptor(taking: taken)
         } catch {
-            // A memory file goes with its last holder; one that has a name should be there.
+            // A memory file is lost with its last holder, but a file with a path should exist.
             if error.errno == .badFileDescriptor, notes?.file(token)?.path == nil {
                 found.gone.append(token)
             } else {
@@ -125,7 +125,7 @@ struct DemoRecovery {
         }
     }
 
-    /// Gives back what the run's guards, killed with it, have not.
+    /// Releases the huge pages that the run's guards have not released, because they were killed with it.
     private mutating func settle() {
         for note in [place.reserved, place.overcommitted] {
             do {

@@ -1,20 +1,20 @@
 import FoundationEssentials
 import Platform
 
-/// What the demo found: for people as tables, for machines as JSON.
+/// The result of the demo: tables for people, JSON for machines.
 struct DemoReport {
     private let notes: DemoNotes
     private let updates: UInt64
     private let failure: String?
 
-    /// - Parameter failure: what ended the run before its last update.
+    /// - Parameter failure: the error that ended the run before its last update.
     init(_ notes: DemoNotes, updates: UInt64, failure: String? = nil) {
         self.notes = notes
         self.updates = updates
         self.failure = failure
     }
 
-    /// Whether every file held over every update, and the FLB was called as often as it should.
+    /// Whether every file was unchanged after every update, and the FLB was called as often as expected.
     var held: Bool { !notes.findings.isEmpty && faults.isEmpty }
 
     private var faults: [String] {

@@ -3,16 +3,16 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Damages one thing between preserving and the update, to show that it is noticed, and what is said then.
+/// Damages one thing between preserving and the update, to show that the demo notices and reports it.
 enum DemoSabotage: String, CaseIterable, ExpressibleByArgument {
-    /// One byte of a file.
+    /// The content of a file: one byte.
     case content
-    /// The size of a file, which the freeze refuses.
+    /// The size of a file. The freeze refuses the change.
     case size
     /// A setting of the huge page pool.
     case pool
 
-    /// - Returns: what was done.
+    /// - Returns: a description of the damage.
     func run(
         _ made: [(file: DemoFile, descriptor: FileDescriptor)], _ notes: inout DemoNotes, _ place: DemoPlace
     ) throws -> String {
@@ -35,7 +35,7 @@ enum DemoSabotage: String, CaseIterable, ExpressibleByArgument {
     private func flipByte(_ target: (file: DemoFile, descriptor: FileDescriptor)) throws -> String {
         let mapping = try Mapping(
             of: target.descriptor, length: target.file.pageSize.bytes, .shared(writable: true))
-        // SAFETY: the first page of the file is there: every file begins with data.
+        // SAFETY: the first page of the file exists, because every file begins with data.
         unsafe mapping.bytes.storeBytes(of: mapping.bytes[0] ^ 1, as: UInt8.self)
         return "one bit of file \(target.file.token) was flipped"
     }

@@ -3,17 +3,20 @@ import FoundationEssentials
 import Glibc
 import Platform
 
-/// Ends the demo on Ctrl-C and its like without leaving anything behind: the process becomes `luoctl demo-end`, which
-/// stops its threads wherever they are. SIGKILL leaves what the next run finds.
+/// Ends the demo on Ctrl-C and similar signals without leaving anything behind.
+///
+/// The process executes `luoctl demo-end`, which stops its threads wherever they are. After SIGKILL, the next run finds
+/// the remains.
 enum DemoSignals {
-    /// Lets them wait, also over execve(2), until somebody watches. What is ignored, as nohup(1) has it, stays ignored.
+    /// Blocks the signals until ``watch()`` looks for them, also over execve(2). Ignored signals, such as nohup(1)
+    /// leaves them, stay ignored.
     static func hold() {
         var signals = ending
         unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
     }
 
-    /// Ends the run when one comes. It is looked at and not taken: when the run becomes its next image at this moment, it
-    /// still waits there.
+    /// Ends the run when a signal is pending. The signal stays pending: if the run executes its next image at this
+    /// moment, that image still finds it.
     static func watch() {
         let environment = ProgramImage.ownEnvironment()
         let numbers = numbers
@@ -52,7 +55,7 @@ enum DemoSignals {
     }
 }
 
-/// `luoctl demo-end`: what a run becomes that a signal ends.
+/// `luoctl demo-end`: the program that a run executes when a signal ends it.
 struct DemoEndCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "demo-end", shouldDisplay: false)
 

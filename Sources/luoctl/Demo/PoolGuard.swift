@@ -4,8 +4,8 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// Reserves huge pages in a process of its own, which gives them back when the demo has ended, however it ended: it
-/// waits for the end of a pipe that the demo holds open.
+/// Reserves huge pages in a process of its own, which releases them however the demo ends. It waits for the end of a
+/// pipe that the demo holds open.
 struct PoolGuard: Codable {
     private var id: pid_t
     private var input: CInt
@@ -23,12 +23,12 @@ struct PoolGuard: Codable {
         ChildProcess(id: id, input: FileDescriptor(rawValue: input), output: FileDescriptor(rawValue: output))
     }
 
-    /// Starts the guard, which reserves pages until as many are available.
+    /// Starts the guard, which reserves pages until `pages` are available.
     ///
     /// - Parameters:
-    ///   - overcommit: whether it is instead to allow as many more beyond the pool.
-    ///   - note: where it notes what it takes: see ``Platform/HugePageLoan``.
-    /// - Returns: how many it took, or why it could not.
+    ///   - overcommit: whether to allow that many pages beyond the pool instead.
+    ///   - note: the file in which the guard notes the pages that it takes: see ``Platform/HugePageLoan``.
+    /// - Returns: the number of pages that the guard took, or the reason if it could not take them.
     static func start(
         pages: UInt64, of size: PageSize, overcommit: Bool = false, notingIn note: FilePath
     ) throws(SystemCallError) -> Result<(guard: PoolGuard, taken: UInt64), Reason> {
@@ -41,7 +41,7 @@ struct PoolGuard: Codable {
             process.finish()
             return .failure(Reason(text: answer))
         }
-        // Our ends of the pipes outlive the updates.
+        // This process's ends of the pipes outlive the updates.
         try process.input.setCloseOnExec(false)
         try process.output.setCloseOnExec(false)
         return .success((PoolGuard(process, note), taken))
@@ -51,7 +51,7 @@ struct PoolGuard: Codable {
         let text: String
     }
 
-    /// Lets the guard give the pages back, and waits until it has. If it was killed, they are given back here.
+    /// Makes the guard release the pages, and waits for it. If the guard was killed, this releases the pages instead.
     func finish() {
         process.finish()
         _ = try? HugePageLoan.settle(FilePath(note))
@@ -59,7 +59,7 @@ struct PoolGuard: Codable {
     }
 }
 
-/// `luoctl pool-guard`: what ``PoolGuard`` starts.
+/// `luoctl pool-guard`: the process that ``PoolGuard`` starts.
 struct PoolGuardCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "pool-guard", shouldDisplay: false)
 
@@ -69,7 +69,7 @@ struct PoolGuardCommand: ParsableCommand {
     @Flag var overcommit = false
 
     func run() throws {
-        // A session of its own: Ctrl-C at the terminal is not for it.
+        // In a session of its own, the process does not get the signals of Ctrl-C at the terminal.
         setsid()
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGPIPE] { _ = Glibc.signal(signal, SIG_IGN) }
         let loan: HugePageLoan
@@ -96,7 +96,7 @@ struct PoolGuardCommand: ParsableCommand {
         }
     }
 
-    /// Whoever asked may be dead already: the pages are given back all the same.
+    /// Prints an answer. Errors do not matter: the reader may be dead already, and the pages are released all the same.
     private func answer(_ line: String) {
         let text = line + "\n"
         _ = unsafe Glibc.write(STDOUT_FILENO, text, text.utf8.count)

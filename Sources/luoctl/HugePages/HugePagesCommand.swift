@@ -26,7 +26,7 @@ struct ListPoolsCommand: ParsableCommand {
 
     func run() throws {
         do throws(SystemCallError) {
-            // The pools last: what was freed meanwhile is not held any more.
+            // The pools are read last, so that pages that are freed meanwhile do not look like pages without a holder.
             let holders = try HugePageHolders.survey()
             let report = PoolReport(pools: try HugePagePool.all(), holders: holders)
             print(json ? report.json : report.text)

@@ -1,6 +1,7 @@
 import Platform
 
-/// The same for machines: docs/hugepages.md has the schema. Raise the version when a field changes its meaning or goes.
+/// The report as JSON. docs/hugepages.md has the schema. Raise the version when a field changes its meaning or is
+/// removed.
 extension PoolReport {
     var json: String {
         struct Output: Encodable {
@@ -86,7 +87,7 @@ extension PoolReport {
     }
 }
 
-/// A pool's counters, in pages, as JSON has them.
+/// The counters of a pool, in pages, in their JSON form.
 struct PoolCounts: Encodable {
     struct Node: Encodable {
         var node: Int
@@ -96,7 +97,7 @@ struct PoolCounts: Encodable {
         var surplus: UInt64
     }
 
-    /// In bytes.
+    /// The size of a page, in bytes.
     var pageSize: UInt64
     var total: UInt64
     var persistent: UInt64

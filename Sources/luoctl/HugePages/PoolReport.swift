@@ -1,6 +1,6 @@
 import Platform
 
-/// The pools, and who holds their pages: for people.
+/// The pools and the holders of their pages, for people.
 struct PoolReport {
     let pools: [HugePagePool]
     let holders: HugePageHolders
@@ -56,7 +56,7 @@ struct PoolReport {
         return table.text
     }
 
-    // MARK: What is where
+    // MARK: Holders
 
     private var account: String {
         var lines: [String] = []
@@ -93,6 +93,6 @@ struct PoolReport {
 extension HugePagePool {
     var inUse: UInt64 { total - min(free, total) }
 
-    /// Pages in use that were not found; negative when more were found.
+    /// The number of pages in use without a known holder; negative if the holders have more pages than are in use.
     func unexplained(_ pages: HugePageHolders.Pages) -> Int64 { Int64(inUse) - Int64(pages.accountedFor) }
 }

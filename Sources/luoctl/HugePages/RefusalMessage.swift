@@ -2,7 +2,7 @@ import ArgumentParser
 import Platform
 import SystemPackage
 
-/// Why a pool was not changed, in words, with what can be done about it.
+/// Explains in words why a pool was not changed, and gives advice.
 struct RefusalMessage {
     private let request: HugePageRequest
     private let refusal: HugePageRefusal

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Platform
 
-/// A change of a pool, looked at before and after.
+/// A change of a pool, with the pool's state before and after.
 struct Resize {
     let request: HugePageRequest
     let options: PoolOptions
@@ -21,7 +21,7 @@ struct Resize {
         }
     }
 
-    /// What is not obvious is said before it is done.
+    /// Prints the surprising effects of a plan before it is carried out.
     private func note(_ plan: HugePagePlan) {
         var notes: [String] = []
         if plan.count < request.count { notes.append("there is memory for \(plan.count) of \(request.count) pages") }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Platform
 
-/// What reserving and releasing have in common.
+/// The options that reserving and releasing share.
 struct PoolOptions: ParsableArguments {
     @Option(help: "The size of the pages: 2M or 1G, or what else the kernel has.", transform: PoolOptions.pageSize)
     var size: PageSize

@@ -3,7 +3,7 @@ struct BootText {
     private let boot: InspectedBoot
     private let source: String
 
-    /// - Parameter source: what says so.
+    /// - Parameter source: the name of the part of the arena that describes the boot.
     init(_ boot: InspectedBoot, _ source: String) {
         self.boot = boot
         self.source = source

@@ -4,7 +4,7 @@ import LiveUpdateHandlers
 import Platform
 
 extension InspectDocument {
-    /// Describes what was found.
+    /// Describes the result of an inspection.
     init(_ arena: String, _ found: Inspection, log: Bool, pages: Bool) {
         let snapshot = found.arena.snapshot
         let read = { (state: InspectedState) in InspectedBoot(state, in: found, pages: pages) }
@@ -16,13 +16,14 @@ extension InspectDocument {
         state = found.state.map(read)
         state?.phase = Self.phase(found)
         trees = found.trees.map { Tree($0, state: $0.state.map(read)) }
-        // What handlers have stored may be gone already, when somebody committed while it was copied.
+        // If the boot committed while the arena was copied, handlers' records may be missing, so their failures do not
+        // count.
         let records = ([state] + trees.map(\.state)).flatMap { $0?.recordFailures ?? [] }
         failures = found.failures.map(Failure.init) + (snapshot.isSettled ? records : [])
         sound = failures.isEmpty
     }
 
-    /// That an update was published is no record: the tree says so.
+    /// The phase of a boot. The journal has no record of publishing: the outgoing tree shows it.
     private static func phase(_ found: Inspection) -> String? {
         if found.trees.contains(where: { $0.part == .outgoingTree }) { return "published" }
         return found.state.map { $0.isFreezing ? "freezing" : "running" }

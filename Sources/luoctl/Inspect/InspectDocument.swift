@@ -1,7 +1,8 @@
-/// What an arena holds, as `luoctl inspect --json` prints it; the text is made from it, too. docs/inspect.md describes
-/// it: raise `version` when what is there changes its meaning.
+/// The content of an arena, as `luoctl inspect --json` prints it. The text is made from it, too.
+///
+/// docs/inspect.md describes the fields. Raise `version` when a field changes its meaning.
 struct InspectDocument: Encodable {
-    /// Why something is not believed.
+    /// A failed check of a part of the arena.
     struct Failure: Encodable {
         var gate: String
         var reason: String
@@ -9,9 +10,9 @@ struct InspectDocument: Encodable {
 
     struct File: Encodable {
         var size: UInt64
-        /// Absent when the kernel does not say.
+        /// Absent if the kernel does not tell.
         var locked: Bool?
-        /// Whether nothing was committed while it was read.
+        /// Whether the boot committed nothing while the file was read.
         var settled: Bool
     }
 
@@ -30,7 +31,7 @@ struct InspectDocument: Encodable {
 
     struct Slot: Encodable {
         var part: String
-        /// Absent when it is empty.
+        /// Absent if the slot is empty.
         var offset: UInt64?
         var size: UInt64?
         var generation: UInt64
@@ -42,9 +43,9 @@ struct InspectDocument: Encodable {
         var offset: UInt64
         var generation: UInt64
         var whole: Bool
-        /// Whether the superblock's generation says that it is true.
+        /// Whether the superblock's generation selects this table.
         var current: Bool
-        /// Whether what follows was read from it.
+        /// Whether the rest of the document was read from this table.
         var used: Bool
         var slots: [Slot]
     }
@@ -52,7 +53,7 @@ struct InspectDocument: Encodable {
     struct Record: Encodable {
         var sequence: UInt64
         var offset: UInt64
-        /// Absent when it makes no sense.
+        /// Absent if the event cannot be decoded.
         var event: String?
         var failure: Failure?
     }
@@ -62,11 +63,11 @@ struct InspectDocument: Encodable {
         var size: UInt64
         var firstSequence: UInt64
         var tail: UInt64
-        /// Those that are whole.
+        /// The number of complete records.
         var records: Int
-        /// Why there are no more.
+        /// The reason why there are no more records.
         var failure: Failure?
-        /// With `--log`.
+        /// Only with `--log`.
         var log: [Record]?
     }
 
@@ -81,7 +82,7 @@ struct InspectDocument: Encodable {
         var part: String
         var offset: UInt64
         var size: UInt64
-        /// CLOCK_MONOTONIC, in nanoseconds.
+        /// In nanoseconds of CLOCK_MONOTONIC.
         var freezeStart: UInt64?
         var freezeEnd: UInt64?
         var journalRoomOffset: UInt64?
@@ -94,24 +95,24 @@ struct InspectDocument: Encodable {
     var version = 1
     var arena: String
     var sound: Bool
-    /// The first one is the gate that refuses.
+    /// The first failure is from the gate that refuses the arena.
     var failures: [Failure]
     var file: File
     var superblock: Superblock?
     var tables: [Table]
     var journal: Journal?
-    /// By the journal.
+    /// The state according to the journal.
     var state: InspectedBoot?
     var trees: [Tree]
 
     var json: String { jsonText(self) }
 }
 
-/// What is true in a boot: the part of the document that the journal and the trees have in common.
+/// The state of a boot: the part of the document that the journal and the trees have in common.
 struct InspectedBoot: Encodable {
     typealias Failure = InspectDocument.Failure
 
-    /// A range that a callback has stored.
+    /// A range that a callback stored.
     struct Stored: Encodable {
         var offset: UInt64
         var size: UInt64
@@ -122,21 +123,21 @@ struct InspectedBoot: Encodable {
     struct Run: Encodable {
         var offset: UInt64
         var size: UInt64
-        /// Of the first base page; absent where it is not recorded.
+        /// The frame of the first base page; absent if it is not recorded.
         var frame: UInt64?
     }
 
-    /// What the handler's record says, where it is one of ours.
+    /// The content of the handler's record, if the handler is one of this package.
     struct Pages: Encodable {
         var size: UInt64
         var position: UInt64
         var pageSize: UInt64
         var present: UInt64
-        /// Absent for files without a name.
+        /// Absent for files without a path.
         var path: String?
-        /// Absent where they are not recorded.
+        /// Absent if the seals are not recorded.
         var seals: [String]?
-        /// With `--pages`.
+        /// Only with `--pages`.
         var runs: [Run]?
     }
 
@@ -147,15 +148,15 @@ struct InspectedBoot: Encodable {
         var device: UInt64
         var inode: UInt64
         var data: UInt64
-        /// The kernel's: 0 not tried, 1 done, negative the errno.
+        /// The kernel's value: 0 not tried, 1 done, negative the errno.
         var retrieveStatus: Int32
         /// The reason why the update that handed the file over left it out; absent for all other files.
         var problem: String?
         var flbs: [String]
         var stored: [Stored]
-        /// Absent for a handler of others, and of a boot that is over.
+        /// Absent for a handler of another package, and for a boot that is over.
         var pages: Pages?
-        /// Why its handler's record cannot be read.
+        /// The reason why the handler's record cannot be read.
         var failure: Failure?
     }
 

@@ -1,12 +1,12 @@
 import LiveUpdate
 import Platform
 
-/// What an arena holds, for people. Names that it holds may be damage, and are shown so that they cannot do anything to
-/// a terminal.
+/// The content of an arena, for people. Names from the arena may be damaged, so they are escaped before they reach a
+/// terminal.
 struct InspectText {
     private let document: InspectDocument
 
-    /// The first are the interesting ones; all are in the JSON.
+    /// The number of failures in the text. The first failures are the interesting ones, and the JSON has all.
     private static let mostFailures = 20
 
     init(_ document: InspectDocument) { self.document = document }
@@ -118,12 +118,12 @@ extension InspectDocument.Failure {
 }
 
 extension InspectDocument.Failure? {
-    /// A cell of a table.
+    /// The text of a table's cell.
     var check: String { self?.shown ?? "right" }
 }
 
 extension UInt32 {
-    /// As checksums are written.
+    /// The number as a checksum: eight hexadecimal digits.
     var checksum: String {
         let digits = String(self, radix: 16)
         return String(repeating: "0", count: 8 - digits.count) + digits
@@ -131,7 +131,7 @@ extension UInt32 {
 }
 
 extension String {
-    /// Without what a terminal would obey.
+    /// The string without characters that a terminal would obey.
     var shown: String {
         var shown = ""
         for scalar in unicodeScalars {

@@ -19,7 +19,7 @@ extension InspectedBoot {
         flbs = state.flbs.map(FLB.init)
     }
 
-    /// Of what handlers have recorded.
+    /// The failures of the handlers' records.
     var recordFailures: [Failure] { sessions.flatMap(\.files).compactMap(\.failure) }
 }
 

@@ -3,8 +3,10 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// The filter under which a program runs: it tells of each open, because a filter cannot see paths, and of ioctls of the
-/// device's type. Everything else is as fast as without.
+/// The filter under which a program runs.
+///
+/// It notifies luod of every open, because a filter cannot see paths, and of ioctls of the device's type. All other
+/// calls are as fast as without the filter.
 struct CallFilter {
     /// The BPF program.
     let instructions: [UInt8]
@@ -12,7 +14,7 @@ struct CallFilter {
     init() throws(SystemCallError) {
         guard let filter = unsafe seccomp_init(luo_allow()) else { throw SystemCallError("seccomp", .noMemory) }
         defer { unsafe seccomp_release(filter) }
-        // Programs for another architecture just do not find the device.
+        // Programs for another architecture run without the filter, and do not find the device.
         try Self.check(unsafe seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, luo_allow()))
         for name in ["open", "creat", "openat", "openat2"] {
             let number = unsafe seccomp_syscall_resolve_name(name)
@@ -31,16 +33,18 @@ struct CallFilter {
         guard result == 0 else { throw SystemCallError("seccomp", Errno(rawValue: -result)) }
     }
 
-    /// Runs under it from now on.
+    /// Installs the filter in this process.
     ///
-    /// - Returns: the listener. Until somebody serves it every open waits, and after its last close fails with ENOSYS.
+    /// - Returns: the listener. Until luod serves it, every open waits. After its last close, every open fails with
+    ///   ENOSYS.
     func install() throws(SystemCallError) -> OwnedDescriptor {
         do throws(SystemCallError) {
             return try listenToCalls(matching: instructions)
         } catch {
             guard error.errno == .permissionDenied else { throw error }
         }
-        // Without the right it takes this: nothing under it gains rights by being executed.
+        // Without CAP_SYS_ADMIN, the kernel requires no_new_privs: programs under the filter gain no rights when
+        // executed.
         try denyNewPrivileges()
         return try listenToCalls(matching: instructions)
     }

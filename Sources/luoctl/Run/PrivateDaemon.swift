@@ -3,8 +3,10 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// A luod for one program, on a state of its own, which ends with the program's last process: it is nobody's child, and nothing
-/// of it is seen. Until this process has become the program, or has ended, a pipe tells it to wait.
+/// A luod for one program, on a state of its own, which ends with the program's last process.
+///
+/// It is not a child of the program, and the program sees nothing of it. A pipe makes it wait until this process has
+/// become the program or has ended.
 final class PrivateDaemon {
     let state: String
     private let life: FileDescriptor
@@ -21,7 +23,7 @@ final class PrivateDaemon {
             defer { try? closeDescriptor(ends.output) }
             try Self.waitUntilReady(ends.output, image)
         } catch {
-            // Where luod has not begun there is nothing in it.
+            // If luod has not started, the directory is empty.
             _ = unsafe rmdir(state)
             guard let failure = error as? SystemCallError else { throw error }
             throw Exit.unavailable("luod cannot be started: \(failure)")
@@ -35,7 +37,7 @@ final class PrivateDaemon {
         return own.filter { variable in !ofManager.contains { variable.hasPrefix($0) } }
     }
 
-    /// - Returns: our ends only.
+    /// - Returns: the ends of the pipes that belong to this process.
     private static func start(
         _ image: ProgramImage
     ) throws(SystemCallError) -> (life: FileDescriptor, output: FileDescriptor) {
@@ -47,7 +49,7 @@ final class PrivateDaemon {
         )
     }
 
-    /// Beside this program, or in PATH.
+    /// The image of luod: beside this program, or in PATH.
     private static func image() throws -> String {
         let own = ownExecutable()
         let beside = own.lastIndex(of: "/").map { String(own[...$0]) + "luod" }
@@ -68,7 +70,7 @@ final class PrivateDaemon {
         }
     }
 
-    /// What it says until then is said here, when it ends instead.
+    /// Waits until luod is ready. If luod ends instead, the error contains luod's output.
     private static func waitUntilReady(_ output: FileDescriptor, _ image: String) throws {
         var said: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)

@@ -51,14 +51,14 @@ struct RunCommand: ParsableCommand {
         var images = Execution.images(command)
         let own = state == nil ? try PrivateDaemon(asKernel) : nil
         let place = state ?? own?.state
-        // What the program starts finds it, too: luoctl update.
+        // Other programs that the program starts, such as luoctl update, find luod by this variable, too.
         if let place { images = images.map { $0.setting("LUO_STATE", absolutePath(place)) } }
         let connection = DaemonConnection(
             state: place, timeout: waiting.timeout,
             remedyWithoutRight: "without --state the program gets a luod of its own")
         try connection.use { device throws(LiveUpdateError) in
             try device.ping()
-            // From here on this process opens nothing before its calls are served.
+            // From here on, this process opens nothing until its calls are served.
             device.patience?.openNothing()
             let listener: OwnedDescriptor
             do throws(SystemCallError) {
@@ -72,7 +72,10 @@ struct RunCommand: ParsableCommand {
         throw Execution.become(images, called: command[0])
     }
 
-    /// The device is no directory, and says so without being opened; where its calls are not answered there is nothing.
+    /// Checks that luod serves this process's opens.
+    ///
+    /// The device is not a directory, so opening it as a directory fails with ENOTDIR. If luod does not answer the
+    /// calls, the path does not exist.
     private static func checkThatItIsSeen() throws(LiveUpdateError) {
         do throws(SystemCallError) {
             try systemCall("open") { unsafe Glibc.open("/dev/liveupdate", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
