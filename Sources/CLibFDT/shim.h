@@ -1,4 +1,4 @@
-// libfdt, with its function-like macros made callable.
+// Makes the function-like macros of libfdt callable from Swift.
 #pragma once
 #include <libfdt.h>
 

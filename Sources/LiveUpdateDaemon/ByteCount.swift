@@ -5,13 +5,13 @@ package struct ByteCount: Equatable, Sendable {
 
     private static let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
 
-    /// Reads digits, and behind them K, M, G or T, which are powers of 1024.
+    /// Reads digits, optionally followed by K, M, G or T, which are powers of 1024.
     ///
     /// - Returns: nil for any other text, and for a size that 64 bits cannot hold.
     package init?(_ text: String) {
         let unit = text.last.flatMap { Self.units[$0] }
         let digits = unit == nil ? text[...] : text.dropLast()
-        // An integer's initializer takes signs, too.
+        // An integer's initializer also accepts signs.
         guard digits.allSatisfy({ ("0"..."9").contains($0) }), let number = UInt64(digits) else { return nil }
         let (bytes, isTooLarge) = number.multipliedReportingOverflow(by: unit ?? 1)
         guard !isTooLarge else { return nil }

@@ -6,15 +6,16 @@ import SystemPackage
 ///
 /// A client can make a close sleep for ever: FUSE and NFS ask their server at every close, a socket with SO_LINGER
 /// waits for its peer, and the last close of a memory file frees gigabytes. A thread that serves requests or holds the
-/// arena therefore closes no descriptor of a client, but for small memory files (``close(held:of:)``).
+/// arena therefore never closes a client's descriptor, except for small memory files (``close(held:of:)``).
 ///
 /// 1. ``close(_:of:)`` puts a descriptor into its user's queue and returns.
-/// 2. A thread closes it. Each user has at most one thread of a lane at a time, so that a stuck close delays only that
-///    user's next ones. One thread is for root alone.
-/// 3. Descriptors whose close cannot sleep have a lane of their own: memory files of some megabytes, and own sockets
-///    with nothing in their queues. Otherwise as many users with stuck closes as there are threads would stop the
-///    closing for all users.
-/// 4. ``stalled(of:)`` counts a user's descriptors while no close of them ends, for that user's limit.
+/// 2. A thread closes the descriptor. Each user has at most one thread of a lane at a time, so a stuck close delays
+///    only the later closes of the same user. One thread is for root alone.
+/// 3. A lane of its own takes the descriptors that cannot sleep in close: memory files of a few megabytes, and luod's
+///    own sockets with empty queues. Without this lane, stuck closes of as many users as there are threads would stop
+///    the closing for all users.
+/// 4. ``stalled(of:)`` counts a user's pending descriptors while none of the user's closes ends. They count against the
+///    user's limit.
 ///
 /// The threads are made before the seccomp filter, which allows no new ones. They end when the closer is released and
 /// the queues are empty.
@@ -61,17 +62,17 @@ final class Closer: Sendable {
     }
 
     private let root = Lane()
-    /// For descriptors of other users whose close cannot sleep.
+    /// Closes that cannot sleep, for all users except root.
     private let prompt = Lane()
-    /// For all other descriptors of other users.
+    /// All other closes, for all users except root.
     private let others = Lane()
 
     /// Starts the threads, which block all signals.
     ///
     /// - Parameters:
-    ///   - threads: how many there are: one for root, one for closes that cannot sleep, and the rest, at least one, for
-    ///     the other closes.
-    ///   - closing: closes one descriptor: for tests.
+    ///   - threads: the number of threads: one for root, one for closes that cannot sleep, and at least one for the
+    ///     other closes.
+    ///   - closing: closes one descriptor. Tests replace it.
     /// - Throws: EAGAIN when the system or the user may have no more threads, ENOMEM.
     init(
         threads: Int, closing: @escaping @Sendable (FileDescriptor) -> Void = Closer.closeGracefully
@@ -106,14 +107,14 @@ final class Closer: Sendable {
 
     // MARK: Closing
 
-    /// Closes a descriptor some time later. The closer owns the descriptor from now on. This call never waits for a
-    /// file.
+    /// Closes a descriptor later, on another thread. The closer owns the descriptor from now on. This call never waits
+    /// for a file.
     func close(_ descriptor: FileDescriptor, of user: UInt32) { close([descriptor], of: user) }
 
-    /// As ``close(_:of:)``, for a descriptor with an owner.
+    /// Like ``close(_:of:)``, for a descriptor with an owner.
     func close(_ descriptor: consuming OwnedDescriptor, of user: UInt32) { close(descriptor.release(), of: user) }
 
-    /// As ``close(_:of:)`` for many descriptors of one user.
+    /// Like ``close(_:of:)``, for many descriptors of one user.
     func close(_ descriptors: [FileDescriptor], of user: UInt32) {
         guard user != 0 else { return root.add(descriptors, of: user) }
         var (prompt, others): ([FileDescriptor], [FileDescriptor]) = ([], [])
@@ -125,51 +126,51 @@ final class Closer: Sendable {
         self.others.add(others, of: user)
     }
 
-    /// As ``close(_:of:)``, for a file that was held. A small memory file is closed at once: its close cannot sleep, and
-    /// takes less time than to wake a thread.
+    /// Like ``close(_:of:)``, for a file that was held. A small memory file is closed at once: its close cannot sleep,
+    /// and takes less time than waking a thread.
     func close(held file: FileDescriptor, of user: UInt32) {
         if file.isMemory(upTo: Self.mostAtOnce) { try? closeDescriptor(file) } else { close([file], of: user) }
     }
 
-    /// The most bytes of memory that are freed on the calling thread. It takes some 30 microseconds.
+    /// The most bytes of memory that the calling thread frees itself. It takes about 30 microseconds.
     private static let mostAtOnce: UInt64 = 1 << 20
-    /// The most bytes of memory that are freed in the lane of closes that cannot sleep. It takes some milliseconds.
+    /// The most bytes of memory that the lane of closes that cannot sleep frees at once. It takes a few milliseconds.
     private static let mostPrompt: UInt64 = 16 << 20
 
-    /// As ``close(_:of:)``, for a socket of luod's own, which no client has. Only messages that clients have sent on it
+    /// Like ``close(_:of:)``, for one of luod's own sockets, which no client holds. Only unread messages from clients
     /// can delay its close.
     func close(ownSocket: FileDescriptor, of user: UInt32) {
         let lane = user == 0 ? root : ownSocket.hasMessage ? others : prompt
         lane.add([ownSocket], of: user)
     }
 
-    /// How many descriptors of a user wait or are being closed.
+    /// The number of a user's descriptors that wait or are being closed.
     func pending(of user: UInt32) -> Int { lanes.reduce(0) { $0 + $1.pending(of: user) } }
 
-    /// How many descriptors of a user wait or are being closed, if none was closed for ``ClosingQueue/patience``;
-    /// otherwise 0. They count against the user's limit. Closes that end soon do not, so that a client at its limit can
-    /// release one file and preserve another.
+    /// The number of a user's descriptors that wait or are being closed, if none was closed for
+    /// ``ClosingQueue/patience``; otherwise 0. They count against the user's limit. Closes that end soon do not count,
+    /// so a client at its limit can release one file and preserve another.
     func stalled(of user: UInt32) -> Int { lanes.reduce(0) { $0 + $1.stalled(of: user) } }
 
-    /// How many descriptors of all users wait or are being closed.
+    /// The number of all users' descriptors that wait or are being closed.
     var pending: Int { lanes.reduce(0) { $0 + $1.pending } }
 
-    /// Closes a descriptor, a socket without waiting for its peer.
+    /// Closes a descriptor. The close of a socket does not wait for its peer.
     ///
     /// SO_LINGER with a time makes the last close of a socket wait until the peer has acknowledged everything, for up
-    /// to that time. Without SO_LINGER the kernel does the same in the background: bytes that were sent still go out,
-    /// and TCP resets the connection only if bytes were received that no process has read, which is the same either
-    /// way. No client waits for the result of this close, so that the background loses nothing. SO_LINGER with the time
-    /// 0 does not wait: it resets the connection, which its client asked for, and stays as it is.
+    /// to that time. Without SO_LINGER the kernel does the same in the background: it still sends the queued bytes, and
+    /// TCP resets the connection only if unread bytes were received, which is the same either way. No client waits for
+    /// the result of this close, so nothing is lost by closing in the background. SO_LINGER with the time 0 does not
+    /// wait: it resets the connection. The client asked for that, so this setting stays.
     static func closeGracefully(_ descriptor: FileDescriptor) {
         descriptor.stopLingering()
-        // The descriptor is closed also when close(2) fails, and no client is left to be told.
+        // close(2) closes the descriptor even when it fails, and there is no client left to tell.
         try? closeDescriptor(descriptor)
     }
 }
 
 extension FileDescriptor {
-    /// Whether it is a memory file with at most so many bytes of memory.
+    /// Whether the descriptor is a memory file with at most this many bytes of memory.
     fileprivate func isMemory(upTo most: UInt64) -> Bool {
         guard (try? hasSeals()) == true, let status = try? FileStatus(cached: self) else { return false }
         return status.allocated <= most
@@ -189,32 +190,33 @@ struct ClosingQueue {
     private struct UserQueue {
         var waiting = Fifo<FileDescriptor>()
         var isBusy = false
-        /// When the last descriptor was closed, or the first one came, in nanoseconds.
+        /// The time when the last descriptor was closed, or when the first one came, in nanoseconds.
         var lastProgress: UInt64 = 0
         var pending: Int { waiting.count + (isBusy ? 1 : 0) }
     }
 
-    /// The users with pending descriptors: earlier users cost nothing.
+    /// The users with pending descriptors. A user without any has no entry.
     private var users: [UInt32: UserQueue] = [:]
-    /// Users with something waiting and nothing being closed, in the order in which they are served.
+    /// Users with a waiting descriptor and no running close, in the order in which they are served.
     private var turns = Fifo<UInt32>()
 
-    /// How many descriptors of all users wait or are being closed.
+    /// The number of all users' descriptors that wait or are being closed.
     private(set) var pending = 0
 
     /// Whether ``next()`` has a descriptor.
     var hasNext: Bool { turns.count > 0 }
 
-    /// How many descriptors of a user wait or are being closed.
+    /// The number of a user's descriptors that wait or are being closed.
     func pending(of user: UInt32) -> Int { users[user]?.pending ?? 0 }
 
-    /// As ``pending(of:)``, if no descriptor of the user was closed for ``patience``; otherwise 0.
+    /// Like ``pending(of:)``, if no descriptor of the user was closed for ``patience``; otherwise 0.
     func stalled(of user: UInt32, at now: UInt64) -> Int {
         guard let queue = users[user], now > queue.lastProgress + Self.patience else { return 0 }
         return queue.pending
     }
 
-    /// How long no close of a user may end until the user's descriptors count, in nanoseconds.
+    /// A user without a finished close for this time is stalled, in nanoseconds. The user's pending descriptors then
+    /// count against the limit.
     static let patience: UInt64 = 50_000_000
 
     /// Appends descriptors to a user's queue.
@@ -254,7 +256,7 @@ struct ClosingQueue {
 /// A queue with operations of constant time on average.
 struct Fifo<Element> {
     private var arriving: [Element] = []
-    /// The oldest elements, the oldest one last.
+    /// The oldest elements, in reverse order: the oldest is the last.
     private var leaving: [Element] = []
 
     var count: Int { arriving.count + leaving.count }
@@ -263,13 +265,13 @@ struct Fifo<Element> {
 
     mutating func popFirst() -> Element? {
         if leaving.isEmpty {
-            // In place: neither array is made again.
+            // In place: neither array is allocated again.
             swap(&leaving, &arriving)
             leaving.reverse()
         }
         return leaving.popLast()
     }
 
-    /// Takes the oldest element, and says whether it was the last one.
+    /// Returns the oldest element, and whether it was the last one.
     mutating func take() -> (element: Element?, isLast: Bool) { (popFirst(), count == 0) }
 }

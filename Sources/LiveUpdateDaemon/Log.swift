@@ -3,8 +3,8 @@ import Platform
 
 /// Lines on standard error, which systemd collects.
 ///
-/// Of one kind of line, a few are written in each second; after that second one line counts the others. The lines of one
-/// place in the code are of one kind.
+/// In each second, a few lines of each kind are written. After that second, one line says how many were omitted. All
+/// lines from one place in the code are one kind.
 public struct Log: Sendable {
     /// The name of the process.
     public let name: String
@@ -25,10 +25,10 @@ public struct Log: Sendable {
         if isAdmitted { write(text) }
     }
 
-    /// Writes lines that belong together, all of them.
+    /// Writes lines that belong together, without a limit.
     public func sayAll(_ lines: [String]) { for line in lines { write(line) } }
 
-    /// Writes how many lines were left out, once their second is over.
+    /// Writes how many lines were omitted, once their second is over.
     func sayOmissions() {
         let omissions = limiter.with { limiter in
             limiter.hasOmissions ? limiter.takeOmissions(at: monotonicNanoseconds()) : []
@@ -52,7 +52,7 @@ public struct Log: Sendable {
 /// Decides which lines of a log are written. It does no I/O.
 ///
 /// 1. The first lines of a kind in a second are written.
-/// 2. The others are counted. When the second is over, one line tells their number, and the last of them.
+/// 2. The others are counted. When the second is over, one line gives their number and the last of them.
 struct LogLimiter {
     /// The place in the code that writes a line.
     struct Kind: Hashable {
@@ -60,15 +60,15 @@ struct LogLimiter {
         var line: Int
     }
 
-    /// Lines of one kind that were left out.
+    /// Lines of one kind that were omitted.
     struct Omission: Equatable {
         var count: Int
-        /// The last of them.
+        /// The last omitted line.
         var last: String
     }
 
     private struct Recent {
-        /// When the second began, in nanoseconds.
+        /// The beginning of the second, in nanoseconds.
         var began: UInt64
         var count = 0
         var omission: Omission?
@@ -77,17 +77,17 @@ struct LogLimiter {
     /// The kinds of the last second.
     private var recent: [Kind: Recent] = [:]
 
-    /// So many lines of a kind are written in a second.
+    /// The most lines of a kind that are written in a second.
     static let most = 5
-    /// A second.
+    /// One second, in nanoseconds.
     static let window: UInt64 = 1_000_000_000
 
-    /// Whether lines were left out that no line has counted yet.
+    /// Whether lines were omitted and not yet counted in the log.
     private(set) var hasOmissions = false
 
     /// Whether a line is written.
     ///
-    /// - Parameter now: the time, in nanoseconds. Call ``takeOmissions(at:)`` with the same time before.
+    /// - Parameter now: the time, in nanoseconds. Call ``takeOmissions(at:)`` with the same time first.
     mutating func admits(_ text: String, of kind: Kind, at now: UInt64) -> Bool {
         var one = recent[kind] ?? Recent(began: now)
         defer { recent[kind] = one }
@@ -98,7 +98,8 @@ struct LogLimiter {
         return false
     }
 
-    /// The lines that were left out, of the kinds whose second is over. Those kinds begin again.
+    /// Returns and forgets the omissions of the kinds with a finished second. The next line of such a kind begins a new
+    /// second.
     mutating func takeOmissions(at now: UInt64) -> [Omission] {
         let over = recent.filter { now >= $0.value.began + Self.window }
         for kind in over.keys { recent[kind] = nil }

@@ -3,13 +3,13 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The time that a client waits for an answer before it finds out whether luod answers at all.
+/// The time that a client waits for an answer before it checks whether luod answers at all.
 ///
 /// 1. A request waits for its answer for the timeout.
-/// 2. Then a second connection asks for an answer to PING, for as long again. If luod answers, the request takes long,
-///    and the client goes on waiting.
-/// 3. If luod does not, the request fails with ETIMEDOUT, and the error names the processes of luod. The request is in
-///    luod's queue, and may still be done.
+/// 2. Then the client sends PING on a second connection, and waits as long again. If luod answers, the request just
+///    takes long, and the client continues to wait.
+/// 3. If luod does not answer, the request fails with ETIMEDOUT, and the error names the processes of luod. The request
+///    is in luod's queue, and may still be done.
 package final class AnswerPatience: Sendable {
     private let state: String
     private let seconds: UInt16
@@ -17,18 +17,18 @@ package final class AnswerPatience: Sendable {
     private let mayOpenFiles = Guarded(true)
 
     /// - Parameters:
-    ///   - state: the state directory of luod; nil for `LUO_STATE` of the environment, or /run/luo.
+    ///   - state: the state directory of luod; nil for `LUO_STATE` in the environment, or /run/luo.
     ///   - seconds: the timeout, more than 0.
     package init(state: String?, seconds: UInt16) {
         self.state = LiveUpdateDevice.state(state)
         self.seconds = seconds
     }
 
-    /// Whether luod has not answered.
+    /// Whether luod has failed to answer.
     package var hasLapsed: Bool { lapsed.with { $0 } }
 
-    /// Opens no file from now on, so that the error does not name processes: under the filter of `luoctl run` an open
-    /// waits for luod.
+    /// Opens no file from now on, and therefore names no processes in the error. Under the filter of `luoctl run`, an
+    /// open waits for luod.
     package func openNothing() { mayOpenFiles.with { $0 = false } }
 
     var milliseconds: CInt { CInt(seconds) * 1000 }
@@ -64,7 +64,7 @@ package final class AnswerPatience: Sendable {
             answer.close()
             return true
         } catch {
-            // A connection that is refused or closed is an answer, too.
+            // A refused or closed connection is an answer, too.
             return error.errno != .timedOut
         }
     }
@@ -86,8 +86,8 @@ package final class AnswerPatience: Sendable {
                 ?? "look into luod's log; wait longer with luoctl --timeout")
     }
 
-    /// The processes of luod, as far as this process can see them: those that have the arena open, or the process that
-    /// listens and its children.
+    /// The processes of luod that this process can see: the processes that have the arena open, or else the listening
+    /// process and its children.
     private var processes: [SeenProcess] {
         guard mayOpenFiles.with({ $0 }) else { return [] }
         let own = SeenProcess.all(withOpen: "\(absolutePath(state))/arena").filter {

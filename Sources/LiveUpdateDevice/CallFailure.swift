@@ -3,8 +3,8 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The error of a failed call. luod says the reason; the kernel's device answers only an errno, which means something else
-/// for each call.
+/// The error of a failed call. luod gives the reason. The kernel's device answers only with an errno, which has another
+/// meaning for each call.
 struct CallFailure {
     private let call: Call
     private let errno: Errno
@@ -31,8 +31,8 @@ struct CallFailure {
 
     /// The error of a call that explains itself in the text of its struct.
     private func error(saying text: String) -> LiveUpdateError {
-        // It may have been written as LiveUpdateError does: with the errno and a remedy of its own.
-        // A list of several lines ends with a line for the remedy.
+        // A list of several lines ends with a line for the remedy. Other text may have the form of a LiveUpdateError,
+        // with the errno and a remedy.
         if let remedy = text.firstRange(of: "\nremedy: ") {
             return LiveUpdateError(
                 errno, String(text[..<remedy.lowerBound]), remedy: String(text[remedy.upperBound...]))
@@ -43,7 +43,7 @@ struct CallFailure {
             errno, String(text[..<written.lowerBound]), remedy: remedy.isEmpty ? nil : String(remedy))
     }
 
-    /// luod closed the connection at once, with nothing but an errno.
+    /// The error of a connection that luod closed at once, with only an errno.
     var refused: LiveUpdateError {
         if errno == .protocolError { return Self.unexpected(call, subject) }
         guard errno == .tooManyOpenFiles else {
@@ -56,14 +56,14 @@ struct CallFailure {
         )
     }
 
-    /// luod sent a message that is no answer to the call.
+    /// The error of a message that is not an answer to the call.
     static func unexpected(_ call: Call, _ subject: String) -> LiveUpdateError {
         LiveUpdateError(
             .protocolError, "\(subject): luod sent an unexpected answer to \(call)",
             remedy: "use a client and a luod of the same version")
     }
 
-    /// No answer came.
+    /// The error of a call without an answer.
     func withoutAnswer(_ failed: SystemCallError) -> LiveUpdateError {
         switch errno {
         case .socketNotConnected, .brokenPipe, .connectionReset:

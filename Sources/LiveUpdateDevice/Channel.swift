@@ -3,18 +3,18 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// On what calls are made: a socket of `luod`, or a descriptor of the kernel's device. A session is one of its own.
+/// A descriptor for calls: a socket of luod, or a descriptor of the kernel's device. Each session has one of its own.
 protocol Channel: Sendable {
     /// The descriptor that calls are made on.
     var descriptor: FileDescriptor { get }
 
     /// Makes a call and waits for its answer.
     ///
-    /// - Parameter file: the descriptor that it is about.
-    /// - Throws: when no answer came: the answer itself may say that it failed.
+    /// - Parameter file: the descriptor that the call is about.
+    /// - Throws: the error when no answer came. An answer can itself be a failure.
     func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer
 
-    /// The same, on a session that the answer to a call brought.
+    /// A channel for the session in an answer.
     func session(_ descriptor: consuming OwnedDescriptor) -> any Channel
 
     /// The error of a call that was not answered in time; nil for a channel that waits for ever.
@@ -23,25 +23,25 @@ protocol Channel: Sendable {
 
 /// The answer to a call.
 struct CallAnswer {
-    /// The party that answered a call with a failure, which decides on the words of the error.
+    /// The party that answered a call with a failure. The text of the error depends on it.
     enum Answerer {
-        /// luod, with its reason; nil from a luod that said none.
+        /// luod, with its reason; nil when luod gave none.
         case luod(ReasonText?)
-        /// luod, which refused the connection.
+        /// luod, when it refused the connection.
         case refusingLuod
-        /// The device of the kernel.
+        /// The kernel's device.
         case kernel
     }
 
-    /// Nil when the call worked.
+    /// The errno of a failed call; nil when it worked.
     var failure: Errno?
-    /// The party that answered.
+    /// The party that answered the call.
     var answerer: Answerer
-    /// The struct.
+    /// The struct of the answer.
     var body: [UInt8]
-    /// The text behind the tag of luod's answer.
+    /// The text after the tag in luod's answer.
     var text: [UInt8] = []
-    /// The descriptor that came with the answer: the receiver closes it.
+    /// The descriptor in the answer. The receiver must close it.
     var descriptor: FileDescriptor?
 
     /// The error of an answer that is a failure.
@@ -53,14 +53,14 @@ struct CallAnswer {
         }
     }
 
-    /// Closes the descriptor of an answer that is not used.
+    /// Closes the descriptor of an unused answer.
     func close() {
         if let descriptor { try? closeDescriptor(descriptor) }
     }
 }
 
 extension Channel {
-    /// Makes a call that brings no descriptor.
+    /// Makes a call that returns no descriptor.
     ///
     /// - Returns: the struct of the answer.
     @discardableResult
@@ -75,7 +75,7 @@ extension Channel {
         return answer.body
     }
 
-    /// Makes a call that brings a descriptor.
+    /// Makes a call that returns a descriptor.
     func descriptor(
         from call: Call, _ body: [UInt8], of subject: String
     ) throws(LiveUpdateError) -> OwnedDescriptor {
@@ -95,9 +95,9 @@ extension Channel {
         throw answer.error(CallFailure(call, failure, subject))
     }
 
-    /// Makes a call with an answer that explains itself in words (``UpdateCall``).
+    /// Makes a call with an answer that explains itself as text (``UpdateCall``).
     ///
-    /// - Throws: the errno of the answer, with its words as the reason if it has any.
+    /// - Throws: the errno of the answer, with its text as the reason if it has any.
     func explained(_ call: Call, _ request: UpdateCall, of subject: String) throws(LiveUpdateError) -> UpdateCall {
         let answer = try any(call, request.body, about: nil, of: subject)
         answer.close()
@@ -109,7 +109,7 @@ extension Channel {
         return came
     }
 
-    /// Makes a call, and returns its answer, also when that is a failure.
+    /// Makes a call, and returns its answer even if that is a failure.
     private func any(
         _ call: Call, _ body: [UInt8], about file: FileDescriptor?, of subject: String
     ) throws(LiveUpdateError) -> CallAnswer {

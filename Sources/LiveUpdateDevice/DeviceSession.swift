@@ -3,11 +3,11 @@ import LiveUpdateProtocol
 public import Platform
 public import SystemPackage
 
-/// An open session of a ``LiveUpdateDevice``, by a descriptor of its own.
+/// An open session of a ``LiveUpdateDevice``, with a descriptor of its own.
 ///
 /// The descriptor is closed with the last reference to this object. If there is no copy of it (fork(2) and dup(2) make
-/// copies), the close ends the session: an outgoing session unpreserves its files, an incoming session finishes them. A
-/// detached session stays.
+/// copies), the close ends the session: an outgoing session unpreserves its files, and an incoming session finishes
+/// them. A detached session stays.
 public final class DeviceSession: Sendable {
     private let channel: any Channel
     private let subject: String
@@ -17,11 +17,11 @@ public final class DeviceSession: Sendable {
         self.subject = subject
     }
 
-    /// The session's descriptor: poll it (it hangs up when luod is gone), inherit it, or hand it to another process. Do
-    /// not close it.
+    /// The session's descriptor. You can poll it (it hangs up when luod ends), inherit it, or pass it to another
+    /// process. Do not close it.
     public var descriptor: FileDescriptor { channel.descriptor }
 
-    /// The name of the session, as luod answers.
+    /// The name of the session, from luod.
     ///
     /// - Throws: ENODEV when its boot has ended.
     public func name() throws(LiveUpdateError) -> SessionName {
@@ -36,9 +36,9 @@ public final class DeviceSession: Sendable {
 
     // MARK: Outgoing
 
-    /// Preserves a file while it goes on being used. The descriptor stays the caller's.
+    /// Preserves a file, which stays in use. The caller still owns the descriptor.
     ///
-    /// - Parameter token: names the file inside the session: any 64-bit number.
+    /// - Parameter token: the number of the file in the session, any 64-bit number.
     /// - Throws: in this order: ENODEV when the session's boot has ended, EINVAL on an incoming session, EEXIST when
     ///   the token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EMFILE
     ///   and EDQUOT at the user's limits, ENOSPC at the arena's or the user's share of it; and the errors of the file's
@@ -47,28 +47,27 @@ public final class DeviceSession: Sendable {
         try make(.preserve, token, about: file)
     }
 
-    /// Keeps any other descriptor open (a tap, an eventfd, a listening socket), without knowing its state; an
-    /// extension.
+    /// Holds any other descriptor open (a tap, an eventfd, a listening socket), without knowing its state. luod only.
     ///
-    /// - Throws: as ``preserve(_:token:)``.
+    /// - Throws: like ``preserve(_:token:)``.
     public func preserveHeld(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
         try make(.preserveHeld, token, about: file)
     }
 
-    /// Checks whether a file can be preserved, by preserving and unpreserving it; an extension.
+    /// Checks whether a file can be preserved, by preserving and unpreserving it. luod only.
     ///
-    /// - Throws: as ``preserve(_:token:)``.
+    /// - Throws: like ``preserve(_:token:)``.
     public func check(_ file: FileDescriptor, token: UInt64) throws(LiveUpdateError) {
         try make(.check, token, about: file)
     }
 
-    /// Unpreserves one file; an extension.
+    /// Unpreserves one file. luod only.
     ///
     /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token.
     public func unpreserve(token: UInt64) throws(LiveUpdateError) { try make(.unpreserve, token, about: nil) }
 
-    /// Returns a descriptor of one file, and changes nothing; an extension. A program that was restarted without an
-    /// update continues with the descriptor, and unpreserves the file afterwards.
+    /// Returns a descriptor of one file, and changes nothing. luod only. A program that was restarted without an update
+    /// can continue with this descriptor, and unpreserve the file afterwards.
     ///
     /// - Throws: ENODEV, EINVAL on an incoming session, ENOENT for an unknown token, EBADF when the file was lost,
     ///   EMFILE.
@@ -76,14 +75,14 @@ public final class DeviceSession: Sendable {
 
     // MARK: Incoming
 
-    /// Retrieves a file: in any order, and more than once.
+    /// Retrieves a file. Files can be retrieved in any order, and more than once.
     ///
-    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, the error of its handler (and then
-    ///   always the same one), EMFILE.
+    /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, the error of its handler (each
+    ///   further call then throws the same error), EMFILE.
     public func retrieve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.retrieve, token) }
 
-    /// Returns the descriptor of a file that an update left out, without asking its handler; an extension.
-    /// ``retrieve(token:)`` fails with the reason of the freeze instead.
+    /// Returns the descriptor of a file that an update left out, without asking its handler. luod only. For such a file
+    /// ``retrieve(token:)`` throws the reason of the failed freeze.
     ///
     /// - Throws: ENODEV, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when the file was lost,
     ///   EMFILE.
@@ -91,16 +90,16 @@ public final class DeviceSession: Sendable {
         try file(.retrieveAsHeld, token)
     }
 
-    /// Finishes the session and releases all of its files, retrieved or not. A second call does nothing.
+    /// Finishes the session, and releases all its files, retrieved or not. A second call does nothing.
     ///
-    /// - Throws: ENODEV, EINVAL on an outgoing session, EBUSY when a handler cannot finish yet: nothing has changed
-    ///   then.
+    /// - Throws: ENODEV, EINVAL on an outgoing session, EBUSY when a handler cannot finish yet. Nothing has changed in
+    ///   this case.
     public func finish() throws(LiveUpdateError) { try channel.make(.finish, WordCall().body, of: subject) }
 
     // MARK: Both
 
-    /// Whether it ignores its last close, in both directions and over an update, and is attached again by its name; an
-    /// extension.
+    /// Makes the session detached, or not. A detached session survives its last close, in both directions and over an
+    /// update, and can be attached again by its name. luod only.
     ///
     /// - Throws: ENODEV, ENOSPC.
     public func setDetached(_ isDetached: Bool) throws(LiveUpdateError) {

@@ -1,3 +1,3 @@
-// LiveUpdateError, and the owned descriptors that come back.
+// LiveUpdateError, and the owned descriptors that calls return.
 @_exported public import LiveUpdate
 @_exported public import Platform

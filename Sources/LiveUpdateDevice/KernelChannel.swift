@@ -3,7 +3,8 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The kernel's own device, or a session of it: the same structs, by ioctl(2). Experimental: it has met no such device yet.
+/// The kernel's own device, or a session of it: the same structs, with ioctl(2). Experimental: no kernel with such a
+/// device has been tested yet.
 final class KernelChannel: Channel {
     private let owned: OwnedDescriptor
 
@@ -16,7 +17,7 @@ final class KernelChannel: Channel {
     func session(_ descriptor: consuming OwnedDescriptor) -> any Channel { KernelChannel(descriptor) }
 
     func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
-        // Its answer to a number that it does not know is not told from one to a wrong argument.
+        // The kernel's answer to an unknown number is the same as its answer to a wrong argument.
         guard !call.isExtension else { throw SystemCallError("ioctl", .inappropriateIOCTLForDevice) }
         var argument = body
         if let file { argument.setDescriptor(file.rawValue) }
@@ -31,17 +32,17 @@ final class KernelChannel: Channel {
 }
 
 extension Call {
-    /// Whether the kernel does not have it.
+    /// Whether the kernel's device lacks the call.
     var isExtension: Bool { 0x20...0x3F ~= rawValue || 0x60...0x7F ~= rawValue }
 
-    /// Whether the struct says a descriptor in the answer.
+    /// Whether the struct of the answer has a descriptor.
     fileprivate var givesDescriptor: Bool { [.createSession, .retrieveSession, .retrieve].contains(self) }
 }
 
 extension [UInt8] {
-    /// The s32 behind the size, where all structs have it.
+    /// The s32 after the size. All structs with a descriptor have it there.
     fileprivate var descriptor: FileDescriptor {
-        // SAFETY: every struct that has one is longer than 8 bytes.
+        // SAFETY: every struct with a descriptor is longer than 8 bytes.
         FileDescriptor(
             rawValue: unsafe withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: 4, as: CInt.self) })
     }

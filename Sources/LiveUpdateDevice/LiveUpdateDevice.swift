@@ -3,16 +3,18 @@ package import LiveUpdateProtocol
 import Platform
 public import SystemPackage
 
-/// `/dev/liveupdate` for a program whose files must outlive it: of `luod`, over its socket, or the kernel's own.
+/// The device `/dev/liveupdate`, for programs with files that must outlive them: luod's device, over a socket, or the
+/// kernel's own.
 ///
-/// 1. ``createSession(_:)``, and ``DeviceSession/preserve(_:token:)`` each file under a number of your own.
-/// 2. `luod` is updated, or, when the session is detached, this program ends.
-/// 3. ``retrieveSession(_:)`` or ``attachSession(_:)``, ``DeviceSession/retrieve(token:)`` or
-///    ``DeviceSession/get(token:)``.
-/// 4. ``DeviceSession/finish()``.
+/// 1. Make a session with ``createSession(_:)``, and preserve each file in it under a token of your choice with
+///    ``DeviceSession/preserve(_:token:)``.
+/// 2. luod is updated; or, if the session is detached, this program ends.
+/// 3. Open the session again with ``retrieveSession(_:)`` or ``attachSession(_:_:)``, and get each file with
+///    ``DeviceSession/retrieve(token:)`` or ``DeviceSession/get(token:)``.
+/// 4. Finish the session with ``DeviceSession/finish()``.
 ///
-/// Sessions outlive it. Calls from several threads wait for each other. A call that is under way when `luod` is
-/// updated, or when its orchestrator dies, takes longer, and is done once.
+/// Sessions outlive this object. Calls from several threads wait for each other. A call during an update of luod, or
+/// during the death of its orchestrator, takes longer, and is done once.
 public final class LiveUpdateDevice: Sendable {
     private let channel: any Channel
     /// The patience of the client; nil: it waits for ever.
@@ -21,7 +23,7 @@ public final class LiveUpdateDevice: Sendable {
     /// Connects to `luod`.
     ///
     /// - Parameters:
-    ///   - state: the state directory of luod; nil for `LUO_STATE` of the environment, or /run/luo.
+    ///   - state: the state directory of luod; nil for `LUO_STATE` in the environment, or /run/luo.
     ///   - user: the user to act as (``act(as:)``); nil for the user of this process.
     /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EPERM
     ///   when only root may act as that user.
@@ -30,9 +32,9 @@ public final class LiveUpdateDevice: Sendable {
         if let user { try act(as: user) }
     }
 
-    /// Connects to `luod`, and waits for answers no longer than the patience says.
+    /// Connects to luod, and waits for answers only as long as the patience allows.
     ///
-    /// - Throws: as ``init(state:actingAs:)``; ETIMEDOUT when luod does not answer.
+    /// - Throws: like ``init(state:actingAs:)``; ETIMEDOUT when luod does not answer.
     package init(state: String?, patience: AnswerPatience?) throws(LiveUpdateError) {
         let state = Self.state(state)
         self.patience = patience
@@ -46,21 +48,21 @@ public final class LiveUpdateDevice: Sendable {
 
     static func state(_ state: String?) -> String { state ?? environmentVariable("LUO_STATE") ?? "/run/luo" }
 
-    /// Makes this connection act as another user from now on: session names mean sessions of that user, new sessions
-    /// belong to that user, and the user's limits do not apply. An extension, for root only.
+    /// Makes this connection act as another user from now on. Session names mean sessions of that user, new sessions
+    /// belong to that user, and the user's limits do not apply. luod only, and only for root.
     ///
-    /// - Parameter user: a user's number.
+    /// - Parameter user: the ID of the user.
     /// - Throws: EPERM unless this process runs as root.
     public func act(as user: UInt32) throws(LiveUpdateError) {
         try channel.make(.asUser, WordCall(user).body, of: "user \(user)")
     }
 
-    /// Opens the kernel's device. Experimental: no kernel that has one was tested yet. Calls that only `luod` has are
-    /// ENOTTY on it.
+    /// Opens the kernel's device. Experimental: no kernel with such a device has been tested yet. Calls that only luod
+    /// has fail with ENOTTY.
     ///
     /// - Parameter path: `/dev/liveupdate`.
-    /// - Throws: ENOENT when this kernel has none, EBUSY while another program has it open, EACCES, EIO when the state
-    ///   from the previous kernel cannot be read.
+    /// - Throws: ENOENT when this kernel has no such device, EBUSY while another program has it open, EACCES, EIO when
+    ///   the state from the previous kernel cannot be read.
     public init(kernel path: String) throws(LiveUpdateError) {
         patience = nil
         do {
@@ -70,35 +72,37 @@ public final class LiveUpdateDevice: Sendable {
         }
     }
 
-    /// The connection, or the device: to be polled, or handed to another process. Do not close it.
+    /// The descriptor of the connection or of the device. You can poll it or pass it to another process. Do not close
+    /// it.
     public var descriptor: FileDescriptor { channel.descriptor }
 
     // MARK: Sessions
 
     /// Makes an outgoing session.
     ///
-    /// - Parameter name: 1 to 63 bytes; each user has names of their own.
-    /// - Throws: EINVAL for another name, EEXIST when there is an outgoing one of that name, EMFILE and EUSERS at the
-    ///   user's limits, ENOSPC at the arena's.
+    /// - Parameter name: 1 to 63 bytes. Each user has separate names.
+    /// - Throws: EINVAL for an invalid name, EEXIST when there is an outgoing session with that name, EMFILE and EUSERS
+    ///   at the user's limits, ENOSPC at the arena's limit.
     public func createSession(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
         try open(.createSession, name)
     }
 
-    /// Opens an incoming session: one that the previous boot handed over.
+    /// Opens an incoming session, which the previous boot handed over.
     ///
-    /// - Throws: ENOENT when there is none of that name, or it is finished; EINVAL when it was retrieved already and is
-    ///   still open, or detached.
+    /// - Throws: ENOENT when there is no session with that name, or it is finished; EINVAL when it was already
+    ///   retrieved and is still open or detached.
     public func retrieveSession(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
         try open(.retrieveSession, name)
     }
 
-    /// Opens a detached session again; an extension.
+    /// Opens a detached session again. luod only.
     ///
     /// - Parameters:
-    ///   - name: of the session.
-    ///   - direction: outgoing, made since the last update, or incoming, handed over by it: there may be one of each of
-    ///     the same name. nil: either; if both have this name, the outgoing one.
-    /// - Throws: ENOENT when this user has none of that name, EBUSY when it is not detached, or a client has it
+    ///   - name: the name of the session.
+    ///   - direction: outgoing, for a session made since the last update; or incoming, for a session that the update
+    ///     handed over; nil for either. If both an incoming and an outgoing session have this name, the outgoing one is
+    ///     used.
+    /// - Throws: ENOENT when this user has no session with that name, EBUSY when it is not detached, or a client has it
     ///   attached.
     public func attachSession(
         _ name: SessionName, _ direction: Direction? = nil
@@ -116,7 +120,7 @@ public final class LiveUpdateDevice: Sendable {
         _ call: Call, _ name: SessionName, _ word: UInt32 = .max
     ) throws(LiveUpdateError) -> DeviceSession {
         let subject = "session \"\(name)\""
-        // What does not fit the struct would be cut, and could be another one's name.
+        // A longer name would be cut, and could then be the name of another session.
         guard name.isValid else {
             throw Self.invalidName(call == .createSession ? .invalidArgument : .noSuchFileOrDirectory, name)
         }
@@ -124,22 +128,22 @@ public final class LiveUpdateDevice: Sendable {
         return DeviceSession(channel.session(descriptor), subject)
     }
 
-    /// A name that does not fit the struct of a call.
+    /// The error of a name that does not fit the struct of a call.
     private static func invalidName(_ errno: Errno, _ name: SessionName) -> LiveUpdateError {
         LiveUpdateError(
             errno, "no session can be named \"\(name)\": a name has 1 to 63 bytes, none of them 0",
             remedy: "use another name")
     }
 
-    /// Removes a session and unpreserves or finishes its files, without opening the session; an extension.
+    /// Removes a session without opening it, and unpreserves or finishes its files. luod only.
     ///
     /// - Parameters:
-    ///   - name: of a session of this user.
+    ///   - name: the name of a session of this user.
     ///   - direction: as for ``attachSession(_:_:)``.
-    ///   - force: whether to remove the session also while a client holds it, or a handler cannot finish a file yet.
-    /// - Returns: a line for each obstacle that was overridden. Empty without `force`.
-    /// - Throws: ENOENT when this user has none of that name; without `force` EBUSY while a client holds the session,
-    ///   or when a handler cannot finish yet: nothing has changed then.
+    ///   - force: whether to remove the session even if a client holds it, or if a handler cannot finish a file yet.
+    /// - Returns: a line for each overridden obstacle. Empty without `force`.
+    /// - Throws: ENOENT when this user has no session with that name; without `force` EBUSY while a client holds the
+    ///   session, or when a handler cannot finish yet. Nothing has changed in this case.
     @discardableResult
     public func removeSession(
         _ name: SessionName, _ direction: Direction? = nil, force: Bool = false
@@ -158,12 +162,12 @@ public final class LiveUpdateDevice: Sendable {
 
     // MARK: luod itself
 
-    /// The sessions and files that luod holds, as far as this user may see them, and luod itself; an extension.
+    /// The sessions and files that luod holds and that this user may see, and the status of luod itself. luod only.
     ///
-    /// Sessions that come and go meanwhile are there or not; all others are there once.
+    /// Sessions that are made or ended during the call may be missing. All others appear once.
     ///
     /// - Returns: lines of JSON: docs/protocol.md.
-    /// - Throws: ESTALE when updates kept coming between the pages.
+    /// - Throws: ESTALE when there was an update between the pages at each attempt.
     public func status() throws(LiveUpdateError) -> String {
         var tries = 8
         while true {
@@ -181,7 +185,7 @@ public final class LiveUpdateDevice: Sendable {
         repeat {
             let page = try statusPage(next)
             text += page.lines
-            // Each page leads on. No luod has more than this.
+            // Each page must make progress, and no luod has a longer status.
             guard page.next.isFirst || page.next != next, text.count < Self.largestStatus else {
                 throw CallFailure.unexpected(.status, "the status")
             }
@@ -190,7 +194,7 @@ public final class LiveUpdateDevice: Sendable {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Waits for an answer of luod, which does nothing.
+    /// Waits for an answer from luod, which does nothing else.
     package func ping() throws(LiveUpdateError) { try channel.make(.ping, WordCall().body, of: "a ping") }
 
     /// One page of the status.
@@ -210,35 +214,35 @@ public final class LiveUpdateDevice: Sendable {
     /// The largest status that is read, in bytes: more than a million files need.
     private static let largestStatus = 256 << 20
 
-    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``): luod answers the calls of all
-    /// programs under it, and they find `/dev/liveupdate`. An extension; docs/run.md says how it works.
+    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``). luod then answers the calls of all
+    /// programs under the filter, and they find `/dev/liveupdate`. luod only. See docs/run.md.
     ///
-    /// - Throws: EINVAL when it is no such listener, ENOTCONN when luod's keeper has died.
+    /// - Throws: EINVAL when the descriptor is not such a listener, ENOTCONN when luod's keeper has died.
     public func serve(programsUnder listener: FileDescriptor) throws(LiveUpdateError) {
         try channel.make(.serve, WordCall().body, about: listener, of: "the program")
     }
 
-    /// Starts the next image, so that an update does not have to: it waits, and its formats are compared. An extension,
-    /// for root only, as are the other two.
+    /// Starts the next image ahead of an update and compares its formats. The image then waits. luod only, and only for
+    /// root and the user that luod runs as, like ``update(to:discardingUnfinished:leavingOut:)`` and ``reload(_:)``.
     ///
-    /// - Parameter image: an absolute path; nil: the path of the image that runs, with the file that is there now.
-    /// - Throws: EOPNOTSUPP when it cannot be started, or does not know a format in use; EBUSY during an update;
+    /// - Parameter image: an absolute path; empty: the path of the current image, with the file that is there now.
+    /// - Throws: EOPNOTSUPP when the image cannot be started, or does not know a format in use; EBUSY during an update;
     ///   ENOTCONN when luod's keeper has died; EPERM.
     @discardableResult
     public func load(_ image: String = "") throws(LiveUpdateError) -> UpdateTimes { try update(.load, image, 0) }
 
-    /// Ends this boot and starts the next one: outgoing sessions become incoming ones.
+    /// Ends this boot and starts the next one. Outgoing sessions become incoming ones.
     ///
     /// - Parameters:
-    ///   - image: as for ``load(_:)``; without, the one that is loaded.
-    ///   - discard: lose incoming sessions that are unfinished.
-    ///   - leaveOut: go on without files that cannot be frozen. luod holds their descriptors: in the next boot
-    ///     ``DeviceSession/retrieve(token:)`` fails with the reason, and ``DeviceSession/retrieveAsHeld(token:)``
+    ///   - image: as for ``load(_:)``; empty: the loaded image, if there is one.
+    ///   - discard: whether to lose unfinished incoming sessions.
+    ///   - leaveOut: whether to continue without files that cannot be frozen. luod holds their descriptors. In the next
+    ///     boot ``DeviceSession/retrieve(token:)`` fails with the reason, and ``DeviceSession/retrieveAsHeld(token:)``
     ///     returns the descriptor.
     /// - Returns: the times, and the cost of the update in ``UpdateTimes/remarks``.
-    /// - Throws: as ``load(_:)``; EBUSY when incoming sessions are unfinished; the errno of a freeze (the reason lists
-    ///   all files that cannot be frozen); ECANCELED when the next image did not take over. Everything goes on as
-    ///   before then.
+    /// - Throws: like ``load(_:)``; EBUSY when incoming sessions are unfinished; the errno of a freeze (the reason
+    ///   lists all files that cannot be frozen); ECANCELED when the next image did not take over. After an error
+    ///   everything continues as before.
     @discardableResult
     public func update(
         to image: String = "", discardingUnfinished discard: Bool = false, leavingOut leaveOut: Bool = false
@@ -246,10 +250,10 @@ public final class LiveUpdateDevice: Sendable {
         try update(.update, image, (discard ? UpdateCall.discard : 0) | (leaveOut ? UpdateCall.leaveOut : 0))
     }
 
-    /// Replaces the program, and goes on with the same boot: sessions, descriptors and clients stay.
+    /// Replaces the program, and continues the same boot: sessions, descriptors and clients stay.
     ///
     /// - Parameter image: as for ``update(to:discardingUnfinished:leavingOut:)``.
-    /// - Throws: as ``load(_:)``; ECANCELED when the next image did not take over.
+    /// - Throws: like ``load(_:)``; ECANCELED when the next image did not take over.
     @discardableResult
     public func reload(_ image: String = "") throws(LiveUpdateError) -> UpdateTimes { try update(.reload, image, 0) }
 
@@ -261,19 +265,19 @@ public final class LiveUpdateDevice: Sendable {
         return UpdateTimes(try channel.explained(call, request, of: "luod"))
     }
 
-    /// Replaces the program of luod's keeper, in the same process: nothing is frozen, and all goes on meanwhile.
+    /// Replaces the program of luod's keeper, in the same process. Nothing is frozen, and luod continues to serve.
     ///
-    /// - Parameter image: an absolute path; without, that of the keeper's program, as it is now.
-    /// - Throws: as ``load(_:)``; EOPNOTSUPP also when the image has another version of luod's control link.
+    /// - Parameter image: an absolute path; empty: the path of the keeper's program, with the file that is there now.
+    /// - Throws: like ``load(_:)``; EOPNOTSUPP also when the image has another version of luod's control link.
     public func reloadKeeper(_ image: String = "") throws(LiveUpdateError) {
         _ = try update(.reload, image, UpdateCall.keeper)
     }
 
-    /// Ends all processes of luod. An extension, for root and the user that luod runs as.
+    /// Ends all processes of luod. luod only, and only for root and the user that luod runs as.
     ///
-    /// - Parameter discard: whether to end luod also when sessions or files are lost with it.
-    /// - Returns: the losses and the sessions and files that survive, in lines. luod ends after this call: this
-    ///   connection hangs up then.
+    /// - Parameter discard: whether to end luod even if sessions or files are lost.
+    /// - Returns: lines with the sessions and files that are lost, and with those that survive. luod ends after this
+    ///   call, and this connection then hangs up.
     /// - Throws: EBUSY while sessions or files would be lost (the reason lists them), or during an update; EPERM.
     @discardableResult
     public func stop(discarding discard: Bool = false) throws(LiveUpdateError) -> String {

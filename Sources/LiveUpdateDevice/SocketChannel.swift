@@ -3,12 +3,12 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// A connection to `luod`, or a session that it gave: one request at a time, each with a tag of its own, so that it is
-/// done once however often the orchestrator behind it dies meanwhile.
+/// A connection to luod, or a session that luod gave. It makes one request at a time, each with a new tag, so that luod
+/// does the request once even if orchestrators die meanwhile.
 final class SocketChannel: Channel {
     private let owned: OwnedDescriptor
     private let lock = Lock()
-    /// The state directory of the luod that it leads to, until that luod has answered.
+    /// The state directory of luod, until luod has answered on this connection.
     private nonisolated(unsafe) var unanswered: String?
 
     /// The patience of the client; nil: it waits for ever.
@@ -56,7 +56,7 @@ final class SocketChannel: Channel {
         }
     }
 
-    /// Connects again, for an orchestrator that died before its keeper had the connection: it has done no request on
+    /// Connects again, because an orchestrator died before its keeper had the connection, and has done no request on
     /// it. The new connection has the same descriptor number, which other code may use.
     private func connectAgain() -> Bool {
         guard let state = unsafe unanswered, let next = try? Self.connect(to: state, patience) else { return false }

@@ -1,19 +1,19 @@
 import LiveUpdateProtocol
 
-/// When each phase of an update ended: CLOCK_MONOTONIC, in nanoseconds. A phase that did not happen is 0: a load ends
-/// with `loaded`.
+/// The time when each phase of an update ended, in nanoseconds of CLOCK_MONOTONIC. A phase that did not happen is 0: a
+/// load ends with `loaded`.
 public struct UpdateTimes: Equatable, Sendable {
     /// The request was read.
     public let asked: UInt64
-    /// The next image is started, and knows all formats in use. From here no client is served.
+    /// The next image has started and knows all formats in use. No client is served from here on.
     public let loaded: UInt64
-    /// Everything is frozen and published; of a reload, handed over.
+    /// Everything is frozen and published; in a reload, handed over.
     public let published: UInt64
-    /// The next image has read it.
+    /// The next image has read the state.
     public let takenOver: UInt64
-    /// The keeper has switched: the commit.
+    /// The keeper has switched, which is the commit.
     public let switched: UInt64
-    /// The next boot answers its first request, which is this one.
+    /// The next boot answers this request, which is its first.
     public let answered: UInt64
 
     /// A line for each session that the update discarded, and for each file that it left out. Empty when there is none.

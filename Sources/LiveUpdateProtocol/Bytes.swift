@@ -1,5 +1,5 @@
 extension [UInt8] {
-    /// The integer at an offset, in native byte order, as the kernel's structs have it; nil where there is none.
+    /// The integer at an offset, in native byte order like the kernel's structs; nil when the bytes end before.
     func number<Value: FixedWidthInteger>(_: Value.Type, at offset: Int) -> Value? {
         let length = MemoryLayout<Value>.size
         guard offset >= 0, offset <= count - length else { return nil }

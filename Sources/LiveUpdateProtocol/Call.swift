@@ -1,7 +1,7 @@
-/// A call on a descriptor of `/dev/liveupdate` or of a session: its number within the ioctl's type 0xBA. The first six
-/// are the kernel's; ours are above them (docs/protocol.md).
+/// A call on a descriptor of `/dev/liveupdate` or of a session: its number within the ioctl's type 0xBA. The kernel has
+/// six of them: 0x00, 0x01, and 0x40 to 0x43. The others are luod's own (docs/protocol.md).
 public enum Call: UInt8, CaseIterable, Sendable {
-    // On the device.
+    // Calls on the device.
     case createSession = 0x00
     case retrieveSession = 0x01
     case attachSession = 0x20
@@ -17,7 +17,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
     case stop = 0x2A
     case ping = 0x2B
 
-    // On a session.
+    // Calls on a session.
     case preserve = 0x40
     case retrieve = 0x41
     case finish = 0x42
@@ -34,7 +34,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
 
     static let type: UInt32 = 0xBA00
 
-    /// Bytes of its struct.
+    /// The length of the call's struct, in bytes.
     public var length: Int {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
@@ -45,10 +45,10 @@ public enum Call: UInt8, CaseIterable, Sendable {
         }
     }
 
-    /// Whether it is made on a session.
+    /// Whether the call is made on a session.
     public var isOnSession: Bool { rawValue & 0x40 != 0 }
 
-    /// Whether it is for outgoing sessions only (true), for incoming ones only (false), or for both.
+    /// Whether the call needs an outgoing session (true) or an incoming one (false); nil for both.
     public var wantsOutgoing: Bool? {
         switch self {
         case .preserve, .preserveHeld, .unpreserve, .get, .check: true
@@ -65,18 +65,18 @@ public enum Call: UInt8, CaseIterable, Sendable {
     /// Whether the answer has an explanation, in the text of its struct (``UpdateCall``).
     public var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop].contains(self) }
 
-    /// Whether it is about a descriptor of the caller's.
+    /// Whether the call is about a descriptor of the caller.
     public var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve].contains(self) }
 
-    /// Whether its answer brings a session.
+    /// Whether the answer has a descriptor of a session.
     public var bringsSession: Bool { [.createSession, .retrieveSession, .attachSession].contains(self) }
 
-    /// Whether its answer is in its struct, also without a descriptor.
+    /// Whether the answer has values in its struct.
     public var answersInStruct: Bool {
         bringsDescriptor || explainsItself || [.getName, .identify].contains(self)
     }
 
-    /// Whether its answer brings a descriptor.
+    /// Whether the answer has a descriptor.
     public var bringsDescriptor: Bool {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .retrieve, .retrieveAsHeld, .get, .openDevice: true
@@ -85,7 +85,7 @@ public enum Call: UInt8, CaseIterable, Sendable {
     }
 }
 
-/// The errors of a message over the socket that is no request: negative errnos.
+/// The errors of an invalid message on the socket, as negative errnos.
 public enum CallError {
     public static let invalid: Int32 = -22
     public static let fault: Int32 = -14

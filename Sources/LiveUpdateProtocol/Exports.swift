@@ -1,2 +1,2 @@
-// SessionName.
+// For SessionName.
 @_exported public import LiveUpdate

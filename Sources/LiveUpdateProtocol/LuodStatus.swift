@@ -1,39 +1,39 @@
-/// The status of luod, as STATUS answers it in pages of JSON lines: docs/protocol.md. luod writes the lines, and clients read
-/// them.
+/// The status of luod, which STATUS answers in pages of JSON lines: docs/protocol.md. luod writes the lines, and
+/// clients read them.
 ///
-/// A page has one line for luod, if it is the first, and then a line for each session, followed by a line for each of its
-/// files. A page that begins in the middle of a session has the line of the session again.
+/// The first page begins with a line for luod. Each page has a line for each session, and after it a line for each file
+/// of the session. A page that begins in the middle of a session repeats the line of the session.
 @dynamicMemberLookup
 package struct LuodStatus: Equatable, Sendable {
     /// luod itself.
     package var daemon: Daemon
-    /// The sessions that the caller may see, the oldest first.
+    /// The sessions that the caller may see, oldest first.
     package var sessions: [Session]
 
     /// The properties of luod itself.
     package struct Daemon: Codable, Equatable, Sendable {
         /// "luod-status-2".
         package var schema = LuodStatus.schema
-        /// The process.
+        /// The process ID of the orchestrator.
         package var orchestrator: Int32
-        /// The process; 0 when it has died.
+        /// The process ID of the keeper; 0 when it has died.
         package var keeper: Int32
         package var processes: [Process]
-        /// False when the keeper has died, or does not answer.
+        /// False when the keeper has died or does not answer.
         package var keeperAnswers: Bool
         /// The reason why luod cannot read its state, and serves only root; nil when it can.
         package var refusal: String?
         package var updates: UInt64
-        /// Nanoseconds, of the update or reload with which the orchestrator began; nil when it began otherwise.
+        /// The blackout of the update or reload with which the orchestrator began, in nanoseconds; nil when it began
+        /// otherwise.
         package var lastBlackout: UInt64?
-        /// In bytes.
+        /// The size of the arena, in bytes.
         package var arenaSize: UInt64
-        /// In bytes.
+        /// The used part of the arena, in bytes.
         package var arenaUsed: UInt64
         package var flbs: [FLB]
-        /// The memory of users' files, where users have limits on it: of the users with the most, or only of the user
-        /// that asks.
-        /// Nil from a luod that does not measure it.
+        /// The memory of users' files, if users have limits on it. It has the users with the most memory, or only the
+        /// user of the client. Nil from a luod that does not measure it.
         package var memory: [Memory]?
 
         package init(
@@ -63,7 +63,7 @@ package struct LuodStatus: Equatable, Sendable {
         package var pageSize: UInt64
         /// The allocated bytes of the files.
         package var bytes: UInt64
-        /// How many bytes they may have; nil: no limit.
+        /// The most bytes that the files may have; nil: no limit.
         package var limit: UInt64?
 
         package init(user: UInt32, pageSize: UInt64, bytes: UInt64, limit: UInt64? = nil) {
@@ -73,11 +73,11 @@ package struct LuodStatus: Equatable, Sendable {
             self.limit = limit
         }
 
-        /// Whether the files have grown beyond the limit. Further ones are refused with EDQUOT.
+        /// Whether the files have grown beyond the limit. Further files are refused with EDQUOT.
         package var isOver: Bool { limit.map { bytes > $0 } ?? false }
     }
 
-    /// The rights of a process of luod, as the kernel says.
+    /// The actual rights of a process of luod, from the kernel.
     package struct Process: Codable, Equatable, Sendable {
         /// "keeper", "orchestrator" or "gate".
         package var name: String
@@ -100,13 +100,13 @@ package struct LuodStatus: Equatable, Sendable {
 
     /// A session.
     package struct Session: Codable, Equatable, Sendable {
-        /// Its number, which no other session of the boot has had.
+        /// The number of the session. No other session of the boot has had it.
         package var number: UInt64
         package var name: String
-        /// The user's number.
+        /// The ID of the user.
         package var owner: UInt32
         package var direction: String
-        /// Whether the session is outgoing, or was retrieved.
+        /// Whether the session is outgoing or was retrieved.
         package var isOpen: Bool
         package var isFinished: Bool
         package var isDetached: Bool
@@ -132,12 +132,12 @@ package struct LuodStatus: Equatable, Sendable {
 
     /// A file of a session.
     package struct File: Codable, Equatable, Sendable {
-        /// As text: not every reader of JSON has 64 bits.
+        /// The token as text, because some JSON readers have no 64-bit numbers.
         package var token: String
         package var compatible: String
-        /// Bytes; nil when the file is lost.
+        /// The size in bytes; nil when the file is lost.
         package var size: UInt64?
-        /// 0 not yet, 1 retrieved, negative the errno of a failure.
+        /// 0 before the file is retrieved, 1 afterwards, or the negative errno of a failed attempt.
         package var retrieved: Int32
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         package var problem: String?
@@ -151,11 +151,11 @@ package struct LuodStatus: Equatable, Sendable {
         }
     }
 
-    /// Shared state of files.
+    /// An FLB: state that files share.
     package struct FLB: Codable, Equatable, Sendable {
         package var compatible: String
         package var direction: String
-        /// Files that need it.
+        /// The number of files that need it.
         package var count: Int64
 
         package init(compatible: String, direction: String, count: Int64) {
@@ -179,14 +179,14 @@ package struct LuodStatus: Equatable, Sendable {
 // MARK: Reading
 
 extension LuodStatus {
-    /// One line of a page: one of its members is there. A line of another kind has none of them.
+    /// One line of a page. Exactly one member is set, or none for an unknown kind of line.
     package struct Line: Decodable, Equatable, Sendable {
         package var luod: Daemon?
         package var session: Session?
         package var file: File?
     }
 
-    /// Puts the lines of all pages together. Nil when no line is about luod, or when a file comes before every session.
+    /// Combines the lines of all pages. Nil when no line is about luod, or when a file comes before every session.
     package init?(_ lines: [Line]) {
         guard let daemon = lines.lazy.compactMap(\.luod).first, daemon.schema == Self.schema else { return nil }
         self.init(daemon: daemon)
@@ -201,7 +201,7 @@ extension LuodStatus {
 }
 
 extension LuodStatus.Session {
-    /// The line of a session has no files.
+    /// Reads the line of a session, which has no files.
     package init(from decoder: any Decoder) throws {
         let members = try decoder.container(keyedBy: CodingKeys.self)
         number = try members.decode(UInt64.self, forKey: .number)
@@ -217,7 +217,7 @@ extension LuodStatus.Session {
 }
 
 extension LuodStatus.File {
-    /// Writes all members: a missing value is null.
+    /// Writes all members. A missing value is null.
     package func encode(to encoder: any Encoder) throws {
         var members = encoder.container(keyedBy: CodingKeys.self)
         try members.encode(token, forKey: .token)
@@ -238,7 +238,7 @@ package struct StatusLines: Sendable {
     /// The most bytes of a page.
     package static let most = 64 << 10
 
-    /// No lines yet.
+    /// Begins without lines.
     package init(room: Int = Self.most) {
         self.room = room
         json.bytes.reserveCapacity(room)
@@ -247,7 +247,7 @@ package struct StatusLines: Sendable {
     /// The lines, each with a newline at its end.
     package var bytes: [UInt8] { json.bytes }
 
-    /// Appends the line of luod, which is the first one, whatever its length.
+    /// Appends the line of luod, which must be the first. It is added whatever its length.
     package mutating func add(_ daemon: LuodStatus.Daemon) {
         _ = add("luod") { json in
             json.member("schema", daemon.schema)
@@ -324,7 +324,7 @@ package struct StatusLines: Sendable {
     }
 }
 
-/// Just enough of JSON to write it, without Foundation, whose start would be part of every blackout.
+/// Writes the JSON of the status without Foundation, because Foundation's start would prolong each blackout.
 private struct JSONWriter: Sendable {
     var bytes: [UInt8] = []
     private var isFirst = true

@@ -1,21 +1,22 @@
 import Handover
 
-/// A request of a client: u32 command, the struct of the ioctl, u64 tag, u32 flags. Tag and flags may be left out.
+/// A request of a client: u32 command, the struct of the ioctl, u64 tag, u32 flags. Tag and flags are optional.
 ///
-/// The tag is not 0, and differs from the tag of the connection's last request. With it the request is done exactly once.
+/// The tag is not 0, and differs from the tag of the connection's last request. With a tag, the request is done exactly
+/// once.
 public struct Request: Equatable, Sendable {
     /// The call.
     public var call: Call
-    /// The struct, as long as this version knows it, from its size on.
+    /// The struct, beginning with its size, at most as long as this version knows it.
     public var body: [UInt8]
     /// The length of the struct in the request. Bytes beyond ``body`` are zero.
     public var size: Int
-    /// 0: none.
+    /// The tag; 0: none.
     public var tag: UInt64
-    /// Whether the client asks for the reason of a failure in words.
+    /// Whether the client asks for the reason of a failure as text.
     public var wantsReason: Bool
 
-    /// A request to be sent.
+    /// Makes a request to send.
     public init(_ call: Call, body: [UInt8], tag: UInt64, wantsReason: Bool = false) {
         self.init(call, body: body, size: body.count, tag: tag, wantsReason: wantsReason)
     }
@@ -50,10 +51,10 @@ public struct Response: Equatable, Sendable {
     public var body: [UInt8]
     /// The tag of the request.
     public var tag: UInt64
-    /// The reason of a failure (``ReasonText``), or what the call has to say besides its struct.
+    /// The reason of a failure (``ReasonText``), or the call's own text.
     public var text: [UInt8]
 
-    /// An answer to be sent.
+    /// Makes an answer to send.
     public init(result: Int32, body: [UInt8] = [], tag: UInt64, text: [UInt8] = []) {
         self.result = result
         self.body = body
@@ -61,10 +62,10 @@ public struct Response: Equatable, Sendable {
         self.text = text
     }
 
-    /// A refusal of the connection itself, which is closed after it: nothing but the result.
+    /// Makes the refusal of a connection, which is closed afterwards. It has only the result.
     public init(refusingWith result: Int32) { self.init(result: result, tag: 0) }
 
-    /// The refusal of a connection; nil for anything else.
+    /// Reads the refusal of a connection; nil for any other message.
     public init?(refusing message: [UInt8]) {
         guard message.count == 4, let result = message.number(Int32.self, at: 0), result < 0 else { return nil }
         self.init(refusingWith: result)
@@ -87,7 +88,7 @@ public struct Response: Equatable, Sendable {
     /// The message.
     public var bytes: [UInt8] { ReplyEncoder.message(result: result, structure: body, tag: tag, text: text) }
 
-    /// Takes an answer without text apart.
+    /// Decodes an answer without text.
     ///
     /// - Parameter tagged: whether the request had a tag.
     /// - Returns: nil for a message that is too short for an answer.

@@ -1,15 +1,16 @@
 import Handover
 public import LiveUpdate
 
-/// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION; and with another u32 for the descriptor
-/// ATTACH_SESSION (``AttachedDirection``) and GET_NAME (reserved).
+/// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION. ATTACH_SESSION (``AttachedDirection``) and
+/// GET_NAME (reserved) have a u32 instead of the descriptor.
 public struct NameCall: Equatable, Sendable {
-    /// Nil when it has no end, or is empty: which CREATE_SESSION refuses, and the others just do not find.
+    /// The name; nil when the field is empty or has no NUL. CREATE_SESSION refuses this, and other calls find no
+    /// session.
     public var name: SessionName?
-    /// The descriptor, or what stands in its place.
+    /// The descriptor, or the number instead of it.
     public var word: UInt32
 
-    /// To be sent.
+    /// Makes a struct to send.
     public init(_ name: SessionName, word: UInt32 = .max) {
         self.name = name
         self.word = word
@@ -35,24 +36,24 @@ public struct NameCall: Equatable, Sendable {
     }
 }
 
-/// Which session ATTACH_SESSION means: an incoming and an outgoing one may have the same name.
+/// The direction in ATTACH_SESSION. An incoming and an outgoing session may have the same name.
 public enum AttachedDirection: UInt32, Sendable {
-    /// The one of that name; of two the outgoing one, which is newer.
+    /// Either direction. If both an incoming and an outgoing session have this name, the outgoing one is used.
     case any = 0
     case outgoing = 1
     case incoming = 2
 }
 
-/// `u32 size, s32 fd, u64 token`: PRESERVE_FD, RETRIEVE_FD and ours that are about one file.
+/// `u32 size, s32 fd, u64 token`: PRESERVE_FD, RETRIEVE_FD, and luod's own calls about one file.
 public struct FileCall: Equatable, Sendable {
-    /// Over the socket the descriptor stands beside the message: this says nothing.
+    /// The descriptor. It has no meaning on a socket, because there the descriptor comes with the message.
     public var descriptor: Int32
-    /// Names the file in its session.
+    /// The token of the file in its session.
     public var token: UInt64
     /// The length of the struct in bytes.
     public static let length = 16
 
-    /// To be sent.
+    /// Makes a struct to send.
     public init(token: UInt64, descriptor: Int32 = -1) {
         self.token = token
         self.descriptor = descriptor
@@ -74,7 +75,7 @@ public struct FileCall: Equatable, Sendable {
     }
 }
 
-/// The role of a descriptor, as IDENTIFY tells it. The struct of IDENTIFY is that of FILE calls, with this as the
+/// The role of a descriptor, in the answer to IDENTIFY. This call has the struct ``FileCall``, with the role as the
 /// descriptor and the cookie as the token.
 public enum DescriptorRole: Int32, Sendable {
     /// An opened device.
@@ -83,16 +84,16 @@ public enum DescriptorRole: Int32, Sendable {
     case outgoing = 1
     /// A session that was handed over.
     case incoming = 2
-    /// What belongs to a boot that has ended: every call is ENODEV.
+    /// A descriptor of a boot that has ended. Every call on it fails with ENODEV.
     case dead = 3
 }
 
-/// `u32 size, u32 word`: FINISH, SERVE and PING (reserved), SET_DETACHED (whether), OPEN_DEVICE and AS_USER (the user).
+/// `u32 size, u32 word`: FINISH, SERVE and PING (reserved), SET_DETACHED (0 or 1), OPEN_DEVICE and AS_USER (the user).
 public struct WordCall: Equatable, Sendable {
     /// The number in the struct.
     public var word: UInt32
 
-    /// To be sent.
+    /// Makes a struct to send.
     public init(_ word: UInt32 = 0) { self.word = word }
 
     /// Reads a struct of the right length.
@@ -107,18 +108,18 @@ public struct WordCall: Equatable, Sendable {
     }
 }
 
-/// `u32 size, u32 boot, u64 session, u64 file`: STATUS. Zeros ask for the first page. The answer has the request for
-/// the next page, or zeros behind the last one.
+/// `u32 size, u32 boot, u64 session, u64 file`: STATUS. Zeros request the first page. The answer has the request for
+/// the next page, or zeros after the last page.
 public struct StatusCall: Equatable, Sendable {
-    /// The boot that the place is of; 0 in the request for the first page.
+    /// The boot of the position; 0 in the request for the first page.
     public var boot: UInt32
-    /// The number of the last session in the page before.
+    /// The number of the last session on the page before.
     public var session: UInt64
-    /// The number of its last file in the page before, or 0.
+    /// The number of the last file of that session on the page before, or 0.
     public var file: UInt64
     static let length = 24
 
-    /// To be sent.
+    /// Makes a struct to send.
     public init(boot: UInt32 = 0, session: UInt64 = 0, file: UInt64 = 0) {
         self.boot = boot
         self.session = session
@@ -132,7 +133,7 @@ public struct StatusCall: Equatable, Sendable {
         file = body.number(UInt64.self, at: 16) ?? 0
     }
 
-    /// Whether it asks for the first page; in an answer whether no page comes behind.
+    /// Whether this requests the first page. In an answer: whether there is no further page.
     public var isFirst: Bool { self == StatusCall() }
 
     /// The struct.
@@ -146,34 +147,35 @@ public struct StatusCall: Equatable, Sendable {
     }
 }
 
-/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD. The text names the image, with NUL at its
-/// end, or nothing for the one that runs; in the answer the text says why the call failed.
+/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD, STOP, REMOVE_SESSION. In a request the
+/// text names the image (empty for the current one) or the session, and ends with a NUL. In the answer it explains the
+/// result.
 public struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 
-    /// UPDATE: lose incoming sessions that are unfinished. STOP: lose the sessions and files that end with luod.
+    /// UPDATE: lose unfinished incoming sessions. STOP: lose the sessions and files that end with luod.
     public static let discard: UInt32 = 1
-    /// UPDATE: go on without the files that cannot be frozen.
+    /// UPDATE: continue without the files that cannot be frozen.
     public static let leaveOut: UInt32 = 2
-    /// RELOAD: replace the program of the keeper, and not that of the orchestrator.
+    /// RELOAD: replace the program of the keeper instead of the orchestrator's.
     public static let keeper: UInt32 = 8
     /// REMOVE_SESSION: the session that was made in this boot.
     public static let outgoing: UInt32 = 1
     /// REMOVE_SESSION: the session that the last update handed over.
     public static let incoming: UInt32 = 2
-    /// REMOVE_SESSION: remove the session also while a client holds it, or a handler cannot finish yet.
+    /// REMOVE_SESSION: remove the session even if a client holds it, or if a handler cannot finish yet.
     public static let force: UInt32 = 4
 
-    /// Which of the flags above are set.
+    /// The flags that are set.
     public var flags: UInt32
-    /// When each phase ended: CLOCK_MONOTONIC, nanoseconds. Asked, loaded, frozen and published, taken over, switched,
-    /// answered. In a request, the first is when the client sent the request, or 0: a request that was sent while
-    /// another update ran is EBUSY.
+    /// The time when each phase ended, in nanoseconds of CLOCK_MONOTONIC: asked, loaded, frozen and published, taken
+    /// over, switched, answered. In a request, the first is the time when the client sent it, or 0. A request that was
+    /// sent while another update ran fails with EBUSY.
     public var times: [UInt64]
-    /// The image's path, or why.
+    /// The path of the image, or the explanation.
     public var text: String
 
-    /// To be sent.
+    /// Makes a struct to send.
     public init(flags: UInt32 = 0, times: [UInt64] = [], text: String = "") {
         self.flags = flags
         self.times = times

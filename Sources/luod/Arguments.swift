@@ -4,8 +4,8 @@ import LiveUpdateDaemon
 import Platform
 import SystemPackage
 
-/// The command line, and the environment variable that stands in for an option. Every number is checked here, so that
-/// no later arithmetic can overflow.
+/// The command line, and the environment variable that replaces an option. Every number is checked here, so that later
+/// arithmetic cannot overflow.
 struct Arguments {
     var settings: Settings
     var wantsHelp = false
@@ -84,7 +84,7 @@ struct Arguments {
                 let fewest = UInt64(Settings.fewestDescriptors)
                 settings.descriptors = Int(try Self.number(argument, &rest, from: fewest))
             case "--max-user-descriptors": settings.userDescriptors = Int(try Self.number(argument, &rest))
-            // At most a day: poll(2) must be able to wait until the deadline.
+            // At most a day, because poll(2) must be able to wait until the deadline.
             case "--patience": settings.patience = try Self.number(argument, &rest, upTo: 86_400_000)
             case "--silence": settings.silence = try Self.number(argument, &rest, from: 250, upTo: 86_400_000)
             default: throw UsageError(description: "\(argument) is no option: luod --help lists them")
@@ -101,7 +101,7 @@ struct Arguments {
         return absolutePath(path)
     }
 
-    /// Swift replaces bytes that are not UTF-8, and so a path with such bytes would become another path.
+    /// Swift replaces bytes that are not UTF-8, so that a path with such bytes would become another path.
     private static func checkText(_ text: String, _ name: String) throws(UsageError) {
         guard text.contains("\u{fffd}") else { return }
         throw UsageError(description: "\(name) is not UTF-8: luod needs a path that is")
@@ -134,7 +134,7 @@ struct Arguments {
         return number
     }
 
-    /// Reads a size from a page to 64 TiB, which 64-bit processors can map.
+    /// Reads a size from one page to 64 TiB, which 64-bit processors can map.
     private static func size(_ option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> UInt64 {
         let text = try value(of: option, &rest)
         guard let size = ByteCount(text)?.bytes, (4096...1 << 46).contains(size) else {
@@ -166,7 +166,7 @@ struct Arguments {
 
     private static func group(_ option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> UInt32 {
         let text = try value(of: option, &rest)
-        // The highest number stands for "no group" in chown(2).
+        // The highest number means "no group" in chown(2).
         guard let group = UInt32(text) ?? AccountFile(at: "/etc/group").number(of: text), group != .max else {
             throw UsageError(description: "\(option) \(text): there is no such group; getent group lists them")
         }

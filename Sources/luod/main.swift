@@ -3,11 +3,11 @@ import LiveUpdate
 import LiveUpdateDaemon
 import Platform
 
-// luod: see docs/daemon.md. No argument parser and no Foundation: its start is part of a blackout.
+// luod: see docs/daemon.md. It uses neither an argument parser nor Foundation, because its start is part of a blackout.
 
 openStandardDescriptors()
 _ = signal(SIGPIPE, SIG_IGN)
-// A write beyond RLIMIT_FSIZE is an error then, and does not end the process. The other processes of luod inherit this.
+// A write beyond RLIMIT_FSIZE is then an error, and does not end the process. The other processes of luod inherit this.
 ignoreFileSizeSignal()
 if let kind = CommandLine.arguments.dropFirst().first.flatMap({ StartedProcess(rawValue: $0) }) {
     do {

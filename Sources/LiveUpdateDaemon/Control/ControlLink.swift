@@ -9,25 +9,27 @@ final class ControlLink: Sendable {
 
     init(_ owned: consuming OwnedDescriptor) {
         self.owned = owned
-        // Some thousand messages may be under way before a sender has to look whether they are read.
+        // A sender can queue several thousand messages before it must check whether the peer reads them.
         try? self.owned.borrowed.setSendRoom(4 << 20)
     }
 
     var descriptor: FileDescriptor { owned.borrowed }
 
-    /// Neither side gets anything any more: shutdown(2).
+    /// Ends the link for both sides: shutdown(2).
     func shutDown() { descriptor.shutDown() }
 
     /// Sends a message. A full queue means that the peer has not run for thousands of messages: after a second without
-    /// room the peer counts as dead. A shortage (``SystemCallError/isShortage``) says nothing about the peer.
+    /// room, the sender treats the peer as dead. A shortage (``SystemCallError/isShortage``) says nothing about the
+    /// peer.
     ///
     /// - Parameters:
     ///   - message: the message.
-    ///   - descriptors: copies of them go with it.
+    ///   - descriptors: copies of them are sent with the message.
     ///   - patience: how many milliseconds this waits for room in the queue.
     ///   - shortage: how many milliseconds this waits for the end of a shortage; nil: as many as `patience`.
     /// - Throws: EPIPE when the peer has ended, EAGAIN when the peer does not read; the errno of a shortage that lasts;
-    ///   EMSGSIZE for a message that the peer would take for a cut one, which is in the log then.
+    ///   EMSGSIZE for a message that is too long, which the peer would believe truncated. The log then names the
+    ///   message.
     func send(
         _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000,
         inShortage shortage: Int? = nil
@@ -48,13 +50,13 @@ final class ControlLink: Sendable {
                 let isFull = error.errno == .resourceTemporarilyUnavailable
                 let limit = isFull ? patience : shortage ?? patience
                 guard isFull || error.isShortage, milliseconds() - began < UInt64(limit) else { throw error }
-                // poll(2) does not wait in a shortage, because the queue may have room.
+                // A shortage does not mean a full queue, so poll(2) would return at once.
                 if isFull { _ = descriptor.hasRoom(within: 10) } else { usleep(2_000) }
             }
         }
     }
 
-    /// All that is kept, in as few messages as it takes.
+    /// Sends all held descriptors, in as few messages as possible.
     func send(
         holding kept: [(keep: Keep, descriptor: FileDescriptor)], patience: Int = 1000
     ) throws(SystemCallError) {
@@ -66,21 +68,21 @@ final class ControlLink: Sendable {
         }
     }
 
-    /// A message, with its descriptors, which are the caller's.
+    /// A message with its descriptors. The caller owns the descriptors.
     struct Received {
         var message: ControlMessage
         var descriptors: [FileDescriptor]
-        /// Whether descriptors are missing, because this process may have no more: a shortage, and no fault of the
-        /// peer's.
+        /// Whether descriptors are missing, because this process cannot open more. This is a shortage, and not a fault
+        /// of the peer.
         var isCut: Bool
     }
 
-    /// Longer than any message, in bytes: one that fills this may have been cut.
+    /// The room for a message, in bytes. Messages are shorter: one that fills the room may have been truncated.
     private static let mostBytes = 8192
 
-    /// The next message; nil when the peer has gone, or says what no peer of ours says.
+    /// Receives the next message; nil when the peer has gone or sends an invalid message.
     ///
-    /// - Throws: EAGAIN when none is there and it does not wait.
+    /// - Throws: EAGAIN when there is no message and `how` does not wait.
     func receive(_ how: FileDescriptor.Receiving) throws(SystemCallError) -> Received? {
         let received: ReceivedMessage
         do throws(SystemCallError) {
@@ -89,7 +91,7 @@ final class ControlLink: Sendable {
         } catch {
             guard error.errno == .resourceTemporarilyUnavailable else { return nil }
             if how != .waiting { throw error }
-            // A connection that was accepted does not wait by itself.
+            // An accepted connection is nonblocking, so recvmsg(2) does not wait.
             _ = descriptor.isReadable(within: -1)
             return try receive(how)
         }

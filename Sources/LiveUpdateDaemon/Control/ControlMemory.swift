@@ -3,13 +3,15 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Memory that a keeper shares with its orchestrators, and that outlives each of them. The keeper makes it and allocates
-/// its space, so that no store is a SIGBUS; it sends it to each orchestrator with the held descriptors.
+/// Memory that a keeper shares with its orchestrators, and that outlives each of them. The keeper makes it and
+/// allocates its space, so that no store causes a SIGBUS. It sends the memory to each orchestrator with the held
+/// descriptors.
 ///
-/// Layout: two tick counters; a place for each request that is being done at the same time; and the ``RequestDeaths``.
+/// Layout: two tick counters; one place for each request that is being done at the same time; and the
+/// ``RequestDeaths``.
 @safe
 final class ControlMemory: Sendable {
-    /// The offsets, in bytes. Nothing else knows them.
+    /// The offsets, in bytes. No other type knows them.
     private enum Layout {
         static let keeperTicks = 0
         static let orchestratorTicks = 8
@@ -34,20 +36,20 @@ final class ControlMemory: Sendable {
 
     /// Maps the memory.
     ///
-    /// - Parameter file: made by ``make()``; the caller goes on owning it.
+    /// - Parameter file: made by ``make()``. The caller still owns it.
     /// - Throws: ENOMEM; EINVAL for a file that is shorter than the memory.
     init(_ file: FileDescriptor) throws(SystemCallError) {
         guard try FileStatus(of: file).size >= Layout.size else { throw SystemCallError("mmap", .invalidArgument) }
         mapping = try Mapping(of: file, length: UInt64(Layout.size), .shared(writable: true))
     }
 
-    /// Makes the file, with its space.
+    /// Makes the file and allocates its space.
     ///
     /// - Throws: EMFILE, ENOMEM, ENOSPC.
     static func make() throws(SystemCallError) -> OwnedDescriptor {
         let file = try makeMemoryFile(named: "luo-control", size: 0)
         try file.borrowed.allocate(offset: 0, length: UInt64(Layout.size))
-        // No process that has the file can make a store of another one fail.
+        // Without the seals, a process with the file could shrink it, and stores of other processes would fail.
         try file.borrowed.addSeals([.shrink, .grow, .seal])
         return file
     }
@@ -64,15 +66,15 @@ final class ControlMemory: Sendable {
     /// Counts one turn of a process's loop.
     func tick(_ side: Side) { store(load(side.offset) &+ 1, side.offset) }
 
-    /// The number of turns of a process's loop. Only a change of it means something.
+    /// The number of turns of a process's loop. Only a change of the number has a meaning.
     func ticks(_ side: Side) -> UInt64 { load(side.offset) }
 
     // MARK: Requests that are being done
 
-    /// How many requests can be noted at the same time.
+    /// The number of requests that can be noted at the same time.
     static let places = Layout.placeCount
 
-    /// Notes, before the work begins, that a request is being done: two stores.
+    /// Notes, before the work begins, that a request is being done. This takes two stores.
     ///
     /// - Parameter place: below ``places``.
     func begin(_ request: RequestKey, place: Int = 0) {
@@ -84,7 +86,7 @@ final class ControlMemory: Sendable {
     /// Notes that the request was done.
     func end(place: Int = 0) { store(0, Layout.places + place * Layout.placeStride + 8) }
 
-    /// The requests that were being done when the orchestrator died. Forgets them.
+    /// Returns the requests that were being done when the orchestrator died, and forgets them.
     func takeRequests() -> [RequestKey] {
         (0..<Layout.placeCount).compactMap { place in
             let offset = Layout.places + place * Layout.placeStride
@@ -97,8 +99,8 @@ final class ControlMemory: Sendable {
 
     // MARK: Deaths
 
-    /// The deaths that were counted so far. An orchestrator that was damaged may have written anything here: bytes that
-    /// cannot be read count as none.
+    /// The deaths that were counted so far. A damaged orchestrator may have written anything here: bytes that cannot be
+    /// read count as no deaths.
     var deaths: RequestDeaths {
         get {
             let length = Int(unsafe mapping.bytes.load(fromByteOffset: Layout.deaths, as: UInt32.self))

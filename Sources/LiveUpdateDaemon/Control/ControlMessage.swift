@@ -3,24 +3,24 @@ import LiveUpdate
 import LiveUpdateMachine
 import Platform
 
-/// The kind of a descriptor, which the keeper has with it and does not look at.
+/// The kind of a descriptor. The keeper stores it with the descriptor, and does not look at the descriptor itself.
 enum DescriptorKind: UInt32, Sendable {
     case arena = 1
-    /// Listens for a keeper that takes the place of one that died.
+    /// Listens for a keeper that replaces a dead one.
     case control = 2
     /// Listens for clients.
     case listener = 3
     /// A client's connection.
     case client = 4
-    /// Our end of a session.
+    /// luod's end of a session.
     case session = 5
     /// A preserved file.
     case file = 6
-    /// Our end of an opened device: see ``Gate``.
+    /// luod's end of an opened device: see ``Gate``.
     case device = 8
-    /// Tells of the calls of programs that run under a filter: the gate has it, too.
+    /// Reports the calls of programs that run under a filter. The gate holds it, too.
     case program = 9
-    /// Memory for the calls that a gate has taken and not answered: of the keeper and its gates only.
+    /// Memory for the calls that a gate has taken and not answered. Only the keeper and its gates hold it.
     case calls = 10
     /// Memory that the keeper shares with its orchestrators: ``ControlMemory``.
     case memory = 11
@@ -30,14 +30,14 @@ enum DescriptorKind: UInt32, Sendable {
     /// Whether luod itself needs the descriptor, and no client does.
     var isOfState: Bool { [.arena, .control, .listener, .rootListener, .calls, .memory].contains(self) }
 
-    /// Whether it is luod's end of a socket whose other end a client has.
+    /// Whether this is luod's end of a socket, and a client holds the other end.
     var isOwnSocket: Bool { [.client, .session, .device].contains(self) }
 }
 
-/// The facts about a held descriptor that an orchestrator needs after a crash of the one before it. The keeper reads
-/// only the user, to close the descriptor on that user's thread.
+/// The facts about a held descriptor that an orchestrator needs after the orchestrator before it has crashed. The
+/// keeper reads only the user, to close the descriptor on that user's thread.
 struct KeepLabel: Hashable, Sendable {
-    /// Tells the other end of a socket from all others: ``SystemPackage/FileDescriptor/socketCookie()``.
+    /// Identifies the other end of a socket: ``SystemPackage/FileDescriptor/socketCookie()``.
     var cookie: UInt64 = 0
     /// The user to charge for the descriptor; for a client's connection, the user that the client acts as.
     var user: UInt32 = 0
@@ -45,17 +45,17 @@ struct KeepLabel: Hashable, Sendable {
     var boot: UInt32 = 0
     var traits: Traits = []
 
-    /// The user that made the request on this connection: root, where root acts as another user.
+    /// The user that made the request on this connection: root if root acts as another user.
     var charged: UInt32 { traits.contains(.isUnlimited) ? 0 : user }
 
     struct Traits: OptionSet, Hashable, Sendable {
         let rawValue: UInt32
 
-        /// The client has received the session's descriptor, so a close of it finishes the session.
+        /// The client has received the session's descriptor, so that closing it finishes the session.
         static let hasArrived = Traits(rawValue: 1)
         /// The client is root, and may act as another user: no limit of that user applies.
         static let isUnlimited = Traits(rawValue: 2)
-        /// A service manager has passed the clients' socket, and goes on using it.
+        /// A service manager has passed the clients' socket, and still uses it.
         static let wasPassed = Traits(rawValue: 4)
     }
 }
@@ -67,29 +67,42 @@ struct Keep: Equatable, Sendable {
     var label = KeepLabel()
 }
 
-/// Between a keeper and its orchestrators: one message of a socket of theirs, descriptors beside it. A sender never
-/// waits for an answer, and a message is read also when its sender has died.
+/// One message on the socket between a keeper and one of its processes, with descriptors. A sender never waits for an
+/// answer. The receiver reads a message even after its sender has died.
 ///
-/// | who | says |
-/// |---|---|
-/// | both, first of all | `hello`: the version of the control link |
-/// | keeper to a process that it has started | `settings` then |
-/// | keeper to a new orchestrator | `stored`, `hold` for all held descriptors, then `begin`; `begin` again after all of them |
-/// | orchestrator to keeper, instead of `ready` | `cannotBegin`: the orchestrator ends afterwards; `refuses`: it goes on without the state |
-/// | orchestrator to keeper | `keep`, `release`; `load`, then `prepare`, then `handOver` |
-/// | standby to keeper | `standby` when it reads, and when it holds all; `prepared` |
-/// | keeper to orchestrator | `standby` then, with a descriptor of the standby's process; `prepared` |
-/// | standby to keeper | `ready` when it has taken over, `failed`; `answered` when it serves: the old orchestrator can be ended |
-/// | keeper to standby | `begin`; `hold`, `release` once it is loaded, and as they come; `prepare`, `handOver`; `go`: the switch, and the commit of the update |
-/// | keeper to orchestrator | `failed`: the standby is gone |
-/// | orchestrator to keeper | `replaceKeeper`; it answers `keeperReplaced` when it is the other program, or `failed` |
-/// | keeper to a gate | `hold`: first the memory for its calls, then the programs that run under a filter, as they come |
-/// | keeper to orchestrator | `stored`, also when that changes; `closing` and `room` in a shortage; `ending` on SIGTERM |
-/// | orchestrator to keeper | `stop`: the log has the sessions and files that end. It answers `ending`, and a client's STOP causes it, too |
-/// | a keeper that takes the place of one that died, to the orchestrator that it finds | `adopt`; it answers with `hold` and `adopted`, or with `failed` |
+/// Both sides send `hello` first, with the version of the control link. A keeper then sends `settings` to a process
+/// that it has started.
 ///
-/// Images are numbered by the orchestrator that wants them (`attempt`), so that a message about an earlier image is not
-/// taken for one about the next.
+/// Start and service:
+///
+/// - keeper to a new orchestrator: `stored`; `hold` for all held descriptors; then `begin`. A standby gets `begin`
+///   before the descriptors, and again after them.
+/// - orchestrator to keeper: `keep` and `release`. In place of `ready`: `cannotBegin` when the orchestrator ends, or
+///   `refuses` when it continues without the state.
+/// - keeper to orchestrator: `stored`, also after each change; `closing` and `room` in a shortage; `ending` on SIGTERM.
+/// - orchestrator to keeper: `stop`, once the log names the sessions and files that end. It is the answer to `ending`,
+///   or follows a client's STOP.
+/// - keeper to a gate: `hold` with the memory for its calls; then `hold` for each program that runs under a filter.
+///
+/// Update and reload:
+///
+/// - orchestrator to keeper: `load`, then `prepare`, then `handOver`.
+/// - standby to keeper: `standby` when it reads, and again when it holds all descriptors; `prepared`.
+/// - keeper to orchestrator: `standby` with a descriptor of the standby's process; `prepared`; `failed` when the
+///   standby has ended.
+/// - keeper to standby: once it is loaded, `hold` and `release` as they occur; `prepare`; `handOver`; `go`, which is
+///   the switch and commits the update.
+/// - standby to keeper: `ready` when it has taken over, or `failed`; `answered` when it serves, so that the keeper can
+///   end the old orchestrator.
+///
+/// Replacement of the keeper:
+///
+/// - orchestrator to keeper: `replaceKeeper`. The answer is `keeperReplaced` from the new program, or `failed`.
+/// - keeper that replaces a dead one, to the orchestrator that it finds: `adopt`. The answer is `hold` and `adopted`,
+///   or `failed`.
+///
+/// The orchestrator numbers the images that it loads (`attempt`), so that a message about an earlier image is not
+/// mistaken for one about the next.
 enum ControlMessage: Equatable, Sendable {
     /// The first message of each side.
     case hello(ControlVersion)
@@ -97,62 +110,63 @@ enum ControlMessage: Equatable, Sendable {
     case settings(Settings)
     case hold([Keep])
     /// - Parameters:
-    ///   - after: how the orchestrator before it ended, in words.
-    ///   - pause: how many milliseconds the orchestrator waits, after it has got all descriptors, before it reads the
+    ///   - after: how the orchestrator before it ended, as text.
+    ///   - pause: how many milliseconds the orchestrator waits between receiving all descriptors and reading the
     ///     journal.
     case begin(Role, nextSlot: Int64, after: String = "", pause: UInt64 = 0)
-    /// Why an orchestrator ends before it serves any client: nothing is held.
+    /// The reason why an orchestrator ends before it serves any client. Nothing is held.
     case cannotBegin(StartFailure)
-    /// Why an orchestrator holds all descriptors and serves only root, without the state.
+    /// The reason why an orchestrator holds all descriptors but serves only root, without the state.
     case refuses(StartFailure)
     case keep(Keep)
     case release([DescriptorSlot])
     case load(image: String, attempt: UInt32)
-    /// - Parameter attempt: which load it is of, when the keeper says it.
+    /// - Parameter attempt: the number of the load, in a message from the keeper.
     case standby(formats: [String], attempt: UInt32 = 0)
     /// The keeper must become this program.
     case replaceKeeper(image: String, attempt: UInt32)
-    /// The keeper has become it.
+    /// The keeper has become that program.
     case keeperReplaced(attempt: UInt32)
-    /// Where in the arena there is a draft of what will be published.
+    /// The place in the arena of the draft of the next tree.
     case prepare(Extent, attempt: UInt32)
-    /// It was read, as far as it could be.
+    /// The standby has read as much of the draft as it could.
     case prepared(attempt: UInt32 = 0)
-    /// With the ``CommitBaton``.
+    /// Comes with the ``CommitBaton``.
     case handOver(HandOver, note: [UInt8], attempt: UInt32)
     case ready
     case answered
     case go
-    /// - Parameter attempt: which load it is of, between keeper and orchestrator.
+    /// - Parameter attempt: the number of the load, between keeper and orchestrator.
     case failed(String, attempt: UInt32 = 0)
     case adopt
-    /// The answer to it, when all is held: with a descriptor of the orchestrator's process.
+    /// The answer to `adopt`, after all descriptors. It comes with a descriptor of the orchestrator's process.
     case adopted(process: Int32, nextSlot: Int64)
-    /// Whether a service manager stores all that the keeper holds.
+    /// Whether a service manager stores all descriptors that the keeper holds.
     case stored(Bool)
-    /// The keeper was told to end: the orchestrator must log the sessions and files that end.
+    /// The keeper was told to end. The orchestrator must log the sessions and files that end.
     case ending
-    /// The keeper must end, as on SIGTERM.
+    /// The keeper must end, as it does on SIGTERM.
     case stop
-    /// So many descriptors of a user wait in the keeper to be closed; 0: few.
+    /// This many descriptors of a user wait in the keeper to be closed. 0 means few.
     case closing(UInt32, Int)
-    /// The clients whose further descriptors the keeper has room for.
+    /// The users that the keeper has room for.
     case room(KeeperRoom)
 
     /// The role of a new orchestrator.
     enum Role: UInt8, Sendable {
-        /// The first that runs on this state since its keeper began.
+        /// The first orchestrator on this state since its keeper began.
         case first = 1
-        /// The successor of one that died.
+        /// Replaces an orchestrator that died.
         case successor = 2
-        /// The successor of one that died in an update, whose next image has been ended, too.
+        /// Replaces an orchestrator that died in an update. The next image of that update has been ended, too.
         case successorInUpdate = 3
-        /// Is to wait for a `handOver`.
+        /// Must wait for a `handOver`.
         case standby = 4
-        /// Is to refuse, without a look at the state, because others died of it. The reason is in `after`.
+        /// Must refuse clients without reading the state, because earlier orchestrators died of it. `after` has the
+        /// reason.
         case refusing = 6
-        /// The first orchestrator of a keeper that began with the descriptors that a service manager had stored: the
-        /// boot goes on.
+        /// The first orchestrator of a keeper that began with the descriptors in a service manager's store. The boot
+        /// continues.
         case restored = 5
 
         /// Whether this is the first orchestrator of a luod.
@@ -160,7 +174,7 @@ enum ControlMessage: Equatable, Sendable {
     }
 
     private enum Number: UInt32 {
-        /// The letters LUO! in the same form for all versions and byte orders of today's machines.
+        /// The letters LUO! as a little-endian number. It is the same in all versions.
         case hello = 0x214F_554C
         case hold = 1
         case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
@@ -257,7 +271,7 @@ enum ControlMessage: Equatable, Sendable {
         return writer.bytes
     }
 
-    /// Takes a message apart.
+    /// Decodes a message.
     ///
     /// - Returns: nil for a message that this version does not have.
     init?(_ bytes: [UInt8]) {
@@ -269,7 +283,7 @@ enum ControlMessage: Equatable, Sendable {
         var reader = ByteReader(bytes, "control message")
         let number = try reader.take(UInt32.self)
         switch Number(rawValue: number) {
-        // Later versions may say more.
+        // A later version may append fields to this message.
         case .hello: return .hello(ControlVersion(number: try reader.take(), package: try reader.takeCountedString()))
         case .settings: return .settings(try Settings(from: &reader))
         case .hold:
@@ -336,7 +350,7 @@ enum ControlMessage: Equatable, Sendable {
 }
 
 extension String {
-    /// The beginning of the text, of at most so many bytes. One character can have any number of bytes.
+    /// The beginning of the text, at most this many bytes long. One character can have any number of bytes.
     fileprivate func cut(toBytes most: Int) -> String {
         utf8.count <= most ? self : String(decoding: utf8.prefix(most), as: UTF8.self)
     }

@@ -1,17 +1,17 @@
 import LiveUpdate
 
-/// The version of the control link between a keeper and the processes that it starts. Each side says its version first
+/// The version of the control link between a keeper and the processes that it starts. Each side sends its version first
 /// (``ControlMessage/hello(_:)``), in a form that is the same in all versions.
 ///
-/// A keeper and an orchestrator of different versions do not understand each other, so that neither serves with the
-/// other: an update or a reload to such an image is called off before anything is frozen.
+/// A keeper and an orchestrator of different versions cannot work together. An update or a reload to an image with
+/// another version is called off before anything is frozen.
 struct ControlVersion: Equatable, Sendable {
     /// Raise this number with every change of ``ControlMessage`` or ``Settings``.
     static let current: UInt32 = 1
 
     /// The version of the control link.
     var number: UInt32
-    /// The version of luod, for people.
+    /// The version of luod, for messages to users.
     var package: String
 
     /// The version of this program.
@@ -19,14 +19,14 @@ struct ControlVersion: Equatable, Sendable {
 
     var isOwn: Bool { number == Self.current }
 
-    /// Why an image of this version cannot run under a keeper of the given version, and what to do.
+    /// The reason why an image of this version cannot run under a keeper of the given version, and the remedy.
     func mismatch(of image: String, withKeeper keeper: ControlVersion = .own) -> String {
         "\(image) is luod \(package) with version \(number) of the control link, and the keeper that runs is luod "
             + "\(keeper.package) with version \(keeper.number): nothing has changed; use an image with version "
             + "\(keeper.number), or end luod and start the other one (luoctl stop lists what would be lost)"
     }
 
-    /// Why this program cannot become the keeper of an orchestrator of this version, and what to do.
+    /// The reason why this program cannot become the keeper of an orchestrator of this version, and the remedy.
     func mismatch(ofOrchestratorOn state: String, withKeeper keeper: ControlVersion = .own) -> String {
         "the orchestrator that runs on \(state) is luod \(package) with version \(number) of the control link, and this "
             + "is luod \(keeper.package) with version \(keeper.number): start luod \(package), or end that process "

@@ -1,12 +1,12 @@
 import Handover
 public import Platform
 
-/// The memory that the files of one user may have. luod reads now and then how much they have: a user can exceed a
-/// limit by filling files that are held already, and then preserves no more. The hard limit is a cgroup.
+/// Limits on the memory of one user's files. luod measures this memory only from time to time: a user can exceed a
+/// limit by filling files that are held already, and then cannot preserve more. A cgroup is the hard limit.
 public struct MemoryLimits: Equatable, Sendable {
-    /// Bytes of memory files of ordinary pages; nil: a default.
+    /// Bytes of memory files with ordinary pages; nil for the default.
     public var bytes: UInt64?
-    /// Huge pages, by page size; a size that is missing has a default.
+    /// Huge pages, by page size. A missing size has its default.
     public var hugePages: [PageSize: UInt64] = [:]
 
     /// Defaults only.

@@ -1,6 +1,6 @@
 import Handover
 
-/// Names a request for as long as its connection lives: the slot of the connection, and a digest of the request.
+/// Identifies a request while its connection exists: the slot of the connection and a digest of the request.
 struct RequestKey: Hashable, Sendable {
     var slot: Int64
     var digest: UInt64
@@ -12,7 +12,7 @@ struct RequestKey: Hashable, Sendable {
 
     /// - Parameters:
     ///   - slot: the slot of the connection.
-    ///   - message: the request as it came. Its beginning and its end, where the tag is, go into the digest.
+    ///   - message: the bytes of the request. Its beginning and its end, where the tag is, go into the digest.
     init(slot: Int64, _ message: [UInt8]) {
         self.slot = slot
         var digest = UInt64(message.count)
@@ -36,24 +36,24 @@ struct RequestKey: Hashable, Sendable {
         self.digest = digest
     }
 
-    /// So many bytes go into the digest: all of each call but LOAD and its like.
+    /// The most bytes that go into the digest. Only LOAD and similar calls are longer.
     private static let most = 96
 }
 
-/// How often requests have ended orchestrators, and what follows from it. It does no I/O.
+/// Counts how often requests have ended orchestrators, and decides which requests are not done again. It does no I/O.
 ///
 /// 1. A request counts as the cause of a death if it was being done when the orchestrator died.
 /// 2. After ``mostFaults`` deaths by a fault, or ``mostKills`` by SIGKILL, the request is not done again.
-/// 3. A user whose requests ended twice as many orchestrators is not served for ``pause``. Root always is.
+/// 3. A user with twice as many deaths by the user's requests is not served for ``pause``. Root is always served.
 struct RequestDeaths: Equatable, Sendable {
-    /// How an orchestrator ended.
+    /// The way in which an orchestrator ended.
     enum Cause: Equatable, Sendable {
-        /// By a signal that a fault of the program raises, by its own exit code, or by the keeper, because it did not
-        /// answer.
+        /// A signal that a fault of the program raises, a failing exit code of its own, or an end by the keeper because
+        /// the orchestrator did not answer.
         case fault
-        /// By SIGKILL, which also comes from the kernel when memory is short.
+        /// SIGKILL, which also comes from the kernel when memory is short.
         case kill
-        /// By another signal, which only an administrator sends.
+        /// Another signal, which only an administrator sends, or a successful exit.
         case request
 
         /// SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGSEGV, SIGXFSZ, SIGSYS: the same numbers on x86-64 and AArch64.
@@ -79,18 +79,18 @@ struct RequestDeaths: Equatable, Sendable {
         }
     }
 
-    /// So many deaths by a fault, and so many by SIGKILL, are enough.
+    /// The number of deaths by a fault after which a request is not done again; and the number of deaths by SIGKILL.
     static let mostFaults = 2
     static let mostKills = 5
-    /// The same, in points: a fault has 5, and SIGKILL has 2.
+    /// The same limit in points: a fault counts 5, and SIGKILL counts 2.
     static let enough: UInt32 = 10
-    /// For a user: four faults, ten times SIGKILL.
+    /// The limit of a user in points: four faults, or ten times SIGKILL.
     static let enoughOfUser: UInt32 = 20
-    /// How long a user is not served, in milliseconds.
+    /// The time for which a user is not served, in milliseconds.
     static let pause: UInt64 = 60_000
-    /// Deaths of a user that are further apart than this do not add up, in milliseconds.
+    /// Deaths of a user that are further apart than this are not added up, in milliseconds.
     static let memory: UInt64 = 600_000
-    /// Only the last requests and users are counted.
+    /// The most requests, and the most users, that are counted. The oldest are forgotten first.
     static let most = 64
 
     private struct Count: Equatable, Sendable {
@@ -102,9 +102,9 @@ struct RequestDeaths: Equatable, Sendable {
     private struct UserCount: Equatable, Sendable {
         var user: UInt32
         var points: UInt32 = 0
-        /// When the last orchestrator died, in milliseconds of CLOCK_MONOTONIC.
+        /// The time when the last orchestrator died, in milliseconds of CLOCK_MONOTONIC.
         var last: UInt64 = 0
-        /// Until when the user is not served.
+        /// The user is not served until this time.
         var until: UInt64 = 0
     }
 
@@ -116,7 +116,7 @@ struct RequestDeaths: Equatable, Sendable {
     /// Counts a death.
     ///
     /// - Parameters:
-    ///   - requests: those that were being done, with the user of each.
+    ///   - requests: the requests that were being done, with the user of each.
     ///   - now: milliseconds of CLOCK_MONOTONIC.
     mutating func note(_ requests: [(key: RequestKey, user: UInt32)], _ cause: Cause, at now: UInt64) {
         guard cause.points > 0 else { return }
@@ -143,7 +143,7 @@ struct RequestDeaths: Equatable, Sendable {
         users = [UserCount](users.suffix(Self.most - 1)) + [count]
     }
 
-    /// How many orchestrators a request has ended, if they are too many for it to be done again; nil otherwise.
+    /// The number of orchestrators that a request has ended, if there were too many to do it again; otherwise nil.
     func endedTooMany(_ key: RequestKey) -> UInt32? {
         guard let count = counts.first(where: { $0.key == key }), count.points >= Self.enough else { return nil }
         return count.deaths
@@ -181,7 +181,7 @@ struct RequestDeaths: Equatable, Sendable {
         return writer.bytes
     }
 
-    /// - Returns: nil for bytes that are something else.
+    /// - Returns: nil for invalid bytes.
     init?(_ bytes: [UInt8]) {
         var reader = ByteReader(bytes, "deaths")
         do throws(ArenaError) {

@@ -2,10 +2,11 @@ import Platform
 import SystemPackage
 
 extension FileDescriptor {
-    /// As ``SystemPackage/FileDescriptor/send(_:_:)``, also when more descriptors are under way than this process may
-    /// have open: those of all processes of its user count together, so that others could keep it from answering.
+    /// Like ``SystemPackage/FileDescriptor/send(_:_:)``, also when more descriptors are in transit than this process
+    /// may have open. The kernel counts the descriptors of all processes of a user together, so other processes could
+    /// otherwise prevent an answer.
     ///
-    /// - Throws: ETOOMANYREFS only without CAP_SYS_RESOURCE and CAP_SYS_ADMIN, of which the kernel takes either.
+    /// - Throws: ETOOMANYREFS only without CAP_SYS_RESOURCE and without CAP_SYS_ADMIN. The kernel accepts either.
     func sendBeyondLimit(_ bytes: [UInt8], _ descriptors: [FileDescriptor]) throws(SystemCallError) {
         do throws(SystemCallError) {
             try send(bytes, descriptors)

@@ -3,38 +3,40 @@ package import LiveUpdate
 import Platform
 public import SystemPackage
 
-/// The options of luod. The keeper reads them from the command line, and sends them to each process that it starts
+/// The options of luod. The keeper reads them from the command line and sends them to each process that it starts
 /// (``ControlMessage/settings(_:)``).
 public struct Settings: Sendable {
     /// The directory of the state.
     public var state: String
     /// The size that the arena may grow to.
     public var arena = Arena.Options()
-    /// The limits of each user but root.
+    /// The limits of each user except root.
     package var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
-    /// The limits on the memory of the files of each user but root. Beyond them: EDQUOT.
+    /// The limits on the memory of the files of each user except root. Beyond them preserving fails with EDQUOT.
     public var memory = MemoryLimits()
-    /// Descriptors that may be held for each user but root: of connections, sessions and files. Beyond it: EMFILE.
+    /// The most descriptors of connections, sessions and files that are held for each user except root. Beyond it:
+    /// EMFILE.
     public var userDescriptors = 16384
-    /// RLIMIT_NOFILE of the process that has these settings. The keeper gives an orchestrator fewer than its own.
+    /// RLIMIT_NOFILE of the process with these settings. The keeper gives an orchestrator fewer than it has itself.
     public var descriptors = Self.usualDescriptors
     /// The default of ``descriptors``.
     static let usualDescriptors = 65536
-    /// With fewer than this nothing could be held: a process has some fifteen of its own.
+    /// The least useful value of ``descriptors``: a process has about fifteen of its own, and could hold nothing with
+    /// less.
     public static let fewestDescriptors = 64
     /// Whether processes give up the rights that they do not need: see docs/daemon.md.
     public var isConfined = true
-    /// The kernel that programs under `luoctl run` find; nil: all calls.
+    /// The kernel that programs under `luoctl run` see; nil: all calls.
     public var kernel: EmulatedKernel?
-    /// Whether luod, and its state, ends with the last of those programs.
+    /// Whether luod ends with the last of those programs, and removes its state.
     public var endsUnused = false
     /// How long a next image may take before an update is called off, in milliseconds.
     public var patience: UInt64 = 5000
-    /// How long keeper and orchestrator let each other be silent until one ends the other, in milliseconds: of turns of
-    /// the one that counts (``HangPolicy``).
+    /// How long keeper and orchestrator may be silent before one ends the other, in milliseconds. ``HangPolicy`` counts
+    /// the turns of the process that watches.
     public var silence: UInt64 = 30_000
-    /// Permissions of the clients' socket. In the orchestrator these are the actual ones, also when a service manager
-    /// has made the socket: ``isOpenToEverybody``.
+    /// Permissions of the clients' socket. In the orchestrator these are the actual permissions, even if a service
+    /// manager has made the socket: see ``isOpenToEverybody``.
     public var socketMode: FilePermissions = .ownerReadWrite
     /// The group of the clients' socket; nil for the group of the keeper's process.
     public var socketGroup: UInt32?
@@ -68,7 +70,7 @@ extension Settings {
         return writer.bytes
     }
 
-    /// Reads settings, which are the rest of a message.
+    /// Reads settings, which end the message.
     ///
     /// - Throws: `record`, when the bytes end too early or too late, or have no meaning.
     init(from reader: inout ByteReader) throws(ArenaError) {

@@ -2,12 +2,12 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// The beginning of a process that a keeper has started. The process gets everything over the socket that it inherits.
+/// The beginning of a process that a keeper has started. The process receives everything over an inherited socket.
 public enum StartedProcess: String {
     case orchestrator
     case gate
 
-    /// The number of the socket in the process.
+    /// The descriptor number of the socket in the process.
     static let link: CInt = 3
 
     /// Runs until the keeper ends this process.
@@ -18,17 +18,18 @@ public enum StartedProcess: String {
         }
     }
 
-    /// Says this program's version, and reads the keeper's, and the settings.
+    /// Sends this program's version, and reads the keeper's version and the settings.
     ///
-    /// A keeper of another version gets the version of this program as an answer, and this process ends: the keeper, or
-    /// the log, names both.
+    /// A keeper of another version still gets the version of this program. Then this process ends. The keeper or the
+    /// log names both versions.
     static func begin(_ log: Log) throws -> (ControlLink, Settings) {
         let descriptor = FileDescriptor(rawValue: link)
         guard descriptor.isMessageSocket else {
             log.say("only a keeper starts this: run luod without the words orchestrator and gate")
             exitNow(64)
         }
-        // The keeper decides when luod ends: Ctrl-C in a terminal would end the processes that log what ends with it.
+        // The keeper decides when luod ends. Ctrl-C in a terminal would end the processes that log the sessions and
+        // files that end.
         leaveProcessGroup()
         let keeper = ControlLink(OwnedDescriptor(taking: descriptor))
         try keeper.descriptor.setCloseOnExec(true)

@@ -3,28 +3,29 @@ import Platform
 import SystemPackage
 
 /// A call that a gate has taken, in the memory that outlives the gate (``CallTable``). This is the only declaration of
-/// the layout: the kernel writes the notification, at the beginning, and behind it is the progress of the call. All
-/// zero means that no call was taken.
+/// the layout: first the notification, which the kernel writes, then the progress of the call. A record of zeros means
+/// that no call was taken.
 enum CallRecord {
     /// The bytes from one record to the next.
     static let stride = 512
     /// The bytes that the kernel may write.
     static let notificationLength = 256
 
-    /// The progress of a call. A gate stores each field before it does what the field tells, or right after it.
+    /// The progress of a call. A gate stores each field just before or just after the action that the field describes.
     struct Progress: BitwiseCopyable {
         /// The slot of the listener that the call came from.
         var listener: Int64 = 0
-        /// The tag of the request that was made for the call; 0: none yet.
+        /// The tag of the request for the call; 0: none yet.
         var tag: UInt64 = 0
-        /// The number of the descriptor that the caller was given for the call, plus one; 0: none yet.
+        /// The number of the descriptor that the caller received for the call, plus one; 0: none yet.
         var given: UInt64 = 0
-        /// The inode of the socket that is being given; 0: none, or no socket. It is stored before the socket is given:
-        /// a gate that dies then has not stored its number.
+        /// The inode of the socket that is being given to the caller; 0: none, or no socket. It is stored before the
+        /// socket is given. A gate that dies just after giving it has not stored the descriptor number, and the next
+        /// gate finds it by the inode.
         var socket: UInt64 = 0
-        /// The cookie of the socket that the request is made on, stored before the tag.
+        /// The cookie of the socket of the request, stored before the tag.
         var cookie: UInt64 = 0
-        /// The result of the request, an errno or 0 for success, plus one; 0: not known.
+        /// The result of the request, as an errno or 0 for success, plus one; 0: not known.
         var result: UInt64 = 0
     }
 }
@@ -42,12 +43,12 @@ struct CallPlace: Sendable {
 
     @unsafe private var address: UnsafeMutableRawPointer { unsafe table.address(index) }
 
-    // SAFETY: the record has room for it, at a place that is aligned for it, and the table lives as long as this.
+    // SAFETY: the record has room for the progress at an aligned place, and the table lives as long as this object.
     @unsafe private var progress: UnsafeMutablePointer<CallRecord.Progress> {
         unsafe (address + CallRecord.notificationLength).assumingMemoryBound(to: CallRecord.Progress.self)
     }
 
-    /// A field has a number that is 0 or above, plus one; 0 stands for a number that is not known.
+    /// The encoding of a number that is at least 0: the number plus one. 0 means that the number is not known.
     private static func known(_ field: UInt64) -> CInt? { field == 0 ? nil : CInt(truncatingIfNeeded: field) - 1 }
     private static func field(_ number: CInt?) -> UInt64 { number.map { UInt64($0) + 1 } ?? 0 }
 
@@ -66,19 +67,19 @@ struct CallPlace: Sendable {
         nonmutating set { unsafe progress.pointee.tag = newValue }
     }
 
-    /// The number of the descriptor that the caller was given.
+    /// The number of the descriptor that the caller received.
     var given: CInt? {
         get { Self.known(unsafe progress.pointee.given) }
         nonmutating set { unsafe progress.pointee.given = Self.field(newValue) }
     }
 
-    /// The inode of the socket that is being given.
+    /// The inode of the socket that is being given to the caller.
     var socket: UInt64 {
         get { unsafe progress.pointee.socket }
         nonmutating set { unsafe progress.pointee.socket = newValue }
     }
 
-    /// The cookie of the socket that the request is made on.
+    /// The cookie of the socket of the request.
     var cookie: UInt64 {
         get { unsafe progress.pointee.cookie }
         nonmutating set { unsafe progress.pointee.cookie = newValue }
@@ -90,7 +91,7 @@ struct CallPlace: Sendable {
         nonmutating set { unsafe progress.pointee.result = Self.field(newValue) }
     }
 
-    /// Whether the request of the call was begun, and its result is not known.
+    /// Whether the request of the call was begun and its result is not known.
     var isUnderWay: Bool { tag != 0 && result == nil }
 
     /// Takes the next call of a listener.
@@ -98,7 +99,7 @@ struct CallPlace: Sendable {
         unsafe try listener.receiveCall(into: NotificationPlace(address))
     }
 
-    /// Makes the record empty: the call was answered. The listener stays.
+    /// Makes the record empty, because the call was answered. The listener stays.
     func clear() {
         unsafe NotificationPlace(address).clear()
         tag = 0
@@ -108,7 +109,7 @@ struct CallPlace: Sendable {
         result = nil
     }
 
-    /// Makes the record empty, and free for another thread.
+    /// Makes the record empty and available to another thread.
     func giveBack() {
         clear()
         table.giveBack(index)

@@ -2,11 +2,11 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The records of the calls that a gate has taken (``CallRecord``), in memory that outlives the gate: one for each of
-/// its threads. A record that is not empty when a gate begins is a call that the gate before has not answered
-/// (``RecoveredCall``). A u64 before the records has the number of records that were ever used: no other record is
-/// looked at, so that the memory is as small as it can be. Space is allocated before a record is used, so that no store
-/// is a SIGBUS when the file system is full.
+/// The records of the calls that a gate has taken (``CallRecord``), in memory that outlives the gate. Each thread of
+/// the gate has one. If a record is not empty when a gate begins, the gate before it has not answered the call
+/// (``RecoveredCall``). A u64 before the records is the number of records that were ever used. No other record is read,
+/// so that the memory stays small. Space is allocated before a record is used, so that no store causes a SIGBUS when
+/// the file system is full.
 @safe
 final class CallTable: Sendable {
     private static let stride = CallRecord.stride
@@ -21,17 +21,17 @@ final class CallTable: Sendable {
 
     private struct Free: Sendable {
         var places: [Int] = []
-        /// How many were ever used, in the memory, too.
+        /// The number of places that were ever used. The memory has it, too.
         var used = 0
-        /// How many bytes of the memory are allocated.
+        /// The number of allocated bytes of the memory.
         var allocated: UInt64 = 0
     }
 
     /// The largest size of the memory, in bytes.
     static let size = UInt64(stride * places)
 
-    /// - Parameter memory: is this process's from now on, and locked until it ends: it is never closed.
-    /// - Throws: EAGAIN when another gate has the memory; ENOSPC when the file system is full, EFBIG beyond
+    /// - Parameter memory: this process owns the memory and locks it until it ends. The memory is never closed.
+    /// - Throws: EAGAIN when another gate uses the memory; ENOSPC when the file system is full, EFBIG beyond
     ///   RLIMIT_FSIZE.
     init(_ memory: FileDescriptor) throws(SystemCallError) {
         try memory.lockForProcess()
@@ -44,15 +44,15 @@ final class CallTable: Sendable {
         free.with { $0 = Free(places: empty, used: used, allocated: allocated) }
     }
 
-    /// How many places of a memory were ever used: 0 for an empty file.
+    /// The number of places of a memory that were ever used; 0 for an empty file.
     private static func used(of memory: FileDescriptor) throws(SystemCallError) -> Int {
         let word = try memory.bytes(at: 0, count: 8)
         return min(Int(clamping: word.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }), places - 1)
     }
 
-    /// Allocates the space of the places that were ever used, and of some more.
+    /// Allocates the space of the places that were ever used, and of a few more.
     ///
-    /// - Returns: how many bytes are allocated.
+    /// - Returns: the number of allocated bytes.
     /// - Throws: ENOSPC when the file system is full, EFBIG beyond RLIMIT_FSIZE.
     @discardableResult
     static func reserve(_ memory: FileDescriptor, _ used: Int = 0) throws(SystemCallError) -> UInt64 {
@@ -62,7 +62,7 @@ final class CallTable: Sendable {
         return length
     }
 
-    /// Copies the records of a memory that were ever used to another memory, which is empty.
+    /// Copies the records of a memory that were ever used to another memory, which must be empty.
     static func copy(_ old: FileDescriptor, to new: FileDescriptor) throws(SystemCallError) {
         let used = try used(of: old)
         try reserve(new, used)
@@ -71,7 +71,7 @@ final class CallTable: Sendable {
         unsafe into.bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: from.bytes.prefix((used + 1) * stride)))
     }
 
-    /// The calls that were taken and not answered, before any place is taken.
+    /// The calls that were taken and not answered. Read this before any place is taken.
     var left: [CallPlace] {
         let (free, used) = free.with { (Set($0.places), $0.used) }
         return (0..<used).filter { !free.contains($0) }.map { CallPlace(self, $0) }
@@ -96,13 +96,13 @@ final class CallTable: Sendable {
         return true
     }
 
-    /// Makes a place free for another thread.
+    /// Makes a place available to another thread.
     func giveBack(_ index: Int) { free.with { $0.places.append(index) } }
 
     /// The address of a record.
     @unsafe
     func address(_ index: Int) -> UnsafeMutableRawPointer {
-        // SAFETY: inside the mapping, which lives as long as this does.
+        // SAFETY: inside the mapping, which lives as long as this object.
         unsafe mapping.bytes.baseAddress.unsafelyUnwrapped + (index + 1) * Self.stride
     }
 }

@@ -1,16 +1,16 @@
 import Platform
 
-/// The turns of the calls on each socket: one call at a time is made on it, and the others wait.
+/// The turns of the calls on each socket: only one call at a time uses a socket, and the others wait.
 final class CallTurns: Sendable {
     private let lock = Lock()
-    /// The cookies of the sockets on which a call is made.
+    /// The cookies of the sockets that a call uses now.
     private nonisolated(unsafe) var busy: Set<UInt64> = []
 
-    /// Makes a call in its turn.
+    /// Makes a call when its turn comes.
     ///
     /// - Parameters:
     ///   - cookie: the cookie of the socket.
-    ///   - waits: is called before this waits for another call.
+    ///   - waits: called before this waits for another call.
     func take<Value: ~Copyable, Failure>(
         _ cookie: UInt64, waits: () -> Void, _ body: () throws(Failure) -> Value
     ) throws(Failure) -> Value {
@@ -22,7 +22,7 @@ final class CallTurns: Sendable {
         return try body()
     }
 
-    /// Takes the turn for a recovered call, before any other call can have it. The thread of that call ends it.
+    /// Takes the turn for a recovered call before any other call can take it. The thread of that call ends the turn.
     func reserve(_ cookie: UInt64) { lock.withLock { _ = unsafe busy.insert(cookie) } }
 
     /// Ends a turn.

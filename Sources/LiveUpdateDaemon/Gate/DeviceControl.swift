@@ -3,7 +3,7 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// ioctl(2) of a program on a descriptor of the device or of a session. The descriptor is a socket, and the ioctl
+/// A program's ioctl(2) on a descriptor of the device or of a session. The descriptor is a socket, and the ioctl
 /// becomes a request on it.
 struct DeviceControl {
     let call: GatedCall
@@ -16,7 +16,7 @@ struct DeviceControl {
     private var gate: Gate { call.listener.gate }
 
     var outcome: GatedCall.Outcome {
-        // The filter looks at these bits, too; a foreign filter may not.
+        // luod's filter checks these bits, too, but the filter of another program may not.
         guard command & 0xFF00 == 0xBA00 else { return .foreign }
         if let result = call.recovered?.result { return result == 0 ? .value(0) : .failed(Errno(rawValue: result)) }
         let socket: FileDescriptor
@@ -63,7 +63,7 @@ struct DeviceControl {
         return Call(rawValue: UInt8(command & 0xFF)).map(kernel.has) ?? false
     }
 
-    /// The error of a request that is not whole, which depends on the role of the descriptor.
+    /// The error for an incomplete request. It depends on the role of the descriptor.
     private func refusal(of message: [UInt8], _ cookie: UInt64) throws(SystemCallError) -> Errno {
         call.letOthersReceive()
         let role = try gate.orchestrator.role(of: cookie)
@@ -76,11 +76,13 @@ struct DeviceControl {
         }
     }
 
-    /// 1. The request, with the caller's descriptor as it is.
-    /// 2. Whether the answer can be written: that comes before its descriptor.
-    /// 3. The descriptor, and its number.
+    /// Performs the request, in this order:
     ///
-    /// Nothing of all that is left in this process when the caller goes on: its next close is the last.
+    /// 1. Send the request with the unchanged descriptor of the caller.
+    /// 2. Check that the answer can be written to the caller's memory, before its descriptor is given.
+    /// 3. Give the caller the descriptor, and write its number.
+    ///
+    /// This process holds no copy of these descriptors when the caller continues: the caller's next close is the last.
     private func perform(_ given: StructInMemory.Whole, _ socket: FileDescriptor) throws(SystemCallError) {
         let isRepeated = call.recovered?.hasRequest == true
         if !isRepeated { call.place.tag = gate.newTag }
@@ -88,7 +90,7 @@ struct DeviceControl {
         let request = Request(given.call, body: given.body, tag: call.place.tag)
         var memory: OtherMemory?
         let answered = try ask(client, request, isRepeated) { () throws(SystemCallError) in
-            // While the other end is at work.
+            // The orchestrator works meanwhile.
             if given.call.answersInStruct && memory == nil { memory = try callersMemory() }
         }
         defer {
@@ -101,13 +103,13 @@ struct DeviceControl {
             call.place.result = error.errno.rawValue
             throw error
         }
-        // The result is stored before the answer is taken out of the queue: a gate that recovers this call then only
-        // has to repeat the result.
+        // The result is stored before the answer is taken out of the queue. A gate that recovers this call then only
+        // repeats the result.
         call.place.result = 0
     }
 
-    /// The memory is opened before a look whether the caller still waits: then it is the caller's, although another
-    /// process may have the number later.
+    /// Opens the caller's memory first, and then checks that the caller still waits. If it does, the memory is the
+    /// caller's, although another process may get the same number later.
     private func callersMemory() throws(SystemCallError) -> OtherMemory {
         let memory = try OtherMemory(of: call.caller)
         guard call.isWaiting else { throw SystemCallError("ioctl", .interrupted) }
@@ -121,9 +123,9 @@ struct DeviceControl {
             throw SystemCallError("ioctl", Errno(rawValue: -answered.response.result))
         }
         var reply = answered.response.body
-        // Another process that has the socket, too, may have made another request with the same tag.
+        // Another process with the same socket may have made another request with the same tag.
         guard reply.count == given.body.count else { throw SystemCallError("recvmsg", .ioError) }
-        // A struct without an answer in it is not written.
+        // A struct without an answer is not written.
         guard given.call.answersInStruct else { return }
         let memory = if let memory { memory } else { try callersMemory() }
         guard given.call.bringsDescriptor else { return try memory.write(given.answer(reply), at: given.address) }
@@ -142,13 +144,13 @@ struct DeviceControl {
         try memory.write(given.answer(reply), at: given.address)
     }
 
-    /// - Throws: ENODEV when no orchestrator has the other side of the socket any more.
+    /// - Throws: ENODEV when no orchestrator holds the other end of the socket any more.
     private func ask(
         _ client: ProtocolClient, _ request: Request, _ isRepeated: Bool,
         meanwhile: () throws(SystemCallError) -> Void
     ) throws(SystemCallError) -> ProtocolClient.Answer {
         func answer(about file: FileDescriptor?) throws(SystemCallError) -> ProtocolClient.Answer {
-            // If the caller still waits, everything that was read was the caller's.
+            // If the caller still waits, everything that was read before came from the caller.
             guard call.isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             do throws(SystemCallError) {
                 return try client.answer(to: request, about: file, isRepeated: isRepeated) {
@@ -166,7 +168,7 @@ struct DeviceControl {
         do throws(SystemCallError) {
             file = try call.duplicate(FileCall(request.body).descriptor)
         } catch {
-            // luod refuses a descriptor that is not open after the checks that come before.
+            // For a descriptor that is not open, luod refuses the request after its other checks.
             guard error.errno == .badFileDescriptor else { throw error }
             return try answer(about: nil)
         }

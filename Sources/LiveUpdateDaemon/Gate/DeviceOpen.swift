@@ -3,13 +3,13 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// open(2), creat(2), openat(2) and openat2(2) of a program: of the device, or of another file.
+/// A program's open(2), creat(2), openat(2) or openat2(2), of the device or of another file.
 struct DeviceOpen {
     let call: GatedCall
 
     /// - Parameters:
     ///   - path: the address of the path in the caller's memory.
-    ///   - directory: the caller's descriptor of the directory at which a relative path begins.
+    ///   - directory: the caller's descriptor of the directory in which a relative path begins.
     func outcome(_ path: UInt64, _ flags: CInt, at directory: CInt) -> GatedCall.Outcome {
         let isNew = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL
         let paths = DevicePath(caller: call.notification.thread, directory: directory)
@@ -24,8 +24,8 @@ struct DeviceOpen {
         return openDevice(closedOnExec: flags & O_CLOEXEC != 0)
     }
 
-    /// openat2(2). `struct open_how` is u64 flags, mode and resolve. A path that is resolved in a special way does not
-    /// mean the device. Flags that have no meaning are left to the kernel, which refuses them.
+    /// openat2(2). `struct open_how` is u64 flags, mode and resolve. A path with special resolution does not mean the
+    /// device. Unknown flags are left to the kernel, which refuses them.
     func outcome(ofStruct arguments: [UInt64]) -> GatedCall.Outcome {
         guard arguments[3] >= 24, let how = try? call.caller.bytes(at: arguments[2], count: 24), how.count == 24,
             how[4..<8].allSatisfy({ $0 == 0 }), how[16...].allSatisfy({ $0 == 0 })

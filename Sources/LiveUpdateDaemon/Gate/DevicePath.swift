@@ -2,25 +2,25 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// Finds out whether a path of a program leads to `/dev/liveupdate`, a file that does not exist. It looks from outside,
+/// Decides whether a program's path leads to `/dev/liveupdate`, a file that does not exist. It looks from outside,
 /// through the program's root and directories in /proc.
 struct DevicePath {
-    /// The thread that names the path.
+    /// The thread that gave the path.
     let caller: CInt
-    /// Where relative ones begin: a descriptor of its, or its working directory.
+    /// The directory in which relative paths begin: a descriptor of the thread, or its working directory.
     let directory: CInt
 
     private static let device = [UInt8]("/dev/liveupdate".utf8)
     private static let name = "liveupdate"
 
-    /// Whether a path is one of the device, or would be without slashes at its end.
+    /// Whether a path names the device, also with slashes at its end.
     ///
-    /// - Parameter followsLinks: whether its last name may be a link.
+    /// - Parameter followsLinks: whether the last name of the path may be a link.
     func leadsToDevice(_ path: [UInt8], followsLinks: Bool) -> Bool {
         if path == Self.device { return true }
         guard let end = path.lastIndex(where: { $0 != UInt8(ascii: "/") }) else { return false }
         var place = seen(String(decoding: path[...end], as: UTF8.self))
-        // As many as the kernel follows.
+        // The kernel follows as many links.
         for _ in 0...40 {
             let (parent, name) = Self.split(place)
             if name == Self.name { return isDeviceDirectory(parent) }
@@ -30,7 +30,7 @@ struct DevicePath {
         return false
     }
 
-    /// A path of the caller's, as this process finds it.
+    /// Converts a path of the caller to a path for this process.
     private func seen(_ path: String) -> String {
         let here = "/proc/\(caller)"
         guard path.hasPrefix("/") else {

@@ -2,20 +2,20 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The gate, as its listeners share it: calls, connection to the orchestrator, turns and limits.
+/// The parts of the gate that its listeners share: calls, connection to the orchestrator, turns and limits.
 final class Gate: Sendable {
     let calls: CallTable
     let orchestrator: GateLink
     let turns = CallTurns()
     let log: Log
-    /// The kernel that programs find; nil: everything that luod has.
+    /// The kernel that programs see; nil: everything that luod has.
     let kernel: EmulatedKernel?
     private let recovered: RecoveredCalls
-    /// Begins where no gate before this one has been.
+    /// The first tag is random, so that it differs from the tags of the gates before this one.
     private let lastTag = Guarded(UInt64.random(in: 1 ... .max))
     private let waiting = Guarded(WaitingThreads())
     private let lock = Lock()
-    /// Programs that have not ended.
+    /// The number of programs that have not ended.
     private nonisolated(unsafe) var running = 0
 
     init(_ calls: CallTable, _ settings: Settings, _ log: Log) {
@@ -26,10 +26,10 @@ final class Gate: Sendable {
         recovered = RecoveredCalls(calls)
     }
 
-    /// Answers the calls of a program from now on, until it has ended, and first its recovered calls.
+    /// Answers the calls of a program until it ends. It finishes the recovered calls of the program first.
     ///
-    /// - Returns: the listener, when it could not begin and must be begun later; nil when it has begun, or the
-    ///   descriptor is no listener.
+    /// - Returns: the listener if it could not begin, so that the caller begins it later; nil if it has begun, or if
+    ///   the descriptor is no listener.
     func serve(
         _ slot: DescriptorSlot, of user: SessionOwner, _ descriptor: consuming OwnedDescriptor
     ) -> ProgramListener? {
@@ -48,9 +48,9 @@ final class Gate: Sendable {
         }
     }
 
-    /// Counts a thread that waits for others.
+    /// Counts a thread that waits for other threads.
     ///
-    /// - Returns: false when the user may have no more.
+    /// - Returns: false when the user may have no more such threads.
     func beginWaiting(_ user: SessionOwner) -> Bool { waiting.with { $0.begin(user) } }
 
     /// Counts one waiting thread less.

@@ -2,22 +2,22 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The gate's own requests to the orchestrator, one at a time, over a connection as clients have it. It leads to the
-/// socket for root and luod's own user, so that a flood of clients does not keep programs from opening the device.
+/// The gate's own requests to the orchestrator, one at a time, over a connection like a client's. It uses the socket
+/// for root and luod's own user, so that a flood of clients cannot prevent programs from opening the device.
 final class GateLink: Sendable {
     private static let mostConnections = 8
 
     private let state: StateDirectory
     private let lock = Lock()
     private nonisolated(unsafe) var connection: FileDescriptor?
-    /// Sockets that are known to be of luod's.
+    /// The cookies of sockets that are known to lead to luod.
     private let known: Guarded<Set<UInt64>> = Guarded([])
 
     init(_ state: StateDirectory) { self.state = state }
 
     /// Opens the device.
     ///
-    /// - Parameter passOn: gives the descriptor to the caller. When the caller goes on, no other process has it.
+    /// - Parameter passOn: gives the descriptor to the caller. When the caller continues, no other process holds it.
     /// - Throws: the errno of the orchestrator's answer, and the errors of `passOn`.
     func openDevice(
         for user: UInt32, _ passOn: (FileDescriptor) throws(SystemCallError) -> CInt
@@ -31,7 +31,7 @@ final class GateLink: Sendable {
 
     /// The role of a socket.
     ///
-    /// - Throws: ENOENT when it is none of luod's.
+    /// - Throws: ENOENT when the socket does not lead to luod.
     func role(of cookie: UInt64) throws(SystemCallError) -> DescriptorRole {
         let body = try ask(.identify, FileCall(token: cookie).body) { answered throws(SystemCallError) in
             answered.response.body
@@ -47,7 +47,7 @@ final class GateLink: Sendable {
 
     /// Finds out whether a socket leads to luod.
     ///
-    /// - Throws: when that cannot be found out.
+    /// - Throws: the error of the request when there is no answer.
     func isOurs(_ cookie: UInt64) throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             _ = try role(of: cookie)
@@ -63,7 +63,7 @@ final class GateLink: Sendable {
         if let cookie = try? socket.socketCookie() { remember(cookie) }
     }
 
-    /// The set only saves requests, and is emptied before it takes much room.
+    /// Remembers a socket, only to save requests. The set is emptied before it takes much room.
     private func remember(_ cookie: UInt64) {
         known.with { known in
             if known.count > 65536 { known = [] }
@@ -88,8 +88,9 @@ final class GateLink: Sendable {
         }
     }
 
-    /// When an orchestrator dies before its keeper has the connection, the connection is lost, and no request on it was
-    /// done: the next orchestrator gets the request on another connection. Many such deaths in a row are not expected.
+    /// Sends a request and returns the answer. When an orchestrator dies before its keeper has the connection, the
+    /// connection is lost without doing the request. The next orchestrator then gets the request on another connection.
+    /// Many such deaths in a row are not expected.
     private func answer(to request: Request) throws(SystemCallError) -> (ProtocolClient, ProtocolClient.Answer) {
         for _ in 0..<Self.mostConnections {
             let client = ProtocolClient(try connected(), leavesAnswers: true)

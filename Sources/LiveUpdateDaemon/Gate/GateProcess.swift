@@ -3,20 +3,20 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The process `luod gate`, which its keeper starts: between the programs that run under a filter and the orchestrator.
-/// It lets their foreign opens continue, whatever the orchestrator does, and has no state outside the memory that its
-/// keeper holds.
+/// The process `luod gate`, which its keeper starts. It stands between the programs that run under a filter and the
+/// orchestrator. It lets their opens of other files continue even if the orchestrator hangs, and has no state outside
+/// the memory that its keeper holds.
 ///
-/// 1. It gets the memory for its calls, and then listeners, over the socket that it inherits.
-/// 2. It finishes the calls that a gate before it has taken and not answered: ``RecoveredCall``.
+/// 1. It receives the memory for its calls, and then listeners, over an inherited socket.
+/// 2. It finishes the calls that the gate before it has taken and not answered: ``RecoveredCall``.
 /// 3. Each listener has threads of its own: ``ProgramListener``.
-/// 4. When its keeper dies it goes on with its listeners, until the last of those programs has ended.
+/// 4. When its keeper dies, the gate continues with its listeners until the last of those programs has ended.
 public enum GateProcess {
-    /// The rights that it needs: to reach the memory and the descriptors of programs, and to follow the links that they
-    /// name.
+    /// The capabilities that the gate needs: to reach the memory and the descriptors of programs, and to follow the
+    /// links in their paths.
     static let capabilities: [Capability] = [.traceProcesses, .overridePermissions]
 
-    /// The time after which a listener without room is begun again, in milliseconds.
+    /// The time until a listener without room tries to begin again, in milliseconds.
     private static let pause: CInt = 200
 
     /// Runs until its keeper ends it.
@@ -25,7 +25,7 @@ public enum GateProcess {
         let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Capabilities.keep(only: capabilities) }
         Capabilities.raise(capabilities)
-        // A path of a program's must not mean anything of ours.
+        // A relative path of a program must never find a file in this process's working directory.
         _ = unsafe chdir("/")
         var gate: Gate?
         // Listeners without room for their calls, or without a thread.
@@ -49,16 +49,16 @@ public enum GateProcess {
                 }
             }
         }
-        // A message was cut, because there was no room for its descriptors: those programs would wait for ever. The
-        // next gate gets all of them.
+        // The message was truncated, because there was no room for its descriptors. Those programs would wait for ever,
+        // so this gate ends, and the next gate receives all of them.
         guard keeper.descriptor.hasHungUp else { exitNow(1) }
         goOnAlone(gate, unbegun)
-        // The orchestrator, which ends with them, too, may not.
+        // The orchestrator ends with these programs, too, but its seccomp filter does not let it remove the state.
         if settings.endsUnused { StateDirectory(settings.state).remove() }
         exitNow(0)
     }
 
-    /// Goes on without a keeper, until the last program has ended.
+    /// Continues without a keeper until the last program has ended.
     private static func goOnAlone(_ gate: Gate?, _ listeners: [ProgramListener]) {
         var unbegun = listeners
         while !unbegun.isEmpty {

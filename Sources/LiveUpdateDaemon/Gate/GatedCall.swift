@@ -9,9 +9,9 @@ final class GatedCall {
     let notification: CallNotification
     let place: CallPlace
     let listener: ProgramListener
-    /// Nil for a live call.
+    /// The recovered call; nil for a live call.
     let recovered: RecoveredCall?
-    /// A handle of the last caller, which mostly is the same one.
+    /// A handle of the last caller. The next caller is usually the same.
     private let handle: KeptHandle
     /// Whether the thread of this call has let another thread receive.
     private(set) var hasLetOthersReceive = false
@@ -37,14 +37,15 @@ final class GatedCall {
 
     var caller: OtherThread { OtherThread(notification.thread) }
 
-    /// Whether the caller still waits, so that the number of its thread has meant no other thread until now.
+    /// Whether the caller still waits. If it does, its thread number has not been reused.
     var isWaiting: Bool { listener.descriptor.isWaiting(notification.id) }
 
     // MARK: Answering
 
-    /// Answers the call. A caller that has gone is not answered, and one that is killed in the middle is not noticed.
+    /// Answers the call. This does nothing if the caller has gone, and does not report a caller that is killed
+    /// meanwhile.
     func answer() {
-        // The gate before may have answered a recovered call just before it died.
+        // The gate before this one may have answered a recovered call just before it died.
         if recovered != nil && !isWaiting { return }
         let listener = listener.descriptor
         switch outcome {
@@ -77,14 +78,14 @@ final class GatedCall {
 
     // MARK: Waiting
 
-    /// Has another thread receive, before work that may take longer. The thread of a recovered call does not receive
-    /// yet.
+    /// Lets another thread receive calls, before work that may take longer. The thread of a recovered call does not
+    /// receive yet.
     func letOthersReceive() {
         guard recovered == nil, !hasLetOthersReceive else { return }
         hasLetOthersReceive = listener.letOthersReceive()
     }
 
-    /// Waits for an event on a socket. Another thread receives once there is something to receive.
+    /// Waits for an event on a socket. If a call arrives meanwhile, another thread receives it.
     ///
     /// - Throws: EINTR when the caller has gone. The next caller on the socket drops the answer.
     func wait(for awaited: ProtocolClient.Awaited, on socket: FileDescriptor) throws(SystemCallError) {
@@ -94,7 +95,7 @@ final class GatedCall {
                 switch listener.descriptor.waitForCall(or: socket) {
                 case .message: return
                 case .call: letOthersReceive()
-                // The caller was killed, and was the last one.
+                // The caller was killed, and was the last process under the filter.
                 case nil: break
                 }
             }
@@ -105,7 +106,7 @@ final class GatedCall {
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
             return
         }
-        // Other processes may have the socket, too: they may read the answer, which then never comes here.
+        // Another process may hold the socket, too, and read the answer, so that it never arrives here.
         while !socket.wait(for: awaited, within: 1000) {
             guard isWaiting else { throw SystemCallError("ioctl", .interrupted) }
         }
@@ -113,17 +114,18 @@ final class GatedCall {
 
     // MARK: Descriptors of the caller
 
-    /// A descriptor of this process for the open file of one of the caller's. The receiver closes it.
+    /// A descriptor of this process for the same open file as a descriptor of the caller. The caller of this function
+    /// closes it.
     func duplicate(_ number: CInt) throws(SystemCallError) -> FileDescriptor {
         try caller.duplicate(number, keeping: handle).release()
     }
 
-    /// The number of the descriptor that the caller was given for this call; nil when it was given none.
+    /// The number of the descriptor that the caller received for this call; nil if it received none.
     var given: CInt? { recovered?.given(to: caller) }
 
     /// Gives the caller a descriptor.
     ///
-    /// - Returns: its number there.
+    /// - Returns: the number of the descriptor in the caller.
     func give(_ descriptor: FileDescriptor, closedOnExec: Bool) throws(SystemCallError) -> CInt {
         let status = try FileStatus(cached: descriptor)
         place.socket = status.type == .socket ? status.identity.inode : 0

@@ -2,10 +2,10 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The listener for the calls of all processes under one filter. One thread receives calls and answers at once what it
-/// can. When another call comes while it waits for the orchestrator, it lets another thread receive, which waits for
-/// that or is started: so there is a thread for each call that waits, and opens of other files are never behind one. To
-/// do that before there is another call would cost more than the answer: a processor is woken for it.
+/// The listener for the calls of all processes under one filter. One thread receives calls and answers those at once
+/// that need no wait. When another call arrives while it waits for the orchestrator, it lets a second thread receive: a
+/// spare thread, or a new one. Each waiting call thus has a thread, and never delays opens of other files. Waking the
+/// second thread before another call arrives would cost more than the answer, because it wakes a processor.
 final class ProgramListener: Sendable {
     let gate: Gate
     private let slot: DescriptorSlot
@@ -16,7 +16,7 @@ final class ProgramListener: Sendable {
 
     private struct State {
         var hasReceiver = false
-        /// Threads that wait to receive.
+        /// The number of threads that wait to receive.
         var spare = 0
         var threads = 0
         /// Whether no process is left under the filter.
@@ -37,10 +37,10 @@ final class ProgramListener: Sendable {
 
     /// Starts the first thread.
     ///
-    /// - Returns: false without room for its calls, and without a thread. The program waits then, until this works.
+    /// - Returns: false without room for the calls or without a thread. The program then waits until this works.
     func begin() -> Bool { start {} }
 
-    /// Starts a thread that finishes a recovered call first. If that cannot be, this gate ends, and the next one tries
+    /// Starts a thread that first finishes a recovered call. If this fails, the gate ends and the next gate tries
     /// again: the call stays in its place.
     func begin(recovering place: CallPlace) {
         let isStarted = start(place) {
@@ -50,9 +50,9 @@ final class ProgramListener: Sendable {
         if !isStarted { exitNow(1) }
     }
 
-    /// Starts one more thread, which receives when no other one does.
+    /// Starts one more thread. It receives when no other thread does.
     ///
-    /// - Returns: false when there are too many.
+    /// - Returns: false when there are too many threads.
     private func beginAnother() -> Bool {
         guard gate.beginWaiting(user) else { return false }
         let isStarted = start { self.gate.endWaiting(self.user) }
@@ -60,7 +60,7 @@ final class ProgramListener: Sendable {
         return isStarted
     }
 
-    /// - Parameter ended: is called at the end of the thread.
+    /// - Parameter ended: called at the end of the thread.
     private func start(_ ended: @escaping @Sendable () -> Void) -> Bool {
         guard let place = gate.calls.take() else { return false }
         place.listener = slot
@@ -109,12 +109,12 @@ final class ProgramListener: Sendable {
                 place.clear()
                 isReceiver = !call.hasLetOthersReceive
             }
-            // Some threads stay for the next call that takes longer.
+            // A few threads stay for the next call that takes longer.
             guard lock.withLock({ unsafe state.spare < 2 }) else { return }
         }
     }
 
-    /// - Returns: nil when no process is left that could call.
+    /// - Returns: nil when no process is left under the filter.
     private func next(_ place: CallPlace) -> CallNotification? {
         do throws(SystemCallError) {
             while try descriptor.waitForCall() {
@@ -132,7 +132,7 @@ final class ProgramListener: Sendable {
         return nil
     }
 
-    /// - Returns: false when no process is left that could call.
+    /// - Returns: false when no process is left under the filter.
     private func becomeReceiver() -> Bool {
         lock.withLock {
             unsafe state.spare += 1
@@ -144,9 +144,9 @@ final class ProgramListener: Sendable {
         }
     }
 
-    /// Has another thread receive, because the calling thread, which receives, does something else.
+    /// Lets another thread receive, because the calling thread, which receives now, does something else.
     ///
-    /// - Returns: false when there is no other thread: the calling one goes on receiving, later.
+    /// - Returns: false when there is no other thread. The calling thread then receives again later.
     func letOthersReceive() -> Bool {
         let spare = lock.withLock { unsafe state.spare }
         guard spare > 0 || beginAnother() else { return false }

@@ -1,24 +1,23 @@
 import LiveUpdateProtocol
 import Platform
 
-/// The struct of an ioctl in the memory of the caller, as far as it can be read, in the form of a request that came
-/// over a socket.
+/// The struct of an ioctl in the memory of the caller, as far as it can be read, in the form of a request on a socket.
 struct StructInMemory {
-    /// Command and struct, without bytes that cannot be read, and without zeros behind the struct.
+    /// The command and the struct, without unreadable bytes, and without the zeros after the struct.
     let message: [UInt8]
-    /// The request that it is, when the struct is whole, and nothing is behind it.
+    /// The request, if the struct is complete and only zeros follow it.
     let whole: Whole?
 
-    /// A struct of which nothing is missing.
+    /// A complete struct.
     struct Whole {
         let call: Call
-        /// It, with the device's size, whatever it was given with.
+        /// The struct, with the size that the device uses instead of the caller's size.
         let body: [UInt8]
-        /// Where it is in the caller's memory.
+        /// The address of the struct in the caller's memory.
         let address: UInt64
         fileprivate let givenSize: [UInt8]
 
-        /// A struct that is to be in its place, as the caller finds it: with the size that the caller gave.
+        /// The struct to write into the caller's memory, with the size that the caller gave.
         func answer(_ reply: [UInt8]) -> [UInt8] { givenSize + reply.dropFirst(givenSize.count) }
     }
 
@@ -26,14 +25,14 @@ struct StructInMemory {
         let known = command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
         let call = known.flatMap { [.serve, .openDevice, .identify, .status, .ping].contains($0) ? nil : $0 }
         let command = Self.bytes(command)
-        // All of it at once, which works for most. Bytes behind a page that cannot be read are missing.
+        // Reads the whole struct at once, which usually works. Bytes after an unreadable page are missing.
         guard let known = Self.read(caller, address, call?.length ?? 4), known.count >= 4 else {
             (message, whole) = (command, nil)
             return
         }
         let size = known.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
         guard let call, size >= call.length, known.count == call.length else {
-            // An unknown number, a struct that is too short, or one that is not all there.
+            // An unknown number, a struct that is too short, or one that cannot be read completely.
             (message, whole) = (command + known.prefix(4), nil)
             return
         }
@@ -52,7 +51,7 @@ struct StructInMemory {
         case zero, set, unreadable
     }
 
-    /// The kinds of bytes behind the struct.
+    /// The kind of the bytes after the struct.
     private static func tail(_ caller: OtherThread, _ address: UInt64, _ count: Int) -> Tail {
         var done = 0
         while done < count {
@@ -69,6 +68,6 @@ struct StructInMemory {
         try? caller.bytes(at: address, count: count)
     }
 
-    /// As it is in memory.
+    /// The bytes of a number in memory order (little endian).
     static func bytes(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
 }

@@ -1,10 +1,11 @@
 import LiveUpdate
 import Platform
 
-/// The number of threads that wait for others, by user. It has a limit, so that there is room for other users' threads.
-/// It does no I/O.
+/// The number of threads of each user that wait for other threads. It has a limit, so that there is room for the
+/// threads of other users. It does no I/O.
 struct WaitingThreads: Sendable {
-    /// More calls of one user, other than root, wait behind one another, in each program.
+    /// The most waiting threads of one user except root. Beyond it, the calls of each program wait one behind the
+    /// other.
     static let most = 2048
 
     private var threads: [SessionOwner: Int] = [:]

@@ -7,23 +7,23 @@ import SystemPackage
 /// The file `arena` of a state. luod finds or makes it, and locks it.
 ///
 /// 1. A luod opens the arena and locks it. The lock decides which luod runs the state.
-/// 2. Without an arena it makes one as `arena.new`, locked from the beginning, and gives it the name `arena` when it is
-///    whole. A kill at any moment leaves no arena, or a whole one.
+/// 2. Without an arena, the luod makes one as `arena.new`, locked from the beginning, and renames it to `arena` when it
+///    is complete. A kill at any moment leaves either no arena or a complete one.
 /// 3. A luod that finds an `arena.new` of a killed luod uses or removes it.
 ///
-/// Two luods may do this at the same time. Only the luod with the lock on `arena.new` makes the name `arena`, and only
-/// while there is no such name. It opens a file again that got another name between open(2) and the lock.
+/// Two luods may do this at the same time. Only the luod with the lock on `arena.new` renames it to `arena`, and only
+/// while there is no `arena`. It opens the file again if the name changed between open(2) and the lock.
 struct ArenaFile {
     let path: String
     private var unfinished: String { path + ".new" }
 
-    /// Opens the arena, and makes it if it is not there.
+    /// Opens the arena. If it does not exist, this makes it.
     ///
-    /// - Returns: its descriptor. The open file description has the lock.
-    /// - Throws: ``StateHeld`` when another process has the lock; ``StartFailure`` when the name is not a regular
-    ///   file's; ArenaError without room for a new arena; EACCES and the other errors of open(2).
+    /// - Returns: the arena's descriptor. The open file description has the lock.
+    /// - Throws: ``StateHeld`` when another process has the lock; ``StartFailure`` when the name belongs to something
+    ///   other than a regular file; ArenaError without room for a new arena; EACCES and the other errors of open(2).
     func open() throws -> OwnedDescriptor {
-        // Each further attempt means that another process has made or removed a file in between.
+        // Each further attempt means that another process made or removed a file in between.
         for _ in 0..<100 {
             if let found = try existing() { return found }
             if let made = try make() { return made }
@@ -31,13 +31,13 @@ struct ArenaFile {
         throw StateHeld(why: "\(path) is made and removed by other processes all the time: end those first")
     }
 
-    /// - Returns: nil when nothing has that name.
+    /// - Returns: nil when no file has that name.
     private func existing() throws -> OwnedDescriptor? {
         try StateDirectory.expectOwnFile(path)
         guard let file = try open(path, O_RDWR) else { return nil }
         try lock(file.borrowed)
         guard isStillThere(file.borrowed, path) else { return nil }
-        // A killed luod has left this: while there is an arena, no luod makes another.
+        // A killed luod has left this file. No luod makes another arena while there is one.
         _ = unsafe unlink(unfinished)
         return file
     }
@@ -63,17 +63,17 @@ struct ArenaFile {
     }
 
     private func format(_ file: FileDescriptor) throws {
-        // A killed luod may have left a part of an arena.
+        // A killed luod may have left an incomplete arena.
         try file.setSize(0)
         var options = Arena.Options()
-        // The orchestrator maps it with room to grow. The keeper needs none.
+        // The orchestrator maps the arena with room to grow. The keeper needs no such room.
         options.limit = options.initialSize
         _ = try Arena.format(try file.duplicated(), options)
-        // On a disk the content must be there before the name.
+        // On a disk the content must be written before the name.
         try systemCall("fsync") { fsync(file.rawValue) }
     }
 
-    /// - Returns: nil when nothing has that name.
+    /// - Returns: nil when no file has that name.
     private func open(_ path: String, _ flags: CInt) throws(SystemCallError) -> OwnedDescriptor? {
         do throws(SystemCallError) {
             let number = try systemCall("open") { unsafe Glibc.open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0o600) }

@@ -4,7 +4,7 @@ import Platform
 import SystemPackage
 
 /// The file `calls` of a state: memory for the calls that a gate has taken and not answered (``CallTable``). The gate
-/// that uses the memory has a lock on it.
+/// that uses the memory holds a lock on it.
 struct CallMemory {
     let path: String
 
@@ -29,8 +29,8 @@ struct CallMemory {
         }
     }
 
-    /// Ends the gate that uses the memory, which may be the gate of a keeper that died, and opens the memory for the
-    /// next gate. Two gates at once would take each other's answers.
+    /// Ends the gate that uses the memory, which may belong to a dead keeper, and opens the memory for the next gate.
+    /// Two gates at once would read each other's answers.
     ///
     /// - Throws: ENOSPC when the file system of the state is full.
     func openForNextGate() throws(SystemCallError) -> OwnedDescriptor {
@@ -46,7 +46,7 @@ struct CallMemory {
         return file
     }
 
-    /// Replaces the memory by a copy: the gate that uses the old one was killed and does not end.
+    /// Replaces the memory by a copy, because the gate that uses the old memory was killed and does not end.
     private func copy(_ old: FileDescriptor) throws(SystemCallError) -> OwnedDescriptor {
         _ = unsafe unlink(path)
         let new = try open(O_EXCL)
@@ -61,6 +61,6 @@ struct CallMemory {
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// Removes the name of an earlier state's memory. The gate of that state may go on with the file.
+    /// Removes the name of an earlier state's memory. The gate of that state may still use the file.
     func forget() { _ = unsafe unlink(path) }
 }

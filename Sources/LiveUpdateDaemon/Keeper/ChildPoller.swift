@@ -1,13 +1,13 @@
 import Platform
 import SystemPackage
 
-/// The events of the keeper: of descriptors, and of the processes that it has started.
+/// Waits for the keeper's events: of descriptors, and of the processes that it has started.
 final class ChildPoller {
     private let poller: Poller
     /// Processes that have ended and cannot be reaped yet.
     private var unreaped: UnreapedChildren
 
-    /// - Parameter unreaped: processes that the program before this one has not reaped.
+    /// - Parameter unreaped: processes that the keeper's earlier program has not reaped.
     /// - Throws: EMFILE.
     init(_ unreaped: [CInt] = []) throws(SystemCallError) {
         poller = try Poller()
@@ -21,13 +21,13 @@ final class ChildPoller {
 
     /// Waits for a descriptor from now on.
     ///
-    /// - Throws: EEXIST when it is waited for already, ENOSPC.
+    /// - Throws: EEXIST when this waits for the descriptor already, ENOSPC.
     func add(_ descriptor: FileDescriptor) throws(SystemCallError) { try poller.add(descriptor, for: .reading) }
 
-    /// Does not wait for it any more.
+    /// Stops waiting for a descriptor.
     func remove(_ descriptor: FileDescriptor) { poller.remove(descriptor) }
 
-    /// The number of a descriptor to look at; nil when that takes too long, in milliseconds.
+    /// The number of a descriptor with an event; nil when there is none within `timeout` milliseconds.
     func next(_ timeout: CInt) throws(SystemCallError) -> CInt? { try poller.next(timeout)?.descriptor.rawValue }
 
     // MARK: Processes
@@ -38,15 +38,15 @@ final class ChildPoller {
         try add(orchestrating.ending)
     }
 
-    /// Does not wait for either any more.
+    /// Stops waiting for both.
     func forget(_ orchestrating: Orchestrating) {
         remove(orchestrating.link.descriptor)
         remove(orchestrating.ending)
     }
 
-    /// Ends a process, and waits until it has ended: afterwards it does not touch the arena any more.
+    /// Ends a process and waits for its end. It does not touch the arena afterwards.
     ///
-    /// - Returns: how it ended, in words.
+    /// - Returns: a description of the process's end.
     @discardableResult
     func end(_ orchestrating: Orchestrating) -> String {
         orchestrating.process.kill()
@@ -54,7 +54,7 @@ final class ChildPoller {
         return reap(orchestrating)?.description ?? "ended"
     }
 
-    /// How a process has ended; nil when that is not known yet, or the process is no child of this one.
+    /// The exit status of a process; nil when it is not known yet, or when the process is no child of this one.
     func reap(_ orchestrating: Orchestrating) -> ExitStatus? { unreaped.reap(orchestrating.process.id) }
 
     /// Reaps the processes that could not be reaped before.

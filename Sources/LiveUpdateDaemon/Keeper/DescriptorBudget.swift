@@ -1,11 +1,11 @@
-/// How the keeper shares out its descriptors (RLIMIT_NOFILE). It does no I/O.
+/// Divides the keeper's descriptors (RLIMIT_NOFILE). It does no I/O.
 ///
-/// 1. Some are the keeper's own: processes that it starts and watches, and SpawnNumbers.
-/// 2. The orchestrator may hold fewer than the rest. A burst of released descriptors fits, which wait in the keeper to
-///    be closed for as long as a client likes.
-/// 3. Beyond the burst the keeper says so, and the orchestrator keeps nothing more for users; later nothing more at
-///    all.
-/// 4. With nothing left the keeper reads no message, because a descriptor in it would be lost.
+/// 1. Some are the keeper's own: for processes that it starts and watches, and for SpawnNumbers.
+/// 2. The orchestrator may hold fewer than the rest. This leaves room for a burst of released descriptors. They wait in
+///    the keeper to be closed, and a client can delay that for any time.
+/// 3. Beyond the burst the keeper reports a shortage. The orchestrator then holds nothing more for users except root,
+///    and later nothing more at all.
+/// 4. With nothing left the keeper reads no message, because it would lose a descriptor in it.
 struct DescriptorBudget: Equatable, Sendable {
     /// RLIMIT_NOFILE of the keeper.
     let limit: Int
@@ -20,49 +20,49 @@ struct DescriptorBudget: Equatable, Sendable {
 
     /// Whether a message can be read with its descriptor.
     ///
-    /// - Parameter used: descriptors that are kept or wait to be closed.
+    /// - Parameter used: the number of descriptors that are held or wait to be closed.
     func canRead(with used: Int) -> Bool { used < mostKept }
 
-    /// The clients for which the orchestrator may keep more.
+    /// The users for which the orchestrator may hold more.
     func room(with used: Int) -> KeeperRoom {
         if used < mostKept - burst / 4 { return .forAll }
         return used < mostKept - burst / 8 ? .forRoot : .none
     }
 }
 
-/// The clients that the keeper has room for.
+/// The users that the keeper has room for.
 enum KeeperRoom: UInt8, Sendable {
     case forAll = 0
     case forRoot = 1
     case none = 2
 
-    /// Whether a descriptor of a user can be kept.
+    /// Whether there is room for a descriptor of a user.
     func admits(_ user: UInt32) -> Bool { self == .forAll || (self == .forRoot && user == 0) }
 }
 
 /// The reports to the orchestrator of the descriptors that wait in the keeper to be closed. It does no I/O.
 struct ClosingReports: Sendable {
-    /// Only users with so many that they matter.
+    /// The last reports, only for users with many waiting descriptors.
     private var reported: [UInt32: Int] = [:]
 
-    /// From so many descriptors on a user is reported.
+    /// The number of waiting descriptors from which a user is reported.
     static let many = 64
-    /// Below so many a user is reported no more.
+    /// The number of waiting descriptors below which a user is no longer reported.
     static let few = 32
 
     /// The users with a last report that is not 0.
     var users: [UInt32] { [UInt32](reported.keys) }
 
-    /// The count to report for a user now; nil when the last report is good enough.
+    /// The count to report for a user now; nil when the last report is close enough.
     func due(_ pending: Int, of user: UInt32) -> Int? {
         guard let last = reported[user] else { return pending >= Self.many ? pending : nil }
         if pending < Self.few { return 0 }
         return abs(pending - last) >= max(last / 4, 16) ? pending : nil
     }
 
-    /// Another orchestrator was told nothing, and is to be told of the same users.
+    /// Begins again with another orchestrator, which needs a report for each of the same users.
     mutating func beginAgain() { reported = reported.mapValues { _ in 0 } }
 
-    /// The orchestrator was told.
+    /// Notes that a count was reported to the orchestrator.
     mutating func note(_ count: Int, of user: UInt32) { reported[user] = count == 0 ? nil : count }
 }

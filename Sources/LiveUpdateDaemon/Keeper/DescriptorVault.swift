@@ -3,38 +3,38 @@ import Platform
 import SystemPackage
 
 /// The descriptors that the keeper holds: one copy of every descriptor that must not be lost. The keeper knows only the
-/// user of each, because a close may sleep and happens on that user's thread.
+/// user of each, because a close may sleep and must happen on that user's thread.
 final class DescriptorVault {
-    /// Nil until ``closeBy(_:)``.
+    /// The closer; nil until ``closeBy(_:)``.
     private var closer: Closer?
     private var unclosed: [(descriptor: FileDescriptor, user: UInt32)] = []
     private var entries: [DescriptorSlot: (keep: Keep, descriptor: FileDescriptor)] = [:]
-    /// The slot after the highest one that was used.
+    /// One more than the highest slot that was used.
     private(set) var nextSlot: Int64 = 1
 
-    /// Has threads close the descriptors that wait to be closed, and those that are released from now on. Call this
-    /// once the keeper has given up the rights that its threads must not have.
+    /// Lets the closer's threads close the waiting descriptors, and all descriptors that are released from now on. Call
+    /// this after the keeper has given up the rights that its threads must not have.
     func closeBy(_ closer: Closer) {
         for (descriptor, user) in unclosed { closer.close(descriptor, of: user) }
         unclosed = []
         self.closer = closer
     }
 
-    /// Puts a descriptor into its slot. The one that is there is closed.
+    /// Puts a descriptor into its slot, and closes the descriptor that was there.
     func keep(_ keep: Keep, _ descriptor: FileDescriptor) {
         let old = entries.updateValue((keep, descriptor), forKey: keep.slot)
         if let old { close(old.keep, old.descriptor) }
         nextSlot = max(nextSlot, keep.slot.number + 1)
     }
 
-    /// Keeps something of the keeper's own.
+    /// Holds a descriptor of the keeper's own, in a new slot.
     func add(
         _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel()
     ) {
         keep(Keep(slot: DescriptorSlot(nextSlot), kind: kind, label: label), descriptor.release())
     }
 
-    /// - Returns: the users whose descriptors are closed.
+    /// - Returns: the users of the closed descriptors.
     @discardableResult
     func release(_ slots: [DescriptorSlot]) -> Set<UInt32> {
         var users: Set<UInt32> = []
@@ -55,7 +55,7 @@ final class DescriptorVault {
         }
     }
 
-    /// Closes a descriptor that is in no slot, or in none any more.
+    /// Closes a descriptor that is in no slot.
     func close(_ descriptor: FileDescriptor, of user: UInt32) {
         if let closer { closer.close(descriptor, of: user) } else { unclosed.append((descriptor, user)) }
     }
@@ -63,11 +63,13 @@ final class DescriptorVault {
     /// Whether only descriptors of luod itself are held: no client, no session, no file.
     var holdsOnlyState: Bool { entries.values.allSatisfy { $0.keep.kind.isOfState } }
 
-    /// Ends the lock on the arena and the listening sockets for all processes that hold them: a process of luod that is
-    /// dead, and not gone while a thread of it waits for a file system, would keep the lock, and have clients connect.
+    /// Releases the lock on the arena and shuts down the listening sockets, for all processes that hold them. Otherwise
+    /// a dead process of luod would keep the lock and accept connections while one of its threads waits for a file
+    /// system.
     ///
-    /// It closes nothing. Clients that wait to be accepted may have sent anything, and the close of a listener closes
-    /// that, too, for as long as a client likes. The end of the process closes it without waiting.
+    /// This closes nothing. The close of a listener also closes the connections that wait to be accepted, and
+    /// everything that clients have sent on them, so a client can delay it for any time. The end of the process closes
+    /// it without waiting.
     func endState() {
         for (keep, descriptor) in entries.values {
             switch keep.kind {
@@ -79,29 +81,29 @@ final class DescriptorVault {
         }
     }
 
-    /// The permissions of the clients' socket; nil without a socket. 0666 when the socket has no path, or none that is
-    /// there any more: such a socket may be open to everybody.
+    /// The permissions of the clients' socket; nil without a socket. 0666 when the socket has no path, or when its path
+    /// no longer exists: such a socket may be open to all users.
     var clientSocketMode: FilePermissions? {
         guard let listener = entries.values.first(where: { $0.keep.kind == .listener })?.descriptor else { return nil }
         return listener.boundPath.flatMap { try? FileStatus(at: $0).permissions } ?? FilePermissions(rawValue: 0o666)
     }
 
-    /// The descriptor of a kind of which there is one.
+    /// The descriptor of a kind, for kinds with only one descriptor.
     func descriptor(_ kind: DescriptorKind) -> FileDescriptor? {
         entries.values.first { $0.keep.kind == kind }?.descriptor
     }
 
-    /// The programs that run under a filter.
+    /// The listeners of the programs that run under a filter.
     var programs: [(keep: Keep, descriptor: FileDescriptor)] { all.filter { $0.keep.kind == .program } }
 
     func entry(_ slot: DescriptorSlot) -> (keep: Keep, descriptor: FileDescriptor)? { entries[slot] }
 
     var count: Int { entries.count }
 
-    /// Descriptors that wait to be closed.
+    /// The number of descriptors that wait to be closed.
     var closing: Int { unclosed.count + (closer?.pending ?? 0) }
 
-    /// Descriptors of a user that wait to be closed.
+    /// The number of a user's descriptors that wait to be closed.
     func closing(of user: UInt32) -> Int { closer?.pending(of: user) ?? 0 }
 
     func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }

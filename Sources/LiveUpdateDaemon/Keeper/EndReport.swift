@@ -1,18 +1,19 @@
 /// The sessions and files that end with luod, and those that survive, for the log and for the answer to STOP. It does
 /// no I/O.
 ///
-/// 1. A service manager's descriptor store holds all: nothing is lost.
-/// 2. Without a store a memory file ends with the last process that holds it. The next luod finds a file with a name on
-///    hugetlbfs by its path in the arena. The session of such a file stays if it is detached, or was not opened since
-///    an update.
+/// 1. With a service manager's descriptor store, everything survives that it stores.
+/// 2. Without a store, a memory file ends with the last process that holds it. The next luod finds a file with a name
+///    on hugetlbfs by its path in the arena. The session of such a file stays if it is detached, or if it was not
+///    opened since an update.
 /// 3. Nothing survives when the state is removed with luod.
 package struct EndReport: Equatable, Sendable {
-    /// A session, as luod has it when it ends.
+    /// A session at the end of luod.
     package struct Session: Equatable, Sendable {
         /// The session's name, as text for people.
         package var name: String
         package var user: UInt32
-        /// Whether the session needs no process that has it open: it is detached, or was not opened since an update.
+        /// Whether the session stays without a process that holds it open: it is detached, or was not opened since an
+        /// update.
         package var staysWithoutHolder: Bool
         package var files: [File]
 
@@ -29,7 +30,7 @@ package struct EndReport: Equatable, Sendable {
         package var bytes: UInt64
         /// Whether the next luod finds the file by its path.
         package var hasName: Bool
-        /// Whether a descriptor store takes the file. It does not take a file if a close may wait for the file system.
+        /// Whether a descriptor store accepts the file. It accepts no file if a close may wait for the file system.
         package var isStorable: Bool
 
         package init(bytes: UInt64, hasName: Bool, isStorable: Bool = true) {
@@ -39,7 +40,7 @@ package struct EndReport: Equatable, Sendable {
         }
     }
 
-    /// The thing that is left when all processes of luod have ended.
+    /// The place of the state after all processes of luod have ended.
     package enum Remains: Equatable, Sendable {
         /// The arena, at this path.
         case arena(String)
@@ -97,8 +98,8 @@ package struct EndReport: Equatable, Sendable {
             stays ? "\(subject) stays with \(Self.text(staying, "file")), and loses \(loss)" : "\(subject): \(loss)")
     }
 
-    /// A line with the sum of everything that ends, a line for each session that loses something, and a line with the
-    /// sum of everything that survives. Empty without any session.
+    /// The report as text: one line for the sum of everything that ends, one for each session that loses something, and
+    /// one for the sum of everything that survives. Empty without sessions.
     package var lines: [String] {
         var lines: [String] = []
         if losesSomething {

@@ -2,9 +2,9 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Starts the gate with the first program that runs under a filter, and again whenever it dies. While no gate receives
-/// their notifications, those programs wait. After a failure this tries again a moment later: programs wait until then,
-/// and clients do not.
+/// Starts the gate with the first program that runs under a filter, and again whenever the gate dies. Those programs
+/// wait while no gate receives their notifications. If the start fails, this tries again a moment later. Only the
+/// programs wait until then, and clients do not.
 final class GateSupervisor {
     /// A program under a filter.
     typealias Program = (keep: Keep, descriptor: FileDescriptor)
@@ -16,14 +16,14 @@ final class GateSupervisor {
     private let log: Log
     private var gate: GateInKeeper?
     private var restarts = RestartPolicy()
-    /// When to start a gate, in milliseconds of CLOCK_MONOTONIC; nil when a gate runs, or none is needed.
+    /// The time to start a gate, in milliseconds of CLOCK_MONOTONIC; nil when a gate runs, or when none is needed.
     private var due: UInt64?
-    /// Why no gate could be started; nil when the last start worked.
+    /// The reason why no gate could be started; nil when the last start worked.
     private var failure: String?
 
     /// - Parameters:
-    ///   - vault: has the programs that a new gate serves.
-    ///   - orchestrator: a new gate runs its program.
+    ///   - vault: holds the programs that a new gate serves.
+    ///   - orchestrator: a new gate runs the same program.
     init(
         _ settings: Settings, _ vault: DescriptorVault, _ orchestrator: OrchestratorSupervisor, _ children: ChildPoller,
         _ log: Log
@@ -37,12 +37,12 @@ final class GateSupervisor {
 
     // MARK: Programs
 
-    /// Has a gate serve one more program, which is in the vault already.
+    /// Lets the gate serve one more program, which must be in the vault already.
     func serve(_ program: Program) {
         if let gate { gate.serve([program]) } else if due == nil { begin() }
     }
 
-    /// Drops waiting programs with closed descriptors.
+    /// Drops programs with closed descriptors from the queue.
     func forget(_ slots: [DescriptorSlot]) { gate?.forget(slots) }
 
     /// Starts a gate for the programs that a keeper has found, unless it has found the gate, too.
@@ -69,16 +69,16 @@ final class GateSupervisor {
 
     // MARK: Turns of the keeper's loop
 
-    /// Whether a descriptor tells of the end of the gate.
+    /// Whether a descriptor is the one that reports the gate's end.
     func isEnding(_ number: CInt) -> Bool { gate?.process.ending.rawValue == number }
 
     /// Whether the gate has ended.
     var hasEnded: Bool { gate?.process.process.hasEnded == true }
 
-    /// When there is something to do, in milliseconds of CLOCK_MONOTONIC.
+    /// The time of the next work to do, in milliseconds of CLOCK_MONOTONIC.
     func nextTurn(after now: UInt64) -> UInt64? { gate?.isBehind == true ? now + 100 : due }
 
-    /// Does what is due.
+    /// Does the work that is due.
     func turn() {
         if let due, milliseconds() >= due { begin() }
         gate?.sendRest()
@@ -104,14 +104,14 @@ final class GateSupervisor {
         gate?.process.process.waitForEnd(StateDirectory.patience)
     }
 
-    /// The gate, for the next program of the keeper; nil without one. A gate that was not told of all programs is not
-    /// handed on: another one is started in its place.
+    /// The gate for the next program of the keeper; nil without a gate. A gate that does not know all programs yet is
+    /// not handed on, and the next program starts another one.
     var handed: KeeperState.Gate? {
         guard let gate, !gate.isBehind else { return nil }
         return KeeperState.Gate(process: gate.process.handed, calls: gate.memory.rawValue)
     }
 
-    /// Goes on with the gate of the program before this one.
+    /// Takes the gate that the keeper's earlier program has started.
     func take(_ handed: KeeperState.Gate) throws {
         let calls = OwnedDescriptor(taking: FileDescriptor(rawValue: handed.calls))
         let found = GateInKeeper(found: Orchestrating(handed.process), calls)
@@ -120,12 +120,12 @@ final class GateSupervisor {
     }
 }
 
-/// A gate, as its keeper has it.
+/// A gate as its keeper sees it.
 private final class GateInKeeper {
     let process: Orchestrating
-    /// The memory with the calls that a gate has taken and not answered, so that the next gate finishes them.
+    /// The memory with the calls that a gate has taken and not answered. The next gate finishes them.
     private let calls: OwnedDescriptor
-    /// Programs that the gate was not told about yet, because of a shortage.
+    /// Programs that the gate does not know yet, because of a shortage.
     private var unsent: [(keep: Keep, descriptor: FileDescriptor)] = []
 
     /// - Throws: ENOSPC without room for the memory of its calls; the errors of starting a process.
@@ -135,7 +135,7 @@ private final class GateInKeeper {
         unsent = [(Keep(slot: .lost, kind: .calls), calls.borrowed)]
     }
 
-    /// A gate that the program before this one has started.
+    /// A gate that the keeper's earlier program has started.
     init(found process: Orchestrating, _ calls: consuming OwnedDescriptor) {
         self.process = process
         self.calls = calls
@@ -144,7 +144,7 @@ private final class GateInKeeper {
     /// The memory for its calls.
     var memory: FileDescriptor { calls.borrowed }
 
-    /// Hands programs to the gate, after those that it was not told about yet.
+    /// Hands programs to the gate, after the programs that already wait for that.
     func serve(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
         unsent += programs
         sendRest()
@@ -159,7 +159,7 @@ private final class GateInKeeper {
             do throws(SystemCallError) {
                 try process.link.send(.hold([first.keep]), [first.descriptor], patience: 0)
             } catch {
-                // The gate has died, which is an event of its own, and the next gate gets all programs.
+                // If the gate has died, that is an event of its own, and the next gate gets all programs.
                 if error.errno != .resourceTemporarilyUnavailable && !error.isShortage { unsent = [] }
                 return
             }
@@ -167,6 +167,6 @@ private final class GateInKeeper {
         }
     }
 
-    /// Drops waiting programs with closed descriptors.
+    /// Drops programs with closed descriptors from the queue.
     func forget(_ slots: [DescriptorSlot]) { unsent.removeAll { slots.contains($0.keep.slot) } }
 }

@@ -2,18 +2,18 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// The end of luod: by a signal, by the orchestrator's word, or because it is unused.
+/// Ends luod: after a signal, at the orchestrator's request, or because luod is unused.
 final class KeeperEnding {
     private let rooms: KeeperRooms
     private let updates: NextImageSupervisor
-    /// The descriptor that tells of SIGTERM, SIGINT and SIGHUP.
+    /// The descriptor that reports SIGTERM, SIGINT and SIGHUP.
     private let signals: FileDescriptor
     /// Whether luod is ending.
     private(set) var isUnderWay = false
     /// Whether the orchestrator has logged the sessions and files that end.
     private var isLogged = false
 
-    /// How long the orchestrator may take to log what ends, in milliseconds.
+    /// The time for the orchestrator to log the sessions and files that end, in milliseconds.
     private static let patience: UInt64 = 1000
 
     init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor) {
@@ -25,14 +25,14 @@ final class KeeperEnding {
     /// Notes that the orchestrator has logged the sessions and files that end.
     func noteLog() { isLogged = true }
 
-    /// Waits a moment, in which luod can still be told to end.
+    /// Waits a moment. A signal in this time ends luod.
     func pause(_ milliseconds: CInt = 100, reading reader: OrchestratorReader) {
         guard signals.isReadable(within: milliseconds) else { return }
         isLogged = true
         end(reading: reader)
     }
 
-    /// Ends luod, and with it the files that no service manager stores. Files with a name stay.
+    /// Ends luod, and with it the files that no service manager stores. Files with a name survive.
     ///
     /// - Parameter reader: reads the last messages of the orchestrator.
     func end(reading reader: OrchestratorReader) -> Never {
@@ -48,13 +48,13 @@ final class KeeperEnding {
             rooms.service.stop()
         }
         if rooms.settings.endsUnused { StateDirectory(rooms.settings.state).remove() }
-        // The next luod can begin, however long this process takes to close descriptors of clients. Descriptors that a
+        // Lets the next luod begin, even if this process takes long to close descriptors of clients. Descriptors that a
         // service manager stores stay open.
         if !isStoring { rooms.vault.endState() }
         exitNow(0)
     }
 
-    /// Has the orchestrator log the sessions and files that end, which the keeper does not know.
+    /// Asks the orchestrator to log the sessions and files that end. The keeper does not know them.
     private func haveEndLogged(_ reader: OrchestratorReader) {
         let link = rooms.orchestrator.current.link
         guard (try? link.send(.ending, patience: 100)) != nil else { return }
@@ -69,7 +69,8 @@ final class KeeperEnding {
         }
     }
 
-    /// The kernel answers ENOSYS to a program under a filter for ever, once the last copy of its listener is closed.
+    /// Logs the programs that are left: once the last copy of a filter's listener is closed, the kernel answers their
+    /// calls with ENOSYS for ever.
     private func sayLeftPrograms() {
         let left = rooms.vault.programs.count { !$0.descriptor.hasHungUp }
         guard left > 0, !rooms.service.isStoring else { return }

@@ -3,17 +3,17 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The keeper's process: it holds one copy of every descriptor that must not die, starts orchestrators and watches
-/// them. It has no policy, and reads nothing that a client sent.
+/// The keeper's process. It holds one copy of every descriptor that must not be lost, and starts and watches the
+/// orchestrators. It leaves all decisions about clients to them, and reads nothing that a client sent.
 ///
-/// 1. It finds or makes the state, or takes the place of a keeper that died: ``KeeperProcess/run(_:_:)``.
-/// 2. It starts an orchestrator and gives it everything that is held. Descriptors that the orchestrator keeps from then
-///    on are held here, too.
-/// 3. An orchestrator that dies is started again, on the same boot.
-/// 4. For an update a second one is started, in standby. When it has taken over, the keeper switches: that is the
-///    commit. If it does not, the keeper ends it, and tells the first one.
+/// 1. It finds or makes the state, or replaces a dead keeper: ``KeeperProcess/run(_:_:)``.
+/// 2. It starts an orchestrator and gives it all held descriptors. From then on it also holds the descriptors that the
+///    orchestrator adds.
+/// 3. When the orchestrator dies, it starts another one on the same boot.
+/// 4. For an update, it starts a second orchestrator as the standby. When the standby has taken over, the keeper
+///    switches to it: this is the commit. If the standby fails, the keeper ends it and tells the first orchestrator.
 ///
-/// This is the event loop. ``KeeperRooms`` has the parts that act.
+/// This is the event loop. The parts in ``KeeperRooms`` do the work.
 public final class KeeperProcess {
     private let rooms: KeeperRooms
     private let children: ChildPoller
@@ -22,22 +22,23 @@ public final class KeeperProcess {
     private let ending: KeeperEnding
     private let reader: OrchestratorReader
 
-    /// How often the keeper looks for processes that have ended without an event, in milliseconds.
+    /// The time between two looks for processes that have ended without an event, in milliseconds.
     private static let lookInterval: UInt64 = 250
 
-    /// The nice value of a luod that root has started with the usual one.
+    /// The nice value of a luod that root has started with the default value.
     private static let niceOfRoot: CInt = -10
 
-    /// Runs until it is told to end.
+    /// Runs until luod is told to end.
     ///
-    /// - Parameter ready: is called once the first orchestrator answers.
+    /// - Parameter ready: called once the first orchestrator answers.
     /// - Throws: StartFailure, also when the first orchestrator cannot begin and nothing is held.
     public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
-        // Users with many busy programs would otherwise hold up the answers to all others. No thread has begun yet: threads
-        // inherit the priority.
+        // Users with many busy programs would otherwise delay the answers to all other users. Threads inherit the
+        // priority, and no thread has been started yet.
         if geteuid() == 0 { Priority.raise(nice: Self.niceOfRoot) }
         let passed = PassedDescriptor.takeAll()
-        // Before anything else is opened. Without reserved numbers a client's file can delay the start of a process.
+        // This must come before any other open. Without reserved numbers a client's file can delay the start of a
+        // process.
         try? SpawnNumbers.reserve()
         let manager = serviceManager()
         let directory = StateDirectory(settings.state)
@@ -46,14 +47,15 @@ public final class KeeperProcess {
             try keeper.serve()
         } catch {
             let failure = StartFailure(error, on: directory)
-            // A service manager that does not start luod again releases the descriptors that it has stored.
+            // A service manager that does not start luod again would release the stored descriptors. `other` lets it
+            // start luod again.
             let holdsFiles = passed.contains { Keep(storedName: $0.name)?.kind.isOfState == false }
             throw holdsFiles ? StartFailure(.other, failure.description) : failure
         }
     }
 
-    /// The service manager that started luod; nil without one. Its variables are removed from the environment: a
-    /// process that luod starts would speak for luod.
+    /// The service manager that started luod; nil without one. This removes its variables from the environment, because
+    /// a process that luod starts could otherwise speak for luod.
     private static func serviceManager() -> ServiceNotifications? {
         for name in ["WATCHDOG_PID", "WATCHDOG_USEC"] { takeEnvironmentVariable(name) }
         let path = environmentVariable("NOTIFY_SOCKET") ?? ""
@@ -70,7 +72,7 @@ public final class KeeperProcess {
         _ settings: Settings, _ state: TakenState, _ manager: ServiceNotifications?, _ ready: @escaping () -> Void
     ) throws {
         children = try ChildPoller(state.replaced?.unreaped ?? [])
-        // Signals are blocked before any thread begins.
+        // Signals must be blocked before any thread begins.
         signals = try blockSignals([SIGTERM, SIGINT] + (isIgnored(SIGHUP) ? [] : [SIGHUP]))
         try children.add(signals.borrowed)
         rooms = try KeeperRooms(settings, state, manager, children, Log("luod keeper"))
@@ -95,10 +97,11 @@ public final class KeeperProcess {
             rooms.orchestrator.tick(waitsForKeeper: updates.isTakingOver)
             rooms.shortage.look(hasHandedOver: updates.isTakingOver)
             rooms.log.sayOmissions()
-            // One event at a time: its consequences may close the descriptors of other events and give their numbers to
-            // new descriptors. The death of one orchestrator would be taken for that of the next.
+            // This handles one event at a time. Its consequences may close the descriptors of other events and reuse
+            // their numbers for new descriptors. The death of one orchestrator could then be mistaken for the death of
+            // the next.
             if let event { try handle(event) } else { tellService() }
-            // Not while an image prepares itself or takes over, which is to be quick, and ends by itself.
+            // This waits while an image prepares or takes over, which must be quick and ends by itself.
             if milliseconds() >= nextLook, updates.isQuiet {
                 nextLook = milliseconds() + Self.lookInterval
                 try replaceSilentlyEnded()
@@ -124,12 +127,13 @@ public final class KeeperProcess {
 
     private func loseStarter() throws {
         rooms.starter.noteEnd()
-        // The orchestrator may have said before that it serves the starter's program.
+        // The orchestrator may already have reported that it serves the starter's program.
         try reader.readAll()
         if rooms.starter.isUnused(rooms.vault) { ending.end(reading: reader) }
     }
 
-    /// Replaces processes that have ended without an event: one of their threads waits in the kernel for a file system.
+    /// Replaces processes that have ended without an event, because one of their threads waits in the kernel for a file
+    /// system.
     private func replaceSilentlyEnded() throws {
         if rooms.orchestrator.current.process.hasEnded { return try replaceDead() }
         if rooms.gate.hasEnded { rooms.gate.replaceDead() }
@@ -137,7 +141,7 @@ public final class KeeperProcess {
         children.reapRest()
     }
 
-    /// How long the loop may wait, in milliseconds.
+    /// The longest time that the loop may wait, in milliseconds.
     private var timeout: CInt {
         let now = milliseconds()
         var least = Self.lookInterval
@@ -153,7 +157,8 @@ public final class KeeperProcess {
         return CInt(clamping: least)
     }
 
-    /// Tells the service manager which descriptors are held, when there is nothing else to do, and not in a blackout.
+    /// Tells the service manager which descriptors are held. This happens when there is nothing else to do, and never
+    /// in a blackout.
     private func tellService() {
         guard updates.isQuiet, !rooms.service.catchUp() else { return }
         try? rooms.orchestrator.current.link.send(.stored(false))
@@ -169,7 +174,8 @@ public final class KeeperProcess {
         if let refusal = death.refusal { try endIfNothingIsHeld(refusal) }
         let waits = death.pause == 0 ? "" : ", and waits \(death.pause) ms before it serves"
         rooms.log.say("the orchestrator ended (\(death.how)): another is started\(waits)")
-        // After a reload there is nothing to be taken back: what was true before it is the boot before this one.
+        // Only an update is taken back. After a reload, the last takeover in the arena is the one that began this boot,
+        // and taking it back would return to the boot before.
         let wasInUpdate = updates.isEndingBoot
         updates.handle(.orchestratorDied)
         try startNext(after: death, wasInUpdate: wasInUpdate)
@@ -193,7 +199,8 @@ public final class KeeperProcess {
         }
     }
 
-    /// - Throws: StartFailure while nothing is held: orchestrators that die at their start would be started for ever.
+    /// - Throws: StartFailure if nothing is held. Orchestrators that die at their start would otherwise be restarted
+    ///   for ever.
     private func endIfNothingIsHeld(_ why: String) throws {
         guard rooms.vault.holdsOnlyState else { return }
         throw StartFailure(

@@ -3,13 +3,13 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// `luoctl reload --keeper`: the keeper becomes another program, in the same process. The image has proved before that
+/// Makes the keeper another program in the same process (`luoctl reload --keeper`). The image has already proved that
 /// it is a luod with this version of the control link.
 ///
-/// 1. Descriptors of clients that wait to be closed are waited for: a thread that sleeps in a close would hold up
+/// 1. The keeper waits until all descriptors of clients are closed: a thread that sleeps in a close would delay
 ///    execve(2), which ends all threads.
-/// 2. The state is written into a memory file, and all descriptors in it stay open over execve(2).
-/// 3. The next program takes all of it, and tells the orchestrator. Signals stay blocked meanwhile, and wait.
+/// 2. It writes its state into a memory file. All descriptors in the state stay open over execve(2).
+/// 3. The next program reads the state and tells the orchestrator. Signals stay blocked meanwhile, and wait.
 ///
 /// If execve(2) fails, nothing has changed.
 struct KeeperReplacement {
@@ -18,10 +18,10 @@ struct KeeperReplacement {
     let ending: KeeperEnding
     let reader: OrchestratorReader
 
-    /// How long closes are waited for, in milliseconds.
+    /// The longest time to wait for closes, in milliseconds.
     private static let patienceWithCloses: UInt64 = 1000
 
-    /// Becomes a program. Returns only when that has failed, which the orchestrator was told then.
+    /// Becomes another program. This returns only after a failure, which it reports to the orchestrator.
     func perform(_ replacement: NextImageSupervisor.Replacement) {
         let path = replacement.path
         do {
@@ -35,7 +35,7 @@ struct KeeperReplacement {
     private func become(_ path: String, _ attempt: UInt32) throws -> Never {
         rooms.orchestrator.endRetired()
         try waitForCloses()
-        // So that the orchestrator does not go on counting descriptors that are closed.
+        // Reports closed descriptors to the orchestrator, so that it does not count them any longer.
         rooms.shortage.look(hasHandedOver: updates.isTakingOver)
         let program = try KeptImage(at: path)
         let state = handedState(attempt)
@@ -63,7 +63,7 @@ struct KeeperReplacement {
         }
     }
 
-    /// All that the next program of the keeper needs.
+    /// The state that the next program of the keeper needs.
     private func handedState(_ attempt: UInt32) -> KeeperState {
         let orchestrator = rooms.orchestrator
         return KeeperState(
@@ -79,12 +79,12 @@ struct KeeperReplacement {
 // MARK: The next program
 
 extension KeeperProcess {
-    /// The first argument of a program that takes the place of a keeper; the second is the number of the memory file.
+    /// The first argument of a program that replaces a keeper. The second is the number of the memory file.
     public static let replacing = "keeper"
 
-    /// Goes on as the keeper, with the state in a memory file.
+    /// Continues as the keeper, with the state in a memory file.
     ///
-    /// - Throws: what else failed. The orchestrator goes on alone then.
+    /// - Throws: the error that made this impossible. The orchestrator then continues alone.
     public static func resume(from number: CInt) throws -> Never {
         let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
         let state = try KeeperState(try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size)))
@@ -109,7 +109,7 @@ extension TakenState {
 }
 
 extension Orchestrating {
-    /// A process that the program before this one has started.
+    /// A process that the keeper's earlier program has started.
     convenience init(_ process: KeeperState.Process) {
         let handle = OwnedDescriptor(taking: FileDescriptor(rawValue: process.handle))
         self.init(
@@ -117,7 +117,7 @@ extension Orchestrating {
             RunningProcess(process.id, handle: handle))
     }
 
-    /// The process, for the next program.
+    /// The process, in the form that the next program of the keeper reads.
     var handed: KeeperState.Process {
         KeeperState.Process(id: process.id, link: link.descriptor.rawValue, handle: ending.rawValue)
     }

@@ -2,7 +2,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The parts of a keeper. Each of them owns its state alone.
+/// The parts of a keeper. Each part owns its state alone.
 struct KeeperRooms {
     let settings: Settings
     let log: Log
@@ -14,7 +14,7 @@ struct KeeperRooms {
     let shortage: ShortageReporter
     let starter: StarterWatch
 
-    /// One thread closes descriptors of root, and the others those of as many other users.
+    /// One thread closes descriptors of root, and the others serve one other user each at a time.
     private static let closingThreads = 8
 
     /// Makes the parts, and starts an orchestrator unless one runs already.
@@ -27,7 +27,7 @@ struct KeeperRooms {
         var settings = settings
         if let mode = state.table.clientSocketMode { settings.socketMode = mode }
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
-        // After the rights are given up, because a thread keeps the rights that it begins with.
+        // Threads keep the rights that they begin with, so this comes after the rights are given up.
         let closer = try Closer(threads: Self.closingThreads)
         for one in state.unwanted { closer.close(one.descriptor, of: Keep(storedName: one.name)?.label.user ?? 0) }
         vault = state.table
@@ -46,7 +46,7 @@ struct KeeperRooms {
         (self.settings, self.log, self.children) = (settings, log, children)
     }
 
-    /// Hands a new orchestrator all that is held, begins to watch it, and goes on with the gate.
+    /// Hands a new orchestrator all held descriptors, begins to watch it, and takes over the gate.
     func begin(_ state: TakenState) throws {
         if state.running == nil {
             let role = state.stored.isEmpty ? ControlMessage.Role.first : .restored
@@ -68,7 +68,7 @@ extension TakenState {
         return KeptImage(replaced.image, OwnedDescriptor(taking: FileDescriptor(rawValue: replaced.imageFile)))
     }
 
-    /// The service manager of the program before this one, or the one that has started this process.
+    /// The service manager of the keeper's earlier program, or the one that has started this process.
     fileprivate func manager(else started: ServiceNotifications?) -> ServiceNotifications? {
         guard let replaced else { return started }
         return replaced.service.map { ServiceNotifications(taking: FileDescriptor(rawValue: $0.socket)) }
@@ -76,16 +76,16 @@ extension TakenState {
 }
 
 extension DescriptorVault {
-    /// Hands an orchestrator all held descriptors, and has it begin.
+    /// Hands an orchestrator all held descriptors, and tells it to begin.
     func handTo(_ orchestrating: Orchestrating, _ begin: ControlMessage, isStored: Bool) throws {
-        // The keeper has nothing else to do before the orchestrator runs, however slowly it starts.
+        // The keeper has nothing else to do before the orchestrator runs, however slowly that starts.
         let patience = 30_000
         do throws(SystemCallError) {
             try orchestrating.link.send(.stored(isStored), patience: patience)
             try orchestrating.link.send(holding: all, patience: patience)
             try orchestrating.link.send(begin, patience: patience)
         } catch {
-            // The event loop sees next that the orchestrator has died.
+            // The event loop will see that the orchestrator has died.
             guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }
         }
     }

@@ -3,8 +3,9 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// All that a keeper hands to the program that replaces it in place (`luoctl reload --keeper`). The numbers are those
-/// of descriptors that execve(2) leaves open. A change of it is a new ``ControlVersion``.
+/// The state that a keeper hands to the program that replaces it in the same process (`luoctl reload --keeper`).
+/// Descriptor numbers are valid because execve(2) leaves these descriptors open. Each change of this struct needs a new
+/// ``ControlVersion``.
 struct KeeperState: Equatable, Sendable {
     /// A process that the keeper has started.
     struct Process: Equatable, Sendable {
@@ -25,7 +26,7 @@ struct KeeperState: Equatable, Sendable {
         var number: CInt
     }
 
-    /// The service manager, and what it has stored.
+    /// The service manager, and the descriptors that it has stored.
     struct Service: Equatable, Sendable {
         var socket: CInt
         var stored: [Keep]
@@ -36,7 +37,7 @@ struct KeeperState: Equatable, Sendable {
     var nextSlot: Int64
     var entries: [Entry]
     var orchestrator: Process
-    /// The program that is started again, and its open file.
+    /// The program of orchestrators, and its open file.
     var image: String
     var imageFile: CInt
     var gate: Gate?
@@ -44,7 +45,7 @@ struct KeeperState: Equatable, Sendable {
     var hasLostStarter: Bool
     /// Processes that have ended and cannot be reaped yet.
     var unreaped: [CInt]
-    /// The orchestrator's number of the replacement.
+    /// The number that the orchestrator gave to the replacement.
     var attempt: UInt32
 
     /// All descriptors that the next program needs.
@@ -89,7 +90,7 @@ struct KeeperState: Equatable, Sendable {
 }
 
 extension KeeperState {
-    /// - Throws: `record`, for bytes that are something else.
+    /// - Throws: `record`, for invalid bytes.
     init(_ bytes: [UInt8]) throws(ArenaError) {
         var reader = ByteReader(bytes, "state of the keeper")
         var inner = ByteReader(try reader.take(count: Int(try reader.take(UInt32.self))), "settings")

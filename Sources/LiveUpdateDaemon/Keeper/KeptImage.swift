@@ -2,13 +2,14 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// A program that can be started again whatever becomes of its file. The file stays open, and only the program that has
-/// run is started again. A package that is replaced meanwhile comes in with an update or a reload, and not by a crash.
+/// A program that can be started again even if its file is replaced or removed. The file stays open, so that a crash
+/// restarts the same program. A package that is replaced meanwhile comes into use with an update or a reload, and not
+/// by a crash.
 final class KeptImage {
-    /// Where it was found.
+    /// The path at which it was found.
     let path: String
     let file: OwnedDescriptor
-    /// The number by which a new process finds the file.
+    /// The descriptor number under which a new process finds the file.
     private let number: SpawnNumber?
 
     /// A program with an open file.
@@ -18,7 +19,7 @@ final class KeptImage {
         self.file = file
     }
 
-    /// What a path leads to now.
+    /// The program at a path.
     ///
     /// - Throws: ENOENT, EACCES.
     convenience init(at path: String) throws(SystemCallError) { self.init(path, try findFileBehind(path)) }
@@ -28,7 +29,8 @@ final class KeptImage {
         KeptImage(ownExecutable(), try findFileBehind("/proc/self/exe"))
     }
 
-    /// What to execute: by its path while that still leads to it, so that the process has its name.
+    /// The path to execute. This is the program's own path as long as it leads to the same file, so that the process
+    /// has that name.
     var executable: String {
         let kept = try? FileStatus(of: file.borrowed).identity
         let found = try? FileStatus(at: path).identity

@@ -2,31 +2,32 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The next image, as its keeper has it: its process, and the descriptors that it was told of.
+/// The next image as its keeper sees it: its process, and the descriptors that it knows.
 final class NextImage {
     let process: Orchestrating
     let image: KeptImage
-    /// The slots that the image knows of.
+    /// The slots that the image knows.
     private var held: Set<DescriptorSlot> = []
-    /// Whether the image does not know of all: it gets the rest with ``feed(from:)``.
+    /// Whether some changes were not sent to the image. ``feed(from:)`` sends them.
     private var isBehind = true
 
-    /// How long a message to the next image may keep the keeper from the orchestrator's messages, in milliseconds: less
-    /// than the orchestrator waits for the keeper.
+    /// The longest time that a message to the next image may delay the orchestrator's messages, in milliseconds. It is
+    /// less than the time that the orchestrator waits for the keeper.
     private static let patience = 300
 
-    /// Starts an image in standby. It gets the held descriptors when it reads: the keeper does not wait for its start.
+    /// Starts an image in standby. It gets the held descriptors once it reads, so that the keeper does not wait for its
+    /// start.
     ///
     /// - Throws: ENOENT, EACCES and the other errors of starting a process.
     init(at path: String, _ settings: Settings, isStored: Bool, nextSlot: Int64) throws {
         image = try KeptImage(at: path)
         process = try Orchestrating(starting: image.executable, .orchestrator, settings)
-        // An image that has ended already is an event of its own.
+        // If the image has already ended, that is an event of its own.
         try? process.link.send(.stored(isStored))
         try? process.link.send(.begin(.standby, nextSlot: nextSlot))
     }
 
-    /// Sends the image a change, without waiting. An image that does not have all earlier changes gets this one later.
+    /// Sends the image a change, without waiting. An image that lacks earlier changes gets this one later.
     func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
         guard !isBehind else { return }
         do throws(SystemCallError) {
@@ -43,7 +44,7 @@ final class NextImage {
         }
     }
 
-    /// Tells it all that it was not told yet.
+    /// Sends the image all changes that it does not know yet.
     func feed(from table: DescriptorVault) throws(SystemCallError) {
         if isBehind {
             let all = table.all
@@ -60,7 +61,7 @@ final class NextImage {
         try process.link.send(.begin(.standby, nextSlot: table.nextSlot), patience: Self.patience)
     }
 
-    /// Has it do something.
+    /// Sends the image a request.
     func ask(_ message: ControlMessage, _ descriptors: [FileDescriptor]) throws(SystemCallError) {
         try process.link.send(message, descriptors, patience: Self.patience)
     }

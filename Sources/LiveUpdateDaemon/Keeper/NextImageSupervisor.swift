@@ -3,11 +3,11 @@ import LiveUpdateMachine
 import Platform
 import SystemPackage
 
-/// The next image, as its keeper has it: this performs what the ``UpdateBroker`` decides, and tells it the results.
+/// Manages the next image: performs the actions that the ``UpdateBroker`` decides, and reports their results to it.
 final class NextImageSupervisor {
     private let rooms: KeeperRooms
     private var broker: UpdateBroker
-    /// The image that the broker has had started.
+    /// The image that the broker has started.
     private var next: NextImage?
     /// The program that the keeper must become.
     private var replacement: Replacement?
@@ -17,13 +17,13 @@ final class NextImageSupervisor {
         broker = UpdateBroker(patience: rooms.settings.patience)
     }
 
-    /// A program that the keeper must become, and the number by which the orchestrator knows of it.
+    /// A program that the keeper must become, and the orchestrator's number of this replacement.
     struct Replacement {
         var path: String
         var attempt: UInt32
     }
 
-    /// The program that the keeper must become now, once.
+    /// The program that the keeper must become now. A second call returns nil.
     func takeReplacement() -> Replacement? {
         defer { replacement = nil }
         return replacement
@@ -31,10 +31,11 @@ final class NextImageSupervisor {
 
     // MARK: Turns of the keeper's loop
 
-    /// When a phase of an update must have ended, in milliseconds of CLOCK_MONOTONIC; nil when nothing is under way.
+    /// The time when the current phase of an update must have ended, in milliseconds of CLOCK_MONOTONIC; nil if there
+    /// is none.
     var deadline: UInt64? { broker.deadline }
 
-    /// Whether nothing is done that should be quick: there is no image, or it waits.
+    /// Whether no work is under way that must be quick: there is no image, or it waits.
     var isQuiet: Bool { broker.isQuiet }
 
     /// Whether an image takes over, for an update or a reload.
@@ -46,9 +47,9 @@ final class NextImageSupervisor {
     /// Calls off an update that takes too long.
     func turn() { if broker.deadline != nil { handle(.timePassed) } }
 
-    /// Reads what the image has said, or takes note of its end.
+    /// Reads the image's messages, or notes its end.
     ///
-    /// - Returns: whether the descriptor is one of the image's.
+    /// - Returns: whether the descriptor belongs to the image.
     func take(_ number: CInt) -> Bool {
         switch number {
         case next?.process.link.descriptor.rawValue: read()
@@ -58,7 +59,7 @@ final class NextImageSupervisor {
         return true
     }
 
-    /// Takes note of an end that no event has told of.
+    /// Notes that the image has ended without an event.
     func noteSilentEnd() { if next?.process.process.hasEnded == true { noteEnd() } }
 
     /// Ends the image, with luod.
@@ -66,17 +67,17 @@ final class NextImageSupervisor {
 
     // MARK: Events and actions
 
-    /// Has the broker decide, and performs it.
+    /// Passes an event to the broker, and performs its actions.
     ///
-    /// - Parameter descriptors: those of the event, for the next image. They stay the caller's.
+    /// - Parameter descriptors: the descriptors of the event, for the next image. The caller still owns them.
     func handle(_ event: UpdateBroker.Event, _ descriptors: [FileDescriptor] = []) {
         for action in broker.handle(event, at: milliseconds()) {
-            // What comes after an action that has failed is not done.
+            // The actions after a failed one are not performed.
             if let failure = perform(action, descriptors) { return handle(failure) }
         }
     }
 
-    /// - Returns: the event that comes of the action; nil when none does.
+    /// - Returns: the event that the action causes; nil when there is none.
     private func perform(_ action: UpdateBroker.Action, _ descriptors: [FileDescriptor]) -> UpdateBroker.Event? {
         do throws(SystemCallError) {
             switch action {
@@ -98,7 +99,7 @@ final class NextImageSupervisor {
         }
     }
 
-    /// The failure to tell an image something; nil when its process has ended, which is an event of its own.
+    /// The event for a failed message to an image; nil when its process has ended, which is an event of its own.
     private static func failure(_ error: SystemCallError) -> UpdateBroker.Event? {
         guard error.errno != .brokenPipe else { return nil }
         return .unreachable(
@@ -120,7 +121,7 @@ final class NextImageSupervisor {
         }
     }
 
-    /// Tells an image that waits what is held and released meanwhile.
+    /// Tells a waiting image which descriptors are held and released meanwhile.
     func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) {
         do throws(SystemCallError) {
             try next?.tell(message, descriptors)
@@ -144,9 +145,9 @@ final class NextImageSupervisor {
         }
     }
 
-    /// The process of the next image has ended, as an event said or a look at it.
+    /// Handles the end of the next image's process.
     private func noteEnd() {
-        // The image may have said why before it ended.
+        // The image may have given the reason before it ended.
         read()
         if let next { handle(.ended(rooms.children.end(next.process))) }
     }
@@ -158,8 +159,8 @@ final class NextImageSupervisor {
         self.next = nil
     }
 
-    /// Switches, which is the commit: from here only the next image is ever started again. The old orchestrator does
-    /// nothing any more, but its end would delay the answers of the next one: so it is ended after that.
+    /// Switches to the next image, which is the commit: from here on only the next image is ever started again. The old
+    /// orchestrator does nothing more. Its end would delay the answers of the next one, so it is ended later.
     private func switchOver() -> UpdateBroker.Event? {
         guard let next else { return nil }
         do throws(SystemCallError) {

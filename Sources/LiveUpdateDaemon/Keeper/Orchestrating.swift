@@ -2,17 +2,17 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// An orchestrator's process, as its keeper has it.
+/// A process that the keeper has started or found: an orchestrator, or a gate.
 final class Orchestrating {
     let link: ControlLink
     let process: RunningProcess
 
-    /// Readable when all threads of the process have ended. The process may have ended before: see `process.hasEnded`.
+    /// Readable when all threads of the process have ended. The process may have ended earlier: see `process.hasEnded`.
     var ending: FileDescriptor { process.descriptor }
 
-    /// Starts an image, which finds its end of the link as descriptor 3, and tells it the version and the settings.
+    /// Starts an image and sends it the version and the settings. The image finds its end of the link as descriptor 3.
     ///
-    /// - Parameter settings: those of the keeper.
+    /// - Parameter settings: the keeper's settings.
     init(starting image: String, _ kind: StartedProcess, _ settings: Settings) throws {
         let (ours, theirs) = try MessageSocket.pair()
         link = ControlLink(OwnedDescriptor(taking: ours))
@@ -20,12 +20,12 @@ final class Orchestrating {
         let program = ProgramImage(path: image, arguments: ["luod", kind.rawValue, settings.state])
         let id = try program.spawn(end.borrowed, as: StartedProcess.link)
         process = try RunningProcess(id)
-        // A process that has died already is an event of its own.
+        // If the process has already died, that is an event of its own.
         try? link.send(.hello(.own))
         try? link.send(.settings(kind.settings(settings)))
     }
 
-    /// One that was found: its keeper has died.
+    /// An orchestrator that was found after its keeper has died.
     init(found link: ControlLink, _ process: consuming RunningProcess) {
         self.link = link
         self.process = process
@@ -33,7 +33,7 @@ final class Orchestrating {
 }
 
 extension StartedProcess {
-    /// The settings of such a process.
+    /// The settings of a process of this kind.
     fileprivate func settings(_ keepers: Settings) -> Settings {
         var settings = keepers
         switch self {

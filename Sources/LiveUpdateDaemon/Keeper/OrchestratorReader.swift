@@ -3,20 +3,20 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Reads the messages of the orchestrator that runs, and passes each to the part of the keeper that it is for.
+/// Reads the messages of the current orchestrator, and passes each to the part of the keeper that handles it.
 final class OrchestratorReader {
     private let rooms: KeeperRooms
     private let updates: NextImageSupervisor
     private let ending: KeeperEnding
     private let ready: () -> Void
-    /// Whether luod has said that it is ready.
+    /// Whether luod has reported that it is ready.
     private var isReadySaid: Bool
-    /// Whether a message was cut, which is said once.
+    /// Whether a truncated message was logged. This is logged only once.
     private var isCutSaid = false
 
     /// - Parameters:
-    ///   - isReadySaid: whether the program before this one has said that luod is ready.
-    ///   - ready: says that luod is ready, once.
+    ///   - isReadySaid: whether the keeper's earlier program has reported that luod is ready.
+    ///   - ready: reports that luod is ready. It is called once.
     init(
         _ rooms: KeeperRooms, _ updates: NextImageSupervisor, _ ending: KeeperEnding, isReadySaid: Bool,
         _ ready: @escaping () -> Void
@@ -32,9 +32,9 @@ final class OrchestratorReader {
 
     // MARK: Reading
 
-    /// Reads everything that the orchestrator has said, also what it said before it died.
+    /// Reads all messages of the orchestrator, also those that it sent before it died.
     ///
-    /// - Parameter inReserve: whether the keeper's own descriptors may be used up for it.
+    /// - Parameter inReserve: whether the reading may use up the keeper's own descriptors.
     /// - Throws: StartFailure when the orchestrator cannot begin and nothing is held.
     func readAll(inReserve: Bool = false) throws {
         while true {
@@ -50,10 +50,10 @@ final class OrchestratorReader {
         }
     }
 
-    /// Reads everything that a dead orchestrator has said. If there is no room for some time, the keeper uses up its
-    /// own descriptors, because a user can make a close sleep for ever.
+    /// Reads all messages of a dead orchestrator. If there is no room for some time, the keeper uses up its own
+    /// descriptors, because a user can make a close sleep for ever.
     ///
-    /// - Throws: as ``readAll(inReserve:)``.
+    /// - Throws: like ``readAll(inReserve:)``.
     func readRest() throws {
         try readAll()
         let deadline = milliseconds() + UInt64(StateDirectory.patience)
@@ -61,7 +61,8 @@ final class OrchestratorReader {
             ending.pause(10, reading: self)
         }
         if rooms.shortage.isReadingPaused { try readAll(inReserve: true) }
-        // This thread would otherwise close the descriptors that are left in the queue, and a close may sleep.
+        // The closer owns a copy of the link. Otherwise this thread would close the descriptors that are left in the
+        // queue, and a close may sleep.
         if let copy = try? link.descriptor.duplicated() { rooms.vault.close(copy.release(), of: .max) }
     }
 
@@ -86,7 +87,7 @@ final class OrchestratorReader {
         }
     }
 
-    /// The messages of an update, a load or a reload.
+    /// Handles the messages of an update, a load or a reload.
     private func handleUpdate(_ received: ControlLink.Received) {
         switch received.message {
         case .load(let path, let attempt):
@@ -127,7 +128,7 @@ final class OrchestratorReader {
         rooms.shortage.report(users, hasHandedOver: updates.isTakingOver)
     }
 
-    /// Logs a message that was cut. A shortage of descriptors is no fault of the orchestrator's.
+    /// Logs a truncated message. A shortage of descriptors is not the orchestrator's fault.
     private func noteCut() {
         if !isCutSaid { rooms.log.say("a descriptor could not be kept, because the limit on open files is reached") }
         isCutSaid = true
@@ -135,7 +136,7 @@ final class OrchestratorReader {
 
     // MARK: Beginning and ending
 
-    /// Notes that the orchestrator serves, or that it refuses and goes on.
+    /// Notes that the orchestrator serves, or that it continues but refuses clients.
     func noteReady() {
         rooms.orchestrator.noteBegin()
         guard !isReadySaid else { return }
@@ -144,8 +145,8 @@ final class OrchestratorReader {
         rooms.service.sayReady(process: getpid())
     }
 
-    /// Ends luod when its orchestrator cannot begin and nothing is held. Otherwise luod goes on, because its end would
-    /// lose the held files, and another orchestrator is started.
+    /// Ends luod if its orchestrator cannot begin and nothing is held. Otherwise luod continues and another
+    /// orchestrator is started, because the end of luod would lose the held files.
     private func refuse(_ failure: StartFailure) throws {
         guard rooms.vault.holdsOnlyState else { return rooms.log.say("no orchestrator can begin: \(failure)") }
         rooms.children.end(rooms.orchestrator.current)
@@ -153,9 +154,9 @@ final class OrchestratorReader {
         throw failure
     }
 
-    /// Handles the end of the link. Either the orchestrator has died, as the descriptor of its process says next; or it
-    /// has given up this keeper, which did not read for a second, and goes on alone until another keeper takes the
-    /// place.
+    /// Handles the end of the link. Either the orchestrator has died, and the descriptor of its process reports that
+    /// next. Or the orchestrator has given up this keeper, which did not read for a second, and continues alone until
+    /// another keeper replaces it.
     private func loseLink() {
         rooms.children.remove(link.descriptor)
         guard !rooms.orchestrator.current.process.waitForEnd(10_000) else { return }

@@ -2,19 +2,20 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The orchestrator that runs, as its keeper has it: started, watched, and started again when it dies.
+/// Manages the current orchestrator: starts it, watches it, and starts another when it dies.
 ///
-/// 1. The first one is started, or found: by a keeper that takes the place of one that died.
-/// 2. When it dies, the next one starts at once with all descriptors, and makes the pause of ``RestartPolicy`` itself.
-/// 3. After too many deaths at the start (``StartPolicy``) the next one refuses.
-/// 4. After an update the next image is the one that runs. The one before it is *retired*, and ends when the next one
-///    answers: its end takes time that clients would wait.
+/// 1. The first orchestrator is started; or it is found, by a keeper that replaces a dead one.
+/// 2. When it dies, the next one starts at once with all descriptors. The next one itself makes the pause of
+///    ``RestartPolicy``.
+/// 3. After too many deaths at the start (``StartPolicy``) the next one refuses clients.
+/// 4. After an update, the next image is the current orchestrator. The old one is *retired*, and ends when the next one
+///    answers: ending it earlier would make clients wait.
 final class OrchestratorSupervisor {
-    /// The orchestrator that runs.
+    /// The current orchestrator.
     private(set) var current: Orchestrating
-    /// The program that is started again.
+    /// The program of the current orchestrator, which is started again after a death.
     private(set) var image: KeptImage
-    /// The orchestrator before the one that runs, until that has answered.
+    /// The orchestrator before the current one, until the current one has answered.
     private var retired: Orchestrating?
     private var restarts = RestartPolicy()
     private var starts = StartPolicy()
@@ -24,8 +25,8 @@ final class OrchestratorSupervisor {
     private let log: Log
 
     /// - Parameters:
-    ///   - found: the orchestrator that runs already; nil: one is started.
-    ///   - memory: the memory that is shared with orchestrators.
+    ///   - found: an orchestrator that runs already; nil: this starts one.
+    ///   - memory: the memory that the keeper shares with orchestrators.
     /// - Throws: the errors of starting a process.
     init(
         _ found: Orchestrating?, _ image: KeptImage, memory: ControlMemory, _ settings: Settings,
@@ -41,27 +42,27 @@ final class OrchestratorSupervisor {
 
     // MARK: Watching
 
-    /// Counts a turn of the keeper's loop, and looks whether the orchestrator answers.
+    /// Counts a turn of the keeper's loop, and checks whether the orchestrator answers.
     ///
-    /// - Parameter waitsForKeeper: whether the orchestrator only waits for the keeper: it has handed over.
+    /// - Parameter waitsForKeeper: whether the orchestrator has handed over and only waits for the keeper.
     func tick(waitsForKeeper: Bool) { watch.tick(current, waitsForKeeper: waitsForKeeper) }
 
-    /// The orchestrator serves, or refuses to and goes on.
+    /// Notes that the orchestrator serves, or that it continues but refuses clients.
     func noteBegin() { starts.noteBegin() }
 
     // MARK: Deaths
 
-    /// A death of the orchestrator, and what follows from it.
+    /// A death of the orchestrator, and its consequences.
     struct Death {
-        /// How it ended, in words.
+        /// How it ended, as text.
         var how: String
-        /// The pause of the next one, in milliseconds.
+        /// The pause that the next orchestrator makes, in milliseconds.
         var pause: UInt64
-        /// Why the next one must not read the state; nil when it may.
+        /// The reason why the next orchestrator must not read the state; nil when it may.
         var refusal: String?
     }
 
-    /// Takes note of the end of the orchestrator.
+    /// Notes the end of the orchestrator.
     ///
     /// - Parameter user: finds the user of the connection in a slot.
     func noteDeath(user: (DescriptorSlot) -> UInt32?) -> Death {
@@ -77,9 +78,9 @@ final class OrchestratorSupervisor {
             how: how, pause: restarts.pause(afterDeathAt: milliseconds()), refusal: mustRefuse ? refusal : nil)
     }
 
-    /// Starts the next orchestrator, which is handed all descriptors.
+    /// Starts the next orchestrator and hands it all descriptors.
     ///
-    /// - Throws: the error of starting it, or of handing it the descriptors. No process is left then.
+    /// - Throws: the error of starting it, or of handing it the descriptors. In both cases no process is left.
     func startNext(_ begin: ControlMessage, _ table: DescriptorVault, isStored: Bool) throws {
         let started = try Orchestrating(starting: image.executable, .orchestrator, settings)
         do {
@@ -95,7 +96,7 @@ final class OrchestratorSupervisor {
 
     // MARK: Updates
 
-    /// The next image is the orchestrator that runs from now on.
+    /// Makes the next image the current orchestrator.
     func switchTo(_ next: NextImage) {
         children.forget(current)
         endRetired()
@@ -106,7 +107,7 @@ final class OrchestratorSupervisor {
         starts.noteBegin()
     }
 
-    /// Ends the orchestrator before the one that runs.
+    /// Ends the orchestrator before the current one.
     func endRetired() {
         if let retired { children.end(retired) }
         retired = nil

@@ -2,18 +2,18 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The keeper's look at the orchestrator that runs: whether it answers, and which requests ended it.
+/// Watches the current orchestrator: whether it answers, and which requests ended it.
 final class OrchestratorWatch {
     private let memory: ControlMemory
     private let log: Log
     private let patience: UInt64
     private var policy: HangPolicy
     private var nextLook: UInt64 = 0
-    /// Whether the keeper ended the orchestrator, because it did not answer.
+    /// Whether the keeper ended the orchestrator because it did not answer.
     private var wasSilent = false
 
     /// - Parameters:
-    ///   - memory: the memory that both share.
+    ///   - memory: the memory that keeper and orchestrator share.
     ///   - patience: ``Settings/silence``.
     init(_ memory: ControlMemory, patience: UInt64, _ log: Log) {
         self.memory = memory
@@ -22,15 +22,15 @@ final class OrchestratorWatch {
         policy = HangPolicy(patience: patience)
     }
 
-    /// Another orchestrator runs from now on.
+    /// Begins again with another orchestrator.
     func beginAgain() {
         policy.beginAgain()
         wasSilent = false
     }
 
-    /// Counts a turn of this process's loop, and looks at the orchestrator if it is time.
+    /// Counts a turn of this process's loop, and looks at the orchestrator when it is time.
     ///
-    /// - Parameter waitsForKeeper: whether the orchestrator only waits for this process: it has handed over.
+    /// - Parameter waitsForKeeper: whether the orchestrator has handed over and only waits for this process.
     func tick(_ orchestrator: Orchestrating, waitsForKeeper: Bool) {
         memory.tick(.keeper)
         let now = milliseconds()
@@ -52,7 +52,8 @@ final class OrchestratorWatch {
     /// Counts the death of the orchestrator against the requests that were being done.
     ///
     /// - Parameters:
-    ///   - status: how it ended; nil when that is not known, as of a process that another keeper has started.
+    ///   - status: how it ended; nil when that is not known, for example because an earlier keeper has started the
+    ///     process.
     ///   - user: finds the user of the connection in a slot; nil for a connection that is not held any more.
     func countDeath(_ status: ExitStatus?, user: (DescriptorSlot) -> UInt32?) {
         let requests = memory.takeRequests().compactMap { key in
@@ -74,7 +75,7 @@ final class OrchestratorWatch {
         }
     }
 
-    /// How an orchestrator has died.
+    /// The cause of an orchestrator's death.
     func cause(_ status: ExitStatus?) -> RequestDeaths.Cause {
         if wasSilent { return .fault }
         return status.map { RequestDeaths.Cause(signal: $0.signal, code: $0.code) } ?? .kill

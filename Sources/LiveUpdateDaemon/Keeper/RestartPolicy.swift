@@ -1,5 +1,5 @@
-/// The pause that a process of luod makes before it works, when it replaces a process that died. Without a pause, a
-/// process that always dies would be started in a tight loop. It does no I/O.
+/// The pause that a process of luod makes before it works, if it replaces a dead process. Without a pause, a process
+/// that always dies would be restarted in a tight loop. It does no I/O.
 ///
 /// 1. There is no pause after the first ``immediate`` deaths in a row, so that clients hardly wait.
 /// 2. Each further death doubles the pause, from ``shortest`` to ``longest``.
@@ -14,12 +14,12 @@ struct RestartPolicy: Equatable, Sendable {
     static let shortest: UInt64 = 100
     /// The longest pause, in milliseconds.
     static let longest: UInt64 = 1600
-    /// How long a process runs to end a row of deaths, in milliseconds.
+    /// The running time that ends a row of deaths, in milliseconds.
     static let steady: UInt64 = 1000
 
     /// Deaths in a row of processes that had run for less than ``steady``.
     private(set) var quickDeaths = 0
-    /// When the pause of the process that runs ends, in milliseconds of CLOCK_MONOTONIC.
+    /// The end of the current process's pause, in milliseconds of CLOCK_MONOTONIC.
     private var beginning: UInt64 = 0
 
     /// Counts a death.
@@ -36,7 +36,7 @@ struct RestartPolicy: Equatable, Sendable {
 
     private static func pause(after deaths: Int) -> UInt64 {
         guard deaths > immediate else { return 0 }
-        // The pause has its longest value long before a shift by 16.
+        // The pause reaches its longest value long before a shift by 16.
         return min(shortest << UInt64(min(deaths - immediate - 1, 16)), longest)
     }
 }

@@ -2,8 +2,7 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The service manager that luod runs under, as long as it stores the held descriptors (``ServiceManagerStore``); or
-/// none.
+/// The service manager that stores the held descriptors (``ServiceManagerStore``). There may be none.
 final class ServiceManager {
     private var store: ServiceManagerStore?
     /// Whether the service manager did not read at the last attempt.
@@ -21,21 +20,21 @@ final class ServiceManager {
     /// Whether a service manager stores the held descriptors.
     var isStoring: Bool { store != nil }
 
-    /// The manager and its store, for the next program of the keeper; nil without one.
+    /// The manager and its store, in the form that the next program of the keeper reads; nil without a manager.
     var handed: KeeperState.Service? { store?.handed }
 
-    /// How long the event loop may wait before ``catchUp()``, in milliseconds; nil when nothing is left to send.
+    /// The longest time until the next ``catchUp()``, in milliseconds; nil when nothing is left to send.
     var pause: UInt64? { store?.isBehind == true ? (isBusy ? 10 : 0) : nil }
 
     /// Notes that a slot was filled or emptied.
     func note(_ slot: DescriptorSlot) { store?.note(slot) }
 
-    /// Says that luod serves.
+    /// Reports that luod serves.
     func sayReady(process: CInt) { store?.ready(process: process) }
 
     /// Sends the service manager a part of the changes that were not sent yet.
     ///
-    /// - Returns: false when the service manager has just been given up: it stores nothing from now on.
+    /// - Returns: false when this has just given up the service manager, which stores nothing from now on.
     func catchUp() -> Bool {
         guard let store, store.isBehind else { return true }
         do throws(SystemCallError) {
@@ -48,6 +47,6 @@ final class ServiceManager {
         }
     }
 
-    /// Says that luod ends, and everything else that was not said yet.
+    /// Reports that luod ends, and sends all remaining changes.
     func stop() { store?.stop(vault) }
 }

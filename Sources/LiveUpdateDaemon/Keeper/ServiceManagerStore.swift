@@ -3,21 +3,21 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The descriptor store of systemd, which is a further holder of the held descriptors.
+/// The descriptor store of systemd, a further holder of the held descriptors.
 ///
-/// 1. A change of a slot is noted, and sent when the keeper has nothing else to do: no request waits for it.
-/// 2. When keeper and orchestrator have died, systemd starts luod again, and passes all stored descriptors. The name of
-///    each tells its slot and its kind. luod goes on with it.
+/// 1. A change of a slot is noted, and sent when the keeper has nothing else to do. No request waits for it.
+/// 2. When both keeper and orchestrator have died, systemd starts luod again and passes all stored descriptors. The
+///    name of each gives its slot and kind. luod continues with them.
 ///
-/// A descriptor that was not sent when they died is lost, as without systemd. A descriptor that was released, without a
-/// message to systemd, is released again.
+/// A descriptor that was not sent before they died is lost, as it is without systemd. A descriptor that was released
+/// before they could tell systemd is released again.
 final class ServiceManagerStore {
     private let manager: ServiceNotifications
-    /// By slot.
+    /// The stored descriptors, by slot.
     private var stored: [DescriptorSlot: Keep]
-    /// Descriptors that systemd stores for a luod before this one, and that must go before their names are used again.
+    /// Descriptors that systemd stores for an earlier luod. They must be removed before their names are used again.
     private var stale: [Keep]
-    /// What systemd is still to be told, in this order, from `next` on.
+    /// The changes of slots in order. Those from `next` on were not sent yet.
     private var changes: [DescriptorSlot] = []
     private var next = 0
     private var status = ""
@@ -31,7 +31,7 @@ final class ServiceManagerStore {
         self.stored = Dictionary(stored.map { ($0.slot, $0) }) { first, _ in first }
     }
 
-    /// The manager and its store, for the next program of the keeper.
+    /// The manager and its store, in the form that the next program of the keeper reads.
     var handed: KeeperState.Service {
         KeeperState.Service(
             socket: manager.descriptor.rawValue, stored: stored.values.sorted { $0.slot.number < $1.slot.number },
@@ -40,13 +40,13 @@ final class ServiceManagerStore {
 
     var isBehind: Bool { next < changes.count || !stale.isEmpty }
 
-    /// The slot is filled, or empty, since a moment ago.
+    /// Notes that a slot was filled or emptied.
     func note(_ slot: DescriptorSlot) { changes.append(slot) }
 
     /// Sends systemd some of the noted changes.
     ///
-    /// - Returns: false when it does not read.
-    /// - Throws: ECONNREFUSED and other errors of sendmsg(2), when no process reads any more.
+    /// - Returns: false when systemd does not read.
+    /// - Throws: ECONNREFUSED and other errors of sendmsg(2), when no process reads the socket.
     func catchUp(with table: DescriptorVault, atMost count: Int = 32) throws(SystemCallError) -> Bool {
         do throws(SystemCallError) {
             while let gone = stale.last {
@@ -71,9 +71,9 @@ final class ServiceManagerStore {
     private func tell(_ slot: DescriptorSlot, _ table: DescriptorVault) throws(SystemCallError) {
         if let (keep, descriptor) = table.entry(slot) {
             guard keep.kind.isStored, stored[slot] != keep else { return }
-            // A service manager could hang in the close of such a file, and the whole machine with it.
+            // The close of such a file could hang the service manager, and with it the whole machine.
             guard keep.kind != .file || (try? descriptor.mayAskServer()) == false else { return }
-            // The name contains the label, which has changed.
+            // The name contains the label, and the label has changed.
             if let old = stored[slot] { try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(old.storedName)"]) }
             stored[slot] = nil
             try manager.send(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(keep.storedName)"], [descriptor])
@@ -90,17 +90,17 @@ final class ServiceManagerStore {
         status = now
     }
 
-    /// The service answers.
+    /// Reports that the service answers.
     func ready(process: CInt) { insist(["READY=1", "MAINPID=\(process)"], until: milliseconds() + 10_000) }
 
-    /// The service ends: everything that it has to say is said, and read, before its process is gone.
+    /// Reports that the service ends. All messages are sent and read before its process ends.
     func stop(_ table: DescriptorVault) {
         let deadline = milliseconds() + Self.patience
         insist(["STOPPING=1"], until: deadline)
         while isBehind, milliseconds() < deadline {
             guard let wasRead = try? catchUp(with: table) else { return }
             guard !wasRead else { continue }
-            // This does not wait in a shortage, because there may be room.
+            // In a shortage this returns at once, because the queue may have room.
             manager.waitForRoom(within: 1000)
             usleep(1_000)
         }
@@ -108,7 +108,7 @@ final class ServiceManagerStore {
         manager.waitUntilRead(within: 10_000)
     }
 
-    /// Says what must not be lost, also when the manager has much to read.
+    /// Sends a message that must not be lost, even if the manager has much to read.
     private func insist(_ lines: [String], until deadline: UInt64) {
         while milliseconds() < deadline {
             do throws(SystemCallError) {
@@ -120,22 +120,23 @@ final class ServiceManagerStore {
         }
     }
 
-    /// How long the manager may take to read the rest, in milliseconds: less than the 90 s that systemd gives a
+    /// The time for the manager to read the rest, in milliseconds. It is less than the 90 s that systemd gives a
     /// service.
     private static let patience: UInt64 = 60_000
 }
 
 extension DescriptorKind {
-    /// Whether it is of use to a luod that is started again, which makes sockets and a memory of its own.
+    /// Whether a restarted luod can use the descriptor. It makes the sockets and the memory of the other kinds itself.
     var isStored: Bool { self != .control && self != .memory && self != .rootListener }
 }
 
 extension Keep {
     private static let prefix = "luo"
-    /// The highest slot that a name may have. A name can come from anywhere, and later slots must not overflow.
+    /// The highest slot in a name. A name can come from anywhere, and later slots must not overflow.
     private static let mostSlots: Int64 = 1 << 60
 
-    /// The name in the store, which records nothing else about a descriptor: `luo-KIND-SLOT-COOKIE-USER-BOOT-TRAITS`.
+    /// The name in the store: `luo-KIND-SLOT-COOKIE-USER-BOOT-TRAITS`. The store records nothing else about a
+    /// descriptor.
     var storedName: String {
         "\(Self.prefix)-\(kind.rawValue)-\(slot.number)-\(label.cookie)-\(label.user)-\(label.boot)"
             + "-\(label.traits.rawValue)"

@@ -1,8 +1,8 @@
 import Platform
 import SystemPackage
 
-/// Tells the orchestrator which descriptors wait in the keeper to be closed, so that no user takes all of them: a close
-/// may sleep for as long as a client likes. ``KeeperShortage`` decides.
+/// Tells the orchestrator about descriptors that wait in the keeper to be closed, so that no user takes all of them: a
+/// client can make a close sleep for any time. ``KeeperShortage`` decides.
 final class ShortageReporter {
     private var shortage = KeeperShortage(DescriptorBudget(limit: DescriptorLimit.now))
     private let vault: DescriptorVault
@@ -15,7 +15,7 @@ final class ShortageReporter {
         self.children = children
     }
 
-    /// Descriptors that are held, or wait to be closed.
+    /// The number of descriptors that are held or wait to be closed.
     private var used: Int { vault.count + vault.closing }
 
     /// Whether a message can be read with its descriptor.
@@ -30,7 +30,7 @@ final class ShortageReporter {
     /// Begins again with another orchestrator.
     func beginAgain() { shortage.beginAgain() }
 
-    /// Leaves messages in the queue until descriptors are closed: a message that is cut has lost its descriptor.
+    /// Leaves messages in the queue until descriptors are closed, because a truncated message loses its descriptor.
     func pauseReading() {
         guard !shortage.isReadingPaused else { return }
         shortage.pauseReading(true)
@@ -39,20 +39,20 @@ final class ShortageReporter {
 
     /// Looks at the shortage again.
     ///
-    /// - Parameter hasHandedOver: as for ``report(_:hasHandedOver:)``.
+    /// - Parameter hasHandedOver: see ``report(_:hasHandedOver:)``.
     func look(hasHandedOver: Bool) {
         guard shortage.isUnderWay else { return }
         report(shortage.reportedUsers, hasHandedOver: hasHandedOver)
         shortage.noteLook()
         guard shortage.isReadingPaused, canRead else { return }
-        // Otherwise it is tried again.
+        // If this fails, the next look tries again.
         if (try? children.add(orchestrator.current.link.descriptor)) != nil { shortage.pauseReading(false) }
     }
 
-    /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and which clients
-    /// there is room for.
+    /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and for which users
+    /// there is room.
     ///
-    /// - Parameter hasHandedOver: whether the orchestrator has handed over: then it gets no other message.
+    /// - Parameter hasHandedOver: whether the orchestrator has handed over. If it has, it gets no other message.
     func report(_ users: some Sequence<UInt32>, hasHandedOver: Bool) {
         if hasHandedOver { return }
         for user in users {

@@ -3,10 +3,10 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The error with which luod ends when it cannot begin on a state: a message, and the exit code of luod. A service
-/// manager does not start luod again after these exit codes (`RestartPreventExitStatus=` of luod.service).
+/// The error that ends luod when it cannot begin on a state: a message, and the exit code of luod. A service manager
+/// does not start luod again after these exit codes (`RestartPreventExitStatus=` of luod.service).
 public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible {
-    /// The kinds of causes, by their exit code: sysexits(3).
+    /// The kinds of causes. The raw value is the exit code: sysexits(3).
     public enum Cause: CInt, Sendable {
         /// Any other cause.
         case other = 1
@@ -34,7 +34,7 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
     ///
     /// - Parameters:
     ///   - error: the error.
-    ///   - state: the state on which luod could not begin.
+    ///   - state: the state on which luod cannot begin.
     public init(_ error: any Error, on state: StateDirectory) {
         switch error {
         case let failure as StartFailure: self = failure
@@ -44,7 +44,7 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
                 Cause(error),
                 "\(state.arena): \(error.gate.rawValue): \(error.reason); \(Self.remedy(for: error, state))")
         case let error as LiveUpdateError:
-            // EIO of the core means content that cannot be read.
+            // EIO from the core means unreadable content.
             let cause = error.errno == .ioError ? .data : Cause(error.errno)
             self.init(cause, error.reason.contains(state.path) ? "\(error)" : "\(state.arena): \(error)")
         case let error as SystemCallError:
@@ -68,7 +68,7 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
 
 extension StartFailure.Cause {
     fileprivate init(_ error: ArenaError) {
-        // EIO is about the content of the file. Any other errno comes from the kernel.
+        // EIO is about the content of the file. Every other errno comes from the kernel.
         self = error.errno == .ioError ? .data : Self(error.errno)
     }
 

@@ -2,8 +2,7 @@ import LiveUpdate
 
 /// The sessions and files that are lost when a luod starts. It does no I/O.
 struct StartLosses: Equatable, Sendable {
-    /// One line for each session that is lost or has lost files, and further ones for more tokens than one line has
-    /// room for.
+    /// One line for each session that is lost or has lost files, and further lines if the tokens do not fit into one.
     let lines: [String]
 
     /// - Parameters:
@@ -25,7 +24,7 @@ struct StartLosses: Equatable, Sendable {
         }
     }
 
-    /// All tokens, in texts that are each short enough for a line of a log.
+    /// All tokens, in texts that are short enough for a line of a log.
     static func texts(_ tokens: [UInt64]) -> [String] {
         let ranges = ranges(of: tokens)
         return stride(from: 0, to: ranges.count, by: rangesInLine).map { start in

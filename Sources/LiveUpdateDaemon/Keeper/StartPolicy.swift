@@ -1,15 +1,15 @@
-/// Decides when orchestrators are no longer started on a state in the usual way, because they die before they serve. It
-/// does no I/O.
+/// Decides when the next orchestrator must not read the state, because too many died before they served. It does no
+/// I/O.
 ///
-/// 1. Two deaths in a row by a fault are enough, or five by SIGKILL: as for a request (``RequestDeaths``).
-/// 2. An orchestrator that serves, or that refuses to, ends the row.
+/// 1. Two deaths in a row by a fault are enough, or five by SIGKILL. ``RequestDeaths`` has the same limits.
+/// 2. An orchestrator that serves, or that continues but refuses clients, ends the row.
 struct StartPolicy: Equatable, Sendable {
     private var points: UInt32 = 0
     private var hasBegun = false
-    /// How many orchestrators in a row died before they served.
+    /// The number of orchestrators in a row that died before they served.
     private(set) var deaths = 0
 
-    /// The orchestrator serves, or refuses to and goes on.
+    /// Notes that the orchestrator serves, or that it continues but refuses clients.
     mutating func noteBegin() {
         hasBegun = true
         (points, deaths) = (0, 0)

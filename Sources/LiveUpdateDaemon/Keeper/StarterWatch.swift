@@ -1,19 +1,19 @@
 import Platform
 import SystemPackage
 
-/// The process that has started a private luod (`luoctl run`), until it has become its program or ended. Such a luod
-/// ends with the last process under its filter.
+/// Watches the process that has started a private luod (`luoctl run`), until that process becomes its program or ends.
+/// Such a luod ends with the last process under its filter.
 final class StarterWatch {
-    /// A pipe. The starter has its other end.
+    /// A pipe. The starter holds the other end.
     private static let descriptor = FileDescriptor(rawValue: 0)
 
     /// Whether luod ends when it is unused.
     private let isAwaited: Bool
     private let children: ChildPoller
-    /// Whether the starter has ended, or become its program.
+    /// Whether the starter has ended or become its program.
     private(set) var hasGone: Bool
 
-    /// Watches the starter of a luod that ends unused, unless it has gone.
+    /// Watches the starter of a luod that ends when unused, unless the starter has gone.
     ///
     /// - Throws: ENOSPC.
     init(isAwaited: Bool, hasGone: Bool, _ children: ChildPoller) throws(SystemCallError) {
@@ -23,15 +23,15 @@ final class StarterWatch {
         if isAwaited, !hasGone { try children.add(Self.descriptor) }
     }
 
-    /// Whether a descriptor tells of the end of the starter.
+    /// Whether a descriptor is the one that reports the starter's end.
     func isEnding(_ number: CInt) -> Bool { number == Self.descriptor.rawValue }
 
-    /// Takes note of the end of the starter.
+    /// Notes the end of the starter.
     func noteEnd() {
         children.remove(Self.descriptor)
         hasGone = true
     }
 
-    /// Whether luod is to end, because neither the starter nor a program is left.
+    /// Whether luod must end, because neither the starter nor a program is left.
     func isUnused(_ vault: DescriptorVault) -> Bool { isAwaited && hasGone && vault.programs.isEmpty }
 }

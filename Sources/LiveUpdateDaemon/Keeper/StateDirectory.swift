@@ -3,19 +3,19 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Where a state lives: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root and
-/// luod's own user, the socket `control` for a keeper that takes the place of one that died, and `calls`
-/// (``CallMemory``). A lock on the arena decides which luod runs the state.
+/// The directory of a state: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root
+/// and luod's own user, the socket `control` for a keeper that replaces a dead one, and `calls` (``CallMemory``). A
+/// lock on the arena decides which luod runs the state.
 public struct StateDirectory: Sendable {
-    /// Its path.
+    /// The path of the directory.
     public let path: String
 
-    /// Names it.
+    /// The state directory at a path.
     public init(_ path: String) { self.path = path }
 
     /// The clients' socket.
     public var clientSocket: String { path + "/liveupdate" }
-    /// The socket for root and luod's own user, which other users cannot keep from being served.
+    /// The socket for root and luod's own user. Other users cannot prevent its service.
     var rootSocket: String { path + "/root" }
     var controlSocket: String { path + "/control" }
     var arena: String { path + "/arena" }
@@ -26,16 +26,16 @@ public struct StateDirectory: Sendable {
     /// Makes this process the keeper of the state.
     ///
     /// - Parameters:
-    ///   - passed: what a service manager has passed: the clients' socket, and what it had stored.
-    ///   - settings: for a clients' socket that is made here.
-    /// - Throws: ``StateHeld`` when another one is; a LiveUpdateError with EPERM for a directory that others may write
-    ///   to; ``StartFailure`` for a path or a file of the state that is not what it must be, and for a passed socket
-    ///   that does not listen; ArenaError about the arena; the errors of system calls.
+    ///   - passed: the descriptors from a service manager: the clients' socket, and stored descriptors.
+    ///   - settings: the settings for a clients' socket that this makes.
+    /// - Throws: ``StateHeld`` when another process is the keeper; a LiveUpdateError with EPERM for a directory that
+    ///   others may write to; ``StartFailure`` for an unusable path or file of the state, and for a passed socket that
+    ///   does not listen; ArenaError about the arena; the errors of system calls.
     func take(_ passed: [PassedDescriptor], _ settings: Settings) throws -> TakenState {
         try checkLength()
         try makeDirectory()
         let activated = passed.filter { Keep(storedName: $0.name) == nil }
-        // With a passed socket the name of the clients' socket is the service manager's.
+        // With a passed socket, the name of the clients' socket belongs to the service manager.
         for socket in [controlSocket, rootSocket] + (activated.isEmpty ? [clientSocket] : []) {
             try Self.expect(socket, "a socket") { $0.type == .socket }
         }
@@ -52,7 +52,7 @@ public struct StateDirectory: Sendable {
             table.add(try ArenaFile(path: arena).open(), .arena)
             calls.forget()
         }
-        // The process that bound it is dead, because this one has the arena's lock.
+        // The process that bound this socket is dead, because this process has the arena's lock.
         _ = unsafe unlink(controlSocket)
         table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
         _ = unsafe unlink(rootSocket)
@@ -63,11 +63,11 @@ public struct StateDirectory: Sendable {
         return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
     }
 
-    /// Makes the directory, in which all users can look up the socket. An existing directory is left as it is: a user
-    /// may have named it by mistake.
+    /// Makes the directory. All users can look up the socket in it. An existing directory is not changed, because its
+    /// name may be a user's mistake.
     private func makeDirectory() throws {
         if unsafe mkdir(path, 0o711) == 0 {
-            // Whatever the umask.
+            // This sets the mode regardless of the umask.
             _ = unsafe chmod(path, 0o711)
             return
         }
@@ -84,7 +84,7 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    /// The path of each socket must fit into an address.
+    /// Checks that the path of each socket fits into an address.
     private func checkLength() throws {
         let most = MessageSocket.longestPath - (clientSocket.utf8.count - path.utf8.count)
         guard path.utf8.count > most else { return }
@@ -105,9 +105,9 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    /// Looks at a file of the state before it is opened or removed: opening can do something to a device or a pipe.
+    /// Checks a file of the state before it is opened or removed, because opening a device or a pipe can have effects.
     ///
-    /// - Throws: ``StartFailure`` when something else has its name.
+    /// - Throws: ``StartFailure`` when the name belongs to another kind of file.
     static func expect(_ path: String, _ kind: String, _ isThat: (FileStatus) -> Bool) throws {
         guard let found = try? FileStatus(at: path, followingLinks: false), !isThat(found) else { return }
         throw StartFailure(.data, "\(path) is not \(kind): remove it, or name another state directory")
@@ -121,8 +121,7 @@ public struct StateDirectory: Sendable {
         try expect(path, "luod's own file, or others may write to it") { $0.isOursAlone }
     }
 
-    /// - Throws: ``StartFailure`` for a descriptor that a service manager has passed, and on which no client can
-    ///   connect.
+    /// - Throws: ``StartFailure`` for a descriptor from a service manager on which no client can connect.
     private static func expectListeners(_ passed: [PassedDescriptor]) throws {
         for one in passed where !(one.descriptor.isMessageSocket && one.descriptor.isListening) {
             throw StartFailure(
@@ -132,9 +131,9 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    /// Takes what was stored, if the arena is among it, and is the one of this state.
+    /// Restores the stored descriptors, if they include the arena of this state.
     ///
-    /// - Returns: the descriptors that were taken. Empty without the arena of this state.
+    /// - Returns: the restored descriptors. Empty without the arena of this state.
     private func restore(
         _ passed: [PassedDescriptor], into table: DescriptorVault, _ unwanted: inout [PassedDescriptor]
     ) throws -> [Keep] {
@@ -144,24 +143,25 @@ public struct StateDirectory: Sendable {
             return []
         }
         do {
-            // The lock is that of the open file description, which has been ours all the time.
+            // The lock belongs to the open file description, so it was never released.
             try arena.lockForWriting()
         } catch {
             throw StateHeld(why: "\(self.arena) is in use by another process")
         }
         for (keep, descriptor) in stored { table.keep(keep, descriptor) }
-        // The journal may name slots that were not stored any more.
+        // The journal may name slots that are no longer stored.
         table.startNumbering(at: table.nextSlot + 1 << 20)
         return stored.map(\.0)
     }
 
-    /// Not one of a state that was removed, when another was begun in its place.
+    /// Whether a descriptor is this state's arena. It may be the arena of a state that was removed and replaced by
+    /// another.
     private func isArena(_ descriptor: FileDescriptor) -> Bool {
         guard let there = try? FileStatus(at: arena).identity else { return true }
         return (try? FileStatus(of: descriptor).identity) == there
     }
 
-    /// The socket of the unit, which stays as it is; the socket that was stored; or a new one.
+    /// Adds the clients' listener: the socket of the unit, which is not changed; or the stored socket; or a new one.
     private func addListener(
         _ passed: [PassedDescriptor], _ stored: [Keep], _ settings: Settings, to table: DescriptorVault
     ) throws {
@@ -180,20 +180,21 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    /// Of a state that ends.
+    /// Removes the files of a state that ends.
     func remove() {
         for file in [arena, controlSocket, rootSocket, clientSocket, calls.path] { _ = unsafe unlink(file) }
         _ = unsafe rmdir(path)
     }
 
-    /// How long a killed process may take to end, in milliseconds. A thread that waits for a file system which never
-    /// answers does not end (the memory of a program may be on such a file system), but it does nothing more either.
+    /// The time for a killed process to end, in milliseconds. A thread that waits for a dead file system does not end
+    /// (the memory of a program may be on such a file system), but it does nothing more either.
     static let patience: CInt = 2000
 
-    /// Takes the place of a keeper that died, if its orchestrator still runs.
+    /// Replaces a dead keeper, if its orchestrator still runs.
     private func adopt() throws -> TakenState? {
         var held: StateHeld?
-        // One that was killed a moment ago may not be missed yet: as long as it takes a process to end.
+        // The orchestrator may not have noticed yet that its keeper was killed. It does within the time that a process
+        // takes to end.
         let end = milliseconds() + 1000
         for _ in 0..<100 {
             guard let connected = try? MessageSocket.connect(to: controlSocket) else { return nil }
@@ -208,8 +209,8 @@ public struct StateDirectory: Sendable {
         throw held ?? StateHeld(why: "the luod that runs on \(path) does not answer: wait, or end its processes")
     }
 
-    /// - Returns: nil when the orchestrator did not hear this process: it waits only a moment, and this process may
-    ///   have been slower.
+    /// - Returns: nil when the orchestrator did not read this process's messages: it waits only a moment, and this
+    ///   process may have been slower.
     private func adopt(by link: ControlLink) throws -> TakenState? {
         do throws(SystemCallError) {
             try link.send(.hello(.own))
@@ -240,23 +241,23 @@ public struct StateDirectory: Sendable {
     }
 }
 
-/// A state that is this process's now.
+/// A state that this process now runs.
 struct TakenState {
     /// The held descriptors.
     let table: DescriptorVault
-    /// The orchestrator that was found there.
+    /// The orchestrator that was found.
     var running: Orchestrating?
-    /// What of it comes from a service manager's store: then the boot goes on.
+    /// The descriptors that come from a service manager's store. With any of them, the boot continues.
     var stored: [Keep] = []
-    /// Descriptors that a service manager stores and that are of no use.
+    /// Descriptors that a service manager stores and that are useless.
     var stale: [Keep] = []
-    /// Passed descriptors that are of no use, for the keeper to close.
+    /// Useless descriptors that were passed. The keeper closes them.
     var unwanted: [PassedDescriptor] = []
-    /// The state of the program before this one, when this process was a keeper before.
+    /// The state from the keeper's earlier program, if this process has run one.
     var replaced: KeeperState?
 }
 
-/// Another process runs on the state.
+/// Another process runs the state.
 public struct StateHeld: Error, Sendable, CustomStringConvertible {
     let why: String
     public var description: String { why }

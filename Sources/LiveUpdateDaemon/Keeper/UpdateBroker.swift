@@ -2,16 +2,17 @@ import Handover
 import LiveUpdate
 import LiveUpdateMachine
 
-/// The keeper's part in an update, between the orchestrator that runs and the next image. It does no I/O: it answers
-/// each event with the actions that the keeper performs, in order.
+/// The keeper's part in an update, between the current orchestrator and the next image. It does no I/O: it answers each
+/// event with actions, which the keeper performs in order.
 ///
-/// 1. *idle*: no next image.
-/// 2. *greeting*: an image was started; it says its version. An image for the keeper itself is wanted for no more.
-/// 3. *loading*: it makes itself ready to read; then *catchingUp*: it gets all descriptors.
-/// 4. *standby*: it waits, and gets what is held and released from then on. *preparing*: it reads a draft.
-/// 5. *takingOver*: it reads the published tree. When it has, the keeper switches: that is the commit.
+/// 1. *idle*: there is no next image.
+/// 2. *greeting*: an image was started and sends its version. This is the last phase of an image for the keeper itself.
+/// 3. *loading*: the image prepares to read. *catchingUp*: it gets all descriptors.
+/// 4. *standby*: the image waits. It is told which descriptors are held and released. *preparing*: it reads a draft.
+/// 5. *takingOver*: the image reads the published tree. When it has, the keeper switches to it: this is the commit.
 ///
-/// Whatever goes wrong before the switch ends the next image, and the orchestrator that runs is told why: *called off*.
+/// Every failure before the switch ends the next image, and the current orchestrator is told the reason: the update is
+/// *called off*.
 struct UpdateBroker: Equatable, Sendable {
     enum Phase: Equatable, Sendable {
         case idle, greeting, loading, catchingUp, standby, preparing
@@ -20,66 +21,66 @@ struct UpdateBroker: Equatable, Sendable {
 
     /// The purpose of an image.
     enum Purpose: Equatable, Sendable {
-        /// To be the next orchestrator.
+        /// The image will be the next orchestrator.
         case orchestrator
-        /// To be the program of the keeper (`luoctl reload --keeper`).
+        /// The image will be the program of the keeper (`luoctl reload --keeper`).
         case keeper
     }
 
     enum Event: Equatable, Sendable {
-        // From the orchestrator that runs.
+        // Events from the current orchestrator:
         case wants(Purpose, image: String, attempt: UInt32)
         case prepare(Extent, attempt: UInt32)
         case handOver(HandOver, note: [UInt8], attempt: UInt32)
-        /// It does not want the image any more, and knows why.
+        /// The orchestrator does not want the image any more, and knows the reason.
         case dismissed(attempt: UInt32)
-        // About the next image.
+        // Events about the next image:
         case said(ControlMessage)
         case startFailed(String)
-        /// It could not be told something.
+        /// A message could not be sent to the image.
         case unreachable(String)
-        /// Its process has ended.
+        /// The image's process has ended.
         case ended(String)
         /// The switch was made.
         case switched
-        // Of time, and of the orchestrator that runs.
+        // Other events:
         case timePassed
         case orchestratorDied
     }
 
     enum Action: Equatable, Sendable {
-        /// Start the image in standby. If that fails: ``Event/startFailed(_:)``.
+        /// Start the image in standby. A failure causes ``Event/startFailed(_:)``.
         case start(String)
-        /// Give it all that is held and that it does not have. If that fails: ``Event/unreachable(_:)``.
+        /// Send the image all held descriptors that it lacks. A failure causes ``Event/unreachable(_:)``.
         case feed
-        /// As ``feed``, with the descriptors of the event.
+        /// Send the image a message with the descriptors of the event. A failure causes ``Event/unreachable(_:)``.
         case tellNext(ControlMessage)
         case tellCurrent(ControlMessage)
-        /// Tell it that the image waits, with a descriptor of the image's process.
+        /// Tell the current orchestrator that the image waits, with a descriptor of the image's process.
         case announce(formats: [String], attempt: UInt32)
-        /// End its process, and wait until it has ended: it does not touch the arena any more.
+        /// End the image's process, and wait until it has ended. It does not touch the arena afterwards.
         case endNext
-        /// Have it go on, and make it the orchestrator that runs: ``Event/switched``, or ``Event/unreachable(_:)``.
+        /// Let the image continue as the current orchestrator. Causes ``Event/switched`` or ``Event/unreachable(_:)``.
         case switchOver
-        /// Become the image. If that fails the orchestrator that runs is told.
+        /// Become the image. After a failure, tell the current orchestrator.
         case replaceKeeper(String, attempt: UInt32)
     }
 
-    /// How long a phase may take, other than idle and standby, in milliseconds.
+    /// The time limit of each phase except idle and standby, in milliseconds.
     private let patience: UInt64
     private(set) var phase = Phase.idle
     private var purpose = Purpose.orchestrator
     private var image = ""
-    /// The orchestrator's number of the image.
+    /// The number that the orchestrator gave to the image.
     private var attempt: UInt32 = 0
     private var due: UInt64 = 0
 
     init(patience: UInt64) { self.patience = patience }
 
-    /// When the phase must have ended, in milliseconds of CLOCK_MONOTONIC; nil for a phase that may last.
+    /// The time when the phase must have ended, in milliseconds of CLOCK_MONOTONIC; nil for a phase without a limit.
     var deadline: UInt64? { phase == .idle || phase == .standby ? nil : due }
 
-    /// Whether nothing is done that should be quick: there is no image, or it waits.
+    /// Whether no work is under way that must be quick: there is no image, or it waits.
     var isQuiet: Bool { deadline == nil }
 
     var isTakingOver: Bool { if case .takingOver = phase { true } else { false } }
@@ -113,7 +114,7 @@ struct UpdateBroker: Equatable, Sendable {
         case .orchestratorDied:
             guard phase != .idle else { return [] }
             phase = .idle
-            // Before another one touches the arena.
+            // This must happen before another orchestrator touches the arena.
             return [.endNext]
         }
     }
@@ -123,7 +124,7 @@ struct UpdateBroker: Equatable, Sendable {
         due = now + patience
     }
 
-    /// Has the image that waits do something, in its time.
+    /// Asks the waiting image to do something within the time limit.
     private mutating func ask(
         _ message: ControlMessage, _ attempt: UInt32, _ phase: Phase, _ now: UInt64
     ) -> [Action] {

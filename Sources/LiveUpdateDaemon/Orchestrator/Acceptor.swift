@@ -6,9 +6,9 @@ import SystemPackage
 
 /// Accepts new connections, within the limits and while there are descriptors.
 ///
-/// 1. ``accept()`` takes some connections out of the listener's queue. Only then is their user known.
+/// 1. ``accept()`` takes several connections out of the listener's queue. Only then is their user known.
 /// 2. ``admit(_:)`` holds a connection, in its client's share of the time.
-/// 3. Without a descriptor for the next connection the acceptor rests, until something else has happened.
+/// 3. Without a descriptor for the next connection, the acceptor rests until another event has happened.
 final class Acceptor {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
@@ -19,10 +19,10 @@ final class Acceptor {
     private var accepted: [FileDescriptor: ClientID] = [:]
     /// Whether there was no descriptor for the next connection.
     private var isResting = false
-    /// Whether the log says that the acceptor rests.
+    /// Whether the log already says that the acceptor rests.
     private var hasSaidNoRoom = false
 
-    /// Accepts at most this many connections at once.
+    /// The most connections that are accepted at once.
     private static let mostAccepted = 16
 
     init(
@@ -36,10 +36,10 @@ final class Acceptor {
         self.log = log
     }
 
-    /// How many connections were accepted and are not held yet.
+    /// The number of connections that were accepted and are not held yet.
     var count: Int { accepted.count }
 
-    /// How long the acceptor can wait for something else to happen, in milliseconds; nil: as long as the loop likes.
+    /// The longest time that the acceptor can rest without an event, in milliseconds; nil: no limit.
     var patience: CInt? { isResting ? 2 : nil }
 
     // MARK: Accepting
@@ -59,9 +59,9 @@ final class Acceptor {
         work.noteListener(mayAccept: true)
     }
 
-    /// - Returns: the client that has connected; nil when none waits, or there is no descriptor for it.
+    /// - Returns: the client that has connected; nil when none waits, or when there is no descriptor for it.
     private func acceptClient(_ listener: FileDescriptor) -> ClientID? {
-        // The rest is for messages of the clients that are there.
+        // The other descriptors are for messages of the connected clients.
         guard store.count + accepted.count < connections.quota.mostWithRefused else {
             rest(SystemCallError("accept4", .tooManyOpenFiles))
             return nil
@@ -70,7 +70,7 @@ final class Acceptor {
         do throws(SystemCallError) {
             connection = try listener.acceptConnection()
         } catch {
-            // The client went, or another process took the connection: the next one is an event of its own.
+            // The client has gone, or another process took the connection. The next connection is an event of its own.
             let passing: [Errno] = [.resourceTemporarilyUnavailable, .connectionAbort, .interrupted]
             if !passing.contains(error.errno) { rest(error) }
             return nil
@@ -84,14 +84,14 @@ final class Acceptor {
         return client
     }
 
-    /// Accepts connections of root and of luod's own user, which have a socket of their own, and descriptors that no
+    /// Accepts connections of root and of luod's own user. They have a socket of their own, and descriptors that no
     /// other user can use up.
     func acceptRoot(_ listener: FileDescriptor) {
         for _ in 0..<Self.mostAccepted {
             guard let connection = try? listener.acceptConnection() else { return }
             let client = ClientID(try? connection.borrowed.peer())
             let hasRoom = store.count + accepted.count < connections.quota.mostWithRoot
-            // The permissions of the socket let no other user connect.
+            // The permissions of the socket prevent other users from connecting.
             if hasRoom && (client.user == 0 || client.user == geteuid()) {
                 admit(add(connection, client))
             } else {
@@ -120,13 +120,13 @@ final class Acceptor {
 
     // MARK: Holding
 
-    /// Holds a connection that was accepted.
+    /// Holds an accepted connection.
     ///
-    /// - Returns: its client.
+    /// - Returns: the client of the connection.
     @discardableResult
     func admit(_ connection: FileDescriptor) -> ClientID? {
         guard let client = accepted.removeValue(forKey: connection) else { return nil }
-        // From here on the connection counts by itself.
+        // From now on the connection is counted by the table.
         connections.discountAccepted(of: client.user)
         let slot: DescriptorSlot
         do throws(SystemCallError) {
@@ -146,13 +146,13 @@ final class Acceptor {
         return client
     }
 
-    /// Holds all connections that were accepted: the next orchestrator gets only connections that are held.
+    /// Holds all accepted connections, because the next orchestrator gets only held connections.
     func admitAll() { for connection in accepted.keys { admit(connection) } }
 
     // MARK: Resting
 
-    /// Stops accepting until something else has happened, or for a moment. Otherwise the connections that wait would
-    /// wake this process again and again.
+    /// Stops accepting until another event has happened, or for a moment. Otherwise the waiting connections would wake
+    /// this process again and again.
     private func rest(_ error: SystemCallError) {
         if !hasSaidNoRoom {
             log.say("no client can connect until descriptors are free (luod --max-descriptors N, ulimit -n): \(error)")
@@ -173,6 +173,6 @@ final class Acceptor {
 }
 
 extension ClientID {
-    /// The client of a connection, as the kernel names it.
+    /// The client of a connection, from the kernel's record of its peer.
     init(_ peer: (process: CInt, user: UInt32)?) { self.init(user: peer?.user ?? .max, process: peer?.process ?? 0) }
 }

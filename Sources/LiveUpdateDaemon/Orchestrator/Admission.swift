@@ -3,11 +3,11 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The limits for one request, as they were when it began: any thread can check them.
+/// The limits for one request, as they were when it began. Any thread can check them.
 struct Admission: Sendable {
     /// The user to charge.
     var user: SessionOwner
-    /// Whether the client is root that acts as the user: the user's limits do not apply then.
+    /// Whether the client is root acting as the user. The user's limits do not apply then.
     var isUnlimited: Bool
     var quota: Quota
     /// Connections that were accepted and are not held yet.
@@ -34,7 +34,7 @@ struct Admission: Sendable {
     func checkMemory(_ descriptor: FileDescriptor) throws(LiveUpdateError) {
         guard store.measuresMemory, user != 0, !isUnlimited, let use = MemoryUse(of: descriptor) else { return }
         let bytes = store.memory(of: user, with: use)
-        // The pools may have changed: they are read for each check.
+        // The pools may have changed, so each check reads them again.
         let most = quota.exceededMemory(
             of: user, isUnlimited: isUnlimited, bytes, use.pageSize, .now(for: use.pageSize, quota))
         guard let most else { return }
@@ -67,9 +67,9 @@ struct Admission: Sendable {
 }
 
 extension Quota.Usage {
-    /// The counts of a user that ``Quota`` does not have.
+    /// The counts of a user that ``Quota`` does not know itself.
     ///
-    /// - Parameter accepted: connections that were accepted and are not held yet.
+    /// - Parameter accepted: the number of connections that were accepted and are not held yet.
     init(of user: SessionOwner, _ store: DescriptorMirror, _ orchestrator: Orchestrator, accepted: Int) {
         let held = orchestrator.usage(of: user)
         self.init(
@@ -77,7 +77,7 @@ extension Quota.Usage {
     }
 }
 
-/// Makes the limits for each request, as they are now.
+/// Makes the limits for each request, from the current counts.
 final class Admissions {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
@@ -104,7 +104,7 @@ final class Admissions {
             accepted: acceptor.count, kernel: kernel, store: store, orchestrator: orchestrator)
     }
 
-    /// The memory of users' files, and its limits, for the status: as it was read last.
+    /// The memory of users' files and its limits, for the status. The values are those that were read last.
     ///
     /// - Parameter user: nil for the users with the most memory, in at most 32 lines.
     func memory(of user: SessionOwner?) -> [LuodStatus.Memory] {
@@ -114,7 +114,7 @@ final class Admissions {
         }
         let some = all.filter { user == nil || $0.user == user }
             .sorted { ($0.bytes, $1.user) > ($1.bytes, $0.user) }.prefix(32)
-        // The pools of the machine are read once for each page size, and not for each user.
+        // The pools of the machine are read once for each page size, not once for each user.
         let limits = Dictionary(
             Set(some.map(\.pageSize)).map { size in
                 let machine = MachineMemory.now(for: size, quota)

@@ -35,7 +35,7 @@ final class ConnectionCloser {
     ///
     /// - Parameter mayTakeLong: whether the session may end a moment later (``LongWorkRunner``).
     func close(_ connection: Connection, mayTakeLong: Bool = false) {
-        // Its request is done first: then its end is noted again.
+        // Its request is completed first. After that, the end is noted again.
         guard !connection.isWorking else { return }
         guard connections.remove(connection) else { return }
         longWork.noteClosed(connection)
@@ -56,8 +56,8 @@ final class ConnectionCloser {
         endIfUnused()
     }
 
-    /// Ends this process, as its keeper would if it had not died: a luod that was started for one program ends with the
-    /// last of its processes.
+    /// Ends this process if luod is unused and its keeper is dead. A keeper would do this itself: a luod for one
+    /// program ends with the last process of the program.
     private func endIfUnused() {
         guard endsUnused, !keeper.isThere, !connections.all.contains(where: \.isProgram) else { return }
         exitNow(0)
@@ -73,11 +73,11 @@ final class ConnectionCloser {
         }
     }
 
-    /// Makes a session wait for the next attach, without a client that holds it.
+    /// Makes a session wait for the next attach. No client holds it meanwhile.
     func detach(_ session: Session) {
         var holder = session.holder
         if holder.slot != .lost {
-            // Its number will be another descriptor's.
+            // The slot would otherwise name another descriptor later.
             holder.slot = .lost
             try? session.hold(by: holder)
         }
@@ -85,9 +85,9 @@ final class ConnectionCloser {
     }
 
     /// Closes connections that prevent an open: their clients have ended, or no client knows them. A repeated answer
-    /// gave such a connection to a client that had the first answer already, and drops the second.
+    /// can give a client a second such connection. The client already has the first, and drops the second.
     ///
-    /// - Returns: whether any was closed. The caller tries again then.
+    /// - Returns: whether a connection was closed, so that the caller must try again.
     func closeUnclaimed(_ connection: Connection, where isInTheWay: (Connection) -> Bool) -> Bool {
         let gone = connections.all.filter { other in
             guard isInTheWay(other) else { return false }

@@ -3,11 +3,11 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The connections, the counts of their users, and the connections that are postponed.
+/// The connections, the counts of their users, and the postponed connections.
 ///
-/// 1. ``add(_:_:_:_:)`` waits for events of a connection and counts it; ``remove(_:)`` ends both.
+/// 1. ``add(_:_:_:_:)`` counts a connection and begins to wait for its events. ``remove(_:)`` ends both.
 /// 2. ``change(_:to:)`` gives a connection another peer, and moves the count to the user of that peer.
-/// 3. A postponed connection has no events. ``takePostponed()`` returns it, to be served again.
+/// 3. A postponed connection has no events. ``takePostponed()`` returns it, so that it is served again.
 final class ConnectionTable {
     private let store: DescriptorMirror
     private let work: WorkQueue
@@ -24,20 +24,20 @@ final class ConnectionTable {
 
     // MARK: Finding
 
-    /// All connections, in no order.
+    /// All connections, in no particular order.
     var all: some Collection<Connection> { connections.values }
 
     /// The connection with a descriptor.
     subscript(descriptor: FileDescriptor) -> Connection? { connections[descriptor.rawValue] }
 
-    /// Whether a connection is still there. A descriptor with the same number may be another connection's.
+    /// Whether a connection is still in the table. A descriptor with the same number may belong to another connection.
     func contains(_ connection: Connection) -> Bool { self[connection.descriptor] === connection }
 
     // MARK: Adding and removing
 
-    /// Adds a connection, whose descriptor is in a slot.
+    /// Adds a connection with its descriptor, which is in a slot.
     ///
-    /// - Throws: ENOMEM, ENOSPC. The connection is not added then.
+    /// - Throws: ENOMEM, ENOSPC. The connection is not added in these cases.
     @discardableResult
     func add(
         _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ clientID: ClientID
@@ -49,9 +49,9 @@ final class ConnectionTable {
         return connection
     }
 
-    /// Adds a client's connection. Root may act as another user on it: the label says which.
+    /// Adds a client's connection. The label gives the user, because root may act as another user on it.
     ///
-    /// - Throws: as ``add(_:_:_:_:)``.
+    /// - Throws: like ``add(_:_:_:_:)``.
     func addClient(_ descriptor: FileDescriptor, _ slot: DescriptorSlot) throws(SystemCallError) {
         let peer = try? descriptor.peer()
         let clientID = ClientID(peer)
@@ -61,7 +61,7 @@ final class ConnectionTable {
 
     /// Removes a connection that is being closed. Its descriptor stays in its slot.
     ///
-    /// - Returns: whether it was there.
+    /// - Returns: whether it was in the table.
     func remove(_ connection: Connection) -> Bool {
         guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return false }
         work.forget(connection)
@@ -94,14 +94,14 @@ final class ConnectionTable {
     // MARK: Unread answers
 
     /// Leaves the requests of a connection in the socket's queue until the client has read the last answer, which is an
-    /// event. The poller also reports one such event at once, since the client may have read the answer just now.
+    /// event. The poller also reports one such event at once, because the client may have read the answer just now.
     func awaitReader(of connection: Connection) {
         guard !connection.awaitsReader else { return }
         connection.awaitsReader = true
         work.change(connection.descriptor, to: .beingRead)
     }
 
-    /// Waits for requests again: the client has read the last answer.
+    /// Waits for requests again, because the client has read the last answer.
     func endAwaiting(of connection: Connection) {
         guard connection.awaitsReader else { return }
         connection.awaitsReader = false
@@ -119,13 +119,14 @@ final class ConnectionTable {
         connection.isPostponed = true
         connection.awaitsReader = false
         postponed.append(connection)
-        // A connection whose client has closed it has no events any more.
+        // When the client has closed the connection, the poller does not watch it any more.
         if !connection.hasEnded { work.change(connection.descriptor, to: .ending) }
     }
 
-    /// The connections that have been postponed longest, and are still there. They are not postponed any more.
+    /// Returns the connections that have been postponed longest and are still in the table. They are no longer
+    /// postponed.
     func takePostponed() -> [Connection] {
-        // Some at a time: each costs a system call.
+        // Only some at a time, because each costs a system call.
         let some = postponed.prefix(Self.mostResumed)
         postponed.removeFirst(some.count)
         return some.filter { connection in
@@ -135,18 +136,18 @@ final class ConnectionTable {
         }
     }
 
-    /// How many connections are served again at a time.
+    /// The most postponed connections that are served again at a time.
     private static let mostResumed = 256
 }
 
-/// A socket on which requests come: one at a time, each left in the queue until it was answered, so that it is still
-/// there when this process dies.
+/// A socket with requests. luod does one request at a time, and leaves it in the queue until it is answered. The
+/// request is thus still there after this process dies.
 final class Connection {
     /// The party at the other end of the connection.
     enum Peer {
-        /// A client, with the user that connected, or the user that root acts as (AS_USER).
+        /// A client. The user is the one that connected, or the one that root acts as (AS_USER).
         case client(SessionOwner)
-        /// A holder of an opened device: the user that opened it.
+        /// A holder of an opened device, and the user that opened it.
         case device(SessionOwner)
         /// A holder of a session.
         case session(Session)
@@ -162,25 +163,25 @@ final class Connection {
     let clientID: ClientID
     /// The label of the descriptor in its slot.
     fileprivate(set) var label: KeepLabel
-    /// Whether its request is answered later. The client's next requests are not read meanwhile.
+    /// Whether the current request is answered later. The client's next requests are not read until then.
     private(set) var isWaiting = false
-    /// Whether it is not served for a moment: ``ConnectionTable/postpone(_:)``.
+    /// Whether the connection is not served for a moment: ``ConnectionTable/postpone(_:)``.
     fileprivate(set) var isPostponed = false
-    /// Whether its requests wait until the client has read the last answer.
+    /// Whether the requests wait until the client has read the last answer.
     fileprivate(set) var awaitsReader = false
-    /// Whether a thread does its request (``LongWork``).
+    /// Whether a thread does the request (``LongWork``).
     private(set) var isWorking = false
     /// The descriptors of the request that a thread does.
     private var descriptorsAtWork: [FileDescriptor] = []
-    /// Whether its client has closed it, and the end waits.
+    /// Whether the client has closed the connection, and its end waits.
     private(set) var hasEnded = false
-    /// Whether its last answer was repeated, with a socket.
+    /// Whether the last answer was a repeated one with a socket.
     private var hasRepeated = false
-    /// How often its next message could not be read whole.
+    /// The number of attempts to read the next message completely.
     private var tries = 0
-    /// How many requests were done since its client has closed it.
+    /// The number of requests that were done after the client has closed the connection.
     private var lastRequests = 0
-    /// Whether the current request has preserved a memory file, which a slot holds, too.
+    /// Whether the current request has preserved a memory file, so that a slot holds the file, too.
     private var hasPreservedMemory = false
     /// The slot of luod's end of the socket that the last answer gave to the client.
     private(set) var lastGiven: DescriptorSlot?
@@ -214,15 +215,15 @@ final class Connection {
         return isWaiting
     }
 
-    /// Notes that a thread does the request.
+    /// Notes that a thread does the request now.
     func beginWork() { isWorking = true }
 
-    /// Keeps the descriptors of the request open while a thread does it.
+    /// Holds the descriptors of the request open while a thread does it.
     func keepForWork(_ descriptors: [FileDescriptor]) { descriptorsAtWork = descriptors }
 
-    /// Notes that the thread is done.
+    /// Notes that the thread has finished.
     ///
-    /// - Returns: the descriptors of the request, which the caller closes.
+    /// - Returns: the descriptors of the request. The caller must close them.
     func endWork() -> [FileDescriptor] {
         defer { descriptorsAtWork = [] }
         isWorking = false
@@ -232,23 +233,23 @@ final class Connection {
     /// Notes that the request has preserved a memory file.
     func notePreservedMemory() { hasPreservedMemory = true }
 
-    /// Ends the note of ``notePreservedMemory()``, and returns whether there was one.
+    /// Clears the note of ``notePreservedMemory()``, and returns whether it was set.
     func endPreservedMemory() -> Bool {
         defer { hasPreservedMemory = false }
         return hasPreservedMemory
     }
 
-    /// Whether a message may be read once more for which this process had no descriptors left. After some seconds another
-    /// cause is likely, such as a security module, which the client must be told.
+    /// Whether to read a message again after this process had no descriptors left for it. After some seconds another
+    /// cause is likely, such as a security module, and the client must be told.
     func mayTryAgain() -> Bool {
         tries += 1
         return tries <= 1000
     }
 
-    /// Notes that a message was read whole.
+    /// Notes that a message was read completely.
     func endTrying() { tries = 0 }
 
-    /// Whether one more request may be done that the client sent before it closed the connection: at most 16 are.
+    /// Whether one more request may be done that the client sent before it closed the connection. At most 16 may.
     func beginLastRequest() -> Bool {
         lastRequests += 1
         return lastRequests <= 16
@@ -256,31 +257,31 @@ final class Connection {
 
     // MARK: Replies
 
-    /// Notes that a socket was given with an answer that the client may have got from an earlier orchestrator, too.
+    /// Notes that an answer with a socket was sent, and that an earlier orchestrator may have sent the same answer.
     func noteRepeated() { hasRepeated = true }
 
-    /// Whether the next request is served although that answer is unread: it may ask for the session whose first socket the
-    /// client has closed already. Only once.
+    /// Whether the next request is served although that answer is unread. It may ask for the session of the first
+    /// socket, which the client has already closed. This is true only once.
     func takeRepeated() -> Bool {
         defer { hasRepeated = false }
         return hasRepeated
     }
 
-    /// Notes the slot of luod's end of a socket that goes with the reply.
+    /// Notes the slot of luod's end of the socket in the reply.
     func noteGiven(_ slot: DescriptorSlot) { lastGiven = slot }
 
-    /// Keeps a reply until it can be sent.
+    /// Stores a reply until it can be sent.
     func keepUnsent(_ reply: Reply) { unsent = reply }
 
-    /// Takes the reply that could not be sent.
+    /// Returns the reply that could not be sent, and forgets it.
     func takeUnsent() -> Reply? {
         defer { unsent = nil }
         return unsent
     }
 
-    /// Notes that its client has closed it, and that the end waits.
+    /// Notes that the client has closed the connection, and that the end waits.
     ///
-    /// - Returns: whether that was new.
+    /// - Returns: whether this was not noted before.
     func noteEnd() -> Bool {
         defer { hasEnded = true }
         return !hasEnded
@@ -288,7 +289,7 @@ final class Connection {
 
     // MARK: The peer
 
-    /// The user to charge for the connection, and for the descriptors that come with its requests.
+    /// The user to charge for the connection, and for the descriptors in its requests.
     var user: SessionOwner { label.user }
 
     var hasArrived: Bool { label.traits.contains(.hasArrived) }
@@ -312,7 +313,7 @@ final class Connection {
         if case .device(user) = peer { true } else { false }
     }
 
-    /// The role that IDENTIFY tells; nil for a descriptor that no client has from luod.
+    /// The role in the answer to IDENTIFY; nil for a descriptor that luod gives to no client.
     var role: DescriptorRole? {
         switch peer {
         case .device: .device
@@ -324,8 +325,8 @@ final class Connection {
 }
 
 extension DescriptorMirror {
-    /// Closes the descriptors of a request. A close may be the last one, and sleep, if the client has closed its own
-    /// copies. The close of a memory file that a slot holds, too, never sleeps.
+    /// Closes the descriptors of a request. If the client has closed its own copies, a close may be the last one, and
+    /// sleep. The close of a memory file never sleeps while a slot holds the file, too.
     func close(requested descriptors: [FileDescriptor], on connection: Connection) {
         if connection.endPreservedMemory(), descriptors.count == 1 {
             try? closeDescriptor(descriptors[0])
@@ -336,7 +337,7 @@ extension DescriptorMirror {
 }
 
 extension Connection.Peer {
-    /// The user that makes calls of the device; nil where no such calls are made.
+    /// The user for calls of the device; nil for a peer that makes no such calls.
     var user: SessionOwner? {
         switch self {
         case .client(let user), .device(let user): user
@@ -344,7 +345,7 @@ extension Connection.Peer {
         }
     }
 
-    /// The user to charge for the connection in ``Quota``; nil for a session, which the core counts.
+    /// The user to charge for the connection in ``Quota``; nil for a session, because the core counts sessions.
     var counted: SessionOwner? {
         switch self {
         case .client(let user), .device(let user), .dead(let user), .program(let user): user
@@ -360,7 +361,7 @@ struct Client {
     var user: SessionOwner
     var connection: Connection
 
-    /// Whether the client is root, also when it acts as another user.
+    /// Whether the client is root, even if it acts as another user.
     var isUnlimited: Bool { connection.label.traits.contains(.isUnlimited) }
 
     func id(_ request: Request) -> RequestID { connection.id(request) }

@@ -3,14 +3,13 @@ import Platform
 import SystemPackage
 
 /// The orchestrator's copies of the descriptors that the keeper holds. A descriptor is given to the keeper before the
-/// journal names its slot, and released after the answer was sent, so that the next orchestrator always finds what the
-/// journal names.
+/// journal names its slot, and released after the answer was sent. The next orchestrator therefore always finds every
+/// descriptor that the journal names.
 ///
-/// No slot is used twice. No descriptor of a client is closed on the calling thread, because a close may sleep
-/// (``Closer``).
+/// No slot is used twice. The calling thread closes no descriptor of a client, because a close may sleep (``Closer``).
 final class DescriptorMirror: DescriptorStore {
     let closer: Closer
-    /// Whether the memory of files is measured: only where a user has a limit on it.
+    /// Whether the memory of files is measured. This is needed only if a user has a limit on it.
     let measuresMemory: Bool
     private let state = Guarded(State())
 
@@ -27,7 +26,7 @@ final class DescriptorMirror: DescriptorStore {
         var unsent: Set<DescriptorSlot> = []
         /// Whether a service manager stores the held descriptors.
         var isStored = false
-        /// Descriptors that wait to be closed in the keeper, of users with many.
+        /// The number of descriptors that wait to be closed in the keeper, for users with many.
         var keeperClosing: [UInt32: Int] = [:]
         var keeperRoom = KeeperRoom.forAll
     }
@@ -39,16 +38,16 @@ final class DescriptorMirror: DescriptorStore {
 
     // MARK: Memory
 
-    /// The bytes that a user's files would have with one more, with pages of that file's size.
+    /// The bytes of a user's files with the page size of `use`, including that file.
     func memory(of user: UInt32, with use: MemoryUse) -> UInt64 {
         state.with { $0.table.memory(of: user, with: use) }
     }
 
-    /// The memory of all users' files: bytes by page size.
+    /// The memory of all users' files, in bytes by page size.
     var memory: [UInt32: [PageSize: UInt64]] { state.with { $0.table.memoryOfUsers } }
 
-    /// Reads the memory of some files again: a file may have been filled since. Only for the thread that releases
-    /// slots.
+    /// Reads the memory of several files again, because a file may have been filled since. Only the thread that
+    /// releases slots may call this.
     func readMemoryAgain(atMost most: Int) {
         guard measuresMemory else { return }
         let some = state.with { $0.table.takeUnread(atMost: most) }
@@ -60,7 +59,7 @@ final class DescriptorMirror: DescriptorStore {
 
     // MARK: The keeper
 
-    /// Gives every descriptor that is held from now on to this keeper, too; with nil, to no keeper.
+    /// Sends every change of held descriptors to this keeper from now on; nil: to no keeper.
     func use(_ keeper: ControlLink?) {
         state.with { state in
             state.keeper = keeper
@@ -70,16 +69,16 @@ final class DescriptorMirror: DescriptorStore {
         }
     }
 
-    /// Why the keeper got no more, when it did not read.
+    /// The error for which the keeper was given up; nil while it reads.
     var deafness: SystemCallError? { state.with { $0.deafness } }
 
-    /// Takes over the descriptors that a keeper has sent. A descriptor that is held already comes again with a new
+    /// Takes over the descriptors that a keeper has sent. A descriptor that is already held may come again with a new
     /// label.
     func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
         let entries = zip(keeps, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
         let replaced = state.with { state in entries.compactMap { state.table.replace($0, with: $1) } }
         for entry in replaced {
-            // The new copy is of the same socket: this one is not the last, and its close ends nothing.
+            // The new copy is of the same socket. The old copy is thus not the last, and its close ends nothing.
             if entry.kind.isOwnSocket { try? closeDescriptor(entry.descriptor) } else { close(entry) }
         }
     }
@@ -100,34 +99,35 @@ final class DescriptorMirror: DescriptorStore {
 
     func begin(nextSlot: Int64) { state.with { $0.table.begin(at: nextSlot) } }
 
-    /// What another keeper is to take over.
+    /// All held descriptors, for another keeper to take over.
     var all: [(keep: Keep, descriptor: FileDescriptor)] {
         state.with { $0.table.all }.map { slot, entry in
             (Keep(slot: slot, kind: entry.kind, label: entry.label), entry.descriptor)
         }
     }
 
-    /// How many descriptors are held, or wait to be closed.
+    /// The number of descriptors that are held or wait to be closed.
     var count: Int { state.with { $0.table.count } + closer.pending }
 
-    /// How many descriptors of a user wait to be closed, here or in the keeper, also those that are about to be.
+    /// The number of a user's descriptors that wait to be closed, here or in the keeper. It includes closes that will
+    /// end soon.
     func pendingCloses(of user: UInt32) -> Int { max(closer.pending(of: user), closingInKeeper(of: user)) }
 
-    /// How many descriptors of a user wait to be closed, because a close sleeps.
+    /// The number of a user's descriptors that wait to be closed because a close sleeps.
     func closing(of user: UInt32) -> Int { closer.stalled(of: user) }
 
-    /// Descriptors of a user that wait to be closed in the keeper, if they are many, as the keeper has said.
+    /// The number of a user's descriptors that wait to be closed in the keeper, if the keeper has reported many.
     func closingInKeeper(of user: UInt32) -> Int { state.with { $0.keeperClosing[user] ?? 0 } }
 
-    /// The keeper has said how many descriptors of a user wait to be closed there.
+    /// Notes the keeper's report of how many descriptors of a user wait to be closed there.
     func noteKeeperClosing(_ count: Int, of user: UInt32) {
         state.with { $0.keeperClosing[user] = count == 0 ? nil : count }
     }
 
-    /// Notes which clients the keeper has room for, as it has said.
+    /// Notes the keeper's report of the users that it has room for.
     func noteKeeperRoom(_ room: KeeperRoom) { state.with { $0.keeperRoom = room } }
 
-    /// Whether a service manager stores what the keeper holds, as the keeper has said.
+    /// Whether a service manager stores the descriptors that the keeper holds. The keeper reports this.
     var isStored: Bool {
         get { state.with { $0.isStored } }
         set { state.with { $0.isStored = newValue } }
@@ -143,10 +143,11 @@ final class DescriptorMirror: DescriptorStore {
     /// Closes descriptors that came from a client and are in no slot.
     func close(_ descriptors: [FileDescriptor], of user: UInt32) { closer.close(descriptors, of: user) }
 
-    /// Closes a socket of luod's own, which no client has.
+    /// Closes one of luod's own sockets, which no client holds.
     func close(ownSocket: FileDescriptor, of user: UInt32) { closer.close(ownSocket: ownSocket, of: user) }
 
-    /// Closes a copy of a descriptor that a slot holds, too. A copy of a memory file is closed here: that never sleeps.
+    /// Closes a copy of a descriptor that a slot holds, too. A copy of a memory file is closed on this thread, because
+    /// that close never sleeps.
     func close(copy descriptor: FileDescriptor, of user: UInt32) {
         if (try? descriptor.hasSeals()) == true {
             try? closeDescriptor(descriptor)
@@ -155,16 +156,17 @@ final class DescriptorMirror: DescriptorStore {
         }
     }
 
-    /// Takes the messages out of an own socket that will be closed. The closer can then switch off SO_LINGER of each
-    /// descriptor; a descriptor that stays in the queue would delay the close of the socket itself.
+    /// Takes the messages out of one of luod's own sockets, which will be closed. The closer can then switch off
+    /// SO_LINGER of each descriptor in them. A descriptor that stayed in the queue would delay the close of the socket
+    /// itself.
     func drain(_ socket: FileDescriptor, of user: UInt32) {
         socket.shutDown()
-        // A queue of sockets has room for some hundred messages. A descriptor without room is closed by the kernel,
-        // here.
+        // A queue of sockets has room for a few hundred messages. If this process has no room for a descriptor, the
+        // kernel closes it here.
         _ = drain(socket, of: user, atMost: 512)
     }
 
-    /// Takes some of the messages out of an own socket that its client has closed.
+    /// Takes some messages out of one of luod's own sockets, after its client has closed it.
     ///
     /// - Returns: whether no message is left, or luod has no room for the descriptors of another one.
     func drain(_ socket: FileDescriptor, of user: UInt32, atMost messages: Int) -> Bool {
@@ -185,11 +187,11 @@ final class DescriptorMirror: DescriptorStore {
         tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
     }
 
-    /// Holds a descriptor. The store owns it from now on. Without a keeper only this process has it.
+    /// Holds a descriptor. The store owns it from now on. Without a keeper only this process holds it.
     ///
     /// - Parameter patience: how many milliseconds this waits for the end of a shortage.
-    /// - Throws: the errno of a shortage that lasts, such as ETOOMANYREFS. The descriptor is closed then, and nothing
-    ///   else has changed.
+    /// - Throws: the errno of a shortage that lasts, such as ETOOMANYREFS. In this case the descriptor is closed, and
+    ///   nothing else has changed.
     func take(
         _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel(),
         patience: Int = 100
@@ -211,7 +213,7 @@ final class DescriptorMirror: DescriptorStore {
         try keep(descriptor, for: 0)
     }
 
-    /// No other thread closes the descriptors of a request: this one still is the file that was identified.
+    /// No other thread closes the descriptors of a request, so the descriptor still is the identified file.
     func keep(
         _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
     ) throws(LiveUpdateError) -> DescriptorSlot {
@@ -226,7 +228,7 @@ final class DescriptorMirror: DescriptorStore {
         }
     }
 
-    /// Releases a slot once the request that is being done has been answered: with ``flush(atMost:)``.
+    /// Releases a slot after the current request has been answered: with ``flush(atMost:)``.
     func release(_ slot: DescriptorSlot) { state.with { $0.table.release(slot) } }
 
     /// Releases slots at once.
@@ -235,12 +237,13 @@ final class DescriptorMirror: DescriptorStore {
         flush()
     }
 
-    /// Whether ``flush(atMost:)`` has left something.
+    /// Whether ``flush(atMost:)`` has left released slots.
     var hasReleased: Bool { state.with { $0.table.hasReleased } }
 
     /// Removes slots that were released, here and in the keeper, and closes their descriptors.
     ///
-    /// - Parameter most: how many at a time: few after a request, since the loop removes the rest without a charge.
+    /// - Parameter most: how many slots at a time. Few after a request, because the loop removes the rest without a
+    ///   charge.
     func flush(atMost most: Int = 16) {
         let (released, keeper) = state.with { ($0.table.takeReleased(atMost: most), $0.keeper) }
         sendUnsent(keeper)
@@ -249,7 +252,7 @@ final class DescriptorMirror: DescriptorStore {
         for (_, entry) in released { close(entry) }
     }
 
-    /// Sends the keeper the changes that a shortage has delayed: only the last one of each slot.
+    /// Sends the keeper the changes that a shortage has delayed, and only the last change of each slot.
     private func sendUnsent(_ keeper: ControlLink?) {
         guard state.with({ !$0.unsent.isEmpty }) else { return }
         let (held, released) = state.with { state in
@@ -263,14 +266,14 @@ final class DescriptorMirror: DescriptorStore {
         tellReleased(keeper, [DescriptorSlot](released))
     }
 
-    /// Tells the keeper about released slots, in messages that are not longer than the keeper reads.
+    /// Tells the keeper about released slots, in messages short enough for the keeper.
     private func tellReleased(_ keeper: ControlLink?, _ slots: [DescriptorSlot]) {
         for batch in stride(from: 0, to: slots.count, by: 500) {
             tell(keeper, .release([DescriptorSlot](slots[batch..<min(slots.count, batch + 500)])), [])
         }
     }
 
-    /// Tells the keeper about slots that it knows already. In a shortage this is put off.
+    /// Tells the keeper about slots that it knows already. A shortage delays this.
     private func tell(_ keeper: ControlLink?, _ message: ControlMessage, _ descriptors: [FileDescriptor]) {
         do throws(SystemCallError) {
             try send(keeper, message, descriptors, 100)
@@ -279,7 +282,7 @@ final class DescriptorMirror: DescriptorStore {
         }
     }
 
-    /// Sends the keeper a message. A keeper that is gone, or that does not read for a second, is given up.
+    /// Sends the keeper a message. A keeper that has gone, or that does not read for a second, is given up.
     ///
     /// - Throws: a shortage that lasts, which is not the keeper's fault; EMFILE when the keeper has no room.
     private func send(
@@ -287,13 +290,13 @@ final class DescriptorMirror: DescriptorStore {
     ) throws(SystemCallError) {
         guard let keeper else { return }
         if case .keep(let keep) = message, !state.with({ $0.keeperRoom }).admits(keep.label.user) {
-            // The message would stay in the queue, and all that comes after it.
+            // The message would stay in the queue, with all later messages behind it.
             throw SystemCallError("sendmsg", .tooManyOpenFiles)
         }
         do throws(SystemCallError) {
             try keeper.send(message, descriptors, patience: 1000, inShortage: patience)
         } catch {
-            // Neither a shortage nor a message that is too long says anything about the keeper.
+            // A shortage or a message that is too long says nothing about the keeper.
             if error.isShortage || error.errno == .messageTooLong { throw error }
             use(nil)
             state.with { $0.deafness = error }
@@ -316,14 +319,14 @@ final class DescriptorMirror: DescriptorStore {
 
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         do {
-            // The file system of a client's file may not answer.
+            // This asks no file system, because that of a client's file may not answer.
             return try FileStatus(cached: descriptor).identity
         } catch {
             throw LiveUpdateError(error.errno, "no open descriptor came with the request: \(error.call)")
         }
     }
 
-    /// - Throws: EBADF for a descriptor that is only a path (O_PATH), which gives no right to the file.
+    /// - Throws: EBADF for a descriptor that is only a path (O_PATH). Such a descriptor gives no right to the file.
     func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         let identity = try identify(descriptor)
         guard (try? descriptor.isPathOnly()) == false else {
@@ -333,7 +336,7 @@ final class DescriptorMirror: DescriptorStore {
         return identity
     }
 
-    /// The slot of the socket with this cookie at its other end.
+    /// The slot of the socket that has this cookie at its other end.
     func slot(withCookie cookie: UInt64) -> DescriptorSlot? { state.with { $0.table.slot(withCookie: cookie) } }
 
     /// Whether a descriptor is a session, an opened device, or a connection to luod.

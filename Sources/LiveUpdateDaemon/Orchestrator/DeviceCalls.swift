@@ -4,7 +4,7 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The calls on the device: on a client's connection, or on an opened device.
+/// Performs the calls on the device, on a client's connection or on an opened device.
 final class DeviceCalls {
     private let opener: SessionOpener
     private let remover: SessionRemover
@@ -32,8 +32,8 @@ final class DeviceCalls {
         self.refusal = refusal
     }
 
-    /// - Returns: nil when it is answered later.
-    /// - Throws: EPERM for a call that needs rights; EINVAL for a call that is none of the device; EIO during a
+    /// - Returns: the answer; nil when the request is answered later.
+    /// - Throws: EPERM for a call that needs rights; EINVAL for a call that the device does not have; EIO during a
     ///   refusal; the errors of each call.
     func perform(
         _ request: Request, _ descriptor: FileDescriptor?, _ client: Client
@@ -48,7 +48,7 @@ final class DeviceCalls {
         case .status: return try status.perform(request, client)
         case .ping: return Reply(0, body: request.answerBody)
         case .update, .reload:
-            // A request that is refused interrupts no long work.
+            // A refused request must not interrupt long work.
             if let refusal = updates.refusal(of: request, client) { return refusal }
             return longWork.mustWait(update: client.connection) ? nil : updates.begin(request, client)
         case .load: return updates.begin(request, client)
@@ -63,7 +63,7 @@ final class DeviceCalls {
     /// Checks that a user may make a call now.
     ///
     /// - Parameter ownUser: the user that luod runs as.
-    /// - Throws: EPERM for a privileged call of a user that may not make it; EIO during a refusal, for all calls but
+    /// - Throws: EPERM for a privileged call of a user that may not make it; EIO during a refusal, for all calls except
     ///   STATUS, RELOAD and STOP of root and luod's own user.
     static func check(
         _ call: Call, by user: SessionOwner, ownUser: SessionOwner, _ refusal: Refusal?
@@ -78,7 +78,7 @@ final class DeviceCalls {
     }
 
     private func remove(_ request: Request, _ client: Client) -> Reply? {
-        // The thread that works on the session ends soon.
+        // The thread that works on the session will end soon.
         guard !longWork.isAtWork(request, client.user) else {
             connections.postpone(client.connection)
             return nil

@@ -3,11 +3,11 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// The link to the keeper, while there is one.
+/// The link to the keeper, as long as there is one.
 ///
-/// 1. Without a keeper serving goes on, and updates do not: no process would start the next image.
-/// 2. A keeper that does not read is given up (``giveUp()``), and sees the end of the link.
-/// 3. Another keeper takes the place of one that died: ``adopt(from:)``.
+/// 1. Without a keeper luod continues to serve, but cannot update: no process would start the next image.
+/// 2. A keeper that does not read is given up (``giveUp()``). It notices the end of the link.
+/// 3. Another keeper can replace a dead one: ``adopt(from:)``.
 final class KeeperLink {
     private var link: ControlLink?
     private let store: DescriptorMirror
@@ -17,7 +17,7 @@ final class KeeperLink {
 
     /// - Parameters:
     ///   - link: the link; nil: there is no keeper.
-    ///   - memory: the memory that both share; nil: the keeper is not watched.
+    ///   - memory: the memory that keeper and orchestrator share; nil: the keeper is not watched.
     ///   - silence: ``Settings/silence``.
     init(
         _ link: ControlLink?, _ store: DescriptorMirror, _ work: WorkQueue, _ memory: ControlMemory?, silence: UInt64,
@@ -41,13 +41,13 @@ final class KeeperLink {
     /// Whether the keeper does not answer.
     var isSilent: Bool { watch.isSilent }
 
-    /// Why the keeper gets no more messages; nil while it reads.
+    /// The error for which the keeper was given up; nil while it reads.
     var deafness: SystemCallError? { store.deafness }
 
-    /// Whether a descriptor is this link's.
+    /// Whether a descriptor belongs to this link.
     func isLink(_ descriptor: FileDescriptor) -> Bool { link?.descriptor == descriptor }
 
-    /// Counts a turn of this process's loop, and looks at the keeper if it is time.
+    /// Counts a turn of this process's loop, and looks at the keeper when it is time.
     func tick() { watch.tick(link) }
 
     // MARK: Messages
@@ -73,7 +73,7 @@ final class KeeperLink {
         case end
     }
 
-    /// The next message, if it is there already.
+    /// The next message, if there is one already.
     func next() -> Next {
         guard let link else { return .nothing }
         do throws(SystemCallError) {
@@ -83,12 +83,12 @@ final class KeeperLink {
         }
     }
 
-    /// Waits for a message, for as long as the keeper answers or lives.
+    /// Waits for a message as long as the keeper answers or lives.
     ///
     /// - Returns: nil when the keeper has gone.
     func receive() -> ControlLink.Received? { link.flatMap { watch.receive(from: $0) } }
 
-    /// Takes a message about the descriptors that the keeper holds.
+    /// Handles a message about the descriptors that the keeper holds.
     func note(_ received: ControlLink.Received) {
         switch received.message {
         case .stored(let isStored): store.isStored = isStored
@@ -101,23 +101,23 @@ final class KeeperLink {
 
     // MARK: Losing and adopting
 
-    /// Goes on without a keeper, until another one takes the place.
+    /// Continues without a keeper until another one replaces it.
     func giveUp() {
         log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
         if let link {
             work.unwatch(link.descriptor)
-            // A keeper that lives on learns that it is given up.
+            // If the keeper still runs, it learns here that it was given up.
             link.shutDown()
         }
         store.use(nil)
         link = nil
     }
 
-    /// Lets a keeper take the place of one that died. The permissions of the control socket let only root connect.
+    /// Lets a keeper replace a dead one. The permissions of the control socket let only root connect.
     func adopt(from listener: FileDescriptor) {
         guard let accepted = try? listener.acceptConnection() else { return }
         let other = ControlLink(accepted)
-        // A keeper of another version learns this one, and gives up.
+        // A keeper of another version reads this version and gives up.
         try? other.send(.hello(.own))
         guard case .hello(let version) = first(of: other), version.isOwn, first(of: other) == .adopt else { return }
         guard link == nil else {
@@ -138,7 +138,7 @@ final class KeeperLink {
         }
     }
 
-    /// The first message of a keeper, which asks at once or not at all.
+    /// The first message of a new keeper, which must be there within 50 ms.
     private func first(of link: ControlLink) -> ControlMessage? {
         guard link.descriptor.isReadable(within: 50), let received = try? link.receive(.now) else { return nil }
         for descriptor in received.descriptors { try? closeDescriptor(descriptor) }

@@ -1,9 +1,9 @@
 import Platform
 import SystemPackage
 
-/// The orchestrator's look at its keeper: a keeper that does not answer is named, and ended after a while.
+/// Watches the keeper. A keeper that does not answer is named in the log, and ended after a while.
 ///
-/// A keeper that was ended is gone for the orchestrator, which goes on alone until another one takes the place.
+/// After that, the orchestrator continues alone until another keeper replaces it.
 final class KeeperWatch {
     private let memory: ControlMemory?
     private let log: Log
@@ -11,7 +11,7 @@ final class KeeperWatch {
     private var nextLook: UInt64 = 0
 
     /// - Parameters:
-    ///   - memory: the memory that both share; nil: nothing is watched.
+    ///   - memory: the memory that keeper and orchestrator share; nil: nothing is watched.
     ///   - patience: ``Settings/silence``.
     init(_ memory: ControlMemory?, patience: UInt64, _ log: Log) {
         self.memory = memory
@@ -22,7 +22,7 @@ final class KeeperWatch {
     /// Whether the keeper does not answer.
     var isSilent: Bool { policy.isSilent }
 
-    /// Counts a turn of this process's loop, and looks at the keeper if it is time.
+    /// Counts a turn of this process's loop, and looks at the keeper when it is time.
     func tick(_ keeper: ControlLink?) {
         guard let memory else { return }
         memory.tick(.orchestrator)
@@ -54,7 +54,7 @@ final class KeeperWatch {
         "the keeper (process \((try? keeper.descriptor.peer().process) ?? 0))"
     }
 
-    /// Waits for a message of the keeper, for as long as the keeper answers or lives.
+    /// Waits for a message as long as the keeper answers or lives.
     ///
     /// - Returns: nil when the keeper has gone.
     func receive(from keeper: ControlLink) -> ControlLink.Received? {

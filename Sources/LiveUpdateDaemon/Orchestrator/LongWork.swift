@@ -1,51 +1,51 @@
 import LiveUpdate
 import LiveUpdateProtocol
 
-/// The requests and the ends of sessions that a ``WorkerPool`` does. It does no I/O.
+/// The requests and the ends of sessions that a ``WorkerPool`` works on. It does no I/O.
 struct LongWork {
-    /// What a piece of work is for.
+    /// The purpose of a piece of work.
     enum Purpose {
-        /// A request on a session, and its place in the ``ReplyLedger``. It may be to preserve a memory file.
+        /// A request on a session, and its place in the ``ReplyLedger``. The request may preserve a memory file.
         case request(Request, place: Int?, preservesMemory: Bool)
-        /// The end of a session, with its connection.
+        /// The end of a session and of its connection.
         case end(Session)
     }
 
-    /// A piece of work that a thread does or has done.
+    /// A piece of work that a thread does or has finished.
     struct Piece {
         let purpose: Purpose
         let connection: Connection
-        /// Whether an update has asked the thread to give the work up.
+        /// Whether an update has asked the thread to give up the work.
         fileprivate(set) var isInterrupted = false
     }
 
     private var running: [WorkerPool.WorkID: Piece] = [:]
-    /// Users whose sessions are ending.
+    /// The users of the sessions that threads end now.
     private var ending: Set<SessionOwner> = []
 
-    /// Whether nothing is under way.
+    /// Whether no work is under way.
     var isIdle: Bool { running.isEmpty }
 
-    /// How many ends of a user's connections wait.
+    /// The number of postponed ends of a user's connections.
     private var waitingEnds: [SessionOwner: Int] = [:]
 
     /// Whether a thread ends a session of a user. The user's other ends wait.
     func isEnding(of user: SessionOwner) -> Bool { ending.contains(user) }
 
-    /// Whether the requests of a user wait, because a session of the user that its client has closed still has its name
-    /// and its files.
+    /// Whether the requests of a user wait. They do while a session that its client has closed still has its name and
+    /// its files.
     func makesWait(_ user: SessionOwner) -> Bool { ending.contains(user) || waitingEnds[user] != nil }
 
-    /// Notes an end that waits.
+    /// Notes a postponed end.
     mutating func addWaitingEnd(of user: SessionOwner) { waitingEnds[user, default: 0] += 1 }
 
-    /// Notes that an end waits no more.
+    /// Notes that a postponed end has been done.
     mutating func removeWaitingEnd(of user: SessionOwner) {
         let left = waitingEnds[user, default: 1] - 1
         waitingEnds[user] = left == 0 ? nil : left
     }
 
-    /// The work that a connection waits for; nil when it waits for none.
+    /// The work that a connection waits for; nil when it waits for no work.
     func work(of connection: Connection) -> WorkerPool.WorkID? {
         running.first { $0.value.connection === connection }?.key
     }
@@ -61,7 +61,7 @@ struct LongWork {
         return done
     }
 
-    /// The requests to interrupt for an update, each once.
+    /// Marks the running requests as interrupted for an update. A second call returns only new ones.
     mutating func interrupt() -> [WorkerPool.WorkID] {
         var requests: [WorkerPool.WorkID] = []
         for (work, piece) in running where !piece.isInterrupted {
@@ -74,17 +74,18 @@ struct LongWork {
 
     // MARK: Estimates
 
-    /// A session with more files than this takes long to finish or close: some 20 microseconds for each file.
+    /// A session with more files than this takes long to finish or close, because each file takes about 20
+    /// microseconds.
     static let manyFiles = 256
 
-    /// Whether preserving a file of this size may take more than some 2 ms.
+    /// Whether preserving a file of this size may take more than about 2 ms.
     ///
     /// Holes of huge pages cost 0.7 microseconds each, extents of a memory file 3 microseconds, and its pages 16 ns.
     /// The number of extents is not known: there are at most as many as pages, and as pages of holes.
     ///
     /// - Parameters:
-    ///   - size: of the file, in bytes.
-    ///   - allocated: the bytes of it that are allocated.
+    ///   - size: the size of the file, in bytes.
+    ///   - allocated: the allocated bytes of the file.
     static func isLong(size: UInt64, allocated: UInt64) -> Bool {
         let used = allocated / 4096
         let holes = size > allocated ? (size - allocated) / 4096 : 0

@@ -3,15 +3,16 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// Has threads do requests that take long, while other clients are served.
+/// Lets threads do the requests that take long, while other clients are served.
 ///
-/// 1. The request stays in its socket's queue, and the connection waits (``Connection/isWorking``). So do its end, the
-///    removal of its session, and updates.
-/// 2. When the thread is done, the loop sends the answer. The end of the connection cancels a search.
-/// 3. The end of a session with many files is done in the same way. Its user's other requests wait for it.
+/// 1. The request stays in its socket's queue, and the connection waits (``Connection/isWorking``). The end of the
+///    connection, the removal of its session, and updates wait, too.
+/// 2. When the thread has finished, the loop sends the answer. The end of the connection cancels a search.
+/// 3. The end of a session with many files is done in the same way. The user's other requests wait for it.
 ///
-/// An update interrupts searches. Their requests stay in the queue, and are done again if this boot goes on, also in the
-/// orchestrator after a reload. While an update waits for the rest or is under way, no long work begins.
+/// An update interrupts searches. Their requests stay in the queue, and are done again if this boot continues, also in
+/// the orchestrator after a reload. No long work begins while an update is under way, or while one waits for the
+/// running work.
 final class LongWorkRunner {
     private let workers: WorkerPool
     private let store: DescriptorMirror
@@ -49,23 +50,23 @@ final class LongWorkRunner {
     /// Whether the requests of a user wait for the end of one of the user's sessions.
     func makesWait(_ user: SessionOwner) -> Bool { longWork.makesWait(user) }
 
-    /// Whether a descriptor tells that threads are done.
+    /// Whether a descriptor is the one that reports finished work.
     func isEvents(_ descriptor: FileDescriptor) -> Bool { workers.events == descriptor }
 
-    /// Waits for threads that are done from now on.
+    /// Begins to wait for finished work.
     func open() throws(SystemCallError) { try work.watch(workers.events, for: .reading) }
 
     /// Whether long work may begin now.
     private var mayWorkLong: Bool { waitingUpdate == nil && !updates.isUnderWay }
 
-    /// Whether the end of a session may begin now. An update waits for the ends of its own user's sessions.
+    /// Whether the end of a session may begin now. An update waits only for the ends of its own user's sessions.
     private func mayEndLong(_ user: SessionOwner) -> Bool {
         !updates.isUnderWay && (waitingUpdate == nil || waitingUpdate?.user == user)
     }
 
     // MARK: Requests
 
-    /// Has a thread do a request. Without a free thread, or while an update is under way, the request waits.
+    /// Lets a thread do a request. Without a free thread, or while an update is under way, the request waits.
     ///
     /// - Parameter preservesMemory: whether the request preserves a memory file when it succeeds.
     func begin(
@@ -81,7 +82,7 @@ final class LongWorkRunner {
             started, .request(request, place: ledger.beginLong(), preservesMemory: preservesMemory), connection)
     }
 
-    /// Whether an update must wait for long work. The connection is served again in a moment then. Searches are
+    /// Whether an update must wait for long work. If so, its connection is served again in a moment. Searches are
     /// interrupted, because they may take long.
     func mustWait(update connection: Connection) -> Bool {
         guard !longWork.isIdle else {
@@ -100,13 +101,13 @@ final class LongWorkRunner {
         return !session.holder.isDetached
     }
 
-    /// Whether it takes long to finish or close a session. The user's count is looked at first, because it costs less.
+    /// Whether it takes long to finish or close a session. The user's count is checked first, because that costs less.
     func hasManyFiles(_ session: Session) -> Bool {
         orchestrator.usage(of: session.holder.owner).files > LongWork.manyFiles
             && session.tokens.count > LongWork.manyFiles
     }
 
-    /// Whether a thread works on the session that REMOVE_SESSION names. A removal by force cancels a search.
+    /// Whether a thread works on the session in a REMOVE_SESSION request. A forced removal cancels a search.
     func isAtWork(_ request: Request, _ user: SessionOwner) -> Bool {
         guard !longWork.isIdle else { return false }
         let call = UpdateCall(request.body)
@@ -121,17 +122,17 @@ final class LongWorkRunner {
     // MARK: Ends
 
     /// Whether the end of a connection waits: for its request, for the end of another session of its user, or for a
-    /// free thread. The end is noted again then.
+    /// free thread. The end is noted again later.
     func postponesEnd(_ connection: Connection) -> Bool {
         let waits =
             connection.isWorking || longWork.isEnding(of: connection.user)
             || endsLong(connection) && !(mayEndLong(connection.user) && workers.isFree(for: connection.user))
         guard waits else { return false }
-        // The end of a socket is an event as long as the poller has it.
+        // The poller would otherwise report the end of the socket again and again.
         work.unwatch(connection.descriptor)
         if connection.noteEnd() { longWork.addWaitingEnd(of: connection.user) }
         if let started = longWork.work(of: connection) {
-            // No client waits for the result any more.
+            // No client waits for the result any longer.
             workers.cancel(started)
         } else {
             connections.postpone(connection)
@@ -139,9 +140,9 @@ final class LongWorkRunner {
         return true
     }
 
-    /// Has a thread end a session with many files.
+    /// Lets a thread end a session with many files.
     ///
-    /// - Returns: whether a thread does it: otherwise the caller ends the session now.
+    /// - Returns: whether a thread does it. Otherwise the caller ends the session now.
     func end(_ session: Session, of connection: Connection) -> Bool {
         guard endsLong(connection), mayEndLong(connection.user) else { return false }
         let hasArrived = connection.hasArrived
@@ -153,16 +154,16 @@ final class LongWorkRunner {
         return true
     }
 
-    /// Notes that a connection was closed. Its end may have waited.
+    /// Notes that a connection was closed. Its end may have been postponed.
     func noteClosed(_ connection: Connection) {
         if connection.hasEnded { longWork.removeWaitingEnd(of: connection.user) }
     }
 
     // MARK: Results
 
-    /// Answers the requests that are done.
+    /// Answers the finished requests.
     ///
-    /// - Parameter release: releases the descriptor of a connection whose session has ended.
+    /// - Parameter release: releases the descriptor of a connection after the end of its session.
     func finish(release: (Connection) -> Void) {
         for finished in workers.takeFinished() {
             guard let done = longWork.finish(finished.work) else { continue }
@@ -171,7 +172,7 @@ final class LongWorkRunner {
             switch done.purpose {
             case .request(let request, let place, let preservesMemory):
                 ledger.endLong(place)
-                // The end of a connection, too, cancels its search, and then nobody waits for it.
+                // A search is also canceled when its connection ends. Then no client waits for it.
                 if done.isInterrupted, finished.error?.errno == .canceled, !connection.hasEnded {
                     serveAgain(connection)
                 } else {
@@ -185,7 +186,7 @@ final class LongWorkRunner {
         }
     }
 
-    /// Leaves an interrupted request in its queue, to be served again.
+    /// Leaves an interrupted request in its queue, so that it is served again.
     private func serveAgain(_ connection: Connection) {
         store.close(connection.endWork(), of: connection.user)
         _ = connection.endWaiting()
@@ -202,8 +203,8 @@ final class LongWorkRunner {
 }
 
 extension Session {
-    /// Ends a session with its last descriptor. An incoming session may never have reached its client: it is not
-    /// finished then, and can be retrieved again.
+    /// Ends a session when its last descriptor is closed. If an incoming session has never reached its client, it is
+    /// not finished, and can be retrieved again.
     func end(hasArrived: Bool) throws(LiveUpdateError) {
         if direction == .incoming && !hasArrived { try abandon() } else { try close() }
     }

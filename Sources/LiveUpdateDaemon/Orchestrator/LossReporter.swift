@@ -2,7 +2,7 @@ import LiveUpdate
 import LiveUpdateHandlers
 import Platform
 
-/// Reports the sessions and files that luod loses: with its own end, and at its start.
+/// Reports the sessions and files that luod loses, at its end and at its start.
 final class LossReporter {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
@@ -33,11 +33,11 @@ final class LossReporter {
             files: session.files.compactMap(ending))
     }
 
-    /// - Returns: nil for a file that is lost already.
+    /// - Returns: nil for a file that is already lost.
     private func ending(_ file: Status.File) -> EndReport.File? {
         guard let held = store.descriptor(in: file.slot) else { return nil }
         let isNamed = file.compatible == HugetlbfsFileHandler.format
-        // Only memory files are asked for their size: another file system may not answer, and its files are not lost.
+        // Only memory files are asked for their size. Another file system may not answer, and its files are not lost.
         let status = file.compatible == HeldFileHandler.format ? nil : try? FileStatus(of: held)
         return EndReport.File(
             bytes: status?.size ?? 0, hasName: isNamed && (status?.links ?? 0) > 0,

@@ -1,11 +1,12 @@
 import LiveUpdate
 import SystemPackage
 
-/// The remedies of luod's clients, in the place of remedies that speak of the core's own interface.
+/// Remedies for luod's clients, which replace remedies that mention the core's own interface.
 ///
-/// The core says what its caller can do in Swift. A client of luod has luoctl, and an administrator has luod's options.
+/// The core tells its caller what to do in Swift. A client of luod uses luoctl, and an administrator uses luod's
+/// options.
 enum LuoctlRemedies {
-    /// The same error. Its remedy speaks of luoctl and of luod's options where the core's does not.
+    /// The same error, with a remedy that mentions luoctl and luod's options instead of the core's interface.
     static func adapted(_ error: LiveUpdateError) -> LiveUpdateError {
         guard let said = error.remedy, let words = remedies[Key(errno: error.errno.rawValue, remedy: said)] else {
             return error
@@ -13,7 +14,7 @@ enum LuoctlRemedies {
         return LiveUpdateError(error.errno, error.reason, remedy: words)
     }
 
-    /// The words of an update, a load or a reload that failed, with a remedy in a line of its own.
+    /// The text about an update, a load or a reload that failed, with a remedy on its own line.
     static func explained(_ why: String, _ errno: CInt) -> String {
         guard !why.contains("\nremedy: "), !why.contains(" (\(Errno(rawValue: errno)))"), let remedy = ofUpdates[errno]
         else {

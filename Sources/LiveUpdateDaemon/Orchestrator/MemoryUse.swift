@@ -7,7 +7,7 @@ struct MemoryUse: Equatable, Sendable {
     var file: FileIdentity
     /// ``Platform/PageSize/base`` for ordinary memory files.
     var pageSize: PageSize
-    /// Bytes that are allocated.
+    /// The number of allocated bytes.
     var bytes: UInt64
 
     init(_ file: FileIdentity, _ pageSize: PageSize, _ bytes: UInt64) {
@@ -16,11 +16,11 @@ struct MemoryUse: Equatable, Sendable {
         self.bytes = bytes
     }
 
-    /// Looks at a file.
+    /// Measures a file.
     ///
-    /// - Returns: nil for a descriptor that is no file of tmpfs or hugetlbfs.
+    /// - Returns: nil for a descriptor that is not a file of tmpfs or hugetlbfs.
     init?(of descriptor: FileDescriptor) {
-        // Only these file systems have seals; no other is asked, because it may not answer.
+        // Only these file systems have seals. No other file system is asked, because it may not answer.
         guard (try? descriptor.hasSeals()) == true, let kind = try? FileSystemKind(of: descriptor),
             let status = try? FileStatus(cached: descriptor)
         else { return nil }
@@ -34,8 +34,7 @@ struct MemoryUse: Equatable, Sendable {
     }
 }
 
-/// The memory of the files that are held for each user. A file that a user has in several slots counts once. It does no
-/// I/O.
+/// The memory of the files that are held for each user. A file in several slots of a user counts once. It does no I/O.
 struct MemoryLedger: Sendable {
     private struct Account: Hashable {
         var user: SessionOwner
@@ -44,27 +43,27 @@ struct MemoryLedger: Sendable {
 
     private struct Entry {
         var bytes: UInt64
-        /// In how many slots the user has the file.
+        /// The number of the user's slots with the file.
         var slots: Int
     }
 
     private var files: [Account: [FileIdentity: Entry]] = [:]
     private var totals: [Account: UInt64] = [:]
 
-    /// Adds a file in a slot.
+    /// Adds a file that was put into a slot.
     mutating func add(_ use: MemoryUse, of user: SessionOwner) {
         let account = Account(user: user, pageSize: use.pageSize)
         set(use, account, slots: (files[account]?[use.file]?.slots ?? 0) + 1)
     }
 
-    /// Removes a file from a slot.
+    /// Removes a file that was released from a slot.
     mutating func remove(_ use: MemoryUse, of user: SessionOwner) {
         let account = Account(user: user, pageSize: use.pageSize)
         guard let entry = files[account]?[use.file] else { return }
         set(MemoryUse(use.file, use.pageSize, entry.bytes), account, slots: entry.slots - 1)
     }
 
-    /// Notes the present bytes of a file that is in some slot.
+    /// Notes the current bytes of a file that is in some slot.
     mutating func note(_ use: MemoryUse, of user: SessionOwner) {
         let account = Account(user: user, pageSize: use.pageSize)
         guard let entry = files[account]?[use.file] else { return }
@@ -74,7 +73,7 @@ struct MemoryLedger: Sendable {
     private mutating func set(_ use: MemoryUse, _ account: Account, slots: Int) {
         let before = files[account]?[use.file]?.bytes ?? 0
         let after = slots > 0 ? use.bytes : 0
-        // A file system can return any number.
+        // A file system can return any number, so this must not overflow.
         let total = ((totals[account] ?? 0) &- before).addingReportingOverflow(after)
         totals[account] = total.overflow ? .max : total.partialValue
         files[account, default: [:]][use.file] = slots > 0 ? Entry(bytes: use.bytes, slots: slots) : nil
@@ -88,7 +87,7 @@ struct MemoryLedger: Sendable {
         totals[Account(user: user, pageSize: pageSize)] ?? 0
     }
 
-    /// The bytes that a user's files would have with one more.
+    /// The bytes of a user's files, including one more.
     func bytes(of user: SessionOwner, with use: MemoryUse) -> UInt64 {
         let account = Account(user: user, pageSize: use.pageSize)
         let others = (totals[account] ?? 0) &- (files[account]?[use.file]?.bytes ?? 0)
@@ -96,7 +95,7 @@ struct MemoryLedger: Sendable {
         return isTooLarge ? .max : sum
     }
 
-    /// All users with memory: bytes by page size.
+    /// The memory of all users, in bytes by page size.
     var all: [SessionOwner: [PageSize: UInt64]] {
         var all: [SessionOwner: [PageSize: UInt64]] = [:]
         for (account, bytes) in totals { all[account.user, default: [:]][account.pageSize] = bytes }
@@ -109,8 +108,8 @@ struct MachineMemory: Equatable, Sendable {
     var bytes: UInt64
     var hugePages: [PageSize: UInt64]
 
-    /// The memory and the pools as they are now, as far as the default limit on pages of a size needs them: the pools
-    /// can change at any time.
+    /// The machine's memory, and its pools if the default limit on pages of this size needs them. The pools can change
+    /// at any time.
     static func now(for pageSize: PageSize, _ quota: Quota) -> MachineMemory {
         guard quota.isOpenToEverybody else { return MachineMemory(bytes: 0, hugePages: [:]) }
         guard pageSize != .base, quota.memory.hugePages[pageSize] == nil else {
@@ -127,8 +126,8 @@ struct MachineMemory: Equatable, Sendable {
 extension MemoryLimits {
     /// The most bytes that a user's files with pages of a size may have; nil: no limit.
     ///
-    /// Without an option there is no limit while only luod's user, root or a group can connect. When everybody can, it
-    /// is a quarter of the machine's memory, and of the pool of huge pages.
+    /// Without an option there is no limit if only luod's user, root or a group can connect. If all users can, the
+    /// limit is a quarter of the machine's memory, and of the pool of huge pages.
     func most(_ pageSize: PageSize, isOpenToEverybody: Bool, _ machine: MachineMemory) -> UInt64? {
         if pageSize == .base { return bytes ?? (isOpenToEverybody ? machine.bytes / 4 : nil) }
         let pages = hugePages[pageSize] ?? (isOpenToEverybody ? (machine.hugePages[pageSize] ?? 0) / 4 : nil)

@@ -6,17 +6,18 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The process that a keeper starts: an orchestrator, at once or in standby. It gets everything over the socket that it
-/// inherits.
+/// The process of an orchestrator, which a keeper starts. It serves at once, or waits as the standby. It receives
+/// everything over an inherited socket.
 public enum OrchestratorProcess {
-    /// How many threads close descriptors: one for root, one for closes that cannot sleep, and the others for as many
-    /// users.
+    /// The number of threads that close descriptors: one for root, one for closes that cannot sleep, and the others for
+    /// one user each at a time.
     private static let closingThreads = 8
 
-    /// How many threads do requests that take long: one for root, and the others for as many other users.
+    /// The number of threads for requests that take long: one for root, and the others for one other user each at a
+    /// time.
     private static let workingThreads = 4
 
-    /// Runs until it is ended by its keeper.
+    /// Runs until the keeper ends this process.
     public static func run() throws -> Never {
         let log = Log("luod orchestrator")
         let (keeper, settings) = try StartedProcess.begin(log)
@@ -26,8 +27,8 @@ public enum OrchestratorProcess {
         let workers = try WorkerPool(threads: workingThreads)
         let beginning = try receiveAll(store, keeper)
         store.use(keeper)
-        // After several deaths in a row the pause comes here, with all descriptors, so that luod has two holders
-        // meanwhile.
+        // After several deaths in a row the pause comes here, after receiving all descriptors, so that luod has two
+        // holders meanwhile.
         if beginning.role != .standby, beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
         if settings.isConfined { try Sandbox.enter() }
         let resources = OrchestratorResources(
@@ -53,7 +54,7 @@ public enum OrchestratorProcess {
         try server.run()
     }
 
-    /// Holds all descriptors, and serves only root, without the state: see ``Refusal``.
+    /// Holds all descriptors and serves only root, without the state: see ``Refusal``.
     private static func refuse(
         _ failure: StartFailure, _ resources: OrchestratorResources, _ keeper: ControlLink
     ) throws -> Never {
@@ -65,7 +66,7 @@ public enum OrchestratorProcess {
         try server.run()
     }
 
-    /// - Throws: the error because of which no client can be served.
+    /// - Throws: the error that prevents serving clients.
     private static func start(_ beginning: Beginning, _ resources: OrchestratorResources) throws -> Server {
         abortForTests()
         var options = resources.settings.arena
@@ -81,8 +82,8 @@ public enum OrchestratorProcess {
         return server
     }
 
-    /// Dies in the start, so that a test can look at what follows: only in debug builds, and while the file exists that
-    /// LUO_TEST_START names.
+    /// Dies at the start, so that a test can check the consequences. Only in debug builds, and only while the file at
+    /// LUO_TEST_START exists.
     private static func abortForTests() {
         #if DEBUG
             guard let path = environmentVariable("LUO_TEST_START"), (try? FileStatus(at: path)) != nil else { return }
@@ -90,10 +91,10 @@ public enum OrchestratorProcess {
         #endif
     }
 
-    /// How an orchestrator is to begin.
+    /// The instructions for the beginning of an orchestrator.
     private struct Beginning {
         var role: ControlMessage.Role
-        /// How the orchestrator before it ended, in words.
+        /// How the orchestrator before this one ended, as text.
         var after: String
         /// The pause before the journal is read, in milliseconds.
         var pause: UInt64
@@ -134,8 +135,9 @@ struct OrchestratorResources {
     /// Registers luod's handlers and limits, and makes the server of an orchestrator that is not open yet.
     ///
     /// - Parameters:
-    ///   - refusal: why the state cannot be read; nil when it can. The orchestrator has an empty state of its own then.
-    ///   - predecessorsEnd: how the orchestrator before this one ended, in words; empty when it did not.
+    ///   - refusal: the reason why the state cannot be read; nil when it can. With a reason, the orchestrator has an
+    ///     empty state of its own.
+    ///   - predecessorsEnd: how the orchestrator before this one ended, as text; empty when it did not.
     func makeServer(
         of orchestrator: Orchestrator, refusal: Refusal? = nil, predecessorsEnd: String = ""
     ) throws -> Server {
@@ -155,5 +157,5 @@ struct OrchestratorResources {
     }
 }
 
-/// Ends this process at once, without flushing anything: the kernel closes its descriptors.
+/// Ends this process at once, without flushing buffers. The kernel closes its descriptors.
 func exitNow(_ code: CInt) -> Never { _exit(code) }

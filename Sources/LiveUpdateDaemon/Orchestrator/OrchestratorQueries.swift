@@ -1,16 +1,16 @@
 import LiveUpdate
 
-/// Questions to the core that several calls of luod ask.
+/// Queries of the core that several calls of luod need.
 extension Orchestrator {
-    /// The number of updates before this boot, as the labels of devices have it.
+    /// The number of updates before this boot. The labels of devices contain it.
     var boot: UInt32 {
         get throws(LiveUpdateError) { UInt32(truncatingIfNeeded: try status().updateNumber) }
     }
 
     /// Finds a session of a user by its name.
     ///
-    /// - Parameter direction: nil for either: if both an incoming and an outgoing session have the name, the outgoing
-    ///   one.
+    /// - Parameter direction: nil for either. If both an incoming and an outgoing session have this name, the outgoing
+    ///   one is used.
     /// - Throws: ENOENT.
     func find(
         _ name: SessionName?, _ direction: Direction?, of user: SessionOwner

@@ -3,10 +3,10 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The calls of `luoctl run` and of the gate: SERVE, OPEN_DEVICE, IDENTIFY.
+/// Performs the calls of `luoctl run` and of the gate: SERVE, OPEN_DEVICE, IDENTIFY.
 ///
-/// A program finds `/dev/liveupdate` because its system calls are notified (docs/run.md). The gate, another process,
-/// answers those calls. An opened device is a socket, one for each user.
+/// A program finds `/dev/liveupdate` because the kernel reports its system calls to the gate (docs/run.md). The gate is
+/// a process of its own and answers those calls. An opened device is a socket, one for each user.
 final class ProgramCalls {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
@@ -31,10 +31,10 @@ final class ProgramCalls {
 
     // MARK: Programs
 
-    /// Holds the listener of a program's filter; the keeper gives it to the gate.
+    /// Holds the listener of a program's filter. The keeper gives it to the gate.
     ///
-    /// - Throws: EINVAL when the descriptor is no such listener; ENOTCONN when the keeper has died, since no gate would
-    ///   answer; EBUSY when this orchestrator has held the listener before; EMFILE at the limits.
+    /// - Throws: EINVAL when the descriptor is not such a listener; ENOTCONN when the keeper has died, because no gate
+    ///   would answer; EBUSY when this orchestrator has already received the listener; EMFILE at the limits.
     func serve(_ listener: FileDescriptor?, _ client: Client) throws(LiveUpdateError) -> Reply {
         guard keeper.isThere else {
             throw LiveUpdateError(
@@ -46,13 +46,13 @@ final class ProgramCalls {
                 .invalidArgument, "no listener of a seccomp filter came", remedy: "pass the listener of the program")
         }
         if let slot = store.slots(.program).first(where: { isHeld(listener, in: $0) }) {
-            // The orchestrator that held the listener may have died before it could answer this request.
+            // An earlier orchestrator that received the listener may have died before it could answer this request.
             if wasFound(slot, of: client.user) { return Reply(0, body: WordCall().body) }
             throw LiveUpdateError(
                 .resourceBusy, "the calls of this program are answered already", remedy: "pass each listener once")
         }
         try admissions.checkDescriptors(of: client)
-        // Without room for its calls no gate could start, and the program would wait in its next open(2).
+        // Without room for the program's calls no gate could start, and the program would wait in its next open(2).
         try state.calls.reserve()
         do {
             let slot = try store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
@@ -68,7 +68,7 @@ final class ProgramCalls {
         store.descriptor(in: slot)?.isSameDescription(as: listener) ?? false
     }
 
-    /// Whether an earlier orchestrator held the listener of a program, for this user.
+    /// Whether an earlier orchestrator has received the listener of a program, for this user.
     private func wasFound(_ slot: DescriptorSlot, of user: SessionOwner) -> Bool {
         let found = ClientID(user: user, process: 0)
         return store.descriptor(in: slot).flatMap { connections[$0] }?.clientID == found
@@ -76,9 +76,9 @@ final class ProgramCalls {
 
     // MARK: The device
 
-    /// Opens the device for a user. Each user has it open at most once.
+    /// Opens the device for a user. Each user can open it only once at a time.
     ///
-    /// - Throws: EBUSY; EIO when what came from the previous boot cannot be read.
+    /// - Throws: EBUSY; EIO when the state from the previous boot cannot be read.
     func openDevice(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let boot = try orchestrator.boot
         let user = WordCall(body: request.body).word
@@ -103,9 +103,9 @@ final class ProgramCalls {
         }
     }
 
-    /// What the other end of a socket of ours is.
+    /// Identifies the other end of one of luod's own sockets.
     ///
-    /// - Throws: ENOENT when it is none.
+    /// - Throws: ENOENT when the socket is not luod's.
     func identify(_ request: Request) throws(LiveUpdateError) -> Reply {
         let cookie = FileCall(request.body).token
         let socket = store.slot(withCookie: cookie).flatMap(store.descriptor(in:))

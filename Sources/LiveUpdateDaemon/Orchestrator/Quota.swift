@@ -1,33 +1,34 @@
 import LiveUpdate
 import Platform
 
-/// The limits on descriptors, for each user and for the whole process: a decision without I/O.
+/// Decides about the limits on descriptors, for each user and for the whole process. It does no I/O.
 ///
-/// A session, a file, a connection, an opened device, a program's listener and a descriptor that waits to be closed
-/// count one each.
+/// Each session, file, connection, opened device, program's listener, and descriptor that waits to be closed counts as
+/// one.
 struct Quota: Sendable {
-    /// How many descriptors the process may hold. The rest of RLIMIT_NOFILE is for descriptors that come with messages.
+    /// The most descriptors that the process may hold. The rest of RLIMIT_NOFILE is for descriptors in messages.
     let mostOfProcess: Int
-    /// How many descriptors luod holds for each user but root.
+    /// The most descriptors that luod holds for each user except root.
     let mostOfUser: Int
-    /// The memory that the files of each user but root may have.
+    /// The limits on the memory of the files of each user except root.
     let memory: MemoryLimits
-    /// Whether every user can connect, which gives the memory its default limits.
+    /// Whether every user can connect. The memory has default limits in this case.
     let isOpenToEverybody: Bool
-    /// Connections, devices, listeners and sessions of ended boots, by user: the core counts sessions and files.
+    /// The number of each user's connections, devices, listeners, and sessions of ended boots. The core counts sessions
+    /// and files.
     private var connections: [SessionOwner: Int] = [:]
 
-    /// How many of the last descriptors only root may use: to look, stop, update and remove. At most 32.
+    /// The number of last descriptors that only root may use: for status, stop, update and removal. At most 32.
     let reservedForRoot: Int
-    /// How many descriptors the process may have with connections that are refused, and closed at once.
+    /// The most descriptors of the process, including connections that are refused and closed at once.
     var mostWithRefused: Int { mostOfProcess + reservedForRoot / 2 }
-    /// How many descriptors the process may have with the connections of root and luod's own user on their own socket.
-    /// Connections of others, and closes of others that are stuck, do not get so far.
+    /// The most descriptors of the process, including connections of root and luod's own user on their own socket.
+    /// Connections and stuck closes of other users cannot reach this count.
     var mostWithRoot: Int { mostWithRefused + reservedForRoot / 2 }
-    /// How many descriptors the process may have with the sessions and files of root. Refused connections leave room
-    /// for them, and they leave room for root's connections.
+    /// The most descriptors of the process, including sessions and files of root. Refused connections leave room for
+    /// these, and these leave room for root's connections.
     private var mostHeldWithRoot: Int { mostWithRefused + reservedForRoot / 4 }
-    /// How many connections a user always has, to be able to release something.
+    /// The number of connections that a user may always have, so that the user can release something.
     static let leastConnections = 4
 
     init(
@@ -40,13 +41,13 @@ struct Quota: Sendable {
         reservedForRoot = min(32, mostOfProcess / 4)
     }
 
-    /// Counts that the quota does not have itself.
+    /// The counts that the quota does not have itself.
     struct Usage {
-        /// How many descriptors the process holds.
+        /// The number of descriptors that the process holds.
         var process: Int
-        /// How many sessions and files the user has.
+        /// The number of the user's sessions and files.
         var held: Int
-        /// How many descriptors of the user wait to be closed.
+        /// The number of the user's descriptors that wait to be closed.
         var closing: Int
     }
 
@@ -59,7 +60,7 @@ struct Quota: Sendable {
 
     /// Whether one more descriptor may be held for a user.
     ///
-    /// - Parameter isUnlimited: whether the client is root, also when it acts as another user.
+    /// - Parameter isUnlimited: whether the client is root, even if it acts as another user.
     func hasRoom(for user: SessionOwner, isUnlimited: Bool, _ usage: Usage) -> Bool {
         let isRoot = isUnlimited || user == 0
         guard usage.process < (isRoot ? mostHeldWithRoot : mostOfProcess - reservedForRoot) else { return false }
@@ -69,8 +70,8 @@ struct Quota: Sendable {
     /// The limit that one more file of a user exceeds, in bytes; nil when there is room.
     ///
     /// - Parameters:
-    ///   - isUnlimited: whether the client is root, also when it acts as another user.
-    ///   - bytes: the bytes of all files of the user with pages of this size, with that file.
+    ///   - isUnlimited: whether the client is root, even if it acts as another user.
+    ///   - bytes: the bytes of all files of the user with pages of this size, including that file.
     func exceededMemory(
         of user: SessionOwner, isUnlimited: Bool, _ bytes: UInt64, _ pageSize: PageSize, _ machine: MachineMemory
     ) -> UInt64? {
@@ -80,19 +81,19 @@ struct Quota: Sendable {
         return bytes > most ? most : nil
     }
 
-    /// Whether a user's next request waits until descriptors that came with earlier ones are closed. Not for root.
+    /// Whether a user's next request waits until the descriptors of earlier requests are closed. Root never waits.
     ///
     /// - Parameters:
-    ///   - pending: descriptors of the user that wait to be closed.
-    ///   - process: descriptors of the process.
+    ///   - pending: the number of the user's descriptors that wait to be closed.
+    ///   - process: the number of descriptors of the process.
     func mustWait(pending: Int, process: Int) -> Bool {
         pending >= (process < mostOfProcess - reservedForRoot ? Self.mostPending : Self.fewPending)
     }
 
-    /// A user with so many descriptors that wait to be closed sends no more.
+    /// A user with at least this many descriptors that wait to be closed is not served.
     static let mostPending = 256
-    /// The same, while the process has no more descriptors than root's reserve. Not less: the closes of all users take a
-    /// while then, and a user with the usual few would wait for them before each request.
+    /// The same limit while the process has only root's reserve left. It must not be smaller: the closes of all users
+    /// take a while then, and a user with the usual few descriptors would wait for them before each request.
     private static let fewPending = 16
 
     /// Whether one more connection of a user may be held, within the limits or as one of ``leastConnections``.

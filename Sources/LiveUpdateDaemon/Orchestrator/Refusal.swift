@@ -1,14 +1,15 @@
 import LiveUpdate
 import SystemPackage
 
-/// Why an orchestrator refuses, and until when: it cannot read the state, and holds the descriptors. It does no I/O.
+/// The reason why an orchestrator refuses clients, and the end of the refusal. Such an orchestrator cannot read the
+/// state, and only holds the descriptors. It does no I/O.
 ///
-/// 1. The connections that were there are not read, so that no committed answer is contradicted.
-/// 2. New clients get EIO and the reason. Root can look (STATUS), have an image take over that can read the state
-///    (RELOAD), and end luod (STOP).
+/// 1. Existing connections are not read, so that no answer contradicts a committed one.
+/// 2. New clients get EIO and the reason. Root can read the status (STATUS), let an image take over that can read the
+///    state (RELOAD), and end luod (STOP).
 /// 3. If the reason is a shortage, the process ends after a while, and the next one tries again.
 struct Refusal: Equatable, Sendable {
-    /// How long a refusal lasts if its reason may pass, in milliseconds.
+    /// The length of a refusal if its reason may pass, in milliseconds.
     static let patience: UInt64 = 10_000
 
     let failure: StartFailure

@@ -3,19 +3,19 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// An answer, with the descriptor that goes with it.
+/// An answer with its descriptor.
 struct Reply {
     var response: Response
     var descriptor: FileDescriptor?
-    /// Whether that descriptor is only for this answer: it is closed then.
+    /// Whether the descriptor is only for this answer, so that it is closed afterwards.
     var isOwned = false
     /// Whether the descriptor is a copy of a descriptor in a slot. The copy is closed after the answer, too.
     var isCopy = false
-    /// Whether the client did not read at first.
+    /// Whether the reply could not be sent at once.
     var isDelayed = false
     /// A slot that is held only until the answer was sent.
     var kept: DescriptorSlot?
-    /// The failure that this reply tells of, for a client that asks for reasons.
+    /// The failure in this reply, for a client that asks for reasons.
     private var error: LiveUpdateError?
 
     init(_ result: Int32, body: [UInt8] = []) { response = Response(result: result, body: body, tag: 0) }
@@ -27,7 +27,7 @@ struct Reply {
         isCopy = true
     }
 
-    /// A reply that tells of a failure.
+    /// A reply about a failure.
     init(_ error: LiveUpdateError) {
         self.init(-error.errno.rawValue)
         self.error = LuoctlRemedies.adapted(error)
@@ -40,7 +40,7 @@ struct Reply {
         return reply
     }
 
-    /// The same reply, to a message that is no request.
+    /// The same reply, to a message that is not a request.
     func completed(for malformed: Malformed) -> Reply {
         var reply = self
         reply.response.complete(for: malformed, error ?? malformed.error)
@@ -48,7 +48,7 @@ struct Reply {
     }
 }
 
-/// Sends replies, and releases what each reply has held.
+/// Sends replies, and then releases the descriptors that each reply has held.
 ///
 /// 1. The request of a reply stays in its socket's queue until the reply was sent.
 /// 2. A client that does not read is not served until the rest of its reply was sent: ``sendRest(to:)``.
@@ -63,14 +63,15 @@ final class ReplySender {
         self.work = work
     }
 
-    /// Leaves a connection's request in its queue, unread, until it is answered.
+    /// Leaves a connection's request unread in its queue until it is answered.
     func wait(_ connection: Connection) {
         connection.beginWaiting()
         work.change(connection.descriptor, to: .ending)
     }
 
     func send(_ reply: Reply, to connection: Connection) {
-        // A client that went meanwhile is not answered: the number of its descriptor may be another's.
+        // A client that has gone meanwhile is not answered, because its descriptor's number may belong to another
+        // client.
         guard connections.contains(connection) else { return finish(reply, of: connection.user) }
         if connection.endWaiting() { work.change(connection.descriptor, to: .reading) }
         do throws(SystemCallError) {
@@ -80,7 +81,7 @@ final class ReplySender {
             if error.errno == .resourceTemporarilyUnavailable || error.isShortage {
                 return sendLater(reply, connection, error)
             }
-            // No client is there to be answered; the poller tells its end.
+            // The client has gone, and the poller will report its end.
         }
         try? connection.descriptor.discardMessage()
         finish(reply, of: connection.user)
@@ -106,7 +107,7 @@ final class ReplySender {
 
     /// Drops a reply that no client reads.
     ///
-    /// - Parameter isAnswered: whether its request is taken out of the queue, too.
+    /// - Parameter isAnswered: whether to take its request out of the queue, too.
     func dropUnsent(of connection: Connection, isAnswered: Bool) {
         guard let reply = connection.takeUnsent() else { return }
         if isAnswered { try? connection.descriptor.discardMessage() }
@@ -116,7 +117,7 @@ final class ReplySender {
     private func finish(_ reply: Reply, of user: SessionOwner) {
         if let descriptor = reply.descriptor {
             if reply.isOwned { try? closeDescriptor(descriptor) }
-            // After a delay the file may be in no slot any more.
+            // After a delay, no slot may hold the file any more.
             if reply.isCopy {
                 if reply.isDelayed {
                     store.close([descriptor], of: user)

@@ -4,27 +4,28 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The requests that must not be done again: those that an earlier orchestrator has done and not answered, and those
-/// that ended orchestrators (``RequestDeaths``).
+/// The requests that must not be done again: requests that an earlier orchestrator has done but not answered, and
+/// requests that ended orchestrators (``RequestDeaths``).
 ///
-/// It notes each request in the ``ControlMemory`` before the work begins, so that the keeper finds it there when this
-/// process dies.
+/// The ledger notes each request in the ``ControlMemory`` before the work begins, so that the keeper finds it there if
+/// this process dies.
 final class ReplyLedger {
     private let memory: ControlMemory?
     private let orchestrator: Orchestrator
     private let store: DescriptorMirror
     private let sessions: SessionTable
     private let predecessorsEnd: String
-    /// The deaths that the keeper had counted when this process began. It counts no more while this process lives.
+    /// The deaths that the keeper had counted when this process began. While this process lives, the keeper counts no
+    /// more.
     private let deaths: RequestDeaths
     private let refusesSome: Bool
     private var current: RequestKey?
-    /// The places of requests that threads do. Place 0 is that of the loop.
+    /// The places of requests that threads do. Place 0 belongs to the loop.
     private var places: Set<Int> = []
 
     /// - Parameters:
-    ///   - memory: nil: nothing is noted.
-    ///   - predecessorsEnd: how the orchestrator before this one ended, in words; empty when it did not.
+    ///   - memory: the memory that the keeper shares; nil: nothing is noted.
+    ///   - predecessorsEnd: how the orchestrator before this one ended, as text; empty when it did not.
     init(
         _ memory: ControlMemory?, _ orchestrator: Orchestrator, _ store: DescriptorMirror, _ sessions: SessionTable,
         predecessorsEnd: String
@@ -47,13 +48,13 @@ final class ReplyLedger {
         hangForTests(in: message, "luo-test-hang")
     }
 
-    /// Notes that the request was done, or is answered later.
+    /// Notes that the request was done, or that it is answered later.
     func end(_ message: [UInt8]) {
         hangForTests(in: message, "luo-test-wait")
         memory?.end()
     }
 
-    /// Notes that a thread goes on with the current request.
+    /// Notes that a thread continues with the current request.
     ///
     /// - Returns: the request's place, for ``endLong(_:)``; nil when it has none.
     func beginLong() -> Int? {
@@ -64,7 +65,7 @@ final class ReplyLedger {
         return place
     }
 
-    /// Notes that the thread is done with the request in a place.
+    /// Notes that the thread has finished the request in a place.
     func endLong(_ place: Int?) {
         guard let place else { return }
         memory?.end(place: place)
@@ -73,12 +74,12 @@ final class ReplyLedger {
 
     // MARK: Requests that are not done again
 
-    /// The reply to a request that is not done again; nil for a request to do.
+    /// The reply to a request that must not be done again; nil for a request to do.
     func reply(to request: Request, on connection: Connection) -> Reply? {
         answerAgain(request, connection) ?? refusal.map { Reply($0) }
     }
 
-    /// The answer that an earlier orchestrator has committed, and may not have sent.
+    /// The answer that an earlier orchestrator has committed and may not have sent.
     private func answerAgain(_ request: Request, _ connection: Connection) -> Reply? {
         guard request.tag != 0, let answer = orchestrator.answer(on: connection.slot), answer.request.tag == request.tag
         else { return nil }
@@ -94,14 +95,15 @@ final class ReplyLedger {
         return reply
     }
 
-    /// The answer to an update or a reload whose progress no process knows any more: the image that runs now.
+    /// The struct for a repeated failure. For an update or a reload it names the image that runs now, because no
+    /// process knows any longer how far the request got.
     private func explained(_ request: Request) -> [UInt8] {
         guard request.call.isPrivileged else { return request.body }
         let why = "\(predecessorsEnd) before it could answer; \(ownExecutable()) runs now, as process \(getpid())"
         return UpdateCall(text: why).body
     }
 
-    /// The answer to the request that is being done, if it has ended too many orchestrators; nil otherwise.
+    /// The error for the current request if it has ended too many orchestrators; nil otherwise.
     private var refusal: LiveUpdateError? {
         guard refusesSome, let current, let count = deaths.endedTooMany(current) else { return nil }
         return LiveUpdateError(
@@ -114,8 +116,8 @@ final class ReplyLedger {
         user != 0 && memory != nil && deaths.mustPause(user, at: milliseconds())
     }
 
-    /// Hangs for ever in a request with a name, so that a test can end this process meanwhile: only in debug builds,
-    /// and only with LUO_TEST_HANG in the environment.
+    /// Hangs for ever in a request with a given name, so that a test can end this process meanwhile. Only in debug
+    /// builds, and only with LUO_TEST_HANG in the environment.
     private func hangForTests(in message: [UInt8], _ name: String) {
         #if DEBUG
             guard Self.hangs, refusal == nil, message.count > 12, message[12...].starts(with: name.utf8) else { return }

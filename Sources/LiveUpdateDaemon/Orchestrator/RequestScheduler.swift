@@ -1,28 +1,28 @@
 import LiveUpdate
 import SystemPackage
 
-/// A client process, as the kernel named it when it connected. Sessions count as their client's; sessions that a new
-/// orchestrator finds count as their user's, with the process 0.
+/// A client process, as the kernel identified it when it connected. Sessions belong to the client that opened them.
+/// Sessions that a new orchestrator finds belong to their user, with the process 0.
 struct ClientID: Hashable, Sendable {
     var user: SessionOwner
     var process: CInt
 }
 
-/// Decides which connection is served next, and when new ones are accepted. It does no I/O.
+/// Decides which connection is served next, and when new connections are accepted. It does no I/O.
 ///
-/// 1. The loop notes what epoll(7) found: requests, ends, and connections that wait to be accepted.
-/// 2. ``next()`` returns one piece of work. Time is shared by user first, then by process, then by connection: the user
-///    that has used the least time is served next, and of that user's processes the one that has used the least.
+/// 1. The loop notes the events of epoll(7): requests, ends, and connections that wait to be accepted.
+/// 2. ``next()`` returns one piece of work. Time is shared by user, then by process, then by connection: the user with
+///    the least used time is served next, and the process with the least used time among that user's processes.
 /// 3. The loop does the work, measures it, and charges the time with ``charge(_:to:)``.
 ///
-/// All ends of a user come before the user's requests, so that a name is free when its session's close came before the
-/// request. Accepting shares time like a user of its own; holding an accepted connection is the work of its client.
+/// All ends of a user come before the user's requests. A session's name is thus free if the session was closed before
+/// the request. Accepting shares time like a user of its own. Holding an accepted connection is work of its client.
 struct RequestScheduler {
     /// A piece of work.
     enum Work: Equatable {
         /// Accept connections from the listener.
         case accept
-        /// Hold a connection that was accepted.
+        /// Hold an accepted connection.
         case admit(FileDescriptor)
         /// Close a connection that its client has closed.
         case end(FileDescriptor)
@@ -42,7 +42,7 @@ struct RequestScheduler {
         private var processes = FairShare<CInt>()
         private var count = 0
 
-        /// Takes the next item, and says whether it was the last one.
+        /// Returns the next item, and whether it was the last one.
         mutating func take() -> (item: Item?, isLast: Bool) { (takeItem(), count == 0) }
 
         mutating func add(_ item: Item, of process: CInt, isEnd: Bool) {
@@ -70,18 +70,19 @@ struct RequestScheduler {
         mutating func charge(_ time: UInt64, to process: CInt) { processes.charge(process, time) }
     }
 
-    /// An empty queue stays for the next work while there are no more queues than this: making one takes a microsecond.
+    /// An empty queue stays for later work while there are at most this many queues. Making a queue takes a
+    /// microsecond.
     private static let mostEmptyQueues = 16
 
     private struct Item {
         var work: Work
-        /// Tells this item from a later one of the same descriptor.
+        /// Distinguishes this item from a later one of the same descriptor.
         var number: UInt64
     }
 
     private var parties = FairShare<Party>()
     private var users: [SessionOwner: UserQueue] = [:]
-    /// The item of each descriptor that counts: earlier ones are skipped.
+    /// The valid item of each descriptor. Earlier items of a descriptor are skipped.
     private var current: [FileDescriptor: (number: UInt64, isEnd: Bool)] = [:]
     private var lastNumber: UInt64 = 0
     private var mayAccept = false
@@ -103,7 +104,7 @@ struct RequestScheduler {
         parties.set(.acceptor, ready: mayAccept)
     }
 
-    /// Notes a connection that was accepted.
+    /// Notes an accepted connection.
     mutating func noteAccepted(_ descriptor: FileDescriptor, of client: ClientID) {
         add(.admit(descriptor), descriptor, client, isEnd: false)
     }
@@ -120,7 +121,7 @@ struct RequestScheduler {
         add(.end(descriptor), descriptor, client, isEnd: true)
     }
 
-    /// Forgets the work on a descriptor, which is closed.
+    /// Forgets the work on a closed descriptor.
     mutating func forget(_ descriptor: FileDescriptor) { current[descriptor] = nil }
 
     private mutating func add(_ work: Work, _ descriptor: FileDescriptor, _ client: ClientID, isEnd: Bool) {
@@ -156,7 +157,7 @@ struct RequestScheduler {
     /// Charges time, in nanoseconds, to accepting.
     mutating func chargeAcceptor(_ time: UInt64) { parties.charge(.acceptor, time / Self.weightOfAcceptor) }
 
-    /// - Returns: nil for an item that does not count any more.
+    /// - Returns: nil for an item that is no longer valid.
     private mutating func claim(_ item: Item) -> Work? {
         let descriptor: FileDescriptor
         switch item.work {
@@ -178,15 +179,16 @@ struct RequestScheduler {
     }
 }
 
-/// Shares time among parties: of those that are ready, the one that has used the least is first. It does no I/O.
+/// Shares time among parties: the ready party with the least used time is first. It does no I/O.
 ///
-/// A party that becomes ready again counts from the present use of the others, so that waiting saves nothing up. A
-/// party that has used more than the others is first again when they have caught up, or when no other is ready.
+/// A party that becomes ready again continues from the current use of the others, so that a party cannot save time by
+/// waiting. A party that has used more than the others is first again when they have caught up, or when no other is
+/// ready.
 struct FairShare<Party: Hashable> {
     private struct Account {
         var used: UInt64
         var isReady: Bool
-        /// The place in the heap that counts.
+        /// The number of the party's valid entry in the heap.
         var order: UInt64
     }
 
@@ -198,15 +200,15 @@ struct FairShare<Party: Hashable> {
     }
 
     private var accounts: [Party: Account] = [:]
-    /// The ready parties, and earlier places of them, as a binary heap.
+    /// The ready parties, and their earlier entries, as a binary heap.
     private var heap: [Entry] = []
     private(set) var readyCount = 0
-    /// The use at which the last party was served.
+    /// The used time of the party that was served last.
     private var present: UInt64 = 0
     private var lastOrder: UInt64 = 0
 
-    /// How far one party can be ahead of the others, in nanoseconds, divided by their number: the others use that up one
-    /// after the other, so that no party waits longer than this.
+    /// The longest time that a party waits, in nanoseconds. A party can be ahead of the others by this time divided by
+    /// the number of ready parties, because the others catch up one after the other.
     static var mostAhead: UInt64 { 100_000_000 }
 
     /// Notes whether a party is ready.
@@ -222,7 +224,7 @@ struct FairShare<Party: Hashable> {
         }
     }
 
-    /// The ready party that has used the least time; nil when none is ready.
+    /// The ready party with the least used time; nil when none is ready.
     mutating func first() -> Party? {
         while let entry = heap.first {
             if let account = accounts[entry.party], account.isReady, account.order == entry.order {
@@ -252,11 +254,11 @@ struct FairShare<Party: Hashable> {
         insert(Entry(used: used, order: lastOrder, party: party))
     }
 
-    /// Drops the accounts that say nothing any more.
+    /// Drops the accounts that no longer matter.
     private mutating func tidy() {
         if readyCount == 0 {
             heap = []
-            // Parties that come once each, and were charged much, would stay for ever.
+            // Parties that come only once and were charged much would otherwise stay for ever.
             if accounts.count > 64 { accounts = [:] }
         }
         guard accounts.count > 2 * readyCount + 64 else { return }

@@ -3,14 +3,14 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// Finds the connections and sessions that another orchestrator has left, and the descriptors that nothing names.
+/// Finds the connections and sessions that another orchestrator has left, and held descriptors without an owner.
 final class Resumption {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let sessions: SessionTable
     private let closer: ConnectionCloser
-    /// Whether descriptors may be held that nothing names. The loop looks for them when it has nothing else to do.
+    /// Whether there may be held descriptors without an owner. The loop looks for them when it has nothing else to do.
     private(set) var mayHaveOrphans = false
 
     init(
@@ -33,7 +33,7 @@ final class Resumption {
             guard let descriptor = store.descriptor(in: slot) else { continue }
             try connections.addClient(descriptor, slot)
         }
-        // The answer is for a connection of an earlier keeper, whose slot will be another descriptor's.
+        // The answer belongs to a connection of an earlier keeper. Its slot will hold another descriptor later.
         for slot in (try? orchestrator.answeredConnections) ?? [] where store.entry(slot) == nil {
             orchestrator.forget(slot)
         }
@@ -53,7 +53,7 @@ final class Resumption {
             } else if holder.isDetached {
                 closer.detach(session)
             } else {
-                // The client that had it open died with all processes of luod.
+                // The client that held it open died together with all processes of luod.
                 try? session.close()
             }
         }
@@ -67,7 +67,7 @@ final class Resumption {
         try connections.add(entry.descriptor, slot, peer, ClientID(user: user, process: 0))
     }
 
-    /// Devices of a boot that has ended are dead, so that they do not prevent another open.
+    /// Adds the devices and programs. Devices of an ended boot are dead, so that they do not prevent another open.
     private func resumePrograms() throws {
         let boot = try? orchestrator.boot
         for slot in store.slots(.device) {
@@ -82,12 +82,12 @@ final class Resumption {
         }
     }
 
-    // MARK: Sessions that were not sent
+    // MARK: Unsent sessions
 
-    /// Gives each session that was not sent a new pair of sockets, before any ended session ends.
+    /// Gives each unsent session a new pair of sockets, before any ended session ends.
     ///
-    /// luod does not hold the client's end of a session, so that it sees the last close at once. When an orchestrator
-    /// dies after a session was committed and before its descriptor was sent, that end is lost: luod's end has hung up
+    /// luod does not hold the client's end of a session, so that it notices the last close at once. If an orchestrator
+    /// dies after committing a session and before sending its descriptor, that end is lost: luod's end has hung up
     /// while the request is still in its queue.
     private func renewUnsentSessions() throws {
         for connection in connections.all where connection.peer.user != nil {
@@ -105,7 +105,7 @@ final class Resumption {
         let ends = try MessageSocket.pair()
         var label = old.label
         label.cookie = try ends.1.socketCookie()
-        // No client is served yet, and waiting costs less than another start.
+        // No client is served yet, and this wait costs less than another start.
         let slot = try store.take(OwnedDescriptor(taking: ends.0), .session, label, patience: 30_000)
         var (holder, answer) = (session.holder, answer)
         holder.slot = slot
@@ -118,7 +118,7 @@ final class Resumption {
         sessions.addUnsent(ends.1, for: connection.slot)
     }
 
-    /// Whether the request is still in its queue: otherwise the client has the answer.
+    /// Whether the request is still in its queue. Otherwise the client has the answer.
     private func isStillAsked(_ answer: Answer, _ connection: Connection) -> Bool {
         guard let message = try? connection.descriptor.receive(.peeking) else { return false }
         defer { store.close(message.descriptors, of: connection.user) }
@@ -127,7 +127,7 @@ final class Resumption {
 
     // MARK: Orphans
 
-    /// Releases files that an earlier orchestrator held and never committed, or unpreserved and never released.
+    /// Releases files that an earlier orchestrator held without committing them, or unpreserved without releasing them.
     func releaseOrphans() {
         mayHaveOrphans = false
         guard let status = try? orchestrator.status() else { return }

@@ -2,10 +2,10 @@ import CLibSeccomp
 import Platform
 import SystemPackage
 
-/// Takes rights from an orchestrator before it looks at anything that a client sent: it can start no program, connect
-/// to nothing, and gain no right. A call that is not listed fails with EPERM.
+/// Takes rights from an orchestrator before it reads anything that a client sent. Afterwards it cannot start a program,
+/// connect to a socket, or gain a right. A call that is not in the list fails with EPERM.
 enum Sandbox {
-    /// System calls of: memory, the runtime, messages, what handlers look at, and the records of named files.
+    /// System calls for memory, the runtime, messages, the checks of handlers, and the records of named files.
     private static let allowed = [
         "read", "write", "pread64", "pwrite64", "lseek", "close", "close_range", "fstat", "newfstatat", "statx",
         "fstatfs",
@@ -23,7 +23,8 @@ enum Sandbox {
         "pidfd_open", "pidfd_send_signal", "shutdown", "kcmp", "exit", "exit_group",
     ]
 
-    /// What it may still raise, for a single operation: to see page frames, and to lock the arena into memory.
+    /// Capabilities that the process may still raise for a single operation: to see page frames, to lock the arena into
+    /// memory, and to send descriptors beyond a limit.
     static let capabilities: [Capability] = [.systemAdministration, .lockMemory, .systemResource]
 
     /// Gives up all other capabilities. Call this before the process starts its other threads, which inherit the rest.
@@ -31,7 +32,7 @@ enum Sandbox {
     /// - Throws: EPERM.
     static func limitCapabilities() throws(SystemCallError) { try Capabilities.keep(only: capabilities) }
 
-    /// Loads the filter into all threads of the process; there is no way back.
+    /// Loads the filter into all threads of the process. It cannot be removed.
     ///
     /// - Throws: EPERM, EINVAL on a kernel without seccomp(2).
     static func enter() throws(SystemCallError) {
@@ -43,7 +44,7 @@ enum Sandbox {
         guard synchronized == 0 else { throw SystemCallError("seccomp", Errno(rawValue: -synchronized)) }
         for name in allowed {
             let number = unsafe seccomp_syscall_resolve_name(name)
-            // One that this architecture does not have.
+            // The call does not exist on this architecture.
             guard number >= 0 else { continue }
             let result = unsafe seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 0, nil)
             guard result == 0 else { throw SystemCallError("seccomp", Errno(rawValue: -result)) }

@@ -4,15 +4,16 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The orchestrator's process: one thread, which answers one request after the other.
+/// The server of an orchestrator: one thread, which answers one request after the other.
 ///
-/// 1. The ``RequestScheduler`` shares time among users, processes and connections, and says which connection is next.
-///    Ends of a user come before its requests: so close and create of the same name in one program never meet.
-/// 2. A request stays in the socket's queue until it was answered. A change that must not be done twice is committed
+/// 1. The ``RequestScheduler`` shares time among users, processes and connections, and chooses the next connection. A
+///    user's ends come before the user's requests, so that a program can close a session and at once create one with
+///    the same name.
+/// 2. A request stays in the socket's queue until it is answered. A change that must not be done twice is committed
 ///    together with its answer (``LiveUpdate/Answer``).
 /// 3. A client is not served until it has read its last answer.
 ///
-/// It keeps nothing that the journal or the keeper does not have: ``resume()`` makes all of it again.
+/// The server has no state that is not in the journal or in the keeper: ``resume()`` restores everything.
 final class Server {
     private let store: DescriptorMirror
     private let log: Log
@@ -31,7 +32,7 @@ final class Server {
     private let losses: LossReporter
     private let deviceCalls: DeviceCalls
     private let sessionCalls: SessionCalls
-    /// When to read the memory of files again, in nanoseconds.
+    /// The next time to read the memory of files, in nanoseconds.
     private var nextReading: UInt64 = 0
 
     /// Makes a server for ``OrchestratorResources/makeServer(of:refusal:predecessorsEnd:)``, which explains the
@@ -74,7 +75,7 @@ final class Server {
 
     private static func quota(_ settings: Settings) -> Quota {
         let limit = DescriptorLimit.now
-        // The rest is for descriptors that come with messages, which would otherwise be cut.
+        // The rest is for descriptors in messages. Messages would otherwise be truncated.
         return Quota(
             mostOfProcess: limit - min(limit / 2, MessageSocket.mostDescriptors + 48),
             mostOfUser: settings.userDescriptors, memory: settings.memory,
@@ -83,7 +84,7 @@ final class Server {
 
     // MARK: Beginning
 
-    /// Waits for clients, for the keeper and for threads from now on.
+    /// Begins to wait for clients, for the keeper and for threads.
     func open() throws {
         try keeper.open()
         try longWork.open()
@@ -92,7 +93,7 @@ final class Server {
         }
     }
 
-    /// Opens, and finds the connections and sessions that another orchestrator has left.
+    /// Opens the server, and finds the connections and sessions that another orchestrator has left.
     func resume() throws {
         try open()
         try resumption.resume()
@@ -127,7 +128,7 @@ final class Server {
         }
     }
 
-    /// Reads the memory of some files again, now and then.
+    /// Reads the memory of several files again, from time to time.
     private func readMemoryAgain() {
         guard store.measuresMemory else { return }
         let now = monotonicNanoseconds()
@@ -142,10 +143,10 @@ final class Server {
         exitNow(StartFailure.Cause.unavailable.rawValue)
     }
 
-    /// How often the memory of files is read, in nanoseconds.
+    /// The time between two readings of the memory of files, in nanoseconds.
     private static let readingInterval: UInt64 = 500_000_000
 
-    /// How long the loop may sleep, in milliseconds.
+    /// The longest time that the loop may sleep, in milliseconds.
     private var patience: CInt {
         if resumption.mayHaveOrphans && longWork.isIdle || !work.isIdle || store.hasReleased || updates.isLooking {
             return 0
@@ -154,7 +155,7 @@ final class Server {
         return acceptor.patience ?? CInt(HangPolicy.interval)
     }
 
-    /// Notes what has happened, and works for a slice of time. Work that is left over stays in the scheduler.
+    /// Notes the events, and works for a slice of time. Remaining work stays in the scheduler.
     private func step(_ events: [Poller.Event]) {
         let began = monotonicNanoseconds()
         acceptor.resume()
@@ -165,7 +166,7 @@ final class Server {
                 serveOthers(event)
             }
         }
-        // Looking at many ready connections takes time, too: it is at most a third of all.
+        // Looking at many ready connections takes time, too, but at most a third of all.
         let worked = monotonicNanoseconds()
         let end = worked + min(max(Self.slice, 2 * (worked - began)), Self.longestSlice)
         var clock = WorkClock(at: worked, isShared: work.isShared)
@@ -176,13 +177,13 @@ final class Server {
         }
     }
 
-    /// How long the loop works, in nanoseconds, until it looks again at what has happened.
+    /// The time that the loop works before it looks for events again, in nanoseconds.
     private static let slice: UInt64 = 1_000_000
 
-    /// The most of it, also after a look at events that took long.
+    /// The longest such time, after looking at events took long.
     private static let longestSlice: UInt64 = 5_000_000
 
-    /// - Returns: the client to charge; nil when the charge is made already.
+    /// - Returns: the client to charge; nil when the time is charged already.
     private func perform(_ next: RequestScheduler.Work) -> ClientID? {
         switch next {
         case .accept:
@@ -201,7 +202,7 @@ final class Server {
     }
 
     private func serveNow(_ connection: Connection) {
-        // Only room for the rest is an event then.
+        // The connection has an unsent reply, so the event means that there is room for it.
         if connection.unsent != nil, !connection.isPostponed { return replies.sendRest(to: connection) }
         guard connection.unsent == nil, !connection.isWaiting, !connection.isPostponed else { return }
         if waiting.mustWait(connection) { return connections.postpone(connection) }
@@ -247,11 +248,12 @@ final class Server {
         keeper.note(received)
     }
 
-    /// One request.
+    /// Serves one request.
     private func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
         noteArrival(connection)
-        // The queue has copies, too, so these are closed after the answer has taken the message out of the queue.
+        // The queue has copies of the descriptors, too. These are closed after the answer has taken the message out of
+        // the queue.
         defer {
             if connection.isWorking {
                 connection.keepForWork(message.descriptors)
@@ -260,7 +262,7 @@ final class Server {
             }
         }
         if message.isTruncated {
-            // The rest of the message has the last copies of its descriptors, and must not be dropped by this thread.
+            // The rest of the message has the last copies of its descriptors. This thread must not drop them.
             if message.lacksDescriptors, connection.mayTryAgain() { return connections.postpone(connection) }
             log.say("a message of user \(connection.user) was cut: its connection is closed")
             guard !longWork.postponesEnd(connection) else { return }
@@ -273,7 +275,7 @@ final class Server {
         if let reply { replies.send(reply, to: connection) }
     }
 
-    /// Notes that the client has the descriptor of its incoming session, because it made a request on it.
+    /// Notes that the client has received the descriptor of its incoming session, because it made a request on it.
     private func noteArrival(_ connection: Connection) {
         guard !connection.hasArrived, connection.isOutgoing == false else { return }
         var label = connection.label
@@ -292,8 +294,8 @@ final class Server {
             } catch {
                 switch error.errno {
                 case .resourceTemporarilyUnavailable: return nil
-                // The kernel says this once, when the peer closed without having read all. The messages of the peer are
-                // still there.
+                // The kernel reports this once, when the peer closed the socket with unread messages. The peer's own
+                // messages are still there.
                 case .connectionReset: continue
                 default:
                     closer.close(connection, mayTakeLong: true)
@@ -304,7 +306,7 @@ final class Server {
         return nil
     }
 
-    /// - Returns: nil when it is answered later.
+    /// - Returns: nil when the request is answered later.
     private func answer(_ message: ReceivedMessage, _ connection: Connection) -> Reply? {
         let request: Request
         do throws(Malformed) {
@@ -316,7 +318,7 @@ final class Server {
         return (known ?? perform(request, message.descriptors.first, connection))?.completed(for: request)
     }
 
-    /// - Returns: nil when it is answered later.
+    /// - Returns: nil when the request is answered later.
     private func perform(_ request: Request, _ descriptor: FileDescriptor?, _ connection: Connection) -> Reply? {
         do throws(LiveUpdateError) {
             switch connection.peer {
@@ -337,21 +339,21 @@ final class Server {
 
     // MARK: Ends
 
-    /// Does one request of a connection that its client has closed, so that no client reads the answer. The end is
-    /// noted again then, so that others are served meanwhile. After the last request it closes the connection.
+    /// Does one request of a connection that its client has closed. No client reads the answer. The end is then noted
+    /// again, so that others are served meanwhile. After the last request this closes the connection.
     private func end(_ connection: Connection) {
         if longWork.postponesEnd(connection) { return }
-        // A client that has only ended its side may still read: it has at most one unread answer, too.
+        // A client that has shut down only its own side may still read. It, too, has at most one unread answer.
         if !connection.isWaiting, connection.peer.isSocket, !waiting.waitsForCloses(connection),
             !connection.descriptor.hasUnreadByPeer, connection.beginLastRequest()
         {
             replies.dropUnsent(of: connection, isAnswered: true)
             serve(connection)
-            // The look at an empty queue has closed the connection.
+            // Looking at an empty queue has closed the connection.
             guard connections.contains(connection), !longWork.postponesEnd(connection) else { return }
             return work.noteEnd(of: connection)
         }
-        // The rest of the queue takes long, too, when each message has many descriptors.
+        // Draining the rest of the queue takes long, too, if each message has many descriptors.
         if connection.peer.isSocket, !store.drain(connection.descriptor, of: connection.user, atMost: 16) {
             return work.noteEnd(of: connection)
         }
@@ -360,10 +362,10 @@ final class Server {
 
     // MARK: Postponed connections
 
-    /// How long the loop sleeps at most while connections are postponed, in milliseconds.
+    /// The longest sleep of the loop while connections are postponed, in milliseconds.
     private static let postponement: CInt = 5
 
-    /// Serves postponed connections again, as far as they need not wait any more.
+    /// Serves postponed connections again, unless they must still wait.
     private func resumePostponed() {
         guard connections.hasPostponed else { return }
         for connection in connections.takePostponed() {

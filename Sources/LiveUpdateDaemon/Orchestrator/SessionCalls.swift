@@ -4,7 +4,7 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The calls on a session's descriptor.
+/// Performs the calls on a session's descriptor.
 final class SessionCalls {
     private let admissions: Admissions
     private let longWork: LongWorkRunner
@@ -14,9 +14,9 @@ final class SessionCalls {
         self.longWork = longWork
     }
 
-    /// - Returns: nil when it is answered later.
-    /// - Throws: EINVAL for a call that is none of a session, or a reserved field that is not 0; the errors of the core
-    ///   and of ``Admission``.
+    /// - Returns: the answer; nil when the request is answered later.
+    /// - Throws: EINVAL for a call that a session does not have, or for a reserved field that is not 0; the errors of
+    ///   the core and of ``Admission``.
     func perform(
         _ request: Request, _ descriptor: FileDescriptor?, _ session: Session, _ connection: Connection
     ) throws(LiveUpdateError) -> Reply? {
@@ -84,13 +84,14 @@ final class SessionCalls {
         return Reply(0, body: request.answerBody)
     }
 
-    /// Stands for the descriptor of a message without one. It is not open.
+    /// The descriptor of a message without one. It is not open.
     private static let none = FileDescriptor(rawValue: -1)
     private static let reserved = LiveUpdateError(
         .invalidArgument, "a reserved field of the struct is not 0", remedy: "set it to 0")
 }
 
-/// A request that preserves a file, or checks whether it can be preserved. A thread of the ``WorkerPool`` can do it.
+/// A request that preserves a file, or that checks whether it can be preserved. A thread of the ``WorkerPool`` can do
+/// it.
 struct FileRequest: Sendable {
     var call: Call
     var token: UInt64
@@ -98,13 +99,13 @@ struct FileRequest: Sendable {
     var answer: Answer?
     var admission: Admission
 
-    /// Whether it takes long.
+    /// Whether the request takes long.
     var isLong: Bool {
         guard call != .preserveHeld, let status = received.status else { return false }
         return LongWork.isLong(size: status.size, allocated: status.allocated)
     }
 
-    /// - Throws: ELOOP for a socket of luod's own; EMFILE and ENOSPC at the limits; the errors of the core.
+    /// - Throws: ELOOP for one of luod's own sockets; EMFILE and ENOSPC at the limits; the errors of the core.
     func preserve(in session: Session) throws(LiveUpdateError) {
         try session.preserve(
             received.descriptor, token: token, as: call == .preserveHeld ? HeldFileHandler.format : nil,
@@ -116,17 +117,17 @@ struct FileRequest: Sendable {
             try admission.checkMemory(received.descriptor)
             try admission.checkDescriptors()
         }
-        // A check leaves nothing behind.
+        // A check must leave nothing preserved.
         if call == .check { try session.unpreserve(token: token) }
     }
 }
 
-/// A file that came with a request, as it was then. No file system is asked, because it may not answer.
+/// The file of a request, as it was on arrival. No file system is asked, because it may not answer.
 struct ReceivedFile: Sendable {
     let descriptor: FileDescriptor
-    /// nil when the descriptor is not open.
+    /// The status; nil when the descriptor is not open.
     let status: FileStatus?
-    /// Whether it is a file of tmpfs or hugetlbfs: only these have seals. It is no O_PATH descriptor then.
+    /// Whether it is a file of tmpfs or hugetlbfs. Only these have seals, and an O_PATH descriptor has none.
     let isMemory: Bool
 
     init(_ descriptor: FileDescriptor) {
@@ -141,7 +142,7 @@ extension Call {
 }
 
 extension Request {
-    /// The struct, as far as the client has room for it: with no number where a descriptor's would be, since it comes
-    /// beside the message.
+    /// The struct of the answer, no longer than the client's. It has no descriptor number, because the descriptor is
+    /// sent with the message.
     var answerBody: [UInt8] { body }
 }

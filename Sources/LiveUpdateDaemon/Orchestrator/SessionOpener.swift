@@ -3,10 +3,10 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// The calls that open a session: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION.
+/// Performs the calls that open a session: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION.
 ///
-/// Each answers with the client's end of a pair of sockets. luod holds its own end in a slot, and closes its copy of
-/// the client's end, so that it sees the client's last close at once.
+/// The answer to each has the client's end of a pair of sockets. luod holds its own end in a slot, and closes its copy
+/// of the client's end, so that it notices the client's last close at once.
 final class SessionOpener {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
@@ -127,13 +127,13 @@ final class SessionOpener {
         return reply
     }
 
-    /// Holds luod's end of a session's two sockets.
+    /// Holds luod's end of a session's pair of sockets.
     ///
-    /// - Throws: the errno of a shortage that lasts. The end is closed then.
+    /// - Throws: the errno of a shortage that lasts. The end is closed in this case.
     private func hold(
         _ ends: (FileDescriptor, FileDescriptor), _ client: Client
     ) throws(LiveUpdateError) -> DescriptorSlot {
-        // The gate knows that the descriptor arrives at a program that has the device open.
+        // The gate makes sure that a program with an opened device receives the descriptor.
         var traits = client.connection.label.traits.intersection(.isUnlimited)
         if client.connection.isDevice { traits.insert(.hasArrived) }
         let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
@@ -144,8 +144,7 @@ final class SessionOpener {
         }
     }
 
-    /// Opens a session, and tries once more after it has closed connections that prevented that and that no client
-    /// uses.
+    /// Opens a session. If an unused connection prevents this, it closes that connection and tries once more.
     private func openAgain(
         _ name: SessionName?, _ client: Client, _ open: () throws(LiveUpdateError) -> Session
     ) throws(LiveUpdateError) -> Session {

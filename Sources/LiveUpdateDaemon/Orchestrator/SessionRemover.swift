@@ -2,7 +2,7 @@ import LiveUpdate
 import LiveUpdateProtocol
 import SystemPackage
 
-/// REMOVE_SESSION: ends a session by its name; by force also while a client holds it.
+/// REMOVE_SESSION: ends a session by its name. With force, it also ends a session that a client holds.
 final class SessionRemover {
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
@@ -24,10 +24,9 @@ final class SessionRemover {
         }
     }
 
-    /// - Returns: the obstacles that were overridden: a line for a client that held the session, and one for each
-    ///   refusal.
+    /// - Returns: the overridden obstacles: a line for a client that held the session, and one for each refusal.
     /// - Throws: ENOENT; without force EBUSY while a client holds the session, or a handler cannot finish; EINVAL for
-    ///   text that is no session name, and for both directions at once.
+    ///   an invalid session name, and for both directions at once.
     private func remove(_ call: UpdateCall, of user: SessionOwner) throws(LiveUpdateError) -> String {
         let name = SessionName(described: call.text)
         let directions = call.flags & (UpdateCall.outgoing | UpdateCall.incoming)
@@ -49,7 +48,7 @@ final class SessionRemover {
         sessions.removeDetached(session)
         if let holder {
             overridden.insert("a client held the session, and has none now", at: 0)
-            // Each further request of the holder is ENODEV.
+            // Each further request of the holder fails with ENODEV.
             connections.change(holder, to: .dead(user))
         }
         return overridden.joined(separator: "\n")
@@ -63,7 +62,7 @@ final class SessionRemover {
         return try orchestrator.retrieveSession(known.name, holder: holder)
     }
 
-    /// Ends the session. Without force an incoming session stays as it was when a handler cannot finish yet.
+    /// Ends the session. Without force, an incoming session is unchanged if a handler cannot finish yet.
     private func end(
         _ session: Session, _ known: Status.Session, isForced: Bool
     ) throws(LiveUpdateError) -> [String] {

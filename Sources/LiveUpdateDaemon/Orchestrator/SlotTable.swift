@@ -6,7 +6,7 @@ struct HeldDescriptor: Sendable {
     var descriptor: FileDescriptor
     var kind: DescriptorKind
     var label = KeepLabel()
-    /// The memory of a file as it was first; nil if it is not measured.
+    /// The memory of a file when it was added; nil if it is not measured.
     var memory: MemoryUse?
 }
 
@@ -16,14 +16,14 @@ struct HeldDescriptor: Sendable {
 /// 2. ``release(_:)`` marks a slot, and ``takeReleased(atMost:)`` removes all marked slots at the end of a request.
 struct SlotTable: Sendable {
     private var entries: [DescriptorSlot: HeldDescriptor] = [:]
-    /// The slots of each kind: few of most kinds, beside many files.
+    /// The slots of each kind. There may be many files, and few descriptors of most other kinds.
     private var kinds: [DescriptorKind: Set<DescriptorSlot>] = [:]
-    /// The slots of sockets by the cookie of their other end, which a client has.
+    /// The slots of sockets, by the cookie of the other end, which a client holds.
     private var cookies: [UInt64: DescriptorSlot] = [:]
     private var memory = MemoryLedger()
-    /// Slots that were released and are not removed yet.
+    /// Slots that were released but not yet removed.
     private var released: [DescriptorSlot] = []
-    /// Slots whose memory will be read again.
+    /// Slots to read the memory of next.
     private var unread: [DescriptorSlot] = []
     /// The number of the next slot.
     private(set) var next: Int64 = 1
@@ -32,7 +32,7 @@ struct SlotTable: Sendable {
 
     subscript(slot: DescriptorSlot) -> HeldDescriptor? { entries[slot] }
 
-    /// All slots, in no order.
+    /// All slots, in no particular order.
     var all: [(slot: DescriptorSlot, entry: HeldDescriptor)] { entries.map { ($0.key, $0.value) } }
 
     var count: Int { entries.count }
@@ -40,7 +40,7 @@ struct SlotTable: Sendable {
     /// Whether only descriptors of luod itself are held: no client, no session, no file.
     var holdsOnlyState: Bool { entries.values.allSatisfy { $0.kind.isOfState } }
 
-    /// The slots of a kind, in no order.
+    /// The slots of a kind, in no particular order.
     func slots(_ kind: DescriptorKind) -> Set<DescriptorSlot> { kinds[kind] ?? [] }
 
     /// The slot of the socket with this cookie at its other end.
@@ -54,10 +54,10 @@ struct SlotTable: Sendable {
         return DescriptorSlot(next)
     }
 
-    /// Allocates no slot below a number from now on.
+    /// From now on, allocates no slot below a number.
     mutating func begin(at number: Int64) { next = max(next, number) }
 
-    /// Adds a descriptor in a slot that holds nothing.
+    /// Adds a descriptor in an empty slot.
     mutating func add(_ entry: HeldDescriptor, _ slot: DescriptorSlot) {
         entries[slot] = entry
         kinds[entry.kind, default: []].insert(slot)
@@ -65,9 +65,9 @@ struct SlotTable: Sendable {
         if let use = entry.memory { memory.add(use, of: entry.label.user) }
     }
 
-    /// Adds a descriptor, in the place of another if the slot holds one.
+    /// Adds a descriptor. If the slot holds another one, this replaces it.
     ///
-    /// - Returns: the descriptor that the slot held, which the caller closes.
+    /// - Returns: the descriptor that the slot held. The caller must close it.
     mutating func replace(_ slot: DescriptorSlot, with entry: HeldDescriptor) -> HeldDescriptor? {
         let old = remove(slot)
         add(entry, slot)
@@ -76,13 +76,13 @@ struct SlotTable: Sendable {
 
     /// Changes the label of a slot.
     ///
-    /// - Returns: nil when the slot holds nothing.
+    /// - Returns: nil for an empty slot.
     mutating func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) -> HeldDescriptor? {
         entries[slot]?.label = label
         return entries[slot]
     }
 
-    /// Removes a descriptor, which the caller closes.
+    /// Removes a descriptor. The caller must close it.
     mutating func remove(_ slot: DescriptorSlot) -> HeldDescriptor? {
         guard let entry = entries.removeValue(forKey: slot) else { return nil }
         kinds[entry.kind]?.remove(slot)
@@ -94,10 +94,10 @@ struct SlotTable: Sendable {
     /// Marks a slot for ``takeReleased(atMost:)``.
     mutating func release(_ slot: DescriptorSlot) { released.append(slot) }
 
-    /// Whether slots were released that are not removed yet.
+    /// Whether there are slots that were released but not yet removed.
     var hasReleased: Bool { !released.isEmpty }
 
-    /// Removes the slots that were released last, at most so many. The caller closes their descriptors.
+    /// Removes the slots that were released last, at most this many. The caller must close their descriptors.
     mutating func takeReleased(atMost most: Int) -> [(slot: DescriptorSlot, entry: HeldDescriptor)] {
         guard !released.isEmpty else { return [] }
         let slots = released.suffix(most)
@@ -107,13 +107,13 @@ struct SlotTable: Sendable {
 
     // MARK: Memory
 
-    /// The memory of all users' files: bytes by page size.
+    /// The memory of all users' files, in bytes by page size.
     var memoryOfUsers: [SessionOwner: [PageSize: UInt64]] { memory.all }
 
-    /// The bytes that a user's files would have with one more, with pages of that file's size.
+    /// The bytes of a user's files with the page size of `use`, including that file.
     func memory(of user: SessionOwner, with use: MemoryUse) -> UInt64 { memory.bytes(of: user, with: use) }
 
-    /// Some files whose memory is read again, each in turn.
+    /// Returns several files for the next reading of their memory. All files take turns.
     mutating func takeUnread(atMost most: Int) -> [(slot: DescriptorSlot, entry: HeldDescriptor)] {
         if unread.isEmpty { unread = [DescriptorSlot](slots(.file)) }
         let slots = unread.suffix(most)
@@ -121,7 +121,7 @@ struct SlotTable: Sendable {
         return slots.compactMap { slot in entries[slot].map { (slot, $0) } }
     }
 
-    /// Notes the present memory of a file.
+    /// Notes the current memory of a file.
     mutating func noteMemory(_ use: MemoryUse, in slot: DescriptorSlot) {
         guard let entry = entries[slot] else { return }
         memory.note(use, of: entry.label.user)

@@ -4,32 +4,32 @@ import LiveUpdateMachine
 import Platform
 import SystemPackage
 
-/// The next image: performs what ``IncomingUpdate`` decides, and tells it the results.
+/// Runs the next image: performs the actions that ``IncomingUpdate`` decides, and reports their results to it.
 final class StandbyProcess {
     private let resources: OrchestratorResources
     private let store: DescriptorMirror
     private let keeper: ControlLink
     private let formats: [String]
     private var machine = IncomingUpdate()
-    /// The last draft of what will be published.
+    /// The last draft of the tree.
     private var draft: Extent?
-    /// The boot that was prepared on the last draft.
+    /// The boot that was prepared with the last draft.
     private var prepared: Boot?
     private var takeOver: TakeOver?
 
-    /// An orchestrator of the state that is handed over, and its server.
+    /// An orchestrator on the state that is handed over, and its server.
     private struct Boot {
         let orchestrator: Orchestrator
         let server: Server
     }
 
-    /// What came with the state that was handed over.
+    /// The message that handed over the state, and the progress since.
     private struct TakeOver {
         let what: HandOver
         let note: HandOverNote?
         let baton: CommitBaton
         var boot: Boot?
-        /// When the image was ready, and when it was told to go.
+        /// The time when the image was ready, and the time when it was told to go.
         var ready: UInt64 = 0
         var switched: UInt64 = 0
     }
@@ -41,7 +41,7 @@ final class StandbyProcess {
         formats = try Self.knownFormats(resources)
     }
 
-    /// Waits, holding all that the old orchestrator holds, and takes its place when it is told to.
+    /// Waits, holding all descriptors that the old orchestrator holds, and takes over when it is told to.
     func run() throws -> Never {
         try handle(.started)
         while true {
@@ -94,7 +94,7 @@ final class StandbyProcess {
         case .takeBaton: try handle(.baton(isOurs: takeBaton()))
         case .confirm: try takeOver?.boot?.orchestrator.confirm()
         case .resume: try resume()
-        // A keeper that has died since is noticed when the server reads the link.
+        // If the keeper has died, the server notices this when it reads the link.
         case .sayAnswered: try? keeper.send(.answered)
         case .serve:
             guard let boot = takeOver?.boot else { exitNow(1) }
@@ -145,7 +145,7 @@ final class StandbyProcess {
         }
     }
 
-    /// The formats of all handlers and FLBs, from an arena that goes away with it.
+    /// The formats of all handlers and FLBs. This registers them with a temporary arena.
     private static func knownFormats(_ resources: OrchestratorResources) throws -> [String] {
         let store = DescriptorMirror(resources.store.closer)
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)

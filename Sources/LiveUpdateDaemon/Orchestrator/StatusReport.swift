@@ -4,7 +4,8 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// Makes the pages of STATUS: docs/protocol.md. A page costs what it has, and not what luod holds.
+/// Makes the pages of STATUS: docs/protocol.md. The cost of a page depends on its content, and not on how much luod
+/// holds.
 struct StatusReport {
     /// The page, and the request for the next one.
     struct Page {
@@ -12,18 +13,18 @@ struct StatusReport {
         var next: StatusCall
     }
 
-    /// The most sessions and files of one page: about as many as fit.
+    /// The most sessions and files on one page: about as many as fit.
     private static let mostEntries = 512
 
     /// Makes a page.
     ///
     /// - Parameters:
     ///   - call: the request.
-    ///   - parts: finds sessions and files behind a place, at most a number of them.
+    ///   - parts: returns the sessions and files after a position, at most a given number of them.
     ///   - daemon: the line of luod, for the first page.
     ///   - boot: the number of the boot, which is not 0.
-    ///   - describe: a session's line, and a file's. They look at descriptors.
-    /// - Throws: ESTALE when the place is of another boot.
+    ///   - describe: a session's line, and a file's line. They look at descriptors.
+    /// - Throws: ESTALE when the position belongs to another boot.
     static func page(
         _ call: StatusCall, boot: UInt32, room: Int = StatusLines.most,
         daemon: () -> LuodStatus.Daemon,
@@ -61,7 +62,7 @@ extension StatusCall {
     var position: StatusPosition { StatusPosition(session: session, file: file) }
 }
 
-/// STATUS: finds the lines of a page.
+/// Performs STATUS: finds the lines of a page.
 final class StatusReporter {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
@@ -70,7 +71,7 @@ final class StatusReporter {
     private let admissions: Admissions
     private let refusal: Refusal?
     private let state: StateDirectory
-    /// The processes as they were looked at last, and when, in nanoseconds.
+    /// The processes at the last look, and the time of that look in nanoseconds.
     private var looked: (at: UInt64, processes: [LuodStatus.Process]) = (0, [])
 
     init(
@@ -86,7 +87,7 @@ final class StatusReporter {
         self.state = state
     }
 
-    /// - Throws: ESTALE when the place is of another boot.
+    /// - Throws: ESTALE when the position belongs to another boot.
     func perform(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let socket = client.connection.descriptor
         let summary = try orchestrator.statusSummary()
@@ -124,8 +125,8 @@ final class StatusReporter {
             memory: admissions.memory(of: owner))
     }
 
-    /// The processes of luod. Their rights are read at most once in a second, because that takes longer than the rest
-    /// of the status.
+    /// The processes of luod. Their rights are read at most once per second, because that takes longer than the rest of
+    /// the status.
     private func processes(_ keeper: CInt) -> [LuodStatus.Process] {
         let named = [("keeper", keeper), ("orchestrator", getpid()), ("gate", state.gate ?? 0)].filter { $0.1 != 0 }
         let now = monotonicNanoseconds()
@@ -146,14 +147,14 @@ final class StatusReporter {
     private func describe(_ file: Status.File, _ problem: String?) -> LuodStatus.File {
         LuodStatus.File(
             token: "\(file.token)", compatible: file.compatible,
-            // A file system that does not answer is not asked.
+            // This does not ask the file system, because it may not answer.
             size: store.descriptor(in: file.slot).flatMap { try? FileStatus(cached: $0).size },
             retrieved: file.retrieveStatus.number, problem: problem)
     }
 }
 
 extension LuodStatus.Process {
-    /// The rights of a process, as the kernel says, and not as they were set. Nil when the process has ended.
+    /// The actual rights of a process, from the kernel. Nil when the process has ended.
     fileprivate init?(_ name: String, _ process: CInt) {
         guard let rights = try? ProcessRights(of: process) else { return nil }
         self.init(

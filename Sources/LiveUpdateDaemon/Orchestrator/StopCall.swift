@@ -2,7 +2,7 @@ import LiveUpdate
 import LiveUpdateProtocol
 import SystemPackage
 
-/// STOP: ends luod. When something would be lost, only a client that discards it can do so.
+/// STOP: ends luod. If something would be lost, the client must allow that with the flag `discard`.
 final class StopCall {
     private let store: DescriptorMirror
     private let losses: LossReporter
@@ -25,7 +25,7 @@ final class StopCall {
         self.log = log
     }
 
-    /// Answers, and has the keeper end everything.
+    /// Answers the request, and then tells the keeper to end luod.
     ///
     /// - Returns: a refusal; nil when the answer was sent.
     func perform(_ request: Request, _ client: Client) -> Reply? {
@@ -43,9 +43,9 @@ final class StopCall {
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
         replies.send(reply, to: client.connection)
-        // The keeper ends at once, and does not ask for the log first.
+        // The keeper ends luod at once, without asking for the log first.
         losses.logEnd()
-        // No keeper would start another orchestrator.
+        // Without a keeper, no process would start another orchestrator.
         guard keeper.isThere else { exitNow(0) }
         do {
             try keeper.send(.stop)
@@ -55,7 +55,7 @@ final class StopCall {
         return nil
     }
 
-    /// The end of descriptors that luod cannot tell apart, because it cannot read the state.
+    /// The text about the end of descriptors that luod cannot name, because it cannot read the state.
     private func endOfUnknown(_ refusal: Refusal) -> String {
         let (files, sessions) = (store.slots(.file).count, store.slots(.session).count)
         return

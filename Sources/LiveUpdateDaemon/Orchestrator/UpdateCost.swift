@@ -1,6 +1,6 @@
 import LiveUpdate
 
-/// The words in which an update names the files and sessions that it cannot take along.
+/// Texts about the files and sessions that an update leaves out or loses.
 enum UpdateCost {
     /// The room for the text of an ``UpdateCall``, in bytes without the NUL at its end.
     static let room = 4095
@@ -24,7 +24,7 @@ enum UpdateCost {
         return [head, text(obstacles.map(line), room: room), remedy].joined(separator: "\n")
     }
 
-    /// As many lines as there is room for. If some do not fit, the last line says how many.
+    /// As many lines as fit into the room. If some do not fit, the last line gives their number.
     static func text(_ lines: [String], room: Int) -> String {
         let whole = lines.joined(separator: "\n")
         if whole.utf8.count <= room { return whole }
@@ -32,7 +32,7 @@ enum UpdateCost {
         for (index, line) in lines.enumerated() {
             let more = "and \(lines.count - index) more: luoctl status shows them"
             let next = "\(text)\(line)\n"
-            // The count in the last line only falls, so the line never needs more room later.
+            // The number in the last line only falls, so that line never needs more room later.
             guard next.utf8.count + more.utf8.count <= room else { return text + more }
             text = next
         }

@@ -5,7 +5,8 @@ import LiveUpdateProtocol
 import Platform
 import SystemPackage
 
-/// Performs what ``OutgoingUpdate`` decides, and tells it the results: see docs/daemon.md.
+/// Runs the old image's part of an update: performs the actions that ``OutgoingUpdate`` decides, and reports their
+/// results to it. See docs/daemon.md.
 final class UpdateRunner {
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
@@ -14,22 +15,22 @@ final class UpdateRunner {
     private let replies: ReplySender
     private let log: Log
     private var machine = OutgoingUpdate()
-    /// The request that was accepted and is not answered.
+    /// The accepted request without an answer.
     private var accepted: Accepted?
-    /// Whether the files are being looked at, ahead of an update.
+    /// Whether the files are being checked, ahead of an update.
     private(set) var isLooking = false
-    /// The process of the image that waits: readable once it has ended.
+    /// The process of the standby. The descriptor is readable once the process has ended.
     private var standby: FileDescriptor?
-    /// The baton of the update that was handed over last.
+    /// The baton of the last update that was handed over.
     private var baton: CommitBaton?
-    /// How long no client was served when this process took over, in nanoseconds; nil when it took nothing over.
+    /// The blackout when this process took over, in nanoseconds; nil when it took nothing over.
     private(set) var lastBlackout: UInt64?
 
     private struct Accepted {
         let connection: Connection
         let request: RequestID
         let kind: UpdateRequest.Kind
-        /// When each phase ended: see ``LiveUpdateProtocol/UpdateCall/times``.
+        /// The time when each phase ended: see ``LiveUpdateProtocol/UpdateCall/times``.
         var times: [UInt64]
         /// A line for each file or session that the update leaves out or loses, for the answer.
         var cost = ""
@@ -121,7 +122,7 @@ final class UpdateRunner {
 
     // MARK: The keeper
 
-    /// Takes a message of the keeper that belongs to an update.
+    /// Handles a message of the keeper if it belongs to an update.
     ///
     /// - Returns: false for any other message.
     func take(_ received: ControlLink.Received) -> Bool {
@@ -147,7 +148,7 @@ final class UpdateRunner {
         standby = process
     }
 
-    /// The keeper is gone, or is given up.
+    /// Handles the loss of the keeper, which has ended or was given up.
     func loseKeeper() { handle(.keeperLost) }
 
     /// Gives up a keeper that does not read.
@@ -206,7 +207,7 @@ final class UpdateRunner {
         (try? orchestrator.formatsInUse()).map([String].init) ?? []
     }
 
-    /// Looks at some more files ahead of an update, so that requests are answered meanwhile.
+    /// Checks several files ahead of an update. Requests are answered between two calls.
     func lookOn() {
         guard isLooking, let request = machine.request else { return }
         let end = monotonicNanoseconds() + Self.slice
@@ -215,7 +216,7 @@ final class UpdateRunner {
         handle(.assessed(assess(request.discards, request.leavesOut)))
     }
 
-    /// How long files are looked at in one turn of the loop, in nanoseconds. Most files take 2 microseconds each.
+    /// The time for checking files in one turn of the loop, in nanoseconds. Most files take 2 microseconds each.
     private static let slice: UInt64 = 500_000
 
     /// Finds the files of all users that cannot be frozen, and the unfinished sessions, before anything is frozen.
@@ -226,7 +227,7 @@ final class UpdateRunner {
             return UpdateRefusal(.core(first.errno.rawValue), UpdateCost.refusal(obstacles))
         }
         let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
-        // The answer has room for some of them.
+        // The answer has room for only some lines.
         log.sayAll(lines.map { "update: goes on without \($0)" })
         accepted?.cost = UpdateCost.text(lines, room: UpdateCost.room)
         return nil
@@ -251,7 +252,7 @@ final class UpdateRunner {
         handle(.published)
     }
 
-    /// Hands over, and waits for the verdict: the keeper ends this process when the next one runs.
+    /// Hands over, and waits for the result. If the next image takes over, the keeper ends this process.
     private func handOver(_ what: HandOver, _ attempt: UInt32) {
         if what == .reload {
             acceptor.admitAll()
@@ -276,7 +277,7 @@ final class UpdateRunner {
     private func endImage() {
         guard let standby else { return }
         self.standby = nil
-        // Its number says nothing here.
+        // The process number has no meaning here.
         let process = RunningProcess(-1, handle: OwnedDescriptor(taking: standby))
         process.kill()
         process.waitForEnd()

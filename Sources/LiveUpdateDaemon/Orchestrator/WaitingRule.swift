@@ -2,12 +2,12 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Says which connections are not served for a moment. Their requests stay in the sockets' queues.
+/// Decides which connections are not served for a moment. Their requests stay in the sockets' queues.
 ///
-/// 1. A user with many descriptors that wait to be closed waits for them (``Quota``). Otherwise a close that sleeps
-///    would let the user's next requests pile up descriptors without end.
-/// 2. A user whose requests ended too many orchestrators waits for a minute (``ReplyLedger``).
-/// 3. A user with a session that is ending waits for the end (``LongWorkRunner``).
+/// 1. A user with many descriptors that wait to be closed waits for them (``Quota``). Otherwise the user's next
+///    requests would accumulate descriptors without end while a close sleeps.
+/// 2. A user with requests that ended too many orchestrators waits for a minute (``ReplyLedger``).
+/// 3. A user with a session that is ending waits for that end (``LongWorkRunner``).
 final class WaitingRule {
     private let store: DescriptorMirror
     private let connections: ConnectionTable
@@ -23,7 +23,7 @@ final class WaitingRule {
         self.ledger = ledger
     }
 
-    /// Whether a connection must wait with its next request.
+    /// Whether the next request of a connection must wait.
     func mustWait(_ connection: Connection) -> Bool {
         longWork.makesWait(connection.user) || waitsForCloses(connection)
     }

@@ -1,11 +1,12 @@
 import Platform
 
-/// Measures the time to charge for pieces of work of this thread, one after the other.
+/// Measures the time to charge for this thread's pieces of work, one after the other.
 ///
-/// A piece costs the time that it took. Where other programs keep the processors busy, the kernel may have run them
-/// meanwhile: a piece that took long costs no more than the thread's processor time, unless it made the thread sleep.
+/// A piece costs the time that it took. If other programs keep the processors busy, the kernel may have run them
+/// meanwhile. A piece that took long therefore costs no more than the thread's processor time, unless the piece made
+/// the thread sleep.
 struct WorkClock {
-    /// When the last piece ended, in nanoseconds.
+    /// The time when the last piece ended, in nanoseconds.
     private(set) var now: UInt64
     private let before: ThreadUse?
     private var charged: UInt64 = 0
@@ -14,15 +15,15 @@ struct WorkClock {
     ///
     /// - Parameters:
     ///   - now: the time, in nanoseconds.
-    ///   - isShared: whether a charge may make anything wait: it is only looked at closely then.
+    ///   - isShared: whether a charge may make another party wait. Only then is the processor time read.
     init(at now: UInt64 = monotonicNanoseconds(), isShared: Bool = true) {
         self.now = now
         before = isShared ? ThreadUse.now : nil
     }
 
-    /// Ends a piece, and begins the next one.
+    /// Ends a piece and begins the next one.
     ///
-    /// - Returns: what to charge for it, in nanoseconds.
+    /// - Returns: the time to charge for the ended piece, in nanoseconds.
     mutating func lap() -> UInt64 {
         let end = monotonicNanoseconds()
         let charge = Self.charge(end - now, after: charged, since: before, now: { ThreadUse.now })
@@ -31,13 +32,13 @@ struct WorkClock {
         return charge
     }
 
-    /// What to charge for a piece.
+    /// The time to charge for a piece, in nanoseconds.
     ///
     /// - Parameters:
-    ///   - duration: how long it took, in nanoseconds.
+    ///   - duration: the duration of the piece, in nanoseconds.
     ///   - charged: the charges since `before`.
-    ///   - before: what the thread had used at the beginning; nil to charge the duration.
-    ///   - now: what the thread has used now; nil to charge the duration.
+    ///   - before: the thread's use at the beginning; nil to charge the duration.
+    ///   - now: returns the thread's use now; nil to charge the duration.
     static func charge(
         _ duration: UInt64, after charged: UInt64, since before: ThreadUse?, now: () -> ThreadUse?
     ) -> UInt64 {
@@ -47,6 +48,6 @@ struct WorkClock {
         return min(duration, used > charged ? used - charged : 0)
     }
 
-    /// The duration above which a piece is looked at closely, in nanoseconds.
+    /// The duration above which the processor time is read, in nanoseconds.
     static let long: UInt64 = 300_000
 }

@@ -1,8 +1,7 @@
 import Platform
 import SystemPackage
 
-/// The events that the loop waits for, and the work that follows from them. It owns the poller and the
-/// ``RequestScheduler``.
+/// The events that the loop waits for, and the work that they cause. It owns the poller and the ``RequestScheduler``.
 final class WorkQueue {
     private let poller: Poller
     private var scheduler = RequestScheduler()
@@ -15,23 +14,23 @@ final class WorkQueue {
     /// Waits for events.
     ///
     /// - Parameter milliseconds: the longest wait.
-    /// - Returns: the events; none after the longest wait.
+    /// - Returns: the events; none when the wait ends without one.
     func wait(_ milliseconds: CInt) throws(SystemCallError) -> [Poller.Event] { try poller.wait(milliseconds) }
 
-    /// Waits for events of a descriptor from now on.
+    /// Begins to wait for events of a descriptor.
     ///
     /// - Throws: EEXIST when the descriptor has been added already; ENOMEM, ENOSPC.
     func watch(_ descriptor: FileDescriptor, for interest: Poller.Interest) throws(SystemCallError) {
         try poller.add(descriptor, for: interest)
     }
 
-    /// Waits for other events of a descriptor.
+    /// Waits for other events of a descriptor from now on.
     func change(_ descriptor: FileDescriptor, to interest: Poller.Interest) {
-        // A connection whose end waits has no events any more, and needs none.
+        // This fails for a connection with a postponed end. The poller no longer has it, and it needs no events.
         try? poller.change(descriptor, to: interest)
     }
 
-    /// Waits for no more events of a descriptor.
+    /// Stops waiting for events of a descriptor.
     func unwatch(_ descriptor: FileDescriptor) { poller.remove(descriptor) }
 
     // MARK: Work
@@ -42,7 +41,7 @@ final class WorkQueue {
     /// Whether there is no work.
     var isIdle: Bool { scheduler.isIdle }
 
-    /// Notes what has happened to a connection.
+    /// Notes an event of a connection.
     func note(_ event: Poller.Event, on connection: Connection) {
         if event.hasEnded {
             noteEnd(of: connection)
@@ -56,7 +55,7 @@ final class WorkQueue {
         scheduler.noteEnd(of: connection.descriptor, of: connection.clientID)
     }
 
-    /// Notes a connection that was accepted.
+    /// Notes an accepted connection.
     func noteAccepted(_ descriptor: FileDescriptor, of client: ClientID) {
         scheduler.noteAccepted(descriptor, of: client)
     }

@@ -4,8 +4,9 @@ import SystemPackage
 
 /// Threads for requests that take long, so that other clients are served meanwhile.
 ///
-/// 1. ``start(for:_:)`` gives a piece of work to a thread. A user has at most one at a time, and one thread is for root alone.
-/// 2. ``events`` becomes readable when a thread is done, and ``takeFinished()`` returns the results.
+/// 1. ``start(for:_:)`` gives a piece of work to a thread. Each user has at most one piece at a time, and one thread is
+///    for root alone.
+/// 2. ``events`` becomes readable when a thread has finished, and ``takeFinished()`` returns the results.
 ///
 /// The threads are made before the seccomp filter, which allows no new ones. They end when the pool is released.
 final class WorkerPool: Sendable {
@@ -17,7 +18,7 @@ final class WorkerPool: Sendable {
     /// The result of a piece of work.
     struct Finished: Sendable {
         var work: WorkID
-        /// Nil after success.
+        /// The error; nil after success.
         var error: LiveUpdateError?
         /// The time to charge for the work, in nanoseconds.
         var duration: UInt64
@@ -61,7 +62,7 @@ final class WorkerPool: Sendable {
                 unsafe state.cancellations[job.id] = nil
                 unsafe state.finished.append(Finished(work: job.id, error: error, duration: duration))
             }
-            // A queue without room has messages enough to wake the reader.
+            // A full queue has enough messages already to wake the reader.
             try? bell.borrowed.send([1])
         }
     }
@@ -72,7 +73,7 @@ final class WorkerPool: Sendable {
 
     /// Starts the threads, which block all signals.
     ///
-    /// - Parameter threads: how many there are, at least two: one for root, the rest for other users.
+    /// - Parameter threads: the number of threads, at least two: one for root, and the rest for other users.
     /// - Throws: EAGAIN when the system or the user may have no more threads, ENOMEM, EMFILE.
     init(threads: Int) throws(SystemCallError) {
         self.threads = max(threads, 2)
@@ -92,7 +93,7 @@ final class WorkerPool: Sendable {
 
     private static func start(_ shared: Shared) throws(SystemCallError) {
         try startThread(stackSize: 1 << 20, blockingSignals: true) {
-            // Long requests do not take part in the priority of the thread that serves.
+            // Long requests must not have the raised priority of the serving thread.
             Priority.lower()
             while let job = shared.next() {
                 var clock = WorkClock()
@@ -109,10 +110,10 @@ final class WorkerPool: Sendable {
         }
     }
 
-    /// Readable when some work is done.
+    /// Readable when a piece of work has finished.
     var events: FileDescriptor { ownEvents.borrowed }
 
-    /// Whether a thread is free for a user, and the user has no work under way.
+    /// Whether a thread is free for a user and the user has no work under way.
     func isFree(for user: SessionOwner) -> Bool { shared.lock.withLock { isFreeLocked(for: user) } }
 
     private func isFreeLocked(for user: SessionOwner) -> Bool {
@@ -146,7 +147,7 @@ final class WorkerPool: Sendable {
         }
     }
 
-    /// Asks a thread to give up a piece of work, which then ends with ECANCELED, or as if it had not been asked.
+    /// Asks a thread to give up a piece of work. The work then ends with ECANCELED, or completes as usual.
     func cancel(_ work: WorkID) { shared.lock.withLock { unsafe shared.state.cancellations[work] }?.cancel() }
 
     /// The results since the last call.

@@ -5,12 +5,12 @@ package import SystemPackage
 /// The client's side of a socket of luod: sends a request, and waits for the answer with its tag.
 ///
 /// 1. The request is sent, with a descriptor if the call is about one.
-/// 2. Answers with other tags are dropped, however long they are: after the death of an orchestrator, the next one may
+/// 2. Answers with other tags are dropped, whatever their length. After the death of an orchestrator, the next one may
 ///    repeat an answer.
-/// 3. The answer is taken, or stays in the queue until ``discard()``: the gate leaves it there until the answer was
-///    passed on, so that the next gate finds it if this one dies.
+/// 3. The answer is taken out of the queue, or stays there until ``discard()``. The gate leaves it there until the
+///    answer was passed on, so that the next gate finds it if this one dies.
 package struct ProtocolClient {
-    /// Not closed by this value.
+    /// The socket. This value does not close it.
     package let socket: FileDescriptor
     private let leavesAnswers: Bool
 
@@ -28,18 +28,18 @@ package struct ProtocolClient {
         case room
         /// A message from luod.
         case answer
-        /// The end of a shortage (``Platform/SystemCallError/isShortage``). No descriptor tells of it.
+        /// The end of a shortage (``Platform/SystemCallError/isShortage``). No descriptor reports it.
         case resources
     }
 
     /// Waits for an event on the socket, or throws to end the call.
     package typealias Waiting = (Awaited) throws(SystemCallError) -> Void
 
-    /// An answer, with the descriptor that came beside it.
+    /// An answer with its descriptor.
     package struct Answer {
         /// The answer, without its descriptor.
         package let response: Response
-        /// To be closed by the receiver of the answer.
+        /// The descriptor. The receiver of the answer must close it.
         package let descriptor: FileDescriptor?
 
         /// Closes the descriptor.
@@ -48,24 +48,24 @@ package struct ProtocolClient {
 
     /// Makes a request, and waits in recvmsg(2) for its answer.
     ///
-    /// - Parameter file: the descriptor that the call is about. If it is not open, the request goes without it: luod
-    ///   says so after the checks that come before.
+    /// - Parameter file: the descriptor that the call is about. If it is not open, the request is sent without it. luod
+    ///   then reports this after its other checks.
     /// - Throws: ENOTCONN when luod has closed the connection, EMFILE when the descriptor of the answer did not arrive,
     ///   EPROTO for a message that no luod sends; ETOOMANYREFS, ENOBUFS or ENOMEM in a shortage, unless answers stay in
-    ///   the queue: then this waits. The connection can be used further after all of these but ENOTCONN.
+    ///   the queue: then this waits. The connection stays usable after all of these except ENOTCONN.
     package func answer(to request: Request, about file: FileDescriptor? = nil) throws(SystemCallError) -> Answer {
         try answer(to: request, file, .waiting) { awaited throws(SystemCallError) in
             if awaited == .room { socket.wait(for: .room) }
         }
     }
 
-    /// Makes a request, and waits for its answer in a way of the caller's own, which takes a system call more.
+    /// Makes a request, and waits for its answer with the caller's own function. This takes one more system call.
     ///
     /// - Parameters:
     ///   - file: as for ``answer(to:about:)``.
-    ///   - isRepeated: whether the request may have been sent, and even answered, before.
+    ///   - isRepeated: whether the request may have been sent before, and even answered.
     ///   - wait: waits for the socket.
-    /// - Throws: as ``answer(to:about:)``, and the errors of `wait`.
+    /// - Throws: like ``answer(to:about:)``, and the errors of `wait`.
     package func answer(
         to request: Request, about file: FileDescriptor? = nil, isRepeated: Bool = false, wait: Waiting
     ) throws(SystemCallError) -> Answer {
@@ -86,7 +86,7 @@ package struct ProtocolClient {
         }
     }
 
-    /// Takes an answer out of the queue that was left there.
+    /// Takes an answer out of the queue, after it was left there.
     package func discard() { try? socket.discardMessage() }
 
     private func send(_ request: Request, _ file: FileDescriptor?, _ wait: Waiting) throws(SystemCallError) {
@@ -98,10 +98,10 @@ package struct ProtocolClient {
                 switch error.errno {
                 case .resourceTemporarilyUnavailable: try wait(.room)
                 case .badFileDescriptor where !descriptors.isEmpty: descriptors = []
-                // luod has closed the connection, and may have said why before.
+                // luod has closed the connection, and may have given the reason before.
                 case .brokenPipe, .connectionReset: return
-                // The program behind the gate has not caused the shortage: all programs of a user share a limit on
-                // descriptors under way.
+                // The program behind the gate has not caused the shortage, because all programs of a user share a limit
+                // on descriptors in transit.
                 case _ where leavesAnswers && error.isShortage: try wait(.resources)
                 default: throw error
                 }
@@ -109,7 +109,7 @@ package struct ProtocolClient {
         }
     }
 
-    /// - Returns: nil when there is no message, or none that answers the request.
+    /// - Returns: nil when no message answers the request.
     private func next(
         _ how: FileDescriptor.Receiving, _ decoder: ReplyDecoder, _ room: Int
     ) throws(SystemCallError) -> Answer? {
@@ -120,7 +120,8 @@ package struct ProtocolClient {
             } catch {
                 switch error.errno {
                 case .resourceTemporarilyUnavailable: return nil
-                // Said once, when luod closed without having read everything: its messages are still there.
+                // The kernel reports this once, when luod closed the socket with unread messages. Its own messages are
+                // still there.
                 case .connectionReset: continue
                 default: throw error
                 }
@@ -144,8 +145,8 @@ package struct ProtocolClient {
     private static func answer(
         in message: ReceivedMessage, _ decoder: ReplyDecoder, _ room: Int
     ) throws(SystemCallError) -> Answer? {
-        // A message that fills the buffer may have been cut. The answer to another request may be longer than any
-        // answer to this one.
+        // A message that fills the buffer may be truncated. The answer to another request may be longer than any answer
+        // to this one.
         let isCut = message.bytes.count >= room
         switch decoder.meaning(message.bytes) {
         case .answer(let response):
@@ -165,12 +166,12 @@ package struct ProtocolClient {
 }
 
 extension Call {
-    /// More bytes than an answer has.
+    /// More bytes than an answer can have.
     fileprivate var roomForAnswer: Int { self == .status ? StatusLines.most + 8192 : 8192 }
 }
 
 extension FileDescriptor {
-    /// Waits for an event on a socket. Nothing tells of the end of a shortage: that wait is a pause.
+    /// Waits for an event on a socket. No event reports the end of a shortage, so that wait is a short pause.
     ///
     /// - Parameter milliseconds: the longest wait; -1 waits for ever.
     /// - Returns: whether there is something to send or to receive, or it is time to try again.
@@ -183,7 +184,7 @@ extension FileDescriptor {
         }
     }
 
-    /// Gives other processes time to end the shortage: poll(2) would return at once, because the socket has room.
+    /// Gives other processes time to end the shortage. poll(2) would return at once, because the socket has room.
     private func pauseInShortage() -> Bool {
         usleep(5_000)
         return true

@@ -3,7 +3,7 @@ public import LiveUpdate
 
 /// Makes the bytes of answers.
 public enum ReplyEncoder {
-    /// s32 result, the struct, u64 tag unless it is 0, text.
+    /// Encodes s32 result, the struct, u64 tag unless it is 0, and the text.
     public static func message(result: Int32, structure: [UInt8], tag: UInt64, text: [UInt8] = []) -> [UInt8] {
         var writer = ByteWriter(capacity: structure.count + text.count + 12)
         writer.put(result)
@@ -15,8 +15,8 @@ public enum ReplyEncoder {
 }
 
 extension Response {
-    /// Completes an answer for the client of a request: its tag, and for a client that asks for reasons the struct, as
-    /// long as in the request, and the text.
+    /// Completes an answer for the client of a request with the tag. For a client that asks for reasons it also adds
+    /// the text and extends the struct to its length in the request.
     ///
     /// - Parameter error: the failure, if it has a reason.
     public mutating func complete(for request: Request, _ error: LiveUpdateError?) {
@@ -27,7 +27,7 @@ extension Response {
         if let error { text = ReasonText(error).bytes }
     }
 
-    /// Completes the answer to a message that is no request.
+    /// Completes the answer to an invalid message.
     public mutating func complete(for malformed: Malformed, _ error: LiveUpdateError) {
         tag = malformed.tag
         guard malformed.wantsReason else { return }
@@ -36,7 +36,7 @@ extension Response {
     }
 }
 
-/// Takes apart the answers to one request.
+/// Decodes the answers to one request.
 public struct ReplyDecoder: Sendable {
     private let request: Request
 
@@ -51,12 +51,12 @@ public struct ReplyDecoder: Sendable {
         case refusal(Response)
         /// The answer to another request.
         case other
-        /// No answer that a luod gives.
+        /// A message that no luod sends.
         case malformed
     }
 
-    /// Takes a message apart. Without reasons, and for a failure from a luod that does not know of reasons, the tag is the
-    /// end of the message. With reasons the struct is as long as in the request.
+    /// Decodes a message. Without reasons, the message ends with the tag. So does a failure from a luod that does not
+    /// know reasons. With reasons, the struct is as long as in the request.
     public func meaning(_ message: [UInt8]) -> Meaning {
         if let refusal = Response(refusing: message) { return .refusal(refusal) }
         guard message.count >= 12, let result = message.number(Int32.self, at: 0) else { return .malformed }
@@ -73,20 +73,20 @@ public struct ReplyDecoder: Sendable {
     }
 }
 
-/// The reason of a failure and its remedy as text for an answer: one line for the reason, and a second one for the remedy if
-/// there is one. At most 1,024 bytes, without any character that a terminal obeys.
+/// The reason of a failure and its remedy, as text for an answer: one line for the reason, and a second line for the
+/// remedy if there is one. It has at most 1,024 bytes and no control characters for a terminal.
 public struct ReasonText: Equatable, Sendable {
-    /// What was found.
+    /// The reason of the failure.
     public let reason: String
-    /// What to do about it.
+    /// The remedy: the next step for the user.
     public let remedy: String?
 
     /// The most bytes of a text.
     public static let most = 1024
-    /// The most bytes of the remedy in it.
+    /// The most bytes of the remedy.
     private static let mostOfRemedy = 400
 
-    /// The text of an error, cut where it is too long.
+    /// The text of an error, shortened if it is too long.
     public init(_ error: LiveUpdateError) {
         let remedy = error.remedy.map { Self.escaped($0, most: Self.mostOfRemedy) }
         reason = Self.escaped(error.reason, most: Self.most - (remedy.map { $0.utf8.count + 1 } ?? 0))
@@ -102,10 +102,10 @@ public struct ReasonText: Equatable, Sendable {
         remedy = lines.count > 1 && !lines[1].isEmpty ? String(lines[1]) : nil
     }
 
-    /// The text as it is sent.
+    /// The bytes to send.
     public var bytes: [UInt8] { [UInt8]((remedy.map { "\(reason)\n\($0)" } ?? reason).utf8) }
 
-    /// Replaces each character that a terminal obeys by its bytes as `\xNN`, and cuts a long text between characters.
+    /// Replaces each control character by its bytes as `\xNN`, and shortens a long text between characters.
     private static func escaped(_ text: String, most: Int) -> String {
         if text.utf8.count <= most, text.utf8.allSatisfy({ 0x20..<0x7f ~= $0 }) { return text }
         let mark = "…"

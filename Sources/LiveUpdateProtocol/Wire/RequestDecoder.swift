@@ -1,11 +1,11 @@
 public import LiveUpdate
 import SystemPackage
 
-/// Makes requests of the bytes that clients send, with the checks of the device in the device's order.
+/// Decodes the requests of clients, with the checks of the kernel's device in the same order.
 public struct RequestDecoder: Sendable {
     /// Whether the message came on a session.
     private let isOnSession: Bool
-    /// The direction of the session; nil on anything else.
+    /// The direction of the session; nil for any other descriptor.
     private let isOutgoing: Bool?
 
     /// A decoder for the messages of one descriptor.
@@ -18,11 +18,11 @@ public struct RequestDecoder: Sendable {
         self.isOutgoing = isOutgoing
     }
 
-    /// Takes a message apart.
+    /// Decodes a message.
     ///
-    /// - Throws: in this order: EINVAL for an unknown number, EFAULT without a size, ENOTTY for another type, EINVAL for
-    ///   the wrong direction, EINVAL for a struct that is too short, E2BIG for one that is longer and has a byte set there,
-    ///   EFAULT for one that is shorter than it says.
+    /// - Throws: in this order: EINVAL for an unknown number, EFAULT without a size, ENOTTY for another type, EINVAL
+    ///   for the wrong direction, EINVAL for a struct that is too short, E2BIG for a longer struct with a nonzero byte
+    ///   in the rest, EFAULT when the message ends before the struct does.
     public func request(_ message: [UInt8]) throws(Malformed) -> Request {
         let size = message.number(UInt32.self, at: 4).map(Int.init)
         func refuse(_ result: Int32, _ reason: String) -> Malformed { Malformed(result, reason, message, size) }
@@ -60,15 +60,15 @@ public struct RequestDecoder: Sendable {
     }
 }
 
-/// A message that is no request.
+/// The error of an invalid message.
 public struct Malformed: Error, Equatable, Sendable {
-    /// The errno and the reason in words.
+    /// The errno, and the reason as text.
     public let error: LiveUpdateError
-    /// The tag that the answer must carry, so that the client knows it.
+    /// The tag of the message, for the answer.
     public let tag: UInt64
     /// Whether the client asks for the reason.
     public let wantsReason: Bool
-    /// The struct, if all of it came.
+    /// The struct, if it is complete.
     let structure: [UInt8]
 
     /// The negative errno.
@@ -84,7 +84,7 @@ public struct Malformed: Error, Equatable, Sendable {
     }
 }
 
-/// The part of a request behind its struct.
+/// The part of a request after its struct.
 private struct Tail {
     let tag: UInt64
     let wantsReason: Bool
