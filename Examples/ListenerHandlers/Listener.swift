@@ -31,7 +31,7 @@ extension FileContext {
         guard let descriptor else {
             throw LiveUpdateError(
                 .badFileDescriptor, "the listening socket of token \(token) is gone with the last process that held it",
-                remedy: "listen anew")
+                remedy: "listen again")
         }
         return descriptor
     }

@@ -52,7 +52,7 @@ public final class UnixListenerHandler: FileHandler {
         case .somethingElse:
             throw LiveUpdateError(
                 .staleNFSFileHandle, "token \(file.token): \(path) is not a socket any more",
-                remedy: "move away what has that name, and listen there anew")
+                remedy: "move the file with that name away, and listen there again")
         }
     }
 

@@ -7,7 +7,7 @@ public struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         """
         a benchmark's result with the schema \(found), and this version reads \(BenchDocument.currentSchema); \
-        measure anew, or compare with the version that made it
+        measure again, or compare with the version that made it
         """
     }
 }

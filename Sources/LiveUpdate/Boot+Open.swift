@@ -49,7 +49,7 @@ extension Boot {
         } catch {
             if error.gate == .space { throw LiveUpdateError(error) }
             throw LiveUpdateError(
-                .ioError, "what is in the arena cannot be read: \(error)",
+                .ioError, "the arena cannot be read: \(error)",
                 remedy: "it was left untouched: start the image that wrote it, or one that knows its formats")
         }
     }

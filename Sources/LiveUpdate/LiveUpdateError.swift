@@ -43,7 +43,7 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         case .permissionDenied: "look at the permissions of the file, and of the directories that lead to it"
         case .fileNameTooLong: "give it a shorter name"
         case .notPermitted: "run as root, or with the capability that capabilities(7) lists for it"
-        case .ioError: "what was written is damaged, or of another version: luoctl inspect shows what can be read"
+        case .ioError: "the arena is damaged, or of another version: luoctl inspect shows the readable part"
         case .badFileDescriptor: "pass a descriptor that is open"
         case .noMemory: "free memory, or raise the limits on it (ulimit -v, MemoryMax=)"
         case .noSuchFileOrDirectory: "look whether the path is right, and whether /proc and /sys are mounted"

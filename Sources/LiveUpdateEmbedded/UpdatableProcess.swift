@@ -73,7 +73,7 @@ public final class UpdatableProcess: Sendable {
         guard let number = CInt(value), number >= 0 else {
             throw LiveUpdateError(
                 .badFileDescriptor, "\(variable)=\(value) is no descriptor",
-                remedy: "leave the variable unset to begin anew; UpdatableProcess sets it over an update")
+                remedy: "leave the variable unset to begin with nothing; UpdatableProcess sets it over an update")
         }
         return FileDescriptor(rawValue: number)
     }

@@ -47,7 +47,7 @@ public final class HeldFileHandler: FileHandler {
         guard file.descriptor != nil else {
             throw LiveUpdateError(
                 .badFileDescriptor, "the descriptor of token \(file.token) is gone with the last process that held it",
-                remedy: "open it anew")
+                remedy: "open it again")
         }
         return .kept
     }

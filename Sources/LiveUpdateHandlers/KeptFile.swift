@@ -23,7 +23,7 @@ extension FileContext {
             throw LiveUpdateError(
                 .badFileDescriptor,
                 "the descriptor of token \(token) is gone with the last process that held it, and the memory file with it",
-                remedy: "make the file anew; a file that has a name on hugetlbfs would have stayed")
+                remedy: "make the file again; a file that has a name on hugetlbfs would have stayed")
         }
         return descriptor
     }
@@ -66,7 +66,7 @@ extension FileContext {
             throw LiveUpdateError(
                 .staleNFSFileHandle,
                 "token \(token) has \(found.size) bytes, and had \(record.size) when it was preserved",
-                remedy: "set its size back, or close the session and preserve the file anew")
+                remedy: "set its size back, or close the session and preserve the file again")
         }
         return found.position
     }

@@ -140,11 +140,11 @@ struct NamedFileSearch {
     private var whereItWent: String? {
         guard let descriptor = file.descriptor, let status = try? FileStatus(cached: descriptor) else { return nil }
         if status.links == 0 {
-            return "it was removed, and lives in its descriptors only: unpreserve it, and preserve it anew"
+            return "it was removed, and lives in its descriptors only: unpreserve it, and preserve it again"
         }
         guard let path = try? descriptor.path() else { return nil }
         if path != record.path, identity(at: path) == file.identity {
-            return "it is named \(path) now: rename it back, or preserve it anew"
+            return "it is named \(path) now: rename it back, or preserve it again"
         }
         if path.bytes.ends(with: " (deleted)".utf8) {
             return "the name that it was opened by was removed: open it by another of its names, and preserve that"

@@ -16,7 +16,7 @@ enum Exit {
     static func failed(_ message: String) -> ExitCode { fail(message, 1) }
 
     /// The output could not be written: 69.
-    static func unwritten(_ errno: Errno) -> ExitCode { unavailable("what it prints cannot be written: \(errno)") }
+    static func unwritten(_ errno: Errno) -> ExitCode { unavailable("the output cannot be written: \(errno)") }
 
     private static func fail(_ message: String, _ code: Int32) -> ExitCode {
         say(message)

@@ -36,7 +36,7 @@ do {
 if arguments.wantsHelp || arguments.wantsVersion {
     print(arguments.wantsHelp ? Arguments.help : packageVersion)
     if fflush(nil) != 0, errno != EPIPE {
-        Log("luod").say("what it prints cannot be written: \(Errno(rawValue: errno))")
+        Log("luod").say("the output cannot be written: \(Errno(rawValue: errno))")
         exit(69)
     }
     exit(0)

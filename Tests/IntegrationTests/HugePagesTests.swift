@@ -94,8 +94,8 @@ struct PoolsJSON: Decodable {
         #expect(found.bytes == 2 * Self.page)
         #expect(found.links == 1)
         let text = try await luoctl("hugepages", "list")
-        #expect(text.output.contains("files that nobody has open:"))
-        #expect(text.output.contains("2 in files that nobody has open"))
+        #expect(text.output.contains("files that no process has open:"))
+        #expect(text.output.contains("2 in files that no process has open"))
     }
 
     @Test("Without rights it shows what it can, and says what it could not", .requiresRoot)

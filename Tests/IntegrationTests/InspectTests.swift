@@ -70,7 +70,7 @@ import Testing
         let ended = try await luoctl("inspect", file.path)
         #expect(ended.status == 1)
         #expect(ended.errors == "luoctl: \(file.path): magic: this is no arena\n")
-        #expect(ended.lines.first == "\(file.path): DAMAGED, or no arena; nobody runs it")
+        #expect(ended.lines.first == "\(file.path): DAMAGED, or no arena; no program runs it")
         let empty = try TemporaryFile([])
         #expect(try await luoctl("inspect", empty.path).errors.contains("size: the file has 0 bytes"))
     }

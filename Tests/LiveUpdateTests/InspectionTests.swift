@@ -83,8 +83,8 @@ import Testing
                 "file 6 added to session 5: token 18446744073709551615, \"memfd-extents-v1\", slot 70, "
                     + "device 1, inode 2, data 3, counted on FLB 1, 2, not to be retrieved: errno 5, "
                     + "stored 4096+64 8192+4096",
-                "file 6 stored anew: data 18446744073709551615, stored 4096+64 8192+4096",
-                "file 6 stored anew: data 0, nothing stored", "file 6 retrieved, kept in slot -1",
+                "file 6 stored again: data 18446744073709551615, stored 4096+64 8192+4096",
+                "file 6 stored again: data 0, nothing stored", "file 6 retrieved, kept in slot -1",
                 "file 6 not to be retrieved: errno 4095, kept in slot 1",
                 "FLB 7 \"hugetlb-v1\" added: discarded, data 9, counts 2 files, retrieved, stored 4096+64 8192+4096",
                 "FLB 7 not retrieved", "FLB 7 removed", "file 6 removed",

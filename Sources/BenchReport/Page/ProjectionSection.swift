@@ -7,7 +7,7 @@ enum ProjectionSection {
         let figures = pages.map { page in figure(page, projections.filter { $0.page == page }) }
         return Section(
             id: section.id, title: section.title,
-            introduction: "Nobody has measured these: they follow the slope that was measured between smaller sizes.",
+            introduction: "These were not measured: they follow the slope that was measured between smaller sizes.",
             groups: [("", figures)])
     }
 

@@ -14,14 +14,14 @@ struct Wording {
                 title: "Memory files on ordinary pages",
                 introduction: "The same for memfds: dense, sparse, and with one page in two.")
         case "files":
-            Wording(title: "One more file", introduction: "What one more file costs when there are so many already.")
+            Wording(title: "One more file", introduction: "The cost of one more file when there are so many already.")
         case "sessions":
             Wording(
-                title: "One more session", introduction: "What one more session costs when there are so many already.")
+                title: "One more session", introduction: "The cost of one more session when there are so many already.")
         case "update":
             Wording(
                 title: "The blackout",
-                introduction: "From the first freeze to the first answer of the next boot: how long nobody is served.")
+                introduction: "From the first freeze to the first answer of the next boot: no client is served.")
         case "run":
             Wording(
                 title: "Programs under luoctl run",

@@ -99,7 +99,7 @@ extension InspectedState.Stored {
     }
 
     fileprivate init(_ range: StoredRange, isInside: Bool, in arena: ArenaInspection) {
-        let name = "what was stored at offset \(range.range.offset), \(range.range.length) bytes"
+        let name = "the records at offset \(range.range.offset), \(range.range.length) bytes"
         var failure: ArenaError?
         if !isInside {
             failure = ArenaError(.record, "\(name), overlaps another range or the arena's end")

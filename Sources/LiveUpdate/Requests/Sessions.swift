@@ -112,7 +112,7 @@ extension Boot {
                     throw LiveUpdateError(
                         .invalidArgument,
                         "session \"\(state.name)\" is user \(state.holder.owner)'s, and not user \(holder.owner)'s",
-                        remedy: "a session stays with who made it")
+                        remedy: "use a client of the user that made the session")
                 }
                 try ensureRoom()
                 try commit([.sessionHeld(state.id, holder)] + answered(answer))

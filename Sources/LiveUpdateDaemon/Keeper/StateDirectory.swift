@@ -79,7 +79,7 @@ public struct StateDirectory: Sendable {
         }
         guard found.isOursAlone else {
             throw LiveUpdateError(
-                .notPermitted, "\(path): it is somebody else's, or others may write to it",
+                .notPermitted, "\(path): another user owns it, or other users may write to it",
                 remedy: "name a directory for the state alone, which need not be there")
         }
     }
@@ -118,7 +118,7 @@ public struct StateDirectory: Sendable {
     /// - Throws: as ``expect(_:_:_:)``.
     static func expectOwnFile(_ path: String) throws {
         try expect(path, "a regular file") { $0.isRegular }
-        try expect(path, "luod's own file, or others may write to it") { $0.isOursAlone }
+        try expect(path, "luod's own file, or other users may write to it") { $0.isOursAlone }
     }
 
     /// - Throws: ``StartFailure`` for a descriptor from a service manager on which no client can connect.

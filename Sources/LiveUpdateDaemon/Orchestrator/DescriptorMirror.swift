@@ -351,7 +351,7 @@ final class DescriptorMirror: DescriptorStore {
         guard let kept = descriptor(in: slot) else {
             throw LiveUpdateError(
                 .badFileDescriptor, "slot \(slot.number) holds no descriptor",
-                remedy: "the file was lost with its last holder: make it anew")
+                remedy: "the file was lost with its last holder: make it again")
         }
         do {
             return try kept.duplicated().release()

@@ -110,7 +110,7 @@ final class ProgramCalls {
         let cookie = FileCall(request.body).token
         let socket = store.slot(withCookie: cookie).flatMap(store.descriptor(in:))
         guard let role = socket.flatMap({ connections[$0] })?.role else {
-            throw LiveUpdateError(.noSuchFileOrDirectory, "a descriptor of somebody else's")
+            throw LiveUpdateError(.noSuchFileOrDirectory, "a descriptor of another user")
         }
         return Reply(0, body: FileCall(token: cookie, descriptor: role.rawValue).body)
     }

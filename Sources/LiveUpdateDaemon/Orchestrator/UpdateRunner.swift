@@ -259,7 +259,7 @@ final class UpdateRunner {
             noteTime()
         }
         noteTime()
-        guard let accepted else { return handle(.notTold("nobody has asked for it")) }
+        guard let accepted else { return handle(.notTold("no client has asked for it")) }
         let note = HandOverNote(accepted.request, times: accepted.times, cost: accepted.cost)
         do throws(SystemCallError) {
             let baton = try CommitBaton.make()

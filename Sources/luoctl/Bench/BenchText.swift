@@ -93,7 +93,7 @@ struct BenchText {
     }
 
     private var targets: String {
-        var table = Table(["what is to be reached", "reached", "to be"])
+        var table = Table(["target", "reached", "to be"])
         for target in document.targets {
             let limit = "\(target.isUpperLimit ? "at most" : "at least") \(fixed(target.limit, 2))"
             table.add([

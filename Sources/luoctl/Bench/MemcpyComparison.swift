@@ -37,7 +37,7 @@ struct MemcpyComparison {
             "C: execve with the same descriptors, and a word of each read")
         run.addOther(
             "memcpy, fresh", parameters, fresh,
-            note: "into huge pages that nobody has touched yet: the kernel clears them first; copies and nothing else")
+            note: "into huge pages that were not touched yet: the kernel clears them first; copies and nothing else")
         run.addOther(
             "memcpy, touched", parameters, touched, note: "into the same huge pages once more: copies and nothing else")
     }

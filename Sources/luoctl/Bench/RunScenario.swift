@@ -77,7 +77,7 @@ struct RunScenario {
                         : "C: a system call that another process is notified of and answers",
                     ratioLimit: limit, note: note))
         }
-        add("another file's open", times.opens, limit: 3, note: "what it takes more than without luoctl run")
+        add("another file's open", times.opens, limit: 3, note: "the time beyond that without luoctl run")
         add("GET_NAME", times.names, limit: 3, note: "by way of the gate and the orchestrator, and back")
         add("PRESERVE_FD", times.preserves, limit: 8, note: "a memfd with one page")
         add(

@@ -19,7 +19,7 @@ struct CheckCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("A process, a descriptor or a path.", valueName: "pid|fd|path"))
     var target: String
 
-    @Flag(help: "Of a process, list what is no memory file, too, with the reasons.")
+    @Flag(help: "For a process, list descriptors that are no memory files, too, with the reasons.")
     var all = false
 
     @Flag(help: "Print JSON, for machines.")

@@ -84,7 +84,7 @@ enum FileKind: Hashable {
         case .other(.directory), .other(.characterDevice), .other(.blockDevice), .other(.symbolicLink):
             "open it again by its name"
         case .deleted, .other(.pipe), .other(.socket), .other(.anonymous), .other(.regular):
-            "let the next image inherit it over execve, without close-on-exec, or make it anew"
+            "let the next image inherit it over execve, without close-on-exec, or make it again"
         }
     }
 }

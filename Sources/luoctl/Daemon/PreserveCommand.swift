@@ -10,7 +10,7 @@ struct PreserveCommand: ParsableCommand {
         abstract: "Keep a file in a session: it outlives its program, and updates of luod.",
         discussion: """
             The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), or \
-            has a name (--path). Who uses it goes on. The session must be there: luoctl session create makes one.
+            has a name (--path). Programs that use it go on. The session must be there: luoctl session create makes one.
             """)
 
     @OptionGroup var options: UserOptions

@@ -30,7 +30,7 @@ struct DemoCommand: ParsableCommand {
     @Option(help: "How many updates, one after the other.")
     var updates = 1
 
-    @Option(help: "What the content is made from.")
+    @Option(help: "The seed of the content.")
     var seed: UInt64 = 42
 
     @Option(help: "The size of the huge pages: 2M or 1G. (default: 2M)", transform: ByteCount.parsePageSize)

@@ -108,7 +108,7 @@ struct DemoFiles {
             return try item.make(progress)
         } catch {
             guard error.errno == .noSpace else { throw error }
-            throw Exit.unavailable("file \(item.token): somebody else has taken the pages that were free: run it again")
+            throw Exit.unavailable("file \(item.token): another process took the free pages: run it again")
         }
     }
 

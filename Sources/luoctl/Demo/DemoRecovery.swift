@@ -59,7 +59,7 @@ struct DemoRecovery {
                 place.remove()
             default:
                 let removal = "; to forget it: \(place.removal)"
-                recovery.found.faults.append("what it left cannot be taken back: \(error)\(removal)")
+                recovery.found.faults.append("its leftovers cannot be removed: \(error)\(removal)")
             }
         }
         recovery.settle()

@@ -55,7 +55,7 @@ struct DemoReport {
             ]
         }
         parts += notes.leftOut.map { Style.notice("left out: \($0)") }
-        parts += notes.poolChanges.map { Style.notice("note: somebody changed the pool: \($0)") }
+        parts += notes.poolChanges.map { Style.notice("note: another process changed the pool: \($0)") }
         if let sabotage = notes.sabotage { parts.append(Style.notice("sabotage: \(sabotage)")) }
         let faults = faults
         parts += faults.map { Style.bad("FAULT: \($0)") }

@@ -49,7 +49,7 @@ enum DemoSabotage: String, CaseIterable, ExpressibleByArgument {
         _ made: [(file: DemoFile, descriptor: FileDescriptor)], _ notes: inout DemoNotes, _ place: DemoPlace
     ) throws -> String {
         guard let size = made.map(\.file.pageSize).first(where: { $0 != .base }) else {
-            throw Exit.unavailable("no file is on huge pages, so nobody looks at the pool")
+            throw Exit.unavailable("no file is on huge pages, so the demo does not look at the pool")
         }
         switch try PoolGuard.start(pages: 1, of: size, overcommit: true, notingIn: place.overcommitted) {
         case .success(let (poolGuard, _)):

@@ -5,7 +5,7 @@ import Platform
 struct HugePagesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hugepages",
-        abstract: "Show the huge page pools and who holds their pages; make them larger or smaller.",
+        abstract: "Show the huge page pools and the holders of their pages; make the pools larger or smaller.",
         subcommands: [ListPoolsCommand.self, ReserveCommand.self, ReleaseCommand.self],
         defaultSubcommand: ListPoolsCommand.self)
 }
@@ -14,11 +14,11 @@ struct HugePagesCommand: ParsableCommand {
 struct ListPoolsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "Show the pools by size and node, and who holds their pages.",
+        abstract: "Show the pools by size and node, and the holders of their pages.",
         discussion: """
             Total counts all pages, with the surplus ones; persistent ones stay when they are freed. A page in use is in \
             a file that some process has open or mapped, in a private mapping, or in a file with a name on a hugetlbfs \
-            mount. What is found nowhere is said. Processes of others can only be looked at as root. Nothing is changed.
+            mount. Pages without a known holder are counted. Only root can look at processes of other users. Nothing is changed.
             """)
 
     @Flag(help: "Print JSON, for machines.")

@@ -9,7 +9,7 @@ struct PoolReport {
         if pools.isEmpty { return "this kernel has no huge pages" }
         var parts = [poolTable]
         if !holders.holders.isEmpty { parts.append(holderTable) }
-        if !holders.unopened.isEmpty { parts.append("files that nobody has open:\n" + unopenedTable) }
+        if !holders.unopened.isEmpty { parts.append("files that no process has open:\n" + unopenedTable) }
         parts.append(account)
         return parts.joined(separator: "\n\n")
     }
@@ -64,7 +64,7 @@ struct PoolReport {
             let pages = holders.pages(of: pool.pageSize)
             lines.append(
                 "\(pool.pageSize): \(pool.inUse) in use: \(pages.held) in files that are open or mapped, "
-                    + "\(pages.anonymous) in private mappings, \(pages.unopened) in files that nobody has open"
+                    + "\(pages.anonymous) in private mappings, \(pages.unopened) in files that no process has open"
                     + difference(pool, pages))
         }
         if lines.isEmpty { lines.append("no page is in use") }
@@ -75,8 +75,8 @@ struct PoolReport {
         switch pool.unexplained(pages) {
         case 0: ""
         case let more where more > 0:
-            ", \(more) unexplained: by who cannot be looked at, on their way through a socket, in a System V segment "
-                + "that nobody has attached, or on a mount of another mount namespace"
+            ", \(more) unexplained: in processes of other users, on their way through a socket, in a System V segment "
+                + "that no process has attached, or on a mount of another mount namespace"
         case let less: "; that is \(-less) more than the pool says: it changed meanwhile"
         }
     }

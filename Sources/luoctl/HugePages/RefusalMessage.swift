@@ -16,7 +16,7 @@ struct RefusalMessage {
     var exitCode: ExitCode {
         switch refusal {
         case .noRight(let error): Exit.permission(noRight(error))
-        case .interrupted(let signal): Exit.interrupted("interrupted: what was reserved was given back", signal)
+        case .interrupted(let signal): Exit.interrupted("interrupted: the reserved pages were given back", signal)
         default: Exit.unavailable(text)
         }
     }
@@ -34,7 +34,7 @@ struct RefusalMessage {
                 + "luoctl hugepages shows them"
         case .inUse(let count):
             "\(count) of the \(request.count) pages are in use or promised; they would become surplus pages, and vanish "
-                + "when they are freed: luoctl hugepages says who holds them, --force does it all the same"
+                + "when they are freed: luoctl hugepages shows their holders, --force does it all the same"
         case .fewer(let count): fewer(count)
         case .failed(let error): failed(error)
         case .noRight, .interrupted: ""

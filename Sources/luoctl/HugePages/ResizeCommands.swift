@@ -40,7 +40,7 @@ struct ReserveCommand: ParsableCommand {
         discussion: """
             First it looks whether that is possible: whether there is such a pool, the memory (1 GiB is left to others), \
             and the right. When the kernel then gives fewer pages than asked for, because memory is in pieces, they are \
-            given back again. What is reserved stays until it is released, or until the machine is restarted.
+            given back again. Reserved pages stay until they are released, or until the machine is restarted.
             """)
 
     @OptionGroup var options: PoolOptions

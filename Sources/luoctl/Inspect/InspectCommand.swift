@@ -10,7 +10,7 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Show what is in an arena, and what is wrong with it.",
         discussion: """
-            Nothing is written or locked: somebody may run the arena meanwhile. Of a damaged arena the gate that \
+            Nothing is written or locked: a program may run the arena meanwhile. Of a damaged arena the gate that \
             refused is named, and everything that can be read is shown. Exit 0 for a sound arena, 1 for a damaged one \
             or what is none, 64 for what is no file, 69 for one that cannot be read now, 77 without permission.
             """)
@@ -64,7 +64,7 @@ struct InspectCommand: ParsableCommand {
         let message = "\(arena.shown): \(reason)"
         return switch errno {
         case .permissionDenied, .notPermitted:
-            Exit.permission("\(message); run as root, or as the user who runs the arena")
+            Exit.permission("\(message); run as root, or as the user that runs the arena")
         case .noSuchFileOrDirectory, .notDirectory, .isDirectory, .tooManySymbolicLinkLevels, .fileNameTooLong,
             .noSuchAddressOrDevice:
             Exit.usage("\(message); name an arena, as /proc/PID/fd/N of the process that runs it")

@@ -29,9 +29,9 @@ struct InspectText {
     private var headline: String {
         let runs =
             switch document.file.locked {
-            case true: "somebody runs it"
-            case false: "nobody runs it"
-            case nil: "whether somebody runs it cannot be known"
+            case true: "a program runs it"
+            case false: "no program runs it"
+            case nil: "it cannot be known whether a program runs it"
             }
         let settled =
             document.file.settled ? "" : "\nit changed while it was read: what files have stored is not judged"

@@ -96,7 +96,7 @@ import Testing
     @Test("An arena that another user owns, or may write to: 65") func foreignArena() async throws {
         #expect(try await startAndEnd().status == 0)
         unsafe chmod(arena, 0o620)
-        expectRefusal(try await start(), 65, "others may write to it", "remove it")
+        expectRefusal(try await start(), 65, "other users may write to it", "remove it")
         guard geteuid() == 0 else { return }
         unsafe chmod(arena, 0o600)
         unsafe chown(arena, 65534, 65534)

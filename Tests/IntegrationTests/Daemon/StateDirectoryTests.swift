@@ -42,7 +42,7 @@ import Testing
     @Test("Another user's is refused", .requiresRoot) func anotherUser() async throws {
         let room = try TemporaryDirectory()
         try #require(unsafe chown(room.path, 65534, 65534) == 0)
-        #expect(try await luod(room.path, says: "somebody else's") == 77)
+        #expect(try await luod(room.path, says: "another user owns it") == 77)
         #expect(try room.names.isEmpty)
     }
 
