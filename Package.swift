@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Static executables break the sanitizer builds, so only `make` asks for them, and only where it means it.
+// Static executables break the sanitizer builds, so only `make` asks for them, and only where it needs them.
 let staticExecutables = Context.environment["LIVEUPDATE_STATIC"] == "1"
 
 let strict: [SwiftSetting] = [
@@ -12,7 +12,8 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
-// Only scripts/documentation needs what builds the API documentation: who uses the library does not get it.
+// The plugin that builds the API documentation. Only scripts/documentation needs it: users of the library do not get
+// it.
 let docc: [Package.Dependency] =
     Context.environment["LIVEUPDATE_DOCC"] == "1"
     ? [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0")] : []
@@ -59,14 +60,14 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ] + docc,
     targets: [
-        // What Swift cannot call, and the libraries of the system.
+        // The C functions that Swift cannot call, and the libraries of the system.
         .target(name: "CShims", path: "CShims", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CLibFDT", providers: [.apt(["libfdt-dev"])]),
         .systemLibrary(name: "CLibCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
 
         .systemLibrary(name: "CLibSeccomp", providers: [.apt(["libseccomp-dev"])]),
 
-        // The library, from the bottom up. Arrows point down only.
+        // The library, from the bottom up. Dependencies point down only.
         .target(name: "Platform", dependencies: ["CShims", "CLibCap", system], swiftSettings: strict),
         .target(name: "DeviceTree", dependencies: ["CLibFDT"], swiftSettings: strict),
         .target(name: "Handover", dependencies: ["Platform", "DeviceTree", system], swiftSettings: strict),
@@ -105,7 +106,8 @@ let package = Package(
             name: "luod", dependencies: ["LiveUpdateDaemon", "LiveUpdate", "Handover", "Platform", system],
             swiftSettings: strict,
             linkerSettings: linkStatically),
-        // What a benchmark found, how two runs compare, and the page that shows it. Nothing is measured here.
+        // The results of benchmarks, the comparison of two runs, and the page that shows them. Nothing is measured
+        // here.
         .target(name: "BenchReport", swiftSettings: strict),
         .executableTarget(
             name: "luoctl",
@@ -113,7 +115,7 @@ let package = Package(
                 "CLibSeccomp", "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded",
                 "LiveUpdateDevice", "LiveUpdateProtocol", "Handover", "Platform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
-        // What `luoctl bench` updates: lean, as a program is that counts its blackout.
+        // The program that `luoctl bench` updates. It is lean, as a program must be for a short blackout.
         .executableTarget(
             name: "luo-bench-image",
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
@@ -137,7 +139,7 @@ let package = Package(
             name: "CacheService", dependencies: ["CacheStore", "ListenerHandlers", "LiveUpdateDevice"],
             path: "Examples/CacheService", swiftSettings: strict),
 
-        // Tests. Vectors of the contract are in Tests/Vectors, and are found by the place of the sources.
+        // Tests. The vectors of the contract are in Tests/Vectors. The tests find them by the path of the sources.
         // A file system that does not answer, in C: its server is a fork of the tests' process.
         .target(name: "CStuckFileSystem", path: "Tests/StuckFileSystem"),
         .target(
@@ -146,7 +148,7 @@ let package = Package(
                 "CStuckFileSystem", "BenchReport", "LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system,
             ],
             path: "Tests/Support", swiftSettings: strict),
-        // Replaces malloc in the program of the tests, to count.
+        // Replaces malloc in the program of the tests, to count allocations.
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport", system], swiftSettings: strict),
         .testTarget(
@@ -180,7 +182,7 @@ let package = Package(
                 "LiveUpdateDaemon", "LiveUpdateMachine", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdate",
                 "Handover", "Platform", "TestSupport", system,
             ], swiftSettings: strict),
-        // As third parties test their handlers: without the support of this package's tests.
+        // These tests are written as third parties test their handlers: without the support of this package's tests.
         .testTarget(
             name: "ListenerHandlerTests", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
             swiftSettings: strict),
@@ -189,7 +191,7 @@ let package = Package(
             name: "UpdateProbe",
             dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
             path: "Tests/UpdateProbe", swiftSettings: strict),
-        // A program in C as others write it for /dev/liveupdate, for the tests of `luoctl run`.
+        // A C program for /dev/liveupdate, as others write it, for the tests of `luoctl run`.
         .executableTarget(name: "RunProbe", path: "Tests/RunProbe"),
         .testTarget(
             name: "IntegrationTests",
@@ -202,7 +204,7 @@ let package = Package(
     ] + benchPrograms
 )
 
-// Parts of it, for builds that need no more: what the sanitizers look at, and the programs that are installed.
+// Parts of the package, for builds that need no more: the targets for the sanitizers, and the installed programs.
 let isOnlyCore = Context.environment["LIVEUPDATE_CORE"] == "1"
 let needsMore = ["IntegrationTests", "BenchReportTests"]
 package.targets.removeAll { target in

@@ -1,4 +1,5 @@
-// undocumented FILE...: names the public declarations in symbol graphs that have no comment of their own; 1 if there are.
+// undocumented FILE...: lists the public declarations in symbol graphs that have no comment of their own. The exit
+// status is 1 if there are any.
 
 import Foundation
 
@@ -21,7 +22,7 @@ struct SymbolGraph: Decodable {
     struct Relationship: Decodable {
         struct Origin: Decodable {}
         let source: String
-        /// What it is a witness of, or was made from, and has the comment of.
+        /// The declaration that gives its comment to the source, which is a witness of it or was synthesized from it.
         let sourceOrigin: Origin?
     }
     let symbols: [Symbol]

@@ -2,8 +2,8 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What the scenario's handlers and FLBs share, over all of its boots: the counter of data handles, the faults of the
-/// present step, and the callbacks that were made.
+/// The state that the scenario's handlers and FLBs share, over all of its boots: the counter of data handles, the
+/// faults of the present step, and the callbacks of this step.
 final class Recorder: Sendable {
     private struct State: Sendable {
         var calls: [String] = []
@@ -12,7 +12,7 @@ final class Recorder: Sendable {
     }
 
     private let state = Guarded(State())
-    /// The scenario's files: what a callback's descriptor is called.
+    /// The names of the scenario's files.
     let names: [FileIdentity: String]
 
     init(names: [FileIdentity: String]) { self.names = names }
@@ -37,12 +37,12 @@ final class Recorder: Sendable {
         }
     }
 
-    /// The fault for the next call of a callback, which is taken.
+    /// Takes the fault for the next call of a callback.
     func fault(_ callback: String) -> Errno? {
         state.with { $0.faults.removeValue(forKey: callback) }.map { Errno(rawValue: 0 &- $0) }
     }
 
-    /// Whether a fault is armed, which stays.
+    /// Whether a fault is armed. The fault stays armed.
     func isArmed(_ callback: String) -> Bool { state.with { $0.faults[callback] != nil } }
 
     func check(_ callback: String, _ call: String) throws(LiveUpdateError) {
@@ -52,5 +52,5 @@ final class Recorder: Sendable {
     }
 }
 
-/// The name without the `~x` of a second object.
+/// The compatible string of a name: the name without the `~x` of a second object.
 func compatibleString(_ name: String) -> String { name.hasSuffix("~x") ? String(name.dropLast(2)) : name }

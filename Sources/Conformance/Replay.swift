@@ -1,17 +1,17 @@
 public import Handover
 import LiveUpdate
 
-/// One difference between what a step gave and what it should give.
+/// A difference between the outcome of a step and the expected outcome.
 public struct Difference: Sendable {
     public let file: String
     public let line: Int
     public let scenario: String
-    /// Counted from 1.
+    /// The number of the step, counted from 1.
     public let step: Int
     public let want: Outcome
     public let got: Outcome
 
-    /// As the conformance README wants it printed.
+    /// The difference in the form that the conformance README asks for.
     public var description: String {
         "\(file):\(line) \(scenario) step \(step): want \(want.json) got \(got.json)"
     }
@@ -24,8 +24,8 @@ public enum Replay {
     /// - Parameters:
     ///   - crashingAfter: the step, counted from 0, after which the core is dropped and rebuilt from the journal.
     ///   - trace: gets every step's outcome.
-    /// - Returns: nil when every step gave what it should.
-    /// - Throws: what the system refuses.
+    /// - Returns: nil when every step had the expected outcome.
+    /// - Throws: the errors of the system.
     public static func run(
         _ scenario: Scenario, file: String, line: Int, crashingAfter crash: Int? = nil,
         _ options: Arena.Options = Arena.Options(), trace: ((Outcome) -> Void)? = nil

@@ -8,7 +8,7 @@ public struct Scenario: Decodable, Sendable {
         var flbs: [String]
     }
 
-    /// What a step does.
+    /// The action of a step.
     enum Verb: String, Decodable, Sendable {
         case create, preserve, retrieve, finish, close, reboot
         case retrieveSession = "retrieve_session"
@@ -34,11 +34,11 @@ public struct Scenario: Decodable, Sendable {
             case session, file, token, flb, handler, inject
         }
 
-        /// An empty one is nobody's.
+        /// The name of the session; empty for a step without a session. No session has an empty name.
         var sessionName: SessionName { SessionName(session ?? "") }
     }
 
-    /// Unique among the vectors.
+    /// The name of the scenario, unique among the vectors.
     public var name: String
     var flbs: [String]
     var handlers: [Handler]
@@ -47,7 +47,7 @@ public struct Scenario: Decodable, Sendable {
     var steps: [Step]
     var expect: [Outcome]
 
-    /// How many steps it has.
+    /// The number of steps.
     public var stepCount: Int { steps.count }
 
     enum CodingKeys: String, CodingKey {
@@ -55,9 +55,9 @@ public struct Scenario: Decodable, Sendable {
         case handlersGetFLB = "handlers_get_flb"
     }
 
-    /// Reads one line.
+    /// Reads a scenario from one line.
     ///
-    /// - Throws: ``Malformed``, with what does not fit.
+    /// - Throws: ``Malformed``, with the reason.
     public init(line: String) throws(Malformed) {
         do {
             self = try JSONDecoder().decode(Scenario.self, from: Data(line.utf8))
@@ -82,7 +82,7 @@ public struct Scenario: Decodable, Sendable {
         return path.isEmpty ? "" : " at \(path)"
     }
 
-    /// What the decoder cannot know.
+    /// Checks the rules that the decoder does not know.
     private func check() throws(Malformed) {
         guard steps.count == expect.count else {
             throw Malformed(reason: "\(steps.count) steps with \(expect.count) expectations")
@@ -125,18 +125,18 @@ public struct Scenario: Decodable, Sendable {
     }
 }
 
-/// What a step gave, and what it should give.
+/// The outcome of a step: the actual or the expected one.
 public struct Outcome: Codable, Equatable, Sendable {
-    /// 0 or a negative errno.
+    /// The result of the call: 0 or a negative errno.
     public var ret: Int32
     /// The callbacks, in the order in which they returned.
     public var calls: [String]
-    /// Of a getter that returned 0: the data handle of the object, 0 for none.
+    /// The data handle of the object, for a getter that returned 0. It is 0 without an object.
     public var obj: UInt64?
-    /// Of a retrieve that returned 0: the file.
+    /// The name of the file, for a retrieve that returned 0.
     public var file: String?
 
-    /// As one line of JSON.
+    /// The outcome as one line of JSON.
     public var json: String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -147,6 +147,6 @@ public struct Outcome: Codable, Equatable, Sendable {
 
 /// A scenario that cannot be run.
 public struct Malformed: Error, Sendable {
-    /// What does not fit.
+    /// The reason.
     public let reason: String
 }

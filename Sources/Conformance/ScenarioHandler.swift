@@ -2,14 +2,14 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// A handler of a scenario: takes the files that the scenario gives it, and writes down its callbacks.
+/// A handler of a scenario. It takes the files that the scenario gives it, and records its callbacks.
 final class ScenarioHandler: FileHandler {
     let name: String
     let compatible: String
     let owner: Owner?
     private let accepts: Set<FileIdentity>
     private let recorder: Recorder
-    /// Fetched by preserve and retrieve, when the scenario says so.
+    /// The FLBs that preserve and retrieve ask for, if the scenario says so.
     private let fetched: Guarded<[ScenarioFLB]>
 
     init(name: String, accepts: Set<FileIdentity>, fetching: [ScenarioFLB], _ recorder: Recorder) {

@@ -4,8 +4,8 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// Runs a scenario through the real core: real memory files, a real arena with its journal and trees; every reboot is a
-/// new core that knows only the arena and the kept descriptors.
+/// A run of a scenario through the real core, with real memory files, and with a real arena that has a journal and
+/// trees. After every reboot a new core knows only the arena and the held descriptors.
 public final class ScenarioRun {
     private let scenario: Scenario
     private let arena: OwnedDescriptor
@@ -20,12 +20,12 @@ public final class ScenarioRun {
     /// The FLBs that lent their incoming object in this boot. The core learns of an FLB without a handler only from
     /// its clients.
     private var lent: [ScenarioFLB] = []
-    /// Open descriptors, oldest first.
+    /// The open sessions, oldest first.
     private var open: [Session] = []
 
     /// Prepares a scenario in an arena of its own.
     ///
-    /// - Throws: what the system or the arena refuses: EMFILE, ENOSPC, ENOMEM.
+    /// - Throws: the errors of the system and of the arena: EMFILE, ENOSPC, ENOMEM.
     public init(_ scenario: Scenario, _ options: Arena.Options = Arena.Options()) throws {
         self.scenario = scenario
         self.options = options
@@ -49,7 +49,7 @@ public final class ScenarioRun {
         for file in files.values { try? closeDescriptor(file) }
     }
 
-    /// Starts a core on what the arena has.
+    /// Starts a core on the arena.
     private func boot(_ opening: Orchestrator.Opening) throws(LiveUpdateError) {
         do throws(SystemCallError) {
             orchestrator = Orchestrator(
@@ -81,9 +81,9 @@ public final class ScenarioRun {
         return ScenarioHandler(name: handler.name, accepts: Set(identities), fetching: fetched, recorder)
     }
 
-    /// Drops the core as a crash would, and makes another one of what the arena has: the same boot goes on.
+    /// Drops the core as a crash would, and makes another one on the arena. The same boot goes on.
     ///
-    /// - Throws: when the arena cannot be read.
+    /// - Throws: an error when the arena cannot be read.
     public func crashAndRebuild() throws(LiveUpdateError) {
         let before = handlers
         let linked = try orchestrator.registrations()
@@ -152,7 +152,7 @@ public final class ScenarioRun {
         } catch {
             outcome.ret = -error.errno.rawValue
         }
-        // What was discarded is closed by execve, where there is one.
+        // An execve would close the descriptors of discarded sessions, but a run makes none.
         for slot in kept.subtracting(keptSlots) { descriptors.release(slot) }
     }
 
@@ -196,7 +196,7 @@ public final class ScenarioRun {
         }
     }
 
-    /// The newest open descriptor of that name.
+    /// The newest open session with the name in a step.
     private func session(_ step: Scenario.Step) throws(LiveUpdateError) -> Session {
         guard let session = open.last(where: { $0.name == step.sessionName }) else {
             throw LiveUpdateError(.badFileDescriptor, "no open session \"\(step.sessionName)\"")

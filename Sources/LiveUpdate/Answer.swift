@@ -1,9 +1,9 @@
-/// A request of a client that waits for its answer, as the program that serves clients names it: so that the next
-/// process, after a crash, knows whether it was done.
+/// The name of a client's request, given by the program that serves clients. After a crash, the next process finds out
+/// by this name whether the request was done.
 package struct RequestID: Hashable, Sendable {
-    /// Where the descriptor of the client's connection is kept.
+    /// The slot that holds the descriptor of the client's connection.
     package let connection: DescriptorSlot
-    /// What the client calls the request: other than the one before.
+    /// The client's number for the request. It differs from the number of the request before.
     package let tag: UInt64
 
     /// Names a request.
@@ -13,16 +13,16 @@ package struct RequestID: Hashable, Sendable {
     }
 }
 
-/// What a request was answered with, committed together with what it did.
+/// The answer to a request, committed together with the changes that the request made.
 package struct Answer: Hashable, Sendable {
-    /// Which one.
+    /// The request.
     package var request: RequestID
-    /// 0, or a negative errno.
+    /// The result of the request: 0, or a negative errno.
     package var result: Int32
-    /// Where the descriptor is kept that goes with it.
+    /// The slot of the descriptor that goes with the answer; ``DescriptorSlot/lost`` without one.
     package var slot: DescriptorSlot
 
-    /// An answer that is to be committed.
+    /// Makes an answer. The caller commits it.
     package init(_ request: RequestID, result: Int32 = 0, slot: DescriptorSlot = .lost) {
         self.request = request
         self.result = result

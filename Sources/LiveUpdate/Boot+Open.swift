@@ -2,14 +2,15 @@ import Handover
 import Platform
 import SystemPackage
 
-/// How a boot begins.
+/// The opening of a boot. The contents of the arena decide how the boot begins.
 ///
-/// 1. Nothing in the arena: it is the first.
-/// 2. A tree for the next boot, and this is it: the tree becomes the incoming one, with one store.
-/// 3. A journal: this is a boot that goes on, after a crash or because the next one could not start. What was published
-///    is taken back, and what was frozen is unfrozen.
+/// 1. The arena is empty: this is the first boot.
+/// 2. The arena has a tree for the next boot, and this is the next boot: one store makes that tree the incoming tree.
+/// 3. The arena has a journal: this boot goes on, after a crash or because the next boot could not start. It withdraws
+///    a published tree, and unfreezes frozen files.
 ///
-/// Unhappy: what cannot be read is left untouched for the image that wrote it, and every open says why (EIO).
+/// Unhappy: an arena that cannot be read is left untouched for the image that wrote it, and every open fails with the
+/// reason (EIO).
 extension Boot {
     func ensureOpen(answering answer: Answer? = nil) throws(LiveUpdateError) {
         if case .unopened = stage {
@@ -28,7 +29,7 @@ extension Boot {
     }
 
     private func readArena(_ answer: Answer?) throws(LiveUpdateError) {
-        // Prepared on what was there then: the old boot has gone on.
+        // A boot on trial has prepared itself on an earlier state, and the old boot has changed the arena since.
         if opening == .onTrial { try untouched { () throws(ArenaError) in try arena.reload() } }
         if opening != .sameBoot, let range = arena.outgoingTree {
             let wasPrepared = try plan.takePrepared()?.takeOver(range, and: answered(answer), self) ?? false
@@ -42,7 +43,7 @@ extension Boot {
         }
     }
 
-    /// Says of what failed that nothing was changed.
+    /// Runs `body`. An error says that the arena was left untouched, except an error about missing space.
     func untouched<Value>(_ body: () throws(ArenaError) -> Value) throws(LiveUpdateError) -> Value {
         do throws(ArenaError) {
             return try body()
@@ -57,7 +58,7 @@ extension Boot {
     private func begin(_ events: [Event], inUse: [Extent], journalIn room: Extent?) throws(ArenaError) {
         let state = try BootState(events)
         try check(state)
-        // These events are what ``BootState/snapshot`` would make of the state again.
+        // These events are those of the ``BootState/snapshot`` of the state.
         try arena.takeOver(events.map(\.record), inUse: inUse, journalIn: room)
         adopt(state)
     }
@@ -77,7 +78,8 @@ extension Boot {
         setFreeze(tree.freeze)
     }
 
-    /// The tree without the descriptors that are not what they were: a number that was reused is not to be closed.
+    /// The tree, with the slot `lost` for each descriptor that is another file now. The number of a lost descriptor may
+    /// have been reused, and the descriptor with that number must not be closed.
     func withoutLost(_ tree: LuoTree) throws(LiveUpdateError) -> LuoTree {
         var tree = tree
         let registry = registry
@@ -92,7 +94,8 @@ extension Boot {
         return tree
     }
 
-    /// - Throws: what asking for a descriptor's file answers, except EBADF: a file is not given up for that.
+    /// - Throws: the errors of ``DescriptorStore/identify(_:)``, except EBADF. Other errors do not show that a file is
+    ///   lost.
     private func isKept(
         _ identity: FileIdentity, in slot: DescriptorSlot, _ handler: (any FileHandler)?
     ) throws(LiveUpdateError) -> Bool {
@@ -116,9 +119,9 @@ extension Boot {
         return lost
     }
 
-    /// Opens lost files again where that is possible, in a boot that goes on after its processes died. An incoming file
-    /// that had been retrieved and stays lost must be retrieved again, and that retrieve tells the error. An outgoing
-    /// file that stays lost is looked for again when a client gets it, or when it is frozen.
+    /// Opens lost files again where possible, in a boot that goes on after its processes died. If a retrieved incoming
+    /// file stays lost, it must be retrieved again, and that retrieve fails with the error. If an outgoing file stays
+    /// lost, a client that gets the file and a freeze look for it again.
     private func find(_ lost: [FileState], _ state: BootState) {
         for var file in lost {
             guard let session = state.sessions[file.session] else { continue }

@@ -2,18 +2,18 @@ import Handover
 import Platform
 import SystemPackage
 
-/// One life of the orchestrator: from the arena as it finds it to the update that ends it.
+/// One life of the orchestrator's state, from the opening of an arena to the update that ends the boot.
 ///
-/// | what | where | guarded by |
+/// | state | place | guarded by |
 /// |---|---|---|
 /// | everything that must not be lost | ``BootState``, and the arena's journal before it | a lock of the boot |
 /// | handlers, files in flight, locks of sessions | the boot | the same |
 /// | live objects of FLBs, and their loans | ``FLBTable`` | its monitor |
-/// | the draft of an update, and what was published | ``UpdatePlan`` | its lock |
+/// | the draft of an update, and the published tree | ``UpdatePlan`` | its lock |
 ///
-/// A request (Requests/) enters the gate, takes its session's lock, runs callbacks without any other lock (those of
-/// FLBs, and those of the files of a session that ends, under the monitor), and commits all its events at once. Locks
-/// are taken in that order: gate, session, monitor, boot, arena.
+/// A request (Requests/) enters the gate, takes its session's lock, runs callbacks, and commits all its events at once.
+/// The callbacks of FLBs, and those of the files of a session that ends, run under the monitor. All other callbacks run
+/// without a further lock. Locks are taken in the order gate, session, monitor, boot, arena.
 final class Boot: Sendable {
     let arena: Arena
     let descriptors: any DescriptorStore
@@ -40,9 +40,10 @@ final class Boot: Sendable {
         var registry = Registry()
         /// Files with a preserve that has not returned.
         var inFlight: Set<FileHold> = []
-        /// Numbers taken for events that are not committed yet.
+        /// The next ID to give. It is ahead of the state's while events with IDs are not committed yet.
         var nextID: UInt64 = 1
-        /// The lock of each session that is open, which its handles share. Not the handles: they refer to the boot.
+        /// The lock of each open session, which all handles of the session share. The handles are not stored here,
+        /// because they refer to the boot.
         var locks: [SessionID: Lock] = [:]
         /// The time of the freeze before this boot.
         var freeze = FreezeTime(start: 0, end: 0)
@@ -59,7 +60,7 @@ final class Boot: Sendable {
 
     // MARK: Requests
 
-    /// Runs a request of a boot that is open. The first request opens it.
+    /// Runs a request, and opens the boot first if it is not open yet.
     func request<Value>(
         _ kind: RequestGate.Kind, _ body: () throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
@@ -89,7 +90,7 @@ final class Boot: Sendable {
     /// The time of the freeze before this boot.
     var freeze: FreezeTime { shared.with { $0.freeze } }
 
-    /// The result of `body` for the present state. It must not call the boot.
+    /// Returns the result of `body` for the present state. `body` must not call the boot.
     func read<Value>(_ body: (BootState) -> Value) -> Value { shared.with { body($0.state) } }
 
     /// The limits of a user; nil for root.
@@ -113,7 +114,7 @@ final class Boot: Sendable {
 
     // MARK: Changing
 
-    /// Begins with a state, or goes on with it.
+    /// Takes a state with which the boot begins or goes on.
     func adopt(_ state: BootState) {
         flbs.adopt(state, registry)
         shared.with { shared in
@@ -147,7 +148,7 @@ final class Boot: Sendable {
         }
     }
 
-    /// A number that this boot has not given before.
+    /// Takes an ID that this boot has not given before.
     func takeID() -> UInt64 {
         shared.with { shared in
             shared.nextID = max(shared.nextID, shared.state.nextID)
@@ -156,7 +157,7 @@ final class Boot: Sendable {
         }
     }
 
-    /// Holds a file for the time of its preserve. Undone by ``endReservation(_:)``.
+    /// Reserves a file for the time of its preserve, until ``endReservation(_:)``.
     ///
     /// - Returns: false when the file is held already.
     func reserve(_ hold: FileHold) -> Bool {
@@ -165,21 +166,21 @@ final class Boot: Sendable {
 
     func endReservation(_ hold: FileHold) { shared.with { _ = $0.inFlight.remove(hold) } }
 
-    /// From now on the handles of a session are closed.
+    /// Closes all handles of a session.
     func closeHandles(of session: SessionID) { shared.with { $0.locks[session] = nil } }
 
     // MARK: Committing
 
-    /// Makes events true, all or none: in the journal first, then here.
+    /// Commits events, all or none: to the journal first, and then to the state.
     ///
-    /// - Throws: ENOSPC, only when `acquiring` or without ``ensureRoom()``; nothing has happened then.
+    /// - Throws: ENOSPC, only when `acquiring` or without ``ensureRoom()``. Nothing has changed then.
     func commit(_ events: [Event], acquiring: Bool = false) throws(LiveUpdateError) {
         try commit(acquiring: acquiring) { _ in events }
     }
 
     /// Commits the events that `body` derives from the present state. No other commit comes in between.
     ///
-    /// - Throws: the errors of `body`, which must not call the boot, and as ``commit(_:acquiring:)``.
+    /// - Throws: the errors of `body`, and as ``commit(_:acquiring:)``. `body` must not call the boot.
     func commit(
         acquiring: Bool, _ body: (BootState) throws(LiveUpdateError) -> [Event]
     ) throws(LiveUpdateError) {
@@ -211,8 +212,8 @@ final class Boot: Sendable {
         }
     }
 
-    /// Commits an event if the journal has room for it. Without the event, the next boot of this arena finds out by
-    /// itself.
+    /// Commits an event if the journal has room for it. Without room, the event changes only the state in memory, and
+    /// the next process that opens the arena finds the change out by itself.
     func note(_ event: Event) {
         do throws(LiveUpdateError) {
             try commit([event])
@@ -221,7 +222,8 @@ final class Boot: Sendable {
         }
     }
 
-    /// Makes sure that the commit at the end of a request cannot fail, before its callbacks are called.
+    /// Makes room for the commit at the end of a request, before the request calls its callbacks, so that the commit
+    /// cannot fail.
     ///
     /// - Throws: ENOSPC.
     func ensureRoom() throws(LiveUpdateError) {
@@ -235,7 +237,7 @@ final class Boot: Sendable {
     }
 
     /// Makes room before callbacks store something new, so that no callback is refused because of old records. At the
-    /// limit the callbacks find out by themselves.
+    /// arena's limit this does nothing, and the callbacks fail by themselves.
     func ensureHeadroom() {
         shared.with { shared in try? arena.ensureHeadroom { shared.state.snapshot.map(\.record) } }
     }
@@ -253,7 +255,7 @@ final class Boot: Sendable {
             retrieveStatus: file.retrieved, storage: storage ?? reading, flbs: flbGetters)
     }
 
-    /// The handler of a file that is held: it cannot have been unregistered.
+    /// The handler of a file. A handler with files cannot be unregistered, so it is there.
     func handler(of file: FileState) -> any FileHandler {
         guard let entry = registry.entry(file.compatible) else {
             preconditionFailure("handler \"\(file.compatible)\" is gone while it has files")
@@ -261,7 +263,7 @@ final class Boot: Sendable {
         return entry.handler
     }
 
-    /// Gives back what files held: after the commit that let go of them.
+    /// Releases the ranges and descriptors of files, after the commit that removed the files.
     func release(_ files: [FileState]) {
         arena.free(files.flatMap(\.ranges).map(\.range))
         for file in files { descriptors.release(file.slot) }

@@ -2,14 +2,14 @@ import Handover
 import Platform
 import SystemPackage
 
-/// A session, as the journal knows it.
+/// A session as the journal describes it.
 struct SessionState: Equatable, Sendable {
     enum Progress: UInt8, Sendable {
-        /// Incoming, and nobody has it open.
+        /// Incoming, and not open.
         case waiting = 0
-        /// Somebody has it open.
+        /// The session is open.
         case open = 1
-        /// Incoming, its files are let go, and it is not yet closed.
+        /// Incoming, with finished files, and not closed yet.
         case finished = 2
     }
 
@@ -17,13 +17,13 @@ struct SessionState: Equatable, Sendable {
     var name: SessionName
     var direction: Direction
     var progress: Progress
-    /// Whose it is, and by what it is held.
+    /// The user of the session, and the slot that holds it.
     var holder = SessionHolder()
-    /// In the order in which they were preserved.
+    /// The files in the order of their preserves.
     var files: [FileID] = []
 }
 
-/// A preserved file, as the journal knows it.
+/// A preserved file as the journal describes it.
 struct FileState: Equatable, Sendable {
     var id: FileID
     var session: SessionID
@@ -33,10 +33,10 @@ struct FileState: Equatable, Sendable {
     var identity: FileIdentity
     var data: UInt64
     var ranges: [StoredRange]
-    /// What it was counted on when it was preserved, in link order.
+    /// The FLBs that the file was counted on when it was preserved, in link order.
     var flbs: [FLBID]
     var retrieved: RetrieveStatus
-    /// Whether its user cannot preserve the same file once more: ``FileHandler/holdsFile``.
+    /// Whether the file's user cannot preserve the same file again: ``FileHandler/holdsFile``.
     var holdsFile = true
     /// The reason why the file was left out of the update that it came with, so that it cannot be retrieved.
     var leftOut: String?
@@ -53,12 +53,12 @@ struct FileHold: Hashable, Sendable {
     }
 }
 
-/// One preservation of an FLB, as the journal knows it.
+/// One preservation of an FLB as the journal describes it.
 struct FLBState: Equatable, Sendable {
     enum Kind: UInt8, Sendable {
         case outgoing = 0
         case incoming = 1
-        /// It came, and its sessions were discarded: still to be finished, and not to be had.
+        /// Handed over, but its sessions were discarded. It must still be finished and cannot be borrowed.
         case discarded = 2
     }
 
@@ -67,21 +67,21 @@ struct FLBState: Equatable, Sendable {
     var compatible: String
     var data: UInt64
     var ranges: [StoredRange]
-    /// Files that are counted on it. Incoming: 0 means that it is finished.
+    /// The number of files that are counted on the FLB. An incoming FLB without files is finished.
     var count: UInt64
     var retrieved: RetrieveStatus
 }
 
-/// Where an update stands. That one was published is not in here: the arena's outgoing tree says so.
+/// The progress of an update. The state has no phase for a published update: the arena's outgoing tree shows it.
 enum Phase: UInt8, Sendable {
     case running = 0
-    /// Files are being frozen, or are frozen: whoever finds this in a journal unfreezes them.
+    /// Files are being frozen, or are frozen. A process that finds this phase in a journal unfreezes them.
     case freezing = 1
-    /// A boot that has taken over, and that the previous one can still take back: see ``Orchestrator/confirm()``.
+    /// The boot has taken over, and the old boot can still thaw: see ``Orchestrator/confirm()``.
     case booting = 2
 }
 
-/// What names a file.
+/// The key of a file: its session, and its number in the session.
 private struct Token: Hashable, Sendable {
     let session: SessionID
     let number: UInt64
@@ -92,43 +92,44 @@ private struct Token: Hashable, Sendable {
     }
 }
 
-/// Everything that is true in a boot and must not be lost: a value that is changed by ``Event``s only, the same when
-/// they happen and when the journal is read after a crash. What can be rebuilt from it (live objects, locks) is
-/// elsewhere.
+/// The state of a boot that must not be lost. Only ``Event``s change it. An event has the same effect when it happens
+/// and when the journal is replayed after a crash. Live objects and locks can be made again from this state, so they
+/// are elsewhere.
 struct BootState: Sendable {
-    /// Updates so far: 0 in the first boot.
+    /// The number of updates so far: 0 in the first boot.
     private(set) var updateNumber: UInt64 = 0
     private(set) var phase = Phase.running
     private(set) var nextID: UInt64 = 1
-    /// Rises with everything that may change what travels.
+    /// Increases with every event that may change the next tree.
     private(set) var revision: UInt64 = 0
-    /// That was given. Numbers rise, but for those of a journal that was written anew: only these have to be looked up.
+    /// The highest ID allocated so far. IDs only increase, except while a rewritten journal is replayed: only a lower
+    /// ID has to be looked up.
     private var highestID: UInt64 = 0
     private(set) var sessions: [SessionID: SessionState] = [:]
     private(set) var files: [FileID: FileState] = [:]
     private(set) var flbs: [FLBID: FLBState] = [:]
-    /// The last answer on each connection that made a request which must not be done twice.
+    /// The last answer on each connection, if its request must not be done twice.
     private(set) var answers: [DescriptorSlot: Answer] = [:]
-    /// What each user has in here.
+    /// The usage of each user.
     private(set) var usage: [SessionOwner: Usage] = [:]
 
     /// The sessions by age, for statuses.
     private(set) var order = SessionOrder()
 
-    // Indexes: what is asked often is found by hash.
+    // Indexes for frequent lookups.
     private var names: [Direction: [OwnedName: SessionID]] = [:]
     private var tokens: [Token: FileID] = [:]
     private var held: Set<FileHold> = []
     private var flbNames: [FLBState.Kind: [ExactString: FLBID]] = [:]
 
-    /// Nothing yet.
+    /// Makes an empty state.
     init() {}
 
-    /// What events make of nothing.
+    /// Makes the state that follows from events, beginning with an empty state.
     ///
     /// - Throws: as ``apply(_:)``.
     init(_ events: [Event]) throws(ArenaError) {
-        // Else the tables of an update's files would be made again and again while they grow.
+        // Without this, the tables would grow many times while an update's files are added.
         let count = events.reduce(0) { if case .fileAdded = $1 { $0 + 1 } else { $0 } }
         files.reserveCapacity(count)
         held.reserveCapacity(count)
@@ -148,8 +149,8 @@ struct BootState: Sendable {
 
     func holds(_ hold: FileHold) -> Bool { held.contains(hold) }
 
-    /// Files preserved or unfinished, by the compatible string of their handler.
-    /// Asked when a handler is to go, which is rare, so that files need not be counted when they come.
+    /// The number of a handler's files, preserved or unfinished. Only changes to the registry need this number, and
+    /// they are rare, so that no count is maintained when files are added.
     func fileCount(ofHandler compatible: String) -> Int {
         files.values.count { ExactString($0.compatible) == ExactString(compatible) }
     }
@@ -158,7 +159,7 @@ struct BootState: Sendable {
         flbNames[.incoming]?[ExactString(compatible)].flatMap { flbs[$0] }
     }
 
-    /// In creation order.
+    /// The sessions of one direction in creation order.
     func sessions(_ direction: Direction) -> [SessionState] {
         sessions.values.filter { $0.direction == direction }.sorted { $0.id < $1.id }
     }
@@ -174,12 +175,13 @@ struct BootState: Sendable {
         flbs.values.filter { $0.kind == kind }.sorted { $0.id < $1.id }
     }
 
-    /// Everything of the arena that files and FLBs hold.
+    /// The ranges of the arena that files and FLBs hold.
     var rangesInUse: [Extent] {
         files.values.flatMap(\.ranges).map(\.range) + flbs.values.flatMap(\.ranges).map(\.range)
     }
 
-    /// Nobody counts that far: such a number is damage, and counting on from it would overflow.
+    /// Refuses numbers that no boot reaches by counting. Such a number is damage, and counting on from it would
+    /// overflow.
     ///
     /// - Throws: `record`.
     func checkNumbers() throws(ArenaError) {
@@ -190,10 +192,10 @@ struct BootState: Sendable {
 
     // MARK: Change
 
-    /// No number gets there by counting: one that is larger is damage.
+    /// The limit of all numbers. No boot reaches it by counting, so a number beyond it is damage.
     private static let most: UInt64 = 1 << 63
 
-    /// - Throws: `record`, for an event that cannot follow on what went before.
+    /// - Throws: `record`, for an event that contradicts the state.
     mutating func apply(_ event: Event) throws(ArenaError) {
         if event.isAboutWhatTravels { revision += 1 }
         switch event {
@@ -244,7 +246,7 @@ struct BootState: Sendable {
         usage[session.holder.owner, default: Usage()].sessions += 1
     }
 
-    /// Only what holds it changes, never whose it is.
+    /// Changes the holder of a session. The user stays the same.
     private mutating func hold(_ id: SessionID, _ holder: SessionHolder) throws(ArenaError) {
         guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
         guard session.holder.owner == holder.owner else {
@@ -360,7 +362,8 @@ struct BootState: Sendable {
         for id in file.flbs { countDown(id) }
     }
 
-    /// An outgoing FLB goes with its last file; an incoming one is remembered as finished.
+    /// Removes one file from the count of an FLB. Without files, an outgoing FLB is removed, and an incoming FLB is
+    /// remembered as finished.
     private mutating func countDown(_ id: FLBID) {
         guard let flb = flbs[id], flb.count > 0 else { return }
         flbs[id]?.count -= 1
@@ -375,7 +378,7 @@ struct BootState: Sendable {
         ArenaError(.record, "\(what) \(id) is not known")
     }
 
-    /// The events that make this state from nothing.
+    /// The events that make this state, beginning with an empty state.
     var snapshot: [Event] {
         var events: [Event] = [.boot(updateNumber: updateNumber, nextID: nextID), .phase(phase)]
         for var flb in flbs.values.sorted(by: { $0.id < $1.id }) {

@@ -1,25 +1,25 @@
 package import Platform
 package import SystemPackage
 
-/// The place of a kept descriptor, as the journal writes it.
+/// The number in the journal that names a held descriptor.
 package struct DescriptorSlot: Hashable, Sendable {
-    /// Its number: what it means is the store's business.
+    /// The number. Only the store knows its meaning.
     package let number: Int64
 
-    /// The place of a descriptor that was lost with its last holder.
+    /// The slot of a descriptor that was lost with its last holder.
     package static let lost = DescriptorSlot(-1)
 
-    /// Names a place.
+    /// Names a slot.
     package init(_ number: Int64) { self.number = number }
 }
 
-/// Who holds the descriptors of preserved files, so that they are there in the next boot.
+/// The store that holds the descriptors of preserved files, so that they are there in the next boot.
 ///
-/// The core makes no system calls; this is where its files are.
+/// The core makes no system calls, and uses files only through this store.
 package protocol DescriptorStore: Sendable {
-    /// What makes the descriptor's file one and the same.
+    /// The identity of the descriptor's file.
     ///
-    /// - Throws: EBADF when it is not open.
+    /// - Throws: EBADF when the descriptor is not open.
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity
 
     /// Identifies the file of a descriptor that a client wants held, as ``identify(_:)`` does. Optional.
@@ -27,33 +27,35 @@ package protocol DescriptorStore: Sendable {
     /// - Throws: EBADF when the descriptor is not open, or when the store holds no descriptor of its kind.
     func admit(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity
 
-    /// Keeps a copy of a descriptor.
+    /// Holds a copy of a descriptor.
     ///
     /// - Throws: EBADF, EMFILE.
     func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot
 
-    /// Keeps a copy of a descriptor for a user, as ``keep(_:)`` does. Optional, for a store that limits users.
+    /// Holds a copy of a descriptor for a user, as ``keep(_:)`` does. Optional, for a store that limits users.
     ///
     /// - Throws: EBADF, EMFILE.
     func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot
 
-    /// Keeps a copy of a descriptor of a file that was identified before, as ``keep(_:for:)`` does. Optional, for a
-    /// store whose descriptors no other thread closes.
+    /// Holds a copy of a descriptor of a file that was identified before, as ``keep(_:for:)`` does. Optional: the
+    /// default checks that the copy is of the same file. A store needs no check if no other thread closes the
+    /// descriptors.
     ///
-    /// - Throws: EBADF also when another thread has closed the descriptor, and its number is another file's now.
+    /// - Throws: as ``keep(_:for:)``; EBADF also when another thread has closed the descriptor and its number is now
+    ///   another file's.
     func keep(
         _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
     ) throws(LiveUpdateError) -> DescriptorSlot
 
-    /// The kept descriptor, to be used but not closed; nil when it was lost with its last holder.
+    /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
-    /// A new descriptor of the kept open file description, for the caller to close.
+    /// A new descriptor of the held open file description. The caller closes it.
     ///
-    /// - Throws: EBADF when it was lost, EMFILE.
+    /// - Throws: EBADF when the descriptor was lost, EMFILE.
     func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor
 
-    /// Closes the kept copy.
+    /// Closes the held copy.
     func release(_ slot: DescriptorSlot)
 }
 

@@ -1,11 +1,12 @@
-/// A name as the kernel compares it: by its bytes. `String` takes what Unicode calls equivalent for equal.
+/// A name that is compared by its bytes, as the kernel does. `String` compares by Unicode equivalence.
 struct ExactString: Hashable, Sendable {
     private let text: String
 
     init(_ text: String) { self.text = text }
 
     static func == (left: Self, right: Self) -> Bool {
-        // SAFETY: both are read within the closures. By number: what `elementsEqual` makes of it takes ten times as long.
+        // SAFETY: both are read within the closures. The loop compares by index, because `elementsEqual` takes ten
+        // times as long here.
         unsafe left.withBytes { left in
             unsafe right.withBytes { right in
                 left.count == right.count && left.indices.allSatisfy { unsafe left[$0] == right[$0] }
@@ -18,7 +19,7 @@ struct ExactString: Hashable, Sendable {
         unsafe withBytes { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 
-    /// The string's own bytes, neither copied nor taken one by one from it, which is ten times slower.
+    /// Lends the string's own bytes. A copy, or a read byte by byte, would be ten times slower.
     @unsafe
     private func withBytes<Value>(_ body: (UnsafeBufferPointer<UInt8>) -> Value) -> Value {
         var text = text
@@ -27,7 +28,7 @@ struct ExactString: Hashable, Sendable {
 }
 
 extension String {
-    /// Whether it can be a name in a field of the kernel's: at least one byte, none of them 0.
+    /// Whether the string can be a name in a field of the kernel: at least one byte, and no byte is 0.
     func isName(ofAtMost most: Int) -> Bool {
         var text = self
         // SAFETY: the bytes are read within the closure.

@@ -1,4 +1,5 @@
-// What the declarations of this module speak of: whoever imports it, to write a handler for example, has these, too.
+// The declarations of this module use these modules. A program that imports this module, to write a handler for
+// example, gets them too.
 @_exported public import Handover
 @_exported public import Platform
 @_exported public import SystemPackage

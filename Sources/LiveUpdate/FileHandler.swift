@@ -3,62 +3,63 @@ public import SystemPackage
 
 /// Whether a handler takes a file.
 public enum Acceptance: Hashable, Sendable {
-    /// It does.
+    /// The handler takes the file.
     case accepted
-    /// It does not, and why: shown to who asked when nobody takes it.
+    /// The handler refuses the file. The reason is shown to the client if no other handler takes the file.
     case refused(because: String)
 }
 
-/// What a handler's retrieve gives back.
+/// The result of a handler's retrieve.
 public enum RetrievedFile: Hashable, Sendable {
-    /// The kept descriptor is the file.
+    /// The held descriptor is the file.
     case kept
-    /// This one is, opened anew; the core takes it over and closes it.
+    /// The handler has opened the file again. The core takes this descriptor over and closes it.
     case opened(FileDescriptor)
 }
 
-/// What a file callback gets: the kernel's `struct liveupdate_file_op_args`. There is no private data: whatever a
-/// handler has to know is in ``data`` and in what it stored, so that it can be known after a crash, too.
+/// The arguments of a file callback: the kernel's `struct liveupdate_file_op_args`. There is no private data. A handler
+/// finds everything that it needs in ``data`` and in its stored records, also after a crash.
 public struct FileContext: Sendable {
-    /// The name of its session.
+    /// The name of the file's session.
     public let session: SessionName
-    /// Its number in the session.
+    /// The file's number in the session.
     public let token: UInt64
-    /// Device and inode.
+    /// The identity of the file: device and inode, or the identity that its handler gives instead.
     public let identity: FileIdentity
-    /// The kept descriptor: to be used, not closed. Nil when it was lost with its last holder, and
+    /// The held descriptor. The callback uses it and does not close it. Nil when it was lost with its last holder, and
     /// ``FileHandler/reopen(_:)`` did not find the file again.
     public let descriptor: FileDescriptor?
     /// The handle that preserve returned: the kernel's `serialized_data`. 0 in preserve itself.
     public let data: UInt64
-    /// Whether it was retrieved in this boot.
+    /// Whether the file was retrieved in this boot.
     public let retrieveStatus: RetrieveStatus
-    /// The arena. In preserve and freeze, what is stored belongs to the file.
+    /// The arena. Records that preserve and freeze store in it belong to the file.
     public let storage: Storage
-    /// The getters of FLBs: from inside a callback they are the only calls that are allowed.
+    /// The getters of FLBs. No other calls are allowed from inside a callback.
     public let flbs: FLBGetters
 }
 
 /// A kind of file that can be preserved: the kernel's `struct liveupdate_file_handler` and its `ops`.
 ///
 /// 1. A file is offered to the handlers in registration order: ``canPreserve(_:)``.
-/// 2. The first that accepts it preserves it: ``preserve(_:)``. While it is held, the program goes on using it.
-/// 3. In an update it is frozen, ``freeze(_:)``, and the next boot's handler of the same ``compatible`` string gives it
-///    back, ``retrieve(_:)``, and lets go of it, ``finish(_:)``.
+/// 2. The first handler that accepts the file preserves it: ``preserve(_:)``. The program goes on using the file.
+/// 3. An update freezes the file: ``freeze(_:)``. In the next boot, the handler with the same ``compatible`` string
+///    retrieves the file, ``retrieve(_:)``, and finishes it, ``finish(_:)``.
 ///
-/// Unhappy paths: a session that is closed before an update unpreserves its files, newest first; an update that fails
-/// unfreezes them. A process can die in every callback, and it is then called again: callbacks must bear that.
+/// Unhappy paths: a session that is closed before an update unpreserves its files, newest first. An update that fails
+/// unfreezes them. If the process dies in a callback, that callback is called again after the crash, so a callback must
+/// work when it runs twice.
 ///
-/// Callbacks run on the thread that made the request, and may overlap for files of different sessions. Requests made
-/// from inside one are refused with EDEADLK, except the getters of FLBs.
+/// Callbacks run on the thread of the request, and may overlap for files of different sessions. A request from inside a
+/// callback is refused with EDEADLK, except for the getters of FLBs.
 public protocol FileHandler: AnyObject, Sendable {
-    /// Names the format of the records: 1 to 47 bytes. Raise its number when they change.
+    /// Names the format of the records: 1 to 47 bytes. Raise its number when the format changes.
     var compatible: String { get }
-    /// Who provides this handler; nil when it cannot go away.
+    /// The provider of this handler; nil when it cannot go away.
     var owner: Owner? { get }
 
-    /// Whether it is offered only those files that somebody wants it to have, by its ``compatible`` string: for one that
-    /// takes whatever it gets. Optional.
+    /// Whether the handler is offered only files for which the client names its ``compatible`` string. A handler that
+    /// accepts every file says true. Optional: false.
     var isOnlyOnRequest: Bool { get }
 
     /// Whether a user can preserve a file of this kind only once at a time: the second time is EBUSY. Optional: true.
@@ -66,39 +67,39 @@ public protocol FileHandler: AnyObject, Sendable {
     /// again, by this handler or by another.
     var holdsFile: Bool { get }
 
-    /// Whether it is a file of this kind. It must change nothing.
+    /// Whether the descriptor is a file of this kind. This must change nothing.
     func canPreserve(_ descriptor: FileDescriptor) -> Acceptance
-    /// What makes it one and the same file, when device and inode do not: the kernel's `get_id`. Optional.
+    /// The identity of a file that device and inode do not identify: the kernel's `get_id`. Optional: nil when they do.
     func identity(of descriptor: FileDescriptor) -> FileIdentity?
-    /// Whether a kept descriptor is still the file that had this identity when it was preserved, in another process perhaps.
-    /// Optional: nil when device and inode say so.
+    /// Whether a held descriptor is still the file with this identity. The file may have been preserved by another
+    /// process. Optional: nil when device and inode decide.
     func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool?
-    /// Saves the file's state and returns a handle to it; any number will do.
+    /// Saves the file's state and returns a handle to it, which can be any number.
     func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64
     /// Undoes preserve.
     func unpreserve(_ file: FileContext)
-    /// The last chance to save, inside the blackout. Optional. Returns the handle to travel with: the same, unless
-    /// something had to be stored anew.
+    /// The last chance to save, inside the blackout. Optional. Returns the handle that travels: the same as before,
+    /// unless a record had to be stored again.
     func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64
     /// Looks at the file ahead of a freeze that comes soon, so that there is less to do in the blackout. Optional.
     ///
-    /// - Returns: what then tells whether ``freeze(_:)`` would only look, find nothing changed, and return the same handle:
-    ///   it is not called if so. Nil when it is to be called.
+    /// - Returns: a function that tells, at the time of the freeze, whether ``freeze(_:)`` would change nothing and
+    ///   return the same handle. If so, ``freeze(_:)`` is not called. Nil when it must be called.
     func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)?
-    /// The error with which ``freeze(_:)`` would fail now; nil when the handler knows of none. Optional. An update asks
-    /// ahead of the freeze, to name all such files. This must change nothing.
+    /// The error with which ``freeze(_:)`` would fail now; nil when the handler knows of none. Optional. An update
+    /// calls this ahead of the freeze, to name all files that cannot be frozen. This must change nothing.
     func freezeObstacle(_ file: FileContext) -> LiveUpdateError?
-    /// Undoes freeze, also one that was spared by ``freezeCheck(_:)``. Optional.
+    /// Undoes freeze, also if ``freezeCheck(_:)`` made the freeze unnecessary. Optional.
     func unfreeze(_ file: FileContext)
-    /// Opens the file anew when its descriptor was lost with the last process that held it; the core takes the
-    /// descriptor over. Optional: nil for a kind of file that lives in its descriptors only, and is gone then. What it
-    /// throws goes to who asked for the file and is not remembered: it is called again.
+    /// Opens the file again when its descriptor was lost with the last process that held it. The core takes the
+    /// descriptor over. Optional: nil for a kind of file that exists only while a descriptor of it is open. An error
+    /// goes to the caller that needs the file, and is not remembered: the next request calls this again.
     func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor?
-    /// Gives the file back. A failure is remembered for ever.
+    /// Retrieves the file. A failure is remembered for ever.
     func retrieve(_ file: FileContext) throws(LiveUpdateError) -> RetrievedFile
-    /// Whether the file can be let go. Optional.
+    /// Whether the file can be finished now. Optional: true.
     func canFinish(_ file: FileContext) -> Bool
-    /// Lets go of the file, retrieved or not.
+    /// Finishes the file, retrieved or not.
     func finish(_ file: FileContext)
 }
 

@@ -2,29 +2,31 @@ public import Handover
 public import Platform
 public import SystemPackage
 
-/// Why a call did not do what it was asked to: the kernel's errno, in words, with what can be done about it.
+/// The reason why a call failed: the kernel's errno, the reason in words, and a remedy.
 public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// What the kernel's orchestrator would answer, as a positive number.
+    /// The errno that the kernel's orchestrator would return, as a positive number.
     public let errno: Errno
-    /// What was found.
+    /// The reason in words.
     public let reason: String
-    /// What to do about it, where something can be done.
+    /// The remedy, if there is one.
     public let remedy: String?
 
-    /// Says why, and what to do: without a remedy of its own, what usually helps with this errno. Handlers throw these,
-    /// too.
+    /// Makes an error. Without a remedy of its own, it gets the remedy that usually helps with this errno. Handlers
+    /// throw these errors, too.
     public init(_ errno: Errno, _ reason: String, remedy: String? = nil) {
         self.errno = errno
         self.reason = reason
         self.remedy = remedy ?? Self.remedy(for: errno)
     }
 
-    /// What an operation was doing when a system call failed.
+    /// Makes an error from a failed system call.
+    ///
+    /// - Parameter doing: the operation that made the call.
     public init(_ error: SystemCallError, _ doing: String) {
         self.init(error.errno, "\(doing): \(error.call)")
     }
 
-    /// What the arena said.
+    /// Makes an error from an error of the arena.
     public init(_ error: ArenaError) {
         self.init(error.errno, "\(error)")
     }

@@ -6,30 +6,30 @@ import SystemPackage
 ///
 /// 1. Handlers are registered, and the FLBs that their files need: ``register(_:)``, ``register(_:on:)``.
 /// 2. Sessions are created, and files preserved in them, while the workload goes on: ``createSession(_:)``.
-/// 3. ``publish(discardingUnfinished:)`` freezes everything and writes it for the next boot, which knows
-///    only the arena and the kept descriptors.
+/// 3. ``publish(discardingUnfinished:)`` freezes everything and writes it for the next boot. The next boot gets only
+///    the arena and the held descriptors.
 /// 4. The next boot retrieves sessions and files, and finishes them: ``retrieveSession(_:)``.
 ///
-/// It follows the kernel's Documentation/core-api/liveupdate.rst; docs/kernel-map.md has their function for each of
-/// ours. Any thread may call anything, except from inside a callback or a getter's closure, where only getters and
-/// calls that change nothing are allowed, and everything else is EDEADLK. It makes no system calls of its own and logs
-/// nothing.
+/// It follows the kernel's Documentation/core-api/liveupdate.rst, and docs/kernel-map.md lists the kernel's function
+/// for each function here. Any thread may call any method. Inside a callback or a getter's closure, only getters and
+/// calls that change nothing are allowed, and all other calls fail with EDEADLK. The orchestrator makes no system calls
+/// of its own and logs nothing.
 public final class Orchestrator: Sendable {
-    /// What to do with an arena in which a tree was published.
+    /// The role of an orchestrator that opens an arena with a published tree.
     package enum Opening: Equatable, Sendable {
-        /// Be the next boot.
+        /// The orchestrator is the next boot.
         case nextBoot
-        /// Be the boot that published it, which goes on: what was published is taken back.
+        /// The orchestrator is the boot that published the tree. It withdraws the tree and goes on.
         case sameBoot
-        /// The next boot on trial: until ``Orchestrator/confirm()`` it touches nothing of the old boot, so that the old
-        /// boot can still thaw.
+        /// The orchestrator is the next boot on trial. Until ``Orchestrator/confirm()`` it changes nothing of the old
+        /// boot, so that the old boot can still thaw.
         case onTrial
     }
 
     private let boot: Boot?
 
-    /// The orchestrator of an arena: of a new one, or of one that a previous boot, or this one before it crashed, has
-    /// left. Nothing is read before the first open.
+    /// Makes the orchestrator of an arena. The arena is new, or the previous boot has left it, or this boot has left it
+    /// before a crash. Nothing is read before the first open.
     package init(arena: Arena, descriptors: any DescriptorStore, opening: Opening = .nextBoot) {
         boot = Boot(arena: arena, descriptors: descriptors, opening: opening)
     }
@@ -39,7 +39,7 @@ public final class Orchestrator: Sendable {
     /// An orchestrator that is switched off: every call throws EOPNOTSUPP.
     public static let disabled = Orchestrator()
 
-    /// Whether it is switched on: the kernel's `liveupdate_enabled`.
+    /// Whether the orchestrator is switched on: the kernel's `liveupdate_enabled`.
     public var isEnabled: Bool { boot != nil }
 
     func enabled() throws(LiveUpdateError) -> Boot {
@@ -52,8 +52,8 @@ public final class Orchestrator: Sendable {
 
     // MARK: Registration
 
-    /// Registers a handler; the order of registration is the order in which files are offered. The kernel's
-    /// `liveupdate_register_file_handler`.
+    /// Registers a handler: the kernel's `liveupdate_register_file_handler`. Files are offered to the handlers in the
+    /// order of their registration.
     ///
     /// - Throws: EINVAL for a compatible string that has not 1 to 47 bytes, EEXIST when it is registered already,
     ///   EAGAIN when its owner is going away.
@@ -61,7 +61,7 @@ public final class Orchestrator: Sendable {
         try enabled().change { (registry, _) throws(LiveUpdateError) in try registry.register(handler) }
     }
 
-    /// Takes a handler out of use: the kernel's `liveupdate_unregister_file_handler`.
+    /// Removes a handler: the kernel's `liveupdate_unregister_file_handler`.
     ///
     /// - Throws: EINVAL when it is not registered, EBUSY while it has files or FLBs are linked to it.
     public func unregister(_ handler: any FileHandler) throws(LiveUpdateError) {
@@ -70,7 +70,8 @@ public final class Orchestrator: Sendable {
         }
     }
 
-    /// Links an FLB to a handler: its files depend on it from now on. The kernel's `liveupdate_register_flb`.
+    /// Links an FLB to a handler. Files of the handler depend on the FLB from now on. The kernel's
+    /// `liveupdate_register_flb`.
     ///
     /// - Throws: EINVAL for a compatible string that has not 1 to 47 bytes, or when the handler is not registered;
     ///   EEXIST when it is linked already; EBUSY while the handler has files; and for an FLB that is on no handler yet:
@@ -81,7 +82,7 @@ public final class Orchestrator: Sendable {
         }
     }
 
-    /// Unlinks an FLB from a handler: the kernel's `liveupdate_unregister_flb`. With its last handler it leaves the
+    /// Unlinks an FLB from a handler: the kernel's `liveupdate_unregister_flb`. An FLB without handlers leaves the
     /// registry and frees its name.
     ///
     /// - Throws: ENOENT when it is not linked, EBUSY while the handler has files.
@@ -91,7 +92,8 @@ public final class Orchestrator: Sendable {
         }
     }
 
-    /// All handlers in registration order, each with its FLBs in link order: what a rebuilt orchestrator registers.
+    /// All handlers in registration order, each with its FLBs in link order. A rebuilt orchestrator registers them
+    /// again.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
     public func registrations() throws(LiveUpdateError) -> [(
@@ -102,11 +104,11 @@ public final class Orchestrator: Sendable {
 
     // MARK: Sessions
 
-    /// Reads what was handed over, once: every other call does it first if no call has.
+    /// Reads the state that was handed over, once. Every other call does this first if no call has done it.
     ///
-    /// - Throws: EIO when it cannot be read, or has a file whose compatible string no handler has (the message names
-    ///   it): the arena is left untouched, and every later call says the same. ENOSPC without room for a journal;
-    ///   and what the descriptor store answers about a kept descriptor, except that it is not open.
+    /// - Throws: EIO when the state cannot be read, or when no handler has the compatible string of a file (the message
+    ///   names the string). The arena is left untouched then, and every later call throws the same error. ENOSPC
+    ///   without room for a journal. The errors of the descriptor store about a held descriptor, except EBADF.
     public func open() throws(LiveUpdateError) { try open(answering: nil) }
 
     /// Opens a boot as ``open()`` does, and commits an answer with it.
@@ -120,7 +122,7 @@ public final class Orchestrator: Sendable {
 
     /// Makes an outgoing session.
     ///
-    /// - Throws: EINVAL for a name that has not 1 to 63 bytes, EEXIST when there is an outgoing one of that name,
+    /// - Throws: EINVAL for a name that has not 1 to 63 bytes, EEXIST when there is an outgoing session of that name,
     ///   ENOSPC at the arena's limit, ENODEV when the boot has ended.
     public func createSession(_ name: SessionName) throws(LiveUpdateError) -> Session {
         try enabled().createSession(name, SessionHolder(), nil, isLimited: false) {}
@@ -142,16 +144,16 @@ public final class Orchestrator: Sendable {
 
     /// Opens a session that was handed over.
     ///
-    /// - Throws: ENOENT when there is none of that name, or it was finished and closed; EINVAL when it is open.
+    /// - Throws: ENOENT when there is no session of that name, or it was finished and closed; EINVAL when it is open.
     public func retrieveSession(_ name: SessionName) throws(LiveUpdateError) -> Session {
         try retrieveSession(name, holder: SessionHolder())
     }
 
-    /// Opens a session of a client's user that was handed over.
+    /// Opens an incoming session of a client's user.
     ///
     /// - Parameters:
     ///   - holder: the user of the session, and the slot that holds it from now on.
-    ///   - answer: is committed with it: see ``Answer``.
+    ///   - answer: is committed with the opening: see ``Answer``.
     /// - Throws: as ``retrieveSession(_:)``.
     package func retrieveSession(
         _ name: SessionName, holder: SessionHolder, answering answer: Answer? = nil
@@ -171,38 +173,38 @@ public final class Orchestrator: Sendable {
         }
     }
 
-    /// All sessions that are open, oldest first: also those that were, in this boot, before a crash.
+    /// All open sessions, oldest first. A session that was open before a crash in this boot is still open.
     ///
     /// - Throws: as ``open()``.
     public var openSessions: [Session] {
         get throws(LiveUpdateError) { try enabled().openSessions() }
     }
 
-    /// Limits what each user may have, but root.
+    /// Sets the limits of each user except root.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
     package func limitUsers(to limits: UserLimits) throws(LiveUpdateError) {
         try enabled().setLimits(limits)
     }
 
-    /// What a user has in here.
+    /// The usage of a user.
     package func usage(of owner: SessionOwner) -> Usage {
         boot?.read { $0.usage[owner] } ?? Usage()
     }
 
-    /// What was answered last on a connection, if that must not be done again: see ``Answer``.
+    /// The last answer on a connection, if the request must not be done again: see ``Answer``.
     package func answer(on connection: DescriptorSlot) -> Answer? {
         boot?.read { $0.answers[connection] }
     }
 
-    /// The connections on which something was answered that must not be done again.
+    /// The connections that have such an answer: see ``answer(on:)``.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
     package var answeredConnections: [DescriptorSlot] {
         get throws(LiveUpdateError) { try enabled().read { [DescriptorSlot]($0.answers.keys) } }
     }
 
-    /// Commits an answer that nothing else is committed with.
+    /// Commits an answer on its own.
     ///
     /// - Throws: ENOSPC, ENODEV when the boot has ended.
     package func commit(_ answer: Answer) throws(LiveUpdateError) {
@@ -210,7 +212,7 @@ public final class Orchestrator: Sendable {
         try boot.request(.shared) { () throws(LiveUpdateError) in try boot.commit([.answered(answer)]) }
     }
 
-    /// Forgets what was answered on a connection that is no more.
+    /// Forgets the answer on a connection that has closed.
     package func forget(_ connection: DescriptorSlot) {
         guard let boot, answer(on: connection) != nil else { return }
         try? boot.request(.shared) { () throws(LiveUpdateError) in try boot.commit([.connectionClosed(connection)]) }
@@ -247,8 +249,8 @@ public final class Orchestrator: Sendable {
 
     // MARK: An update
 
-    /// Begins to look at the files ahead of an update. ``look(goingOn:)`` looks at them, some at a time. The looks serve
-    /// ``obstacles()``, ``draft(leavingOut:)`` and the publication that follow, until ``discardDraft()``.
+    /// Begins to look at the files ahead of an update. ``look(goingOn:)`` looks at them, some at a time. The looks
+    /// serve ``obstacles()``, ``draft(leavingOut:)`` and the publication that follow, until ``discardDraft()``.
     ///
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
     package func beginLooks() throws(LiveUpdateError) {
@@ -256,7 +258,7 @@ public final class Orchestrator: Sendable {
         boot.plan.beginLooks(of: boot)
     }
 
-    /// Has the handlers look at some of the files that were there at ``beginLooks()``. Requests are served between calls.
+    /// Has the handlers look at some of the files that existed at ``beginLooks()``. Requests are served between calls.
     ///
     /// - Parameter goesOn: is asked after each file.
     /// - Returns: whether all of them were looked at.
@@ -266,48 +268,49 @@ public final class Orchestrator: Sendable {
         return try boot.plan.look(of: boot, goingOn: goesOn)
     }
 
-    /// Writes ahead the tree that ``publish(discardingUnfinished:leavingOut:)`` needs, and has the handlers look at
-    /// the files, so that publishing has little left to do. Requests go on. A request that changes something makes the
-    /// draft worthless. A later draft replaces this one.
+    /// Writes a draft of the tree that ``publish(discardingUnfinished:leavingOut:)`` needs, and has the handlers look
+    /// at the files, so that publishing has little left to do. Requests go on, and a request that changes something
+    /// makes the draft worthless. A later draft replaces this one.
     ///
     /// - Parameter leavingOut: whether the draft leaves out the files that cannot be frozen now. A draft without some
     ///   files is used only by a ``publish(discardingUnfinished:leavingOut:)`` that may leave files out.
-    /// - Returns: where, for the next boot: ``prepare(on:)``.
-    /// - Throws: ENOSPC when there is no room to spare, what an FLB throws; ENODEV when the boot has ended.
+    /// - Returns: the range of the draft. The next boot gets it for ``prepare(on:)``.
+    /// - Throws: ENOSPC when the draft would need room that is reserved for publishing; the errors of an FLB; ENODEV
+    ///   when the boot has ended.
     package func draft(leavingOut: Bool = false) throws(LiveUpdateError) -> Extent {
         let boot = try enabled()
         return try boot.plan.draft(leavingOut: leavingOut, of: boot)
     }
 
-    /// Gives a draft back when there will be no update.
+    /// Frees a draft, and forgets the looks, when there will be no update.
     package func discardDraft() {
         if let boot { boot.plan.discardDraft(of: boot) }
     }
 
-    /// Whether a draft still is what would be published.
+    /// Whether the draft still matches the state, so that an update can publish it.
     package var hasCurrentDraft: Bool {
         boot.flatMap { $0.plan.currentDraft(leavingOut: true, of: $0) } != nil
     }
 
-    /// Reads and checks a draft of the boot that still runs, before a boot on trial is opened. If that draft is
-    /// published, the open has little left to do. If another tree is published, this was in vain.
+    /// Reads and checks a draft of the old boot, before a boot on trial is opened. If that draft is published, the open
+    /// has little left to do. If another tree is published, the open does not use the draft.
     ///
-    /// - Throws: EINVAL for another boot, EIO for a draft that cannot be read.
+    /// - Throws: EINVAL for a boot that is open or not on trial, EIO for a draft that cannot be read.
     package func prepare(on draft: Extent) throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.plan.prepare(on: draft, boot)
     }
 
     /// Freezes all outgoing sessions and writes them for the next boot: the kernel's `liveupdate_reboot`. On success
-    /// this boot has ended: every call is ENODEV, unless ``thaw()`` takes it back.
+    /// this boot has ended, and every call fails with ENODEV, unless ``thaw()`` resumes the boot.
     ///
     /// A file is lost when the last process that held it has ended and its handler does not find it again. Such a file
     /// is not frozen, and travels as lost.
     ///
-    /// - Parameter discard: whether to go on although incoming sessions are unfinished: these sessions are lost then
+    /// - Parameter discard: whether to publish although incoming sessions are unfinished. These sessions are lost then
     ///   (``unfinishedSessions()``).
-    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Everything is as
-    ///   before then, and may be tried again.
+    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Nothing has
+    ///   changed then, and the update may be tried again.
     public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) {
         try publish(discardingUnfinished: discard, leavingOut: false)
     }
@@ -315,13 +318,13 @@ public final class Orchestrator: Sendable {
     /// Publishes as ``publish(discardingUnfinished:)`` does, and may leave files out.
     ///
     /// - Parameters:
-    ///   - discard: whether to go on although incoming sessions are unfinished.
-    ///   - leavingOut: whether to go on without the files that cannot be frozen. Such a file is left out: the next boot
-    ///     has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. A retrieve always fails with
-    ///     the error of the freeze; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
+    ///   - discard: whether to publish although incoming sessions are unfinished.
+    ///   - leavingOut: whether to publish without the files that cannot be frozen. Such a file is left out: the next
+    ///     boot has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. A retrieve always fails
+    ///     with the error of the freeze; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
     /// - Returns: the slots of the descriptors that travel.
-    /// - Throws: as ``publish(discardingUnfinished:)``; a freeze that fails stops only an update that leaves nothing
-    ///   out.
+    /// - Throws: as ``publish(discardingUnfinished:)``. A freeze that fails does not stop an update that may leave
+    ///   files out.
     @discardableResult
     package func publish(
         discardingUnfinished discard: Bool = false, leavingOut: Bool
@@ -356,7 +359,7 @@ public final class Orchestrator: Sendable {
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
     public func lostFiles() throws(LiveUpdateError) -> [LostFile] { try enabled().lostFiles() }
 
-    /// Takes back what was published, as long as no next boot has begun: this boot goes on.
+    /// Resumes this boot after a publish. This is allowed until the next boot has begun.
     ///
     /// - Throws: EINVAL when nothing was published.
     public func thaw() throws(LiveUpdateError) {
@@ -364,7 +367,7 @@ public final class Orchestrator: Sendable {
         try boot.plan.thaw(boot)
     }
 
-    /// Ends the trial of a boot that was opened with ``Opening/onTrial``: the old one cannot thaw any more.
+    /// Ends the trial of a boot that was opened with ``Opening/onTrial``. The old boot cannot thaw any more.
     ///
     /// - Throws: ENOSPC.
     package func confirm() throws(LiveUpdateError) { try enabled().confirm() }

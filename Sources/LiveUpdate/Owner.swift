@@ -1,20 +1,21 @@
 import Platform
 
-/// Who provides a handler or an FLB, and may be going away: a plug-in, a device. The kernel's module owner.
+/// The provider of a handler or an FLB, which may go away: a plug-in, a device. The kernel's module owner.
 ///
-/// Something whose owner is going away is not taken into use any more; what is in use stays.
+/// While an owner is going away, its handlers cannot be registered, and its FLBs cannot be preserved or retrieved.
+/// Handlers and FLBs that are in use stay in use.
 public final class Owner: Sendable {
     private let goingAway = Guarded(false)
 
-    /// What errors call it.
+    /// The name of the owner in errors.
     public let name: String
 
-    /// An owner that stays.
+    /// Makes an owner that is not going away.
     public init(name: String) { self.name = name }
 
-    /// Whether it is on its way out.
+    /// Whether the owner is going away.
     public var isGoingAway: Bool { goingAway.with { $0 } }
 
-    /// Says that it is going away, or that it stays after all.
+    /// Sets whether the owner is going away.
     public func setGoingAway(_ going: Bool) { goingAway.with { $0 = going } }
 }

@@ -1,6 +1,6 @@
 import SystemPackage
 
-/// Which handlers and FLBs there are, and which FLBs each handler's files depend on.
+/// The registered handlers, and the FLBs that the files of each handler depend on.
 struct Registry: Sendable {
     static let flbLimit = 63
 
@@ -8,7 +8,7 @@ struct Registry: Sendable {
         /// The handler's compatible string.
         let name: ExactString
         let handler: any FileHandler
-        /// In link order.
+        /// The FLBs of the handler in link order.
         var flbs: [any FileLifecycleBound] = []
 
         init(_ handler: any FileHandler) {
@@ -17,7 +17,8 @@ struct Registry: Sendable {
         }
     }
 
-    /// In registration order. A few, so that to look through them is faster than to hash a name.
+    /// The handlers in registration order. There are few, so that a search through the list is faster than a hash of a
+    /// name.
     private(set) var entries: [Entry] = []
 
     func entry(_ compatible: String) -> Entry? { position(of: compatible).map { entries[$0] } }
@@ -57,7 +58,7 @@ struct Registry: Sendable {
         entries.append(Entry(handler))
     }
 
-    /// - Parameter fileCount: files preserved or unfinished, by compatible string.
+    /// - Parameter fileCount: returns the number of files, preserved or unfinished, for a compatible string.
     mutating func unregister(_ handler: any FileHandler, fileCount: (String) -> Int) throws(LiveUpdateError) {
         let position = try registered(handler)
         try idle(handler, fileCount)

@@ -1,10 +1,10 @@
 import Platform
 import SystemPackage
 
-/// Who may be inside: requests of sessions together, an update or a registration alone.
+/// Admits requests: requests on sessions run together, and an update or a registration runs alone.
 ///
-/// It also knows which threads are in a callback or hold a loan: a request of such a thread could wait for itself, so
-/// it is refused with EDEADLK before anything is done.
+/// The gate also knows the threads that run a callback or hold a loan. A request of such a thread could wait for
+/// itself, so it is refused with EDEADLK before anything is done.
 final class RequestGate: Sendable {
     private let lock = Lock()
     private nonisolated(unsafe) var state = State()
@@ -12,9 +12,10 @@ final class RequestGate: Sendable {
     private struct State {
         var shared = 0
         var exclusive = false
-        /// Waiting to be alone: later requests let it go first.
+        /// The number of waiting requests that must run alone. Later requests let them go first.
         var waiting = 0
-        /// With how often. Few, so they are looked through.
+        /// The threads inside, each with the depth of its calls. A search through the list is fast because there are
+        /// few.
         var inside: [(thread: ThreadID, depth: Int)] = []
 
         mutating func enter(_ thread: ThreadID) {
@@ -38,7 +39,7 @@ final class RequestGate: Sendable {
 
     /// Runs a request.
     ///
-    /// - Throws: EDEADLK, from inside a callback or a loan.
+    /// - Throws: EDEADLK inside a callback or a loan.
     func enter<Value>(_ kind: Kind, _ body: () throws(LiveUpdateError) -> Value) throws(LiveUpdateError) -> Value {
         let thread = ThreadID.current
         try lock.withLock { () throws(LiveUpdateError) in

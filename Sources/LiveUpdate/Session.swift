@@ -3,14 +3,14 @@ public import SystemPackage
 
 /// An open session: a named set of files. The kernel's session file descriptor.
 ///
-/// It lives until ``close()``, or until the boot ends. Dropping the last reference to this object closes nothing: memory
-/// is not let go by accident. ``Orchestrator/openSessions`` has all that are open.
+/// The session lives until ``close()``, or until the boot ends. Dropping the last reference to this object closes
+/// nothing, so that no memory is released by accident. ``Orchestrator/openSessions`` returns all open sessions.
 public final class Session: Sendable {
-    /// As it was made, or handed over.
+    /// The name with which the session was created or handed over.
     public let name: SessionName
-    /// Made in this boot, or handed over to it.
+    /// Outgoing if this boot created the session, incoming if it was handed over to this boot.
     public let direction: Direction
-    /// Tells it from all others of this boot.
+    /// The number of the session. No other session of this boot has it.
     public var number: UInt64 { id.value }
 
     let id: SessionID
@@ -26,12 +26,13 @@ public final class Session: Sendable {
         self.boot = boot
     }
 
-    /// Preserves a file while its user goes on using it. The descriptor stays the caller's: a copy is kept.
+    /// Preserves a file, which stays in use. The session holds a copy of the descriptor, and the descriptor stays the
+    /// caller's.
     ///
     /// - Parameters:
-    ///   - descriptor: of the file; it stays open.
+    ///   - descriptor: a descriptor of the file. It stays open.
     ///   - token: names the file inside the session: any 64-bit number.
-    ///   - compatible: names the handler; nil: the first one that takes the file.
+    ///   - compatible: names the handler; nil for the first handler that takes the file.
     /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
     ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
     ///   already, the errors of its FLBs and of its handler (ENODEV when an FLB's owner is going away), ENOSPC at the
@@ -46,8 +47,8 @@ public final class Session: Sendable {
     ///
     /// - Parameters:
     ///   - answer: is committed with the file: see ``Answer``.
-    ///   - file: the identity of the file, if the caller has looked at it, and has seen that the descriptor is more than
-    ///     a path (O_PATH); nil: the ``DescriptorStore`` looks.
+    ///   - file: the identity of the file, if the caller has looked at the file and has seen that the descriptor is
+    ///     more than a path (O_PATH). If nil, the ``DescriptorStore`` looks.
     ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
     ///   - admitting: checks the client's limits, after the check for EBUSY and before the FLBs. When it throws,
     ///     nothing has changed.
@@ -63,7 +64,7 @@ public final class Session: Sendable {
             admitting)
     }
 
-    /// Unpreserves one file of an outgoing session, which goes on with the others.
+    /// Unpreserves one file of an outgoing session. The session goes on with its other files.
     ///
     /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when it is closed, ENOENT for an
     ///   unknown token, ENOSPC.
@@ -77,18 +78,18 @@ public final class Session: Sendable {
     /// Returns a descriptor of a file of an outgoing session, and changes nothing. A restarted program continues with
     /// the descriptor, and unpreserves the file afterwards. The kernel has no such call.
     ///
-    /// - Returns: a new descriptor of the kept open file description, for the caller to close.
+    /// - Returns: a new descriptor of the held open file description. The caller closes it.
     /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when the session is closed,
     ///   ENOENT for an unknown token, EMFILE. For a lost file: EBADF, or the error with which its handler failed to
     ///   find the file again.
     public func get(token: UInt64) throws(LiveUpdateError) -> FileDescriptor { try boot.get(token: token, from: self) }
 
-    /// Gives a file back: a new descriptor of the same open file description, for the caller to close. Any order; again
-    /// gives another descriptor.
+    /// Retrieves a file, and returns a new descriptor of the same open file description. The caller closes it. Files
+    /// can be retrieved in any order, and a repeated retrieve returns another descriptor.
     ///
-    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, what its
-    ///   handler throws (and then for ever), EMFILE. When the file was lost with its last holder: what its handler misses
-    ///   to find it again, as long as it does.
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EMFILE,
+    ///   and the error of the handler, which is remembered for ever. For a file that was lost with its last holder: the
+    ///   error with which its handler fails to find the file again, until it finds the file.
     public func retrieve(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
         try boot.retrieve(token: token, from: self)
     }
@@ -96,23 +97,23 @@ public final class Session: Sendable {
     /// Returns a descriptor of a file that the previous boot handed over, without asking its handler, and changes
     /// nothing. It also works for a file that was left out of the update, and after a retrieve that failed.
     ///
-    /// - Returns: a new descriptor of the held open file description, for the caller to close.
+    /// - Returns: a new descriptor of the held open file description. The caller closes it.
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when
     ///   the session is closed or the file is lost; EMFILE.
     package func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
         try boot.retrieveAsHeld(token: token, from: self)
     }
 
-    /// Lets go of all files of an incoming session, retrieved or not. Finishing again does nothing.
+    /// Finishes all files of an incoming session, retrieved or not. A second finish does nothing.
     ///
-    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBUSY when a handler cannot let go yet:
-    ///   then nothing has changed.
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBUSY when a handler cannot finish a
+    ///   file yet. Nothing has changed then.
     public func finish() throws(LiveUpdateError) { try boot.finish(self) }
 
-    /// Ends an outgoing session by unpreserving its files, newest first; an incoming one by finishing it.
+    /// Ends a session: unpreserves the files of an outgoing session, newest first, or finishes an incoming session.
     ///
-    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already; on an incoming session EBUSY when a
-    ///   handler cannot let go yet: it is closed then, and can be retrieved again.
+    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already, EBUSY when a handler cannot finish a
+    ///   file of an incoming session yet. The session is closed then, and can be retrieved again.
     public func close() throws(LiveUpdateError) { try boot.close(self) }
 
     /// Closes an incoming session without finishing it, so that the session can be retrieved again. luod does this when
@@ -129,16 +130,16 @@ public final class Session: Sendable {
     @discardableResult
     package func closeForcibly() throws(LiveUpdateError) -> [String] { try boot.closeForcibly(self) }
 
-    /// Whose it is and what holds it.
+    /// The user of the session, and the slot that holds it.
     package var holder: SessionHolder { boot.holder(of: id) }
 
-    /// Changes what holds it, never whose it is.
+    /// Changes the holder of the session. The user must stay the same.
     ///
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, EINVAL for another owner, ENOSPC.
     package func hold(by holder: SessionHolder, answering answer: Answer? = nil) throws(LiveUpdateError) {
         try boot.hold(self, holder, answer)
     }
 
-    /// The tokens of its files, in the order in which they were preserved.
+    /// The tokens of the session's files, in the order in which the files were preserved.
     public var tokens: [UInt64] { boot.tokens(of: id) }
 }

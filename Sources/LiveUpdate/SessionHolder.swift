@@ -1,17 +1,18 @@
-/// A user, by the number that the kernel gives: credentials(7). 0 is root, and everything of an embedded program.
+/// The numeric ID of a user: credentials(7). 0 is root. An embedded program has only sessions of the user 0.
 public typealias SessionOwner = UInt32
 
-/// Whose a session is, and by what it is held: for orchestrators that serve several programs. Embedded ones leave it as
-/// it is made.
+/// The user of a session, and the slot that holds it, for orchestrators that serve several programs. Embedded
+/// orchestrators use the default.
 package struct SessionHolder: Hashable, Sendable {
-    /// Names are per user.
+    /// The user of the session. Each user has session names of its own.
     package var owner: SessionOwner
-    /// The slot of the session's own descriptor. Its last close ends the session. Lost while no client has the session.
+    /// The slot of the session's own descriptor. The last close of that descriptor ends the session. The slot is
+    /// ``DescriptorSlot/lost`` while no client has the session.
     package var slot: DescriptorSlot
-    /// Whether it ignores that last close, and is attached again by its name.
+    /// Whether the session survives that last close, so that it can be attached again by its name.
     package var isDetached: Bool
 
-    /// Root's, and held by nothing.
+    /// Makes a holder. The default is a session of root that nothing holds.
     package init(owner: SessionOwner = 0, slot: DescriptorSlot = .lost, isDetached: Bool = false) {
         self.owner = owner
         self.slot = slot
@@ -19,7 +20,7 @@ package struct SessionHolder: Hashable, Sendable {
     }
 }
 
-/// A session's name, which is its user's.
+/// The name of a session, together with its user.
 struct OwnedName: Hashable, Sendable {
     private let owner: SessionOwner
     private let name: SessionName

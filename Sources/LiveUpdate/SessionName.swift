@@ -1,26 +1,26 @@
 import Handover
 
-/// What a session is called: as in the kernel's interface bytes, 1 to 63 of them and none 0, which need not be UTF-8. Two are
-/// the same when their bytes are, whatever Unicode takes for equivalent.
+/// The name of a session: 1 to 63 bytes, none of them 0, as in the kernel's interface. The bytes need not be UTF-8. Two
+/// names are equal if their bytes are equal. Unicode equivalence does not count.
 ///
-/// Any bytes can be put into one: who makes a session refuses what is no name.
+/// A value can have any bytes. The call that creates a session refuses an invalid name.
 public struct SessionName: Sendable {
-    /// As they are in `name[64]`, without the NUL.
+    /// The bytes as in `name[64]`, without the NUL.
     public let bytes: [UInt8]
 
-    /// The name of these bytes.
+    /// Makes the name that has these bytes.
     public init(bytes: some Sequence<UInt8>) { self.bytes = Array(bytes) }
 
-    /// The name that is this text, in UTF-8.
+    /// Makes the name that has this text, in UTF-8.
     public init(_ text: String) { bytes = Array(text.utf8) }
 
-    /// Whether it can be one: 1 to 63 bytes, none of them 0.
+    /// Whether this is a valid name: 1 to 63 bytes, none of them 0.
     public var isValid: Bool { 1...63 ~= bytes.count && !bytes.contains(0) }
 }
 
 extension SessionName: Hashable {
     public func hash(into hasher: inout Hasher) {
-        // SAFETY: the hasher reads the bytes within the closure. One by one they take ten times as long.
+        // SAFETY: the hasher reads the bytes within the closure. Hashing them one by one takes ten times as long.
         unsafe bytes.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
     }
 }
@@ -32,8 +32,8 @@ extension SessionName: ExpressibleByStringInterpolation {
 // MARK: As text
 
 extension SessionName: CustomStringConvertible {
-    /// Text for people and JSON, from which ``init(described:)`` makes the same name: what is not UTF-8, or would do something
-    /// to a terminal, is there as `\xNN`, each a byte, and so is a backslash before an x.
+    /// Text for people and JSON. ``init(described:)`` makes the same name from this text. A byte that is not UTF-8, or
+    /// that would control a terminal, is written as `\xNN`, and so is a backslash before an x.
     public var description: String {
         if bytes.allSatisfy({ 0x20..<0x7f ~= $0 && $0 != UInt8(ascii: "\\") }) {
             return String(decoding: bytes, as: UTF8.self)
@@ -66,7 +66,7 @@ extension SessionName: CustomStringConvertible {
         bytes.map { "\\x" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
-    /// The name that is described by this text: each `\xNN` in it is a byte.
+    /// The name from its description: each `\xNN` in the text is a byte.
     public init(described text: String) {
         var bytes: [UInt8] = []
         var rest = Substring(text).utf8
@@ -90,7 +90,7 @@ extension SessionName: CustomStringConvertible {
 }
 
 extension Unicode.Scalar {
-    /// Whether a terminal shows it, and does not obey it.
+    /// Whether a terminal shows the character and does not obey it.
     public var isPrintable: Bool {
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
@@ -109,7 +109,7 @@ extension ByteWriter {
         pad(length - name.bytes.count)
     }
 
-    /// Appends a name behind its length.
+    /// Appends the length of a name and the name.
     mutating func put(counted name: SessionName) {
         put(UInt16(name.bytes.count))
         put(name.bytes)
@@ -117,16 +117,16 @@ extension ByteWriter {
 }
 
 extension ByteReader {
-    /// A name in a field of fixed length.
+    /// Reads a name in a field of fixed length.
     ///
-    /// - Throws: `record`, without a NUL in it.
+    /// - Throws: `record` for a field without a NUL.
     mutating func takeName(fixed length: Int) throws(ArenaError) -> SessionName {
         SessionName(bytes: try takeBytes(untilNULIn: length))
     }
 
-    /// A name behind its length.
+    /// Reads the length of a name and the name.
     ///
-    /// - Throws: `record`, when the bytes end before it does.
+    /// - Throws: `record` when the bytes end before the name does.
     mutating func takeCountedName() throws(ArenaError) -> SessionName {
         let count = try take(UInt16.self)
         return SessionName(bytes: try take(count: Int(count)))

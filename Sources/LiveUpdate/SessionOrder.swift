@@ -1,11 +1,11 @@
 /// The sessions of a boot, of all users and of each user, in the order of their IDs: the oldest first.
 ///
-/// A status is read in pages while sessions come and go. With this order a page is found without a look at the others.
+/// A status is read in pages while sessions come and go. This order finds a page without a look at all sessions.
 struct SessionOrder: Equatable, Sendable {
     private var all: [SessionID] = []
     private var ofUser: [SessionOwner: [SessionID]] = [:]
 
-    /// The sessions behind a number.
+    /// The sessions after a number.
     ///
     /// - Parameter owner: the user of the sessions; nil for all users.
     func sessions(after number: UInt64, of owner: SessionOwner?) -> ArraySlice<SessionID> {
@@ -40,7 +40,7 @@ extension RandomAccessCollection where Element: Comparable, Index == Int {
 }
 
 extension [SessionID] {
-    /// Mostly at the end: IDs rise.
+    /// Inserts a session, mostly at the end, because IDs increase.
     fileprivate mutating func insertInOrder(_ session: SessionID) {
         if let last, session < last { insert(session, at: place(of: session)) } else { append(session) }
     }

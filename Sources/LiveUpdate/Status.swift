@@ -1,37 +1,37 @@
 import Handover
 public import Platform
 
-/// What an orchestrator has, at one moment: to be shown, not to decide on.
+/// The state of an orchestrator at one moment. It is for display, and not for decisions.
 public struct Status: Sendable {
     /// A session.
     public struct Session: Sendable {
-        /// As it was made, or handed over.
+        /// The name with which the session was created or handed over.
         public let name: SessionName
-        /// Made in this boot, or handed over to it.
+        /// Outgoing if this boot created the session, incoming if it was handed over to this boot.
         public let direction: Direction
-        /// Whose it is, and what holds it.
+        /// The user of the session, and the slot that holds it.
         package let holder: SessionHolder
-        /// Whether somebody has it open.
+        /// Whether the session is open.
         public let isOpen: Bool
-        /// Whether its files were let go: incoming ones only.
+        /// Whether the session is finished. Only an incoming session can be.
         public let isFinished: Bool
-        /// In the order in which they were preserved.
+        /// The files in the order of their preserves.
         public let files: [File]
     }
 
     /// A preserved file.
     public struct File: Sendable {
-        /// Its number in the session.
+        /// The file's number in the session.
         public let token: UInt64
         /// The compatible string of its handler.
         public let compatible: String
-        /// Device and inode, or what its handler says instead.
+        /// Device and inode, or the identity that its handler gives instead.
         public let identity: FileIdentity
         /// The handle of its handler.
         public let data: UInt64
-        /// Where its descriptor is kept.
+        /// The slot of its descriptor.
         package let slot: DescriptorSlot
-        /// Of an incoming file: whether it was fetched.
+        /// Whether an incoming file was retrieved.
         public let retrieveStatus: RetrieveStatus
         /// The reason why an incoming file was left out of the update and cannot be retrieved; nil for all other files.
         public let problem: String?
@@ -41,25 +41,25 @@ public struct Status: Sendable {
     public struct FLB: Sendable {
         /// Its compatible string.
         public let compatible: String
-        /// Which of its two states this is.
+        /// The direction. An FLB can have one state in each direction.
         public let direction: Direction
-        /// Files that are counted on it; 0 once it is finished.
+        /// The number of files that are counted on the FLB; 0 once it is finished.
         public let count: UInt64
-        /// Of an incoming one: whether it was fetched.
+        /// Whether an incoming FLB was retrieved.
         public let retrieveStatus: RetrieveStatus
     }
 
-    /// Updates so far: 0 in the first boot.
+    /// The number of updates so far: 0 in the first boot.
     public let updateNumber: UInt64
-    /// When the previous boot froze its files.
+    /// The time at which the previous boot froze its files.
     public let freeze: FreezeTime
-    /// Incoming ones first, each kind oldest first.
+    /// Incoming sessions first, and the oldest first in each direction.
     public let sessions: [Session]
-    /// Incoming ones first.
+    /// The FLBs, incoming ones first.
     public let flbs: [FLB]
-    /// In bytes.
+    /// The size of the arena in bytes.
     public let arenaSize: UInt64
-    /// In bytes.
+    /// The bytes of the arena that are in use.
     public let arenaUsed: UInt64
 }
 

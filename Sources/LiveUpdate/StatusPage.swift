@@ -1,10 +1,10 @@
 import Handover
 import Platform
 
-/// A place in the order of all sessions and their files, by their numbers: the place of the session with the number, if
-/// the file is 0, and otherwise of its file. Zeros are the beginning.
+/// A place in the order of all sessions and their files. If the number of the file is 0, it is the place of the
+/// session, and otherwise the place of that file of the session. Two zeros are the beginning.
 ///
-/// Numbers are never used again in a boot, so that a place keeps its meaning while sessions come and go.
+/// A boot uses no number twice, so that a place keeps its meaning while sessions come and go.
 package struct StatusPosition: Equatable, Sendable {
     /// The number of a session.
     package var session: UInt64
@@ -28,7 +28,8 @@ package struct StatusPage: Sendable {
         package let session: Status.Session
         /// The numbers of these files.
         package let fileNumbers: [UInt64]
-        /// For each of these files the reason why it cannot be frozen, or why the last update left it out.
+        /// The reason, for each of these files, why it cannot be frozen now, or why the last update left it out; nil
+        /// without one.
         package internal(set) var problems: [String?]
         /// Whether files of the session came before this part.
         package let isContinued: Bool
@@ -36,27 +37,28 @@ package struct StatusPage: Sendable {
 
     /// The parts, in order. Only the first one can be continued.
     package internal(set) var parts: [Part]
-    /// Whether nothing comes behind this page.
+    /// Whether this page is the last one.
     package let isLast: Bool
 }
 
 /// The status without sessions.
 package struct StatusSummary: Sendable {
-    /// Updates so far: 0 in the first boot.
+    /// The number of updates so far: 0 in the first boot.
     package let updateNumber: UInt64
     /// The FLBs, incoming ones first.
     package let flbs: [Status.FLB]
-    /// In bytes.
+    /// The size of the arena in bytes.
     package let arenaSize: UInt64
-    /// In bytes.
+    /// The bytes of the arena that are in use.
     package let arenaUsed: UInt64
 }
 
 extension Orchestrator {
-    /// Everything of the status but its sessions.
+    /// The status without its sessions.
     package func statusSummary() throws(LiveUpdateError) -> StatusSummary { try enabled().statusSummary() }
 
-    /// The sessions and files behind a place. The cost depends on the size of the page, and not on all sessions and files.
+    /// The sessions and files after a place. The cost depends on the size of the page, and not on all sessions and
+    /// files.
     ///
     /// - Parameters:
     ///   - position: the place of the last session or file that is known already.
@@ -90,8 +92,8 @@ extension Boot {
         }
     }
 
-    /// The reasons why files of a session cannot be frozen now. A session with a request under way is not looked at: its
-    /// files may be changing.
+    /// The reasons why files of a session cannot be frozen now. A session with a request under way is not looked at,
+    /// because its files may be changing.
     private func obstacles(_ part: StatusPage.Part) -> [String?] {
         let id = SessionID(value: part.number)
         guard let lock = lock(of: id) else { return part.problems }

@@ -7,30 +7,30 @@ struct StoredRange: Hashable, Sendable {
     var checksum: UInt32
 }
 
-/// Where a handler's records are read from: a running boot's ``Storage``, or what is looked at from outside.
+/// The source of a handler's records: the ``Storage`` of a running boot, or an arena that is inspected from outside.
 public protocol RecordSource {
-    /// All that can be there, in bytes: who follows offsets can tell by it that it goes in circles.
+    /// The most bytes that records can have. A reader of a chain of offsets that has read more goes in circles.
     var size: UInt64 { get }
 
-    /// Reads what a record points to.
+    /// Reads bytes that a record points to.
     ///
-    /// - Throws: EIO when that is not there.
+    /// - Throws: EIO when the source does not have these bytes.
     func read(at offset: UInt64, count: UInt64) throws(LiveUpdateError) -> [UInt8]
 }
 
-/// The arena, as callbacks see it: records of theirs that travel. What one callback stores belongs to its file or FLB
-/// and is given back with it; a callback that fails leaves nothing.
+/// The arena as callbacks see it, for records that travel. Records that a callback stores belong to its file or FLB and
+/// are freed with it. If the callback fails, its records are freed at once.
 public final class Storage: RecordSource, Sendable {
     private let arena: Arena
     private let changes = Guarded(Changes())
-    /// What the file or FLB had before, and in a freeze may give up.
+    /// The ranges that the file or FLB had before. A freeze may drop them.
     private let owned: [StoredRange]
-    /// Whether it may take of the room that is left for publishing.
+    /// Whether allocations may use the room that is reserved for publishing.
     private let isReserved: Bool
 
     private struct Changes: Sendable {
         var allocated: [Extent] = []
-        /// Few: what one callback gives up.
+        /// The ranges that the callback drops. There are few of them.
         var dropped: [StoredRange] = []
     }
 
@@ -40,12 +40,12 @@ public final class Storage: RecordSource, Sendable {
         self.owned = owned
     }
 
-    /// Room in the arena; its bytes are whatever they were.
+    /// Allocates room in the arena. The room is not cleared.
     ///
     /// - Parameters:
-    ///   - count: in bytes.
+    ///   - count: the length in bytes.
     ///   - alignment: a power of two, 64 at least.
-    /// - Returns: the offset from the arena's start: a physical address, in the kernel's terms.
+    /// - Returns: the offset from the arena's start, in place of the kernel's physical address.
     /// - Throws: ENOSPC at the arena's limit, or when its file system is full.
     public func allocate(_ count: Int, alignment: UInt64 = 64) throws(LiveUpdateError) -> UInt64 {
         do {
@@ -60,7 +60,7 @@ public final class Storage: RecordSource, Sendable {
         }
     }
 
-    /// Writes into room that was allocated here.
+    /// Writes into room that the same callback has allocated.
     public func write(_ bytes: [UInt8], at offset: UInt64) {
         let end = offset + UInt64(bytes.count)
         let ours = changes.with { $0.allocated.contains { $0.offset <= offset && end <= $0.end } }
@@ -68,7 +68,7 @@ public final class Storage: RecordSource, Sendable {
         arena.write(bytes, at: offset)
     }
 
-    /// Allocates and writes.
+    /// Allocates room for bytes, and writes them.
     ///
     /// - Throws: as ``allocate(_:alignment:)``.
     public func store(_ bytes: [UInt8], alignment: UInt64 = 64) throws(LiveUpdateError) -> UInt64 {
@@ -77,12 +77,12 @@ public final class Storage: RecordSource, Sendable {
         return offset
     }
 
-    /// Of the arena, in bytes.
+    /// The size of the arena in bytes.
     public var size: UInt64 { arena.size }
 
-    /// Reads what a record points to.
+    /// Reads bytes that a record points to.
     ///
-    /// - Throws: EIO when that is outside of the arena.
+    /// - Throws: EIO when the bytes are outside of the arena.
     public func read(at offset: UInt64, count: UInt64) throws(LiveUpdateError) -> [UInt8] {
         do {
             return try arena.read(at: offset, count: count)
@@ -91,23 +91,23 @@ public final class Storage: RecordSource, Sendable {
         }
     }
 
-    /// In freeze: gives up what an earlier callback stored at this offset, because it was stored anew. It is kept until
-    /// the request has succeeded.
+    /// Drops a record that an earlier callback stored at this offset, because the freeze has stored a new one. Only a
+    /// freeze calls this. The old record stays until the request has succeeded.
     public func drop(_ offset: UInt64) {
         guard let range = owned.first(where: { $0.range.offset == offset }) else { return }
         changes.with { changes in if !changes.dropped.contains(range) { changes.dropped.append(range) } }
     }
 
-    /// What is no longer needed once the request has succeeded.
+    /// The ranges that are freed when the request has succeeded.
     var droppedRanges: [StoredRange] { changes.with { $0.dropped } }
 
-    /// What was there before and stays, and what was allocated, sealed with checksums.
+    /// The earlier ranges that were not dropped, and the allocated ranges, with their checksums.
     func sealed() -> [StoredRange] {
         let changes = changes.with { $0 }
         let kept = changes.dropped.isEmpty ? owned : owned.filter { !changes.dropped.contains($0) }
         return kept + changes.allocated.map { StoredRange(range: $0, checksum: arena.checksum(of: $0)) }
     }
 
-    /// Gives back what was allocated.
+    /// Frees the allocated ranges.
     func discard() { arena.free(changes.with { $0.allocated }) }
 }

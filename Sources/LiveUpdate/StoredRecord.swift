@@ -1,28 +1,28 @@
 public import Handover
 
-/// A record of fixed length in the arena: what a handler or an FLB writes, and reads again without trusting it.
+/// A record of fixed length in the arena. A handler or an FLB writes it, and checks it when it reads it again.
 ///
-/// It says how it is laid out, and what cannot be; ``Storage/store(_:)`` and ``Storage/read(_:at:)`` do the rest. What has
-/// no fixed length is stored beside it: the record has its offset and its length.
+/// The type defines the layout and refuses impossible values. ``Storage/store(_:)`` and ``Storage/read(_:at:)`` do the
+/// rest. Data without a fixed length is stored separately, and the record has its offset and its length.
 public protocol StoredRecord {
-    /// What errors call it: its compatible string, for example.
+    /// The name of the record in errors: its compatible string, for example.
     static var name: String { get }
-    /// In bytes, all of which ``encode(into:)`` puts.
+    /// The length in bytes. ``encode(into:)`` appends as many.
     static var length: Int { get }
 
-    /// Takes a record apart. Any bytes can come: a number that leads somewhere or counts something is checked here.
+    /// Decodes a record. The bytes may be damaged, so every offset and every count is checked here.
     ///
-    /// - Throws: `record`, when it cannot be one; the reader throws that by itself when the bytes end.
+    /// - Throws: `record` for bytes that cannot be such a record. The reader throws this by itself when the bytes end.
     init(_ reader: inout ByteReader) throws(ArenaError)
 
-    /// Puts it together, in the order in which it is taken apart.
+    /// Encodes the record, in the order in which it is decoded.
     func encode(into writer: inout ByteWriter)
 }
 
 extension Storage {
     /// Stores a record.
     ///
-    /// - Returns: the offset from the arena's start: a handle.
+    /// - Returns: the handle of the record: its offset from the arena's start.
     /// - Throws: ENOSPC at the arena's limit, or when its file system is full.
     public func store(_ record: some StoredRecord) throws(LiveUpdateError) -> UInt64 {
         var writer = ByteWriter(capacity: type(of: record).length)
@@ -33,7 +33,7 @@ extension Storage {
 
     /// Reads the record that a handle names.
     ///
-    /// - Throws: EIO when that is outside of the arena, or cannot be such a record.
+    /// - Throws: EIO when the record is outside of the arena, or when the bytes cannot be such a record.
     public func read<Record: StoredRecord>(
         _: Record.Type = Record.self, at offset: UInt64
     ) throws(LiveUpdateError) -> Record {

@@ -1,13 +1,13 @@
-/// What one user has in the arena.
+/// The usage of the arena by one user.
 package struct Usage: Equatable, Sendable {
-    /// Of both directions.
+    /// The sessions of both directions.
     package internal(set) var sessions = 0
-    /// Preserved, or handed over and not finished.
+    /// The files that are preserved, or that were handed over and are not finished.
     package internal(set) var files = 0
-    /// What handlers have stored for these files.
+    /// The bytes that handlers have stored for these files.
     package internal(set) var arenaBytes: UInt64 = 0
 
-    /// Nothing.
+    /// Makes an empty usage.
     package init() {}
 
     mutating func add(_ file: FileState) {
@@ -21,16 +21,16 @@ package struct Usage: Equatable, Sendable {
     }
 }
 
-/// What one user may have: each has an error of its own. What is there already stays when a limit is lowered.
+/// The limits of one user, each with an error of its own. Lowering a limit removes nothing.
 package struct UserLimits: Equatable, Sendable {
-    /// Beyond it: EUSERS.
+    /// The most sessions. Another one fails with EUSERS.
     package var sessions: Int
-    /// Beyond it: EDQUOT.
+    /// The most files. Another one fails with EDQUOT.
     package var files: Int
-    /// Beyond it: ENOSPC.
+    /// The most bytes that handlers may store. A file that needs more fails with ENOSPC.
     package var arenaBytes: UInt64
 
-    /// No limits, unless they are given.
+    /// Makes limits. Without arguments there are none.
     package init(sessions: Int = .max, files: Int = .max, arenaBytes: UInt64 = .max) {
         self.sessions = sessions
         self.files = files
@@ -39,6 +39,6 @@ package struct UserLimits: Equatable, Sendable {
 }
 
 extension FileState {
-    /// Damage can name any length.
+    /// The length of the file's ranges. A damaged record can name any length, so the sum may overflow.
     fileprivate var arenaBytes: UInt64 { ranges.reduce(0) { $0 &+ $1.range.length } }
 }

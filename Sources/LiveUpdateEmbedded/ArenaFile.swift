@@ -3,29 +3,29 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// An arena that has a name, on tmpfs for example: unlike one that only descriptors hold, it is there when every process
-/// has died. What it describes may not be: memory files without a name go with their last holder, files on hugetlbfs
-/// that have one stay.
+/// An arena in a file that has a name, on tmpfs for example. It stays when all processes have died, unlike an arena
+/// that only descriptors hold. The files that it describes may be lost then: memory files without a name are lost with
+/// their last holder, and files with a name on hugetlbfs stay.
 enum ArenaFile {
-    /// Opens the arena of that name, or makes it. A new one gets its name when it is whole, so that no crash leaves a
-    /// half of one.
+    /// Opens the arena at a path, or makes it. A new arena gets its name when it is complete, so that no crash leaves a
+    /// half-written one.
     ///
-    /// - Throws: ENOENT when it is not there and must be `existing`, EAGAIN when another process runs it, EACCES when others may write to it, EIO when it is no arena, and
-    ///   what open(2) and linkat(2) answer.
+    /// - Throws: ENOENT when the arena does not exist and `existing` is true, EAGAIN when another process runs it,
+    ///   EACCES when others may write to it, EIO when the file is no arena, and the errors of open(2) and linkat(2).
     static func open(
         _ path: FilePath, _ options: Arena.Options, existing isNeeded: Bool = false
     ) throws(LiveUpdateError) -> Arena {
         if let arena = try existing(path, options) { return arena }
         if isNeeded { throw LiveUpdateError(.noSuchFileOrDirectory, "there is no arena \(path)") }
         if let arena = try make(path, options) { return arena }
-        // Somebody else was faster.
+        // Another process has made the arena meanwhile.
         if let arena = try existing(path, options) { return arena }
         throw LiveUpdateError(
             .noSuchFileOrDirectory, "the arena \(path) was removed while it was opened",
             remedy: "try again, and leave the file alone")
     }
 
-    /// - Returns: nil when nothing has that name.
+    /// - Returns: nil when no file has that name.
     private static func existing(_ path: FilePath, _ options: Arena.Options) throws(LiveUpdateError) -> Arena? {
         let found: FileDescriptor
         let status: FileStatus
@@ -38,7 +38,7 @@ enum ArenaFile {
             throw LiveUpdateError(error, "looking for the arena \(path)")
         }
         let file = OwnedDescriptor(taking: found)
-        // Before it is opened, which can do something to a device or a pipe.
+        // This check comes before the open, because an open can have an effect on a device or a pipe.
         guard status.isRegular, status.isOursAlone else {
             throw LiveUpdateError(
                 .permissionDenied, "the arena \(path) is not a file that only this user may write to",
@@ -52,7 +52,8 @@ enum ArenaFile {
         }
         do {
             let arena = try Arena(opening: opened, options)
-            // Who ran it may have removed it before it was locked: then it is none that would be found again.
+            // The process that ran the arena may have removed the file before it was locked here. A process that looks
+            // for the arena would not find this file.
             let links = try? FileStatus(of: arena.descriptor).links
             return links == 0 ? nil : arena
         } catch {
@@ -68,7 +69,7 @@ enum ArenaFile {
         }
     }
 
-    /// - Returns: nil when something has that name by now.
+    /// - Returns: nil when another file has that name by now.
     private static func make(_ path: FilePath, _ options: Arena.Options) throws(LiveUpdateError) -> Arena? {
         let arena = try format(path, options)
         do {

@@ -1,3 +1,3 @@
-// All that a program needs which updates itself: this one import.
+// A program that updates itself needs no other import.
 @_exported public import LiveUpdate
 @_exported public import LiveUpdateHandlers

@@ -4,13 +4,13 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// How an image tells which formats it knows: started with `LUO_FORMATS=1` it prints them, one a line, behind a first
-/// line that nobody prints by chance, and ends.
+/// The question to an image which formats it knows. An image that is started with `LUO_FORMATS=1` prints a first line
+/// that no program prints by chance, then its formats, one in each line, and ends.
 enum ImageFormats {
     private static let variable = "LUO_FORMATS"
     private static let firstLine = "liveupdate formats 1"
 
-    /// In the image: answers, and does not return.
+    /// Answers in the image, if it was asked, and does not return then.
     static func answerIfAsked(
         _ options: Arena.Options, _ register: (Orchestrator) throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
@@ -37,7 +37,7 @@ enum ImageFormats {
             throw LiveUpdateError(error, "asking \(image.path) for the formats that it knows")
         }
         let answer = child.readOutput(within: 5000)
-        // What goes on behind its answer is not what was asked for, and is not waited for.
+        // The image is not waited for: nothing that it does after its answer is needed.
         child.kill()
         child.finish()
         let lines = (answer ?? "").split(separator: "\n").map(String.init)

@@ -2,13 +2,13 @@ package import LiveUpdate
 package import Platform
 package import SystemPackage
 
-/// Keeps descriptors in the process itself, to be inherited over execve(2), which changes no number: so a slot is the
-/// number of the kept copy.
+/// Holds descriptors in the process itself. The next image inherits them over execve(2), which changes no number, so a
+/// slot is the number of the held copy.
 package final class InheritedDescriptors: DescriptorStore {
-    /// Kept copies stay away from the low numbers, which programs like to reuse.
+    /// The lowest number of a held copy. Programs like to reuse the lower numbers.
     private static let lowest: CInt = 64
 
-    /// Keeps nothing yet.
+    /// Makes a store that holds nothing.
     package init() {}
 
     package func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
@@ -23,7 +23,7 @@ package final class InheritedDescriptors: DescriptorStore {
         do {
             return DescriptorSlot(Int64(try descriptor.duplicated(from: Self.lowest).release().rawValue))
         } catch {
-            // With a limit that is no higher than `lowest`, fcntl(2) answers EINVAL.
+            // With a limit that is no higher than `lowest`, fcntl(2) returns EINVAL.
             let error = error.errno == .invalidArgument ? SystemCallError(error.call, .tooManyOpenFiles) : error
             throw LiveUpdateError(error, "keeping descriptor \(descriptor.rawValue)")
         }
@@ -48,7 +48,7 @@ package final class InheritedDescriptors: DescriptorStore {
     }
 
     package func release(_ slot: DescriptorSlot) {
-        // It is closed whatever close(2) answers.
+        // The descriptor is closed even when close(2) returns an error.
         if let kept = descriptor(in: slot) { try? closeDescriptor(kept) }
     }
 }

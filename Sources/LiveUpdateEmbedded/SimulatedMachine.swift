@@ -6,7 +6,7 @@ import SystemPackage
 /// An arena and held descriptors for the tests of handlers. They outlive the boots of a test, as they outlive
 /// processes.
 ///
-/// An orchestrator knows nothing else, so two boots in one process are as good as two processes.
+/// An orchestrator knows nothing else, so two boots in one process show the same as two processes.
 ///
 /// 1. ``boot(_:_:)`` begins a boot. If the boot before has published, this is the next boot. If not, the same boot goes
 ///    on, as in a process that is started again after a crash.
@@ -72,8 +72,8 @@ public final class SimulatedMachine: Sendable {
     }
 }
 
-/// A process that dies at one of its stores into the arena: from there on nothing reaches the arena, and the process
-/// has no descriptors.
+/// A process that dies at one of its stores into the arena. After that nothing reaches the arena, and the process has
+/// no descriptors.
 ///
 /// The code of its boot still runs to the end of the request. Its results count for nothing.
 public final class SimulatedProcess: StoreProbe {

@@ -3,25 +3,26 @@ public import LiveUpdate
 public import Platform
 public import SystemPackage
 
-/// A process that replaces itself and keeps its files: the embedded way of running, without a daemon.
+/// A process that replaces itself and holds its files: the embedded way of running, without a daemon.
 ///
-/// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the one after an update, when the image that ran
-///    before has left its arena's descriptor in `LUO_ARENA_FD`. Kept descriptors are closed on exec again.
+/// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the next one after an update, when the old image
+///    has left its arena's descriptor in `LUO_ARENA_FD`. Held descriptors are closed on exec again.
 /// 2. The program uses ``orchestrator``.
-/// 3. ``reboot(into:discardingUnfinished:)`` freezes, publishes, and becomes the next image by execve(2), with the arena
-///    and the kept descriptors inherited, and nothing else of ours.
+/// 3. ``reboot(into:discardingUnfinished:)`` freezes, publishes, and becomes the next image by execve(2). The next
+///    image inherits the arena and the held descriptors, and nothing else of ours.
 ///
-/// Unhappy: a freeze or an execve that fails thaws, and the program goes on as before. Past execve's point of no return
-/// there is no way back. A process that dies takes its memory files with it; what it had on hugetlbfs by name, and an
-/// arena in a file, stay: the next process that begins with that arena goes on where it died. If it died in an update,
-/// that is the next boot; if not, it is the same boot, and ``/LiveUpdate/Orchestrator/openSessions`` has its sessions.
+/// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
+/// no return there is no way back. If a process dies, its memory files are lost, but its files with a name on hugetlbfs
+/// and an arena in a file stay. The next process that begins with that arena goes on from there. If the process died in
+/// an update, that is the next boot. If not, it is the same boot, and ``/LiveUpdate/Orchestrator/openSessions`` returns
+/// its sessions.
 ///
-/// Begin it before other threads run: the environment is changed. An update ends all threads, as execve does.
+/// Make it before other threads run, because it changes the environment. An update ends all threads, as execve does.
 public final class UpdatableProcess: Sendable {
     /// The variable that names the arena's descriptor.
     public static let variable = "LUO_ARENA_FD"
 
-    /// What does the work.
+    /// The orchestrator of the boot.
     public let orchestrator: Orchestrator
 
     private let arena: Arena
@@ -31,15 +32,17 @@ public final class UpdatableProcess: Sendable {
     ///
     /// - Parameters:
     ///   - options: how the arena is made, when this is the first boot, and how far it may grow.
-    ///   - path: a file to have the arena in, on tmpfs (/dev/shm, /run) or a hugetlbfs or DAX mount; made when it is not
-    ///     there. Without one it is a memory file, which dies with the process. After an update the inherited one is used.
-    ///   - existing: whether it must be there already, and is not made: for a program that looks for the state of
-    ///     another one.
-    ///   - register: registers handlers and FLBs, in the same way at every boot; without it, those of this package.
-    /// - Throws: ENOENT when an `existing` one is not there, EAGAIN when another process runs the arena of that path,
-    ///   EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when it
-    ///   cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and what `register` throws. The variable and all
-    ///   descriptors are as before then: this process can still become an image that can read it.
+    ///   - path: the file of the arena, on tmpfs (/dev/shm, /run) or a hugetlbfs or DAX mount. It is made if it does
+    ///     not exist. Without a path, the arena is a memory file, which is lost with the process. After an update the
+    ///     inherited arena is used.
+    ///   - existing: whether the file must exist and is not made, for a program that looks for the state of another
+    ///     program.
+    ///   - register: registers handlers and FLBs, in the same way at every boot. The default registers those of this
+    ///     package.
+    /// - Throws: ENOENT when an `existing` file does not exist, EAGAIN when another process runs the arena of that
+    ///   path, EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when
+    ///   the arena cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and the errors of `register`. The variable
+    ///   and all descriptors are as before then, so this process can still become an image that can read the arena.
     public init(
         arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,
         _ register: (Orchestrator) throws(LiveUpdateError) -> Void = { (luo) throws(LiveUpdateError) in
@@ -67,7 +70,7 @@ public final class UpdatableProcess: Sendable {
         }
     }
 
-    /// The descriptor that the image before this one left.
+    /// The descriptor of the arena that the old image has left; nil without one.
     private static func inheritedArena() throws(LiveUpdateError) -> FileDescriptor? {
         guard let value = environmentVariable(variable) else { return nil }
         guard let number = CInt(value), number >= 0 else {
@@ -78,7 +81,7 @@ public final class UpdatableProcess: Sendable {
         return FileDescriptor(rawValue: number)
     }
 
-    /// A copy is opened, so that whatever goes wrong the descriptor is still there.
+    /// Opens a copy of the inherited descriptor, so that the descriptor is still there after a failure.
     private static func open(
         _ inherited: FileDescriptor, _ options: Arena.Options
     ) throws(LiveUpdateError) -> Arena {
@@ -103,11 +106,12 @@ public final class UpdatableProcess: Sendable {
         }
     }
 
-    /// Asks an image which formats it knows, before anything is frozen: past execve there is no way back. It is started
-    /// for that, and answers when it begins its ``UpdatableProcess``; what it does before that, it does.
+    /// Asks an image which formats it knows, before anything is frozen, because there is no way back after execve. The
+    /// image is started for that, and answers when it begins its ``UpdatableProcess``. Everything that its program does
+    /// before that is done, too.
     ///
-    /// - Throws: ENOTSUP when it lacks a format that is in use (the message names it), or does not answer within five
-    ///   seconds; ENOENT, EACCES and what else execve(2) lists.
+    /// - Throws: ENOTSUP when the image lacks a format that is in use (the message names it), or does not answer within
+    ///   five seconds; ENOENT, EACCES and the other errors of execve(2).
     public func check(_ image: ProgramImage) throws(LiveUpdateError) {
         let known = try ImageFormats.ask(image)
         let status = try orchestrator.status()
@@ -120,13 +124,13 @@ public final class UpdatableProcess: Sendable {
         }
     }
 
-    /// Becomes the next image. Returns only by throwing. It does not ``check(_:)`` the image: do that before.
+    /// Becomes the next image. Returns only by throwing. It does not check the image: call ``check(_:)`` before.
     ///
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.
-    ///   - discard: whether to lose incoming sessions that are unfinished.
-    /// - Throws: what ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:)`` throws, and what execve(2)
-    ///   answers (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
+    ///   - discard: whether to publish although incoming sessions are unfinished. These sessions are lost then.
+    /// - Throws: the errors of ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:)``, and those of execve(2)
+    ///   (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false
     ) throws(LiveUpdateError) -> Never {

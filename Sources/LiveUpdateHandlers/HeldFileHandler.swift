@@ -2,19 +2,19 @@ public import LiveUpdate
 import Platform
 public import SystemPackage
 
-/// Keeps any other descriptor open over an update, without knowing anything of its state: a tap, an eventfd, a listening
-/// socket, a vfio or iommufd device. Only for who asks for it by its ``compatible`` string.
+/// Holds any other descriptor over an update, and knows nothing of the state of its file: a tap, an eventfd, a
+/// listening socket, a vfio or iommufd device. A client must ask for this handler by its ``compatible`` string.
 ///
 /// The same file can be preserved again, by this handler or by another. The kernel gives eventfds and their like no
 /// inode of their own, so the identity of such a file is a random number that is chosen when it is preserved.
 public final class HeldFileHandler: FileHandler {
-    /// What a program asks for that wants a descriptor to be held.
+    /// The compatible string, with which a client asks for a held descriptor.
     public static let format = "held-fd-v1"
     public let compatible = HeldFileHandler.format
     public let isOnlyOnRequest = true
     public let holdsFile = false
 
-    /// Makes the handler; it keeps nothing.
+    /// Makes the handler. It has no state.
     public init() {}
 
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance { .accepted }
@@ -27,14 +27,14 @@ public final class HeldFileHandler: FileHandler {
     public func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool? {
         let hasNone = Self.hasNoInode(descriptor)
         guard hasNone == (identity.device == Self.noDevice) else { return false }
-        // Nothing tells it from others of its kind, in another process: its slot does.
+        // Another process cannot tell such a file from others of its kind. The slot identifies it.
         return hasNone ? true : try? FileStatus(cached: descriptor).identity == identity
     }
 
-    /// There is no such device.
+    /// The device in the identity of a file without an inode. No such device exists.
     private static let noDevice = UInt64.max
 
-    /// By the name that /proc has for it.
+    /// Whether the file has no inode of its own. Its name in /proc tells.
     private static func hasNoInode(_ descriptor: FileDescriptor) -> Bool {
         (try? descriptor.path().string.hasPrefix("anon_inode:")) ?? false
     }

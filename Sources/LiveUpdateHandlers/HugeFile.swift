@@ -2,9 +2,10 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What both handlers of files on huge pages have in common.
+/// The common part of the handlers of files on huge pages.
 enum HugeFile {
-    /// Whether it is a file of hugetlbfs that a handler for those with a name, or for those without one, takes.
+    /// Whether a handler takes a file of hugetlbfs: a file with a name there if `named`, and otherwise a file without
+    /// one.
     static func canPreserve(_ descriptor: FileDescriptor, named: Bool) -> Acceptance {
         do throws(SystemCallError) {
             // This comes first, because it asks no file system: a file system in user space may not answer.
@@ -28,7 +29,7 @@ enum HugeFile {
 }
 
 extension FileContext {
-    /// Records which huge pages exist, and in which frames, without allocating any.
+    /// Records the huge pages that exist, with their frames, and allocates none.
     func describeHugePages() throws(LiveUpdateError) -> HugeMemfdRecord {
         let descriptor = try keptDescriptor()
         let size: UInt64
@@ -46,7 +47,8 @@ extension FileContext {
         return try HugeMemfdRecord(size: size, position: position, pages: pages, pageSize: pageSize, in: storage)
     }
 
-    /// Only what is open for reading can be mapped, so one that is open for writing only is opened once more.
+    /// The huge pages of a file. Only a descriptor that is open for reading can be mapped, so the file of a write-only
+    /// descriptor is opened again.
     private func hugePages(
         of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize
     ) throws(SystemCallError) -> [HugePage] {

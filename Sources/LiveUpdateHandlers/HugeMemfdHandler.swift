@@ -5,12 +5,13 @@ public import SystemPackage
 /// Preserves hugetlb memory files: memfd_create(2) with `MFD_HUGETLB`, of any huge page size, and files of a hugetlbfs
 /// mount that have no name any more, which are the same thing.
 ///
-/// As ``MemfdHandler``, and the huge pages that exist are recorded with their page frames, without allocating any: also
-/// for sealed and read-only descriptors, and with an empty pool. Its files depend on ``HugeTLB``.
+/// The handler works as ``MemfdHandler``. It also records the huge pages that exist, with their page frames. It
+/// allocates no pages, so it works for sealed and read-only descriptors, and with an empty pool. Its files depend on
+/// ``HugeTLB``.
 public final class HugeMemfdHandler: FileHandler {
     public let compatible = HugeMemfdRecord.compatible
 
-    /// Makes the handler; it keeps nothing.
+    /// Makes the handler. It has no state.
     public init() {}
 
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance {

@@ -5,17 +5,17 @@ import SystemPackage
 
 /// The state of the huge page pools, shared by all hugetlb files: the HugeTLB FLB.
 ///
-/// 1. The first hugetlb file that is preserved records how the pools are set.
-/// 2. While it is held, and in the next boot when it is retrieved, what was changed can be asked for:
-///    ``HugeTLBState/changes()``.
+/// 1. The first preserved hugetlb file records the settings of the pools.
+/// 2. While the FLB is preserved, and after its retrieve in the next boot, ``HugeTLBState/changes()`` lists the
+///    settings that have changed.
 /// 3. When an update is published, the pages of each size are summed up over the files that travel. A file that several
 ///    users preserved is counted once.
 ///
-/// With leave to mend, retrieve sets the pools back, as absolute numbers and never below the pages preserved. Without
-/// it nothing is written: pools belong to the administrator.
+/// If it may mend, the retrieve sets the pools back, to absolute numbers that are never below the preserved pages. By
+/// default it writes nothing, because the pools belong to the administrator.
 public final class HugeTLB: FileLifecycleBound {
     public let compatible = HugeTLBRecord.compatible
-    /// Handlers whose records begin with a ``HugeMemfdRecord``.
+    /// The handlers with records that begin with a ``HugeMemfdRecord``.
     private static let users: Set<String> = [HugeMemfdRecord.compatible, HugetlbfsFileRecord.compatible]
     private let mends: Bool
 
@@ -36,7 +36,7 @@ public final class HugeTLB: FileLifecycleBound {
         var files: [FileIdentity: (pageSize: PageSize, pages: UInt64)] = [:]
         for user in context.users where Self.users.contains(user.compatible) {
             let record = try HugeMemfdRecord(at: user.data, in: context.storage)
-            // Each user's record of a file counts the pages of its own time.
+            // Several users can have recorded one file. Each record has the number of pages at its own preserve.
             files[user.identity] = (record.pageSize, max(record.folios, files[user.identity]?.pages ?? 0))
         }
         var pages: [PageSize: UInt64] = [:]

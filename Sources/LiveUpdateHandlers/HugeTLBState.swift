@@ -2,9 +2,9 @@ public import LiveUpdate
 public import Platform
 import SystemPackage
 
-/// What ``HugeTLB`` lends: how the pools were set when the first hugetlb file was preserved.
+/// The live object of ``HugeTLB``: the settings of the pools when the first hugetlb file was preserved.
 public final class HugeTLBState: Sendable {
-    /// As they were.
+    /// The settings at that time.
     public let settings: HugeTLBSettings
     private let preserved: HugeTLBRecord
 
@@ -13,30 +13,31 @@ public final class HugeTLBState: Sendable {
         self.preserved = preserved
     }
 
-    /// Huge pages of a size that came with the previous boot's files; 0 in the boot that preserves them.
+    /// The number of huge pages of a size that came with the files of the previous boot; 0 in the boot that preserves
+    /// them.
     public func pagesPreserved(of size: PageSize) -> UInt64 { preserved.pages(of: size) }
 
-    /// A setting that is not what it was.
+    /// A setting that has changed.
     public struct Change: Equatable, Sendable, CustomStringConvertible {
-        /// Which one.
+        /// The kind of a setting.
         public enum Setting: Equatable, Sendable {
             /// `nr_hugepages`, without the surplus ones
             case persistent
-            /// The same of one NUMA node.
+            /// The persistent pages of one NUMA node.
             case persistentOnNode(Int)
             /// `nr_overcommit_hugepages`
             case overcommit
         }
 
-        /// In which pool.
+        /// The page size of the pool.
         public let pageSize: PageSize
-        /// Which one.
+        /// The setting of the pool.
         public let setting: Setting
-        /// In pages.
+        /// The old value in pages.
         public let was: UInt64
-        /// In pages.
+        /// The present value in pages.
         public let now: UInt64
-        /// What mending writes, in pages: never below the pages preserved.
+        /// The value that mending writes, in pages. It is never below the preserved pages.
         public let mended: UInt64
 
         public var description: String {
@@ -50,10 +51,10 @@ public final class HugeTLBState: Sendable {
         }
     }
 
-    /// What was changed since: an administrator wants to know, because pages over the persistent number vanish from the
-    /// pool when they are freed.
+    /// The settings that have changed. They matter to an administrator, because pages above the persistent number
+    /// vanish from the pool when they are freed.
     ///
-    /// - Throws: what reading /sys/kernel/mm/hugepages answers.
+    /// - Throws: the errors of reading /sys/kernel/mm/hugepages.
     public func changes() throws(LiveUpdateError) -> [Change] {
         let present: HugeTLBSettings
         do {
@@ -86,9 +87,9 @@ public final class HugeTLBState: Sendable {
         return changes
     }
 
-    /// Writes back what was changed.
+    /// Sets the changed settings back.
     ///
-    /// - Throws: EACCES or EPERM without the right, what sysfs answers.
+    /// - Throws: EACCES or EPERM without the right to do so, and the other errors of sysfs.
     func mend() throws(LiveUpdateError) {
         for change in try changes() {
             do throws(SystemCallError) {

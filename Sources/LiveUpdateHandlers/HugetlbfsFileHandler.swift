@@ -2,13 +2,13 @@ public import LiveUpdate
 import Platform
 public import SystemPackage
 
-/// Preserves files that have a name on a mounted hugetlbfs. They are kept by their descriptor as long as somebody holds
-/// it; and when every process of ours has died they are found again by their path, from the arena alone.
+/// Preserves files that have a name on a mounted hugetlbfs. Such a file is held by its descriptor. When all processes
+/// that held it have died, the handler finds it again by its path, from the arena alone.
 ///
-/// A name can be lost in between: device, inode and size must be those that were preserved, and the error says what is
-/// not (ESTALE, ENOENT). That is looked at when the file is preserved and frozen, too, so that it is said while nothing
-/// is lost. A file that is unlinked before it is preserved is one for ``HugeMemfdHandler``. Its files depend on
-/// ``HugeTLB``.
+/// A name can be lost in between. Device, inode and size must be those of the preserved file, and the error says which
+/// of them differs (ESTALE, ENOENT). The preserve and the freeze check this, too, so that the error comes while nothing
+/// is lost. ``HugeMemfdHandler`` takes a file that is unlinked before it is preserved. The files of this handler depend
+/// on ``HugeTLB``.
 public final class HugetlbfsFileHandler: FileHandler {
     public let compatible = HugetlbfsFileHandler.format
     /// The compatible string.
@@ -16,7 +16,7 @@ public final class HugetlbfsFileHandler: FileHandler {
 
     private let mountTable = MountTable()
 
-    /// Makes the handler. It keeps nothing but the mount table.
+    /// Makes the handler. Its only state is the mount table.
     public init() {}
 
     private func search(_ file: FileContext, _ record: HugetlbfsFileRecord) throws(LiveUpdateError) -> NamedFileSearch {

@@ -2,21 +2,23 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// What the records of memory files have in common, so that they are frozen alike.
+/// The common part of the records of memory files, so that all of them are frozen in the same way.
 protocol KeptFileRecord {
-    /// In bytes.
+    /// The size of the file in bytes.
     var size: UInt64 { get }
     /// The offset of the open file description, in bytes.
     var position: UInt64 { get set }
-    /// The record, without what it points to.
+    /// The bytes of the record, without the arrays that it points to.
     var bytes: [UInt8] { get }
 
     /// Reads the record that a handle names.
     init(at data: UInt64, in storage: Storage) throws(LiveUpdateError)
 }
 
-/// What the handlers of memory files have in common: such a file is kept by its descriptor, and looked at with fstat.
+/// The common part of the handlers of memory files. A descriptor holds such a file, and fstat looks at it.
 extension FileContext {
+    /// The held descriptor of the file.
+    ///
     /// - Throws: EBADF when it was lost with its last holder.
     func keptDescriptor() throws(LiveUpdateError) -> FileDescriptor {
         guard let descriptor else {
@@ -28,10 +30,11 @@ extension FileContext {
         return descriptor
     }
 
-    /// Looks at size and offset only: page maps are taken when a file is preserved, outside of the blackout.
+    /// Freezes the file. It looks only at size and offset, because page maps are made by the preserve, outside of the
+    /// blackout.
     ///
-    /// - Returns: the handle to travel with: another one if the offset has moved.
-    /// - Throws: ESTALE when the size changed: what was described is not what would travel.
+    /// - Returns: the handle that travels: a new one if the offset has moved.
+    /// - Throws: ESTALE when the size has changed, so that the record does not describe the file any more.
     func freeze<Record: KeptFileRecord>(_: Record.Type) throws(LiveUpdateError) -> UInt64 {
         var record = try Record(at: data, in: storage)
         let position = try position(in: record)
@@ -53,7 +56,7 @@ extension FileContext {
 
     /// The offset of the file, if the file can be frozen.
     ///
-    /// - Throws: ESTALE when the size changed, EBADF when the file was lost.
+    /// - Throws: ESTALE when the size has changed, EBADF when the file was lost.
     private func position(in record: some KeptFileRecord) throws(LiveUpdateError) -> UInt64 {
         let descriptor = try keptDescriptor()
         let found: (size: UInt64, position: UInt64)
@@ -71,7 +74,7 @@ extension FileContext {
         return found.position
     }
 
-    /// Reads the record ahead of the freeze: what is left to look at then is the size and the offset.
+    /// Reads the record ahead of the freeze, so that only size and offset are left to look at.
     func freezeCheck<Record: KeptFileRecord>(_: Record.Type) -> (@Sendable () -> Bool)? {
         guard let descriptor, let record = try? Record(at: data, in: storage) else { return nil }
         let (size, position) = (record.size, record.position)

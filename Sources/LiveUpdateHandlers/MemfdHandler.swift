@@ -4,13 +4,13 @@ public import SystemPackage
 
 /// Preserves ordinary memory files: memfd_create(2), and files of tmpfs without a name, which are the same thing.
 ///
-/// Content, size, position, seals and holes stay, because the file itself stays: it is only described. While it is
-/// preserved it can still be written, punched, grown or cut (the kernel's orchestrator forbids the latter): a changed
-/// size fails the freeze.
+/// Content, size, position, seals and holes stay, because the file itself stays and is only described. A preserved file
+/// can still be written, punched, grown or cut. The kernel's orchestrator forbids all but writing. A changed size fails
+/// the freeze.
 public final class MemfdHandler: FileHandler {
     public let compatible = MemfdRecord.compatible
 
-    /// Makes the handler; it keeps nothing.
+    /// Makes the handler. It has no state.
     public init() {}
 
     public func canPreserve(_ descriptor: FileDescriptor) -> Acceptance {
@@ -39,7 +39,7 @@ public final class MemfdHandler: FileHandler {
             size = try FileStatus(of: descriptor).size
             position = UInt64(try descriptor.position())
             seals = try descriptor.seals()
-            // SEEK_DATA moves the offset, which the file's users share: so on a description of its own.
+            // SEEK_DATA moves the offset, which the users of the file share, so a description of our own is used.
             let own = try descriptor.reopenedForReading()
             extents = try dataExtents(of: own.borrowed, size: size)
         } catch {

@@ -3,23 +3,25 @@ import SystemPackage
 
 /// Decides from the mount table whether a path may be walked to a file of hugetlbfs. It makes no system call.
 enum MountWay: Equatable {
-    /// The path leads through these mounts, in their order. The last one is of the file system that the file is on, and
-    /// none asks a server.
+    /// The path leads through these mounts, in their order, and none of them asks a server. The file is on the file
+    /// system of the last one.
     case leads(through: [Mount])
-    /// The path leads through a mount whose file system may ask a server, which need not answer.
+    /// The path leads through a mount with a file system that may ask a server. That server may never answer.
     case asksServer(type: String)
     /// The path leads to another hugetlbfs.
     case otherDevice(UInt64)
     /// The path leads to a file system that is not hugetlbfs.
     case notHugetlbfs
 
+    /// Decides about a path.
+    ///
     /// - Parameters:
-    ///   - path: absolute.
+    ///   - path: an absolute path.
     ///   - device: `st_dev` of the file.
-    ///   - mounts: all that the thread that walks the path sees.
+    ///   - mounts: all mounts in the namespace of the thread that walks the path.
     init(_ path: FilePath, device: UInt64, _ mounts: [Mount]) {
         let way = Self.crossed(path, mounts)
-        // The program and its libraries are read from the root: its file system is trusted already.
+        // The program and its libraries are read from the root, so its file system is trusted already.
         let others = way.first?.point == "/" ? way.dropFirst() : way[...]
         if let asking = others.first(where: { !Self.serverless.contains($0.type) }) {
             self = .asksServer(type: asking.type)
@@ -30,10 +32,10 @@ enum MountWay: Equatable {
         }
     }
 
-    /// File systems in memory or on a block device of this machine. This is a list of types that may be crossed,
-    /// because no list of the others is complete: new ones are added, those of FUSE name themselves (`fuse.sshfs`), and
-    /// overlay asks whatever its layers ask. A type that is missing here costs a refusal with a reason; one that is
-    /// missing there would stop the orchestrator.
+    /// The file systems in memory or on a block device of this machine, which a path may cross. A list of forbidden
+    /// types could not be complete: new types are added, those of FUSE name themselves (`fuse.sshfs`), and an overlay
+    /// asks the servers of its layers. If a type is missing here, a file is refused with a reason. If a type were
+    /// missing in a list of forbidden types, the orchestrator would hang.
     private static let serverless: Set<String> = [
         "bcachefs", "btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "hugetlbfs", "iso9660", "jfs", "proc", "ramfs",
         "rootfs", "squashfs", "sysfs", "tmpfs", "vfat", "xfs", "zfs",
@@ -56,7 +58,7 @@ enum MountWay: Equatable {
             if let last { return mount.parent == last.number }
             return mount.parent == mount.number || !mounts.contains { $0.number == mount.parent }
         }
-        // All are beginnings of one path.
+        // All mount points are beginnings of one path, so the shortest one is entered first.
         return entered.min { $0.pointBytes.count < $1.pointBytes.count }
     }
 }

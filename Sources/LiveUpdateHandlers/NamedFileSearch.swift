@@ -2,9 +2,10 @@ import LiveUpdate
 import Platform
 import SystemPackage
 
-/// Looks for a file by its path, and reports all that has changed.
+/// A search for a file by its path. It reports all that has changed.
 ///
-/// The mount table decides before a path is walked: a file system that does not answer would stop the process.
+/// The mount table decides first whether the path is walked, because a file system that does not answer would stop the
+/// process.
 struct NamedFileSearch {
     private let file: FileContext
     private let record: HugetlbfsFileRecord
@@ -24,9 +25,9 @@ struct NamedFileSearch {
         }
     }
 
-    /// Opens it as it was open, at the offset that it had.
+    /// Opens the file in its recorded mode, at its recorded offset.
     ///
-    /// - Throws: as ``find()``, and what open(2) answers.
+    /// - Throws: as ``find()``, and the errors of open(2).
     func open() throws(LiveUpdateError) -> FileDescriptor {
         let found = try find()
         do throws(SystemCallError) {
@@ -40,14 +41,15 @@ struct NamedFileSearch {
 
     /// Finds the file without opening it.
     ///
-    /// - Throws: ENOENT when nothing has its path, or when no hugetlbfs is mounted there; ESTALE when something else
-    ///   has: another hugetlbfs, another inode, another size; and when its path leads through a file system that may
-    ///   ask a server.
+    /// - Throws: ENOENT when no file has the path, or when no hugetlbfs is mounted there. ESTALE when another
+    ///   hugetlbfs, another inode or another size is found at the path, or when the path leads through a file system
+    ///   that may ask a server.
     func find() throws(LiveUpdateError) -> OwnedDescriptor {
         do throws(LiveUpdateError) {
             return try findOnce()
         } catch {
-            // A file that was found is the right one with any table.
+            // A found file is the right one with any table. After a failure, a table of another mount namespace is
+            // replaced by the table of this thread's namespace.
             guard table.forgetIfForeign() else { throw error }
             return try NamedFileSearch(file, record, table).findOnce()
         }
@@ -136,7 +138,7 @@ struct NamedFileSearch {
         return try? FileStatus(cached: found.borrowed).identity
     }
 
-    /// What became of it, as far as a descriptor that is still open tells.
+    /// The remedy that follows from a descriptor of the file that is still open; nil without one.
     private var whereItWent: String? {
         guard let descriptor = file.descriptor, let status = try? FileStatus(cached: descriptor) else { return nil }
         if status.links == 0 {

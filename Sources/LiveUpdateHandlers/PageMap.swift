@@ -2,30 +2,30 @@ public import LiveUpdate
 public import Platform
 import SystemPackage
 
-/// Where a preserved file has pages, as its handler recorded it: to be shown.
+/// The places at which a preserved file has pages, as its handler recorded them. It is for display.
 public struct PageMap: Sendable {
-    /// Pages behind each other in the file and, where frames are known, in memory.
+    /// Pages that follow each other in the file and, where frames are known, in memory.
     public struct Run: Equatable, Sendable {
-        /// In bytes.
+        /// The place in the file, in bytes.
         public var place: Extent
-        /// The page frame number of its first base page; nil where frames are not recorded, or were not to be known.
+        /// The page frame number of its first base page; nil where frames are not recorded or could not be read.
         public var frame: UInt64?
     }
 
-    /// In bytes.
+    /// The size of the file in bytes.
     public let size: UInt64
     /// The offset of the next read or write.
     public let position: UInt64
-    /// Base pages, or huge ones.
+    /// The size of the pages: base pages or huge pages.
     public let pageSize: PageSize
-    /// Nil where they are not recorded.
+    /// The seals; nil where they are not recorded.
     public let seals: Seals?
-    /// Where the file was found; nil for one that has no name.
+    /// The path of the file; nil for a file without a name.
     public let path: String?
-    /// In the file's order; what lies between two is a hole.
+    /// The runs in the file's order. A gap between two runs is a hole.
     public let runs: [Run]
 
-    /// How the records of each kind of file are read: a new kind needs a line here.
+    /// The readers for the records of each kind of file. A new kind needs a line here.
     private static let readers: [String: @Sendable (UInt64, any RecordSource) throws(LiveUpdateError) -> PageMap] = [
         MemfdRecord.compatible: { (data, source) throws(LiveUpdateError) in
             try PageMap(MemfdRecord(at: data, in: source), in: source)
@@ -38,10 +38,10 @@ public struct PageMap: Sendable {
         },
     ]
 
-    /// Reads what a handler has recorded.
+    /// Reads the record that a handler has stored.
     ///
     /// - Returns: nil for a kind of file that is not of this package.
-    /// - Throws: EIO when the record cannot be one.
+    /// - Throws: EIO for bytes that cannot be such a record.
     public static func read(
         _ compatible: String, at data: UInt64, in source: some RecordSource
     ) throws(LiveUpdateError) -> PageMap? {
@@ -49,7 +49,7 @@ public struct PageMap: Sendable {
         return try reader(data, source)
     }
 
-    /// Bytes that the file takes in memory.
+    /// The bytes that the file takes in memory.
     public var present: UInt64 { runs.reduce(0) { $0 + $1.place.length } }
 
     init(_ record: MemfdRecord, in source: some RecordSource) throws(LiveUpdateError) {
@@ -88,6 +88,6 @@ public struct PageMap: Sendable {
         return runs
     }
 
-    /// The frame that would go on with a run.
+    /// The frame that would continue a run.
     private static func next(_ run: Run) -> UInt64? { run.frame.map { $0 + run.place.length / PageSize.base.bytes } }
 }

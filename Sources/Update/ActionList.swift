@@ -2,7 +2,7 @@
 ///
 /// The list is stored in place. A step in the blackout allocates no memory for it.
 package struct ActionList<Action: Equatable & Sendable>: Equatable, Sendable, Sequence {
-    /// No step asks for more actions.
+    /// The actions. No step asks for more of them.
     private var actions = InlineArray<6, Action?>(repeating: nil)
     /// The number of actions.
     package private(set) var count = 0

@@ -2,13 +2,14 @@ package import Platform
 package import SystemPackage
 
 /// Decides which boot goes on when the process between the two boots (in luod the keeper) dies in the middle of an
-/// update. The baton is the one message in the queue of a socket that both boots have, and only one of them can take it.
+/// update. The baton is the one message in the queue of a socket that both boots have, and only one of them can take
+/// it.
 ///
 /// The old boot takes the baton before it goes on alone. The next boot takes the baton when it is told to go.
 package final class CommitBaton {
     private let queue: OwnedDescriptor
 
-    /// The baton behind a descriptor that the other boot has sent.
+    /// Makes the baton of a descriptor that the other boot has sent.
     package init(_ queue: consuming OwnedDescriptor) { self.queue = queue }
 
     /// Makes a baton that no boot has taken.

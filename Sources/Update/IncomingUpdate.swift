@@ -1,12 +1,12 @@
 /// The next boot's side of an update or a reload: decides the next step, and performs none.
 ///
 /// 1. The image says which formats it knows, and gets all held descriptors.
-/// 2. It waits. For an update it may prepare itself on a draft of what will be published, more than once.
-/// 3. It gets the state, and opens it on trial: the old boot can still go on.
-/// 4. It says that it is ready, and is told to go. With the baton it takes over: this is the commit.
+/// 2. The image waits. For an update it may prepare itself on a draft of the tree, more than once.
+/// 3. The image gets the state, and opens it on trial: the old boot can still go on.
+/// 4. The image says that it is ready, and is told to go. With the baton it takes over: this is the commit.
 ///
-/// Unhappy: what the image cannot open it says, and ends. An image that is told something else than the next step, that
-/// loses the link, or that finds the baton taken, ends without a word, and has changed nothing.
+/// Unhappy: an image that cannot open the state says the reason, and ends. An image ends without a word, and has
+/// changed nothing, when it gets an unexpected message, loses the link, or finds the baton taken.
 package struct IncomingUpdate: Sendable {
     package enum Phase: Equatable, Sendable {
         /// The image has not said anything.
@@ -28,7 +28,7 @@ package struct IncomingUpdate: Sendable {
 
     package enum Event: Equatable, Sendable {
         case started
-        /// All held descriptors were told.
+        /// The image has got all held descriptors.
         case told
         /// There is a draft.
         case prepare

@@ -1,17 +1,17 @@
 /// The old boot's side of an update, a load or a reload: decides the next step, and performs none.
 ///
-/// 1. A client asks, and the next image is started, unless one waits. Clients are served meanwhile.
+/// 1. A client asks for an update, and the next image is started unless one waits. Clients are served meanwhile.
 /// 2. The formats that the image knows are compared with the formats in use.
-/// 3. For an update, the files that cannot be frozen are found, and the next image prepares itself on a draft of what will
-///    be published. It prepares itself again when requests have changed that meanwhile, but not for ever.
+/// 3. For an update, the files that cannot be frozen are found, and the next image prepares itself on a draft of the
+///    tree. If requests change the state meanwhile, it prepares itself again, but not for ever.
 /// 4. All files are frozen, and the state is published and handed over. No client is served from here until the update
-///    has failed, or this process is ended because the next one runs.
+///    has failed, or until this process is ended because the next boot runs.
 ///
 /// Unhappy: the image does not know a format, does not start, crashes, hangs or refuses, or a freeze fails. The client
 /// that asked is told the reason, and everything goes on as before. When the keeper dies after the state was handed
 /// over, the ``CommitBaton`` decides which boot goes on.
 package struct OutgoingUpdate: Sendable {
-    /// A next image that has started.
+    /// The compatible strings that the next image knows.
     package typealias Formats = Set<String>
 
     package enum Phase: Equatable, Sendable {
@@ -19,9 +19,9 @@ package struct OutgoingUpdate: Sendable {
         case idle
         /// The next image is being started for a request.
         case loading(UpdateRequest)
-        /// The next image waits. With a request, the step before preparing it is under way.
+        /// The next image waits. With a request, the step before its preparation is under way.
         case loaded(Formats, for: UpdateRequest?)
-        /// The next image prepares itself on a draft, for the time that `tries` counts.
+        /// The next image prepares itself on a draft. This is its preparation number `tries`.
         case preparing(Formats, for: UpdateRequest, tries: Int)
         /// All files are being frozen, and the state is being published.
         case publishing(Formats, for: UpdateRequest)
@@ -33,7 +33,7 @@ package struct OutgoingUpdate: Sendable {
         /// A client has asked.
         case requested(UpdateRequest)
 
-        // What the keeper says of the image that it was asked to start as number `attempt`.
+        // The messages of the keeper about the image with the number `attempt`.
 
         /// The image waits, holds all descriptors, and knows these formats.
         case standby(Formats, attempt: UInt32)
@@ -76,17 +76,17 @@ package struct OutgoingUpdate: Sendable {
         case callOff(String, attempt: UInt32)
         /// Read which formats the files and FLBs of the state have.
         case readFormats
-        /// Find the files that cannot be frozen, and what else the update costs.
+        /// Find the files that cannot be frozen, and the other costs of the update.
         case assess(discards: Bool, leavesOut: Bool)
         /// Write a draft, and have the image prepare itself on it.
         case prepare(leavesOut: Bool, attempt: UInt32)
-        /// Find out whether the draft still is what would be published.
+        /// Find out whether the draft still matches the state.
         case checkDraft
         case discardDraft
         case publish(discards: Bool, leavesOut: Bool)
         /// Have the keeper hand the state over to the image, and wait for the verdict.
         case handOver(HandOver, attempt: UInt32)
-        /// Take back what was published.
+        /// Resume this boot after the publication.
         case thaw
         /// Try to take the baton.
         case takeBaton
@@ -105,7 +105,7 @@ package struct OutgoingUpdate: Sendable {
     }
 
     package private(set) var phase = Phase.idle
-    /// Counts the images that were asked for, so that what is said of an earlier image is not taken for the next.
+    /// The number of the latest image that was asked for. A message about an earlier image has another number.
     package private(set) var attempt: UInt32 = 0
     private var earlier: EarlierUpdate?
 
@@ -124,7 +124,7 @@ package struct OutgoingUpdate: Sendable {
     /// The longest path of an image, in bytes.
     package static let longestImage = 4095
 
-    /// How often an image prepares itself for one update.
+    /// The most preparations of an image for one update.
     package static let mostTries = 2
 
     /// The request that is under way.
@@ -159,9 +159,9 @@ package struct OutgoingUpdate: Sendable {
         }
     }
 
-    // MARK: Asked
+    // MARK: Requests
 
-    /// Why a request would be refused now; nil when it would be accepted.
+    /// The refusal that a request would get now; nil when it would be accepted.
     package func refusal(of new: UpdateRequest) -> UpdateRefusal? {
         if let refusal = request.map({ Self.busy($0, new) }) ?? earlier?.refusal(of: new) { return refusal }
         // Bytes that are not UTF-8 get longer in a text, and a message to the keeper has no room for all of them.
@@ -183,7 +183,7 @@ package struct OutgoingUpdate: Sendable {
         guard new.kind == .reloadKeeper else {
             return ActionList(.accept, .load(image: new.image, attempt: attempt))
         }
-        // An image that waits is given up with it.
+        // The standby is given up with the old keeper.
         return ActionList(.accept, .replaceKeeper(image: new.image, attempt: attempt))
     }
 
@@ -209,7 +209,7 @@ package struct OutgoingUpdate: Sendable {
             phase = .loaded(formats, for: request)
             return ActionList(.readFormats)
         case .preparing, .handedOver:
-            // The image will not do what it was told to do.
+            // The image waits again, so it will not do its step.
             let why = "the image said again that it waits"
             var actions = ActionList(Action.callOff(why, attempt: attempt))
             for action in imageFailed(why) { actions.append(action) }
@@ -265,7 +265,7 @@ package struct OutgoingUpdate: Sendable {
         return ActionList(.prepare(leavesOut: request.leavesOut, attempt: attempt))
     }
 
-    /// The update is quicker with a draft, and goes on without one: the arena may be full.
+    /// Goes on without a draft, which only makes the update quicker. The arena may be full.
     private mutating func notDrafted() -> ActionList<Action> {
         guard case .preparing(let formats, let request, _) = phase else { return ActionList() }
         return publish(formats, request)

@@ -1,11 +1,11 @@
 import Handover
 package import LiveUpdate
 
-/// What the next image does with the state that the old one hands over.
+/// The kind of a hand-over: the next image begins the next boot, or goes on with the same boot.
 package enum HandOver: UInt8, Sendable {
-    /// Be the next boot.
+    /// The next image is the next boot.
     case update = 1
-    /// Go on with the same boot.
+    /// The next image goes on with the same boot.
     case reload = 2
 }
 
@@ -32,27 +32,28 @@ package struct UpdateRequest: Equatable, Sendable {
         case update
         /// Replace the program, and go on with the same boot.
         case reload
-        /// Replace the program of the process between the two boots (the keeper), and go on with this one.
+        /// Replace the program of the process between the two boots (the keeper), and go on with the same boot.
         case reloadKeeper
     }
 
     package let kind: Kind
-    /// The path of the image; empty for the image that waits, or else for the image that runs.
+    /// The path of the image. If it is empty, the standby is meant, or without a standby the image that runs.
     package var image = ""
     /// Whether sessions that are not finished may be lost.
     package var discards = false
     /// Whether the update may go on without files that cannot be frozen.
     package var leavesOut = false
     package var client = UpdateClient(user: 0, process: 0)
-    /// When the client sent the request, as the client says: CLOCK_MONOTONIC in nanoseconds; 0 when it does not say.
+    /// The time at which the client sent the request, as the client says: CLOCK_MONOTONIC in nanoseconds; 0 when it
+    /// does not say.
     package var sent: UInt64 = 0
-    /// When the request was read: CLOCK_MONOTONIC in nanoseconds.
+    /// The time at which the request was read: CLOCK_MONOTONIC in nanoseconds.
     package var read: UInt64 = 0
 
     package init(_ kind: Kind) { self.kind = kind }
 }
 
-/// Why an update, a load or a reload failed, as the client is told.
+/// The reason of a failed update, load or reload, as the client gets it.
 package struct UpdateRefusal: Equatable, Sendable {
     /// The kind of failure; the caller turns it into an errno.
     package enum Cause: Equatable, Sendable {
@@ -81,13 +82,13 @@ package struct UpdateRefusal: Equatable, Sendable {
 
 /// An update or a reload with which this process began to serve.
 ///
-/// A request for another update that was sent while this one ran was read only after it. Its client did not know of this
-/// update, and `--discard` would lose all that has just been handed over. So such a request is refused.
+/// A request that was sent during this update is read only after it. Its client did not know of this update, and with
+/// `--discard` it would lose all sessions that were just handed over. So such a request is refused.
 package struct EarlierUpdate: Equatable, Sendable {
     package let kind: HandOver
-    /// nil when the client had gone.
+    /// The client of the request; nil when it had gone.
     package let client: UpdateClient?
-    /// When the request for the earlier update was read, and when this process took over.
+    /// The times at which the request for the earlier update was read, and at which this process took over.
     package let began: UInt64
     package let ended: UInt64
 
@@ -98,8 +99,9 @@ package struct EarlierUpdate: Equatable, Sendable {
         self.ended = ended
     }
 
-    /// A request that was sent shortly before the earlier update was asked for can be read after it, too. A clock that
-    /// differs by more (time_namespaces(7)) means nothing.
+    /// The longest time in nanoseconds by which a refused request was sent before the earlier update began. Such a
+    /// request can also be read after the update. A larger difference comes from another clock (time_namespaces(7)) and
+    /// says nothing.
     private static let margin: UInt64 = 10_000_000_000
 
     /// The reason to refuse a request that was sent while this update ran; nil for any other.

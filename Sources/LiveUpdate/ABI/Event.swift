@@ -2,36 +2,39 @@ import Handover
 import Platform
 import SystemPackage
 
-/// What can happen in a boot: the journal's records. A request makes one or several, committed together.
+/// An event in the life of a boot, and a record of the journal. A request makes one event or several, committed
+/// together.
 ///
-/// Incoming progress and the phase of an update are here, too. Change a layout, and raise `Superblock.version`.
+/// The progress of incoming sessions and the phase of an update are events, too. A change of a layout must raise
+/// `Superblock.version`.
 enum Event: Equatable, Sendable {
     case boot(updateNumber: UInt64, nextID: UInt64)
     case phase(Phase)
     case sessionAdded(SessionState)
     case sessionProgress(SessionID, SessionState.Progress)
-    /// Closed. Of an outgoing session the files are unpreserved, of an incoming one they are finished.
+    /// The session was closed. The files of an outgoing session are unpreserved, and those of an incoming session are
+    /// finished.
     case sessionRemoved(SessionID)
     case fileAdded(FileState)
-    /// Its state was saved anew, when it was frozen.
+    /// The freeze of the file has stored its state again.
     case fileStored(FileID, data: UInt64, ranges: [StoredRange])
     case fileRetrieved(FileID, RetrieveStatus, DescriptorSlot)
     case flbAdded(FLBState)
     case flbRetrieved(FLBID, RetrieveStatus)
-    /// A discarded one was finished.
+    /// A discarded FLB was finished.
     case flbRemoved(FLBID)
-    /// Unpreserved on its own, while its session goes on.
+    /// The file was unpreserved, and its session goes on.
     case fileRemoved(FileID)
-    /// Attached, or detached.
+    /// The session was attached or detached.
     case sessionHeld(SessionID, SessionHolder)
-    /// What a request was answered with, which must not be done twice.
+    /// A request was answered that must not be done twice.
     case answered(Answer)
-    /// Nobody waits there for an answer any more.
+    /// The connection has closed, and no client waits on it for an answer.
     case connectionClosed(DescriptorSlot)
 }
 
 extension Event {
-    /// Whether the tree that is published may be another one with it.
+    /// Whether the event may change the next tree.
     var isAboutWhatTravels: Bool {
         switch self {
         case .phase, .answered, .connectionClosed: false
@@ -46,11 +49,11 @@ extension Event {
         case flbAdded, flbRetrieved, flbRemoved
         case fileRemoved
         case sessionHeld, answered, connectionClosed
-        /// A `fileAdded` with marks behind it: the file holds nothing, or was left out.
+        /// A `fileAdded` with marks after its fields: the file holds nothing, or was left out.
         case markedFileAdded
     }
 
-    /// As a record of the journal.
+    /// The event as a record of the journal.
     var record: JournalRecord {
         var writer = ByteWriter(capacity: payloadLength)
         let kind: Kind
@@ -116,7 +119,7 @@ extension Event {
         return JournalRecord(type: kind.rawValue, payload: writer.bytes)
     }
 
-    /// Of the events that there are many of in an update; of the others a guess.
+    /// The expected length of the payload: exact for the events that are frequent in an update, a guess for the others.
     private var payloadLength: Int {
         switch self {
         case .fileAdded(let file): 68 + file.compatible.utf8.count + 8 * file.flbs.count + 20 * file.ranges.count
@@ -125,9 +128,9 @@ extension Event {
         }
     }
 
-    /// Takes a record apart.
+    /// Decodes a record.
     ///
-    /// - Throws: `record`, for one that this version does not know, or that is too short or too long.
+    /// - Throws: `record` for a type that this version does not know, and for a record that is too short or too long.
     init(_ record: JournalRecord) throws(ArenaError) {
         guard let kind = Kind(rawValue: record.type) else {
             throw ArenaError(.record, "a record of the unknown type \(record.type)")
@@ -163,7 +166,7 @@ extension Event {
 }
 
 extension RetrieveStatus {
-    /// As the kernel writes it.
+    /// The number as the kernel writes it.
     public var number: Int32 {
         switch self {
         case .notTried: 0
@@ -179,7 +182,7 @@ extension ByteWriter {
         put(session.direction == .incoming ? UInt8(1) : 0)
         put(session.progress.rawValue)
         put(counted: session.name)
-        // An embedded program's has none: so its journal is what it always was.
+        // The default holder is not written, so that the format of an embedded program's journal did not change.
         if session.holder != SessionHolder() { put(session.holder) }
     }
 
@@ -204,7 +207,7 @@ extension ByteWriter {
         put(file.ranges)
     }
 
-    /// Appends the marks behind the file's other words.
+    /// Appends the marks after the file's other fields.
     fileprivate mutating func putMarks(of file: FileState) {
         put(file.marks.rawValue)
         if let reason = file.leftOut { put(counted: reason) }

@@ -2,14 +2,14 @@ import DeviceTree
 import Handover
 import Platform
 
-/// What travels: the part of a boot's state that the next one gets, in the order of the records.
+/// The part of a boot's state that travels to the next boot, in the order of the records.
 struct LuoTree: Equatable, Sendable {
     struct File: Equatable, Sendable {
         var record: FileRecord
         var slot: DescriptorSlot
         var identity: FileIdentity
         var ranges: [StoredRange]
-        /// Indexes into ``LuoTree/flbs``, in link order.
+        /// The FLBs of the file, as indexes into ``LuoTree/flbs``, in link order.
         var links: [UInt8]
         var holdsFile = true
         /// The reason why the file was left out of the update.
@@ -28,27 +28,27 @@ struct LuoTree: Equatable, Sendable {
         var ranges: [StoredRange]
     }
 
-    /// Updates, with the one that it is made for.
+    /// The number of updates, with the update that the tree is made for.
     var updateNumber: UInt64
-    /// When the first file was frozen, and the last one was: to be shown.
+    /// The times at which the freeze began and ended, for display.
     var freeze: FreezeTime
-    /// Where the next boot can write its journal without touching anything of this one.
+    /// The room in which the next boot can write its journal without touching anything of this boot.
     var journalRoom: Extent
     var sessions: [Session]
     var flbs: [FLB]
-    /// FLBs of sessions that were discarded: for the next boot to finish.
+    /// The FLBs of discarded sessions, which the next boot finishes.
     var discarded: [FLB]
 }
 
-/// When files were frozen: CLOCK_MONOTONIC, in nanoseconds. It is shown, and no decision rests on it.
+/// The time of a freeze: CLOCK_MONOTONIC, in nanoseconds. It is for display, and no decision depends on it.
 public struct FreezeTime: Equatable, Sendable {
-    /// 0 in the first boot.
+    /// The beginning of the freeze; 0 in the first boot.
     public var start: UInt64
-    /// 0 in the first boot.
+    /// The end of the freeze; 0 in the first boot.
     public var end: UInt64
 }
 
-/// Names of nodes and properties: the kernel's where it has one.
+/// The names of nodes and properties: those of the kernel where it has them.
 enum LuoNames {
     static let handover = "kho-v1"
     static let memoryMap = "preserved-memory-map"
@@ -56,7 +56,7 @@ enum LuoNames {
     static let luo = (node: "LUO", compatible: "luo-v1", property: "liveupdate-number")
     static let sessions = (node: "luo-session", compatible: "luo-session-v1", property: "luo-session-header")
     static let flbs = (node: "luo-flb", compatible: "luo-flb-v1", property: "luo-flb-header")
-    /// Only where sessions are other users' or detached.
+    /// Used only where a session is detached, or its user is not root.
     static let holders = (node: "luo-holder", compatible: "luo-holder-v1", property: "luo-holder-header")
     static let slots = (node: "luo-slot", compatible: "luo-slot-v1", property: "luo-slot-header")
     /// Used only where a file has marks.

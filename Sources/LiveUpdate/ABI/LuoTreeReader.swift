@@ -2,12 +2,12 @@ import DeviceTree
 import Handover
 import Platform
 
-/// Reads a tree that nobody vouches for: every offset, count, string and length is checked before it is used.
+/// The reader of a tree that may be damaged. It checks every offset, count, string and length before use.
 struct LuoTreeReader {
     private let arena: any ArenaReading
-    /// The slot's range: everything of the tree lies in it.
+    /// The range of the whole tree, as its slot names it.
     let range: Extent
-    /// Its bytes, as far as the arena has them: copied once, not record by record.
+    /// The bytes of the tree, as far as the arena has them. They are copied once, and not record by record.
     let image: [UInt8]
 
     init(arena: any ArenaReading, range: Extent) {
@@ -17,17 +17,17 @@ struct LuoTreeReader {
         image = (try? arena.read(at: range.offset, count: there)) ?? []
     }
 
-    /// No flattened tree is larger: what takes libfdt long must not be long.
+    /// The length of the longest flattened tree. It limits the time that libfdt takes.
     private static let longestTree = 64 << 10
 
-    /// - Throws: `tree` or `record`, with what does not fit.
+    /// - Throws: `tree` or `record`, with the reason.
     func read() throws(ArenaError) -> LuoTree {
         let (tree, map) = try contents()
         try check(tree, map: map)
         return tree
     }
 
-    /// What is written, and where the list of ranges in use is.
+    /// The contents of the tree, and the offset of the list of ranges in use. ``check(_:map:)`` compares them.
     func contents() throws(ArenaError) -> (tree: LuoTree, map: UInt64) {
         let root = try tree(at: range.offset, LuoNames.handover)
         guard let map = root.u64(LuoNames.memoryMap) else { throw missing(LuoNames.memoryMap) }
@@ -48,7 +48,7 @@ struct LuoTreeReader {
         )
     }
 
-    /// Where in the image the times of the freeze are.
+    /// The offset in the image of the times of the freeze.
     ///
     /// - Throws: `tree`.
     func freezeOffset() throws(ArenaError) -> Int {
@@ -56,7 +56,7 @@ struct LuoTreeReader {
         return Int(slots - range.offset) + SlotHeader.freezeOffset
     }
 
-    /// What must agree in it.
+    /// Checks that the parts of the tree agree.
     func check(_ tree: LuoTree, map: UInt64) throws(ArenaError) {
         try checkCounts(tree)
         try checkMap(at: map, tree)
@@ -106,7 +106,7 @@ struct LuoTreeReader {
         return value
     }
 
-    /// Where the slots are, and whether files can have marks there.
+    /// The offset of the slots, and whether files can have marks there.
     private func slotsPlace(in root: DeviceTreeReader) throws(ArenaError) -> (offset: UInt64, hasMarks: Bool) {
         if let node = root.child(LuoNames.slots.node), let offset = root.u64(LuoNames.subtree, of: node),
             try flattenedTree(at: offset).string("compatible") == LuoNames.markedSlots.compatible
@@ -125,7 +125,7 @@ struct LuoTreeReader {
             throw ArenaError(.record, "\(count) bytes at offset \(offset) are outside of the tree")
         }
         let start = Int(offset - range.offset)
-        // What the arena does not have it refuses.
+        // The arena throws the error for bytes that it does not have.
         guard start + Int(count) <= image.count else { return try arena.read(at: offset, count: count)[...] }
         return image[start..<start + Int(count)]
     }
@@ -163,7 +163,7 @@ struct LuoTreeReader {
         var total: UInt64 = 0
         for record in try records(SessionRecord.self, at: offset + 8, count: count, "sessions") {
             guard record.name.isValid else { throw ArenaError(.record, "a session without a name") }
-            // Else records could be counted again and again, from session after session.
+            // Without this check, many sessions could count the same records.
             (total, _) = total.addingReportingOverflow(record.count)
             guard total <= range.length / UInt64(FileRecord.length) else {
                 throw ArenaError(.record, "more files than the tree has room for")
@@ -228,7 +228,7 @@ struct LuoTreeReader {
             discarded: [LuoTree.FLB](all.dropFirst(flbs.count)))
     }
 
-    /// Else the same ranges could be read again and again, for file after file.
+    /// Checks that all ranges fit into the tree. Without this check, many files could count the same ranges.
     private func checkRoom(_ counts: [UInt64]) throws(ArenaError) {
         var room = range.length / UInt64(RangeRecord.length)
         for count in counts {
@@ -260,7 +260,7 @@ struct LuoTreeReader {
         try records(RangeRecord.self, at: offset, count: count, "ranges").map(\.stored)
     }
 
-    // MARK: What must agree
+    // MARK: Agreement of the parts
 
     private func checkCounts(_ tree: LuoTree) throws(ArenaError) {
         var counts = [UInt64](repeating: 0, count: tree.flbs.count)
@@ -270,7 +270,7 @@ struct LuoTreeReader {
         }
     }
 
-    /// The list of ranges in use names exactly the tree and what the records point to.
+    /// Checks that the list of ranges in use names exactly the tree and the ranges of the records.
     private func checkMap(at offset: UInt64, _ tree: LuoTree) throws(ArenaError) {
         let count = try number(at: offset)
         guard count <= range.length / 16 else { throw ArenaError(.record, "\(count) ranges in use") }
@@ -294,7 +294,7 @@ extension LuoTree.File {
 }
 
 extension LuoTree.File {
-    /// - Throws: `record`, for marks that this version does not know, and for an errno that is none.
+    /// - Throws: `record` for marks that this version does not know, and for a number that is no errno.
     fileprivate mutating func mark(
         from record: FileSlotRecord, _ reasons: inout ArraySlice<ReasonRecord>
     ) throws(ArenaError) {
@@ -310,12 +310,12 @@ extension LuoTree.File {
 }
 
 extension Collection where Element: Hashable {
-    /// Whether nothing is in it twice. Most lists of FLBs have one or none, which makes no set worth building.
+    /// Whether no element occurs twice. Most lists of FLBs have at most one element, so a set is seldom built.
     var isSet: Bool { count < 2 || Set(self).count == count }
 }
 
 extension LuoTree {
-    /// Everything that its files and FLBs hold.
+    /// The ranges that the files and FLBs of the tree hold.
     var rangesInUse: [Extent] {
         let stored =
             sessions.flatMap(\.files).flatMap(\.ranges) + flbs.flatMap(\.ranges) + discarded.flatMap(\.ranges)

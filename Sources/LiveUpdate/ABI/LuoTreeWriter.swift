@@ -2,27 +2,28 @@ import DeviceTree
 import Handover
 import Platform
 
-/// Lays a tree out: trees first, at places that do not depend on their contents, then the records.
+/// The writer of a tree. The flattened trees come first, at places that do not depend on their contents, and the
+/// records follow.
 struct LuoTreeWriter {
     private let tree: LuoTree
-    /// What the tree's memory map lists besides the tree itself.
+    /// The ranges that the tree's memory map lists besides the tree itself.
     private let inUse: [Extent]
-    /// Of all sessions.
+    /// The files of all sessions.
     private let files: [LuoTree.File]
-    /// Of all files and FLBs.
+    /// The ranges of all files and FLBs.
     private let allRanges: [StoredRange]
-    /// Bytes that it takes.
+    /// The length of the tree in bytes.
     let length: UInt64
 
-    /// Room for one flattened tree; libfdt refuses when it does not suffice.
+    /// The room for one flattened tree. libfdt refuses a tree that does not fit.
     private static let treeRoom: UInt64 = 512
-    /// Where the records begin, behind the trees.
+    /// The offset of the records, which follow the flattened trees.
     private let recordsOffset: UInt64
     private let hasHolders: Bool
     private let hasMarks: Bool
     /// The reasons of the files that are left out.
     private let reasons: [ReasonRecord]
-    /// Where the times of the freeze are.
+    /// The offset of the times of the freeze.
     let freezeOffset: UInt64
 
     init(tree: LuoTree, inUse: [Extent]) {
@@ -49,7 +50,7 @@ struct LuoTreeWriter {
 
     /// The tree's bytes, for a place in the arena.
     ///
-    /// - Throws: when libfdt refuses; that would be our own fault.
+    /// - Throws: the error of libfdt, which would be our own fault.
     func bytes(at base: UInt64) throws(DeviceTreeError) -> [UInt8] {
         var records = ByteWriter(capacity: Int(length))
         func here() -> UInt64 { base + recordsOffset + UInt64(records.bytes.count) }
@@ -161,5 +162,5 @@ extension LuoTree.File {
     fileprivate var marks: FileMarks { FileMarks(holdsFile: holdsFile, isLeftOut: leftOut != nil) }
 }
 
-/// The page in which the FLB header counts.
+/// The length of the pages that the FLB header counts.
 private let pageLength: UInt64 = 4096

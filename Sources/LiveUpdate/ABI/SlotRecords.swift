@@ -1,16 +1,20 @@
 import Handover
 import Platform
 
-/// The records of our own, for state without a place in the kernel's format: `luo-slot-v1`, or `luo-slot-v2` when a
-/// file has marks. An image that knows only `luo-slot-v1` therefore reads every tree without marks.
+/// The records for state that has no place in the kernel's format: `luo-slot-v1`, or `luo-slot-v2` when a file has
+/// marks. An image that knows only `luo-slot-v1` therefore reads every tree without marks.
 ///
 /// | part | layout |
 /// |---|---|
-/// | header, 56 bytes | u64 files, u64 FLBs, u64 discarded FLBs, u64 start and u64 end of the freeze (CLOCK_MONOTONIC, ns; shown only), u64 offset and u64 length of the room for the next journal |
+/// | ``SlotHeader`` | 56 bytes: see below |
 /// | ``FileSlotRecord`` | one for each file, session by session |
-/// | ``FLBSlotRecord`` | one for each FLB, then one for each discarded one, behind its ``FLBRecord`` |
+/// | ``FLBSlotRecord`` | one for each FLB, then one for each discarded FLB |
+/// | ``FLBRecord`` | one for each discarded FLB |
 /// | ``ReasonRecord`` | `luo-slot-v2`: one for each file that was left out, in the order of the files |
-/// | ``RangeRecord`` | what the above point to |
+/// | ``RangeRecord`` | the ranges that the records above point to |
+///
+/// The header is u64 files, u64 FLBs, u64 discarded FLBs, u64 start and u64 end of the freeze (CLOCK_MONOTONIC, ns; for
+/// display only), u64 offset and u64 length of the room for the next journal.
 struct SlotHeader: PackedRecord, Equatable {
     static let length = 56
 
@@ -33,10 +37,10 @@ struct SlotHeader: PackedRecord, Equatable {
 }
 
 extension SlotHeader {
-    /// Where the times are, in bytes.
+    /// The offset of the times of the freeze in the header, in bytes.
     static let freezeOffset = 24
 
-    /// The times as they are in there.
+    /// The bytes of the times in the header.
     static func bytes(of freeze: FreezeTime) -> [UInt8] {
         var writer = ByteWriter(capacity: 16)
         writer.put(freeze.start)
@@ -57,9 +61,9 @@ extension SlotHeader {
 /// `s64 slot, u64 device, u64 inode, u64 offset and u64 number of its ranges, u8 number of FLBs, u8 flbs[63], u8 marks,
 /// u8 zero, u16 errno, u32 zero`
 ///
-/// The FLBs it counts on are indexes into the `luo-flb` records, in link order: at most 63 can be registered. In
-/// `luo-slot-v1` all bytes behind the indexes are zero. The marks are ``FileMarks``. The errno is set only for a file
-/// that was left out.
+/// The FLBs that the file is counted on are indexes into the `luo-flb` records, in link order: at most 63 can be
+/// registered. In `luo-slot-v1` all bytes behind the indexes are zero. The marks are ``FileMarks``. The errno is set
+/// only for a file that was left out.
 struct FileSlotRecord: PackedRecord, Equatable {
     static let length = 112
 
@@ -141,7 +145,7 @@ extension FLBSlotRecord {
     }
 }
 
-/// `u32 user, u8 detached, 3 zeros`: `luo-holder-v1` has one for each session, in their order.
+/// `u32 user, u8 detached, 3 zeros`: `luo-holder-v1` has one for each session, in the order of the sessions.
 struct HolderRecord: PackedRecord, Equatable {
     static let length = 8
 

@@ -4,7 +4,8 @@ import SystemPackage
 
 /// The FLBs of a boot with their live objects: both states of each FLB, its counts, and the loans of its getters.
 ///
-/// 1. Outgoing: the first file preserves the FLB, later ones are counted, and the last one that leaves unpreserves it.
+/// 1. Outgoing: the first file preserves the FLB, later files are counted, and the last file that leaves unpreserves
+///    it.
 /// 2. An update: each outgoing FLB names its data for the next boot.
 /// 3. Incoming: the first getter retrieves the object, and the last file that is finished finishes the FLB.
 ///
@@ -25,14 +26,14 @@ final class FLBTable: Sendable {
         }
     }
 
-    /// Runs the callbacks of files that leave: under the monitor, if any of the files has an FLB.
+    /// Runs the callbacks of files that leave, and enters the monitor for that if any of the files has an FLB.
     func enter(for files: [FileState], _ body: () throws(LiveUpdateError) -> Void) throws(LiveUpdateError) {
-        // A session that ends has the monitor for a long time, if it has many files with FLBs.
+        // A session with many files would have the monitor for a long time, so it enters only if a file has an FLB.
         guard files.contains(where: { !$0.flbs.isEmpty }) else { return try body() }
         try monitor.enter(body)
     }
 
-    /// Runs `body` when no callback of an FLB runs, and while none begins.
+    /// Runs `body` at a time when no callback of an FLB runs, and lets none begin meanwhile.
     func whenIdle(_ body: () -> Void) {
         monitor.enter {
             monitor.wait { unsafe live.values.allSatisfy { !$0.isBusy } }
@@ -59,11 +60,11 @@ final class FLBTable: Sendable {
 
     // MARK: Outgoing
 
-    /// Counts a file on FLBs, in link order; the first user of each preserves it.
+    /// Counts a file on FLBs, in link order. The first file of an FLB preserves it.
     ///
     /// - Returns: the records of the FLBs. The journal has no record yet of an FLB that was preserved now.
-    /// - Throws: ENODEV when the owner of one is going away, or what its preserve throws. Those counted before it are
-    ///   undone in reverse order.
+    /// - Throws: ENODEV when the owner of an FLB is going away, or the error of its preserve. The FLBs that were
+    ///   counted before are undone in reverse order.
     func countUp(_ flbs: [any FileLifecycleBound], _ boot: Boot) throws(LiveUpdateError) -> [FLBState] {
         guard !flbs.isEmpty else { return [] }
         return try monitor.enter { () throws(LiveUpdateError) in
@@ -96,7 +97,7 @@ final class FLBTable: Sendable {
         var state = FLBState(
             id: FLBID(value: boot.takeID()), kind: .outgoing, compatible: flb.compatible, data: 0,
             ranges: [], count: 1, retrieved: .done)
-        // It is known before its callback runs, so that asking for it in there can be refused.
+        // The FLB is in the table before its callback runs, so that a getter inside the callback can be refused.
         let placeholder = LiveFLB(state, definition: flb, object: nil)
         unsafe live[state.id] = placeholder
         let storage = Storage(boot.arena)
@@ -125,7 +126,7 @@ final class FLBTable: Sendable {
         }
     }
 
-    /// Undoes counting up of a file that was not committed.
+    /// Undoes the counts of a file that was not committed.
     func countDownAfterFailure(_ counted: [FLBID], _ boot: Boot) {
         monitor.enter {
             waitForLoans(ofLastUsers: [counted])
@@ -133,9 +134,9 @@ final class FLBTable: Sendable {
         }
     }
 
-    /// Counts a file down, in reverse link order; the last user of each unpreserves it.
+    /// Counts a file down, in reverse link order. The last file of an FLB unpreserves it.
     ///
-    /// - Returns: the ranges in the arena of FLBs that are gone. The caller frees them after the commit.
+    /// - Returns: the ranges in the arena of removed FLBs. The caller frees them after the commit.
     func countDownOutgoing(_ ids: [FLBID], _ boot: Boot) -> [Extent] {
         var gone: [Extent] = []
         for id in ids.reversed() {
@@ -155,11 +156,12 @@ final class FLBTable: Sendable {
         return gone
     }
 
-    /// With the monitor entered: waits until nothing that these files are the last users of is lent. From then on the
-    /// monitor is not let go before they are counted down and that is committed, so that both always agree.
+    /// Waits until the FLBs that only these files use have no loans. The caller has entered the monitor, and stays in
+    /// it until the files are counted down and the counts are committed, so that the table and the journal always
+    /// agree.
     ///
-    /// New loans are still given out while it waits: who has one may ask for another, and must not wait for who waits
-    /// here.
+    /// New loans are still given while this waits. The holder of a loan may ask for another one. If it had to wait for
+    /// this call, the two threads would wait for each other.
     func waitForLoans(ofLastUsers files: [[FLBID]]) {
         monitor.wait {
             var here: [FLBID: UInt64] = [:]
@@ -171,7 +173,7 @@ final class FLBTable: Sendable {
         }
     }
 
-    /// After a crash the live object is made again when it is first needed.
+    /// Makes the live object again when it is first needed after a crash.
     private func resumeIfNeeded(_ flb: LiveFLB, _ boot: Boot) throws(LiveUpdateError) {
         guard flb.object == nil, flb.retrieved == .done, let definition = flb.definition else { return }
         flb.object = try callback(flb) { () throws(LiveUpdateError) -> any Sendable in
@@ -181,7 +183,7 @@ final class FLBTable: Sendable {
 
     // MARK: Incoming
 
-    /// Counts a finished file down, in reverse link order; the last one finishes the FLB.
+    /// Counts a finished file down, in reverse link order. The last file of an FLB finishes it.
     ///
     /// - Returns: the ranges in the arena of finished FLBs. The caller frees them after the commit.
     func countDownIncoming(_ ids: [FLBID], _ boot: Boot) -> [Extent] {
@@ -196,7 +198,8 @@ final class FLBTable: Sendable {
         return gone
     }
 
-    /// Retrieves the FLB first if no getter had, so that it can be finished. When that fails, too, the FLB is given up.
+    /// Finishes an FLB. If no getter has retrieved it, it is retrieved first. If that fails, it is dropped without a
+    /// finish.
     private func finish(_ flb: LiveFLB, _ boot: Boot) {
         if flb.definition == nil { flb.definition = boot.registry.flb(flb.compatible) }
         try? makeObject(flb, boot)
@@ -209,7 +212,7 @@ final class FLBTable: Sendable {
         flb.isGone = true
     }
 
-    /// - Throws: the remembered error, ENODEV when the owner is going away, or what retrieve throws.
+    /// - Throws: the remembered error, ENODEV when the owner is going away, or the error of retrieve.
     private func makeObject(_ flb: LiveFLB, _ boot: Boot) throws(LiveUpdateError) {
         guard let definition = flb.definition else { return }
         switch flb.retrieved {
@@ -244,7 +247,8 @@ final class FLBTable: Sendable {
         return try lend(loan.0, boot) { () throws(LiveUpdateError) in try body(loan.1) }
     }
 
-    /// - Throws: ENODATA in the first boot, ENOENT when it did not come, ENODATA when it is finished, EDEADLK.
+    /// - Throws: ENODATA in the first boot, ENOENT when the FLB was not handed over, ENODATA when it is finished,
+    ///   EDEADLK.
     private func incoming(_ flb: any FileLifecycleBound, _ boot: Boot) throws(LiveUpdateError) -> LiveFLB {
         let (number, known) = boot.read { ($0.updateNumber, $0.incomingFLB(flb.compatible)) }
         guard number > 0 else {
@@ -261,12 +265,12 @@ final class FLBTable: Sendable {
                 .noData, "FLB \"\(flb.compatible)\" is finished",
                 remedy: "its last file was finished: ask for it before that")
         }
-        // The registered FLB decides; without one, the FLB of the first caller.
+        // The registered FLB has the callbacks; without one, the FLB of the first caller.
         if state.definition == nil { state.definition = boot.registry.flb(flb.compatible) ?? flb }
         return state
     }
 
-    /// Waits for another thread's callback; one's own is a mistake.
+    /// Waits until the callback of another thread has returned. Inside the FLB's own callback this is an error.
     private func waitUntilIdle(_ flb: LiveFLB) throws(LiveUpdateError) {
         guard !(flb.isBusy && monitor.isNested) else {
             throw LiveUpdateError(
@@ -277,7 +281,7 @@ final class FLBTable: Sendable {
     }
 
     private func borrow(_ flb: LiveFLB, _ boot: Boot) throws(LiveUpdateError) -> any Sendable {
-        // It may have been published while this thread waited.
+        // The boot may have published while this thread waited.
         try boot.checkOpen()
         let before = flb.retrieved
         do throws(LiveUpdateError) {
@@ -325,9 +329,9 @@ final class FLBTable: Sendable {
 
     // MARK: An update
 
-    /// What travels of the outgoing FLBs: each says it now, from the files that travel.
+    /// The data of the outgoing FLBs for the next boot. Each FLB derives it now from the files that travel.
     ///
-    /// - Throws: what a serialize throws.
+    /// - Throws: the error of a serialize.
     func serialize(
         isReserved: Bool, _ boot: Boot
     ) throws(LiveUpdateError) -> [FLBID: (data: UInt64, ranges: [StoredRange])] {

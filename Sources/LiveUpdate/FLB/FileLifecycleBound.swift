@@ -1,6 +1,6 @@
 public import Platform
 
-/// A file that an FLB serves, as its handler recorded it.
+/// A file that is counted on an FLB, as its handler recorded it.
 public struct FLBUser: Hashable, Sendable {
     /// The compatible string of its handler.
     public let compatible: String
@@ -10,53 +10,55 @@ public struct FLBUser: Hashable, Sendable {
     public let identity: FileIdentity
 }
 
-/// What an FLB callback gets: the kernel's `struct liveupdate_flb_op_args`, whose `obj` is a typed argument here.
+/// The arguments of an FLB callback: the kernel's `struct liveupdate_flb_op_args`, except for `obj`, which is a typed
+/// argument here.
 public struct FLBContext: Sendable {
-    /// Which of its two states the call is about.
+    /// The direction of the state that the call is about.
     public let direction: Direction
     /// The handle that preserve returned; 0 in preserve itself.
     public let data: UInt64
-    /// The arena. In preserve and serialize, what is stored belongs to the FLB.
+    /// The arena. Records that preserve and serialize store in it belong to the FLB.
     public let storage: Storage
     /// The getters of other FLBs.
     public let flbs: FLBGetters
-    /// In serialize: the files that travel with it, in no particular order.
+    /// In serialize: the files of the FLB that travel, in no particular order.
     public let users: [FLBUser]
 }
 
 /// Shared state that several files need, a File-Lifecycle-Bound object: the kernel's `struct liveupdate_flb` and its
 /// `ops`.
 ///
-/// 1. It is linked to handlers with ``Orchestrator/register(_:on:)``.
-/// 2. The first file of such a handler that is preserved preserves it: ``preserve(_:)``; later ones are only counted.
-/// 3. When an update is published it says what travels: ``serialize(_:_:)``.
-/// 4. In the next boot it is retrieved when somebody first asks for it, ``retrieve(_:)``, and finished with the last
-///    file that was counted on it, ``finish(_:_:)``.
+/// 1. The FLB is linked to handlers: ``Orchestrator/register(_:on:)``.
+/// 2. The first preserved file of such a handler preserves the FLB: ``preserve(_:)``. Later files are only counted.
+/// 3. When an update is published, the FLB names its data for the next boot: ``serialize(_:_:)``.
+/// 4. In the next boot, the first getter retrieves the FLB, ``retrieve(_:)``, and the last file that was counted on it
+///    finishes it, ``finish(_:_:)``.
 ///
-/// Unhappy paths: unpreserved with the last file that is; retrieved only to be finished when no getter asked for it;
-/// given up when even that fails. After a crash in the same boot its live object is made again with ``resume(_:)``.
+/// Unhappy paths: when the last file is unpreserved, so is the FLB. An FLB that no getter has retrieved is retrieved
+/// only for its finish, and dropped if that retrieve fails. After a crash in the same boot, ``resume(_:)`` makes the
+/// live object again.
 ///
-/// Its callbacks never overlap. Asking for it inside one of them is EDEADLK.
+/// The callbacks of an FLB never overlap. A getter of the FLB inside one of them fails with EDEADLK.
 public protocol FileLifecycleBound<Object>: AnyObject, Sendable {
-    /// The live object, lent by the getters.
+    /// The live object, which the getters lend.
     associatedtype Object: Sendable
 
-    /// Names the format of what travels: 1 to 47 bytes. Raise its number when it changes.
+    /// Names the format of the data that travels: 1 to 47 bytes. Raise its number when the format changes.
     var compatible: String { get }
-    /// Who provides this FLB; nil when it cannot go away.
+    /// The provider of this FLB; nil when it cannot go away.
     var owner: Owner? { get }
 
-    /// Saves the shared state: a handle to it, any number, and the live object.
+    /// Saves the shared state. Returns a handle to it, which is any number, and the live object.
     func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: Object)
     /// Undoes preserve.
     func unpreserve(_ object: Object, _ context: FLBContext)
-    /// Makes the live object from what the previous boot saved. A failure is remembered for ever.
+    /// Makes the live object from the data that the previous boot saved. A failure is remembered for ever.
     func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> Object
-    /// Done with what the previous boot saved.
+    /// Finishes the FLB: the data that the previous boot saved is not needed any more.
     func finish(_ object: Object, _ context: FLBContext)
-    /// Makes the live object again, in the boot that had it: after a crash, from the handle alone.
+    /// Makes the live object again after a crash, in the boot that had it. Only the handle is left.
     func resume(_ context: FLBContext) throws(LiveUpdateError) -> Object
-    /// What the next boot gets, derived from the files that travel. Optional: the handle as it is.
+    /// The handle for the next boot, derived from the files that travel. Optional: the handle that preserve returned.
     func serialize(_ object: Object, _ context: FLBContext) throws(LiveUpdateError) -> UInt64
 }
 

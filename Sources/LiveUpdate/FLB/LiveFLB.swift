@@ -11,14 +11,14 @@ final class LiveFLB {
     /// The registered FLB, which has the callbacks; nil for an FLB that was handed over and is not registered yet.
     var definition: (any FileLifecycleBound)?
     var object: (any Sendable)?
-    /// Files counted on it, with those whose preserve has not returned yet.
+    /// The number of files that are counted on the FLB, with the files of preserves that have not returned yet.
     var users: UInt64
     var retrieved: RetrieveStatus
-    /// Getters' closures that run now.
+    /// The number of getters' closures that run now.
     var loans = 0
-    /// A callback runs, and no other one may begin.
+    /// Whether a callback runs, so that no other one may begin.
     var isBusy = false
-    /// Finished or unpreserved.
+    /// Whether the FLB is finished or unpreserved.
     var isGone = false
 
     init(_ state: FLBState, definition: (any FileLifecycleBound)?, object: (any Sendable)?) {
@@ -42,7 +42,7 @@ final class LiveFLB {
 }
 
 extension FileLifecycleBound {
-    /// The callbacks with the object's type forgotten: the core keeps objects of many FLBs side by side.
+    /// The callbacks without the object's type, because the core has objects of many FLBs side by side.
     func preserveErased(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: any Sendable) {
         let (data, object) = try preserve(context)
         return (data, object)
@@ -65,7 +65,7 @@ extension FileLifecycleBound {
         return try serialize(object, context)
     }
 
-    /// The object as its own type.
+    /// The object with its own type.
     func typed(_ object: any Sendable) throws(LiveUpdateError) -> Object {
         guard let object = object as? Object else {
             throw LiveUpdateError(

@@ -1,12 +1,12 @@
 import Platform
 
-/// A lock that its holder can take again, and wait under. FLBs live under one: a callback of one FLB may ask for
-/// another.
+/// A lock that its holder can take again, and in which it can wait. All FLBs of a boot are guarded by one monitor,
+/// because a callback of one FLB may ask for another FLB.
 final class Monitor: Sendable {
     private let lock = Lock()
     private nonisolated(unsafe) var holder: ThreadID?
     private nonisolated(unsafe) var depth = 0
-    /// How often somebody left.
+    /// The number of times that threads have left the monitor.
     private nonisolated(unsafe) var changes = 0
 
     func enter<Value, Failure>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
@@ -32,7 +32,7 @@ final class Monitor: Sendable {
         lock.wakeAll()
     }
 
-    /// With the monitor entered: lets others in until `ready` holds.
+    /// Waits until `ready` returns true, and lets other threads in meanwhile. The caller has entered the monitor.
     func wait(until ready: () -> Bool) {
         while !ready() {
             lock.withLock {
@@ -40,7 +40,7 @@ final class Monitor: Sendable {
                 unsafe depth = 0
                 unsafe holder = nil
                 lock.wakeAll()
-                // Whoever makes `ready` true enters and leaves, and leaving counts and wakes.
+                // A thread that makes `ready` true enters and leaves, and leaving counts and wakes.
                 let seen = unsafe changes
                 lock.wait { unsafe holder == nil && changes != seen }
                 unsafe holder = ThreadID.current
@@ -49,6 +49,7 @@ final class Monitor: Sendable {
         }
     }
 
-    /// With the monitor entered: whether this thread had entered it before, so that it is inside a callback.
+    /// Whether this thread has entered the monitor twice, so that it is inside a callback. The caller has entered the
+    /// monitor.
     var isNested: Bool { lock.withLock { unsafe depth > 1 } }
 }

@@ -1,7 +1,7 @@
 import Platform
 
 extension Event {
-    /// What happened, for people.
+    /// The event in words, for people.
     var words: String {
         switch self {
         case .boot(let number, let next): "boot after \(number) updates; the next number is \(next)"

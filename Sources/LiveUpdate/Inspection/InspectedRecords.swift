@@ -2,11 +2,11 @@ import Handover
 import Platform
 import SystemPackage
 
-/// What the handler of one file has stored. Nothing else can be read through it, so that damage does not lead around in
-/// all of the arena.
+/// The records that the handler of one file has stored. Nothing else can be read through this value, so that a damaged
+/// offset does not lead to other parts of the arena.
 package struct InspectedRecords: RecordSource {
     private let arena: ArenaInspection
-    /// Sorted, apart from each other, inside of the arena.
+    /// The ranges of the records: sorted, without overlaps, inside of the arena.
     private let places: [Extent]
 
     init(of file: InspectedState.File, in arena: ArenaInspection) {
@@ -14,10 +14,10 @@ package struct InspectedRecords: RecordSource {
         places = file.stored.filter(\.isInside).map(\.place).sorted { $0.offset < $1.offset }
     }
 
-    /// Of all that is stored, in bytes.
+    /// The length of all records in bytes.
     package var size: UInt64 { places.reduce(0) { $0 + $1.length } }
 
-    /// - Throws: EIO for what is not all in one range that the handler has stored.
+    /// - Throws: EIO for bytes that are not all in one range that the handler has stored.
     package func read(at offset: UInt64, count: UInt64) throws(LiveUpdateError) -> [UInt8] {
         guard let place = place(before: offset), offset <= place.end, count <= place.end - offset else {
             throw LiveUpdateError(
@@ -30,7 +30,7 @@ package struct InspectedRecords: RecordSource {
         }
     }
 
-    /// The last one that does not start behind an offset.
+    /// The last range that does not start behind an offset.
     private func place(before offset: UInt64) -> Extent? {
         var low = 0
         var high = places.count

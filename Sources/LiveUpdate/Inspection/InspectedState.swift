@@ -1,64 +1,65 @@
 package import Handover
 package import Platform
 
-/// What is true in a boot, as far as it can be read.
+/// The state of a boot, as far as it can be read.
 package struct InspectedState: Sendable {
     /// A session.
     package struct Session: Sendable {
-        /// As it was made, or handed over.
+        /// The name with which the session was created or handed over.
         package let name: SessionName
-        /// Made in this boot, or handed over to it.
+        /// Outgoing if this boot created the session, incoming if it was handed over to this boot.
         package let direction: Direction
-        /// Whether somebody has it open.
+        /// Whether the session is open.
         package let isOpen: Bool
-        /// Whether its files were let go: incoming ones only.
+        /// Whether the session is finished. Only an incoming session can be.
         package let isFinished: Bool
-        /// In the order in which they were preserved.
+        /// The files in the order of their preserves.
         package let files: [File]
     }
 
     /// A preserved file.
     package struct File: Sendable {
-        /// What a running orchestrator says of it.
+        /// The file as in the status of a running orchestrator.
         package let status: Status.File
         /// The FLBs that it is counted on, in link order.
         package let flbs: [String]
-        /// What its handler has stored.
+        /// The ranges that its handler has stored.
         package let stored: [Stored]
     }
 
     /// An FLB, in one direction.
     package struct FLB: Sendable {
-        /// What a running orchestrator says of it.
+        /// The FLB as in the status of a running orchestrator.
         package let status: Status.FLB
-        /// Whether its sessions were discarded: it is still to be finished.
+        /// Whether its sessions were discarded. The FLB must still be finished then.
         package let isDiscarded: Bool
         /// The handle that its preserve or serialize returned.
         package let data: UInt64
-        /// What it has stored.
+        /// The ranges that the FLB has stored.
         package let stored: [Stored]
     }
 
     /// A range that a callback has stored.
     package struct Stored: Sendable {
-        /// Where, in bytes from the arena's start.
+        /// The place of the range, in bytes from the arena's start.
         package let place: Extent
-        /// What it had when it was stored.
+        /// The checksum that the range had when it was stored.
         package let checksum: UInt32
-        /// It overlaps another or leaves the arena (`record`), or does not have its checksum (`checksum`).
+        /// The reason why the range is damaged: it overlaps another range or leaves the arena (`record`), or its
+        /// contents do not match the checksum (`checksum`). Nil for an intact range.
         package let failure: ArenaError?
         let isInside: Bool
     }
 
-    /// Whether another boot goes on with it: what callbacks have stored was not looked at, and may be gone.
+    /// Whether another boot goes on with this state. The stored ranges were not checked then, because they may be gone.
     package let isOver: Bool
-    /// Updates so far.
+    /// The number of updates so far.
     package let updateNumber: UInt64
     /// Whether files are being frozen, or are frozen.
     package let isFreezing: Bool
-    /// Incoming ones first, each in creation order.
+    /// The sessions: incoming ones first, and each direction in creation order.
     package let sessions: [Session]
-    /// Incoming ones first, then outgoing ones, then discarded ones.
+    /// The FLBs: incoming ones first, then outgoing ones, then discarded ones.
     package let flbs: [FLB]
 
     init(_ state: BootState, in arena: ArenaInspection, isOver: Bool = false) {
@@ -110,12 +111,14 @@ extension InspectedState.Stored {
     }
 }
 
-/// What events make of nothing, up to the first that cannot be.
+/// The state that events make, beginning with an empty state, up to the first impossible event.
 struct PartialState {
     private(set) var state = BootState()
     private(set) var failure: ArenaError?
 
-    /// - Parameter what: what the event is from, to be named when it cannot be.
+    /// Applies an event, unless an earlier one was impossible.
+    ///
+    /// - Parameter what: the source of the event. The failure names it if the event is impossible.
     mutating func apply(_ what: @autoclosure () -> String, _ event: () throws(ArenaError) -> Event) {
         guard failure == nil else { return }
         do throws(ArenaError) {
@@ -125,7 +128,7 @@ struct PartialState {
         }
     }
 
-    /// As a boot does with all that it has read.
+    /// Checks the whole state, as a boot does when it has read everything.
     mutating func claim(_ more: [Extent], in arena: ArenaInspection) {
         guard failure == nil else { return }
         do throws(ArenaError) {

@@ -2,36 +2,37 @@ import DeviceTree
 package import Handover
 package import Platform
 
-/// A tree that one boot handed to the next, or will.
+/// A tree that one boot has handed to the next boot, or will hand over.
 package struct InspectedTree: Sendable {
     /// One of its flattened trees.
     package struct Flattened: Sendable {
-        /// Of its node in the root; "/" is the root itself.
+        /// The name of its node in the root; "/" for the root itself.
         package let name: String
-        /// In bytes from the arena's start.
+        /// The offset in bytes from the arena's start.
         package let offset: UInt64
-        /// As dts; nil when libfdt refuses it.
+        /// The source of the tree in dts; nil when libfdt refuses the tree.
         package let source: String?
-        /// Why it cannot be read; nil when it can.
+        /// The reason why the tree cannot be read; nil when it can.
         package let failure: ArenaError?
     }
 
-    /// Which one.
+    /// Which tree of the arena this is: the incoming or the outgoing tree.
     package let part: ArenaPart
-    /// As its slot says; it may reach beyond the arena.
+    /// The range as the tree's slot names it. It may reach beyond the arena.
     package let place: Extent
-    /// The root, and what it names.
+    /// The root, and the flattened trees that it names.
     package let flattened: [Flattened]
-    /// What the boot that gets it begins with, as far as it can be read.
+    /// The state with which the receiving boot begins, as far as it can be read.
     package let state: InspectedState?
-    /// When the boot that wrote it froze its files.
+    /// The time at which the boot that wrote the tree froze its files.
     package let freeze: FreezeTime?
-    /// Where the boot that gets it writes its journal.
+    /// The room in which the receiving boot writes its journal.
     package let journalRoom: Extent?
-    /// Why it would not be taken over.
+    /// The reason why a boot would not take the tree over; nil if it would.
     package let failure: ArenaError?
 
-    /// More than ever are in use; damage can name one again and again.
+    /// The most flattened trees to read. An intact root names fewer, and a damaged one can name the same tree many
+    /// times.
     private static let most = 16
 
     init(_ part: ArenaPart, at place: Extent, in arena: ArenaInspection) {
@@ -43,7 +44,7 @@ package struct InspectedTree: Sendable {
             let (tree, map) = try reader.contents()
             var read = PartialState()
             for event in tree.events { read.apply("the \(part)") { event } }
-            // The incoming one has been taken over: what it names may be gone.
+            // The incoming tree was taken over, so the ranges that it names may be gone.
             let isNext = part == .outgoingTree
             if isNext { read.claim([tree.journalRoom], in: arena) }
             state = InspectedState(read.state, in: arena, isOver: !isNext)

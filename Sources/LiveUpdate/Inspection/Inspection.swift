@@ -1,24 +1,24 @@
 package import Handover
 import Platform
 
-/// Everything that can be read of an arena without running it: what its journal and its trees say, and why a boot would
-/// not open it.
+/// The contents of an arena that can be read without running it: its journal, its trees, and the reasons why a boot
+/// would not open it.
 ///
-/// It reads as a boot does, with the same code, and goes on where a boot gives up: the state is that of the last record
-/// that makes sense, and a tree is shown although the journal is broken. It knows no handlers, so it does not ask whether
-/// there is one for each file.
+/// The inspection reads with the code of a boot, and goes on where a boot gives up. The state is the state after the
+/// last valid record, and trees are shown although the journal is damaged. The inspection knows no handlers, so it does
+/// not check that each file has one.
 package struct Inspection: Sendable {
     /// The arena itself.
     package let arena: ArenaInspection
-    /// What is true by the journal; nil without one.
+    /// The state that the journal describes; nil without a journal.
     package let state: InspectedState?
-    /// The trees that are there: that of the previous boot, that for the next one.
+    /// The trees in the arena: the tree of the previous boot, and the tree for the next boot.
     package let trees: [InspectedTree]
-    /// Why a boot would not open it, under one ``Orchestrator/Opening`` or the other, and what is damaged besides: a tree
-    /// that is no longer read, or what callbacks have stored.
+    /// The reasons why a boot would not open the arena, with one ``Orchestrator/Opening`` or another, and other damage:
+    /// in a tree that is no longer read, or in the records of callbacks.
     package let failures: [ArenaError]
 
-    /// Looks at everything once.
+    /// Inspects a snapshot of the arena.
     package init(_ snapshot: ArenaSnapshot) {
         let arena = ArenaInspection(snapshot)
         var read = PartialState()
@@ -34,16 +34,16 @@ package struct Inspection: Sendable {
         self.arena = arena
         self.state = state
         self.trees = trees
-        // What was stored may be gone already, when somebody committed while it was copied.
+        // Records of callbacks may be gone if a boot committed while the snapshot was taken.
         failures =
             arena.failures + [read.failure].compactMap { $0 } + trees.compactMap(\.failure)
             + (snapshot.isSettled ? stored : [])
     }
 
-    /// The journal's records in words, also those that make no sense.
+    /// The journal's records in words, also those that cannot be decoded.
     package var log: [InspectedRecord] { (arena.journal?.entries ?? []).map(InspectedRecord.init) }
 
-    /// What the handler of a file has stored, for who knows its format.
+    /// The records that the handler of a file has stored, for a caller that knows their format.
     package func records(of file: InspectedState.File) -> InspectedRecords {
         InspectedRecords(of: file, in: arena)
     }
@@ -51,13 +51,13 @@ package struct Inspection: Sendable {
 
 /// A record of the journal.
 package struct InspectedRecord: Sendable {
-    /// Its number, one more than that of the record before.
+    /// The number of the record, one more than the number of the record before.
     package let sequence: UInt64
-    /// In bytes from the arena's start.
+    /// The offset in bytes from the arena's start.
     package let offset: UInt64
-    /// What happened; nil when the record does not say.
+    /// The event in words; nil for a record that cannot be decoded.
     package let words: String?
-    /// Why it says nothing.
+    /// The reason why the record cannot be decoded.
     package let failure: ArenaError?
 
     fileprivate init(_ entry: InspectedJournal.Entry) {

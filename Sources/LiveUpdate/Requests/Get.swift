@@ -1,7 +1,7 @@
 import Platform
 import SystemPackage
 
-/// How one file leaves an outgoing session that goes on. The kernel has no such call.
+/// The requests about one file of an outgoing session, which goes on: get and unpreserve. The kernel has no such calls.
 extension Boot {
     func get(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
         try withFile(token, handle, for: "get") { (file, session) throws(LiveUpdateError) in

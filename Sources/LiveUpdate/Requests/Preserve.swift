@@ -2,8 +2,8 @@ import Handover
 import Platform
 import SystemPackage
 
-/// How a file is preserved: the checks in the kernel's order, the FLBs, the handler; then everything is committed at
-/// once. What fails on the way undoes what went before, in reverse.
+/// The preserve of a file: the checks in the kernel's order, the FLBs, the handler, and then one commit of everything.
+/// A failure undoes the steps before it in reverse order.
 extension Boot {
     func preserve(
         _ descriptor: FileDescriptor, token: UInt64, in handle: Session, as compatible: String?, _ answer: Answer?,
@@ -39,8 +39,8 @@ extension Boot {
             remedy: "finish or unpreserve some of them, or raise the limit")
     }
 
-    /// The first handler, in registration order, that takes the file: among the handlers of the compatible string, or,
-    /// without a string, among those that need not be asked for by theirs.
+    /// The first handler, in registration order, that takes the file. With a compatible string, only its handler is
+    /// asked. Without a string, all handlers are asked that are not ``FileHandler/isOnlyOnRequest``.
     private func accepting(
         _ descriptor: FileDescriptor, as compatible: String?
     ) throws(LiveUpdateError) -> Registry.Entry {
@@ -97,7 +97,7 @@ extension Boot {
         }
     }
 
-    /// The first file of an FLB that is committed brings the record of the FLB.
+    /// Commits a preserved file. The first committed file of an FLB also brings the record of the FLB.
     private func commitPreserved(
         _ file: FileState, _ counted: [FLBState], of owner: SessionOwner, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {

@@ -2,7 +2,7 @@ import Handover
 import Platform
 import SystemPackage
 
-/// How files come back, and how they are let go.
+/// The requests that retrieve files and finish them.
 extension Boot {
     func retrieve(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
         try request(.shared) { () throws(LiveUpdateError) in
@@ -60,7 +60,7 @@ extension Boot {
         LiveUpdateError(errno, "\(what) could not be retrieved before, and is not tried again")
     }
 
-    /// - Returns: where the file is kept now.
+    /// - Returns: the slot that holds the file now.
     private func retrieveNow(_ known: FileState, _ session: SessionState) throws(LiveUpdateError) -> DescriptorSlot {
         try ensureRoom()
         try checkRecords(known.ranges, of: "file \(known.token)")
@@ -82,10 +82,10 @@ extension Boot {
         return slot
     }
 
-    /// The file with its descriptor: one that was lost with its last holder is opened again, where its handler can. A
-    /// failure of that is not remembered: what is missing can be put back.
+    /// The file with its descriptor. If the descriptor was lost with its last holder, the handler opens the file again,
+    /// if it can. A failure is not remembered, because the missing file can be put back.
     ///
-    /// - Throws: what the handler's reopen says is missing, EIO for damaged records, EMFILE, ENOSPC.
+    /// - Throws: the error of the handler's reopen, EIO for damaged records, EMFILE, ENOSPC.
     func refound(_ file: FileState, _ session: SessionState) throws(LiveUpdateError) -> FileState {
         guard descriptors.descriptor(in: file.slot) == nil else { return file }
         try checkRecords(file.ranges, of: "file \(file.token)")
@@ -133,9 +133,10 @@ extension Boot {
         }
     }
 
-    /// Asks all, first to last, then finishes all, last to first, and commits.
+    /// Finishes all files, last to first, and commits. Before that, all handlers are asked, first to last, whether they
+    /// can.
     ///
-    /// - Throws: EBUSY when a handler refuses; nothing has changed then.
+    /// - Throws: EBUSY when a handler cannot finish a file yet. Nothing has changed then.
     func finish(_ session: SessionState, _ events: [Event]) throws(LiveUpdateError) {
         for file in read({ $0.files(of: session) }) where !canFinish(file, session) {
             throw LiveUpdateError(.resourceBusy, refusal(file, session), remedy: "finish again later")
@@ -151,7 +152,7 @@ extension Boot {
         "handler \"\(file.compatible)\" cannot finish file \(file.token) of session \"\(session.name)\" yet"
     }
 
-    /// Names each file that its handler cannot finish yet, one line for each.
+    /// Makes a line for each file that its handler cannot finish yet.
     func refusalsToFinish(_ session: SessionState) -> [String] {
         read { $0.files(of: session) }.filter { !canFinish($0, session) }.map { refusal($0, session) }
     }

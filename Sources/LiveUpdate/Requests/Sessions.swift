@@ -4,9 +4,9 @@ import SystemPackage
 
 /// The life of a session.
 ///
-/// Outgoing: created, files preserved, handed over with an update; or closed, which aborts it. Incoming: retrieved,
-/// files retrieved, finished, closed; or closed without, which is a finish; when that is refused it can be retrieved
-/// again.
+/// An outgoing session is created, files are preserved in it, and an update hands it over; or it is closed, which
+/// aborts it. An incoming session is retrieved, its files are retrieved, and it is finished and closed. A close without
+/// a finish finishes the session. If a handler refuses that finish, the session can be retrieved again.
 extension Boot {
     func createSession(
         _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?, isLimited: Bool,
@@ -20,7 +20,7 @@ extension Boot {
             }
             let most = isLimited ? limits(of: holder.owner)?.sessions : nil
             try Self.checkNew(name, of: holder.owner, read { $0 }, most)
-            // Without the lock on the state, because the caller may ask for the usage of its user.
+            // The state is not locked here, because `admit` may ask for the usage of the user.
             try admit()
             let session = SessionState(
                 id: SessionID(value: takeID()), name: name, direction: .outgoing, progress: .open, holder: holder)
@@ -31,7 +31,7 @@ extension Boot {
         }
     }
 
-    /// - Throws: EEXIST; EUSERS for a user with the most sessions.
+    /// - Throws: EEXIST; EUSERS at the user's limit.
     private static func checkNew(
         _ name: SessionName, of owner: SessionOwner, _ state: BootState, _ most: Int?
     ) throws(LiveUpdateError) {
@@ -183,7 +183,7 @@ extension Boot {
         }
     }
 
-    /// Commits the end of a session or of its files, and gives back what they held.
+    /// Commits the end of a session or of its files, and releases their descriptors and ranges.
     func end(
         _ id: SessionID, _ events: [Event], _ files: [FileState], _ gone: [Extent]
     ) throws(LiveUpdateError) {

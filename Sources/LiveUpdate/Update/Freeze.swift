@@ -2,8 +2,7 @@ import Handover
 import Platform
 import SystemPackage
 
-/// The freeze of the outgoing files of a boot. It has no state of its own: the journal and the handlers know what was
-/// done.
+/// The freeze of the outgoing files of a boot. It has no state of its own: the journal and the handlers have it.
 struct Freeze {
     private let boot: Boot
 
@@ -22,7 +21,7 @@ struct Freeze {
     /// Looks at all files for a draft, and looks for lost files again.
     ///
     /// - Parameter looks: earlier looks for the same update.
-    /// - Returns: all files, in the order in which they are frozen; and those that need no freeze.
+    /// - Returns: all files, in the order in which they are frozen, and the files that need no freeze.
     func look(leavingOut: Bool, _ looks: FreezeLooks?) -> (files: [FileToFreeze], unfrozen: Unfrozen) {
         var files = files
         var unfrozen = Unfrozen()
@@ -136,8 +135,8 @@ struct Freeze {
             let now = boot.read { $0.files[one.file.id] } ?? one.file
             boot.handler(of: now).unfreeze(boot.context(now, session: one.session.name))
         }
-        // A journal without room for this leaves the phase as it is, and the next boot of it unfreezes once more, which
-        // does no harm.
+        // If the journal has no room for this event, the phase stays as it is, and the next process with this journal
+        // unfreezes the files again, which does no harm.
         try? boot.commit([.phase(.running)])
     }
 

@@ -68,8 +68,8 @@ struct LeftOut: Equatable, Sendable {
         self.init(errno: obstacle.errno.rawValue, reason: obstacle.reason)
     }
 
-    /// Makes the words and the number of any handler fit: cuts a long reason, and replaces a number that is no errno by
-    /// EIO.
+    /// Makes the reason and the errno of any handler fit. A long reason is cut, and a number that is no errno is
+    /// replaced by EIO.
     init(errno: CInt, reason: String) {
         self.errno = Self.errnos.contains(errno) ? errno : Errno.ioError.rawValue
         self.reason = Self.isValid(reason) ? reason : Self.fitting(reason)
@@ -77,7 +77,7 @@ struct LeftOut: Equatable, Sendable {
 
     static let errnos: ClosedRange<CInt> = 1...4095
 
-    /// Whether the words fit into the field for them.
+    /// Whether a reason fits into its field.
     static func isValid(_ reason: String) -> Bool {
         reason.utf8.count <= longestReason && !reason.isEmpty && !reason.utf8.contains(0)
     }
@@ -92,13 +92,13 @@ struct LeftOut: Equatable, Sendable {
     }
 }
 
-/// Rare properties of a file. The record of a file without them does not mention them.
+/// The rare properties of a file. The record of a file without them does not mention them.
 struct FileMarks: OptionSet, Sendable {
     let rawValue: UInt8
 
     /// ``FileHandler/holdsFile`` was false when the file was preserved.
     static let holdsNothing = FileMarks(rawValue: 1)
-    /// The update that handed the file over has left it out.
+    /// The update that handed over the file has left it out.
     static let leftOut = FileMarks(rawValue: 2)
 
     init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -109,7 +109,7 @@ struct FileMarks: OptionSet, Sendable {
         if isLeftOut { insert(.leftOut) }
     }
 
-    /// - Throws: `record`, for a mark that this version does not know.
+    /// - Throws: `record` for a mark that this version does not know.
     init(checking rawValue: UInt8) throws(ArenaError) {
         guard rawValue & ~3 == 0 else { throw ArenaError(.record, "a file with the unknown marks \(rawValue)") }
         self.rawValue = rawValue

@@ -5,21 +5,22 @@ import SystemPackage
 /// A draft as the next boot has read it: everything that the boot needs when the draft is published.
 struct PreparedBoot: Sendable {
     let range: Extent
-    /// The tree's bytes as they were read, and where in them the times of the freeze are, which are not known yet.
+    /// The tree's bytes as they were read. The times of the freeze in them are not known yet.
     let image: [UInt8]
     let freezeOffset: Int
     let inUse: [Extent]
     let journalRoom: Extent
     /// The state that the events make, beginning with an empty one.
     let state: BootState
-    /// The events.
+    /// The events, as records for the journal.
     let journal: PreparedJournal
 }
 
 extension PreparedBoot {
     /// Reads and checks a draft.
     ///
-    /// - Throws: EIO for a draft that cannot be read: it may have changed by now, and the open finds out.
+    /// - Throws: EIO for a draft that cannot be read. The draft may have changed by now, and the open reads the tree
+    ///   again.
     init(reading range: Extent, _ boot: Boot) throws(LiveUpdateError) {
         let arena = boot.arena
         try boot.untouched { () throws(ArenaError) in
@@ -41,7 +42,7 @@ extension PreparedBoot {
         }
     }
 
-    /// Takes over a tree that is, byte for byte but for the times of the freeze, the one that was prepared.
+    /// Takes over a tree that equals the prepared tree byte for byte, except for the times of the freeze.
     ///
     /// - Parameter events: further events, which are committed with the tree.
     /// - Returns: false for another tree: then nothing was done.

@@ -4,19 +4,21 @@ import SystemPackage
 
 /// The end of a boot, and the tree that it leaves for the next boot.
 ///
-/// 1. Ahead of the update, handlers look at the files, and say how they can tell later that a freeze changes nothing.
-///    Then a draft: the tree is written into free space. Requests go on, and a change makes the draft worthless.
-/// 2. Freeze: sessions in creation order, files in preservation order. The journal says so before the first one. With a
-///    current draft, the handlers only look.
-/// 3. FLBs name their data for the next boot, and the tree is written into free space. With a current draft, this is
-///    done already.
-/// 4. Publish: one store makes the tree true. From here on this boot answers ENODEV.
+/// 1. Ahead of the update, handlers look at the files, and return a check that later tells whether a freeze changes
+///    nothing. Then a draft of the tree is written into free space. Requests go on, and a change makes the draft
+///    worthless.
+/// 2. The files are frozen: sessions in creation order, and the files of a session in the order of their preserves. The
+///    journal has the phase of the freeze before the first file is frozen. With a current draft, the handlers only
+///    look.
+/// 3. The FLBs name their data for the next boot, and the tree is written into free space. With a current draft, this
+///    is done already.
+/// 4. The tree is published with one store. From here on this boot answers ENODEV.
 ///
 /// A file without a descriptor is lost: it is not frozen, and travels as lost. If the update may leave files out, a
 /// file that cannot be frozen is left out, and the freeze goes on with the next file. So no file is frozen twice.
 ///
 /// Unhappy: a failure before 4 unfreezes the frozen files, and everything is as before. After 4, until the next boot
-/// has begun, ``thaw(_:)`` takes the update back.
+/// has begun, ``thaw(_:)`` resumes the boot.
 final class UpdatePlan: Sendable {
     private let state = Guarded(State())
 
@@ -45,7 +47,7 @@ final class UpdatePlan: Sendable {
         state.with { $0.looks = FreezeLooks(at: files) }
     }
 
-    /// Looks at some of the files that were there at ``beginLooks(of:)``. Lost files are left to the draft.
+    /// Looks at some of the files that existed at ``beginLooks(of:)``. Lost files are left to the draft.
     ///
     /// - Parameter goesOn: is asked after each file.
     /// - Returns: whether all of them were looked at.
@@ -64,7 +66,7 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    /// Finds all files that cannot be frozen, as they were at their look, or are now.
+    /// Finds all files that cannot be frozen: now, or at the time of the look if there was one.
     func obstacles(of boot: Boot) throws(LiveUpdateError) -> [FreezeObstacle] {
         try boot.request(.shared) { () throws(LiveUpdateError) in
             Freeze(boot).obstacles(state.with { $0.looks })
@@ -89,7 +91,7 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    /// Frees a draft, and forgets the looks: there will be no update.
+    /// Frees a draft and forgets the looks, because there will be no update.
     func discardDraft(of boot: Boot) {
         state.with { $0.looks = nil }
         freeDraft(of: boot)
@@ -119,8 +121,8 @@ final class UpdatePlan: Sendable {
 
     // MARK: The next boot's preparation
 
-    /// Reads and checks a draft, as ``Boot/ensureOpen(answering:)`` would when it was published. Nothing of the old
-    /// boot is touched.
+    /// Reads and checks a draft, as ``Boot/ensureOpen(answering:)`` does after the publication. Nothing of the old boot
+    /// is touched.
     ///
     /// - Throws: EINVAL for a boot that is open or not on trial; EIO for a draft that cannot be read.
     func prepare(on range: Extent, _ boot: Boot) throws(LiveUpdateError) {
@@ -133,14 +135,14 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    /// The prepared boot, once.
+    /// Takes the prepared boot; nil without one.
     func takePrepared() -> PreparedBoot? { state.with { $0.prepared.take() } }
 
     // MARK: The update
 
     /// - Returns: the slots of the descriptors that travel.
-    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Everything is as
-    ///   before then.
+    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Nothing has
+    ///   changed then.
     func publish(
         discardingUnfinished discard: Bool, leavingOut: Bool, _ boot: Boot
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
@@ -191,13 +193,14 @@ final class UpdatePlan: Sendable {
         return written.slots
     }
 
-    /// From now on this boot writes nothing. Getters do not pass the gate, so the boot waits for those in a callback.
+    /// Ends the boot, which writes nothing from now on. Getters do not pass the gate, so this waits for getters that
+    /// run a callback.
     private func end(_ boot: Boot, travelling slots: [DescriptorSlot]) -> [DescriptorSlot] {
         boot.flbs.whenIdle { boot.setStage(.published) }
         return slots
     }
 
-    /// Takes a published tree back: the next boot could not be started.
+    /// Withdraws a published tree, and resumes the boot, because the next boot could not be started.
     ///
     /// - Throws: EINVAL when nothing was published.
     func thaw(_ boot: Boot) throws(LiveUpdateError) {

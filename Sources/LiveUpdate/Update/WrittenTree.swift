@@ -2,7 +2,7 @@ import DeviceTree
 import Handover
 import Platform
 
-/// A tree that is written into free space, and that nothing names yet.
+/// A tree that was written into free space, and that is not published yet.
 struct WrittenTree: Sendable {
     let range: Extent
     /// The offset of the times of the freeze in the arena.
@@ -70,7 +70,7 @@ struct Draft: Sendable {
     let files: [FileToFreeze]
     /// The files that the draft leaves out, and the files that were lost already.
     let unfrozen: Unfrozen
-    /// The revision of the state that the draft is of.
+    /// The revision of the state at the time of the draft.
     let revision: UInt64
 }
 

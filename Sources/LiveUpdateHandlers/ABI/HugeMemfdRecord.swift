@@ -13,9 +13,9 @@ public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
 
     public var size: UInt64
     public var position: UInt64
-    /// Huge pages that exist.
+    /// The number of huge pages that exist.
     public let folios: UInt64
-    /// Of the pool that they are from.
+    /// The page size of their pool.
     public let pageSize: PageSize
     let array: PageArray
 
@@ -49,7 +49,7 @@ public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
 
     /// Reads the record that a handle names.
     ///
-    /// - Throws: EIO when it cannot be one.
+    /// - Throws: EIO for bytes that cannot be such a record.
     public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         let bytes = try storage.read(at: data, count: Self.length)
         do throws(ArenaError) {
@@ -60,7 +60,7 @@ public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
             array = try PageArray(&reader)
             let order = try reader.take(UInt8.self)
             pageSize = PageSize(order: order)
-            // off_t: no file is larger.
+            // No file is larger than off_t allows.
             guard position <= UInt64(Int64.max) else {
                 throw ArenaError(.record, "\(Self.compatible): the position \(position)")
             }
@@ -74,9 +74,9 @@ public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
         }
     }
 
-    /// The pages that existed when it was preserved, in the file's order.
+    /// The pages that existed when the file was preserved, in the file's order.
     ///
-    /// - Throws: EIO when the array is damaged, or leaves the file.
+    /// - Throws: EIO when the array is damaged, or names pages outside of the file.
     public func pages(in storage: some RecordSource) throws(LiveUpdateError) -> [HugePage] {
         let bytes = try array.bytes(count: Int(folios) * Self.folioLength, in: storage)
         do throws(ArenaError) {

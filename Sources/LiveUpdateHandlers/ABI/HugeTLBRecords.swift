@@ -2,14 +2,14 @@ import Handover
 import LiveUpdate
 public import Platform
 
-/// How many huge pages travel, by size: `hugetlb-v1`, in the kernel's layout of 37 bytes:
-/// `4 × { u64 pages preserved, u8 order }, u8 pools in use`. Derived from the files when an update is published.
+/// The number of huge pages that travel, for each size: `hugetlb-v1`, in the kernel's layout of 37 bytes:
+/// `4 × { u64 pages preserved, u8 order }, u8 pools in use`. It is derived from the files when an update is published.
 struct HugeTLBRecord: Equatable {
     static let compatible = "hugetlb-v1"
     static let length = 37
     private static let slots = 4
 
-    /// By rising order.
+    /// The pools by rising order.
     var pools: [(order: UInt8, pages: UInt64)]
 
     static func == (left: Self, right: Self) -> Bool {
@@ -41,27 +41,28 @@ struct HugeTLBRecord: Equatable {
         pools = [(order: UInt8, pages: UInt64)](all.prefix(count))
     }
 
-    /// Pages preserved of a size.
+    /// The number of preserved pages of a size.
     func pages(of size: PageSize) -> UInt64 { pools.first { $0.order == size.order }?.pages ?? 0 }
 }
 
-/// How the pools were set when the first hugetlb file was preserved: `hugetlb-pools-v1`, behind the `hugetlb-v1` record:
-/// `char compatible[48], u64 pools`, then for each pool `u64 order, u64 persistent, u64 surplus, u64 overcommit, u64
-/// nodes`, then for each node `u64 number, u64 persistent`.
+/// The settings of the pools when the first hugetlb file was preserved: `hugetlb-pools-v1`, behind the `hugetlb-v1`
+/// record. The layout is `char compatible[48], u64 pools`, then for each pool
+/// `u64 order, u64 persistent, u64 surplus, u64 overcommit, u64 nodes`, then for each node
+/// `u64 number, u64 persistent`.
 public struct HugeTLBSettings: Equatable, Sendable {
     static let compatible = "hugetlb-pools-v1"
 
     /// One pool's settings, in pages.
     public struct Pool: Equatable, Sendable {
-        /// Which pool.
+        /// The page size of the pool.
         public var pageSize: PageSize
         /// `nr_hugepages`, without the surplus ones.
         public var persistent: UInt64
-        /// Over the persistent number.
+        /// The pages above the persistent number.
         public var surplus: UInt64
         /// `nr_overcommit_hugepages`
         public var overcommit: UInt64
-        /// Persistent pages by NUMA node.
+        /// The persistent pages of each NUMA node.
         public var nodes: [Int: UInt64]
 
         init(_ pool: HugePagePool) {
@@ -88,7 +89,7 @@ public struct HugeTLBSettings: Equatable, Sendable {
         }
     }
 
-    /// Smallest pages first.
+    /// The pools, in the order of their page sizes: the smallest first.
     public var pools: [Pool]
 
     init(_ pools: [HugePagePool]) { self.pools = pools.map(Pool.init) }

@@ -4,17 +4,17 @@ public import Platform
 public import SystemPackage
 
 /// A file that has a name on hugetlbfs, `hugetlbfs-file-v1`: the 41 bytes of `huge-memfd-v1` with the same array of
-/// folios, three zeros, `u32` how it was open (open(2): the access mode and O_APPEND), `u32` length of its path, and the
-/// path, absolute, without a NUL.
+/// folios, three zeros, `u32` open mode (open(2): the access mode and O_APPEND), `u32` length of the path, and the
+/// absolute path without a NUL.
 public struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "hugetlbfs-file-v1"
     private static let headLength = HugeMemfdRecord.length + 11
 
     /// Size, position and pages.
     public var huge: HugeMemfdRecord
-    /// How it was open.
+    /// The mode in which the file was open.
     public let mode: OpenMode
-    /// Where it was found when it was preserved.
+    /// The path of the file when it was preserved.
     public let path: FilePath
 
     public var size: UInt64 { huge.size }
@@ -42,7 +42,7 @@ public struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
 
     /// Reads the record that a handle names.
     ///
-    /// - Throws: EIO when it cannot be one.
+    /// - Throws: EIO for bytes that cannot be such a record.
     public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         huge = try HugeMemfdRecord(at: data, in: storage)
         let head = try storage.read(at: data, count: Self.headLength)
@@ -65,7 +65,7 @@ public struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
             throw LiveUpdateError(.ioError, "\(Self.compatible): a path that is not absolute, or has a NUL in it")
         }
         path = FilePath(bytes: name)
-        // FilePath leaves out what a path says twice; none that we wrote has any of it.
+        // FilePath removes redundant slashes. A path that we wrote has none.
         guard path.bytes == name else {
             throw LiveUpdateError(.ioError, "\(Self.compatible): a path with slashes that say nothing")
         }

@@ -3,10 +3,11 @@ public import LiveUpdate
 public import Platform
 
 /// An ordinary memory file, `memfd-extents-v1`:
-/// `u64 size, u64 position, u32 seals, u32 zero, u64 number of extents, u64 offset of the extents`, and there
-/// `u64 offset, u64 length` for each: where the file has data. All of it in bytes.
+/// `u64 size, u64 position, u32 seals, u32 zero, u64 number of extents, u64 offset of the extents`. An extent is a
+/// range in which the file has data, `u64 offset, u64 length`. All sizes and offsets are in bytes.
 ///
-/// Extents, and not a record for each page of 4 KiB as in the kernel: a guest's memory has few of the former.
+/// The record has extents, and not an entry for each page of 4 KiB as in the kernel, because a guest's memory has few
+/// extents.
 public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "memfd-extents-v1"
     static let length: UInt64 = 40
@@ -14,7 +15,7 @@ public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
 
     public var size: UInt64
     public var position: UInt64
-    /// When it was preserved.
+    /// The seals of the file when it was preserved.
     public var seals: Seals
     private let count: UInt64
     private let array: UInt64
@@ -50,7 +51,7 @@ public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
 
     /// Reads the record that a handle names.
     ///
-    /// - Throws: EIO when it cannot be one.
+    /// - Throws: EIO for bytes that cannot be such a record.
     public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         let bytes = try storage.read(at: data, count: Self.length)
         do throws(ArenaError) {
@@ -69,9 +70,9 @@ public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
         }
     }
 
-    /// Where the file had data when it was preserved, in its order.
+    /// The ranges in which the file had data when it was preserved, in the file's order.
     ///
-    /// - Throws: EIO when the array is damaged, or leaves the file.
+    /// - Throws: EIO when the array is damaged, or names ranges outside of the file.
     public func extents(in storage: some RecordSource) throws(LiveUpdateError) -> [Extent] {
         if count == 0 { return [] }
         let bytes = try storage.read(at: array, count: count * Self.extentLength)

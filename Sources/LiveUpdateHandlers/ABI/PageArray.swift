@@ -2,11 +2,11 @@ import Handover
 import LiveUpdate
 import SystemPackage
 
-/// An array too long for one record, in pages of its own: the 16 bytes of its descriptor are the kernel's
+/// An array that is too long for one record and has pages of its own. Its descriptor of 16 bytes is the kernel's
 /// (`kho_preserve_vmalloc`): `u64 first chunk, u32 pages, u16 flags, u16 order`.
 ///
-/// A chunk is a page: `u64` offset of the next chunk or 0, then up to 511 `u64` offsets of pages, which hold the array's
-/// bytes one after the other.
+/// A chunk is a page: `u64` offset of the next chunk or 0, then up to 511 `u64` offsets of pages, which hold the
+/// array's bytes one after the other.
 struct PageArray: Equatable {
     static let length = 16
     static let pageLength = 4096
@@ -25,7 +25,7 @@ struct PageArray: Equatable {
         firstChunk = 0
         guard count > 0 else { return }
 
-        // One range: the chunks, then the pages.
+        // The array takes one range: first the chunks, then the pages.
         let start = try storage.allocate((chunks + count) * Self.pageLength, alignment: UInt64(Self.pageLength))
         let firstPage = start + UInt64(chunks * Self.pageLength)
         var writer = ByteWriter(capacity: (chunks + count) * Self.pageLength)
@@ -42,7 +42,7 @@ struct PageArray: Equatable {
         firstChunk = start
     }
 
-    /// The descriptor, out of a record.
+    /// Reads the descriptor from a record.
     ///
     /// - Throws: `record`, for flags or an order that we do not write.
     init(_ reader: inout ByteReader) throws(ArenaError) {
@@ -62,11 +62,12 @@ struct PageArray: Equatable {
         writer.put(UInt16(0))
     }
 
-    /// The array's bytes.
+    /// Reads the array's bytes.
     ///
-    /// - Throws: EIO when a chunk or a page is outside of the arena, or there are fewer than the descriptor says.
+    /// - Throws: EIO when a chunk or a page is outside of the arena, or when there are fewer pages than the descriptor
+    ///   says.
     func bytes(count: Int, in storage: some RecordSource) throws(LiveUpdateError) -> [UInt8] {
-        // Else one page could be read again and again.
+        // Without this check, a damaged array could name one page many times.
         guard UInt64(pages) <= storage.size / UInt64(Self.pageLength) else {
             throw LiveUpdateError(.ioError, "an array of \(pages) pages in \(storage.size) bytes")
         }
