@@ -30,7 +30,7 @@ long allocation_counter_stop(void) {
 }
 
 #ifndef SANITIZED
-// The allocator itself, by the names under which glibc exports it for those who replace it.
+// The allocator itself. glibc exports these names for programs that replace malloc(3).
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);

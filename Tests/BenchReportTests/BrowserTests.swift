@@ -4,7 +4,8 @@ import Testing
 
 @Suite("The page in a browser", .requiresChromium, .serialized)
 struct BrowserTests {
-    /// How far it is wider than its window; labels that cover each other or are cut off, with the browser's own font.
+    /// Measures by how much the page is wider than its window, and finds labels that overlap or are cut off, with the
+    /// font of the browser.
     private static let script = """
         const root = page.documentElement;
         const faults = [];
@@ -42,7 +43,7 @@ struct BrowserTests {
         #expect(look.complaints == [])
     }
 
-    @Test("Odd documents too", arguments: OddDocuments.all.map(\.name), [360, 1280])
+    @Test("Odd documents have no fault either", arguments: OddDocuments.all.map(\.name), [360, 1280])
     func oddDocuments(_ name: String, _ width: Int) throws {
         let document = try #require(OddDocuments.all.first { $0.name == name }?.document)
         let look = try Chromium.look(at: BenchPage(document).html, width: width, Self.script)
@@ -50,7 +51,7 @@ struct BrowserTests {
         #expect(look.complaints == [])
     }
 
-    @Test("This test sees faults")
+    @Test("The test of the page finds faults")
     func faults() throws {
         let page = """
             <!DOCTYPE html><body><div style="width:500px">wide</div><script src="http://127.0.0.1:1/x.js"></script>

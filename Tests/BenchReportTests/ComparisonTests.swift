@@ -78,7 +78,7 @@ struct ComparisonTests {
             let comparison = try compare([], []) { change(&$0.machine) }
             #expect(comparison.warnings.first?.contains(words) == true, "\(comparison.warnings)")
         }
-        // What differs from run to run on the same machine does not count.
+        // Load and pools differ from run to run on the same machine, and do not count.
         let same = try compare([], []) {
             $0.machine.load = [9, 9, 9]
             $0.machine.pools = []
@@ -87,7 +87,7 @@ struct ComparisonTests {
         #expect(same.sameMachine)
     }
 
-    @Test("The kernel's counters count a little besides; times are no counts")
+    @Test("The kernel's counters vary a little; times are not counts")
     func noisyCounts() throws {
         func verdict(_ name: String, _ old: Double, _ new: Double) throws -> BenchChange.Verdict? {
             var (before, after) = (BenchSamples.measurement(1_000), BenchSamples.measurement(1_000))
@@ -123,7 +123,7 @@ struct ComparisonTests {
         #expect(try compare([counted(["a": 1])], [counted(["b": 1])]).changes.count == 1)
     }
 
-    @Test("What other tools take is shown, and is no regression of ours")
+    @Test("Results of other tools are shown, and are no regression of ours")
     func others() throws {
         let comparison = try compare(
             [
@@ -158,7 +158,7 @@ struct ComparisonTests {
         #expect(try compare(old, []).warnings == ["the two runs measured nothing in common"])
     }
 
-    @Test("Worst first, in columns")
+    @Test("Text lists the worst change first, in columns")
     func text() throws {
         func one(_ name: String, _ time: Double, floor: Double? = nil) -> BenchMeasurement {
             BenchSamples.measurement("hugetlb", name, ["bytes": 1 << 30], time, floor: floor, spread: 0.01)
@@ -177,7 +177,7 @@ struct ComparisonTests {
                 """)
     }
 
-    @Test("The runs' own warnings are kept")
+    @Test("A comparison keeps the warnings of the runs")
     func warnings() throws {
         let comparison = try compare([BenchSamples.measurement(1)], [BenchSamples.measurement(1)]) {
             $0.warnings = ["noisy"]
@@ -185,7 +185,7 @@ struct ComparisonTests {
         #expect(comparison.warnings == ["newer run: noisy"])
     }
 
-    @Test("A schema that is not known is refused, on either side")
+    @Test("An unknown schema is refused, on either side")
     func schema() throws {
         var other = BenchSamples.empty()
         other.schema = "liveupdate-bench-9"
@@ -193,12 +193,12 @@ struct ComparisonTests {
         #expect(throws: error) { try BenchComparison(old: other, new: BenchSamples.empty()) }
         #expect(throws: error) { try BenchComparison(old: BenchSamples.empty(), new: other) }
         #expect(error.description.contains("liveupdate-bench-9"))
-        // Also where the rest of it cannot be read.
+        // An unknown schema is refused even if the rest of the document cannot be read.
         let header = try JSONDecoder().decode(BenchDocument.Header.self, from: Data(#"{"schema":"x"}"#.utf8))
         #expect(throws: BenchSchemaError(found: "x")) { try header.check() }
     }
 
-    @Test("Both go through JSON")
+    @Test("Comparisons and documents go through JSON")
     func json() throws {
         let document = BenchSamples.full()
         let encoder = JSONEncoder()

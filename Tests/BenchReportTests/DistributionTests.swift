@@ -1,7 +1,7 @@
 import BenchReport
 import Testing
 
-/// Quantiles are of the nearest rank: values that were measured, and never between two of them.
+/// Quantiles use the nearest rank: each quantile is a measured value, and never lies between two of them.
 @Suite struct DistributionTests {
     @Test func ofOneRound() {
         let one = BenchDistribution([7])

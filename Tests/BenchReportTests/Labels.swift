@@ -14,7 +14,7 @@ struct Label: CustomStringConvertible {
         left < other.right && other.left < right && top < other.bottom && other.top < bottom
     }
 
-    /// All of a picture, found in its markup.
+    /// Finds all labels of a picture in its markup.
     static func all(in svg: Substring) -> [Label] {
         svg.matches(of: /<text x="([^"]*)" y="([^"]*)" text-anchor="([a-z]*)"[^>]*>([^<]*)<\/text>/).map { match in
             let (x, y) = (Double(match.1) ?? .nan, Double(match.2) ?? .nan)
@@ -27,7 +27,7 @@ struct Label: CustomStringConvertible {
         }
     }
 
-    /// What is wrong with the labels of a picture: those that cover each other, and those that are cut off.
+    /// Lists the faults of a picture's labels: labels that cover each other, and labels that are cut off.
     static func faults(in svg: Substring) -> [String] {
         let labels = all(in: svg)
         guard let box = svg.firstMatch(of: /viewBox="0 0 ([0-9.]*) ([0-9.]*)"/),

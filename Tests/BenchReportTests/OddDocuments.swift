@@ -2,7 +2,7 @@ import TestSupport
 
 @testable import BenchReport
 
-/// Documents that a page has to bear.
+/// Unusual documents that a page must show without a fault.
 enum OddDocuments {
     static var all: [(name: String, document: BenchDocument)] {
         [
@@ -29,7 +29,7 @@ enum OddDocuments {
         return document
     }
 
-    /// Every string tries to get out of where it stands.
+    /// A document in which each string tries to break out of its place in the page.
     static var hostile: BenchDocument {
         let attack = "<script>alert('x')</script>\" onload=\"alert(1)\u{0}&amp;"
         var document = BenchSamples.empty()
@@ -70,7 +70,7 @@ enum OddDocuments {
         }
     }
 
-    /// Of no clock, but perhaps of a file that somebody has edited.
+    /// Measurements that no clock gives. A file that a person has edited may have them.
     private static var impossible: [BenchMeasurement] {
         scenarios.flatMap { scenario in
             [0, -5, 1e300, 4e-300].map { time in

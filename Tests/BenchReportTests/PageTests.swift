@@ -17,7 +17,7 @@ struct PageTests {
         }
     }
 
-    @Test("The labels' test sees faults")
+    @Test("The test of labels finds faults")
     func faults() {
         var drawing = Drawing(width: 100, height: 40)
         drawing.text(10, 20, .start, "label", "one")
@@ -26,7 +26,7 @@ struct PageTests {
         #expect(Label.faults(in: drawing.svg(description: "")[...]).count == 2)
     }
 
-    @Test("Everything that was found is on it")
+    @Test("Each measurement is on the page")
     func content() {
         let document = BenchSamples.full()
         let html = BenchPage(document).html
@@ -50,7 +50,7 @@ struct PageTests {
         }
     }
 
-    @Test("Nothing gets out of where it stands, and nothing comes from elsewhere")
+    @Test("No string breaks out of its place, and the page loads nothing from elsewhere")
     func escaping() {
         for (name, document) in OddDocuments.all {
             let html = BenchPage(document).html
@@ -65,7 +65,7 @@ struct PageTests {
         #expect(BenchPage(OddDocuments.hostile).html.contains("&lt;script&gt;alert(&#39;x&#39;)"))
     }
 
-    @Test("What cannot be drawn is said, and its figures are shown")
+    @Test("A measurement that cannot be drawn is named, and its figures are shown")
     func undrawable() {
         var document = BenchSamples.empty()
         document.measurements = [BenchSamples.measurement("files", "one more", ["files": 10], -20)]
@@ -91,7 +91,7 @@ struct PageTests {
         #expect(BenchPage(document).html.contains("1.5031×"))
     }
 
-    @Test("The blackout's parts are stacked; what is no part of it has pictures of its own")
+    @Test("The blackout's parts are stacked; other measurements have pictures of their own")
     func parts() {
         var document = BenchSamples.empty()
         let parameters: [String: UInt64] = ["files": 1]
@@ -100,12 +100,12 @@ struct PageTests {
         let html = BenchPage(document).html
         #expect(html.contains("Parts of the blackout. 1 file: freeze 60 ns, boot 30 ns, rest 10 ns"))
         #expect(html.contains("cycle, 1 file: ours median 120 ns"))
-        // Without a whole they are no parts, and shown all the same.
+        // Without the whole blackout they are no parts, but they are still shown.
         document.measurements.removeFirst()
         #expect(BenchPage(document).html.contains("freeze, 1 file: ours median 60 ns"))
     }
 
-    @Test("Each blackout has the parts that are its own: a program's, and luod's with and without a loaded image")
+    @Test("Each blackout has its own parts: a program's, and luod's with and without a loaded image")
     func partsOfOthers() {
         var document = BenchSamples.empty()
         let parameters: [String: UInt64] = ["files": 1]
@@ -121,7 +121,7 @@ struct PageTests {
         #expect(html.contains("luod: whole update, 1 file: ours median 70 ns"))
     }
 
-    @Test("Bytes that grow with the files make a line by files")
+    @Test("Bytes that grow with the number of files make a line by files")
     func each() {
         let measurements = [1, 253].map {
             BenchSamples.measurement("update", "cycle", ["files": $0, "bytes": 4096 * $0], 1)
@@ -131,7 +131,7 @@ struct PageTests {
         #expect(ScenarioSection.groups(measurements).map(\.heading) == ["4 KiB each, by number of files"])
     }
 
-    @Test("A measurement that no line has is drawn once, on its own")
+    @Test("A measurement that belongs to no line is drawn once, on its own")
     func single() {
         let sweeps = Sweep.along(
             "bytes",

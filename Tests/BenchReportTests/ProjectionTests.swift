@@ -29,7 +29,7 @@ import Testing
             counted: ["arena bytes": arena])
     }
 
-    /// 1 ms and 1 µs for each MiB; the arena as at the largest that was measured.
+    /// The test data is 1 ms plus 1 µs for each MiB. The arena is as large as the largest one that was measured.
     @Test func toSizesThatWereNotMeasured() throws {
         let projections = BenchProjection.all(of: [
             preserve(1 << 30, [2_024_000], arena: 8192), preserve(4 << 30, [5_096_000], arena: 16384),
@@ -44,7 +44,7 @@ import Testing
         #expect(first.measuredTo == 4 << 30)
     }
 
-    /// Where the quartiles overlap there is no slope to be seen.
+    /// Overlapping quartiles give no slope.
     @Test func nothingFromNoise() {
         let projections = BenchProjection.all(of: [
             preserve(1 << 30, [1, 2, 3, 4], arena: 0), preserve(4 << 30, [2, 3, 4, 5], arena: 0),

@@ -46,7 +46,7 @@ import Testing
         #expect(targets.map(\.isMet) == [false, true, true, false, false, false, true])
     }
 
-    /// Only what was measured with the same memory is compared.
+    /// Only measurements with the same memory are compared.
     @Test func timesFasterThanOthers() {
         let targets = BenchTarget.all(of: [
             measurement("compare", "liveupdate", ["bytes": 1 << 30, "page": 2 << 20], 10),

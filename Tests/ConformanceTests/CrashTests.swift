@@ -3,8 +3,8 @@ import LiveUpdate
 import TestSupport
 import Testing
 
-/// A core that is dropped after a step, without a word, and made again from the journal, answers the rest of a scenario
-/// alike.
+/// A core that is dropped after a step and made again from the journal gives the same answers to the rest of a
+/// scenario.
 @Suite struct CrashTests {
     @Test func namedScenariosAfterEveryStep() throws {
         for line in Vectors.named { try crashAfterEveryStep(line) }
@@ -26,7 +26,7 @@ import Testing
         }
     }
 
-    @Test("Dropped after each of its steps in one run")
+    @Test("A core is dropped after each step of one run")
     func afterAllSteps() throws {
         for line in Vectors.named + Vectors.random {
             let run = try ScenarioRun(line.scenario)

@@ -25,7 +25,7 @@ import Testing
     @Test func theSampleItselfIsRight() { #expect(reason(Self.line(steps: #"[{"do":"reboot"}]"#)) == nil) }
 
     @Test(
-        "What is missing or unknown is named",
+        "A missing or unknown field is named",
         arguments: [
             ("", "JSON"), ("[]", ""), ("{", "JSON"), (#"{"name":"n"}"#, "no \"flbs\""),
             (line(steps: #"[{"do":"explode"}]"#), "steps"),
@@ -49,7 +49,7 @@ import Testing
         #expect(reason.contains(part) || part == "JSON" && reason.lowercased().contains("json"), "\(reason)")
     }
 
-    @Test("Tokens are full 64-bit numbers")
+    @Test("Tokens have all 64 bits")
     func largeTokens() {
         let step = #"[{"do":"preserve","session":"s","file":"A","token":18446744073709551615}]"#
         #expect(reason(Self.line(steps: step)) == nil)

@@ -17,7 +17,7 @@ import Testing
         }
     }
 
-    @Test("A wrong expectation is found, and said as the README of the vectors has it")
+    @Test("A wrong expectation is found, and reported in the form that the README of the vectors gives")
     func differencesAreFound() throws {
         let scenario = try Scenario(
             line: """

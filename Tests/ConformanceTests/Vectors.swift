@@ -2,9 +2,9 @@ import Conformance
 import Foundation
 import Testing
 
-/// The scenarios of Tests/Vectors, found by the place of this source.
+/// The scenarios of Tests/Vectors, located by the path of this source file.
 enum Vectors {
-    /// A scenario and where it stands.
+    /// A scenario, and its file and line.
     struct Line: Sendable, CustomTestStringConvertible {
         let file: String
         let number: Int
@@ -20,9 +20,9 @@ enum Vectors {
         var lines: [Line] { self == .named ? Vectors.named : Vectors.random }
     }
 
-    /// One rule each.
+    /// Named scenarios: each tests one rule.
     static let named = read("named.jsonl")
-    /// Seeded.
+    /// Random scenarios, generated from a seed.
     static let random = read("random.jsonl")
 
     private static func read(_ file: String) -> [Line] {

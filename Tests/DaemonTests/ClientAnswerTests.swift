@@ -6,9 +6,10 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Answers that no luod gives. Each is an error for the client, which closes the descriptors that came, and goes on.
+/// Malformed answers, which no luod sends. The client reports each as an error, closes the descriptors that came with
+/// it, and goes on.
 @Suite struct ClientAnswerTests {
-    /// Answers the first request in some way, and all others as luod does.
+    /// Answers the first request with `first`, and all other requests as luod does.
     private func client(
         _ first: @escaping @Sendable (FakeDaemon.Request) -> [FakeDaemon.Message]?
     ) throws -> (FakeDaemon, LiveUpdateDevice) {
@@ -83,7 +84,7 @@ import Testing
         withExtendedLifetime(daemon) {}
     }
 
-    @Test("The gate waits in a shortage with a pause, and not for the room that is there already")
+    @Test("In a shortage the gate pauses between attempts, and does not wait for existing room")
     func shortage() throws {
         for errno in [Errno.tooManyReferences, .noBufferSpace, .noMemory] {
             let (ours, theirs) = try MessageSocket.pair()
@@ -104,7 +105,7 @@ import Testing
         }
     }
 
-    @Test("A client that is no gate gets a shortage's error") func ownShortage() throws {
+    @Test("A client other than the gate gets the error of a shortage") func ownShortage() throws {
         let (ours, theirs) = try MessageSocket.pair()
         defer { for end in [ours, theirs] { try? closeDescriptor(end) } }
         let request = Request(.ping, body: WordCall().body, tag: 7)

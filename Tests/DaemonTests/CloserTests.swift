@@ -29,7 +29,7 @@ import Testing
         #expect(queue.pending == 0)
     }
 
-    @Test("Users take turns, however much each has") func turns() {
+    @Test("Users take turns, even if one has many descriptors") func turns() {
         var queue = ClosingQueue()
         _ = queue.add(files(100...199), of: 1)
         _ = queue.add(files(20...21), of: 2)
@@ -86,7 +86,7 @@ import Testing
 
     private func isOpen(_ descriptor: FileDescriptor) -> Bool { fcntl(descriptor.rawValue, F_GETFD) != -1 }
 
-    /// A close that ends when the test says so.
+    /// A close that ends only when the test releases it.
     private final class StuckClose: Sendable {
         private let lock = Lock()
         // SAFETY: only used under the lock.
@@ -137,7 +137,7 @@ import Testing
         #expect(eventually { closer.pending == 0 })
     }
 
-    /// A descriptor whose close might sleep, for all that the closer knows.
+    /// Opens a descriptor with a close that might sleep, as far as the closer knows.
     private func openNull() throws -> FileDescriptor {
         FileDescriptor(rawValue: try systemCall("open") { unsafe open("/dev/null", O_RDONLY | O_CLOEXEC) })
     }
@@ -154,7 +154,7 @@ import Testing
         let (full, fullPeer) = try MessageSocket.pair()
         let emptyClient = OwnedDescriptor(taking: emptyPeer)
         let fullClient = OwnedDescriptor(taking: fullPeer)
-        // A message without bytes may have descriptors, too.
+        // A message without bytes can carry descriptors, too.
         let null = OwnedDescriptor(taking: try openNull())
         try fullClient.borrowed.send([], [null.borrowed])
         let kept = try openNull()
@@ -169,7 +169,7 @@ import Testing
         #expect(eventually { closer.pending == 0 })
     }
 
-    @Test("Of files that were held, only a small memory file is closed at once") func held() throws {
+    @Test("A held descriptor is closed at once only if it is a small memory file") func held() throws {
         let stuck = StuckClose()
         let closer = try Closer(threads: 3) { descriptor in
             stuck.wait()
@@ -188,7 +188,7 @@ import Testing
         #expect(closer.pending(of: 30) == 2)
     }
 
-    @Test("A closer that is released closes what it was given") func released() throws {
+    @Test("A released closer closes its pending descriptors") func released() throws {
         let file = try makeMemoryFile(named: "last", size: 1).release()
         let stuck = StuckClose()
         let ended = StuckClose()
@@ -205,7 +205,7 @@ import Testing
         ended.wait()
     }
 
-    @Test("Its threads block all signals") func signals() throws {
+    @Test("The closer's threads block all signals") func signals() throws {
         let mask = Guarded<[Bool]>([])
         let closer = try Closer(threads: 2) { _ in
             var now = sigset_t()
@@ -222,7 +222,7 @@ import Testing
 
     /// A connection over the loopback device, with unread bytes at its other end.
     private final class UnreadConnection {
-        /// Not owned: the closer closes it.
+        /// This object does not own the descriptor: the closer closes it.
         let mine: FileDescriptor
         private let other: FileDescriptor
 
@@ -249,7 +249,7 @@ import Testing
             var size = socklen_t(MemoryLayout<sockaddr_in>.size)
             let (server, client) = (listener.borrowed.rawValue, mine.rawValue)
             let isConnected = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-                // SAFETY: a sockaddr_in is what a sockaddr of its family is.
+                // SAFETY: a sockaddr_in is a sockaddr of its family.
                 unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                     unsafe bind(server, address, size) == 0 && listen(server, 1) == 0
                         && getsockname(server, address, &size) == 0 && Glibc.connect(client, address, size) == 0
@@ -294,7 +294,7 @@ import Testing
         #expect(received > 65536)
     }
 
-    @Test("A reset that the client asked for with SO_LINGER stays one") func reset() throws {
+    @Test("A reset that the client requested with SO_LINGER stays a reset") func reset() throws {
         let connection = try UnreadConnection(lingering: 0)
         let closer = try Closer(threads: 2)
         closer.close(connection.mine, of: 1)
@@ -304,7 +304,7 @@ import Testing
     }
 
     @Test(
-        "One of 5 users has files of a file system that does not answer: those of the others are closed",
+        "One of 5 users has files of a stuck file system: the descriptors of the others are closed",
         .enabled(if: StuckFileSystem.isMissing == nil))
     func unansweredFlush() throws {
         let system = try StuckFileSystem()
@@ -317,7 +317,7 @@ import Testing
         }
         #expect(eventually { closer.pending == 20 })
         #expect(closer.pending(of: 1000) == 20)
-        // A program that another test starts at this moment has a copy, too.
+        // Another test may start a program at this moment, which then has a copy of the descriptor, too.
         #expect(system.count(.flush) <= 2, "one thread of the user's waits, and not one for each descriptor")
         #expect(system.count(.getattr) == 0)
         system.end()

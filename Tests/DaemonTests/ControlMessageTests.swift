@@ -41,13 +41,13 @@ import Testing
         var other = bytes
         other[kernel] = UInt8(ascii: "9")
         #expect(ControlMessage(other) == nil)
-        // The flag before the length of the kernel's name.
+        // This byte is the flag before the length of the kernel's name.
         other = bytes
         other[kernel - 3] = 2
         #expect(ControlMessage(other) == nil)
     }
 
-    @Test("The longest messages fit, and one that does not is not sent: the peer would take it for a cut one")
+    @Test("The longest messages fit, and a longer one is not sent: the peer would see a truncated message")
     func length() throws {
         let (ours, theirs) = try MessageSocket.pair()
         let link = ControlLink(OwnedDescriptor(taking: ours))
@@ -69,7 +69,7 @@ import Testing
         #expect(throws: SystemCallError("sendmsg", .messageTooLong)) {
             try link.send(.standby(formats: [String](repeating: "format-v1", count: 2000)))
         }
-        // 4,095 bytes that are no UTF-8, as text.
+        // The text is 4,095 bytes of invalid UTF-8.
         #expect(throws: SystemCallError("sendmsg", .messageTooLong)) {
             try link.send(.load(image: String(repeating: "\u{FFFD}", count: 4095), attempt: 1))
         }
@@ -77,7 +77,7 @@ import Testing
         #expect(try peer.receive(.now)?.message == .ready, "nothing of the long message was sent")
     }
 
-    @Test("The version has the same form in all versions, and what a later version adds is ignored") func hello() {
+    @Test("The version has the same form in all versions, and fields of a later version are ignored") func hello() {
         let later = ControlVersion(number: 7, package: "9.8.7")
         let bytes: [UInt8] = Array("LUO!".utf8) + [7, 0, 0, 0, 5, 0] + Array("9.8.7".utf8)
         #expect(ControlMessage.hello(later).bytes == bytes)

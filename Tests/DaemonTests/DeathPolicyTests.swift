@@ -12,7 +12,7 @@ import Testing
     // MARK: Causes
 
     @Test(
-        "Signals of a fault and exit codes are faults, SIGKILL is not, and what an administrator sends does not count",
+        "Signals of a fault and exit codes are faults, SIGKILL is not, and an administrator's signal does not count",
         arguments: [
             (4, .fault), (5, .fault), (6, .fault), (7, .fault), (11, .fault), (25, .fault), (31, .fault), (9, .kill),
             (1, .request), (2, .request), (15, .request),
@@ -26,7 +26,7 @@ import Testing
     // MARK: Requests
 
     @Test(
-        "A request is not done again after two faults, or five times SIGKILL, or a mixture",
+        "A request is not repeated after two faults, or five SIGKILLs, or a mixture",
         arguments: [
             ([.fault, .fault], 2), ([.kill, .kill, .kill, .kill, .kill], 5), ([.fault, .kill, .kill, .kill], 4),
             ([.request, .fault, .request, .fault], 4),
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test("Requests that were done at the same time count each; old ones are forgotten first") func several() {
+    @Test("Requests that ran at the same time count each; old ones are forgotten first") func several() {
         var deaths = RequestDeaths()
         let other = RequestKey(slot: 8, digest: 2)
         for _ in 0..<2 { deaths.note([(key, 1000), (other, 1001)], .fault, at: 1) }
@@ -88,7 +88,7 @@ import Testing
 
     // MARK: Memory
 
-    @Test("Deaths are read back from memory, and other bytes are none") func bytes() throws {
+    @Test("Deaths are read back from memory, and other bytes are no deaths") func bytes() throws {
         var deaths = RequestDeaths()
         for user in 0..<UInt32(100) {
             deaths.note([(RequestKey(slot: Int64(user), digest: .max), user)], .fault, at: UInt64(user))
@@ -100,7 +100,7 @@ import Testing
         #expect(RequestDeaths([UInt8](repeating: 0, count: 8)) == RequestDeaths())
     }
 
-    @Test("The memory holds the request that is being done, and the deaths, for the next process") func memory() throws
+    @Test("The memory holds the running request and the deaths for the next process") func memory() throws
     {
         let file = try ControlMemory.make()
         let orchestrator = try ControlMemory(file.borrowed)
@@ -139,7 +139,7 @@ import Testing
     // MARK: Starts
 
     @Test(
-        "A state is refused after two faults at the start, or five times SIGKILL, and one that serves ends the row",
+        "A state is refused after two faults or five SIGKILLs at the start; a start that serves ends the row",
         arguments: [([.fault], 2), ([.kill], 5), ([.request], nil), ([.fault, .kill], 3)]
             as [([RequestDeaths.Cause], Int?)])
     func starts(causes: [RequestDeaths.Cause], enough: Int?) {
@@ -163,7 +163,7 @@ import Testing
 
     // MARK: Silence
 
-    @Test("A process is named after eight looks, and ended after its patience") func silence() {
+    @Test("A process is named after eight checks, and ended when the patience is over") func silence() {
         var policy = HangPolicy(patience: 30_000)
         #expect(policy.look(5) == .nothing)
         let verdicts = (0..<130).map { _ in policy.look(5) }
@@ -171,7 +171,7 @@ import Testing
         #expect(verdicts[7] == .silent && verdicts[119] == .end && policy.isSilent)
     }
 
-    @Test("A process that answers again is named again, and any other count is an answer") func answers() {
+    @Test("A process that stops answering again is named again, and any other count is an answer") func answers() {
         var policy = HangPolicy(patience: 30_000)
         for _ in 0..<9 { _ = policy.look(5) }
         #expect(policy.isSilent)
@@ -183,7 +183,7 @@ import Testing
         #expect(!policy.isSilent && policy.look(99) == .nothing)
     }
 
-    @Test("A short patience ends a process without naming it before") func shortPatience() {
+    @Test("If the patience is short, a process is ended without being named") func shortPatience() {
         for (patience, looks) in [(0, 1), (250, 1), (1000, 4), (2000, 8)] as [(UInt64, Int)] {
             var policy = HangPolicy(patience: patience)
             _ = policy.look(1)

@@ -7,14 +7,14 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// What the gate keeps count of.
+/// The gate's records of waiting and running calls.
 @Suite struct GateTests {
     private func memory() throws -> FileDescriptor {
-        // The table's from then on: it never closes it.
+        // From then on the descriptor belongs to the table, which never closes it.
         try makeMemoryFile(named: "calls", size: CallTable.size).release()
     }
 
-    @Test("As many calls of one user wait as may, and leave room for others'; root's are not counted out")
+    @Test("As many calls of one user wait as may, and leave room for other users; root's are not limited")
     func waiting()
         throws
     {
@@ -28,7 +28,7 @@ import Testing
         for _ in 0..<3000 { #expect(gate.beginWaiting(0)) }
     }
 
-    /// A table with calls that a gate has taken: the thread of each, and its progress.
+    /// A table with calls that a gate has taken. Each call has the number of its thread and its progress.
     private func table(_ calls: [(thread: UInt32, progress: CallRecord.Progress)]) throws -> CallTable {
         let memory = try memory()
         do {
@@ -36,7 +36,7 @@ import Testing
             unsafe mapping.bytes.storeBytes(of: calls.count, as: Int.self)
             for (index, call) in calls.enumerated() {
                 let place = (index + 1) * CallRecord.stride
-                // Behind the number of the notification.
+                // The thread's number follows the number of the notification.
                 unsafe mapping.bytes.storeBytes(of: call.thread, toByteOffset: place + 8, as: UInt32.self)
                 unsafe mapping.bytes.storeBytes(
                     of: call.progress, toByteOffset: place + CallRecord.notificationLength,
@@ -46,7 +46,7 @@ import Testing
         return try CallTable(memory)
     }
 
-    @Test("Recovered calls are given once to the listener that they came from, and those under way have the turns")
+    @Test("Recovered calls are given once to the listener that they came from, and running ones have the turns")
     func recovered() throws {
         let table = try table([
             (7, CallRecord.Progress(listener: 1)), (0, CallRecord.Progress(listener: 1)),
@@ -72,7 +72,7 @@ import Testing
         turns.take(51, waits: { Issue.record("a call with a result needs no turn") }, {})
     }
 
-    @Test("The number of the descriptor that a recovered call was given is known, or found by its socket")
+    @Test("The descriptor number that a recovered call was given is known, or found by its socket")
     func givenBefore() throws {
         let (ours, theirs) = try MessageSocket.pair()
         defer { for end in [ours, theirs] { try? closeDescriptor(end) } }
@@ -84,7 +84,7 @@ import Testing
         #expect(table.left.map { RecoveredCall($0).given(to: caller) } == [4, ours.rawValue, nil])
     }
 
-    @Test("A copy of the table has what was taken and not answered") func copy() throws {
+    @Test("A copy of the table has the calls that were taken and not answered") func copy() throws {
         let (old, new) = (try memory(), try memory())
         let table = try CallTable(old)
         let places = try (0..<3).map { _ in try #require(table.take()) }
@@ -93,7 +93,7 @@ import Testing
         places[1].given = 0
         places[2].result = 0
         try CallTable.copy(old, to: new)
-        // What the kernel has written is there as the rest is.
+        // The copy contains the bytes that the kernel has written, too.
         let copied = try new.bytes(at: 0, count: 4 * 512)
         #expect(try copied == old.bytes(at: 0, count: 4 * 512))
         #expect(copied[0] == 3, "how many were used")

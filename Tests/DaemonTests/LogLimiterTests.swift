@@ -2,13 +2,13 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// The lines of a log that are written, and those that are only counted.
+/// Log lines that are written, and repeated lines that are only counted.
 @Suite struct LogLimiterTests {
     private static let second = LogLimiter.window
     private let kind = LogLimiter.Kind(file: "a", line: 1)
     private let other = LogLimiter.Kind(file: "a", line: 2)
 
-    @Test("The first lines of a second are written, and then a count with the last one") func counts() {
+    @Test("The first lines in a second are written, and then a count with the last one") func counts() {
         var limiter = LogLimiter()
         for number in 1...100 {
             #expect(limiter.takeOmissions(at: 0) == [])
@@ -23,10 +23,10 @@ import Testing
         #expect(limiter.takeOmissions(at: 2 * Self.second) == [])
     }
 
-    @Test("A kind begins again after a second") func beginsAgain() {
+    @Test("A kind of line may be written again after a second") func beginsAgain() {
         var limiter = LogLimiter()
         var written = 0
-        // 10 lines in each of 10 seconds.
+        // This writes 10 lines in each of 10 seconds.
         for tenth: UInt64 in 0..<100 {
             let now = tenth * Self.second / 10
             _ = limiter.takeOmissions(at: now)
@@ -35,7 +35,7 @@ import Testing
         #expect(written == 10 * LogLimiter.most)
     }
 
-    @Test("A line now and then is always written") func rare() {
+    @Test("Rare lines are always written") func rare() {
         var limiter = LogLimiter()
         for number: UInt64 in 0..<50 {
             let now = number * Self.second / 4

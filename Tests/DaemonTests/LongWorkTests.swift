@@ -6,7 +6,7 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// The estimate of which requests take long.
+/// The estimate whether a request takes long.
 @Suite struct LongWorkTests {
     /// A file, and whether preserving it takes long.
     struct Case: Sendable {
@@ -16,23 +16,23 @@ import Testing
     }
 
     @Test(
-        "A file takes long by its size, its pages, or its possible extents",
+        "A file takes long because of its size, its pages, or its possible extents",
         arguments: [
             Case(size: 0, allocated: 0, isLong: false), Case(size: 4096, allocated: 4096, isLong: false),
-            // Memory without holes.
+            // Memory without holes takes long only if there is much of it.
             Case(size: 64 << 20, allocated: 64 << 20, isLong: false),
             Case(size: 256 << 20, allocated: 256 << 20, isLong: false),
             Case(size: 257 << 20, allocated: 257 << 20, isLong: true),
-            // A memory file is allocated in whole pages, and its size may end before.
+            // A memory file is allocated in whole pages, and its size may be smaller than these pages.
             Case(size: 5000, allocated: 8192, isLong: false),
-            // Every second page is a hole.
+            // In these files every second page is a hole.
             Case(size: 2 << 20, allocated: 1 << 20, isLong: false),
             Case(size: 6 << 20, allocated: 3 << 20, isLong: true),
             Case(size: 480_000 << 10, allocated: 240_000 << 10, isLong: true),
-            // Few pages in a large hole, and a hole in much memory.
+            // A few pages in a large hole, and a hole in much memory, have few extents.
             Case(size: 1 << 30, allocated: 100 << 12, isLong: false),
             Case(size: 200 << 20, allocated: 199 << 20, isLong: false),
-            // Holes of huge pages are looked at one by one.
+            // The search looks at each hole of huge pages separately.
             Case(size: 4 << 30, allocated: 2 << 20, isLong: false), Case(size: 8 << 30, allocated: 0, isLong: true),
             Case(size: 8 << 40, allocated: 2 << 20, isLong: true), Case(size: .max, allocated: .max, isLong: true),
         ]) func estimate(_ one: Case)

@@ -8,7 +8,8 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// Root and luod's own user have a socket of their own: other users who flood the clients' socket do not lock them out.
+/// Root and luod's own user have a separate socket, so that other users cannot lock them out by flooding the clients'
+/// socket.
 @Suite struct LuodSocketTests {
     private let directory: TemporaryDirectory
 
@@ -32,7 +33,7 @@ import Testing
             #expect(root.borrowed.isReadable(within: 1000) && !clients.borrowed.isReadable(within: 0))
             _ = second.borrowed
         }
-        // The name that the luod before has left stays.
+        // The name that the earlier luod has left stays.
         let third = try LuodSocket.connect(to: directory.path)
         #expect(clients.borrowed.isReadable(within: 1000))
         _ = (first.borrowed, third.borrowed)

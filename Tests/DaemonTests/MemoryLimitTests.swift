@@ -70,7 +70,7 @@ import Testing
         #expect(limits.limits(isOpenToEverybody: one.isOpen) == (one.isOpen || one.bytes != nil || !one.pages.isEmpty))
     }
 
-    @Test("Root has no limit, and others may have exactly as much as it") func exceeded() {
+    @Test("Root has no limit, and other users may have exactly as much as theirs") func exceeded() {
         var limits = MemoryLimits()
         limits.bytes = 100
         let quota = Quota(mostOfProcess: 100, mostOfUser: 100, memory: limits)

@@ -31,13 +31,13 @@ import Testing
         #expect(pauses == [1600, 0])
     }
 
-    @Test("A death in the pause counts as one in a row") func diesInPause() {
+    @Test("A death in the pause counts as a death in a row") func diesInPause() {
         var policy = RestartPolicy()
         let pauses = (0..<8).map { policy.pause(afterDeathAt: 10_000 + UInt64($0)) }
         #expect(pauses == [0, 0, 0, 0, 0, 100, 200, 400])
     }
 
-    @Test("No number of deaths overflows, and neither does the end of the clock's first second") func manyDeaths() {
+    @Test("No number of deaths overflows, even in the first second of the clock") func manyDeaths() {
         var policy = RestartPolicy()
         for _ in 0..<1000 { #expect(policy.pause(afterDeathAt: 0) <= RestartPolicy.longest) }
     }
@@ -70,7 +70,7 @@ import Testing
             ])
     }
 
-    @Test("A descriptor store holds all") func stored() {
+    @Test("A descriptor store keeps everything") func stored() {
         let report = EndReport([attached, detached], .descriptorStore)
         #expect(!report.losesSomething && report.surviving.sessions == 2 && report.surviving.files == 4)
         #expect(report.lines.count == 1 && report.lines[0].contains("descriptor store"))
@@ -91,7 +91,7 @@ import Testing
         #expect(report.lines.count == 2)
     }
 
-    @Test("Without a session there is nothing to say, and sizes that a client has made up do not overflow") func odd() {
+    @Test("Without a session there is no report, and sizes that a client has invented do not overflow") func odd() {
         #expect(EndReport([], .arena("/arena")).lines.isEmpty)
         let huge = Session(
             name: "h", user: 0, staysWithoutHolder: false,
@@ -99,7 +99,7 @@ import Testing
         #expect(EndReport([huge, huge], .nothing).lost.bytes == .max)
     }
 
-    @Test("Every lost token is named, in as many lines as it takes") func lostTokens() {
+    @Test("Each lost token is named, in as many lines as necessary") func lostTokens() {
         #expect(StartLosses.texts([]).isEmpty && StartLosses.texts([7]) == ["the file of token 7"])
         #expect(StartLosses.texts([9, 2, 4, 3]) == ["the files of tokens 2 to 4, 9"])
         #expect(StartLosses.texts([.max, .max - 1]) == ["the files of tokens \(UInt64.max - 1) to \(UInt64.max)"])
@@ -113,7 +113,7 @@ import Testing
 
     // MARK: Starting
 
-    @Test("Each cause of a start that fails has its exit code, and its message names the path") func failures() {
+    @Test("Each cause of a failed start has its exit code, and its message names the path") func failures() {
         let state = StateDirectory("/state")
         func code(_ error: any Error) -> CInt {
             let failure = StartFailure(error, on: state)
@@ -137,7 +137,7 @@ import Testing
         #expect(code(StateHeld(why: "/state/arena is in use")) == 69)
     }
 
-    @Test("A shortage is told from a peer that is gone or does not read") func shortages() {
+    @Test("A shortage is distinguished from a peer that has gone or does not read") func shortages() {
         for errno in [
             Errno.tooManyReferences, .noBufferSpace, .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem,
         ] {
@@ -159,7 +159,7 @@ import Testing
     func sizes(text: String, bytes: UInt64) { #expect(ByteCount(text)?.bytes == bytes) }
 
     @Test(
-        "Other text is no size",
+        "Other text is not a size",
         arguments: [
             "", "K", "1k", "1KK", "-1", "+1", "1.5G", " 1", "18446744073709551616", "18446744073709551615K",
             "16777216T", "٣",
@@ -185,13 +185,13 @@ import Testing
 
     // MARK: Memory for calls
 
-    @Test("The table of a gate allocates space before it uses it, and says so when there is none", .requiresRoot)
+    @Test("The table of a gate allocates space before it uses it, and reports an error without space", .requiresRoot)
     func callsOnFullFileSystem() throws {
         let small = try SmallFileSystem(size: 128 << 10)
         let memory = try small.makeFile()
         try CallTable.reserve(memory.borrowed)
         let ballast = try small.fill()
-        // The table owns the memory from here on, and never closes it.
+        // From here on the memory belongs to the table, which never closes it.
         let table = try CallTable(try memory.borrowed.duplicated().release())
         var places: [CallPlace] = []
         while let place = table.take() {

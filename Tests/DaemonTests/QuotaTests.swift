@@ -14,7 +14,7 @@ import Testing
         return quota
     }
 
-    /// A user at one count, and the answer.
+    /// The counts of a user, and the expected answer.
     struct Case: Sendable {
         var connections = 0
         var held = 0
@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test(
-        "A descriptor more",
+        "One more descriptor",
         arguments: [
             Case(hasRoom: true),
             Case(connections: 9, hasRoom: true), Case(connections: 10, hasRoom: false),
@@ -34,7 +34,7 @@ import Testing
             Case(closing: 9, hasRoom: true), Case(closing: 10, hasRoom: false),
             Case(connections: 3, held: 4, closing: 2, hasRoom: true),
             Case(connections: 3, held: 4, closing: 3, hasRoom: false),
-            // Root has no limit of its own, and the reserve of the process.
+            // Root has no limit of its own, and may use the reserve of the process.
             Case(connections: 50, held: 50, user: 0, hasRoom: true),
             Case(connections: 50, held: 50, isUnlimited: true, hasRoom: true),
             Case(process: 95, hasRoom: true), Case(process: 96, hasRoom: false),
@@ -47,7 +47,7 @@ import Testing
         #expect(quota.hasRoom(for: one.user, isUnlimited: one.isUnlimited, usage) == one.hasRoom)
     }
 
-    @Test("Four connections are always possible, but not of the reserve for root")
+    @Test("Four connections are always possible, but not from the reserve for root")
     func connections() {
         let full = Quota.Usage(process: 20, held: 10, closing: 0)
         #expect(quota(connections: 3).hasRoomForConnection(of: 7, full))
@@ -65,7 +65,7 @@ import Testing
         }
     }
 
-    @Test("Many descriptors that wait to be closed, or some in a full process, keep their user waiting")
+    @Test("Many pending closes, or some in a full process, make their user wait")
     func waiting() {
         let quota = quota(connections: 0)
         for (pending, process, waits) in [
@@ -74,7 +74,7 @@ import Testing
         ] { #expect(quota.mustWait(pending: pending, process: process) == waits, "\(pending) in \(process)") }
     }
 
-    @Test("One user's connections are not another's, and a closed one no longer counts") func separate() {
+    @Test("A user's connections do not count against another user, and a closed one no longer counts") func separate() {
         var quota = quota(connections: 10)
         let usage = Quota.Usage(process: 20, held: 0, closing: 0)
         #expect(quota.hasRoom(for: 8, isUnlimited: false, usage))

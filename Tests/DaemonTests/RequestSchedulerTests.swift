@@ -11,7 +11,7 @@ import Testing
 
     private func number(_ number: CInt) -> FileDescriptor { FileDescriptor(rawValue: number) }
 
-    /// A client process whose connections all have requests all the time, or one at a time.
+    /// A client process. Each of its connections always has a waiting request.
     struct Load: Sendable {
         var user: UInt32
         var process: CInt
@@ -102,7 +102,7 @@ import Testing
         #expect(scheduler.isIdle)
     }
 
-    @Test("A user that begins is served next, however much the others have waiting") func latecomer() {
+    @Test("A user that begins is served next, however many requests of other users wait") func latecomer() {
         var scheduler = RequestScheduler()
         for connection: CInt in 10..<1000 {
             scheduler.noteRequest(on: number(connection), of: client(1, connection))
@@ -115,7 +115,7 @@ import Testing
         #expect(scheduler.next() == .serve(number(5)))
     }
 
-    @Test("Waiting saves nothing up") func noCredit() {
+    @Test("Waiting earns no credit") func noCredit() {
         var share = FairShare<Int>()
         share.set(1, ready: true)
         share.set(2, ready: true)
@@ -154,7 +154,7 @@ import Testing
         scheduler.noteRequest(on: number(11), of: client(1, 2))
         scheduler.noteRequest(on: number(12), of: client(2, 3))
         scheduler.noteEnd(of: number(20), of: client(1, 3))
-        // A connection with a request that has ended is only ended, and once.
+        // A connection that has ended is only ended, and only once, although it still has a request.
         scheduler.noteEnd(of: number(11), of: client(1, 2))
         scheduler.noteEnd(of: number(11), of: client(1, 2))
         scheduler.noteRequest(on: number(11), of: client(1, 2))
@@ -168,7 +168,7 @@ import Testing
         #expect(served.firstIndex(of: .serve(number(12))) == 1, "the other user does not wait for all ends")
     }
 
-    @Test("A closed connection is forgotten, and its number can be another's") func forgotten() {
+    @Test("A closed connection is forgotten, and its number can be used again") func forgotten() {
         var scheduler = RequestScheduler()
         scheduler.noteRequest(on: number(10), of: client(1, 1))
         scheduler.noteEnd(of: number(11), of: client(1, 1))
@@ -181,7 +181,7 @@ import Testing
         #expect(scheduler.next() == nil)
     }
 
-    @Test("Accepting shares time with the users, and holding is the client's own work") func accepting() {
+    @Test("Accepting shares time with the users, and holding counts as the client's own work") func accepting() {
         var scheduler = RequestScheduler()
         var accepted = 0
         var served = 0

@@ -6,7 +6,7 @@ import Testing
 @testable import LiveUpdateDaemon
 @testable import LiveUpdateProtocol
 
-/// What comes over the sockets, taken apart: nothing that can come is worse than refused.
+/// Decoding of messages from the sockets. A malformed message is refused, and does nothing worse.
 @Suite struct RequestTests {
     private func refusal(_ message: [UInt8], _ isOnSession: Bool, _ isOutgoing: Bool? = nil) -> Int32? {
         do throws(Malformed) {
@@ -28,7 +28,7 @@ import Testing
         #expect(Response(answer.bytes, tagged: true) == answer)
     }
 
-    @Test("Of several faults the first in the device's order is told") func order() {
+    @Test("A request with several faults gets the error that the device checks first") func order() {
         func message(_ command: UInt32, _ size: UInt32?, _ rest: [UInt8] = []) -> [UInt8] {
             nativeBytes(command) + (size.map { nativeBytes($0) } ?? []) + rest
         }

@@ -28,7 +28,7 @@ private final class Rooms {
     /// - Parameters:
     ///   - link: the link to the keeper.
     ///   - quota: the limits.
-    ///   - memory: where requests are noted that are being done.
+    ///   - memory: the memory for notes about running requests.
     init(
         _ link: ControlLink? = nil, _ quota: Quota = Quota(mostOfProcess: 256, mostOfUser: 64),
         memory: ControlMemory? = nil
@@ -75,7 +75,7 @@ private final class Rooms {
         return (try connections.add(descriptor, slot, .client(user), id), client)
     }
 
-    /// A listener for clients, in a slot.
+    /// Listens for clients, and stores the listener in a slot.
     func listen(at path: String) throws -> DescriptorSlot {
         let listener = try MessageSocket.listen(at: path, mode: .ownerReadWrite)
         try listener.borrowed.setNonBlocking()
@@ -103,7 +103,7 @@ private final class Rooms {
         try client.send([1])
         var sent = 0
         while connection.unsent == nil, sent < 1_000_000 {
-            // Each reply takes one request out of the queue.
+            // Each reply removes one request from the queue.
             try client.send([2])
             rooms.replies.send(Reply(0, body: [UInt8](repeating: 7, count: 512)), to: connection)
             sent += 1
@@ -114,7 +114,7 @@ private final class Rooms {
         #expect(try rooms.work.wait(0).map(\.isWritable) == [true])
         rooms.replies.sendRest(to: connection)
         #expect(connection.unsent == nil && client.isReadable(within: 0))
-        // Two requests more came than replies: the first one, and the one of the reply that was late.
+        // Two more requests came than replies: the first request, and the one with the late reply.
         #expect(try connection.descriptor.receive(.now)?.bytes == [2])
         #expect(throws: SystemCallError.self) { try connection.descriptor.receive(.now) }
     }
@@ -132,7 +132,7 @@ private final class Rooms {
         #expect(try connection.descriptor.receive(.now)?.bytes == [2])
     }
 
-    @Test("A reply to a client that has gone releases what it held") func gone() throws {
+    @Test("A reply to a client that has gone releases the file of the reply") func gone() throws {
         let rooms = try Rooms()
         let (connection, _) = try rooms.connect()
         rooms.closer.close(connection)
@@ -145,7 +145,7 @@ private final class Rooms {
         #expect(rooms.store.entry(kept) == nil)
     }
 
-    @Test("A request that a thread does is noted until the thread is done, beside the next requests") func ledger()
+    @Test("A request that runs on a thread is noted until the thread is done, beside the next requests") func ledger()
         throws
     {
         let file = try ControlMemory.make()
@@ -180,7 +180,7 @@ private final class Rooms {
         #expect(rooms.store.slots(.session).isEmpty)
     }
 
-    @Test("Only connections whose clients have ended are closed for another open") func unclaimed() throws {
+    @Test("Only connections of clients that have gone are closed for another open") func unclaimed() throws {
         let rooms = try Rooms()
         let (connection, _) = try rooms.connect()
         let session = try rooms.openSession("one")
@@ -222,7 +222,7 @@ private final class Rooms {
         #expect(rooms.store.slots(.file).count == 1)
     }
 
-    @Test("Without a keeper nothing is sent, and the end of a keeper is seen") func keeper() throws {
+    @Test("Without a keeper nothing is sent, and the end of a keeper is noticed") func keeper() throws {
         let alone = try Rooms()
         #expect(!alone.keeper.isThere && alone.keeper.process == nil && alone.keeper.receive() == nil)
         #expect(throws: SystemCallError("sendmsg", .socketNotConnected)) { try alone.keeper.send(.ready) }
@@ -246,7 +246,7 @@ private final class Rooms {
         #expect(!rooms.keeper.isThere && rooms.store.closingInKeeper(of: 5) == 0)
     }
 
-    @Test("Only root and luod's own user control luod, and in a refusal only they are served, with three calls")
+    @Test("Only root and luod's own user control luod, and during a refusal only they are served, with three calls")
     func rights() throws {
         let refusal = Refusal(StartFailure(.data, "/state/arena: version"), at: 0)
         func errno(_ call: Call, _ user: SessionOwner, _ refusal: Refusal?) -> Errno? {
@@ -300,7 +300,7 @@ private final class Rooms {
         rooms.acceptor.accept()
         #expect(try rooms.acceptor.count == 0 && rooms.acceptor.patience != nil && rooms.work.wait(0).isEmpty)
         rooms.store.release(now: others)
-        // Descriptors that wait to be closed count, too.
+        // Descriptors that wait for their close count, too.
         while rooms.store.count > 1 { usleep(1000) }
         rooms.acceptor.accept()
         #expect(rooms.acceptor.count == 0)

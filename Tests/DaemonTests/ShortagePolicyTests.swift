@@ -2,10 +2,10 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// Decisions of a keeper in which closes sleep.
+/// Decisions of a keeper that has sleeping closes.
 @Suite struct ShortagePolicyTests {
     @Test(
-        "The orchestrator holds less than the keeper, and the rest holds a burst",
+        "The orchestrator holds fewer descriptors than the keeper, and the rest has room for a burst",
         arguments: [512, 1024, 65536, 1 << 20])
     func budget(limit: Int) {
         let budget = DescriptorBudget(limit: limit)
@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test(
-        "Users are refused first, then root; at last nothing is read, with descriptors left",
+        "Users are refused first, then root; at last nothing is read while descriptors are left",
         arguments: [64, 128, 256, 65536])
     func order(limit: Int) {
         let budget = DescriptorBudget(limit: limit)
@@ -29,14 +29,14 @@ import Testing
         #expect(budget.orchestrators >= Settings.fewestDescriptors)
     }
 
-    @Test("Only root is kept for in the reserve") func admission() {
+    @Test("The reserve is only for root") func admission() {
         for user in [0, 1000] as [UInt32] {
             #expect(KeeperRoom.forAll.admits(user) && !KeeperRoom.none.admits(user))
             #expect(KeeperRoom.forRoot.admits(user) == (user == 0))
         }
     }
 
-    @Test("A user with many closes is reported, again when that changes much, and at the end") func reports() {
+    @Test("A user with many closes is reported, again when their number changes much, and at the end") func reports() {
         var reports = ClosingReports()
         var said: [Int] = []
         for pending in [1, 63, 64, 65, 79, 80, 200, 210, 150, 33, 31, 40, 63, 0, 64] {
@@ -50,7 +50,7 @@ import Testing
         #expect(reports.users == [5] && reports.due(64, of: 5) == 64 && reports.due(1, of: 5) == 0)
     }
 
-    @Test("A shortage is looked at until the orchestrator knows of its end") func shortage() {
+    @Test("A shortage is checked until the orchestrator knows of its end") func shortage() {
         let budget = DescriptorBudget(limit: 1024)
         var shortage = KeeperShortage(budget)
         #expect(!shortage.isUnderWay && shortage.dueRoom(with: 10) == nil && shortage.canRead(with: 10))

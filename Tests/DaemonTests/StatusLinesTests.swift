@@ -8,7 +8,7 @@ import Testing
 @testable import LiveUpdateDaemon
 @testable import LiveUpdateProtocol
 
-/// The pages of STATUS as bytes: what luod writes is what its clients read.
+/// The pages of STATUS as bytes: clients read the lines that luod writes.
 @Suite struct StatusLinesTests {
     private let daemon = LuodStatus.Daemon(
         orchestrator: 5, keeper: 4,
@@ -56,7 +56,7 @@ import Testing
         #expect(try LuodStatus(read(others.bytes))?.lastBlackout == nil)
     }
 
-    @Test("A session that goes on in the next page is there once") func continued() throws {
+    @Test("A session that continues on the next page is read as one session") func continued() throws {
         var (first, second) = (StatusLines(), StatusLines())
         first.add(daemon)
         #expect(first.add(session(1)) && first.add(file(1)))
@@ -66,14 +66,14 @@ import Testing
         #expect(try LuodStatus(read(second.bytes)) == nil, "without a line of luod")
     }
 
-    @Test("A line that does not fit is not there at all; the first one always is") func room() throws {
+    @Test("A line that does not fit is left out as a whole; the first line always fits") func room() throws {
         var lines = StatusLines(room: 10)
         lines.add(daemon)
         let bytes = lines.bytes
         #expect(bytes.count > 10 && !lines.add(session(1)) && !lines.add(file(1)) && lines.bytes == bytes)
     }
 
-    /// Sessions and files as the core has them, so many files in each session.
+    /// Pages of sessions as the core lists them. Each number in `counts` is the number of files in one session.
     private func pages(_ counts: [Int], room: Int, most: Int = 512) throws -> [[LuodStatus.Line]] {
         var number: UInt64 = 0
         let sessions = counts.map { count in

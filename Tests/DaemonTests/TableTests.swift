@@ -8,7 +8,7 @@ import Testing
 
 /// The bookkeeping of the orchestrator: connections and sessions.
 @Suite struct TableTests {
-    /// A table with limits of two descriptors for each user, and the descriptors that are closed at the end.
+    /// A table in which each user may have two descriptors. It closes its descriptors at the end.
     private final class Fixture {
         let store: DescriptorMirror
         let work: WorkQueue
@@ -27,7 +27,7 @@ import Testing
             store.flush()
         }
 
-        /// A connection of a user.
+        /// Adds a connection of a user.
         func add(_ peer: Connection.Peer, of user: SessionOwner = 7) throws -> Connection {
             let ends = try MessageSocket.pair()
             peers.append(ends.1)
@@ -41,11 +41,11 @@ import Testing
                 for: user, isUnlimited: false, Quota.Usage(process: 0, held: 0, closing: 0))
         }
 
-        /// The client closes its end of the last connection.
+        /// Closes the client's end of the last connection.
         func closeLastPeer() { if let peer = peers.popLast() { try? closeDescriptor(peer) } }
     }
 
-    @Test("A connection is found by its descriptor until it is removed, once") func finding() throws {
+    @Test("A connection is found by its descriptor until it is removed, which happens once") func finding() throws {
         let fixture = try Fixture()
         let (one, two) = (try fixture.add(.client(7)), try fixture.add(.client(7)))
         #expect(fixture.table[one.descriptor] === one && fixture.table[two.descriptor] === two)
@@ -54,7 +54,7 @@ import Testing
         #expect(!fixture.table.contains(one) && fixture.table.contains(two))
     }
 
-    @Test("A connection counts against the user of its peer, and a session does not count here") func counting() throws
+    @Test("A connection counts against the user of its peer; a session does not count here") func counting() throws
     {
         let fixture = try Fixture()
         let connection = try fixture.add(.client(7))
@@ -77,7 +77,7 @@ import Testing
         #expect(fixture.hasRoom(for: 7))
     }
 
-    @Test("A postponed connection has no events, and is served again once, if it is still there") func postponing()
+    @Test("A postponed connection has no events, and is served again once, if it still exists") func postponing()
         throws
     {
         let fixture = try Fixture()
@@ -92,7 +92,7 @@ import Testing
         #expect(!fixture.table.hasPostponed && !postponed.isPostponed)
     }
 
-    @Test("Many postponed connections are served again some at a time, the first ones first") func some() throws {
+    @Test("Postponed connections are served again some at a time, the oldest first") func some() throws {
         let fixture = try Fixture()
         let all = try (0..<300).map { _ in try fixture.add(.client(7)) }
         for connection in all { fixture.table.postpone(connection) }
@@ -136,7 +136,7 @@ import Testing
             memory: memory)
     }
 
-    @Test("A slot is allocated once, also after another orchestrator's") func allocation() {
+    @Test("A slot is allocated once, also after the slots of another orchestrator") func allocation() {
         var table = SlotTable()
         #expect([table.allocate(), table.allocate()] == [DescriptorSlot(1), DescriptorSlot(2)])
         table.begin(at: 10)

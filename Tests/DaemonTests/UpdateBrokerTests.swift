@@ -14,7 +14,7 @@ import Testing
     private static let other = ControlVersion(number: ControlVersion.current + 1, package: "9.8.7")
     private static let patience: UInt64 = 5000
 
-    /// The events that lead to each phase from the one before; the image is "/i", and its attempt 1.
+    /// The events that lead to each phase from the one before. The image is "/i", and its attempt is 1.
     private static let steps: [Event] = [
         .wants(.orchestrator, image: "/i", attempt: 1), .said(.hello(.own)), .said(.standby(formats: [])),
         .said(.standby(formats: ["f"])),
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    /// The actions, in words.
+    /// The actions as text.
     private static func words(_ actions: [Action]) -> String {
         actions.map { action in
             switch action {
@@ -65,7 +65,7 @@ import Testing
         }.joined(separator: ", ")
     }
 
-    /// For each event, the actions in each phase, and the next phase if that is another one: "actions > phase".
+    /// For each event, the actions in each phase, and the next phase if it differs: "actions > phase".
     private static let table: [(Event, [String])] = {
         let off = "end, failed > idle"
         let drop = "end > idle"
@@ -121,7 +121,7 @@ import Testing
         }
     }
 
-    @Test("A phase that lasts too long is called off, but for idle and standby", arguments: Name.allCases)
+    @Test("A phase that lasts too long is called off, except idle and standby", arguments: Name.allCases)
     func deadlines(phase: Name) {
         var broker = Self.broker(phase, at: 1000)
         let lasts = phase == .idle || phase == .standby
@@ -132,7 +132,7 @@ import Testing
         #expect(broker.handle(.timePassed, at: .max).isEmpty)
     }
 
-    @Test("Preparing and taking over have time of their own") func newDeadlines() {
+    @Test("Preparing and taking over have their own time limits") func newDeadlines() {
         var broker = Self.broker(.standby, at: 1000)
         _ = broker.handle(.prepare(Self.draft, attempt: 1), at: 9000)
         #expect(broker.deadline == 9000 + Self.patience)
@@ -150,7 +150,7 @@ import Testing
         #expect(Self.words(failed.handle(.unreachable("gone"), at: 2000)) == "end, failed" && failed.phase == .idle)
     }
 
-    @Test("An image for the keeper only says its version, and is ended before the keeper becomes it") func keeper() {
+    @Test("An image for the keeper only reports its version, and ends before the keeper runs it") func keeper() {
         var broker = Self.broker(.idle)
         _ = broker.handle(.wants(.keeper, image: "/k", attempt: 2), at: 1000)
         var refused = broker
@@ -165,7 +165,7 @@ import Testing
         #expect(ended.handle(.ended("exit code 1"), at: 1001).count == 2)
     }
 
-    @Test("The reasons name the image, the phase and the remedy") func reasons() {
+    @Test("Reasons name the image, the phase and the remedy") func reasons() {
         func why(_ phase: Name, _ event: Event, at now: UInt64 = 1001) -> String {
             var broker = Self.broker(phase)
             for case .tellCurrent(.failed(let why, _)) in broker.handle(event, at: now) { return why }
@@ -180,7 +180,7 @@ import Testing
     }
 }
 
-/// What a keeper hands to the program that replaces it.
+/// The state that a keeper hands to the program that replaces it.
 @Suite struct KeeperStateTests {
     private static func state() -> KeeperState {
         let keep = Keep(
@@ -194,7 +194,7 @@ import Testing
             attempt: 3)
     }
 
-    @Test("All of it is read back, and nothing else is taken for it") func codec() throws {
+    @Test("The whole state is read back, and other bytes are not accepted") func codec() throws {
         let state = Self.state()
         #expect(try KeeperState(state.bytes) == state)
         #expect(Set(state.numbers) == Set(70...78))

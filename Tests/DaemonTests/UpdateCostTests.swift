@@ -2,15 +2,15 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// The text with the cost of an update has room for some lines, and counts the others.
+/// The text with the cost of an update has room for some lines, and gives the number of the lines that it leaves out.
 @Suite struct UpdateCostTests {
-    @Test("All lines, if there is room") func all() {
+    @Test("All lines are shown if there is room") func all() {
         #expect(UpdateCost.text([], room: 10) == "")
         #expect(UpdateCost.text(["one", "two"], room: 7) == "one\ntwo")
     }
 
     @Test(
-        "As many as there is room for, and the number of the others",
+        "If there is little room, as many lines as fit, and the number of the others",
         arguments: [Int](stride(from: 0, through: 4095, by: 13))) func some(room: Int)
     {
         let lines = (0..<200).map { "user 2002, session \"theirs\", token \($0): has 1 bytes" }

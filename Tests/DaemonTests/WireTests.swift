@@ -19,7 +19,7 @@ import Testing
 
     // MARK: Requests
 
-    @Test("Bit 0 of the flags behind the tag asks for reasons", arguments: Call.allCases) func flags(call: Call) throws
+    @Test("Bit 0 of the flags after the tag asks for reasons", arguments: Call.allCases) func flags(call: Call) throws
     {
         #expect(try request(call, wantsReason: true).wantsReason)
         #expect(try !request(call, wantsReason: false).wantsReason)
@@ -32,7 +32,7 @@ import Testing
         #expect(try !decoder.request([UInt8](sent.bytes.dropLast())).wantsReason, "flags that are not all there")
     }
 
-    @Test("A message that is no request says why, with its tag, and with its struct if all of it came") func malformed()
+    @Test("A message that is no request says why, with its tag, and with its struct if it is complete") func malformed()
     {
         let decoder = RequestDecoder(isOnSession: true, isOutgoing: true)
         func refusal(_ bytes: [UInt8]) -> Malformed? {
@@ -57,7 +57,7 @@ import Testing
 
     // MARK: Answers
 
-    @Test("Without the flag a failure is result and tag, as before", arguments: Call.allCases) func plain(call: Call)
+    @Test("Without the flag a failure is result and tag", arguments: Call.allCases) func plain(call: Call)
         throws
     {
         let request = try request(call, wantsReason: false)
@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test(
-        "With the flag the struct is as long as in the request, and the reason is behind the tag",
+        "With the flag the struct is as long as in the request, and the reason follows the tag",
         arguments: [0, 1, 100])
     func reason(longer: Int) throws {
         for call in Call.allCases {
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test("A client understands its answers, and no others") func decoding() throws {
+    @Test("A client understands its own answers, and no others") func decoding() throws {
         let request = try request(.preserve, wantsReason: true)
         let decoder = ReplyDecoder(request)
         let answer = Reply(error).completed(for: request).response
@@ -122,7 +122,7 @@ import Testing
         }
     }
 
-    @Test("No character that a terminal obeys is in a text: its bytes are") func escaped() {
+    @Test("A character that controls a terminal is written as its bytes") func escaped() {
         let text = ReasonText(LiveUpdateError(.ioError, "a\u{1B}[2Jb\nc\u{202E}d", remedy: "x\r\ny"))
         #expect(text.reason == "a\\x1b[2Jb\\x0ac\\xe2\\x80\\xaed")
         #expect(text.remedy == "x\\x0d\\x0ay")
@@ -130,7 +130,7 @@ import Testing
         #expect(ReasonText([UInt8]("only\n".utf8))?.remedy == nil)
     }
 
-    @Test("A remedy of the core's own interface is replaced by one of luoctl's, and others stay") func remedies() {
+    @Test("A remedy of the core's own interface is replaced by one of luoctl; others stay") func remedies() {
         for (key, words) in LuoctlRemedies.remedies {
             let error = LiveUpdateError(Errno(rawValue: key.errno), "why", remedy: key.remedy)
             #expect(LuoctlRemedies.adapted(error) == LiveUpdateError(error.errno, "why", remedy: words))

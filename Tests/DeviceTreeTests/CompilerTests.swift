@@ -2,7 +2,7 @@ import DeviceTree
 import TestSupport
 import Testing
 
-@Suite("Our trees, read by dtc(1)", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
+@Suite("dtc(1) reads our trees", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
 struct CompilerTests {
     @Test func theCompilerReadsWhatWeWrote() throws {
         let source = try DeviceTreeCompiler.source(of: RoundTripTests.sample.flattened())

@@ -2,9 +2,9 @@ import DeviceTree
 import TestSupport
 import Testing
 
-/// Damaged trees are refused, or read as something: the reader never crashes on them.
+/// Damaged trees are refused, or read as some tree. The reader never crashes on them.
 @Suite struct MutationTests {
-    /// Everything that can be asked of a tree.
+    /// Makes every request to a reader of the tree.
     private func readAll(_ bytes: [UInt8]) {
         guard let reader = try? DeviceTreeReader(bytes) else { return }
         readAll(reader, .root, depth: 0)
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test("Versions before 16 are refused unread: libfdt reads through a null pointer in some", arguments: 0..<16)
+    @Test("Versions before 16 are refused unread: on some, libfdt reads through a null pointer", arguments: 0..<16)
     func oldVersions(_ version: UInt32) throws {
         var tree = try RoundTripTests.sample.flattened()
         for offset in [20, 24] { tree.replaceSubrange(offset..<offset + 4, with: nativeBytes(version.bigEndian)) }
@@ -35,10 +35,10 @@ import Testing
         #expect(error?.description.contains("VERSION") == true)
     }
 
-    @Test("A property as long as all memory is refused: libfdt adds that up to a place just behind its start")
+    @Test("A property as long as all memory is refused: in libfdt its end overflows to a place near its start")
     func longProperties() throws {
         var tree = try RoundTripTests.sample.flattened()
-        // Behind the root's token and its name, which is empty, and the property's own token.
+        // The property's length comes after the root's token, its empty name, and the property's own token.
         let place = 12 + tree[8..<12].reduce(0) { $0 << 8 | Int($1) }
         #expect([UInt8](tree[place - 4..<place]) == [0, 0, 0, 3])
         for length in (0..<64).map({ UInt32.max - $0 }) + [1 << 31] {

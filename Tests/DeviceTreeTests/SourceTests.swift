@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Trees as dts.
+/// Trees printed as dts source.
 @Suite struct SourceTests {
     @Test func aTree() throws {
         let source = try DeviceTreeReader(RoundTripTests.sample.flattened()).source
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test(
-        "dtc(1) compiles it to the same tree again", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
+        "dtc(1) compiles sources to the same tree", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
     func compiled() throws {
         let trees = [
             RoundTripTests.sample,
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test("Whatever a tree holds, its source is printable, and not longer than it must be")
+    @Test("The source of any tree is printable, and not longer than necessary")
     func damagedTrees() throws {
         let tree = try RoundTripTests.sample.flattened()
         var generator = SeededGenerator(seed: announcedSeed("sources of damaged trees"))

@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A package of its own: libFuzzer brings its own main function, and wants the whole library built for it. `make fuzz`
-// builds it with -sanitize=fuzzer,address.
+// The fuzzers are a separate package, because libFuzzer has its own main function and needs the whole library built for
+// it. `make fuzz` builds them with -sanitize=fuzzer,address.
 
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -12,13 +12,13 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
-// The main function is libFuzzer's.
+// libFuzzer provides the main function.
 let withoutMain: [SwiftSetting] = [.unsafeFlags(["-parse-as-library"])]
 
 let library: Target.Dependency = .product(name: "LiveUpdate", package: "liveupdate")
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
-/// The modules of luod, which the package exports for the fuzzers only.
+/// The modules of luod. The package exports them only for the fuzzers.
 let daemon: Target.Dependency = .product(name: "LiveUpdateDaemon", package: "liveupdate")
 
 func fuzzer(_ name: String, _ more: Target.Dependency...) -> Target {

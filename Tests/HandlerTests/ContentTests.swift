@@ -5,11 +5,11 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Preserve, reboot and retrieve neither read nor write content. Content can be reached in two ways: through a mapping,
-/// which faults (at least once for each huge page, or for each 16 small ones), and by read(2) and its kin, which the
-/// kernel counts in bytes. Neither depends on how large a file is.
+/// Preserve, reboot and retrieve neither read nor write content. The tests count the two ways to reach content: faults
+/// of a mapping (at least one for each huge page, or for each 16 small ones), and the bytes of read(2) and its kin.
+/// Both counts must be independent of the size of a file.
 @Suite struct ContentTests {
-    /// What a thread has done so far.
+    /// The counts of the calling thread so far.
     private struct Work {
         var faults: Int
         var read: Int
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    /// What an update of one file costs at least: others' noise can only add.
+    /// The least cost of an update of one file, because other threads can only add to it.
     private func cost(of file: TestFile) throws -> Work {
         var least = Work(faults: .max, read: .max, written: .max)
         for _ in 0..<5 {
@@ -54,18 +54,18 @@ import Testing
         #expect(many.written == few.written, "\(few) \(many)")
     }
 
-    @Test("A memory file of 64 MiB costs what one of 4 KiB costs", .disabled(if: Scale.isSanitized, "counts more"))
+    @Test("A memory file of 64 MiB costs as much as one of 4 KiB", .disabled(if: Scale.isSanitized, "counts more"))
     func memfd() throws {
         let small = try TestFile(pages: [0], of: 1)
         let large = try TestFile(size: 64 << 20)
         let mapping = try Mapping(of: large.descriptor, length: 64 << 20, .shared(writable: true))
         unsafe mapping.bytes.initializeMemory(as: UInt8.self, repeating: 0xA5)
-        // Reading it would be 16,384 pages: 1,024 faults, or 64 MiB read.
+        // Reading the file would touch 16,384 pages: 1,024 faults, or 64 MiB read.
         try expectIndependent(small: small, large: large, faults: 64, bytes: 4096)
     }
 
     @Test(
-        "40 huge pages cost what one costs, and 8 bytes for the frame of each", .requiresHugePages(41),
+        "40 huge pages cost as much as one, plus 8 bytes for the frame of each", .requiresHugePages(41),
         .disabled(if: Scale.isSanitized, "counts more"))
     func hugeMemfd() throws {
         let small = try TestFile(pages: [0], of: 1, pageSize: .huge2M)
@@ -74,11 +74,11 @@ import Testing
     }
 }
 
-/// getrusage(2), `RUSAGE_THREAD`: behind _GNU_SOURCE, which Swift's Glibc module does not define.
+/// `RUSAGE_THREAD` of getrusage(2). It needs _GNU_SOURCE, which Swift's Glibc module does not define.
 private let threadOnly: __rusage_who_t = 1
 
 extension String {
-    /// A file of procfs.
+    /// Reads a file of procfs.
     fileprivate init(contentsOfSmallFile path: String) throws {
         let file = try openFile(path)
         var bytes = [UInt8](repeating: 0, count: 4096)

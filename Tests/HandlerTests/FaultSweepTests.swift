@@ -5,11 +5,11 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Fails the first, the second, the third … system call of each request on each kind of file, with several errnos. After
-/// each: it worked, or the answer is the injected error; the files are held or free exactly as the answer says; no
-/// descriptor is left.
+/// Fails the first, the second, the third … system call of each request on each kind of file, with several errnos.
+/// After each failure the request has worked, or has returned the injected error. The files are held or free as the
+/// answer says, and no descriptor is left.
 ///
-/// In processes of their own, where descriptors can be counted.
+/// Each sweep runs in its own process, because descriptors are counted.
 @Suite struct FaultSweepTests {
     @Test(arguments: FaultSweep.Kind.ordinary, FaultSweep.Request.allCases)
     func ordinary(_ kind: FaultSweep.Kind, _ request: FaultSweep.Request) async {
@@ -29,7 +29,7 @@ import Testing
 
 /// The sweep over one kind of file.
 struct FaultSweep {
-    /// A kind of file: one of each handler.
+    /// The kinds of files, one for each handler.
     enum Kind: String, Codable, Sendable {
         case memfd, hugeMemfd, hugetlbfsFile
 
@@ -37,7 +37,7 @@ struct FaultSweep {
         static let huge = [Kind.hugeMemfd]
         static let named = [Kind.hugetlbfsFile]
 
-        /// Three pages, of which the second is a hole.
+        /// Makes a file of three pages, of which the second is a hole.
         func make() throws -> TestFile {
             switch self {
             case .memfd: try TestFile(pages: [0, 2], of: 3)
@@ -51,7 +51,7 @@ struct FaultSweep {
         case preserve, unpreserve, publish, boot, retrieve, getters, finish
     }
 
-    /// The one that faults meet, as token 2, and one beside it, as token 1.
+    /// The file that faults affect has token 2. The other file has token 1.
     private let subject: TestFile
     private let other: TestFile
 
@@ -61,7 +61,7 @@ struct FaultSweep {
     }
 
     func run(_ request: Request) throws {
-        // An ordinary file has no FLB to ask for.
+        // An ordinary file has no FLB, so its getters reach no call.
         try FaultPlan.sweep(reaching: request == .getters ? 0 : 2) { fault in
             switch request {
             case .preserve: try preserve(fault)
@@ -108,11 +108,11 @@ struct FaultSweep {
         return reached
     }
 
-    /// With the freeze, and taking it back.
+    /// Publishes with the freeze, and takes the freeze back.
     private func publish(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let boot = try preserved(machine)
-        // Something to be stored anew in the freeze.
+        // Changed offsets make the freeze store something again.
         for file in [other, subject] { try file.descriptor.setPosition(try file.descriptor.position() + 1) }
         let (answer, reached) = fault.apply { try boot.orchestrator.publish() }
         if answer == nil { #expect(fault.apply { try boot.orchestrator.thaw() }.answer == nil) }
@@ -153,7 +153,7 @@ struct FaultSweep {
         return reached
     }
 
-    /// What the handler could not retrieve is remembered; what only lacked a descriptor can be asked for again.
+    /// A failed retrieve of the handler is remembered. A retrieve that only lacked a descriptor can be repeated.
     private func expectRemembered(_ answer: Errno?, _ boot: StandardBoot, _ session: Session) throws {
         let again = errno { _ = TestFile(taking: try session.retrieve(token: 2)) }
         switch try boot.file(2).retrieveStatus {
@@ -163,7 +163,7 @@ struct FaultSweep {
         }
     }
 
-    /// The pools' changes, asked for in both boots: with a kind of file that has no FLB nothing is reached.
+    /// Reads the changes of the pools in both boots. Files of a kind without an FLB reach no call.
     private func getters(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let first = try preserved(machine)
@@ -198,7 +198,7 @@ struct FaultSweep {
         return reached
     }
 
-    // MARK: What holds afterwards
+    // MARK: States after a fault
 
     private func preserved(_ machine: Machine) throws -> StandardBoot {
         let boot = try machine.standardBoot()

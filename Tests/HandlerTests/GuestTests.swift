@@ -7,8 +7,8 @@ import Testing
 
 @testable import LiveUpdate
 
-/// Another process has the file mapped, as a guest has its memory, and faults pages in after it was preserved: they
-/// travel, and the freeze does not mind.
+/// Another process maps the file, as a guest maps its memory, and faults in pages after the file was preserved. These
+/// pages travel, and the freeze works.
 @Suite struct GuestTests {
     @Test func memfd() async throws { try await check(.base) }
 
@@ -38,7 +38,7 @@ import Testing
     }
 }
 
-/// What the other process does.
+/// The actions of the other process.
 private struct Guest {
     static let word: UInt64 = 0x6775_6573_7400_0001
     private let file: TestFile
@@ -49,7 +49,7 @@ private struct Guest {
         self.pageSize = pageSize
     }
 
-    /// Writes to a page that is there and to one that is not, and reads one that is not.
+    /// Writes to an existing page and to a missing one, and reads a missing page.
     func run() throws {
         let mapping = try Mapping(of: file.descriptor, length: 6 * pageSize.bytes, .shared(writable: true))
         let size = Int(pageSize.bytes)
@@ -61,7 +61,7 @@ private struct Guest {
 }
 
 extension TestFile {
-    /// The pages that exist.
+    /// The numbers of the existing pages.
     fileprivate func present(_ pageSize: PageSize) throws -> [UInt64] {
         if pageSize == .base { return try extents.map { $0.offset / 4096 } }
         let pages = try HugePageMap.pages(of: descriptor, size: try status.size, pageSize: pageSize)

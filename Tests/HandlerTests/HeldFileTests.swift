@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `held-fd-v1` holds a descriptor and not its file: the same file can be preserved again, also when a user holds it.
+/// `held-fd-v1` holds a descriptor and not its file. The same file can be preserved again, even while a user holds it.
 @Suite struct HeldFileTests {
-    /// `O_PATH`, which Swift's Glibc does not have.
+    /// `O_PATH`, which Swift's Glibc module does not have.
     private static let pathOnly: CInt = 0o10_000_000
 
     private func boot(_ machine: Machine, _ opening: Orchestrator.Opening = .nextBoot) throws -> Orchestrator {

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file is held once, whatever descriptor it is offered by.
+/// A file is held once, even if it is offered by several descriptors.
 @Suite struct IdentityTests {
     enum Kind: CaseIterable, Sendable {
         case sameDescriptor, copy, secondOpen

@@ -6,11 +6,11 @@ import Testing
 
 @testable import LiveUpdate
 
-/// Holes stay holes: what is recorded is exact, and nothing fills them.
+/// Holes stay holes. The recorded extents are exact, and an update fills no hole.
 @Suite struct MemfdExtentsTests {
     struct Pattern: CustomTestStringConvertible, Sendable {
         let testDescription: String
-        /// In pages of 4 KiB.
+        /// The size in pages of 4 KiB.
         let size: UInt64
         let pages: [UInt64]
 
@@ -30,7 +30,7 @@ import Testing
         Pattern("every second page", size: 2000, (0..<1000).map { $0 * 2 }),
     ]
 
-    /// Nothing of an update changes the file; the record says what it is.
+    /// Checks that an update does not change the file, and that the record has its extents.
     private func check(_ file: TestFile, _ expected: [Extent]) throws {
         let machine = try Machine()
         let blocks = file.blocks
@@ -68,7 +68,7 @@ import Testing
         try check(file, [Extent(offset: 4096, length: 1)])
     }
 
-    @Test("Pages that were only allocated read as zeros, as holes do: they are recorded as holes and stay allocated")
+    @Test("Pages that were only allocated read as zeros: they are recorded as holes and stay allocated")
     func allocatedOnly() throws {
         let file = try TestFile(size: 64 * 4096)
         try file.descriptor.allocate(offset: 0, length: 64 * 4096)

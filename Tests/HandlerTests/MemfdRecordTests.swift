@@ -7,7 +7,7 @@ import Testing
 @testable import LiveUpdate
 @testable import LiveUpdateHandlers
 
-/// The records of both handlers, byte by byte.
+/// The bytes of the records of both handlers.
 @Suite struct MemfdRecordTests {
     @Test("memfd-extents-v1: 40 bytes, and 16 bytes for each extent")
     func layout() throws {
@@ -73,14 +73,14 @@ import Testing
         #expect(found == [frame, 0, 9, 1536, 0])
     }
 
-    /// Room to write into, outside of any boot.
+    /// A storage to write into, outside of any boot.
     private func scratch(_ machine: Machine) throws -> Storage {
         let arena = try machine.openArena()
         try arena.claim(inUse: [])
         return Storage(arena)
     }
 
-    @Test("The upper 12 bits of a folio's first word are flags, and no part of the frame")
+    @Test("The upper 12 bits of a folio's first word are flags, and not part of the frame")
     func flags() throws {
         let machine = try Machine()
         try machine.standardBoot().orchestrator.open()
@@ -91,7 +91,7 @@ import Testing
         #expect(try stored.pages(in: storage) == [HugePage(index: 0, frame: (1 << 52) - 1)])
     }
 
-    @Test("A record that cannot be is refused", arguments: [16, 24, 36, 40])
+    @Test("A malformed record is refused", arguments: [16, 24, 36, 40])
     func damaged(_ offset: Int) throws {
         let machine = try Machine()
         try machine.standardBoot().orchestrator.open()

@@ -7,7 +7,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// What an ordinary memory file keeps over an update, besides its content: see ``MemfdExtentsTests``.
+/// The properties of an ordinary memory file that an update keeps. ``MemfdExtentsTests`` covers the content.
 @Suite struct MemfdTests {
     private let machine: Machine
 
@@ -26,7 +26,7 @@ import Testing
         #expect(try carried.file.status.identity == file.status.identity)
     }
 
-    @Test("The position, also behind the end", arguments: [0, 1, 4096, 1 << 50] as [Int64])
+    @Test("The position stays, also beyond the end", arguments: [0, 1, 4096, 1 << 50] as [Int64])
     func position(_ position: Int64) throws {
         let file = try TestFile(size: 4096)
         try file.descriptor.setPosition(position)

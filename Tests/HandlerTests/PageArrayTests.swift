@@ -7,7 +7,7 @@ import Testing
 @testable import LiveUpdate
 @testable import LiveUpdateHandlers
 
-/// Arrays that are too long for a record: pages, and a list of chunks that name them.
+/// Arrays that are too long for a record. They consist of pages, and of a list of chunks that name the pages.
 @Suite struct PageArrayTests {
     private let machine: Machine
     private let storage: Storage
@@ -51,7 +51,7 @@ import Testing
         #expect(try stored.pages(in: storage) == pages)
     }
 
-    /// Follows the list as a reader that is not ours would: each chunk is a page, the first word names the next one.
+    /// Follows the list as another implementation would: each chunk is a page, and its first word names the next chunk.
     private func expectChunks(_ array: PageArray, _ counts: [Int]) throws {
         var chunk = array.firstChunk
         for count in counts {
@@ -87,7 +87,7 @@ import Testing
         #expect(errno { try array.bytes(count: 1, in: storage) } == .ioError)
     }
 
-    @Test("A chunk that names itself, again and again, is refused before memory runs out")
+    @Test("A chunk that names itself is refused before memory runs out")
     func aListThatNeverEnds() throws {
         let chunk = try storage.allocate(Self.page, alignment: 4096)
         storage.write((0..<512).flatMap { _ in nativeBytes(chunk) }, at: chunk)

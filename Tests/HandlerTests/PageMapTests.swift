@@ -7,13 +7,13 @@ import Testing
 @testable import LiveUpdate
 @testable import LiveUpdateHandlers
 
-/// Page maps, from the records of handlers.
+/// Page maps that are read from the records of handlers.
 @Suite struct PageMapTests {
     private let machine: Machine
 
     init() throws { machine = try Machine() }
 
-    /// What the handlers record of some files, read as somebody reads it who looks at the arena from outside.
+    /// Preserves files, and reads their records through an inspection of the arena.
     private func inspected(_ files: TestFile...) throws -> (found: Inspection, files: [InspectedState.File]) {
         let session = try machine.standardBoot().orchestrator.createSession("s")
         for (index, file) in files.enumerated() { try session.preserve(file.descriptor, token: UInt64(index)) }
@@ -72,14 +72,14 @@ import Testing
         }
     }
 
-    /// Room to write into, outside of any boot.
+    /// A storage to write into, outside of any boot.
     private func scratch() throws -> Storage {
         let arena = try machine.openArena()
         try arena.claim(inUse: [])
         return Storage(arena)
     }
 
-    @Test("Runs go on only where both the file and memory do") func runs() throws {
+    @Test("A run continues only where both the file and memory do") func runs() throws {
         let storage = try scratch()
         let cases: [([HugePage], [PageMap.Run])] = [
             (
@@ -130,7 +130,7 @@ import Testing
         #expect(try map(files[0], found).present == 4096)
     }
 
-    @Test("An array that goes in circles, and a file that no file can be as large as, are refused, at once")
+    @Test("An array with a loop, and a file beyond the largest size, are refused at once")
     func hostileHugeRecords() throws {
         let storage = try scratch()
         let chunk = try storage.allocate(4096, alignment: 4096)

@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What is no memory file is refused, with a message that says why.
+/// A file of another kind is refused, with a message that gives the reason.
 @Suite struct RefusalTests {
     private let machine: Machine
     private let session: Session
@@ -25,7 +25,7 @@ import Testing
         let error = try #require(failure { try session.preserve(file.descriptor, token: 1) })
         #expect(error.errno == .noSuchFileOrDirectory)
         for reason in reasons { #expect(error.reason.contains(reason)) }
-        // Both handlers have said something, and nothing is left behind.
+        // Both handlers have given a reason, and no file is held.
         #expect(error.reason.contains("memfd-extents-v1: "))
         #expect(error.reason.contains("huge-memfd-v1: "))
         #expect(session.tokens.isEmpty)
@@ -57,7 +57,7 @@ import Testing
     }
 
     @Test(
-        "A file of a file system that does not answer is refused, or held, without a question to it",
+        "A file of a stuck file system is refused, or held, without a request to it",
         .enabled(if: StuckFileSystem.isMissing == nil))
     func unansweringFileSystem() throws {
         let system = try StuckFileSystem()
@@ -94,7 +94,7 @@ import Testing
         try expectRefused(try opened(eventfd(0, 0)), "not a memory file")
     }
 
-    @Test("A file of tmpfs with a name stays by itself; without one it is a memory file")
+    @Test("A file of tmpfs with a name is refused; without a name it is a memory file")
     func tmpfs() throws {
         let directory = try TemporaryDirectory()
         let file = try opened(unsafe open(directory.file("file"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600))
@@ -103,7 +103,7 @@ import Testing
         try session.preserve(file.descriptor, token: 1)
     }
 
-    @Test("A descriptor that only names a file (O_PATH) cannot be looked into")
+    @Test("A descriptor that only names a file (O_PATH) is refused")
     func pathOnly() throws {
         let memory = try TestFile(size: 4096)
         let pathFlag: CInt = 0o10000000

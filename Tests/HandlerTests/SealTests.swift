@@ -7,8 +7,8 @@ import Testing
 @testable import LiveUpdate
 @testable import LiveUpdateHandlers
 
-/// Every seal that there is, on both kinds of memory file: it is there before, while the file is preserved, and after;
-/// and it bites.
+/// Every seal, on both kinds of memory files. The file has the seal before preserve, while it is preserved, and after
+/// the update. The seal also works afterwards.
 @Suite struct SealTests {
     static let all: [Seals] = [
         [], .seal, .shrink, .grow, .write, .futureWrite, .exec, [.shrink, .grow, .write, .futureWrite, .exec, .seal],
@@ -21,7 +21,7 @@ import Testing
     private func check(_ seals: Seals, _ pageSize: PageSize) throws {
         let file = try TestFile(pages: [0], of: 2, pageSize: pageSize)
         guard try file.addSealsIfKnown(seals) else { return }
-        // F_SEAL_EXEC seals all others that concern writing, when the file can be executed.
+        // F_SEAL_EXEC also sets all seals against writing if the file is executable.
         let before = try file.descriptor.seals()
         #expect(before.isSuperset(of: seals))
         let machine = try Machine()
@@ -41,7 +41,7 @@ import Testing
         #expect(answer { try file.setSize(3 * pageSize.bytes) } == (seals.contains(.grow) ? .notPermitted : nil))
         #expect(answer { try file.setSize(pageSize.bytes) } == (seals.contains(.shrink) ? .notPermitted : nil))
         #expect(answer { try file.addSeals(.grow) } == (seals.contains(.seal) ? .notPermitted : nil))
-        // Whether it can be executed: hugetlbfs keeps that seal, and does not ask for it.
+        // This changes whether the file is executable. hugetlbfs keeps the seal against it, but does not enforce it.
         let isChanged = fchmod(file.rawValue, 0o600) == 0
         #expect(isChanged == !(seals.contains(.exec) && pageSize == .base))
     }
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    @Test("MFD_NOEXEC_SEAL: made so that it can never be executed") func neverExecutable() throws {
+    @Test("MFD_NOEXEC_SEAL makes a file that can never become executable") func neverExecutable() throws {
         // Swift's Glibc module does not have memfd_create(2).
         typealias Function = @convention(c) (UnsafePointer<CChar>, CUnsignedInt) -> CInt
         let create = unsafe unsafeBitCast(try #require(unsafe dlsym(nil, "memfd_create")), to: Function.self)
@@ -70,6 +70,8 @@ import Testing
 }
 
 extension TestFile {
+    /// Adds seals.
+    ///
     /// - Returns: false for a seal that this kernel does not know.
     fileprivate func addSealsIfKnown(_ seals: Seals) throws -> Bool {
         do {

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file whose size changed after preserve is not the one that was described: the freeze fails, nothing is lost.
+/// A file with another size than at preserve is not the described one. The freeze fails, and nothing is lost.
 @Suite struct SizeChangeTests {
     @Test(arguments: [0, 4096, 3 * 4096] as [UInt64]) func memfd(_ size: UInt64) throws {
         try check(try TestFile(pages: [0, 1], of: 2), size: size, original: 2 * 4096)
@@ -39,7 +39,7 @@ import Testing
         }
         #expect(try boot.orchestrator.status().arenaUsed == used, "a freeze that failed leaves nothing behind")
 
-        // The boot goes on: it takes requests, and with the old size the update succeeds.
+        // The boot goes on. It takes requests, and with the old size the update succeeds.
         try session.preserve(after.descriptor, token: 2)
         try file.descriptor.setSize(original)
         try boot.orchestrator.publish()
@@ -50,7 +50,7 @@ import Testing
         #expect(try earlier.descriptor.position() == 5)
     }
 
-    @Test("A file that was left out of the update can be retrieved as held, and everything else travels as ever")
+    @Test("A file that an update left out can be retrieved as held, and all other files travel as usual")
     func leftOut() throws {
         let machine = try Machine()
         let boot = try machine.standardBoot()

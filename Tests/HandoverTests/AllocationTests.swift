@@ -5,18 +5,18 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// No store goes to a page that the file does not have: such a store is a SIGBUS behind the file's end, and in a hole
-/// when the file system is full.
+/// No store goes to a page that the file does not have. Such a store raises SIGBUS beyond the end of the file, and in a
+/// hole when the file system is full.
 @Suite struct AllocationTests {
     private static let options = Arena.Options(initialSize: 16384, limit: 1 << 20)
 
-    /// An arena with holes, in a file that another arena was copied to.
+    /// Makes an arena with holes: copies the pages of another arena, without the zero pages, into a file.
     private func sparseCopy(into file: FileDescriptor) throws {
         let arena = try Arena.make(Self.options)
         try arena.takeOver([record(1)], inUse: [])
         let bytes = try arena.read(at: 0, count: arena.size)
         try file.setSize(arena.size)
-        // All but the pages that are zero.
+        // Pages of zeros become holes.
         for offset in stride(from: 0, to: bytes.count, by: 4096) {
             let page = [UInt8](bytes[offset..<offset + 4096])
             if page.contains(where: { $0 != 0 }) {
@@ -48,7 +48,7 @@ import Testing
         #expect(arenaFailure { try Arena(opening: try file.borrowed.duplicated(), Self.options) } == nil)
     }
 
-    @Test("An empty file of any length on a full file system is refused, and no SIGBUS", .requiresRoot)
+    @Test("An empty file of any length on a full file system is refused, without a SIGBUS", .requiresRoot)
     func emptyFile() throws {
         let fileSystem = try SmallFileSystem(size: 256 << 10)
         let file = try fileSystem.makeFile()
@@ -60,7 +60,7 @@ import Testing
         try ballast.drop()
     }
 
-    @Test("The limit on the size of files is ENOSPC, when an arena is made and when it grows") func limitOfFileSize()
+    @Test("The limit on the size of files gives ENOSPC when an arena is made and when it grows") func limitOfFileSize()
         async
     {
         await #expect(processExitsWith: .success) {

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Each gate refuses with its own name, before the gates behind it look at anything, and changes nothing.
+/// Each gate refuses with its own name before the gates after it run, and changes nothing.
 @Suite struct GateTests {
     private let arena: PopulatedArena
 
@@ -32,7 +32,7 @@ import Testing
         #expect(try opened.journalRecords() == PopulatedArena.records)
     }
 
-    @Test("owner: another open file description, as another process has it, is locked out")
+    @Test("owner: another open file description, as another process would have, is locked out")
     func owner() throws {
         let opened = try Arena(opening: try arena.file.duplicate(), Arena.Options(limit: 1 << 20))
         let number = unsafe Glibc.open("/proc/self/fd/\(arena.file.descriptor.rawValue)", O_RDWR | O_CLOEXEC)
@@ -44,7 +44,7 @@ import Testing
         #expect(error?.errno == .resourceTemporarilyUnavailable)
     }
 
-    @Test("owner comes first: even when nothing else of the arena is right")
+    @Test("owner comes first, even when everything else in the arena is wrong")
     func ownerComesFirst() throws {
         try arena.file.descriptor.lockForWriting()
         try arena.file.descriptor.setSize(0)
@@ -64,7 +64,7 @@ import Testing
         try expect(.size, "\(size) bytes in a file of \(size - 1)")
     }
 
-    @Test("A file that was cut at any page is refused, and nothing behind its end is touched")
+    @Test("A file that was cut at any page is refused, and no access goes beyond its end")
     func sizeOfAFileThatWasCut() throws {
         let size = try FileStatus(of: arena.file.descriptor).size
         for pages in (1..<size / 4096).reversed() {
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test("A superblock that is all zero is named, with and without content behind it") func allZero() throws {
+    @Test("A superblock of zeros is named, with and without content after it") func allZero() throws {
         try arena.file.write([UInt8](repeating: 0, count: 4096), at: 0)
         try expect(.magic, "its superblock is all zero")
         try arena.file.write(word: UInt32(1), at: 8)
@@ -118,7 +118,7 @@ import Testing
         #expect(refusal(arena.file) == nil)
     }
 
-    @Test("A damaged commit word makes no older table true, and no arena an empty one")
+    @Test("A damaged commit word makes no older table valid, and no arena empty")
     func generations() throws {
         for generation in [0, 1, arena.generation - 2, arena.generation + 2, UInt64.max] {
             try arena.file.write(word: generation, at: 24)

@@ -2,7 +2,7 @@ import Handover
 import Platform
 import TestSupport
 
-/// What an arena said when it was opened; nil when it opened.
+/// The error of opening an arena; nil when it opened.
 func refusal(_ file: MemoryFile, _ options: Arena.Options = Arena.Options(limit: 1 << 20)) -> ArenaError? {
     do throws(ArenaError) {
         _ = try Arena(opening: try copy(of: file), options)
@@ -20,7 +20,7 @@ private func copy(of file: MemoryFile) throws(ArenaError) -> OwnedDescriptor {
     }
 }
 
-/// What a call on an arena threw; nil when it worked.
+/// The error of a call on an arena; nil when the call worked.
 func arenaFailure<Value>(_ body: () throws -> Value) -> ArenaError? {
     do {
         _ = try body()
@@ -30,7 +30,7 @@ func arenaFailure<Value>(_ body: () throws -> Value) -> ArenaError? {
     }
 }
 
-/// A record that is told by a number.
+/// A record that its number identifies.
 func record(_ number: Int, bytes: Int = 16) -> JournalRecord {
     JournalRecord(
         type: UInt16(number % 60000), payload: [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: bytes))

@@ -40,7 +40,7 @@ import Testing
         #expect(refusal(file) == nil)
     }
 
-    @Test("At the limit: ENOSPC, and everything that was there goes on")
+    @Test("At the limit the error is ENOSPC, and everything that exists goes on")
     func limit() throws {
         let limit: UInt64 = 256 << 10
         let (file, arena) = try arena(limit: limit)
@@ -64,7 +64,7 @@ import Testing
         #expect(fill(arena).ranges.count >= ranges.count / 4, "what was given back can be had again")
     }
 
-    @Test("A journal of what is long gone is written anew before something new is refused")
+    @Test("A journal of old records is rewritten before a new record is refused")
     func headroomOfWhatIsGone() throws {
         let (_, arena) = try arena(limit: 192 << 10)
         for number in 0..<700 { try arena.commit([record(number)], acquiring: false) { [record(1)] } }
@@ -88,7 +88,7 @@ import Testing
         #expect(arena.used == used)
     }
 
-    @Test("A file system that is full: here a file that is sealed against growth")
+    @Test("A full file system, shown by a file that is sealed against growth")
     func theKernelRefusesToGrow() throws {
         let (file, arena) = try arena(limit: 1 << 20)
         try file.descriptor.addSeals(.grow)
@@ -100,7 +100,7 @@ import Testing
         #expect(refusal(file) == nil)
     }
 
-    @Test("That it is full is found out by what acquires: what lets go, and a tree, have their room by then")
+    @Test("Only acquiring fails on a full file system: releasing, and a tree, have reserved room")
     func roomIsLeftInAFullFileSystem() throws {
         let (file, arena) = try arena(limit: 4 << 20)
         try arena.commit([record(1)], acquiring: true) { [] }
@@ -113,7 +113,7 @@ import Testing
         #expect(arenaFailure { try arena.allocateReserved(2048) } == nil, "there is room for a tree")
     }
 
-    @Test("It grows by what is needed, where the file system has no room for more in stock", .requiresRoot)
+    @Test("The arena grows by the necessary amount if the file system has no room for a reserve", .requiresRoot)
     func littleRoom() throws {
         let fileSystem = try SmallFileSystem(size: 320 << 10)
         let arena = try Arena.format(try fileSystem.makeFile(), Arena.Options(initialSize: 4096))

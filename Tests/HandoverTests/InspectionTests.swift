@@ -6,7 +6,7 @@ import Testing
 
 @testable import Handover
 
-/// What an inspection shows of an arena that is whole, and what it still shows of one that is not.
+/// An inspection of an intact arena, and of the readable parts of a damaged one.
 @Suite struct InspectionTests {
     private let arena: PopulatedArena
 
@@ -49,7 +49,7 @@ import Testing
 
     // MARK: Gates
 
-    /// Damage of which an opener says one thing: the inspection says it, too, and first.
+    /// Damage that an opener reports as one error. The inspection reports the same error first.
     @Test(arguments: Damage.all) func theGateThatRefuses(damage: Damage) throws {
         try damage.make(arena)
         let refused = try #require(refusal(arena.file) ?? recordsRefusal(), "\(damage.name)")
@@ -80,7 +80,7 @@ import Testing
         #expect(found.tables.filter(\.isWhole).count == 1)
     }
 
-    @Test("Several gates refuse: all are named, in order") func severalGates() throws {
+    @Test("When several gates refuse, all are named in order") func severalGates() throws {
         try arena.file.write(word: UInt32(2), at: 8)
         try arena.file.write([0xFF], at: arena.outgoing.offset)
         try arena.file.write(word: UInt64(1), at: arena.journal.offset + 32)
@@ -96,7 +96,7 @@ import Testing
         #expect(found.words == nil && found.tables.isEmpty && found.journal == nil)
     }
 
-    @Test("Cut anywhere, it is refused, and what is left is shown")
+    @Test("An arena that is cut anywhere is refused, and the rest is shown")
     func truncations() throws {
         let whole = try arena.file.bytes()
         for size in stride(from: whole.count - 1, to: 4096, by: -Scale.stride * 509) {
@@ -137,7 +137,7 @@ import Testing
         }
     }
 
-    @Test("The N-th system call fails, for every N: it says so, or did not need it") func systemCallsThatFail() throws {
+    @Test("An inspection reports each failed system call that it needs") func systemCallsThatFail() throws {
         var refused = 0
         for number in 1... {
             let (outcome, calls) = FaultInjector.failing(call: number, with: .ioError, fromThenOn: true) {
@@ -164,7 +164,7 @@ import Testing
 struct Damage: Sendable, CustomTestStringConvertible {
     let name: String
     let gate: ArenaError.Gate
-    /// Records that are shown all the same.
+    /// The number of records that are still shown.
     var records = PopulatedArena.records.count
     var showsTree = true
     let make: @Sendable (PopulatedArena) throws -> Void
@@ -177,7 +177,7 @@ struct Damage: Sendable, CustomTestStringConvertible {
         Damage(name: "page size", gate: .version) { try $0.file.write(word: UInt32(16384), at: 12) },
         Damage(name: "size", gate: .size) { try $0.file.write(word: UInt64.max, at: 16) },
         Damage(name: "generation", gate: .checksum) { try $0.file.write(word: $0.generation ^ 0x100, at: 24) },
-        // The other one is older: nothing was outgoing.
+        // The other table is older, and has no outgoing tree.
         Damage(name: "true table", gate: .checksum, showsTree: false) { try $0.file.write([0xFF], at: $0.table + 30) },
         Damage(name: "incoming slot", gate: .checksum) { arena in
             try arena.file.write(word: arena.incoming.offset ^ 64, at: arena.table)

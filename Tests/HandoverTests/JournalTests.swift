@@ -31,7 +31,7 @@ import Testing
         #expect(try reopened() == expected)
     }
 
-    @Test("Written anew when it is full: the snapshot, and what is committed with it")
+    @Test("A full journal is rewritten: the snapshot, and the records of the commit")
     func compaction() throws {
         try arena.takeOver([], inUse: [])
         let place = arena.journal
@@ -74,7 +74,7 @@ import Testing
         #expect(try reopened() == [record(50000)] + many)
     }
 
-    @Test("Room that was made sure of is there")
+    @Test("Reserved room is available")
     func ensureRoom() throws {
         try arena.takeOver([], inUse: [])
         for number in 0..<500 {
@@ -88,10 +88,10 @@ import Testing
         }
     }
 
-    @Test("A commit is one store: before the tail is stored, an opener sees nothing of it")
+    @Test("A commit is one store: before the tail is stored, an opener sees none of the records")
     func commitIsAtomic() throws {
         try arena.takeOver([record(1)], inUse: [])
-        // So that it need not grow for what comes.
+        // This allocation makes the arena large enough for the commits below.
         _ = try arena.allocate(64 << 10)
         for stop in 0..<2 {
             let probe = StopAt(stop)
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test("An arena whose making was cut short is none: the magic is stored last")
+    @Test("An arena with an interrupted format is refused: the magic is stored last")
     func makingIsAtomic() throws {
         let whole = StopAt(.max)
         _ = try Arena.format(try MemoryFile("arena", size: 0).duplicate(), Arena.Options(limit: 1 << 20, probe: whole))
@@ -116,7 +116,7 @@ import Testing
     }
 }
 
-/// Ends the writer's life at a store.
+/// Ends the writer's life at one of its stores.
 private final class StopAt: StoreProbe {
     private let limit: Int
     private let count = Guarded(0)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Handover
 
-/// Snapshots of an arena that somebody changes all the time: each is true at one moment.
+/// Snapshots of an arena that a writer changes all the time. Each shows the arena at one moment.
 @Suite struct MovingArenaTests {
     private struct Seen {
         var settled = 0
@@ -15,7 +15,7 @@ import Testing
         var generations: Set<UInt64> = []
     }
 
-    @Test("Records are committed, the journal is written anew, trees come and go: what is seen is always whole")
+    @Test("Snapshots are whole while records are committed, the journal is rewritten, and trees come and go")
     func aWriterThatNeverRests() throws {
         let file = try MemoryFile("arena", size: 0)
         let arena = try Arena.format(try file.duplicate(), Arena.Options(limit: 1 << 20))
@@ -41,7 +41,7 @@ import Testing
         #expect(seen.generations.count > 1)
     }
 
-    /// Long enough to be changed while it is copied.
+    /// The tree is so long that it may change while it is copied.
     private static let treeLength: UInt64 = 32 << 10
 
     private static func write(_ arena: Arena, _ number: Int) throws {
@@ -50,7 +50,7 @@ import Testing
         let tree = try arena.allocate(treeLength)
         arena.write([UInt8](repeating: UInt8(truncatingIfNeeded: number), count: Int(treeLength)), at: tree.offset)
         arena.publish(tree)
-        // Now and then a copy must be able to succeed.
+        // A pause from time to time lets a copy succeed.
         if number % 64 == 0 { usleep(50) }
     }
 

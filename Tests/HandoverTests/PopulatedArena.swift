@@ -31,10 +31,10 @@ struct PopulatedArena {
         arena.publish(tree)
     }
 
-    /// Where the true table of slots is.
+    /// The offset of the valid table of slots.
     var table: UInt64 { generation % 2 == 0 ? 64 : 192 }
 
-    /// Where the journal's records are, each with its length.
+    /// The range of each record of the journal.
     func recordPlaces() throws -> [Extent] {
         let bytes = try file.bytes()
         var places: [Extent] = []
@@ -48,7 +48,7 @@ struct PopulatedArena {
         return places
     }
 
-    /// Makes the checksum of a record that was changed right again.
+    /// Repairs the checksum of a changed record.
     func repairRecord(at offset: UInt64) throws {
         let bytes = try file.bytes()
         let length = Int(integer(UInt32.self, bytes, at: Int(offset)))
@@ -56,9 +56,9 @@ struct PopulatedArena {
         try file.write(word: CRC32C.of(body), at: offset + 4)
     }
 
-    /// Makes the checksum of a slot that was changed right again.
+    /// Repairs the checksum of a changed slot.
     ///
-    /// - Parameter covered: how many bytes of what it points to are in it.
+    /// - Parameter covered: the number of bytes of the slot's target that the checksum covers.
     func repairSlot(_ index: UInt64, covered: UInt64) throws {
         let slot = table + 32 * index
         let bytes = try file.bytes()
@@ -69,7 +69,7 @@ struct PopulatedArena {
         try repairTable()
     }
 
-    /// Makes the checksum of the true table right again: behind its slots and its generation.
+    /// Repairs the checksum of the valid table, which follows its slots and its generation.
     func repairTable() throws {
         let bytes = try file.bytes()
         try file.write(word: CRC32C.of([UInt8](bytes[Int(table)..<Int(table) + 104])), at: table + 104)

@@ -3,7 +3,7 @@ import Platform
 import TestSupport
 import Testing
 
-/// Each record of the journal is believed only after its length, its checksum and its place in the sequence.
+/// A record of the journal is accepted only after its length, its checksum and its sequence number are checked.
 @Suite struct RecordGateTests {
     private let arena: PopulatedArena
 
@@ -34,7 +34,7 @@ import Testing
         #expect(try recordsFailure() == nil)
     }
 
-    @Test("A record of an older journal in the same place is whole, but out of sequence")
+    @Test("A record of an older journal in the same place is intact, but out of sequence")
     func sequence() throws {
         let place = try arena.recordPlaces()[2]
         let number = integer(UInt64.self, try arena.file.bytes(), at: Int(place.offset) + 8)

@@ -70,7 +70,7 @@ import Testing
         #expect(space.take(12288, alignment: 64) != nil)
     }
 
-    @Test("Against a map of granules: nothing is given twice, and all that is free can be had")
+    @Test("Compared with a map of granules, no range is given twice, and all free space can be allocated")
     func model() throws {
         var generator = SeededGenerator(seed: announcedSeed("space of an arena"))
         for _ in 0..<Scale.count(40) {

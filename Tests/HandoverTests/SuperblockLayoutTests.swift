@@ -4,8 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The bytes that never change from version to version, at the offsets that docs/abi.md gives. Written out here, not
-/// taken from the sources: an old image must find them.
+/// The bytes that never change from version to version, at the offsets in docs/abi.md. The offsets are literals here,
+/// and do not come from the sources, because an old image must find them.
 @Suite struct SuperblockLayoutTests {
     @Test func prefix() throws {
         let populated = try PopulatedArena()
@@ -18,7 +18,7 @@ import Testing
         #expect(bytes[32..<64].allSatisfy { $0 == 0 })
     }
 
-    @Test("A slot: u64 offset, u64 size, u64 generation, u32 CRC32C over these and what they point to, u32 zero")
+    @Test("A slot: u64 offset, u64 size, u64 generation, u32 CRC32C over these and their target, u32 zero")
     func slots() throws {
         let populated = try PopulatedArena()
         let bytes = try populated.file.bytes()

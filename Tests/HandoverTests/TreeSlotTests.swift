@@ -3,7 +3,8 @@ import Platform
 import TestSupport
 import Testing
 
-/// Publishing, taking over, taking back and dropping a tree: what is where, and what is free, after each.
+/// Publishing, taking over, taking back and dropping a tree. After each step the test checks the slots and the free
+/// space.
 @Suite struct TreeSlotTests {
     private let file: MemoryFile
     private let arena: Arena
@@ -39,7 +40,7 @@ import Testing
         #expect(arena.generation == generation)
     }
 
-    @Test("The next boot: the tree has come, and what the old boot had is free, but what the tree names")
+    @Test("The next boot has the tree, and the old boot's space is free, except ranges that the tree names")
     func takenOver() throws {
         let kept = try arena.allocate(4096)
         _ = try arena.allocate(8192)
@@ -57,7 +58,7 @@ import Testing
         #expect(next.used == 4096 + 4096 + journal.length)
     }
 
-    @Test("Ranges that cannot be are refused, and nothing was changed")
+    @Test("Impossible ranges are refused, and nothing changes")
     func takeOverOfWhatCannotBe() throws {
         let tree = try tree(3)
         arena.publish(tree)

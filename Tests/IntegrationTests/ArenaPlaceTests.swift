@@ -5,16 +5,16 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Places where an arena cannot be: each is refused with what is wrong with it, and left as it is.
+/// Places where an arena cannot be. Each is refused with the reason, and stays unchanged.
 @Suite struct ArenaPlaceTests {
-    /// What stands in the place of an arena.
+    /// An object in the place of an arena.
     enum Place: String, CaseIterable, Sendable {
         case otherContent, nothingInIt, damaged
         case groupWritable, writableByAll, anotherUsers
         case directory, symbolicLink, pipe, device
         case missingDirectory, belowAFile
 
-        /// Makes it.
+        /// Makes the object, and returns the path to use.
         func make(_ path: String, in directory: TemporaryDirectory) async throws -> String {
             switch self {
             case .otherContent: try Data(repeating: 7, count: 8192).write(to: URL(fileURLWithPath: path))
@@ -63,7 +63,7 @@ import Testing
             }
         }
 
-        /// What is wrong, and what to do.
+        /// Parts of the expected reason and remedy.
         var parts: [String] {
             switch self {
             case .otherContent: ["this is no arena", "remove that file"]

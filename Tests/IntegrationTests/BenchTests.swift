@@ -5,7 +5,7 @@ import Platform
 import TestSupport
 import Testing
 
-/// `luoctl bench` as a process. What it measures is not looked at, only that it is there.
+/// `luoctl bench` as a process. The tests check which measurements exist, not their values.
 @Suite struct BenchTests {
     @Test func theDocumentHasWhatWasAskedFor() async throws {
         let ended = try await luoctl("bench", "files", "sessions", "memfd", "--quick", "--json", "--max-memory", "64M")
@@ -23,14 +23,14 @@ import Testing
         let phases = ["preserve", "freeze", "publish", "boot", "retrieve", "finish", "unpreserve"]
         #expect(Set(dense.map(\.name)) == Set(phases))
         #expect(dense.allSatisfy { $0.floor != nil && $0.floorName != nil })
-        // The kernel's own counters: nothing of the content was read or written.
+        // The kernel's counters show that no content was read or written.
         for measurement in document.measurements where measurement.scenario == "memfd" && measurement.name != "freeze" {
             #expect(measurement.counted["content bytes read"] == 0, "\(measurement)")
             #expect(measurement.counted["content bytes written"] == 0, "\(measurement)")
         }
     }
 
-    @Test("What luoctl run costs: an open and two calls, in notifications", .requiresRoot) func callsOfAProgram()
+    @Test("The cost of luoctl run: an open and two calls, in notifications", .requiresRoot) func callsOfAProgram()
         async throws
     {
         let ended = try await luoctl("bench", "run", "--quick", "--json")
@@ -43,7 +43,7 @@ import Testing
         for group in groups.values { #expect(group.map(\.name) == names) }
         for measurement in measurements where measurement.name != names[3] {
             #expect(measurement.scenario == "run" && measurement.ratioLimit != nil)
-            // Nothing of it can be had without a notification.
+            // Each call needs at least one notification.
             #expect(try measurement.ours.median > #require(measurement.floor).minimum, "\(measurement)")
         }
     }
@@ -61,7 +61,7 @@ import Testing
             #expect(parts.reduce(0, +) <= blackout, "\(measured)")
             #expect(measured.contains { $0.name == "cycle" && $0.ratio != nil && $0.ratioLimit == 1.5 })
         }
-        // Each ratio with a limit is among what is to be reached.
+        // Each ratio with a limit is a target.
         #expect(document.targets.count == (geteuid() == 0 ? 13 : 3), "\(document.targets)")
         guard geteuid() == 0 else { return #expect(document.absent.map(\.name) == ["luod"]) }
         for files in [1, 253, 1000] as [UInt64] {
@@ -117,7 +117,7 @@ import Testing
         #expect(try String(contentsOfFile: directory.file("page.html"), encoding: .utf8).contains("<svg"))
     }
 
-    @Test("A page goes into what has its name, and does not take its place") func pageThroughLinks() async throws {
+    @Test("A page is written into the named file, and does not replace it") func pageThroughLinks() async throws {
         let directory = try TemporaryDirectory()
         let page = directory.file("page.html")
         try Data(repeating: 0x20, count: 1 << 20).write(to: URL(fileURLWithPath: page))
@@ -142,20 +142,20 @@ import Testing
         #expect(!absent.contains { $0.reason.contains("Invalid argument") }, "\(absent)")
     }
 
-    @Test("What fails is named, and takes nothing from what comes next") func failedSteps() async throws {
+    @Test("A failed step is named, and does not affect the next steps") func failedSteps() async throws {
         let bench = "exec \(Program.path("luoctl")) bench --quick --json --max-memory 64M"
         let files = try await run(["/bin/sh", "-c", "ulimit -n 1024; \(bench) files update"])
         #expect(files.status == 0, "\(files)")
         let absent = try files.json(BenchDocument.self).absent
         #expect(absent.contains { $0.scenario == "files" && $0.remedy.contains("LimitNOFILE") }, "\(absent)")
         #expect(!absent.contains { $0.name == "253 files" }, "\(absent)")
-        // Its arena has no room.
+        // The arena of this step has no room.
         let sessions = try await run(["/bin/sh", "-c", "ulimit -v 900000; \(bench) sessions"])
         #expect(sessions.status == 0, "\(sessions)")
         #expect(try sessions.json(BenchDocument.self).absent.map(\.scenario) == ["sessions"])
     }
 
-    @Test("Two at once take each other's pages, and say so", .requiresRoot, .requiresPoolRights())
+    @Test("Two benchmarks at once take each other's pages, and report it", .requiresRoot, .requiresPoolRights())
     func twoAtOnce() async throws {
         let bench = [Program.path("luoctl"), "bench", "hugetlb", "--quick", "--json"]
         let programs = try (0..<2).map { _ in try Program(bench) }
@@ -165,12 +165,12 @@ import Testing
         }
     }
 
-    @Test("With CRIU in the middle of its work, everything ends with luoctl", .requiresRoot)
+    @Test("When luoctl is killed, a running CRIU ends with it", .requiresRoot)
     func killedWhileCRIUWorks() async throws {
-        // What dumps has a /dev/shm of its own.
+        // The dumping process has its own /dev/shm.
         let directory = try TemporaryDirectory(in: "/tmp")
         let criu = directory.file("criu")
-        // A dump without an end.
+        // This fake of CRIU never ends a dump.
         try Data("#!/bin/sh\n[ $1 = check ] || exec sleep 1000\n".utf8).write(to: URL(fileURLWithPath: criu))
         unsafe chmod(criu, 0o755)
         let path = "PATH=\(URL(fileURLWithPath: criu).deletingLastPathComponent().path):/usr/bin:/bin"

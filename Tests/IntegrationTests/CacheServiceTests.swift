@@ -4,15 +4,15 @@ import Platform
 import TestSupport
 import Testing
 
-/// Examples/CacheService: a service whose memory and socket luod keeps.
+/// Examples/CacheService: a service with memory and a socket that luod holds.
 @Suite struct CacheServiceTests {
-    @Test("Replaced under load, it loses nothing", .requiresHugePages(2), arguments: [false, true])
+    @Test("A service that is replaced under load loses nothing", .requiresHugePages(2), arguments: [false, true])
     func replaced(withUpdates: Bool) async throws {
         let room = try await Room()
         var service = try room.start()
         #expect(try await room.info().contains(" 0 keys, "))
         let loads = try (0..<2).map { _ in try Program([Program.path("CacheService"), "load", room.socket]) }
-        // Each of them has 64.
+        // Each load writes 64 keys.
         while try await !room.info().contains(" 128 keys, ") { try #require(loads.allSatisfy { !$0.hasEnded }) }
         let inode = try await room.info().split(separator: " ").last
         for _ in 0..<3 {
@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    @Test("Killed, it goes on with all its values", .requiresHugePages(2)) func killed() async throws {
+    @Test("A killed service goes on with all its values", .requiresHugePages(2)) func killed() async throws {
         let room = try await Room()
         let first = try room.start()
         #expect(try await room.ask("set color blue") == "ok")
@@ -41,7 +41,7 @@ import Testing
         second.kill()
     }
 
-    @Test("luod is updated while it runs: its next process finds everything") func updatedBelow() async throws {
+    @Test("After an update of luod the service's next process finds everything") func updatedBelow() async throws {
         let room = try await Room(["--base-pages"])
         let first = try room.start()
         #expect(try await room.ask("set color blue") == "ok")
@@ -54,7 +54,7 @@ import Testing
         second.kill()
     }
 
-    @Test("When luod has ended, too, it begins anew, empty") func lost() async throws {
+    @Test("When luod has ended, too, the service begins again with no data") func lost() async throws {
         let room = try await Room(["--base-pages"])
         let first = try room.start()
         #expect(try await room.ask("set color blue") == "ok")
@@ -73,7 +73,7 @@ import Testing
         third.kill()
     }
 
-    @Test("A second one is refused") func twice() async throws {
+    @Test("A second service is refused") func twice() async throws {
         let room = try await Room(["--base-pages"])
         let first = try room.start()
         #expect(try await room.ask("set color blue") == "ok")
@@ -84,7 +84,7 @@ import Testing
     }
 }
 
-/// A luod and a place for the service's socket, for one test.
+/// A luod and a directory for the service's socket, for one test.
 private final class Room: Sendable {
     let daemon: RunningDaemon
     private let directory: TemporaryDirectory
@@ -102,7 +102,7 @@ private final class Room: Sendable {
         try Program([Program.path("CacheService"), socket, "--state", daemon.state] + options)
     }
 
-    /// Before there is a socket nobody can wait in its queue.
+    /// Waits for the socket, because a client can wait in its queue only when it exists. Then sends the request.
     func ask(_ request: String) async throws -> String {
         try await eventually("the service's socket", within: 60) { try directory.names.contains("socket") }
         let ended = try await run([Program.path("CacheServer"), "ask", socket, request])

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl check`, on real files and processes.
+/// `luoctl check` on real files and processes.
 @Suite struct CheckTests {
     private struct Report: Decodable {
         struct Reason: Decodable, Equatable {
@@ -49,7 +49,7 @@ import Testing
 
     private func path(_ file: borrowing OwnedDescriptor) -> String { "/proc/\(getpid())/fd/\(file.borrowed.rawValue)" }
 
-    /// Everything that can be seen of a file.
+    /// All visible state of a file.
     private struct Snapshot: Equatable {
         let bytes: [UInt8]
         let size, allocated: UInt64
@@ -68,7 +68,7 @@ import Testing
 
     // MARK: One file
 
-    @Test("A descriptor, a path, and what is given as one: nothing is changed")
+    @Test("A descriptor, a path, and a descriptor as fd:N: nothing is changed")
     func memoryFile() async throws {
         let file = try makeMemoryFile(named: "checked", size: 1 << 20)
         try file.borrowed.writeAll(toAbsoluteOffset: 8192, [1, 2, 3])
@@ -93,7 +93,7 @@ import Testing
             #expect(found.holeBytes == (1 << 20) - 4096)
             #expect(found.extents == 1)
             #expect(found.seals == ["shrink", "grow"])
-            // The record, 40 bytes, and one extent of 16: each in blocks of 64.
+            // The record has 40 bytes and the extent 16. Each takes a block of 64.
             #expect(found.arenaBytes == 128)
             #expect(try #require(found.journalBytes) > 0)
             #expect(found.runs == 5)
@@ -142,7 +142,7 @@ import Testing
     }
 
     @Test(
-        "What is not accepted: each handler's reason, and what to do",
+        "A refused file gets each handler's reason, and a remedy",
         arguments: [
             ("/etc/passwd", "regular", "open it again by its name"), ("/", "directory", "open it again by its name"),
             ("/dev/null", "characterDevice", "open it again by its name"),
@@ -171,7 +171,7 @@ import Testing
         #expect(found.reasons?.first?.reason.contains("a file of tmpfs that has a name") == true)
     }
 
-    @Test("A named pipe is not opened: nobody would ever answer") func namedPipe() async throws {
+    @Test("A named pipe is not opened, because the open would wait forever") func namedPipe() async throws {
         let name = "/tmp/check-\(UUID().uuidString)"
         try #require(unsafe mkfifo(name, 0o600) == 0)
         defer { try? FileManager.default.removeItem(atPath: name) }
@@ -210,7 +210,7 @@ import Testing
 
     // MARK: A process
 
-    /// A process with a memory file as descriptor 3, beside those of its standard input and output.
+    /// A process with a memory file as descriptor 3, in addition to its standard descriptors.
     private func holder(_ file: borrowing OwnedDescriptor, _ script: String = "exec sleep 600") async throws -> Program
     {
         let program = try Program(["/bin/sh", "-c", script], inheriting: file.borrowed)
@@ -257,7 +257,7 @@ import Testing
         withExtendedLifetime(program) {}
     }
 
-    @Test("One memory file that is not accepted is one too many")
+    @Test("One refused memory file of a process fails the check")
     func aProcessWithAFileThatIsRefused() async throws {
         let made = try makeMemoryFile(named: "named only", size: 4096)
         let program = try await holder(try made.borrowed.openedAsPath())
@@ -269,7 +269,7 @@ import Testing
         withExtendedLifetime(program) {}
     }
 
-    @Test("Without rights: 77, and what to do", .requiresRoot) func unprivileged() async throws {
+    @Test("Without rights the exit code is 77, with a remedy", .requiresRoot) func unprivileged() async throws {
         let file = try makeMemoryFile(named: "of root", size: 4096)
         for target in ["\(getpid())", path(file), "/root/nothing"] {
             let ended = try await luoctlAsNobody(["check", target])
@@ -279,9 +279,9 @@ import Testing
         }
     }
 
-    @Test("A process may look at its own user's", .requiresRoot) func unprivilegedAndAllowed() async throws {
+    @Test("A user may check a process of the same user", .requiresRoot) func unprivilegedAndAllowed() async throws {
         let ended = try await luoctlAsNobody(["check", "fd:1"])
-        // Its output is a memory file of the tests.
+        // The program's output is a memory file of the tests.
         #expect(ended.status == 0, "\(ended)")
         #expect(ended.output.contains("memfd-extents-v1"))
     }

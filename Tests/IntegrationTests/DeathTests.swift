@@ -3,10 +3,10 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The death of every process, at every store into the arena: a file with a name on hugetlbfs is found again from the
-/// arena alone, from the moment when it was preserved until it was let go of; a memory file never is, and that is said.
+/// The death of every process, at each store into the arena. A file with a name on hugetlbfs is found again from the
+/// arena alone, from its preserve to its release. A memory file is always lost, and the next process reports that.
 @Suite(.requiresRoot) struct DeathTests {
-    /// What the next process found.
+    /// The result of the next process.
     private struct Finding {
         let store: Int
         let named: String
@@ -40,13 +40,13 @@ import Testing
         }
     }
 
-    /// What is found changes at most once, in that order.
+    /// Checks that the result changes at most once, from `first` to `last`.
     private func expect(_ findings: [Finding], first: String, then last: String, _ found: (Finding) -> String) {
         let kinds = findings.map(found)
         let change = kinds.firstIndex(of: last) ?? kinds.count
         #expect(kinds[..<change].allSatisfy { $0 == first }, "\(findings.map(\.line))")
         #expect(kinds[change...].allSatisfy { $0 == last }, "\(findings.map(\.line))")
-        // With a stride the last stores may not be among them.
+        // With a stride the last stores may be left out.
         #expect(kinds.first == first && (kinds.last == last || Scale.stride > 1))
     }
 
@@ -55,27 +55,27 @@ import Testing
         return says && finding.memory.contains("with the last process that held it") ? "lost" : finding.memory
     }
 
-    @Test("In the boot that preserves it, up to the update", .requiresHugePages(8)) func beforeTheUpdate() async throws
+    @Test("All die in the first boot, up to the update", .requiresHugePages(8)) func beforeTheUpdate() async throws
     {
         let findings = try await sweep(0)
         #expect(findings.count > 20 / Scale.stride)
         expect(findings, first: "absent", then: "intact") { $0.named }
         expect(findings, first: "absent", then: "lost", isLost)
-        // Killed at the very last store, the update has not been; after it, it has: see below.
+        // After a kill at the last store the update has not happened. The next test covers the time after it.
         #expect(findings.allSatisfy { $0.line["update"] ?? "0" == "0" })
     }
 
-    @Test("In the boot that it comes to", .requiresHugePages(8)) func afterTheUpdate() async throws {
+    @Test("All die in the boot after the update", .requiresHugePages(8)) func afterTheUpdate() async throws {
         let findings = try await sweep(1)
         #expect(findings.count > 8 / Scale.stride)
         expect(findings, first: "intact", then: "absent") { $0.named }
         #expect(findings.allSatisfy { $0.line["update"] == "1" })
-        // Until the session is finished.
+        // The named file is intact until the session is finished.
         #expect(findings.allSatisfy { ["lost", "absent"].contains(isLost($0)) })
         #expect(findings.allSatisfy { (isLost($0) == "lost") == ($0.named == "intact") })
     }
 
-    @Test("Between the two, when nobody runs", .requiresHugePages(8)) func inBetween() async throws {
+    @Test("All die between the two boots", .requiresHugePages(8)) func inBetween() async throws {
         let ended = try await inNamespace(
             """
             "$PROBE" death run /mnt/arena /mnt/huge/guest --image 'kill -9 $$'
@@ -86,7 +86,7 @@ import Testing
         #expect(line["2"]?.contains("gone with the last process that held it") == true)
     }
 
-    @Test("Nobody dies: both come", .requiresHugePages(8)) func noDeath() async throws {
+    @Test("Without a death both files come", .requiresHugePages(8)) func noDeath() async throws {
         let ended = try await inNamespace(#""$PROBE" death run /mnt/arena /mnt/huge/guest"#)
         #expect(ended.status == 0, "\(ended)")
         #expect(try ended.objects().last == ["done": "1 intact,2 intact"])

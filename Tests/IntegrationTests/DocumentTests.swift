@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The commands in README.md and docs/: each ```console block is run as it stands, and prints what is shown there, but for
-/// numbers. What `make` does is left to .ci/run, which must have each target.
+/// The commands in README.md and docs/. Each ```console block runs as it is written, and must print the shown output,
+/// except for numbers. The test does not run `make`, but .ci/run must have each target.
 @Suite(.requiresRoot) struct DocumentTests {
     @Test(.requiresHugePages(16), arguments: try Document.all())
     func commandsAreTrue(document: Document) async throws {
@@ -26,22 +26,22 @@ import Testing
         }
     }
 
-    /// Numbers, sums and the width of columns differ from run to run.
+    /// A line without numbers, because numbers, sums and the width of columns differ from run to run.
     private static func shape(_ line: String) -> String {
         line.split(separator: " ").map { word in word.contains(where: \.isNumber) ? "N" : String(word) }
             .joined(separator: " ")
     }
 }
 
-/// A document with commands in it.
+/// A document that contains commands.
 struct Document: Sendable, CustomTestStringConvertible {
     struct Command: Sendable {
-        /// Without the comment that says how it ends: `# exit 1`
+        /// The command without the comment that gives its exit code, such as `# exit 1`.
         let text: String
         let status: CInt
         var output: [String] = []
 
-        /// `demo` of `make demo`
+        /// The target of a make command: `demo` for `make demo`.
         var makeTarget: Substring? { text.hasPrefix("make ") ? text.split(separator: " ")[1] : nil }
     }
 

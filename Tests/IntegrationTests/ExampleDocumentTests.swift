@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The code in the documents is that of the examples. Where a document shows a session, with programs in the background,
-/// in a ```session block, its commands are run by one shell, and print what is shown, but for numbers.
+/// The code in the documents is the code of the examples. A ```session block shows a session with programs in the
+/// background. One shell runs its commands, and must print the shown output, except for numbers.
 @Suite struct ExampleDocumentTests {
     private static func text(_ path: String) throws -> String {
         try String(contentsOf: Document.root.appendingPathComponent(path), encoding: .utf8)
@@ -26,7 +26,7 @@ import Testing
         return blocks
     }
 
-    /// Lines without their indentation, and without empty ones.
+    /// Lines without their indentation, and without empty lines.
     private static func stripped(_ lines: [String]) -> String {
         lines.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }.joined(separator: "\n")
     }
@@ -61,11 +61,11 @@ import Testing
         }
         #expect(!expected.isEmpty)
         let ended = try await run(["/bin/bash", "-c", script.joined(separator: "\n")])
-        // What a program in the background prints comes when it comes.
+        // The output of a program in the background can come at any time.
         #expect(Self.withoutNumbers(ended.lines).sorted() == Self.withoutNumbers(expected).sorted(), "\(ended)")
     }
 
-    /// People wait until a server is there before they ask it.
+    /// Waits for the socket of a server before a command that uses it, as people do.
     private static func wait(for command: String) -> [String] {
         let socket = command.split(separator: " ").dropFirst().first ?? ""
         return ["until CacheServer ask \(socket) info >/dev/null 2>&1; do sleep 0.1; done"]

@@ -43,7 +43,7 @@ import Testing
         try await server.end()
     }
 
-    @Test("Nobody is turned away while it updates") func clientsInAnUpdate() async throws {
+    @Test("No client is refused during an update") func clientsInAnUpdate() async throws {
         let server = try await Server()
         let clients = Task {
             for number in 0..<40 {
@@ -57,7 +57,7 @@ import Testing
         try await server.end()
     }
 
-    @Test("It becomes what stands at its path by then") func aNewProgram() async throws {
+    @Test("The server becomes the program that is at its path at that time") func aNewProgram() async throws {
         let server = try await Server()
         let old = try server.image
         try await server.replaceProgram(with: Program.path("CacheServer"))
@@ -67,7 +67,7 @@ import Testing
         try await server.end()
     }
 
-    @Test("A program that cannot go on with it changes nothing") func aWrongProgram() async throws {
+    @Test("A program that cannot take over changes nothing") func aWrongProgram() async throws {
         let server = try await Server()
         #expect(try await server.ask("set color blue") == "ok")
         try await server.replaceProgram(with: "/bin/true")
@@ -79,7 +79,7 @@ import Testing
         #expect(ended.errors.contains("no update: \(server.program.path) did not say which formats it knows"))
     }
 
-    @Test("Killed, with the arena in a file: the socket comes back, the memory file is told to be lost")
+    @Test("After a kill, with the arena in a file, the socket comes back, and the memory file is reported as lost")
     func killed() async throws {
         let arena = "/dev/shm/cache-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: arena) }
@@ -95,7 +95,7 @@ import Testing
         #expect(try await second.end().errors.contains("was lost with the last process that held it"))
     }
 
-    @Test("Killed, with the data on hugetlbfs: nothing is lost", .requiresRoot, .requiresHugePages(2))
+    @Test("After a kill, with the data on hugetlbfs, nothing is lost", .requiresRoot, .requiresHugePages(2))
     func killedWithNamedData() async throws {
         let arena = "/dev/shm/cache-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: arena) }
@@ -125,7 +125,7 @@ import Testing
         """
 }
 
-/// A server of a test, with a program file and a directory of its own.
+/// A server of a test, with its own program file and directory.
 private final class Server: Sendable {
     struct Started: Sendable {
         let path: String
@@ -136,7 +136,7 @@ private final class Server: Sendable {
     let socket: String
     private let directory: URL
 
-    /// - Parameter predecessor: whose directory and program it goes on with.
+    /// - Parameter predecessor: a server with the directory and program to use.
     init(_ options: [String] = [], after predecessor: Server? = nil) async throws {
         directory =
             predecessor?.directory
@@ -145,7 +145,8 @@ private final class Server: Sendable {
         socket = directory.appendingPathComponent("socket").path
         if predecessor == nil {
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-            // Not copied by this process: a program that it starts meanwhile would have the copy open for writing.
+            // Another process copies the file. Otherwise, a program that this process starts meanwhile would have the
+            // copy open for writing.
             _ = try await run(["/usr/bin/install", "-m", "755", Program.path("CacheServer"), path])
         }
         program = Started(path: path, running: try Program([path, socket] + options))
@@ -166,20 +167,20 @@ private final class Server: Sendable {
 
     func signal(_ number: CInt) { _ = Glibc.kill(program.running.process, number) }
 
-    /// Updates it, and waits for that.
+    /// Updates the server, and waits for the update.
     func update(to boot: Int) async throws {
         signal(SIGHUP)
         while try await !ask("info").hasPrefix("boot \(boot), ") { try #require(!program.running.hasEnded) }
     }
 
-    /// As package managers do: the file is not written to, another one gets its name.
+    /// Replaces the program as package managers do: the file is not written to, but another file gets its name.
     func replaceProgram(with other: String) async throws {
         let new = directory.appendingPathComponent("new").path
         _ = try await run(["/usr/bin/install", "-m", "755", other, new])
         unsafe try #require(rename(new, program.path) == 0)
     }
 
-    /// The file that it runs.
+    /// The path of the running program's file.
     var image: String {
         get throws {
             try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(program.running.process)/exe")

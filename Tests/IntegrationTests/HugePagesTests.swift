@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl hugepages`: what it shows of real holders, and pools that it changes and leaves as they were.
+/// `luoctl hugepages` with real holders, and with pools that it changes and restores.
 struct PoolsJSON: Decodable {
     struct Pool: Decodable {
         struct Counts: Decodable, Equatable {
@@ -52,7 +52,7 @@ struct PoolsJSON: Decodable {
         try file.borrowed.allocate(offset: 0, length: 3 * Self.page)
         let mapping = try Mapping(of: file.borrowed, length: 4 * Self.page, .shared(writable: true))
         unsafe mapping.bytes.storeBytes(of: 1, as: UInt8.self)
-        // A process that has it as its descriptor 3, and nothing else of it.
+        // This process has the file as its descriptor 3, and no mapping of it.
         let program = try Program(["/bin/sleep", "600"], inheriting: file.borrowed)
         try await eventually("sleep", within: 10) { try isRunning("sleep", program.process) }
         let found = try await list()
@@ -98,7 +98,7 @@ struct PoolsJSON: Decodable {
         #expect(text.output.contains("2 in files that no process has open"))
     }
 
-    @Test("Without rights it shows what it can, and says what it could not", .requiresRoot)
+    @Test("Without rights it shows the visible part, and says what is missing", .requiresRoot)
     func unprivileged() async throws {
         let ended = try await luoctlAsNobody(["hugepages"])
         #expect(ended.status == 0, "\(ended)")
@@ -182,7 +182,7 @@ struct PoolsJSON: Decodable {
         #expect(text.output.contains("nothing was changed"))
     }
 
-    @Test("Many at once: none is lost", .requiresPoolRights()) func atOnce() async throws {
+    @Test("Many requests at once: none is lost", .requiresPoolRights()) func atOnce() async throws {
         let before = try pool()
         func all(_ action: String) async throws -> [Change] {
             let arguments = ["hugepages", action, "--size", "2M", "--count", "2", "--json"]
@@ -204,7 +204,7 @@ struct PoolsJSON: Decodable {
         #expect(try pool() == before)
     }
 
-    @Test("It waits for who changes the pool under the same lock", .requiresPoolRights()) func lock() async throws {
+    @Test("luoctl waits for a process that has the lock of the pool", .requiresPoolRights()) func lock() async throws {
         let before = try pool()
         let number = unsafe open("/run/lock/liveupdate-hugepages.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         let lock = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
@@ -221,7 +221,7 @@ struct PoolsJSON: Decodable {
         #expect(try pool() == before)
     }
 
-    /// /proc/locks shows who waits with an arrow.
+    /// Whether a process waits for a lock. /proc/locks marks a waiting process with an arrow.
     private func isWaiting(_ process: pid_t, _ file: FileDescriptor) throws -> Bool {
         try String(contentsOfFile: "/proc/locks", encoding: .utf8).split(separator: "\n").contains { line in
             line.contains("->") && line.split(separator: " ").contains { $0 == "\(process)" }
@@ -229,7 +229,7 @@ struct PoolsJSON: Decodable {
     }
 
     @Test(
-        "Interrupted at any moment, it has reserved all or nothing", .requiresPoolRights(),
+        "A reserve that is interrupted at any moment has reserved all or nothing", .requiresPoolRights(),
         arguments: [SIGINT, SIGTERM])
     func interrupted(signal: CInt) async throws {
         let before = try pool()
@@ -242,7 +242,7 @@ struct PoolsJSON: Decodable {
             kill(program.process, signal)
             let ended = try await program.ended()
             let taken = try pool().persistent - before.persistent
-            // Ended before it began or after it was done, or while it had the pool.
+            // The program ended before it began, after it was done, or while it changed the pool.
             #expect([0, nil, 128 + signal].contains(ended.status), "\(ended)")
             #expect(taken == 300 ? ended.status != 128 + signal : taken == 0 && ended.status != 0, "\(ended)")
             guard taken == 300 else { continue }
@@ -270,7 +270,7 @@ struct PoolsJSON: Decodable {
             #expect(try pool().surplus == before.surplus + 1)
             _ = try FileStatus(of: file.borrowed)
         }
-        // A process that is just being started has a copy of every descriptor for a moment.
+        // A process that is just starting has a copy of each descriptor for a moment.
         try await eventually("a pool as before", within: 10) { try pool() == before }
         withExtendedLifetime(taken) {}
     }
@@ -289,7 +289,7 @@ struct PoolsJSON: Decodable {
     }
 
     @Test(
-        "Without rights: what to do, and nothing else", .requiresRoot, .requiresHugePages(1),
+        "Without rights it says what to do, and does nothing else", .requiresRoot, .requiresHugePages(1),
         arguments: ["reserve", "release"])
     func unprivileged(_ action: String) async throws {
         for more in [[], ["--dry-run"]] {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Files of a hugetlbfs mount. The mount is made in a mount namespace of its own and ends with the probe.
+/// Files of a hugetlbfs mount. The mount is in its own mount namespace and ends with the probe.
 @Suite struct HugetlbfsTests {
     private func offer(_ arguments: String) async throws -> Ended {
         let script = """
@@ -19,7 +19,7 @@ import Testing
         #expect(try ended.objects().last == ["taken": "true"])
     }
 
-    @Test("A file that was unlinked is a hugetlb memory file", .requiresRoot) func anUnnamedFileIsTaken() async throws {
+    @Test("An unlinked file is a hugetlb memory file", .requiresRoot) func anUnnamedFileIsTaken() async throws {
         let ended = try await offer("--unlink")
         #expect(ended.status == 0, "\(ended)")
         #expect(try ended.objects().last == ["taken": "true"])

@@ -6,7 +6,7 @@ import Testing
 
 @testable import luoctl
 
-/// What `luoctl inspect` prints of damaged arenas: in this process, many of them.
+/// The output of `luoctl inspect` for many damaged arenas, in this process.
 @Suite struct InspectOutputTests {
     private static let specimens: [@Sendable () throws -> Specimen] = [
         { try .running() }, { try .published() }, { try .inBetween() },
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    @Test("A name cannot do anything to a terminal, and is found again in the JSON") func namesThatAreCommands() throws
+    @Test("A name cannot control a terminal, and is whole in the JSON") func namesThatAreCommands() throws
     {
         let name = "\u{1B}[2J\r\n\u{202E}x\u{7}"
         let machine = try Machine(Specimen.options)

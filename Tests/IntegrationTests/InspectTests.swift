@@ -5,9 +5,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl inspect`, on the arenas of real processes.
+/// `luoctl inspect` on the arenas of real processes.
 @Suite struct InspectTests {
-    // MARK: A process that runs
+    // MARK: A running process
 
     @Test(.requiresHugePages(4)) func whileItRuns() async throws {
         let holder = try await ArenaHolder("2")
@@ -28,7 +28,7 @@ import Testing
         #expect(session.files.allSatisfy { $0.pages?.runs?.isEmpty == false && $0.failure == nil })
     }
 
-    @Test("It changes nothing, and the process does not notice") func nothingIsChanged() async throws {
+    @Test("An inspection changes nothing, and the process does not notice it") func nothingIsChanged() async throws {
         let holder = try await ArenaHolder("0")
         let before = try holder.arena.borrowed.bytes(at: 0, count: 1 << 20)
         #expect(try await holder.inspect().status == 0)
@@ -37,12 +37,12 @@ import Testing
         #expect(!holder.process.hasEnded)
     }
 
-    @Test("A process that commits all the time: what is shown is sound, each time") func whileItIsBusy() async throws {
+    @Test("A process that commits all the time is shown as sound, each time") func whileItIsBusy() async throws {
         let holder = try await ArenaHolder("0", "1", "--busy")
         var tails: Set<UInt64> = []
         for _ in 0..<Scale.count(20) {
             let ended = try await holder.inspect("--json")
-            // 69: it was changed during every attempt.
+            // Exit code 69 says that the arena changed during each attempt.
             guard ended.status != 69 else { continue }
             #expect(ended.status == 0, "\(ended)")
             let document = try ended.json(InspectOutput.self)
@@ -121,7 +121,7 @@ import Testing
 
     // MARK: Trees
 
-    @Test("Every tree goes through dtc(1)", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
+    @Test("dtc(1) reads each tree", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
     func trees() async throws {
         let file = try TemporaryFile(try Specimen.inBetween().copy())
         let document = try await luoctl("inspect", "--json", file.path).json(InspectOutput.self)

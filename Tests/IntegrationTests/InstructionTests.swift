@@ -7,13 +7,13 @@ private let canCount = ["valgrind", "strip"].allSatisfy {
     FileManager.default.isExecutableFile(atPath: "/usr/bin/\($0)")
 }
 
-/// Instructions of replayed scenarios, counted by valgrind: so that work that is done twice fails here, without a clock.
-/// They are the same from run to run to some hundredths of a percent. These programs are not optimized: what is counted
-/// is work, not speed.
+/// Counts the instructions of replayed scenarios with valgrind, so that repeated work fails here without a clock. The
+/// counts vary by some hundredths of a percent from run to run. These programs are not optimized, so the test measures
+/// work, not speed.
 @Suite(.enabled(if: canCount, "it takes valgrind, and strip of binutils")) struct InstructionTests {
     @Test func oneMoreScenario() async throws {
         let directory = try TemporaryDirectory()
-        // valgrind gives up on debugging information that it does not know.
+        // valgrind fails on debugging information that it does not know.
         let program = directory.file("luoctl")
         #expect(try await run(["/usr/bin/strip", "--strip-debug", "-o", program, Program.path("luoctl")]).status == 0)
 
@@ -22,7 +22,7 @@ private let canCount = ["valgrind", "strip"].allSatisfy {
             .split(separator: "\n")
         let none = try await instructions(program, [])
         let all = try await instructions(program, lines)
-        // 6.4 million when this was written.
+        // When this was written, the count was 6.4 million.
         let each = (all - none) / lines.count
         #expect((1_000_000..<7_400_000).contains(each), "\(each) for each of \(lines.count) scenarios")
     }
@@ -32,7 +32,7 @@ private let canCount = ["valgrind", "strip"].allSatisfy {
             [
                 "/usr/bin/valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, "replay", "-",
             ],
-            // Else tables are walked in another order each time.
+            // Without this variable tables are walked in another order each time.
             environment: ["SWIFT_DETERMINISTIC_HASHING=1"], input: scenarios.joined(separator: "\n"))
         #expect(ended.lines == ["\(scenarios.count) passed, 0 failed"])
         // ==PID== I   refs:      62,309,305

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// An arena that has a name, and the processes that come and go with it.
+/// An arena with a name, and the processes that use it in turn.
 @Suite struct NamedArenaTests {
     private let directory: TemporaryDirectory
     private let path: String
@@ -20,7 +20,7 @@ import Testing
         try Program([Program.path("UpdateProbe"), "named", action, path])
     }
 
-    @Test("Killed at any store while it begins: there is a whole arena, or none") func wholeOrNone() async throws {
+    @Test("After a kill at any store of its begin there is a whole arena, or none") func wholeOrNone() async throws {
         var (none, whole) = (0, 0)
         for store in 0..<1000 {
             let ended = try await probe("named", "begin", path, "--kill", "0", "\(store)")
@@ -35,7 +35,7 @@ import Testing
         #expect(none > 3 && whole > 1, "\(none) \(whole)")
     }
 
-    @Test("A second process: EAGAIN, which arena, why, and what to do; until the first is dead")
+    @Test("A second process gets EAGAIN, with arena, reason and remedy, until the first is dead")
     func twoProcesses() async throws {
         let first = try start("hold")
         try await eventually("the first", within: 60) { try !first.outputSoFar.isEmpty }
@@ -50,7 +50,7 @@ import Testing
         #expect(try await begin().status == 0)
     }
 
-    @Test("Several at once that all find none: one makes it, and the others are told") func manyAtOnce() async throws {
+    @Test("If several processes find no arena, one makes it, and the others are told") func manyAtOnce() async throws {
         let programs = try (0..<6).map { _ in try start("hold") }
         try await eventually("an answer of each", within: 60) {
             try programs.allSatisfy { try !$0.outputSoFar.isEmpty }
@@ -61,7 +61,7 @@ import Testing
         #expect(try directory.names == ["arena"])
     }
 
-    @Test("After an update the inherited file is used, which is the one of that name")
+    @Test("After an update the inherited file is used, which is the file of that name")
     func anUpdate() async throws {
         let program = try start("update")
         try await eventually("the update", within: 60) { try program.outputSoFar.contains(#""update":"1""#) }
@@ -80,7 +80,7 @@ import Testing
         return try FileStatus(of: file.borrowed).identity
     }
 
-    @Test("A process that died left a session with memory files: it is open, and they are gone")
+    @Test("A dead process left a session with memory files: it is open, and they are lost")
     func leftBehind() async throws {
         #expect(try await probe("named", "leave", path).status == nil)
         let line = try #require(try await begin().objects().first)
@@ -93,7 +93,7 @@ import Testing
         #expect(try await begin().objects().first?["sessions"] == "")
     }
 
-    @Test("A tmpfs that is full: ENOSPC; nothing is lost, and what is there can still be handed over", .requiresRoot)
+    @Test("On a full tmpfs the error is ENOSPC, nothing is lost, and the state can still be handed over", .requiresRoot)
     func fullFileSystem() async throws {
         for size in ["100k", "200k", "1m"] {
             let ended = try await inNamespace(
@@ -110,14 +110,14 @@ import Testing
         }
     }
 
-    @Test("No room to make it: ENOSPC, and nothing is left", .requiresRoot) func noRoomAtAll() async throws {
+    @Test("Without room for an arena: ENOSPC, and nothing is left", .requiresRoot) func noRoomAtAll() async throws {
         let ended = try await inNamespace(
             "mount -t tmpfs -o size=20k none /mnt; $PROBE named begin /mnt/arena; ls -A /mnt")
         #expect(ended.lines.count == 1, "\(ended)")
         #expect(try ended.objects().first?["errno"] == "\(Errno.noSpace.rawValue)")
     }
 
-    @Test("On hugetlbfs it takes a huge page for what it has, and no more", .requiresHugePages(8), .requiresRoot)
+    @Test("On hugetlbfs an arena takes only the huge pages for its content", .requiresHugePages(8), .requiresRoot)
     func onHugetlbfs() async throws {
         let ended = try await inNamespace(
             """

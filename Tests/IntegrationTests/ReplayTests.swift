@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// `luoctl replay`, as its README in Tests/Vectors says.
+/// `luoctl replay`, as the README in Tests/Vectors describes it.
 @Suite struct ReplayTests {
     private static let vectors = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("Vectors").path
@@ -25,7 +25,7 @@ import Testing
         #expect(ended.errors.isEmpty)
     }
 
-    @Test("A pipe by its name, and what is no file") func whatIsNamed() async throws {
+    @Test("A pipe by its name works, and a directory does not") func whatIsNamed() async throws {
         let piped = try await run(
             ["/bin/sh", "-c", "cat \(Self.named) | \(Program.path("luoctl")) replay /dev/stdin"])
         #expect(piped.status == 0 && piped.lines == ["117 passed, 0 failed"], "\(piped)")
@@ -33,7 +33,7 @@ import Testing
         #expect(directory.status == 64 && directory.errors.contains("Is a directory"), "\(directory)")
     }
 
-    @Test("What cannot be printed is no success") func fullDisk() async throws {
+    @Test("Output that cannot be written is a failure") func fullDisk() async throws {
         let luoctl = Program.path("luoctl")
         let full = try await run(["/bin/sh", "-c", "\(luoctl) replay \(Self.named) >/dev/full"])
         #expect(full.status == 69 && full.errors.contains("No space left"), "\(full)")

@@ -4,9 +4,9 @@ import Platform
 import TestSupport
 import Testing
 
-/// Readers that go away, and processes and names that others have chosen.
+/// Readers that go away, and processes and names of other users.
 @Suite struct UnfriendlyTests {
-    @Test("Nobody reads the log: the demo ends as it would", .requiresRoot, .requiresHugePages(1))
+    @Test("A demo without a reader of its log ends as usual", .requiresRoot, .requiresHugePages(1))
     func readerThatLeaves() async throws {
         let room = try await DemoRoom()
         _ = try await room.shell(
@@ -14,7 +14,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("What a terminal would obey is not printed as it is") func namesOfOthers() async throws {
+    @Test("Control characters are printed escaped") func namesOfOthers() async throws {
         let file = try makeMemoryFile(named: "a\u{1B}[31mb\nc", size: 4096)
         let ended = try await run([Program.path("luoctl"), "check", "fd:3"], inheriting: file.borrowed)
         #expect(ended.status == 0, "\(ended)")
@@ -22,8 +22,9 @@ import Testing
         #expect(!ended.output.unicodeScalars.contains("\u{1B}"))
     }
 
-    @Test("A process that has ended holds nothing, and that is not what is said") func zombie() async throws {
-        // It ends when its parent is no shell any more, which would wait for it.
+    @Test("A process that has ended is reported as ended, and not as one without files") func zombie() async throws {
+        // The child stays a zombie, because its parent executes another program instead of the shell, which would wait
+        // for it.
         let parent = try Program(["/bin/sh", "-c", "sleep 2 & echo $!; exec sleep 3000"])
         try await eventually("the number of the child", within: 20) { try parent.outputSoFar.hasSuffix("\n") }
         let child = try parent.outputSoFar.dropLast()

@@ -2,7 +2,7 @@ import Testing
 
 @testable import luoctl
 
-/// The lines of `luoctl update` about the sessions and files that it has cost.
+/// The lines of `luoctl update` about lost sessions and files.
 @Suite struct UpdateRemarksTests {
     private static let session = SessionLine(subject: "user 1, session \"s\"", state: "unfinished")
 
@@ -20,25 +20,25 @@ import Testing
         }
     }
 
-    @Test("Everything that fits in the answer is shown as it is") func whole() {
+    @Test("Text that fits in the answer is shown unchanged") func whole() {
         #expect(lines([]) == [])
         #expect(lines([Self.session.text], [Self.session, Self.file(1)]) == [Self.session.text])
     }
 
-    @Test("The status has the lines that did not fit") func completed() {
+    @Test("The status provides the lines that did not fit") func completed() {
         let all = [Self.session] + (0..<20).map { Self.file($0) }
         let said = all.prefix(3).map(\.text) + ["and 18 more: luoctl status shows them"]
         #expect(lines(said, all) == all.map(\.text))
     }
 
-    @Test("A file that luod names in other words than the status is named once") func otherWords() {
+    @Test("A file that luod and the status describe in different words is named once") func otherWords() {
         let named = Self.file(1, "the file has 4096 bytes and had 8192")
         let missing = Self.file(2)
         let said = [named.text, "and 1 more: luoctl status shows them"]
         #expect(lines(said, [], [Self.file(1, "left out: 4096"), missing]) == [named.text, missing.text])
     }
 
-    @Test("Sessions that clients finished before the update are not named, and none is left uncounted")
+    @Test("Sessions that clients finished before the update are not named, but all losses are counted")
     func finishedBefore() {
         let all = [Self.session] + (0..<20).map { Self.file($0) }
         let said = [Self.session.text, Self.file(0).text, "and 2 more: luoctl status shows them"]

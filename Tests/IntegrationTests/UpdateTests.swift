@@ -3,9 +3,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Real updates: a process that becomes its next image by execve, and keeps its files. See Tests/UpdateProbe.
+/// Real updates: a process becomes its next image by execve, and keeps its files. See Tests/UpdateProbe.
 @Suite struct UpdateTests {
-    /// What must be open and nothing else: three standard descriptors, the arena, and the kept ones.
+    /// Checks that only these are open: three standard descriptors, the arena, and the held files.
     private func expectClean(_ line: [String: String], _ prefix: String, files: Int) {
         #expect(line["\(prefix)_standard"] == "3")
         #expect(line["\(prefix)_arena"] == "1")
@@ -20,7 +20,7 @@ import Testing
         let line = try #require(try ended.objects().last)
         #expect(line["intact"] == "\(count)")
         expectClean(line, "begin", files: count)
-        // Those that were retrieved: the kept copies are gone.
+        // Only the retrieved descriptors are left, and the held copies are closed.
         expectClean(line, "end", files: count)
     }
 
@@ -29,7 +29,7 @@ import Testing
         #expect(ended.status == 0, "\(ended)")
         let lines = try ended.objects().filter { $0["update"] != nil }
         #expect(lines.map { $0["update"] } == (1...10).map { "\($0)" })
-        // The first update finds an arena that was made for nothing; from the second one on it has its size.
+        // The first update finds a new arena. From the second update on it has its final size.
         for line in lines.dropFirst() {
             #expect(line["intact"] == "40")
             expectClean(line, "begin", files: 40)
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    @Test("At the limit on open files: EMFILE, and nothing is lost", arguments: [32, 64, 65, 128, 300])
+    @Test("At the limit on open files the error is EMFILE, and nothing is lost", arguments: [32, 64, 65, 128, 300])
     func limit(_ limit: Int) async throws {
         let ended = try await probe("limit", "\(limit)")
         #expect(ended.status == 0, "\(ended)")
@@ -51,7 +51,7 @@ import Testing
         #expect(lines.last?["intact"] == full["held"])
     }
 
-    @Test("The next image at its limit: EMFILE at boot and at retrieve, and it works with a descriptor less")
+    @Test("The next image at its limit gets EMFILE at boot and at retrieve, and works with one descriptor less")
     func limitAfterTheUpdate() async throws {
         let ended = try await probe("limit-after")
         #expect(ended.status == 0, "\(ended)")
@@ -67,7 +67,7 @@ import Testing
     }
 
     @Test(
-        "A program that cannot be executed: the update is taken back, and another one succeeds",
+        "After a program that cannot be executed the update is taken back, and another one succeeds",
         arguments: [
             ("/nonexistent/next", Errno.noSuchFileOrDirectory), ("/etc/passwd", .permissionDenied),
             ("/", .permissionDenied), ("/etc/passwd/next", .notDirectory),
@@ -84,7 +84,7 @@ import Testing
         }
         let thawed = try #require(lines.first { $0["thawed_arena"] != nil })
         #expect(thawed["grown"] == "false")
-        // Two are the probe's own, one is kept.
+        // Two of the files belong to the probe itself, and one is held.
         expectClean(thawed, "thawed", files: 3)
         #expect(lines.contains { $0["busy"] == "\(Errno.resourceBusy.rawValue)" })
         #expect(lines.last?["came"] == "1,2")
@@ -127,7 +127,7 @@ import Testing
     }
 }
 
-/// An image that is asked for its formats before it is too late.
+/// An image is asked for its formats before the update.
 @Suite struct ImageCheckTests {
     @Test func images() async throws {
         let ended = try await probe("check")
@@ -146,7 +146,7 @@ import Testing
     }
 }
 
-/// `LUO_ARENA_FD` that names what is no arena.
+/// `LUO_ARENA_FD` with a value that names no arena.
 @Suite struct ArenaVariableTests {
     private func begin(_ value: String, inheriting: FileDescriptor? = nil) async throws -> (errno: Errno, text: String)
     {
@@ -164,7 +164,7 @@ import Testing
         #expect(text.contains("LUO_ARENA_FD=\(value) is no descriptor"))
     }
 
-    @Test("A begin that fails leaves it as it is: another one can succeed") func afterABeginThatFailed() async throws {
+    @Test("A failed begin changes nothing, and another one can succeed") func afterABeginThatFailed() async throws {
         let ended = try await probe("begin-twice")
         #expect(ended.status == 0, "\(ended)")
         let lines = try ended.objects()

@@ -3,17 +3,17 @@ import Testing
 
 @testable import ListenerHandlers
 
-/// A process that dies: what the arena says is all that is left of it.
+/// A process dies, and only the content of the arena is left of it.
 @Suite struct CrashTests {
     private let machine: Machine
 
     init() throws { machine = try Machine() }
 
-    @Test("In the middle of a boot: it goes on, and its FLB has its object again", arguments: Kind.allCases)
+    @Test("A boot that dies goes on, and its FLB has its object again", arguments: Kind.allCases)
     func theSameBoot(_ kind: Kind) throws {
         let listener = try machine.listener(kind)
         try machine.boot().createSession("s").preserve(listener.descriptor, token: 1)
-        // Another orchestrator on the same arena: it knows what one knows that was started after a crash.
+        // Another orchestrator on the same arena has the knowledge of one that starts after a crash.
         let luo = try machine.boot()
         let session = try #require(try luo.openSessions.first)
         try luo.publish()
@@ -22,7 +22,7 @@ import Testing
         try session.close()
     }
 
-    @Test("With every process: the socket is opened again at its address", arguments: Kind.allCases)
+    @Test("After the death of every process the socket is opened again at its address", arguments: Kind.allCases)
     func nobodyIsLeft(_ kind: Kind) throws {
         let address = try dead(kind)
         let session = try #require(try machine.boot().openSessions.first)
@@ -34,7 +34,7 @@ import Testing
         withExtendedLifetime(waiting) {}
     }
 
-    @Test("With every process, in an update", arguments: Kind.allCases) func nobodyIsLeftInAnUpdate(_ kind: Kind) throws
+    @Test("All processes die in an update", arguments: Kind.allCases) func nobodyIsLeftInAnUpdate(_ kind: Kind) throws
     {
         let address = try dead(kind, publishing: true)
         let next = try machine.boot()
@@ -57,7 +57,7 @@ import Testing
         withExtendedLifetime(waiting) {}
     }
 
-    @Test("An address that somebody else has by now is not taken from him", arguments: Kind.allCases)
+    @Test("An address that another process uses by now is not taken away", arguments: Kind.allCases)
     func takenAddress(_ kind: Kind) throws {
         let address = try dead(kind, publishing: true)
         try SocketName.removeIfDead(address)
@@ -70,7 +70,7 @@ import Testing
         withExtendedLifetime(other) {}
     }
 
-    /// A process that preserves a listener, and dies.
+    /// Simulates a process that preserves a listener, and dies.
     private func dead(_ kind: Kind, publishing: Bool = false) throws -> SocketAddress {
         let address = try dying(kind, publishing: publishing)
         try waitUntilNothingListens(at: address)
@@ -86,14 +86,14 @@ import Testing
         return try listener.address
     }
 
-    @Test("At any of its stores: the socket is held, or it is free", arguments: Kind.allCases)
+    @Test("After a death at any store the socket is held, or it is free", arguments: Kind.allCases)
     func everyStore(_ kind: Kind) throws {
         var stop = 0
         while try !dies(kind, after: stop) { stop += 1 }
         #expect(stop > 10)
     }
 
-    /// - Returns: whether it came to its end.
+    /// - Returns: whether the process reached its end.
     private func dies(_ kind: Kind, after stop: Int) throws -> Bool {
         let machine = try Machine()
         let process = SimulatedProcess(stores: stop)

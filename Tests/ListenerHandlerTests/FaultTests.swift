@@ -3,10 +3,10 @@ import Testing
 
 @testable import ListenerHandlers
 
-/// Fails the first, the second, the third … system call of a request, until one is untouched. After each: it worked, or
-/// the answer is the injected error; and nothing is left behind.
+/// Fails the first, the second, the third … system call of a request, until a request has no fault. After each failure
+/// the request has worked, or has returned the injected error, and nothing is left behind.
 ///
-/// In processes of their own, where sockets can be counted.
+/// Each sweep runs in its own process, because sockets are counted.
 @Suite struct FaultTests {
     enum Request: String, Codable, CaseIterable, Sendable {
         case preserve, publish, retrieve, reopen
@@ -78,14 +78,14 @@ private struct Faults {
         }
     }
 
-    /// What failed is tried again, and works.
+    /// Repeats a failed request, which must work.
     private func again(_ body: () throws -> Void) throws -> Bool {
         let (error, reached) = inject(body)
         if error != nil { try body() }
         return reached
     }
 
-    /// What could not be retrieved is remembered; what only lacked a descriptor can be asked for again.
+    /// A failed retrieve of the handler is remembered. A retrieve that only lacked a descriptor can be repeated.
     private func retrieve(_ machine: Machine) throws -> Bool {
         let luo = try machine.boot()
         let session = try luo.retrieveSession("s")

@@ -4,13 +4,13 @@ import Testing
 
 @testable import ListenerHandlers
 
-/// Listening sockets over an update: two boots in one process.
+/// Listening sockets over an update, with two boots in one process.
 @Suite struct ListenerHandlerTests {
     private let machine: Machine
 
     init() throws { machine = try Machine() }
 
-    /// The first boot preserves a listener as token 1 of "s".
+    /// Preserves a listener as token 1 of "s" in a first boot.
     private func preserved(_ listener: Socket) throws -> (luo: Orchestrator, session: Session) {
         let luo = try machine.boot()
         let session = try luo.createSession("s")
@@ -18,7 +18,7 @@ import Testing
         return (luo, session)
     }
 
-    @Test("A client that comes while nobody accepts is served by the next boot", arguments: Kind.allCases)
+    @Test("A client that connects during the update is served by the next boot", arguments: Kind.allCases)
     func update(_ kind: Kind) throws {
         let address: SocketAddress
         do {
@@ -56,7 +56,7 @@ import Testing
         #expect(error?.errno == .noData, "it is finished with the last of them")
     }
 
-    @Test("A freeze lets more clients wait; unfrozen, or retrieved, as many as before", arguments: Kind.allCases)
+    @Test("A freeze lengthens the queue for clients; unfreeze and retrieve shorten it", arguments: Kind.allCases)
     func backlog(_ kind: Kind) throws {
         let listener = try machine.listener(kind)
         let (luo, _) = try preserved(listener)
@@ -85,7 +85,7 @@ import Testing
         try listener.lose()
         machine.loseDescriptors()
         try waitUntilNothingListens(at: address)
-        // Not even the socket is left: what is known of it is what the record says.
+        // The socket itself is gone, too, and only the record describes it.
         let session = try machine.boot().retrieveSession("s")
         let came = Socket(taking: try session.retrieve(token: 1))
         #expect(try came.address == address)
@@ -93,7 +93,7 @@ import Testing
         try session.finish()
     }
 
-    @Test("A session is not finished while clients wait at a socket that nobody retrieved", arguments: Kind.allCases)
+    @Test("A session is not finished while clients wait at a socket that was not retrieved", arguments: Kind.allCases)
     func canFinish(_ kind: Kind) throws {
         let listener = try machine.listener(kind)
         let address = try listener.address
@@ -141,7 +141,7 @@ import Testing
         try session.finish()
     }
 
-    // MARK: What is refused
+    // MARK: Refusals
 
     @Test func refusals() throws {
         let session = try machine.boot().createSession("s")
@@ -165,7 +165,7 @@ import Testing
         #expect(SocketAddress.unix(FilePath(String(repeating: "x", count: 108))) == nil)
     }
 
-    @Test("One address is one file, whatever descriptor it is offered by", arguments: Kind.allCases)
+    @Test("One address is one file, whatever its descriptor", arguments: Kind.allCases)
     func identity(_ kind: Kind) throws {
         let listener = try machine.listener(kind)
         let (_, session) = try preserved(listener)

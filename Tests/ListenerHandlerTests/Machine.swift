@@ -19,7 +19,7 @@ final class Machine: Sendable {
         _ = unsafe directory.withPlatformString { unsafe rmdir($0) }
     }
 
-    /// Where its Unix socket is.
+    /// The path of its Unix socket.
     var path: FilePath { directory.appending("socket") }
 
     /// A boot that knows only the arena and the held descriptors.
@@ -29,7 +29,7 @@ final class Machine: Sendable {
         }
     }
 
-    /// As if every process that held the sockets had died.
+    /// Simulates the death of every process that held the sockets.
     func loseDescriptors() { simulated.loseDescriptors() }
 
     func address(_ kind: Kind) throws -> SocketAddress {
@@ -39,7 +39,7 @@ final class Machine: Sendable {
         }
     }
 
-    /// A socket that listens, at an address of its own.
+    /// Makes a listening socket at an address of its own.
     func listener(_ kind: Kind) throws -> Socket {
         Socket(try listen(at: address(kind), backlog: Self.backlog, [.nonBlocking, .reuseAddress]))
     }
@@ -49,27 +49,27 @@ enum Kind: String, Codable, CaseIterable, Sendable {
     case tcp, unix
 }
 
-/// A socket of a test, closed with the last reference to it.
+/// A socket of a test. It is closed with the last reference to this object.
 final class Socket: Sendable {
     private let owned: OwnedDescriptor
 
     init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
 
-    /// Takes over a descriptor that came back.
+    /// Takes over a retrieved descriptor.
     convenience init(taking descriptor: FileDescriptor) { self.init(OwnedDescriptor(taking: descriptor)) }
 
     var descriptor: FileDescriptor { owned.borrowed }
     var address: SocketAddress { get throws { try descriptor.socketAddress() } }
 
-    /// Lets go of the socket before this object goes. The number stays this object's, and means /dev/null: closed twice, it
-    /// would be another test's by then.
+    /// Releases the socket before this object. The object keeps the number, which then refers to /dev/null. A second
+    /// close could close a descriptor of another test.
     func lose() throws {
         let null = try FileDescriptor.open(FilePath("/dev/null"), .readOnly, options: .closeOnExec)
         defer { try? null.close() }
         _ = try null.duplicate(as: descriptor)
     }
 
-    /// What the next client says, who waits in the queue.
+    /// Accepts the next client in the queue, and returns its message.
     func nextClient() throws -> String {
         let client = try descriptor.acceptClient()
         var bytes = [UInt8](repeating: 0, count: 64)
@@ -77,8 +77,8 @@ final class Socket: Sendable {
         return String(decoding: bytes.prefix(count), as: UTF8.self)
     }
 
-    /// How many clients may wait, up to 16: of TCP the kernel tells (`tcpi_sacked` of a socket that listens), of Unix it is
-    /// tried.
+    /// The number of clients that may wait, up to 16. For TCP the kernel reports it (`tcpi_sacked` of a listening
+    /// socket), and for Unix sockets the test tries it.
     func backlog() throws -> UInt32 {
         min(try address.path == nil ? tcpBacklog() : unixBacklog(), Self.most)
     }
@@ -99,12 +99,13 @@ final class Socket: Sendable {
         var clients: [Socket] = []
         while clients.count <= Self.most, let client = try? client(of: address) { clients.append(client) }
         for _ in clients { _ = try descriptor.acceptClient() }
-        // One more than it says is let in.
+        // The kernel accepts one more client than the backlog.
         return UInt32(clients.count - 1)
     }
 }
 
-/// Waits for the last close of a listener. A process that another test starts has a copy of it until its execve(2).
+/// Waits for the last close of a listener. A process that another test starts has a copy of the listener until its
+/// execve(2).
 func waitUntilNothingListens(at address: SocketAddress) throws {
     for _ in 0..<1000 {
         do throws(SystemCallError) {

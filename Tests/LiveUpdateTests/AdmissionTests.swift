@@ -4,8 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A client's own limits are checked after everything that is wrong with the request itself, and before anything is
-/// done.
+/// A client's own limits are checked after all errors of the request itself, and before the request changes anything.
 @Suite struct AdmissionTests {
     private let machine: Machine
     private let handler = TestHandler()
@@ -49,7 +48,7 @@ import Testing
         try session.preserve(other.descriptor, token: 2)
     }
 
-    @Test("A create: after EINVAL, EEXIST and EUSERS; and the caller may ask for what its user has") func create()
+    @Test("A create: after EINVAL, EEXIST and EUSERS; and the caller can read the usage of its user") func create()
         throws
     {
         func refused(_ name: SessionName) -> Errno? {

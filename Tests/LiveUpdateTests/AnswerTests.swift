@@ -4,8 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What was answered is committed together with what was done, so that whoever rebuilds the orchestrator from the arena
-/// answers the same, and does nothing twice.
+/// An answer is committed together with the effects of its request. An orchestrator that is rebuilt from the arena
+/// gives the same answer, and does not repeat the request.
 @Suite struct AnswerTests {
     private let machine: Machine
     private let boot: Orchestrator
@@ -26,7 +26,7 @@ import Testing
         return again
     }
 
-    /// The last answer of a connection, here and in an orchestrator that is made from the arena.
+    /// Checks the last answer of a connection, here and in an orchestrator that is rebuilt from the arena.
     private func expect(_ connection: Int64, _ expected: Answer?, _ request: Comment) throws {
         #expect(boot.answer(on: DescriptorSlot(connection)) == expected, request)
         #expect(try rebuilt().answer(on: DescriptorSlot(connection)) == expected, request)
@@ -52,7 +52,7 @@ import Testing
         try expect(4, answer(4, 9), "each connection has its own")
     }
 
-    @Test("A request that failed has none: it may be made again") func failed() throws {
+    @Test("A failed request commits no answer, so it may be repeated") func failed() throws {
         let session = try boot.createSession("s", answering: answer(3, 1))
         #expect(errno { try boot.createSession("s", answering: answer(3, 2)) } == .fileExists)
         #expect(errno { try session.unpreserve(token: 1, answering: answer(3, 3)) } == .noSuchFileOrDirectory)
@@ -61,7 +61,7 @@ import Testing
         try expect(3, answer(3, 1), "the last that worked")
     }
 
-    @Test("They stay when the journal is written anew, until the connection is forgotten") func compaction() throws {
+    @Test("Answers stay when the journal is rewritten, until the connection is forgotten") func compaction() throws {
         for connection in 1...20 as ClosedRange<Int64> {
             _ = try boot.createSession("s\(connection)", answering: answer(connection, UInt64(connection), slot: 99))
         }
@@ -82,7 +82,7 @@ import Testing
         #expect(Set(known.map(\.number)) == Set((1...20).filter { $0 != 7 }))
     }
 
-    @Test("The next boot has that to whoever asked for the update, and no other") func update() throws {
+    @Test("The next boot has the answer to the update request, and no other") func update() throws {
         _ = try boot.createSession("s", answering: answer(3, 1, slot: 40))
         try boot.publish()
         let next = try machine.boot(.onTrial) { try $0.register(TestHandler()) }

@@ -6,8 +6,8 @@ import Testing
 
 @testable import LiveUpdate
 
-/// Whatever an arena holds, whoever reads it opens it or says why not. Nothing here is expected of the answer; a crash
-/// of a reader ends this program.
+/// Readers open or refuse an arena with any content. The test does not check their answers. A crash of a reader ends
+/// the program.
 @Suite struct ArenaMutationTests {
     private static let specimens: [@Sendable () throws -> Specimen] = [
         { try .running() }, { try .published() }, { try .inBetween() }, { try .leftOut() },
@@ -26,11 +26,11 @@ import Testing
             if Bool.random(using: &generator) { specimen.repair() }
             try readers.read(specimen, using: round % 8 == 0, &tally)
             specimen.restore()
-            // Tests that wait for something would come too late for it.
+            // Other tests wait with time limits, and need the thread from time to time.
             if round % 64 == 0 { await Task.yield() }
         }
         print("damaged arenas, \(specimen.name): \(tally)")
-        // Both must have happened often, or the damage tests nothing.
+        // Without many of both results the damage tests nothing.
         #expect(tally.opened > rounds / 10 && tally.refused > rounds / 2, "\(tally)")
         #expect(tally.trees + tally.journals > rounds / 20, "\(tally)")
     }
@@ -48,16 +48,16 @@ import Testing
     }
 }
 
-/// How far the readers got.
+/// The number of times that the readers reached each stage.
 private struct Tally {
     var opened = 0
     var refused = 0
-    /// Trees and journals that had their checksums, and were refused for what they say.
+    /// Trees and journals with correct checksums that were refused because of their content.
     var trees = 0
     var journals = 0
 }
 
-/// Everything that reads an arena.
+/// All readers of an arena.
 private struct Readers {
     private let descriptors = NoDescriptors()
     private let handlers: [any FileHandler]
@@ -68,7 +68,9 @@ private struct Readers {
         flbs = handlers.map { TestFLB("flb-\($0.compatible)") }
     }
 
-    /// - Parameter using: whether what opens is used, too.
+    /// Runs all readers.
+    ///
+    /// - Parameter using: whether a boot that opens is also used.
     func read(_ specimen: Specimen, using: Bool, _ tally: inout Tally) throws {
         let damaged = specimen.copy()
         for opening in [Orchestrator.Opening.sameBoot, .nextBoot] {
@@ -83,7 +85,7 @@ private struct Readers {
             } else {
                 tally.refused += 1
             }
-            // A boot that opens writes.
+            // A boot that opens writes to the arena.
             specimen.restore(damaged)
         }
     }
@@ -124,7 +126,7 @@ private struct Readers {
         }
     }
 
-    /// A state that cannot be must not be found out by a trap later.
+    /// Uses the orchestrator, because impossible state must not cause a trap later.
     private func use(_ orchestrator: Orchestrator) {
         _ = try? orchestrator.createSession("one more")
         for session in (try? orchestrator.openSessions) ?? [] { try? session.close() }
@@ -133,7 +135,7 @@ private struct Readers {
     }
 }
 
-/// A handler that does nothing, quickly.
+/// A handler that does nothing, and so is fast.
 final class QuietHandler: FileHandler {
     let compatible: String
 
@@ -146,7 +148,7 @@ final class QuietHandler: FileHandler {
     func finish(_ file: FileContext) {}
 }
 
-/// A damaged record names any number as a kept descriptor: it must not be the number of one of this program's.
+/// A store without descriptors. A damaged record can name any slot, which must not be a descriptor of this program.
 struct NoDescriptors: DescriptorStore {
     private let none = LiveUpdateError(.badFileDescriptor, "no descriptor is kept")
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// What cannot be is refused when it is read, and not found out by a trap later; and what can be is never refused.
+/// Impossible state is refused when it is read, and causes no trap later. Possible state is never refused.
 @Suite struct BootStateTests {
     private static let session = SessionState(
         id: SessionID(value: 5), name: "s", direction: .incoming, progress: .waiting)
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    @Test("One outgoing FLB of a name, until its last file is gone")
+    @Test("A name has one outgoing FLB, until its last file is gone")
     func twoOfAName() throws {
         var (first, second, session, file) = (Self.flb, Self.flb, Self.session, Self.file)
         (first.kind, first.count) = (.outgoing, 0)
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test("An image that links otherwise can finish an FLB before the last file that counts on it: a snapshot says so")
+    @Test("An image with other links can finish an FLB before its last file, and a snapshot keeps that")
     func finishedTooEarly() throws {
         var (other, second) = (Self.session, Self.file)
         (other.id, other.name) = (SessionID(value: 7), "t")
@@ -77,7 +77,7 @@ import Testing
     }
 }
 
-/// The same, of what is in an arena.
+/// The same rules for records in an arena.
 @Suite struct DamagedJournalTests {
     private let machine: Machine
     private let handler = TestHandler("caf\u{E9}-v1")
@@ -88,7 +88,7 @@ import Testing
         try machine.boot(.nextBoot, handler).createSession("s").preserve(file.descriptor, token: 1)
     }
 
-    /// Writes one event more, as nobody does.
+    /// Writes an event that no boot writes.
     private func add(_ event: Event) throws {
         let arena = try machine.openArena()
         _ = try arena.journalRecords()
@@ -102,12 +102,12 @@ import Testing
         #expect(error?.reason.contains(reason) == true, "\(String(describing: error))")
     }
 
-    @Test("Numbers that end while the boot goes on") func numbers() throws {
+    @Test("Numbers that would run out while the boot goes on are refused") func numbers() throws {
         try add(.boot(updateNumber: 0, nextID: 1 << 62))
         expectRefused("the next number is \(UInt64(1) << 62)")
     }
 
-    @Test("Names that Unicode calls the same are two, and nobody knows the second") func equivalentNames() throws {
+    @Test("Names that Unicode calls equal are two; no handler knows the second") func equivalentNames() throws {
         let session = try #require(try machine.boot(.sameBoot, handler).openSessions.first)
         try add(
             .fileAdded(
@@ -118,9 +118,9 @@ import Testing
     }
 }
 
-/// The same, of a tree.
+/// The same rules for a tree.
 @Suite struct DamagedTreeTests {
-    @Test("A tree that names its ranges again and again, file after file, is refused before they are read")
+    @Test("A tree in which files name the same ranges again and again is refused before they are read")
     func ranges() throws {
         let machine = try Machine()
         let handler = TestHandler { hooks in
@@ -137,7 +137,8 @@ import Testing
         let tree = try #require(arena.outgoingTree)
         let read = try LuoTreeReader(arena: arena, range: tree).read()
 
-        // All of them name the ranges of all: found by their slots' identity, which stands before both words.
+        // Each file names the ranges of all files. The slot of a file is found by its identity, which is before both
+        // words.
         let bytes = try machine.file.bytes()
         let first = try #require(read.sessions[0].files.first)
         let identity = nativeBytes(first.identity.device) + nativeBytes(first.identity.inode)

@@ -3,9 +3,9 @@ import Platform
 import SystemPackage
 import TestSupport
 
-/// Handlers and FLBs that make system calls in all of their callbacks, as real ones do.
+/// Handlers and FLBs that make system calls in all of their callbacks, as production handlers do.
 enum Calling {
-    /// Token 2 comes back as another open file description.
+    /// Retrieves token 2 as another open file description.
     static func handler() -> TestHandler {
         TestHandler { hooks in
             hooks.preserve = { file throws(LiveUpdateError) in

@@ -30,7 +30,7 @@ import Testing
         #expect(machine.descriptors.held.isEmpty)
     }
 
-    @Test("One file, many threads: one has it, the others are told that it is held")
+    @Test("One file, many threads: one of them preserves it, the others learn that it is held")
     func oneFile() throws {
         let boot = try machine.boot(.nextBoot, handler, flb)
         let file = try MemoryFile()

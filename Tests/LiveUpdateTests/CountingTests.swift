@@ -3,8 +3,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Rule 17: a finished file is counted down on the FLBs that it was counted on when it was preserved, although this
-/// image links its handler to others.
+/// Rule 17: a finished file is counted down on the FLBs on which it was counted at its preserve, even if this image
+/// links its handler to other FLBs.
 @Suite struct CountingTests {
     private let machine: Machine
     private let old = TestFLB("old-v1")
@@ -25,7 +25,7 @@ import Testing
             let (handler, other) = (TestHandler(), TestHandler("other-v1"))
             try orchestrator.register(handler)
             try orchestrator.register(new, on: handler)
-            // Known, but no longer by the handler of the files.
+            // The FLB is registered, but the handler of the files is no longer linked to it.
             try orchestrator.register(other)
             try orchestrator.register(old, on: other)
         }
@@ -41,7 +41,7 @@ import Testing
         #expect(new.calls == [])
     }
 
-    @Test("The count is kept over a crash")
+    @Test("The count stays after a crash")
     func afterACrash() throws {
         try next().retrieveSession("s").finish()
         let again = try machine.boot(.sameBoot) { orchestrator in

@@ -4,10 +4,10 @@ import Platform
 import TestSupport
 import Testing
 
-/// Shared memory keeps what a killed process stored, in the order in which it did: stopping after every store is a
-/// complete check of what a crash can leave. Each must open as before or as after the request that ran.
+/// Shared memory keeps the stores of a killed process in their order. Stopping after each store therefore checks every
+/// state that a crash can leave. Each of them must open as before or as after the interrupted request.
 @Suite struct CrashPointTests {
-    /// A whole run of a script: what is found after each step, and where the steps' stores are.
+    /// A complete run of a script: the view after each step, and the number of stores.
     private struct Reference {
         var views: [CrashView.Pair] = []
         var stores = 0
@@ -25,17 +25,17 @@ import Testing
         }
     }
 
-    @Test("Every store of two updates, lost or cut in half", arguments: [false, true])
+    @Test("Each store of two updates, lost or cut in half", arguments: [false, true])
     func updates(cut: Bool) throws { try sweep(.updates, cut) }
 
-    @Test("Every store while the journal is written anew and the arena grows", arguments: [false, true])
+    @Test("Each store while the journal is rewritten and the arena grows", arguments: [false, true])
     func growth(cut: Bool) throws { try sweep(.growth, cut) }
 
-    @Test("The long run does write its journal anew, and does grow")
+    @Test("The long run does rewrite its journal, and does grow")
     func theLongRunIsLongEnough() throws {
         let probe = CrashProbe()
         let world = try CrashWorld(probe, fileOf: 0)
-        // Generations rise with every new journal; three of them begin the boots and publish.
+        // Each new journal increases the generation. Three of the increases begin the boots and publish.
         _ = try CrashScript.growth.run(world)
         let journals = try world.machine.openArena().generation - 3
         #expect(journals >= 3, "\(journals)")
@@ -54,7 +54,7 @@ import Testing
 
     private func check(_ script: CrashScript, _ world: CrashWorld, _ reference: Reference, _ stop: Int) throws {
         let whole = try run(script, world)
-        // The file as it would be: only as long as it had grown before this store.
+        // Gives the file the length that it had before this store.
         try world.machine.file.descriptor.setSize(reference.fileSizes[stop])
         do {
             let found = try CrashView.Pair(world)
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    /// Once it is dead the writer still runs to the end of its request: what it lets go of then is not let go.
+    /// A dead writer still runs to the end of its request. The descriptors that it releases then stay held.
     private func run(_ script: CrashScript, _ world: CrashWorld) throws -> Int {
         let descriptors = world.machine.descriptors
         world.probe.whenDead { descriptors.freeze() }

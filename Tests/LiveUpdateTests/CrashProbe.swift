@@ -2,7 +2,7 @@ import Handover
 import Platform
 import TestSupport
 
-/// Ends a writer's life at its k-th store: from there on nothing reaches the arena.
+/// Ends a writer's life at its k-th store: from then on no store reaches the arena.
 final class CrashProbe: StoreProbe {
     private struct State: Sendable {
         var stores = 0
@@ -16,23 +16,23 @@ final class CrashProbe: StoreProbe {
     private let last: Guarded<(@Sendable () -> Void)?> = Guarded(nil)
 
     /// - Parameters:
-    ///   - stop: the first store that is lost, counted from 0.
-    ///   - cutsInTheMiddle: whether its first half, in whole words, still gets there.
+    ///   - stop: the first lost store, counted from 0.
+    ///   - cutsInTheMiddle: whether the first half of this store, in whole words, still reaches the arena.
     init(stop: Int = .max, cutsInTheMiddle: Bool = false) {
         self.stop = stop
         self.cutsInTheMiddle = cutsInTheMiddle
     }
 
-    /// Writes down how long the arena's file is before each store.
+    /// Records the length of the arena's file before each store.
     func watch(_ file: MemoryFile) { self.file.with { $0 = file } }
 
-    /// Calls something at the moment of death.
+    /// Calls a closure at the moment of death.
     func whenDead(_ body: @escaping @Sendable () -> Void) { last.with { $0 = body } }
 
-    /// Stores so far, with those that were lost.
+    /// The number of stores so far, including the lost ones.
     var stores: Int { state.with { $0.stores } }
 
-    /// How long the file was before each store.
+    /// The length of the file before each store.
     var sizes: [UInt64] { state.with { $0.sizes } }
 
     var isDead: Bool { stores > stop }

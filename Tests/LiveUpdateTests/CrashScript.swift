@@ -4,20 +4,20 @@ import Platform
 import SystemPackage
 import TestSupport
 
-/// What a script does things to: a machine, the boot that runs on it, and its sessions and files by name.
+/// The world that a script changes: a machine, its boot, and its sessions and files by name.
 final class CrashWorld {
     let machine: Machine
     let probe: CrashProbe
     private(set) var boot = Orchestrator.disabled
     private var sessions: [SessionName: Session] = [:]
     private var files: [String: MemoryFile] = [:]
-    /// How far the arena may grow.
+    /// The limit of the arena.
     static let limit: UInt64 = 1 << 20
-    /// How many ranges a file's records take.
+    /// The number of ranges that the records of a file take.
     var ranges = 1
 
-    /// - Parameter size: how long the arena's file is from the start; longer than the arena itself, so that what a
-    ///   lost growth left out can still be read by the writer that does not know that it is dead.
+    /// - Parameter size: the length of the arena's file from the start. It is longer than the arena itself, because a
+    ///   dead writer does not know that its growth is lost, and still reads there.
     init(_ probe: CrashProbe, fileOf size: UInt64) throws {
         self.probe = probe
         machine = try Machine(Arena.Options(initialSize: 4096, limit: Self.limit, probe: probe))
@@ -25,8 +25,9 @@ final class CrashWorld {
         probe.watch(machine.file)
     }
 
-    /// The handlers and the FLB of every boot. Files of token 2 come back as another open file description, those of
-    /// token 3 not at all, and those of token 4 cannot be frozen. The second handler's files hold nothing.
+    /// Registers the handlers and the FLB of every boot. A file of token 2 is retrieved as another open file
+    /// description. A file of token 3 cannot be retrieved, and a file of token 4 cannot be frozen. The second handler
+    /// does not hold its files.
     static func register(_ orchestrator: Orchestrator, ranges: Int) throws {
         let handler = TestHandler("file-v1") { hooks in
             hooks.preserve = { file throws(LiveUpdateError) in
@@ -65,7 +66,7 @@ final class CrashWorld {
         }
     }
 
-    // MARK: What a script says
+    // MARK: Steps of a script
 
     func start(_ opening: Orchestrator.Opening) throws {
         sessions = [:]
@@ -103,13 +104,13 @@ final class CrashWorld {
 
     func close(_ session: SessionName) throws { try sessions.removeValue(forKey: session)?.close() }
 
-    // MARK: What is left
+    // MARK: Names of files
 
     /// The name of a file.
     func name(_ identity: FileIdentity) -> String { files.first { $0.value.identity == identity }?.key ?? "?" }
 }
 
-/// A run that is cut short at each of its stores. A step is one request: it either happened or it did not.
+/// A run that is cut short at each of its stores. A step is one request, which has happened or has not.
 struct CrashScript: Sendable {
     typealias Step = @Sendable (CrashWorld) throws -> Void
 
@@ -119,14 +120,14 @@ struct CrashScript: Sendable {
 
     /// Runs the steps until one is cut short.
     ///
-    /// - Returns: how many were whole.
+    /// - Returns: the number of complete steps.
     func run(_ world: CrashWorld, after: (Int) throws -> Void = { _ in }) throws -> Int {
         world.ranges = ranges
         for (index, step) in steps.enumerated() {
             do {
                 try step(world)
             } catch let error where world.probe.isDead {
-                // What a dead writer answers, nobody hears.
+                // The answer of a dead writer reaches no caller.
                 _ = error
             }
             if world.probe.isDead { return index }
@@ -135,7 +136,7 @@ struct CrashScript: Sendable {
         return steps.count
     }
 
-    /// Two updates, with all that can happen to sessions, files and an FLB.
+    /// Two updates, with all events of sessions, files and an FLB.
     static let updates = CrashScript(
         name: "updates", ranges: 1,
         steps: [
@@ -196,8 +197,8 @@ struct CrashScript: Sendable {
             { try $0.closeForcibly("last") },
         ])
 
-    /// Sessions that come and go, each with records of many ranges, until the journal was written anew and the arena
-    /// has grown, more than once.
+    /// Sessions that come and go, with records of many ranges each. The journal is rewritten and the arena grows
+    /// several times.
     static let growth = CrashScript(
         name: "growth", ranges: 200,
         steps: [{ try $0.start(.nextBoot) }]

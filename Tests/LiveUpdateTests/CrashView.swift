@@ -4,17 +4,17 @@ import Platform
 import SystemPackage
 import TestSupport
 
-/// What somebody finds who opens an arena: everything that must be as before or as after a request.
+/// A view of an opened arena. It must be as before or as after a request.
 struct CrashView: Equatable {
     struct File: Equatable {
         var token: UInt64
         var name: String
         var retrieved: RetrieveStatus
-        /// Why it was left out.
+        /// The reason why the file was left out.
         var problem: String?
-        /// What its handler stored is still there.
+        /// The records of its handler, which must still exist.
         var records: [UInt8]
-        /// Its descriptor is still kept.
+        /// Whether its descriptor is still held.
         var isKept: Bool
     }
 
@@ -36,7 +36,7 @@ struct CrashView: Equatable {
     var sessions: [Session]
     var flbs: [FLB]
 
-    /// Opens a copy of a world's arena, and looks; then goes on with it, which must work in every state.
+    /// Opens and reads a copy of a world's arena. Then makes requests in it, which must work in every state.
     init(_ world: CrashWorld, _ opening: Orchestrator.Opening) throws {
         let machine = try Machine(copyOf: world.machine)
         let boot = try machine.boot(opening) { try CrashWorld.register($0, ranges: 1) }
@@ -63,7 +63,7 @@ struct CrashView: Equatable {
         return try FileStatus(of: kept).identity == file.identity
     }
 
-    /// Records are not overwritten by what is made next, and nothing that is there is in the way of it.
+    /// Checks that new records do not overwrite existing ones, and that existing ones do not prevent new requests.
     private static func goOn(_ boot: Orchestrator) throws {
         let file = try MemoryFile("afterwards")
         let session = try boot.createSession("afterwards")
@@ -73,7 +73,7 @@ struct CrashView: Equatable {
         try boot.thaw()
     }
 
-    /// Under both openings: who was there and goes on, and who comes next.
+    /// The views of both openings: the same boot, which goes on, and the next boot.
     struct Pair: Equatable {
         let sameBoot: CrashView
         let nextBoot: CrashView

@@ -4,9 +4,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A request from inside a callback or a getter's closure could wait for itself: EDEADLK, and only getters are allowed.
+/// A request inside a callback or a getter's closure could wait for itself, and gets EDEADLK. Only getters are allowed.
 @Suite struct DeadlockTests {
-    /// The orchestrator and the session that callbacks ask, and what they were answered.
+    /// Makes requests on an orchestrator and a session from callbacks, and records the answers.
     private final class Caller: Sendable {
         private struct State: Sendable {
             var boot = Orchestrator.disabled
@@ -19,7 +19,7 @@ import Testing
             state.with { ($0.boot, $0.session) = (boot, session) }
         }
 
-        /// Makes a request inside a callback.
+        /// Makes requests inside a callback.
         func ask(_ callback: String) {
             let (boot, session) = state.with { ($0.boot, $0.session) }
             let answer = errno { try boot.createSession("inside \(callback)") }
@@ -77,7 +77,8 @@ import Testing
     @Test func requestsInsideEveryCallback() throws {
         let machine = try Machine()
         let caller = Caller()
-        // The orchestrator keeps its handlers, which keep the caller: it must not keep the orchestrator.
+        // The orchestrator refers to its handlers, and they to the caller. The caller must not refer to the
+        // orchestrator.
         defer { caller.aim(.disabled, nil) }
         let (handler, flb) = (handler(caller), flb(caller))
         let boot = try machine.boot(.nextBoot, handler, flb)
@@ -109,7 +110,7 @@ import Testing
         #expect(try next.status().sessions.map(\.name) == ["s"], "nothing was made")
     }
 
-    /// Every request there is.
+    /// Makes each kind of request.
     private func requests(_ boot: Orchestrator, _ session: Session, _ handler: TestHandler, _ flb: TestFLB) -> [Errno?]
     {
         [

@@ -3,7 +3,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Live update switched off: every call says so, properties too.
+/// With live update switched off, each call and each property says so.
 @Suite struct DisabledTests {
     @Test func everyCall() throws {
         let off = Orchestrator.disabled

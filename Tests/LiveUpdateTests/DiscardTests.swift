@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Incoming sessions that are unfinished do not travel again: an update says which, or loses them when it is told to.
+/// Unfinished incoming sessions do not travel again. An update names them and fails, or discards them if it may.
 @Suite struct DiscardTests {
     private let machine: Machine
     private let handler = TestHandler()
@@ -44,7 +44,7 @@ import Testing
         #expect(try machine.boot(.nextBoot, handler, flb).status().sessions.isEmpty)
     }
 
-    @Test("Discarded: the sessions are gone, and the next boot finishes their FLBs, once")
+    @Test("Discarded sessions are gone, and the next boot finishes their FLBs once")
     func discarded() throws {
         try boot.publish(discardingUnfinished: true)
         #expect(flb.count("retrieve") == 0 && flb.count("finish") == 0)
@@ -60,7 +60,7 @@ import Testing
         #expect(flb.count("finish") == 1)
     }
 
-    @Test("What nobody finished is discarded again with the next update, and not lost")
+    @Test("Unfinished FLBs are discarded again with the next update, and not lost")
     func discardedTwice() throws {
         try boot.publish(discardingUnfinished: true)
         let second = try machine.boot(.nextBoot, handler, flb)

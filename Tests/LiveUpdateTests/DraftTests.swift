@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What is written, and read, ahead of an update: it is quicker with it, and otherwise the same.
+/// A draft of the tree is written, and read, ahead of an update. The update is faster with it, and otherwise the same.
 @Suite struct DraftTests {
     private let machine: Machine
     private let handler = TestHandler { hooks in
@@ -31,7 +31,7 @@ import Testing
         handler.clear()
     }
 
-    /// A next boot that has prepared itself, and is not open yet.
+    /// A next boot that has prepared itself from the draft, and is not open yet.
     private func prepared(on draft: Extent) throws -> Orchestrator {
         let next = try machine.boot(.onTrial) { orchestrator in
             try orchestrator.register(handler)
@@ -55,7 +55,7 @@ import Testing
         #expect(flb.count("finish") == 1)
     }
 
-    @Test("Nothing is frozen again, and the next boot asks the kernel for nothing for each file")
+    @Test("With a draft no file is frozen again, and the next boot makes no system call for each file")
     func isUsed() throws {
         let next = try prepared(on: try boot.draft())
         #expect(boot.hasCurrentDraft)
@@ -71,7 +71,9 @@ import Testing
 
     // MARK: Looks ahead
 
-    /// - Returns: whether all files were looked at.
+    /// Looks at `most` files.
+    ///
+    /// - Returns: whether all files have been looked at.
     private func look(_ most: Int) throws -> Bool {
         var left = most
         return try boot.look {
@@ -80,7 +82,7 @@ import Testing
         }
     }
 
-    @Test("Files that were looked at ahead, some at a time, are not looked at again for the draft or the freeze")
+    @Test("Files that were looked at ahead, some at a time, are not looked at again by the draft or the freeze")
     func looksAhead() throws {
         try boot.beginLooks()
         #expect(try !look(2) && handler.count("freezeCheck") == 2)
@@ -88,7 +90,7 @@ import Testing
         #expect(try boot.obstacles().isEmpty)
         _ = try boot.draft()
         #expect(handler.count("freezeCheck") == 3 && handler.count("freezeObstacle") == 3)
-        // The draft is worthless, and what was looked at is still not frozen.
+        // The draft is worthless now. The files that were looked at are still not frozen.
         try second.unpreserve(token: 3)
         #expect(!boot.hasCurrentDraft)
         try boot.publish()
@@ -111,7 +113,7 @@ import Testing
         #expect(try next.retrieveSession("second").tokens == [3, 9])
     }
 
-    @Test("Obstacles that were found ahead stay until the update is given up")
+    @Test("Obstacles that were found ahead stay until the update is called off")
     func obstaclesAhead() throws {
         handler.change { $0.freezeObstacle = { $0.token == 2 ? LiveUpdateError(.staleNFSFileHandle, "cut") : nil } }
         try boot.beginLooks()
@@ -125,7 +127,7 @@ import Testing
 
     // MARK: With a draft
 
-    @Test("Its tree is the one that is published without it, but for where it is and when files were frozen")
+    @Test("A draft is the tree that is published without it, except its place and the times of freezes")
     func isTheSame() throws {
         let plain = try Machine(copyOf: machine)
         let other = try plain.boot(.sameBoot, handler, flb)
@@ -142,7 +144,7 @@ import Testing
         }
     }
 
-    @Test("What changes after it is not lost: everything is frozen, and read, as without it")
+    @Test("Changes after the draft are not lost: all files are frozen and read as without it")
     func isStale() throws {
         let next = try prepared(on: try boot.draft())
         try second.unpreserve(token: 3)
@@ -154,7 +156,7 @@ import Testing
         try expectEverything(in: next, tokens: [[1, 2, 3], []])
     }
 
-    @Test("A freeze that changes something makes it worthless")
+    @Test("A freeze that changes a file makes the draft worthless")
     func freezeChanges() throws {
         handler.change { hooks in
             hooks.freezeCheck = { file in
@@ -173,7 +175,7 @@ import Testing
         try expectEverything(in: next)
     }
 
-    @Test("A freeze that fails unfreezes those that were only looked at, too, and nothing of the draft stays")
+    @Test("A failed freeze also unfreezes files that were only looked at, and releases the draft")
     func freezeFails() throws {
         handler.change { hooks in
             hooks.freezeCheck = { file in
@@ -191,7 +193,7 @@ import Testing
         #expect(!boot.hasCurrentDraft)
     }
 
-    @Test("What was published of it is taken back as any other")
+    @Test("A published draft is taken back as any other tree")
     func thaws() throws {
         let used = try boot.status().arenaUsed
         let next = try prepared(on: try boot.draft())
@@ -200,7 +202,7 @@ import Testing
         try boot.thaw()
         #expect(handler.count("unfreeze") == 3)
         #expect(try boot.status().arenaUsed == used)
-        // The next one prepares itself on another draft, made after a worthless one.
+        // The next boot prepares itself from another draft, made after a worthless one.
         _ = try boot.draft()
         let again = try prepared(on: try boot.draft())
         try boot.publish()
@@ -208,7 +210,7 @@ import Testing
         try expectEverything(in: again)
     }
 
-    @Test("A draft that cannot be read is not prepared, and the boot opens all the same")
+    @Test("A draft that cannot be read is not prepared, and the boot still opens")
     func damaged() throws {
         let next = try machine.boot(.onTrial) { orchestrator in
             try orchestrator.register(handler)
@@ -223,7 +225,7 @@ import Testing
         try expectEverything(in: next)
     }
 
-    @Test("Whoever dies with a draft leaves nothing of it")
+    @Test("An orchestrator that dies with a draft leaves nothing of it")
     func dies() throws {
         let used = try boot.status().arenaUsed
         _ = try boot.draft()

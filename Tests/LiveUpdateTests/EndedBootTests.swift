@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// After publish a boot has ended: ENODEV, before every other check, until it thaws.
+/// A boot has ended after publish: each call gives ENODEV before all other checks, until the boot thaws.
 @Suite struct EndedBootTests {
     private let machine: Machine
     private let handler = TestHandler()
@@ -65,12 +65,12 @@ import Testing
         #expect(try next.retrieveSession("goes").tokens == [1])
     }
 
-    @Test("A getter that began before the end is waited for: an ended boot writes nothing")
+    @Test("A getter that began before the end is waited for, and an ended boot writes nothing")
     func getters() throws {
         try boot.thaw()
         let isSerializing = Guarded(false)
         flb.change { hooks in
-            // Until the other thread waits for the monitor.
+            // This takes so long that the other thread waits for the monitor.
             hooks.serialize = { context throws(LiveUpdateError) in
                 isSerializing.with { $0 = true }
                 sleep(milliseconds: 30)
@@ -124,7 +124,7 @@ import Testing
         try boot.publish(discardingUnfinished: true)
     }
 
-    @Test("A freeze that stores anew: the new handle travels, what it replaces is given back, a failure leaves nothing")
+    @Test("New records of a freeze travel and the old ones are freed; a failed freeze frees the new ones")
     func freezeStoresAnew() throws {
         try boot.thaw()
         let used = try boot.status().arenaUsed

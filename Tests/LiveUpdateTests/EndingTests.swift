@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Sessions that end in another way than by a close: abandoned, so that they can be retrieved again, or ended by force.
+/// Sessions that end without a close: abandoned sessions, which can be retrieved again, and sessions that end by force.
 @Suite struct EndingTests {
     private let machine: Machine
     private let file: MemoryFile
@@ -29,7 +29,7 @@ import Testing
         handler.clear()
     }
 
-    @Test("An abandoned session is finished by nothing, and can be retrieved again, also after a crash")
+    @Test("An abandoned session is not finished, and can be retrieved again, also after a crash")
     func abandon() throws {
         try closeDescriptor(try incoming.retrieve(token: 1))
         try incoming.abandon()
@@ -63,7 +63,7 @@ import Testing
         #expect(errno { try session.abandon() } == .invalidArgument, "before it is closed")
     }
 
-    @Test("By force a session ends over handlers that cannot finish yet, and each is named") func closeForcibly() throws
+    @Test("By force a session ends despite handlers that cannot finish yet, and names them") func closeForcibly() throws
     {
         handler.change { hooks in hooks.canFinish = { $0.token != 2 } }
         #expect(errno { try incoming.finish() } == .resourceBusy)
@@ -78,7 +78,7 @@ import Testing
         #expect(errno { try incoming.closeForcibly() } == .badFileDescriptor)
     }
 
-    @Test("Without a refusal there is nothing to name; an outgoing session is closed") func closeForciblyWithout()
+    @Test("Without a refusal nothing is named, and an outgoing session is closed") func closeForciblyWithout()
         throws
     {
         #expect(try incoming.closeForcibly().isEmpty)
@@ -90,7 +90,7 @@ import Testing
         #expect(try boot.status().sessions.isEmpty)
     }
 
-    @Test("Retrieving as held returns a new descriptor of the same open file description, and asks no handler")
+    @Test("Retrieving as held returns a new descriptor of the same open file description, without a callback")
     func asHeld()
         throws
     {
@@ -108,7 +108,7 @@ import Testing
         #expect(errno { try incoming.retrieveAsHeld(token: 1) } == .badFileDescriptor)
     }
 
-    @Test("A held descriptor can be retrieved after a retrieve that failed") func asHeldAfterAFailure() throws {
+    @Test("A held descriptor can be retrieved after a failed retrieve") func asHeldAfterAFailure() throws {
         handler.change { hooks in
             hooks.retrieve = { _ throws(LiveUpdateError) in throw LiveUpdateError(.ioError, "no") }
         }

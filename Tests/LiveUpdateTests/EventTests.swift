@@ -5,7 +5,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// Every kind of event comes back from its record, and nothing else does.
+/// Each kind of event is read back from its record, and other records are refused.
 @Suite struct EventTests {
     private static let ranges = [
         StoredRange(range: Extent(offset: 4096, length: 64), checksum: 1),
@@ -49,7 +49,7 @@ import Testing
         #expect(throws: ArenaError.self) { try Event(record) }
     }
 
-    @Test("A file was left out only if it came, its retrieve has failed, and its reason fits")
+    @Test("A file is left out only if it came, its retrieve has failed, and its reason fits")
     func leftOutThatCannotBe() throws {
         var state = BootState()
         let came = Self.session
@@ -93,7 +93,7 @@ import Testing
         #expect(throws: ArenaError.self) { try Event(JournalRecord(type: type, payload: [])) }
     }
 
-    @Test("What cannot follow is refused: each of these alone, on nothing")
+    @Test("An event that cannot come first is refused")
     func eventsAboutWhatIsNotThere() {
         let events: [Event] = [
             .sessionProgress(SessionID(value: 5), .open), .sessionRemoved(SessionID(value: 5)), .fileAdded(Self.file),

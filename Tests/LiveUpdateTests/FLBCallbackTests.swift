@@ -4,16 +4,16 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What FLBs may ask for inside their callbacks: any FLB but themselves.
+/// Inside their callbacks FLBs may ask for any FLB except themselves.
 @Suite struct FLBCallbackTests {
-    /// What was asked inside callbacks, and answered.
+    /// The requests that were made inside callbacks, and their answers.
     private final class Answers: Sendable {
         private let answers = Guarded<[String: Errno?]>([:])
         func note(_ callback: String, _ answer: Errno?) { answers.with { $0[callback] = answer } }
         var all: [String: Errno?] { answers.with { $0 } }
     }
 
-    /// Makes an FLB ask for another one, or itself, in all of its callbacks.
+    /// Makes an FLB ask for another FLB, or for itself, in all of its callbacks.
     private func asking(_ flb: TestFLB, for other: TestFLB, _ answers: Answers) {
         flb.change { hooks in
             hooks.preserve = { [unowned other] context throws(LiveUpdateError) in
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    /// A file's whole life, in which an FLB, the last in link order, sees all of its callbacks.
+    /// Runs a file's whole life, in which all callbacks of an FLB, the last one in link order, are called.
     private func live(_ flbs: (first: TestFLB, last: TestFLB)) throws {
         let machine = try Machine()
         let boot = try machine.boot(.nextBoot, TestHandler(), flbs.first, flbs.last)
@@ -73,7 +73,7 @@ import Testing
         #expect(first.count("finish") == 1)
     }
 
-    @Test("Two that ask for each other end in EDEADLK, not in a wait without end")
+    @Test("Two FLBs that ask for each other get EDEADLK, and do not wait forever")
     func circles() throws {
         let machine = try Machine()
         let (first, last) = (TestFLB("first"), TestFLB("last"))

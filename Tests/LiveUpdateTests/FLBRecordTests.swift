@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What an FLB stored has a checksum, as what files stored has: a damaged record is never given to its callbacks.
+/// The records of an FLB have a checksum, as those of files have. The FLB's callbacks never get a damaged record.
 @Suite struct FLBRecordTests {
     private let machine: Machine
     private let file: MemoryFile
@@ -25,7 +25,7 @@ import Testing
         try boot.publish()
     }
 
-    /// Where a run of such bytes is in the arena.
+    /// The offset of a run of these bytes in the arena.
     private func offset(of byte: UInt8) throws -> UInt64 {
         let bytes = try machine.file.bytes()
         let pattern = [UInt8](repeating: byte, count: 1000)
@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test(
-        "Of what preserve stored, and of what serialize stored; the first byte, and the last", arguments: [7, 8],
+        "Damage in the first or last byte that preserve or serialize stored", arguments: [7, 8],
         [0, 999])
     func damaged(_ byte: UInt8, _ position: UInt64) throws {
         try machine.file.write([0xFF], at: try offset(of: byte) + position)
@@ -46,7 +46,7 @@ import Testing
             #expect(error?.reason.contains("records of FLB \"flb-v1\"") == true)
         }
         #expect(flb.count("retrieve") == 0)
-        // Its file comes back all the same, and the last finish gives the FLB up.
+        // Its file is still retrieved, and the last finish drops the FLB.
         try session.retrieve(token: 1).close()
         try session.close()
         #expect(flb.count("finish") == 0)

@@ -5,11 +5,11 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Every system call of a request fails once, and from then on, with several errnos: the request either worked or says
-/// the injected error, what it was about is held or free as it said, and no descriptor is left over.
+/// Each system call of a request fails, once or from then on, with several errnos. The request works or returns the
+/// injected error. Afterwards the files are held or free as the answer says, and no descriptor is left over.
 ///
-/// Handler and FLB make system calls in all of their callbacks. Descriptors are counted, so each runs in a process of its
-/// own.
+/// The handler and the FLB make system calls in all of their callbacks. Each sweep runs in its own process, because
+/// descriptors are counted.
 @Suite struct FaultSweepTests {
     @Test func preserve() async {
         await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.preserve) }
@@ -19,7 +19,7 @@ import Testing
         await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.unpreserve) }
     }
 
-    @Test("Freeze and publish, and taking it back") func publish() async {
+    @Test("Freeze and publish, and the thaw") func publish() async {
         await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.publish) }
     }
 
@@ -27,11 +27,11 @@ import Testing
         await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.opening) }
     }
 
-    @Test("A lost file is found by a get, and is unpreserved") func getAndUnpreserve() async {
+    @Test("A lost file is found by a get, and can be unpreserved") func getAndUnpreserve() async {
         await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.getAndUnpreserve) }
     }
 
-    @Test("A boot that goes on after all have died") func goingOnAfterDeath() async {
+    @Test("A boot that goes on after all processes have died") func goingOnAfterDeath() async {
         await #expect(processExitsWith: .success) { try FaultPlan.sweep(Sweep.goingOnAfterDeath) }
     }
 
@@ -53,7 +53,7 @@ import Testing
 }
 
 private enum Sweep {
-    /// A boot with a session "s" that has these files.
+    /// Makes a boot with a session "s" that has these files.
     private static func preserved(
         _ machine: Machine, _ files: [UInt64: MemoryFile], _ flb: TestFLB, _ handler: TestHandler = Calling.handler()
     ) throws -> (boot: Orchestrator, session: Session) {
@@ -69,7 +69,7 @@ private enum Sweep {
         [1: try MemoryFile(bytes: [1]), 2: try MemoryFile(bytes: [2])]
     }
 
-    // MARK: Scenes
+    // MARK: Sweeps
 
     static func preserve(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine(Arena.Options(initialSize: 4096, limit: 4 << 20))
@@ -87,7 +87,7 @@ private enum Sweep {
             #expect(machine.descriptors.held.isEmpty)
             #expect(try boot.status().flbs.isEmpty)
             #expect(try boot.status().arenaUsed == used)
-            // One whose preserve failed is not undone.
+            // A file with a failed preserve is not undone.
             #expect(flb.count("preserve") - flb.count("unpreserve") <= 1)
             try session.preserve(file.descriptor, token: 1)
         }
@@ -97,7 +97,7 @@ private enum Sweep {
         return wasInjected
     }
 
-    /// Nothing that unpreserve meets can keep the session from being closed.
+    /// No fault during an unpreserve prevents the close of the session.
     static func unpreserve(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let (handler, flb, files) = (Calling.handler(), Calling.flb(), try twoFiles())
@@ -114,7 +114,7 @@ private enum Sweep {
         let machine = try Machine(Arena.Options(initialSize: 4096, limit: 4 << 20))
         let (handler, flb, files) = (Calling.handler(), Calling.flb(), try twoFiles())
         let (boot, session) = try preserved(machine, files, flb, handler)
-        // Enough sessions that the tree needs room that is not there yet.
+        // With this many sessions the tree needs more room than the arena has.
         for number in 0..<300 { _ = try boot.createSession("\(number)") }
         let used = try boot.status().arenaUsed
         let (answer, wasInjected) = fault.apply { try boot.publish() }
@@ -122,7 +122,7 @@ private enum Sweep {
             #expect(fault.apply { try boot.thaw() }.answer == nil)
             #expect(handler.count("freeze") == handler.count("unfreeze"))
         } else {
-            // The file whose freeze failed is not unfrozen.
+            // A file with a failed freeze is not unfrozen.
             #expect(handler.count("freeze") - handler.count("unfreeze") <= 1)
         }
         #expect(machine.descriptors.held.count == 2, "held, either way")
@@ -133,7 +133,7 @@ private enum Sweep {
         return wasInjected
     }
 
-    /// A boot that does not begin leaves the arena as it was, and one that begins has everything.
+    /// A boot that does not begin leaves the arena unchanged, and a boot that begins has everything.
     static func opening(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let files = try twoFiles()
@@ -189,7 +189,7 @@ private enum Sweep {
         return wasInjected
     }
 
-    /// A fault at any call, while a boot begins after all processes have died, loses no file.
+    /// A fault at any call, while a boot begins after the death of all processes, loses no file.
     static func goingOnAfterDeath(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let flb = TestFLB()
@@ -211,7 +211,7 @@ private enum Sweep {
         return wasInjected
     }
 
-    /// No file is taken for lost because its descriptor could not be asked for.
+    /// A failed check of a descriptor does not make its file lost.
     static func goingOn(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let files = try twoFiles()
@@ -260,7 +260,7 @@ private enum Sweep {
         return wasInjected
     }
 
-    /// What could not be retrieved is remembered; what could not be resumed is tried again.
+    /// A failed retrieve is remembered; a failed resume is tried again.
     static func getters(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let files = try twoFiles()
@@ -282,7 +282,7 @@ private enum Sweep {
         return outgoing.wasInjected || incoming.wasInjected
     }
 
-    /// Nothing that finish meets can keep the session from being finished.
+    /// No fault during a finish prevents the end of the session.
     static func finish(_ fault: FaultPlan) throws -> Bool {
         let machine = try Machine()
         let files = try twoFiles()
@@ -302,7 +302,7 @@ private enum Sweep {
 }
 
 extension OwnedDescriptor {
-    /// Whether it is a file's.
+    /// Checks that the descriptor belongs to the file.
     fileprivate func checked(_ identity: FileIdentity) throws {
         guard try FileStatus(of: borrowed).identity == identity else {
             throw LiveUpdateError(.badFileDescriptor, "another file came back")

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// An arena in a file of a tmpfs that has no more room: ENOSPC, nothing is lost, and it goes on once there is room.
+/// An arena in a file of a full tmpfs. Requests get ENOSPC, nothing is lost, and they work again when there is room.
 @Suite(.requiresRoot) struct FullFileSystemTests {
     private let fileSystem: SmallFileSystem
     private let machine: Machine
@@ -72,11 +72,11 @@ import Testing
         try expectAllComesBack(files)
     }
 
-    @Test("Neither publishing nor the next boot needs room that is not there already, and all sessions can be closed")
+    @Test("Publishing and the next boot need no more room than they have, and all sessions can be closed")
     func update() throws {
         let first = try fileSystem.fill(leaving: 256 << 10)
         let files = try fill()
-        // What was left for the update is not for sessions either.
+        // Sessions cannot use the room that is reserved for the update.
         let error = (0..<1000).lazy.compactMap { number in failure { try boot.createSession("\(number)") } }.first
         expectFull(error)
         let second = try fileSystem.fill()
@@ -88,7 +88,7 @@ import Testing
         withExtendedLifetime((first, second)) {}
     }
 
-    @Test("An FLB that wants more than is left: ENOSPC, everything is taken back, and works when there is room")
+    @Test("An FLB that needs more than the free room gets ENOSPC, and the freeze is undone until there is room")
     func publishOverTheLimit() throws {
         let ballast = try fileSystem.fill(leaving: 256 << 10)
         let files = try fill()

@@ -3,9 +3,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What callers and handlers do that nobody expects.
+/// Unexpected behaviour of callers and handlers.
 @Suite struct HostileHandlerTests {
-    @Test("Names are bytes: what Unicode calls equivalent is another session")
+    @Test("Names are bytes: names that Unicode calls equivalent are different sessions")
     func namesAreBytes() throws {
         let boot = try Machine().boot(.nextBoot, TestHandler())
         _ = try boot.createSession("caf\u{E9}")
@@ -13,7 +13,7 @@ import Testing
         #expect(errno { try boot.createSession("caf\u{E9}") } == .fileExists)
     }
 
-    @Test("A handler that stores nothing at all: the arena opens after a crash")
+    @Test("A handler that stores nothing: the arena opens after a crash")
     func nothingIsStored() throws {
         let machine = try Machine()
         let handler = TestHandler { hooks in
@@ -25,7 +25,7 @@ import Testing
         #expect(try machine.boot(.sameBoot, handler).status().sessions.first?.files.count == 8)
     }
 
-    @Test("What is no errno is remembered as EIO, also after a crash", arguments: [0, -1, 5000] as [CInt])
+    @Test("A number that is no errno is remembered as EIO, also after a crash", arguments: [0, -1, 5000] as [CInt])
     func noErrno(number: CInt) throws {
         let machine = try Machine()
         let handler = TestHandler { hooks in

@@ -7,7 +7,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// What an inspection shows, of arenas that are whole and of damaged ones.
+/// Inspections of intact arenas and of damaged ones.
 @Suite struct InspectionTests {
     private func inspect(_ specimen: Specimen) throws -> Inspection {
         Inspection(try ArenaSnapshot(of: specimen.file.descriptor))
@@ -15,12 +15,12 @@ import Testing
 
     private func names(_ state: InspectedState?) -> [String] { state?.sessions.map(\.name.description) ?? [] }
 
-    /// Where the records of the journal are, as the inspection says.
+    /// The offset of a record of the journal, as the inspection reports it.
     private func place(ofRecord number: Int, _ specimen: Specimen) throws -> UInt64 {
         try #require(try inspect(specimen).arena.journal?.entries[number].offset)
     }
 
-    // MARK: Whole arenas
+    // MARK: Intact arenas
 
     @Test func aRunningBoot() throws {
         let found = try inspect(try .running())
@@ -51,7 +51,7 @@ import Testing
         #expect((tree.freeze?.start ?? 0) > 0 && (tree.journalRoom?.length ?? 0) > 0)
     }
 
-    @Test("Of the tree that came what files have stored is not looked at: it may be others' by now")
+    @Test("Records of files in the incoming tree are not read, because their ranges may be in use again")
     func bothTrees() throws {
         let found = try inspect(try .inBetween())
         #expect(found.trees.map(\.part) == [.incomingTree, .outgoingTree])
@@ -100,7 +100,7 @@ import Testing
 
     // MARK: Damaged arenas
 
-    @Test("A broken record: the state up to it, and the tree all the same") func aBrokenJournal() throws {
+    @Test("With a broken record the inspection shows the state up to it, and the tree") func aBrokenJournal() throws {
         let specimen = try Specimen.published()
         let second = try #require(try inspect(specimen).log.first { $0.words?.contains("\"second\"") == true })
         try specimen.file.write([0xFF], at: second.offset + 30)
@@ -113,7 +113,7 @@ import Testing
         #expect(names(found.trees.first?.state) == ["first", "second", "empty"])
     }
 
-    @Test("A record that is whole and cannot be: the state up to it, and what the others say")
+    @Test("An impossible record in an intact journal: the state up to it, and the other records")
     func aRecordThatCannotBe() throws {
         let specimen = try Specimen.running()
         let count = try inspect(specimen).log.count
@@ -124,7 +124,7 @@ import Testing
         #expect(found.log.count == count && found.log[3].words == nil && found.log[3].failure?.gate == .record)
         #expect(names(found.state) == ["first"] && found.state?.sessions.first?.files.isEmpty == true)
         specimen.restore()
-        // A session whose number is taken.
+        // The record adds a session with an ID that is in use.
         try specimen.file.write(word: UInt64(1), at: try place(ofRecord: 6, specimen) + 24)
         specimen.repair()
         found = try inspect(specimen)
@@ -147,7 +147,7 @@ import Testing
         #expect(found.failures.map(\.gate) == [.tree])
     }
 
-    @Test("Parts of a tree disagree: it is refused, and all of it is shown") func aTreeThatDisagrees() throws {
+    @Test("A tree with contradicting parts is refused, and all of it is shown") func aTreeThatDisagrees() throws {
         let specimen = try Specimen.published()
         let tree = try #require(try inspect(specimen).arena.place(of: .outgoingTree))
         let bytes = [UInt8](try specimen.file.bytes()[Int(tree.offset)..<Int(tree.end)])
@@ -160,7 +160,7 @@ import Testing
         #expect(names(found.trees.first?.state) == ["first", "second", "empty"])
     }
 
-    /// Where the records of slots are, in a specimen with a published tree.
+    /// The place of the slot records, in a specimen with a published tree.
     private func slots(_ specimen: Specimen) throws -> (header: UInt64, tree: Extent) {
         let tree = try #require(try inspect(specimen).trees.first)
         let node = try #require(tree.flattened.first { $0.name == "luo-slot" })
@@ -168,7 +168,7 @@ import Testing
         return (try #require(try DeviceTreeReader([UInt8](bytes)).u64("luo-slot-header")), tree.place)
     }
 
-    @Test("Slots that name the same ranges again and again, which would take for ever in a large tree, are refused")
+    @Test("Slots that name the same ranges again and again, which would take forever in a large tree, are refused")
     func rangesThatAreCountedAgain() throws {
         let specimen = try Specimen.published()
         let (header, tree) = try slots(specimen)
@@ -205,13 +205,13 @@ import Testing
         #expect(try found.records(of: damaged).read(at: file.status.data, count: 3) == [1, 2, 9], "and shown")
     }
 
-    @Test("Ranges that overlap, and ranges outside: each is named, and none of them is read")
+    @Test("Overlapping ranges and ranges outside are each named, and none is read")
     func rangesThatCannotBe() throws {
         let specimen = try Specimen.running()
         let files = try #require(try inspect(specimen).state?.sessions[0].files)
         let record = try #require(try inspect(specimen).log.first { $0.words?.hasPrefix("file 4 added") == true })
         for offset in [files[0].status.data, files[0].status.data + 32, 0, 4096, 1 << 40, .max, .max - 63] {
-            // The one range is the last of the record: u64 offset, u64 length, u32 checksum, and four of filling.
+            // The only range ends the record: u64 offset, u64 length, u32 checksum, and four bytes of padding.
             try specimen.file.write(word: offset, at: record.offset + 128 - 24)
             specimen.repair()
             let found = try inspect(specimen)

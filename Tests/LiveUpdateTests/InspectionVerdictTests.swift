@@ -6,14 +6,14 @@ import Testing
 
 @testable import LiveUpdate
 
-/// An inspection says of a damaged arena what a boot says that opens it.
+/// The inspection of a damaged arena agrees with the boot that opens it.
 @Suite struct InspectionVerdictTests {
     private static let specimens: [@Sendable () throws -> Specimen] = [
         { try .running() }, { try .published() }, { try .inBetween() },
     ]
 
     @Test(
-        "Of 12,000 damaged arenas none that is refused is shown as sound, and none that opens as damaged",
+        "No refused one of 12,000 damaged arenas is shown as sound, and none that opens as damaged",
         arguments: 0..<3)
     func damagedArenas(kind: Int) async throws {
         let seed = announcedSeed("verdicts on damaged arenas, kind \(kind)")
@@ -34,7 +34,7 @@ import Testing
             if round % 64 == 0 { await Task.yield() }
         }
         print("verdicts, \(specimen.name): \(sound) sound, \(damaged) damaged")
-        // Both must have happened often, or the damage tests nothing.
+        // Without many of both results the damage tests nothing.
         #expect(sound > rounds / 20 && damaged > rounds / 2)
     }
 
@@ -49,7 +49,8 @@ import Testing
         if refusals.isEmpty { #expect(known == [], "shown as damaged") }
     }
 
-    /// Nobody reads the tree of the previous boot any more, nor, before a file is retrieved, what its handler stored.
+    /// Whether a boot reads the damaged part. Boots no longer read the tree of the previous boot, and read the records
+    /// of a file's handler only when the file is retrieved.
     private func isReadByBoots(_ failure: ArenaError, _ inspection: Inspection) -> Bool {
         let previous = inspection.trees.first { $0.part == .incomingTree }?.failure
         return failure != previous && !failure.reason.hasPrefix("the records at")
@@ -65,7 +66,7 @@ import Testing
     }
 
     @Test(
-        "Every byte of the superblock, the journal and the trees, changed alone, is found, but for those nobody reads")
+        "A change of any single byte in the superblock, the journal or the trees is found, if boots read it")
     func everyByte() throws {
         let specimen = try Specimen.inBetween()
         let whole = specimen.copy()
@@ -83,16 +84,16 @@ import Testing
     }
 }
 
-/// Why a boot did not open an arena.
+/// The reason why a boot did not open an arena.
 private struct Refusal {
-    /// Nil when the arena opened, and what is in it was refused.
+    /// The gate that refused; nil if the arena opened, and its content was refused.
     var gate: ArenaError?
     var reason: String
-    /// What an inspection cannot know: which handlers there are, and how far the arena may grow.
+    /// Whether the reason is one that an inspection cannot know: the handlers, or the limit of the arena.
     var isOurs = false
 }
 
-/// Opens an arena as boots do, under both openings; it leaves it as it was.
+/// Opens an arena as boots do, in both ways, and then restores it.
 private struct Opener {
     private let handlers = ["a-v1", "b-v1"].map { QuietHandler(compatible: $0) }
 

@@ -5,12 +5,12 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// No user's files stop an update: it names the files that cannot be frozen, and can go on without them.
+/// No user's files stop an update. The update names the files that cannot be frozen, and can go on without them.
 @Suite struct LeftOutTests {
     private let machine: Machine
     private let files: [MemoryFile]
     private let flb = TestFLB()
-    /// The tokens of files that cannot be frozen, and whether the handler knows it ahead.
+    /// The tokens of files that cannot be frozen.
     private let broken = Guarded<Set<UInt64>>([])
     private let isSeen = Guarded(true)
     private let handler = TestHandler()
@@ -41,7 +41,7 @@ import Testing
 
     private func next() throws -> Orchestrator { try machine.boot(.nextBoot, handler, flb) }
 
-    /// The callbacks but those that only look.
+    /// All callbacks except those that only look at a file.
     private var calls: [String] { handler.calls.filter { call in !Self.callbacks.contains { call.hasPrefix($0) } } }
 
     private func obstacle(_ token: UInt64, _ user: SessionOwner, _ session: SessionName) -> FreezeObstacle {
@@ -71,11 +71,11 @@ import Testing
     }
 
     enum Way: CaseIterable, Sendable {
-        /// A draft knows the files already.
+        /// A draft knows the broken files.
         case drafted
         /// There is no draft.
         case undrafted
-        /// A draft does not know them: they break after it was made, or nothing can be seen ahead.
+        /// A draft does not know the broken files: they break later, or the handler cannot see it ahead.
         case late
         /// The draft was made for an update that leaves nothing out.
         case otherDraft
@@ -121,7 +121,7 @@ import Testing
     }
 
     @Test(
-        "In the next boot a retrieve fails with errno and reason, for ever and over a crash; everything else works",
+        "In the next boot a retrieve always fails with errno and reason, also after a crash; other files work",
         arguments: Way.allCases)
     func nextBoot(_ way: Way) throws {
         try publish(way)
@@ -153,7 +153,7 @@ import Testing
         #expect(machine.descriptors.held.isEmpty)
     }
 
-    @Test("A next boot that prepares itself on the draft has the same") func prepared() throws {
+    @Test("A next boot that prepares itself from the draft finds the same") func prepared() throws {
         broken.with { $0 = [1, 3] }
         let draft = try boot.draft(leavingOut: true)
         let next = try machine.boot(.onTrial) { orchestrator in
@@ -171,7 +171,7 @@ import Testing
                 == 2)
     }
 
-    @Test("Reasons and numbers that do not fit the record are made to fit") func hostileReasons() throws {
+    @Test("Reasons and numbers that do not fit into the record are shortened") func hostileReasons() throws {
         let reasons = [
             "", "\0", String(repeating: "\u{1F600}", count: 1000), "a\0b" + String(repeating: "x", count: 600),
         ]
@@ -192,7 +192,7 @@ import Testing
         }
     }
 
-    @Test("Everything that can be inspected is said: the reason travels") func inspection() throws {
+    @Test("An inspection shows all of it: the reason travels") func inspection() throws {
         try publish(.undrafted)
         let inspection = Inspection(ArenaSnapshot(try machine.file.bytes()))
         #expect(inspection.failures.isEmpty)
@@ -204,7 +204,7 @@ import Testing
         #expect(after.log.contains { $0.words?.contains("left out of the update: it has 1 bytes") == true })
     }
 
-    @Test("The sessions that an update with discard would lose are known before") func unfinished() throws {
+    @Test("The sessions that an update with discard would lose are known in advance") func unfinished() throws {
         #expect(try boot.unfinishedSessions().isEmpty)
         try boot.publish()
         let next = try next()

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// At the arena's limit new things are refused with ENOSPC and leave nothing behind; what is there goes on.
+/// At the arena's limit new objects are refused with ENOSPC and leave nothing behind. Existing objects go on.
 @Suite struct LimitTests {
     private let machine: Machine
     private let handler = TestHandler()
@@ -17,7 +17,7 @@ import Testing
         boot = try machine.boot(.nextBoot, handler, flb)
     }
 
-    /// Preserves files, each in a session of its own with a long name, until there is no more room.
+    /// Preserves files until there is no more room, each in a session of its own with a long name.
     private func fill() throws -> (sessions: [Session], refused: Errno?) {
         var sessions: [Session] = []
         for number in 0..<5000 {
@@ -34,13 +34,13 @@ import Testing
         return (sessions, nil)
     }
 
-    @Test("A preserve whose commit fails is undone: unpreserved, counted down, its descriptor let go")
+    @Test("A preserve with a failed commit is undone: unpreserved, counted down, its descriptor released")
     func failedCommit() throws {
         let (sessions, refused) = try fill()
         #expect(refused == .noSpace)
         #expect(sessions.count > 50)
         handler.clear()
-        // Smaller and smaller commits, until not even one fits: then it is the preserve that meets the limit.
+        // Commits get smaller until none fits. Then the preserve itself meets the limit.
         let last = try #require(sessions.last)
         var token: UInt64 = 100
         var error: LiveUpdateError?
@@ -63,7 +63,7 @@ import Testing
         #expect(!last.tokens.contains(token))
     }
 
-    @Test("With the FLB's first user: it is unpreserved again")
+    @Test("A first preserve that fails unpreserves its FLB again")
     func firstUser() throws {
         var name = 0
         while errno({ try boot.createSession(SessionName(String(repeating: "n", count: 58) + String(10000 + name))) })
@@ -80,7 +80,7 @@ import Testing
         #expect(machine.descriptors.held.isEmpty)
     }
 
-    @Test("A handler that stores too much leaves none of it")
+    @Test("A handler that stores too much keeps none of it")
     func storage() throws {
         handler.change { hooks in
             hooks.preserve = { file throws(LiveUpdateError) in
@@ -99,7 +99,7 @@ import Testing
         try session.preserve(file.descriptor, token: 1)
     }
 
-    @Test("Everything is closed at the limit, and there is room again")
+    @Test("All sessions can be closed at the limit, and then there is room again")
     func closingAtTheLimit() throws {
         let (sessions, _) = try fill()
         for session in sessions { try session.close() }
@@ -122,7 +122,7 @@ import Testing
         #expect(try next.status().sessions.isEmpty)
     }
 
-    @Test("An FLB that stores what travels does not keep an update at the limit from working")
+    @Test("An FLB that stores a state for the update does not make an update at the limit fail")
     func serializeAtTheLimit() throws {
         flb.change { hooks in
             hooks.serialize = { context throws(LiveUpdateError) in
@@ -135,7 +135,7 @@ import Testing
         #expect(try next.status().sessions.count == sessions.count)
     }
 
-    @Test("A freeze, and an FLB, that want more than is left: ENOSPC, and everything is as before")
+    @Test("A freeze, or an FLB, that needs more than the free room gets ENOSPC, and the state is as before")
     func publishOverTheLimit() throws {
         let (sessions, _) = try fill()
         handler.change { hooks in
@@ -143,7 +143,7 @@ import Testing
                 try file.storage.store([UInt8](repeating: 1, count: file.session == sessions[9].name ? 1 << 20 : 8))
             }
         }
-        // What the first ones have stored anew stays theirs, and is in place of what was there.
+        // Earlier files of the same freeze keep their new records, which replace their old ones.
         let error = failure { try boot.publish() }
         #expect(error?.errno == .noSpace && error?.remedy?.contains("limit") == true)
         #expect(handler.count("freeze") == 10 && handler.count("unfreeze") == 9)

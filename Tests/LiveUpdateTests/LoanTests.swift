@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A getter lends an FLB's object for the length of a closure: the last finish and the last unpreserve wait for its end.
+/// A getter lends an FLB's object while a closure runs. The last finish and the last unpreserve wait for its end.
 @Suite struct LoanTests {
     private final class Journal: Sendable {
         private let entries = Guarded<[String]>([])
@@ -12,7 +12,7 @@ import Testing
         var all: [String] { entries.with { $0 } }
     }
 
-    /// Borrows on one thread and, once the object is lent, ends its last user on another.
+    /// Borrows the object on one thread, and meanwhile ends its last user on another.
     private func overlap(
         _ journal: Journal, borrow: @escaping @Sendable (() -> Void) -> Void, end: @escaping @Sendable () -> Void
     ) {
@@ -21,7 +21,7 @@ import Testing
             borrow {
                 journal.note("lent")
                 lent.with { $0 = true }
-                // Long enough for the other thread to get to where it has to wait.
+                // This is enough time for the other thread to begin to wait.
                 sleep(milliseconds: 50)
                 journal.note("given back")
             }
@@ -83,7 +83,7 @@ import Testing
         #expect(errno { try next.withIncoming(flb) { _ in } } == .noData)
     }
 
-    @Test("A loan that is held over the update is not counted in what travels")
+    @Test("A loan during the update is not counted in the published state")
     func notCounted() throws {
         let machine = try Machine()
         let flb = TestFLB()
@@ -102,7 +102,7 @@ import Testing
         #expect(flb.count("finish") == 1)
     }
 
-    @Test("While the last user waits for a loan, another getter is not kept waiting, and its loan is waited for, too")
+    @Test("While the last user waits for a loan, another getter does not wait, and its loan is waited for, too")
     func gettersBehindTheLastUser() throws {
         let ending = Guarded(false)
         let journal = Journal()
@@ -113,7 +113,7 @@ import Testing
         try session.preserve(file.descriptor, token: 1)
         let late = Threads.start {
             while !ending.with({ $0 }) { sleep(milliseconds: 1) }
-            // Time for the close to begin to wait.
+            // This is enough time for the close to begin to wait.
             sleep(milliseconds: 20)
             try? boot.withOutgoing(flb) { object throws(LiveUpdateError) in
                 sleep(milliseconds: 100)
@@ -132,7 +132,7 @@ import Testing
         }
         late.join()
         let entries = journal.all.filter { $0 == "unpreserve" || $0.hasPrefix("late") }
-        // The getter wins the race nearly always; when it does not, it comes after the end.
+        // The getter nearly always wins the race. Otherwise it runs after the end.
         #expect(
             entries == ["late, and it is there", "unpreserve"] || entries == ["unpreserve", "late, and it is gone"])
     }

@@ -5,8 +5,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// All processes have died, and their descriptors with them: a file that its handler can open again is there again, and
-/// the rest says what became of it.
+/// All processes have died, and their descriptors with them. A file that its handler can open again is held again, and
+/// the other files are reported as lost.
 @Suite struct LostFileTests {
     private let machine: Machine
     private let file: MemoryFile
@@ -16,7 +16,7 @@ import Testing
         file = try MemoryFile()
     }
 
-    /// A handler whose files can be opened again; the place where they are can be missing for a while.
+    /// A handler that can open its files again. The files can be missing for a while.
     private func handler(_ isMissing: Guarded<Bool> = Guarded(false)) -> TestHandler {
         let place = file.descriptor
         return TestHandler { hooks in
@@ -50,7 +50,7 @@ import Testing
         #expect(try FileStatus(of: owned.borrowed).identity == file.identity)
     }
 
-    // MARK: What goes
+    // MARK: Outgoing files
 
     @Test func itIsThereAgainBeforeAnybodyAsks() throws {
         try preserved()
@@ -65,7 +65,7 @@ import Testing
         #expect(after.descriptors.held.isEmpty)
     }
 
-    @Test("A second death, and a third") func againAndAgain() throws {
+    @Test("A file survives a second death, and a third") func againAndAgain() throws {
         try preserved()
         var last = machine
         for _ in 0..<3 {
@@ -77,7 +77,7 @@ import Testing
         try boot.publish()
     }
 
-    @Test("A crash that the descriptors survive opens nothing") func heldByOthers() throws {
+    @Test("After a crash that the descriptors survive no file is opened again") func heldByOthers() throws {
         try preserved()
         let handler = handler()
         _ = try machine.boot(.sameBoot, handler, TestFLB())
@@ -105,7 +105,7 @@ import Testing
         try expectIt(try next.retrieveSession("s").retrieve(token: 1))
     }
 
-    @Test("A kind of file that is gone with its descriptor: EBADF, until it is unpreserved") func gone() throws {
+    @Test("A file of a handler that cannot open it again gives EBADF, until it is unpreserved") func gone() throws {
         try preserved()
         let handler = TestHandler()
         let boot = try Machine(survivorOf: machine).boot(.nextBoot, handler, TestFLB())
@@ -157,7 +157,7 @@ import Testing
         #expect(try next.status().flbs.map(\.count) == [1])
     }
 
-    @Test("A lost file that a failing reopen does not find stops no update either, and one that is found again travels")
+    @Test("A lost file with a failing reopen stops no update either, and a file that is found again travels")
     func reopenFails() throws {
         try preserved()
         let isMissing = Guarded(true)
@@ -176,9 +176,9 @@ import Testing
         try expectIt(try next.retrieveSession("s").retrieve(token: 1))
     }
 
-    // MARK: What came
+    // MARK: Incoming files
 
-    @Test("It is looked for when it is retrieved, and a failure of that is not remembered")
+    @Test("A file is looked for when it is retrieved, and a failure is not remembered")
     func retrieveWhileItIsMissing() throws {
         try handedOver()
         let isMissing = Guarded(true)
@@ -196,7 +196,7 @@ import Testing
         #expect(after.descriptors.held.isEmpty)
     }
 
-    @Test("Retrieved before they died: it is here again, or to be retrieved again", arguments: [false, true])
+    @Test("A file retrieved before the death is held again, or can be retrieved again", arguments: [false, true])
     func retrievedBefore(isMissing: Bool) throws {
         try handedOver()
         let next = try machine.boot(.nextBoot, handler(), TestFLB())
@@ -213,7 +213,7 @@ import Testing
         #expect(after.descriptors.held.isEmpty)
     }
 
-    @Test("A retrieve that failed stays failed, and nothing is opened for it") func failedBefore() throws {
+    @Test("A retrieve that failed stays failed, and no file is opened for it") func failedBefore() throws {
         try handedOver()
         let failing = TestHandler { hooks in
             hooks.retrieve = { _ throws(LiveUpdateError) in throw LiveUpdateError(.ioError, "no") }
@@ -227,7 +227,7 @@ import Testing
         #expect(handler.calls.isEmpty)
     }
 
-    @Test("By a damaged record nothing is looked for") func damaged() throws {
+    @Test("No file is looked for with a damaged record") func damaged() throws {
         try preserved()
         let data = try machine.boot(.sameBoot, handler(), TestFLB()).status().sessions[0].files[0].data
         try machine.file.write([9], at: data)

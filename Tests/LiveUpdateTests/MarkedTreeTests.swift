@@ -5,7 +5,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// `luo-slot-v2`: it is written only if a file has marks, and its content is checked.
+/// `luo-slot-v2` is written only if a file has marks, and its content is checked.
 @Suite struct MarkedTreeTests {
     private let arena: Arena
 
@@ -48,7 +48,7 @@ import Testing
 
     private static let leftOut = LeftOut(errno: 116, reason: "why")
 
-    @Test("A tree without marks has the first format, which every image reads") func plain() throws {
+    @Test("A tree without marks has the first format, which all images read") func plain() throws {
         let reader = try written(tree([(true, nil), (true, nil)]))
         #expect(contains("luo-slot-v1", reader) && !contains("luo-slot-v2", reader))
         #expect(try reader.read().sessions[0].files.allSatisfy { $0.holdsFile && $0.leftOut == nil })
@@ -65,16 +65,16 @@ import Testing
         #expect(try reader.freezeOffset() > 0)
     }
 
-    @Test("Bytes in the place of marks mean nothing in the first format") func marksInTheFirstFormat() throws {
+    @Test("In the first format the bytes of the marks mean nothing") func marksInTheFirstFormat() throws {
         let reader = try written(tree([(true, nil)])) { bytes in
             bytes[Self.slot(in: bytes) + 104] = 3
         }
         #expect(try reader.read().sessions[0].files[0].holdsFile)
     }
 
-    /// Where the first file's slot is: behind the header, which begins with the number of files.
+    /// The offset of the first file's slot, which follows the header. The header begins with the number of files.
     private static func slot(in bytes: [UInt8]) -> Int {
-        // A session's part is 8 + 80 bytes and 64 for each file, an FLB's 16; one file, no holders.
+        // Each session takes 8 + 80 bytes and 64 for each file, and each FLB 16. There is one file, and no holders.
         5 * 512 + 8 + 80 + 64 + 16 + 56
     }
 

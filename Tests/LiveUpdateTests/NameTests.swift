@@ -3,7 +3,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Lengths count bytes, not characters; the longest that fit are kept whole over an update.
+/// Lengths count bytes, not characters. The longest possible strings stay whole over an update.
 @Suite struct NameTests {
     @Test(
         "Names of sessions: 1 to 63 bytes, none of them NUL",
@@ -28,7 +28,7 @@ import Testing
         #expect(try next.retrieveSession(name).name == name)
     }
 
-    @Test("Names are their bytes: what looks the same is two names") func equivalents() throws {
+    @Test("Names are their bytes: names that look the same can be two") func equivalents() throws {
         let machine = try Machine()
         let boot = try machine.boot()
         let names: [SessionName] = ["\u{e9}", "e\u{301}", SessionName(bytes: [0xe9]), SessionName(bytes: [0xc3])]
@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test(
-        "A name as text, from which it is made again",
+        "A name is made again from its text",
         arguments: [
             ("", []), ("session-1", Array("session-1".utf8)), ("\u{e9}\u{1f600}", Array("\u{e9}\u{1f600}".utf8)),
             ("\\xff", [0xff]), ("a\\xc3b", [0x61, 0xc3, 0x62]), ("\\xf0\\x9f\\x98", [0xf0, 0x9f, 0x98]),
@@ -53,10 +53,10 @@ import Testing
         #expect(SessionName(described: text).bytes == bytes)
     }
 
-    @Test("Any bytes are their text again") func anyBytes() {
+    @Test("Any bytes are made again from their text") func anyBytes() {
         var generator = SeededGenerator(seed: announcedSeed("names"))
         for _ in 0..<2000 {
-            // Of these few most are halves of something.
+            // With these few bytes most names contain parts of an escape or of a character.
             let alphabet: [UInt8] = [0x5c, 0x78, 0x66, 0x30, 0xc3, 0xa9, 0xf0, 0x9f, 0x98, 0x80, 0xff]
             let name = SessionName(bytes: (0..<8).map { _ in alphabet[generator.index(below: alphabet.count)] })
             #expect(SessionName(described: name.description) == name)
@@ -106,7 +106,7 @@ import Testing
         try boot.register(registered, on: other)
     }
 
-    @Test("All 63 travel, and are counted down in reverse")
+    @Test("All 63 FLBs travel, and are counted down in reverse")
     func all63Travel() throws {
         let machine = try Machine()
         let flbs = (1...63).map { TestFLB("flb-\($0)") }

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Several users in one orchestrator: a name is its user's, and nobody's session becomes another's.
+/// Several users in one orchestrator: each user has names of its own, and no session moves to another user.
 @Suite struct OwnerTests {
     private let machine: Machine
     private let handler = TestHandler()
@@ -21,7 +21,7 @@ import Testing
         SessionHolder(owner: owner, slot: DescriptorSlot(slot), isDetached: isDetached)
     }
 
-    /// "s" of root, of user 7 and of user 8, each with a file whose token is the user's number.
+    /// Makes a session "s" for root, for user 7 and for user 8, each with a file. Its token is the number of the user.
     private func createAll() throws {
         for (owner, file) in zip([0, 7, 8] as [SessionOwner], files) {
             let session = try boot.createSession("s", holder: holder(owner, 50 + Int64(owner), isDetached: owner == 7))
@@ -29,7 +29,7 @@ import Testing
         }
     }
 
-    @Test("One name for each user, in both directions") func names() throws {
+    @Test("Each user can have a session of the same name, in both directions") func names() throws {
         try createAll()
         for owner in [0, 7, 8] as [SessionOwner] {
             #expect(errno { try boot.createSession("s", holder: holder(owner)) } == .fileExists)
@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test(
-        "Whose it is and whether it is detached is the same after a crash and an update; what held it only after a crash"
+        "The owner and the detached flag stay after a crash and an update, and the slot only after a crash"
     )
     func holders() throws {
         try createAll()
@@ -60,13 +60,13 @@ import Testing
         let next = try machine.boot(.nextBoot, handler)
         let came = [holder(0), holder(7, isDetached: true), holder(8)]
         #expect(try next.status().sessions.map(\.holder) == came)
-        // A session stays detached, whoever opens it.
+        // A session stays detached when a client opens it.
         let session = try next.retrieveSession("s", holder: holder(7, 3))
         #expect(session.holder == holder(7, 3, isDetached: true))
         #expect(try machine.boot(.sameBoot, handler).openSessions.map(\.holder) == [session.holder])
     }
 
-    @Test("Another holder, never another owner") func newHolder() throws {
+    @Test("The holder can change, but not the owner") func newHolder() throws {
         let session = try boot.createSession("s", holder: holder(7, 3))
         try session.hold(by: holder(7, isDetached: true))
         #expect(session.holder == holder(7, isDetached: true))
@@ -77,7 +77,7 @@ import Testing
         #expect(errno { try session.hold(by: holder(7)) } == .badFileDescriptor)
     }
 
-    @Test("What a user has is the same after a crash and an update") func usage() throws {
+    @Test("A user's usage is the same after a crash and an update") func usage() throws {
         try createAll()
         _ = try boot.createSession("t", holder: holder(7))
         func check(_ boot: Orchestrator, _ sessions: Int, _ files: Int) {

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file is held once per user: two users that can open the same file can both preserve it.
+/// A file is held once per user, so that two users that can open the same file can both preserve it.
 @Suite struct PerUserHoldTests {
     private let machine: Machine
     private let file: MemoryFile
@@ -57,7 +57,7 @@ import Testing
         #expect(errno { try first.preserve(file.descriptor, token: 2) } == .resourceBusy)
     }
 
-    @Test("An FLB is told which files its users are") func identities() throws {
+    @Test("An FLB learns the identities of the files that use it") func identities() throws {
         let seen = Guarded<[FileIdentity]>([])
         flb.change { hooks in
             hooks.serialize = { context throws(LiveUpdateError) in
@@ -74,12 +74,12 @@ import Testing
         #expect(seen.with { Set($0) } == [file.identity, other.identity])
     }
 
-    @Test("A file of a handler that holds nothing can be preserved again, also after a crash and an update")
+    @Test("A file of a handler without holds can be preserved again, also after a crash and an update")
     func holdsNothing() throws {
         let machine = try Machine()
         let holder = TestHandler("holder-v1")
         let keeper = TestHandler("keeper-v1", holdsFile: false)
-        // The next image's handler holds its files, but the record counts.
+        // The next image's handler holds its files, but the flag in the record decides.
         let changed = TestHandler("keeper-v1")
         func boot(_ opening: Orchestrator.Opening, _ keeper: TestHandler) throws -> Orchestrator {
             try machine.boot(opening) { orchestrator in

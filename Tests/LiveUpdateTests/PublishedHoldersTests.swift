@@ -5,9 +5,9 @@ import Platform
 import TestSupport
 import Testing
 
-/// `luo-holder-v1` in a published tree, read with the offsets and names of docs/abi.md alone.
+/// `luo-holder-v1` in a published tree. The test reads it with only the offsets and names of docs/abi.md.
 @Suite struct PublishedHoldersTests {
-    /// A published tree, as whoever knows the document takes it apart.
+    /// A published tree, decoded according to the document.
     private struct Published {
         let bytes: [UInt8]
         let root: DeviceTreeReader
@@ -66,13 +66,13 @@ import Testing
         }
     }
 
-    @Test("Not there when all are root's and attached: then the tree is the kernel's") func absent() throws {
+    @Test("Without users and detached sessions the tree is the kernel's") func absent() throws {
         _ = try boot.createSession("s", holder: SessionHolder(slot: DescriptorSlot(9)))
         try boot.publish()
         #expect(try Published(machine).root.child("luo-holder") == nil)
     }
 
-    @Test("One name of two users travels; one name twice of one user is damage") func names() throws {
+    @Test("One name of two users travels; one name twice for one user is damage") func names() throws {
         for owner in [7, 8] as [SessionOwner] { _ = try boot.createSession("s", holder: SessionHolder(owner: owner)) }
         try boot.publish()
         let second = try #require(try Published(machine).subsystem("luo-holder").u64("luo-holder-header")) + 8
@@ -82,7 +82,7 @@ import Testing
                 arena: try Arena(opening: try specimen.file.duplicate(), Specimen.options),
                 descriptors: machine.descriptors)
         }
-        // The second session's user is made the first one's, and all checksums say that nothing happened.
+        // The second session gets the first one's user, and the checksums are repaired.
         try specimen.file.write(word: 7 as UInt32, at: second)
         specimen.repair()
         #expect(errno { try open().open() } == .ioError)

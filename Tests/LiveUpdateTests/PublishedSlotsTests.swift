@@ -4,8 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// publish says which descriptors travel: exactly those of the files in the tree, whatever was preserved and closed by
-/// others up to the last moment.
+/// Publish returns the descriptors that travel. They are exactly those of the files in the tree, even if other threads
+/// preserve and close until the last moment.
 @Suite struct PublishedSlotsTests {
     @Test func whileOthersPreserve() throws {
         for _ in 0..<Scale.count(30) {

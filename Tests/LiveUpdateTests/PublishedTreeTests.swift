@@ -5,15 +5,16 @@ import Platform
 import TestSupport
 import Testing
 
-/// A published tree, read here with the offsets and names of docs/abi.md alone: what the kernel of the next boot, or
-/// another implementation, would do.
+/// A published tree, read with only the offsets and names of docs/abi.md. The kernel of the next boot, or another
+/// implementation, would read it in this way.
 @Suite struct PublishedTreeTests {
     private let bytes: [UInt8]
     private let tree: Extent
     private let files: [MemoryFile]
     private let machine: Machine
 
-    /// Two sessions, "first" with tokens 7 and .max, "second" with token 1, and an empty one; an FLB under all.
+    /// Makes two sessions, "first" with tokens 7 and .max, and "second" with token 1, and an empty one. One FLB belongs
+    /// to all files.
     init() throws {
         machine = try Machine()
         let handler = TestHandler("test-v1") { hooks in
@@ -71,7 +72,7 @@ import Testing
         #expect(luo.property("liveupdate-number") == nativeBytes(1 as UInt64), "native order, one more than now")
     }
 
-    @Test("luo-session: u64 count, then 80 bytes a session, each pointing to 64 bytes a file")
+    @Test("luo-session: u64 count, then 80 bytes for each session, which points to 64 bytes for each file")
     func sessions() throws {
         let sessions = try subsystem("luo-session").tree
         #expect(sessions.string("compatible") == "luo-session-v1")
@@ -98,7 +99,7 @@ import Testing
         }
     }
 
-    @Test("luo-flb: u64 pages, u64 count, then 64 bytes an FLB")
+    @Test("luo-flb: u64 pages, u64 count, then 64 bytes for each FLB")
     func flbs() throws {
         let flbs = try subsystem("luo-flb").tree
         #expect(flbs.string("compatible") == "luo-flb-v1")
@@ -110,7 +111,7 @@ import Testing
         #expect(word(header + 16 + 56) == 3)
     }
 
-    @Test("preserved-memory-map: the tree, the room for the next journal, what its files hold, and nothing else")
+    @Test("preserved-memory-map: the tree, the room for the next journal, the records of files, and nothing else")
     func memoryMap() throws {
         let map = try #require(try root().u64("preserved-memory-map"))
         let ranges = (0..<word(map)).map { Extent(offset: word(map + 8 + 16 * $0), length: word(map + 16 + 16 * $0)) }
@@ -138,7 +139,7 @@ import Testing
         }
     }
 
-    @Test("All five trees, read by dtc(1)", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
+    @Test("dtc(1) reads all five trees", .enabled(if: DeviceTreeCompiler.isWanted, "dtc is not installed"))
     func compiler() throws {
         let root = try DeviceTreeCompiler.source(of: flattened(tree.offset))
         #expect(root.contains("compatible = \"kho-v1\";"))

@@ -5,7 +5,8 @@ import Testing
 
 @testable import LiveUpdate
 
-/// The packed records, byte by byte, against the tables of docs/abi.md: written out here, not taken from the sources.
+/// The bytes of the packed records, compared with the tables of docs/abi.md. The offsets are literals here, and do not
+/// come from the sources.
 @Suite struct RecordLayoutTests {
     private func encode(_ record: some PackedRecord) -> [UInt8] {
         var writer = ByteWriter()
@@ -72,7 +73,7 @@ import Testing
         }
     }
 
-    @Test("Our own: where a file's descriptor is, what it is, and what it counts on, 112 bytes")
+    @Test("Our slot record: descriptor, identity and FLBs of a file, 112 bytes")
     func fileSlot() throws {
         let record = FileSlotRecord(
             slot: -2, identity: FileIdentity(device: 3, inode: 4), links: [9, 0, 62], ranges: 5, rangeCount: 6)
@@ -86,7 +87,7 @@ import Testing
         #expect(throws: ArenaError.self) { try decode(FileSlotRecord.self, tooMany) }
     }
 
-    @Test("Our own: behind the 63 FLBs the marks of a file, one byte of zero, the errno, and four zeros")
+    @Test("Our slot record: after the 63 FLBs the file's marks, a zero byte, the errno, and four zeros")
     func markedFileSlot() throws {
         var record = FileSlotRecord(
             slot: 1, identity: FileIdentity(device: 3, inode: 4), links: [UInt8](0..<63), ranges: 5, rangeCount: 6)
@@ -97,7 +98,7 @@ import Testing
         #expect(try decode(FileSlotRecord.self, bytes) == record)
     }
 
-    @Test("Our own: why a file was left out, 512 bytes with a NUL")
+    @Test("Our reason record: why a file was left out, 512 bytes with a NUL")
     func reason() throws {
         for reason in ["why", String(repeating: "w", count: 511)] {
             let record = ReasonRecord(reason: reason)
@@ -109,7 +110,7 @@ import Testing
         }
     }
 
-    @Test("Our own: header 56 bytes, an FLB's ranges 16, a range 24")
+    @Test("Our small records: header 56 bytes, ranges of an FLB 16, a range 24")
     func smallOnes() throws {
         let header = SlotHeader(
             files: 1, flbs: 2, discarded: 3, freezeStart: 4, freezeEnd: 5,

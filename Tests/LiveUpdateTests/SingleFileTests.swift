@@ -4,8 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file leaves its outgoing session, with or without a descriptor for the caller: the session continues with the
-/// others.
+/// A file leaves its outgoing session, with or without a new descriptor for the caller. The session continues with the
+/// other files.
 @Suite struct SingleFileTests {
     private let machine: Machine
     private let handler = TestHandler()
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test("One callback, and token, file and descriptor are free again", arguments: Way.allCases)
+    @Test("One callback is called, and token, file and descriptor are free again", arguments: Way.allCases)
     func everythingIsFree(_ way: Way) throws {
         let used = try boot.status().arenaUsed
         try way.end(1, of: session)
@@ -43,7 +43,7 @@ import Testing
         #expect(machine.descriptors.held.count == 2)
         #expect(errno { try way.end(1, of: session) } == .noSuchFileOrDirectory)
 
-        // Its file as another token, its token for another file, and in another session.
+        // The file can have another token, its token another file, and the file can be in another session.
         let other = try MemoryFile()
         try session.preserve(files[1].descriptor, token: 9)
         try session.preserve(other.descriptor, token: 1)
@@ -56,7 +56,7 @@ import Testing
         #expect(try next.retrieveSession("s").tokens == [0, 2, 1])
     }
 
-    @Test("Getting a file changes nothing, however often, and also after a crash")
+    @Test("Getting a file many times changes nothing, also after a crash")
     func getChangesNothing() throws {
         let before = try machine.file.bytes()
         for _ in 0..<3 { try closeDescriptor(try session.get(token: 1)) }
@@ -79,7 +79,7 @@ import Testing
         #expect(got.borrowed.rawValue != files[1].descriptor.rawValue)
     }
 
-    @Test("The FLB goes with the last file, and comes anew with the next", arguments: Way.allCases)
+    @Test("The FLB goes with the last file, and comes again with the next", arguments: Way.allCases)
     func counts(_ way: Way) throws {
         func count() throws -> [UInt64] { try boot.status().flbs.map(\.count) }
         #expect(try count() == [3])
@@ -109,7 +109,7 @@ import Testing
         #expect(log.with { $0 } == ["file", "second-v1", "first-v1"])
     }
 
-    @Test("Errors, in their order", arguments: Way.allCases)
+    @Test("Errors come in their order", arguments: Way.allCases)
     func errors(_ way: Way) throws {
         #expect(errno { try way.end(99, of: session) } == .noSuchFileOrDirectory)
         let closed = try boot.createSession("closed")
@@ -132,7 +132,7 @@ import Testing
         #expect(errno { try way.end(99, of: incoming) } == .operationNotSupportedByDevice, "before its direction")
     }
 
-    @Test("Inside a callback or a getter's closure: EDEADLK", arguments: Way.allCases)
+    @Test("Inside a callback or a getter's closure the error is EDEADLK", arguments: Way.allCases)
     func insideAGetter(_ way: Way) throws {
         let session = session
         let answer = try boot.withOutgoing(flb) { _ in errno { try way.end(1, of: session) } }
@@ -140,7 +140,7 @@ import Testing
         #expect(session.tokens == [0, 1, 2])
     }
 
-    @Test("After a crash it is as it was left", arguments: Way.allCases)
+    @Test("After a crash the session is unchanged", arguments: Way.allCases)
     func afterACrash(_ way: Way) throws {
         try way.end(1, of: session)
         try session.preserve(files[1].descriptor, token: 3)

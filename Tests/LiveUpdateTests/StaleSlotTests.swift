@@ -6,12 +6,12 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A slot in the arena is a number, and in a new process that number can be another file of the program's: it must
-/// neither be handed out nor be closed.
+/// A slot in the arena is a number. In a new process this number can be another file of the program, which must neither
+/// be handed out nor closed.
 @Suite struct StaleSlotTests {
     private let handler = TestHandler()
 
-    /// An orchestrator that keeps descriptors as a real program does.
+    /// An orchestrator that holds descriptors as a production program does.
     private func boot(_ machine: Machine, _ opening: Orchestrator.Opening = .nextBoot) throws -> Orchestrator {
         let boot = Orchestrator(
             arena: try machine.openArena(), descriptors: InheritedDescriptors(), opening: opening)
@@ -20,13 +20,13 @@ import Testing
         return boot
     }
 
-    /// Preserves a file, and makes the number of its kept copy another file's.
+    /// Preserves a file, and gives the number of the held descriptor to another file.
     private func reuse(_ session: Session, _ boot: Orchestrator, _ other: MemoryFile) throws -> OwnedDescriptor {
         let file = try MemoryFile()
         try session.preserve(file.descriptor, token: 1)
         let slot = try #require(try boot.status().sessions.first?.files.first?.slot)
         let number = FileDescriptor(rawValue: CInt(slot.number))
-        // dup2(2): in one step, so that nobody else gets the number.
+        // dup2(2) does this in one step, so that no other thread gets the number.
         _ = try other.descriptor.duplicate(as: number)
         return OwnedDescriptor(taking: number)
     }
@@ -69,7 +69,7 @@ import Testing
         try expectUntouched(number, other)
     }
 
-    @Test("Also when the journal has no room to write that down") func withoutRoom() throws {
+    @Test("Lost files are known even if the journal has no room to record them") func withoutRoom() throws {
         let machine = try Machine(Arena.Options(initialSize: 4096))
         let boot = try machine.boot(.nextBoot, handler)
         let session = try boot.createSession("s")
@@ -86,7 +86,7 @@ import Testing
         #expect(try after.status().sessions[0].files.map(\.slot) == [DescriptorSlot](repeating: .lost, count: 120))
     }
 
-    /// The room that is left for what must not fail can be taken by a handler that stores without end in its freezes.
+    /// Fills the reserved room: a handler can use it by storing in its freezes without limit.
     private func leaveNoRoom(_ machine: Machine, _ boot: Orchestrator) throws {
         try machine.file.descriptor.addSeals(.grow)
         handler.change { hooks in
@@ -98,7 +98,7 @@ import Testing
                 return file.data
             }
         }
-        // Each of them writes down that it begins, and that it was taken back.
+        // Each attempt records its beginning and its thaw.
         var last: UInt64 = 0
         while try room(machine) != last {
             last = try room(machine)
@@ -106,7 +106,7 @@ import Testing
         }
     }
 
-    /// Bytes of the journal that are not records yet.
+    /// The number of bytes of the journal behind its records.
     private func room(_ machine: Machine) throws -> UInt64 {
         let arena = try machine.openArena()
         let journal = try #require(arena.journal)

@@ -6,7 +6,8 @@ import Testing
 
 @testable import LiveUpdate
 
-/// The status in pages: in the order of numbers, each session and file once, whatever comes and goes between pages.
+/// The status in pages, in the order of IDs. Each session and file comes once, even if others come and go between
+/// pages.
 @Suite struct StatusPageTests {
     private let machine: Machine
     private let handler = TestHandler()
@@ -18,7 +19,7 @@ import Testing
         var token: UInt64?
     }
 
-    /// Reads all pages, and calls `between` after each.
+    /// Reads all pages, and calls `between` after each page.
     private func read(
         _ boot: Orchestrator, of owner: SessionOwner? = nil, most: Int, between: (Int) throws -> Void = { _ in }
     ) throws -> [Entry] {
@@ -42,7 +43,7 @@ import Testing
         return entries
     }
 
-    /// Everything, as the whole status has it.
+    /// The whole status without pages.
     private func whole(_ boot: Orchestrator, of owner: SessionOwner? = nil) throws -> [Entry] {
         try boot.status().sessions.filter { owner == nil || $0.holder.owner == owner }.flatMap { session in
             [Entry(session: session.name)] + session.files.map { Entry(session: session.name, token: $0.token) }
@@ -62,7 +63,7 @@ import Testing
     }
 
     @Test(
-        "Pages of every size have what the whole status has, for root and for each user, also after an update and a crash"
+        "Pages of every size have the whole status, for root and each user, also after an update and a crash"
     )
     func sizes() throws {
         var boot = try machine.boot(.nextBoot, handler)
@@ -88,7 +89,7 @@ import Testing
         withExtendedLifetime(kept) {}
     }
 
-    @Test("Sessions and files that stay are there once, while others come and go between the pages") func changes()
+    @Test("Sessions and files that stay come once, while others come and go between the pages") func changes()
         throws
     {
         let boot = try machine.boot(.nextBoot, handler)

@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test("Fifty updates, each with files that come and go: the number counts, and nothing of the arena is lost")
+    @Test("Fifty updates with files that come and go: the number counts, and no space of the arena is lost")
     func fiftyUpdates() throws {
         let machine = try Machine()
         let files = try (0..<4).map { _ in try MemoryFile() }
@@ -44,11 +44,11 @@ import Testing
         #expect(flb.count("preserve") == 50 && flb.count("retrieve") == 49 && flb.count("finish") == 49)
     }
 
-    @Test("Preserved again and again without an update")
+    @Test("A file that is preserved again and again without an update")
     func withoutAnUpdate() throws {
         let machine = try Machine()
         let boot = try machine.boot(.nextBoot, handler, flb)
-        /// The journal's length depends on what it had to describe when it was written.
+        /// The journal's length is subtracted, because it depends on the state at the time of writing.
         func used() throws -> UInt64 { try boot.status().arenaUsed - (machine.openArena().journal?.length ?? 0) }
         let before = try used()
         let file = try MemoryFile()
@@ -61,7 +61,7 @@ import Testing
         #expect(try boot.status().flbs.isEmpty)
     }
 
-    @Test("A core that nobody refers to is gone, though its sessions are open: with its descriptor and its mapping")
+    @Test("A core without references is gone with its descriptor and its mapping, although sessions are open")
     func droppedCores() throws {
         let machine = try Machine()
         weak var arena: Arena?

@@ -5,13 +5,13 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// An update that can be called off, cut short at every store of each of the two boots: the old one goes on or the new one
-/// does, never both, and nothing is lost.
+/// A trial, interrupted at each store of each of the two boots. Either the old boot goes on or the next boot, never
+/// both, and nothing is lost.
 ///
-/// Until the next boot is told to go on, the old one, or whoever opens the arena `takingBack`, must find everything as
-/// before; from the moment on that it has taken over, whoever opens it without that must find the new boot.
+/// Until the next boot is told to go on, the old boot, or an opening with `takingBack`, must find the old state. As
+/// soon as the next boot has taken over, an opening without `takingBack` must find the next boot.
 @Suite struct TrialTests {
-    /// What must be the same whoever looks.
+    /// The part of the state that must be the same in each opening.
     private struct View: Equatable {
         let updates: UInt64
         let sessions: [String]
@@ -32,23 +32,23 @@ import Testing
 
     private static let asked = Answer(RequestID(connection: DescriptorSlot(5), tag: 2))
 
-    /// A boot that has published, on trial of the next one.
+    /// A boot that has published, and waits for the trial of the next boot.
     private final class World {
         let machine: Machine
         let old: Orchestrator
         private let probe = LateProbe()
         private let way: Way
         private let files: [MemoryFile]
-        /// Where it was written ahead of the update, for the next boot to prepare itself on.
+        /// The draft from which the next boot prepares itself.
         private let draft: Extent?
-        /// Of the boot that published, and of the one that it published for.
+        /// The expected views of the old boot and of the next boot.
         private(set) var views: (old: View, new: View)
 
         init(_ way: Way) throws {
             self.way = way
             let machine = try Machine()
             self.machine = machine
-            // Something that came and is not finished, and is lost with the next update, is there as well.
+            // The first boot hands over an unfinished session, which is lost with the next update.
             let first = try machine.boot { try Self.register($0, way) }
             files = try (0..<4).map { _ in try MemoryFile() }
             try first.createSession("came").preserve(files[0].descriptor, token: 9)
@@ -70,7 +70,7 @@ import Testing
         static func register(_ orchestrator: Orchestrator, _ way: Way) throws {
             let handler = TestHandler { hooks in
                 hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store(nativeBytes(file.token)) }
-                // What a freeze changes, nobody can prepare himself on.
+                // The next boot cannot prepare itself for changes by a freeze.
                 if way.isPrepared { return }
                 hooks.freeze = { file throws(LiveUpdateError) in
                     file.storage.drop(file.data)
@@ -81,7 +81,7 @@ import Testing
             try orchestrator.register(TestFLB(), on: handler)
         }
 
-        /// An orchestrator of its own on the arena, as another process has it.
+        /// Opens a separate orchestrator on the arena, as another process would.
         func boot(
             _ opening: Orchestrator.Opening, takingBack: Bool = false, _ probe: CrashProbe? = nil
         ) throws -> Orchestrator {
@@ -100,7 +100,7 @@ import Testing
             return boot
         }
 
-        /// The next boot, whose life ends at one of its stores.
+        /// Runs the next boot, and ends its life at one of its stores.
         func trial(_ probe: CrashProbe, confirming: Bool = false) throws {
             do {
                 let next = try boot(.onTrial, probe)
@@ -108,14 +108,14 @@ import Testing
                 try next.open(answering: TrialTests.asked)
                 if confirming { try next.confirm() }
             } catch let error where probe.isDead {
-                // What a dead boot answers, nobody hears.
+                // The answer of a dead boot reaches no caller.
                 _ = error
             }
         }
 
-        /// The old boot thaws, and dies on the way.
+        /// Thaws the old boot, which dies at a store.
         ///
-        /// - Returns: the stores that it made or would have made.
+        /// - Returns: the number of stores, including those after its death.
         func storesOfThaw(_ stop: Int = .max, _ cut: Bool = false) throws -> Int {
             let stopping = CrashProbe(stop: stop, cutsInTheMiddle: cut)
             probe.arm(stopping)
@@ -127,7 +127,7 @@ import Testing
             return stopping.stores
         }
 
-        /// Whoever goes on can do everything: files are wholly there, new ones are taken, and an update works.
+        /// Checks that the boot that goes on can do everything: it has its files, takes new ones, and makes an update.
         func expect(_ boot: Orchestrator, _ expected: View, _ what: String) throws {
             let found = try View(boot)
             #expect(found == expected, "\(what)")
@@ -147,7 +147,7 @@ import Testing
         }
     }
 
-    /// How many stores the next boot makes: until it has taken over, and in all.
+    /// Counts the stores of the next boot until it has taken over, and in all.
     private func stores(_ way: Way) throws -> (takenOver: Int, all: Int) {
         let (probe, whole) = (CrashProbe(), CrashProbe())
         try World(way).trial(probe)
@@ -155,7 +155,7 @@ import Testing
         return (probe.stores, whole.stores)
     }
 
-    /// Whether a store is lost or cut in half, and whether the next boot had prepared itself.
+    /// Whether a store is lost or cut in half, and whether the next boot has prepared itself.
     struct Way: Sendable {
         let isCut: Bool
         let isPrepared: Bool
@@ -176,7 +176,7 @@ import Testing
         }
     }
 
-    @Test("Both die before the switch: who takes it back finds the old boot", arguments: ways) func bothDie(way: Way)
+    @Test("If both die before the switch, takingBack finds the old boot", arguments: ways) func bothDie(way: Way)
         throws
     {
         for stop in 0...(try stores(way).takenOver) {
@@ -187,7 +187,7 @@ import Testing
         }
     }
 
-    @Test("The next boot dies after the switch, confirmed or not: it goes on, and the answer is there", arguments: ways)
+    @Test("The next boot dies after the switch, confirmed or not, and goes on with the answer", arguments: ways)
     func newOneGoesOn(way: Way) throws {
         let (takenOver, all) = try stores(way)
         #expect(takenOver > 2 && all > takenOver)
@@ -200,7 +200,7 @@ import Testing
         }
     }
 
-    @Test("The old boot dies at any store while it takes back what the next one had taken over", arguments: ways)
+    @Test("The old boot dies at any store while it takes back the state from the next boot", arguments: ways)
     func thawDies(way: Way) throws {
         let counted = try World(way)
         try counted.trial(CrashProbe())
@@ -214,7 +214,7 @@ import Testing
             let last = try world.boot(.sameBoot, takingBack: true)
             let updates = try last.status().updateNumber
             found.insert(updates)
-            // When it died on the way its boot may be over: then the next one's, which is whole, goes on.
+            // If the old boot died during the thaw, its boot may be over. Then the complete next boot goes on.
             let view = updates == world.views.old.updates ? world.views.old : world.views.new
             try world.expect(last, view, "stopped at store \(stop)")
         }
@@ -222,7 +222,7 @@ import Testing
     }
 }
 
-/// Lets everything through until it is armed.
+/// Passes all stores until it is armed.
 private final class LateProbe: StoreProbe {
     private let armed = Guarded<CrashProbe?>(nil)
 

@@ -4,7 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What a boot cannot read it leaves alone: the image that wrote it, or one that knows its formats, can still start.
+/// A boot does not change state that it cannot read. The image that wrote the state, or an image that knows its
+/// formats, can still start.
 @Suite struct UnknownFormatTests {
     private let machine: Machine
     private let flb = TestFLB("shared-v1")
@@ -56,7 +57,7 @@ import Testing
         #expect(flb.count("finish") == 1)
     }
 
-    @Test("An FLB that nobody knows is no reason to refuse: it is given up with its last file")
+    @Test("An unregistered FLB is no reason to refuse: it is dropped with its last file")
     func unknownFLB() throws {
         let without = try machine.boot(.nextBoot, TestHandler("future-v9"))
         try without.retrieveSession("s").finish()

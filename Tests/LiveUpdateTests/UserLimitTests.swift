@@ -4,7 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What one user may have: beyond it an error that says which limit it was, with nothing done; what is let go counts again.
+/// Limits for one user. Beyond a limit the error names the limit, and nothing changes. Released objects no longer
+/// count.
 @Suite struct UserLimitTests {
     private let machine: Machine
     private let handler = TestHandler { hooks in
@@ -19,7 +20,7 @@ import Testing
         boot = try machine.boot(.nextBoot, handler, flb)
     }
 
-    /// Everything that must be as it was after a refusal.
+    /// The state that a refusal must not change.
     private struct Found: Equatable {
         let sessions: [String]
         let used: UInt64
@@ -51,7 +52,7 @@ import Testing
         _ = try boot.createSession("c", holder: Self.user)
     }
 
-    @Test("Sessions that came count, too, until they are closed") func incomingSessions() throws {
+    @Test("Incoming sessions count, too, until they are closed") func incomingSessions() throws {
         try boot.limitUsers(to: UserLimits(sessions: 1))
         _ = try boot.createSession("a", holder: Self.user)
         try boot.publish()
@@ -69,7 +70,7 @@ import Testing
         case unpreserve, getAndUnpreserve, close
     }
 
-    @Test("Files: EDQUOT, before anybody is asked to preserve it", arguments: End.allCases) func files(_ end: End)
+    @Test("Files: EDQUOT, before any handler is asked to preserve it", arguments: End.allCases) func files(_ end: End)
         throws
     {
         try boot.limitUsers(to: UserLimits(files: 2))
@@ -99,7 +100,7 @@ import Testing
         #expect(errno { try second.preserve(files[0].descriptor, token: 0) } == .diskQuotaExceeded)
     }
 
-    @Test("Files that came count until they are finished") func incomingFiles() throws {
+    @Test("Incoming files count until they are finished") func incomingFiles() throws {
         let files = try (0..<2).map { _ in try MemoryFile() }
         try boot.createSession("a", holder: Self.user).preserve(files[0].descriptor, token: 0)
         try boot.publish()
@@ -131,7 +132,7 @@ import Testing
         try session.preserve(files[2].descriptor, token: 2)
     }
 
-    @Test("What a freeze stores anew counts instead of what it replaces") func frozen() throws {
+    @Test("New records of a freeze count instead of the old ones") func frozen() throws {
         handler.change { hooks in
             hooks.freeze = { file throws(LiveUpdateError) in
                 file.storage.drop(file.data)
@@ -144,7 +145,7 @@ import Testing
         #expect(try machine.boot(.nextBoot, handler, flb).usage(of: 7).arenaBytes == 4096)
     }
 
-    @Test("A limit that is lowered takes nothing away, and what is there can be let go") func lowered() throws {
+    @Test("A lowered limit removes nothing, and existing objects can be released") func lowered() throws {
         let files = try (0..<3).map { _ in try MemoryFile() }
         let session = try boot.createSession("a", holder: Self.user)
         let other = try boot.createSession("b", holder: Self.user)

@@ -2,11 +2,11 @@ import Platform
 import TestSupport
 import Testing
 
-/// CRC32C is computed in four streams that are joined by tables: what can go wrong is at the seams of lanes, at ends
-/// that are no whole word, and at odd addresses.
+/// CRC32C is computed in four streams, which tables join. Errors are likely where lanes meet, at ends inside a word,
+/// and at odd addresses.
 @Suite struct ChecksumTests {
     @Test(
-        "The answers that RFC 3720 and the catalogues of CRCs give",
+        "The results in RFC 3720 and the catalogues of CRCs",
         arguments: [
             ([UInt8]("123456789".utf8), 0xE306_9283),
             ([UInt8](repeating: 0, count: 32), 0x8A91_36AA),
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test("Continuing gives what the whole gives, wherever it is cut")
+    @Test("A checksum that is continued at any point equals the checksum of the whole")
     func continuing() {
         let bytes = randomBytes(6000)
         let whole = CRC32C.of(bytes)

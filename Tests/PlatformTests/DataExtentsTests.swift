@@ -3,7 +3,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Where a sparse file has data, in pages.
+/// The pages of a sparse file that have data.
 @Suite struct DataExtentsTests {
     private let page = PageSize.base.bytes
 

@@ -37,7 +37,7 @@ import Testing
         #expect(isCloseOnExec(copy.borrowed))
     }
 
-    @Test("A lock belongs to the open file description: a copy has it, a second open has not")
+    @Test("A lock belongs to the open file description: a copy has it, and a second open does not")
     func locks() throws {
         let file = try MemoryFile()
         try file.descriptor.lockForWriting()
@@ -81,7 +81,7 @@ import Testing
 }
 
 extension String {
-    /// What the kernel says about a descriptor: proc(5), fdinfo.
+    /// Reads the kernel's information about a descriptor: proc(5), fdinfo.
     fileprivate init(contentsOfInfo descriptor: FileDescriptor) throws {
         let file = try openFile("/proc/self/fdinfo/\(descriptor.rawValue)")
         var bytes = [UInt8](repeating: 0, count: 4096)

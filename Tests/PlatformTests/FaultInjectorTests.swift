@@ -8,7 +8,7 @@ import Testing
 
     init() throws { file = try MemoryFile() }
 
-    /// Three system calls; which of them failed.
+    /// Makes three system calls, and returns the error of each.
     private func threeCalls() -> [Errno?] {
         (0..<3).map { _ in
             do throws(SystemCallError) {
@@ -50,7 +50,7 @@ import Testing
         #expect(threeCalls() == [nil, nil, nil])
     }
 
-    @Test("A close that is failed has closed nevertheless: whoever tries again could close another's")
+    @Test("A close with an injected error has closed nevertheless: a second close could close another descriptor")
     func closeIsDoneAndThenFails() throws {
         let descriptor = try file.duplicate().release()
         let run = FaultInjector.failing(call: 1, with: .ioError) {

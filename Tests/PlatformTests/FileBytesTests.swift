@@ -3,7 +3,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Reading without a mapping, and asking for locks without taking one.
+/// Reading without a mapping, and testing for locks without taking one.
 @Suite struct FileBytesTests {
     @Test func aPartOfAFile() throws {
         let file = try MemoryFile(bytes: [UInt8](0..<100))

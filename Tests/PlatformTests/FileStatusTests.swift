@@ -28,7 +28,7 @@ import Testing
     }
 
     @Test(
-        "A file system that does not answer is not asked, and its files may ask it",
+        "The cached status of a stuck file system needs no request, and its files may make requests",
         .enabled(if: StuckFileSystem.isMissing == nil))
     func unanswering() throws {
         let system = try StuckFileSystem()

@@ -3,7 +3,7 @@ import Testing
 @testable import Platform
 
 @Suite struct HugePageAreaTests {
-    /// As the kernel writes it, without most of its lines.
+    /// The text in the form of the kernel, without most of its lines.
     private static let smaps = """
         55a0c0000000-55a0c0002000 r--p 00000000 fe:00 254163                     /usr/bin/head
         Size:                  8 kB
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test(
-        "Whatever else stands there",
+        "Other text in this place",
         arguments: ["", "\n", "VmFlags: ht", "7f-6f rw-s 0 00:11 1", "x-y rw-s 0 00:11 1 /"])
     func noAreas(_ text: String) { #expect(HugePageArea.areas(inMaps: text).isEmpty) }
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Platform
 
-/// Who holds huge pages: this process, in every way in which one can.
+/// Holders of huge pages. This process holds pages in every possible way.
 @Suite(.requiresRoot, .requiresHugePages(8)) struct HugePageHoldersTests {
     private static let page = PageSize.huge2M.bytes
 
@@ -19,7 +19,7 @@ import Testing
         holders.holders.first { $0.process == getpid() }
     }
 
-    /// What is in use and was not found: by nobody else in these tests.
+    /// The number of used pages without a known holder. In these tests no other process holds any.
     private func unexplained(_ holders: HugePageHolders) throws -> Int64 {
         let pool = try HugePagePool(.huge2M)
         return Int64(pool.total - pool.free) - Int64(holders.pages(of: .huge2M).accountedFor)
@@ -35,16 +35,16 @@ import Testing
         #expect(open.file.size == 4 * Self.page)
         #expect(open.file.path == "/memfd:holder (deleted)")
         #expect(open.file.links == 0)
-        // Another descriptor of it holds nothing more.
+        // Another descriptor of the same file holds no more pages.
         let copy = try file.borrowed.duplicated()
         let after = try HugePageHolders.survey()
         #expect(ours(after)?.open.contains { $0.descriptor == copy.borrowed.rawValue } == true)
-        // Of all files, this one is counted once.
+        // This file is counted once among all files.
         let all = after.held.values.filter { $0.pageSize == .huge2M }.reduce(0) { $0 + $1.allocated / Self.page }
         #expect(after.pages(of: .huge2M).held == all)
     }
 
-    @Test("A mapping whose file nobody has open, also one that was not touched here") func aMapping() throws {
+    @Test("A mapping of a file that no process has open, also without a touch") func aMapping() throws {
         let descriptor = try hugeFile(3, of: 3).release()
         let identity = try FileStatus(of: descriptor).identity
         let mapping = try Mapping(of: descriptor, length: 3 * Self.page, .shared(writable: true))
@@ -63,12 +63,12 @@ import Testing
         withExtendedLifetime(mapping) {}
     }
 
-    @Test("What a private mapping has of its own, and not what it has of the file") func aPrivateMapping() throws {
+    @Test("The pages that belong to a private mapping itself, and not to its file") func aPrivateMapping() throws {
         let none = try HugePageHolders.survey().pages(of: .huge2M)
         let file = try hugeFile(2, of: 3)
         let address = try unsafe privateMapping(of: file.borrowed, pages: 3)
         defer { unsafe munmap(address, Int(3 * Self.page)) }
-        // Read: the file's. Written: its own.
+        // Pages that are only read belong to the file. Written pages belong to the mapping.
         for index in 0..<2 { _ = unsafe address.load(fromByteOffset: index * Int(Self.page), as: UInt8.self) }
         unsafe address.storeBytes(of: 1, toByteOffset: 2 * Int(Self.page), as: UInt8.self)
         let found = try HugePageHolders.survey()
@@ -105,7 +105,7 @@ import Testing
         withExtendedLifetime(mount) {}
     }
 
-    @Test("What is on its way through a socket is found nowhere, and that is said") func inFlight() throws {
+    @Test("Descriptors in transit through a socket have no holder, and the survey says so") func inFlight() throws {
         let none = try unexplained(try HugePageHolders.survey())
         var ends: [CInt] = [0, 0]
         try #require(unsafe socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &ends) == 0)
@@ -117,7 +117,7 @@ import Testing
         #expect(try unexplained(try HugePageHolders.survey()) == none + 2)
     }
 
-    /// sendmsg(2) with SCM_RIGHTS, whose macros Swift cannot call.
+    /// Calls sendmsg(2) with SCM_RIGHTS. Swift cannot call the macros for it.
     private func sendDescriptor(_ number: CInt, over socket: CInt) -> Bool {
         let rights: CInt = 1
         var control: [CInt] = [20, 0, SOL_SOCKET, rights, number, 0]

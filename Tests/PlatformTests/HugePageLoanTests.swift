@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Huge pages that were reserved, and that somebody else gives back.
+/// Huge pages that one process has reserved, and another one gives back.
 @Suite(.requiresPoolRights()) struct HugePageLoanTests {
     private let path = FilePath(
         FileManager.default.temporaryDirectory.appendingPathComponent("loan-\(UUID().uuidString)").path)
@@ -56,14 +56,15 @@ import Testing
     }
 
     @Test(
-        "Killed before or after a step, or when it was made in part: what is left is given back, and no more",
+        "After a death before, after or during a step the remaining pages are given back, and no more",
         arguments: [
-            // Held, before and after the step, as differences from the pool with five pages more; and what is due.
+            // The held pages, the pool before and after the step as differences from a pool with five more pages, and
+            // the pages that are due.
             (held: 5, before: 0, after: 0, due: 5),
             (held: 0, before: 0, after: 5, due: 0), (held: 0, before: -5, after: 0, due: 5),
             (held: 0, before: -3, after: 2, due: 3), (held: 5, before: 0, after: -5, due: 5),
             (held: 5, before: 5, after: 0, due: 0), (held: 5, before: 2, after: -3, due: 3),
-            // Others have changed it since.
+            // Other processes have changed the pool since.
             (held: 0, before: -5, after: -1, due: 4), (held: 0, before: 1, after: 6, due: 0),
         ])
     func settling(_ step: (held: Int, before: Int, after: Int, due: Int)) throws {
@@ -71,7 +72,7 @@ import Testing
         try HugePagePool.setPersistent(before + 5, of: .huge2M)
         defer { try? HugePagePool.setPersistent(before, of: .huge2M) }
         func number(_ difference: Int) -> Int { step.before == step.after ? 0 : Int(before) + 5 + difference }
-        // A pool without pages has none less.
+        // A pool without pages cannot have fewer.
         guard step.before == step.after || min(number(step.before), number(step.after)) >= 0 else { return }
         try write("9 pages \(step.held) \(number(step.before)) \(number(step.after))\n")
         #expect(try HugePageLoan.settle(path) == UInt64(step.due))
@@ -96,7 +97,7 @@ import Testing
         try removeFile(path)
     }
 
-    @Test("Whoever settles waits for the end of who has reserved") func waiting() async throws {
+    @Test("Settling waits for the end of the process that has reserved pages") func waiting() async throws {
         let taken = try EmptyPool()
         let before = try persistent()
         let loan = try HugePageLoan.take(2, of: .huge2M, notingIn: path)

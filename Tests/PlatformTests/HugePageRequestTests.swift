@@ -5,7 +5,7 @@ import Testing
 
 @testable import Platform
 
-/// Real pools, made larger and smaller. Each test leaves the pool as it found it.
+/// Tests that enlarge and reduce real pools. Each test leaves the pool as it found it.
 @Suite(.requiresPoolRights()) struct HugePageRequestTests {
     private let ledger = PoolLedger()
 
@@ -17,7 +17,8 @@ import Testing
 
     private func pool() throws -> HugePagePool { try HugePagePool.steady(.huge2M) }
 
-    /// A process that is just being started has a copy of every descriptor for a moment, and with it the file's pages.
+    /// Waits for the pool, because a process that is just starting has a copy of each descriptor for a moment, and the
+    /// file's pages with it.
     private func expectAsBefore(_ before: HugePagePool) throws {
         for _ in 0..<2000 where try pool() != before { usleep(5000) }
         #expect(try pool() == before)
@@ -66,7 +67,7 @@ import Testing
             changes.with { $0.append(change) }
         }
         #expect(changes.with { $0.map { $0?.count } } == Array(repeating: 1, count: 8))
-        // Each began where another ended.
+        // Each change began with the number at which another one ended.
         let starts = changes.with { Set($0.compactMap { $0?.before.persistent }) }
         #expect(starts.count == 8)
         #expect(try pool().persistent == before.persistent + 8)
@@ -76,7 +77,7 @@ import Testing
 
     // MARK: A kernel that gives fewer
 
-    /// Gives so many pages fewer than it was asked for, as the kernel does when memory is in pieces.
+    /// A request that gets `fewer` pages less than it asks for, as from a kernel with fragmented memory.
     private func stingy(_ fewer: UInt64, _ request: HugePageRequest) -> HugePageRequest {
         var request = request
         request.write = { (count, size, node) throws(SystemCallError) in
@@ -113,7 +114,7 @@ import Testing
     }
 
     @Test(
-        "A system call fails, each one: it worked, or the pool is as before", arguments: HugePageRequest.Action.allCases
+        "If a system call fails, the request works or changes nothing", arguments: HugePageRequest.Action.allCases
     )
     func faults(_ action: HugePageRequest.Action) throws {
         _ = try perform(request(.reserve, 4))
@@ -161,7 +162,7 @@ import Testing
             #expect(change.after.persistent == before.persistent)
             #expect(change.after.surplus == before.surplus + 2)
 
-            // They become persistent again, before new ones are made.
+            // These pages become persistent again before new ones are made.
             let plan = try request(.reserve, 3).plan()
             #expect(plan.adopted == 2)
             let again = try perform(request(.reserve, 3))
@@ -180,7 +181,7 @@ import Testing
         let before = try pool()
         _ = try perform(request(.reserve, 2))
         do {
-            // A shared mapping promises its pages.
+            // A shared mapping reserves its pages.
             let file = try makeMemoryFile(named: "promised", size: PageSize.huge2M.bytes, pageSize: .huge2M)
             let number = file.borrowed.rawValue
             let address = unsafe mmap(nil, Int(PageSize.huge2M.bytes), PROT_READ, MAP_SHARED, number, 0)
@@ -193,7 +194,7 @@ import Testing
         withExtendedLifetime(empty) {}
     }
 
-    // MARK: What is not possible
+    // MARK: Impossible requests
 
     @Test func whatIsNotPossibleIsSaidBefore() throws {
         let before = try pool()
@@ -224,9 +225,9 @@ import Testing
     }
 }
 
-/// Signals that come while the kernel works.
+/// Signals that arrive while the kernel works.
 @Suite struct InterruptHoldTests {
-    @Test("A reserve that was interrupted before it had all pages gives back those that it had", .requiresPoolRights())
+    @Test("A reserve that was interrupted before its last page gives back its pages", .requiresPoolRights())
     func aReserveIsTakenBack() async {
         await #expect(processExitsWith: .success) {
             let before = try HugePagePool.steady(.huge2M)
@@ -240,7 +241,7 @@ import Testing
         }
     }
 
-    /// Sends one to this thread. Those that run tests have all blocked.
+    /// Sends a signal to this thread. The threads that run tests have blocked all signals.
     private static func send(_ signal: CInt) -> CInt {
         var none = sigset_t()
         unsafe sigemptyset(&none)
@@ -264,7 +265,7 @@ import Testing
         }
     }
 
-    @Test("What is ignored, as under nohup, stays ignored") func ignored() async {
+    @Test("An ignored signal, as under nohup, stays ignored") func ignored() async {
         await #expect(processExitsWith: .success) {
             _ = signal(SIGHUP, SIG_IGN)
             #expect(InterruptHold.holding { Self.send(SIGHUP) }.signal == nil)

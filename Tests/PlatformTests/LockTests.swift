@@ -40,7 +40,7 @@ import Testing
         let gathered = Guarded(0)
         Threads.run(4) { _ in
             ids.with { _ = $0.insert(.current) }
-            // Numbers of threads that have ended are given again: all four must live at once.
+            // IDs of ended threads are used again, so all four threads must live at once.
             gathered.with { $0 += 1 }
             while gathered.with({ $0 }) < 4 {}
         }

@@ -34,11 +34,11 @@ import Testing
     func noLines(_ line: String) { #expect(Self.mount(line) == nil) }
 
     @Test(
-        "A backslash without three octal digits of a byte stands for itself",
+        "A backslash without three octal digits of a byte is an ordinary character",
         arguments: [#"/a\"#, #"/a\04"#, #"/a\048"#, #"/a\400"#, #"/a\x20"#])
     func noEscapes(_ point: String) { #expect(Self.mount("1 2 0:3 / \(point) rw - a b c")?.point.string == point) }
 
-    @Test("A point need not be UTF-8, by itself or behind an escape")
+    @Test("A mount point need not be UTF-8, by itself or after an escape")
     func bytes() {
         let line = Array("1 2 0:3 / /".utf8) + [0xFF, 0xC3] + Array(#"\303\377 rw - a b c"#.utf8)
         #expect(Mount(line: line[...])?.pointBytes == [UInt8(ascii: "/"), 0xFF, 0xC3, 0xC3, 0xFF])
@@ -56,7 +56,7 @@ import Testing
         #expect(Mount.all(in: Array(many.utf8)).map(\.number) == (0..<5000).map { UInt64($0) })
     }
 
-    @Test("A mount over another mount is behind it, with its own number") func overmounts() {
+    @Test("A mount over another mount comes after it, with its own number") func overmounts() {
         let table = "1 0 0:1 / / rw - a b c\n2 1 0:2 / /x rw - a b c\n3 2 0:3 / /x rw - a b c\n"
         let mounts = Mount.all(in: Array(table.utf8))
         #expect(mounts.map(\.number) == [1, 2, 3] && mounts.map(\.parent) == [0, 1, 2])
@@ -70,7 +70,7 @@ import Testing
     }
 
     @Test(
-        "As makedev(3)",
+        "Device numbers are encoded as by makedev(3)",
         arguments: [
             (0, 17, 17), (8, 1, 2049), (259, 70000, 286_327_664), (4095, 255, 1_048_575), (5000, 1, 17_592_186_275_841),
         ])
@@ -79,15 +79,14 @@ import Testing
     }
 }
 
-/// A table that is kept, and read again only when it has changed. The tests mount file systems in processes of their
-/// own.
+/// A cached table, which is read again only after a change. Each test mounts file systems in its own process.
 @Suite(.requiresRoot) struct KeptMountTableTests {
-    /// The calls that can fail in one look at the table.
+    /// The number of calls that can fail in one look at the table.
     private static func calls(_ table: MountTable) -> Int {
         FaultInjector.failing(call: 0) { _ = try? table.mounts() }.calls
     }
 
-    /// The descriptors of mount tables that this process has open.
+    /// The number of open descriptors of mount tables in this process.
     private static func openTables() throws -> Int {
         try openDescriptors().count { descriptor in
             (try? linkTarget("/proc/self/fd/\(descriptor)"))?.hasSuffix("/mountinfo") == true
@@ -115,7 +114,7 @@ import Testing
         }
     }
 
-    @Test("A thread with another mount namespace gets its own table, once the other one is forgotten")
+    @Test("A thread in another mount namespace gets its own table, after the other one is forgotten")
     func namespaces() async {
         await #expect(processExitsWith: .success) {
             let table = MountTable()

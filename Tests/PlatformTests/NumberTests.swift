@@ -5,7 +5,7 @@ import Testing
 
 @testable import Platform
 
-/// Numbers from outside that no file, no process and no pool can have: an error or a limit, and never a trap.
+/// Numbers from outside that no file, process or pool can have. They give an error or a limit, and never a trap.
 @Suite struct NumberTests {
     private static let large: [UInt64] = [1 << 63, (1 << 63) + 4096, .max]
 
@@ -25,7 +25,7 @@ import Testing
         }
     }
 
-    @Test("The largest file there can be has no extent, and no end of its search") func largestFile() throws {
+    @Test("The largest possible file has no extent, and its search ends") func largestFile() throws {
         let file = try MemoryFile("large", bytes: [])
         try file.descriptor.setSize(UInt64(Int64.max))
         #expect(try dataExtents(of: file.descriptor, size: UInt64(Int64.max)).isEmpty)
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    @Test("A file beyond RLIMIT_FSIZE is an error once SIGXFSZ is ignored") func fileSizes() async {
+    @Test("A file beyond RLIMIT_FSIZE is an error if SIGXFSZ is ignored") func fileSizes() async {
         await #expect(processExitsWith: .success) {
             deliverFileSizeSignal()
             ignoreFileSizeSignal()
@@ -80,7 +80,7 @@ import Testing
     }
 }
 
-/// Sets the signal as in a program that was just started: the parent of the tests may ignore or block it.
+/// Resets the signal as in a program that was just started, because the parent of the tests may ignore or block it.
 private func deliverFileSizeSignal() {
     signal(SIGXFSZ, SIG_DFL)
     var none = sigset_t()

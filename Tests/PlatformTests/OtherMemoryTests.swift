@@ -8,7 +8,7 @@ import Testing
 @Suite struct OtherMemoryTests {
     private static let page = UInt64(PageSize.base.bytes)
 
-    /// Three pages of this process: one to write, one to read, one to write.
+    /// Three pages of this process: one is writable, one is read-only, one is writable.
     private struct Pages: ~Copyable {
         let address: UInt64
 
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    @Test("It is written where its owner may write, and nowhere else") func writing() throws {
+    @Test("Memory is written where its owner may write, and nowhere else") func writing() throws {
         let pages = try Pages()
         let memory = try OtherMemory(of: OtherThread(getpid()))
         try memory.write([1, 2, 3], at: pages.address + 10)
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test("What older kernels list is as what newer ones answer") func listed() throws {
+    @Test("The list on older kernels equals the answer of newer ones") func listed() throws {
         let pages = try Pages()
         let maps = try openFile("/proc/self/maps")
         let ranges = WritableRanges(in: maps.borrowed)
@@ -57,7 +57,7 @@ import Testing
         #expect(!ranges.covers(0..<1))
     }
 
-    @Test("It is nobody else's when its owner has ended, or executes another program") func ended() throws {
+    @Test("Memory of an ended process, or of its last program, is not written") func ended() throws {
         let pages = try Pages()
         let child = try ChildProcess.start(ProgramImage(path: "/bin/sleep", arguments: ["sleep", "600"]))
         let memory = try OtherMemory(of: OtherThread(child.id))

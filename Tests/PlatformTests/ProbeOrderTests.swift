@@ -4,7 +4,7 @@ import Testing
 
 /// The order in which a search looks at the places of a file.
 @Suite struct ProbeOrderTests {
-    /// The places in their order, up to a limit.
+    /// The places in their order, at most `most` of them.
     private func places(_ order: ProbeOrder, _ most: Int = .max) -> [UInt64] {
         var order = order
         var places: [UInt64] = []

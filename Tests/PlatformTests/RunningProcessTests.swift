@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test(
-        "A process that was killed has ended, though a thread of it waits for a file system that does not answer",
+        "A killed process has ended, although one of its threads waits for a stuck file system",
         .enabled(if: StuckFileSystem.isMissing == nil), arguments: [true, false])
     func stuckThread(closing: Bool) throws {
         let system = try StuckFileSystem()
@@ -105,9 +105,9 @@ import Testing
 
     @Test(arguments: [
         ([("R", 0)], false), ([("S", 0)], false), ([("D", 0)], false), ([("Z", 0)], true), ([("X", 0)], true),
-        // On its way: it closes the process's files.
+        // A dying thread still closes the process's files.
         ([("D", 4)], true), ([("R", 4)], true),
-        // Beside a zombie.
+        // The first thread is a zombie, and another one is still there.
         ([("Z", 0), ("D", 0)], true), ([("Z", 0), ("R", 0)], false), ([("Z", 0), ("S", 0)], false),
         ([("Z", 0), ("R", 4), ("D", 0)], true), ([("S", 0), ("Z", 0)], false), ([("D", 0), ("Z", 0)], false),
     ])

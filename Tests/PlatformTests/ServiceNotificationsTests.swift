@@ -5,7 +5,7 @@ import Testing
 
 @testable import Platform
 
-/// A service manager that is there, and one that is not.
+/// Notifications to a service manager that exists, and to one that does not.
 @Suite struct ServiceNotificationsTests {
     private let directory: TemporaryDirectory
     private let path: String
@@ -15,7 +15,7 @@ import Testing
         path = "\(directory.path)/notify"
     }
 
-    /// A socket that receives datagrams at a path, or at a name in no file system.
+    /// A socket that receives datagrams at a path, or at an abstract name.
     private func listen(at path: String) throws -> OwnedDescriptor {
         let made = OwnedDescriptor(
             taking: FileDescriptor(
@@ -30,7 +30,7 @@ import Testing
         let length = 2 + path.utf8.count + (isAbstract ? 0 : 1)
         let number = made.borrowed.rawValue
         let result = unsafe withUnsafePointer(to: &address) { pointer in
-            // SAFETY: a sockaddr_un is what a sockaddr of its family is.
+            // SAFETY: a sockaddr_un is a sockaddr of its family.
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 unsafe bind(number, address, socklen_t(length))
             }
@@ -39,7 +39,7 @@ import Testing
         return made
     }
 
-    @Test("It gets what is said", arguments: [false, true]) func said(isAbstract: Bool) throws {
+    @Test("The manager gets each notification", arguments: [false, true]) func said(isAbstract: Bool) throws {
         let path = isAbstract ? "@\(path)" : path
         let listener = try listen(at: path)
         let manager = try ServiceNotifications(to: path)
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    @Test("A path without a socket, without a listener, or of no socket at all is an error, and no more") func dead()
+    @Test("A path without a socket, without a listener, or of another file is an error") func dead()
         throws
     {
         #expect(failure(path) == .noSuchFileOrDirectory)
@@ -74,7 +74,7 @@ import Testing
         #expect(failure(String(long.prefix(107))) == .noSuchFileOrDirectory)
     }
 
-    @Test("A manager that goes away is an error of what is said then") func gone() throws {
+    @Test("After the manager has gone, each notification is an error") func gone() throws {
         let manager: ServiceNotifications
         do {
             let listener = try listen(at: path)

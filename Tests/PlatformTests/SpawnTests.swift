@@ -5,7 +5,7 @@ import Testing
 
 @testable import Platform
 
-/// Starts programs while this process holds descriptors with a close that waits. One test runs at a time, because they
+/// Starts programs while this process holds descriptors with a stuck close. One test runs at a time, because the tests
 /// share the reserved numbers.
 @Suite(.serialized, .disabled(if: isThreadSanitized, "ThreadSanitizer takes clone(2) for fork(2)")) struct SpawnTests {
     private func status(_ process: CInt) throws -> CInt {
@@ -20,7 +20,7 @@ import Testing
         return status
     }
 
-    @Test("The program gets the descriptor under its number, and none from 64 on") func inherited() throws {
+    @Test("The program gets the descriptor at its number, and none from 64 on") func inherited() throws {
         try SpawnNumbers.reserve()
         let other = try openFile("/dev/null")
         try other.borrowed.setCloseOnExec(false)
@@ -37,7 +37,7 @@ import Testing
         #expect(numbers.compactMap { CInt($0) }.allSatisfy { $0 < SpawnNumbers.end })
     }
 
-    @Test("A program that cannot be executed is an error, and no process") func missing() throws {
+    @Test("A program that cannot be executed gives an error, and no process") func missing() throws {
         try SpawnNumbers.reserve()
         let image = ProgramImage(path: "/nowhere", arguments: ["nowhere"])
         let null = try openFile("/dev/null")
@@ -55,7 +55,7 @@ import Testing
     }
 
     @Test(
-        "A program starts though this process holds a file of a file system that does not answer",
+        "A program starts although this process holds a file of a stuck file system",
         .enabled(if: StuckFileSystem.isMissing == nil))
     func stuck() throws {
         let system = try StuckFileSystem()

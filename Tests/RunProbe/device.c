@@ -1,4 +1,4 @@
-// The device: who may open it, and by which paths.
+// Access to the device: permissions and paths.
 #include "probe.h"
 
 void opens(void) {
@@ -7,7 +7,7 @@ void opens(void) {
     int other = OK(dup(dev));
     OK(close(dev));
     FAILS(EBUSY, device());
-    // A child shares it, and its end counts.
+    // A child shares the device, and the device is closed only after the child has ended, too.
     int ready[2];
     OK(pipe(ready));
     pid_t child = OK(fork());
@@ -31,7 +31,7 @@ void opens(void) {
     OK(close(dev));
     FAILS(EEXIST, open(DEVICE, O_RDWR | O_CREAT | O_EXCL, 0600));
     FAILS(ENOTDIR, open(DEVICE, O_RDONLY | O_DIRECTORY));
-    // Closed on exec, and not.
+    // One descriptor is closed on exec, and one is not.
     dev = OK(open(DEVICE, O_RDWR));
     child = OK(fork());
     if (child == 0) {
@@ -69,12 +69,12 @@ void paths(const char *directory) {
     struct open_how how = {.flags = O_RDWR | O_CLOEXEC};
     fd = OK(syscall(SYS_openat2, dev, "liveupdate", &how, sizeof how));
     OK(close(fd));
-    // What is said wrongly is found before the path.
+    // Wrong arguments are found before the path is looked up.
     how.mode = 0600;
     FAILS(EINVAL, syscall(SYS_openat2, dev, "liveupdate", &how, sizeof how));
     how = (struct open_how){.flags = O_RDWR | 1ULL << 40};
     FAILS(EINVAL, syscall(SYS_openat2, dev, "liveupdate", &how, sizeof how));
-    // It is no directory.
+    // The device is not a directory.
     FAILS(ENOTDIR, open("/dev/liveupdate/", O_RDWR));
     FAILS(ENOTDIR, open("link//", O_RDWR));
     FAILS(EISDIR, open("/dev/liveupdate/", O_RDWR | O_CREAT, 0600));
@@ -82,7 +82,7 @@ void paths(const char *directory) {
     OK(close(OK(open("liveupdate", O_RDWR))));
     OK(chdir(directory));
     FAILS(ELOOP, open("link", O_RDWR | O_NOFOLLOW));
-    // Others of that name, and what is no file at all.
+    // These paths name other files, or no file.
     FAILS(ENOENT, open("liveupdate", O_RDWR));
     OK(close(OK(open("liveupdate", O_RDWR | O_CREAT, 0600))));
     FAILS(ENOENT, open("", O_RDWR));

@@ -1,7 +1,7 @@
-// What fails, in its order, and what is answered.
+// Failing calls: the order of the checks, and the answers.
 #include "probe.h"
 
-// A struct that ends where nothing can be read any more, or begins after it could.
+// The address after which nothing can be read. Structs end there, or begin behind it.
 static char *edge;
 
 static void make_edge(void) {
@@ -11,7 +11,7 @@ static void make_edge(void) {
     edge = pages + 8192;
 }
 
-// With a size, and as many bytes behind it as fit before the edge.
+// Makes a struct that states `size`, and has only `there` bytes before the edge.
 static void *at_edge(uint32_t size, size_t there) {
     memset(edge - 8192, 0, 8192);
     memcpy(edge - there, &size, there < 4 ? there : 4);
@@ -26,7 +26,7 @@ void order(void) {
     struct name name = {.size = sizeof name};
     struct word word = {sizeof word, 0};
 
-    // The number, whatever else there is; the other kind of descriptor has other numbers.
+    // The number is checked first. Each kind of descriptor has its own numbers.
     FAILS(EINVAL, ioctl(dev, _IO(0xBA, 0x1F), NULL));
     FAILS(EINVAL, ioctl(s, _IO(0xBA, 0x5F), NULL));
     FAILS(EINVAL, ioctl(s, _IO(0xBA, 0xFF), &file));
@@ -34,25 +34,25 @@ void order(void) {
     FAILS(EINVAL, ioctl(dev, PRESERVE_FD, NULL));
     FAILS(EINVAL, ioctl(s, CREATE_SESSION, &name));
     FAILS(EINVAL, ioctl(s, CREATE_SESSION, at_edge(72, 3)));
-    // A size that cannot be read, before the other bits of the command.
+    // A size that cannot be read is found before the other bits of the command.
     FAILS(EFAULT, ioctl(s, PRESERVE_FD, NULL));
     FAILS(EFAULT, ioctl(s, RETRIEVE_FD, (void *)-8L));
     FAILS(EFAULT, ioctl(s, _IOR(0xBA, 0x41, int), NULL));
     FAILS(EFAULT, ioctl(s, PRESERVE_FD, at_edge(16, 3)));
     FAILS(EFAULT, ioctl(s, PRESERVE_FD, edge));
-    // The other bits of the command, before the direction.
+    // The other bits of the command are checked before the direction.
     FAILS(ENOTTY, ioctl(s, _IOR(0xBA, 0x41, int), &file));
     FAILS(ENOTTY, ioctl(s, _IOWR(0xBA, 0x40, struct file), at_edge(4, 4)));
     FAILS(ENOTTY, ioctl(dev, _IOW(0xBA, 0x00, int), &name));
-    // The direction, before the size.
+    // The direction is checked before the size.
     file.size = 3;
     FAILS(EINVAL, ioctl(s, RETRIEVE_FD, &file));
     FAILS(EINVAL, ioctl(s, FINISH, at_edge(9999, 4)));
-    // The size.
+    // Then the size is checked.
     for (uint32_t size = 0; size < 16; size++) FAILS(EINVAL, ioctl(s, PRESERVE_FD, at_edge(size, 4)));
     FAILS(EINVAL, ioctl(dev, CREATE_SESSION, at_edge(71, 4)));
     FAILS(EINVAL, ioctl(s, GET_NAME, at_edge(71, 4)));
-    // Longer, and set, before what cannot be read.
+    // Nonzero bytes behind the struct are found before bytes that cannot be read.
     uint8_t longer[4096 + 16] = {0};
     *(struct file *)longer = (struct file){sizeof longer, -1, 1};
     longer[16] = 1;
@@ -65,14 +65,14 @@ void order(void) {
     char *set = at_edge(4096, 24);
     set[16] = 1;
     FAILS(E2BIG, ioctl(s, PRESERVE_FD, set));
-    // Not all there.
+    // Some bytes of the struct cannot be read.
     FAILS(EFAULT, ioctl(s, PRESERVE_FD, at_edge(4096, 24)));
     FAILS(EFAULT, ioctl(s, PRESERVE_FD, at_edge(UINT32_MAX, 4096)));
     for (size_t there = 4; there < 16; there++) FAILS(EFAULT, ioctl(s, PRESERVE_FD, at_edge(16, there)));
-    // What is reserved.
+    // Reserved fields must be zero.
     struct name asked = {.size = sizeof asked, .fd = 1};
     FAILS(EINVAL, ioctl(s, GET_NAME, &asked));
-    // Of what the call is about: the token, then the descriptor, then its kind.
+    // The content is checked last: the token, then the descriptor, then its kind.
     int fd = memory("");
     OK(preserve(s, fd, 1));
     FAILS(EEXIST, preserve(s, -1, 1));
@@ -87,7 +87,7 @@ void order(void) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     FAILS(EBUSY, preserve(s, OK(open(path, O_RDWR)), 2));
-    // Closed descriptors, and those of others.
+    // The descriptor of the call is closed, or is not one of the device.
     FAILS(EBADF, ioctl(-1, PRESERVE_FD, &file));
     FAILS(EBADF, ioctl(only_path, PRESERVE_FD, &file));
     FAILS(ENOTTY, ioctl(fd, PRESERVE_FD, &file));
@@ -112,7 +112,7 @@ void names(void) {
     FAILS(EEXIST, ioctl(dev, CREATE_SESSION, &name));
     FAILS(ENOENT, ioctl(dev, RETRIEVE_SESSION, &name));
     FAILS(ENOENT, session(dev, RETRIEVE_SESSION, ""));
-    // Any bytes are a name, and are told from each other.
+    // A name is any bytes, and different bytes are different names.
     int latin = OK(create(dev, "caf\xe9"));
     OK(create(dev, "caf\xc3\xa9"));
     OK(create(dev, "cafe\xcc\x81"));
@@ -125,7 +125,7 @@ void names(void) {
 void answers(void) {
     make_edge();
     int dev = OK(device());
-    // The reply is as long as the struct, however long the argument is.
+    // The reply is as long as the struct, even if the argument is longer.
     struct {
         struct name name;
         uint8_t behind[40];
@@ -133,7 +133,7 @@ void answers(void) {
     OK(ioctl(dev, CREATE_SESSION, &longer));
     int s = longer.name.fd;
     IS(longer.name.size == sizeof longer);
-    // Where nothing can be written the session is not made, and no descriptor stays.
+    // If the result cannot be written, no session is made, and no descriptor stays.
     struct name *constant = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     *constant = (struct name){.size = sizeof *constant, .fd = -1, .name = "constant"};
     OK(mprotect(constant, 4096, PROT_READ));
@@ -142,7 +142,7 @@ void answers(void) {
     FAILS(EFAULT, ioctl(dev, CREATE_SESSION, constant));
     IS(OK(dup(0)) == next);
     OK(create(dev, "constant"));
-    // Across two pages.
+    // This struct lies across two pages.
     struct name *across = (struct name *)(edge - 4096 - 30);
     *across = (struct name){.size = sizeof *across};
     OK(ioctl(s, GET_NAME, across));

@@ -1,4 +1,4 @@
-// Older kernels, as `luod --as-kernel` plays them.
+// Older kernels, as `luod --as-kernel` emulates them.
 #include "probe.h"
 
 void kernel(const char *version) {
@@ -13,7 +13,7 @@ void kernel(const char *version) {
     struct word word = {sizeof word, 1};
     if (old) FAILS(EINVAL, ioctl(s, GET_NAME, &name));
     else OK(ioctl(s, GET_NAME, &name));
-    // Extensions are luod's only.
+    // Only luod has the extensions.
     FAILS(EINVAL, ioctl(s, _IO(0xBA, 0x63), &word));
     FAILS(EINVAL, ioctl(dev, _IO(0xBA, 0x21), &word));
     int huge = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);

@@ -1,4 +1,4 @@
-// Files of each kind that is taken, and what they are known by after an update.
+// Preserves a file of each kind, and checks its properties after an update.
 #include "probe.h"
 
 enum { HUGE_PAGES = 2, SPARSE, SEALED, EMPTY, READ_ONLY };
@@ -12,7 +12,7 @@ static char *huge_page(int fd, off_t offset) {
     return page;
 }
 
-// Three huge pages, the second of which is there.
+// Makes a file of three huge pages, of which only the second one exists.
 static int huge(void) {
     int fd = OK(memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | 21u << 26));
     OK(ftruncate(fd, 3 * HUGE_PAGE));
@@ -59,7 +59,7 @@ static struct stat status(int fd) {
     return found;
 }
 
-// In no order.
+// Retrieves the files in another order.
 void find_kinds(int session) {
     char content[16] = "";
     int fd = OK(retrieve(session, EMPTY));
@@ -72,7 +72,7 @@ void find_kinds(int session) {
     FAILS(EPERM, write(fd, "x", 1));
     fd = OK(retrieve(session, READ_ONLY));
     IS((OK(fcntl(fd, F_GETFL)) & O_ACCMODE) == O_RDONLY);
-    // The same open file: where it was.
+    // The open file is the same: its offset has not changed.
     OK(read(fd, content, sizeof content));
     IS(strcmp(content, "read only") == 0);
     fd = OK(retrieve(session, SPARSE));

@@ -1,5 +1,5 @@
-// A program written for /dev/liveupdate, for the tests of `luoctl run`. It knows the device from its documentation only, and
-// includes nothing of this package. Each scenario is a function; the first thing that is not as it should be ends it.
+// A program written for /dev/liveupdate, for the tests of `luoctl run`. It follows only the device's documentation, and
+// includes nothing from this package. Each scenario is a function. The first wrong result ends it.
 #include "probe.h"
 
 int main(int count, char **arguments) {

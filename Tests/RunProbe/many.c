@@ -1,4 +1,4 @@
-// Many calls at once, and calls that something comes between.
+// Many calls at once, and calls that are interrupted.
 #include "probe.h"
 
 static int shared;
@@ -32,7 +32,7 @@ static void *again_and_again(void *argument) {
     }
 }
 
-// As busy does, in threads that share the device.
+// Makes the same calls as busy, in threads that share the device.
 void crowd(void) {
     shared = OK(device());
     pthread_t all[4];
@@ -40,7 +40,7 @@ void crowd(void) {
     for (int index = 0; index < 4; index++) pthread_join(all[index], NULL);
 }
 
-// 2,000 sessions at once, and 500 files in one.
+// Opens 2,000 sessions at once, and preserves 500 files in one of them.
 void many(void) {
     enum { SESSIONS = 2000, FILES = 500 };
     struct rlimit most = {SESSIONS + FILES + 100, SESSIONS + FILES + 100};
@@ -57,7 +57,7 @@ void many(void) {
         files[token] = memory(numbered);
         OK(preserve(sessions[0], files[token], (uint64_t)token));
     }
-    // Each has its own: names, tokens and files do not get mixed up.
+    // Each session has its own names, tokens and files, and they do not get mixed up.
     for (int number = 0; number < SESSIONS; number++) {
         struct name named = {.size = sizeof named};
         OK(ioctl(sessions[number], GET_NAME, &named));
@@ -75,7 +75,7 @@ void many(void) {
     OK(create(dev, "session 1"));
 }
 
-// Signals that are handled do not make a call happen twice.
+// A signal with a handler does not make a call happen twice.
 static void handled(int number) { (void)number; }
 
 void interrupted(void) {
@@ -99,7 +99,7 @@ static void *waiting(void *argument) {
     return NULL;
 }
 
-// While its calls wait it opens other files. What is to happen next it reads from descriptor 3.
+// Opens other files while its calls wait. Bytes on descriptor 3 tell it to continue.
 void foreign(void) {
     char byte;
     pthread_t other;
@@ -137,8 +137,8 @@ void busy(void) {
     }
 }
 
-// A process that has the session, too, reads the answer to another's call from its socket. That one waits; when it is killed
-// the session is free again.
+// Another process that has the session reads the answer to a call from its socket. The caller then waits. When it is
+// killed, the session is free again.
 void stolen(void) {
     int dev = OK(device());
     int s = OK(create(dev, "stolen"));

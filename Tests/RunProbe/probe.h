@@ -1,4 +1,4 @@
-// What the scenarios have in common: the calls, as the documentation has them, and what is looked at.
+// Common parts of the scenarios: the calls as the documentation defines them, and the checks.
 #pragma once
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,7 +47,7 @@ static inline void fail(const char *what, int line, long value) {
     _exit(1);
 }
 
-// A call that works, and one that fails with an errno.
+// OK checks that a call works, and FAILS that it fails with an errno.
 #define OK(call)                                       \
     ({                                                 \
         long value_ = (long)(call);                    \
@@ -104,11 +104,11 @@ static inline int same(int one, int other) {
     return a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
-// For the stages: files of each kind.
+// The stages use these functions for files of each kind.
 void preserve_kinds(int session);
 void find_kinds(int session);
 
-// The scenarios: what works, what fails, the device, many at once, older kernels.
+// The scenarios: working calls, failing calls, the device, many calls at once, older kernels.
 void life(void);
 void first_stage(const char *kinds);
 void second_stage(const char *kinds);

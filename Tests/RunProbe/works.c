@@ -1,4 +1,4 @@
-// What works: sessions and files, also over an update.
+// Working calls: sessions and files, also over an update.
 #include "probe.h"
 
 void life(void) {
@@ -13,7 +13,7 @@ void life(void) {
     OK(preserve(s, fd, 7));
     FAILS(EBUSY, preserve(s, fd, 8));
     OK(close(s));
-    // The last close is seen at once.
+    // The last close takes effect at once.
     s = OK(create(dev, "life"));
     OK(preserve(s, fd, 7));
     OK(close(s));
@@ -27,14 +27,14 @@ void life(void) {
     }
 }
 
-// With an argument also files of each kind, which takes a huge page of 2 MiB.
+// With an argument, also preserves files of each kind, which needs a huge page of 2 MiB.
 void first_stage(const char *kinds) {
     int dev = OK(device());
     int s = OK(create(dev, "stages"));
     int fd = memory("over the update");
     OK(preserve(s, fd, 1));
     if (*kinds) preserve_kinds(s);
-    // Becomes a daemon that holds the session.
+    // The program becomes a daemon that holds the session.
     if (OK(fork()) > 0) _exit(0);
     OK(setsid());
     sigset_t wake;
@@ -45,7 +45,7 @@ void first_stage(const char *kinds) {
     fflush(stdout);
     int number;
     sigwait(&wake, &number);
-    // The boot that this belongs to has ended: that is said before anything else.
+    // The session's boot has ended, and this check comes before all others.
     FAILS(ENODEV, preserve(s, fd, 2));
     FAILS(ENODEV, ioctl(s, PRESERVE_FD, NULL));
     FAILS(ENODEV, ioctl(s, _IO(0xBA, 0xFF), NULL));

@@ -44,7 +44,7 @@ static void serve(int device, const struct fuse_in_header *request, const char *
     }
     case FUSE_LOOKUP: {
         if (strcmp(body, "file") != 0) return answer(device, request->unique, ENOENT, NULL, 0);
-        // What a stat would show is out of date at once, so that each one asks again.
+        // The result of a stat expires at once, so that each stat asks the server again.
         struct fuse_entry_out entry = {.nodeid = FILE_NODE, .entry_valid = 0, .attr_valid = 0};
         entry.attr = attributes(FILE_NODE, S_IFREG | 0666);
         return answer(device, request->unique, 0, &entry, sizeof entry);
@@ -57,8 +57,8 @@ static void serve(int device, const struct fuse_in_header *request, const char *
     }
 }
 
-// Whether the process that started the server has ended. A process cannot end completely while its threads wait for this
-// server: its first thread is a zombie then, or has SIGKILL pending.
+// Whether the process that started the server has ended. A process cannot end completely while its threads wait for
+// this server. Instead, its first thread is a zombie or has SIGKILL pending.
 static int is_gone(pid_t starter) {
     if (getppid() != starter) return 1;
     char path[32], text[4096];
@@ -102,7 +102,7 @@ static void run(pid_t starter, int ready, volatile uint32_t *requests) {
     signal(SIGTERM, SIG_DFL);
     int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     int error = device == -1 ? errno : mount_at_tmp(device);
-    // No descriptor of the tests may live longer here than there.
+    // This process must not hold descriptors of the tests longer than the tests do.
     int copy = fcntl(ready, F_DUPFD_CLOEXEC, 1000), low = fcntl(device, F_DUPFD_CLOEXEC, 1001);
     syscall(SYS_close_range, 3, (unsigned)copy - 1, 0);
     if (low > copy + 1) syscall(SYS_close_range, (unsigned)copy + 1, (unsigned)low - 1, 0);

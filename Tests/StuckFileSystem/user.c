@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// A thread without libc: sanitizers allow none after a fork.
+// Runs as a thread without libc, because sanitizers allow no libc thread after a fork.
 __attribute__((no_sanitize("thread", "address"))) static int close_it(void *file) {
     syscall(SYS_close, (int)(intptr_t)file);
     for (;;) syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);

@@ -1,8 +1,8 @@
 public import BenchReport
 
-/// Results of a benchmark as a machine with two processors gives them, without running one.
+/// Sample results of a benchmark, as a machine with two processors would give them.
 public enum BenchSamples {
-    /// One of each kind of measurement, and many of some.
+    /// A document with each kind of measurement, and many of some kinds.
     public static func full() -> BenchDocument {
         var document = empty()
         document.warnings = ["the load was 1.40 when it began: differences below 20 % mean nothing"]
@@ -22,14 +22,14 @@ public enum BenchSamples {
         return document
     }
 
-    /// A run that measured nothing.
+    /// A document of a run without measurements.
     public static func empty() -> BenchDocument {
         BenchDocument(
             command: ["luoctl", "bench", "--html", "my report.html"], started: "2026-03-01T09:30:00Z", seconds: 214,
             machine: machine())
     }
 
-    /// One measurement of its own.
+    /// A single measurement.
     public static func measurement(
         _ scenario: String, _ name: String, _ parameters: [String: UInt64], _ time: Double, floor: Double? = nil,
         spread: Double = 0.05
@@ -39,12 +39,13 @@ public enum BenchSamples {
             floor: floor.map { around($0, spread) }, floorName: floor.map { _ in "the same system calls in C" })
     }
 
-    /// One of which only the time matters.
+    /// A measurement for tests in which only the time matters.
     public static func measurement(_ time: Double, floor: Double? = nil, spread: Double = 0.05) -> BenchMeasurement {
         measurement("hugetlb", "preserve", ["bytes": 1 << 30], time, floor: floor, spread: spread)
     }
 
-    /// Rounds around a median, with a tail above it: their quartiles are the spread apart, as a share of the median.
+    /// Rounds around a median, with a tail above it. The distance between the quartiles, as a share of the median, is
+    /// `spread`.
     public static func around(_ median: Double, _ spread: Double = 0.05) -> BenchDistribution {
         let rounds = (-50...50).map { step -> Double in
             let distance = Double(step) / 50
@@ -53,7 +54,7 @@ public enum BenchSamples {
         return BenchDistribution(rounds)
     }
 
-    /// What the samples ran on.
+    /// The machine of the samples.
     public static func machine() -> BenchMachine {
         BenchMachine(
             kernel: "6.18.0", processor: "AMD EPYC 9554 64-Core Processor", processors: 2, nodes: 1, memory: 24 << 30,
@@ -64,7 +65,7 @@ public enum BenchSamples {
     }
 
     private static func phases(_ scenario: String, page: UInt64, perGiB: Double) -> [BenchMeasurement] {
-        // What each phase takes whatever the size, and its share of what grows with it.
+        // The fixed time of each phase, and its share of the time that grows with the size.
         let phases: [(String, Double, Double)] = [
             ("preserve", 22_000, 1), ("freeze", 4_000, 0), ("publish", 31_000, 0.01), ("boot", 260_000, 0.02),
             ("retrieve", 6_000, 0.001), ("finish", 9_000, 0.004), ("unpreserve", 12_000, 0.01),

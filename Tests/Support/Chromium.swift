@@ -1,18 +1,17 @@
 import Foundation
 import Platform
 
-/// A web browser without a window: a reader of pages that is not ours.
+/// A web browser without a window, which reads our pages independently.
 public enum Chromium {
     static let path = ["/usr/bin/chromium", "/usr/local/bin/chromium"].first { (path: String) in
         FileManager.default.isExecutableFile(atPath: path)
     }
 
-    /// What a page looks like in a window of some width, and what its scripts and styles complained of.
+    /// Lays out a page in a window of some width, and returns the result of a script and the complaints of the browser.
     ///
     /// - Parameters:
     ///   - page: HTML. It is shown in a frame of that width, because no window is as narrow as a phone.
-    ///   - script: JavaScript that runs when the page has been laid out, with `page` as its document; what it returns is
-    ///     the result.
+    ///   - script: JavaScript that runs after the layout, with `page` as its document. Its return value is the result.
     public static func look(
         at page: String, width: Int, dark: Bool = false, _ script: String
     ) throws -> (result: String, complaints: [String]) {
@@ -20,20 +19,20 @@ public enum Chromium {
         let file = "\(folder.path)/page.html"
         try wrapped(page, width: width, script).write(toFile: file, atomically: false, encoding: .utf8)
         let options = [
-            // Root has no user namespaces to be locked up in; the page is ours.
+            // Root has no user namespaces for the sandbox. The page is our own.
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            // It is not to ask anybody for anything.
+            // The browser must make no network requests.
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-pings",
             "--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir=\(folder.path)/profile",
             "--blink-settings=preferredColorScheme=\(dark ? 0 : 1)", "--window-size=1400,1000",
             "--enable-logging=stderr", "--v=0", "--virtual-time-budget=10000", "--dump-dom", "file://\(file)",
         ]
-        // Its complaints go where its output goes.
+        // The browser's complaints go to its output.
         let image = ProgramImage(
             path: "/bin/sh", arguments: ["sh", "-c", "exec \"$@\" 2>&1", "sh", path ?? "/usr/bin/chromium"] + options
         ).setting("HOME", folder.path).setting("LD_PRELOAD", nil)
         var (status, output) = try run(image)
-        // A browser that crashes says nothing about the page.
+        // A crash of the browser says nothing about the page.
         if status > 128 { (status, output) = try run(image) }
         guard let output, status == 0, let result = output.between("<pre id=\"result\">", "</pre>") else {
             throw Failed(status: status, output: output ?? "it did not end")
@@ -42,7 +41,7 @@ public enum Chromium {
         return (result.unescaped, lines.filter { $0.contains(":CONSOLE") }.map { String($0) })
     }
 
-    /// - Returns: the exit status, and all that the browser printed; nil if it did not end in time.
+    /// - Returns: the exit status and the output of the browser; nil if it did not end in time.
     private static func run(_ image: ProgramImage) throws -> (status: Int32, output: String?) {
         let process = try ChildProcess.start(image)
         let output = process.readOutput(within: 120_000)
@@ -50,11 +49,11 @@ public enum Chromium {
         return (process.finish(), output)
     }
 
-    /// The browser could not show a page.
+    /// The error of a browser that could not show a page.
     public struct Failed: Error {
-        /// Its exit status.
+        /// The exit status of the browser.
         public let status: Int32
-        /// All that it printed.
+        /// The output of the browser.
         public let output: String
     }
 
@@ -75,7 +74,7 @@ public enum Chromium {
     }
 }
 
-/// A folder that is removed with all that is in it.
+/// A folder that is removed with its content.
 private final class TemporaryFolder {
     let path = FileManager.default.temporaryDirectory.appending(path: "liveupdate-\(UUID().uuidString)").path
 

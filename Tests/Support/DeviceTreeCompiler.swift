@@ -2,13 +2,13 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// The device tree compiler, dtc(1): a reader of trees that is not ours.
+/// The device tree compiler, dtc(1), which reads our trees independently.
 public enum DeviceTreeCompiler {
     private static let path = ["/usr/bin/dtc", "/usr/local/bin/dtc"].first { (path: String) in
         unsafe access(path, X_OK) == 0
     }
 
-    /// Whether its tests run: where it is installed, and always in an automatic run, which fails without it.
+    /// Whether its tests run. They run if it is installed, and always in an automatic run, which fails without it.
     public static var isWanted: Bool { path != nil || isAutomaticRun }
 
     /// The source of a flattened tree, without comments and indentation.
@@ -25,7 +25,7 @@ public enum DeviceTreeCompiler {
 
     private static func run(on input: [UInt8], _ options: [String]) throws -> [UInt8] {
         let file = try MemoryFile("input", bytes: input)
-        // Not its standard output: a tree is no text.
+        // The tree does not go to standard output, because it is not text.
         let output = try MemoryFile("output", size: 0)
         let paths = ["-o", "/proc/self/fd/\(output.descriptor.rawValue)", "/proc/self/fd/\(file.descriptor.rawValue)"]
         let image = ProgramImage(path: path ?? "/usr/bin/dtc", arguments: ["dtc", "-q"] + options + paths)
@@ -36,13 +36,13 @@ public enum DeviceTreeCompiler {
         return try output.bytes()
     }
 
-    /// The compiler could not read a tree.
+    /// The error of a compiler that could not read a tree.
     public struct Refused: Error {
-        /// Its exit status.
+        /// The exit status of the compiler.
         public let status: Int32
     }
 
-    /// A u64 property as the compiler prints it, which believes that its cells are big-endian.
+    /// A u64 property as the compiler prints it. The compiler takes the cells for big-endian numbers.
     public static func cells(_ value: UInt64) -> String {
         let bytes = nativeBytes(value)
         let cells = [bytes[..<4], bytes[4...]].map { cell in cell.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } }

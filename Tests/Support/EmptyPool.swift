@@ -1,17 +1,17 @@
 import Platform
 import SystemPackage
 
-/// A pool of huge pages of 2 MiB without a free page: all are taken until this goes away.
+/// A pool of huge pages of 2 MiB without a free page. This object holds all pages until it is released.
 public final class EmptyPool {
     private var files: [FileDescriptor] = []
 
-    /// Takes what is free.
+    /// Takes all free pages.
     public init() throws {
         while true {
             let size = try HugePagePool(.huge2M).available * PageSize.huge2M.bytes
             guard size > 0 else { return }
             let file = try makeMemoryFile(named: "taken", size: size, pageSize: .huge2M)
-            // Others may have taken some meanwhile.
+            // Other processes may have taken some pages meanwhile.
             guard (try? file.borrowed.allocate(offset: 0, length: size)) != nil else { continue }
             files.append(try file.borrowed.duplicated().release())
         }

@@ -3,7 +3,7 @@ public import LiveUpdate
 import Platform
 public import SystemPackage
 
-/// What a call threw; nil when it worked.
+/// The error of a call; nil when the call worked.
 public func failure<Value>(_ body: () throws -> Value) -> LiveUpdateError? {
     do {
         _ = try body()
@@ -19,5 +19,5 @@ public func failure<Value>(_ body: () throws -> Value) -> LiveUpdateError? {
     }
 }
 
-/// The number of what a call threw; nil when it worked.
+/// The errno of a call's error; nil when the call worked.
 public func errno<Value>(_ body: () throws -> Value) -> Errno? { failure(body)?.errno }

@@ -1,15 +1,15 @@
 import Platform
 public import SystemPackage
 
-/// A socket like that of luod, on which a test can give answers that no luod gives.
+/// A socket like that of luod. A test can use it to send answers that luod never sends.
 public final class FakeDaemon: Sendable {
-    /// A request, taken apart.
+    /// A decoded request.
     public struct Request: Sendable {
-        /// The call's number.
+        /// The number of the call.
         public let number: UInt8
-        /// The struct.
+        /// The struct of the request.
         public let body: [UInt8]
-        /// The request's tag.
+        /// The tag of the request.
         public let tag: [UInt8]
 
         /// The answer that luod gives: the result, the struct of the request and its tag.
@@ -18,14 +18,14 @@ public final class FakeDaemon: Sendable {
         }
     }
 
-    /// A message of the fake.
+    /// A message of the fake daemon.
     public struct Message: Sendable {
-        /// Its bytes.
+        /// The bytes of the message.
         public let bytes: [UInt8]
-        /// Sent beside the bytes. They stay the test's.
+        /// The descriptors that are sent with the bytes. The test still owns them.
         public let descriptors: [FileDescriptor]
 
-        /// A message of bytes, and descriptors if there are any.
+        /// Makes a message of bytes, and of descriptors if there are any.
         public init(_ bytes: [UInt8], _ descriptors: [FileDescriptor] = []) {
             self.bytes = bytes
             self.descriptors = descriptors
@@ -39,7 +39,7 @@ public final class FakeDaemon: Sendable {
     private let listener: OwnedDescriptor
     private let answering: Answering
 
-    /// Listens for clients on the socket of that name, and answers the requests of all.
+    /// Listens for clients on the socket of that name, and answers all requests.
     public init(
         on socket: String = "liveupdate", mode: FilePermissions = [.ownerReadWrite], _ answering: @escaping Answering
     ) throws {
@@ -58,7 +58,7 @@ public final class FakeDaemon: Sendable {
 
     deinit { listener.borrowed.shutDown() }
 
-    /// Its state directory.
+    /// The state directory of the fake daemon.
     public var state: String { directory.path }
 
     /// One side of a session, for the caller to close. The other side answers as the daemon does.

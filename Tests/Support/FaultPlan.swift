@@ -3,27 +3,27 @@ import Platform
 public import SystemPackage
 import Testing
 
-/// A fault in a request: which of its system calls fails, with what, and whether all later ones do.
+/// A fault in a request: the system call that fails, its errno, and whether all later calls fail, too.
 public struct FaultPlan: Sendable {
-    /// Counted from 1.
+    /// The number of the failing call, counted from 1.
     public let call: Int
     public let errno: Errno
     public let isSticky: Bool
 
-    /// What a kernel in need answers. After EINTR the call is made again, so it is never seen.
+    /// The errors of a kernel in need. A call is repeated after EINTR, so this error must not reach the caller.
     private static let errnos: [Errno] = [
         .interrupted, .ioError, .noMemory, .tooManyOpenFiles, .permissionDenied, .noSpace,
     ]
 
-    /// Calls a scene with a fault in the first system call, the second, … until none is reached; that with several errnos,
-    /// once and from then on. After each no descriptor is left.
+    /// Calls a scene with a fault in the first system call, the second, … until the request makes fewer calls. Repeats
+    /// that with several errnos, once and from then on. After each run no descriptor is left.
     ///
     /// - Parameters:
-    ///   - least: how many calls there are at least: else nothing was tested.
+    ///   - least: the least number of calls. With fewer, the sweep would test nothing.
     ///   - scene: makes the request, and returns whether the fault was reached.
     public static func sweep(reaching least: Int = 2, _ scene: (FaultPlan) throws -> Bool) throws {
         var reached = 0
-        // What the runtime opens once and for all.
+        // The first run opens the files that the runtime opens only once.
         _ = try scene(FaultPlan(call: 100_000, errno: .ioError, isSticky: false))
         for errno in errnos.prefix(Scale.isSanitized ? 2 : errnos.count) {
             for isSticky in errno == .interrupted ? [false] : [false, true] {
@@ -41,7 +41,7 @@ public struct FaultPlan: Sendable {
 
     /// Makes a request with this fault.
     ///
-    /// - Returns: what it said, which is expected to be nothing else than the fault; and whether a call failed.
+    /// - Returns: the error of the request, which must be the fault, and whether a call failed.
     public func apply<Value>(_ body: () throws -> Value) -> (answer: Errno?, wasInjected: Bool) {
         let run = FaultInjector.failing(call: call, with: errno, fromThenOn: isSticky) { failure(body) }
         if let answer = run.value {
@@ -50,7 +50,8 @@ public struct FaultPlan: Sendable {
         return (run.value?.errno, run.calls >= call)
     }
 
-    /// A handler that cannot look at a file does not take it, and says why.
+    /// Whether the answer is the injected fault. A handler that cannot look at a file refuses it, and gives the fault
+    /// as the reason.
     private func isThis(_ answer: LiveUpdateError) -> Bool {
         answer.errno == errno || answer.errno == .noSuchFileOrDirectory && answer.reason.contains("\(errno)")
     }

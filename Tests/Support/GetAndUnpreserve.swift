@@ -3,7 +3,7 @@ import Platform
 public import SystemPackage
 
 extension Session {
-    /// Gets a descriptor of a file and then unpreserves the file, as a program does that continues with its own files.
+    /// Gets a descriptor of a file and then unpreserves the file, like a program that continues with its own files.
     public func getAndUnpreserve(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
         let descriptor = try get(token: token)
         do throws(LiveUpdateError) {

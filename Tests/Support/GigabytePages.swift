@@ -3,8 +3,9 @@ import SystemPackage
 public import Testing
 
 extension Trait where Self == Requirement {
-    /// That many free huge pages of 1 GiB, which are reserved for the test and given back, and some of 2 MiB. A machine
-    /// that has run for a while may not have so much memory in one piece: an automatic run may skip for that.
+    /// Requires that many free huge pages of 1 GiB, and some of 2 MiB. The pages of 1 GiB are reserved for the test and
+    /// given back. A machine that has run for a while may not have so much memory in one piece. An automatic run may
+    /// skip the test in this case.
     public static func requiresGigabytePages(_ count: UInt64, andSmall small: UInt64 = 0) -> Requirement {
         let keeper = Guarded<ChildProcess?>(nil)
         return Requirement(
@@ -34,8 +35,8 @@ private func reserve(_ count: UInt64, _ keeper: Guarded<ChildProcess?>) -> Requi
     }
 }
 
-/// A process that waits for the end of this one, or to be told, and then gives the pages back, by difference and under
-/// the lock: also when this one is killed.
+/// Starts a process that gives the pages back, by difference and under the lock. It waits until it is told to, or until
+/// this process ends, even if this process is killed.
 private func giveBackAtTheEnd(_ count: UInt64) throws(SystemCallError) -> ChildProcess {
     let script = """
         trap '' INT TERM HUP

@@ -2,12 +2,12 @@ import Glibc
 public import Platform
 import SystemPackage
 
-/// A hugetlbfs that is mounted on a directory of its own, and unmounted when this goes away, with all its files.
+/// A hugetlbfs on a directory of its own. It is unmounted with all its files when this object is released.
 public final class HugetlbfsMount {
-    /// Where it is mounted.
+    /// The path of the mount.
     public let path: String
 
-    /// Mounts one of pages of 2 MiB.
+    /// Mounts a hugetlbfs with pages of 2 MiB.
     public init() throws {
         path = "/tmp/liveupdate-hugetlbfs-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
         try HugePageMount.make(FilePath(path), .huge2M)
@@ -15,7 +15,7 @@ public final class HugetlbfsMount {
 
     deinit { HugePageMount.remove(FilePath(path)) }
 
-    /// A file of that many pages, all of them there.
+    /// A file of that many pages, all of which exist.
     public func makeFile(_ name: String, pages: UInt64) throws -> OwnedDescriptor {
         let path = "\(path)/\(name)"
         let number = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)

@@ -3,7 +3,7 @@ import LiveUpdateEmbedded
 package import Platform
 package import SystemPackage
 
-/// The descriptors that are kept over a test's boots. It knows what it holds, and lets go of it at its end.
+/// The descriptors that are held over a test's boots. The store lists them, and releases them when it ends.
 public final class KeptDescriptors: DescriptorStore {
     private struct State: Sendable {
         var held: Set<DescriptorSlot> = []
@@ -13,15 +13,15 @@ public final class KeptDescriptors: DescriptorStore {
     private let store = InheritedDescriptors()
     private let state = Guarded(State())
 
-    /// Keeps nothing yet.
+    /// Makes a store without descriptors.
     public init() {}
 
     deinit { for slot in state.with({ $0.held }) { store.release(slot) } }
 
-    /// What it holds.
+    /// The slots of the held descriptors.
     package var held: Set<DescriptorSlot> { state.with { $0.held } }
 
-    /// From now on nothing is released: the process that would have done it counts as dead.
+    /// From now on no descriptor is released, because the releasing process counts as dead.
     public func freeze() { state.with { $0.isFrozen = true } }
 
     package func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {

@@ -2,9 +2,9 @@ public import Handover
 package import LiveUpdate
 import Platform
 
-/// What outlives the boots of a test: an arena, and the descriptors that are kept.
+/// The arena and the held descriptors of a test, which outlive its boots.
 public final class Machine: Sendable {
-    /// The kept descriptors.
+    /// The held descriptors.
     public let descriptors: KeptDescriptors
     /// The arena's file.
     public let file: MemoryFile
@@ -13,8 +13,8 @@ public final class Machine: Sendable {
     /// A machine with a new arena.
     ///
     /// - Parameters:
-    ///   - options: its probe sees the stores of boots, not those that make the arena.
-    ///   - file: an empty one to make the arena in, instead of a memory file.
+    ///   - options: the options of each boot. Their probe does not see the stores that make the arena.
+    ///   - file: an empty file for the arena, instead of a memory file.
     public init(_ options: Arena.Options = Arena.Options(), on file: MemoryFile? = nil) throws {
         self.options = options
         descriptors = KeptDescriptors()
@@ -24,28 +24,28 @@ public final class Machine: Sendable {
         _ = try Arena.format(try self.file.duplicate(), making)
     }
 
-    /// Another machine, which has a copy of this one's arena and, as processes do, the same descriptors.
+    /// Another machine, with a copy of this one's arena and, as processes share them, the same descriptors.
     public init(copyOf machine: Machine, _ options: Arena.Options? = nil) throws {
         self.options = options ?? Arena.Options(limit: machine.options.limit)
         descriptors = machine.descriptors
         file = try MemoryFile("copy", bytes: try machine.file.bytes())
     }
 
-    /// The machine when every process on it has died: the arena's file is there, and no descriptor.
+    /// The machine after the death of every process. It has the arena's file, and no descriptor.
     public init(survivorOf machine: Machine) {
         options = machine.options
         descriptors = KeptDescriptors()
         file = machine.file
     }
 
-    /// The arena, opened once more: what the process that had it open before knows, this one does not.
+    /// Opens the arena again. The new object has none of the state of an object that another process uses.
     public func openArena(limit: UInt64? = nil) throws -> Arena {
         var options = options
         options.limit = limit ?? options.limit
         return try Arena(opening: try file.duplicate(), options)
     }
 
-    /// A boot that knows only the arena and the kept descriptors.
+    /// A boot that knows only the arena and the held descriptors.
     package func boot(
         _ opening: Orchestrator.Opening = .nextBoot, limit: UInt64? = nil,
         _ register: (Orchestrator) throws -> Void = { _ in }
@@ -56,7 +56,7 @@ public final class Machine: Sendable {
         return orchestrator
     }
 
-    /// A boot with one handler and the FLBs linked to it, opened.
+    /// An open boot with one handler and the FLBs linked to it.
     package func boot(
         _ opening: Orchestrator.Opening = .nextBoot, _ handler: TestHandler, _ flbs: TestFLB...
     ) throws -> Orchestrator {

@@ -1,10 +1,10 @@
 public import Platform
 public import SystemPackage
 
-/// A memory file of a test, closed with the last reference to it.
+/// A memory file of a test. It is closed with the last reference to this object.
 public final class MemoryFile: Sendable {
     private let file: OwnedDescriptor
-    /// Device and inode.
+    /// The device and the inode of the file.
     public let identity: FileIdentity
 
     /// A file of zeros.
@@ -13,25 +13,25 @@ public final class MemoryFile: Sendable {
         identity = try FileStatus(of: file.borrowed).identity
     }
 
-    /// A file that was made otherwise.
+    /// Takes over a file.
     public init(taking file: consuming OwnedDescriptor) throws {
         identity = try FileStatus(of: file.borrowed).identity
         self.file = file
     }
 
-    /// A file that has these bytes.
+    /// A file with these bytes.
     public convenience init(_ name: String = "test", bytes: [UInt8]) throws {
         try self.init(name, size: UInt64(bytes.count))
         try write(bytes, at: 0)
     }
 
-    /// To be used, not closed.
+    /// The descriptor of the file, which callers may use but not close.
     public var descriptor: FileDescriptor { file.borrowed }
 
     /// Another descriptor of the same open file description, for the caller to close.
     public func duplicate() throws -> OwnedDescriptor { try file.borrowed.duplicated() }
 
-    /// All its bytes.
+    /// All bytes of the file.
     public func bytes() throws -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: Int(try FileStatus(of: descriptor).size))
         _ = try unsafe bytes.withUnsafeMutableBytes { buffer in
@@ -40,24 +40,24 @@ public final class MemoryFile: Sendable {
         return bytes
     }
 
-    /// Overwrites a part.
+    /// Overwrites a part of the file.
     public func write(_ bytes: [UInt8], at offset: UInt64) throws {
         try descriptor.writeAll(toAbsoluteOffset: Int64(offset), bytes)
     }
 
-    /// Overwrites one word.
+    /// Overwrites one word of the file.
     public func write<Value: FixedWidthInteger>(word: Value, at offset: UInt64) throws {
         try write(nativeBytes(word), at: offset)
     }
 }
 
-/// The bytes of an integer as they lie in memory.
+/// The bytes of an integer in native order.
 public func nativeBytes<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
     // SAFETY: the bytes of an integer are initialized, and are copied before it goes away.
     unsafe withUnsafeBytes(of: value) { unsafe [UInt8]($0) }
 }
 
-/// The integer at an offset of some bytes.
+/// The integer at an offset of `bytes`.
 public func integer<Value: FixedWidthInteger>(_: Value.Type = Value.self, _ bytes: [UInt8], at offset: Int) -> Value {
     // SAFETY: any bytes are an integer, and the range is checked by the slice.
     unsafe bytes[offset..<offset + MemoryLayout<Value>.size].withUnsafeBytes { unsafe $0.loadUnaligned(as: Value.self) }

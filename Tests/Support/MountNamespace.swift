@@ -2,12 +2,12 @@ import Glibc
 import Platform
 public import SystemPackage
 
-/// Mounts that only the calling thread sees, and that go with it. For tests in a process of their own, which must be
-/// root's and not wait for anything: a thread is lent to others then.
+/// Mounts that only the calling thread sees, and that end with it. A test that uses them needs root and a process of
+/// its own, and must not wait, because other tasks run on a thread that waits.
 public enum MountNamespace {
-    /// A new one, with an empty tmpfs to mount things in.
+    /// Enters a new mount namespace, with an empty tmpfs for other mounts.
     ///
-    /// - Returns: where that is.
+    /// - Returns: the path of the tmpfs.
     public static func enter() throws -> FilePath {
         // Swift's Glibc module does not have unshare(2).
         typealias Function = @convention(c) (CInt) -> CInt
@@ -20,7 +20,7 @@ public enum MountNamespace {
 
     /// Enters the mount namespace of another process.
     public static func join(_ process: CInt) throws {
-        // setns(2) is behind _GNU_SOURCE, too.
+        // setns(2) needs _GNU_SOURCE, too.
         typealias Function = @convention(c) (CInt, CInt) -> CInt
         guard let setns = unsafe dlsym(nil, "setns") else { throw SystemCallError("dlsym", .noFunction) }
         _ = try enter()
@@ -28,13 +28,13 @@ public enum MountNamespace {
         try check("setns", unsafe unsafeBitCast(setns, to: Function.self)(place.borrowed.rawValue, newMounts))
     }
 
-    /// Mounts a new file system of a kind; the directory is made.
+    /// Makes a directory, and mounts a new file system of a kind on it.
     public static func mount(_ kind: String, at path: FilePath, _ options: String = "") throws {
         _ = unsafe path.withPlatformString { unsafe mkdir($0, 0o755) }
         try check("mount", unsafe path.withPlatformString { unsafe Glibc.mount("none", $0, kind, 0, options) })
     }
 
-    /// Shows a part of the tree at a second place.
+    /// Mounts a part of the tree at a second place.
     public static func bind(_ path: FilePath, to place: FilePath) throws {
         try check(
             "mount",
@@ -43,13 +43,13 @@ public enum MountNamespace {
             })
     }
 
-    /// From now on nothing there can be opened for writing.
+    /// From now on no file there can be opened for writing.
     public static func makeReadOnly(_ path: FilePath) throws {
         let flags = again | bound | readOnly
         try check("mount", unsafe path.withPlatformString { unsafe Glibc.mount(nil, $0, nil, flags, nil) })
     }
 
-    /// Takes a file system out of the tree, also when files of it are open.
+    /// Removes a file system from the tree, even if its files are open.
     public static func unmount(_ path: FilePath) throws {
         try check("umount2", unsafe path.withPlatformString { unsafe umount2($0, detached) })
     }
@@ -58,7 +58,7 @@ public enum MountNamespace {
         if result != 0 { throw SystemCallError(call, Errno(rawValue: Glibc.errno)) }
     }
 
-    // mount(2), umount2(2), unshare(2): enumerations of C, and macros behind _GNU_SOURCE.
+    // mount(2), umount2(2) and unshare(2) take C enumerations, and macros that need _GNU_SOURCE.
     private static let newMounts: CInt = 0x20000
     private static let readOnly: CUnsignedLong = 1
     private static let again: CUnsignedLong = 32

@@ -1,8 +1,8 @@
 import Glibc
 import Platform
 
-/// The open descriptors of memory files, and of what is looked at to describe them: not those that the runtime's
-/// threads open and close when they like, and not the mount table, which a handler keeps open.
+/// The open descriptors of memory files, and of the files that describe them. They do not include files that the
+/// runtime's threads open and close at any time, and the mount table, which a handler holds open.
 public func openFiles() throws -> Set<CInt> {
     let ours = ["/memfd:", "/proc/", "/sys/", "anon_inode:[userfaultfd]"]
     return Set(
@@ -12,8 +12,8 @@ public func openFiles() throws -> Set<CInt> {
         })
 }
 
-/// Whether no more files are open than before. What the runtime has open for a moment is gone in the next one; what was
-/// leaked is not.
+/// Whether no more files are open than before. The check is repeated, because a file that the runtime opens for a
+/// moment disappears, and a leaked one stays.
 public func nothingIsLeft(since before: Set<CInt>) throws -> Bool {
     for _ in 0..<100 {
         if try openFiles().isSubset(of: before) { return true }

@@ -1,15 +1,15 @@
 import Glibc
 public import Platform
 
-/// What a test has reserved of 2 MiB pages and not released: given back with the last reference to this, also when the
-/// test fails in between.
+/// The pages of 2 MiB that a test has reserved and not released. They are given back with the last reference to this
+/// object, even if the test fails.
 public final class PoolLedger: Sendable {
     private let taken = Guarded<Int64>(0)
 
-    /// Nothing yet.
+    /// Makes a ledger without pages.
     public init() {}
 
-    /// Notes what became of a request.
+    /// Notes a completed request.
     public func note(_ action: HugePageRequest.Action, _ count: UInt64) {
         taken.with { $0 += action == .reserve ? Int64(count) : -Int64(count) }
     }

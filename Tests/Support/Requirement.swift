@@ -2,21 +2,21 @@ import Glibc
 import Platform
 public import Testing
 
-/// A trait of tests that need what not every machine has. It finds out by trying, right before the test: what is
-/// missing is the reason why the test is skipped, or, in an automatic run, why it fails.
+/// A trait of tests with requirements that not every machine meets. It tries them directly before the test. If a
+/// machine lacks one, the test is skipped with the reason, or fails in an automatic run.
 public struct Requirement: TestTrait, SuiteTrait, TestScoping {
-    /// What is missing; nil when nothing is.
+    /// The lacking requirement; nil when there is none.
     let missing: @Sendable () -> Lack?
-    /// Undoes what was done to have it.
+    /// Undoes the preparation of a requirement.
     var after: @Sendable () -> Void = {}
-    /// Tests that look at the huge page pool cannot bear each other.
+    /// Whether the test must run alone: tests that look at the huge page pool disturb each other.
     let isAlone: Bool
 
-    /// Why a test cannot run.
+    /// The reason why a test cannot run.
     enum Lack: Sendable {
-        /// A machine for automatic runs has it.
+        /// A machine for automatic runs meets this requirement.
         case unexpected(String)
-        /// No machine can promise it.
+        /// No machine can guarantee this requirement.
         case expected(String)
 
         init?(_ reason: String?) {
@@ -53,22 +53,22 @@ public struct Requirement: TestTrait, SuiteTrait, TestScoping {
 }
 
 extension Trait where Self == Requirement {
-    /// That many free huge pages of 2 MiB. No two tests with this trait run at a time.
+    /// Requires that many free huge pages of 2 MiB. No two tests with this trait run at a time.
     public static func requiresHugePages(_ count: UInt64) -> Requirement {
         Requirement(missing: { .init(missingHugePages(count)) }, isAlone: true)
     }
 
-    /// The right to change the pool of huge pages of 2 MiB, and that many free ones.
+    /// Requires the right to change the pool of huge pages of 2 MiB, and that many free ones.
     public static func requiresPoolRights(_ count: UInt64 = 0) -> Requirement {
         Requirement(missing: { .init(missingPoolRights() ?? missingHugePages(count)) }, isAlone: true)
     }
 
-    /// To be root.
+    /// Requires root.
     public static var requiresRoot: Requirement {
         Requirement(missing: { .init(geteuid() == 0 ? nil : "only root can do this") }, isAlone: false)
     }
 
-    /// Chromium, to look at a page.
+    /// Requires Chromium, to lay out a page.
     public static var requiresChromium: Requirement {
         let reason = "Chromium is not installed: scripts/setup does it, as root"
         return Requirement(missing: { .init(Chromium.path == nil ? reason : nil) }, isAlone: false)
@@ -96,7 +96,7 @@ private func missingPoolRights() -> String? {
     }
 }
 
-/// Lets one in at a time, in the order of asking, without holding a thread.
+/// Lets one test in at a time, in order of arrival, without blocking a thread.
 private actor Turn {
     static let pool = Turn()
 

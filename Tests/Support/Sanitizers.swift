@@ -1,5 +1,5 @@
 import Glibc
 
-/// Whether the tests run under ThreadSanitizer, which takes clone(2) for fork(2), and whose memory leaves no room for a mapping
-/// of terabytes.
+/// Whether the tests run under ThreadSanitizer. It takes clone(2) for fork(2), and its memory leaves no room for a
+/// mapping of terabytes.
 public var isThreadSanitized: Bool { unsafe dlsym(nil, "__tsan_acquire") != nil }

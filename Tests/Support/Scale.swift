@@ -1,29 +1,29 @@
 import Glibc
 
-/// How much of the repetitive work a run does: all of it, a tenth under a sanitizer, or what
-/// `LIVEUPDATE_TEST_SCALE` says (1 is all, 0.1 a tenth).
+/// The share of the repetitive work in this run: all of it, a tenth under a sanitizer, or the value of
+/// `LIVEUPDATE_TEST_SCALE` (1 is all, 0.1 a tenth).
 public enum Scale {
-    /// The part of the work that is done.
+    /// The share of the work.
     public static let factor: Double = environment("LIVEUPDATE_TEST_SCALE").flatMap(Double.init) ?? automatic
 
     private static var automatic: Double { isSanitized ? 0.1 : 1 }
 
-    /// A count of repetitions, one at least.
+    /// A number of repetitions, at least one.
     public static func count(_ full: Int) -> Int { max(1, Int(Double(full) * factor)) }
 
-    /// The distance between the points of a sweep that are tried: 1 tries all.
+    /// The distance between the tried points of a sweep; 1 tries all.
     public static var stride: Int { max(1, Int((1 / factor).rounded())) }
 
-    /// Whether this program was built with a sanitizer: their runtimes export these.
+    /// Whether this program was built with a sanitizer, with a runtime that exports these symbols.
     public static let isSanitized =
         ["__tsan_init", "__asan_init"].contains { (name: String) in unsafe dlsym(nil, name) != nil }
 }
 
-/// A variable of the environment.
+/// The value of an environment variable.
 public func environment(_ name: String) -> String? {
     guard let value = unsafe getenv(name) else { return nil }
     return unsafe String(cString: value)
 }
 
-/// Whether a skipped test is a fault: an automatic run must have every tool.
+/// Whether a skipped test is a fault, because an automatic run must have every tool.
 public let isAutomaticRun = environment("CI") == "true"

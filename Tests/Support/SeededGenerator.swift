@@ -1,8 +1,8 @@
-/// SplitMix64: random numbers that come again with the same seed.
+/// SplitMix64: the same seed gives the same random numbers.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
-    /// Starts the series of a seed.
+    /// Starts the series for a seed.
     public init(seed: UInt64) { state = seed }
 
     public mutating func next() -> UInt64 {
@@ -13,12 +13,11 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
         return mixed ^ (mixed >> 31)
     }
 
-    /// An index below a count.
+    /// A random index below a count.
     public mutating func index(below count: Int) -> Int { Int.random(in: 0..<count, using: &self) }
 }
 
-/// The seed of a test: `LUO_SEED`, or always the same one. It is printed, so that a failure of another seed
-/// can be repeated.
+/// The seed of a test: `LUO_SEED`, or a fixed number. It is printed, so that a failure can be repeated with its seed.
 public func announcedSeed(_ test: String) -> UInt64 {
     let seed = environment("LUO_SEED").flatMap { UInt64($0) } ?? 20_260_101
     print("\(test): LUO_SEED=\(seed)")

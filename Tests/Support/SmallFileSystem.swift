@@ -2,14 +2,14 @@ import Glibc
 public import Platform
 import SystemPackage
 
-/// A tmpfs of a few pages that is in nobody's way: it is unmounted as soon as it was opened, so that nothing of it is left
-/// however a test ends. Only root can make one.
+/// A tmpfs of a few pages. It is unmounted as soon as it is open, so that it ends with the test in every case. Only
+/// root can make one.
 public final class SmallFileSystem {
     private let root: OwnedDescriptor
 
-    /// Makes an empty one.
+    /// Makes an empty file system.
     ///
-    /// - Parameter size: in bytes: what its files can have together.
+    /// - Parameter size: the most bytes that its files can have together.
     public init(size: Int) throws {
         let place = try TemporaryDirectory()
         let folder = place.path
@@ -24,7 +24,7 @@ public final class SmallFileSystem {
         if result == -1 { throw SystemCallError(call, Errno(rawValue: Glibc.errno)) }
     }
 
-    /// An empty file on it, which has no name any more.
+    /// Makes an empty file on it, and removes the file's name.
     public func makeFile() throws -> OwnedDescriptor {
         let number = unsafe openat(root.borrowed.rawValue, "file", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         try Self.check("openat", number)
@@ -32,16 +32,16 @@ public final class SmallFileSystem {
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// Takes what is free, until it is given back.
+    /// Takes the free room, until the result is dropped.
     ///
-    /// - Parameter rest: bytes that are left.
+    /// - Parameter rest: the number of bytes that stay free.
     public func fill(leaving rest: Int = 0) throws -> Ballast {
         let ballast = Ballast(try makeFile())
         try ballast.shrink(by: rest)
         return ballast
     }
 
-    /// A file that takes what was free.
+    /// A file that takes the free room.
     public final class Ballast {
         private let file: OwnedDescriptor
 
@@ -54,7 +54,7 @@ public final class SmallFileSystem {
 
         fileprivate func shrink(by rest: Int) throws { try file.borrowed.setSize(size - min(size, UInt64(rest))) }
 
-        /// Makes room again.
+        /// Frees the room.
         public func drop() throws { try file.borrowed.setSize(0) }
     }
 }

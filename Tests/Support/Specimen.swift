@@ -3,20 +3,20 @@ public import LiveUpdate
 public import Platform
 import SystemPackage
 
-/// A small populated arena, mapped so that a test can damage it and undo that, many thousand times.
+/// A small populated arena. It is mapped, so that a test can damage and restore it many thousand times.
 public final class Specimen {
-    /// What it is an arena of.
+    /// The name of the arena's state.
     public let name: String
-    /// The file that is damaged.
+    /// The file with the arena.
     public let file: MemoryFile
     private let mapping: Mapping
     private let whole: [UInt8]
-    /// What somebody reads: the superblock, the journal up to its tail, the trees.
+    /// The parts that readers read: the superblock, the journal up to its tail, the trees.
     public let places: [Extent]
-    /// The journal's records.
+    /// The ranges of the journal's records.
     private let records: [Extent]
 
-    /// A copy of a machine's arena.
+    /// Copies the arena of a machine.
     public init(_ name: String, _ machine: Machine) throws {
         self.name = name
         whole = try machine.file.bytes()
@@ -38,12 +38,12 @@ public final class Specimen {
         }
     }
 
-    /// As it was at first.
+    /// Restores the initial bytes.
     public func restore() { restore(whole) }
 
-    /// As it was when ``copy()`` was called.
+    /// Restores bytes that ``copy()`` returned.
     public func restore(_ bytes: [UInt8]) {
-        // SAFETY: the mapping is as long as the bytes, and nobody else uses it now.
+        // SAFETY: the mapping is as long as the bytes, and no other thread uses it now.
         unsafe mapping.bytes.copyBytes(from: bytes)
     }
 
@@ -66,7 +66,8 @@ public final class Specimen {
         UInt64(Int64.max), 0xFFFF_FFFF, 0xFFFF, 0xFF,
     ]
 
-    /// One to five changes: bits, bytes, and words that are set to what breaks arithmetic or that other words hold.
+    /// Makes one to five changes of bits, bytes, and words. Words get values that break arithmetic, or values of other
+    /// words.
     public func damage(_ generator: inout SeededGenerator) {
         for _ in 0...generator.index(below: 5) {
             let place = places[generator.index(below: places.count)]
@@ -84,7 +85,7 @@ public final class Specimen {
         }
     }
 
-    /// Makes all checksums right again, so that what they guard is read.
+    /// Repairs all checksums, so that readers read the content that they protect.
     public func repair() {
         for record in records { repairRecord(at: Int(record.offset)) }
         for table in [64, 192] {
@@ -117,24 +118,25 @@ public final class Specimen {
 }
 
 extension Specimen {
-    /// Small.
+    /// Options for a small arena.
     public static let options = Arena.Options(initialSize: 64 << 10, limit: 256 << 10)
 
-    /// A boot in the middle of its life: journal only.
+    /// An arena of a running boot, with only a journal.
     public static func running() throws -> Specimen {
         let machine = try Machine(options)
         _ = try populate(machine)
         return try Specimen("running", machine)
     }
 
-    /// A boot that has ended: a journal and a published tree.
+    /// An arena of an ended boot, with a journal and a published tree.
     public static func published() throws -> Specimen {
         let machine = try Machine(options)
         try populate(machine).publish()
         return try Specimen("published", machine)
     }
 
-    /// The boot after it, with things of both directions, which has published, too: a journal and two trees.
+    /// An arena of the boot after it, which has objects of both directions and has published, too. It has a journal and
+    /// two trees.
     public static func inBetween() throws -> Specimen {
         let machine = try Machine(options)
         try populate(machine).publish()
@@ -147,8 +149,8 @@ extension Specimen {
         return try Specimen("in between", machine)
     }
 
-    /// A boot that got a file that was left out, and has published it without leaving it out: marks in the journal and
-    /// in a tree.
+    /// An arena of a boot with an incoming file that was left out. The boot has then left out another file, and
+    /// published. The journal and a tree have marks.
     public static func leftOut() throws -> Specimen {
         let machine = try Machine(options)
         let first = try populate(machine)
@@ -168,7 +170,8 @@ extension Specimen {
 
     private static let unfreezable: UInt64 = 99
 
-    /// Two handlers that store three bytes for each file, with an FLB each, and a handler that holds nothing.
+    /// Registers two handlers that store three bytes for each file, with one FLB each, and a handler that holds
+    /// nothing.
     public static func register(_ orchestrator: Orchestrator) throws {
         for compatible in ["a-v1", "b-v1"] {
             let handler = TestHandler(compatible) { hooks in

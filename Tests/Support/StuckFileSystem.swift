@@ -3,14 +3,14 @@ public import Glibc
 public import Platform
 public import SystemPackage
 
-/// A FUSE file system with a server that answers only INIT, LOOKUP and OPEN. For root.
+/// A FUSE file system with a server that answers only INIT, LOOKUP and OPEN. It needs root.
 ///
 /// fstat(2), fstatfs(2), read(2) and each close(2) of its file wait until ``end()``, most of them so that no signal
 /// ends them.
 ///
-/// The server is a process of its own, in a mount namespace of its own. It also ends when this process is killed, so
-/// that nothing is left: no mount, and no process that waits for it. It ends by itself after a minute, so that a test
-/// which waits for it in vain fails.
+/// The server is a process of its own, in its own mount namespace. It also ends when this process is killed, so that no
+/// mount and no waiting process is left. It ends by itself after a minute, so that a test that waits for it in vain
+/// fails.
 @safe
 public final class StuckFileSystem: @unchecked Sendable {
     /// A request of the FUSE protocol.
@@ -39,7 +39,7 @@ public final class StuckFileSystem: @unchecked Sendable {
         }
     }()
 
-    /// Mounts it.
+    /// Mounts the file system.
     ///
     /// - Throws: ENOENT without /dev/fuse, EPERM without the right to mount.
     public init() throws(SystemCallError) {
@@ -52,10 +52,10 @@ public final class StuckFileSystem: @unchecked Sendable {
         unsafe stuck_file_system_forget(&system)
     }
 
-    /// The path of its only file. The server answers an open of it.
+    /// The path of its only file. The server answers an open of this file.
     public var path: String { unsafe "/proc/\(system.process)/root/tmp/file" }
 
-    /// Opens its file. The descriptor has no owner here, because the close waits.
+    /// Opens the file. The descriptor has no owner here, because its close waits.
     ///
     /// - Throws: ENOTCONN after ``end()``.
     public func open(_ flags: CInt = O_RDWR) throws(SystemCallError) -> FileDescriptor {
@@ -67,13 +67,14 @@ public final class StuckFileSystem: @unchecked Sendable {
     /// The mount point, in the mount namespace of its server.
     public static var point: FilePath { "/tmp" }
 
-    /// Has the calling thread see the mounts that the server sees: ``MountNamespace/join(_:)``.
+    /// Lets the calling thread see the mounts of the server: ``MountNamespace/join(_:)``.
     public func joinNamespace() throws { try unsafe MountNamespace.join(system.process) }
 
-    /// How many requests of a kind have come to the server.
+    /// The number of requests of a kind that have come to the server.
     public func count(_ request: Request) -> Int { unsafe Int(system.requests[request.rawValue]) }
 
-    /// Waits until the server has got so many requests of a kind, at most ten seconds: a call waits for it then.
+    /// Waits until the server has received so many requests of a kind, at most ten seconds. Then a call is waiting for
+    /// it.
     public func wait(for request: Request, _ count: Int = 1) -> Bool {
         for _ in 0..<10_000 where self.count(request) < count { usleep(1000) }
         return self.count(request) >= count
@@ -88,8 +89,8 @@ public final class StuckFileSystem: @unchecked Sendable {
         if first { unsafe stuck_file_system_end(&system) }
     }
 
-    /// Starts a child of this process that holds the file, or, in a second thread, waits for its close. The caller ends
-    /// it and waits for it.
+    /// Starts a child of this process that holds the file, or that waits for its close in a second thread. The caller
+    /// ends the child and waits for it.
     public func startUser(closing: Bool) throws(SystemCallError) -> CInt {
         let (path, opened, flushed) = (path, count(.open), count(.flush))
         let child = try systemCall("fork") { unsafe stuck_file_system_user(path, closing ? 1 : 0) }

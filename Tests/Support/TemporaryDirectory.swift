@@ -1,21 +1,21 @@
 import Foundation
 import Platform
 
-/// A directory, of tmpfs if nothing else is said, that is gone with the last reference to it.
+/// A directory, by default on a tmpfs, that is removed with the last reference to this object.
 public final class TemporaryDirectory: Sendable {
-    /// Where it is.
+    /// The path of the directory.
     public let path: String
 
-    /// Makes an empty one.
+    /// Makes an empty directory.
     public init(in parent: String = "/dev/shm") throws {
         path = try makeTemporaryDirectory("\(parent)/liveupdate")
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    /// A name in it.
+    /// The path of a name in the directory.
     public func file(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// What is in it.
+    /// The names in the directory.
     public var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
 }

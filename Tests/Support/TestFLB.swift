@@ -1,9 +1,9 @@
 public import LiveUpdate
 import Platform
 
-/// An FLB that writes down its callbacks, and does in each what a test tells it to. Its live object is its handle.
+/// An FLB that records its callbacks, and runs a test's hook in each of them. Its live object is its handle.
 public final class TestFLB: FileLifecycleBound {
-    /// What its callbacks do besides.
+    /// The additional actions of its callbacks.
     public struct Hooks: Sendable {
         public var preserve: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { _ in 42 }
         public var unpreserve: @Sendable (FLBContext) -> Void = { _ in }
@@ -18,7 +18,7 @@ public final class TestFLB: FileLifecycleBound {
     private let hooks: Guarded<Hooks>
     private let log = Guarded<[String]>([])
 
-    /// An FLB whose callbacks only count, unless its hooks say otherwise.
+    /// An FLB with callbacks that only count, except where hooks do more.
     public init(_ compatible: String = "flb-v1", owner: Owner? = nil, _ configure: (inout Hooks) -> Void = { _ in }) {
         self.compatible = compatible
         self.owner = owner
@@ -27,13 +27,13 @@ public final class TestFLB: FileLifecycleBound {
         self.hooks = Guarded(hooks)
     }
 
-    /// Changes what its callbacks do.
+    /// Changes the hooks.
     public func change(_ configure: (inout Hooks) -> Void) { hooks.with(configure) }
 
     /// The callbacks so far.
     public var calls: [String] { log.with { $0 } }
 
-    /// How often a callback was called.
+    /// The number of calls of a callback.
     public func count(_ callback: String) -> Int { calls.filter { $0 == callback }.count }
 
     private func note(_ callback: String) -> Hooks {

@@ -2,9 +2,9 @@ public import LiveUpdate
 import Platform
 public import SystemPackage
 
-/// A handler that writes down its callbacks, and does in each what a test tells it to.
+/// A handler that records its callbacks, and runs a test's hook in each of them.
 public final class TestHandler: FileHandler {
-    /// What its callbacks do besides.
+    /// The additional actions of its callbacks.
     public struct Hooks: Sendable {
         public var accepts: @Sendable (FileDescriptor) -> Bool = { _ in true }
         public var preserve: @Sendable (FileContext) throws(LiveUpdateError) -> UInt64 = { $0.token }
@@ -25,7 +25,7 @@ public final class TestHandler: FileHandler {
     private let hooks: Guarded<Hooks>
     private let log = Guarded<[String]>([])
 
-    /// A handler that takes every file, unless its hooks say otherwise.
+    /// A handler that accepts every file, except where hooks refuse it.
     public init(
         _ compatible: String = "test-v1", owner: Owner? = nil, holdsFile: Bool = true,
         _ configure: (inout Hooks) -> Void = { _ in }
@@ -38,16 +38,16 @@ public final class TestHandler: FileHandler {
         self.hooks = Guarded(hooks)
     }
 
-    /// Changes what its callbacks do.
+    /// Changes the hooks.
     public func change(_ configure: (inout Hooks) -> Void) { hooks.with(configure) }
 
-    /// The callbacks so far: `preserve 7` for the file of that token.
+    /// The callbacks so far. An entry is `preserve 7` for the file of token 7.
     public var calls: [String] { log.with { $0 } }
 
-    /// How often a callback was called.
+    /// The number of calls of a callback.
     public func count(_ callback: String) -> Int { calls.filter { $0.hasPrefix("\(callback) ") }.count }
 
-    /// Forgets the callbacks so far.
+    /// Forgets the recorded callbacks.
     public func clear() { log.with { $0 = [] } }
 
     private func note(_ callback: String, _ file: FileContext) -> Hooks {

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Real threads, which start and end where a sanitizer can see it.
+/// POSIX threads that start and end where a sanitizer can see it.
 public enum Threads {
     private final class Start: Sendable {
         let index: Int
@@ -12,24 +12,24 @@ public enum Threads {
         }
     }
 
-    /// Runs `body` on that many threads at once and waits for all of them.
+    /// Runs `body` on that many threads at once, and waits for all of them.
     public static func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
         let running = (0..<count).map { Running(start(Start($0, body))) }
         for thread in running { thread.join() }
     }
 
-    /// Starts one thread, which must be waited for.
+    /// Starts one thread. The caller must wait for it.
     public static func start(_ body: @escaping @Sendable () -> Void) -> Running {
         Running(start(Start(0) { _ in body() }))
     }
 
-    /// A thread that was started.
+    /// A started thread.
     public struct Running: Sendable {
         private let thread: pthread_t
 
         fileprivate init(_ thread: pthread_t) { self.thread = thread }
 
-        /// Waits until it has ended.
+        /// Waits until the thread has ended.
         public func join() { pthread_join(thread, nil) }
     }
 

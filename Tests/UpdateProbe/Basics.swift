@@ -6,7 +6,7 @@ import LiveUpdateHandlers
 import Platform
 import SystemPackage
 
-/// A line of JSON on standard output, unbuffered: what is buffered does not survive execve.
+/// Prints a line of JSON on standard output without a buffer, because execve loses buffered text.
 func say(_ values: [String: String]) {
     let fields = values.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\(escaped($0.value))\"" }
     let line = "{" + fields.joined(separator: ",") + "}\n"
@@ -17,7 +17,7 @@ private func escaped(_ text: String) -> String {
     text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : "\($0)" }.joined()
 }
 
-/// An FLB of ordinary memory files which says when it is finished.
+/// An FLB of ordinary memory files. It reports when it is finished.
 final class SayingFLB: FileLifecycleBound {
     let compatible = "probe-flb-v1"
 
@@ -28,7 +28,7 @@ final class SayingFLB: FileLifecycleBound {
     func resume(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 { context.data }
 }
 
-/// Begins a boot with the memory files' handlers.
+/// Begins a boot with the handlers of memory files.
 func begin(
     handlers: Bool = true, arena: Arena.Options = Arena.Options(), at path: FilePath? = nil
 ) throws(LiveUpdateError) -> UpdatableProcess {
@@ -42,12 +42,12 @@ func begin(
     }
 }
 
-/// This program, once more.
+/// Makes an image of this program.
 func ownImage(_ arguments: [String] = CommandLine.arguments) -> ProgramImage {
     ProgramImage(path: "/proc/self/exe", arguments: arguments)
 }
 
-/// A memory file that holds its own number.
+/// Makes a memory file that contains a word for its number.
 func makeFile(_ number: UInt64) throws -> FileDescriptor {
     let file = try makeMemoryFile(named: "probe-\(number)", size: 4096)
     let mapping = try Mapping(of: file.borrowed, length: 4096, .shared(writable: true))
@@ -57,19 +57,19 @@ func makeFile(_ number: UInt64) throws -> FileDescriptor {
 
 func word(_ number: UInt64) -> UInt64 { (number + 1) &* 0x9E37_79B9_7F4A_7C15 }
 
-/// Whether it still does.
+/// Whether the file still contains the word for its number.
 func holds(_ file: FileDescriptor, _ number: UInt64) throws -> Bool {
     let mapping = try Mapping(of: file, length: 4096, .shared(writable: false))
     return unsafe mapping.bytes.load(as: UInt64.self) == word(number)
 }
 
-/// The open descriptors, by what they are.
+/// The open descriptors, counted by kind.
 struct Descriptors {
     private(set) var standard = 0
     private(set) var arena = 0
     private(set) var files = 0
     private(set) var others: [String] = []
-    /// Beside the standard ones: inherited by any program that is executed.
+    /// The descriptors, except the standard ones, that an executed program inherits.
     private(set) var inheritable = 0
 
     init() throws {

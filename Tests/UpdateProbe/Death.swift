@@ -5,8 +5,8 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// A file with a name on hugetlbfs, as token 1, and a memory file, as token 2, in the session "s" of an arena with a
-/// name; and the death of every process that has them.
+/// Tests the death of every process. The session "s" of a named arena has a named file on hugetlbfs, as token 1, and a
+/// memory file, as token 2.
 enum Death {
     static func run(_ action: String, _ arena: FilePath) throws {
         switch action {
@@ -16,7 +16,7 @@ enum Death {
         }
     }
 
-    /// An update of both files, to its end, unless `--kill` says otherwise; `--image` says what it becomes.
+    /// Updates with both files, to the end unless `--kill` ends it. `--image` selects the next image.
     private static func live(_ arena: FilePath, _ file: FilePath) throws {
         let isAfterUpdate = environmentVariable(UpdatableProcess.variable) != nil
         let process = try begin(arena: Arena.Options(probe: KillProbe(isAfterUpdate: isAfterUpdate)), at: arena)
@@ -40,7 +40,7 @@ enum Death {
         return ProgramImage(path: "/bin/sh", arguments: ["sh", "-c", CommandLine.arguments[at + 1]])
     }
 
-    /// Two huge pages of three, and the offset behind the first.
+    /// Makes a file with two of three huge pages, and an offset after the first.
     private static func makeNamed(_ path: FilePath) throws -> FileDescriptor {
         let number = unsafe path.withPlatformString { unsafe open($0, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
         guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: errno)) }
@@ -62,7 +62,7 @@ enum Death {
         return try words == [word(0), word(2)] && file.position() == 1 << 21 ? "intact" : "damaged"
     }
 
-    /// Goes on with the arena, and says what became of the files; then nothing of them is in it.
+    /// Opens the arena again, and reports the fate of the files. Then none of them is in it.
     private static func find(_ arena: FilePath) throws {
         let process = try begin(at: arena)
         let orchestrator = process.orchestrator

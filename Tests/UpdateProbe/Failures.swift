@@ -5,7 +5,7 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// Says how an update that must fail has failed.
+/// Reports the error of an update that must fail.
 func expectFailure(_ process: UpdatableProcess, into image: ProgramImage, discarding: Bool = false) {
     do throws(LiveUpdateError) {
         try process.reboot(into: image, discardingUnfinished: discarding)
@@ -14,7 +14,7 @@ func expectFailure(_ process: UpdatableProcess, into image: ProgramImage, discar
     }
 }
 
-/// In the boot after the update: whether both files of "s" came.
+/// Reports, in the boot after the update, whether both files of "s" came.
 private func sayWhatCame(_ process: UpdatableProcess) throws {
     let session = try process.orchestrator.retrieveSession("s")
     var intact: [UInt64] = []
@@ -27,7 +27,7 @@ private func sayWhatCame(_ process: UpdatableProcess) throws {
     say(["came": intact.map { "\($0)" }.joined(separator: ",")].merging(try Descriptors().described("end")) { $1 })
 }
 
-/// Becoming a program that cannot be executed: everything goes on, and a second update succeeds.
+/// Updates to a program that cannot be executed. The boot goes on, and a second update succeeds.
 enum BadImage {
     static func run(_ path: String) throws {
         let process = try begin()
@@ -37,7 +37,7 @@ enum BadImage {
         try session.preserve(first, token: 1)
         let used = try process.orchestrator.status().arenaUsed
         for _ in 0..<3 { expectFailure(process, into: ProgramImage(path: path, arguments: ["next"])) }
-        // It is as before, and takes requests.
+        // The boot is unchanged, and takes requests.
         let after = try process.orchestrator.status().arenaUsed
         say(["grown": "\(after > used)"].merging(try Descriptors().described("thawed")) { $1 })
         let other = try process.orchestrator.createSession("other")
@@ -50,7 +50,7 @@ enum BadImage {
     }
 }
 
-/// A file whose size changed: the freeze fails, and with the old size the update succeeds.
+/// Changes the size of a file. The freeze fails, and with the old size the update succeeds.
 enum Resize {
     static func run() throws {
         let process = try begin()
@@ -67,11 +67,11 @@ enum Resize {
     }
 }
 
-/// Sessions that came and are not finished.
+/// Tests unfinished incoming sessions.
 ///
 /// 1. "a" and "b" travel, with one file each.
 /// 2. "a" is finished. The next update is refused because of "b", and then told to discard it.
-/// 3. The FLB of what was discarded is finished; nothing came.
+/// 3. The FLB of the discarded session is finished, and no session came.
 enum Unfinished {
     static func run() throws {
         let process = try begin()
@@ -95,7 +95,7 @@ enum Unfinished {
     }
 }
 
-/// An image that lacks a handler cannot read what came, and leaves it to the one that can.
+/// Starts an image that lacks a handler. It cannot read the state, and leaves it to an image with the handler.
 enum Forget {
     static func run() throws {
         if CommandLine.arguments.contains("--forgot") { return try forgot() }
@@ -116,7 +116,7 @@ enum Forget {
             say(["failed": error.description, "errno": "\(error.errno.rawValue)"])
         }
         say(["untouched": "\(try checksum(copy) == before)"])
-        // The kept descriptor was not touched either: the image that wrote the arena can be started on it.
+        // The held descriptor was not touched either, so the image that wrote the arena can start on it.
         try copy.setCloseOnExec(false)
         var image = ownImage(CommandLine.arguments.filter { $0 != "--forgot" })
         image.environment.append("\(UpdatableProcess.variable)=\(copy.rawValue)")
@@ -129,7 +129,7 @@ enum Forget {
     }
 }
 
-/// Asks images whether they know what is in use, and then updates.
+/// Asks images whether they know the formats in use, and then updates.
 enum Check {
     static func run() throws {
         let process = try begin()
@@ -153,7 +153,7 @@ enum Check {
     }
 }
 
-/// Whether a file, named or just unlinked, is taken.
+/// Tries to preserve a file with a name, or an unlinked one.
 enum Offer {
     static func run(path: String, unlinking: Bool) throws {
         let process = try begin()

@@ -5,9 +5,9 @@ import LiveUpdateHandlers
 import Platform
 import SystemPackage
 
-/// Preserves files and lives until it is killed, so that somebody can look at its arena.
+/// Preserves files and runs until it is killed, so that a test can inspect its arena.
 enum Hold {
-    /// - Parameter hugePages: how many huge pages of 2 MiB its second file has; with 0 there is no second file.
+    /// - Parameter hugePages: the number of huge pages of 2 MiB in its second file; with 0 there is no second file.
     static func run(hugePages: Int, isBusy: Bool) throws -> Never {
         let process = try UpdatableProcess { (orchestrator) throws(LiveUpdateError) in
             try orchestrator.registerStandardHandlers()
@@ -26,7 +26,7 @@ enum Hold {
         }
     }
 
-    /// Two commits; what is stored for the first is free again after the second.
+    /// Makes two commits. The second one frees the records of the first.
     private static func comeAndGo(_ orchestrator: Orchestrator) throws {
         let file = try makeFile(2)
         let session = try orchestrator.createSession("coming and going")

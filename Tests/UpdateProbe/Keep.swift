@@ -3,8 +3,8 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// Files over updates, one after the other. In every boot the descriptors are counted, when it begins and when the files
-/// that came are finished.
+/// Holds files over several updates. Each boot counts its descriptors when it begins, and when the incoming files are
+/// finished.
 enum Keep {
     static func run(files count: Int, updates: UInt64) throws {
         let process = try begin()

@@ -2,8 +2,8 @@ import Glibc
 import Handover
 import Platform
 
-/// Kills this process at a store into the arena, as `--kill BOOT STORE` says: boot 0 is the first, 1 the one after an
-/// update; stores are counted from 0.
+/// Kills this process at a store into the arena, given by `--kill BOOT STORE`. Boot 0 is the first one, and boot 1 is
+/// the one after an update. Stores are counted from 0.
 final class KillProbe: StoreProbe {
     private let store: Int
     private let count = Guarded(0)
@@ -25,7 +25,7 @@ final class KillProbe: StoreProbe {
     }
 }
 
-/// Ends this process as nothing can be prepared for.
+/// Ends this process at once, without any cleanup.
 func die() -> Never {
     kill(getpid(), SIGKILL)
     fatalError("it goes on")

@@ -4,7 +4,7 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// Preserves files until RLIMIT_NOFILE says no, and updates with those that it has.
+/// Preserves files until RLIMIT_NOFILE is reached, and updates with these files.
 enum Limit {
     static func run(limit: Int) throws {
         let process = try begin()
@@ -24,9 +24,9 @@ enum Limit {
         try process.reboot(into: ownImage())
     }
 
-    /// Until the first error, whatever it comes from.
+    /// Preserves files until the first error.
     ///
-    /// - Returns: open descriptors of files then.
+    /// - Returns: the number of open file descriptors then.
     private static func fill(_ session: Session) throws -> Int {
         for token in UInt64(0)... {
             guard let file = try? makeFile(token) else { break }

@@ -4,7 +4,7 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// The image after an update finds that it may have no descriptor more: at boot, and when it retrieves.
+/// The image after an update has no free descriptor at boot, and when it retrieves.
 enum LimitAfter {
     static func run() throws {
         if CommandLine.arguments.contains("--next") { return try next() }
@@ -49,7 +49,7 @@ enum LimitAfter {
         }
     }
 
-    /// Takes all descriptors that the process may have.
+    /// Opens all descriptors that the process may have.
     private static func takeAll() throws -> [FileDescriptor] {
         var limit = rlimit(rlim_cur: 64, rlim_max: 1024)
         unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)

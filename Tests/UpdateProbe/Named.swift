@@ -5,7 +5,7 @@ import LiveUpdateEmbedded
 import Platform
 import SystemPackage
 
-/// An arena that has a name.
+/// Tests an arena with a name.
 enum Named {
     static func run(_ action: String, _ path: FilePath) throws {
         let isAfterUpdate = environmentVariable(UpdatableProcess.variable) != nil
@@ -25,7 +25,7 @@ enum Named {
             if !isAfterUpdate { try process.reboot(into: ownImage()) }
             while true { pause() }
         case "leave":
-            // A session with memory files, which nobody ends.
+            // This session with memory files is never closed.
             let session = try process.orchestrator.createSession("left")
             for token in [1, 2] as [UInt64] { try session.preserve(try makeFile(token), token: token) }
             die()
@@ -34,7 +34,7 @@ enum Named {
         }
     }
 
-    /// Preserves until there is no more room, lets go of one file, and updates with the others.
+    /// Preserves until there is no more room, unpreserves one file, and updates with the others.
     private static func fill(_ process: UpdatableProcess) throws {
         if try process.orchestrator.status().updateNumber > 0 {
             let session = try process.orchestrator.retrieveSession("s")
@@ -52,7 +52,7 @@ enum Named {
             }
             token += 1
         }
-        // Room was left to let go of something, and to hand all of it over.
+        // There is reserved room to unpreserve a file, and to hand over the others.
         try session.unpreserve(token: 0)
         try process.reboot(into: ownImage())
     }
@@ -62,7 +62,7 @@ enum Named {
     }
 }
 
-/// An image whose begin fails can begin once more: the arena's descriptor and its variable are as they were.
+/// An image with a failed begin can begin again, because the arena's descriptor and its variable are unchanged.
 enum BeginTwice {
     static func run() throws {
         if environmentVariable(UpdatableProcess.variable) == nil {

@@ -6,8 +6,8 @@ import LiveUpdateHandlers
 import Platform
 import SystemPackage
 
-// A program that replaces itself and keeps its files. Its first argument says what it tries; every boot prints one line
-// of JSON for each thing that it finds. See IntegrationTests.
+// A program that replaces itself and keeps its files. Its first argument selects the test. Each boot prints one line of
+// JSON for each result. See IntegrationTests.
 
 let mode = CommandLine.arguments.dropFirst().first ?? ""
 let number = CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 0

@@ -20,7 +20,7 @@ import Testing
     private enum Cell {
         case does([Action], Phase)
         case ignored
-        /// The process ends without a word, and has changed nothing.
+        /// The process ends without a message, and has changed nothing.
         case ends
     }
 
@@ -116,7 +116,7 @@ import Testing
         #expect(!old.take() && !next.take())
     }
 
-    @Test("A note comes back as it was written, and no bytes that are none crash") func note() {
+    @Test("A note is read back as it was written, and other bytes do not crash the reader") func note() {
         let note = HandOverNote(
             RequestID(connection: DescriptorSlot(7), tag: .max), times: [1, .max], cost: "session \"s\": unfinished")
         #expect(HandOverNote(note.bytes) == note)

@@ -7,7 +7,7 @@ import Testing
     private typealias Phase = OutgoingUpdate.Phase
     private typealias Action = OutgoingUpdate.Action
 
-    @Test("A reload of the keeper gives up an image that waits, and ends with the keeper's word or its failure")
+    @Test("A reload of the keeper ends a waiting image, and finishes when the keeper reports success or failure")
     func keeper() {
         for phase in [Phase.idle, .loaded(["a"], for: nil)] {
             var machine = OutgoingUpdate(in: phase, attempt: 5)
@@ -28,7 +28,7 @@ import Testing
         #expect(machine.phase == .loading(UpdateRequest(.update)), "not what was asked for")
     }
 
-    /// Every event, in each variant that makes a difference.
+    /// All events, in each variant that makes a difference.
     private enum Name: CaseIterable {
         case load, update, reload, updateToImage, updateLeavingOut
         case standby, standbyOfEarlier, prepared, preparedOfEarlier, failed, failedOfEarlier, keeperLost
@@ -65,7 +65,7 @@ import Testing
         }
     }
 
-    /// The results of all events in one phase. An event that is not in the row is not tested, and fails the test.
+    /// The results of all events in one phase. An event without a cell in the row fails the test.
     private struct Row {
         let phase: Phase
         let cells: [Name: (actions: [Action], next: Phase)]
@@ -291,7 +291,7 @@ import Testing
 
     // MARK: Two updates at once
 
-    @Test("A second request names the first one: what it is, its client, and for how long it has run") func busy() {
+    @Test("A second request names the first one: its kind, its client, and how long it has run") func busy() {
         var first = UpdateRequest(.update)
         first.client = UpdateClient(user: 7, process: 4711)
         first.read = 1_000_000_000
@@ -309,7 +309,7 @@ import Testing
     }
 
     @Test(
-        "A request that was sent while an earlier update ran is refused; any other is accepted",
+        "A request that was sent during an earlier update is refused; any other is accepted",
         arguments: [
             (0, true), (39_999_999_999, true), (40_000_000_000, false), (50_000_000_000, false),
             (50_999_999_999, false), (51_000_000_000, true), (60_000_000_000, true), (.max, true),
@@ -336,7 +336,7 @@ import Testing
         }
     }
 
-    @Test("A path that is too long is refused, and the longest is not", arguments: [4095, 4096]) func longImage(
+    @Test("A path that is too long is refused; the longest path is not", arguments: [4095, 4096]) func longImage(
         length: Int
     ) {
         var machine = OutgoingUpdate()

@@ -1,10 +1,10 @@
-// Counts what the calling thread allocates: malloc(3) and its kin, replaced for the whole program that this is linked
-// into. Under a sanitizer, which replaces them itself, nothing is counted.
+// Counts the allocations of the calling thread. This library replaces malloc(3) and its kin in each program that links
+// it. Sanitizers replace these functions, too: nothing is counted under a sanitizer.
 #pragma once
 
 // Whether allocations are counted in this program.
 int allocation_counter_works(void);
 // Starts counting at 0.
 void allocation_counter_start(void);
-// Stops, and returns how many there were since.
+// Stops counting, and returns the number of allocations since the start.
 long allocation_counter_stop(void);

@@ -5,12 +5,12 @@ import Platform
 import SystemPackage
 import TestSupport
 
-/// What one more file costs a request, in what can be counted: the same on every machine, at every load.
+/// The cost of a request in counts, which are the same on every machine and at every load.
 struct Cost {
     var systemCalls: Int
     var allocations: Int
 
-    /// Of one request, on this thread.
+    /// Counts the cost of one request on this thread.
     static func of(_ request: () throws -> Void) throws -> Cost {
         var failure: (any Error)?
         allocation_counter_start()
@@ -22,21 +22,21 @@ struct Cost {
         return Cost(systemCalls: calls, allocations: allocations)
     }
 
-    /// Whether allocations are counted here: not under a sanitizer.
+    /// Whether allocations are counted. They are not under a sanitizer.
     static var countsAllocations: Bool { allocation_counter_works() == 1 }
 }
 
-/// The requests of a life of some files, each with its cost.
+/// The requests of some files over one update, each with its cost.
 struct CountedLife {
     private(set) var preserve: [Cost] = []
     private(set) var publish: Cost
     private(set) var boot: Cost
     private(set) var retrieve: [Cost] = []
     private(set) var finish: Cost
-    /// Bytes of the arena that the files take while they are preserved.
+    /// The bytes of the arena that the files take while they are preserved.
     let arenaBytes: UInt64
 
-    /// All of it, over one update.
+    /// Makes all of these requests, over one update.
     init(_ files: [TestFile]) throws {
         let machine = try Machine()
         do {
@@ -60,8 +60,8 @@ struct CountedLife {
         finish = try Cost.of { try session.finish() }
     }
 
-    /// What each further file costs, on average between 40 and 80 files: tables that grow do so by doubling, and what is
-    /// made once, for the first request of its kind, is not in it.
+    /// The cost of each further file, on average between 40 and 80 files. Tables grow by doubling, so the average
+    /// includes their growth. It does not include the cost of the first request of a kind.
     static func each(_ make: () throws -> TestFile) throws -> (
         publish: Cost, boot: Cost, finish: Cost, arenaBytes: UInt64
     ) {

@@ -3,16 +3,17 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What a file costs, counted: so that what makes it slower fails here, without a clock. Of system calls the numbers are
-/// exact, and a request that learns to do with fewer lowers them; of allocations they are bounds, because the compiler
-/// has a say in them.
+/// Counts the cost of a file, so that a slower request fails here without a clock. The numbers of system calls are
+/// exact: a request that needs fewer lowers them. The numbers of allocations are bounds, because they depend on the
+/// compiler.
 @Suite struct CostTests {
-    /// In processes of their own: what else runs here may move the highest descriptor.
+    /// Each test runs in its own process, because other tests may move the highest descriptor.
     @Test func systemCallsOfMemfds() async {
         await #expect(processExitsWith: .success) {
             let life = try CountedLife(try (0..<4).map { _ in try TestFile(pages: [0], of: 2) })
-            // Identified twice, before and after it is kept; its kind asked, and its seals; kept; described: its size,
-            // its offset, its seals; opened once more, two seeks for each run of data and one behind the last; closed.
+            // The calls: identify the file twice, before and after it is held; get its kind and its seals; hold it; get
+            // size, offset and seals; open it again, seek twice for each run of data and once after the last run; close
+            // it.
             #expect(life.preserve.map(\.systemCalls) == [14, 14, 14, 14])
             #expect(life.retrieve.map(\.systemCalls) == [2, 2, 2, 2], "identified, and a descriptor of it made")
             #expect(life.finish.systemCalls == 4, "each kept descriptor closed")
@@ -33,10 +34,10 @@ import Testing
             for pages in [1, 8] as [UInt64] {
                 let first = try TestFile(pages: [0], of: 1, pageSize: .huge2M)
                 let second = try TestFile(pages: [UInt64](0..<pages), of: pages, pageSize: .huge2M)
-                // The first one also has the pools read. One for each page's frame; and what does not grow: identified
-                // twice, asked by two handlers, of which the first sees that it can have seals, but is not its kind;
-                // kept; its size, offset, page size and mode; mapped, with a userfaultfd that is made, told and asked;
-                // the page map opened; both closed.
+                // The first file also makes the handler read the pools. The second file needs one call for each page's
+                // frame, and a fixed number: identify the file twice; let two handlers look at it, of which the first
+                // finds seals but another kind; hold it; get size, offset, page size and mode; map it with a
+                // userfaultfd, which takes three calls; open the page map; close both.
                 #expect(try CountedLife([first, second]).preserve[1].systemCalls == 20 + Int(pages))
             }
         }
@@ -47,7 +48,8 @@ import Testing
         await #expect(processExitsWith: .success) {
             let each = try CountedLife.each { try TestFile(pages: [0], of: 1) }
             let life = try CountedLife(try (0..<20).map { _ in try TestFile(pages: [0], of: 1) })
-            // The median: now and then a table grows. Programs that are not optimized, as these tests, allocate more.
+            // The median is used, because now and then a table grows. These tests are not optimized and allocate more
+            // than programs that are.
             let preserve = life.preserve.map(\.allocations).sorted()[10]
             let retrieve = life.retrieve.map(\.allocations).sorted()[10]
             #expect(preserve <= 140, "\(preserve)")
@@ -64,7 +66,7 @@ import Testing
     }
 
     @Test(.requiresHugePages(42)) func arenaBytesOfHugePages() throws {
-        // 16 bytes for each page, in arrays of 4096 bytes, with one more for the list of arrays.
+        // Each page takes 16 bytes, in arrays of 4096 bytes. The list of arrays takes one more array.
         let few = try CountedLife([try TestFile(pages: [0], of: 1, pageSize: .huge2M)])
         let many = try CountedLife([try TestFile(pages: [UInt64](0..<40), of: 40, pageSize: .huge2M)])
         #expect(few.arenaBytes <= 2 * 4096 + 512, "\(few.arenaBytes)")

@@ -12,13 +12,13 @@ struct StandardBoot {
     let orchestrator: Orchestrator
     let hugeTLB: HugeTLB
 
-    /// A file's line of the status.
+    /// The line of a file in the status.
     func file(_ token: UInt64) throws -> Status.File {
         try #require(try orchestrator.status().sessions.flatMap(\.files).first { $0.token == token })
     }
 }
 
-/// A file that crossed an update.
+/// A file that has travelled through an update.
 struct Carried {
     let boot: StandardBoot
     let session: Session
@@ -33,11 +33,11 @@ extension Machine {
         return StandardBoot(orchestrator: orchestrator, hugeTLB: hugeTLB)
     }
 
-    /// What callbacks see of the arena, as it is now.
+    /// The storage of callbacks, on the present arena.
     func storage() throws -> Storage { Storage(try openArena()) }
 
-    /// The first boot preserves a file, as token 1 of the session "s"; then `change` may do something; then an update;
-    /// and the next boot retrieves it.
+    /// Preserves a file as token 1 of the session "s" in the first boot, calls `change`, makes an update, and retrieves
+    /// the file in the next boot.
     func carry(
         _ file: TestFile, _ change: (StandardBoot) throws -> Void = { _ in }
     ) throws -> Carried {
@@ -48,14 +48,14 @@ extension Machine {
         return try retrieved()
     }
 
-    /// What the first file of "s" is in the next boot.
+    /// Retrieves the first file of "s" in the next boot.
     func retrieved() throws -> Carried {
         let next = try standardBoot()
         let session = try next.orchestrator.retrieveSession("s")
         return Carried(boot: next, session: session, file: TestFile(taking: try session.retrieve(token: 1)))
     }
 
-    /// The bytes of the arena from an offset on.
+    /// Reads bytes of the arena from an offset on.
     func bytes(at offset: UInt64, count: Int) throws -> [UInt8] {
         [UInt8](try file.bytes()[Int(offset)..<Int(offset) + count])
     }

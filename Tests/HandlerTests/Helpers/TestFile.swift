@@ -2,7 +2,7 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// A file of a test, closed with the last reference to it.
+/// A file of a test. It is closed with the last reference to this object.
 final class TestFile: Sendable {
     private let owned: OwnedDescriptor
 
@@ -13,7 +13,7 @@ final class TestFile: Sendable {
         self.init(taking: try makeMemoryFile(named: "test", size: size, pageSize: pageSize).release())
     }
 
-    /// A memory file in which some pages exist: each begins with its own number.
+    /// A memory file in which some pages exist. Each page begins with its own number.
     convenience init(pages: [UInt64], of count: UInt64, pageSize: PageSize = .base) throws {
         try self.init(size: count * pageSize.bytes, pageSize: pageSize)
         for page in pages { try fill(page: page, pageSize) }
@@ -26,11 +26,11 @@ final class TestFile: Sendable {
         self.init(taking: FileDescriptor(rawValue: number))
     }
 
-    /// To be used, not closed.
+    /// The descriptor of the file, which callers may use but not close.
     var descriptor: FileDescriptor { owned.borrowed }
 
-    /// Makes a page exist, as huge pages can: by a store through a mapping. It is allocated first, so that a pool
-    /// without pages is an error and not a SIGBUS.
+    /// Makes a page exist by a store through a mapping, which is necessary for huge pages. The page is allocated first,
+    /// so that an empty pool gives an error and not a SIGBUS.
     func fill(page: UInt64, _ pageSize: PageSize) throws {
         try descriptor.allocate(offset: page * pageSize.bytes, length: pageSize.bytes)
         let mapping = try Mapping(
@@ -38,7 +38,7 @@ final class TestFile: Sendable {
         unsafe mapping.bytes.storeBytes(of: Self.word(of: page), as: UInt64.self)
     }
 
-    /// The first word of a page that exists.
+    /// The first word of an existing page.
     func word(page: UInt64, _ pageSize: PageSize) throws -> UInt64 {
         let mapping = try Mapping(
             of: descriptor, offset: page * pageSize.bytes, length: pageSize.bytes, .shared(writable: false))
@@ -47,7 +47,7 @@ final class TestFile: Sendable {
 
     static func word(of page: UInt64) -> UInt64 { (page + 1) &* 0x9E37_79B9_7F4A_7C15 }
 
-    /// `st_blocks`: memory that it takes, in units of 512 bytes.
+    /// The memory of the file in units of 512 bytes, `st_blocks`.
     var blocks: Int {
         var status = stat()
         unsafe fstat(descriptor.rawValue, &status)
@@ -56,7 +56,7 @@ final class TestFile: Sendable {
 
     var status: FileStatus { get throws { try FileStatus(of: descriptor) } }
 
-    /// Where an ordinary memory file has data.
+    /// The ranges of an ordinary memory file that have data.
     var extents: [Extent] {
         get throws {
             let own = try descriptor.reopenedForReading()
@@ -65,7 +65,7 @@ final class TestFile: Sendable {
     }
 }
 
-/// Where a file has data in which these pages exist.
+/// The ranges of a file with these pages that have data.
 func extents(ofPages pages: [UInt64], pageSize: PageSize = .base) -> [Extent] {
     var extents: [Extent] = []
     for page in pages.sorted() {

@@ -7,9 +7,9 @@ import Testing
 
 @testable import LiveUpdate
 
-/// Pages of 1 GiB are kept as those of 2 MiB are: `MFD_HUGE_1GB`, or a mount with `pagesize=1G`.
+/// Pages of 1 GiB, from `MFD_HUGE_1GB` or a mount with `pagesize=1G`, are preserved in the same way as pages of 2 MiB.
 @Suite struct GigabytePageTests {
-    @Test("Size, offset, seals, holes, content at both ends and the frame; no page is taken", .requiresGigabytePages(1))
+    @Test("Size, offset, seals, holes, content and frame stay; no page is taken", .requiresGigabytePages(1))
     func memoryFile() throws {
         let file = try TestFile(pages: [1], of: 3, pageSize: .huge1G)
         try file.store(0xA5, at: (2 << 30) - 1)
@@ -52,7 +52,7 @@ import Testing
     }
 
     @Test(
-        "Punched after preserve, and cut: the freeze says so, and goes on when it is set back",
+        "A file that is punched and cut after preserve fails the freeze, until its size is set back",
         .requiresGigabytePages(1))
     func changes() throws {
         let machine = try Machine()
@@ -68,7 +68,7 @@ import Testing
         #expect(try HugePageMap.pages(of: carried.file.descriptor, size: 2 << 30, pageSize: .huge1G).isEmpty)
     }
 
-    @Test("With a name on hugetlbfs, and all die", .requiresRoot, .requiresGigabytePages(1))
+    @Test("A named file survives the death of all processes", .requiresRoot, .requiresGigabytePages(1))
     func named() async {
         await #expect(processExitsWith: .success) {
             let directory = try MountNamespace.enter().appending("huge")

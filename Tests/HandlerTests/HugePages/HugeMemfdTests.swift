@@ -7,7 +7,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// What a hugetlb memory file keeps over an update, without a page being allocated for it.
+/// The properties of a hugetlb memory file that an update keeps, without allocating a page for it.
 @Suite struct HugeMemfdTests {
     private let machine: Machine
 
@@ -18,7 +18,7 @@ import Testing
         return try HugeMemfdRecord(at: try boot.file(1).data, in: storage).pages(in: storage)
     }
 
-    /// Preserves, updates, retrieves, and looks at everything that must not have changed.
+    /// Preserves the file, updates, retrieves it, and checks each property that must not change.
     private func check(_ file: TestFile, holding existing: [UInt64]) throws {
         let frames = geteuid() == 0 ? try file.frames(ofHugePages: existing) : existing.map { _ in 0 }
         let expected = zip(existing, frames).map { HugePage(index: $0 * 512, frame: $1) }
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test("Holes that SEEK_DATA and st_blocks do not see: punched, and filled again", .requiresHugePages(8))
+    @Test("Holes that SEEK_DATA and st_blocks do not see: punched pages and refilled ones", .requiresHugePages(8))
     func punched() throws {
         let file = try TestFile(pages: [0, 1, 2, 3], of: 8, pageSize: .huge2M)
         try file.descriptor.punchHole(offset: 1 << 21, length: 2 << 21)
@@ -99,7 +99,7 @@ import Testing
         try expectPoolUntouched { try HugeMemfdTests().check(file, holding: [0, 3, 9]) }
     }
 
-    @Test("It works with no free page in the pool", .requiresHugePages(8))
+    @Test("An update works with no free page in the pool", .requiresHugePages(8))
     func emptyPool() throws {
         let file = try TestFile(pages: [0, 3, 9], of: 16, pageSize: .huge2M)
         let others = try EmptyPool()
@@ -109,7 +109,7 @@ import Testing
     }
 
     @Test(
-        "Nor does what goes wrong take one: a session that is closed, an update that is taken back, a crash",
+        "A closed session, an update that is taken back, and a crash take no page either",
         .requiresHugePages(8))
     func emptyPoolAndTrouble() throws {
         let file = try TestFile(pages: [0, 3, 9], of: 16, pageSize: .huge2M)
@@ -134,7 +134,7 @@ import Testing
         withExtendedLifetime(others) {}
     }
 
-    @Test("The record in the arena, byte by byte", .requiresHugePages(4))
+    @Test("The bytes of the record in the arena", .requiresHugePages(4))
     func record() throws {
         let file = try TestFile(pages: [1], of: 3, pageSize: .huge2M)
         let boot = try machine.standardBoot()

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A hugetlb memory file comes back as it was open, also when it cannot be mapped through its own descriptor.
+/// A hugetlb memory file is retrieved with its open mode, even if its own descriptor does not allow a mapping.
 @Suite struct HugeModesTests {
     @Test(.requiresHugePages(3), arguments: [O_RDONLY, O_WRONLY, O_RDWR | O_APPEND, O_WRONLY | O_APPEND])
     func modes(_ mode: CInt) throws {

@@ -10,7 +10,7 @@ import Testing
 struct HugePageScanTests {
     private static let page = PageSize.huge2M
 
-    /// A file with some pages, and the result and cost of a search of it.
+    /// A file with some pages, and the result and cost of a search.
     private struct Searched {
         var pages: [UInt64] = []
         var calls = 0
@@ -38,7 +38,7 @@ struct HugePageScanTests {
 
     private static let sizes: [UInt64] = [8 << 40, 16 << 40]
 
-    @Test("A file without a page is not even mapped", arguments: sizes) func empty(size: UInt64) throws {
+    @Test("A file without a page is not mapped", arguments: sizes) func empty(size: UInt64) throws {
         let file = try file(size)
         let found = try Searched(file.borrowed, size: size)
         #expect(found.pages == [])
@@ -56,7 +56,7 @@ struct HugePageScanTests {
         }
     }
 
-    @Test("Sealed, and open for reading only", .requiresHugePages(1)) func sealed() throws {
+    @Test("A sealed file, also through a read-only descriptor", .requiresHugePages(1)) func sealed() throws {
         let last: UInt64 = (8 << 19) - 1
         let file = try file(8 << 40, pages: [last])
         try file.borrowed.addSeals([.seal, .shrink, .grow, .write])
@@ -109,7 +109,7 @@ struct HugePageScanTests {
         }
     }
 
-    @Test("A step looks at no more places than it may", .requiresHugePages(16)) func steps() throws {
+    @Test("A step of a search looks at no more places than it may", .requiresHugePages(16)) func steps() throws {
         let pages = [UInt64](5000..<5016)
         let file = try file(1 << 35, pages: pages)
         var scan = try HugePageScan(of: file.borrowed, size: 1 << 35, pageSize: Self.page)
@@ -117,7 +117,7 @@ struct HugePageScanTests {
         var isComplete = false
         while !isComplete {
             let (_, calls) = FaultInjector.failing(call: 0) { isComplete = (try? scan.step(4)) ?? true }
-            // Four places, and the frames of pages that were found there.
+            // Four places are searched, and the frames of the pages there are read.
             #expect(calls <= 8)
             steps += 1
         }

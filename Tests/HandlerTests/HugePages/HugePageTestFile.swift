@@ -4,8 +4,8 @@ import SystemPackage
 import Testing
 
 extension TestFile {
-    /// What exists of a hugetlb file, by another way than that of the handler: an independent shared mapping of each
-    /// page that is known to exist, touched, and its entry in /proc/self/pagemap.
+    /// The existing pages of a hugetlb file, found in another way than the handler's: each page that is known to exist
+    /// gets an independent shared mapping, is touched, and its entry in /proc/self/pagemap is read.
     func frames(ofHugePages pages: [UInt64], _ pageSize: PageSize = .huge2M) throws -> [UInt64] {
         let pagemap = try openFile("/proc/self/pagemap")
         var frames: [UInt64] = []
@@ -24,7 +24,7 @@ extension TestFile {
     }
 }
 
-/// The numbers of the pool that an allocation would change.
+/// The numbers of the pool that an allocation changes.
 struct PoolCounters: Equatable {
     let free: UInt64
     let reserved: UInt64
@@ -38,8 +38,8 @@ struct PoolCounters: Equatable {
     }
 }
 
-/// Expects that `body` leaves the pool as it is. The pool is the whole machine's: what others do to it meanwhile passes,
-/// what `body` does comes again.
+/// Expects that `body` does not change the pool. The pool belongs to the whole machine. In another attempt a change by
+/// another process disappears, and a change by `body` comes again.
 func expectPoolUntouched(_ pageSize: PageSize = .huge2M, _ body: () throws -> Void) throws {
     var seen: [PoolCounters] = []
     for _ in 0..<5 {

@@ -7,7 +7,7 @@ import Testing
 
 @testable import LiveUpdate
 
-/// Large files with few pages, pages that alternate with holes, and sizes that are no multiple of the page.
+/// Large files with few pages, pages that alternate with holes, and sizes that are not a multiple of the page size.
 @Suite struct HugeSizesTests {
     private func check(_ file: TestFile, size: UInt64, pages: [UInt64]) throws {
         let machine = try Machine()
@@ -27,7 +27,7 @@ import Testing
         try check(try TestFile(pages: pages, of: last + 1, pageSize: .huge2M), size: 1 << 40, pages: pages)
     }
 
-    @Test("One page in two", .requiresHugePages(16)) func everySecond() throws {
+    @Test("Every second page of a file exists", .requiresHugePages(16)) func everySecond() throws {
         for first in [0, 1] as [UInt64] {
             let pages = (0..<16).map { $0 * 2 + first }
             try check(try TestFile(pages: pages, of: 33, pageSize: .huge2M), size: 33 << 21, pages: pages)
@@ -35,11 +35,11 @@ import Testing
     }
 
     @Test(
-        "A size that is no multiple of the page stays, also while it is preserved", .requiresHugePages(2),
+        "A size that is not a multiple of the page size stays, also while the file is preserved", .requiresHugePages(2),
         arguments: [1, 4096, (1 << 21) + 1, (2 << 21) - 4096] as [UInt64])
     func odd(_ size: UInt64) throws {
         let file = try TestFile(size: 0, pageSize: .huge2M)
-        // ftruncate(2) refuses such a size, fallocate(2) does not.
+        // ftruncate(2) refuses such a size, but fallocate(2) accepts it.
         try file.descriptor.allocate(offset: 0, length: size)
         #expect(try file.status.size == size)
         let machine = try Machine()

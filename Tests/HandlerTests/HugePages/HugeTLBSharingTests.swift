@@ -4,9 +4,9 @@ import Platform
 import TestSupport
 import Testing
 
-/// However many files depend on it, the FLB is preserved once and finished once.
+/// The FLB is preserved once and finished once, however many files depend on it.
 @Suite struct HugeTLBSharingTests {
-    /// The FLB, with its callbacks written down.
+    /// The FLB, with a record of its callbacks.
     private final class Watched: FileLifecycleBound {
         private let base = HugeTLB()
         private let log = Guarded<[String]>([])

@@ -13,14 +13,14 @@ import Testing
 
     init() throws { machine = try Machine() }
 
-    /// The FLB in the tree that was published.
+    /// The FLB in the published tree.
     private func published() throws -> LuoTree.FLB {
         let arena = try machine.openArena()
         let tree = try LuoTreeReader(arena: arena, range: try #require(arena.outgoingTree)).read()
         return try #require(tree.flbs.first { $0.record.name == "hugetlb-v1" })
     }
 
-    @Test("hugetlb-v1 has 37 bytes: the sum over all files of all sessions", .requiresHugePages(8))
+    @Test("hugetlb-v1 has 37 bytes, with the sum over all files of all sessions", .requiresHugePages(8))
     func record() throws {
         let boot = try machine.standardBoot()
         let files = try [[0, 4, 5], [1], [], [0, 1]].map { try TestFile(pages: $0, of: 6, pageSize: .huge2M) }
@@ -64,7 +64,7 @@ import Testing
         #expect(came.pools.contains { $0.pageSize == .huge2M && $0.nodes.values.reduce(0, +) == $0.persistent })
     }
 
-    /// The change of one setting that is reported for 2 MiB pages.
+    /// The reported change of one setting for 2 MiB pages.
     private func change(
         _ setting: HugeTLBState.Change.Setting, _ state: HugeTLBState?
     ) throws(LiveUpdateError) -> HugeTLBState.Change? {
@@ -89,7 +89,7 @@ import Testing
         #expect(found == expected)
     }
 
-    /// Makes a change for the length of a body, and undoes it by difference.
+    /// Raises the overcommit while a body runs, and then lowers it by the same amount.
     private func overcommitting(_ more: UInt64, _ body: () throws -> Void) throws {
         try HugePagePool.setOvercommit(try HugePagePool(.huge2M).overcommit + more, of: .huge2M)
         defer { try? HugePagePool.setOvercommit(HugePagePool(.huge2M).overcommit - more, of: .huge2M) }
@@ -137,7 +137,7 @@ import Testing
     }
 
     @Test(
-        "Retrieve writes back what was changed, but only with leave", .requiresPoolRights(2), arguments: [false, true])
+        "Retrieve restores changed settings, only with permission", .requiresPoolRights(2), arguments: [false, true])
     func mending(_ allowed: Bool) throws {
         let file = try TestFile(pages: [0], of: 1, pageSize: .huge2M)
         let first = try machine.standardBoot()
@@ -158,7 +158,7 @@ import Testing
         #expect(now.persistent == was.persistent + (allowed ? 0 : 1))
     }
 
-    @Test("Mending never goes below the pages preserved") func mendingKeepsWhatIsInUse() throws {
+    @Test("Mending never goes below the number of preserved pages") func mendingKeepsWhatIsInUse() throws {
         let pools = try HugePagePool.all()
         guard let pool = pools.first(where: { $0.pageSize == .huge2M }) else { return }
         var settings = HugeTLBSettings(pools)
@@ -173,7 +173,7 @@ import Testing
 }
 
 extension Machine {
-    /// Does something while a hugetlb file is held, and something in the boot that it came to.
+    /// Calls `held` while a hugetlb file is held, and `afterwards` in the boot that retrieves it.
     fileprivate func carryAndChange(
         _ held: (StandardBoot) throws -> Void, afterwards: (StandardBoot) throws -> Void
     ) throws {

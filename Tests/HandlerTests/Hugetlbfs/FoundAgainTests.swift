@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Every process has died: a file with a name on hugetlbfs is found again from the arena alone.
+/// After the death of every process, a file with a name on hugetlbfs is found again from the arena alone.
 @Suite(.requiresRoot) struct FoundAgainTests {
-    @Test("As it was open, where its offset was: from the session that it was put into", .requiresHugePages(4))
+    @Test("A file of an outgoing session is found again with its open mode and its offset", .requiresHugePages(4))
     func withoutAnUpdate() async {
         await #expect(processExitsWith: .success) {
             let (_, path) = try Hugetlbfs().make()
@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    @Test("From what was handed over: retrieved, finished, and the FLB with it", .requiresHugePages(4))
+    @Test("A file that was handed over is retrieved and finished, and the FLB with it", .requiresHugePages(4))
     func afterPublish() async {
         await #expect(processExitsWith: .success) {
             let (_, path) = try Hugetlbfs().make()
@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    @Test("Also when it had been retrieved before, and then all died once more", .requiresHugePages(4))
+    @Test("A file that was retrieved before all processes died a second time is found again", .requiresHugePages(4))
     func afterRetrieve() async {
         await #expect(processExitsWith: .success) {
             let (file, _) = try Hugetlbfs().make()
@@ -77,7 +77,7 @@ import Testing
         }
     }
 
-    @Test("It can go on with an update at once", .requiresHugePages(4))
+    @Test("An update works at once afterwards", .requiresHugePages(4))
     func updateAfterDeath() async {
         await #expect(processExitsWith: .success) {
             let (file, _) = try Hugetlbfs().make()
@@ -91,7 +91,7 @@ import Testing
         }
     }
 
-    @Test("A memory file beside it is gone, and the error says so", .requiresHugePages(4))
+    @Test("A memory file in the same session is lost, and the error says so", .requiresHugePages(4))
     func memoryFiles() async {
         await #expect(processExitsWith: .success) {
             let (file, _) = try Hugetlbfs().make()

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// hugetlbfs of 2 MiB pages, mounted where only the calling thread sees it: for tests in a process of their own.
+/// A hugetlbfs of 2 MiB pages that only the calling thread sees. It is for tests in a process of their own.
 struct Hugetlbfs {
     let directory: FilePath
 
@@ -14,7 +14,7 @@ struct Hugetlbfs {
         try MountNamespace.mount("hugetlbfs", at: directory, "pagesize=2M")
     }
 
-    /// A new file in which some pages exist, and its name.
+    /// Makes a file in which some pages exist, and returns its path, too.
     func make(
         _ name: String = "guest", pages: [UInt64] = [0, 2], of count: UInt64 = 3
     ) throws -> (file: TestFile, path: FilePath) {
@@ -27,7 +27,7 @@ struct Hugetlbfs {
 }
 
 extension TestFile {
-    /// A file by its name.
+    /// Opens a file by its name.
     convenience init(opening path: FilePath, _ flags: CInt) throws {
         let number = unsafe path.withPlatformString { unsafe open($0, flags | O_CLOEXEC, 0o600) }
         guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: Glibc.errno)) }
@@ -45,7 +45,7 @@ extension StandardBoot {
     }
 }
 
-/// What is done to names.
+/// Renames, links and removes files.
 func rename(_ path: FilePath, to place: FilePath) throws {
     let result = unsafe path.withPlatformString { from in
         unsafe place.withPlatformString { to in unsafe Glibc.rename(from, to) }

@@ -3,18 +3,18 @@ import Platform
 import SystemPackage
 import TestSupport
 
-/// What can happen to a file's name, and how it is put right again.
+/// A change to a file's name or size, and its repair.
 enum Mishap: String, CaseIterable, Codable, Sendable {
     case renamed, directoryRenamed, replaced, removed, unmounted, anotherMount, anotherKindOfMount, anotherSize
 
-    /// What an error says: which errno, what was found, and what to do.
+    /// The expected parts of an error: errno, reason and remedy.
     struct Answer {
         let errno: Errno
         let reason: String
         let remedy: String
     }
 
-    /// A place with a file that this can happen to.
+    /// A place with a file for a mishap.
     struct Scene {
         let file: TestFile
         let path: FilePath
@@ -24,7 +24,7 @@ enum Mishap: String, CaseIterable, Codable, Sendable {
         init() throws {
             let hugetlbfs = try Hugetlbfs()
             mounted = hugetlbfs.directory
-            // The file system stays when it is unmounted, because it can be seen here, too.
+            // The file system stays when it is unmounted, because it is also mounted here.
             aside = mounted.removingLastComponent().appending("aside")
             _ = unsafe aside.withPlatformString { unsafe mkdir($0, 0o755) }
             try MountNamespace.bind(mounted, to: aside)
@@ -57,7 +57,7 @@ enum Mishap: String, CaseIterable, Codable, Sendable {
         }
     }
 
-    /// Another file of the same name and size, on what was mounted over it.
+    /// Makes another file of the same name and size on the file system that was mounted over it.
     private func cover(_ scene: Scene) throws {
         _ = unsafe scene.directory.withPlatformString { unsafe mkdir($0, 0o755) }
         try resize(scene.path, 3)
@@ -68,7 +68,9 @@ enum Mishap: String, CaseIterable, Codable, Sendable {
         try file.descriptor.setSize(pages << 21)
     }
 
-    /// - Returns: whether that is possible.
+    /// Repairs the mishap.
+    ///
+    /// - Returns: whether a repair is possible.
     func mend(_ scene: Scene) throws -> Bool {
         switch self {
         case .renamed, .replaced: try rename(scene.other, to: scene.path)
@@ -81,7 +83,7 @@ enum Mishap: String, CaseIterable, Codable, Sendable {
         return true
     }
 
-    /// While somebody has the file open.
+    /// The expected error while a process has the file open.
     func answerWhileOpen(_ scene: Scene) -> Answer {
         let unreachable = "something was unmounted or mounted over it since: open it by a path that leads to it here"
         return switch self {
@@ -97,7 +99,7 @@ enum Mishap: String, CaseIterable, Codable, Sendable {
         }
     }
 
-    /// When nobody has.
+    /// The expected error when no process has the file open.
     func answerAfterDeath(_ scene: Scene) -> Answer {
         switch self {
         case .renamed, .removed: answer(scene, "was it renamed or removed? Give it its name back")

@@ -3,8 +3,8 @@ import Platform
 import TestSupport
 import Testing
 
-/// A file that is not where it was: the error names what is not as it was, and what can be done; and when that is done,
-/// everything goes on.
+/// The file is not in its old place. The error names the difference and the remedy, and after the remedy everything
+/// goes on.
 @Suite(.requiresRoot) struct MishapTests {
     private static func expect(_ answer: Mishap.Answer, _ error: LiveUpdateError?) {
         #expect(error?.errno == answer.errno, "\(error as Any)")
@@ -36,7 +36,7 @@ import Testing
     }
 
     @Test(
-        "After the death of all, a get fails until it is put right", .requiresHugePages(4),
+        "After the death of all processes a get fails until the mishap is repaired", .requiresHugePages(4),
         arguments: Mishap.allCases)
     func get(_ mishap: Mishap) async {
         await #expect(processExitsWith: .success) { [mishap] in
@@ -51,7 +51,7 @@ import Testing
             for _ in 0..<2 {
                 Self.expect(mishap.answerAfterDeath(scene), failure { try session.get(token: 1) })
                 #expect(session.tokens == [1])
-                // It stops no update.
+                // The lost file stops no update.
                 try boot.orchestrator.publish()
                 try boot.orchestrator.thaw()
             }
@@ -66,7 +66,7 @@ import Testing
     }
 
     @Test(
-        "After the death of all, retrieving it fails until it is put right: that is not remembered for ever",
+        "After the death of all processes a retrieve fails until the repair, and the failure is not remembered",
         .requiresHugePages(4), arguments: Mishap.allCases)
     func retrieve(_ mishap: Mishap) async {
         await #expect(processExitsWith: .success) { [mishap] in
@@ -93,7 +93,7 @@ import Testing
         }
     }
 
-    @Test("Kept by its descriptor it comes back whatever happened to its name", .requiresHugePages(4))
+    @Test("A file held by its descriptor is retrieved despite all changes of its name", .requiresHugePages(4))
     func afterAnUpdateItNeedsNoName() async {
         await #expect(processExitsWith: .success) {
             for mishap in Mishap.allCases where mishap != .anotherSize {

@@ -4,10 +4,10 @@ import Testing
 
 @testable import LiveUpdateHandlers
 
-/// A path is walked only when the mount table says that it leads to the file's own hugetlbfs, and that no file system
-/// on the way asks a server.
+/// A path is walked only if the mount table says that it leads to the file's own hugetlbfs, and that no file system on
+/// the way needs a server.
 @Suite struct MountWayTests {
-    /// A mount of the table, without its number.
+    /// A mount in the table, without its number.
     struct Line {
         let parent: Int
         let device: Int
@@ -20,7 +20,7 @@ import Testing
         }
     }
 
-    /// The way of a path through mounts, which have numbers from 1 on. The root is before all others.
+    /// The way of a path through mounts, which are numbered from 1. The root mount comes before them.
     private func way(_ path: FilePath, _ lines: [Line], root: String = "ext4") throws -> MountWay {
         let all = [Line(900, 8, "/", root)] + lines
         let mounts = try all.enumerated().map { index, line in
@@ -71,7 +71,7 @@ import Testing
     }
 
     @Test(
-        "Nothing on the way may ask a server",
+        "No file system on the way may need a server",
         arguments: [
             "fuse", "fuse.sshfs", "fuseblk", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "virtiofs", "autofs",
             "overlay", "something.new",

@@ -8,7 +8,7 @@ import Testing
 @testable import LiveUpdate
 @testable import LiveUpdateHandlers
 
-/// `hugetlbfs-file-v1`, byte by byte, and what cannot be one.
+/// The bytes of `hugetlbfs-file-v1`, and malformed records.
 @Suite struct NamedFileRecordTests {
     private let machine: Machine
     private let storage: Storage
@@ -39,7 +39,7 @@ import Testing
         #expect(try HugetlbfsFileRecord(at: try storage.store(bytes), in: storage) == record)
     }
 
-    @Test("What cannot be one is refused, before anything is looked for") func damaged() throws {
+    @Test("A malformed record is refused before the file is looked for") func damaged() throws {
         let whole = try record().bytes
         func expectRefused(_ what: Comment, _ change: (inout [UInt8]) -> Void) throws {
             var bytes = whole

@@ -6,9 +6,10 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What a file with a name on hugetlbfs keeps over an update: it is kept by its descriptor, as a memory file is.
+/// The properties of a file with a name on hugetlbfs that an update keeps. Its descriptor holds it, as it holds a
+/// memory file.
 @Suite(.requiresRoot) struct NamedFileTests {
-    @Test("Content, size, offset, holes and frames; the same open file description", .requiresHugePages(4))
+    @Test("Content, size, offset, holes and frames stay, and so does the open file description", .requiresHugePages(4))
     func everything() async {
         await #expect(processExitsWith: .success) {
             let (file, path) = try Hugetlbfs().make(pages: [0, 2], of: 3)
@@ -29,7 +30,7 @@ import Testing
         }
     }
 
-    @Test("However it is open, it comes back so", .requiresHugePages(4))
+    @Test("A file is retrieved with the mode in which it is open", .requiresHugePages(4))
     func modes() async {
         await #expect(processExitsWith: .success) {
             let (_, path) = try Hugetlbfs().make()
@@ -40,7 +41,7 @@ import Testing
         }
     }
 
-    @Test("Without a page in the pool, and none is taken", .requiresHugePages(4))
+    @Test("An update works without a page in the pool, and takes none", .requiresHugePages(4))
     func emptyPool() async {
         await #expect(processExitsWith: .success) {
             let (file, _) = try Hugetlbfs().make(pages: [1], of: 3)
@@ -52,7 +53,7 @@ import Testing
         }
     }
 
-    @Test("It is held once, by whatever name and descriptor", .requiresHugePages(4))
+    @Test("A file is held once, whatever its name and descriptor", .requiresHugePages(4))
     func identity() async {
         await #expect(processExitsWith: .success) {
             let (file, path) = try Hugetlbfs().make()
@@ -68,7 +69,7 @@ import Testing
         }
     }
 
-    @Test("Without a name when it is preserved, it is a hugetlb memory file", .requiresHugePages(4))
+    @Test("A file without a name when it is preserved is a hugetlb memory file", .requiresHugePages(4))
     func unlinkedBefore() async {
         await #expect(processExitsWith: .success) {
             let (file, path) = try Hugetlbfs().make()

@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Names as they can be: all bytes but NUL and the slash, and long ones.
+/// Unusual names: all bytes except NUL and the slash, and long names.
 @Suite(.requiresRoot) struct NamesTests {
-    /// Preserves a file, lets all die, and takes it back.
+    /// Preserves a file, lets all processes die, and retrieves the file.
     private static func goAndComeBack(_ file: TestFile) throws {
         let machine = try Machine()
         try machine.standardBoot().preserve(file)
@@ -18,7 +18,7 @@ import Testing
         #expect(try taken.status.identity == file.status.identity)
     }
 
-    @Test("Not UTF-8, line ends, quotes, and what looks like a removed one", .requiresHugePages(4))
+    @Test("Names that are not UTF-8, or have line ends, quotes, or the mark of removed files", .requiresHugePages(4))
     func strangeBytes() async {
         await #expect(processExitsWith: .success) {
             let names: [[UInt8]] = [
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    /// A file at the end of that many directories of 100 bytes, made step by step.
+    /// Makes a file at the end of `depth` directories of 100 bytes each, step by step.
     private static func deepFile(_ depth: Int, in directory: FilePath) throws -> TestFile {
         let name = String(repeating: "d", count: 99)
         var place = try TestFile(opening: directory, O_RDONLY)
@@ -53,7 +53,7 @@ import Testing
         return file
     }
 
-    @Test("Nearly as long as a path can be; and longer, which nobody can open by its path", .requiresHugePages(4))
+    @Test("Paths of nearly the greatest length work; longer ones are refused", .requiresHugePages(4))
     func longPaths() async {
         await #expect(processExitsWith: .success) {
             let directory = try Hugetlbfs().directory
@@ -71,7 +71,7 @@ import Testing
         }
     }
 
-    @Test("Of two names it is the one that it was opened by; the other may come and go", .requiresHugePages(4))
+    @Test("The name by which a file was opened counts; another name may come and go", .requiresHugePages(4))
     func hardLinks() async {
         await #expect(processExitsWith: .success) {
             let (file, path) = try Hugetlbfs().make()
@@ -101,11 +101,11 @@ import Testing
         }
     }
 
-    @Test("Through symbolic links: the name is where they lead", .requiresHugePages(4))
+    @Test("A file opened through symbolic links has the name of their target", .requiresHugePages(4))
     func symbolicLinks() async {
         await #expect(processExitsWith: .success) {
             let (_, path) = try Hugetlbfs().make()
-            // hugetlbfs itself has none.
+            // hugetlbfs itself has no symbolic links.
             let symbolic = path.removingLastComponent().removingLastComponent().appending("symbolic")
             _ = unsafe path.withPlatformString { from in
                 unsafe symbolic.withPlatformString { to in unsafe symlink(from, to) }
@@ -118,7 +118,7 @@ import Testing
 }
 
 extension TestFile {
-    /// A file in a directory that is open.
+    /// Opens a file in an open directory.
     fileprivate convenience init(opening name: String, in place: TestFile, _ flags: CInt) throws {
         let number = unsafe openat(place.descriptor.rawValue, name, flags | O_CLOEXEC, 0o600)
         guard number >= 0 else { throw SystemCallError("openat", Errno(rawValue: Glibc.errno)) }

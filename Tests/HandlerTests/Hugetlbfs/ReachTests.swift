@@ -5,9 +5,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file that this process cannot reach by its name, or not as it was open.
+/// Files that this process cannot reach by their name, or cannot open in the same mode.
 @Suite(.requiresRoot) struct ReachTests {
-    @Test("Opened in another mount namespace: it is refused when it is preserved", .requiresHugePages(4))
+    @Test("A file opened in another mount namespace is refused by preserve", .requiresHugePages(4))
     func anotherNamespace() async {
         await #expect(processExitsWith: .success) {
             let made = Guarded<TestFile?>(nil)
@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test(
-        "Its path leads to a file system that does not answer here: that one is asked nothing", .requiresHugePages(4),
+        "A path that leads to a stuck file system here makes no request to it", .requiresHugePages(4),
         .enabled(if: StuckFileSystem.isMissing == nil))
     func stuckFileSystem() async {
         await #expect(processExitsWith: .success) {
@@ -43,7 +43,7 @@ import Testing
             let made = Guarded<TestFile?>(nil)
             let path = StuckFileSystem.point.appending("file")
             let isDone = Guarded(false)
-            // Its mount namespace ends with it.
+            // The mount namespace of the thread ends with the thread.
             let other = Threads.start {
                 if (try? MountNamespace.enter()) != nil,
                     (try? MountNamespace.mount("hugetlbfs", at: StuckFileSystem.point, "pagesize=2M")) != nil
@@ -79,7 +79,7 @@ import Testing
             try session.preserve(file.descriptor, token: 1)
             let isPreserved = Guarded(false)
             let other = Threads.start {
-                // Another mount of the same path: the table of the first thread leads to the wrong one.
+                // This is another mount of the same path, and the table of the first thread leads to the wrong mount.
                 guard let (file, _) = try? Hugetlbfs().make(pages: [0]) else { return }
                 let error = failure { try session.preserve(file.descriptor, token: 2) }
                 #expect(error == nil)
@@ -92,7 +92,7 @@ import Testing
         }
     }
 
-    @Test("By a path that leads somewhere else here", .requiresHugePages(4))
+    @Test("A file is refused if its path leads to another file here", .requiresHugePages(4))
     func anotherFileOfThatName() async {
         await #expect(processExitsWith: .success) {
             let (file, path) = try Hugetlbfs().make()
@@ -106,7 +106,7 @@ import Testing
         }
     }
 
-    /// A reader and a writer of two files are preserved, and all die.
+    /// Preserves a reader and a writer of two files, and lets all processes die.
     private static func preserveBoth(_ hugetlbfs: Hugetlbfs) throws -> Machine {
         let machine = try Machine()
         let session = try machine.standardBoot().orchestrator.createSession("s")
@@ -118,7 +118,7 @@ import Testing
     }
 
     @Test(
-        "A mount that was made read-only since: to be read it comes back, to be written it does not",
+        "A mount that became read-only: the reader comes back, and the writer does not",
         .requiresHugePages(4))
     func readOnlyMount() async {
         await #expect(processExitsWith: .success) {
@@ -136,7 +136,7 @@ import Testing
         }
     }
 
-    @Test("On a mount that is read-only from the start", .requiresHugePages(4))
+    @Test("A file on a mount that is read-only from the start comes back", .requiresHugePages(4))
     func readOnlyFromTheStart() async {
         await #expect(processExitsWith: .success) {
             let hugetlbfs = try Hugetlbfs()
@@ -153,14 +153,14 @@ import Testing
         }
     }
 
-    @Test("Without the right to go there any more", .requiresHugePages(4))
+    @Test("A process that has lost the right to reach the file gets EACCES", .requiresHugePages(4))
     func withoutTheRight() async {
         await #expect(processExitsWith: .success) {
             let (file, path) = try Hugetlbfs().make()
             let machine = try Machine()
             try machine.standardBoot().preserve(file)
             _ = unsafe path.withPlatformString { unsafe chmod($0, 0) }
-            // This process is nobody's from here on.
+            // From here on this process runs as user 65534.
             #expect(setgid(65534) == 0 && setuid(65534) == 0)
             let after = try Machine(survivorOf: machine).standardBoot()
             let session = try #require(try after.orchestrator.openSessions.first)

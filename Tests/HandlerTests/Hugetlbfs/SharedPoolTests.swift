@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Files with a name and files without one depend on one HugeTLB: its count is over both, and so are its pages.
+/// Files with a name and files without one depend on one HugeTLB. Its count and its pages include both kinds.
 @Suite(.requiresRoot) struct SharedPoolTests {
     @Test(.requiresHugePages(8)) func bothHandlers() async {
         await #expect(processExitsWith: .success) { try Self.carryBoth() }
@@ -38,7 +38,7 @@ import Testing
         try boot.orchestrator.withIncoming(boot.hugeTLB) { $0.pagesPreserved(of: .huge2M) }
     }
 
-    @Test("A file that two users preserve is counted twice, and its pages once", .requiresHugePages(8))
+    @Test("A file that two users preserve counts twice, and its pages once", .requiresHugePages(8))
     func twoUsers() async {
         await #expect(processExitsWith: .success) {
             let named = try Hugetlbfs().make("a", pages: [0, 2]).file
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test("The last file to be removed ends the FLB, for each of its handlers", .requiresHugePages(8))
+    @Test("The removal of the last file ends the FLB, for each of its handlers", .requiresHugePages(8))
     func oneByOne() async {
         await #expect(processExitsWith: .success) {
             let named = try Hugetlbfs().make().file

@@ -6,7 +6,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Images that cannot be the next luod, and files that cannot be frozen: nothing has changed, and the message says why.
+/// Images that cannot be the next luod, and files that cannot be frozen. Nothing changes, and the message gives the
+/// reason.
 @Suite struct BadImageTests {
     private let daemon: RunningDaemon
     private let client: DaemonClient
@@ -14,7 +15,7 @@ import Testing
     private let file: MemoryFile
     private let room: TemporaryDirectory
 
-    /// A session with a memory file, which every test finds again after an update that works.
+    /// Makes a session with a memory file. Each test finds them again after a successful update.
     init() async throws {
         daemon = try await RunningDaemon()
         client = try daemon.connect()
@@ -24,7 +25,7 @@ import Testing
         room = try TemporaryDirectory()
     }
 
-    /// A program that is started as the next luod: its descriptor 3 leads to the keeper.
+    /// A program that runs as the next luod. Its descriptor 3 leads to the keeper.
     private func image(_ script: String, mode: mode_t = 0o755) throws -> String {
         let path = room.file("image")
         try "#!/bin/sh\n\(script)\n".write(toFile: path, atomically: false, encoding: .utf8)
@@ -40,7 +41,7 @@ import Testing
         for word in words { #expect(refused.why.contains(word), "\(refused.why)") }
     }
 
-    /// The boot that ran before runs on, and can be updated.
+    /// Checks that the earlier boot still runs, and can be updated.
     private func expectAsBefore() throws {
         #expect(try client.status().updates == 0)
         #expect(try refusal { try session.preserve(file, 1) } == .fileExists)
@@ -51,7 +52,7 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).bytes() == [1, 2, 3])
     }
 
-    @Test("Not there, not executable, not a program", arguments: [Call.load, .update, .reload])
+    @Test("Images that do not exist, are not executable, or are no programs", arguments: [Call.load, .update, .reload])
     func notStarted(call: Call) throws {
         try expectRefusal(call, room.file("none"), .notSupported, room.file("none"), "could not be started")
         let image = try image("exit 0", mode: 0o644)
@@ -60,20 +61,20 @@ import Testing
         try expectAsBefore()
     }
 
-    @Test("A program that is no luod", arguments: [Call.load, .update, .reload]) func notOurs(call: Call) throws {
+    @Test("A program other than luod", arguments: [Call.load, .update, .reload]) func notOurs(call: Call) throws {
         try expectRefusal(call, "/bin/false", .notSupported, "the image ended", "exit code 1")
         try expectRefusal(call, try image("kill -SEGV $$"), .notSupported, "the image ended", "signal 11")
         try expectAsBefore()
     }
 
-    /// Says that it knows one format, `abc-v1`: when it reads, and when it holds all, which is once more.
+    /// Reports one format, `abc-v1`, twice: when the image reads, and again when it holds everything.
     private static let standby =
         ([hello(version: "\\001")]
         + [String](
             repeating: "printf '\\006\\000\\000\\000\\000\\000\\000\\000\\006\\000abc-v1' >&3", count: 2))
         .joined(separator: "\n")
 
-    /// Says that it is luod 9.8.7 with a version of the control link below 256, as printf(1) writes a byte.
+    /// The hello of luod 9.8.7 with a version of the control link below 256, as printf(1) writes a byte.
     private static func hello(version: String) -> String {
         "printf 'LUO!\(version)\\000\\000\\000\\005\\0009.8.7' >&3"
     }
@@ -104,7 +105,7 @@ import Testing
         try expectAsBefore()
     }
 
-    @Test("Formats are compared again when the update comes: what is in use by then") func lacksFormatLater() throws {
+    @Test("Formats in use are compared again when the update comes") func lacksFormatLater() throws {
         let kept = try session.take(1)
         #expect(try client.change(.load, image: try image("\(Self.standby)\nexec cat <&3 >/dev/null")) == nil)
         try session.preserve(kept, 1)
@@ -112,10 +113,10 @@ import Testing
         try expectAsBefore()
     }
 
-    @Test("An image that ends when it is to take over") func endsInUpdate() throws {
+    @Test("An image that ends instead of taking over") func endsInUpdate() throws {
         let kept = try session.take(1)
-        // Seven messages end with the last before `prepare`: hello, settings, stored, begin, hold, begin, begin. Two more end with
-        // the last before `handOver`.
+        // Seven messages end with the last one before `prepare`: hello, settings, stored, begin, hold, begin, begin.
+        // Two more end with the last one before `handOver`.
         let read = "dd bs=65536 count=1 <&3 >/dev/null 2>&1"
         let prepared = "printf '\\016\\000\\000\\000\\000\\000\\000\\000' >&3"
         let script = [Self.standby] + [String](repeating: read, count: 7)
@@ -127,7 +128,7 @@ import Testing
         try expectAsBefore()
     }
 
-    @Test("A freeze that fails thaws, and says which file and why", arguments: [false, true])
+    @Test("A failed freeze thaws, and names the file and the reason", arguments: [false, true])
     func freeze(isLoaded: Bool) throws {
         let other = try client.create("t")
         let grown = try MemoryFile(size: 4096)

@@ -6,12 +6,13 @@ import Synchronization
 import SystemPackage
 import TestSupport
 
-/// What the daemon answered instead of 0.
+/// The daemon's answer to a failed request.
 struct Refused: Error, Equatable {
     let errno: Errno
 }
 
-/// The smallest client there can be: a connection to a daemon, or a session of it. Closed with its last reference.
+/// A minimal client: a connection to a daemon, or one of its sessions. It is closed with the last reference to this
+/// object.
 final class DaemonClient: Sendable {
     private let owned: Guarded<FileDescriptor?>
     private static let lastTag = Atomic<UInt64>(0)
@@ -31,15 +32,15 @@ final class DaemonClient: Sendable {
 
     deinit { close() }
 
-    /// A program that another test starts at this moment has a copy of every descriptor until it executes: then this is not
-    /// the last close. So it is shut down, which no copy outlives.
+    /// Shuts the socket down and closes it. Another test may be starting a program, which has a copy of each descriptor
+    /// until it executes. Then this close is not the last one, but the shutdown affects all copies.
     func close() {
         guard let descriptor = owned.with({ descriptor in descriptor.take() }) else { return }
         _ = shutdown(descriptor.rawValue, CInt(SHUT_RDWR))
         try? descriptor.close()
     }
 
-    /// The descriptor, which the caller closes.
+    /// Releases the descriptor, which the caller must close.
     func release() -> FileDescriptor { owned.with { $0.take() } ?? FileDescriptor(rawValue: -1) }
 
     var descriptor: FileDescriptor { owned.with { $0 } ?? FileDescriptor(rawValue: -1) }
@@ -48,7 +49,7 @@ final class DaemonClient: Sendable {
 
     static func nextTag() -> UInt64 { lastTag.add(1, ordering: .relaxed).newValue }
 
-    /// Asks, without waiting for the answer.
+    /// Sends a request, without waiting for the answer.
     @discardableResult
     func ask(
         _ call: Call, _ body: [UInt8], _ passed: FileDescriptor? = nil, tag: UInt64 = nextTag()
@@ -64,7 +65,7 @@ final class DaemonClient: Sendable {
         }
     }
 
-    /// The answer to a request, and none of those that were sent twice.
+    /// Waits for the answer to a request, and skips repeated answers to others.
     func answer(to tag: UInt64, within milliseconds: CInt = 60_000) throws -> (Response, [FileDescriptor]) {
         while true {
             guard descriptor.isReadable(within: milliseconds) else { throw Refused(errno: .timedOut) }
@@ -86,7 +87,7 @@ final class DaemonClient: Sendable {
         return (response.body, descriptors)
     }
 
-    // MARK: Of the device
+    // MARK: Calls of the device
 
     private func session(_ kind: Call, _ name: SessionName, _ word: UInt32 = .max) throws -> DaemonClient {
         guard let descriptor = try call(kind, NameCall(name, word: word).body).descriptors.first else {
@@ -101,17 +102,17 @@ final class DaemonClient: Sendable {
         try session(.attachSession, name, direction.rawValue)
     }
 
-    /// Acts as another user from now on.
+    /// Lets this connection act as another user from now on.
     func act(as user: UInt32) throws { _ = try call(.asUser, WordCall(user).body) }
 
     /// Removes a session.
     ///
-    /// - Returns: nil when it worked; otherwise the reason.
+    /// - Returns: nil when it worked; otherwise the errno and the reason.
     func remove(_ name: SessionName, flags: UInt32 = 0) throws -> (errno: Errno, why: String)? {
         try change(.removeSession, flags: flags, image: name.description)
     }
 
-    /// One page of the status, and the request for the next one.
+    /// Reads one page of the status, and returns the request for the next one.
     func statusPage(_ request: StatusCall = StatusCall()) throws -> (
         lines: [LuodStatus.Line], next: StatusCall, bytes: Int
     ) {
@@ -146,7 +147,7 @@ final class DaemonClient: Sendable {
 
     /// Loads, updates or reloads.
     ///
-    /// - Returns: nil when it worked; why not.
+    /// - Returns: nil when it worked; otherwise the errno and the reason.
     @discardableResult
     func change(_ kind: Call, flags: UInt32 = 0, image: String = "") throws -> (errno: Errno, why: String)? {
         let tag = try ask(kind, UpdateCall(flags: flags, times: [monotonicNanoseconds()], text: image).body)
@@ -155,7 +156,7 @@ final class DaemonClient: Sendable {
         return (Errno(rawValue: -response.result), response.body.count > 56 ? UpdateCall(response.body).text : "")
     }
 
-    // MARK: Of a session
+    // MARK: Calls of a session
 
     func preserve(_ file: FileDescriptor, _ token: UInt64, as kind: Call = .preserve) throws {
         _ = try call(kind, FileCall(token: token).body, file)
@@ -194,7 +195,7 @@ final class DaemonClient: Sendable {
     }
 }
 
-/// What a daemon refused; nil when it worked.
+/// The errno of a refused request; nil when it worked.
 func refusal<Value>(_ body: () throws -> Value) throws -> Errno? {
     do {
         _ = try body()

@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Daemons whose processes die, and clients that go at bad moments.
+/// Daemons with dying processes, and clients that go at bad moments.
 @Suite struct DaemonCrashTests {
     @Test("An orchestrator that dies is replaced; nothing is lost, and clients notice nothing") func orchestrator()
         async throws
@@ -40,12 +40,12 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).identity == file.identity)
     }
 
-    @Test("One that starts before the orchestrator has missed the keeper that died takes its place, too") func early()
+    @Test("A luod that starts before the orchestrator has noticed the keeper's death takes its place, too") func early()
         async throws
     {
         let daemon = try await RunningDaemon()
         let keeper = try RunningProcess(daemon.keeper)
-        // As long as somebody has it, its end of the link is there.
+        // These copies keep the keeper's end of the link open.
         let held = (3..<64).compactMap { number in (try? keeper.duplicate(number))?.release() }
         daemon.killKeeper()
         try startThread {
@@ -56,7 +56,7 @@ import Testing
         #expect(try daemon.connect().status().keeper == daemon.keeper)
     }
 
-    @Test("Answers of a life before are nobody's: connections have the same numbers then") func staleAnswers()
+    @Test("Answers of an earlier life are not sent, though connections have the same numbers") func staleAnswers()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -77,7 +77,7 @@ import Testing
         for descriptor in other.1 { try descriptor.close() }
     }
 
-    @Test("Who asked for an update and went is not answered: his descriptor's number is another's by then")
+    @Test("A client that has gone gets no answer to its update, and neither does the next client")
     func goneAsker() async throws {
         let daemon = try await RunningDaemon(["--patience", "1000"])
         let asker = try daemon.connect()

@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Requests during which orchestrators die, and processes of luod that do not answer.
+/// Requests that end orchestrators, and processes of luod that do not answer.
 ///
-/// A debug build of luod hangs in a request with a certain name (LUO_TEST_HANG), so that a test can end it meanwhile.
+/// A debug build of luod hangs in a request with a certain name (LUO_TEST_HANG), so that a test can kill it there.
 @Suite struct DaemonDeathTests {
     private static let environment = ["LUO_TEST_HANG=1"]
 
@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test(
-        "A request that ends two orchestrators by a fault, or five by SIGKILL, is not done again",
+        "A request that ends two orchestrators by a fault, or five by SIGKILL, is not repeated",
         arguments: [(SIGSEGV, 2), (SIGABRT, 2), (SIGKILL, 5)])
     func request(signal: CInt, times: Int) async throws {
         let daemon = try await RunningDaemon(environment: Self.environment)
@@ -54,7 +54,7 @@ import Testing
         #expect(try another.name() == "another request of the same client")
     }
 
-    @Test("A committed answer is repeated, however many orchestrators died before it was sent") func committed()
+    @Test("A committed answer is repeated, even if many orchestrators died before it was sent") func committed()
         async throws
     {
         let daemon = try await RunningDaemon(environment: Self.environment)
@@ -67,7 +67,7 @@ import Testing
         #expect(try session.name() == "luo-test-wait")
     }
 
-    @Test("A user whose requests ended four orchestrators waits; the others are served", .requiresRoot) func user()
+    @Test("A user with requests that ended four orchestrators waits; other users are served", .requiresRoot) func user()
         async throws
     {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"], environment: Self.environment)

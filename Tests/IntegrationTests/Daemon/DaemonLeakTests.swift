@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What luod has when nobody uses it is the same after many updates: descriptors, processes, maps, bytes of the arena.
+/// An unused luod has the same descriptors, processes, maps and bytes of the arena after many updates.
 @Suite struct DaemonLeakTests {
-    /// What there is to leak.
+    /// The resources that could leak.
     private struct Held: Equatable {
         var processes: Int
         var keeper: [String]
@@ -28,7 +28,7 @@ import Testing
         var socketsOfKeeper: Int { keeper.count { $0.hasPrefix("socket:") } }
         var socketsOfOrchestrator: Int { orchestrator.count { $0.hasPrefix("socket:") } }
 
-        /// What each of a process's descriptors is, but for numbers.
+        /// The target of each of a process's descriptors, without numbers.
         private static func descriptors(of process: pid_t) throws -> [String] {
             try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").compactMap { number in
                 let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/fd/\(number)")
@@ -56,7 +56,7 @@ import Testing
         #expect(try client.status().updates == 52)
     }
 
-    /// The keeper hears a moment later what is let go of: twice the same is what there is.
+    /// Waits until two readings are equal, because the keeper learns of released descriptors a moment later.
     private func settled(_ daemon: RunningDaemon, _ client: DaemonClient) async throws -> Held {
         var last = try Held(daemon, client)
         try await eventually("an end of changes", within: 60) {

@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What goes wrong around luod, and in between: it goes on, and says what happened.
+/// Faults around luod, and between its processes. luod goes on, and reports them.
 @Suite struct DaemonReliabilityTests {
-    /// What can become of the file of the program that runs.
+    /// A change to the file of the running program.
     enum Replacement: CaseIterable {
         case nothing, text, anotherProgram
 
@@ -22,7 +22,7 @@ import Testing
         }
     }
 
-    @Test("What ran is started again, whatever became of its file", arguments: Replacement.allCases)
+    @Test("The running program is started again after any change to its file", arguments: Replacement.allCases)
     func lostImage(replacement: Replacement) async throws {
         let room = try TemporaryDirectory()
         let path = room.file("luod")
@@ -40,12 +40,12 @@ import Testing
         #expect(after.keeper == before.keeper && after.orchestrator != before.orchestrator)
     }
 
-    @Test("Descriptors that others have under way keep nobody from being answered") func underWay() async throws {
+    @Test("Descriptors in flight in other processes do not keep luod from answering") func underWay() async throws {
         let (reading, writing) = try MessageSocket.pair()
         let receiver = OwnedDescriptor(taking: reading)
         let sender = OwnedDescriptor(taking: writing)
         let file = try MemoryFile()
-        // More than that process may have open; they count by user.
+        // These are more descriptors than luod may have open. The kernel counts them by user.
         try sender.borrowed.send([1], [FileDescriptor](repeating: file.descriptor, count: 200))
         let daemon = try await RunningDaemon(["--max-descriptors", "128"])
         let session = try daemon.connect().create("s")
@@ -54,7 +54,7 @@ import Testing
         #expect(try receiver.borrowed.receive(.now).map { $0.close() } != nil)
     }
 
-    @Test("Requests that follow each other leave nothing that is busy") func sleeps() async throws {
+    @Test("Requests in a row leave no busy process") func sleeps() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
         for _ in 0..<200 { _ = try client.status() }
@@ -64,13 +64,13 @@ import Testing
         #expect(try RunningDaemon.processorTime(of: orchestrator) - used < 20, "hundredths of a second, in 50")
     }
 
-    @Test("An image that is gone before the update is asked for calls no update off") func goneBefore() async throws {
+    @Test("An image that has gone before the update does not call it off") func goneBefore() async throws {
         let daemon = try await RunningDaemon(["--patience", "60000"])
         let client = try daemon.connect()
         _ = try client.create("s")
         let standby = try daemon.loadedStandby(client)
         let running = try client.status()
-        // It hears of the end of its image together with the update.
+        // The orchestrator learns of the end of its image together with the update.
         Glibc.kill(running.orchestrator, SIGSTOP)
         Glibc.kill(standby, SIGKILL)
         try await eventually("the end of the image", within: 60) { Glibc.kill(standby, 0) == -1 }
@@ -81,7 +81,7 @@ import Testing
         #expect(try client.status().updates == 1)
     }
 
-    @Test("A keeper that does not read is none any more: it ends when it sees that, and another takes its place")
+    @Test("A keeper that does not read loses its role and ends when it notices, and another takes its place")
     func deafKeeper() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
@@ -103,7 +103,7 @@ import Testing
     }
 
     @Test(
-        "The orchestrator and the next image die at once: neither is taken for who comes after it, whatever numbers are free",
+        "The orchestrator and the next image die at once, and are not confused with their successors",
         arguments: 0...3) func bothDie(free: UInt64) async throws
     {
         let daemon = try await RunningDaemon()
@@ -112,11 +112,11 @@ import Testing
         let files = try (0..<4).map { _ in try MemoryFile() }
         for token in 0..<free { try session.preserve(files[Int(token)], token) }
         #expect(try client.change(.load) == nil)
-        // The keeper's next descriptors get these numbers, and then those of the image.
+        // The keeper's next descriptors get these numbers, and then the descriptors of the image.
         for token in 0..<free { _ = try session.take(token) }
         let running = try client.status()
         let both = daemon.processes.filter { $0 != running.keeper }
-        // It learns of both together.
+        // The keeper learns of both deaths together.
         Glibc.kill(running.keeper, SIGSTOP)
         for process in both { Glibc.kill(process, SIGKILL) }
         Glibc.kill(running.keeper, SIGCONT)
@@ -125,7 +125,7 @@ import Testing
         #expect(try session.take(9).identity == files[3].identity)
     }
 
-    @Test("A client's close is the last one, however slow the keeper is") func lastClose() async throws {
+    @Test("A client's close is the last one, even if the keeper is slow") func lastClose() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
         Glibc.kill(daemon.keeper, SIGSTOP)
@@ -134,7 +134,7 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("A session is opened once, and its descriptor comes, whenever the orchestrator dies")
+    @Test("A session is opened once, and its descriptor comes, even if the orchestrator dies")
     func openedOnce() async throws {
         let daemon = try await RunningDaemon()
         let (client, other) = (try daemon.connect(), try daemon.connect())
@@ -150,7 +150,7 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("After the death of all nobody holds a detached session, whatever has the number of its descriptor now")
+    @Test("After the death of all processes a detached session has no holder, whatever reuses its number")
     func staleHolder() async throws {
         let daemon = try await RunningDaemon()
         let session = try daemon.connect().create("s")
@@ -160,13 +160,13 @@ import Testing
         try await daemon.start()
         let clients = try (0..<8).map { _ in try daemon.connect() }
         for client in clients { #expect(try client.status().sessions.map(\.isAttached) == [false]) }
-        // Also after one that takes the numbers as they are now.
+        // This also holds after the death of an orchestrator that uses the present numbers.
         Glibc.kill(try clients[0].status().orchestrator, SIGKILL)
         #expect(try clients[1].status().sessions.map(\.isAttached) == [false])
         #expect(try clients[2].attach("s").name() == "s")
     }
 
-    @Test("When the keeper dies before it switched, a next image that hangs is ended, and the old boot goes on")
+    @Test("When the keeper dies before the switch, a hanging next image is ended, and the old boot goes on")
     func keeperInUpdate() async throws {
         let daemon = try await RunningDaemon(["--patience", "60000"])
         let (client, other) = (try daemon.connect(), try daemon.connect())
@@ -176,7 +176,8 @@ import Testing
         let standby = try daemon.loadedStandby(client)
         let running = try client.status()
         Glibc.kill(standby, SIGSTOP)
-        // An update would ask the image to prepare itself, and nobody waits for that.
+        // The request is a reload, because an update would first ask the image to prepare itself, which causes no
+        // blackout.
         let update = try client.ask(.reload, UpdateCall().body)
         try #require(try soon(within: 60) { try daemon.waitsForKeeper(running.orchestrator) }, "no blackout")
         daemon.killKeeper()
@@ -190,12 +191,12 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).identity == file.identity)
     }
 
-    @Test("What was done since an update is there when the orchestrator dies in a reload") func deathInReload()
+    @Test("The effects of requests since an update stay when the orchestrator dies in a reload") func deathInReload()
         async throws
     {
         let daemon = try await RunningDaemon()
         let (client, other) = (try daemon.connect(), try daemon.connect())
-        // It is not finished: nothing but the journal has changed since the update.
+        // The session is not finished, so only the journal has changed since the update.
         let before = try client.create("before")
         #expect(try client.change(.update) == nil)
         before.close()
@@ -210,13 +211,13 @@ import Testing
         Glibc.kill(running.orchestrator, SIGKILL)
         let answer = try client.answer(to: reload).0
         #expect(answer.result == -Errno.canceled.rawValue)
-        // The first that was started again: it finds nothing to be taken back.
+        // The first replacement answers, and finds nothing to take back.
         #expect(UpdateCall(answer.body).text.contains("signal 9"), "\(UpdateCall(answer.body).text)")
         #expect(try other.status().sessions.map(\.name) == ["before", "since"])
         #expect(try session.take(1).identity == file.identity)
     }
 
-    @Test("Who asked for what died with the orchestrator is told so") func reason() async throws {
+    @Test("A request that dies with the orchestrator is answered with the reason") func reason() async throws {
         let daemon = try await RunningDaemon(["--patience", "60000"])
         let client = try daemon.connect()
         let running = try client.status().orchestrator

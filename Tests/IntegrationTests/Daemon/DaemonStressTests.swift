@@ -6,9 +6,9 @@ private let hasPython = ["/usr/bin", "/usr/local/bin"].contains {
     FileManager.default.isExecutableFile(atPath: "\($0)/python3")
 }
 
-/// A short run of `make stress`: programs with random requests, while processes of luod are killed and updates come.
+/// A short run of `make stress`: programs make random requests, while processes of luod are killed and updates come.
 @Suite(.enabled(if: hasPython, "it takes python3: scripts/setup installs it")) struct DaemonStressTests {
-    @Test("Eight programs get the answers that they have to get, whoever is killed") func stress() async throws {
+    @Test("Eight programs get the right answers while processes are killed") func stress() async throws {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../../../scripts/daemon/stress").standardized.path
         let seed = announcedSeed("DaemonStressTests")

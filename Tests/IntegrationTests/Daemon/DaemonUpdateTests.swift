@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Programs around updates of a real daemon.
+/// Programs that use a real daemon during updates.
 @Suite struct DaemonUpdateTests {
     @Test("Two empty sessions travel, by name and in order, and the old descriptors are dead")
     func emptySessions() async throws {
@@ -29,7 +29,7 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("Three files in two sessions come back as the same files, once loaded, once not", arguments: [true, false])
+    @Test("Three files in two sessions come back as the same files, with and without a load", arguments: [true, false])
     func threeFiles(isLoaded: Bool) async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
@@ -37,7 +37,7 @@ import Testing
         let (a, b) = (try client.create("a"), try client.create("b"))
         try a.preserve(files[0], 7)
         if isLoaded { #expect(try client.change(.load) == nil) }
-        // Kept after the load: streamed to the image that waits.
+        // These files are preserved after the load, and streamed to the waiting image.
         try a.preserve(files[1], .max)
         try b.preserve(files[2], 7)
         let before = try client.status()
@@ -103,7 +103,7 @@ import Testing
         #expect(try session.take(1).identity == file.identity)
     }
 
-    @Test("Unfinished sessions stop an update, until it is told to discard them") func discard() async throws {
+    @Test("Unfinished sessions stop an update, until the request discards them") func discard() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
         let session = try client.create("s")
@@ -121,7 +121,7 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("Requests that come in a blackout wait, and are answered; an image that hangs is given up")
+    @Test("Requests that come in a blackout wait, and are answered; a hanging image is called off")
     func waiting() async throws {
         let daemon = try await RunningDaemon(["--patience", "10000"])
         let (client, other) = (try daemon.connect(), try daemon.connect())
@@ -129,9 +129,10 @@ import Testing
         let standby = try daemon.loadedStandby(client)
         let running = try other.status()
         Glibc.kill(standby, SIGSTOP)
-        // An update would ask the image to prepare itself, and nobody waits for that.
+        // The request is a reload, because an update would first ask the image to prepare itself, which causes no
+        // blackout.
         let update = try client.ask(.reload, UpdateCall().body)
-        // This thread does not wait for its turn among the other tests: the blackout would be over.
+        // This thread does not yield to other tests, because the blackout would be over.
         try #require(try soon(within: 10) { try daemon.waitsForKeeper(running.orchestrator) }, "no blackout")
         let file = try MemoryFile()
         let preserve = try session.ask(.preserve, FileCall(token: 1).body, file.descriptor)
@@ -149,7 +150,7 @@ import Testing
         for descriptor in descriptors { try descriptor.close() }
     }
 
-    @Test("An image that hangs when it is to prepare itself is given up, and nobody waits for it")
+    @Test("An image that hangs in its preparation is called off, and clients do not wait for it")
     func hangingPreparation() async throws {
         let daemon = try await RunningDaemon(["--patience", "8000"])
         let (client, other) = (try daemon.connect(), try daemon.connect())
@@ -168,7 +169,7 @@ import Testing
     }
 }
 
-/// Descriptors that this process may have open.
+/// Raises the limit on open files if necessary, and returns whether this process may open so many.
 func getrlimitRoom(atLeast count: UInt64) -> Bool {
     var limit = rlimit()
     unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Sessions that ignore their last close, and are attached again by their name.
+/// Sessions that outlive their last close, and are attached again by name.
 @Suite struct DetachedTests {
     private let daemon: RunningDaemon
     private let client: DaemonClient
@@ -39,7 +39,7 @@ import Testing
         try found.preserve(taken, 1)
     }
 
-    @Test("A second attach: EBUSY, until the first one is closed") func second() throws {
+    @Test("A second attach gets EBUSY, until the first one is closed") func second() throws {
         let session = try detached("s")
         #expect(try refusal { try client.attach("s") } == .resourceBusy)
         session.close()
@@ -54,7 +54,7 @@ import Testing
         #expect(try refusal { try client.attach("open") } == .noSuchFileOrDirectory)
     }
 
-    @Test("An incoming one stays, too, unfinished and finished") func incoming() throws {
+    @Test("An incoming session stays detached, too, unfinished and finished") func incoming() throws {
         let file = try MemoryFile()
         try detached("s").preserve(file, 1)
         #expect(try client.change(.update) == nil)
@@ -74,7 +74,7 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("It stays detached over updates and the death of orchestrators, attached or not", arguments: [false, true])
+    @Test("A session stays detached over updates and orchestrators' deaths, attached or not", arguments: [false, true])
     func updates(isAttached: Bool) throws {
         let file = try MemoryFile()
         let session = try detached("s")
@@ -82,7 +82,7 @@ import Testing
         if !isAttached { session.close() }
         #expect(try client.change(.update) == nil)
         if isAttached { #expect(try refusal { try session.name() } == .operationNotSupportedByDevice) }
-        // Attaching one that came opens it.
+        // Attaching an incoming session opens it.
         let came = try client.attach("s", .incoming)
         #expect(try came.retrieve(1).identity == file.identity)
         Glibc.kill(try client.status().orchestrator, SIGKILL)
@@ -95,7 +95,7 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("Of two of one name the flag says which; without it, the outgoing one") func directions() throws {
+    @Test("The flag selects one of two sessions of one name; by default the outgoing one") func directions() throws {
         let (old, new) = (try MemoryFile(), try MemoryFile())
         try detached("s").preserve(old, 1)
         #expect(try client.change(.update) == nil)
@@ -116,7 +116,7 @@ import Testing
         #expect(try refusal { try client.call(.attachSession, body) } == .invalidArgument)
     }
 
-    @Test("Close and create of the same name, in one program: never EEXIST") func sameName() throws {
+    @Test("One program can close a session and create one of the same name without EEXIST") func sameName() throws {
         for round in 0..<200 {
             let session = try client.create("s")
             if round % 3 == 0 { try session.preserve(try MemoryFile(size: 0), 1) }

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `held-fd-v1`: descriptors whose state nobody knows stay open over the restart of their program and updates of luod.
+/// `held-fd-v1`: descriptors of unknown state stay open over the restart of their program and updates of luod.
 @Suite struct HeldDescriptorTests {
     private let daemon: RunningDaemon
     private let client: DaemonClient
@@ -15,7 +15,8 @@ import Testing
         client = try daemon.connect()
     }
 
-    /// Preserves, exits, comes back before an update and after it; each time the descriptor is handed to the next program.
+    /// Preserves a descriptor, takes it back before an update, preserves it again, and retrieves it afterwards. Each
+    /// time another program would get the descriptor.
     private func throughEverything(
         _ descriptor: consuming OwnedDescriptor, _ check: (FileDescriptor) throws -> Void
     ) throws {
@@ -38,7 +39,7 @@ import Testing
         try came.finish()
     }
 
-    @Test("A pipe keeps what is in it") func pipe() throws {
+    @Test("A pipe keeps its content") func pipe() throws {
         var ends: [CInt] = [0, 0]
         #expect(unsafe Glibc.pipe(&ends) == 0)
         let writer = OwnedDescriptor(taking: FileDescriptor(rawValue: ends[1]))
@@ -71,7 +72,7 @@ import Testing
         #expect(counts == [7, 9])
     }
 
-    @Test("Two eventfds, which have one inode, are two files") func twoCounters() throws {
+    @Test("Two eventfds, which share an inode, are two files") func twoCounters() throws {
         let session = try client.create("s")
         let pair = try (0..<2).map { count in
             try MemoryFile(
@@ -86,7 +87,7 @@ import Testing
         #expect(try client.status().sessions.first?.files.map(\.compatible) == ["held-fd-v1", "held-fd-v1"])
     }
 
-    @Test("A socket listens on, and who connected while its program was away is there") func listener() throws {
+    @Test("A socket goes on listening, and clients that connected meanwhile are in its queue") func listener() throws {
         let room = try TemporaryDirectory()
         let listener = try MessageSocket.listen(at: room.file("socket"), mode: [.ownerReadWrite])
         var clients: [OwnedNumber] = []
@@ -99,7 +100,7 @@ import Testing
         #expect(clients.count == 3)
     }
 
-    /// A descriptor in an array.
+    /// A descriptor as a class, for an array.
     private final class OwnedNumber {
         let owned: OwnedDescriptor
         init(_ owned: consuming OwnedDescriptor) { self.owned = owned }

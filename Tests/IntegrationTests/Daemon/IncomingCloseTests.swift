@@ -6,7 +6,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Closing an incoming session finishes it only after a request on it: before, its descriptor may never have arrived.
+/// The close of an incoming session finishes it only after a request on it. Before a request, its descriptor may never
+/// have arrived.
 @Suite struct IncomingCloseTests {
     private let daemon: RunningDaemon
     private let client: DaemonClient
@@ -20,7 +21,7 @@ import Testing
         #expect(try client.change(.update) == nil)
     }
 
-    @Test("Closed before any request, the session can be retrieved again", arguments: [false, true])
+    @Test("A session that is closed before any request can be retrieved again", arguments: [false, true])
     func unasked(dies: Bool) throws {
         for _ in 0..<3 {
             let session = try client.retrieveSession("s")
@@ -30,7 +31,7 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).bytes() == [1, 2, 3])
     }
 
-    @Test("Closed after a request, it is finished", arguments: [false, true]) func asked(dies: Bool) throws {
+    @Test("A close after a request finishes the session", arguments: [false, true]) func asked(dies: Bool) throws {
         let session = try client.retrieveSession("s")
         _ = try session.name()
         if dies { kill(try client.status().orchestrator, SIGKILL) }
@@ -39,10 +40,10 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("An answer that a client without room for a descriptor did not get loses nothing") func truncated() throws {
+    @Test("A client that lacks room for the descriptor of an answer loses nothing") func truncated() throws {
         let tag = try client.ask(.retrieveSession, NameCall("s").body)
         #expect(client.descriptor.isReadable(within: 60_000))
-        // Taken out of the queue without room for its descriptor, which is closed then.
+        // Removes the answer from the queue without room for its descriptor, which the kernel then closes.
         try client.descriptor.discardMessage()
         #expect(tag > 0)
         #expect(try client.retrieveSession("s").retrieve(1).bytes() == [1, 2, 3])

@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl reload --keeper`: the keeper's program is replaced in the same process.
+/// `luoctl reload --keeper` replaces the keeper's program in the same process.
 @Suite struct KeeperReloadTests {
     private let room: TemporaryDirectory
     /// A copy of luod, at another path.
@@ -57,7 +57,7 @@ import Testing
         #expect(daemon.processes.isEmpty)
     }
 
-    @Test("What cannot be the keeper's program is refused, and nothing has changed") func refusals() async throws {
+    @Test("An image that cannot be the keeper's program is refused, and nothing changes") func refusals() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
         let session = try client.create("s")
@@ -78,14 +78,14 @@ import Testing
         }
         let silent = try await script("silent", "exec cat <&3 >/dev/null")
         let asker = try daemon.connect()
-        // Its connection is accepted now, so that its load comes before those of the other connection.
+        // luod accepts this connection now, so that its load comes before the load of the other connection.
         _ = try asker.status()
         try asker.ask(.load, UpdateCall(text: silent).body)
         try await eventually("a load under way", within: 60) { try client.change(.load)?.errno == .resourceBusy }
         #expect(try client.change(.reload, flags: UpdateCall.keeper, image: copy)?.errno == .resourceBusy)
         #expect(try program(of: daemon.keeper) == Program.path("luod"))
         #expect(try session.get(1).identity == file.identity)
-        // A client that has gone asks for nothing.
+        // The request of a client that has gone would not count, so this client stays until here.
         withExtendedLifetime(asker) {}
     }
 
@@ -106,7 +106,7 @@ import Testing
         #expect(try FileStatus(of: try #require(manager.stored(6).first)).identity == files[1].identity)
     }
 
-    @Test("The gate goes on, and is still replaced when it dies") func gate() async throws {
+    @Test("The gate goes on, and is replaced again when it dies") func gate() async throws {
         let daemon = try await RunningDaemon()
         #expect(try await daemon.probe("exit", "0").status == 0)
         let client = try daemon.connect()

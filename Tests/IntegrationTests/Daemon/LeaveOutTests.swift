@@ -6,8 +6,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// No user's files stop an update of root's: it names all files that cannot be frozen, and with a flag goes on without
-/// them.
+/// No user's files stop an update by root. The update names all files that cannot be frozen, and goes on without them
+/// if a flag is set.
 @Suite(.requiresRoot) struct LeaveOutTests {
     private let daemon: RunningDaemon
     private let root: DaemonClient
@@ -27,7 +27,7 @@ import Testing
         return file
     }
 
-    @Test("Without the flag, the update fails before anything is frozen, and names all files in its way")
+    @Test("Without the flag the update fails before any freeze, and names all files in its way")
     func namesAll() throws {
         let (theirs, mine) = (try stranger.create("theirs"), try root.create("mine"))
         let files = [try truncated(theirs, 77), try truncated(theirs, 78), try truncated(mine, 5)]
@@ -71,7 +71,7 @@ import Testing
         #expect(try root.status().sessions.allSatisfy { $0.isFinished || $0.name == "mine" })
     }
 
-    @Test("An update that discards names each session and file that it costs") func discard() throws {
+    @Test("An update with discard names each session and file that it discards") func discard() throws {
         let theirs = try stranger.create("theirs")
         try theirs.preserve(try MemoryFile(), 77)
         #expect(try root.change(.update) == nil)
@@ -88,7 +88,7 @@ import Testing
 extension DaemonClient {
     /// Updates luod.
     ///
-    /// - Returns: the text of the answer: the cost of the update.
+    /// - Returns: the text of the answer, which lists the losses.
     fileprivate func update(flags: UInt32) throws -> String {
         UpdateCall(try call(.update, UpdateCall(flags: flags).body).body).text
     }

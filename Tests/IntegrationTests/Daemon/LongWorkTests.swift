@@ -7,9 +7,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Others are served while a request takes long, and everything about its session waits for it.
+/// Other users are served while a request takes long, and all requests on its session wait for it.
 @Suite(.serialized, .requiresRoot) struct LongWorkTests {
-    /// A memory file with so many extents that preserving it takes long.
+    /// A memory file with so many extents that its preserve takes long.
     private func longFile() throws -> MemoryFile {
         let extents = 40_000
         let file = try MemoryFile(size: UInt64(extents) * 8192)
@@ -17,7 +17,7 @@ import Testing
         return file
     }
 
-    /// The longest answer to a short request of another user, in milliseconds, while `body` runs.
+    /// The longest time, in milliseconds, of a short request by another user while `body` runs.
     private func longestAnswer(_ daemon: RunningDaemon, during body: @escaping @Sendable () throws -> Void) async throws
         -> UInt64
     {
@@ -43,7 +43,7 @@ import Testing
         return longest
     }
 
-    @Test("Preserves and ends that take long, beside another user's requests, and then an update") func beside()
+    @Test("Long preserves and ends, beside another user's requests, and then an update") func beside()
         async throws
     {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
@@ -54,7 +54,7 @@ import Testing
                 let session = try mine.createSession("long")
                 try session.preserve(file.descriptor, token: 1)
                 #expect(failure { try session.preserve(file.descriptor, token: 1) }?.errno == .fileExists)
-                // The close is not waited for: the next round's session has the same name, and the same file.
+                // The close is not awaited. The session of the next round has the same name and the same file.
                 if round < 4 { session.shutDownForTest() } else { try session.unpreserve(token: 1) }
             }
         }
@@ -111,11 +111,11 @@ import Testing
         try await Task.sleep(nanoseconds: 20_000_000)
         _ = try LiveUpdateDevice(state: daemon.state).removeSession("long", force: true)
         let error = await preserving.value
-        // A request that had not begun meets a session that is gone.
+        // A request that has not begun yet finds its session ended.
         #expect([.canceled, .operationNotSupportedByDevice].contains(error?.errno))
     }
 
-    @Test("An update waits for long work and for the end of its own user's large session, and not for ever")
+    @Test("An update waits for long work and for the end of its own user's large session, but not forever")
     func updateBesideEnd() async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
         let other = try daemon.connect(as: nobody)
@@ -124,13 +124,13 @@ import Testing
         let large = try root.create("large")
         for token: UInt64 in 0..<300 { try large.preserve(try MemoryFile(), token) }
         let long = try other.create("long")
-        // These requests are not waited for: the update and the close come while the first one is done.
+        // The requests are not awaited: the update and the close come during the first one.
         let preserve = try long.ask(.preserve, FileCall(token: 1).body, file.descriptor)
         sleep(milliseconds: 3)
         let update = try updating.ask(.update, UpdateCall().body)
         sleep(milliseconds: 3)
         large.close()
-        // The update interrupts it, unless it is done by then.
+        // The update interrupts the preserve, unless it is done by then.
         let (preserved, _) = try long.answer(to: preserve, within: 20_000)
         #expect([0, -Errno.operationNotSupportedByDevice.rawValue].contains(preserved.result))
         let (updated, _) = try updating.answer(to: update, within: 20_000)
@@ -139,7 +139,7 @@ import Testing
 }
 
 extension LongWorkTests {
-    /// A file with one huge page, and holes that are searched for some 0.4 seconds per TiB.
+    /// A file with one huge page. The search of its holes takes about 0.4 seconds per TiB.
     private func sparseFile(_ size: UInt64) throws -> OwnedDescriptor {
         let file = try makeMemoryFile(named: "sparse", size: size, pageSize: .huge2M)
         try file.borrowed.allocate(offset: ((size / 7) >> 21) << 21, length: 1 << 21)
@@ -147,7 +147,7 @@ extension LongWorkTests {
     }
 
     @Test(
-        "A reload and an update interrupt a search: it is done again after the reload, and fails after the update",
+        "A reload and an update interrupt a search: it is repeated after the reload, and fails after the update",
         .requiresHugePages(2),
         arguments: [
             (Call.reload, 4 << 40, 0), (.update, 64 << 40, -Errno.operationNotSupportedByDevice.rawValue),

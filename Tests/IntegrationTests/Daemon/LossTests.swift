@@ -12,7 +12,7 @@ import Testing
         try daemon.log().split(separator: "\n").filter { $0.contains(word) }
     }
 
-    @Test("On SIGTERM luod names the sessions, files and bytes that end; the next start names those it does not find")
+    @Test("On SIGTERM luod names the sessions, files and bytes that end; the next start names the lost ones")
     func terminated() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
@@ -33,13 +33,13 @@ import Testing
         let lost = try lines(daemon, with: "lost").joined(separator: "\n")
         #expect(lost.contains("session \"held\" of user 0 is lost, and with it the file of token 1"), "\(lost)")
         #expect(lost.contains("session \"kept\" of user 0 has lost the files of tokens 2 to 4, 9"), "\(lost)")
-        // The next orchestrator loses nothing, and logs no loss again.
+        // The next orchestrator loses nothing, and logs no loss a second time.
         kill(try daemon.connect().status().orchestrator, SIGKILL)
         _ = try daemon.connect().status()
         #expect(try lines(daemon, with: "lost").count == 2)
     }
 
-    @Test("A terminal that is closed ends luod as SIGTERM does, and reaches only the keeper") func hungUp() async throws
+    @Test("A closed terminal ends luod as SIGTERM does, and reaches only the keeper") func hungUp() async throws
     {
         signal(SIGHUP, SIG_DFL)
         let daemon = try await RunningDaemon()
@@ -53,7 +53,7 @@ import Testing
         try await eventually("the end", within: 60) { kill(orchestrator, 0) == -1 }
     }
 
-    @Test("Without a session nothing is said") func silent() async throws {
+    @Test("Without a session no loss is logged") func silent() async throws {
         let daemon = try await RunningDaemon()
         _ = try daemon.connect().status()
         #expect(try await daemon.end().errors.isEmpty)
@@ -111,7 +111,7 @@ import Testing
 
     // MARK: Deaths in a row
 
-    /// Kills orchestrators that serve until the next ones make a pause. Deaths before they serve would lead to a refusal.
+    /// Kills serving orchestrators until the next one pauses. Deaths before they serve would lead to a refusal.
     private func killUntilPaused(_ daemon: RunningDaemon) async throws -> pid_t {
         for _ in 0..<40 {
             let before = try lines(daemon, with: "another is started").count
@@ -126,7 +126,7 @@ import Testing
         return try #require(daemon.processes.first { $0 != daemon.keeper })
     }
 
-    @Test("An orchestrator that waits holds everything: the keeper dies, and nothing is lost") func keeperDiesInPause()
+    @Test("An orchestrator that pauses holds everything: the keeper dies, and nothing is lost") func keeperDiesInPause()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -143,7 +143,7 @@ import Testing
         #expect(try session.take(1).identity == file.identity)
     }
 
-    @Test("While an orchestrator waits the keeper hears SIGTERM") func endsInPause() async throws {
+    @Test("While an orchestrator pauses the keeper obeys SIGTERM") func endsInPause() async throws {
         let daemon = try await RunningDaemon()
         _ = try await killUntilPaused(daemon)
         let began = monotonicNanoseconds()

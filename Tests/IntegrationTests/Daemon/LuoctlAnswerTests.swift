@@ -6,18 +6,18 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// luoctl with a hostile luod: no answer crashes luoctl, and it prints no control characters of an answer.
+/// luoctl with a hostile luod. No answer crashes luoctl, and it prints no control characters of an answer.
 @Suite struct LuoctlAnswerTests {
     private func ctl(_ daemon: FakeDaemon, _ arguments: [String]) async throws -> Ended {
         try await run([Program.path("luoctl")] + arguments + ["--state", daemon.state])
     }
 
-    /// A luod that answers STATUS with lines, and all other calls in another way.
+    /// A luod that answers STATUS with `status`, and all other calls with `other`.
     private func daemon(
         status: String, _ other: @escaping FakeDaemon.Answering = { [.init($0.answer())] }
     ) throws -> FakeDaemon {
         try FakeDaemon { request in
-            // What does not fit comes with the next pages.
+            // The rest of the status comes with the next pages.
             guard request.number == Call.status.rawValue else { return other(request) }
             let lines = Array(status.utf8).dropFirst(Int(StatusCall(request.body).session) * 40_000)
             let page = lines.prefix(40_000)
@@ -66,7 +66,7 @@ import Testing
         #expect(try await ctl(daemon, ["status"]).output.contains("lost"))
     }
 
-    @Test("A status of other types, or none, is an error") func oddDocuments() async throws {
+    @Test("A status with other types, or without content, is an error") func oddDocuments() async throws {
         let documents = [
             "", "[]", "null", "{}", "{\"sessions\":7}", status(",\"x\":").dropLast().description,
             status().replacingOccurrences(of: "\"updates\":0", with: "\"updates\":-1"),
@@ -133,7 +133,7 @@ import Testing
         #expect(ended.errors.contains("ulimit -n") && ended.errors.contains("nothing is lost"), "\(ended)")
     }
 
-    @Test("An update lists all files that cannot be frozen, also those that the answer had no room for")
+    @Test("An update lists all files that cannot be frozen, including those that the answer had no room for")
     func allObstacles() async throws {
         let files = (1...5).map { file($0, problem: "\"\($0) bytes, and had 4096\"") }
         let said = """
@@ -173,7 +173,7 @@ import Testing
         #expect(try await ctl(daemon, ["update", "--json"]).json(Report.self).remarks.count == 2)
     }
 
-    @Test("stop lists what would be lost, and names a luod that does not end") func stop() async throws {
+    @Test("stop lists all losses, and names a luod that does not end") func stop() async throws {
         let text = "session \"vm\", token 1: 4096 bytes\nsession \"vm\", token 2: 8192 bytes"
         let remedy = "\nremedy: lose them (luoctl stop --discard)"
         let running = status().replacingOccurrences(of: "\"keeper\":1", with: "\"keeper\":\(getpid())")
@@ -198,7 +198,7 @@ import Testing
         #expect(stuck.status == 1 && stuck.errors.contains("process \(getpid())"), "\(stuck)")
     }
 
-    @Test("A session is removed by its name as the status writes it, with the flags that are wanted") func removal()
+    @Test("A session is removed by its name as the status writes it, with the given flags") func removal()
         async throws
     {
         let asked = Guarded<[UpdateCall]>([])
@@ -214,7 +214,7 @@ import Testing
         #expect(asked.with { $0.map(\.text) } == ["caf\\xe9", "caf\\xe9", "caf\\xe9"])
     }
 
-    @Test("--user is AS_USER before anything else, by number or name, before the command or behind it") func acting()
+    @Test("--user sends AS_USER first, by number or name, before the command or after it") func acting()
         async throws
     {
         let asked = Guarded<[(number: UInt8, word: UInt32)]>([])
@@ -264,7 +264,7 @@ import Testing
         #expect(ended.errors.contains("number from") || ended.errors.contains("say "), "\(ended)")
     }
 
-    @Test("A socket that this user may not use is 77, with a remedy", .requiresRoot) func permission() async throws {
+    @Test("A socket that this user may not use gives 77, with a remedy", .requiresRoot) func permission() async throws {
         let daemon = try FakeDaemon { _ in nil }
         _ = unsafe chmod(daemon.state, 0o711)
         for command in [["status"], ["session", "rm", "s"], ["stop"], ["run", "--", "true"]] {

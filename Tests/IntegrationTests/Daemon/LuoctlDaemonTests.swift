@@ -6,13 +6,13 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// luoctl's commands that talk to luod: what each is for, and what it says when luod answers an errno.
+/// luoctl's commands that talk to luod: their use, and their messages for each errno.
 @Suite struct LuoctlDaemonTests: LuoctlSuite {
     let daemon: RunningDaemon
 
     init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
 
-    /// The status, as machines read it.
+    /// The machine-readable status.
     private struct Report: Decodable {
         struct Session: Decodable {
             let name: String
@@ -47,7 +47,7 @@ import Testing
         let blackoutNs: UInt64?
     }
 
-    @Test("A name that is not UTF-8 is shown, and said, by its bytes") func names() async throws {
+    @Test("A name that is not UTF-8 is printed by its bytes") func names() async throws {
         let name = SessionName(bytes: Array("caf".utf8) + [0xe9])
         let client = try daemon.connect()
         let session = try client.create(name)
@@ -63,7 +63,7 @@ import Testing
         #expect(try await report().sessions.isEmpty)
     }
 
-    @Test("A name on the command line is its bytes") func rawNames() async throws {
+    @Test("A name on the command line is a string of bytes") func rawNames() async throws {
         func make(_ bytes: String) async throws -> Ended {
             try await run(
                 ["/bin/sh", "-c", "exec \"$0\" session create \"$(printf '\(bytes)')\"", Program.path("luoctl")],
@@ -74,7 +74,7 @@ import Testing
         #expect(try await report().sessions.map(\.name) == ["\\xff", "\\xfe", "caf\u{e9}"])
     }
 
-    @Test("What cannot be taken whole is not taken at all, and what no program gets is put back") func putBack()
+    @Test("Files are taken all or none, and files that no program gets are put back") func putBack()
         async throws
     {
         expect(try await ctl("session", "create", "vm"))
@@ -145,7 +145,7 @@ import Testing
         #expect(try client.status().sessions.isEmpty)
     }
 
-    @Test("preserve a descriptor that is inherited, one of a process, and a name; never a session") func preserve()
+    @Test("preserve an inherited descriptor, one of a process, and a file by path; never a session") func preserve()
         async throws
     {
         let files = try (0..<4).map { try MemoryFile(bytes: [UInt8](repeating: UInt8($0), count: 10)) }
@@ -225,7 +225,7 @@ import Testing
         #expect(try await report().boot == 4)
     }
 
-    @Test("load, update, reload; with images that are none") func images() async throws {
+    @Test("load, update, reload, and bad images") func images() async throws {
         let loaded = try await ctl("load", "--json").json(Times.self)
         #expect(loaded.loadNs > 0 && loaded.blackoutNs == nil)
         let updated = try await ctl("update", "--json").json(Times.self)
@@ -250,7 +250,7 @@ import Testing
         expect(try await ctl("status"), says: "65534")
     }
 
-    @Test("The state: --state before LUO_STATE; without a luod 69 and what to do") func state() async throws {
+    @Test("--state comes before LUO_STATE; without a luod the code is 69, with a remedy") func state() async throws {
         let other = try await RunningDaemon()
         expect(try await ctl("session", "create", "here"))
         expect(try await ctl("session", "create", "there", "--state", other.state))
@@ -268,7 +268,7 @@ import Testing
         }
     }
 
-    @Test("status: what each process may do, also as JSON; --watch says it again and again") func status() async throws
+    @Test("status shows the rights of each process, also as JSON; --watch repeats it") func status() async throws
     {
         let shown = try await ctl("status")
         expect(shown, says: "keeper \(daemon.keeper)", "orchestrator", "seccomp", "filter", "no sessions", "arena:")

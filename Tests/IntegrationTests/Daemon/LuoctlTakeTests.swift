@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl retrieve --take`: after every failure each file is in its session, or the program has it.
+/// `luoctl retrieve --take`: after each failure a file is either in its session, or the program has it.
 @Suite struct LuoctlTakeTests {
     private let daemon: RunningDaemon
     private let client: DaemonClient
@@ -21,7 +21,7 @@ import Testing
         session.close()
     }
 
-    /// - Parameter before: a shell command that comes first.
+    /// - Parameter before: a shell command that runs first.
     private func take(
         _ program: [String], tokens: [UInt64] = tokens, before: String = "true", with tracer: [String] = []
     ) async throws -> Ended {
@@ -37,7 +37,7 @@ import Testing
 
     private var all: [String] { Self.tokens.map(String.init) }
 
-    /// Each file's content is what it was.
+    /// Checks that each file has its content.
     private func checkContents() throws {
         let session = try client.attach("vm")
         for token in Self.tokens {
@@ -46,7 +46,7 @@ import Testing
         session.close()
     }
 
-    @Test("A limit of few open files is an error, and no file is lost", arguments: 4...20)
+    @Test("A low limit on open files is an error, and no file is lost", arguments: 4...20)
     func fewDescriptors(limit: Int) async throws {
         let ended = try await take(["/bin/sh", "-c", "exit 42"], before: "ulimit -n \(limit)")
         if ended.status == 42 {
@@ -73,7 +73,7 @@ import Testing
         try checkContents()
     }
 
-    @Test("Held descriptors are put back as held") func held() async throws {
+    @Test("Held descriptors are put back as held descriptors") func held() async throws {
         let file = try MemoryFile()
         let session = try client.attach("vm")
         try session.preserve(file.descriptor, 7, as: .preserveHeld)
@@ -87,7 +87,7 @@ import Testing
         #expect(files.first { $0.token == "1" }?.compatible == "memfd-extents-v1")
     }
 
-    @Test("The program has the files in the order of the tokens, and luod has none of them then") func taken()
+    @Test("The program has the files in the order of the tokens, and luod no longer has them") func taken()
         async throws
     {
         let ended = try await take(["/bin/sh", "-c", "cat <&3; cat <&4; test ! -e /proc/$$/fd/5"], tokens: [6, 2])
@@ -95,7 +95,7 @@ import Testing
         #expect(try tokens() == ["1", "3", "4", "5"])
     }
 
-    @Test("More files than the limit on open files has room for at first") func many() async throws {
+    @Test("More files than the initial limit on open files allows") func many() async throws {
         let session = try client.create("many")
         for token in 0..<300 { try session.preserve(try MemoryFile(), UInt64(token)) }
         try session.setDetached(true)
@@ -112,13 +112,13 @@ import Testing
     @Test("A kill before any of its system calls loses no file", .enabled(if: canTrace)) func killSweep()
         async throws
     {
-        // No other program opens it.
+        // No other test opens this program.
         let room = try TemporaryDirectory()
         let program = room.file("program")
         _ = try await run(
             ["/bin/sh", "-c", "printf '#!/bin/sh\\nexit 42\\n' >\"$0\"; chmod 755 \"$0\"", program])
         var kills = 0
-        // Begin with the first message to luod: before it there is nothing to lose.
+        // The first message to luod comes first, because before it no file can be lost.
         for call in ["sendmsg", "recvmsg", "dup3", "execve"] {
             for number in 1... {
                 let tracer = [

@@ -6,13 +6,13 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl update` among files that cannot be frozen, and `luoctl stop`.
+/// `luoctl update` with files that cannot be frozen, and `luoctl stop`.
 @Suite(.requiresRoot) struct LuoctlUpdateTests: LuoctlSuite {
     let daemon: RunningDaemon
 
     init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
 
-    /// Makes a detached session of a user, preserves files in it, and cuts them.
+    /// Makes a detached session of a user, preserves files in it, and shortens them.
     private func makeCut(_ name: SessionName, as user: uid_t, files: Int) throws {
         let session = try daemon.connect(as: user).create(name)
         for token in 0..<files {
@@ -37,7 +37,7 @@ import Testing
         #expect(try await ctl("update", "--discard").status == 1, "what cannot be frozen is not discarded")
     }
 
-    @Test("--leave-out goes on without them; retrieve says why, and --as-held gets them") func leftOut() async throws {
+    @Test("--leave-out goes on; retrieve gives the reason, and --as-held the files") func leftOut() async throws {
         try makeCut("vm", as: 0, files: 1)
         let good = try MemoryFile(bytes: [9])
         let session = try daemon.connect().attach("vm")
@@ -57,7 +57,7 @@ import Testing
         #expect(try await ctl("finish", "--session", "vm").status == 0)
     }
 
-    @Test("--discard prints each session that it cost, with its user") func discarded() async throws {
+    @Test("--discard prints each discarded session with its user") func discarded() async throws {
         let session = try daemon.connect(as: 2002).create("vm")
         try session.preserve(try MemoryFile(), 77)
         try session.setDetached(true)
@@ -70,7 +70,7 @@ import Testing
     private static let many = (sessions: 3, files: 120)
     private static let long = String(repeating: "n", count: 40)
 
-    /// Each file of the many is named once.
+    /// Checks that each of the many files is named once.
     private func expectAll(in lines: [String], _ reason: String) {
         for (session, token) in (0..<Self.many.sessions).flatMap({ s in (0..<Self.many.files).map { (s, $0 + 77) } }) {
             let start = "user 2002, session \"\(session)-\(Self.long)\", token \(token): "
@@ -108,7 +108,7 @@ import Testing
 
     private struct Remarks: Decodable { let remarks: [String] }
 
-    @Test("stop refuses while a file would be lost, and ends luod when none would, or with --discard") func stop()
+    @Test("stop refuses while a file would be lost; otherwise, and with --discard, it ends luod") func stop()
         async throws
     {
         let session = try daemon.connect(as: 2002).create("vm")

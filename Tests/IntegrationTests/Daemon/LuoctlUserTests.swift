@@ -24,7 +24,7 @@ import Testing
 
     private func owners() throws -> [UInt32] { try daemon.connect().status().sessions.map(\.owner).sorted() }
 
-    @Test("Root's preserve does not put a file into a session of another user that has the name") func preserve()
+    @Test("Root's preserve does not put a file into another user's session of that name") func preserve()
         async throws
     {
         try makeTheirs("vm")
@@ -100,7 +100,7 @@ import Testing
         held.close()
     }
 
-    @Test("Only root acts as another user: 77") func onlyRoot() async throws {
+    @Test("Only root may act as another user: 77") func onlyRoot() async throws {
         try makeTheirs("vm")
         for command in [["session", "list"], ["session", "rm", "vm"], ["status"]] {
             let ended = try await luoctlAsNobody(command + ["--user", "\(user)", "--state", daemon.state])
@@ -159,7 +159,7 @@ import Testing
     }
 }
 
-/// Only the user of luod and root may use its socket, unless the administrator opens it.
+/// Only root and luod's user may use its socket, unless the administrator opens it.
 @Suite(.requiresRoot) struct LuoctlSocketTests {
     @Test("Another user is told how the socket is opened: 77") func closed() async throws {
         let daemon = try await RunningDaemon()

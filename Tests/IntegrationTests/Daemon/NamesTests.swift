@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A session's name means a session of the caller's own user; root reaches another user's only as that user.
+/// A session's name means a session of the caller's own user. Root reaches another user's session only as that user.
 @Suite(.requiresRoot) struct NamesTests {
     private let daemon: RunningDaemon
     private let user: UInt32 = 2002
@@ -21,7 +21,7 @@ import Testing
         return session
     }
 
-    @Test("A name of root's finds no session of another user, before an update and after it") func strangersSession()
+    @Test("Root finds no session of another user by its name, before an update and after") func strangersSession()
         throws
     {
         let (mine, root) = (try stranger(), try daemon.connect())
@@ -58,7 +58,7 @@ import Testing
         #expect(try refusal { try root.attach("theirs") } == .noSuchFileOrDirectory)
     }
 
-    @Test("AS_USER is for root alone") func privilege() throws {
+    @Test("Only root may use AS_USER") func privilege() throws {
         let mine = try stranger()
         for other in [0, user, 7] { #expect(try refusal { try mine.act(as: other) } == .notPermitted) }
         #expect(try mine.status().sessions.isEmpty)
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    @Test("A session holds the name for its own user; the same token and name of two users meet in an update")
+    @Test("A session holds its name for its own user; the same token and name of two users travel together")
     func sameNames() throws {
         let (mine, root) = (try stranger(), try daemon.connect())
         let files = (try MemoryFile(bytes: [1]), try MemoryFile(bytes: [2]))

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Limits are checked after the errors that do not depend on them: a token in use, a file that is held, a name in use.
+/// Limits are checked after the errors that do not depend on them: a used token, a held file, a used name.
 @Suite struct OrderOfChecksTests {
     @Test("Linux 7.0, with 128 files in the session: EEXIST, EBADF, ENOENT and EBUSY come before ENOSPC")
     func filesOfKernel()
@@ -52,7 +52,7 @@ import Testing
     }
 
     /// - Parameters:
-    ///   - full: the error of the limit that is reached.
+    ///   - full: the error of the reached limit.
     ///   - held: the file of token 0.
     private func expectOrder(_ session: DaemonClient, full: Errno, held: MemoryFile, new: MemoryFile) throws {
         let directory = try openFile("/")

@@ -14,7 +14,7 @@ import Testing
 
     init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
 
-    /// A detached session with so many files, of one file: as held descriptors it can be preserved many times.
+    /// Makes a detached session with `count` tokens for one file. Held descriptors allow this.
     private func fill(_ client: DaemonClient, _ name: SessionName, _ count: Int) throws {
         let session = try client.create(name)
         let file = try MemoryFile()
@@ -23,7 +23,7 @@ import Testing
         session.close()
     }
 
-    @Test("A page has 64 KiB at most, all pages together have everything, and each user sees the user's own")
+    @Test("A page has 64 KiB at most, all pages together have everything, and each user sees only own sessions")
     func pages()
         throws
     {
@@ -49,7 +49,7 @@ import Testing
         #expect(own.pages < all.pages)
     }
 
-    @Test("An update between two pages is ESTALE, the death of an orchestrator is not") func between() throws {
+    @Test("An update between two pages gives ESTALE, and the death of an orchestrator does not") func between() throws {
         let client = try daemon.connect()
         try fill(client, "a", 1200)
         let first = try client.statusPage()
@@ -64,7 +64,7 @@ import Testing
         #expect(try client.status().sessions.map(\.files.count) == [1200])
     }
 
-    @Test("Clients that ask and do not read get one page each, and no memory of luod is spent on others") func unread()
+    @Test("Clients that do not read get one page each, and luod needs no memory for the other pages") func unread()
         async throws
     {
         let root = try daemon.connect()
@@ -90,14 +90,14 @@ import Testing
         }
     }
 
-    /// In bytes.
+    /// The anonymous memory of a process in bytes.
     private static func anonymousMemory(of process: pid_t) throws -> Int {
         let text = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
         let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("RssAnon:") })
         return try #require(Int(line.split(separator: " ")[1])) << 10
     }
 
-    @Test("PING answers everybody, and does nothing") func ping() throws {
+    @Test("PING answers each client, and does nothing") func ping() throws {
         for client in [try daemon.connect(), try daemon.connect(as: user)] {
             #expect(try client.call(.ping, WordCall().body).body == WordCall().body)
         }

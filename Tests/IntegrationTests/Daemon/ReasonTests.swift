@@ -8,7 +8,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The reasons in luod's answers: their bytes, their words in luoctl, and the names that they must not show.
+/// The reasons in luod's answers: their bytes, their text in luoctl, and the names that they must not show.
 @Suite(.requiresRoot) struct ReasonTests {
     private let daemon: RunningDaemon
     private let user: uid_t = 2002
@@ -24,7 +24,7 @@ import Testing
         return message.bytes
     }
 
-    @Test("Without the flag an answer has the bytes that it always had, with it the struct, the tag and the reason")
+    @Test("An answer is unchanged without the flag; with it come the struct, the tag and the reason")
     func wire() throws {
         let client = try daemon.connect()
         let held = try client.create("vm")
@@ -36,11 +36,11 @@ import Testing
         #expect(answer.starts(with: exists + create.body + nativeBytes(UInt64(5))))
         let text = String(decoding: answer.dropFirst(4 + 72 + 8), as: UTF8.self)
         #expect(text.contains("\"vm\"") && text.split(separator: "\n").count == 2, "\(text)")
-        // Results have no text.
+        // A successful answer has no text.
         let preserve = Request(.setDetached, body: WordCall(1).body, tag: 6, wantsReason: true)
         #expect(
             try bytes(held, preserve.bytes) == nativeBytes(Int32(0)) + preserve.body + nativeBytes(UInt64(6)))
-        // A message that is no request.
+        // This message is not a request.
         let unknown = nativeBytes(UInt32(0xBA7E)) + WordCall().body
         #expect(try bytes(client, unknown + tag) == nativeBytes(Int32(-22)) + tag)
         let refused = try bytes(client, unknown + tag + nativeBytes(UInt32(1)))
@@ -48,7 +48,7 @@ import Testing
         #expect(String(decoding: refused.dropFirst(4 + 8 + 8), as: UTF8.self).contains("0x7e"))
     }
 
-    @Test("luoctl prints luod's words: session, token, and the way out") func words() async throws {
+    @Test("luoctl prints luod's text: session, token, and remedy") func words() async throws {
         func ctl(_ arguments: String..., says words: String...) async throws {
             let ended = try await run([Program.path("luoctl")] + arguments + ["--state", daemon.state])
             #expect(ended.status == 1, "\(ended)")
@@ -71,7 +71,7 @@ import Testing
         held.close()
     }
 
-    @Test("A name that a terminal would obey is escaped, and the reason has at most 1,024 bytes") func escaped() throws
+    @Test("A name with control characters is escaped, and the reason has at most 1,024 bytes") func escaped() throws
     {
         let client = try daemon.connect()
         let name = SessionName(bytes: Array("\u{1B}[2J\u{7}\n".utf8) + [UInt8](repeating: 0xFF, count: 50))
@@ -93,7 +93,7 @@ import Testing
         return calls.compactMap { failure($0) }
     }
 
-    /// Calls that fail for a user, and name nothing of another user.
+    /// Calls that fail for a user, and do not name another user's objects.
     private func failures(_ device: LiveUpdateDevice, _ own: DeviceSession, _ file: MemoryFile) -> [LiveUpdateError] {
         let calls: [() throws -> Void] = [
             { _ = try device.createSession("own") }, { _ = try device.createSession("") }, { _ = try device.load() },

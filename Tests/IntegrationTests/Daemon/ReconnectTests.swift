@@ -11,7 +11,7 @@ import Testing
     private let room: TemporaryDirectory
     private let listener: OwnedSocket
 
-    /// What is given up when nothing refers to it.
+    /// A socket that is closed with the last reference to this object.
     private final class OwnedSocket: Sendable {
         let owned: OwnedDescriptor
         init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
@@ -23,7 +23,8 @@ import Testing
             try MessageSocket.listen(at: room.file("liveupdate"), mode: [.ownerReadWrite]))
     }
 
-    /// Takes connections, one after the other: each answers so many requests with EEXIST, and is closed at the next one.
+    /// Accepts connections, one after the other. Each connection answers some requests with EEXIST, and is closed at
+    /// the next request.
     private func serve(answers: [Int]) throws -> LiveUpdateDevice {
         let listener = listener
         try startThread {
@@ -49,7 +50,7 @@ import Testing
         return nil
     }
 
-    @Test("Before the first answer it connects anew, and asks again: under the same descriptor") func beforeAnAnswer()
+    @Test("Before the first answer the client reconnects under the same descriptor, and repeats") func beforeAnAnswer()
         throws
     {
         let device = try serve(answers: [0, 2])
@@ -59,13 +60,13 @@ import Testing
         #expect(device.descriptor == number)
     }
 
-    @Test("Once it was answered, the end is the end: what was asked may have been done") func afterAnAnswer() throws {
+    @Test("After an answer it does not reconnect, because the request may be done") func afterAnAnswer() throws {
         let device = try serve(answers: [1, 1])
         #expect(create(device) == .fileExists)
         #expect(create(device) == .socketNotConnected)
     }
 
-    @Test("It is tried once") func again() throws {
+    @Test("The client reconnects once") func again() throws {
         #expect(create(try serve(answers: [0, 0, 1])) == .socketNotConnected)
     }
 }

@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A luod that holds files and cannot read its state: it holds them, and root can have another image take over.
+/// A luod that holds files and cannot read its state. It keeps them, and root can replace its image.
 @Suite struct RefusalTests {
-    /// Changes the version in the arena's header, which every start checks.
+    /// Changes the version in the arena's header, which each start checks.
     private func setVersion(_ version: UInt8, of daemon: RunningDaemon) throws -> UInt8 {
         let file = try #require(FileHandle(forUpdatingAtPath: daemon.state + "/arena"))
         try file.seek(toOffset: 8)
@@ -24,7 +24,7 @@ import Testing
         }
     }
 
-    @Test("Without its state luod holds everything, refuses new clients, and goes on with an image that can read it")
+    @Test("Without its state luod holds everything, refuses new clients, and goes on with a suitable image")
     func damaged() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
@@ -62,7 +62,7 @@ import Testing
         #expect(try client.retrieveSession("s").retrieve(1).bytes() == [1, 2, 3])
     }
 
-    @Test("Only root may look, reload and stop", .requiresRoot) func others() async throws {
+    @Test("Only root may read the status, reload and stop", .requiresRoot) func others() async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
         let client = try daemon.connect()
         try client.create("s").setDetached(true)
@@ -93,13 +93,13 @@ import Testing
         #expect(try refusal { try daemon.connect().create("t") } == .ioError)
         #expect(try daemon.connect().change(.reload) == nil)
         #expect(try session.get(1).identity == file.identity)
-        // The row has ended: one death more is not enough.
+        // The row of deaths has ended: one more death does not cause a refusal.
         try FileManager.default.removeItem(atPath: trap)
         Glibc.kill(try client.status().orchestrator, SIGKILL)
         #expect(try session.get(1).identity == file.identity)
     }
 
-    @Test("A luod that a service manager has started with what it had stored refuses, too, and is ready") func stored()
+    @Test("A luod that a service manager restarts with stored descriptors refuses, too, and is ready") func stored()
         async throws
     {
         let manager = try ServiceManager()

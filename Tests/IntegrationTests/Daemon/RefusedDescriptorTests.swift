@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test(
-        "The session's own socket, another session's, and the connection: ELOOP; no memory file: ENOENT",
+        "The session's own socket, another session's, and the connection: ELOOP; other files: ENOENT",
         arguments: ways)
     func ownSockets(call: Call) throws {
         let expected: Errno = call == .preserveHeld ? .tooManySymbolicLinkLevels : .noSuchFileOrDirectory
@@ -62,7 +62,7 @@ import Testing
         let ends = try socketPair()
         try ends.0.descriptor.send([1], [session.descriptor])
         try session.preserve(ends.1.descriptor, 1, as: .preserveHeld)
-        // Not shut down: the copy in the queue stays.
+        // The session is closed without a shutdown, so the copy in the queue stays.
         try closeDescriptor(session.release())
         #expect(try client.status().sessions.count == 1, "the queue in the session holds the session")
         #expect(try client.remove("s")?.errno == .resourceBusy)

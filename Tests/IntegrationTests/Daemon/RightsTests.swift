@@ -5,14 +5,14 @@ import Platform
 import TestSupport
 import Testing
 
-/// What luod's processes may still do, as the kernel says it and the status shows it.
+/// The rights of luod's processes, as the kernel reports them and the status shows them.
 @Suite(.requiresRoot) struct RightsTests {
     private static let kept: Set = ["cap_sys_admin", "cap_ipc_lock", "cap_sys_resource"]
 
-    /// Of the keeper as well, which starts the gate of programs that run under a filter.
+    /// Additional rights of the keeper, which starts the gate of programs under a filter.
     private static let keptForGates: Set = ["cap_sys_ptrace", "cap_dac_override"]
 
-    @Test("Few capabilities; the orchestrator has a filter, and gains nothing by execve") func confined()
+    @Test("luod has few capabilities; the orchestrator has a filter, and gains no rights by execve") func confined()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -22,14 +22,14 @@ import Testing
         #expect(Self.kept.union(Self.keptForGates).isSuperset(of: status.processes[0].capabilities))
         #expect(Self.kept.isSuperset(of: status.processes[1].capabilities))
         #expect(status.processes[1].hasNoNewPrivileges && status.processes[1].seccomp == "filter")
-        // The kernel's own words.
+        // The kernel's report of the rights.
         let text = try String(contentsOfFile: "/proc/\(status.orchestrator)/status", encoding: .utf8)
         let effective = try #require(text.split(separator: "\n").first { $0.hasPrefix("CapEff:") })
         #expect(UInt64(effective.dropFirst(8), radix: 16) == 0, "none is effective before it is raised")
         #expect(text.contains("Seccomp:\t2") && text.contains("NoNewPrivs:\t1"))
     }
 
-    @Test("After updates, reloads and the death of a keeper, too; without one there is one process") func later()
+    @Test("Rights stay after updates, reloads and a keeper's death, which leaves one process") func later()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -44,7 +44,7 @@ import Testing
         #expect(try client.status().keeper == 0)
     }
 
-    @Test("The gate of programs under a filter has two rights, and another after its death") func gate() async throws {
+    @Test("A gate for programs under a filter has two rights, and is replaced when it dies") func gate() async throws {
         let daemon = try await RunningDaemon()
         #expect(try await daemon.probe("exit", "0").status == 0)
         let client = try daemon.connect()
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test("Unconfined it says so") func unconfined() async throws {
+    @Test("An unconfined luod reports its rights") func unconfined() async throws {
         let daemon = try await RunningDaemon(["--unconfined"])
         let processes = try daemon.connect().status().processes
         let own = try ProcessRights(of: getpid())

@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A daemon on a state of its own, which ends with the test and leaves nothing.
+/// A daemon with its own state. It ends with the test and leaves nothing.
 final class RunningDaemon: Sendable {
     let state: String
     private let program: Guarded<Program?> = Guarded(nil)
@@ -18,19 +18,20 @@ final class RunningDaemon: Sendable {
     ) async throws {
         self.environment = environment
         state = FileManager.default.temporaryDirectory.appendingPathComponent("luod-\(UUID().uuidString)").path
-        // Of a machine that is busy with other tests; the last one that is given counts.
+        // The long patience is for a machine that is busy with other tests. `arguments` can override it, because the
+        // last option counts.
         self.arguments = [image, "--state", state, "--patience", "60000"] + arguments
         try await start()
     }
 
-    /// Starts a keeper: the first one, or one that takes the place of one that died.
+    /// Starts a keeper: the first one, or one that replaces a dead one.
     func start() async throws {
         try await run(try Program(arguments, environment: environment))
     }
 
-    /// Starts a keeper as a service manager does, with descriptors that have names.
+    /// Starts a keeper with named descriptors, as a service manager does.
     func start(passing passed: [(name: String, descriptor: FileDescriptor)]) async throws {
-        // Clear of the numbers that they get.
+        // The copies have higher numbers than the ones that the program gets.
         let copies = try passed.map { try $0.descriptor.duplicated(from: 3 + CInt(passed.count)).release() }
         defer { for copy in copies { try? copy.close() } }
         let variables = [
@@ -51,7 +52,7 @@ final class RunningDaemon: Sendable {
         if started.hasEnded { Issue.record("luod ended: \(try await started.ended())") }
     }
 
-    /// Starts another luod that is not to be the keeper.
+    /// Starts another luod that must not become the keeper.
     func startAnother() async throws -> Ended { try await Program(arguments).ended() }
 
     deinit {
@@ -61,10 +62,10 @@ final class RunningDaemon: Sendable {
 
     func connect() throws -> DaemonClient { try DaemonClient(connectingTo: "\(state)/liveupdate") }
 
-    /// A connection of another user's, where `--socket-mode` lets that user in.
+    /// Connects as another user, which `--socket-mode` must allow.
     func connect(as user: uid_t) throws -> DaemonClient { try asUser(user) { try connect() } }
 
-    /// All that run on this state: no other process has its path among its arguments.
+    /// The processes of this luod. No other process has the path of the state among its arguments.
     var processes: [pid_t] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return names.compactMap { pid_t($0) }.filter { process in
@@ -73,14 +74,14 @@ final class RunningDaemon: Sendable {
         }
     }
 
-    /// Loads an image, and says which process waits to take over.
+    /// Loads an image, and returns the process that waits to take over.
     func loadedStandby(_ client: DaemonClient) throws -> pid_t {
         #expect(try client.change(.load) == nil)
         let running = try client.status()
         return try #require(processes.first { ![running.keeper, running.orchestrator].contains($0) })
     }
 
-    /// Ends it as a service manager does.
+    /// Ends luod as a service manager does.
     func end() async throws -> Ended {
         let luod = try #require(program.with { $0 })
         Glibc.kill(luod.process, SIGTERM)
@@ -89,13 +90,13 @@ final class RunningDaemon: Sendable {
 
     var keeper: pid_t { program.with { $0 }?.process ?? -1 }
 
-    /// What it has logged.
+    /// The log so far.
     func log() throws -> String { try program.with { try $0?.errorsSoFar } ?? "" }
 
-    /// The path of an image that reads what it is told, until nobody is there to tell it anything, and says nothing.
+    /// The path of an image that reads its messages until the link ends, and sends none.
     func silentImage() async throws -> String {
         let path = "\(state)/silent"
-        // Not written by this process: see ``install(_:into:)``.
+        // Another process writes the file: see ``install(_:into:)``.
         _ = try await IntegrationTests.run(
             ["/bin/sh", "-c", "cat >\"$0\" && chmod 755 \"$0\"", path], input: "#!/bin/sh\nexec cat <&3 >/dev/null\n")
         return path
@@ -103,9 +104,9 @@ final class RunningDaemon: Sendable {
 
     func killKeeper() { program.with { $0 }?.kill() }
 
-    /// Ends both processes at once: the machine's power, as far as memory files go.
+    /// Kills both processes at once, which has the same effect on memory files as a power failure.
     func killEverything() {
-        // First, or it would start another orchestrator.
+        // The keeper is killed first, because it would start another orchestrator.
         killKeeper()
         for _ in 0..<10 {
             let left = processes
@@ -115,7 +116,7 @@ final class RunningDaemon: Sendable {
         }
     }
 
-    /// Whether an orchestrator is in a blackout: it waits for nobody but its keeper then.
+    /// Whether an orchestrator is in a blackout, when it waits only for its keeper.
     func waitsForKeeper(_ orchestrator: pid_t) throws -> Bool {
         #if arch(x86_64)
             let polling = "7 "
@@ -125,7 +126,7 @@ final class RunningDaemon: Sendable {
         return try String(contentsOfFile: "/proc/\(orchestrator)/syscall", encoding: .utf8).hasPrefix(polling)
     }
 
-    /// In hundredths of a second: proc_pid_stat(5).
+    /// The processor time of a process in hundredths of a second: proc_pid_stat(5).
     static func processorTime(of process: pid_t) throws -> Int {
         let line = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
         let fields = line.split(separator: ")").last?.split(separator: " ") ?? []

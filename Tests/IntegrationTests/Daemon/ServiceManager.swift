@@ -4,7 +4,7 @@ import Platform
 import SystemPackage
 import TestSupport
 
-/// What a service manager does that has started luod: it reads its notifications, and stores descriptors.
+/// A service manager for luod: it reads notifications, and stores descriptors.
 final class ServiceManager: Sendable {
     let path: String
     private let socket: OwnedDescriptor
@@ -25,7 +25,7 @@ final class ServiceManager: Sendable {
         address.sun_family = sa_family_t(AF_UNIX)
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
         let result = unsafe withUnsafePointer(to: &address) { pointer in
-            // SAFETY: a sockaddr_un is what a sockaddr of its family is.
+            // SAFETY: a sockaddr_un is a sockaddr of its family.
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 unsafe bind(number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
@@ -33,7 +33,7 @@ final class ServiceManager: Sendable {
         guard result == 0 else { throw SystemCallError("bind", Errno(rawValue: Glibc.errno)) }
     }
 
-    /// Reads as it comes, whatever else the tests do: else luod would wait for it.
+    /// Reads each notification at once in a separate thread, because luod would wait for it.
     func start() {
         Thread.detachNewThread { [state, descriptor = socket.borrowed] in
             while !state.with({ $0.hasEnded }) {
@@ -48,7 +48,7 @@ final class ServiceManager: Sendable {
     }
 
     deinit {
-        // No more is read after this: the socket's number may be another's soon.
+        // After this line no more is read, because the number of the socket may soon be used again.
         state.with { $0.hasEnded = true }
         for descriptor in state.with({ $0.stored.values }) { try? descriptor.close() }
         try? FileManager.default.removeItem(atPath: path)
@@ -59,14 +59,14 @@ final class ServiceManager: Sendable {
     /// All lines so far.
     var lines: [String] { state.with { $0.lines } }
 
-    /// What it stores now, in the order in which it came.
+    /// The stored descriptors, in the order of their arrival.
     var stored: [(name: String, descriptor: FileDescriptor)] {
         state.with { state in
             state.order.compactMap { name in state.stored[name].map { (name, $0) } }
         }
     }
 
-    /// Of one kind of descriptor: docs/systemd.md names them by a number.
+    /// The stored descriptors of one kind. docs/systemd.md gives the kinds numbers.
     func stored(_ kind: Int) -> [FileDescriptor] {
         stored.filter { $0.name.hasPrefix("luo-\(kind)-") }.map(\.descriptor)
     }
@@ -78,7 +78,7 @@ final class ServiceManager: Sendable {
             state.stored[name] = descriptor
             state.order.append(name)
         } else {
-            // A barrier is passed when its descriptor is closed.
+            // The close of its descriptor passes a barrier.
             for descriptor in descriptors { try? descriptor.close() }
         }
         if lines.contains("FDSTOREREMOVE=1") {

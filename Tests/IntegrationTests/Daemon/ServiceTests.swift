@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// luod as a service: what it tells its manager, and that it goes on with what that has stored.
+/// luod as a service: its notifications, and its restart with stored descriptors.
 @Suite struct ServiceTests {
     private let manager: ServiceManager
 
@@ -15,7 +15,7 @@ import Testing
         manager.start()
     }
 
-    @Test("It says that it is ready, by which process, and stores what it keeps; what is let go, is let go there")
+    @Test("It notifies that it is ready, and stores held descriptors; released ones are removed from the store")
     func stores() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         try await eventually("READY=1", within: 60) { manager.lines.contains("READY=1") }
@@ -34,7 +34,7 @@ import Testing
         try await eventually("a status", within: 60) { manager.lines.contains { $0.hasPrefix("STATUS=") } }
     }
 
-    @Test("Keeper and orchestrator die: what was stored goes on, with its clients, sessions and requests")
+    @Test("Keeper and orchestrator die: the stored clients, sessions and requests go on")
     func goesOn() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         let (client, other) = (try daemon.connect(), try daemon.connect())
@@ -54,12 +54,12 @@ import Testing
         #expect(taken.result == 0)
         let came = try MemoryFile(taking: OwnedDescriptor(taking: try #require(descriptors.first)))
         #expect(try came.identity == files[1].identity && came.bytes() == nativeBytes(1))
-        // Whoever held the other session went meanwhile.
+        // The client of the other session has gone meanwhile.
         let status = try client.status()
         #expect(status.sessions.map(\.name) == ["s"] && status.sessions.first?.files.count == 2)
         #expect(try daemon.connect().status().keeper == daemon.keeper)
         #expect(try client.change(.update) == nil)
-        // As long as somebody has it.
+        // The file stays in the store while a session has it.
         let again = try client.retrieveSession("s")
         #expect(try again.retrieve(0).identity == files[0].identity)
         try await eventually("nothing else in the store", within: 60) { manager.stored(6).count == 2 }
@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test(
-        "A program under luoctl run goes on, too: its device is still its user's, and of the same boot",
+        "A program under luoctl run goes on, too, with the same user and the same boot",
         arguments: [0, 1])
     func programGoesOn(updates: Int) async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
@@ -90,7 +90,7 @@ import Testing
         #expect(try await daemon.probe("life").status == 0, "the device is open nowhere")
     }
 
-    @Test("SIGTERM, as in a restart: everything is stored before it ends") func restarts() async throws {
+    @Test("On SIGTERM, as in a restart, everything is stored before luod ends") func restarts() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         let client = try daemon.connect()
         let session = try client.create("s")
@@ -112,7 +112,7 @@ import Testing
         try FileManager.default.removeItem(atPath: path)
         let listener = try MessageSocket.listen(
             at: path, mode: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
-        // Before anybody runs: it waits.
+        // This client connects before luod runs, and waits.
         let early = try daemon.connect()
         let status = try early.ask(.ping, WordCall().body)
         let inode = try FileStatus(at: path).identity
@@ -147,7 +147,7 @@ import Testing
         #expect(try await luod.ended().status == 0)
     }
 
-    @Test("What is stored of a state that was removed is not taken for another one") func otherState() async throws {
+    @Test("Stored descriptors of a removed state are not used for another state") func otherState() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         try await eventually("the arena in the store", within: 60) { manager.stored(1).count == 1 }
         let session = try daemon.connect().create("s")
@@ -155,7 +155,7 @@ import Testing
         daemon.killEverything()
         try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
         try FileManager.default.removeItem(atPath: "\(daemon.state)/arena")
-        // Another state is begun there, which this manager knows nothing of.
+        // Another state begins there, without the knowledge of this manager.
         let other = try Program([Program.path("luod"), "--state", daemon.state])
         try await eventually("another luod", within: 60) { try other.outputSoFar.contains("ready") }
         Glibc.kill(other.process, SIGTERM)

@@ -6,11 +6,12 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A shortage of the system is no fault of a peer: requests fail or wait, and no process of luod is given up for it.
+/// A shortage of the system is not a fault of a peer. Requests fail or wait, and luod ends none of its processes for
+/// it.
 @Suite(.requiresRoot) struct ShortageTests {
-    /// Puts as many descriptors under way as a user may have open, or takes them back.
+    /// Sends as many descriptors as a user may have in flight, or takes them back.
     ///
-    /// It is a process of that user, without any capability, that reads a line for each change.
+    /// It runs as a process of that user without any capability, and reads a line for each change.
     private static let script = """
         import array, os, resource, socket, sys
         pairs = []
@@ -62,7 +63,7 @@ import Testing
         try await eventually("a shortage", within: 60) { try other.outputSoFar.contains("full 109") }
         let refused = try refusal { try session.preserve(files[1], 1) }
         #expect(refused == .tooManyReferences)
-        // luod holds no file of the failed request, and the rest goes on. An answer with a descriptor waits.
+        // luod holds no file of the failed request, and other requests work. An answer with a descriptor waits.
         let during = try session.name()
         #expect(during == "s")
         try session.unpreserve(0)
@@ -71,7 +72,7 @@ import Testing
         try session.preserve(files[2], 1)
         let after = try client.status()
         #expect(after.keeper == before.keeper && after.orchestrator == before.orchestrator)
-        // The keeper has the file, and not the one that was released.
+        // The keeper has the new file, and not the released one.
         kill(after.orchestrator, SIGKILL)
         #expect(try session.take(1).identity == files[2].identity)
         #expect(try client.change(.update) == nil)
@@ -79,7 +80,7 @@ import Testing
         #expect(try await luod.ended().status == 0)
     }
 
-    @Test("A full file system: SERVE is ENOSPC at once, luoctl run says so, and no gate dies") func full() async throws
+    @Test("With a full file system SERVE gets ENOSPC, luoctl run reports it, and no gate dies") func full() async throws
     {
         let room = try TemporaryDirectory()
         let state = "\(room.path)/s"

@@ -6,14 +6,14 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A descriptor with a last close that sleeps for a minute delays no client. luod has the last copy each time.
+/// A last close that sleeps for a minute delays no client. In each test luod has the last copy of the descriptor.
 @Suite struct SlowCloseTests {
-    /// The ways in which luod comes to close the last copy.
+    /// The ways in which luod gets to close the last copy.
     enum Way: CaseIterable {
         case check, refusedPreserve, unpreserve, sessionEnd, forcedRemoval, queuedInConnection, moreThanOne
     }
 
-    @Test("The last close of a lingering socket is luod's, and others are served meanwhile", arguments: Way.allCases)
+    @Test("luod makes the last close of a lingering socket, and serves others meanwhile", arguments: Way.allCases)
     func lingering(way: Way) async throws {
         let daemon = try await RunningDaemon()
         let hostile = try daemon.connect()
@@ -27,12 +27,12 @@ import Testing
             own.close()
             _ = try answerSoon(other, .status, WordCall().body)
         }
-        // The exit of the orchestrator closes the rest, and does not delay the next one.
+        // The exit of the orchestrator closes the remaining descriptors, and does not delay the next orchestrator.
         kill(try other.status().orchestrator, SIGKILL)
         _ = try answerSoon(other, .status, WordCall().body)
     }
 
-    @Test("SIGTERM ends luod at once, whatever clients have sent that wait to be accepted") func unaccepted()
+    @Test("SIGTERM ends luod at once, despite unaccepted connections and their messages") func unaccepted()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -49,7 +49,7 @@ import Testing
         #expect(monotonicNanoseconds() - began < 30_000_000_000)
     }
 
-    @Test("A close that sleeps in the keeper fills it with nobody's descriptors, and ends no process", .requiresRoot)
+    @Test("A sleeping close in the keeper fills it with pending closes, and ends no process", .requiresRoot)
     func keeperIsFull() async throws {
         let daemon = try await RunningDaemon(
             ["--socket-mode", "0666", "--max-descriptors", "512", "--max-user-descriptors", "100"])
@@ -58,7 +58,7 @@ import Testing
         let session = try hostile.create("s")
         let peer = try sleepInKeeper(session, keeper: daemon.keeper)
         defer { _ = peer }
-        // Each file takes a descriptor of the keeper's until the close that sleeps is done.
+        // Each file takes a descriptor of the keeper until the sleeping close is done.
         let file = try MemoryFile()
         for _ in 0..<2000 {
             guard try isDone(session, .preserve, file.descriptor), try isDone(session, .unpreserve) else { break }
@@ -74,7 +74,7 @@ import Testing
         #expect(try await daemon.end().status == 0)
     }
 
-    /// Has the keeper close the last copy of a lingering socket, and the orchestrator one before.
+    /// Lets the orchestrator close its copy of a lingering socket, and then the keeper the last copy.
     private func sleepInKeeper(_ session: DaemonClient, keeper: pid_t) throws -> MemoryFile {
         let (number, peer) = try LingeringConnection.make()
         let (reading, writing) = try MessageSocket.pair()
@@ -89,14 +89,14 @@ import Testing
         return peer
     }
 
-    /// Whether it was done, and soon.
+    /// Whether the call succeeded soon.
     private func isDone(_ session: DaemonClient, _ call: Call, _ file: FileDescriptor? = nil) throws -> Bool {
         let tag = try session.ask(call, FileCall(token: 1).body, file)
         guard let (response, _) = try? session.answer(to: tag, within: 500) else { return false }
         return response.result == 0
     }
 
-    /// Half of the time that the close lasts.
+    /// Makes a call that must be answered in half the time of the close.
     private func answerSoon(_ client: DaemonClient, _ call: Call, _ body: [UInt8]) throws -> Response {
         let (response, descriptors) = try client.answer(to: try client.ask(call, body), within: 30_000)
         for descriptor in descriptors { try closeDescriptor(descriptor) }
@@ -125,9 +125,9 @@ import Testing
     }
 }
 
-/// A TCP connection on loopback. Its close waits a minute for a peer that reads nothing.
+/// A TCP connection on loopback. Its close waits a minute, because its peer reads nothing.
 private enum LingeringConnection {
-    /// - Returns: the end with the close that waits, for the caller to close, and its peer.
+    /// - Returns: the end with the waiting close, which the caller must close, and its peer.
     static func make() throws -> (FileDescriptor, peer: MemoryFile) {
         let listener = try tcpSocket()
         var address = loopback()
@@ -173,7 +173,7 @@ private enum LingeringConnection {
         _ address: inout sockaddr_in, _ body: (UnsafeMutablePointer<sockaddr>, socklen_t) throws -> Void
     ) throws {
         try unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            // SAFETY: a sockaddr_in is what a sockaddr of its family is.
+            // SAFETY: a sockaddr_in is a sockaddr of its family.
             try unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 try unsafe body(address, socklen_t(MemoryLayout<sockaddr_in>.size))
             }

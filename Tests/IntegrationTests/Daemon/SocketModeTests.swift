@@ -14,12 +14,12 @@ import Testing
         return (status.st_mode & 0o7777, status.st_gid)
     }
 
-    @Test("Without an option only the own user can connect") func closed() async throws {
+    @Test("Without an option only luod's own user can connect") func closed() async throws {
         let daemon = try await RunningDaemon()
         #expect(try status("\(daemon.state)/liveupdate").mode == 0o600)
     }
 
-    @Test("Another user is kept out by default, and let in with --socket-mode", .requiresRoot) func others()
+    @Test("Another user is refused by default, and admitted with --socket-mode", .requiresRoot) func others()
         async throws
     {
         let closed = try await RunningDaemon()
@@ -36,7 +36,7 @@ import Testing
         #expect(try status("\(byName.state)/liveupdate") == (0o660, daemonGroup))
     }
 
-    @Test("A group that this user may not give is 77, with one message", .requiresRoot) func foreignGroup()
+    @Test("A group that this user may not give to a file is 77, with one message", .requiresRoot) func foreignGroup()
         async throws
     {
         let room = try TemporaryDirectory()
@@ -45,7 +45,7 @@ import Testing
         #expect(ended.status == 77 && ended.output.isEmpty, "\(ended)")
     }
 
-    @Test("A socket that was passed keeps its mode and its group, and the options do not count", .requiresRoot)
+    @Test("A passed socket keeps its mode and its group, and the options have no effect", .requiresRoot)
     func passed()
         async throws
     {

@@ -69,7 +69,7 @@ import Testing
     }
 
     @Test(
-        "A damaged arena, or one of another version: luod ends with 65, and leaves it as it is",
+        "With a damaged arena, or one of another version, luod ends with 65, and does not change it",
         arguments: Damage.allCases)
     func damaged(damage: Damage) async throws {
         #expect(try await startAndEnd().status == 0)
@@ -81,7 +81,7 @@ import Testing
         #expect(status.status == 69, "\(status)")
     }
 
-    @Test("A directory, a link or a pipe in the arena's place is damage, too") func noFile() async throws {
+    @Test("A directory, a link or a pipe in the arena's place counts as damage") func noFile() async throws {
         unsafe mkdir(state, 0o700)
         unsafe mkdir(arena, 0o700)
         expectRefusal(try await start(), 65, "regular file")
@@ -106,7 +106,7 @@ import Testing
     enum Foreign: CaseIterable { case directory, pipe, link }
 
     @Test(
-        "What is not luod's in the place of a file of the state is left as it is: 65", arguments: Foreign.allCases,
+        "A foreign object in the place of a state file is left unchanged: 65", arguments: Foreign.allCases,
         ["arena.new", "control", "liveupdate", "calls"])
     func foreign(kind: Foreign, name: String) async throws {
         unsafe mkdir(state, 0o700)
@@ -123,7 +123,7 @@ import Testing
         #expect(try FileStatus(at: path, followingLinks: false).identity == before)
     }
 
-    @Test("A passed descriptor on which no client can connect: 69, and never ready") func noListener() async throws {
+    @Test("If no client can connect to a passed descriptor: 69, and never ready") func noListener() async throws {
         let file = try openFile("/dev/null")
         let (connected, other) = try MessageSocket.pair()
         defer { for end in [connected, other] { try? closeDescriptor(end) } }
@@ -136,7 +136,7 @@ import Testing
         }
     }
 
-    @Test("With a service manager it never says that it is ready") func neverReady() async throws {
+    @Test("With a service manager a refused start never reports that it is ready") func neverReady() async throws {
         let manager = try ServiceManager()
         manager.start()
         #expect(try await startAndEnd().status == 0)
@@ -158,7 +158,7 @@ import Testing
 
     // MARK: Shortages
 
-    @Test("Too small a tmpfs: 69, and nothing is left half", .requiresRoot, arguments: ["32k", "64k"])
+    @Test("On a tmpfs that is too small: 69, and nothing is left half made", .requiresRoot, arguments: ["32k", "64k"])
     func smallFileSystem(size: String) async throws {
         unsafe mkdir(state, 0o700)
         let script =
@@ -169,7 +169,7 @@ import Testing
             #expect(ended.output.isEmpty)
             expectRefusal(ended, 69, "space", "room")
         } else {
-            // The arena fits exactly, and the sockets need no page: luod runs until the time is over.
+            // The arena fits exactly, and the sockets need no page. luod runs until the time limit.
             #expect(ended.status == 124 || ended.status == 0, "\(ended)")
         }
     }
@@ -230,7 +230,7 @@ import Testing
         #expect(try await luoctl("inspect", arena).status == 0)
     }
 
-    @Test("A kill at any moment of a first start leaves a state that the next one begins on") func killed() async throws
+    @Test("After a kill at any moment of a first start the next luod can begin") func killed() async throws
     {
         for step in 0..<Scale.count(40) {
             let luod = try Program([Program.path("luod"), "--state", state])
@@ -244,7 +244,7 @@ import Testing
             let ended = try await next.ended()
             // The killed luod may still be ending, and its orchestrator may go on for this keeper.
             #expect(ended.status == 0 || ended.status == 69, "\(step): \(ended)")
-            // One that was being started when its keeper was killed may not have its arguments yet.
+            // A process that was starting when its keeper was killed may not have its arguments yet.
             for _ in 0..<10 {
                 for process in daemonProcesses() { kill(process, SIGKILL) }
                 usleep(2_000)
@@ -268,7 +268,7 @@ import Testing
     // MARK: Options
 
     @Test(
-        "Text that is no number, and numbers out of range, are refused",
+        "Text that is not a number, and numbers out of range, are refused",
         arguments: [
             ["--max-descriptors", "9223372036854775807"], ["--max-descriptors", "63"],
             ["--max-arena", "18446744073709551615"], ["--max-arena", "1X"], ["--max-arena", "99999999T"],

@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// What `luod --state` may be given, and is not to harm.
+/// Paths for `luod --state` that luod must not harm.
 @Suite struct StateDirectoryTests {
     private func luod(_ state: String, says words: String...) async throws -> CInt? {
         let ended = try await run([Program.path("luod"), "--state", state])
@@ -18,7 +18,7 @@ import Testing
         return status.st_mode & 0o7777
     }
 
-    @Test("A file, and a directory that others may write to, stay as they are") func others() async throws {
+    @Test("A file, and a directory that other users may write to, stay unchanged") func others() async throws {
         let room = try TemporaryDirectory()
         let (file, shared) = (room.path + "/file", room.path + "/shared")
         try Data("text".utf8).write(to: URL(fileURLWithPath: file))
@@ -39,14 +39,14 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: long))
     }
 
-    @Test("Another user's is refused", .requiresRoot) func anotherUser() async throws {
+    @Test("Another user's directory is refused", .requiresRoot) func anotherUser() async throws {
         let room = try TemporaryDirectory()
         try #require(unsafe chown(room.path, 65534, 65534) == 0)
         #expect(try await luod(room.path, says: "another user owns it") == 77)
         #expect(try room.names.isEmpty)
     }
 
-    @Test("A directory that is there is used with the rights that it has") func own() async throws {
+    @Test("An existing directory is used, and keeps its permissions") func own() async throws {
         let room = try TemporaryDirectory()
         let before = try mode(room.path)
         let luod = try Program([Program.path("luod"), "--state", room.path])
@@ -58,11 +58,11 @@ import Testing
     }
 
     @Test(
-        "Too few descriptors are said, by luod and by luoctl run, which leaves nothing", .requiresRoot,
+        "luod and luoctl run report too few descriptors, and luoctl run leaves nothing", .requiresRoot,
         arguments: [5, 13, 63])
     func descriptors(count: Int) async throws {
         let room = try TemporaryDirectory()
-        // A hard limit, which root is not to raise.
+        // The hard limit is set, which root must not raise.
         let limited = "ulimit -n \(count) && exec setpriv --bounding-set -sys_resource \"$@\""
         let ended = try await run(
             ["/bin/sh", "-c", limited, "sh", Program.path("luoctl"), "run", "--", "/bin/true"],
@@ -71,7 +71,7 @@ import Testing
         #expect(try room.names.isEmpty)
     }
 
-    @Test("--version is that of luoctl") func version() async throws {
+    @Test("--version prints the version of luoctl") func version() async throws {
         let versions = try await [
             run([Program.path("luod"), "--version"]), run([Program.path("luoctl"), "--version"]),
         ]

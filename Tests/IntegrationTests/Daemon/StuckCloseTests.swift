@@ -8,9 +8,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A file system that does not answer a close holds up one thread for each user, and no process that serves.
+/// A close in a stuck file system blocks one thread for each user, and no process that serves.
 @Suite(.serialized, .requiresRoot, .enabled(if: StuckFileSystem.isMissing == nil)) struct StuckCloseTests {
-    /// Has luod hold a file of such a file system, and release it: keeper and orchestrator close it then.
+    /// Lets luod hold a file of such a file system, and release it. Then keeper and orchestrator close it.
     private func stick(_ daemon: DaemonClient, _ system: StuckFileSystem) throws {
         let session = try daemon.create("stuck")
         let file = try system.open()
@@ -19,7 +19,7 @@ import Testing
         #expect(system.wait(for: .flush, 2))
     }
 
-    @Test("The keeper goes on, and replaces an orchestrator that is dead with a thread that waits") func replaced()
+    @Test("The keeper goes on, and replaces a dead orchestrator that has a waiting thread") func replaced()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -40,7 +40,7 @@ import Testing
         #expect(try client.change(.update) == nil)
     }
 
-    @Test("A user whose closes are stuck, and who connects without end, does not lock root out") func flood()
+    @Test("A user with stuck closes and endless connects does not lock root out") func flood()
         async throws
     {
         let daemon = try await RunningDaemon([
@@ -65,11 +65,12 @@ import Testing
         #expect(try root.status().contains("\"updates\":1"))
     }
 
-    @Test("A luod that ends with such a thread lets the next one begin") func nextBegins() async throws {
+    @Test("A luod that ends with a stuck thread lets the next one begin") func nextBegins() async throws {
         let state = try TemporaryDirectory()
         let arguments = [Program.path("luod"), "--state", state.path]
         let old = try Program(arguments)
-        // This process can start no program while it has a file of the file system: that one would not get past its exec.
+        // This process cannot start a program while it holds a file of the file system, because the program would hang
+        // in its exec.
         let flag = try TemporaryDirectory()
         let wait = "while test -e \(flag.path)/wait; do sleep 0.02; done; exec \"$@\""
         #expect(FileManager.default.createFile(atPath: flag.path + "/wait", contents: nil))

@@ -6,7 +6,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl --timeout`: a luod that does not answer is named, and a request that takes long is waited for.
+/// `luoctl --timeout` names a luod that does not answer, and waits for a request that takes long.
 @Suite struct TimeoutTests {
     private static let commands: [[String]] = [
         ["status"], ["session", "list"], ["session", "create", "s"], ["session", "attach", "s"],
@@ -21,7 +21,7 @@ import Testing
         return try await run([Program.path("luoctl")] + command[..<end] + options + command[end...])
     }
 
-    @Test("Every command names the process that is stopped, and ends with 69", .requiresRoot) func stopped()
+    @Test("Each command names the stopped process, and ends with 69", .requiresRoot) func stopped()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -41,11 +41,11 @@ import Testing
                 #expect(!ended.errors.contains("\(daemon.keeper)"), "\(command): \(ended)")
             }
         }
-        // The requests are still in luod's queues, and are done if luod sees them before the ends of their connections.
+        // The requests are still in luod's queues. luod does them if it sees them before the ends of their connections.
         Glibc.kill(orchestrator, SIGCONT)
     }
 
-    @Test("Another user gets 69, too, and no process that it may not see") func otherUser() async throws {
+    @Test("Another user gets 69, too, and sees no process of luod") func otherUser() async throws {
         try #require(geteuid() == 0)
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
         let orchestrator = try daemon.connect().status().orchestrator
@@ -56,7 +56,7 @@ import Testing
         #expect(try await luoctlAsNobody(["status", "--timeout", "1", "--state", daemon.state]).status == 0)
     }
 
-    @Test("A request is waited for while pings are answered, and given up when they are not") func pings() async throws
+    @Test("luoctl waits for a request while pings are answered, and then gives up") func pings() async throws
     {
         let pings = Guarded(0)
         let answersPings = Guarded(true)

@@ -5,9 +5,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Two clients that ask for an update at the same time: one is refused with the plain reason, and nothing is lost.
+/// Two clients request an update at the same time. One is refused with the reason, and nothing is lost.
 @Suite struct TwoUpdatesTests {
-    @Test("A second request while the image is started is refused, and names the first") func whileLoading()
+    @Test("A second request during the start of the image is refused, and names the first") func whileLoading()
         async throws
     {
         let daemon = try await RunningDaemon(["--patience", "3000"])
@@ -27,7 +27,7 @@ import Testing
         #expect(try other.change(.update) == nil)
     }
 
-    @Test("A request that was sent in a blackout is refused afterwards, on a connection from before and on a new one")
+    @Test("A request that was sent in a blackout is refused afterwards, on an old connection and on a new one")
     func inBlackout() async throws {
         let daemon = try await RunningDaemon()
         let (client, other) = (try daemon.connect(), try daemon.connect())
@@ -57,7 +57,7 @@ import Testing
         #expect(try other.change(.update) == nil, "a request that is sent now is no longer late")
     }
 
-    @Test("A late update that may discard loses nothing of what the first update handed over") func discarding()
+    @Test("A late update with discard loses nothing that the first update handed over") func discarding()
         async throws
     {
         let daemon = try await RunningDaemon()

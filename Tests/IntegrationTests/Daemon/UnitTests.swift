@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test(
-        "systemd-analyze verify has nothing to say",
+        "systemd-analyze verify reports nothing",
         .enabled(if: isThere(analyze), "no systemd-analyze: install systemd"))
     func verify() async throws {
         let directory = try TemporaryDirectory()
@@ -35,7 +35,7 @@ import Testing
         #expect(ended.status == 0 && ended.errors.isEmpty, "\(ended)")
     }
 
-    @Test("The clients' socket is for a group, and a luod that cannot begin is not started again") func content() throws
+    @Test("The clients' socket is for a group, and a luod that cannot begin is not restarted") func content() throws
     {
         let (service, socket) = (try Self.unit("luod.service", []), try Self.unit("luod.socket", []))
         #expect(socket.contains("\nSocketMode=0660\n") && socket.contains("\nSocketGroup=luo\n"))
@@ -44,10 +44,10 @@ import Testing
     }
 
     @Test(
-        "A real systemd starts luod for its first client, and again when both its processes were killed; all goes on",
+        "A real systemd starts luod for its first client, and again after both its processes are killed",
         .enabled(if: isThere(systemd) && geteuid() == 0, "no systemd, or not root"))
     func realManager() async throws {
-        // The group need not be on this machine.
+        // This machine need not have the group.
         let place = [
             ("SBINDIR", Program.directory), ("/run/luo", "/run/user/0/luo"), ("SocketGroup=luo", "SocketGroup=root"),
         ]
@@ -63,7 +63,8 @@ import Testing
             ], "\(ended)")
     }
 
-    /// Arguments: both units, luoctl, systemd. In a user manager of its own, in namespaces that end with it.
+    /// The arguments are both units, luoctl, and systemd. The script runs its own user manager, in namespaces that end
+    /// with it.
     private static let script = """
         set -e
         mount --make-rprivate /

@@ -6,9 +6,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Clients that flood, never read, send rubbish, stop or die do not keep others from being served.
+/// Clients that flood, never read, send garbage, stop or die do not prevent the service of others.
 @Suite struct UnrulyClientTests {
-    /// Somebody else, who is served as always.
+    /// Checks that another client is served as always.
     private func expectService(_ daemon: RunningDaemon, _ comment: Comment) throws {
         let client = try daemon.connect()
         let file = try MemoryFile()
@@ -21,9 +21,9 @@ import Testing
         #expect(try client.status().keeper == daemon.keeper, comment)
     }
 
-    /// Asks until the queue is full, and reads no answer.
+    /// Sends requests until the queue is full, and reads no answer.
     ///
-    /// - Returns: how often.
+    /// - Returns: the number of requests.
     private func flood(_ client: DaemonClient, _ request: [UInt8], _ descriptors: [FileDescriptor] = []) throws -> Int {
         var count = 0
         while true {
@@ -39,7 +39,7 @@ import Testing
 
     private let status = Request(.status, body: StatusCall().body, tag: 0).bytes
 
-    @Test("Who asks and asks and never reads: the others are served, and all is answered in the end") func neverReads()
+    @Test("A client sends many requests and never reads: others are served, and it gets all") func neverReads()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -57,11 +57,11 @@ import Testing
             message.close()
             answered += 1
         }
-        // Without tags one may be answered twice: the one that was being done when the orchestrator died.
+        // Without a tag one request may be answered twice: the one that was running when the orchestrator died.
         #expect(answered == asked || answered == asked + 1)
     }
 
-    @Test("Many that flood at once, on many connections, dead and alive") func manyFloods() async throws {
+    @Test("Many clients flood at once, on many connections, dead and alive") func manyFloods() async throws {
         let daemon = try await RunningDaemon()
         let file = try MemoryFile()
         let check = Request(.check, body: FileCall(token: 1).body, tag: 0).bytes
@@ -81,7 +81,7 @@ import Testing
         try expectService(daemon, "after they have gone")
     }
 
-    @Test("So many descriptors are under way to who does not read that luod could send no more") func manyReferences()
+    @Test("More descriptors than luod could have in flight, to clients that do not read") func manyReferences()
         async throws
     {
         let room = try TemporaryDirectory()
@@ -97,7 +97,7 @@ import Testing
         }
     }
 
-    @Test("Rubbish is refused or ends the connection it came on") func rubbish() async throws {
+    @Test("Garbage is refused or ends its connection") func rubbish() async throws {
         let daemon = try await RunningDaemon()
         var random = SeededGenerator(seed: announcedSeed("UnrulyClientTests"))
         let file = try MemoryFile()
@@ -120,7 +120,7 @@ import Testing
         try expectService(daemon, "after rubbish")
     }
 
-    @Test("A message that was cut ends its connection, and no other", arguments: [false, true]) func cut(
+    @Test("A truncated message ends its connection, and no other", arguments: [false, true]) func cut(
         onSession: Bool
     )
         async throws
@@ -131,7 +131,7 @@ import Testing
         let target = onSession ? session : client
         let file = try MemoryFile()
         let message = Request(.ping, body: WordCall().body, tag: 1).bytes
-        // One more than luod takes in one message.
+        // The message has one more descriptor than luod accepts in one message.
         let count = MessageSocket.mostDescriptors + 1
         let sent = try sendRights(
             message, [CInt](repeating: file.descriptor.rawValue, count: count), to: target.descriptor)
@@ -148,20 +148,20 @@ import Testing
         try expectService(daemon, "after cut messages")
     }
 
-    @Test("A client has at most one answer that it has not read, and gets all of them in order")
+    @Test("A client has at most one unread answer, and gets all answers in order")
     func oneUnreadAnswer() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
         for tag in 1...100 as ClosedRange<UInt64> {
             try client.descriptor.send(Request(.ping, body: WordCall().body, tag: tag).bytes)
         }
-        // luod is done with all that came before.
+        // When this returns, luod has handled all earlier requests.
         try expectService(daemon, "beside unread answers")
         try expectOneUnreadAnswer(client)
         for tag in 1...100 as ClosedRange<UInt64> { _ = try client.answer(to: tag) }
     }
 
-    @Test("A client that has ended its side has at most one unread answer, too") func oneAnswerAfterShutdown()
+    @Test("A client that has shut down its side has at most one unread answer, too") func oneAnswerAfterShutdown()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -170,7 +170,7 @@ import Testing
             try client.descriptor.send(Request(.ping, body: WordCall().body, tag: tag).bytes)
         }
         _ = shutdown(client.descriptor.rawValue, CInt(SHUT_WR))
-        // luod is done with the connection.
+        // When this returns, luod has handled the connection.
         try expectService(daemon, "after half a close")
         try expectOneUnreadAnswer(client)
         _ = try client.answer(to: 1)
@@ -184,7 +184,7 @@ import Testing
         #expect(Int(waiting) == first.bytes.count)
     }
 
-    @Test("A client that is stopped") func stopped() async throws {
+    @Test("A stopped client") func stopped() async throws {
         let daemon = try await RunningDaemon()
         let watching = try Program([Program.path("luoctl"), "status", "--watch", "--state", daemon.state])
         try await eventually("a client", within: 60) { try watching.outputSoFar.contains("boot") }
@@ -195,9 +195,9 @@ import Testing
         try await eventually("its answer", within: 60) { try watching.outputSoFar.contains("boot 2") }
     }
 
-    /// sendmsg(2) with more descriptors than this package ever sends.
+    /// Calls sendmsg(2) with more descriptors than this package ever sends.
     ///
-    /// - Returns: whether the kernel takes that many.
+    /// - Returns: whether the kernel accepts that many.
     private func sendRights(_ bytes: [UInt8], _ descriptors: [CInt], to socket: FileDescriptor) throws -> Bool {
         var control: [UInt8] = nativeBytes(UInt64(16 + 4 * descriptors.count))
         control += nativeBytes(CInt(SOL_SOCKET)) + nativeBytes(CInt(1)) + descriptors.flatMap { nativeBytes($0) }

@@ -7,7 +7,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What one user may have, as set on luod's command line: each limit has an error of its own, in words that say what to do.
+/// The limits of one user, as luod's command line sets them. Each limit has its own error, with a remedy.
 @Suite(.requiresRoot) struct UserLimitTests {
     private func device(_ daemon: RunningDaemon, as user: uid_t = nobody) throws -> LiveUpdateDevice {
         try asUser(user) { try LiveUpdateDevice(state: daemon.state) }
@@ -91,7 +91,7 @@ import Testing
     @Test("Bytes of the arena: ENOSPC") func arena() async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-user-arena", "4096"])
         let session = try device(daemon).createSession("a")
-        // Every second page is a hole: each page needs a record.
+        // Every second page is a hole, so each page needs a record.
         let large = try MemoryFile(size: 4096 * 2000)
         for page in stride(from: 0, to: 2000, by: 2) { try large.write([1], at: UInt64(page) * 4096) }
         let refused = failure { try session.preserve(large.descriptor, token: 1) }
@@ -116,7 +116,7 @@ import Testing
         try session.preserve(files[4].descriptor, token: 4)
     }
 
-    @Test("Connections: EMFILE, but few are always there, to let go of something by") func connections() async throws {
+    @Test("Connections: EMFILE, but a few are possible for releases") func connections() async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666", "--max-user-descriptors", "6"])
         var devices = try (0..<6).map { _ in try device(daemon) }
         for device in devices { _ = try device.status() }
@@ -135,7 +135,7 @@ import Testing
         _ = try device(daemon, as: 0).status()
     }
 
-    @Test("luod with no descriptor to spare says so to whoever comes, and serves those whom it has") func exhausted()
+    @Test("A luod without free descriptors refuses new clients, and serves its present ones") func exhausted()
         async throws
     {
         let room = try TemporaryDirectory()
@@ -153,7 +153,7 @@ import Testing
         #expect(try refusal { try session.preserve(try MemoryFile(), 1) } == .tooManyOpenFiles)
         #expect(try first.status().sessions.count == 1)
         for device in others.prefix(40) { device.shutDown() }
-        // Their descriptors are closed a moment later.
+        // luod closes their descriptors a moment later.
         let file = try MemoryFile()
         try await eventually("room for a descriptor", within: 60) {
             try refusal { try session.preserve(file, 1) } == nil
@@ -162,9 +162,10 @@ import Testing
     }
 }
 
-// Another test may be starting a program at this moment, which has a copy of each descriptor until it executes.
+// The connection is shut down, because another test may be starting a program, which has a copy of each descriptor
+// until it executes.
 extension LiveUpdateDevice {
-    /// Ends the connection, whoever has a copy of it.
+    /// Ends the connection, even if other processes have copies of it.
     fileprivate func shutDown() { _ = shutdown(descriptor.rawValue, CInt(SHUT_RDWR)) }
 }
 

@@ -6,13 +6,13 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Two users and root at one daemon: one user's sessions are not there for another.
+/// Two users and root at one daemon. No user sees another user's sessions.
 @Suite(.requiresRoot) struct UserTests {
     private let daemon: RunningDaemon
 
     init() async throws { daemon = try await RunningDaemon(["--socket-mode", "0666"]) }
 
-    @Test("No user sees, retrieves, finishes, attaches or takes another's; root does, as that user") func isolation()
+    @Test("No user sees, retrieves, finishes, attaches or takes another's; root can as that user") func isolation()
         throws
     {
         let (mine, other, root) = (
@@ -30,7 +30,7 @@ import Testing
             }
             #expect(try refusal { try who.retrieveSession("s") } == .noSuchFileOrDirectory)
         }
-        // Names are per user, and a file is held once per user.
+        // Each user has names of its own, and a file is held once per user.
         let others = try other.create("s")
         try others.preserve(file, 1)
         try others.unpreserve(1)
@@ -57,7 +57,7 @@ import Testing
         try roots.finish()
         try roots.setDetached(false)
         roots.close()
-        // The end of root's connection and another user's request are in no order.
+        // The end of root's connection and another user's request may come in either order.
         #expect(try soon(within: 60) { try mine.status().sessions.isEmpty })
     }
 
@@ -70,7 +70,7 @@ import Testing
 
     @Test("The user that connected counts, not the program that sends") func inherited() throws {
         let mine = try daemon.connect(as: nobody)
-        // This thread is root again.
+        // From here on the thread belongs to root again.
         let session = try mine.create("s")
         defer { session.close() }
         #expect(try daemon.connect().status().sessions.map(\.owner) == [nobody])

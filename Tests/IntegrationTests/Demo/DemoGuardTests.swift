@@ -3,16 +3,16 @@ import Platform
 import TestSupport
 import Testing
 
-/// The process that reserves huge pages is killed, alone or with the demo: they are given back all the same.
+/// The process that reserves huge pages is killed, alone or with the demo. The pages are given back nevertheless.
 @Suite(.requiresRoot, .requiresPoolRights()) struct DemoGuardTests {
-    /// Starts a demo that reserves 16 pages, and waits until it has.
+    /// Starts a demo that reserves 16 pages, and waits until it has them.
     private func start(_ room: DemoRoom, _ arguments: [String] = []) async throws -> (Program, guards: [pid_t]) {
         let program = try room.start(["--size", "32M", "--updates", "1000"] + arguments)
         try await eventually("the reserved pages", within: 60) { try !room.files(".frames").isEmpty }
         return (program, try room.guards)
     }
 
-    @Test("With the demo: the next one gives the pages back", arguments: [[], ["--hugetlbfs"]])
+    @Test("Killed with the demo: the next run gives the pages back", arguments: [[], ["--hugetlbfs"]])
     func withTheDemo(options: [String]) async throws {
         let taken = try EmptyPool()
         let room = try await DemoRoom()
@@ -31,7 +31,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("With the demo, whose arena is removed by hand") func withoutArena() async throws {
+    @Test("Killed with the demo, and the arena is removed by hand") func withoutArena() async throws {
         let taken = try EmptyPool()
         let room = try await DemoRoom()
         let (program, guards) = try await start(room)
@@ -46,7 +46,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("With a demo that had sabotaged the pool") func withSabotage() async throws {
+    @Test("Killed with a demo that had sabotaged the pool") func withSabotage() async throws {
         let taken = try EmptyPool()
         let room = try await DemoRoom()
         let before = try HugePagePool(.huge2M).overcommit
@@ -60,7 +60,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("Alone: the demo gives them back itself") func alone() async throws {
+    @Test("Killed alone: the demo itself gives the pages back") func alone() async throws {
         let taken = try EmptyPool()
         let room = try await DemoRoom()
         let program = try room.start(["--size", "32M", "--updates", "20"])
@@ -72,7 +72,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("A note that cannot be read is said, and left") func damagedNote() async throws {
+    @Test("A note that cannot be read is reported, and stays") func damagedNote() async throws {
         let room = try await DemoRoom()
         _ = try await room.shell(
             "mkdir -m 700 /dev/shm/luoctl-demo-0 && echo nonsense >/dev/shm/luoctl-demo-0/1-1.reserved")

@@ -4,9 +4,9 @@ import Platform
 import TestSupport
 import Testing
 
-/// A demo that is killed: the next run says what became of it, and takes everything away.
+/// A demo is killed. The next run reports its remains, and removes them.
 @Suite struct DemoKillTests {
-    /// Whole are only files on hugetlbfs, which have the odd tokens; and no file is forgotten.
+    /// Checks that only files on hugetlbfs are whole, which have the odd tokens, and that each file is reported.
     private func expectTruth(_ found: DemoOutput.Recovered, hugetlbfs: Bool) {
         #expect(found.faults == [])
         #expect((found.whole + found.gone).count == found.files)
@@ -16,7 +16,7 @@ import Testing
     }
 
     @Test(
-        "After every number of stores", .requiresRoot, .requiresHugePages(2),
+        "Killed after each number of stores", .requiresRoot, .requiresHugePages(2),
         arguments: [[], ["--hugetlbfs", "--updates", "2"]])
     func everyStore(options: [String]) async throws {
         let room = try await DemoRoom()
@@ -44,7 +44,7 @@ import Testing
         #expect(seen.contains([updates, 2]), "\(seen)")
     }
 
-    @Test("At any moment, with pages reserved for it", .requiresRoot, .requiresPoolRights())
+    @Test("Killed at any moment, with reserved pages", .requiresRoot, .requiresPoolRights())
     func anyMoment() async throws {
         let taken = try EmptyPool()
         let room = try await DemoRoom()
@@ -59,7 +59,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("The next run is killed, too: the one after it finds both", .requiresRoot, .requiresHugePages(4))
+    @Test("The next run is killed, too, and the one after it finds both", .requiresRoot, .requiresHugePages(4))
     func finderKilled() async throws {
         let room = try await DemoRoom()
         let stores = try await room.stores(["--hugetlbfs", "--no-reserve"])
@@ -72,11 +72,11 @@ import Testing
         }
     }
 
-    @Test("Several that were killed", .requiresRoot, .requiresHugePages(4)) func several() async throws {
+    @Test("Several killed demos", .requiresRoot, .requiresHugePages(4)) func several() async throws {
         let room = try await DemoRoom()
         let options = ["--hugetlbfs", "--no-reserve"]
         let stores = try await room.stores(options)
-        // All at once: a later one would find an earlier one.
+        // All demos run at once, because a later one would find an earlier one.
         let running = try (0..<3).map { _ in
             try room.start(options + ["--kill-after", "\(stores / 2)", "--files", "1"])
         }
@@ -87,7 +87,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("On a hugetlbfs of others: only its own files are removed", .requiresRoot, .requiresHugePages(2))
+    @Test("On a foreign hugetlbfs only the demo's own files are removed", .requiresRoot, .requiresHugePages(2))
     func mountOfOthers() async throws {
         let room = try await DemoRoom()
         _ = try await room.shell("mount -t hugetlbfs -o pagesize=2M none /mnt && touch /mnt/luoctl-demo-other")
@@ -99,7 +99,7 @@ import Testing
         try await room.expectNothingLeft(mounts: ["/mnt"])
     }
 
-    @Test("A demo that runs is not taken for one that was killed", .requiresRoot, .requiresHugePages(4))
+    @Test("A running demo is not taken for a killed one", .requiresRoot, .requiresHugePages(4))
     func running() async throws {
         let room = try await DemoRoom()
         let running = try room.start(["--hugetlbfs", "--no-reserve", "--updates", "1000"])

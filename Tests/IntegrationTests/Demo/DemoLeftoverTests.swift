@@ -5,9 +5,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// What a killed demo left is damaged before the next run finds it: it says so, exits 1, and goes on.
+/// The remains of a killed demo are damaged before the next run finds them. It reports that, exits 1, and goes on.
 @Suite(.requiresRoot, .requiresHugePages(4)) struct DemoLeftoverTests {
-    /// What is done to the leftovers, and what is said then.
+    /// The damage to the remains, and the expected report.
     enum Damage: String, CaseIterable {
         case removed, renamed, replaced, shortened, flipped, punched, unmounted, noNotes, emptyNotes, impossibleNotes
 
@@ -57,7 +57,7 @@ import Testing
         private func flip(_ room: DemoRoom) throws {
             let file = try open(room)
             let mapping = try Mapping(of: file.borrowed, length: PageSize.huge2M.bytes, .shared(writable: true))
-            // Not in place, which the compiler cannot instrument for the thread sanitizer.
+            // The byte is not changed in place, because the compiler cannot instrument that for the thread sanitizer.
             let byte = unsafe mapping.bytes.load(fromByteOffset: 100, as: UInt8.self)
             unsafe mapping.bytes.storeBytes(of: ~byte, toByteOffset: 100, as: UInt8.self)
         }
@@ -81,10 +81,10 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("Untouched, it is whole", arguments: [false, true]) func untouched(afterUpdate: Bool) async throws {
+    @Test("Undamaged remains are whole", arguments: [false, true]) func untouched(afterUpdate: Bool) async throws {
         let room = try await DemoRoom()
         try await room.leaveKilledDemo(afterUpdate: afterUpdate)
-        // What only tells of frames is not needed.
+        // The notes about frames are not necessary.
         _ = try await room.shell("rm /dev/shm/luoctl-demo-0/*.frames")
         let found = try #require(try await room.report(["--no-reserve"]).recovered.first)
         #expect(found.updates == (afterUpdate ? 1 : 0))
@@ -94,7 +94,7 @@ import Testing
     }
 
     @Test(
-        "An arena that cannot be read is left; each run goes on, fails, and says what to do",
+        "An unreadable arena stays; each run goes on, fails, and says what to do",
         arguments: [
             "truncate -s 100 ARENA", "truncate -s 0 ARENA", "printf nonsense | dd of=ARENA conv=notrunc",
             "dd if=/dev/urandom of=ARENA bs=1k seek=4 count=28 conv=notrunc", "chmod 666 ARENA",
@@ -122,7 +122,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("What is there without an arena is removed without a word") func withoutArena() async throws {
+    @Test("Remains without an arena are removed without a message") func withoutArena() async throws {
         let room = try await DemoRoom()
         _ = try await room.shell("mount -t hugetlbfs -o pagesize=2M none /mnt")
         try await room.leaveKilledDemo()
@@ -131,7 +131,7 @@ import Testing
         try await room.expectNothingLeft(mounts: ["/mnt"])
     }
 
-    @Test("A directory that others may write to is refused, and named") func foreignDirectory() async throws {
+    @Test("A directory that other users may write to is refused, and named") func foreignDirectory() async throws {
         let room = try await DemoRoom()
         _ = try await room.shell("mkdir -m 777 /dev/shm/luoctl-demo-0 && chmod 777 /dev/shm/luoctl-demo-0")
         let ended = try await room.demo()

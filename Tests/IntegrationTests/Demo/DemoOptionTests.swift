@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// The demo's files: with names, with pages of 1 GiB, and all of it together.
+/// The demo's files: named files, pages of 1 GiB, and both together.
 @Suite struct DemoOptionTests {
     @Test(
         "Files with a name, on a hugetlbfs that is mounted for them", .requiresRoot, .requiresHugePages(4),
@@ -19,7 +19,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("Where a hugetlbfs is mounted, it is used", .requiresRoot, .requiresHugePages(2))
+    @Test("A mounted hugetlbfs is used", .requiresRoot, .requiresHugePages(2))
     func mountedHugetlbfs() async throws {
         let room = try await DemoRoom()
         _ = try await room.shell("mount -t hugetlbfs -o pagesize=2M none /mnt")
@@ -28,7 +28,7 @@ import Testing
         try await room.expectNothingLeft(mounts: ["/mnt"])
     }
 
-    @Test("Two demos on hugetlbfs: neither uses the mount of the other", .requiresRoot, .requiresHugePages(2))
+    @Test("Two demos on hugetlbfs do not use each other's mount", .requiresRoot, .requiresHugePages(2))
     func mountsOfTwo() async throws {
         let room = try await DemoRoom()
         let first = try room.start(["--hugetlbfs", "--no-reserve", "--updates", "1000"])
@@ -58,7 +58,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("Without pages, what needs them is not available", .requiresRoot, .requiresPoolRights())
+    @Test("Without pages, options that need them are not available", .requiresRoot, .requiresPoolRights())
     func withoutPages() async throws {
         let taken = try EmptyPool()
         let room = try await DemoRoom()
@@ -90,10 +90,10 @@ import Testing
     }
 }
 
-/// The same without root's rights.
+/// The same options without root's rights.
 @Suite struct UnprivilegedDemoOptionTests {
     @Test(
-        "What only root can do is not available, and says so", .requiresRoot, .requiresPoolRights(),
+        "Options that need root are not available, and say so", .requiresRoot, .requiresPoolRights(),
         arguments: [
             (["--hugetlbfs"], "only root can reserve huge pages"),
             (["--page-size", "1G"], "only root can reserve huge pages"),
@@ -119,7 +119,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("Without a hugetlbfs it says how to mount one; with one it works", .requiresRoot, .requiresHugePages(2))
+    @Test("Without a hugetlbfs the demo says how to mount one; with one it works", .requiresRoot, .requiresHugePages(2))
     func hugetlbfs() async throws {
         let room = try await DemoRoom()
         let options = ["demo", "--files", "2", "--size", "2M", "--hugetlbfs"]
@@ -134,7 +134,7 @@ import Testing
         try await room.expectNothingLeft(mounts: ["/mnt"])
     }
 
-    @Test("Killed, it is found by the next of that user, and by no other", .requiresRoot, .requiresHugePages(2))
+    @Test("Only the next demo of the same user finds a killed one", .requiresRoot, .requiresHugePages(2))
     func killed() async throws {
         let room = try await DemoRoom()
         _ = try await room.shell("mount -t hugetlbfs -o pagesize=2M,mode=1777 none /mnt")

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// What is damaged on purpose must be noticed and named, and the machine is as before.
+/// The demo must notice and name the damage that it causes on purpose. Afterwards the machine is unchanged.
 @Suite struct DemoSabotageTests {
     private static let things = [
         ("content", "file 1, update 1: content, CRC32C: "), ("size", "token 1 has 4194304 bytes, and had 2097152"),
@@ -21,7 +21,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("For people, too", .requiresRoot, .requiresPoolRights(2), arguments: things)
+    @Test("The report for people names the damage, too", .requiresRoot, .requiresPoolRights(2), arguments: things)
     func isNamedInText(_ thing: (name: String, fault: String)) async throws {
         let room = try await DemoRoom()
         let command = [Program.path("luoctl"), "demo", "--files", "2", "--size", "2M", "--sabotage", thing.name]
@@ -33,7 +33,7 @@ import Testing
         try await room.expectNothingLeft()
     }
 
-    @Test("The pool is reserved and sabotaged by two processes, and both undo it", .requiresRoot, .requiresPoolRights())
+    @Test("Two processes reserve and sabotage the pool, and both undo it", .requiresRoot, .requiresPoolRights())
     func reservedAndSabotaged() async throws {
         let taken = try EmptyPool()
         let room = try await DemoRoom()

@@ -2,7 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// A demo that is ended by Ctrl-C and its like leaves nothing, whenever it comes.
+/// A demo that Ctrl-C or a similar signal ends leaves nothing, at any moment.
 @Suite(.requiresRoot, .requiresPoolRights()) struct DemoSignalTests {
     @Test(arguments: [SIGINT, SIGTERM, SIGHUP], [[], ["--hugetlbfs"]])
     func atAnyMoment(_ signal: CInt, _ options: [String]) async throws {
@@ -21,7 +21,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("What nohup(1) ignores stays ignored") func ignored() async throws {
+    @Test("A signal that nohup(1) ignores stays ignored") func ignored() async throws {
         let room = try await DemoRoom()
         let demo = "exec \"$0\" demo --files 1 --size 2M --no-reserve --updates 20"
         let program = try Program(

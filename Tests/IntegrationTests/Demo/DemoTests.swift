@@ -4,7 +4,7 @@ import Platform
 import TestSupport
 import Testing
 
-/// `luoctl demo`: real files over real updates, and a pool that is left as it was found, whatever happens.
+/// `luoctl demo`: real files over real updates. The pool is unchanged afterwards, in every case.
 @Suite struct DemoTests {
     private struct Report: Decodable {
         struct File: Decodable { let order: Int }
@@ -35,7 +35,7 @@ import Testing
             #expect(findings.allSatisfy { $0.faults.isEmpty })
         }
 
-        /// Once per update, and nothing was undone.
+        /// Checks that each callback came once per update, and that nothing was undone.
         func expectCalls(_ count: Int) {
             for line in flb {
                 #expect(line.calls == (line.callback == "unpreserve" ? 0 : count), "\(line.callback)")
@@ -49,7 +49,7 @@ import Testing
 
     private func pages() throws -> UInt64 { try HugePagePool(.huge2M).total }
 
-    /// Waits until the pool has its size, and nobody is left who could change it.
+    /// Waits until the pool has its size, and no process is left that could change it.
     private func expectAllGivenBack(_ before: UInt64) async throws {
         try await eventually("a pool of \(before) pages", within: 20) { try pages() == before }
         try await eventually("the end of all processes", within: 20) {
@@ -70,7 +70,7 @@ import Testing
     }
 
     @Test(
-        "Standard input, output or error that is closed gets no file of the demo", .requiresPoolRights(),
+        "A closed standard input, output or error gets no file of the demo", .requiresPoolRights(),
         arguments: ["<&-", ">&-", "2>&-"])
     func closedStandardDescriptors(redirection: String) async throws {
         let command = Self.demo.joined(separator: " ") + " --files 2 --no-reserve --updates 2 \(redirection)"
@@ -78,7 +78,7 @@ import Testing
         #expect(ended.status == 0, "\(ended)")
     }
 
-    @Test("Who asked for pages is gone before the answer: they are given back", .requiresPoolRights())
+    @Test("If the client has gone before its pages are reserved, the pages are given back", .requiresPoolRights())
     func guardWithoutReader() async throws {
         let taken = try EmptyPool()
         let before = try pages()
@@ -90,7 +90,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("Who may not reserve pages makes no lock file: root could not lock it", .requiresRoot)
+    @Test("A user that may not reserve pages makes no lock file, because root could not lock it", .requiresRoot)
     func reservingWithoutTheRight() async throws {
         let script = """
             mount -t tmpfs -o mode=1777 none /run/lock
@@ -104,7 +104,7 @@ import Testing
         #expect(ended.lines == ["only root can reserve huge pages"], "\(ended)")
     }
 
-    @Test("It reserves what it needs, and gives it back", .requiresPoolRights()) func reserving() async throws {
+    @Test("It reserves missing pages, and gives them back", .requiresPoolRights()) func reserving() async throws {
         let taken = try EmptyPool()
         let before = try pages()
         let ended = try await run(Self.demo + ["--updates", "3"])
@@ -179,7 +179,7 @@ import Testing
         withExtendedLifetime(taken) {}
     }
 
-    @Test("Frames may not be known, which is no fault; the rest is checked", .requiresRoot, .requiresHugePages(13))
+    @Test("Frames may be unknown, which is no fault; the rest is checked", .requiresRoot, .requiresHugePages(13))
     func withPagesItRunsAll() async throws {
         let ended = try await run()
         #expect(ended.status == 0, "\(ended)")

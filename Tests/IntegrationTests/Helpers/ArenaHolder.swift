@@ -6,11 +6,11 @@ import TestSupport
 /// A process that runs an arena until the test is over.
 final class ArenaHolder: Sendable {
     let process: Program
-    /// The arena, opened for reading: it is still there when the process is not.
+    /// The arena, opened for reading. It stays after the death of the process.
     let arena: OwnedDescriptor
     private let path: String
 
-    /// - Parameter arguments: of the probe's "hold".
+    /// - Parameter arguments: the arguments of the probe's "hold".
     init(_ arguments: String...) async throws {
         let process = try Program([Program.path("UpdateProbe"), "hold"] + arguments)
         try await eventually("a process that holds files", within: 60) { try process.outputSoFar.contains("held") }
@@ -24,13 +24,13 @@ final class ArenaHolder: Sendable {
         self.process = process
     }
 
-    /// Looks at its arena.
+    /// Inspects the arena of the process.
     func inspect(_ arguments: String...) async throws -> Ended {
         try await run([Program.path("luoctl"), "inspect", path] + arguments)
     }
 }
 
-/// A file with a name, until the test is over.
+/// A path for a file, which is removed when the test is over.
 final class TemporaryFile: Sendable {
     let path: String
 

@@ -5,11 +5,11 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A mount namespace with a /dev/shm of its own and no hugetlbfs: what a demo leaves there is found by no other one on
-/// the machine, and goes when this goes. Only root can make one.
+/// A mount namespace with its own /dev/shm and no hugetlbfs. No other demo on the machine finds the remains of a demo
+/// there, and they disappear with this object. Only root can make one.
 final class DemoRoom: Sendable {
     private let keeper: Program
-    /// The pool of huge pages of 2 MiB when the room was made, or looked at last.
+    /// The pool of huge pages of 2 MiB when the room was made, or when it was last checked.
     private let pool: Guarded<HugePagePool>
 
     init() async throws {
@@ -24,9 +24,9 @@ final class DemoRoom: Sendable {
         self.keeper = keeper
     }
 
-    // MARK: What runs in it
+    // MARK: Programs in the room
 
-    /// What a command begins with that is to run in the room.
+    /// The first words of a command that runs in the room.
     var entrance: [String] { ["/usr/bin/nsenter", "--mount=/proc/\(keeper.process)/ns/mnt"] }
 
     /// Starts a demo of two small files, unless the arguments say otherwise.
@@ -36,7 +36,7 @@ final class DemoRoom: Sendable {
 
     func demo(_ arguments: [String] = []) async throws -> Ended { try await start(arguments).ended() }
 
-    /// A demo that exits 0, or is to exit otherwise.
+    /// Runs a demo, and checks its exit code.
     func report(_ arguments: [String] = [], status: CInt = 0) async throws -> DemoOutput {
         let ended = try await demo(arguments)
         #expect(ended.status == status, "\(ended)")
@@ -47,7 +47,7 @@ final class DemoRoom: Sendable {
 
     func shell(_ script: String) async throws -> Ended { try await run(entrance + ["/bin/sh", "-c", script]) }
 
-    /// How many stores into its arena a demo makes.
+    /// The number of stores into its arena that a demo makes.
     func stores(_ arguments: [String] = []) async throws -> Int {
         let ended = try await run(
             entrance + [Program.path("luoctl"), "demo", "--files", "2", "--size", "2M", "--kill-after", "1000000"]
@@ -56,7 +56,7 @@ final class DemoRoom: Sendable {
         return try #require(line.split(separator: " ").lazy.compactMap { Int($0) }.first)
     }
 
-    /// Leaves a demo on hugetlbfs that was killed when it had preserved both files, or in the boot that got them.
+    /// Leaves a demo on hugetlbfs that was killed after it had preserved both files, or in the boot after the update.
     func leaveKilledDemo(afterUpdate: Bool = false, _ arguments: [String] = []) async throws {
         let options = ["--hugetlbfs", "--no-reserve"] + arguments
         let stores = try await stores(options)
@@ -64,12 +64,12 @@ final class DemoRoom: Sendable {
         #expect(killed.status == nil, "\(killed)")
     }
 
-    // MARK: What is in it
+    // MARK: Content of the room
 
-    /// Where the room's files are for those outside.
+    /// The path of a file in the room, for processes outside.
     private func outside(_ path: String) -> String { "/proc/\(keeper.process)/root\(path)" }
 
-    /// What is in its /dev/shm and on its hugetlbfs, by the names in the room.
+    /// The files in the room's /dev/shm and on its hugetlbfs, by their names in the room.
     func files(_ suffix: String = "") throws -> [String] {
         var found: [String] = []
         for directory in try ["/dev/shm"] + mounts {
@@ -80,7 +80,7 @@ final class DemoRoom: Sendable {
         return found.filter { $0.hasSuffix(suffix) }.sorted()
     }
 
-    /// The only file of that suffix, as those outside name it.
+    /// The path of the only file with that suffix, for processes outside.
     func file(_ suffix: String) throws -> String {
         let found = try files(suffix)
         #expect(found.count == 1, "\(suffix): \(found)")
@@ -98,7 +98,7 @@ final class DemoRoom: Sendable {
         }
     }
 
-    /// Who runs in it, besides what keeps it.
+    /// The processes in the room, without the one that keeps it.
     var processes: [pid_t] {
         get throws {
             func room(_ process: pid_t) -> String? {
@@ -119,7 +119,7 @@ final class DemoRoom: Sendable {
         }
     }
 
-    /// No process, file or mount, besides those that the test has made, and the pool as it was.
+    /// Checks that no process, file or mount is left, except mounts of the test, and that the pool is unchanged.
     func expectNothingLeft(mounts expected: [String] = []) async throws {
         try await eventually("the end of all processes", within: 20) { try processes.isEmpty }
         #expect(try files() == [])
@@ -133,7 +133,7 @@ final class DemoRoom: Sendable {
     }
 }
 
-/// What `luoctl demo --json` prints.
+/// The output of `luoctl demo --json`.
 struct DemoOutput: Decodable {
     struct File: Decodable {
         let token: UInt64

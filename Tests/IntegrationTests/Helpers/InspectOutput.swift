@@ -1,4 +1,4 @@
-/// What `luoctl inspect --json` prints, as docs/inspect.md describes it: as far as tests look at it.
+/// The parts of the output of `luoctl inspect --json` that tests read. docs/inspect.md describes it.
 struct InspectOutput: Decodable {
     struct Failure: Decodable {
         let gate: String

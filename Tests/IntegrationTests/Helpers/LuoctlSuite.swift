@@ -1,7 +1,7 @@
 import SystemPackage
 import Testing
 
-/// A suite of tests that run luoctl on a luod of their own.
+/// A suite of tests that run luoctl with their own luod.
 protocol LuoctlSuite {
     var daemon: RunningDaemon { get }
 }

@@ -5,7 +5,7 @@ import SystemPackage
 /// A user without rights.
 let nobody: uid_t = 65534
 
-/// Runs something as another user, in this thread only: whoever it connects to hears of that user.
+/// Runs a closure as another user, in this thread only. Servers that it connects to see that user.
 func asUser<Value>(_ user: uid_t, _ body: () throws -> Value) throws -> Value {
     try setThreadUser(user)
     let result = Result { try body() }
@@ -13,7 +13,7 @@ func asUser<Value>(_ user: uid_t, _ body: () throws -> Value) throws -> Value {
     return try result.get()
 }
 
-/// setresuid(2) itself: libc's would change all threads. The real user and the saved one stay.
+/// Calls setresuid(2) directly, because libc's function would change all threads. The real and the saved user stay.
 private func setThreadUser(_ user: uid_t) throws {
     typealias Function = @convention(c) (Int, Int, Int, Int) -> Int
     guard let symbol = unsafe dlsym(nil, "syscall") else { throw SystemCallError("dlsym", .noFunction) }
@@ -22,7 +22,7 @@ private func setThreadUser(_ user: uid_t) throws {
     #else
         let setresuid = 147
     #endif
-    // SAFETY: syscall(2) takes as many words as the call has.
+    // SAFETY: syscall(2) takes the number of words that the call has.
     let result = unsafe unsafeBitCast(symbol, to: Function.self)(setresuid, -1, Int(user), -1)
     guard result == 0 else { throw SystemCallError("setresuid", Errno(rawValue: errno)) }
 }

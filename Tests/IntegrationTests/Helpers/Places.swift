@@ -1,5 +1,5 @@
-/// Runs a shell script, as root, where it alone sees an empty tmpfs at /mnt and hugetlbfs of 2 MiB pages at /mnt/huge.
-/// They end with it. "$PROBE" is UpdateProbe.
+/// Runs a shell script as root, in a mount namespace with an empty tmpfs at /mnt and a hugetlbfs of 2 MiB pages at
+/// /mnt/huge. The mounts end with the script. "$PROBE" is UpdateProbe.
 func inNamespace(_ script: String) async throws -> Ended {
     let mounts = """
         mount -t tmpfs none /mnt && mkdir /mnt/huge && mount -t hugetlbfs -o pagesize=2M none /mnt/huge || exit 70

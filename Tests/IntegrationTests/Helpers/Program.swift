@@ -4,7 +4,7 @@ import Platform
 import SystemPackage
 import Testing
 
-/// What a program has done.
+/// The result of a program.
 struct Ended: Sendable, CustomStringConvertible {
     /// Its exit status; nil when a signal ended it.
     let status: CInt?
@@ -13,14 +13,14 @@ struct Ended: Sendable, CustomStringConvertible {
 
     var lines: [String] { output.split(separator: "\n").map(String.init) }
 
-    /// Its output as one object of JSON.
+    /// Decodes the output as one object of JSON.
     func json<Value: Decodable>(_: Value.Type) throws -> Value {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         return try decoder.decode(Value.self, from: Data(output.utf8))
     }
 
-    /// Each line of its output as an object of JSON.
+    /// Decodes each line of the output as an object of JSON.
     func objects() throws -> [[String: String]] {
         try lines.map { try JSONDecoder().decode([String: String].self, from: Data($0.utf8)) }
     }
@@ -28,14 +28,14 @@ struct Ended: Sendable, CustomStringConvertible {
     var description: String { "status \(status.map(String.init) ?? "signal")\n\(output)\n\(errors)" }
 }
 
-/// A real process of one of our programs. It inherits only what it is given, and does not outlive the test.
+/// A process that runs one of our programs. It inherits only the given descriptors, and does not outlive the test.
 final class Program: Sendable {
     let process: pid_t
     private let output: OwnedDescriptor
     private let errors: OwnedDescriptor
     private let status = Guarded<CInt?>(nil)
 
-    /// Where the programs are: beside the tests.
+    /// The directory of the programs, which is also that of the tests.
     static let directory = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
         .path
 
@@ -45,14 +45,14 @@ final class Program: Sendable {
     ///
     /// - Parameters:
     ///   - command: its path and its arguments.
-    ///   - environment: `NAME=value`, besides that of the tests.
+    ///   - environment: `NAME=value`, in addition to the environment of the tests.
     ///   - inheriting: the descriptor that it gets as number 3.
-    ///   - more: those that it gets as 4 and so on.
+    ///   - more: the descriptors that it gets as 4 and so on.
     init(
         _ command: [String], environment: [String] = [], input: String = "", inheriting: FileDescriptor? = nil,
         _ more: [FileDescriptor] = []
     ) throws {
-        // Not pipes: nobody has to read while it runs.
+        // Memory files are used instead of pipes, so that no test must read while the program runs.
         output = try makeMemoryFile(named: "output", size: 0)
         errors = try makeMemoryFile(named: "errors", size: 0)
         let stdin = try makeMemoryFile(named: "input", size: 0)
@@ -65,7 +65,7 @@ final class Program: Sendable {
         process = try Self.spawn(command, Self.variables(environment), mapping)
     }
 
-    /// The environment of the tests, without what is meant for an update or for the test library.
+    /// The environment of the tests, without variables for an update or for the test library.
     private static func variables(_ more: [String]) -> [String] {
         ProgramImage.ownEnvironment().filter { !$0.hasPrefix("LUO_ARENA_FD=") && !$0.hasPrefix("SWIFT_TESTING") } + more
     }
@@ -102,7 +102,7 @@ final class Program: Sendable {
 
     deinit { kill() }
 
-    /// Ends it, if it has not ended, by SIGKILL.
+    /// Ends the program by SIGKILL, if it has not ended.
     func kill() {
         guard status.with({ $0 }) == nil else { return }
         _ = Glibc.kill(process, SIGKILL)
@@ -121,13 +121,13 @@ final class Program: Sendable {
         }
     }
 
-    /// What it has printed until now.
+    /// The output so far.
     var outputSoFar: String { get throws { try text(output.borrowed) } }
 
-    /// What it has said on standard error until now.
+    /// The standard error so far.
     var errorsSoFar: String { get throws { try text(errors.borrowed) } }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the program has ended by itself.
     func ended(within seconds: Double = 120) async throws -> Ended {
         try await eventually("the end of process \(process)", within: seconds) { hasEnded }
         kill()
@@ -159,14 +159,14 @@ func luoctl(_ arguments: String..., input: String = "") async throws -> Ended {
 
 func probe(_ arguments: String...) async throws -> Ended { try await run([Program.path("UpdateProbe")] + arguments) }
 
-/// Copies programs into a directory, for anybody to execute. Not by this process: what a test beside it starts meanwhile would
-/// have the copy open for writing, and nobody could execute it then.
+/// Copies programs into a directory, and lets each user execute them. Another process makes the copies. Otherwise, a
+/// program that a concurrent test starts would have a copy open for writing, and its execution would fail.
 func install(_ programs: [String], into directory: String) async throws {
     let ended = try await run(["/usr/bin/install", "-m", "755", "-t", directory] + programs)
     if ended.status != 0 { Issue.record("\(ended)") }
 }
 
-/// Waits until something holds; it fails the test when that takes too long.
+/// Waits until a condition holds. It fails the test when that takes too long.
 func eventually(_ what: String, within seconds: Double, _ holds: () throws -> Bool) async throws {
     let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
     while try !holds() {
@@ -178,7 +178,8 @@ func eventually(_ what: String, within seconds: Double, _ holds: () throws -> Bo
     }
 }
 
-/// Whether something holds before the time is over. It keeps its thread, for what is over before a test has its turn again.
+/// Whether a condition holds before the time is over. It blocks its thread, for conditions that may be over before a
+/// test continues.
 func soon(within seconds: Double, _ holds: () throws -> Bool) throws -> Bool {
     let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
     while try !holds() {
@@ -188,7 +189,7 @@ func soon(within seconds: Double, _ holds: () throws -> Bool) throws -> Bool {
     return true
 }
 
-/// Processes that run a program of ours with this word among their arguments.
+/// The processes that run luoctl with this word among their arguments.
 func processes(running word: String) throws -> [pid_t] {
     try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }.filter { process in
         let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/exe")
@@ -199,16 +200,16 @@ func processes(running word: String) throws -> [pid_t] {
 }
 
 extension FileDescriptor {
-    /// One that only names the file: open(2), `O_PATH`.
+    /// Opens the file with `O_PATH`, for a descriptor that only names it: open(2).
     func openedAsPath() throws -> OwnedDescriptor {
-        // Behind _GNU_SOURCE, which Swift's Glibc module does not define.
+        // This flag needs _GNU_SOURCE, which Swift's Glibc module does not define.
         let onlyPath: CInt = 0o10000000
         let number = unsafe Glibc.open("/proc/self/fd/\(rawValue)", onlyPath | O_CLOEXEC)
         guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: Glibc.errno)) }
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// An open file description of its own, with a lock of its own.
+    /// Opens the file again. The new open file description has locks of its own.
     func reopenedForWriting() throws -> OwnedDescriptor {
         let number = unsafe Glibc.open("/proc/self/fd/\(rawValue)", O_RDWR | O_CLOEXEC)
         guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: Glibc.errno)) }

@@ -2,19 +2,19 @@ import Foundation
 import Glibc
 import TestSupport
 
-/// Runs a copy of luoctl that anybody may execute, as a user without rights.
+/// Runs a copy of luoctl as a user without rights.
 func luoctlAsNobody(_ arguments: [String], in room: DemoRoom? = nil) async throws -> Ended {
     try await runAsNobody(["luoctl"], in: room) { _ in arguments }
 }
 
-/// Runs the first of some programs as a user without rights: copies of them, in a directory that anybody
+/// Runs the first of some programs as a user without rights. The programs are copied into a directory that each user
 /// may read.
 ///
-/// - Parameter arguments: of that directory.
+/// - Parameter arguments: makes the arguments from that directory.
 func runAsNobody(
     _ programs: [String], in room: DemoRoom? = nil, environment: [String] = [], _ arguments: (String) -> [String]
 ) async throws -> Ended {
-    // Rooms have a /dev/shm of their own.
+    // A room has its own /dev/shm.
     let directory = try TemporaryDirectory(in: "/tmp")
     unsafe chmod(directory.path, 0o755)
     try await install(programs.map(Program.path), into: directory.path)

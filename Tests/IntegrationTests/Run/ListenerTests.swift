@@ -7,12 +7,12 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Listeners of programs under `luoctl run` count against their user, each once.
+/// The listener of each program under `luoctl run` counts against its user once.
 @Suite(.requiresRoot) struct ListenerTests {
-    /// They end with the test.
+    /// The programs, which end with the test.
     private let programs: Guarded<[Program]> = Guarded([])
 
-    @Test("A listener that is held already: EBUSY, however often it is passed") func twice() async throws {
+    @Test("A listener that is held already gives EBUSY, however often it is passed") func twice() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
         let listener = try #require(try await runningPrograms(1, daemon).first)
@@ -22,7 +22,7 @@ import Testing
         #expect(try listeners(of: client.status().orchestrator).count == 1)
     }
 
-    @Test("A repeated request after the death of the orchestrator that held the listener: done, and held once")
+    @Test("A repeated request after the death of the orchestrator that held the listener is done, and held once")
     func repeated() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
@@ -34,7 +34,7 @@ import Testing
         #expect(try successor != dead && listeners(of: successor).count == 1)
     }
 
-    @Test("Each counts to its user: EMFILE at the limit, and root still looks and updates") func limit() async throws {
+    @Test("Each listener counts for its user: EMFILE at the limit, but not for root") func limit() async throws {
         let daemon = try await RunningDaemon()
         let found = try await runningPrograms(8, daemon)
         let other = try await RunningDaemon(["--socket-mode", "0666", "--max-user-descriptors", "6"])
@@ -42,7 +42,7 @@ import Testing
         let answers = try found.map { listener in
             try refusal { try user.call(.serve, WordCall().body, listener.descriptor) }
         }
-        // The connection counts, too.
+        // The connection of this client counts, too.
         #expect(answers == [nil, nil, nil, nil, nil, .tooManyOpenFiles, .tooManyOpenFiles, .tooManyOpenFiles])
         #expect(try refusal { try user.create("s") } == .tooManyOpenFiles)
         #expect(try root.change(.update) == nil)

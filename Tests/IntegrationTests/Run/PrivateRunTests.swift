@@ -4,9 +4,9 @@ import Platform
 import TestSupport
 import Testing
 
-/// `luoctl run` without --state: a luod for one program.
+/// `luoctl run` without --state: a private luod for one program.
 @Suite struct PrivateRunTests {
-    /// A directory for its state; luod takes away what it made there.
+    /// A directory for the private state. luod removes the files that it makes there.
     private final class Place {
         private let directory: TemporaryDirectory
 
@@ -23,7 +23,7 @@ import Testing
         func run(_ arguments: String...) async throws -> Ended { try await start(arguments).ended() }
     }
 
-    @Test("It begins and ends with its program, whatever that comes to") func ends() async throws {
+    @Test("The private luod begins and ends with its program, however that ends") func ends() async throws {
         let place = try Place()
         let probe = Program.path("RunProbe")
         let ended = try await place.run(probe, "life")
@@ -34,7 +34,7 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
-    @Test("It ends with its program, also when its keeper was killed") func withoutKeeper() async throws {
+    @Test("The private luod ends with its program, also when its keeper was killed") func withoutKeeper() async throws {
         let place = try Place()
         let program = try place.start([Program.path("RunProbe"), "busy"])
         try await eventually("calls that go on", within: 60) { try program.outputSoFar.utf8.count > 1 }
@@ -59,7 +59,7 @@ import Testing
         let processes: [One]
     }
 
-    /// Those that nobody has waited for have ended, too.
+    /// Whether a process has ended. A zombie has ended, too.
     private func hasEnded(_ process: pid_t) -> Bool {
         guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else { return true }
         return stat.split(separator: ")").last?.hasPrefix(" Z") == true
@@ -77,7 +77,7 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
-    @Test("It ends with the last process, and not before; what the program starts finds it")
+    @Test("The private luod ends with the last process, and not before; children of the program find it")
     func daemons() async throws {
         let place = try Place()
         let script = "\"$0\" first-stage; sleep 1000 & echo \"sleep $!\"; \"$1\" update"
@@ -97,12 +97,12 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
-    // With more than 0 a process may look only into those that it has started.
+    // With a value above 0 a process may look only into its own children.
     private static let mayTrace = ["0", nil].contains(
         (try? String(contentsOfFile: "/proc/sys/kernel/yama/ptrace_scope", encoding: .utf8))?.prefix(1))
 
     @Test(
-        "Without root it serves all that its user runs", .requiresRoot,
+        "Without root the private luod serves all programs of its user", .requiresRoot,
         .enabled(if: mayTrace, "kernel.yama.ptrace_scope is above 0"), arguments: ["life", "order", "threads"])
     func nobody(scenario: String) async throws {
         let place = try Place()
@@ -114,7 +114,7 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
-    @Test("Where luod may not look into a program that is said, and nothing is made", .requiresRoot) func untraceable()
+    @Test("If luod may not look into a program, luoctl run says so, and runs nothing", .requiresRoot) func untraceable()
         async throws
     {
         let place = try Place()
@@ -128,7 +128,7 @@ import Testing
         try await eventually("the end of the state", within: 60) { place.isEmpty }
     }
 
-    @Test("Inside a service the private luod tells the manager nothing, and the program gets all that the manager gave")
+    @Test("Inside a service the private luod sends the manager nothing, and the program gets the manager's variables")
     func insideService() async throws {
         let place = try Place()
         let manager = try ServiceManager()
@@ -155,7 +155,7 @@ import Testing
         #expect(manager.lines.isEmpty)
     }
 
-    @Test("Standard descriptors that are closed are closed in the program") func closed() async throws {
+    @Test("Closed standard descriptors are closed in the program") func closed() async throws {
         let place = try Place()
         let script = "exec \"$0\" run -- /bin/sh -c 'test ! -e /proc/self/fd/0 && echo closed' <&-"
         let ended = try await run(
@@ -163,7 +163,7 @@ import Testing
         #expect(ended.lines == ["closed"], "\(ended)")
     }
 
-    @Test("Older kernels are played", arguments: ["7.0", "7.2"]) func kernels(kernel: String) async throws {
+    @Test("Older kernels are emulated", arguments: ["7.0", "7.2"]) func kernels(kernel: String) async throws {
         let place = try Place()
         let ended = try await place.start([Program.path("RunProbe"), "kernel", kernel], ["--as-kernel", kernel]).ended()
         #expect(ended.status == 0, "\(ended)")

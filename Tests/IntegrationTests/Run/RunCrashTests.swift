@@ -6,14 +6,14 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Programs under `luoctl run`, and luod's processes that stop or die.
+/// Programs under `luoctl run` while processes of luod stop or die.
 @Suite struct RunCrashTests {
     enum Trouble: CaseIterable {
         case stopped, dead
     }
 
     @Test(
-        "Other files are opened while the orchestrator is stopped, or dead; what waits goes on after it",
+        "Other files are opened while the orchestrator is stopped, or dead; waiting calls go on after it",
         arguments: Trouble.allCases)
     func foreignOpens(trouble: Trouble) async throws {
         let daemon = try await RunningDaemon()
@@ -41,7 +41,7 @@ import Testing
     }
 
     @Test(
-        "Processes of luod's that die in the middle of calls: each call returns, and is done once",
+        "Processes of luod that die during calls: each call returns, and is done once",
         arguments: Victim.allCases, ["busy", "crowd"])
     func deaths(victim: Victim, scenario: String) async throws {
         let daemon = try await RunningDaemon()
@@ -64,7 +64,7 @@ import Testing
         #expect(try await daemon.probe("life").status == 0, "the device is open to others")
     }
 
-    @Test("A client that is killed in the middle of a call leaves nothing") func killedClients() async throws {
+    @Test("A client that is killed during a call leaves nothing") func killedClients() async throws {
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()
         for round in 0..<20 {
@@ -76,7 +76,7 @@ import Testing
         #expect(try await daemon.probe("life").status == 0)
     }
 
-    @Test("Who is killed inside a call that nobody answers leaves nothing that is busy") func killedInsideCall()
+    @Test("A program that is killed inside a waiting call leaves no busy process") func killedInsideCall()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -99,7 +99,7 @@ import Testing
         #expect(try RunningDaemon.processorTime(of: gate) - used < 20, "hundredths of a second, in 50")
     }
 
-    @Test("luod that is told to end says whom it leaves, and nothing when nobody is left") func saysWhoIsLeft()
+    @Test("A luod that ends reports the programs that it leaves, and nothing when none is left") func saysWhoIsLeft()
         async throws
     {
         let daemon = try await RunningDaemon()
@@ -113,7 +113,7 @@ import Testing
         let other = try await RunningDaemon()
         let ended = try other.startProbe("busy")
         try await eventually("calls that go on", within: 60) { try ended.outputSoFar.utf8.count > 1 }
-        // The keeper still has what nobody has let go of.
+        // The keeper still has all descriptors, because no other process could release them.
         for process in other.processes where process != other.keeper { Glibc.kill(process, SIGSTOP) }
         ended.kill()
         Glibc.kill(other.keeper, SIGTERM)
@@ -121,7 +121,7 @@ import Testing
         #expect(try !other.log().contains("are left"))
     }
 
-    @Test("A gate that dies when luod's file is gone is started again, too") func gone() async throws {
+    @Test("A gate that dies after luod's file is gone is started again, too") func gone() async throws {
         let room = try TemporaryDirectory()
         let image = room.file("luod")
         try await install([Program.path("luod")], into: room.path)
@@ -137,7 +137,7 @@ import Testing
     }
 
     @Test(
-        "Without its keeper the gate goes on, and the next keeper puts another in its place",
+        "Without its keeper the gate goes on, and the next keeper replaces it",
         arguments: ["busy", "crowd"])
     func keeper(scenario: String) async throws {
         let daemon = try await RunningDaemon()
@@ -160,7 +160,7 @@ import Testing
 }
 
 extension RunningDaemon {
-    /// Its gate's process.
+    /// The process of the gate.
     var gate: pid_t? { gates.first }
 
     var gates: [pid_t] {

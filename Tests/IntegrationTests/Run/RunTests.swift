@@ -6,10 +6,10 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Programs under `luoctl run`: RunProbe is written for the kernel's device, and knows nothing of luod.
+/// Programs under `luoctl run`. RunProbe is written for the kernel's device, and does not know luod.
 @Suite struct RunTests {
     @Test(
-        "What the device's documentation says holds",
+        "The device behaves as its documentation says",
         arguments: ["life", "order", "names", "answers", "opens", "threads", "many", "interrupted", "stolen"])
     func scenario(
         name: String
@@ -22,7 +22,7 @@ import Testing
         #expect(try daemon.connect().status().sessions.isEmpty, "what it held ended with it")
     }
 
-    @Test("All paths that lead to the device open it, and no others") func paths() async throws {
+    @Test("All paths that lead to the device open it, and other paths do not") func paths() async throws {
         let daemon = try await RunningDaemon()
         let directory = daemon.state + "/paths"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test(
-        "A daemon's session is handed over by an update, and found by another program, with files of each kind",
+        "A daemon's session travels over an update, and another program finds it, with files of each kind",
         .requiresRoot, .requiresHugePages(3)) func stages() async throws
     {
         let daemon = try await RunningDaemon()
@@ -53,7 +53,7 @@ import Testing
         #expect(second.status == 0, "\(second)")
     }
 
-    @Test("A state may be given from where one is; what the program starts finds it") func relativeState() async throws
+    @Test("A state may be a relative path; children of the program find it") func relativeState() async throws
     {
         let room = try TemporaryDirectory()
         let script = """
@@ -76,7 +76,7 @@ import Testing
         #expect(directory.status == 126, "\(directory)")
     }
 
-    @Test("Python with nothing but fcntl.ioctl keeps files over an update") func python() async throws {
+    @Test("A Python program with only fcntl.ioctl keeps files over an update") func python() async throws {
         let daemon = try await RunningDaemon()
         let room = try TemporaryDirectory()
         let script = """
@@ -95,7 +95,7 @@ import Testing
         #expect(ended.status == 0 && ended.lines == ["hello", "world"], "\(ended)")
     }
 
-    @Test("A run inside a run is refused, and what is already there is enough") func nested() async throws {
+    @Test("A run inside a run is refused, because the outer run is enough") func nested() async throws {
         let daemon = try await RunningDaemon()
         let run = [Program.path("luoctl"), "run", "--state", daemon.state, "--"]
         let nested = try await IntegrationTests.run(run + run + ["/bin/true"])

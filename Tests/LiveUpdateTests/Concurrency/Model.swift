@@ -3,21 +3,22 @@ import Platform
 import SystemPackage
 import Testing
 
-/// What an orchestrator should have, as far as requests were acknowledged; and which answers are right.
+/// The expected state of an orchestrator after the acknowledged requests, and the right answers.
 ///
-/// A request says what it reads and what it may change. When nothing that it reads was changed while it ran, there is one
-/// right answer. Otherwise there are several, and whichever it was, the model goes on from there.
+/// A request names the parts that it reads and the parts that it may change. If no other request changes these parts
+/// while it runs, there is one right answer. Otherwise there are several, and the model continues from the actual
+/// answer.
 final class Model: Sendable {
-    /// What requests read and change.
+    /// The parts that requests read and change.
     enum Part: Hashable {
         /// Whether the boot takes requests.
         case boot
         case name(SessionName, Direction)
         case session(Int)
         case file(Int)
-        /// The FLB's state of that direction.
+        /// The state of the FLB in one direction.
         case flb(Direction)
-        /// What handlers were told to refuse.
+        /// The files that handlers must refuse.
         case refusals
     }
 
@@ -27,7 +28,7 @@ final class Model: Sendable {
         let name: SessionName
         let direction: Direction
         var progress: Progress
-        /// The one that is open.
+        /// The open session.
         var handle: LiveUpdate.Session?
         /// The number of the file that has each token.
         var tokens: [UInt64: Int] = [:]
@@ -45,10 +46,10 @@ final class Model: Sendable {
 
         func files(_ direction: Direction) -> Int { sessions(direction).reduce(0) { $0 + $1.tokens.count } }
 
-        /// The sessions that hold a file. One, once all who made it so were noted.
+        /// The sessions that hold a file. There is one holder after all requests about the file are noted.
         func holders(_ file: Int) -> [Int] { sessions.indices.filter { sessions[$0].tokens.values.contains(file) } }
 
-        /// The files of a session are let go.
+        /// Removes the files of a session.
         mutating func letGo(_ number: Int, _ progress: Session.Progress) {
             sessions[number].tokens = [:]
             sessions[number].progress = progress
@@ -59,17 +60,17 @@ final class Model: Sendable {
 
     fileprivate struct Use {
         var writers = 0
-        /// Rises when one begins.
+        /// Increases when a writer begins.
         var begun = 0
     }
 
-    /// One request, as it is planned on the present state.
+    /// One request, planned on the present state.
     struct Request {
         var reads: Set<Part> = [.boot]
         var changes: Set<Part> = []
-        /// The right answer, when it is alone with what it reads; nil: it worked.
+        /// The right answer if no other request changes the parts of this one; nil for success.
         var answer: Errno?
-        /// Right answers otherwise, besides that it worked and that the boot has ended.
+        /// Other right answers if another request changes them, besides success and the end of the boot.
         var others: Set<Errno> = []
     }
 
@@ -79,7 +80,7 @@ final class Model: Sendable {
 
     func look<Value>(_ body: (State) -> Value) -> Value { state.with { body($0) } }
 
-    /// Makes a request, judges the answer, and notes what came of it.
+    /// Makes a request, checks the answer, and notes the result.
     func perform(
         _ what: @autoclosure () -> String, _ plan: (State) -> Request?, _ body: () -> Errno?,
         _ note: (inout State, Errno?) -> Void = { _, _ in }
@@ -95,7 +96,8 @@ final class Model: Sendable {
         }
     }
 
-    /// - Returns: nil when there is nothing to plan; else how often each part had been changed, when nobody changes it now.
+    /// - Returns: nil without a planned request. Otherwise the request, and the number of earlier changes of each part;
+    ///   nil instead of the numbers while another request changes a part.
     private func begin(_ plan: (State) -> Request?) -> (Request, begun: [Part: Int]?)? {
         state.with { state in
             guard let request = plan(state) else { return nil }

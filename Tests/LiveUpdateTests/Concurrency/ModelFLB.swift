@@ -2,7 +2,7 @@ import LiveUpdate
 import Platform
 import Testing
 
-/// An FLB that notices when its callbacks overlap, and whose live object knows whether it still lives.
+/// An FLB that detects overlapping callbacks, and has a live object that knows whether it is alive.
 final class ModelFLB: FileLifecycleBound {
     final class Object: Sendable {
         private let alive = Guarded(true)
@@ -22,7 +22,7 @@ final class ModelFLB: FileLifecycleBound {
     private let isInside = Guarded(false)
     private let counts = Guarded<[String: Int]>([:])
 
-    /// How often a callback was called.
+    /// The number of calls of a callback.
     func count(_ callback: String) -> Int { counts.with { $0[callback] ?? 0 } }
 
     private func callback<Value>(_ name: String, _ body: () -> Value) -> Value {

@@ -4,11 +4,11 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The requests that are about no session.
+/// Requests that do not belong to a session.
 extension ModelWorld {
     // MARK: FLBs
 
-    /// What a getter's closure sees, and what it must not do.
+    /// The body of a getter's closure. It checks the object, and that a request from here is refused.
     private func use(_ object: ModelFLB.Object) {
         #expect(object.isAlive)
         #expect(errno { try boot.createSession("inside") } == .deadlock)
@@ -62,15 +62,15 @@ extension ModelWorld {
             isRegistered = answer == nil
             return answer
         }
-        // Another thread may have published meanwhile, and takes that back soon.
+        // Another thread may have published meanwhile, and will thaw soon.
         while isRegistered, errno({ try boot.unregister(own) }) == .operationNotSupportedByDevice {
             sleep(milliseconds: 1)
         }
     }
 
-    // MARK: The whole
+    // MARK: The whole state
 
-    /// At every moment an FLB counts the files that there are.
+    /// Checks that each FLB counts the existing files at every moment.
     func look() {
         model.perform("status") { _ in
             Model.Request()
@@ -98,12 +98,12 @@ extension ModelWorld {
             isStubborn.with { $0 = stubborn }
             return nil
         } _: { state, _ in
-            // Of two at once the last one counts, whoever is noted last.
+            // If two threads set it at once, the last value counts, in whichever order the threads note it.
             state.isStubborn = isStubborn.with { $0 }
         }
     }
 
-    /// Publishes, looks at what the next boot would find, and goes on as if it could not have been started.
+    /// Publishes, checks the state that the next boot finds, and thaws as if the next boot had not started.
     func publish(discarding discard: Bool, leavingOut: Bool) {
         model.perform("publish") { state in
             var request = Model.Request(

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The requests of the model's world, one for each call.
+/// One request for each call in the model's world.
 extension ModelWorld {
     func step(_ generator: inout SeededGenerator, thread: Int) {
         switch generator.index(below: 100) {
@@ -30,14 +30,14 @@ extension ModelWorld {
         }
     }
 
-    /// A session that was opened once, and may be closed by now.
+    /// A session that was opened once, and may be closed now.
     private func pick(_ direction: Direction, _ generator: inout SeededGenerator) -> Opened? {
         let all = model.look { state in
             state.sessions.enumerated().compactMap { number, session in
                 session.direction == direction ? session.handle.map { Opened(number: number, handle: $0) } : nil
             }
         }
-        // The newest are open, most likely.
+        // The newest sessions are most likely open.
         return all.isEmpty ? nil : all[all.count - 1 - generator.index(below: min(all.count, 16))]
     }
 
@@ -75,7 +75,7 @@ extension ModelWorld {
                 changes: [.session(opened.number), .file(file), .flb(.outgoing)],
                 others: [.badFileDescriptor, .fileExists, .resourceBusy, .ioError])
             let holders = state.holders(file)
-            // Whoever ends the session that holds it sets it free.
+            // The end of another session that holds the file makes the file free.
             request.reads.formUnion(holders.map(Model.Part.session))
             if !opened.isOpen(state) {
                 request.answer = .badFileDescriptor
@@ -90,7 +90,7 @@ extension ModelWorld {
         } _: {
             errno { try opened.handle.preserve(files[file].descriptor, token: token) }
         } _: { state, answer in
-            // It may have been closed since.
+            // Another thread may have closed it since.
             guard answer == nil, opened.isOpen(state) else { return }
             state.sessions[opened.number].tokens[token] = file
         }

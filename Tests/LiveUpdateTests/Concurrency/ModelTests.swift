@@ -4,10 +4,10 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Eight threads make random requests, and each answer is held against a model. Afterwards nothing is lost, nothing is
-/// left, and what the arena says is what there was.
+/// Eight threads make random requests, and each answer is compared with a model. Afterwards nothing is lost or left
+/// over, and the arena agrees with the orchestrator.
 ///
-/// Descriptors are counted, so it runs in a process of its own.
+/// The test runs in its own process, because it counts descriptors.
 @Suite struct ModelTests {
     private static let threads = 8
 
@@ -40,7 +40,7 @@ import Testing
 }
 
 extension ModelWorld {
-    /// What the orchestrator has is what the model has.
+    /// Checks that the orchestrator has the state of the model.
     fileprivate func expectAsInModel(_ boot: Orchestrator) throws {
         let status = try boot.status()
         let expected = model.look { state in state.sessions.filter { $0.progress != .closed } }
@@ -56,12 +56,13 @@ extension ModelWorld {
         #expect(machine.descriptors.held == Set(status.sessions.flatMap(\.files).map(\.slot)))
     }
 
-    /// What began has ended, or is still there.
+    /// Checks that each preserve is balanced by an unpreserve, a finish, or an existing file, and each callback of the
+    /// FLB likewise.
     fileprivate func expectBalance() throws {
         let (leaving, came) = model.look { ($0.files(.outgoing), $0.files(.incoming)) }
         let all = 3 * model.look { $0.sessions(.incoming).count }
         let failed = handler.calls.filter { $0 == "preserve \(Self.unpreservable)" }.count
-        // The files of the first boot were preserved and frozen, and not by this one.
+        // An earlier boot preserved and froze the files of the first update.
         #expect(handler.count("preserve") - failed == handler.count("unpreserve") + leaving + all)
         #expect(handler.count("finish") == all - came)
         #expect(Set(handler.calls.filter { $0.hasPrefix("retrieve ") }).count == handler.count("retrieve"), "once each")
@@ -70,9 +71,9 @@ extension ModelWorld {
         #expect(flb.count("retrieve") <= 1)
     }
 
-    /// After a crash it is all the same, and an update can be made.
+    /// Checks that the state is the same after a crash, and that an update works.
     ///
-    /// - Returns: what is lost with the sessions that were not finished; in a real update execve closes it.
+    /// - Returns: the slots that are lost with the unfinished sessions. In a real update execve closes them.
     fileprivate func expectRebuilt() throws -> Set<DescriptorSlot> {
         let (live, again) = (try boot.status(), try rebuilt())
         try expectAsInModel(again)
@@ -97,7 +98,7 @@ extension ModelWorld {
         try session.close()
     }
 
-    /// The next boot: all threads retrieve and close everything at once.
+    /// Checks the next boot, in which all threads retrieve and close everything at once.
     fileprivate func expectAllComesBack(threads: Int) throws {
         let (handler, flb) = (TestHandler(), ModelFLB())
         let boot = try Self.boot(machine, .nextBoot, handler, flb)

@@ -4,19 +4,19 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// A boot with sessions that came and files that wait to be preserved, the model of it, and what handlers do.
+/// A boot with sessions that came and files that wait to be preserved, its model, and the behaviour of handlers.
 ///
-/// The last two digits of a token say what happens to its file.
+/// The last two digits of a token select the behaviour of its file.
 final class ModelWorld: Sendable {
-    /// Its preserve fails.
+    /// The preserve of this file fails.
     static let unpreservable: UInt64 = 13
-    /// Its preserve takes its time, in which others ask for the same file.
+    /// The preserve of this file takes a while, and meanwhile other threads ask for the same file.
     static let slow: UInt64 = 3
-    /// Its retrieve fails.
+    /// The retrieve of this file fails.
     static let unretrievable: UInt64 = 21
-    /// It cannot be finished while handlers were told to refuse.
+    /// This file cannot be finished while handlers must refuse.
     static let stubborn: UInt64 = 7
-    /// It cannot be frozen while handlers were told to refuse.
+    /// This file cannot be frozen while handlers must refuse.
     static let unfreezable: UInt64 = 5
 
     static let kind: @Sendable (UInt64) -> UInt64 = { $0 % 100 }
@@ -82,10 +82,10 @@ final class ModelWorld: Sendable {
         return orchestrator
     }
 
-    /// The same boot once more, as after a crash.
+    /// The same boot again, as after a crash.
     func rebuilt() throws -> Orchestrator { try Self.boot(machine, .sameBoot, handler, flb) }
 
-    /// What somebody else would find in a copy of the arena: the next boot, or the same.
+    /// Opens a copy of the arena as another process would, as the next boot or as the same one.
     func copied(_ opening: Orchestrator.Opening) throws -> Orchestrator {
         try Self.boot(Machine(copyOf: machine), opening, TestHandler(), ModelFLB())
     }

@@ -3,13 +3,14 @@ public import SystemPackage
 
 @testable public import LiveUpdate
 
-/// Four files that are always there, and the same in every run: what a record names as a kept descriptor is one of them
-/// or nothing, and never a descriptor of this program's.
+/// Four files that always exist, and are the same in every run. A slot in a record names one of them or nothing, and
+/// never another descriptor of this program.
 public final class FixedFiles: DescriptorStore {
-    /// An ordinary file with a hole in its middle, an empty one, one on huge pages that has none, and one more.
+    /// An ordinary file with a hole in its middle, an empty file, a file on huge pages without a page, and one more
+    /// ordinary file.
     public let files: [FileDescriptor]
 
-    /// Makes them.
+    /// Makes the files.
     public init() throws {
         files = [try Self.file(12288), try Self.file(0), try Self.file(4 << 20, .huge2M), try Self.file(4096)]
         for offset in [0, 8192] as [Int64] { try files[0].writeAll(toAbsoluteOffset: offset, [1]) }

@@ -1,6 +1,6 @@
 import Platform
 
-/// Gives records of a journal, the lengths, checksums and numbers that they would have.
+/// Gives the records of a journal correct lengths, checksums and sequence numbers.
 public func repairRecords(_ bytes: inout [UInt8], firstSequence: UInt64 = 0) {
     var at = 0
     var sequence = firstSequence

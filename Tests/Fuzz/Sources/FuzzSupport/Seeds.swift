@@ -2,11 +2,11 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// An input, and what to call it.
+/// An input and its name.
 public typealias Seed = (name: String, bytes: [UInt8])
 
-/// Writes the inputs that a target starts from into the folder that `FUZZ_SEEDS` names, and ends the program; does
-/// nothing when it was not asked to. For `LLVMFuzzerInitialize`.
+/// Writes the first inputs of a fuzzer into the folder that `FUZZ_SEEDS` names, and ends the program. Without this
+/// variable it does nothing. `LLVMFuzzerInitialize` calls it.
 public func writeSeedsIfAsked(_ make: () throws -> [Seed]) {
     guard let folder = unsafe getenv("FUZZ_SEEDS") else { return }
     do {
@@ -25,17 +25,17 @@ private func write(_ seed: Seed, to folder: String) throws {
     try file.closeAfter { _ = try file.writeAll(seed.bytes) }
 }
 
-/// The bytes that libFuzzer gives, to be kept.
+/// Copies the bytes that libFuzzer gives.
 @unsafe
 public func input(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
-    // SAFETY: libFuzzer gives as many bytes as it says.
+    // SAFETY: libFuzzer gives the number of bytes that it states.
     unsafe [UInt8](UnsafeBufferPointer(start: start, count: count))
 }
 
-/// What must not be: ends the program, which keeps the input.
+/// Reports a fault: ends the program, so that libFuzzer saves the input.
 public func fault(_ what: String) -> Never { fatalError("FOUND: \(what)") }
 
-/// What must be.
+/// Reports a fault unless the condition is true.
 public func check(_ condition: Bool, _ what: @autoclosure () -> String) {
     if !condition { fault(what()) }
 }

@@ -1,8 +1,8 @@
 @testable import LiveUpdate
 
-/// Arenas in the states that a real life leaves them in.
+/// Arenas in the states that normal use leaves them in.
 extension World {
-    /// Calls `body` in each of them, with its name.
+    /// Calls `body` in each of these states, with the name of the state.
     public func inEachState(_ body: (String) throws -> Void) throws {
         try format()
         try body("formatted")

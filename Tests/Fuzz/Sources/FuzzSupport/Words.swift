@@ -1,4 +1,4 @@
-/// Words of an input, which need not be aligned.
+/// Reads and writes words of an input, which need not be aligned.
 extension [UInt8] {
     public subscript<Value: FixedWidthInteger>(_: Value.Type, at offset: Int) -> Value {
         get {

@@ -5,9 +5,9 @@ import SystemPackage
 
 @testable public import LiveUpdate
 
-/// What outlives the boots: the arena's file, and the descriptors.
+/// The arena's file and the descriptors, which outlive the boots.
 public final class World: Sendable {
-    /// Small, so that limits are met.
+    /// The arena is small, so that the fuzzer reaches its limits.
     public static let options = Arena.Options(initialSize: 4096, limit: 512 << 10)
     private static let most = 512 << 10
 
@@ -22,13 +22,13 @@ public final class World: Sendable {
         mapping = try Mapping(of: file, length: UInt64(Self.most), .shared(writable: true))
     }
 
-    /// Makes the file an empty arena.
+    /// Formats the file as an empty arena.
     public func format() throws {
         try file.setSize(0)
         _ = try Arena.format(try file.duplicated(), Self.options)
     }
 
-    /// The arena's bytes; setting them is what happens to a file that is overwritten.
+    /// The arena's bytes. Setting them overwrites the file.
     public var image: [UInt8] {
         get throws {
             let size = try FileStatus(of: file).size
@@ -40,14 +40,14 @@ public final class World: Sendable {
     public func load(_ image: [UInt8]) throws {
         precondition(image.count <= Self.most)
         try file.setSize(UInt64(image.count))
-        // SAFETY: the file has as many bytes, now.
+        // SAFETY: the file now has as many bytes.
         unsafe mapping.bytes.copyBytes(from: image)
     }
 
-    /// Opens the arena, or refuses it.
+    /// Opens the arena, or throws if it is refused.
     public func openArena() throws -> Arena { try Arena(opening: try file.duplicated(), Self.options) }
 
-    /// A boot with the handlers of the library.
+    /// Begins a boot with the handlers of the library.
     public func boot(_ opening: Orchestrator.Opening) throws -> Boot {
         let orchestrator = Orchestrator(arena: try openArena(), descriptors: descriptors, opening: opening)
         let hugeTLB = try orchestrator.registerStandardHandlers()
@@ -55,7 +55,7 @@ public final class World: Sendable {
         return Boot(orchestrator: orchestrator, hugeTLB: hugeTLB)
     }
 
-    /// A boot that is open.
+    /// A boot that has begun.
     public struct Boot {
         public let orchestrator: Orchestrator
         public let hugeTLB: HugeTLB

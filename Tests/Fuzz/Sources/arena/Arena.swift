@@ -6,11 +6,11 @@ import SystemPackage
 
 @testable import LiveUpdate
 
-// A whole arena, as the next boot and as the same one: it is opened, or refused with a reason, and an inspection says the
-// same of it. What opens is used, and what is written then can be read again. First byte of an input: whether checksums
-// are repaired; then an image.
+// Opens a whole arena as the next boot and as the same boot. Each opens it, or refuses it with a reason, and an
+// inspection must agree. Each arena that opens is then used, and must be readable after the writes. The first byte of
+// an input tells whether checksums are repaired. An image follows.
 
-/// Made once: an input only overwrites the arena's file.
+/// The world is made once. Each input only overwrites the file of the arena.
 private let world: World = {
     do { return try World() } catch { fatalError("no memory files: \(error)") }
 }()
@@ -39,7 +39,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     return 0
 }
 
-/// - Returns: why it does not open.
+/// - Returns: the reason why it does not open; nil when it opens.
 private func read(_ opening: Orchestrator.Opening) throws -> LiveUpdateError? {
     let boot: World.Boot
     do {
@@ -49,7 +49,7 @@ private func read(_ opening: Orchestrator.Opening) throws -> LiveUpdateError? {
     } catch let error as LiveUpdateError {
         return error
     }
-    // What was opened is written: it must be readable, after a crash as well as after an update.
+    // Opening writes to the arena, which must be readable after a crash as well as after an update.
     try expectReadable(.sameBoot, "what was opened")
     use(boot)
     try expectReadable(.sameBoot, "what was used")
@@ -58,19 +58,19 @@ private func read(_ opening: Orchestrator.Opening) throws -> LiveUpdateError? {
     return nil
 }
 
-/// In a copy: the boot that runs must find its arena as it left it.
+/// Reads a copy of the arena, because the running boot must find its own arena unchanged.
 private func expectReadable(_ opening: Orchestrator.Opening, _ what: String) throws {
     let image = try world.image
     do {
         _ = try world.boot(opening).orchestrator.status()
     } catch {
-        // Another limit than damage may be met: there is room for a journal or not.
+        // Without damage the boot may still meet the arena's limit, because its journal needs room.
         if (error as? LiveUpdateError)?.errno != .noSpace { fault("\(what) cannot be read: \(error)") }
     }
     try world.load(image)
 }
 
-/// Every request; what they answer does not matter.
+/// Makes every request, and ignores the answers.
 private func use(_ boot: World.Boot) {
     let orchestrator = boot.orchestrator
     let sessions = (try? orchestrator.status().sessions) ?? []
@@ -83,13 +83,13 @@ private func use(_ boot: World.Boot) {
     try? orchestrator.finishDiscarded()
     let new = try? orchestrator.createSession("one more")
     for (token, file) in world.descriptors.files.enumerated() { try? new?.preserve(file, token: UInt64(token)) }
-    // Every second one, so that something is left.
+    // Every second session is closed, so that some are left.
     for (index, session) in ((try? orchestrator.openSessions) ?? []).enumerated() where index % 2 == 0 {
         try? session.close()
     }
 }
 
-/// The arena in each state.
+/// An image of the arena in each state.
 private func seeds() throws -> [Seed] {
     var seeds: [Seed] = []
     try world.inEachState { name in seeds.append((name, [1] + Image.packed(try world.image))) }

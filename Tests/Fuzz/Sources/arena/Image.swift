@@ -1,8 +1,8 @@
 import FuzzSupport
 import Platform
 
-/// An arena's bytes without its zeros, so that an input is small: `u8 pages`, then runs of `u16 place, u16 count`, both
-/// in words of 8 bytes, and the words.
+/// Encodes the bytes of an arena without its zeros, so that inputs are small. The code is `u8 pages`, and then runs:
+/// `u16 place, u16 count` and the words of the run. Place and count are in words of 8 bytes.
 enum Image {
     private static let most = 64
     private static let page = 4096
@@ -46,7 +46,7 @@ enum Image {
 
     // MARK: Checksums
 
-    /// Makes what guards the rest right, so that the rest is read.
+    /// Repairs the checksums, so that the readers read the content that they protect.
     static func repair(_ image: inout [UInt8]) {
         let generation = image[UInt64.self, at: 24]
         for table in [64, 192] {

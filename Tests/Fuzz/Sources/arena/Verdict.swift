@@ -4,7 +4,7 @@ import LiveUpdateHandlers
 
 @testable import LiveUpdate
 
-/// What is refused is shown as damaged, and what is shown as damaged is refused; all that is shown is looked at.
+/// Checks that boots refuse an arena if and only if the inspection shows damage. Also reads every part that is shown.
 func compare(_ inspection: Inspection, _ refusals: [LiveUpdateError]) {
     if inspection.failures.isEmpty {
         check(refusals.allSatisfy(isOurs), "shown as sound, and refused: \(refusals)")
@@ -20,12 +20,14 @@ func compare(_ inspection: Inspection, _ refusals: [LiveUpdateError]) {
     }
 }
 
-/// What an inspection cannot know: which handlers there are, and how far the arena may grow.
+/// Whether a boot refuses the arena for a reason that an inspection cannot know: its handlers, or the limit of the
+/// arena.
 private func isOurs(_ error: LiveUpdateError) -> Bool {
     error.errno == .noSpace || error.reason.contains("no handler knows") || error.reason.contains("is registered")
 }
 
-/// No code reads the tree of the previous boot any more, nor, before a file is retrieved, what its handler stored.
+/// Whether a boot reads the damaged part. Boots no longer read the tree of the previous boot, and read the records of a
+/// file's handler only when the file is retrieved.
 private func isReadByBoots(_ failure: ArenaError, _ inspection: Inspection) -> Bool {
     let previous = inspection.trees.first { $0.part == .incomingTree }?.failure
     return failure != previous && !failure.reason.hasPrefix("the records at")

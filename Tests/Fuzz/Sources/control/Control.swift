@@ -2,8 +2,8 @@ import FuzzSupport
 
 @testable import LiveUpdateDaemon
 
-// A message of the control link, between the processes of luod. An input is the message. The decoder takes it or refuses it.
-// A message that it takes is the same after it is written and read again.
+// Decodes a message of the control link between the processes of luod. An input is the message, which the decoder
+// accepts or refuses. An accepted message is the same after it is written and read again.
 
 @_cdecl("LLVMFuzzerInitialize")
 public func initialize(_: UnsafeMutableRawPointer?, _: UnsafeMutableRawPointer?) -> CInt {
@@ -17,15 +17,15 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let message = ControlMessage(bytes) else { return 0 }
     let written = message.bytes
     guard let again = ControlMessage(written) else { fault("\(message) cannot be read") }
-    // Writing cuts a long text, and replaces bytes that are not UTF-8.
+    // Writing shortens a long text, and replaces bytes that are not UTF-8.
     check(again == message || ControlMessage(again.bytes) == again, "\(again), and not \(message)")
     return 0
 }
 
 // MARK: Seeds
 
-/// Each number of a message with several contents: zeros, a small number in each word, texts. The corpus keeps those that
-/// the decoder takes in different ways.
+/// Messages of each number with several contents: zeros, a small number in each word, texts. The corpus keeps the
+/// messages that the decoder reads in different ways.
 private func seeds() -> [Seed] {
     (0..<64).flatMap { number in
         contents.map { name, content in ("\(number)-\(name)", word(UInt32(number)) + content) }

@@ -4,8 +4,8 @@ import Platform
 @testable import Handover
 @testable import LiveUpdate
 
-// A journal's records, and the state that they make. Whatever they say, they are taken or refused; and what they make
-// can be written as a snapshot that makes the same. First byte of an input: whether checksums are repaired.
+// Reads the records of a journal, and applies them to a state. Each record is accepted or refused. A snapshot of the
+// state makes the same state again. The first byte of an input tells whether checksums are repaired.
 
 @_cdecl("LLVMFuzzerInitialize")
 public func initialize(_: UnsafeMutableRawPointer?, _: UnsafeMutableRawPointer?) -> CInt {
@@ -22,7 +22,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let records = try? decode(bytes, firstSequence: 0) else { return 0 }
     var state = BootState()
     for record in records {
-        // A reader stops at the first that cannot be. What comes behind it is tried all the same.
+        // A reader stops at the first impossible record. This test goes on with the records behind it.
         var next = state
         do throws(ArenaError) { try next.apply(Event(record)) } catch { continue }
         state = next

@@ -5,13 +5,14 @@ import Platform
 @testable import LiveUpdate
 @testable import LiveUpdateHandlers
 
-// The records of handlers and of the HugeTLB FLB. An input is a handle, u64, and what is in the arena from byte 4096 on.
-// Each reader takes or refuses it; what it takes says nothing that cannot be, and is the same when it is written again.
+// Reads the records of handlers and of the HugeTLB FLB. An input is a handle, u64, and the content of the arena from
+// byte 4096 on. Each reader accepts or refuses it. An accepted record says nothing impossible, and is the same when it
+// is written again.
 
 private let place: UInt64 = 4096
 private let room = 16384
 
-/// Made once: an input only overwrites what was allocated in it.
+/// The arena is made once. Each input only overwrites the range that is allocated in it.
 private let (arena, getters): (Arena, FLBGetters) = {
     do {
         let arena = try Arena.make(World.options)
@@ -51,7 +52,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 private func readMemfd(_ data: UInt64, _ storage: Storage) {
     guard let record = try? MemfdRecord(at: data, in: storage) else { return }
     var found = (try? storage.read(at: data, count: MemfdRecord.length)) ?? []
-    // The only field that says nothing.
+    // This is the only field without a meaning.
     if found.count == 40 { found[UInt32.self, at: 20] = 0 }
     check(record.bytes == found, "another record")
     guard let extents = try? record.extents(in: storage) else { return }
@@ -74,7 +75,7 @@ private func readHugeMemfd(_ data: UInt64, _ storage: Storage) {
 private func readHugetlbfsFile(_ data: UInt64, _ storage: Storage) {
     guard let record = try? HugetlbfsFileRecord(at: data, in: storage) else { return }
     var found = (try? storage.read(at: data, count: UInt64(record.bytes.count))) ?? []
-    // The only fields that say nothing.
+    // These are the only bytes without a meaning.
     if found.count > 44 { found.replaceSubrange(41..<44, with: [0, 0, 0]) }
     check(record.bytes == found, "another record")
     check(record.path.isAbsolute, "a path that leads from anywhere: \(record.path)")
@@ -127,7 +128,7 @@ private func hugeMemfd(pages: UInt64, _ storage: Storage) throws(LiveUpdateError
     return try HugeMemfdRecord(size: 2 * pages << 21, position: 1, pages: folios, pageSize: .huge2M, in: storage)
 }
 
-/// What a callback stores, in an arena that has nothing else.
+/// An arena that contains only the records of one callback.
 private func seed(_ name: String, _ store: (Storage) throws(LiveUpdateError) -> UInt64) throws -> Seed {
     let arena = try Arena.make(World.options)
     try arena.claim(inUse: [])

@@ -4,8 +4,9 @@ import SystemPackage
 
 @testable import LiveUpdateProtocol
 
-// A message on the clients' socket, as a request and as an answer. The first byte of an input gives the kind of the descriptor on
-// which the message comes. A second reading of docs/protocol.md gives the errno of a malformed message.
+// Decodes a message on the clients' socket, as a request and as an answer. The first byte of an input gives the kind of
+// the descriptor on which the message comes. A second implementation of docs/protocol.md gives the errno of a malformed
+// message.
 
 @_cdecl("LLVMFuzzerInitialize")
 public func initialize(_: UnsafeMutableRawPointer?, _: UnsafeMutableRawPointer?) -> CInt {
@@ -53,7 +54,7 @@ private func readRequest(_ bytes: [UInt8], _ kind: Kind) {
     }
 }
 
-/// The errno that the device answers with, in the order of its checks; nil for a request.
+/// The errno with which the device answers, in the order of its checks; nil for a request.
 private func refusal(of bytes: [UInt8], _ kind: Kind) -> Int32? {
     let (invalid, fault, wrongType, tooBig): (Int32, Int32, Int32, Int32) = (-22, -14, -25, -7)
     guard bytes.count >= 4, let call = Call(rawValue: bytes[0]) else { return invalid }
@@ -81,7 +82,7 @@ private func wantsReason(_ bytes: [UInt8]) -> Bool {
     return bytes.count >= end + 12 && bytes[UInt32.self, at: end + 8] & 1 != 0
 }
 
-/// Answers to a request: its own is understood, and any other message is taken for something.
+/// Decodes answers to a request: the request's own answer is understood, and any other message is decoded as something.
 private func readAnswers(to request: Request, _ bytes: [UInt8]) {
     var request = request
     if request.tag == 0 { request.tag = 1 }
@@ -94,7 +95,7 @@ private func readAnswers(to request: Request, _ bytes: [UInt8]) {
     _ = ReasonText(bytes)
 }
 
-/// Reads the struct in each way in which a call of its length may read it.
+/// Reads the struct in each way that a call with a struct of this length uses.
 private func readStruct(_ request: Request) {
     switch request.call.length {
     case 72:
@@ -123,7 +124,7 @@ private func readAnswer(_ bytes: [UInt8], _ isTagged: Bool) {
 
 // MARK: Seeds
 
-/// Each call as a request: with a tag and without, longer than it must be, and cut.
+/// Each call as a request, with and without a tag, longer than necessary, and cut short.
 private func seeds() -> [Seed] {
     Call.allCases.flatMap { call in
         let kind: Kind = !call.isOnSession ? .device : call.wantsOutgoing == false ? .incoming : .outgoing

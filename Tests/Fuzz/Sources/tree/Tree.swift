@@ -3,10 +3,11 @@ import FuzzSupport
 
 @testable import DeviceTree
 
-// A flattened tree. The reader accepts what libfdt's full check accepts and the specification describes, and nothing else,
-// except that it refuses what is older than version 16 without asking: on some of that the check of libfdt 1.6 crashes. Every node and property that
-// another reader finds, one that knows the specification and not libfdt, ours finds, too. First byte of an input:
-// whether the header's magic, version and size are repaired.
+// Reads a flattened tree. The reader accepts a tree if and only if libfdt's full check accepts it and it follows the
+// specification. One exception: the reader refuses versions before 16 without a call to libfdt, because the check of
+// libfdt 1.6 crashes on some of them. A second reader, which knows the specification and not libfdt, finds nodes and
+// properties, and ours must find all of them. The first byte of an input tells whether the header's magic, version and
+// size are repaired.
 
 @_cdecl("LLVMFuzzerInitialize")
 public func initialize(_: UnsafeMutableRawPointer?, _: UnsafeMutableRawPointer?) -> CInt {
@@ -31,7 +32,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     return 0
 }
 
-/// What the other reader says of a tree.
+/// The second reader's result for a tree.
 private struct Layout {
     var isSpecified = true
     var root: Walk.Node?
@@ -52,7 +53,8 @@ private func repairHeader(_ bytes: inout [UInt8]) {
     }
 }
 
-/// As ``DeviceTreeReader`` asks it, of what is laid out as specified: some of the rest keeps it for ever. In a buffer that ends where the tree does: what it reads behind it is found.
+/// Calls the check that ``DeviceTreeReader`` uses. The tree must follow the specification, because libfdt runs forever
+/// on some other trees. The buffer ends with the tree, so that AddressSanitizer finds reads beyond its end.
 private func libfdtAccepts(_ bytes: [UInt8]) -> Bool {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
     defer { unsafe buffer.deallocate() }
@@ -65,7 +67,7 @@ private func compare(_ reader: DeviceTreeReader, _ node: DeviceTreeReader.Node, 
     check(reader.childNames(of: node) == names, "children \(reader.childNames(of: node)), not \(names)")
     compareProperties(reader, node, expected)
     for child in expected.children {
-        // A name that is no text cannot be asked for.
+        // The reader cannot be asked for a name that is not text.
         guard let name = String(validating: child.name, as: UTF8.self), !name.isEmpty else { continue }
         guard let first = expected.children.first(where: { isCalled($0.name, child.name) }) else { continue }
         guard let found = reader.child(name, of: node) else { fault("no child \(name)") }
@@ -76,7 +78,7 @@ private func compare(_ reader: DeviceTreeReader, _ node: DeviceTreeReader.Node, 
     check(reader.child("no such child", of: node) == nil, "a child that is not there")
 }
 
-/// libfdt takes a name without a unit address for one with it.
+/// Whether libfdt takes `name` for `wanted`: a name without a unit address also matches one with it.
 private func isCalled(_ name: [UInt8], _ wanted: [UInt8]) -> Bool {
     let at = UInt8(ascii: "@")
     return name == wanted || name.starts(with: wanted) && name[wanted.count] == at && !wanted.contains(at)
@@ -92,7 +94,7 @@ private func compareProperties(_ reader: DeviceTreeReader, _ node: DeviceTreeRea
         let string = reader.string(text, of: node)
         check(string.map { [UInt8]($0.utf8) + [0] } ?? value == value, "\(text) as a string")
     }
-    // The fuzzer learns the names that are asked for.
+    // The fuzzer can learn this name, so that an input may have a property of this name.
     let absent = "no such property"
     guard !expected.properties.contains(where: { $0.name == [UInt8](absent.utf8) }) else { return }
     check(reader.property(absent, of: node) == nil, "a property that is not there")
@@ -100,7 +102,7 @@ private func compareProperties(_ reader: DeviceTreeReader, _ node: DeviceTreeRea
 
 private func word(_ bytes: [UInt8]) -> UInt64? { bytes.count == 8 ? bytes[UInt64.self, at: 0] : nil }
 
-/// The trees of a handover, and one of everything.
+/// The trees of a handover, and one with every kind of content.
 private func seeds() throws -> [Seed] {
     let empty = DeviceTreeNode("", [])
     let leaf = DeviceTreeNode("leaf", [("compatible", .string("luo-v1")), ("liveupdate-number", .u64(3))])

@@ -4,7 +4,7 @@ import FuzzSupport
 struct Walk {
     struct Node {
         var name: [UInt8]
-        /// Those before the first child: where libfdt looks for them. The first of a name counts.
+        /// The properties before the first child, where libfdt looks for them. The first one of each name counts.
         var properties: [(name: [UInt8], value: [UInt8])] = []
         var children: [Node] = []
     }
@@ -16,7 +16,7 @@ struct Walk {
     private let end: Int
     private var at: Int
 
-    /// The node at the start of the structure block; nil when another token is there, as libfdt sees it.
+    /// Reads the node at the start of the structure block; nil when another token is there, as libfdt sees it.
     ///
     /// - Throws: when the tree is not laid out as the specification says.
     static func root(of tree: [UInt8]) throws(Refusal) -> Node? {
@@ -24,7 +24,7 @@ struct Walk {
         return try walk.firstNode()
     }
 
-    /// Whether the tree has the layout of version 16 or a later one, which is the one that is described.
+    /// Whether the tree has the layout of version 16 or later. The specification describes only this layout.
     static func describes(_ tree: [UInt8]) -> Bool { tree.count >= 40 && big(tree, 20) >= 16 }
 
     private init(_ bytes: [UInt8]) throws(Refusal) {
@@ -32,8 +32,8 @@ struct Walk {
         self.bytes = bytes
         let (total, version) = (Self.big(bytes, 4), Self.big(bytes, 20))
         let structure = Self.big(bytes, 8)
-        // Before version 17 the header does not say how long the structure is, and libfdt does not ask it how long the
-        // strings are.
+        // Before version 17 the header does not contain the length of the structure block, and libfdt ignores the
+        // length of the strings.
         end = version >= 17 ? structure + Self.big(bytes, 36) : total
         let first = Self.big(bytes, 12)
         strings = first..<(version >= 17 ? first + Self.big(bytes, 32) : max(first, total))
@@ -59,13 +59,14 @@ struct Walk {
         return [UInt8](bytes[at..<at + count])
     }
 
-    /// Up to its NUL.
+    /// Reads a string up to its NUL.
     private func string(from start: Int, to end: Int) throws(Refusal) -> [UInt8] {
         guard start < end, let nul = bytes[start..<end].firstIndex(of: 0) else { throw .refused }
         return [UInt8](bytes[start..<nul])
     }
 
-    /// Reads all of it. Nodes behind the first one are read, too; nobody finds them.
+    /// Reads the whole block, and returns its first node. Nodes after the first one are checked, too, but no reader
+    /// finds them.
     private mutating func firstNode() throws(Refusal) -> Node? {
         var open: [Node] = []
         var root: Node?
@@ -80,7 +81,7 @@ struct Walk {
                 if !open.isEmpty { open[open.count - 1].children.append(node) } else if root == nil { root = node }
             case 3:
                 let property = try property()
-                // One behind a child is not where the specification has it; libfdt checks it and never finds it.
+                // The specification allows no property after a child. libfdt checks such a property and never finds it.
                 if open.last?.children.isEmpty == true { open[open.count - 1].properties.append(property) }
             case 4: break
             case 9:
