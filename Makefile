@@ -140,8 +140,9 @@ doc: setup ## build the API documentation; fails on any warning, and on what has
 format: ## lay the sources out
 	swift format --in-place --recursive $(SWIFT_SOURCES)
 
-lint: ## check the layout of the sources
+lint: ## check the layout of the sources, and the English of comments and documents
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
+	scripts/prose
 
 clean: ## remove everything that was built
 	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz

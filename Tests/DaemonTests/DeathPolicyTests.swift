@@ -100,8 +100,7 @@ import Testing
         #expect(RequestDeaths([UInt8](repeating: 0, count: 8)) == RequestDeaths())
     }
 
-    @Test("The memory holds the running request and the deaths for the next process") func memory() throws
-    {
+    @Test("The memory holds the running request and the deaths for the next process") func memory() throws {
         let file = try ControlMemory.make()
         let orchestrator = try ControlMemory(file.borrowed)
         let keeper = try ControlMemory(file.borrowed)

@@ -54,8 +54,7 @@ import Testing
         #expect(!fixture.table.contains(one) && fixture.table.contains(two))
     }
 
-    @Test("A connection counts against the user of its peer; a session does not count here") func counting() throws
-    {
+    @Test("A connection counts against the user of its peer; a session does not count here") func counting() throws {
         let fixture = try Fixture()
         let connection = try fixture.add(.client(7))
         fixture.table.countAccepted(of: 7)

@@ -19,8 +19,7 @@ import Testing
 
     // MARK: Requests
 
-    @Test("Bit 0 of the flags after the tag asks for reasons", arguments: Call.allCases) func flags(call: Call) throws
-    {
+    @Test("Bit 0 of the flags after the tag asks for reasons", arguments: Call.allCases) func flags(call: Call) throws {
         #expect(try request(call, wantsReason: true).wantsReason)
         #expect(try !request(call, wantsReason: false).wantsReason)
         let sent = Request(call, body: try request(call, wantsReason: true).body, tag: 9, wantsReason: true)

@@ -55,8 +55,7 @@ import Testing
         return says && finding.memory.contains("with the last process that held it") ? "lost" : finding.memory
     }
 
-    @Test("All die in the first boot, up to the update", .requiresHugePages(8)) func beforeTheUpdate() async throws
-    {
+    @Test("All die in the first boot, up to the update", .requiresHugePages(8)) func beforeTheUpdate() async throws {
         let findings = try await sweep(0)
         #expect(findings.count > 20 / Scale.stride)
         expect(findings, first: "absent", then: "intact") { $0.named }

@@ -62,8 +62,7 @@ import Testing
         }
     }
 
-    @Test("A name cannot control a terminal, and is whole in the JSON") func namesThatAreCommands() throws
-    {
+    @Test("A name cannot control a terminal, and is whole in the JSON") func namesThatAreCommands() throws {
         let name = "\u{1B}[2J\r\n\u{202E}x\u{7}"
         let machine = try Machine(Specimen.options)
         _ = try machine.boot().createSession(SessionName(name))

@@ -34,8 +34,7 @@ import Testing
         withExtendedLifetime(waiting) {}
     }
 
-    @Test("All processes die in an update", arguments: Kind.allCases) func nobodyIsLeftInAnUpdate(_ kind: Kind) throws
-    {
+    @Test("All processes die in an update", arguments: Kind.allCases) func nobodyIsLeftInAnUpdate(_ kind: Kind) throws {
         let address = try dead(kind, publishing: true)
         let next = try machine.boot()
         let session = try next.retrieveSession("s")

@@ -1,5 +1,5 @@
-// stuck: a file system that does not answer, for scripts/daemon/attack. It prints the path of the directory that has the file
-// "file", and ends with its standard input. Tests/StuckFileSystem is the file system.
+// stuck: a file system that does not answer, for scripts/daemon/attack. It prints the path of the directory that has
+// the file "file", and ends with its standard input. Tests/StuckFileSystem is the file system.
 #include "stuck_file_system.h"
 
 #include <stdio.h>

@@ -39,8 +39,7 @@ import Testing
         #expect(try lines(daemon, with: "lost").count == 2)
     }
 
-    @Test("A closed terminal ends luod as SIGTERM does, and reaches only the keeper") func hungUp() async throws
-    {
+    @Test("A closed terminal ends luod as SIGTERM does, and reaches only the keeper") func hungUp() async throws {
         signal(SIGHUP, SIG_DFL)
         let daemon = try await RunningDaemon()
         let client = try daemon.connect()

@@ -268,8 +268,7 @@ import Testing
         }
     }
 
-    @Test("status shows the rights of each process, also as JSON; --watch repeats it") func status() async throws
-    {
+    @Test("status shows the rights of each process, also as JSON; --watch repeats it") func status() async throws {
         let shown = try await ctl("status")
         expect(shown, says: "keeper \(daemon.keeper)", "orchestrator", "seccomp", "filter", "no sessions", "arena:")
         let processes = try await report().processes

@@ -71,8 +71,7 @@ import Testing
         held.close()
     }
 
-    @Test("A name with control characters is escaped, and the reason has at most 1,024 bytes") func escaped() throws
-    {
+    @Test("A name with control characters is escaped, and the reason has at most 1,024 bytes") func escaped() throws {
         let client = try daemon.connect()
         let name = SessionName(bytes: Array("\u{1B}[2J\u{7}\n".utf8) + [UInt8](repeating: 0xFF, count: 50))
         let held = try client.create(name)

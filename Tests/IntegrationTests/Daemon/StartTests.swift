@@ -230,8 +230,7 @@ import Testing
         #expect(try await luoctl("inspect", arena).status == 0)
     }
 
-    @Test("After a kill at any moment of a first start the next luod can begin") func killed() async throws
-    {
+    @Test("After a kill at any moment of a first start the next luod can begin") func killed() async throws {
         for step in 0..<Scale.count(40) {
             let luod = try Program([Program.path("luod"), "--state", state])
             usleep(useconds_t(step * 500))

@@ -56,8 +56,7 @@ import Testing
         #expect(try await luoctlAsNobody(["status", "--timeout", "1", "--state", daemon.state]).status == 0)
     }
 
-    @Test("luoctl waits for a request while pings are answered, and then gives up") func pings() async throws
-    {
+    @Test("luoctl waits for a request while pings are answered, and then gives up") func pings() async throws {
         let pings = Guarded(0)
         let answersPings = Guarded(true)
         let slow = try FakeDaemon { request in

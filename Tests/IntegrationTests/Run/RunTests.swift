@@ -53,8 +53,7 @@ import Testing
         #expect(second.status == 0, "\(second)")
     }
 
-    @Test("A state may be a relative path; children of the program find it") func relativeState() async throws
-    {
+    @Test("A state may be a relative path; children of the program find it") func relativeState() async throws {
         let room = try TemporaryDirectory()
         let script = """
             cd "$1" && { "$2" --state state >out & } && until grep -q ready out; do sleep 0.1; done
