@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Everything that a target changes on the machine (packages, huge pages) it says first, and does only as root.
 # SETUP=no leaves the machine alone.
 
@@ -143,6 +144,7 @@ format: ## lay the sources out
 lint: ## check the layout of the sources, and the English of comments and documents
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
 	scripts/prose
+	@! git ls-files '*.swift' '*.c' '*.h' '*.py' | xargs grep -L 'SPDX-License-Identifier: Apache-2.0' | grep .
 
 clean: ## remove everything that was built
 	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz

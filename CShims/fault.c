@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "CShims.h"
 
 // The state is thread-local, so that tests that inject faults can run beside tests that do not.

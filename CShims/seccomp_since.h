@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Constants of seccomp(2) that older kernel headers lack.
 #pragma once
 #include <linux/seccomp.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // undocumented FILE...: lists the public declarations in symbol graphs that have no comment of their own. The exit
 // status is 1 if there are any.
 

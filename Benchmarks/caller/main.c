@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // caller: a program that uses the interface of /dev/liveupdate, to be measured under `luoctl run`.
 //
 // For every line on standard input it prints the nanoseconds of one open of a file that is not /dev/liveupdate. If it

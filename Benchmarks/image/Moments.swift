@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateEmbedded
 
 /// The times of the events of an update, by CLOCK_MONOTONIC, in the order of the printed line.

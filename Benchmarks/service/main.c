@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // service: the programs that keep memory in the comparisons with systemd and CRIU.
 //
 // service store COUNT RESULT: a service that keeps COUNT memory files in systemd's descriptor store. If it is started

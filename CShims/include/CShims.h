@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The only C code of this project: functions that Swift cannot call or write itself.
 //
 // Each function says why it must be C, and returns the result of libc unchanged.

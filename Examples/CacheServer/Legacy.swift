@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateEmbedded
 
 /// The session that the previous boot left. After an update it is incoming. After a crash, when the arena is in a file,

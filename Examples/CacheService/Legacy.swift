@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateDevice
 
 /// The files that the previous process left with luod. Their session is detached, and so outlives that process. If luod

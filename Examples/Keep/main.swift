@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateEmbedded
 
 // The first boot, or the one after an update: the arena's descriptor in the environment tells.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
 
 /// The options of a listening socket that are needed to open it again: socket(7).

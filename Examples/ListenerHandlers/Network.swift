@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import LiveUpdate
 
 /// The network of listening sockets, which is the same for all of them.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """/dev/liveupdate with nothing but fcntl.ioctl: the kernel's own, or that of luod below `luoctl run`.
 
     liveupdate.py keep SESSION TEXT...   preserves a memory file for each text, says "kept", and waits for the end of its input

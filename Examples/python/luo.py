@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of luod, over its socket: docs/protocol.md in Python, with the standard library only.
 
     device = luo.Device("/run/luo")

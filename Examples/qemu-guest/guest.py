@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A guest lives on in another QEMU: over an update of luod, and over a restart of QEMU without any.
 
 Prints for both how long the guest was paused, and with what. Exits 0 when its count goes on without a gap.

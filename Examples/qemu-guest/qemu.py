@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A QEMU whose guest's memory is a descriptor, controlled over QMP. docs/vmm.md says why it is started as it is."""
 
 import json

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The distribution of a duration over many rounds, in nanoseconds.
 public struct BenchDistribution: Codable, Equatable, Sendable {
     public var rounds: Int

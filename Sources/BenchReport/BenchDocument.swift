@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The result of one run of `luoctl bench`: the document that `--json` prints, `--against` compares and `--html` draws.
 ///
 /// Times are in nanoseconds, sizes in bytes. A reader refuses a schema that it does not know. A schema keeps its number

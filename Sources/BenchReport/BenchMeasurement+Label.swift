@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension BenchMeasurement {
     /// The name of the measurement with its parameters: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
     public var label: String {

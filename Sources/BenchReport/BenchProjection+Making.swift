@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension BenchProjection {
     /// The projected sizes: 1 TiB and 10 TiB.
     static let sizes: [UInt64] = [1 << 40, 10 << 40]

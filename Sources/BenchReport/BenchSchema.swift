@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The error for a document with a layout that this version does not know.
 public struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
     /// The schema that the document names.

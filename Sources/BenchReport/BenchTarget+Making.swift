@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension BenchTarget {
     /// Makes the targets for which a run has measurements.
     public static func all(of measurements: [BenchMeasurement]) -> [BenchTarget] {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A limit that this project promises, and the value that one run reached.
 public struct BenchTarget: Codable, Equatable, Sendable {
     /// As in ``BenchMeasurement``.

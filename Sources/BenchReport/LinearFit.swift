@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The straight line through some points, by least squares: the cost of one more, and the cost of none.
 public struct LinearFit: Equatable, Sendable {
     /// The value at x = 0.

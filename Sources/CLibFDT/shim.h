@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Makes the function-like macros of libfdt callable from Swift.
 #pragma once
 #include <libfdt.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CLibFDT
 
 /// The error of a tree that could not be written or read.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CLibFDT
 
 /// Reads an untrusted flattened tree. libfdt checks all of it before any lookup.

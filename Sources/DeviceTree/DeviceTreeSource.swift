@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension DeviceTreeReader {
     /// The tree as dts source, which dtc(1) compiles to the same tree again. Numbers of eight bytes are in native
     /// order, so each has its value in a comment after it.

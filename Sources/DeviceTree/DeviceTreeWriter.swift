@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CLibFDT
 
 /// A node to write: properties first, then children, as the format requires.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import SystemPackage
 
 /// Why an arena could not be opened, read, or written.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 // The checks that an arena must pass, in the order of the types here. Opening an arena stops at the first check that

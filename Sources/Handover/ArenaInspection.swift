@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import Platform
 
 /// The inspection of an arena that this process does not run. It has the result of each gate, and everything that can

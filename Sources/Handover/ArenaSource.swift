@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A source of an arena's bytes: the mapped file of the process that runs it (``ArenaStore``), or a copy for inspection
 /// (``ArenaSnapshot``). The checks of an arena use this protocol, so that they are defined once.
 ///

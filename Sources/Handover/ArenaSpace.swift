@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// The free bytes of the arena. They are known in memory only, because the journal and the trees name the ranges in

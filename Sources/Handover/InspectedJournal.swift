@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import Platform
 
 /// The journal's header, and its records up to the first damaged one.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import Platform
 
 /// A value that was read, and the result of its check.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// One record of the journal. Only the code that writes it knows its meaning.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Records that are encoded ahead as the first ones of a journal.
 public struct PreparedJournal: Sendable {
     private let records: [JournalRecord]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Lets a test end the life of a writer between any two of its stores. Shared memory keeps the stores of a killed
 /// process in program order. So stopping after every store in turn is a complete test of the states that a crash can
 /// leave.

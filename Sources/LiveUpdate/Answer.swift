@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The name of a client's request, given by the program that serves clients. After a crash, the next process finds out
 /// by this name whether the request was done.
 package struct RequestID: Hashable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A name that is compared by its bytes, as the kernel does. `String` compares by Unicode equivalence.
 struct ExactString: Hashable, Sendable {
     private let text: String

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
 /// The number of a session. A boot gives each number once, in rising order, so that numbers tell the older of two

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// The provider of a handler or an FLB, which may go away: a plug-in, a device. The kernel's module owner.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
 /// The registered handlers, and the FLBs that the files of each handler depend on.

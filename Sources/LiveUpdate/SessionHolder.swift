@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The numeric ID of a user: credentials(7). 0 is root. An embedded program has only sessions of the user 0.
 public typealias SessionOwner = UInt32
 

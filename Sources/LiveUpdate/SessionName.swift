@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Handover
 
 /// The name of a session: 1 to 63 bytes, none of them 0, as in the kernel's interface. The bytes need not be UTF-8. Two

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The sessions of a boot, of all users and of each user, in the order of their IDs: the oldest first.
 ///
 /// A status is read in pages while sessions come and go. This order finds a page without a look at all sessions.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import Handover
 
 /// A record of fixed length in the arena. A handler or an FLB writes it, and checks it when it reads it again.

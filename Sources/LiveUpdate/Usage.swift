@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The usage of the arena by one user.
 package struct Usage: Equatable, Sendable {
     /// The sessions of both directions.

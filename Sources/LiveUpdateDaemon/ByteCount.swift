@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A size on a command line: a number of bytes, or a number with a unit.
 package struct ByteCount: Equatable, Sendable {
     /// The size in bytes.

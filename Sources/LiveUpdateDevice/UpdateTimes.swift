@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateProtocol
 
 /// The time when each phase of an update ended, in nanoseconds of CLOCK_MONOTONIC. A phase that did not happen is 0: a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 package import LiveUpdate
 package import Platform
 package import SystemPackage

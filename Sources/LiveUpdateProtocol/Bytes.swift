@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension [UInt8] {
     /// The integer at an offset, in native byte order like the kernel's structs; nil when the bytes end before.
     func number<Value: FixedWidthInteger>(_: Value.Type, at offset: Int) -> Value? {

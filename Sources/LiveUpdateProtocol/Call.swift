@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A call on a descriptor of `/dev/liveupdate` or of a session: its number within the ioctl's type 0xBA. The kernel has
 /// six of them: 0x00, 0x01, and 0x40 to 0x43. The others are luod's own (docs/protocol.md).
 public enum Call: UInt8, CaseIterable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The status of luod, which STATUS answers in pages of JSON lines: docs/protocol.md. luod writes the lines, and
 /// clients read them.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Handover
 
 /// A request of a client: u32 command, the struct of the ioctl, u64 tag, u32 flags. Tag and flags are optional.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The users or groups of this machine, as passwd(5) or group(5) lists them: lines that begin with
 /// `name:password:number:`.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CShims
 
 /// CRC32C (Castagnoli; RFC 3720), at about the speed at which memory can be read.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Glibc
 
 /// Grows the table of descriptors in advance, because growing it takes long in a process with several threads.

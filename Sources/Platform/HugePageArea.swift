@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
 /// A range of a process's addresses that is mapped with huge pages, as /proc/PID/smaps shows it (proc(5)).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
 /// The search for holders: the descriptors and mappings of all processes, then the hugetlbfs mounts.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The holders of huge pages at one moment, as far as this process may see them. It is for display.
 ///
 /// A page in use belongs to a file or to a private mapping of a process. A process has the file open or mapped, or the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// An administrator's request to add pages to a pool, or to remove pages from it. The number is relative, because other
 /// programs change pools, too.
 ///

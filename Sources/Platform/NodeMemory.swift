@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
 /// The memory of a NUMA node that is available for new pages, in bytes: the free memory, and the memory that file

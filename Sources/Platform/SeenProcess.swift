@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A process as /proc shows it at one moment: proc_pid_stat(5), proc_pid_cmdline(5).
 public struct SeenProcess: Sendable {
     /// The number of the process.

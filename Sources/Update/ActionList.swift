@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The actions that a step of an update machine asks for, in the order in which they are performed.
 ///
 /// The list is stored in place. A step in the blackout allocates no memory for it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The next boot's side of an update or a reload: decides the next step, and performs none.
 ///
 /// 1. The image says which formats it knows, and gets all held descriptors.

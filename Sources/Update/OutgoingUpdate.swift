@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The old boot's side of an update, a load or a reload: decides the next step, and performs none.
 ///
 /// 1. A client asks for an update, and the next image is started unless one waits. Clients are served meanwhile.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 
 /// A value as JSON, for machines. All commands write sorted keys in snake case.

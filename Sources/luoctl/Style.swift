@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Glibc
 
 /// Colours text for people: only on a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is dumb.

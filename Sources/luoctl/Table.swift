@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A table of text columns, for people.
 struct Table {
     private var rows: [[String]]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import BenchReport
 
 /// A label of a picture, and the room that it takes.

@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
 import PackageDescription
 
 // The fuzzers are a separate package, because libFuzzer has its own main function and needs the whole library built for

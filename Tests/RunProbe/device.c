@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Access to the device: permissions and paths.
 #include "probe.h"
 

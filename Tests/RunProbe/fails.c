@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Failing calls: the order of the checks, and the answers.
 #include "probe.h"
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Older kernels, as `luod --as-kernel` emulates them.
 #include "probe.h"
 

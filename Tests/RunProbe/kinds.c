@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Preserves a file of each kind, and checks its properties after an update.
 #include "probe.h"
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A program written for /dev/liveupdate, for the tests of `luoctl run`. It follows only the device's documentation, and
 // includes nothing from this package. Each scenario is a function. The first wrong result ends it.
 #include "probe.h"

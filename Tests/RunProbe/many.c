@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Many calls at once, and calls that are interrupted.
 #include "probe.h"
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Common parts of the scenarios: the calls as the documentation defines them, and the checks.
 #pragma once
 #define _GNU_SOURCE

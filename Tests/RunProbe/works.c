@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Working calls: sessions and files, also over an update.
 #include "probe.h"
 

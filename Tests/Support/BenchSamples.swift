@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import BenchReport
 
 /// Sample results of a benchmark, as a machine with two processors would give them.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Glibc
 
 /// The share of the repetitive work in this run: all of it, a tenth under a sanitizer, or the value of

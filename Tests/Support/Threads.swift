@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Glibc
 
 /// POSIX threads that start and end where a sanitizer can see it.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What make vmtest runs in the guest: the demo in several ways, programs under luoctl run, and the conformance vectors. The pools have 64 pages of
 # 2 MiB and one of 1 GiB at the start.
 pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // echo PATH: an echo server, for scripts/daemon/attack. It answers each message of a SOCK_SEQPACKET socket with the
 // same bytes and descriptors, and does nothing else: the time of its answers is the time that the machine needs.
 #define _GNU_SOURCE

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """gated: a program for `luoctl run` whose threads make the kernel's calls on sessions of theirs, and look at each result: a
 call that was done twice, or not at all, has another one. Prints "ok"."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shared by the scripts that attack luod: processes of other users, a file system that does not answer, the requests of root, and
 the kernel's numbers about luod's processes."""
 

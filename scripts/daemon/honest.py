@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An honest user for scripts/daemon/attack, and the same requests to an echo server. Both measure how long each answer takes."""
 
 import array

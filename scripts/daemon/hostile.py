@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hostile clients for scripts/daemon/attack: users that try to block, kill or exhaust luod.
 
 A client is a generator. Each step is one attempt. A failed system call or a connection that luod has ended starts the

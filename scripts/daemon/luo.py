@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of luod's socket, as docs/protocol.md describes it, and a daemon to talk to. For the tests in this folder."""
 
 import errno

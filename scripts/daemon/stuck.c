@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // stuck: a file system that does not answer, for scripts/daemon/attack. It prints the path of the directory that has
 // the file "file", and ends with its standard input. Tests/StuckFileSystem is the file system.
 #include "stuck_file_system.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // call: the floor of a request with a descriptor, and of its answer. Two processes exchange the two messages, and the
 // receiver does nothing with the descriptor.
 #include "floor.h"

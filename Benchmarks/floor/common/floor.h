@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Code that all floors share. A floor is the least that a C program needs for the same result: it does not check
 // contents, does no bookkeeping and cannot recover.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // cycle FIRST COUNT: the floor of a whole update through a keeper, a process that outlives the replaced process.
 //
 // The old process sends the descriptors FIRST ... FIRST + COUNT - 1 to the keeper over a socket and ends. The keeper

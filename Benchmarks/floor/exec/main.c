@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // exec start FIRST COUNT: the floor of replacing a process that keeps its memory files.
 //
 // Notes the time and replaces itself by execve, with the descriptors FIRST ... FIRST + COUNT - 1 inherited. The new

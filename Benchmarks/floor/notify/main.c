@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // notify: two floors of a system call that another process answers. Each line that it prints has one number for each:
 //
 // 1. A notification and its answer. The process that answers does nothing with the call.

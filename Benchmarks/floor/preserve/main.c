@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // preserve FD...: the floor of each phase in the life of preserved memory files. It finds their exact holes and, for
 // huge pages, their page frames. Each phase makes only the system calls that it needs.
 //

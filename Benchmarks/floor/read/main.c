@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // read FD...: the floor of verifying, which is only reading the memory.
 //
 // Maps each file completely and touches it. Then, for every line on standard input, it sums all words of all files and

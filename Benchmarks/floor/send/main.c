@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // send FIRST COUNT: the floor of sending descriptors to another process over a socket, until it answers that it has
 // them all.
 #include "floor.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A chart of times that differ much, on a logarithmic scale.
 struct BarChart: Chart {
     struct Bar {

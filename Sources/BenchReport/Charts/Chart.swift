@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A picture of some figures. Every chart is as wide as a phone's screen, so labels need no scaling there.
 protocol Chart {
     /// Draws the chart; nil if it has nothing to show.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A chart of medians that grow with a parameter: points with their quartiles, joined by lines.
 struct LineChart: Chart {
     struct Series {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A chart of distributions below each other, each from its minimum to its maximum, with the values between.
 struct RangeChart: Chart {
     struct Row {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A chart of the parts of times, end to end. Parts are shares of the whole, so short times are as visible as long
 /// ones.
 struct StackedChart: Chart {

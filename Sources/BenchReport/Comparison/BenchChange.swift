@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The difference between two runs of a measurement, or of a count in it.
 public struct BenchChange: Encodable, Equatable, Sendable {
     /// The meaning of a change.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension BenchComparison {
     /// The comparison for people: the changes, the worst first, and then the measurements that only one run has.
     public var text: String {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The changes between two runs that are larger than the noise.
 public struct BenchComparison: Encodable, Equatable, Sendable {
     /// A measurement that only one of the two runs has.

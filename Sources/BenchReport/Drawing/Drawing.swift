@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A picture in SVG, made of few kinds of elements. The page's style sets colours and fonts by class.
 struct Drawing {
     let width: Double

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Spreads labels in a column, so that they do not cover each other.
 enum LabelSpreading {
     /// Computes the middles of the labels, in the order given, each as near to its wanted place as the others allow.

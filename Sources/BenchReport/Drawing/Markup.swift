@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension String {
     /// The string as text or an attribute's value in HTML and SVG. No character in it can end the surrounding element.
     var escaped: String {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Estimates the room that a label needs in any font. The estimates are rather too large than too small.
 enum TextMetrics {
     /// The font size of all labels, in units of the drawing.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Glibc
 
 /// Formats numbers as text, independent of the locale, with a comma after thousands.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Describes the parameters of a measurement in words.
 enum Parameters {
     private static let order = ["bytes", "bytes each", "page", "files", "sessions", "descriptors", "holes"]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Glibc
 
 /// The kind of a figure, which decides its unit. Figures have three digits, which is more than most are precise to.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The section about measurements that could not be made, with the reasons and remedies.
 enum AbsenceSection {
     static func of(_ absences: [BenchAbsence]) -> Section {

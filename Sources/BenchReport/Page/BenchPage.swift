@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A document as one HTML page. The page loads nothing from elsewhere and runs no code.
 public struct BenchPage: Sendable {
     private let document: BenchDocument

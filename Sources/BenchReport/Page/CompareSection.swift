@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The section that compares this library with other tools, for the same memory.
 enum CompareSection {
     static func of(_ measurements: [BenchMeasurement]) -> Section {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A picture with its title, the table of its figures below it, and notes.
 struct Figure {
     let title: String

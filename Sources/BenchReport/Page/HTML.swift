@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Makes pieces of a page. These functions escape content that is passed as `text`; content passed as `html` is markup.
 enum HTML {
     static func element(_ name: String, _ attributes: String = "", text: String) -> String {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The section about the machine, and about the reasons to doubt the figures.
 enum MachineSection {
     static func facts(_ document: BenchDocument) -> String {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Makes tables of measurements: our time, the floor beside it, their ratio, and the counts.
 enum MeasurementTable {
     /// - Parameter label: returns the name of a row, which tells it from the others.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The style of the page. Its colours are those of Okabe and Ito, which colour-blind people can tell apart. They are
 /// darker or lighter here, so that text in them is readable on its background.
 enum PageStyle {

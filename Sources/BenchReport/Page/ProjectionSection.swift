@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The section with estimates for sizes that were not measured.
 enum ProjectionSection {
     static func of(_ projections: [BenchProjection]) -> Section {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The section of a scenario with times by size or number: a picture for each line, and the rest as distributions.
 enum ScenarioSection {
     /// The parameters along which there are pictures, in the order of the pictures.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Measurements that differ in one parameter only, drawn as one line of a picture.
 struct Sweep {
     /// The parameter that differs.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The section of the promised limits, and whether the run reached them.
 enum TargetSection {
     static func of(_ targets: [BenchTarget]) -> Section {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The section about the blackout: its duration, its spread and its parts.
 enum UpdateSection {
     static func of(_ measurements: [BenchMeasurement]) -> Section {

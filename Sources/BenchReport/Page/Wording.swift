@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The title and the introduction of a scenario.
 struct Wording {
     let title: String

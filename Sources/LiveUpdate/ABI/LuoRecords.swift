@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Handover
 
 /// The kernel's packed records (Linux 7.0), byte for byte. Offsets count from the arena's start.

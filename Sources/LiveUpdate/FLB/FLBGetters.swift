@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The getters of FLBs, for callbacks and for the orchestrator's callers. They are the kernel's
 /// `liveupdate_flb_get_incoming` and `…_outgoing`, and also put the reference back.
 public struct FLBGetters: Sendable {

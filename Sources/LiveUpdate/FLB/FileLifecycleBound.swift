@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import Platform
 
 /// A file that is counted on an FLB, as its handler recorded it.

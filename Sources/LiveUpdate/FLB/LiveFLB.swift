@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
 /// The running state of one preservation of an FLB, in one direction: the kernel's `luo_flb_private_state`. The part

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// A lock that its holder can take again, and in which it can wait. All FLBs of a boot are guarded by one monitor,

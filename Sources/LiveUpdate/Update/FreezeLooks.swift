@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The answers of the handlers about the files ahead of a freeze. Each file is looked at once for one update, some
 /// files at a time, so that requests go on meanwhile.
 struct FreezeLooks: Sendable {

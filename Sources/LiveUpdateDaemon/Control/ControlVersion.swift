@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
 
 /// The version of the control link between a keeper and the processes that it starts. Each side sends its version first

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decides about a process that does not answer: when the log names it, and when it is ended. It does no I/O.
 ///
 /// A process counts the turns of its loop in the ``ControlMemory``, several per second. The other process looks at the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Handover
 
 /// Identifies a request while its connection exists: the slot of the connection and a digest of the request.

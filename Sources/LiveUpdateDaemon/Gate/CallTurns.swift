@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// The turns of the calls on each socket: only one call at a time uses a socket, and the others wait.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateProtocol
 
 /// An older kernel to test against: it takes no files on huge pages, and has none of luod's own calls.

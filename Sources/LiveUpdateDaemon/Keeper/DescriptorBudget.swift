@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Divides the keeper's descriptors (RLIMIT_NOFILE). It does no I/O.
 ///
 /// 1. Some are the keeper's own: for processes that it starts and watches, and for SpawnNumbers.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The sessions and files that end with luod, and those that survive, for the log and for the answer to STOP. It does
 /// no I/O.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decides what the keeper reports to an orchestrator about a shortage of descriptors, and when the orchestrator's
 /// messages stay in the queue. It does no I/O.
 struct KeeperShortage: Sendable {

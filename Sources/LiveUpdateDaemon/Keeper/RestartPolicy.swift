@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The pause that a process of luod makes before it works, if it replaces a dead process. Without a pause, a process
 /// that always dies would be restarted in a tight loop. It does no I/O.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
 
 /// The sessions and files that are lost when a luod starts. It does no I/O.

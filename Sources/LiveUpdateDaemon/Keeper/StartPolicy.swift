@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decides when the next orchestrator must not read the state, because too many died before they served. It does no
 /// I/O.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
 
 /// Texts about the files and sessions that an update leaves out or loses.

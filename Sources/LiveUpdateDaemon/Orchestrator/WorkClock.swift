@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// Measures the time to charge for this thread's pieces of work, one after the other.

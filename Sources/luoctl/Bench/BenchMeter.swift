@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// Times the phases of one round, or counts their work. It never does both, because counting takes time.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import BenchReport
 
 /// The result of a run, for people.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// Measures base pages in all phases: dense by size, sparse (one page in ten), and one page in two.

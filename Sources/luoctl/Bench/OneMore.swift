@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import BenchReport
 
 /// Measures the cost of adding one more when there are many already.

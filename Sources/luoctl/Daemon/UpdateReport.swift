@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateDevice
 
 /// The duration of an update by phases, in nanoseconds.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// The report as JSON. docs/hugepages.md has the schema. Raise the version when a field changes its meaning or is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The sessions, files and FLBs of a boot, for people.
 struct BootText {
     private let boot: InspectedBoot

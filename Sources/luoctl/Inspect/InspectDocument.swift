@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The content of an arena, as `luoctl inspect --json` prints it. The text is made from it, too.
 ///
 /// docs/inspect.md describes the fields. Raise `version` when a field changes its meaning.

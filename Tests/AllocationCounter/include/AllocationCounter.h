@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Counts the allocations of the calling thread. This library replaces malloc(3) and its kin in each program that links
 // it. Sanitizers replace these functions, too: nothing is counted under a sanitizer.
 #pragma once

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The parts of the output of `luoctl inspect --json` that tests read. docs/inspect.md describes it.
 struct InspectOutput: Decodable {
     struct Failure: Decodable {

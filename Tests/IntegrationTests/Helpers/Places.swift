@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Runs a shell script as root, in a mount namespace with an empty tmpfs at /mnt and a hugetlbfs of 2 MiB pages at
 /// /mnt/huge. The mounts end with the script. "$PROBE" is UpdateProbe.
 func inNamespace(_ script: String) async throws -> Ended {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A FUSE file system with one regular file, "file". Its server answers only INIT, LOOKUP and OPEN.
 //
 // The server is written in C because it is a fork of a process with many threads, and may only make system calls.

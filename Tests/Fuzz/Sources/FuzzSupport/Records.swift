@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Platform
 
 /// Gives the records of a journal correct lengths, checksums and sequence numbers.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import LiveUpdate
 
 /// Arenas in the states that normal use leaves them in.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Reads and writes words of an input, which need not be aligned.
 extension [UInt8] {
     public subscript<Value: FixedWidthInteger>(_: Value.Type, at offset: Int) -> Value {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
 
 /// A flattened tree as the Devicetree Specification (chapter 5) lays it out, read without libfdt.
