@@ -29,7 +29,8 @@ extension Arena {
         }
     }
 
-    /// Allocates a range for a tree, like ``allocate(_:alignment:)``, but may use the reserved room.
+    /// Allocates a range for a publication (a tree, or the records of a freeze or of an FLB), like
+    /// ``allocate(_:alignment:)``, but may use the reserved room.
     public func allocateReserved(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
         try lock.withLock { () throws(ArenaError) in try take(length, alignment: alignment) }
     }

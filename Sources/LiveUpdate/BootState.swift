@@ -103,8 +103,8 @@ struct BootState: Sendable {
     private(set) var nextID: UInt64 = 1
     /// Increases with every event that may change the next tree.
     private(set) var revision: UInt64 = 0
-    /// The highest ID allocated so far. IDs only increase, except while a rewritten journal is replayed: only a lower
-    /// ID has to be looked up.
+    /// The highest ID allocated so far. IDs only increase, except while a rewritten journal is replayed. A higher ID
+    /// is certainly new, so only the others are looked up.
     private var highestID: UInt64 = 0
     private(set) var sessions: [SessionID: SessionState] = [:]
     private(set) var files: [FileID: FileState] = [:]

@@ -36,7 +36,7 @@ public struct FileContext: Sendable {
     public let retrieveStatus: RetrieveStatus
     /// The arena. Records that preserve and freeze store in it belong to the file.
     public let storage: Storage
-    /// The getters of FLBs. No other calls are allowed from inside a callback.
+    /// The getters of FLBs. No request is allowed from inside a callback.
     public let flbs: FLBGetters
 }
 

@@ -13,8 +13,8 @@ import SystemPackage
 ///
 /// It follows the kernel's Documentation/core-api/liveupdate.rst, and docs/kernel-map.md lists the kernel's function
 /// for each function here. Any thread may call any method. Inside a callback or a getter's closure, only getters and
-/// calls that change nothing are allowed, and all other calls fail with EDEADLK. The orchestrator makes no system calls
-/// of its own and logs nothing.
+/// calls that only read the state, such as ``status()``, are allowed, and all other calls fail with EDEADLK. The
+/// orchestrator makes no system calls of its own and logs nothing.
 public final class Orchestrator: Sendable {
     /// The role of an orchestrator that opens an arena with a published tree.
     package enum Opening: Equatable, Sendable {
@@ -253,7 +253,7 @@ public final class Orchestrator: Sendable {
     /// Begins to look at the files ahead of an update. ``look(goingOn:)`` looks at them, some at a time. The looks
     /// serve ``obstacles()``, ``draft(leavingOut:)`` and the publication that follow, until ``discardDraft()``.
     ///
-    /// - Throws: as ``open()``; ENODEV when the boot has ended.
+    /// - Throws: EOPNOTSUPP when it is switched off.
     package func beginLooks() throws(LiveUpdateError) {
         let boot = try enabled()
         boot.plan.beginLooks(of: boot)
@@ -310,8 +310,8 @@ public final class Orchestrator: Sendable {
     ///
     /// - Parameter discard: whether to publish although incoming sessions are unfinished. These sessions are lost then
     ///   (``unfinishedSessions()``).
-    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Nothing has
-    ///   changed then, and the update may be tried again.
+    /// - Throws: ENODEV when the boot has ended, EBUSY when sessions are unfinished, the error of the first freeze that
+    ///   fails, the errors of an FLB, ENOSPC. Nothing has changed then, and the update may be tried again.
     public func publish(discardingUnfinished discard: Bool = false) throws(LiveUpdateError) {
         try publish(discardingUnfinished: discard, leavingOut: false)
     }

@@ -107,14 +107,14 @@ public final class Session: Sendable {
 
     /// Finishes all files of an incoming session, retrieved or not. A second finish does nothing.
     ///
-    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBUSY when a handler cannot finish a
-    ///   file yet. Nothing has changed then.
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, EBADF when it is closed, EBUSY when a
+    ///   handler cannot finish a file yet, ENOSPC. Nothing has changed then.
     public func finish() throws(LiveUpdateError) { try boot.finish(self) }
 
     /// Ends a session: unpreserves the files of an outgoing session, newest first, or finishes an incoming session.
     ///
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already, EBUSY when a handler cannot finish a
-    ///   file of an incoming session yet. The session is closed then, and can be retrieved again.
+    ///   file of an incoming session yet: the session is closed then, and can be retrieved again. ENOSPC.
     public func close() throws(LiveUpdateError) { try boot.close(self) }
 
     /// Closes an incoming session without finishing it, so that the session can be retrieved again. luod does this when

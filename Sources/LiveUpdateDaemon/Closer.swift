@@ -3,7 +3,8 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// Closes descriptors that clients sent, on threads of its own.
+/// Closes descriptors that clients sent, on threads of its own. The orchestrator and the keeper each have one, for
+/// their own copies.
 ///
 /// A client can make a close sleep for ever: FUSE and NFS ask their server at every close, a socket with SO_LINGER
 /// waits for its peer, and the last close of a memory file frees gigabytes. A thread that serves requests or holds the

@@ -8,7 +8,11 @@ enum InputFile {
     /// - Throws: exit code 64, with the problem of the input.
     static func read(_ path: String) throws -> Data {
         do {
-            return try read(openFile(path).borrowed)
+            let file = try openFile(path)
+            let data = try read(file.borrowed)
+            // The descriptor stays open until here.
+            _ = consume file
+            return data
         } catch {
             throw Exit.usage("\(path): cannot be read: \(error)")
         }

@@ -22,7 +22,7 @@ import Testing
     private func check(_ seals: Seals, _ pageSize: PageSize) throws {
         let file = try TestFile(pages: [0], of: 2, pageSize: pageSize)
         guard try file.addSealsIfKnown(seals) else { return }
-        // F_SEAL_EXEC also sets all seals against writing if the file is executable.
+        // F_SEAL_EXEC also sets the seals against writing and against a change of size if the file is executable.
         let before = try file.descriptor.seals()
         #expect(before.isSuperset(of: seals))
         let machine = try Machine()

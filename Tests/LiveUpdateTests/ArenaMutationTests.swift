@@ -31,7 +31,7 @@ import Testing
             if round % 64 == 0 { await Task.yield() }
         }
         print("damaged arenas, \(specimen.name): \(tally)")
-        // Without many of both results the damage tests nothing.
+        // Both results must occur often, or the damage tests nothing.
         #expect(tally.opened > rounds / 10 && tally.refused > rounds / 2, "\(tally)")
         #expect(tally.trees + tally.journals > rounds / 20, "\(tally)")
     }

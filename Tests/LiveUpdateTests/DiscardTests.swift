@@ -28,6 +28,16 @@ import Testing
         _ = try boot.retrieveSession("opened")
     }
 
+    @Test("An unfinished session of another user is named with that user") func namesUsers() throws {
+        let machine = try Machine()
+        let file = try MemoryFile()
+        let first = try machine.boot(.nextBoot, handler, flb)
+        try first.createSession("vm", holder: SessionHolder(owner: 7)).preserve(file.descriptor, token: 1)
+        try first.publish()
+        let next = try machine.boot(.nextBoot, handler, flb)
+        #expect(failure { try next.publish() }?.reason.contains("\"vm\" of user 7") == true)
+    }
+
     @Test func unfinishedSessionsStopTheUpdateAndAreNamed() throws {
         handler.clear()
         let error = failure { try boot.publish() }

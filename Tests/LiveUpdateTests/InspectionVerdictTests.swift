@@ -35,7 +35,7 @@ import Testing
             if round % 64 == 0 { await Task.yield() }
         }
         print("verdicts, \(specimen.name): \(sound) sound, \(damaged) damaged")
-        // Without many of both results the damage tests nothing.
+        // Both results must occur often, or the damage tests nothing.
         #expect(sound > rounds / 20 && damaged > rounds / 2)
     }
 

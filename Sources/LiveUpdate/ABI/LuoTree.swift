@@ -29,7 +29,7 @@ struct LuoTree: Equatable, Sendable {
         var ranges: [StoredRange]
     }
 
-    /// The number of updates, with the update that the tree is made for.
+    /// The number of updates, including the update that the tree is made for.
     var updateNumber: UInt64
     /// The times at which the freeze began and ended, for display.
     var freeze: FreezeTime

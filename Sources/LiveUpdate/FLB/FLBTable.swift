@@ -29,7 +29,7 @@ final class FLBTable: Sendable {
 
     /// Runs the callbacks of files that leave, and enters the monitor for that if any of the files has an FLB.
     func enter(for files: [FileState], _ body: () throws(LiveUpdateError) -> Void) throws(LiveUpdateError) {
-        // A session with many files would have the monitor for a long time, so it enters only if a file has an FLB.
+        // The end of a session with many files takes long, so the monitor is entered only if one of them has an FLB.
         guard files.contains(where: { !$0.flbs.isEmpty }) else { return try body() }
         try monitor.enter(body)
     }
@@ -266,7 +266,7 @@ final class FLBTable: Sendable {
                 .noData, "FLB \"\(flb.compatible)\" is finished",
                 remedy: "its last file was finished: ask for it before that")
         }
-        // The registered FLB has the callbacks; without one, the FLB of the first caller.
+        // The callbacks of the registered FLB are used; if none is registered, those of the first caller's.
         if state.definition == nil { state.definition = boot.registry.flb(flb.compatible) ?? flb }
         return state
     }

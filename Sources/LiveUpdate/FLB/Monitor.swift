@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Platform
 
-/// A lock that its holder can take again, and in which it can wait. All FLBs of a boot are guarded by one monitor,
-/// because a callback of one FLB may ask for another FLB.
+/// A lock that its holder can take again, and that a wait releases meanwhile. All FLBs of a boot are guarded by one
+/// monitor, because a callback of one FLB may ask for another FLB.
 final class Monitor: Sendable {
     private let lock = Lock()
     private nonisolated(unsafe) var holder: ThreadID?

@@ -3,7 +3,8 @@ import Handover
 import Platform
 import SystemPackage
 
-/// The freeze of the outgoing files of a boot. It has no state of its own: the journal and the handlers have it.
+/// The freeze of the outgoing files of a boot. It has no state of its own: the journal has
+/// the phase and the stored records.
 struct Freeze {
     private let boot: Boot
 

@@ -9,8 +9,8 @@ import SystemPackage
 ///    nothing. Then a draft of the tree is written into free space. Requests go on, and a change makes the draft
 ///    worthless.
 /// 2. The files are frozen: sessions in creation order, and the files of a session in the order of their preserves. The
-///    journal has the phase of the freeze before the first file is frozen. With a current draft, the handlers only
-///    look.
+///    journal has the phase of the freeze before the first file is frozen. With a current draft, only files that
+///    have changed since are frozen.
 /// 3. The FLBs name their data for the next boot, and the tree is written into free space. With a current draft, this
 ///    is done already.
 /// 4. The tree is published with one store. From here on this boot answers ENODEV.
@@ -142,8 +142,8 @@ final class UpdatePlan: Sendable {
     // MARK: The update
 
     /// - Returns: the slots of the descriptors that travel.
-    /// - Throws: EBUSY when sessions are unfinished, the error of the first freeze that fails, ENOSPC. Nothing has
-    ///   changed then.
+    /// - Throws: ENODEV when the boot has ended, EBUSY when sessions are unfinished, the error of the first freeze that
+    ///   fails, the errors of an FLB, ENOSPC. Nothing has changed then.
     func publish(
         discardingUnfinished discard: Bool, leavingOut: Bool, _ boot: Boot
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
@@ -170,7 +170,10 @@ final class UpdatePlan: Sendable {
     private func checkUnfinished(_ boot: Boot) throws(LiveUpdateError) {
         let unfinished = boot.read { $0.sessions(.incoming).filter { $0.progress != .finished } }
         guard unfinished.isEmpty else {
-            let list = unfinished.map { "\"\($0.name)\" of user \($0.holder.owner)" }.joined(separator: ", ")
+            let list = unfinished.map { session in
+                let owner = session.holder.owner
+                return "\"\(session.name)\"" + (owner == 0 ? "" : " of user \(owner)")
+            }.joined(separator: ", ")
             throw LiveUpdateError(
                 .resourceBusy, "the update would lose the unfinished sessions \(list)",
                 remedy: "finish them, or say that they are to be discarded")

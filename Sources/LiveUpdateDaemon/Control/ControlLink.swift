@@ -3,7 +3,7 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// One end of the socket between a keeper and an orchestrator.
+/// One end of the socket between a keeper and one of its processes.
 final class ControlLink: Sendable {
     private let owned: OwnedDescriptor
     private let log = Log("luod")

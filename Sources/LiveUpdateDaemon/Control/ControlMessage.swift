@@ -78,8 +78,8 @@ struct Keep: Equatable, Sendable {
 ///
 /// - keeper to a new orchestrator: `stored`; `hold` for all held descriptors; then `begin`. A standby gets `begin`
 ///   before the descriptors, and again after them.
-/// - orchestrator to keeper: `keep` and `release`. In place of `ready`: `cannotBegin` when the orchestrator ends, or
-///   `refuses` when it continues without the state.
+/// - orchestrator to keeper: `ready` when it serves; in its place `cannotBegin` when the orchestrator ends, or
+///   `refuses` when it continues without the state; then `keep` and `release`.
 /// - keeper to orchestrator: `stored`, also after each change; `closing` and `room` in a shortage; `ending` on SIGTERM.
 /// - orchestrator to keeper: `stop`, once the log names the sessions and files that end. It is the answer to `ending`,
 ///   or follows a client's STOP.

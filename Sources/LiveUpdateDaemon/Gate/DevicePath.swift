@@ -21,7 +21,7 @@ struct DevicePath {
         if path == Self.device { return true }
         guard let end = path.lastIndex(where: { $0 != UInt8(ascii: "/") }) else { return false }
         var place = seen(String(decoding: path[...end], as: UTF8.self))
-        // The kernel follows as many links.
+        // Like the kernel, this follows at most 40 links.
         for _ in 0...40 {
             let (parent, name) = Self.split(place)
             if name == Self.name { return isDeviceDirectory(parent) }

@@ -64,8 +64,8 @@ public struct StateDirectory: Sendable {
         return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
     }
 
-    /// Makes the directory. All users can look up the socket in it. An existing directory is not changed, because its
-    /// name may be a user's mistake.
+    /// Makes the directory. All users can look up the socket in it. An existing directory is not changed, because a
+    /// user may have named it by mistake.
     private func makeDirectory() throws {
         if unsafe mkdir(path, 0o711) == 0 {
             // This sets the mode regardless of the umask.

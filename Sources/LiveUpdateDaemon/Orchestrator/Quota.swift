@@ -82,7 +82,8 @@ struct Quota: Sendable {
         return bytes > most ? most : nil
     }
 
-    /// Whether a user's next request waits until the descriptors of earlier requests are closed. Root never waits.
+    /// Whether a user's next request waits until the descriptors of earlier requests are closed. It is
+    /// not asked for root, which never waits.
     ///
     /// - Parameters:
     ///   - pending: the number of the user's descriptors that wait to be closed.

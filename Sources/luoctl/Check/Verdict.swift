@@ -51,7 +51,7 @@ enum Verdict {
 
 /// An orchestrator for one check only.
 private struct Trial {
-    /// The largest number of runs. There are several, because the first run is the slowest, but not if they take long.
+    /// The most runs: several, because the first is the slowest. They end once they have taken `longEnough`.
     private static let runs = 5
     private static let longEnough: UInt64 = 500_000_000
 

@@ -29,7 +29,7 @@ import Testing
 
         unsafe mkdir(shared, 0o700)
         unsafe chmod(shared, 0o1777)
-        #expect(try await luod(shared, says: "others may write") == 77)
+        #expect(try await luod(shared, says: "other users may write") == 77)
         #expect(try mode(shared) == 0o1777)
         #expect(try FileManager.default.contentsOfDirectory(atPath: shared).isEmpty)
 

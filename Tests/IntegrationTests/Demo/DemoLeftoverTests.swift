@@ -112,7 +112,7 @@ import Testing
             #expect(report.recovered.map(\.files) == [0])
             #expect(report.faults.count == 1)
             let fault = try #require(report.faults.first)
-            #expect(fault.contains("cannot be taken back"), "\(fault)")
+            #expect(fault.contains("leftovers cannot be removed"), "\(fault)")
             let command = try #require(fault.range(of: "; to forget it: "), "\(fault)")
             removal = String(fault[command.upperBound...])
             #expect(try room.files().contains(arena))
