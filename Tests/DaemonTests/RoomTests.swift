@@ -22,6 +22,7 @@ private final class Rooms {
     let acceptor: Acceptor
     let replies: ReplySender
     let ledger: ReplyLedger
+    let longWork: LongWorkRunner
     let closer: ConnectionCloser
     let resumption: Resumption
     private var clients: [FileDescriptor] = []
@@ -46,7 +47,7 @@ private final class Rooms {
         acceptor = Acceptor(store, orchestrator, connections, work, log)
         ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: "")
         let updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
-        let longWork = LongWorkRunner(
+        longWork = LongWorkRunner(
             try WorkerPool(threads: 2), store, orchestrator, connections, work, replies, ledger, updates, log)
         closer = ConnectionCloser(
             store, orchestrator, connections, sessions, replies, longWork, keeper, log, endsUnused: false)
@@ -167,6 +168,61 @@ private final class Rooms {
         rooms.ledger.endLong(place)
         rooms.ledger.endLong(another)
         #expect(keeper.takeRequests().isEmpty)
+    }
+
+    /// Has a thread do a request of a client until it is cancelled.
+    private func beginEndless(_ rooms: Rooms, _ connection: Connection, _ client: FileDescriptor) throws {
+        let request = Request(.preserve, body: FileCall(token: 1).body, tag: 7)
+        try client.send(request.bytes)
+        let file = try MemoryFile(size: 1 << 20)
+        try file.write([1], at: 4096)
+        rooms.longWork.begin(request, on: connection) { () throws(LiveUpdateError) in
+            do throws(SystemCallError) {
+                while true { _ = try dataExtents(of: file.descriptor, size: 1 << 20) }
+            } catch {
+                throw LiveUpdateError(error, "the search")
+            }
+        }
+    }
+
+    /// Waits until the thread is done, and takes its result.
+    private func finish(_ rooms: Rooms) throws {
+        for _ in 0..<600 where !rooms.longWork.isIdle {
+            _ = try rooms.work.wait(100)
+            rooms.longWork.finish { _ in }
+        }
+        #expect(rooms.longWork.isIdle)
+    }
+
+    @Test("An update interrupts a request on a thread, which stays in its queue to be served again") func interrupted()
+        throws
+    {
+        let rooms = try Rooms()
+        try rooms.longWork.open()
+        let (connection, client) = try rooms.connect()
+        let (updating, _) = try rooms.connect(0)
+        try beginEndless(rooms, connection, client)
+        #expect(connection.isWorking && connection.isWaiting)
+        #expect(rooms.longWork.mustWait(update: updating) && rooms.longWork.mustWait(update: updating))
+        try finish(rooms)
+        #expect(!connection.isWorking && !connection.isWaiting && connection.isPostponed)
+        #expect(connection.descriptor.hasMessage && !client.hasMessage, "it is not answered")
+        #expect(!rooms.longWork.mustWait(update: updating))
+    }
+
+    @Test("A request that is interrupted after the end of its client is not done again") func interruptedAndEnded()
+        throws
+    {
+        let rooms = try Rooms()
+        try rooms.longWork.open()
+        let (connection, client) = try rooms.connect()
+        let (updating, _) = try rooms.connect(0)
+        try beginEndless(rooms, connection, client)
+        #expect(rooms.longWork.mustWait(update: updating))
+        #expect(rooms.longWork.postponesEnd(connection))
+        try finish(rooms)
+        #expect(!connection.isWorking && !connection.descriptor.hasMessage)
+        #expect(rooms.work.next() == .end(connection.descriptor))
     }
 
     @Test("A session ends with its connection, and a detached session waits for the next attach") func ends() throws {

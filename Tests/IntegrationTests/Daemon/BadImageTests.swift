@@ -62,9 +62,11 @@ import Testing
         try expectAsBefore()
     }
 
-    @Test("A program other than luod", arguments: [Call.load, .update, .reload]) func notOurs(call: Call) throws {
-        try expectRefusal(call, "/bin/false", .notSupported, "the image ended", "exit code 1")
-        try expectRefusal(call, try image("kill -SEGV $$"), .notSupported, "the image ended", "signal 11")
+    // A load and a reload with such images differ from an update in decisions only: OutgoingUpdateTests has those.
+
+    @Test("A program other than luod") func notOurs() throws {
+        try expectRefusal(.update, "/bin/false", .notSupported, "the image ended", "exit code 1")
+        try expectRefusal(.update, try image("kill -SEGV $$"), .notSupported, "the image ended", "signal 11")
         try expectAsBefore()
     }
 
@@ -80,29 +82,23 @@ import Testing
         "printf 'LUO!\(version)\\000\\000\\000\\005\\0009.8.7' >&3"
     }
 
-    @Test(
-        "An image with another version of the control link: both versions are named",
-        arguments: [Call.load, .update, .reload]
-    )
-    func otherVersion(call: Call) throws {
+    @Test("An image with another version of the control link: both versions are named") func otherVersion() throws {
         let path = try image("\(Self.hello(version: "\\377"))\nexec cat <&3 >/dev/null")
         try expectRefusal(
-            call, path, .notSupported, path, "luod 9.8.7 with version 255", "and the keeper that runs is luod",
+            .update, path, .notSupported, path, "luod 9.8.7 with version 255", "and the keeper that runs is luod",
             "luoctl stop")
         try expectAsBefore()
     }
 
-    @Test("An image that does not begin with its version", arguments: [Call.load, .update, .reload])
-    func noVersion(call: Call) throws {
+    @Test("An image that does not begin with its version") func noVersion() throws {
         let path = try image("printf '\\006\\000\\000\\000\\000\\000\\000\\000' >&3\nexec cat <&3 >/dev/null")
-        try expectRefusal(call, path, .notSupported, path, "did not begin with its version")
+        try expectRefusal(.update, path, .notSupported, path, "did not begin with its version")
         try expectAsBefore()
     }
 
-    @Test("An image that lacks a format in use: the string is named", arguments: [Call.load, .update, .reload])
-    func lacksFormat(call: Call) throws {
+    @Test("An image that lacks a format in use: the string is named") func lacksFormat() throws {
         let image = try image("\(Self.standby)\nexec cat <&3 >/dev/null")
-        try expectRefusal(call, image, .notSupported, "\"memfd-extents-v1\"")
+        try expectRefusal(.update, image, .notSupported, "\"memfd-extents-v1\"")
         try expectAsBefore()
     }
 
