@@ -170,7 +170,20 @@ private final class Rooms {
         #expect(keeper.takeRequests().isEmpty)
     }
 
-    /// Has a thread do a request of a client until it is cancelled.
+    /// A client whose request a thread does until it is cancelled, and an update that has asked for that.
+    private func interrupted() throws -> (
+        rooms: Rooms, connection: Connection, client: FileDescriptor, root: Connection
+    ) {
+        let rooms = try Rooms()
+        try rooms.longWork.open()
+        let (connection, client) = try rooms.connect()
+        let (root, _) = try rooms.connect(0)
+        try beginEndless(rooms, connection, client)
+        #expect(connection.isWorking && connection.isWaiting)
+        #expect(rooms.longWork.mustWait(update: root) && rooms.longWork.mustWait(update: root))
+        return (rooms, connection, client, root)
+    }
+
     private func beginEndless(_ rooms: Rooms, _ connection: Connection, _ client: FileDescriptor) throws {
         let request = Request(.preserve, body: FileCall(token: 1).body, tag: 7)
         try client.send(request.bytes)
@@ -194,35 +207,33 @@ private final class Rooms {
         #expect(rooms.longWork.isIdle)
     }
 
-    @Test("An update interrupts a request on a thread, which stays in its queue to be served again") func interrupted()
-        throws
-    {
-        let rooms = try Rooms()
-        try rooms.longWork.open()
-        let (connection, client) = try rooms.connect()
-        let (updating, _) = try rooms.connect(0)
-        try beginEndless(rooms, connection, client)
-        #expect(connection.isWorking && connection.isWaiting)
-        #expect(rooms.longWork.mustWait(update: updating) && rooms.longWork.mustWait(update: updating))
+    @Test("An update interrupts a request on a thread, which stays in its queue to be served again")
+    func staysInQueue() throws {
+        let (rooms, connection, client, root) = try interrupted()
         try finish(rooms)
         #expect(!connection.isWorking && !connection.isWaiting && connection.isPostponed)
         #expect(connection.descriptor.hasMessage && !client.hasMessage, "it is not answered")
-        #expect(!rooms.longWork.mustWait(update: updating))
+        #expect(!rooms.longWork.mustWait(update: root))
     }
 
     @Test("A request that is interrupted after the end of its client is not done again") func interruptedAndEnded()
         throws
     {
-        let rooms = try Rooms()
-        try rooms.longWork.open()
-        let (connection, client) = try rooms.connect()
-        let (updating, _) = try rooms.connect(0)
-        try beginEndless(rooms, connection, client)
-        #expect(rooms.longWork.mustWait(update: updating))
+        let (rooms, connection, _, _) = try interrupted()
         #expect(rooms.longWork.postponesEnd(connection))
         try finish(rooms)
         #expect(!connection.isWorking && !connection.descriptor.hasMessage)
         #expect(rooms.work.next() == .end(connection.descriptor))
+    }
+
+    @Test("The queue of a closed connection is emptied some messages at a time") func drains() throws {
+        let rooms = try Rooms()
+        let (connection, client) = try rooms.connect()
+        for number: UInt8 in 0..<5 { try client.send([number]) }
+        #expect(!rooms.store.drain(connection.descriptor, of: 7, atMost: 3))
+        #expect(try connection.descriptor.receive(.peeking)?.bytes == [3])
+        #expect(rooms.store.drain(connection.descriptor, of: 7, atMost: 3))
+        #expect(!connection.descriptor.hasMessage)
     }
 
     @Test("A session ends with its connection, and a detached session waits for the next attach") func ends() throws {

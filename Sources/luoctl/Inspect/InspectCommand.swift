@@ -11,9 +11,9 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Show what is in an arena, and what is wrong with it.",
         discussion: """
-            Nothing is written or locked: a program may run the arena meanwhile. Of a damaged arena the gate that \
-            refused is named, and everything that can be read is shown. Exit 0 for a sound arena, 1 for a damaged one \
-            or what is none, 64 for what is no file, 69 for one that cannot be read now, 77 without permission.
+            Nothing is written or locked: a program may run the arena meanwhile. For a damaged arena, the gate that \
+            refused it is named, and its readable part is shown. Exit 0 for a sound arena, 1 for a damaged arena or \
+            another file, 64 for a path without a file, 69 for an arena that cannot be read now, 77 without permission.
             """)
 
     @Argument(help: "The arena: a path, as /proc/PID/fd/N of the process that runs it.")

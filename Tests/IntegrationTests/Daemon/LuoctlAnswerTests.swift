@@ -170,8 +170,12 @@ import Testing
         #expect(
             ended.status == 0 && ended.lines.suffix(2) == ["lost: session \"a\"", "lost: session \"b\", token 7"],
             "\(ended)")
-        struct Report: Decodable { let remarks: [String] }
-        #expect(try await ctl(daemon, ["update", "--json"]).json(Report.self).remarks.count == 2)
+        struct Report: Decodable {
+            let version: Int
+            let remarks: [String]
+        }
+        let report = try await ctl(daemon, ["update", "--json"]).json(Report.self)
+        #expect(report.version == 1 && report.remarks.count == 2)
     }
 
     @Test("stop lists all losses, and names a luod that does not end") func stop() async throws {
