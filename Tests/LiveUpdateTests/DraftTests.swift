@@ -126,6 +126,24 @@ import Testing
         #expect(try look(9), "there is nothing to look at")
     }
 
+    @Test("A look does not count once a freeze has stored its file again")
+    func outdatedLook() throws {
+        handler.change { hooks in
+            hooks.freezeCheck = { _ in nil }
+            hooks.freezeObstacle = { $0.token == 1 ? LiveUpdateError(.staleNFSFileHandle, "cut") : nil }
+            hooks.freeze = { file throws(LiveUpdateError) in
+                guard file.token == 1 else { throw LiveUpdateError(.ioError, "no") }
+                file.storage.drop(file.data)
+                return try file.storage.store([9])
+            }
+        }
+        try boot.beginLooks()
+        #expect(try look(9))
+        #expect(errno { try boot.publish() } == .ioError)
+        handler.change { $0.freezeObstacle = { _ in nil } }
+        #expect(try boot.obstacles().isEmpty)
+    }
+
     // MARK: With a draft
 
     @Test("A draft is the tree that is published without it, except its place and the times of freezes")
