@@ -41,8 +41,10 @@ let benchPrograms =
     }
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
-let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let arguments: Target.Dependency = .product(
+    name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["Programs"]))
+let logging: Target.Dependency = .product(
+    name: "Logging", package: "swift-log", condition: .when(traits: ["Programs"]))
 
 let package = Package(
     name: "liveupdate",
@@ -50,11 +52,17 @@ let package = Package(
         .library(
             name: "LiveUpdate",
             targets: [
-                "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "LiveUpdateDevice", "Handover", "Platform",
+                "LiveUpdate", "LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdateDevice", "LiveUpdateHandover",
+                "LiveUpdatePlatform",
             ]),
         .executable(name: "luoctl", targets: ["luoctl"]),
         .executable(name: "luod", targets: ["luod"]),
     ] + forFuzzers,
+    traits: [
+        .trait(
+            name: "Programs", description: "luoctl and luod, whose dependencies users of the library can do without."),
+        .default(enabledTraits: ["Programs"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -62,79 +70,96 @@ let package = Package(
     ] + docc,
     targets: [
         // The C functions that Swift cannot call, and the libraries of the system.
-        .target(name: "CShims", path: "CShims", cSettings: [.define("_GNU_SOURCE")]),
-        .systemLibrary(name: "CLibFDT", providers: [.apt(["libfdt-dev"])]),
-        .systemLibrary(name: "CLibCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+        .target(name: "CLiveUpdate", path: "CShims", cSettings: [.define("_GNU_SOURCE")]),
+        .systemLibrary(name: "CLiveUpdateFDT", providers: [.apt(["libfdt-dev"])]),
+        .systemLibrary(name: "CLiveUpdateCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
 
-        .systemLibrary(name: "CLibSeccomp", providers: [.apt(["libseccomp-dev"])]),
+        .systemLibrary(name: "CLiveUpdateSeccomp", providers: [.apt(["libseccomp-dev"])]),
 
         // The library, from the bottom up. Dependencies point down only.
-        .target(name: "Platform", dependencies: ["CShims", "CLibCap", system], swiftSettings: strict),
-        .target(name: "DeviceTree", dependencies: ["CLibFDT"], swiftSettings: strict),
-        .target(name: "Handover", dependencies: ["Platform", "DeviceTree", system], swiftSettings: strict),
         .target(
-            name: "LiveUpdate", dependencies: ["Platform", "DeviceTree", "Handover", system], swiftSettings: strict),
+            name: "LiveUpdatePlatform", dependencies: ["CLiveUpdate", "CLiveUpdateCap", system], swiftSettings: strict),
+        .target(name: "LiveUpdateDeviceTree", dependencies: ["CLiveUpdateFDT"], swiftSettings: strict),
         .target(
-            name: "LiveUpdateHandlers", dependencies: ["LiveUpdate", "Handover", "Platform", system],
+            name: "LiveUpdateHandover", dependencies: ["LiveUpdatePlatform", "LiveUpdateDeviceTree", system],
             swiftSettings: strict),
         .target(
-            name: "LiveUpdateEmbedded",
-            dependencies: ["LiveUpdate", "LiveUpdateHandlers", "Handover", "Platform", system], swiftSettings: strict),
+            name: "LiveUpdateCore",
+            dependencies: ["LiveUpdatePlatform", "LiveUpdateDeviceTree", "LiveUpdateHandover", system],
+            swiftSettings: strict),
+        .target(
+            name: "LiveUpdateHandlers",
+            dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
+            swiftSettings: strict),
+        .target(
+            name: "LiveUpdate",
+            dependencies: ["LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdateHandover", "LiveUpdatePlatform", system],
+            swiftSettings: strict),
 
         // Programs.
         .target(
-            name: "Conformance",
-            dependencies: ["LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system], swiftSettings: strict),
+            name: "LiveUpdateConformance",
+            dependencies: ["LiveUpdateCore", "LiveUpdate", "LiveUpdateHandover", "LiveUpdatePlatform", system],
+            swiftSettings: strict),
         // The two sides of an update, without a carrier: luod's keeper is one, and an embedded service has its own.
         .target(
-            name: "LiveUpdateMachine", dependencies: ["LiveUpdate", "Handover", "Platform", system],
+            name: "LiveUpdateMachine",
+            dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             path: "Sources/Update", swiftSettings: strict),
         .target(
-            name: "LiveUpdateProtocol", dependencies: ["LiveUpdate", "Handover", "Platform", system],
+            name: "LiveUpdateProtocol",
+            dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict),
         .target(
-            name: "LiveUpdateDevice", dependencies: ["LiveUpdateProtocol", "LiveUpdate", "Platform", system],
+            name: "LiveUpdateDevice",
+            dependencies: ["LiveUpdateProtocol", "LiveUpdateCore", "LiveUpdatePlatform", system],
             swiftSettings: strict),
         .target(
             name: "LiveUpdateDaemon",
             dependencies: [
-                "CLibSeccomp", "LiveUpdateProtocol", "LiveUpdateMachine", "LiveUpdate", "LiveUpdateHandlers",
-                "Handover",
-                "Platform", system,
+                "CLiveUpdateSeccomp", "LiveUpdateProtocol", "LiveUpdateMachine", "LiveUpdateCore", "LiveUpdateHandlers",
+                "LiveUpdateHandover",
+                "LiveUpdatePlatform", system,
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "luod", dependencies: ["LiveUpdateDaemon", "LiveUpdate", "Handover", "Platform", system],
+            name: "luod",
+            dependencies: ["LiveUpdateDaemon", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict,
             linkerSettings: linkStatically),
         // The results of benchmarks, the comparison of two runs, and the page that shows them. Nothing is measured
         // here.
-        .target(name: "BenchReport", swiftSettings: strict),
+        .target(name: "LiveUpdateBenchReport", swiftSettings: strict),
         .executableTarget(
             name: "luoctl",
             dependencies: [
-                "CLibSeccomp", "BenchReport", "Conformance", "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded",
-                "LiveUpdateDevice", "LiveUpdateProtocol", "Handover", "Platform", system, arguments, logging,
+                "CLiveUpdateSeccomp", "LiveUpdateBenchReport", "LiveUpdateConformance", "LiveUpdateCore",
+                "LiveUpdateHandlers", "LiveUpdate",
+                "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateHandover", "LiveUpdatePlatform", system, arguments,
+                logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
         // The program that `luoctl bench` updates. It is lean, as a program must be for a short blackout.
         .executableTarget(
             name: "luo-bench-image",
-            dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
+            dependencies: [
+                "LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdate", "LiveUpdateHandover", "LiveUpdatePlatform",
+                system,
+            ],
             path: "Benchmarks/image", swiftSettings: strict, linkerSettings: linkStatically),
         .executableTarget(
-            name: "Keep", dependencies: ["LiveUpdateEmbedded"], path: "Examples/Keep", swiftSettings: strict),
+            name: "Keep", dependencies: ["LiveUpdate"], path: "Examples/Keep", swiftSettings: strict),
         .target(
-            name: "ListenerHandlers", dependencies: ["LiveUpdate"], path: "Examples/ListenerHandlers",
+            name: "ListenerHandlers", dependencies: ["LiveUpdateCore"], path: "Examples/ListenerHandlers",
             swiftSettings: strict),
 
         .executableTarget(
-            name: "KeepListening", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
+            name: "KeepListening", dependencies: ["ListenerHandlers", "LiveUpdate"],
             path: "Examples/KeepListening", swiftSettings: strict),
         .target(
-            name: "CacheStore", dependencies: ["ListenerHandlers", "LiveUpdate"], path: "Examples/CacheStore",
+            name: "CacheStore", dependencies: ["ListenerHandlers", "LiveUpdateCore"], path: "Examples/CacheStore",
             swiftSettings: strict),
         .executableTarget(
-            name: "CacheServer", dependencies: ["CacheStore", "ListenerHandlers", "LiveUpdateEmbedded"],
+            name: "CacheServer", dependencies: ["CacheStore", "ListenerHandlers", "LiveUpdate"],
             path: "Examples/CacheServer", exclude: ["cache.service"], swiftSettings: strict),
         .executableTarget(
             name: "CacheService", dependencies: ["CacheStore", "ListenerHandlers", "LiveUpdateDevice"],
@@ -146,51 +171,66 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "CStuckFileSystem", "BenchReport", "LiveUpdate", "LiveUpdateEmbedded", "Handover", "Platform", system,
+                "CStuckFileSystem", "LiveUpdateBenchReport", "LiveUpdateCore", "LiveUpdate", "LiveUpdateHandover",
+                "LiveUpdatePlatform", system,
             ],
             path: "Tests/Support", swiftSettings: strict),
         // Replaces malloc in the program of the tests, to count allocations.
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
-        .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport", system], swiftSettings: strict),
         .testTarget(
-            name: "BenchReportTests", dependencies: ["BenchReport", "Platform", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "DeviceTreeTests", dependencies: ["DeviceTree", "TestSupport"], swiftSettings: strict),
+            name: "PlatformTests", dependencies: ["LiveUpdatePlatform", "TestSupport", system], swiftSettings: strict),
         .testTarget(
-            name: "HandoverTests", dependencies: ["Handover", "Platform", "TestSupport", system],
+            name: "BenchReportTests", dependencies: ["LiveUpdateBenchReport", "LiveUpdatePlatform", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "DeviceTreeTests", dependencies: ["LiveUpdateDeviceTree", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "HandoverTests", dependencies: ["LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport", system],
             swiftSettings: strict),
         .testTarget(
             name: "LiveUpdateTests",
             dependencies: [
-                "LiveUpdate", "LiveUpdateEmbedded", "Handover", "DeviceTree", "Platform", "TestSupport", system,
+                "LiveUpdateCore", "LiveUpdate", "LiveUpdateHandover", "LiveUpdateDeviceTree", "LiveUpdatePlatform",
+                "TestSupport", system,
             ], swiftSettings: strict),
         .testTarget(
             name: "ConformanceTests",
-            dependencies: ["Conformance", "LiveUpdate", "Handover", "Platform", "TestSupport", system],
+            dependencies: [
+                "LiveUpdateConformance", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport",
+                system,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "HandlerTests",
             dependencies: [
-                "LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", "TestSupport",
+                "LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdate", "LiveUpdateHandover", "LiveUpdatePlatform",
+                "TestSupport",
                 "AllocationCounter", system,
             ], swiftSettings: strict),
         .testTarget(
             name: "UpdateTests",
-            dependencies: ["LiveUpdateMachine", "LiveUpdate", "Handover", "Platform", "TestSupport", system],
+            dependencies: [
+                "LiveUpdateMachine", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport",
+                system,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "LiveUpdateDaemon", "LiveUpdateMachine", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdate",
-                "Handover", "Platform", "TestSupport", system,
+                "LiveUpdateDaemon", "LiveUpdateMachine", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateCore",
+                "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport", system,
             ], swiftSettings: strict),
         // These tests are written as third parties test their handlers: without the support of this package's tests.
         .testTarget(
-            name: "ListenerHandlerTests", dependencies: ["ListenerHandlers", "LiveUpdateEmbedded"],
+            name: "ListenerHandlerTests", dependencies: ["ListenerHandlers", "LiveUpdate"],
             swiftSettings: strict),
         // A program that updates itself, for the tests that need real processes.
         .executableTarget(
             name: "UpdateProbe",
-            dependencies: ["LiveUpdate", "LiveUpdateHandlers", "LiveUpdateEmbedded", "Handover", "Platform", system],
+            dependencies: [
+                "LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdate", "LiveUpdateHandover", "LiveUpdatePlatform",
+                system,
+            ],
             path: "Tests/UpdateProbe", swiftSettings: strict),
         // A C program for /dev/liveupdate, as others write it, for the tests of `luoctl run`.
         .executableTarget(name: "RunProbe", path: "Tests/RunProbe"),
@@ -198,9 +238,9 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "luoctl", "luod", "UpdateProbe", "RunProbe", "Keep", "KeepListening", "CacheServer", "CacheService",
-                "BenchReport",
+                "LiveUpdateBenchReport",
                 "LiveUpdateProtocol",
-                "LiveUpdate", "LiveUpdateDevice", "Handover", "Platform", "TestSupport", system,
+                "LiveUpdateCore", "LiveUpdateDevice", "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport", system,
             ], swiftSettings: strict),
     ] + benchPrograms
 )

@@ -2,7 +2,7 @@
 
 // CRC32C (Castagnoli), reflected, as in iSCSI (RFC 3720). It uses the CRC32 instruction on four streams at once, which
 // hides the latency of three cycles. Tables that advance a CRC over a fixed number of zero bytes join the streams.
-#include "CShims.h"
+#include "CLiveUpdate.h"
 
 #include <pthread.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "CShims.h"
+#include "CLiveUpdate.h"
 
 #include <sys/ioctl.h>
 

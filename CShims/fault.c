@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "CShims.h"
+#include "CLiveUpdate.h"
 
 // The state is thread-local, so that tests that inject faults can run beside tests that do not.
 static _Thread_local struct {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdate
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The first image.

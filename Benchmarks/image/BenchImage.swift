@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdate
+import LiveUpdatePlatform
 import SystemPackage
 
 /// luo-bench-image FIRST COUNT PAGE: the program that `luoctl bench` updates.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateEmbedded
+import LiveUpdate
 
 /// The times of the events of an update, by CLOCK_MONOTONIC, in the order of the printed line.
 struct Moments {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdate
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Records the time of the arena's last 8-byte store, in a file that the next image inherits. The last such store

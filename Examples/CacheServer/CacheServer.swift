@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CacheStore
 import Glibc
-import LiveUpdateEmbedded
+import LiveUpdate
 
 /// A cache that answers requests on a Unix socket. On SIGHUP it updates itself, and its memory and its socket stay.
 ///

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateEmbedded
+import LiveUpdate
 
 /// The session that the previous boot left. After an update it is incoming. After a crash, when the arena is in a file,
 /// this process continues the same boot, and the session is unchanged.

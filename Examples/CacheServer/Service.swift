@@ -2,7 +2,7 @@
 import CacheStore
 import Glibc
 import ListenerHandlers
-import LiveUpdateEmbedded
+import LiveUpdate
 
 /// The service. It has one thread and handles one request at a time. An update runs between two requests.
 struct Service: ~Copyable {

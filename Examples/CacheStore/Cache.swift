@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-package import LiveUpdate
+package import LiveUpdateCore
 
 /// Keys and values in a memory file. Its layout is this program's own: `u64 magic, u64 bytes in use`. From byte 16 on
 /// there are the entries, each `u32 length of the key, u32 length of the value`, the key and the value. The last entry

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import ListenerHandlers
-package import LiveUpdate
+package import LiveUpdateCore
 
 // The protocol of the socket. Each request has a connection of its own; the request is one line, and so is the answer.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-package import LiveUpdate
+package import LiveUpdateCore
 
 /// Signals that are handled only between two requests. They are always blocked, and stay blocked over execve(2), so the
 /// next image sees a signal that comes during an update.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateEmbedded
+import LiveUpdate
 
 // The first boot, or the one after an update: the arena's descriptor in the environment tells.
 let process = try UpdatableProcess()

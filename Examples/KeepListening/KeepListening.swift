@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import ListenerHandlers
-import LiveUpdateEmbedded
+import LiveUpdate
 
 /// Two listening sockets that stay open over an update of this process. Clients connect right before the update, while
 /// no process accepts, and the next boot serves them. The program exits with 0 when everything is as before, otherwise

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
 
 /// The checks that both handlers share. Their work on a file is in the extension below.
 enum Listener {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 
 /// The options of a listening socket that are needed to open it again: socket(7).
 public struct ListenerOptions: OptionSet, Hashable, Sendable {

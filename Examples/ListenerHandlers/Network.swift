@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
+public import LiveUpdateCore
 
 /// The network of listening sockets, which is the same for all of them.
 public struct NetworkState: StoredRecord, Equatable, Sendable {

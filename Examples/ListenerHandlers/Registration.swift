@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
+public import LiveUpdateCore
 
 extension Orchestrator {
     /// Registers both handlers, and the FLB that both depend on. Every boot makes the same calls.

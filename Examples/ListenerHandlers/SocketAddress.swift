@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import LiveUpdate
+public import LiveUpdateCore
 
 /// The address of a socket: the bytes of a `sockaddr`, as for bind(2) and getsockname(2).
 public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {

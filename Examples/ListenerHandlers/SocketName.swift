@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
 
 /// The file that has the name of a Unix socket.
 enum SocketName {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import LiveUpdate
+public import LiveUpdateCore
 
 // The system calls of these handlers. All use `systemCall`, so that tests can make each of them fail.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import LiveUpdate
+public import LiveUpdateCore
 
 /// Preserves listening TCP sockets of IPv4: tcp(7). Clients that connect during an update wait in the socket's queue,
 /// and the next boot accepts them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import LiveUpdate
+public import LiveUpdateCore
 
 /// Preserves listening Unix sockets: unix(7). It works like ``TCPListenerHandler``. Such a socket can have a name in
 /// the file system, which can be removed while the socket lives. The handler then opens a new socket with that name.

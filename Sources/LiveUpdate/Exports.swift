@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The declarations of this module use these modules. A program that imports this module, to write a handler for
-// example, gets them too.
-@_exported public import Handover
-@_exported public import Platform
-@_exported public import SystemPackage
+// A program that updates itself needs no other import.
+@_exported public import LiveUpdateCore
+@_exported public import LiveUpdateHandlers

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Closes descriptors that clients sent, on threads of its own. The orchestrator and the keeper each have one, for

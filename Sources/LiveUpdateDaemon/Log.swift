@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// Lines on standard error, which systemd collects.
 ///

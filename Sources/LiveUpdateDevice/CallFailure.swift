@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// The error of a failed call. luod gives the reason. The kernel's device answers only with an errno, which has another

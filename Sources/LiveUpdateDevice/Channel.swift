@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// A descriptor for calls: a socket of luod, or a descriptor of the kernel's device. Each session has one of its own.

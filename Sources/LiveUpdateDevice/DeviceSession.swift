@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
+public import LiveUpdateCore
+public import LiveUpdatePlatform
 import LiveUpdateProtocol
-public import Platform
 public import SystemPackage
 
 /// An open session of a ``LiveUpdateDevice``, with a descriptor of its own.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // LiveUpdateError, and the owned descriptors that calls return.
-@_exported public import LiveUpdate
-@_exported public import Platform
+@_exported public import LiveUpdateCore
+@_exported public import LiveUpdatePlatform

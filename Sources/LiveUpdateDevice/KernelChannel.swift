@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// The kernel's own device, or a session of it: the same structs, with ioctl(2). Experimental: no kernel with such a

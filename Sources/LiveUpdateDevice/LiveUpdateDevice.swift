@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
+public import LiveUpdateCore
+import LiveUpdatePlatform
 package import LiveUpdateProtocol
-import Platform
 public import SystemPackage
 
 /// The device `/dev/liveupdate`, for programs with files that must outlive them: luod's device, over a socket, or the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-import Platform
+public import LiveUpdateCore
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// Preserves hugetlb memory files: memfd_create(2) with `MFD_HUGETLB`, of any huge page size, and files of a hugetlbfs

@@ -1,7 +1,7 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import LiveUpdate
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The state of the huge page pools, shared by all hugetlb files: the HugeTLB FLB.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-public import Platform
+public import LiveUpdateCore
+public import LiveUpdatePlatform
 import SystemPackage
 
 /// The live object of ``HugeTLB``: the settings of the pools when the first hugetlb file was preserved.

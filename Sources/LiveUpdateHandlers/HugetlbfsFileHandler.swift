@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-import Platform
+public import LiveUpdateCore
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// Preserves files that have a name on a mounted hugetlbfs. Such a file is held by its descriptor. When all processes

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-import Platform
+public import LiveUpdateCore
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// Preserves ordinary memory files: memfd_create(2), and files of tmpfs without a name, which are the same thing.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Decides from the mount table whether a path may be walked to a file of hugetlbfs. It makes no system call.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-public import Platform
+public import LiveUpdateCore
+public import LiveUpdatePlatform
 import SystemPackage
 
 /// The places at which a preserved file has pages, as its handler recorded them. It is for display.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
+public import LiveUpdateCore
 
 extension Orchestrator {
     /// Registers all handlers of this package, with the FLB that both hugetlb ones depend on.

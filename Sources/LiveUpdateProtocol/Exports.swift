@@ -1,4 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // For SessionName.
-@_exported public import LiveUpdate
+@_exported public import LiveUpdateCore

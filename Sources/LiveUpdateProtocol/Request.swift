@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
+import LiveUpdateHandover
 
 /// A request of a client: u32 command, the struct of the ioctl, u64 tag, u32 flags. Tag and flags are optional.
 ///

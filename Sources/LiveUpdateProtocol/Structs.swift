@@ -1,6 +1,6 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import LiveUpdate
+import LiveUpdateHandover
 
 /// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION. ATTACH_SESSION (``AttachedDirection``) and
 /// GET_NAME (reserved) have a u32 instead of the descriptor.

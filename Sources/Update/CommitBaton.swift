@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package import Platform
+package import LiveUpdatePlatform
 package import SystemPackage
 
 /// Decides which boot goes on when the process between the two boots (in luod the keeper) dies in the middle of an

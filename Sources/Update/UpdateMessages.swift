@@ -1,6 +1,6 @@
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-package import LiveUpdate
+import LiveUpdateHandover
 
 /// The kind of a hand-over: the next image begins the next boot, or goes on with the same boot.
 package enum HandOver: UInt8, Sendable {

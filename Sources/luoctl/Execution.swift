@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Replaces this process with another program, which is searched for as shells do.

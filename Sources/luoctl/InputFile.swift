@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Reads an input that is named on the command line: a file, or a pipe such as `/dev/stdin` or a shell's `<(command)`.

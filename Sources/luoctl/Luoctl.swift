@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
+import LiveUpdatePlatform
 import Logging
-import Platform
 import SystemPackage
 
 /// The command line tool for users and administrators.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// A progress bar on standard error, if that is a terminal; otherwise it shows nothing.
 struct Progress: ~Copyable {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Conformance
 import FoundationEssentials
-import LiveUpdate
+import LiveUpdateConformance
+import LiveUpdateCore
 
 /// `luoctl replay`
 struct ReplayCommand: ParsableCommand {

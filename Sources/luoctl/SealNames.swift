@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 
 extension Seals {
     /// The names of the seals as in fcntl(2), without their prefix.

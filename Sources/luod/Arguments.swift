@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateDaemon
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The command line, and the environment variable that replaces an option. Every number is checked here, so that later

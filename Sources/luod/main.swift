@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateDaemon
-import Platform
+import LiveUpdatePlatform
 
 // luod: see docs/daemon.md. It uses neither an argument parser nor Foundation, because its start is part of a blackout.
 

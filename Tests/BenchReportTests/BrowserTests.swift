@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
+import LiveUpdateBenchReport
 import TestSupport
 import Testing
 

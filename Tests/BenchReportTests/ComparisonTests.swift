@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import BenchReport
+@testable import LiveUpdateBenchReport
 
 @Suite("Two runs compared")
 struct ComparisonTests {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
+import LiveUpdateBenchReport
 import Testing
 
 /// Quantiles use the nearest rank: each quantile is a measured value, and never lies between two of them.

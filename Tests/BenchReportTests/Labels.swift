@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-@testable import BenchReport
+@testable import LiveUpdateBenchReport
 
 /// A label of a picture, and the room that it takes.
 struct Label: CustomStringConvertible {

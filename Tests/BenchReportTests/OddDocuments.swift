@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import TestSupport
 
-@testable import BenchReport
+@testable import LiveUpdateBenchReport
 
 /// Unusual documents that a page must show without a fault.
 enum OddDocuments {

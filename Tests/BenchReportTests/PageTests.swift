@@ -2,7 +2,7 @@
 import TestSupport
 import Testing
 
-@testable import BenchReport
+@testable import LiveUpdateBenchReport
 
 @Suite("The page")
 struct PageTests {

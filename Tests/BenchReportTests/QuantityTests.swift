@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 
-@testable import BenchReport
+@testable import LiveUpdateBenchReport
 
 @Suite("Figures as people read them")
 struct QuantityTests {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Conformance
+import LiveUpdateConformance
 import Testing
 
 /// A scenario that cannot be run is refused, with the reason.

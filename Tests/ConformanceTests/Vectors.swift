@@ -1,6 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0
-import Conformance
 import Foundation
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateConformance
 import Testing
 
 /// The scenarios of Tests/Vectors, located by the path of this source file.

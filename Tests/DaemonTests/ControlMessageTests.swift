@@ -1,8 +1,8 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateHandover
 import LiveUpdateMachine
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import Testing
 

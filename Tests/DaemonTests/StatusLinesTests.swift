@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 @testable import LiveUpdateDaemon
 @testable import LiveUpdateProtocol
 

@@ -1,6 +1,6 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateHandover
 import LiveUpdateMachine
 import Testing
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import DeviceTree
+import LiveUpdateDeviceTree
 import Testing
 
 @Suite struct RoundTripTests {

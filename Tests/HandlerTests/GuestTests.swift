@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Another process maps the file, as a guest maps its memory, and faults in pages after the file was preserved. These
 /// pages travel, and the freeze works.

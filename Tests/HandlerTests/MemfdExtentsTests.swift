@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Holes stay holes. The recorded extents are exact, and an update fills no hole.
 @Suite struct MemfdExtentsTests {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// The properties of an ordinary memory file that an update keeps. ``MemfdExtentsTests`` covers the content.
 @Suite struct MemfdTests {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 @testable import LiveUpdateHandlers
 
 /// Every seal, on both kinds of memory files. The file has the seal before preserve, while it is preserved, and after

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
+import LiveUpdateHandover
 import Testing
 
 @Suite struct ByteCodingTests {

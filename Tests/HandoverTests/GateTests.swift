@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing

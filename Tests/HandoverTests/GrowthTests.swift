@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing

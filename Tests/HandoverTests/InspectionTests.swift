@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Handover
+@testable import LiveUpdateHandover
 
 /// An inspection of an intact arena, and of the readable parts of a damaged one.
 @Suite struct InspectionTests {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Handover
+@testable import LiveUpdateHandover
 
 /// Snapshots of an arena that a writer changes all the time. Each shows the arena at one moment.
 @Suite struct MovingArenaTests {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import TestSupport
 
-@testable import Handover
+@testable import LiveUpdateHandover
 
 /// An arena with both trees and a journal of three records, written to a file.
 struct PopulatedArena {

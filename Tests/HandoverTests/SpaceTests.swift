@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 
-@testable import Handover
+@testable import LiveUpdateHandover
 
 @Suite struct SpaceTests {
     private let size: UInt64 = 64 << 10

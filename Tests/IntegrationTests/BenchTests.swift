@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import BenchReport
 import Foundation
 import Glibc
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateBenchReport
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Handover
-import LiveUpdate
+import LiveUpdateCore
+import LiveUpdateHandover
 import TestSupport
 import Testing
 

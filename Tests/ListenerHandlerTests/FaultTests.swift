@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateEmbedded
+import LiveUpdate
 import Testing
 
 @testable import ListenerHandlers

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdateEmbedded
+import LiveUpdate
 import Testing
 
 @testable import ListenerHandlers

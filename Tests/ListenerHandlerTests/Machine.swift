@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import ListenerHandlers
-import LiveUpdateEmbedded
+import LiveUpdate
 import Testing
 
 /// A simulated machine with the handlers of this package, and a place for its sockets.

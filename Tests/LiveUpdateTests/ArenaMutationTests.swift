@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Readers open or refuse an arena with any content. The test does not check their answers. A crash of a reader ends
 /// the program.

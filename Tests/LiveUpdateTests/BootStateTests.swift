@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Impossible state is refused when it is read, and causes no trap later. Possible state is never refused.
 @Suite struct BootStateTests {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import TestSupport
 
 /// Ends a writer's life at its k-th store: from then on no store reaches the arena.

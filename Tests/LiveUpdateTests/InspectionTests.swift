@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import DeviceTree
-import Handover
-import Platform
+import LiveUpdateDeviceTree
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Inspections of intact arenas and of damaged ones.
 @Suite struct InspectionTests {

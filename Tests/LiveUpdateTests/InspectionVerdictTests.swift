@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// The inspection of a damaged arena agrees with the boot that opens it.
 @Suite struct InspectionVerdictTests {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// `luo-slot-v2` is written only if a file has marks, and its content is checked.
 @Suite struct MarkedTreeTests {

@@ -1,8 +1,8 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import DeviceTree
-import Handover
-import LiveUpdate
-import Platform
+import LiveUpdateDeviceTree
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// The bytes of the packed records, compared with the tables of docs/abi.md. The offsets are literals here, and do not
 /// come from the sources.

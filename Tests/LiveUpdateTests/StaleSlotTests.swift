@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdateCore
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing

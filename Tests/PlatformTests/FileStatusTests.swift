@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import CShims
+import CLiveUpdate
 import Glibc
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// The status of a file, from fstat(2) and from the kernel's cache.
 @Suite struct FileStatusTests {

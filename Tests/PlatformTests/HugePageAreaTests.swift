@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 @Suite struct HugePageAreaTests {
     /// The text in the form of the kernel, without most of its lines.

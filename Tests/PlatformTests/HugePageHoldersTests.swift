@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// Holders of huge pages. This process holds pages in every possible way.
 @Suite(.requiresRoot, .requiresHugePages(8)) struct HugePageHoldersTests {

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// Tests that enlarge and reduce real pools. Each test leaves the pool as it found it.
 @Suite(.requiresPoolRights()) struct HugePageRequestTests {

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 @Suite struct MountTableTests {
     private static func mount(_ line: String) -> Mount? { Mount(line: [UInt8](line.utf8)[...]) }

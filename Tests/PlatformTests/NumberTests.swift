@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// Numbers from outside that no file, process or pool can have. They give an error or a limit, and never a trap.
 @Suite struct NumberTests {

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 @Suite struct OtherMemoryTests {
     private static let page = UInt64(PageSize.base.bytes)

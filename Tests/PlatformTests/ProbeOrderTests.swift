@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// The order in which a search looks at the places of a file.
 @Suite struct ProbeOrderTests {

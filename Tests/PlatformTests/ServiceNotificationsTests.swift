@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// Notifications to a service manager that exists, and to one that does not.
 @Suite struct ServiceNotificationsTests {

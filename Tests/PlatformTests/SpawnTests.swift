@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// Starts programs while this process holds descriptors with a stuck close. One test runs at a time, because the tests
 /// share the reserved numbers.

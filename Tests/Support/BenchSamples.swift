@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import BenchReport
+public import LiveUpdateBenchReport
 
 /// Sample results of a benchmark, as a machine with two processors would give them.
 public enum BenchSamples {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// A pool of huge pages of 2 MiB without a free page. This object holds all pages until it is released.

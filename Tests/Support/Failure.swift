@@ -1,7 +1,7 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import LiveUpdate
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// The error of a call; nil when the call worked.

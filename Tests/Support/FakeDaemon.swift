@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// A socket like that of luod. A test can use it to send answers that luod never sends.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-import Platform
+public import LiveUpdateCore
+import LiveUpdatePlatform
 public import SystemPackage
 
 extension Session {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import Platform
+public import LiveUpdatePlatform
 import SystemPackage
 
 /// A hugetlbfs on a directory of its own. It is unmounted with all its files when this object is released.

@@ -1,7 +1,7 @@
+import LiveUpdate
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-import LiveUpdateEmbedded
-package import Platform
+public import LiveUpdateCore
+package import LiveUpdatePlatform
 package import SystemPackage
 
 /// The descriptors that are held over a test's boots. The store lists them, and releases them when it ends.

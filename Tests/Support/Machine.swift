@@ -1,7 +1,7 @@
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import Handover
-package import LiveUpdate
-import Platform
+public import LiveUpdateHandover
+import LiveUpdatePlatform
 
 /// The arena and the held descriptors of a test, which outlive its boots.
 public final class Machine: Sendable {

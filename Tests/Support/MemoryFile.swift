@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import Platform
+public import LiveUpdatePlatform
 public import SystemPackage
 
 /// A memory file of a test. It is closed with the last reference to this object.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// Mounts that only the calling thread sees, and that end with it. A test that uses them needs root and a process of

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// The open descriptors of memory files, and of the files that describe them. They do not include files that the
 /// runtime's threads open and close at any time, and the mount table, which a handler holds open.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import Platform
+public import LiveUpdatePlatform
 
 /// The pages of 2 MiB that a test has reserved and not released. They are given back with the last reference to this
 /// object, even if the test fails.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 public import Testing
 
 /// A trait of tests with requirements that not every machine meets. It tries them directly before the test. If a

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import Platform
+public import LiveUpdatePlatform
 import SystemPackage
 
 /// A tmpfs of a few pages. It is unmounted as soon as it is open, so that it ends with the test in every case. Only

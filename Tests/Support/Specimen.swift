@@ -1,7 +1,7 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import Handover
-public import LiveUpdate
-public import Platform
+public import LiveUpdateHandover
+public import LiveUpdatePlatform
 import SystemPackage
 
 /// A small populated arena. It is mapped, so that a test can damage and restore it many thousand times.

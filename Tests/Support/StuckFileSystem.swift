@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CStuckFileSystem
 public import Glibc
-public import Platform
+public import LiveUpdatePlatform
 public import SystemPackage
 
 /// A FUSE file system with a server that answers only INIT, LOOKUP and OPEN. It needs root.

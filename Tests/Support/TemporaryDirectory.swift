@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Platform
+import LiveUpdatePlatform
 
 /// A directory, by default on a tmpfs, that is removed with the last reference to this object.
 public final class TemporaryDirectory: Sendable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-import Platform
+public import LiveUpdateCore
+import LiveUpdatePlatform
 
 /// An FLB that records its callbacks, and runs a test's hook in each of them. Its live object is its handle.
 public final class TestFLB: FileLifecycleBound {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
-import Platform
+public import LiveUpdateCore
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// A handler that records its callbacks, and runs a test's hook in each of them.

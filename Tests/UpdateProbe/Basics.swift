@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Prints a line of JSON on standard output without a buffer, because execve loses buffered text.

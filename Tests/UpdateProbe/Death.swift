@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdateCore
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Tests the death of every process. The session "s" of a named arena has a named file on hugetlbfs, as token 1, and a

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdate
-import LiveUpdateEmbedded
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Preserves files and runs until it is killed, so that a test can inspect its arena.

@@ -1,7 +1,7 @@
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Holds files over several updates. Each boot counts its descriptors when it begins, and when the incoming files are

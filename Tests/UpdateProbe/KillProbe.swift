@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 
 /// Kills this process at a store into the arena, given by `--kill BOOT STORE`. Boot 0 is the first one, and boot 1 is
 /// the one after an update. Stores are counted from 0.

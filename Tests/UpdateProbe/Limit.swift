@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Preserves files until RLIMIT_NOFILE is reached, and updates with these files.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The image after an update has no free descriptor at boot, and when it retrieves.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdateCore
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Tests an arena with a name.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 // A program that replaces itself and keeps its files. Its first argument selects the test. Each boot prints one line of

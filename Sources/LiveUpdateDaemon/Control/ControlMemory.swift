@@ -1,7 +1,7 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Memory that a keeper shares with its orchestrators, and that outlives each of them. The keeper makes it and

@@ -1,8 +1,8 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateHandover
 import LiveUpdateMachine
-import Platform
+import LiveUpdatePlatform
 
 /// The kind of a descriptor. The keeper stores it with the descriptor, and does not look at the descriptor itself.
 enum DescriptorKind: UInt32, Sendable {

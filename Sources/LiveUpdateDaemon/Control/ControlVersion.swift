@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 
 /// The version of the control link between a keeper and the processes that it starts. Each side sends its version first
 /// (``ControlMessage/hello(_:)``), in a form that is the same in all versions.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import Platform
+import LiveUpdateHandover
+public import LiveUpdatePlatform
 
 /// Limits on the memory of one user's files. luod measures this memory only from time to time: a user can exceed a
 /// limit by filling files that are held already, and then cannot preserve more. A cgroup is the hard limit.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
+import LiveUpdateHandover
 
 /// Identifies a request while its connection exists: the slot of the connection and a digest of the request.
 struct RequestKey: Hashable, Sendable {

@@ -1,7 +1,7 @@
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import Handover
-package import LiveUpdate
-import Platform
+public import LiveUpdateHandover
+import LiveUpdatePlatform
 public import SystemPackage
 
 /// The options of luod. The keeper reads them from the command line and sends them to each process that it starts

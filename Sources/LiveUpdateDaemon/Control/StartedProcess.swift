@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The beginning of a process that a keeper has started. The process receives everything over an inherited socket.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 
 /// The turns of the calls on each socket: only one call at a time uses a socket, and the others wait.
 final class CallTurns: Sendable {

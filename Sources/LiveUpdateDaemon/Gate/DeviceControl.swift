@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// A program's ioctl(2) on a descriptor of the device or of a session. The descriptor is a socket, and the ioctl

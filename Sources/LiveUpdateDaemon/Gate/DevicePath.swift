@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Decides whether a program's path leads to `/dev/liveupdate`, a file that does not exist. It looks from outside,

@@ -1,6 +1,6 @@
+import LiveUpdatePlatform
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// The gate's own requests to the orchestrator, one at a time, over a connection like a client's. It uses the socket

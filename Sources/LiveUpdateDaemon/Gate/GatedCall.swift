@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// A call of a program that waits for its answer: a live one, or a recovered one (``RecoveredCall``).

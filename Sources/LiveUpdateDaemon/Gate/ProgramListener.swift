@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The listener for the calls of all processes under one filter. One thread receives calls and answers those at once

@@ -1,6 +1,6 @@
+import LiveUpdatePlatform
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateProtocol
-import Platform
 
 /// The struct of an ioctl in the memory of the caller, as far as it can be read, in the form of a request on a socket.
 struct StructInMemory {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 
 /// The number of threads of each user that wait for other threads. It has a limit, so that there is room for the
 /// threads of other users. It does no I/O.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The file `arena` of a state. luod finds or makes it, and locks it.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Starts the gate with the first program that runs under a filter, and again whenever the gate dies. Those programs

@@ -1,7 +1,7 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Makes the keeper another program in the same process (`luoctl reload --keeper`). The image has already proved that

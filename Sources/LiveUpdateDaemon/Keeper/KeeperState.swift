@@ -1,7 +1,7 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The state that a keeper hands to the program that replaces it in the same process (`luoctl reload --keeper`).

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateMachine
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Manages the next image: performs the actions that the ``UpdateBroker`` decides, and reports their results to it.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Watches the current orchestrator: whether it answers, and which requests ended it.

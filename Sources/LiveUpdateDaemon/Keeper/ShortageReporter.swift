@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Tells the orchestrator about descriptors that wait in the keeper to be closed, so that no user takes all of them: a

@@ -1,7 +1,7 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The error that ends luod when it cannot begin on a state: a message, and the exit code of luod. A service manager

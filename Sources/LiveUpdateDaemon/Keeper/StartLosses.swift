@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 
 /// The sessions and files that are lost when a luod starts. It does no I/O.
 struct StartLosses: Equatable, Sendable {

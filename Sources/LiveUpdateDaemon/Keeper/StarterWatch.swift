@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Watches the process that has started a private luod (`luoctl run`), until that process becomes its program or ends.

@@ -1,6 +1,6 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateHandover
 import LiveUpdateMachine
 
 /// The keeper's part in an update, between the current orchestrator and the next image. It does no I/O: it answers each

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The orchestrator's copies of the descriptors that the keeper holds. A descriptor is given to the keeper before the

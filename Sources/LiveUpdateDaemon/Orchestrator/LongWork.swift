@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateProtocol
 
 /// The requests and the ends of sessions that a ``WorkerPool`` works on. It does no I/O.

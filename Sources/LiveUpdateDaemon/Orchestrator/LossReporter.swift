@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 
 /// Reports the sessions and files that luod loses, at its end and at its start.
 final class LossReporter {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import SystemPackage
 
 /// Remedies for luod's clients, which replace remedies that mention the core's own interface.

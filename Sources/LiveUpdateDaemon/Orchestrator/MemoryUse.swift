@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The memory of one file.
@@ -121,7 +121,7 @@ struct MachineMemory: Equatable, Sendable {
             bytes: physicalMemory, hugePages: Dictionary(pools.map { ($0.pageSize, $0.total) }) { first, _ in first })
     }
 
-    private static let physicalMemory = Platform.physicalMemory()
+    private static let physicalMemory = LiveUpdatePlatform.physicalMemory()
 }
 
 extension MemoryLimits {

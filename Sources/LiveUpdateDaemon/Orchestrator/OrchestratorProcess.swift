@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// The process of an orchestrator, which a keeper starts. It serves at once, or waits as the standby. It receives

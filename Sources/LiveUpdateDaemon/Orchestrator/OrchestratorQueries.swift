@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 
 /// Queries of the core that several calls of luod need.
 extension Orchestrator {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 
 /// Decides about the limits on descriptors, for each user and for the whole process. It does no I/O.
 ///

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import SystemPackage
 
 /// The reason why an orchestrator refuses clients, and the end of the refusal. Such an orchestrator cannot read the

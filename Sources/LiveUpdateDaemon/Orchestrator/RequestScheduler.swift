@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import SystemPackage
 
 /// A client process, as the kernel identified it when it connected. Sessions belong to the client that opened them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import CLibSeccomp
-import Platform
+import CLiveUpdateSeccomp
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Takes rights from an orchestrator before it reads anything that a client sent. Afterwards it cannot start a program,

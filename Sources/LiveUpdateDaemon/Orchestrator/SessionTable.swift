@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import SystemPackage
 
 /// The sessions that no client holds, and the clients' descriptors of unsent sessions. It does no I/O.

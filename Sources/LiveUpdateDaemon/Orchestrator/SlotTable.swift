@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import SystemPackage
 
 /// A descriptor in a slot.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 
 /// Texts about the files and sessions that an update leaves out or loses.
 enum UpdateCost {

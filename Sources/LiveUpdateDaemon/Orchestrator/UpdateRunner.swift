@@ -1,9 +1,9 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateHandover
 import LiveUpdateMachine
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// Runs the old image's part of an update: performs the actions that ``OutgoingUpdate`` decides, and reports their

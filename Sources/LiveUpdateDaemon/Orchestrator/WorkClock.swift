@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 
 /// Measures the time to charge for this thread's pieces of work, one after the other.
 ///

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The events that the loop waits for, and the work that they cause. It owns the poller and the ``RequestScheduler``.

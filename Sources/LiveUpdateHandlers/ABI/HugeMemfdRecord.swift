@@ -1,7 +1,7 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import LiveUpdate
-public import Platform
+import LiveUpdateHandover
+public import LiveUpdatePlatform
 
 /// A hugetlb memory file, `huge-memfd-v1`, in the kernel's layout of 41 bytes:
 /// `u64 size, u64 position, u64 folios, 16-byte array descriptor, u8 order`, and an array of folios of 16 bytes:

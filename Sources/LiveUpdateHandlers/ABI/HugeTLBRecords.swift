@@ -1,7 +1,7 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
-public import Platform
+import LiveUpdateHandover
+public import LiveUpdatePlatform
 
 /// The number of huge pages that travel, for each size: `hugetlb-v1`, in the kernel's layout of 37 bytes:
 /// `4 × { u64 pages preserved, u8 order }, u8 pools in use`. It is derived from the files when an update is published.

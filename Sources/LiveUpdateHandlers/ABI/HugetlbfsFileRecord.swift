@@ -1,7 +1,7 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import LiveUpdate
-public import Platform
+import LiveUpdateHandover
+public import LiveUpdatePlatform
 public import SystemPackage
 
 /// A file that has a name on hugetlbfs, `hugetlbfs-file-v1`: the 41 bytes of `huge-memfd-v1` with the same array of

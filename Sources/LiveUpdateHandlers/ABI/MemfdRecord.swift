@@ -1,7 +1,7 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import LiveUpdate
-public import Platform
+import LiveUpdateHandover
+public import LiveUpdatePlatform
 
 /// An ordinary memory file, `memfd-extents-v1`:
 /// `u64 size, u64 position, u32 seals, u32 zero, u64 number of extents, u64 offset of the extents`. An extent is a

@@ -1,6 +1,6 @@
+import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateHandover
 import SystemPackage
 
 /// An array that is too long for one record and has pages of its own. Its descriptor of 16 bytes is the kernel's

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package import Platform
+package import LiveUpdatePlatform
 import SystemPackage
 
 /// The sockets of a luod, in its state directory.

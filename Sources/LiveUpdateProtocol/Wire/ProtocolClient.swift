@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-package import Platform
+package import LiveUpdatePlatform
 package import SystemPackage
 
 /// The client's side of a socket of luod: sends a request, and waits for the answer with its tag.

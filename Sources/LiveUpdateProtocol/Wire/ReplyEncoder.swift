@@ -1,6 +1,6 @@
+public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-public import LiveUpdate
+import LiveUpdateHandover
 
 /// Makes the bytes of answers.
 public enum ReplyEncoder {

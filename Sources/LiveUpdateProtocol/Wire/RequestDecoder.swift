@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdate
+public import LiveUpdateCore
 import SystemPackage
 
 /// Decodes the requests of clients, with the checks of the kernel's device in the same order.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import BenchReport
 import FoundationEssentials
 import Glibc
-import Platform
+import LiveUpdateBenchReport
+import LiveUpdatePlatform
 import SystemPackage
 
 /// `luoctl bench`

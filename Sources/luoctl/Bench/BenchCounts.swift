@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// The work that a closure made the kernel do, by the kernel's own counters. Only system calls are counted in this
 /// package, in the one place that makes them (``FaultInjector``).

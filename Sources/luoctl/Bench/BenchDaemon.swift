@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 
 /// A luod of the benchmark's own. It ends and its state is removed with the benchmark, even if luoctl is killed.
 final class BenchDaemon {

@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import BenchReport
 import FoundationEssentials
 import Glibc
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateBenchReport
+import LiveUpdatePlatform
 
 extension BenchMachine {
     /// Describes this machine in its present state.

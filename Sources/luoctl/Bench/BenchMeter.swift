@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 
 /// Times the phases of one round, or counts their work. It never does both, because counting takes time.
 final class BenchMeter {

@@ -1,7 +1,7 @@
-// SPDX-License-Identifier: Apache-2.0
-import BenchReport
 import FoundationEssentials
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateBenchReport
+import LiveUpdatePlatform
 
 /// Measures how quiet the machine is. It times a constant loop before and after all measurements, and reads the
 /// processor time that others take from the kernel.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The processors of the measured and of the waiting processes. This library and the floors are measured in turn on one

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// Shows the current measurement and the remaining time on standard error, if that is a terminal.
 struct BenchProgress: ~Copyable {

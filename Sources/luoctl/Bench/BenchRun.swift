@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
-import Handover
-import LiveUpdate
-import Platform
+import LiveUpdateBenchReport
+import LiveUpdateCore
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The state that the scenarios of one run share: options, programs and results.

@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import BenchReport
 import FoundationEssentials
-import LiveUpdate
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateBenchReport
+import LiveUpdateCore
+import LiveUpdatePlatform
 
 /// One run of the benchmark, from the options to the document.
 struct BenchSession {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// A program of the system, in comparisons with this library.
 enum BenchTool {

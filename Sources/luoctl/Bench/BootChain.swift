@@ -1,9 +1,9 @@
-// SPDX-License-Identifier: Apache-2.0
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// A chain of boots in this process, to measure the phases without the execve between them. As after an update, each

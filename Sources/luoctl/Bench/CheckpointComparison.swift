@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The comparison with CRIU: CRIU dumps a process into files in memory, the process ends, and CRIU restores it.

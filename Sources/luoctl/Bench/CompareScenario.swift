@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
-import LiveUpdate
-import Platform
+import LiveUpdateBenchReport
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Compares this library with other tools that keep the same memory over a restart.

@@ -1,9 +1,9 @@
-// SPDX-License-Identifier: Apache-2.0
-import BenchReport
 import Glibc
-import LiveUpdate
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateBenchReport
+import LiveUpdateCore
 import LiveUpdateDevice
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Measures updates of luod with the same files as the image that replaces itself, and the cost of preserving one file.

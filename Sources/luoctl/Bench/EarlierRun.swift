@@ -1,6 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0
-import BenchReport
 import FoundationEssentials
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateBenchReport
 
 /// Reads the document that `--json` printed in another run.
 enum EarlierRun {

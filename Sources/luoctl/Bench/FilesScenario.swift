@@ -1,7 +1,7 @@
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Measures preserving one more file when there are many.

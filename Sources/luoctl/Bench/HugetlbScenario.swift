@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
-import Platform
+import LiveUpdateBenchReport
+import LiveUpdatePlatform
 
 /// Measures huge pages in all phases: by size, by number of files, by share of holes, and by page size.
 struct HugetlbScenario {

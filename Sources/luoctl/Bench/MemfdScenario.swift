@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 
 /// Measures base pages in all phases: dense by size, sparse (one page in ten), and one page in two.
 struct MemfdScenario {

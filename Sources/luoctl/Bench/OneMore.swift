@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
+import LiveUpdateBenchReport
 
 /// Measures the cost of adding one more when there are many already.
 struct OneMore {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
-import Platform
+import LiveUpdateBenchReport
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Measures all phases of some files, with this library and the floor in turn.

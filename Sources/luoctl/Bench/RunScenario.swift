@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import BenchReport
 import Glibc
-import LiveUpdate
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateBenchReport
+import LiveUpdateCore
+import LiveUpdatePlatform
 
 /// Measures the cost of `luoctl run` for a program that uses /dev/liveupdate: its requests, and its opens of other
 /// files.

@@ -1,6 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
-import LiveUpdateEmbedded
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 
 /// Measures creating one more session when there are many.
 struct SessionsScenario {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// The comparison with systemd's descriptor store: a service gives its descriptors to systemd, is restarted, and gets
 /// them back.

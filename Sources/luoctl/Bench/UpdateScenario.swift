@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
-import LiveUpdate
-import Platform
+import LiveUpdateBenchReport
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Measures an update of a real process by execve: the blackout and its parts.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import BenchReport
-import Platform
+import LiveUpdateBenchReport
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Measures the checksum of preserved memory, beside only reading it.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Checks all descriptors of a process, one after the other. Each one is duplicated here only while it is checked.

@@ -1,9 +1,9 @@
-// SPDX-License-Identifier: Apache-2.0
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The result of trying to preserve a file.

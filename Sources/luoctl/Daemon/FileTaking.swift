@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import LiveUpdateDevice
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The files of `luoctl retrieve --take`, which leave their session for the program that this process becomes.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Platform
+import LiveUpdatePlatform
 
 /// The program of the next luod.
 struct ImageArgument: ParsableArguments {

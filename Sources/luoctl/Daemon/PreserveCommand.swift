@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import LiveUpdateDevice
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// `luoctl preserve`

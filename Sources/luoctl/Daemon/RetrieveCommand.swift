@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 
 /// `luoctl retrieve`
 struct RetrieveCommand: ParsableCommand {

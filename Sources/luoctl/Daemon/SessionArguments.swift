@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Platform
+import LiveUpdatePlatform
 
 /// A user, by number or by the name that /etc/passwd has.
 struct UserArgument: ExpressibleByArgument {

@@ -1,6 +1,6 @@
+import LiveUpdatePlatform
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 
 /// The status, for people.

@@ -2,8 +2,8 @@
 import ArgumentParser
 import Glibc
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 
 /// `luoctl stop`
 struct StopCommand: ParsableCommand {

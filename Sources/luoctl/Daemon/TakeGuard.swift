@@ -2,7 +2,7 @@
 import ArgumentParser
 import Glibc
 import LiveUpdateDevice
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// A process that holds the files of `luoctl retrieve --take` until the program has them.

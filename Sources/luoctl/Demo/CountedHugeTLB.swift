@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 
 /// Counts the calls of each callback of the HugeTLB FLB in this boot.
 final class FLBCallCounts: Sendable {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdate
-import LiveUpdateEmbedded
+import LiveUpdateCore
 import LiveUpdateHandlers
+import LiveUpdatePlatform
 import Logging
-import Platform
 import SystemPackage
 
 /// One boot of the demo. The first boot makes files and preserves them. Every later boot retrieves and verifies them,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import Glibc
-import Handover
 import LiveUpdate
-import LiveUpdateEmbedded
-import Platform
+import LiveUpdateCore
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// `luoctl demo`

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Makes the files of the first boot: plans them, reserves huge pages, checks the available memory, and fills them.

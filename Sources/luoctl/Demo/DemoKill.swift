@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Ends the process with SIGKILL after a number of stores into the arena. The stores of all boots are counted, in a

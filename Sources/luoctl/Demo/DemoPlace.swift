@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The paths of the files that outlive the processes of a run: its arena and its notes, on tmpfs.

@@ -2,7 +2,7 @@
 import ArgumentParser
 import FoundationEssentials
 import Glibc
-import Platform
+import LiveUpdatePlatform
 
 /// Ends the demo on Ctrl-C and similar signals without leaving anything behind.
 ///

@@ -2,7 +2,7 @@
 import ArgumentParser
 import FoundationEssentials
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Reserves huge pages in a process of its own, which releases them however the demo ends. It waits for the end of a

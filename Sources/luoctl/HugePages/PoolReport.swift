@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Platform
+import LiveUpdatePlatform
 
 /// The pools and the holders of their pages, for people.
 struct PoolReport {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// Explains in words why a pool was not changed, and gives advice.

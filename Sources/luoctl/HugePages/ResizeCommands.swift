@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Platform
+import LiveUpdatePlatform
 
 /// The options that reserving and releasing share.
 struct PoolOptions: ParsableArguments {

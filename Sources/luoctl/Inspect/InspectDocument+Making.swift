@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandover
+import LiveUpdatePlatform
 
 extension InspectDocument {
     /// Describes the result of an inspection.

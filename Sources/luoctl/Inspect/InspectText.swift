@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 
 /// The content of an arena, for people. Names from the arena may be damaged, so they are escaped before they reach a
 /// terminal.

@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-import Handover
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandover
+import LiveUpdatePlatform
 
 extension InspectedBoot {
     init(_ state: InspectedState, in found: Inspection, pages: Bool) {

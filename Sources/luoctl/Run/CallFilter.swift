@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import CLibSeccomp
+import CLiveUpdateSeccomp
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The filter under which a program runs.

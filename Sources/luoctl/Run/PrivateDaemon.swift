@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import Glibc
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// A luod for one program, on a state of its own, which ends with the program's last process.

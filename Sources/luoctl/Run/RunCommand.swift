@@ -2,7 +2,7 @@
 import ArgumentParser
 import Glibc
 import LiveUpdateDevice
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 
 /// `luoctl run`

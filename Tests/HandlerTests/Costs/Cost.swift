@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import AllocationCounter
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 

@@ -1,12 +1,12 @@
-// SPDX-License-Identifier: Apache-2.0
-import Handover
 import LiveUpdateHandlers
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// A boot with the handlers of this package.
 struct StandardBoot {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Pages of 1 GiB, from `MFD_HUGE_1GB` or a mount with `pagesize=1G`, are preserved in the same way as pages of 2 MiB.
 @Suite struct GigabytePageTests {

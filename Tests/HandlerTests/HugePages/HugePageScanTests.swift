@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import Platform
+@testable import LiveUpdatePlatform
 
 /// The search for the pages of a hugetlb file: its result, and its system calls.
 @Suite(.disabled(if: isThreadSanitized, "ThreadSanitizer leaves no room for a mapping of terabytes"))

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Large files with few pages, pages that alternate with holes, and sizes that are not a multiple of the page size.
 @Suite struct HugeSizesTests {

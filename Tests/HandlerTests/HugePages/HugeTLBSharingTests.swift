@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 @testable import LiveUpdateHandlers
 
 /// The HugeTLB FLB: one state of the pools for all hugetlb files.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateHandlers
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing

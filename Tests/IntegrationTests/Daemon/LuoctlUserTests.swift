@@ -2,8 +2,8 @@
 import Foundation
 import Glibc
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 import TestSupport
 import Testing

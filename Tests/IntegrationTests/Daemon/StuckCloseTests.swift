@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Glibc
-import LiveUpdate
+import LiveUpdateCore
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
-import Platform
 import SystemPackage
 import TestSupport
 import Testing

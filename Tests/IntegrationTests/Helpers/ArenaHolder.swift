@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Platform
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import SystemPackage
 import Testing
 
@@ -30,7 +30,7 @@ final class Model: Sendable {
         let direction: Direction
         var progress: Progress
         /// The open session.
-        var handle: LiveUpdate.Session?
+        var handle: LiveUpdateCore.Session?
         /// The number of the file that has each token.
         var tokens: [UInt64: Int] = [:]
     }

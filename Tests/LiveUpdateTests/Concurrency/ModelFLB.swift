@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdate
-import Platform
+import LiveUpdateCore
+import LiveUpdatePlatform
 import Testing
 
 /// An FLB that detects overlapping callbacks, and has a live object that knows whether it is alive.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-public import Platform
+public import LiveUpdatePlatform
 public import SystemPackage
 
-@testable public import LiveUpdate
+@testable public import LiveUpdateCore
 
 /// Four files that always exist, and are the same in every run. A slot in a record names one of them or nothing, and
 /// never another descriptor of this program.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 
 /// Arenas in the states that normal use leaves them in.
 extension World {

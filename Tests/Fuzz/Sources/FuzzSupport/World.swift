@@ -1,10 +1,10 @@
-// SPDX-License-Identifier: Apache-2.0
-public import Handover
 public import LiveUpdateHandlers
-import Platform
+// SPDX-License-Identifier: Apache-2.0
+public import LiveUpdateHandover
+import LiveUpdatePlatform
 import SystemPackage
 
-@testable public import LiveUpdate
+@testable public import LiveUpdateCore
 
 /// The arena's file and the descriptors, which outlive the boots.
 public final class World: Sendable {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import Handover
-import Platform
+import LiveUpdateHandover
+import LiveUpdatePlatform
 
-@testable import LiveUpdate
+@testable import LiveUpdateCore
 @testable import LiveUpdateHandlers
 
 // Reads the records of handlers and of the HugeTLB FLB. An input is a handle, u64, and the content of the arena from

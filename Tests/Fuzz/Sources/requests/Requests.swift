@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import LiveUpdate
+import LiveUpdateCore
 import SystemPackage
 
 @testable import LiveUpdateProtocol

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import CLibFDT
+import CLiveUpdateFDT
 import FuzzSupport
 
-@testable import DeviceTree
+@testable import LiveUpdateDeviceTree
 
 // Reads a flattened tree. The reader accepts a tree if and only if libfdt's full check accepts it and it follows the
 // specification. One exception: the reader refuses versions before 16 without a call to libfdt, because the check of

@@ -1,0 +1,157 @@
+public import LiveUpdateCore
+// SPDX-License-Identifier: Apache-2.0
+public import LiveUpdateHandover
+public import LiveUpdatePlatform
+public import SystemPackage
+
+/// A process that replaces itself and holds its files: the embedded way of running, without a daemon.
+///
+/// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the next one after an update, when the old image
+///    has left its arena's descriptor in `LUO_ARENA_FD`. Held descriptors are closed on exec again.
+/// 2. The program uses ``orchestrator``.
+/// 3. ``reboot(into:discardingUnfinished:)`` freezes, publishes, and becomes the next image by execve(2). The next
+///    image inherits the arena and the held descriptors, and nothing else of ours.
+///
+/// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
+/// no return there is no way back. If a process dies, its memory files are lost, but its files with a name on hugetlbfs
+/// and an arena in a file stay. The next process that begins with that arena goes on from there. If the process died in
+/// an update, that is the next boot. If not, it is the same boot, and ``/LiveUpdate/Orchestrator/openSessions`` returns
+/// its sessions.
+///
+/// Make it before other threads run, because it changes the environment. An update ends all threads, as execve does.
+public final class UpdatableProcess: Sendable {
+    /// The variable that names the arena's descriptor.
+    public static let variable = "LUO_ARENA_FD"
+
+    /// The orchestrator of the boot.
+    public let orchestrator: Orchestrator
+
+    private let arena: Arena
+    private let descriptors = InheritedDescriptors()
+
+    /// Begins a boot.
+    ///
+    /// - Parameters:
+    ///   - options: how the arena is made, when this is the first boot, and how far it may grow.
+    ///   - path: the file of the arena, on tmpfs (/dev/shm, /run) or a hugetlbfs or DAX mount. It is made if it does
+    ///     not exist. Without a path, the arena is a memory file, which is lost with the process. After an update the
+    ///     inherited arena is used.
+    ///   - existing: whether the file must exist and is not made, for a program that looks for the state of another
+    ///     program.
+    ///   - register: registers handlers and FLBs, in the same way at every boot. The default registers those of this
+    ///     package.
+    /// - Throws: ENOENT when an `existing` file does not exist, EAGAIN when another process runs the arena of that
+    ///   path, EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when
+    ///   the arena cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and the errors of `register`. The variable
+    ///   and all descriptors are as before then, so this process can still become an image that can read the arena.
+    public init(
+        arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,
+        _ register: (Orchestrator) throws(LiveUpdateError) -> Void = { (luo) throws(LiveUpdateError) in
+            try luo.registerStandardHandlers()
+        }
+    ) throws(LiveUpdateError) {
+        try ImageFormats.answerIfAsked(options, register)
+        let inherited = try Self.inheritedArena()
+        arena =
+            if let inherited {
+                try Self.open(inherited, options)
+            } else if let path {
+                try ArenaFile.open(path, options, existing: existing)
+            } else {
+                try Self.make(options)
+            }
+        orchestrator = Orchestrator(arena: arena, descriptors: descriptors)
+        try register(orchestrator)
+        try orchestrator.open()
+        setCloseOnExec(try orchestrator.slots().compactMap(descriptors.descriptor))
+        try orchestrator.finishDiscarded()
+        if let inherited {
+            takeEnvironmentVariable(Self.variable)
+            try? closeDescriptor(inherited)
+        }
+    }
+
+    /// The descriptor of the arena that the old image has left; nil without one.
+    private static func inheritedArena() throws(LiveUpdateError) -> FileDescriptor? {
+        guard let value = environmentVariable(variable) else { return nil }
+        guard let number = CInt(value), number >= 0 else {
+            throw LiveUpdateError(
+                .badFileDescriptor, "\(variable)=\(value) is no descriptor",
+                remedy: "leave the variable unset to begin with nothing; UpdatableProcess sets it over an update")
+        }
+        return FileDescriptor(rawValue: number)
+    }
+
+    /// Opens a copy of the inherited descriptor, so that the descriptor is still there after a failure.
+    private static func open(
+        _ inherited: FileDescriptor, _ options: Arena.Options
+    ) throws(LiveUpdateError) -> Arena {
+        let copy: FileDescriptor
+        do throws(SystemCallError) {
+            copy = try inherited.duplicated().release()
+        } catch {
+            throw LiveUpdateError(error, "\(variable)=\(inherited.rawValue) is no descriptor")
+        }
+        do {
+            return try Arena(opening: OwnedDescriptor(taking: copy), options)
+        } catch {
+            throw LiveUpdateError(error)
+        }
+    }
+
+    static func make(_ options: Arena.Options) throws(LiveUpdateError) -> Arena {
+        do {
+            return try Arena.make(options)
+        } catch {
+            throw LiveUpdateError(error)
+        }
+    }
+
+    /// Asks an image which formats it knows, before anything is frozen, because there is no way back after execve. The
+    /// image is started for that, and answers when it begins its ``UpdatableProcess``. Everything that its program does
+    /// before that is done, too.
+    ///
+    /// - Throws: ENOTSUP when the image lacks a format that is in use (the message names it), or does not answer within
+    ///   five seconds; ENOENT, EACCES and the other errors of execve(2).
+    public func check(_ image: ProgramImage) throws(LiveUpdateError) {
+        let known = try ImageFormats.ask(image)
+        let status = try orchestrator.status()
+        let files = status.sessions.filter { $0.direction == .outgoing }.flatMap(\.files).map(\.compatible)
+        let flbs = status.flbs.filter { $0.direction == .outgoing }.map(\.compatible)
+        for compatible in Set(files + flbs).sorted() where !known.contains(compatible) {
+            throw LiveUpdateError(
+                .notSupported, "\(image.path) does not know \"\(compatible)\", which is in use",
+                remedy: "update to an image that registers a handler for it")
+        }
+    }
+
+    /// Becomes the next image. Returns only by throwing. It does not check the image: call ``check(_:)`` before.
+    ///
+    /// - Parameters:
+    ///   - image: this program or another that registers the same handlers.
+    ///   - discard: whether to publish although incoming sessions are unfinished. These sessions are lost then.
+    /// - Throws: the errors of ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:)``, and those of execve(2)
+    ///   (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
+    public func reboot(
+        into image: ProgramImage, discardingUnfinished discard: Bool = false
+    ) throws(LiveUpdateError) -> Never {
+        let slots = try orchestrator.publish(discardingUnfinished: discard, leavingOut: false)
+        do throws(SystemCallError) {
+            try execute(image, keeping: slots)
+        } catch {
+            closeOnExec(slots)
+            try orchestrator.thaw()
+            throw LiveUpdateError(error, "becoming \(image.path)")
+        }
+    }
+
+    private func execute(_ image: ProgramImage, keeping slots: [DescriptorSlot]) throws(SystemCallError) -> Never {
+        try arena.descriptor.setCloseOnExec(false)
+        for slot in slots { try descriptors.descriptor(in: slot)?.setCloseOnExec(false) }
+        try image.setting(Self.variable, "\(arena.descriptor.rawValue)").execute()
+    }
+
+    private func closeOnExec(_ slots: [DescriptorSlot]) {
+        setCloseOnExec([arena.descriptor] + slots.compactMap(descriptors.descriptor))
+    }
+}

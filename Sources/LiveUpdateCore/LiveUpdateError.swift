@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+public import LiveUpdateHandover
+public import LiveUpdatePlatform
+public import SystemPackage
+
+/// The reason why a call failed: the kernel's errno, the reason in words, and a remedy.
+public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The errno that the kernel's orchestrator would return, as a positive number.
+    public let errno: Errno
+    /// The reason in words.
+    public let reason: String
+    /// The remedy, if there is one.
+    public let remedy: String?
+
+    /// Makes an error. Without a remedy of its own, it gets the remedy that usually helps with this errno. Handlers
+    /// throw these errors, too.
+    public init(_ errno: Errno, _ reason: String, remedy: String? = nil) {
+        self.errno = errno
+        self.reason = reason
+        self.remedy = remedy ?? Self.remedy(for: errno)
+    }
+
+    /// Makes an error from a failed system call.
+    ///
+    /// - Parameter doing: the operation that made the call.
+    public init(_ error: SystemCallError, _ doing: String) {
+        self.init(error.errno, "\(doing): \(error.call)")
+    }
+
+    /// Makes an error from an error of the arena.
+    public init(_ error: ArenaError) {
+        self.init(error.errno, "\(error)")
+    }
+
+    public var description: String {
+        guard let remedy else { return "\(reason) (\(errno))" }
+        return "\(reason) (\(errno)); \(remedy)"
+    }
+
+    private static func remedy(for errno: Errno) -> String? {
+        switch errno {
+        case .tooManyOpenFiles: "raise the limit on open files (ulimit -n, LimitNOFILE=)"
+        case .tooManyOpenFilesInSystem: "raise fs.file-max"
+        case .noSpace: "raise the arena's limit, or give its file system more room"
+        case .readOnlyFileSystem: "mount the file system for writing"
+        case .permissionDenied: "look at the permissions of the file, and of the directories that lead to it"
+        case .fileNameTooLong: "give it a shorter name"
+        case .notPermitted: "run as root, or with the capability that capabilities(7) lists for it"
+        case .ioError: "the arena is damaged, or of another version: luoctl inspect shows the readable part"
+        case .badFileDescriptor: "pass a descriptor that is open"
+        case .noMemory: "free memory, or raise the limits on it (ulimit -v, MemoryMax=)"
+        case .noSuchFileOrDirectory: "look whether the path is right, and whether /proc and /sys are mounted"
+        case .resourceTemporarilyUnavailable: "another process has it: wait for its end, or use another"
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdatePlatform
+
+extension Arena {
+    /// Bytes of the journal's region that hold records, with its header.
+    public var journalUsed: UInt64 { lock.withLock { unsafe state.tail } }
+}
