@@ -15,7 +15,7 @@ import SystemPackage
 extension Boot {
     func ensureOpen(answering answer: Answer? = nil) throws(LiveUpdateError) {
         if case .unopened = stage {
-            try gate.enter(.exclusive) { () throws(LiveUpdateError) in try openOnce(answer) }
+            try requestLock.enter(.exclusive) { () throws(LiveUpdateError) in try openOnce(answer) }
         }
     }
 

@@ -21,7 +21,7 @@ final class Boot: Sendable {
     let opening: Orchestrator.Opening
     /// The arena for callbacks that may only read.
     let reading: Storage
-    let gate = RequestGate()
+    let requestLock = RequestLock()
     let flbs = FLBTable()
     let plan = UpdatePlan()
     private let shared = Guarded(Shared())
@@ -63,10 +63,10 @@ final class Boot: Sendable {
 
     /// Runs a request, and opens the boot first if it is not open yet.
     func request<Value>(
-        _ kind: RequestGate.Kind, _ body: () throws(LiveUpdateError) -> Value
+        _ kind: RequestLock.Kind, _ body: () throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
         try ensureOpen()
-        return try gate.enter(kind) { () throws(LiveUpdateError) in
+        return try requestLock.enter(kind) { () throws(LiveUpdateError) in
             try checkOpen()
             return try body()
         }
@@ -95,7 +95,7 @@ final class Boot: Sendable {
     func read<Value>(_ body: (BootState) -> Value) -> Value { shared.with { body($0.state) } }
 
     /// The limits of a user; nil for root.
-    func limits(of owner: SessionOwner) -> UserLimits? { owner == 0 ? nil : shared.with { $0.limits } }
+    func limits(of user: SessionUser) -> UserLimits? { user == 0 ? nil : shared.with { $0.limits } }
 
     /// The state of the session that a handle refers to; nil when it was closed.
     func state(of handle: Session) -> SessionState? {
@@ -140,7 +140,7 @@ final class Boot: Sendable {
     func change(
         _ body: (inout Registry, (String) -> Int) throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) {
-        try gate.enter(.exclusive) { () throws(LiveUpdateError) in
+        try requestLock.enter(.exclusive) { () throws(LiveUpdateError) in
             try shared.with { (shared) throws(LiveUpdateError) in
                 if case .published = shared.stage { throw Self.ended }
                 let state = shared.state

@@ -45,11 +45,11 @@ struct FileState: Equatable, Sendable {
 
 /// One user's hold on a file. Another user can hold the same file.
 struct FileHold: Hashable, Sendable {
-    let owner: SessionOwner
+    let user: SessionUser
     let identity: FileIdentity
 
-    init(_ owner: SessionOwner, _ identity: FileIdentity) {
-        self.owner = owner
+    init(_ user: SessionUser, _ identity: FileIdentity) {
+        self.user = user
         self.identity = identity
     }
 }
@@ -112,7 +112,7 @@ struct BootState: Sendable {
     /// The last answer on each connection, if its request must not be done twice.
     private(set) var answers: [DescriptorSlot: Answer] = [:]
     /// The usage of each user.
-    private(set) var usage: [SessionOwner: Usage] = [:]
+    private(set) var usage: [SessionUser: Usage] = [:]
 
     /// The sessions by age, for statuses.
     private(set) var order = SessionOrder()
@@ -140,8 +140,8 @@ struct BootState: Sendable {
 
     // MARK: Questions
 
-    func session(_ name: SessionName, _ direction: Direction, of owner: SessionOwner) -> SessionState? {
-        names[direction]?[OwnedName(owner, name)].flatMap { sessions[$0] }
+    func session(_ name: SessionName, _ direction: Direction, of user: SessionUser) -> SessionState? {
+        names[direction]?[OwnedName(user, name)].flatMap { sessions[$0] }
     }
 
     func file(_ token: UInt64, in session: SessionID) -> FileState? {
@@ -228,7 +228,7 @@ struct BootState: Sendable {
         case .connectionClosed(let connection): answers[connection] = nil
         case .fileRemoved(let id):
             guard let file = files[id] else { throw Self.unknown("file", id.value) }
-            letGo(of: file)
+            release(of: file)
             sessions[file.session]?.files.removeAll { $0 == id }
         }
     }
@@ -242,16 +242,16 @@ struct BootState: Sendable {
             throw ArenaError(.record, "a second \(session.direction) session \"\(session.name)\"")
         }
         sessions[session.id] = session
-        order.insert(session.id, of: session.holder.owner)
+        order.insert(session.id, of: session.holder.user)
         names[session.direction, default: [:]][session.ownedName] = session.id
-        usage[session.holder.owner, default: Usage()].sessions += 1
+        usage[session.holder.user, default: Usage()].sessions += 1
     }
 
     /// Changes the holder of a session. The user stays the same.
     private mutating func hold(_ id: SessionID, _ holder: SessionHolder) throws(ArenaError) {
         guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
-        guard session.holder.owner == holder.owner else {
-            throw ArenaError(.record, "session \"\(session.name)\" of user \(holder.owner)")
+        guard session.holder.user == holder.user else {
+            throw ArenaError(.record, "session \"\(session.name)\" of user \(holder.user)")
         }
         sessions[id]?.holder = holder
     }
@@ -260,7 +260,7 @@ struct BootState: Sendable {
         try use(file.id.value)
         try check(file.compatible, ofAtMost: 47)
         guard let session = sessions[file.session] else { throw Self.unknown("session", file.session.value) }
-        let hold = FileHold(session.holder.owner, file.identity)
+        let hold = FileHold(session.holder.user, file.identity)
         guard tokens[Token(file.session, file.token)] == nil, !file.holdsFile || !held.contains(hold) else {
             throw ArenaError(.record, "token \(file.token) or its file is there twice in \"\(session.name)\"")
         }
@@ -279,7 +279,7 @@ struct BootState: Sendable {
         sessions[file.session]?.files.append(file.id)
         tokens[Token(file.session, file.token)] = file.id
         if file.holdsFile { held.insert(hold) }
-        usage[session.holder.owner, default: Usage()].add(file)
+        usage[session.holder.user, default: Usage()].add(file)
     }
 
     private mutating func add(_ flb: FLBState) throws(ArenaError) {
@@ -318,9 +318,9 @@ struct BootState: Sendable {
             file.data = data
             file.ranges = ranges
         }
-        guard let owner = sessions[before.session]?.holder.owner, let after = files[id] else { return }
-        usage[owner]?.remove(before)
-        usage[owner]?.add(after)
+        guard let user = sessions[before.session]?.holder.user, let after = files[id] else { return }
+        usage[user]?.remove(before)
+        usage[user]?.add(after)
     }
 
     private func isKnown(_ id: UInt64) -> Bool {
@@ -335,30 +335,30 @@ struct BootState: Sendable {
     private mutating func set(_ id: SessionID, _ progress: SessionState.Progress) throws(ArenaError) {
         guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
         sessions[id]?.progress = progress
-        if progress == .finished { letGoOfFiles(session) }
+        if progress == .finished { releaseFiles(of: session) }
     }
 
     private mutating func remove(_ id: SessionID) throws(ArenaError) {
         guard let session = sessions[id] else { throw Self.unknown("session", id.value) }
-        letGoOfFiles(session)
+        releaseFiles(of: session)
         sessions[id] = nil
-        order.remove(id, of: session.holder.owner)
+        order.remove(id, of: session.holder.user)
         names[session.direction]?[session.ownedName] = nil
-        usage[session.holder.owner]?.sessions -= 1
-        if usage[session.holder.owner] == Usage() { usage[session.holder.owner] = nil }
+        usage[session.holder.user]?.sessions -= 1
+        if usage[session.holder.user] == Usage() { usage[session.holder.user] = nil }
     }
 
-    private mutating func letGoOfFiles(_ session: SessionState) {
-        for file in files(of: session) { letGo(of: file) }
+    private mutating func releaseFiles(of session: SessionState) {
+        for file in files(of: session) { release(of: file) }
         sessions[session.id]?.files = []
     }
 
-    private mutating func letGo(of file: FileState) {
+    private mutating func release(of file: FileState) {
         files[file.id] = nil
         tokens[Token(file.session, file.token)] = nil
-        if let owner = sessions[file.session]?.holder.owner {
-            if file.holdsFile { held.remove(FileHold(owner, file.identity)) }
-            usage[owner]?.remove(file)
+        if let user = sessions[file.session]?.holder.user {
+            if file.holdsFile { held.remove(FileHold(user, file.identity)) }
+            usage[user]?.remove(file)
         }
         for id in file.flbs { countDown(id) }
     }

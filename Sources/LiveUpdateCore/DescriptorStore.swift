@@ -36,7 +36,7 @@ package protocol DescriptorStore: Sendable {
     /// Holds a copy of a descriptor for a user, as ``keep(_:)`` does. Optional, for a store that limits users.
     ///
     /// - Throws: EBADF, EMFILE.
-    func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot
+    func keep(_ descriptor: FileDescriptor, for user: SessionUser) throws(LiveUpdateError) -> DescriptorSlot
 
     /// Holds a copy of a descriptor of a file that was identified before, as ``keep(_:for:)`` does. Optional: the
     /// default checks that the copy is of the same file. A store needs no check if no other thread closes the
@@ -45,7 +45,7 @@ package protocol DescriptorStore: Sendable {
     /// - Throws: as ``keep(_:for:)``; EBADF also when another thread has closed the descriptor and its number is now
     ///   another file's.
     func keep(
-        _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
+        _ descriptor: FileDescriptor, of file: FileIdentity, for user: SessionUser
     ) throws(LiveUpdateError) -> DescriptorSlot
 
     /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
@@ -65,14 +65,14 @@ extension DescriptorStore {
         try identify(descriptor)
     }
 
-    package func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
+    package func keep(_ descriptor: FileDescriptor, for user: SessionUser) throws(LiveUpdateError) -> DescriptorSlot {
         try keep(descriptor)
     }
 
     package func keep(
-        _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
+        _ descriptor: FileDescriptor, of file: FileIdentity, for user: SessionUser
     ) throws(LiveUpdateError) -> DescriptorSlot {
-        let slot = try keep(descriptor, for: owner)
+        let slot = try keep(descriptor, for: user)
         do throws(LiveUpdateError) {
             guard let kept = self.descriptor(in: slot), try identify(kept) == file else {
                 throw LiveUpdateError(

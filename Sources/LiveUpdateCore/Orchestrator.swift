@@ -57,7 +57,7 @@ public final class Orchestrator: Sendable {
     /// order of their registration.
     ///
     /// - Throws: EINVAL for a compatible string that has not 1 to 47 bytes, EEXIST when it is registered already,
-    ///   EAGAIN when its owner is going away.
+    ///   EAGAIN when its user is going away.
     public func register(_ handler: any FileHandler) throws(LiveUpdateError) {
         try enabled().change { (registry, _) throws(LiveUpdateError) in try registry.register(handler) }
     }
@@ -166,11 +166,11 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: as ``open()``.
     package func session(
-        _ name: SessionName, _ direction: Direction, of owner: SessionOwner
+        _ name: SessionName, _ direction: Direction, of user: SessionUser
     ) throws(LiveUpdateError) -> Status.Session? {
         try open()
         return try enabled().read { state in
-            state.session(name, direction, of: owner).map { Status.Session($0, in: state) }
+            state.session(name, direction, of: user).map { Status.Session($0, in: state) }
         }
     }
 
@@ -189,8 +189,8 @@ public final class Orchestrator: Sendable {
     }
 
     /// The usage of a user.
-    package func usage(of owner: SessionOwner) -> Usage {
-        boot?.read { $0.usage[owner] } ?? Usage()
+    package func usage(of user: SessionUser) -> Usage {
+        boot?.read { $0.usage[user] } ?? Usage()
     }
 
     /// The last answer on a connection, if the request must not be done again: see ``Answer``.

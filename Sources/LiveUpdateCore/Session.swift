@@ -36,7 +36,7 @@ public final class Session: Sendable {
     ///   - compatible: names the handler; nil for the first handler that takes the file.
     /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
     ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
-    ///   already, the errors of its FLBs and of its handler (ENODEV when an FLB's owner is going away), ENOSPC at the
+    ///   already, the errors of its FLBs and of its handler (ENODEV when an FLB's user is going away), ENOSPC at the
     ///   arena's limit. A failed preserve leaves nothing behind.
     public func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil
@@ -136,7 +136,7 @@ public final class Session: Sendable {
 
     /// Changes the holder of the session. The user must stay the same.
     ///
-    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, EINVAL for another owner, ENOSPC.
+    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, EINVAL for another user, ENOSPC.
     package func hold(by holder: SessionHolder, answering answer: Answer? = nil) throws(LiveUpdateError) {
         try boot.hold(self, holder, answer)
     }

@@ -5,25 +5,25 @@
 /// A status is read in pages while sessions come and go. This order finds a page without a look at all sessions.
 struct SessionOrder: Equatable, Sendable {
     private var all: [SessionID] = []
-    private var ofUser: [SessionOwner: [SessionID]] = [:]
+    private var ofUser: [SessionUser: [SessionID]] = [:]
 
     /// The sessions after a number.
     ///
-    /// - Parameter owner: the user of the sessions; nil for all users.
-    func sessions(after number: UInt64, of owner: SessionOwner?) -> ArraySlice<SessionID> {
-        let sessions = owner.map { ofUser[$0] ?? [] } ?? all
+    /// - Parameter user: the user of the sessions; nil for all users.
+    func sessions(after number: UInt64, of user: SessionUser?) -> ArraySlice<SessionID> {
+        let sessions = user.map { ofUser[$0] ?? [] } ?? all
         return sessions[sessions.place(of: SessionID(value: number), isBehind: true)...]
     }
 
-    mutating func insert(_ session: SessionID, of owner: SessionOwner) {
+    mutating func insert(_ session: SessionID, of user: SessionUser) {
         all.insertInOrder(session)
-        ofUser[owner, default: []].insertInOrder(session)
+        ofUser[user, default: []].insertInOrder(session)
     }
 
-    mutating func remove(_ session: SessionID, of owner: SessionOwner) {
+    mutating func remove(_ session: SessionID, of user: SessionUser) {
         all.removeInOrder(session)
-        ofUser[owner]?.removeInOrder(session)
-        if ofUser[owner]?.isEmpty == true { ofUser[owner] = nil }
+        ofUser[user]?.removeInOrder(session)
+        if ofUser[user]?.isEmpty == true { ofUser[user] = nil }
     }
 }
 

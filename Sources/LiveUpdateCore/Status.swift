@@ -130,7 +130,7 @@ extension Boot {
         return (state.sessions(.incoming) + state.sessions(.outgoing)).flatMap { session in
             state.files(of: session).filter { isLost($0) }.map { file in
                 LostFile(
-                    user: session.holder.owner, session: session.name, direction: session.direction,
+                    user: session.holder.user, session: session.name, direction: session.direction,
                     token: file.token, compatible: file.compatible)
             }
         }

@@ -63,12 +63,12 @@ extension Orchestrator {
     ///
     /// - Parameters:
     ///   - position: the place of the last session or file that is known already.
-    ///   - owner: the user of the sessions; nil for all users.
+    ///   - user: the user of the sessions; nil for all users.
     ///   - most: the most sessions and files in the page.
     package func statusPage(
-        after position: StatusPosition, of owner: SessionOwner?, most: Int
+        after position: StatusPosition, of user: SessionUser?, most: Int
     ) throws(LiveUpdateError) -> StatusPage {
-        try enabled().statusPage(after: position, of: owner, most: most)
+        try enabled().statusPage(after: position, of: user, most: most)
     }
 }
 
@@ -82,10 +82,10 @@ extension Boot {
     }
 
     func statusPage(
-        after position: StatusPosition, of owner: SessionOwner?, most: Int
+        after position: StatusPosition, of user: SessionUser?, most: Int
     ) throws(LiveUpdateError) -> StatusPage {
         try request(.shared) { () throws(LiveUpdateError) in
-            var page = read { $0.page(after: position, of: owner, most: most) }
+            var page = read { $0.page(after: position, of: user, most: most) }
             for index in page.parts.indices where page.parts[index].session.direction == .outgoing {
                 page.parts[index].problems = obstacles(page.parts[index])
             }
@@ -111,10 +111,10 @@ extension Boot {
 }
 
 extension BootState {
-    func page(after position: StatusPosition, of owner: SessionOwner?, most: Int) -> StatusPage {
+    func page(after position: StatusPosition, of user: SessionUser?, most: Int) -> StatusPage {
         var parts: [StatusPage.Part] = []
         var left = most
-        if let session = sessions[SessionID(value: position.session)], owner == nil || session.holder.owner == owner {
+        if let session = sessions[SessionID(value: position.session)], user == nil || session.holder.user == user {
             let files = session.files[session.files.place(of: FileID(value: position.file), isBehind: true)...]
             if !files.isEmpty {
                 parts.append(part(session, files.prefix(left), isContinued: true))
@@ -122,7 +122,7 @@ extension BootState {
                 if files.count > parts[0].fileNumbers.count { return StatusPage(parts: parts, isLast: false) }
             }
         }
-        for id in order.sessions(after: position.session, of: owner) {
+        for id in order.sessions(after: position.session, of: user) {
             guard left > 0, let session = sessions[id] else { return StatusPage(parts: parts, isLast: false) }
             left -= 1
             parts.append(part(session, session.files.prefix(left), isContinued: false))

@@ -54,11 +54,11 @@ import Testing
         let link = ControlLink(OwnedDescriptor(taking: ours))
         let peer = ControlLink(OwnedDescriptor(taking: theirs))
         let long = String(repeating: "ä", count: 20_000)
-        let keep = Keep(slot: DescriptorSlot(.max), kind: .file)
+        let keep = HeldSlot(slot: DescriptorSlot(.max), kind: .file)
         let fitting: [ControlMessage] = [
             .hello(ControlVersion(number: 1, package: long)), .failed(long), .cannotBegin(StartFailure(.other, long)),
             .refuses(StartFailure(.other, long)), .begin(.successor, nextSlot: 1, after: long),
-            .hold([Keep](repeating: keep, count: MessageSocket.mostDescriptors)),
+            .hold([HeldSlot](repeating: keep, count: MessageSocket.mostDescriptors)),
             .release([DescriptorSlot](repeating: keep.slot, count: 500)),
             .load(image: String(repeating: "i", count: 4095), attempt: 1),
             .handOver(.update, note: [UInt8](repeating: 0, count: 4500), attempt: 1),

@@ -174,13 +174,13 @@ import Testing
     }
 
     @Test("Names in a descriptor store are read back, and no number in them overflows") func storedNames() {
-        let keep = Keep(slot: .init(7), kind: .session, label: KeepLabel(cookie: 8, user: 1000, boot: 3))
-        #expect(Keep(storedName: keep.storedName) == keep)
+        let keep = HeldSlot(slot: .init(7), kind: .session, label: DescriptorLabel(cookie: 8, user: 1000, boot: 3))
+        #expect(HeldSlot(storedName: keep.storedName) == keep)
         let parts = keep.storedName.split(separator: "-").map(String.init)
         for slot in ["0", "-1", "\(Int64.max)", "99999999999999999999"] {
             var name = parts
             name[2] = slot
-            #expect(Keep(storedName: name.joined(separator: "-")) == nil)
+            #expect(HeldSlot(storedName: name.joined(separator: "-")) == nil)
         }
     }
 

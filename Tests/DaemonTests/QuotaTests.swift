@@ -9,7 +9,7 @@ import Testing
     private static let process = 128
     private static let user = 10
 
-    private func quota(connections: Int, of user: SessionOwner = 7) -> Quota {
+    private func quota(connections: Int, of user: SessionUser = 7) -> Quota {
         var quota = Quota(mostOfProcess: Self.process, mostOfUser: Self.user)
         for _ in 0..<connections { quota.add(to: user) }
         return quota
@@ -21,7 +21,7 @@ import Testing
         var held = 0
         var closing = 0
         var process = 20
-        var user: SessionOwner = 7
+        var user: SessionUser = 7
         var isUnlimited = false
         var hasRoom: Bool
     }

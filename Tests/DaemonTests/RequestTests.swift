@@ -64,7 +64,7 @@ import Testing
     }
 
     @Test func controlMessagesComeBack() {
-        let keep = Keep(slot: .init(7), kind: .session)
+        let keep = HeldSlot(slot: .init(7), kind: .session)
         let all: [ControlMessage] = [
             .hold([]), .hold([keep, keep]), .begin(.successorInUpdate, nextSlot: 9),
             .begin(.successor, nextSlot: 9, after: "signal 9"), .keep(keep), .release([.init(1)]),

@@ -63,14 +63,14 @@ private final class Rooms {
     }
 
     /// Luod's end of a new pair of sockets, in a slot.
-    func hold(_ kind: DescriptorKind, of user: SessionOwner) throws -> (slot: DescriptorSlot, client: FileDescriptor) {
+    func hold(_ kind: DescriptorKind, of user: SessionUser) throws -> (slot: DescriptorSlot, client: FileDescriptor) {
         let ends = try MessageSocket.pair()
         clients.append(ends.1)
-        return (try store.take(OwnedDescriptor(taking: ends.0), kind, KeepLabel(user: user)), ends.1)
+        return (try store.take(OwnedDescriptor(taking: ends.0), kind, DescriptorLabel(user: user)), ends.1)
     }
 
     /// A connection of a user's client.
-    func connect(_ user: SessionOwner = 7) throws -> (connection: Connection, client: FileDescriptor) {
+    func connect(_ user: SessionUser = 7) throws -> (connection: Connection, client: FileDescriptor) {
         let (slot, client) = try hold(.client, of: user)
         let descriptor = try #require(store.descriptor(in: slot))
         let id = ClientID(user: user, process: 1)
@@ -88,7 +88,7 @@ private final class Rooms {
     func openSession(_ name: SessionName, isDetached: Bool = false) throws -> (session: Session, connection: Connection)
     {
         let (slot, _) = try hold(.session, of: 7)
-        let holder = SessionHolder(owner: 7, slot: slot, isDetached: isDetached)
+        let holder = SessionHolder(user: 7, slot: slot, isDetached: isDetached)
         let session = try orchestrator.createSession(name, holder: holder)
         let descriptor = try #require(store.descriptor(in: slot))
         return (session, try connections.add(descriptor, slot, .session(session), ClientID(user: 7, process: 1)))
@@ -266,10 +266,10 @@ private final class Rooms {
         let (client, _) = try rooms.hold(.client, of: 7)
         let (slot, _) = try rooms.hold(.session, of: 7)
         let (lost, _) = try rooms.hold(.session, of: 8)
-        let session = try rooms.orchestrator.createSession("held", holder: SessionHolder(owner: 7, slot: slot))
-        let waiting = SessionHolder(owner: 7, slot: DescriptorSlot(1000), isDetached: true)
+        let session = try rooms.orchestrator.createSession("held", holder: SessionHolder(user: 7, slot: slot))
+        let waiting = SessionHolder(user: 7, slot: DescriptorSlot(1000), isDetached: true)
         let detached = try rooms.orchestrator.createSession("waits", holder: waiting)
-        _ = try rooms.orchestrator.createSession("ends", holder: SessionHolder(owner: 7, slot: DescriptorSlot(1001)))
+        _ = try rooms.orchestrator.createSession("ends", holder: SessionHolder(user: 7, slot: DescriptorSlot(1001)))
         let file = try makeMemoryFile(named: "one", size: 4096)
         let orphan = try makeMemoryFile(named: "two", size: 4096)
         try session.preserve(file.borrowed, token: 1)
@@ -317,7 +317,7 @@ private final class Rooms {
     @Test("Only root and luod's own user control luod, and during a refusal only they are served, with three calls")
     func rights() throws {
         let refusal = Refusal(StartFailure(.data, "/state/arena: version"), at: 0)
-        func errno(_ call: Call, _ user: SessionOwner, _ refusal: Refusal?) -> Errno? {
+        func errno(_ call: Call, _ user: SessionUser, _ refusal: Refusal?) -> Errno? {
             do throws(LiveUpdateError) {
                 try DeviceCalls.check(call, by: user, ownUser: 5, refusal)
                 return nil

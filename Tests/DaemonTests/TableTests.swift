@@ -29,15 +29,15 @@ import Testing
         }
 
         /// Adds a connection of a user.
-        func add(_ peer: Connection.Peer, of user: SessionOwner = 7) throws -> Connection {
+        func add(_ peer: Connection.Peer, of user: SessionUser = 7) throws -> Connection {
             let ends = try MessageSocket.pair()
             peers.append(ends.1)
-            let slot = try store.take(OwnedDescriptor(taking: ends.0), .client, KeepLabel(user: user))
+            let slot = try store.take(OwnedDescriptor(taking: ends.0), .client, DescriptorLabel(user: user))
             return try table.add(ends.0, slot, peer, ClientID(user: user, process: 1))
         }
 
         /// Whether a user may have one more descriptor.
-        func hasRoom(for user: SessionOwner) -> Bool {
+        func hasRoom(for user: SessionUser) -> Bool {
             table.quota.hasRoom(
                 for: user, isUnlimited: false, Quota.Usage(process: 0, held: 0, closing: 0))
         }
@@ -68,7 +68,7 @@ import Testing
         #expect(fixture.hasRoom(for: 7))
         let orchestrator = try Machine().boot()
         try orchestrator.open()
-        let session = try orchestrator.createSession("one", holder: SessionHolder(owner: 7))
+        let session = try orchestrator.createSession("one", holder: SessionHolder(user: 7))
         let held = try fixture.add(.session(session))
         #expect(fixture.hasRoom(for: 7) && held.session === session)
         fixture.table.change(held, to: .dead(7))
@@ -107,12 +107,12 @@ import Testing
         let orchestrator = try Machine().boot()
         try orchestrator.open()
         let table = SessionTable()
-        let holders = [7, 8].map { SessionHolder(owner: $0, isDetached: true) }
+        let holders = [7, 8].map { SessionHolder(user: $0, isDetached: true) }
         let sessions = try holders.map { try orchestrator.createSession("one", holder: $0) }
         let known = try orchestrator.status().sessions
         #expect(known.count == 2 && known.allSatisfy { table.detached($0) == nil })
         for session in sessions { table.addDetached(session) }
-        for one in known { #expect(table.detached(one)?.holder.owner == one.holder.owner) }
+        for one in known { #expect(table.detached(one)?.holder.user == one.holder.user) }
         table.removeDetached(sessions[0])
         #expect(known.count { table.detached($0) != nil } == 1)
     }
@@ -128,11 +128,12 @@ import Testing
     // MARK: Slots
 
     private func held(
-        _ number: CInt, _ kind: DescriptorKind = .file, user: SessionOwner = 7, cookie: UInt64 = 0,
+        _ number: CInt, _ kind: DescriptorKind = .file, user: SessionUser = 7, cookie: UInt64 = 0,
         memory: MemoryUse? = nil
     ) -> HeldDescriptor {
         HeldDescriptor(
-            descriptor: FileDescriptor(rawValue: number), kind: kind, label: KeepLabel(cookie: cookie, user: user),
+            descriptor: FileDescriptor(rawValue: number), kind: kind,
+            label: DescriptorLabel(cookie: cookie, user: user),
             memory: memory)
     }
 
@@ -153,8 +154,8 @@ import Testing
         #expect(table.count == 2 && table.all.count == 2 && table[file]?.descriptor.rawValue == 100)
         #expect(table.slots(.file) == [file] && table.slots(.session) == [session] && table.slots(.client).isEmpty)
         #expect(table.slot(withCookie: 9) == session && table.slot(withCookie: 8) == nil)
-        #expect(table.relabel(session, KeepLabel(cookie: 9, user: 8))?.label.user == 8)
-        #expect(table.relabel(DescriptorSlot(99), KeepLabel()) == nil)
+        #expect(table.relabel(session, DescriptorLabel(cookie: 9, user: 8))?.label.user == 8)
+        #expect(table.relabel(DescriptorSlot(99), DescriptorLabel()) == nil)
         #expect(table.replace(file, with: held(102))?.descriptor.rawValue == 100 && table.slots(.file) == [file])
         #expect(table.remove(session)?.descriptor.rawValue == 101 && table.remove(session) == nil)
         #expect(table.slot(withCookie: 9) == nil && table.slots(.session).isEmpty && table.count == 1)

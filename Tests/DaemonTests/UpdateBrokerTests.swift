@@ -184,11 +184,11 @@ import Testing
 /// The state that a keeper hands to the program that replaces it.
 @Suite struct KeeperStateTests {
     private static func state() -> KeeperState {
-        let keep = Keep(
-            slot: .init(7), kind: .session, label: KeepLabel(cookie: 8, user: 1000, boot: 3, traits: .hasArrived))
+        let keep = HeldSlot(
+            slot: .init(7), kind: .session, label: DescriptorLabel(cookie: 8, user: 1000, boot: 3, traits: .hasArrived))
         return KeeperState(
             settings: Settings(state: "/s"), nextSlot: 99,
-            entries: [.init(keep: keep, number: 70), .init(keep: Keep(slot: .init(8), kind: .arena), number: 71)],
+            entries: [.init(keep: keep, number: 70), .init(keep: HeldSlot(slot: .init(8), kind: .arena), number: 71)],
             orchestrator: .init(id: 5, link: 72, handle: 73), image: "/i", imageFile: 74,
             gate: .init(process: .init(id: 6, link: 75, handle: 76), calls: 77),
             service: .init(socket: 78, stored: [keep], stale: [keep, keep]), hasLostStarter: true, unreaped: [1, 2],

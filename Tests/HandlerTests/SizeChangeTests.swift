@@ -56,7 +56,7 @@ import Testing
         let machine = try Machine()
         let boot = try machine.standardBoot()
         let (changed, other) = (try TestFile(size: 4096), try TestFile(size: 4096))
-        let session = try boot.orchestrator.createSession("s", holder: SessionHolder(owner: 7))
+        let session = try boot.orchestrator.createSession("s", holder: SessionHolder(user: 7))
         try session.preserve(changed.descriptor, token: 77)
         try boot.orchestrator.createSession("s").preserve(other.descriptor, token: 1)
         try changed.descriptor.setSize(1)
@@ -64,7 +64,7 @@ import Testing
         try boot.orchestrator.publish(leavingOut: true)
         let next = try machine.retrieved()
         #expect(try next.file.status.identity == other.status.identity)
-        let left = try next.boot.orchestrator.retrieveSession("s", holder: SessionHolder(owner: 7))
+        let left = try next.boot.orchestrator.retrieveSession("s", holder: SessionHolder(user: 7))
         let error = failure { try left.retrieve(token: 77) }
         #expect(error?.errno == .staleNFSFileHandle)
         #expect(error?.reason.contains("token 77 has 1 bytes, and had 4096 when it was preserved") == true)

@@ -14,7 +14,7 @@ import Testing
     private let session: Session
     private let file: MemoryFile
 
-    private static let user = SessionHolder(owner: 7)
+    private static let user = SessionHolder(user: 7)
     private static let full = LiveUpdateError(.tooManyOpenFiles, "full")
 
     init() throws {

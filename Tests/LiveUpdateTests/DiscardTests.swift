@@ -32,7 +32,7 @@ import Testing
         let machine = try Machine()
         let file = try MemoryFile()
         let first = try machine.boot(.nextBoot, handler, flb)
-        try first.createSession("vm", holder: SessionHolder(owner: 7)).preserve(file.descriptor, token: 1)
+        try first.createSession("vm", holder: SessionHolder(user: 7)).preserve(file.descriptor, token: 1)
         try first.publish()
         let next = try machine.boot(.nextBoot, handler, flb)
         #expect(failure { try next.publish() }?.reason.contains("\"vm\" of user 7") == true)

@@ -14,13 +14,13 @@ import Testing
     private let boot: Orchestrator
     private let incoming: Session
 
-    private static let holder = SessionHolder(owner: 7, slot: DescriptorSlot(40))
+    private static let holder = SessionHolder(user: 7, slot: DescriptorSlot(40))
 
     init() throws {
         machine = try Machine()
         file = try MemoryFile()
         let first = try machine.boot(.nextBoot, handler, flb)
-        let session = try first.createSession("came", holder: SessionHolder(owner: 7))
+        let session = try first.createSession("came", holder: SessionHolder(user: 7))
         try session.preserve(file.descriptor, token: 1)
         let other = try MemoryFile()
         try session.preserve(other.descriptor, token: 2)
@@ -38,7 +38,7 @@ import Testing
         #expect(errno { try incoming.retrieve(token: 1) } == .badFileDescriptor)
         #expect(errno { try incoming.abandon() } == .badFileDescriptor)
         var status = try #require(try boot.status().sessions.first)
-        #expect(!status.isOpen && status.holder.slot == .lost && status.holder.owner == 7)
+        #expect(!status.isOpen && status.holder.slot == .lost && status.holder.user == 7)
         let again = try machine.boot(.sameBoot, handler, flb)
         status = try #require(try again.status().sessions.first)
         #expect(!status.isOpen && status.holder.slot == .lost)

@@ -29,7 +29,7 @@ import Testing
         .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(-1)),
         .fileRetrieved(FileID(value: 6), .failed(errno: 4095), DescriptorSlot(1)), .flbAdded(flb),
         .flbRetrieved(FLBID(value: 7), .notTried), .flbRemoved(FLBID(value: 7)), .fileRemoved(FileID(value: 6)),
-        .sessionHeld(SessionID(value: 5), SessionHolder(owner: .max, slot: DescriptorSlot(71), isDetached: true)),
+        .sessionHeld(SessionID(value: 5), SessionHolder(user: .max, slot: DescriptorSlot(71), isDetached: true)),
         .sessionHeld(SessionID(value: 5), SessionHolder()),
         .answered(
             Answer(RequestID(connection: DescriptorSlot(3), tag: .max), result: -125, slot: DescriptorSlot(72))),

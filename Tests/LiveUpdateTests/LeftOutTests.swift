@@ -34,7 +34,7 @@ import Testing
         }
         boot = try machine.boot(.nextBoot, handler, flb)
         let own = try boot.createSession("own")
-        let others = try boot.createSession("others", holder: SessionHolder(owner: 7))
+        let others = try boot.createSession("others", holder: SessionHolder(user: 7))
         for token in 0..<2 { try own.preserve(files[token].descriptor, token: UInt64(token)) }
         for token in 2..<4 { try others.preserve(files[token].descriptor, token: UInt64(token)) }
         handler.clear()
@@ -45,7 +45,7 @@ import Testing
     /// All callbacks except those that only look at a file.
     private var calls: [String] { handler.calls.filter { call in !Self.callbacks.contains { call.hasPrefix($0) } } }
 
-    private func obstacle(_ token: UInt64, _ user: SessionOwner, _ session: SessionName) -> FreezeObstacle {
+    private func obstacle(_ token: UInt64, _ user: SessionUser, _ session: SessionName) -> FreezeObstacle {
         FreezeObstacle(
             user: user, session: session, token: token, compatible: "test-v1", errno: .staleNFSFileHandle,
             reason: Self.problem.reason)
@@ -149,7 +149,7 @@ import Testing
         try boot.openSessions[0].finish()
         #expect(calls.suffix(2) == ["finish 1", "finish 0"])
         #expect(try boot.status().flbs.map(\.count) == [2])
-        try boot.retrieveSession("others", holder: SessionHolder(owner: 7)).close()
+        try boot.retrieveSession("others", holder: SessionHolder(user: 7)).close()
         #expect(flb.count("finish") == 1)
         #expect(machine.descriptors.held.isEmpty)
     }
@@ -213,7 +213,7 @@ import Testing
         #expect(try next.unfinishedSessions().map(\.name) == ["own", "others"])
         try done.finish()
         let cost = try next.unfinishedSessions()
-        #expect(cost.map(\.name) == ["others"] && cost[0].holder.owner == 7)
+        #expect(cost.map(\.name) == ["others"] && cost[0].holder.user == 7)
         #expect(cost[0].files.map(\.token) == [2, 3])
     }
 }

@@ -18,13 +18,13 @@ import Testing
         files = try (0..<3).map { _ in try MemoryFile() }
     }
 
-    private func holder(_ owner: SessionOwner, _ slot: Int64 = -1, isDetached: Bool = false) -> SessionHolder {
-        SessionHolder(owner: owner, slot: DescriptorSlot(slot), isDetached: isDetached)
+    private func holder(_ owner: SessionUser, _ slot: Int64 = -1, isDetached: Bool = false) -> SessionHolder {
+        SessionHolder(user: owner, slot: DescriptorSlot(slot), isDetached: isDetached)
     }
 
     /// Makes a session "s" for root, for user 7 and for user 8, each with a file. Its token is the number of the user.
     private func createAll() throws {
-        for (owner, file) in zip([0, 7, 8] as [SessionOwner], files) {
+        for (owner, file) in zip([0, 7, 8] as [SessionUser], files) {
             let session = try boot.createSession("s", holder: holder(owner, 50 + Int64(owner), isDetached: owner == 7))
             try session.preserve(file.descriptor, token: UInt64(owner))
         }
@@ -32,7 +32,7 @@ import Testing
 
     @Test("Each user can have a session of the same name, in both directions") func names() throws {
         try createAll()
-        for owner in [0, 7, 8] as [SessionOwner] {
+        for owner in [0, 7, 8] as [SessionUser] {
             #expect(errno { try boot.createSession("s", holder: holder(owner)) } == .fileExists)
             #expect(try boot.session("s", .outgoing, of: owner) != nil)
         }
@@ -41,7 +41,7 @@ import Testing
 
         let next = try machine.boot(.nextBoot, handler)
         #expect(errno { try next.retrieveSession("s", holder: holder(9)) } == .noSuchFileOrDirectory)
-        for owner in [8, 0, 7] as [SessionOwner] {
+        for owner in [8, 0, 7] as [SessionUser] {
             let session = try next.retrieveSession("s", holder: holder(owner))
             #expect(session.tokens == [UInt64(owner)])
             #expect(errno { try next.retrieveSession("s", holder: holder(owner)) } == .invalidArgument)

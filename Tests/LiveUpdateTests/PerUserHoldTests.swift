@@ -20,16 +20,16 @@ import Testing
     }
 
     private func session(
-        _ name: SessionName, of user: SessionOwner, on boot: Orchestrator? = nil
+        _ name: SessionName, of user: SessionUser, on boot: Orchestrator? = nil
     ) throws -> Session {
-        try (boot ?? self.boot).createSession(name, holder: SessionHolder(owner: user))
+        try (boot ?? self.boot).createSession(name, holder: SessionHolder(user: user))
     }
 
     @Test("Two users preserve one file, each once; an FLB counts both; both travel") func twoUsers() throws {
         let (first, second) = (try session("a", of: 7), try session("a", of: 8))
         try first.preserve(file.descriptor, token: 1)
         try second.preserve(file.descriptor, token: 1)
-        for (user, session) in [(7 as SessionOwner, first), (8, second)] {
+        for (user, session) in [(7 as SessionUser, first), (8, second)] {
             #expect(errno { try session.preserve(file.descriptor, token: 2) } == .resourceBusy)
             #expect(errno { try self.session("b", of: user).preserve(file.descriptor, token: 2) } == .resourceBusy)
         }
@@ -37,7 +37,7 @@ import Testing
         let again = try machine.boot(.sameBoot, handler, flb)
         try again.publish()
         let next = try machine.boot(.nextBoot, handler, flb)
-        let came = try next.retrieveSession("a", holder: SessionHolder(owner: 7))
+        let came = try next.retrieveSession("a", holder: SessionHolder(user: 7))
         try closeDescriptor(try came.retrieve(token: 1))
         let new = try session("new", of: 7, on: next)
         #expect(errno { try new.preserve(file.descriptor, token: 1) } == .resourceBusy, "not finished yet")

@@ -42,8 +42,8 @@ import Testing
 
     @Test("u32 user, u8 detached, 3 zeros for each session, in the order of the sessions") func records() throws {
         let holders = [
-            SessionHolder(), SessionHolder(owner: 0x0102_0304, slot: DescriptorSlot(9), isDetached: true),
-            SessionHolder(owner: .max), SessionHolder(isDetached: true),
+            SessionHolder(), SessionHolder(user: 0x0102_0304, slot: DescriptorSlot(9), isDetached: true),
+            SessionHolder(user: .max), SessionHolder(isDetached: true),
         ]
         for (number, holder) in holders.enumerated() { _ = try boot.createSession("s\(number)", holder: holder) }
         try boot.publish()
@@ -74,7 +74,7 @@ import Testing
     }
 
     @Test("One name of two users travels; one name twice for one user is damage") func names() throws {
-        for owner in [7, 8] as [SessionOwner] { _ = try boot.createSession("s", holder: SessionHolder(owner: owner)) }
+        for owner in [7, 8] as [SessionUser] { _ = try boot.createSession("s", holder: SessionHolder(user: owner)) }
         try boot.publish()
         let second = try #require(try Published(machine).subsystem("luo-holder").u64("luo-holder-header")) + 8
         let specimen = try Specimen("holders", machine)
@@ -88,6 +88,6 @@ import Testing
         specimen.repair()
         #expect(errno { try open().open() } == .ioError)
         specimen.restore()
-        #expect(try open().status().sessions.map(\.holder.owner) == [7, 8])
+        #expect(try open().status().sessions.map(\.holder.user) == [7, 8])
     }
 }

@@ -22,7 +22,7 @@ import Testing
 
     /// Reads all pages, and calls `between` after each page.
     private func read(
-        _ boot: Orchestrator, of owner: SessionOwner? = nil, most: Int, between: (Int) throws -> Void = { _ in }
+        _ boot: Orchestrator, of owner: SessionUser? = nil, most: Int, between: (Int) throws -> Void = { _ in }
     ) throws -> [Entry] {
         var (entries, position): ([Entry], StatusPosition) = ([], StatusPosition())
         for number in 0..<10_000 {
@@ -45,16 +45,16 @@ import Testing
     }
 
     /// The whole status without pages.
-    private func whole(_ boot: Orchestrator, of owner: SessionOwner? = nil) throws -> [Entry] {
-        try boot.status().sessions.filter { owner == nil || $0.holder.owner == owner }.flatMap { session in
+    private func whole(_ boot: Orchestrator, of owner: SessionUser? = nil) throws -> [Entry] {
+        try boot.status().sessions.filter { owner == nil || $0.holder.user == owner }.flatMap { session in
             [Entry(session: session.name)] + session.files.map { Entry(session: session.name, token: $0.token) }
         }
     }
 
-    private func fill(_ boot: Orchestrator, _ counts: [(SessionOwner, Int)], _ name: String) throws -> [Session] {
+    private func fill(_ boot: Orchestrator, _ counts: [(SessionUser, Int)], _ name: String) throws -> [Session] {
         try counts.enumerated().map { index, count in
             let session = try boot.createSession(
-                SessionName("\(name)\(index)"), holder: SessionHolder(owner: count.0, isDetached: true))
+                SessionName("\(name)\(index)"), holder: SessionHolder(user: count.0, isDetached: true))
             for token in 0..<count.1 {
                 let file = try MemoryFile()
                 try withExtendedLifetime(file) { try session.preserve(file.descriptor, token: UInt64(token)) }
@@ -68,11 +68,11 @@ import Testing
     )
     func sizes() throws {
         var boot = try machine.boot(.nextBoot, handler)
-        let counts: [(SessionOwner, Int)] = [(0, 0), (7, 3), (0, 1), (7, 0), (9, 8), (0, 2)]
+        let counts: [(SessionUser, Int)] = [(0, 0), (7, 3), (0, 1), (7, 0), (9, 8), (0, 2)]
         var kept = try fill(boot, counts, "a")
         func check() throws {
             for most in 1...20 {
-                for owner in [nil, 0, 7, 9, 11] as [SessionOwner?] {
+                for owner in [nil, 0, 7, 9, 11] as [SessionUser?] {
                     let expected = try whole(boot, of: owner)
                     #expect(try read(boot, of: owner, most: most) == expected, "\(most) of \(owner ?? .max)")
                 }
@@ -94,8 +94,8 @@ import Testing
         throws
     {
         let boot = try machine.boot(.nextBoot, handler)
-        let stay = try fill(boot, (0..<8).map { (SessionOwner($0 % 2), 4) }, "stay")
-        var going = try fill(boot, (0..<8).map { (SessionOwner($0 % 2), 2) }, "go")
+        let stay = try fill(boot, (0..<8).map { (SessionUser($0 % 2), 4) }, "stay")
+        var going = try fill(boot, (0..<8).map { (SessionUser($0 % 2), 2) }, "go")
         var coming: [Session] = []
         let entries = try read(boot, most: 3) { number in
             if let session = going.popLast() { try session.close() }
@@ -115,18 +115,18 @@ import Testing
     @Test("The order follows insertions at any place, and removals") func order() {
         var random = SeededGenerator(seed: announcedSeed("StatusPageTests"))
         var order = SessionOrder()
-        var expected: [UInt64: SessionOwner] = [:]
+        var expected: [UInt64: SessionUser] = [:]
         for _ in 0..<2000 {
             let number = UInt64.random(in: 1...300, using: &random)
             if let owner = expected.removeValue(forKey: number) {
                 order.remove(SessionID(value: number), of: owner)
             } else {
-                let owner = SessionOwner.random(in: 0..<3, using: &random)
+                let owner = SessionUser.random(in: 0..<3, using: &random)
                 expected[number] = owner
                 order.insert(SessionID(value: number), of: owner)
             }
             let after = UInt64.random(in: 0...310, using: &random)
-            for owner in [nil, 0, 1, 2, 3] as [SessionOwner?] {
+            for owner in [nil, 0, 1, 2, 3] as [SessionUser?] {
                 let known = expected.filter { $0.key > after && (owner == nil || $0.value == owner) }.keys.sorted()
                 #expect(order.sessions(after: after, of: owner).map(\.value) == known)
             }

@@ -23,7 +23,7 @@ import Testing
             let status = try boot.status()
             updates = status.updateNumber
             sessions = status.sessions.map { session in
-                "\(session.direction) \(session.name) of \(session.holder.owner), \(session.holder.isDetached), "
+                "\(session.direction) \(session.name) of \(session.holder.user), \(session.holder.isDetached), "
                     + "\(session.files.map(\.token))"
             }
             counts = status.flbs.map(\.count)
@@ -56,7 +56,7 @@ import Testing
             try first.publish()
             old = try Self.boot(machine, way, .nextBoot, Arena.Options(probe: probe))
             _ = try old.retrieveSession("came")
-            let session = try old.createSession("s", holder: SessionHolder(owner: 7, isDetached: true))
+            let session = try old.createSession("s", holder: SessionHolder(user: 7, isDetached: true))
             for token in 1...2 { try session.preserve(files[token].descriptor, token: UInt64(token)) }
             _ = try old.createSession("empty", answering: Answer(asked.request, result: -125))
             let before = try View(old)
@@ -141,7 +141,7 @@ import Testing
             if let session = try again.openSessions.first(where: { $0.name == "s" }) {
                 try closeDescriptor(try session.get(token: 1))
             } else {
-                let session = try again.retrieveSession("s", holder: SessionHolder(owner: 7))
+                let session = try again.retrieveSession("s", holder: SessionHolder(user: 7))
                 try closeDescriptor(try session.retrieve(token: 1))
             }
             try again.publish(discardingUnfinished: true)

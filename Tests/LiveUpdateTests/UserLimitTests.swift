@@ -14,7 +14,7 @@ import Testing
     }
     private let flb = TestFLB()
     private let boot: Orchestrator
-    private static let user = SessionHolder(owner: 7)
+    private static let user = SessionHolder(user: 7)
 
     init() throws {
         machine = try Machine()
@@ -47,7 +47,7 @@ import Testing
         #expect(try found() == before)
         #expect(errno { try boot.createSession("b", holder: Self.user) } == .fileExists, "before the limit")
 
-        #expect(errno { try boot.createSession("c", holder: SessionHolder(owner: 8)) } == nil, "another user")
+        #expect(errno { try boot.createSession("c", holder: SessionHolder(user: 8)) } == nil, "another user")
         for name: SessionName in ["a", "b", "c"] { _ = try boot.createSession(name) }
         try first.close()
         _ = try boot.createSession("c", holder: Self.user)

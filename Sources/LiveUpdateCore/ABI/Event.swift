@@ -188,7 +188,7 @@ extension ByteWriter {
     }
 
     fileprivate mutating func put(_ holder: SessionHolder) {
-        put(holder.owner)
+        put(holder.user)
         put(holder.slot.number)
         put(holder.isDetached ? UInt8(1) : 0)
     }
@@ -262,7 +262,7 @@ extension ByteReader {
 
     fileprivate mutating func takeHolder() throws(ArenaError) -> SessionHolder {
         SessionHolder(
-            owner: try take(), slot: DescriptorSlot(try take()), isDetached: try take(UInt8.self) == 1)
+            user: try take(), slot: DescriptorSlot(try take()), isDetached: try take(UInt8.self) == 1)
     }
 
     fileprivate mutating func takeFile() throws(ArenaError) -> FileState {

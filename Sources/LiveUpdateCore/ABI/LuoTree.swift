@@ -19,7 +19,7 @@ struct LuoTree: Equatable, Sendable {
 
     struct Session: Equatable, Sendable {
         var name: SessionName
-        var owner: SessionOwner = 0
+        var user: SessionUser = 0
         var isDetached = false
         var files: [File]
     }
@@ -89,7 +89,7 @@ extension LuoTree {
                 .sessionAdded(
                     SessionState(
                         id: id, name: session.name, direction: .incoming, progress: .waiting,
-                        holder: SessionHolder(owner: session.owner, isDetached: session.isDetached))))
+                        holder: SessionHolder(user: session.user, isDetached: session.isDetached))))
             for file in session.files {
                 events.append(
                     .fileAdded(

@@ -186,7 +186,7 @@ struct LuoTreeReader {
     private func readHolders(at offset: UInt64, sessions: inout [LuoTree.Session]) throws(ArenaError) {
         let holders = try records(HolderRecord.self, at: offset, count: UInt64(sessions.count), "holders")
         for (index, holder) in holders.enumerated() {
-            sessions[index].owner = holder.owner
+            sessions[index].user = holder.user
             sessions[index].isDetached = holder.isDetached
         }
     }

@@ -30,7 +30,7 @@ struct LuoTreeWriter {
     init(tree: LuoTree, inUse: [Extent]) {
         self.tree = tree
         self.inUse = inUse
-        hasHolders = tree.sessions.contains { $0.owner != 0 || $0.isDetached }
+        hasHolders = tree.sessions.contains { $0.user != 0 || $0.isDetached }
         recordsOffset = (hasHolders ? 6 : 5) * Self.treeRoom
         files = tree.sessions.flatMap(\.files)
         hasMarks = files.contains { !$0.marks.isEmpty }
@@ -97,7 +97,7 @@ struct LuoTreeWriter {
 
     private func writeHolders(into writer: inout ByteWriter) {
         for session in tree.sessions {
-            HolderRecord(owner: session.owner, isDetached: session.isDetached).encode(into: &writer)
+            HolderRecord(user: session.user, isDetached: session.isDetached).encode(into: &writer)
         }
     }
 

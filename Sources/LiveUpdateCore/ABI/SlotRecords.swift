@@ -150,11 +150,11 @@ extension FLBSlotRecord {
 struct HolderRecord: PackedRecord, Equatable {
     static let length = 8
 
-    var owner: SessionOwner
+    var user: SessionUser
     var isDetached: Bool
 
     func encode(into writer: inout ByteWriter) {
-        writer.put(owner)
+        writer.put(user)
         writer.put(isDetached ? UInt8(1) : 0)
         writer.pad(3)
     }
@@ -162,7 +162,7 @@ struct HolderRecord: PackedRecord, Equatable {
 
 extension HolderRecord {
     init(_ reader: inout ByteReader) throws(ArenaError) {
-        owner = try reader.take()
+        user = try reader.take()
         isDetached = try reader.take(UInt8.self) == 1
         _ = try reader.take(count: 3)
     }

@@ -308,7 +308,7 @@ final class FLBTable: Sendable {
         _ flb: LiveFLB, _ boot: Boot, _ body: () throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
         defer { monitor.enter { flb.loans -= 1 } }
-        return try boot.gate.lending(body)
+        return try boot.requestLock.lending(body)
     }
 
     func withOutgoing<FLB: FileLifecycleBound, Value>(
@@ -323,7 +323,7 @@ final class FLBTable: Sendable {
             return (state, try flb.typed(try borrow(state, boot)))
         }
         guard let loan else {
-            return try boot.gate.lending { () throws(LiveUpdateError) in try body(nil) }
+            return try boot.requestLock.lending { () throws(LiveUpdateError) in try body(nil) }
         }
         return try lend(loan.0, boot) { () throws(LiveUpdateError) in try body(loan.1) }
     }

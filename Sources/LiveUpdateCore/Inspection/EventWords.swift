@@ -43,7 +43,7 @@ extension RetrieveStatus {
 
 extension SessionHolder {
     fileprivate var words: String {
-        "of user \(owner), held in slot \(slot.number)" + (isDetached ? ", detached" : "")
+        "of user \(user), held in slot \(slot.number)" + (isDetached ? ", detached" : "")
     }
 }
 

@@ -21,10 +21,10 @@ extension Boot {
                 let file = if let admitted { admitted } else { try descriptors.admit(descriptor) }
                 let entry = try accepting(descriptor, as: compatible)
                 let identity = entry.handler.identity(of: descriptor) ?? file
-                let hold = entry.handler.holdsFile ? FileHold(session.holder.owner, identity) : nil
+                let hold = entry.handler.holdsFile ? FileHold(session.holder.user, identity) : nil
                 if let hold { try holdInFlight(hold) }
                 defer { if let hold { endReservation(hold) } }
-                if isLimited { try checkFiles(of: session.holder.owner) }
+                if isLimited { try checkFiles(of: session.holder.user) }
                 try admit()
                 try preserve(
                     descriptor, file, identity, token: token, session, entry, answer, isLimited: isLimited)
@@ -33,10 +33,10 @@ extension Boot {
     }
 
     /// - Throws: EDQUOT.
-    private func checkFiles(of owner: SessionOwner) throws(LiveUpdateError) {
-        guard let most = limits(of: owner)?.files, read({ $0.usage[owner]?.files ?? 0 }) >= most else { return }
+    private func checkFiles(of user: SessionUser) throws(LiveUpdateError) {
+        guard let most = limits(of: user)?.files, read({ $0.usage[user]?.files ?? 0 }) >= most else { return }
         throw LiveUpdateError(
-            .diskQuotaExceeded, "user \(owner) has \(most) files, which is the limit",
+            .diskQuotaExceeded, "user \(user) has \(most) files, which is the limit",
             remedy: "finish or unpreserve some of them, or raise the limit")
     }
 
@@ -72,7 +72,7 @@ extension Boot {
         _ descriptor: FileDescriptor, _ file: FileIdentity, _ identity: FileIdentity, token: UInt64,
         _ session: SessionState, _ entry: Registry.Entry, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {
-        let slot = try descriptors.keep(descriptor, of: file, for: session.holder.owner)
+        let slot = try descriptors.keep(descriptor, of: file, for: session.holder.user)
         ensureHeadroom()
         let storage = Storage(arena)
         var counted: [FLBState] = []
@@ -85,7 +85,7 @@ extension Boot {
             file.data = try entry.handler.preserve(context(file, session: session.name, storage: storage))
             file.ranges = storage.sealed()
             do throws(LiveUpdateError) {
-                try commitPreserved(file, counted, of: session.holder.owner, answer, isLimited: isLimited)
+                try commitPreserved(file, counted, of: session.holder.user, answer, isLimited: isLimited)
             } catch {
                 entry.handler.unpreserve(context(file, session: session.name))
                 throw error
@@ -100,11 +100,11 @@ extension Boot {
 
     /// Commits a preserved file. The first committed file of an FLB also brings the record of the FLB.
     private func commitPreserved(
-        _ file: FileState, _ counted: [FLBState], of owner: SessionOwner, _ answer: Answer?, isLimited: Bool
+        _ file: FileState, _ counted: [FLBState], of user: SessionUser, _ answer: Answer?, isLimited: Bool
     ) throws(LiveUpdateError) {
-        let most = isLimited ? limits(of: owner)?.arenaBytes : nil
+        let most = isLimited ? limits(of: user)?.arenaBytes : nil
         try commit(acquiring: true) { (state) throws(LiveUpdateError) in
-            if let most { try Self.checkArena(of: owner, file, state, most) }
+            if let most { try Self.checkArena(of: user, file, state, most) }
             let new = counted.filter { state.flbs[$0.id] == nil }
             return new.map(Event.flbAdded) + [.fileAdded(file)] + answered(answer)
         }
@@ -112,12 +112,12 @@ extension Boot {
 
     /// - Throws: ENOSPC.
     private static func checkArena(
-        of owner: SessionOwner, _ file: FileState, _ state: BootState, _ most: UInt64
+        of user: SessionUser, _ file: FileState, _ state: BootState, _ most: UInt64
     ) throws(LiveUpdateError) {
-        let bytes = file.ranges.reduce(state.usage[owner]?.arenaBytes ?? 0) { $0 + $1.range.length }
+        let bytes = file.ranges.reduce(state.usage[user]?.arenaBytes ?? 0) { $0 + $1.range.length }
         guard bytes > most else { return }
         throw LiveUpdateError(
-            .noSpace, "the files of user \(owner) would take \(bytes) bytes of the arena, and may take \(most)",
+            .noSpace, "the files of user \(user) would take \(bytes) bytes of the arena, and may take \(most)",
             remedy: "finish or unpreserve some of them, or raise the limit")
     }
 }

@@ -72,7 +72,7 @@ extension Boot {
             case .kept where isLost(file): throw lost(file, session, remedy: "make the file again")
             case .kept: slot = file.slot
             case .opened(let descriptor):
-                slot = try keep(OwnedDescriptor(taking: descriptor), for: session.holder.owner)
+                slot = try keep(OwnedDescriptor(taking: descriptor), for: session.holder.user)
             }
         } catch {
             try commit([.fileRetrieved(file.id, .failed(error.errno), file.slot)])
@@ -92,7 +92,7 @@ extension Boot {
         try checkRecords(file.ranges, of: "file \(file.token)")
         guard let descriptor = try handler(of: file).reopen(context(file, session: session.name)) else { return file }
         var found = file
-        found.slot = try keep(OwnedDescriptor(taking: descriptor), for: session.holder.owner)
+        found.slot = try keep(OwnedDescriptor(taking: descriptor), for: session.holder.user)
         do throws(LiveUpdateError) {
             try commit([.fileRetrieved(file.id, file.retrieved, found.slot)])
         } catch {
@@ -110,9 +110,9 @@ extension Boot {
     func isLost(_ file: FileState) -> Bool { descriptors.descriptor(in: file.slot) == nil }
 
     private func keep(
-        _ descriptor: consuming OwnedDescriptor, for owner: SessionOwner
+        _ descriptor: consuming OwnedDescriptor, for user: SessionUser
     ) throws(LiveUpdateError) -> DescriptorSlot {
-        try descriptors.keep(descriptor.borrowed, for: owner)
+        try descriptors.keep(descriptor.borrowed, for: user)
     }
 
     func checkRecords(_ ranges: [StoredRange], of what: @autoclosure () -> String) throws(LiveUpdateError) {

@@ -19,14 +19,14 @@ extension Boot {
                     .invalidArgument, "a session's name of \(name.bytes.count) bytes",
                     remedy: "use 1 to 63, none of them 0")
             }
-            let most = isLimited ? limits(of: holder.owner)?.sessions : nil
-            try Self.checkNew(name, of: holder.owner, read { $0 }, most)
+            let most = isLimited ? limits(of: holder.user)?.sessions : nil
+            try Self.checkNew(name, of: holder.user, read { $0 }, most)
             // The state is not locked here, because `admit` may ask for the usage of the user.
             try admit()
             let session = SessionState(
                 id: SessionID(value: takeID()), name: name, direction: .outgoing, progress: .open, holder: holder)
             return try openSession(acquiring: true) { (state) throws(LiveUpdateError) in
-                try Self.checkNew(name, of: holder.owner, state, most)
+                try Self.checkNew(name, of: holder.user, state, most)
                 return (session, [.sessionAdded(session)] + answered(answer))
             }
         }
@@ -34,16 +34,16 @@ extension Boot {
 
     /// - Throws: EEXIST; EUSERS at the user's limit.
     private static func checkNew(
-        _ name: SessionName, of owner: SessionOwner, _ state: BootState, _ most: Int?
+        _ name: SessionName, of user: SessionUser, _ state: BootState, _ most: Int?
     ) throws(LiveUpdateError) {
-        guard state.session(name, .outgoing, of: owner) == nil else {
+        guard state.session(name, .outgoing, of: user) == nil else {
             throw LiveUpdateError(
                 .fileExists, "an outgoing session \"\(name)\" exists already",
                 remedy: "close that one, or use another name")
         }
-        guard let most, state.usage[owner]?.sessions ?? 0 >= most else { return }
+        guard let most, state.usage[user]?.sessions ?? 0 >= most else { return }
         throw LiveUpdateError(
-            .tooManyUsers, "user \(owner) has \(most) sessions, which is the limit",
+            .tooManyUsers, "user \(user) has \(most) sessions, which is the limit",
             remedy: "end some of them, or raise the limit")
     }
 
@@ -53,7 +53,7 @@ extension Boot {
         try request(.shared) { () throws(LiveUpdateError) in
             try ensureRoom()
             return try openSession(acquiring: false) { (known) throws(LiveUpdateError) in
-                guard var state = known.session(name, .incoming, of: holder.owner) else {
+                guard var state = known.session(name, .incoming, of: holder.user) else {
                     throw LiveUpdateError(
                         .noSuchFileOrDirectory, "no session \"\(name)\" was handed over",
                         remedy: "the status lists what was; a session that was finished and closed is gone")
@@ -104,15 +104,15 @@ extension Boot {
         }
     }
 
-    /// - Throws: EBADF when it was closed, EINVAL for another owner.
+    /// - Throws: EBADF when it was closed, EINVAL for another user.
     func hold(_ handle: Session, _ holder: SessionHolder, _ answer: Answer?) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let state = try session(handle, nil, for: "attach")
-                guard holder.owner == state.holder.owner else {
+                guard holder.user == state.holder.user else {
                     throw LiveUpdateError(
                         .invalidArgument,
-                        "session \"\(state.name)\" is user \(state.holder.owner)'s, and not user \(holder.owner)'s",
+                        "session \"\(state.name)\" is user \(state.holder.user)'s, and not user \(holder.user)'s",
                         remedy: "use a client of the user that made the session")
                 }
                 try ensureRoom()

@@ -67,7 +67,7 @@ struct Freeze {
     private func obstacle(_ context: FileContext, _ file: FileState, _ session: SessionState) -> FreezeObstacle? {
         boot.handler(of: file).freezeObstacle(context).map { error in
             FreezeObstacle(
-                user: session.holder.owner, session: session.name, token: file.token, compatible: file.compatible,
+                user: session.holder.user, session: session.name, token: file.token, compatible: file.compatible,
                 errno: error.errno, reason: error.reason)
         }
     }

@@ -6,7 +6,7 @@ public import SystemPackage
 /// A file that cannot be frozen now: an update stops at this file, or leaves it out.
 public struct FreezeObstacle: Equatable, Sendable {
     /// The user of the file's session.
-    public let user: SessionOwner
+    public let user: SessionUser
     /// The file's session, which is outgoing.
     public let session: SessionName
     /// The file's number in the session.
@@ -19,7 +19,7 @@ public struct FreezeObstacle: Equatable, Sendable {
     public let reason: String
 
     package init(
-        user: SessionOwner, session: SessionName, token: UInt64, compatible: String, errno: Errno, reason: String
+        user: SessionUser, session: SessionName, token: UInt64, compatible: String, errno: Errno, reason: String
     ) {
         self.user = user
         self.session = session
@@ -33,7 +33,7 @@ public struct FreezeObstacle: Equatable, Sendable {
 /// A file without a descriptor: the last process that held it has ended.
 public struct LostFile: Equatable, Sendable {
     /// The user of the file's session.
-    public let user: SessionOwner
+    public let user: SessionUser
     /// The file's session.
     public let session: SessionName
     /// The direction of the session: outgoing when this boot made it, incoming when an update handed it over.
@@ -43,7 +43,7 @@ public struct LostFile: Equatable, Sendable {
     /// The compatible string of its handler.
     public let compatible: String
 
-    package init(user: SessionOwner, session: SessionName, direction: Direction, token: UInt64, compatible: String) {
+    package init(user: SessionUser, session: SessionName, direction: Direction, token: UInt64, compatible: String) {
         self.user = user
         self.session = session
         self.direction = direction

@@ -127,7 +127,7 @@ final class UpdatePlan: Sendable {
     ///
     /// - Throws: EINVAL for a boot that is open or not on trial; EIO for a draft that cannot be read.
     func prepare(on range: Extent, _ boot: Boot) throws(LiveUpdateError) {
-        try boot.gate.enter(.exclusive) { () throws(LiveUpdateError) in
+        try boot.requestLock.enter(.exclusive) { () throws(LiveUpdateError) in
             guard case .unopened = boot.stage, boot.opening == .onTrial else {
                 throw LiveUpdateError(.invalidArgument, "only a boot on trial prepares itself, and before it opens")
             }
@@ -171,8 +171,8 @@ final class UpdatePlan: Sendable {
         let unfinished = boot.read { $0.sessions(.incoming).filter { $0.progress != .finished } }
         guard unfinished.isEmpty else {
             let list = unfinished.map { session in
-                let owner = session.holder.owner
-                return "\"\(session.name)\"" + (owner == 0 ? "" : " of user \(owner)")
+                let user = session.holder.user
+                return "\"\(session.name)\"" + (user == 0 ? "" : " of user \(user)")
             }.joined(separator: ", ")
             throw LiveUpdateError(
                 .resourceBusy, "the update would lose the unfinished sessions \(list)",
@@ -208,7 +208,7 @@ final class UpdatePlan: Sendable {
     ///
     /// - Throws: EINVAL when nothing was published.
     func thaw(_ boot: Boot) throws(LiveUpdateError) {
-        try boot.gate.enter(.exclusive) { () throws(LiveUpdateError) in
+        try boot.requestLock.enter(.exclusive) { () throws(LiveUpdateError) in
             guard case .published = boot.stage else {
                 throw LiveUpdateError(
                     .invalidArgument, "nothing was published, so there is nothing to take back",

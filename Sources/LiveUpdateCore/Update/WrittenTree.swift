@@ -98,7 +98,7 @@ extension LuoTree {
         for (position, flb) in flbs.enumerated() { index[flb.id] = UInt8(position) }
         let sessions = state.sessions(.outgoing).map { session in
             Session(
-                name: session.name, owner: session.holder.owner, isDetached: session.holder.isDetached,
+                name: session.name, user: session.holder.user, isDetached: session.holder.isDetached,
                 files: state.files(of: session).map { file in
                     File(
                         record: FileRecord(compatible: file.compatible, data: file.data, token: file.token),

@@ -59,7 +59,7 @@ final class ControlLink: Sendable {
 
     /// Sends all held descriptors, in as few messages as possible.
     func send(
-        holding kept: [(keep: Keep, descriptor: FileDescriptor)], patience: Int = 1000
+        holding kept: [(keep: HeldSlot, descriptor: FileDescriptor)], patience: Int = 1000
     ) throws(SystemCallError) {
         var rest = kept[...]
         while !rest.isEmpty {

@@ -37,7 +37,7 @@ enum DescriptorKind: UInt32, Sendable {
 
 /// The facts about a held descriptor that an orchestrator needs after the orchestrator before it has crashed. The
 /// keeper reads only the user, to close the descriptor on that user's thread.
-struct KeepLabel: Hashable, Sendable {
+struct DescriptorLabel: Hashable, Sendable {
     /// Identifies the other end of a socket: ``SystemPackage/FileDescriptor/socketCookie()``.
     var cookie: UInt64 = 0
     /// The user to charge for the descriptor; for a client's connection, the user that the client acts as.
@@ -62,10 +62,10 @@ struct KeepLabel: Hashable, Sendable {
 }
 
 /// A held descriptor: its slot, its kind, and its label.
-struct Keep: Equatable, Sendable {
+struct HeldSlot: Equatable, Sendable {
     var slot: DescriptorSlot
     var kind: DescriptorKind
-    var label = KeepLabel()
+    var label = DescriptorLabel()
 }
 
 /// One message on the socket between a keeper and one of its processes, with descriptors. A sender never waits for an
@@ -109,7 +109,7 @@ enum ControlMessage: Equatable, Sendable {
     case hello(ControlVersion)
     /// The options of luod, for the process that was started.
     case settings(Settings)
-    case hold([Keep])
+    case hold([HeldSlot])
     /// - Parameters:
     ///   - after: how the orchestrator before it ended, as text.
     ///   - pause: how many milliseconds the orchestrator waits between receiving all descriptors and reading the
@@ -119,7 +119,7 @@ enum ControlMessage: Equatable, Sendable {
     case cannotBegin(StartFailure)
     /// The reason why an orchestrator holds all descriptors but serves only root, without the state.
     case refuses(StartFailure)
-    case keep(Keep)
+    case keep(HeldSlot)
     case release([DescriptorSlot])
     case load(image: String, attempt: UInt32)
     /// - Parameter attempt: the number of the load, in a message from the keeper.
@@ -288,8 +288,8 @@ enum ControlMessage: Equatable, Sendable {
         case .hello: return .hello(ControlVersion(number: try reader.take(), package: try reader.takeCountedString()))
         case .settings: return .settings(try Settings(from: &reader))
         case .hold:
-            var keeps: [Keep] = []
-            while !reader.isAtEnd { keeps.append(try reader.takeKeep()) }
+            var keeps: [HeldSlot] = []
+            while !reader.isAtEnd { keeps.append(try reader.takeHeldSlot()) }
             return .hold(keeps)
         case .begin:
             let role = try reader.take(UInt8.self)
@@ -302,7 +302,7 @@ enum ControlMessage: Equatable, Sendable {
         case .refuses:
             guard let cause = StartFailure.Cause(rawValue: try reader.take()) else { break }
             return .refuses(StartFailure(cause, try reader.takeCountedString()))
-        case .keep: return .keep(try reader.takeKeep())
+        case .keep: return .keep(try reader.takeHeldSlot())
         case .release:
             var slots: [DescriptorSlot] = []
             while !reader.isAtEnd { slots.append(DescriptorSlot(try reader.take())) }
@@ -358,7 +358,7 @@ extension String {
 }
 
 extension ByteWriter {
-    mutating func put(_ keep: Keep) {
+    mutating func put(_ keep: HeldSlot) {
         put(keep.slot.number)
         put(keep.kind.rawValue)
         put(keep.label.user)
@@ -369,15 +369,15 @@ extension ByteWriter {
 }
 
 extension ByteReader {
-    mutating func takeKeep() throws(ArenaError) -> Keep {
+    mutating func takeHeldSlot() throws(ArenaError) -> HeldSlot {
         let slot = DescriptorSlot(try take())
         let number = try take(UInt32.self)
-        var label = KeepLabel()
+        var label = DescriptorLabel()
         label.user = try take()
         label.boot = try take()
-        label.traits = KeepLabel.Traits(rawValue: try take())
+        label.traits = DescriptorLabel.Traits(rawValue: try take())
         label.cookie = try take()
         guard let kind = DescriptorKind(rawValue: number) else { throw ArenaError(.record, "kind \(number)") }
-        return Keep(slot: slot, kind: kind, label: label)
+        return HeldSlot(slot: slot, kind: kind, label: label)
     }
 }

@@ -32,7 +32,7 @@ final class Gate: Sendable {
     /// - Returns: the listener if it could not begin, so that the caller begins it later; nil if it has begun, or if
     ///   the descriptor is no listener.
     func serve(
-        _ slot: DescriptorSlot, of user: SessionOwner, _ descriptor: consuming OwnedDescriptor
+        _ slot: DescriptorSlot, of user: SessionUser, _ descriptor: consuming OwnedDescriptor
     ) -> ProgramListener? {
         guard descriptor.borrowed.isCallListener else { return nil }
         lock.withLock { unsafe running += 1 }
@@ -52,10 +52,10 @@ final class Gate: Sendable {
     /// Counts a thread that waits for other threads.
     ///
     /// - Returns: false when the user may have no more such threads.
-    func beginWaiting(_ user: SessionOwner) -> Bool { waiting.with { $0.begin(user) } }
+    func beginWaiting(_ user: SessionUser) -> Bool { waiting.with { $0.begin(user) } }
 
     /// Counts one waiting thread less.
-    func endWaiting(_ user: SessionOwner) { waiting.with { $0.end(user) } }
+    func endWaiting(_ user: SessionUser) { waiting.with { $0.end(user) } }
 
     /// Notes that a program has ended.
     func noteEnd() {

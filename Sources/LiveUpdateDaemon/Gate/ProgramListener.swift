@@ -10,7 +10,7 @@ import SystemPackage
 final class ProgramListener: Sendable {
     let gate: Gate
     private let slot: DescriptorSlot
-    private let user: SessionOwner
+    private let user: SessionUser
     private let owned: OwnedDescriptor
     private let lock = Lock()
     private nonisolated(unsafe) var state = State()
@@ -24,7 +24,7 @@ final class ProgramListener: Sendable {
         var hasEnded = false
     }
 
-    init(_ slot: DescriptorSlot, _ user: SessionOwner, _ listener: consuming OwnedDescriptor, _ gate: Gate) {
+    init(_ slot: DescriptorSlot, _ user: SessionUser, _ listener: consuming OwnedDescriptor, _ gate: Gate) {
         self.slot = slot
         self.user = user
         self.gate = gate

@@ -9,19 +9,19 @@ struct WaitingThreads: Sendable {
     /// other.
     static let most = 2048
 
-    private var threads: [SessionOwner: Int] = [:]
+    private var threads: [SessionUser: Int] = [:]
 
     /// Counts one more thread.
     ///
     /// - Returns: false when the user may have no more.
-    mutating func begin(_ user: SessionOwner) -> Bool {
+    mutating func begin(_ user: SessionUser) -> Bool {
         guard user == 0 || threads[user, default: 0] < Self.most else { return false }
         threads[user, default: 0] += 1
         return true
     }
 
     /// Counts one thread less.
-    mutating func end(_ user: SessionOwner) {
+    mutating func end(_ user: SessionUser) {
         let left = threads[user, default: 1] - 1
         threads[user] = left == 0 ? nil : left
     }

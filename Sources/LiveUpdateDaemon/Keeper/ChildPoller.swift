@@ -34,29 +34,29 @@ final class ChildPoller {
     // MARK: Processes
 
     /// Waits for the messages and the end of a process from now on.
-    func watch(_ orchestrating: Orchestrating) throws(SystemCallError) {
-        try add(orchestrating.link.descriptor)
-        try add(orchestrating.ending)
+    func watch(_ linked: LinkedProcess) throws(SystemCallError) {
+        try add(linked.link.descriptor)
+        try add(linked.ending)
     }
 
     /// Stops waiting for both.
-    func forget(_ orchestrating: Orchestrating) {
-        remove(orchestrating.link.descriptor)
-        remove(orchestrating.ending)
+    func forget(_ linked: LinkedProcess) {
+        remove(linked.link.descriptor)
+        remove(linked.ending)
     }
 
     /// Ends a process and waits for its end. It does not touch the arena afterwards.
     ///
     /// - Returns: a description of the process's end.
     @discardableResult
-    func end(_ orchestrating: Orchestrating) -> String {
-        orchestrating.process.kill()
-        orchestrating.process.waitForEnd()
-        return reap(orchestrating)?.description ?? "ended"
+    func end(_ linked: LinkedProcess) -> String {
+        linked.process.kill()
+        linked.process.waitForEnd()
+        return reap(linked)?.description ?? "ended"
     }
 
     /// The exit status of a process; nil when it is not known yet, or when the process is no child of this one.
-    func reap(_ orchestrating: Orchestrating) -> ExitStatus? { unreaped.reap(orchestrating.process.id) }
+    func reap(_ linked: LinkedProcess) -> ExitStatus? { unreaped.reap(linked.process.id) }
 
     /// Reaps the processes that could not be reaped before.
     func reapRest() { unreaped.reap() }

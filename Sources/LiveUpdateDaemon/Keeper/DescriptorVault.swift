@@ -9,7 +9,7 @@ final class DescriptorVault {
     /// The closer; nil until ``closeBy(_:)``.
     private var closer: Closer?
     private var unclosed: [(descriptor: FileDescriptor, user: UInt32)] = []
-    private var entries: [DescriptorSlot: (keep: Keep, descriptor: FileDescriptor)] = [:]
+    private var entries: [DescriptorSlot: (keep: HeldSlot, descriptor: FileDescriptor)] = [:]
     /// One more than the highest slot that was used.
     private(set) var nextSlot: Int64 = 1
 
@@ -22,7 +22,7 @@ final class DescriptorVault {
     }
 
     /// Puts a descriptor into its slot, and closes the descriptor that was there.
-    func keep(_ keep: Keep, _ descriptor: FileDescriptor) {
+    func keep(_ keep: HeldSlot, _ descriptor: FileDescriptor) {
         let old = entries.updateValue((keep, descriptor), forKey: keep.slot)
         if let old { close(old.keep, old.descriptor) }
         nextSlot = max(nextSlot, keep.slot.number + 1)
@@ -30,9 +30,9 @@ final class DescriptorVault {
 
     /// Holds a descriptor of the keeper's own, in a new slot.
     func add(
-        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel()
+        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: DescriptorLabel = DescriptorLabel()
     ) {
-        keep(Keep(slot: DescriptorSlot(nextSlot), kind: kind, label: label), descriptor.release())
+        keep(HeldSlot(slot: DescriptorSlot(nextSlot), kind: kind, label: label), descriptor.release())
     }
 
     /// - Returns: the users of the closed descriptors.
@@ -47,7 +47,7 @@ final class DescriptorVault {
         return users
     }
 
-    private func close(_ keep: Keep, _ descriptor: FileDescriptor) {
+    private func close(_ keep: HeldSlot, _ descriptor: FileDescriptor) {
         guard let closer else { return close(descriptor, of: keep.label.user) }
         if keep.kind.isOwnSocket {
             closer.close(ownSocket: descriptor, of: keep.label.user)
@@ -95,9 +95,9 @@ final class DescriptorVault {
     }
 
     /// The listeners of the programs that run under a filter.
-    var programs: [(keep: Keep, descriptor: FileDescriptor)] { all.filter { $0.keep.kind == .program } }
+    var programs: [(keep: HeldSlot, descriptor: FileDescriptor)] { all.filter { $0.keep.kind == .program } }
 
-    func entry(_ slot: DescriptorSlot) -> (keep: Keep, descriptor: FileDescriptor)? { entries[slot] }
+    func entry(_ slot: DescriptorSlot) -> (keep: HeldSlot, descriptor: FileDescriptor)? { entries[slot] }
 
     var count: Int { entries.count }
 
@@ -109,7 +109,7 @@ final class DescriptorVault {
 
     func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
 
-    var all: [(keep: Keep, descriptor: FileDescriptor)] {
+    var all: [(keep: HeldSlot, descriptor: FileDescriptor)] {
         entries.values.sorted { $0.keep.slot.number < $1.keep.slot.number }
     }
 }

@@ -8,7 +8,7 @@ import SystemPackage
 /// programs wait until then, and clients do not.
 final class GateSupervisor {
     /// A program under a filter.
-    typealias Program = (keep: Keep, descriptor: FileDescriptor)
+    typealias Program = (keep: HeldSlot, descriptor: FileDescriptor)
 
     private let settings: Settings
     private let vault: DescriptorVault
@@ -80,7 +80,7 @@ final class GateSupervisor {
     func nextTurn(after now: UInt64) -> UInt64? { gate?.isBehind == true ? now + 100 : due }
 
     /// Does the work that is due.
-    func turn() {
+    func handleDeadlines() {
         if let due, milliseconds() >= due { begin() }
         gate?.sendRest()
     }
@@ -115,7 +115,7 @@ final class GateSupervisor {
     /// Takes the gate that the keeper's earlier program has started.
     func take(_ handed: KeeperState.Gate) throws {
         let calls = OwnedDescriptor(taking: FileDescriptor(rawValue: handed.calls))
-        let found = GateInKeeper(found: Orchestrating(handed.process), calls)
+        let found = GateInKeeper(found: LinkedProcess(handed.process), calls)
         try children.add(found.process.ending)
         gate = found
     }
@@ -123,21 +123,21 @@ final class GateSupervisor {
 
 /// A gate as its keeper sees it.
 private final class GateInKeeper {
-    let process: Orchestrating
+    let process: LinkedProcess
     /// The memory with the calls that a gate has taken and not answered. The next gate finishes them.
     private let calls: OwnedDescriptor
     /// Programs that the gate does not know yet, because of a shortage.
-    private var unsent: [(keep: Keep, descriptor: FileDescriptor)] = []
+    private var unsent: [(keep: HeldSlot, descriptor: FileDescriptor)] = []
 
     /// - Throws: ENOSPC without room for the memory of its calls; the errors of starting a process.
     init(_ image: String, _ settings: Settings) throws {
         calls = try StateDirectory(settings.state).calls.openForNextGate()
-        process = try Orchestrating(starting: image, .gate, settings)
-        unsent = [(Keep(slot: .lost, kind: .calls), calls.borrowed)]
+        process = try LinkedProcess(starting: image, .gate, settings)
+        unsent = [(HeldSlot(slot: .lost, kind: .calls), calls.borrowed)]
     }
 
     /// A gate that the keeper's earlier program has started.
-    init(found process: Orchestrating, _ calls: consuming OwnedDescriptor) {
+    init(found process: LinkedProcess, _ calls: consuming OwnedDescriptor) {
         self.process = process
         self.calls = calls
     }
@@ -146,7 +146,7 @@ private final class GateInKeeper {
     var memory: FileDescriptor { calls.borrowed }
 
     /// Hands programs to the gate, after the programs that already wait for that.
-    func serve(_ programs: [(keep: Keep, descriptor: FileDescriptor)]) {
+    func serve(_ programs: [(keep: HeldSlot, descriptor: FileDescriptor)]) {
         unsent += programs
         sendRest()
     }

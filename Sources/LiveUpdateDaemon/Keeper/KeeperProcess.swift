@@ -50,7 +50,7 @@ public final class KeeperProcess {
             let failure = StartFailure(error, on: directory)
             // A service manager that does not start luod again would release the stored descriptors. `other` lets it
             // start luod again.
-            let holdsFiles = passed.contains { Keep(storedName: $0.name)?.kind.isOfState == false }
+            let holdsFiles = passed.contains { HeldSlot(storedName: $0.name)?.kind.isOfState == false }
             throw holdsFiles ? StartFailure(.other, failure.description) : failure
         }
     }
@@ -94,7 +94,7 @@ public final class KeeperProcess {
         var nextLook: UInt64 = 0
         while true {
             let event = try children.next(timeout)
-            rooms.gate.turn()
+            rooms.gate.handleDeadlines()
             rooms.orchestrator.tick(waitsForKeeper: updates.isTakingOver)
             rooms.shortage.look(hasHandedOver: updates.isTakingOver)
             rooms.log.sayOmissions()
@@ -107,7 +107,7 @@ public final class KeeperProcess {
                 nextLook = milliseconds() + Self.lookInterval
                 try replaceSilentlyEnded()
             }
-            updates.turn()
+            updates.handleDeadlines()
             if let replacement = updates.takeReplacement() {
                 KeeperReplacement(rooms: rooms, updates: updates, ending: ending, reader: reader).perform(replacement)
             }

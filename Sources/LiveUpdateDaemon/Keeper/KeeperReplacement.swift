@@ -104,12 +104,12 @@ extension TakenState {
         for entry in state.entries { table.keep(entry.keep, FileDescriptor(rawValue: entry.number)) }
         table.startNumbering(at: state.nextSlot)
         self.init(
-            table: table, running: Orchestrating(state.orchestrator), stored: state.service?.stored ?? [],
+            table: table, running: LinkedProcess(state.orchestrator), stored: state.service?.stored ?? [],
             stale: state.service?.stale ?? [], replaced: state)
     }
 }
 
-extension Orchestrating {
+extension LinkedProcess {
     /// A process that the keeper's earlier program has started.
     convenience init(_ process: KeeperState.Process) {
         let handle = OwnedDescriptor(taking: FileDescriptor(rawValue: process.handle))

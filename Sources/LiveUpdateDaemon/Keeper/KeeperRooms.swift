@@ -30,7 +30,7 @@ struct KeeperRooms {
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + GateProcess.capabilities) }
         // Threads keep the rights that they begin with, so this comes after the rights are given up.
         let closer = try Closer(threads: Self.closingThreads)
-        for one in state.unwanted { closer.close(one.descriptor, of: Keep(storedName: one.name)?.label.user ?? 0) }
+        for one in state.unwanted { closer.close(one.descriptor, of: HeldSlot(storedName: one.name)?.label.user ?? 0) }
         vault = state.table
         vault.closeBy(closer)
         guard let memory = vault.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
@@ -78,13 +78,13 @@ extension TakenState {
 
 extension DescriptorVault {
     /// Hands an orchestrator all held descriptors, and tells it to begin.
-    func handTo(_ orchestrating: Orchestrating, _ begin: ControlMessage, isStored: Bool) throws {
+    func handTo(_ linked: LinkedProcess, _ begin: ControlMessage, isStored: Bool) throws {
         // The keeper has nothing else to do before the orchestrator runs, however slowly that starts.
         let patience = 30_000
         do throws(SystemCallError) {
-            try orchestrating.link.send(.stored(isStored), patience: patience)
-            try orchestrating.link.send(holding: all, patience: patience)
-            try orchestrating.link.send(begin, patience: patience)
+            try linked.link.send(.stored(isStored), patience: patience)
+            try linked.link.send(holding: all, patience: patience)
+            try linked.link.send(begin, patience: patience)
         } catch {
             // The event loop will see that the orchestrator has died.
             guard [.brokenPipe, .connectionReset].contains(error.errno) else { throw error }

@@ -23,15 +23,15 @@ struct KeeperState: Equatable, Sendable {
 
     /// A held descriptor.
     struct Entry: Equatable, Sendable {
-        var keep: Keep
+        var keep: HeldSlot
         var number: CInt
     }
 
     /// The service manager, and the descriptors that it has stored.
     struct Service: Equatable, Sendable {
         var socket: CInt
-        var stored: [Keep]
-        var stale: [Keep]
+        var stored: [HeldSlot]
+        var stale: [HeldSlot]
     }
 
     var settings: Settings
@@ -99,7 +99,7 @@ extension KeeperState {
         nextSlot = try reader.take()
         entries = []
         for _ in 0..<(try reader.take(UInt32.self)) {
-            entries.append(Entry(keep: try reader.takeKeep(), number: try reader.take()))
+            entries.append(Entry(keep: try reader.takeHeldSlot(), number: try reader.take()))
         }
         orchestrator = try reader.takeProcess()
         image = try reader.takeCountedString()
@@ -109,7 +109,7 @@ extension KeeperState {
         }
         if try reader.take(UInt8.self) != 0 {
             let socket = try reader.take(CInt.self)
-            service = Service(socket: socket, stored: try reader.takeKeeps(), stale: try reader.takeKeeps())
+            service = Service(socket: socket, stored: try reader.takeHeldSlots(), stale: try reader.takeHeldSlots())
         }
         hasLostStarter = try reader.take(UInt8.self) != 0
         unreaped = []
@@ -132,9 +132,9 @@ extension ByteReader {
         KeeperState.Process(id: try take(), link: try take(), handle: try take())
     }
 
-    fileprivate mutating func takeKeeps() throws(ArenaError) -> [Keep] {
-        var keeps: [Keep] = []
-        for _ in 0..<(try take(UInt32.self)) { keeps.append(try takeKeep()) }
+    fileprivate mutating func takeHeldSlots() throws(ArenaError) -> [HeldSlot] {
+        var keeps: [HeldSlot] = []
+        for _ in 0..<(try take(UInt32.self)) { keeps.append(try takeHeldSlot()) }
         return keeps
     }
 }

@@ -5,7 +5,7 @@ import SystemPackage
 
 /// The next image as its keeper sees it: its process, and the descriptors that it knows.
 final class NextImage {
-    let process: Orchestrating
+    let process: LinkedProcess
     let image: KeptImage
     /// The slots that the image knows.
     private var held: Set<DescriptorSlot> = []
@@ -22,7 +22,7 @@ final class NextImage {
     /// - Throws: ENOENT, EACCES and the other errors of starting a process.
     init(at path: String, _ settings: Settings, isStored: Bool, nextSlot: Int64) throws {
         image = try KeptImage(at: path)
-        process = try Orchestrating(starting: image.executable, .orchestrator, settings)
+        process = try LinkedProcess(starting: image.executable, .orchestrator, settings)
         // If the image has already ended, that is an event of its own.
         try? process.link.send(.stored(isStored))
         try? process.link.send(.begin(.standby, nextSlot: nextSlot))

@@ -46,7 +46,7 @@ final class NextImageSupervisor {
     var isEndingBoot: Bool { broker.phase == .takingOver(.update) }
 
     /// Calls off an update that takes too long.
-    func turn() { if broker.deadline != nil { handle(.timePassed) } }
+    func handleDeadlines() { if broker.deadline != nil { handle(.timePassed) } }
 
     /// Reads the image's messages, or notes its end.
     ///

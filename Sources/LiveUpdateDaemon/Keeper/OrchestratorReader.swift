@@ -107,7 +107,7 @@ final class OrchestratorReader {
 
     // MARK: Descriptors
 
-    private func hold(_ keep: Keep, _ descriptors: [FileDescriptor]) {
+    private func hold(_ keep: HeldSlot, _ descriptors: [FileDescriptor]) {
         guard let descriptor = descriptors.first else { return noteCut() }
         for other in descriptors.dropFirst() { rooms.vault.close(other, of: keep.label.user) }
         rooms.vault.keep(keep, descriptor)

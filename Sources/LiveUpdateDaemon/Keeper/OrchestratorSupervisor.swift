@@ -13,11 +13,11 @@ import SystemPackage
 ///    answers: ending it earlier would make clients wait.
 final class OrchestratorSupervisor {
     /// The current orchestrator.
-    private(set) var current: Orchestrating
+    private(set) var current: LinkedProcess
     /// The program of the current orchestrator, which is started again after a death.
     private(set) var image: KeptImage
     /// The orchestrator before the current one, until the current one has answered.
-    private var retired: Orchestrating?
+    private var retired: LinkedProcess?
     private var restarts = RestartPolicy()
     private var starts = StartPolicy()
     private let watch: OrchestratorWatch
@@ -30,7 +30,7 @@ final class OrchestratorSupervisor {
     ///   - memory: the memory that the keeper shares with orchestrators.
     /// - Throws: the errors of starting a process.
     init(
-        _ found: Orchestrating?, _ image: KeptImage, memory: ControlMemory, _ settings: Settings,
+        _ found: LinkedProcess?, _ image: KeptImage, memory: ControlMemory, _ settings: Settings,
         _ children: ChildPoller, _ log: Log
     ) throws {
         self.image = image
@@ -38,7 +38,7 @@ final class OrchestratorSupervisor {
         self.children = children
         self.log = log
         watch = OrchestratorWatch(memory, patience: settings.silence, log)
-        current = try found ?? Orchestrating(starting: image.executable, .orchestrator, settings)
+        current = try found ?? LinkedProcess(starting: image.executable, .orchestrator, settings)
     }
 
     // MARK: Watching
@@ -83,7 +83,7 @@ final class OrchestratorSupervisor {
     ///
     /// - Throws: the error of starting it, or of handing it the descriptors. In both cases no process is left.
     func startNext(_ begin: ControlMessage, _ table: DescriptorVault, isStored: Bool) throws {
-        let started = try Orchestrating(starting: image.executable, .orchestrator, settings)
+        let started = try LinkedProcess(starting: image.executable, .orchestrator, settings)
         do {
             try table.handTo(started, begin, isStored: isStored)
             try children.watch(started)

@@ -32,7 +32,7 @@ final class OrchestratorWatch {
     /// Counts a turn of this process's loop, and looks at the orchestrator when it is time.
     ///
     /// - Parameter waitsForKeeper: whether the orchestrator has handed over and only waits for this process.
-    func tick(_ orchestrator: Orchestrating, waitsForKeeper: Bool) {
+    func tick(_ orchestrator: LinkedProcess, waitsForKeeper: Bool) {
         memory.tick(.keeper)
         let now = milliseconds()
         guard now >= nextLook else { return }

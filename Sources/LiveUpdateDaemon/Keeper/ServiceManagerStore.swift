@@ -15,9 +15,9 @@ import SystemPackage
 final class ServiceManagerStore {
     private let manager: ServiceNotifications
     /// The stored descriptors, by slot.
-    private var stored: [DescriptorSlot: Keep]
+    private var stored: [DescriptorSlot: HeldSlot]
     /// Descriptors that systemd stores for an earlier luod. They must be removed before their names are used again.
-    private var stale: [Keep]
+    private var stale: [HeldSlot]
     /// The changes of slots in order. Those from `next` on were not sent yet.
     private var changes: [DescriptorSlot] = []
     private var next = 0
@@ -26,7 +26,7 @@ final class ServiceManagerStore {
     /// - Parameters:
     ///   - stored: the descriptors that systemd has passed and the keeper holds.
     ///   - stale: the descriptors that systemd has passed and the keeper does not hold.
-    init(_ manager: ServiceNotifications, stored: [Keep], stale: [Keep]) {
+    init(_ manager: ServiceNotifications, stored: [HeldSlot], stale: [HeldSlot]) {
         self.manager = manager
         self.stale = stale
         self.stored = Dictionary(stored.map { ($0.slot, $0) }) { first, _ in first }
@@ -131,7 +131,7 @@ extension DescriptorKind {
     var isStored: Bool { self != .control && self != .memory && self != .rootListener }
 }
 
-extension Keep {
+extension HeldSlot {
     private static let prefix = "luo"
     /// The highest slot in a name. A name can come from anywhere, and later slots must not overflow.
     private static let mostSlots: Int64 = 1 << 60
@@ -152,7 +152,8 @@ extension Keep {
             let cookie = UInt64(parts[3]), let user = UInt32(parts[4]), let boot = UInt32(parts[5]),
             let traits = UInt32(parts[6])
         else { return nil }
-        let label = KeepLabel(cookie: cookie, user: user, boot: boot, traits: KeepLabel.Traits(rawValue: traits))
+        let label = DescriptorLabel(
+            cookie: cookie, user: user, boot: boot, traits: DescriptorLabel.Traits(rawValue: traits))
         self.init(slot: DescriptorSlot(slot), kind: kind, label: label)
     }
 }

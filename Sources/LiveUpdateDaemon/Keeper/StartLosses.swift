@@ -11,7 +11,7 @@ struct StartLosses: Equatable, Sendable {
     ///   - isHeld: whether a slot still holds a descriptor.
     init(_ sessions: [Status.Session], _ isHeld: (DescriptorSlot) -> Bool) {
         lines = sessions.flatMap { session in
-            let which = "session \"\(session.name)\" of user \(session.holder.owner)"
+            let which = "session \"\(session.name)\" of user \(session.holder.user)"
             if session.isOpen, !session.holder.isDetached, !isHeld(session.holder.slot) {
                 let files = Self.texts(session.files.map(\.token))
                 let with = files.first.map { ", and with it \($0)" } ?? ""

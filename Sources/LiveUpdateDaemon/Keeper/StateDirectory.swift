@@ -35,7 +35,7 @@ public struct StateDirectory: Sendable {
     func take(_ passed: [PassedDescriptor], _ settings: Settings) throws -> TakenState {
         try checkLength()
         try makeDirectory()
-        let activated = passed.filter { Keep(storedName: $0.name) == nil }
+        let activated = passed.filter { HeldSlot(storedName: $0.name) == nil }
         // With a passed socket, the name of the clients' socket belongs to the service manager.
         for socket in [controlSocket, rootSocket] + (activated.isEmpty ? [clientSocket] : []) {
             try Self.expect(socket, "a socket") { $0.type == .socket }
@@ -60,7 +60,7 @@ public struct StateDirectory: Sendable {
         table.add(try MessageSocket.listen(at: rootSocket, mode: [.ownerReadWrite]).nonBlocking(), .rootListener)
         try addListener(passed, stored, settings, to: table)
         table.add(try ControlMemory.make(), .memory)
-        let stale = passed.compactMap { Keep(storedName: $0.name) }.filter { !stored.contains($0) }
+        let stale = passed.compactMap { HeldSlot(storedName: $0.name) }.filter { !stored.contains($0) }
         return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
     }
 
@@ -137,10 +137,10 @@ public struct StateDirectory: Sendable {
     /// - Returns: the restored descriptors. Empty without the arena of this state.
     private func restore(
         _ passed: [PassedDescriptor], into table: DescriptorVault, _ unwanted: inout [PassedDescriptor]
-    ) throws -> [Keep] {
-        let stored = passed.compactMap { one in Keep(storedName: one.name).map { ($0, one.descriptor) } }
+    ) throws -> [HeldSlot] {
+        let stored = passed.compactMap { one in HeldSlot(storedName: one.name).map { ($0, one.descriptor) } }
         guard let arena = stored.first(where: { $0.0.kind == .arena })?.1, isArena(arena) else {
-            unwanted = passed.filter { Keep(storedName: $0.name) != nil }
+            unwanted = passed.filter { HeldSlot(storedName: $0.name) != nil }
             return []
         }
         do {
@@ -164,12 +164,12 @@ public struct StateDirectory: Sendable {
 
     /// Adds the clients' listener: the socket of the unit, which is not changed; or the stored socket; or a new one.
     private func addListener(
-        _ passed: [PassedDescriptor], _ stored: [Keep], _ settings: Settings, to table: DescriptorVault
+        _ passed: [PassedDescriptor], _ stored: [HeldSlot], _ settings: Settings, to table: DescriptorVault
     ) throws {
-        let activated = passed.filter { Keep(storedName: $0.name) == nil }
+        let activated = passed.filter { HeldSlot(storedName: $0.name) == nil }
         if let listener = activated.first {
             table.release(stored.filter { $0.kind == .listener }.map(\.slot))
-            let label = KeepLabel(traits: .wasPassed)
+            let label = DescriptorLabel(traits: .wasPassed)
             table.add(try OwnedDescriptor(taking: listener.descriptor).nonBlocking(), .listener, label)
             for one in activated.dropFirst() { table.close(one.descriptor, of: 0) }
         } else if !stored.contains(where: { $0.kind == .listener }) {
@@ -233,7 +233,7 @@ public struct StateDirectory: Sendable {
                 guard let handle = received.descriptors.first else { break }
                 table.startNumbering(at: next)
                 let running = RunningProcess(process, handle: OwnedDescriptor(taking: handle))
-                return TakenState(table: table, running: Orchestrating(found: link, running))
+                return TakenState(table: table, running: LinkedProcess(found: link, running))
             case .failed(let why, _): throw StateHeld(why: why)
             default: break
             }
@@ -247,11 +247,11 @@ struct TakenState {
     /// The held descriptors.
     let table: DescriptorVault
     /// The orchestrator that was found.
-    var running: Orchestrating?
+    var running: LinkedProcess?
     /// The descriptors that come from a service manager's store. With any of them, the boot continues.
-    var stored: [Keep] = []
+    var stored: [HeldSlot] = []
     /// Descriptors that a service manager stores and that are useless.
-    var stale: [Keep] = []
+    var stale: [HeldSlot] = []
     /// Useless descriptors that were passed. The keeper closes them.
     var unwanted: [PassedDescriptor] = []
     /// The state from the keeper's earlier program, if this process has run one.

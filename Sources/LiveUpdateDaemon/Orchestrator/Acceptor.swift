@@ -108,14 +108,14 @@ final class Acceptor {
         return descriptor
     }
 
-    private func refuse(_ connection: consuming OwnedDescriptor, of user: SessionOwner) {
+    private func refuse(_ connection: consuming OwnedDescriptor, of user: SessionUser) {
         try? connection.borrowed.send(Response(refusingWith: -Errno.tooManyOpenFiles.rawValue).bytes)
         let refused = connection.release()
         store.drain(refused, of: user)
         store.close(ownSocket: refused, of: user)
     }
 
-    private func usage(of user: SessionOwner) -> Quota.Usage {
+    private func usage(of user: SessionUser) -> Quota.Usage {
         Quota.Usage(of: user, store, orchestrator, accepted: accepted.count)
     }
 
@@ -131,7 +131,7 @@ final class Acceptor {
         connections.discountAccepted(of: client.user)
         let slot: DescriptorSlot
         do throws(SystemCallError) {
-            slot = try store.take(OwnedDescriptor(taking: connection), .client, KeepLabel(user: client.user))
+            slot = try store.take(OwnedDescriptor(taking: connection), .client, DescriptorLabel(user: client.user))
         } catch {
             rest(error)
             return client

@@ -7,7 +7,7 @@ import SystemPackage
 /// The limits for one request, as they were when it began. Any thread can check them.
 struct Admission: Sendable {
     /// The user to charge.
-    var user: SessionOwner
+    var user: SessionUser
     /// Whether the client is root acting as the user. The user's limits do not apply then.
     var isUnlimited: Bool
     var quota: Quota
@@ -71,7 +71,7 @@ extension Quota.Usage {
     /// The counts of a user that ``Quota`` does not know itself.
     ///
     /// - Parameter accepted: the number of connections that were accepted and are not held yet.
-    init(of user: SessionOwner, _ store: DescriptorMirror, _ orchestrator: Orchestrator, accepted: Int) {
+    init(of user: SessionUser, _ store: DescriptorMirror, _ orchestrator: Orchestrator, accepted: Int) {
         let held = orchestrator.usage(of: user)
         self.init(
             process: store.count + accepted, held: held.sessions + held.files, closing: store.closing(of: user))
@@ -99,7 +99,7 @@ final class Admissions {
     }
 
     /// The limits for a client that acts as a user.
-    func admission(of user: SessionOwner, _ connection: Connection) -> Admission {
+    func admission(of user: SessionUser, _ connection: Connection) -> Admission {
         Admission(
             user: user, isUnlimited: connection.label.traits.contains(.isUnlimited), quota: connections.quota,
             accepted: acceptor.count, kernel: kernel, store: store, orchestrator: orchestrator)
@@ -108,10 +108,10 @@ final class Admissions {
     /// The memory of users' files and its limits, for the status. The values are those that were read last.
     ///
     /// - Parameter user: nil for the users with the most memory, in at most 32 lines.
-    func memory(of user: SessionOwner?) -> [LuodStatus.Memory] {
+    func memory(of user: SessionUser?) -> [LuodStatus.Memory] {
         let quota = connections.quota
-        let all = store.memory.flatMap { owner, sizes in
-            sizes.map { (user: owner, pageSize: $0.key, bytes: $0.value) }
+        let all = store.memory.flatMap { user, sizes in
+            sizes.map { (user: user, pageSize: $0.key, bytes: $0.value) }
         }
         let some = all.filter { user == nil || $0.user == user }
             .sorted { ($0.bytes, $1.user) > ($1.bytes, $0.user) }.prefix(32)

@@ -43,7 +43,7 @@ final class ConnectionTable {
     func add(
         _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Connection.Peer, _ clientID: ClientID
     ) throws(SystemCallError) -> Connection {
-        let connection = Connection(descriptor, slot, peer, clientID, store.entry(slot)?.label ?? KeepLabel())
+        let connection = Connection(descriptor, slot, peer, clientID, store.entry(slot)?.label ?? DescriptorLabel())
         try work.watch(descriptor, for: peer.isSocket ? .reading : .ending)
         connections[descriptor.rawValue] = connection
         if let user = peer.counted { quota.add(to: user) }
@@ -80,17 +80,17 @@ final class ConnectionTable {
     }
 
     /// Changes the label of a connection, here, in the store and in the keeper.
-    func relabel(_ connection: Connection, _ label: KeepLabel) {
+    func relabel(_ connection: Connection, _ label: DescriptorLabel) {
         guard connection.label != label else { return }
         connection.label = label
         store.relabel(connection.slot, label)
     }
 
     /// Counts a connection that is not in the table yet.
-    func countAccepted(of user: SessionOwner) { quota.add(to: user) }
+    func countAccepted(of user: SessionUser) { quota.add(to: user) }
 
     /// Ends the count of ``countAccepted(of:)``.
-    func discountAccepted(of user: SessionOwner) { quota.remove(from: user) }
+    func discountAccepted(of user: SessionUser) { quota.remove(from: user) }
 
     // MARK: Unread answers
 
@@ -147,15 +147,15 @@ final class Connection {
     /// The party at the other end of the connection.
     enum Peer {
         /// A client. The user is the one that connected, or the one that root acts as (AS_USER).
-        case client(SessionOwner)
+        case client(SessionUser)
         /// A holder of an opened device, and the user that opened it.
-        case device(SessionOwner)
+        case device(SessionUser)
         /// A holder of a session.
         case session(Session)
         /// A holder of a session or device that has ended, and its user.
-        case dead(SessionOwner)
+        case dead(SessionUser)
         /// Programs that run under a filter. The descriptor is no socket, and only its end is an event.
-        case program(SessionOwner)
+        case program(SessionUser)
     }
 
     let descriptor: FileDescriptor
@@ -163,7 +163,7 @@ final class Connection {
     fileprivate(set) var peer: Peer
     let clientID: ClientID
     /// The label of the descriptor in its slot.
-    fileprivate(set) var label: KeepLabel
+    fileprivate(set) var label: DescriptorLabel
     /// Whether the current request is answered later. The client's next requests are not read until then.
     private(set) var isWaiting = false
     /// Whether the connection is not served for a moment: ``ConnectionTable/postpone(_:)``.
@@ -191,7 +191,7 @@ final class Connection {
 
     fileprivate init(
         _ descriptor: FileDescriptor, _ slot: DescriptorSlot, _ peer: Peer, _ clientID: ClientID,
-        _ label: KeepLabel
+        _ label: DescriptorLabel
     ) {
         self.descriptor = descriptor
         self.label = label
@@ -291,7 +291,7 @@ final class Connection {
     // MARK: The peer
 
     /// The user to charge for the connection, and for the descriptors in its requests.
-    var user: SessionOwner { label.user }
+    var user: SessionUser { label.user }
 
     var hasArrived: Bool { label.traits.contains(.hasArrived) }
 
@@ -310,7 +310,7 @@ final class Connection {
 
     var isProgram: Bool { if case .program = peer { true } else { false } }
 
-    func isDevice(of user: SessionOwner) -> Bool {
+    func isDevice(of user: SessionUser) -> Bool {
         if case .device(user) = peer { true } else { false }
     }
 
@@ -339,7 +339,7 @@ extension DescriptorMirror {
 
 extension Connection.Peer {
     /// The user for calls of the device; nil for a peer that makes no such calls.
-    var user: SessionOwner? {
+    var user: SessionUser? {
         switch self {
         case .client(let user), .device(let user): user
         default: nil
@@ -347,7 +347,7 @@ extension Connection.Peer {
     }
 
     /// The user to charge for the connection in ``Quota``; nil for a session, because the core counts sessions.
-    var counted: SessionOwner? {
+    var counted: SessionUser? {
         switch self {
         case .client(let user), .device(let user), .dead(let user), .program(let user): user
         case .session: nil
@@ -359,7 +359,7 @@ extension Connection.Peer {
 
 /// The client of a request, and the user that it acts as.
 struct Client {
-    var user: SessionOwner
+    var user: SessionUser
     var connection: Connection
 
     /// Whether the client is root, even if it acts as another user.

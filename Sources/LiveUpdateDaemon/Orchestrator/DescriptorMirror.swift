@@ -32,7 +32,8 @@ final class DescriptorMirror: DescriptorStore {
         var keeperRoom = KeeperRoom.forAll
     }
 
-    private func entry(_ descriptor: FileDescriptor, _ kind: DescriptorKind, _ label: KeepLabel) -> HeldDescriptor {
+    private func entry(_ descriptor: FileDescriptor, _ kind: DescriptorKind, _ label: DescriptorLabel) -> HeldDescriptor
+    {
         let use = measuresMemory && kind == .file ? MemoryUse(of: descriptor) : nil
         return HeldDescriptor(descriptor: descriptor, kind: kind, label: label, memory: use)
     }
@@ -75,7 +76,7 @@ final class DescriptorMirror: DescriptorStore {
 
     /// Takes over the descriptors that a keeper has sent. A descriptor that is already held may come again with a new
     /// label.
-    func hold(_ keeps: [Keep], _ descriptors: [FileDescriptor]) {
+    func hold(_ keeps: [HeldSlot], _ descriptors: [FileDescriptor]) {
         let entries = zip(keeps, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
         let replaced = state.with { state in entries.compactMap { state.table.replace($0, with: $1) } }
         for entry in replaced {
@@ -101,9 +102,9 @@ final class DescriptorMirror: DescriptorStore {
     func begin(nextSlot: Int64) { state.with { $0.table.begin(at: nextSlot) } }
 
     /// All held descriptors, for another keeper to take over.
-    var all: [(keep: Keep, descriptor: FileDescriptor)] {
+    var all: [(keep: HeldSlot, descriptor: FileDescriptor)] {
         state.with { $0.table.all }.map { slot, entry in
-            (Keep(slot: slot, kind: entry.kind, label: entry.label), entry.descriptor)
+            (HeldSlot(slot: slot, kind: entry.kind, label: entry.label), entry.descriptor)
         }
     }
 
@@ -182,10 +183,10 @@ final class DescriptorMirror: DescriptorStore {
     }
 
     /// Changes the label of a descriptor, here and in the keeper.
-    func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) {
+    func relabel(_ slot: DescriptorSlot, _ label: DescriptorLabel) {
         let (entry, keeper) = state.with { ($0.table.relabel(slot, label), $0.keeper) }
         guard let entry else { return }
-        tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
+        tell(keeper, .keep(HeldSlot(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
     }
 
     /// Holds a descriptor. The store owns it from now on. Without a keeper only this process holds it.
@@ -194,13 +195,13 @@ final class DescriptorMirror: DescriptorStore {
     /// - Throws: the errno of a shortage that lasts, such as ETOOMANYREFS. In this case the descriptor is closed, and
     ///   nothing else has changed.
     func take(
-        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: KeepLabel = KeepLabel(),
+        _ descriptor: consuming OwnedDescriptor, _ kind: DescriptorKind, _ label: DescriptorLabel = DescriptorLabel(),
         patience: Int = 100
     ) throws(SystemCallError) -> DescriptorSlot {
         let (slot, keeper) = state.with { ($0.table.allocate(), $0.keeper) }
         let descriptor = descriptor.release()
         do throws(SystemCallError) {
-            try send(keeper, .keep(Keep(slot: slot, kind: kind, label: label)), [descriptor], patience)
+            try send(keeper, .keep(HeldSlot(slot: slot, kind: kind, label: label)), [descriptor], patience)
         } catch {
             closer.close(descriptor, of: label.user)
             throw error
@@ -216,14 +217,14 @@ final class DescriptorMirror: DescriptorStore {
 
     /// No other thread closes the descriptors of a request, so the descriptor still is the identified file.
     func keep(
-        _ descriptor: FileDescriptor, of file: FileIdentity, for owner: SessionOwner
+        _ descriptor: FileDescriptor, of file: FileIdentity, for user: SessionUser
     ) throws(LiveUpdateError) -> DescriptorSlot {
-        try keep(descriptor, for: owner)
+        try keep(descriptor, for: user)
     }
 
-    func keep(_ descriptor: FileDescriptor, for owner: SessionOwner) throws(LiveUpdateError) -> DescriptorSlot {
+    func keep(_ descriptor: FileDescriptor, for user: SessionUser) throws(LiveUpdateError) -> DescriptorSlot {
         do {
-            return try take(try descriptor.duplicated(), .file, KeepLabel(user: owner))
+            return try take(try descriptor.duplicated(), .file, DescriptorLabel(user: user))
         } catch {
             throw LiveUpdateError(error, "keeping a descriptor")
         }
@@ -262,7 +263,7 @@ final class DescriptorMirror: DescriptorStore {
             return (held, state.unsent.filter { state.table[$0] == nil })
         }
         for (slot, entry) in held {
-            tell(keeper, .keep(Keep(slot: slot, kind: entry.kind, label: entry.label)), [entry.descriptor])
+            tell(keeper, .keep(HeldSlot(slot: slot, kind: entry.kind, label: entry.label)), [entry.descriptor])
         }
         tellReleased(keeper, [DescriptorSlot](released))
     }

@@ -67,7 +67,7 @@ final class DeviceCalls {
     /// - Throws: EPERM for a privileged call of a user that may not make it; EIO during a refusal, for all calls except
     ///   STATUS, RELOAD and STOP of root and luod's own user.
     static func check(
-        _ call: Call, by user: SessionOwner, ownUser: SessionOwner, _ refusal: Refusal?
+        _ call: Call, by user: SessionUser, ownUser: SessionUser, _ refusal: Refusal?
     ) throws(LiveUpdateError) {
         let mayControl = user == 0 || user == ownUser
         if let refusal {

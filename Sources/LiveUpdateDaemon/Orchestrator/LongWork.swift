@@ -22,26 +22,26 @@ struct LongWork {
 
     private var running: [WorkerPool.WorkID: Piece] = [:]
     /// The users of the sessions that threads end now.
-    private var ending: Set<SessionOwner> = []
+    private var ending: Set<SessionUser> = []
 
     /// Whether no work is under way.
     var isIdle: Bool { running.isEmpty }
 
     /// The number of postponed ends of a user's connections.
-    private var waitingEnds: [SessionOwner: Int] = [:]
+    private var waitingEnds: [SessionUser: Int] = [:]
 
     /// Whether a thread ends a session of a user. The user's other ends wait.
-    func isEnding(of user: SessionOwner) -> Bool { ending.contains(user) }
+    func isEnding(of user: SessionUser) -> Bool { ending.contains(user) }
 
     /// Whether the requests of a user wait. They do while a session that its client has closed still has its name and
     /// its files.
-    func makesWait(_ user: SessionOwner) -> Bool { ending.contains(user) || waitingEnds[user] != nil }
+    func makesWait(_ user: SessionUser) -> Bool { ending.contains(user) || waitingEnds[user] != nil }
 
     /// Notes a postponed end.
-    mutating func addWaitingEnd(of user: SessionOwner) { waitingEnds[user, default: 0] += 1 }
+    mutating func addWaitingEnd(of user: SessionUser) { waitingEnds[user, default: 0] += 1 }
 
     /// Notes that a postponed end has been done.
-    mutating func removeWaitingEnd(of user: SessionOwner) {
+    mutating func removeWaitingEnd(of user: SessionUser) {
         let left = waitingEnds[user, default: 1] - 1
         waitingEnds[user] = left == 0 ? nil : left
     }

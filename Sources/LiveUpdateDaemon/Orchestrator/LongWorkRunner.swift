@@ -49,7 +49,7 @@ final class LongWorkRunner {
     var isIdle: Bool { longWork.isIdle }
 
     /// Whether the requests of a user wait for the end of one of the user's sessions.
-    func makesWait(_ user: SessionOwner) -> Bool { longWork.makesWait(user) }
+    func makesWait(_ user: SessionUser) -> Bool { longWork.makesWait(user) }
 
     /// Whether a descriptor is the one that reports finished work.
     func isEvents(_ descriptor: FileDescriptor) -> Bool { workers.events == descriptor }
@@ -61,7 +61,7 @@ final class LongWorkRunner {
     private var mayWorkLong: Bool { waitingUpdate == nil && !updates.isUnderWay }
 
     /// Whether the end of a session may begin now. An update waits only for the ends of its own user's sessions.
-    private func mayEndLong(_ user: SessionOwner) -> Bool {
+    private func mayEndLong(_ user: SessionUser) -> Bool {
         !updates.isUnderWay && (waitingUpdate == nil || waitingUpdate?.user == user)
     }
 
@@ -104,12 +104,12 @@ final class LongWorkRunner {
 
     /// Whether it takes long to finish or close a session. The user's count is checked first, because that costs less.
     func hasManyFiles(_ session: Session) -> Bool {
-        orchestrator.usage(of: session.holder.owner).files > LongWork.manyFiles
+        orchestrator.usage(of: session.holder.user).files > LongWork.manyFiles
             && session.tokens.count > LongWork.manyFiles
     }
 
     /// Whether a thread works on the session in a REMOVE_SESSION request. A forced removal cancels a search.
-    func isAtWork(_ request: Request, _ user: SessionOwner) -> Bool {
+    func isAtWork(_ request: Request, _ user: SessionUser) -> Bool {
         guard !longWork.isIdle else { return false }
         let call = UpdateCall(request.body)
         let name = SessionName(described: call.text)

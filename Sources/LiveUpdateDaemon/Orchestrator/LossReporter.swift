@@ -29,7 +29,7 @@ final class LossReporter {
 
     private func ending(_ session: Status.Session) -> EndReport.Session {
         EndReport.Session(
-            name: "\(session.name)", user: session.holder.owner,
+            name: "\(session.name)", user: session.holder.user,
             staysWithoutHolder: session.holder.isDetached || !session.isOpen,
             files: session.files.compactMap(ending))
     }

@@ -38,7 +38,7 @@ struct MemoryUse: Equatable, Sendable {
 /// The memory of the files that are held for each user. A file in several slots of a user counts once. It does no I/O.
 struct MemoryLedger: Sendable {
     private struct Account: Hashable {
-        var user: SessionOwner
+        var user: SessionUser
         var pageSize: PageSize
     }
 
@@ -52,20 +52,20 @@ struct MemoryLedger: Sendable {
     private var totals: [Account: UInt64] = [:]
 
     /// Adds a file that was put into a slot.
-    mutating func add(_ use: MemoryUse, of user: SessionOwner) {
+    mutating func add(_ use: MemoryUse, of user: SessionUser) {
         let account = Account(user: user, pageSize: use.pageSize)
         set(use, account, slots: (files[account]?[use.file]?.slots ?? 0) + 1)
     }
 
     /// Removes a file that was released from a slot.
-    mutating func remove(_ use: MemoryUse, of user: SessionOwner) {
+    mutating func remove(_ use: MemoryUse, of user: SessionUser) {
         let account = Account(user: user, pageSize: use.pageSize)
         guard let entry = files[account]?[use.file] else { return }
         set(MemoryUse(use.file, use.pageSize, entry.bytes), account, slots: entry.slots - 1)
     }
 
     /// Notes the current bytes of a file that is in some slot.
-    mutating func note(_ use: MemoryUse, of user: SessionOwner) {
+    mutating func note(_ use: MemoryUse, of user: SessionUser) {
         let account = Account(user: user, pageSize: use.pageSize)
         guard let entry = files[account]?[use.file] else { return }
         set(use, account, slots: entry.slots)
@@ -84,12 +84,12 @@ struct MemoryLedger: Sendable {
     }
 
     /// The bytes of a user's files with pages of a size.
-    func bytes(of user: SessionOwner, _ pageSize: PageSize) -> UInt64 {
+    func bytes(of user: SessionUser, _ pageSize: PageSize) -> UInt64 {
         totals[Account(user: user, pageSize: pageSize)] ?? 0
     }
 
     /// The bytes of a user's files, including one more.
-    func bytes(of user: SessionOwner, with use: MemoryUse) -> UInt64 {
+    func bytes(of user: SessionUser, with use: MemoryUse) -> UInt64 {
         let account = Account(user: user, pageSize: use.pageSize)
         let others = (totals[account] ?? 0) &- (files[account]?[use.file]?.bytes ?? 0)
         let (sum, isTooLarge) = others.addingReportingOverflow(use.bytes)
@@ -97,8 +97,8 @@ struct MemoryLedger: Sendable {
     }
 
     /// The memory of all users, in bytes by page size.
-    var all: [SessionOwner: [PageSize: UInt64]] {
-        var all: [SessionOwner: [PageSize: UInt64]] = [:]
+    var all: [SessionUser: [PageSize: UInt64]] {
+        var all: [SessionUser: [PageSize: UInt64]] = [:]
         for (account, bytes) in totals { all[account.user, default: [:]][account.pageSize] = bytes }
         return all
     }

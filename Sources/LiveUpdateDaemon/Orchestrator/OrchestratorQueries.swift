@@ -14,7 +14,7 @@ extension Orchestrator {
     ///   one is used.
     /// - Throws: ENOENT.
     func find(
-        _ name: SessionName?, _ direction: Direction?, of user: SessionOwner
+        _ name: SessionName?, _ direction: Direction?, of user: SessionUser
     ) throws(LiveUpdateError) -> Status.Session {
         for direction in direction.map({ [$0] }) ?? [.outgoing, .incoming] {
             if let name, let found = try session(name, direction, of: user) { return found }

@@ -56,7 +56,7 @@ final class ProgramCalls {
         // Without room for the program's calls no gate could start, and the program would wait in its next open(2).
         try state.calls.reserve()
         do {
-            let slot = try store.take(try listener.duplicated(), .program, KeepLabel(user: client.user))
+            let slot = try store.take(try listener.duplicated(), .program, DescriptorLabel(user: client.user))
             guard let kept = store.descriptor(in: slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
             try connections.add(kept, slot, .program(client.user), client.connection.clientID)
         } catch {
@@ -70,7 +70,7 @@ final class ProgramCalls {
     }
 
     /// Whether an earlier orchestrator has received the listener of a program, for this user.
-    private func wasFound(_ slot: DescriptorSlot, of user: SessionOwner) -> Bool {
+    private func wasFound(_ slot: DescriptorSlot, of user: SessionUser) -> Bool {
         let found = ClientID(user: user, process: 0)
         return store.descriptor(in: slot).flatMap { connections[$0] }?.clientID == found
     }
@@ -94,7 +94,7 @@ final class ProgramCalls {
             var reply = Reply(0, body: request.answerBody)
             reply.descriptor = ends.1
             reply.isOwned = true
-            let label = KeepLabel(cookie: try ends.1.socketCookie(), user: user, boot: boot)
+            let label = DescriptorLabel(cookie: try ends.1.socketCookie(), user: user, boot: boot)
             let slot = try store.take(OwnedDescriptor(taking: ends.0), .device, label)
             try connections.add(ends.0, slot, .device(user), ClientID(user: user, process: 0))
             client.connection.noteGiven(slot)

@@ -17,7 +17,7 @@ struct Quota: Sendable {
     let isOpenToEverybody: Bool
     /// The number of each user's connections, devices, listeners, and sessions of ended boots. The core counts sessions
     /// and files.
-    private var connections: [SessionOwner: Int] = [:]
+    private var connections: [SessionUser: Int] = [:]
 
     /// The number of last descriptors that only root may use: for status, stop, update and removal. At most 32.
     let reservedForRoot: Int
@@ -52,9 +52,9 @@ struct Quota: Sendable {
         var closing: Int
     }
 
-    mutating func add(to user: SessionOwner) { connections[user, default: 0] += 1 }
+    mutating func add(to user: SessionUser) { connections[user, default: 0] += 1 }
 
-    mutating func remove(from user: SessionOwner) {
+    mutating func remove(from user: SessionUser) {
         let left = connections[user, default: 1] - 1
         connections[user] = left == 0 ? nil : left
     }
@@ -62,7 +62,7 @@ struct Quota: Sendable {
     /// Whether one more descriptor may be held for a user.
     ///
     /// - Parameter isUnlimited: whether the client is root, even if it acts as another user.
-    func hasRoom(for user: SessionOwner, isUnlimited: Bool, _ usage: Usage) -> Bool {
+    func hasRoom(for user: SessionUser, isUnlimited: Bool, _ usage: Usage) -> Bool {
         let isRoot = isUnlimited || user == 0
         guard usage.process < (isRoot ? mostHeldWithRoot : mostOfProcess - reservedForRoot) else { return false }
         return isRoot || connections[user, default: 0] + usage.held + usage.closing < mostOfUser
@@ -74,7 +74,7 @@ struct Quota: Sendable {
     ///   - isUnlimited: whether the client is root, even if it acts as another user.
     ///   - bytes: the bytes of all files of the user with pages of this size, including that file.
     func exceededMemory(
-        of user: SessionOwner, isUnlimited: Bool, _ bytes: UInt64, _ pageSize: PageSize, _ machine: MachineMemory
+        of user: SessionUser, isUnlimited: Bool, _ bytes: UInt64, _ pageSize: PageSize, _ machine: MachineMemory
     ) -> UInt64? {
         guard !isUnlimited, user != 0,
             let most = memory.most(pageSize, isOpenToEverybody: isOpenToEverybody, machine)
@@ -99,7 +99,7 @@ struct Quota: Sendable {
     private static let fewPending = 16
 
     /// Whether one more connection of a user may be held, within the limits or as one of ``leastConnections``.
-    func hasRoomForConnection(of user: SessionOwner, _ usage: Usage) -> Bool {
+    func hasRoomForConnection(of user: SessionUser, _ usage: Usage) -> Bool {
         if hasRoom(for: user, isUnlimited: false, usage) { return true }
         let hasReserve = usage.process < mostOfProcess - reservedForRoot
         return hasReserve && connections[user, default: 0] < Self.leastConnections

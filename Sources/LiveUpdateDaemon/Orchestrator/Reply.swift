@@ -115,7 +115,7 @@ final class ReplySender {
         finish(reply, of: connection.user)
     }
 
-    private func finish(_ reply: Reply, of user: SessionOwner) {
+    private func finish(_ reply: Reply, of user: SessionUser) {
         if let descriptor = reply.descriptor {
             if reply.isOwned { try? closeDescriptor(descriptor) }
             // After a delay, no slot may hold the file any more.

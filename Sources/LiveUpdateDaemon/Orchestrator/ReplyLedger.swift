@@ -113,7 +113,7 @@ final class ReplyLedger {
     }
 
     /// Whether a user is not served for now, because the user's requests ended too many orchestrators.
-    func mustPause(_ user: SessionOwner) -> Bool {
+    func mustPause(_ user: SessionUser) -> Bool {
         user != 0 && memory != nil && deaths.mustPause(user, at: milliseconds())
     }
 

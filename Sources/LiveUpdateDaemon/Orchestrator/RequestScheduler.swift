@@ -5,7 +5,7 @@ import SystemPackage
 /// A client process, as the kernel identified it when it connected. Sessions belong to the client that opened them.
 /// Sessions that a new orchestrator finds belong to their user, with the process 0.
 struct ClientID: Hashable, Sendable {
-    var user: SessionOwner
+    var user: SessionUser
     var process: CInt
 }
 
@@ -33,7 +33,7 @@ struct RequestScheduler {
 
     private enum Party: Hashable {
         case acceptor
-        case user(SessionOwner)
+        case user(SessionUser)
     }
 
     /// The work of one user.
@@ -82,7 +82,7 @@ struct RequestScheduler {
     }
 
     private var parties = FairShare<Party>()
-    private var users: [SessionOwner: UserQueue] = [:]
+    private var users: [SessionUser: UserQueue] = [:]
     /// The valid item of each descriptor. Earlier items of a descriptor are skipped.
     private var current: [FileDescriptor: (number: UInt64, isEnd: Bool)] = [:]
     private var lastNumber: UInt64 = 0
@@ -170,7 +170,7 @@ struct RequestScheduler {
         return item.work
     }
 
-    private mutating func takeItem(of user: SessionOwner) -> Item? {
+    private mutating func takeItem(of user: SessionUser) -> Item? {
         let (item, isLast) = users[user, default: UserQueue()].take()
         if isLast {
             if users.count > Self.mostEmptyQueues { users[user] = nil }

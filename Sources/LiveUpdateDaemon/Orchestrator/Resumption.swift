@@ -4,14 +4,14 @@ import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
 
-/// Finds the connections and sessions that another orchestrator has left, and held descriptors without an owner.
+/// Finds the connections and sessions that another orchestrator has left, and held descriptors without an user.
 final class Resumption {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let sessions: SessionTable
     private let closer: ConnectionCloser
-    /// Whether there may be held descriptors without an owner. The loop looks for them when it has nothing else to do.
+    /// Whether there may be held descriptors without an user. The loop looks for them when it has nothing else to do.
     private(set) var mayHaveOrphans = false
 
     init(
@@ -63,7 +63,7 @@ final class Resumption {
 
     private func resumeSession(in slot: DescriptorSlot, _ session: Session?) throws {
         guard let entry = store.entry(slot) else { return }
-        let user = session?.holder.owner ?? entry.label.user
+        let user = session?.holder.user ?? entry.label.user
         let peer: Connection.Peer = session.map { .session($0) } ?? .dead(user)
         try connections.add(entry.descriptor, slot, peer, ClientID(user: user, process: 0))
     }

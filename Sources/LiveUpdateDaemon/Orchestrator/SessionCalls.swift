@@ -27,7 +27,7 @@ final class SessionCalls {
         case .preserve, .preserveHeld, .check:
             let file = FileRequest(
                 call: request.call, token: token, received: ReceivedFile(descriptor ?? Self.none), answer: answer,
-                admission: admissions.admission(of: session.holder.owner, connection))
+                admission: admissions.admission(of: session.holder.user, connection))
             return try preserve(file, request, session, connection)
         case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
         case .get: return Reply(0, body: request.answerBody, copy: try session.get(token: token))

@@ -109,7 +109,7 @@ final class SessionOpener {
         do throws(LiveUpdateError) {
             let answer = request.tag == 0 ? nil : Answer(client.id(request), slot: slot)
             let session = try openAgain(NameCall(request.body).name, client) { () throws(LiveUpdateError) in
-                try open(SessionHolder(owner: client.user, slot: slot), answer)
+                try open(SessionHolder(user: client.user, slot: slot), answer)
             }
             client.connection.noteGiven(slot)
             sessions.removeDetached(session)
@@ -137,7 +137,7 @@ final class SessionOpener {
         // The gate makes sure that a program with an opened device receives the descriptor.
         var traits = client.connection.label.traits.intersection(.isUnlimited)
         if client.connection.isDevice { traits.insert(.hasArrived) }
-        let label = KeepLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
+        let label = DescriptorLabel(cookie: (try? ends.1.socketCookie()) ?? 0, user: client.user, traits: traits)
         do {
             return try store.take(OwnedDescriptor(taking: ends.0), .session, label)
         } catch {

@@ -28,7 +28,7 @@ final class SessionRemover {
     /// - Returns: the overridden obstacles: a line for a client that held the session, and one for each refusal.
     /// - Throws: ENOENT; without force EBUSY while a client holds the session, or a handler cannot finish; EINVAL for
     ///   an invalid session name, and for both directions at once.
-    private func remove(_ call: UpdateCall, of user: SessionOwner) throws(LiveUpdateError) -> String {
+    private func remove(_ call: UpdateCall, of user: SessionUser) throws(LiveUpdateError) -> String {
         let name = SessionName(described: call.text)
         let directions = call.flags & (UpdateCall.outgoing | UpdateCall.incoming)
         guard name.isValid, directions != UpdateCall.outgoing | UpdateCall.incoming else {
@@ -59,7 +59,7 @@ final class SessionRemover {
         _ known: Status.Session, _ holder: Connection?
     ) throws(LiveUpdateError) -> Session {
         if let session = holder?.session ?? sessions.detached(known) { return session }
-        let holder = SessionHolder(owner: known.holder.owner, isDetached: true)
+        let holder = SessionHolder(user: known.holder.user, isDetached: true)
         return try orchestrator.retrieveSession(known.name, holder: holder)
     }
 

@@ -34,6 +34,6 @@ final class SessionTable {
 extension Session {
     /// Whether the status describes this session.
     func isSame(as known: Status.Session) -> Bool {
-        name == known.name && direction == known.direction && holder.owner == known.holder.owner
+        name == known.name && direction == known.direction && holder.user == known.holder.user
     }
 }

@@ -6,7 +6,7 @@ import SystemPackage
 struct HeldDescriptor: Sendable {
     var descriptor: FileDescriptor
     var kind: DescriptorKind
-    var label = KeepLabel()
+    var label = DescriptorLabel()
     /// The memory of a file when it was added; nil if it is not measured.
     var memory: MemoryUse?
 }
@@ -78,7 +78,7 @@ struct SlotTable: Sendable {
     /// Changes the label of a slot.
     ///
     /// - Returns: nil for an empty slot.
-    mutating func relabel(_ slot: DescriptorSlot, _ label: KeepLabel) -> HeldDescriptor? {
+    mutating func relabel(_ slot: DescriptorSlot, _ label: DescriptorLabel) -> HeldDescriptor? {
         entries[slot]?.label = label
         return entries[slot]
     }
@@ -109,10 +109,10 @@ struct SlotTable: Sendable {
     // MARK: Memory
 
     /// The memory of all users' files, in bytes by page size.
-    var memoryOfUsers: [SessionOwner: [PageSize: UInt64]] { memory.all }
+    var memoryOfUsers: [SessionUser: [PageSize: UInt64]] { memory.all }
 
     /// The bytes of a user's files with the page size of `use`, including that file.
-    func memory(of user: SessionOwner, with use: MemoryUse) -> UInt64 { memory.bytes(of: user, with: use) }
+    func memory(of user: SessionUser, with use: MemoryUse) -> UInt64 { memory.bytes(of: user, with: use) }
 
     /// Returns several files for the next reading of their memory. All files take turns.
     mutating func takeUnread(atMost most: Int) -> [(slot: DescriptorSlot, entry: HeldDescriptor)] {

@@ -92,15 +92,15 @@ final class StatusReporter {
     func perform(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let socket = client.connection.descriptor
         let summary = try orchestrator.statusSummary()
-        let owner = client.user == 0 ? nil : client.user
+        let user = client.user == 0 ? nil : client.user
         let page = try StatusReport.page(
             StatusCall(request.body), boot: UInt32(truncatingIfNeeded: summary.updateNumber) &+ 1,
             // A page is one message, which must fit into the socket.
             room: min(StatusLines.most, max(socket.sendRoom - 4096, 4096))
         ) {
-            daemon(summary, for: owner)
+            daemon(summary, for: user)
         } parts: { (position, most) throws(LiveUpdateError) in
-            try orchestrator.statusPage(after: position, of: owner, most: most)
+            try orchestrator.statusPage(after: position, of: user, most: most)
         } session: { part in
             session(part)
         } file: { file, problem in
@@ -111,7 +111,7 @@ final class StatusReporter {
         return reply
     }
 
-    private func daemon(_ summary: StatusSummary, for owner: SessionOwner?) -> LuodStatus.Daemon {
+    private func daemon(_ summary: StatusSummary, for user: SessionUser?) -> LuodStatus.Daemon {
         let process = keeper.process ?? 0
         return LuodStatus.Daemon(
             orchestrator: getpid(), keeper: process, processes: processes(process),
@@ -123,7 +123,7 @@ final class StatusReporter {
                 LuodStatus.FLB(
                     compatible: flb.compatible, direction: flb.direction.rawValue, count: Int64(clamping: flb.count))
             },
-            memory: admissions.memory(of: owner))
+            memory: admissions.memory(of: user))
     }
 
     /// The processes of luod. Their rights are read at most once per second, because that takes longer than the rest of
@@ -140,7 +140,7 @@ final class StatusReporter {
     private func session(_ part: StatusPage.Part) -> LuodStatus.Session {
         let session = part.session
         return LuodStatus.Session(
-            number: part.number, name: session.name.description, owner: session.holder.owner,
+            number: part.number, name: session.name.description, owner: session.holder.user,
             direction: session.direction.rawValue, isOpen: session.isOpen, isFinished: session.isFinished,
             isDetached: session.holder.isDetached, isAttached: store.entry(session.holder.slot) != nil)
     }

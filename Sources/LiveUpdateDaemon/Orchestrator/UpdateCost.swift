@@ -12,7 +12,7 @@ enum UpdateCost {
 
     /// One line for an incoming session that is lost, and one for each of its files.
     static func lines(_ session: Status.Session) -> [String] {
-        let name = "user \(session.holder.owner), session \"\(session.name)\""
+        let name = "user \(session.holder.user), session \"\(session.name)\""
         return ["\(name): unfinished"]
             + session.files.map { "\(name), token \($0.token): \($0.compatible), unfinished" }
     }

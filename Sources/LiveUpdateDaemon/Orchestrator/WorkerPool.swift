@@ -27,7 +27,7 @@ final class WorkerPool: Sendable {
 
     private struct Job: Sendable {
         var id: WorkID
-        var user: SessionOwner
+        var user: SessionUser
         var cancellation: Cancellation
         var body: @Sendable () -> LiveUpdateError?
     }
@@ -36,7 +36,7 @@ final class WorkerPool: Sendable {
         var waiting: [Job] = []
         var finished: [Finished] = []
         var lastNumber: UInt64 = 0
-        var users: Set<SessionOwner> = []
+        var users: Set<SessionUser> = []
         var cancellations: [WorkID: Cancellation] = [:]
         var isEnding = false
     }
@@ -115,9 +115,9 @@ final class WorkerPool: Sendable {
     var events: FileDescriptor { ownEvents.borrowed }
 
     /// Whether a thread is free for a user and the user has no work under way.
-    func isFree(for user: SessionOwner) -> Bool { shared.lock.withLock { isFreeLocked(for: user) } }
+    func isFree(for user: SessionUser) -> Bool { shared.lock.withLock { isFreeLocked(for: user) } }
 
-    private func isFreeLocked(for user: SessionOwner) -> Bool {
+    private func isFreeLocked(for user: SessionUser) -> Bool {
         let users = unsafe shared.state.users
         guard !users.contains(user) else { return false }
         return user == 0 || users.count(where: { $0 != 0 }) < threads - 1
@@ -126,7 +126,7 @@ final class WorkerPool: Sendable {
     /// Starts a piece of work.
     ///
     /// - Returns: nil while no thread is free for the user.
-    func start(for user: SessionOwner, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void) -> WorkID? {
+    func start(for user: SessionUser, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void) -> WorkID? {
         shared.lock.withLock {
             guard isFreeLocked(for: user) else { return nil }
             unsafe shared.state.lastNumber += 1

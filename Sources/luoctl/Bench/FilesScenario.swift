@@ -23,7 +23,7 @@ struct FilesScenario {
         defer { try? session.close() }
         var samples: [(count: UInt64, ours: [Double], floor: [Double])] = []
         var there: UInt64 = 0
-        for count in OneMore.counts(run) {
+        for count in GrowthCost.counts(run) {
             while there < count {
                 let file = try makeMemoryFile(named: "luoctl-bench", size: PageSize.base.bytes)
                 try session.preserve(file.borrowed, token: there)
@@ -39,7 +39,7 @@ struct FilesScenario {
             }
             samples.append(sample)
         }
-        OneMore(run: run, scenario: .files, note: nil)
+        GrowthCost(run: run, scenario: .files, note: nil)
             .add(samples, floorName: "C: a copy of the descriptor, its status, and where it has pages")
     }
 }

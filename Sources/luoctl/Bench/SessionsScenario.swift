@@ -17,7 +17,7 @@ struct SessionsScenario {
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: InheritedDescriptors())
         var samples: [(count: UInt64, ours: [Double], floor: [Double])] = []
         var sessions: [Session] = []
-        for count in OneMore.counts(run) {
+        for count in GrowthCost.counts(run) {
             while sessions.count < count { sessions.append(try orchestrator.createSession("bench-\(sessions.count)")) }
             var times: [Double] = []
             for _ in 0..<run.rounds(quick: 100, full: 1000) {
@@ -27,7 +27,7 @@ struct SessionsScenario {
             }
             samples.append((count, times, []))
         }
-        OneMore(
+        GrowthCost(
             run: run, scenario: .sessions,
             note: "without a floor: making a session is a record in shared memory, and no system call"
         ).add(samples, floorName: nil)

@@ -46,8 +46,8 @@ import Testing
             let unnamed = try TestFile(pages: [0], of: 2, pageSize: .huge2M)
             let machine = try Machine()
             let boot = try machine.standardBoot()
-            for user in [7, 8] as [SessionOwner] {
-                let session = try boot.orchestrator.createSession("s", holder: SessionHolder(owner: user))
+            for user in [7, 8] as [SessionUser] {
+                let session = try boot.orchestrator.createSession("s", holder: SessionHolder(user: user))
                 try session.preserve(named.descriptor, token: 1)
                 try session.preserve(unnamed.descriptor, token: 2)
                 // The second user's record has one page more.

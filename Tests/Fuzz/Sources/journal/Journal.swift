@@ -56,12 +56,12 @@ private func checkSnapshot(of state: BootState) {
     check(again.usage == state.usage, "another usage")
     check(again.nextID == state.nextID, "another next number")
     for session in state.sessions.values {
-        let owner = session.holder.owner
+        let owner = session.holder.user
         let found = [again, state].map { $0.session(session.name, session.direction, of: owner) }
         check(found[0] == found[1] && found[0] != nil, "names")
     }
     for file in state.files.values {
-        let hold = state.sessions[file.session].map { FileHold($0.holder.owner, file.identity) }
+        let hold = state.sessions[file.session].map { FileHold($0.holder.user, file.identity) }
         let holds = [again, state].map { state in hold.map(state.holds) }
         check(holds[0] == holds[1] && (holds[0] == true || !file.holdsFile), "identities")
         check(again.file(file.token, in: file.session) == state.file(file.token, in: file.session), "tokens")

@@ -4,7 +4,7 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// A process that the keeper has started or found: an orchestrator, or a gate.
-final class Orchestrating {
+final class LinkedProcess {
     let link: ControlLink
     let process: RunningProcess
 

@@ -2,7 +2,7 @@
 import LiveUpdateBenchReport
 
 /// Measures the cost of adding one more when there are many already.
-struct OneMore {
+struct GrowthCost {
     let run: BenchRun
     let scenario: BenchScenario
     let note: String?

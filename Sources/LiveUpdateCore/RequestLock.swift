@@ -6,7 +6,7 @@ import SystemPackage
 ///
 /// The gate also knows the threads that run a callback or hold a loan. A request of such a thread could wait for
 /// itself, so it is refused with EDEADLK before anything is done.
-final class RequestGate: Sendable {
+final class RequestLock: Sendable {
     private let lock = Lock()
     private nonisolated(unsafe) var state = State()
 
