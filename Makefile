@@ -47,7 +47,7 @@ SYSUSERS := lib/sysusers.d/luod.conf
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
-	stress attack vmtest guest doc format lint clean
+	stress attack vmtest guest consumer nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -135,6 +135,17 @@ guest: setup ## as root, a guest in QEMU lives through an update of luod; instal
 	$(STATIC_BUILD) --product luod
 	scripts/with-huge-pages $(GUEST_PAGES) Examples/qemu-guest/run .build-static/release/luod $(GUEST_ARGS)
 
+consumer: setup ## build the examples in a package of their own, as users of the library do, and list its dependencies
+	scripts/consumer
+
+nightly: setup ## what takes longer than CI may: longer fuzzing and stress, complete kill sweeps, all attacks, the full benchmark
+	$(MAKE) fuzz FUZZ_SECONDS=600
+	$(MAKE) kill-sweep
+	$(MAKE) daemon-kill-sweep
+	$(MAKE) stress SECONDS=600
+	$(MAKE) attack SECONDS=60
+	$(MAKE) bench
+
 doc: setup ## build the API documentation; fails on any warning, and on what has no comment (DOC_DIR=.build-doc/site)
 	scripts/documentation $(DOC_DIR)
 
@@ -147,4 +158,4 @@ lint: ## check the layout of the sources, and the English of comments and docume
 	@! git ls-files '*.swift' '*.c' '*.h' '*.py' | xargs grep -L 'SPDX-License-Identifier: Apache-2.0' | grep .
 
 clean: ## remove everything that was built
-	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz
+	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz .build-consumer
