@@ -35,19 +35,6 @@ package final class InheritedDescriptors: DescriptorStore {
         return FileDescriptor(rawValue: number)
     }
 
-    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
-        guard let kept = descriptor(in: slot) else {
-            throw LiveUpdateError(
-                .badFileDescriptor, "slot \(slot.number) holds no descriptor",
-                remedy: "the file was lost with its last holder: make it again")
-        }
-        do {
-            return try kept.duplicated().release()
-        } catch {
-            throw LiveUpdateError(error, "a descriptor of what was kept as \(slot.number)")
-        }
-    }
-
     package func release(_ slot: DescriptorSlot) {
         // The descriptor is closed even when close(2) returns an error.
         if let kept = descriptor(in: slot) { try? closeDescriptor(kept) }

@@ -51,7 +51,7 @@ package protocol DescriptorStore: Sendable {
     /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
-    /// A new descriptor of the held open file description. The caller closes it.
+    /// A new descriptor of the held open file description. The caller closes it. Optional.
     ///
     /// - Throws: EBADF when the descriptor was lost, EMFILE.
     func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor
@@ -83,6 +83,19 @@ extension DescriptorStore {
         } catch {
             release(slot)
             throw error
+        }
+    }
+
+    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
+        guard let held = descriptor(in: slot) else {
+            throw LiveUpdateError(
+                .badFileDescriptor, "slot \(slot.number) holds no descriptor",
+                remedy: "the file was lost with its last holder: make it again")
+        }
+        do {
+            return try held.duplicated().release()
+        } catch {
+            throw LiveUpdateError(error, "a copy of the descriptor in slot \(slot.number)")
         }
     }
 }

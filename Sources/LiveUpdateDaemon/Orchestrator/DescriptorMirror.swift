@@ -348,19 +348,6 @@ final class DescriptorMirror: DescriptorStore {
         guard let name = descriptor.peerName, !name.isEmpty else { return false }
         return [DescriptorKind.listener, .rootListener, .control].contains { self.descriptor($0)?.ownName == name }
     }
-
-    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
-        guard let kept = descriptor(in: slot) else {
-            throw LiveUpdateError(
-                .badFileDescriptor, "slot \(slot.number) holds no descriptor",
-                remedy: "the file was lost with its last holder: make it again")
-        }
-        do {
-            return try kept.duplicated().release()
-        } catch {
-            throw LiveUpdateError(error, "a descriptor of what is kept in slot \(slot.number)")
-        }
-    }
 }
 
 extension ControlMessage {
