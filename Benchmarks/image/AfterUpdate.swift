@@ -17,7 +17,7 @@ struct AfterUpdate {
         let session = try process.orchestrator.retrieveSession("bench")
         moments.answered = monotonicNanoseconds()
         for token in 0..<count {
-            let file = OwnedDescriptor(taking: try session.retrieve(token: token))
+            let file = try session.retrieve(token: token)
             let mapping = try Mapping(of: file.borrowed, length: page, .shared(writable: false))
             // SAFETY: the mapping has a page.
             guard unsafe mapping.bytes.load(as: UInt64.self) != 0 else {

@@ -22,9 +22,8 @@ struct Legacy {
     func file(_ token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor? {
         guard let session, session.tokens.contains(token) else { return nil }
         do throws(LiveUpdateError) {
-            return OwnedDescriptor(
-                taking: session.direction == .incoming
-                    ? try session.retrieve(token: token) : try session.get(token: token))
+            return session.direction == .incoming
+                ? try session.retrieve(token: token) : try session.get(token: token)
         } catch {
             guard error.errno == .badFileDescriptor else { throw error }
             log("\(error)")

@@ -15,7 +15,7 @@ if try luo.status().updateNumber == 0 {
     try process.reboot(into: next)
 } else {
     let session = try luo.retrieveSession("cache")
-    let cache = OwnedDescriptor(taking: try session.retrieve(token: 1))
+    let cache = try session.retrieve(token: 1)
     try session.finish()
     print("the same file, inode \(try FileStatus(of: cache.borrowed).identity.inode)")
 }

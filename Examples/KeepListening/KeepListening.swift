@@ -42,7 +42,7 @@ enum KeepListening {
     static func check(_ luo: Orchestrator) throws {
         let session = try luo.retrieveSession("listeners")
         for token in session.tokens {
-            let listener = OwnedDescriptor(taking: try session.retrieve(token: token))
+            let listener = try session.retrieve(token: token)
             let client = try listener.borrowed.acceptClient()
             let said = try text(client.borrowed)
             print("\(try listener.borrowed.socketAddress()): a client waited, and says \"\(said)\"")

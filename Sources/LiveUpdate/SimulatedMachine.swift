@@ -124,7 +124,7 @@ private final class ProcessDescriptors: DescriptorStore {
         return held.with { $0.contains(slot) } ? store.descriptor(in: slot) : nil
     }
 
-    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor { try store.duplicate(slot) }
+    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor { try store.duplicate(slot) }
 
     func release(_ slot: DescriptorSlot) {
         guard process?.isDead != true, held.with({ $0.remove(slot) }) != nil else { return }

@@ -205,8 +205,7 @@ public final class ScenarioRun {
         return session
     }
 
-    private func name(of descriptor: FileDescriptor) throws(LiveUpdateError) -> String {
-        let file = OwnedDescriptor(taking: descriptor)
+    private func name(of file: consuming OwnedDescriptor) throws(LiveUpdateError) -> String {
         let identity = try descriptors.identify(file.borrowed)
         return recorder.names[identity] ?? "?"
     }

@@ -62,7 +62,7 @@ final class Boot: Sendable {
     // MARK: Requests
 
     /// Runs a request, and opens the boot first if it is not open yet.
-    func request<Value>(
+    func request<Value: ~Copyable>(
         _ kind: RequestLock.Kind, _ body: () throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {
         try ensureOpen()

@@ -51,10 +51,10 @@ package protocol DescriptorStore: Sendable {
     /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
-    /// A new descriptor of the held open file description. The caller closes it. Optional.
+    /// A new descriptor of the held open file description. Optional.
     ///
     /// - Throws: EBADF when the descriptor was lost, EMFILE.
-    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor
+    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor
 
     /// Closes the held copy.
     func release(_ slot: DescriptorSlot)
@@ -86,14 +86,14 @@ extension DescriptorStore {
         }
     }
 
-    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
+    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor {
         guard let held = descriptor(in: slot) else {
             throw LiveUpdateError(
                 .badFileDescriptor, "slot \(slot.number) holds no descriptor",
                 remedy: "the file was lost with its last holder: make it again")
         }
         do {
-            return try held.duplicated().release()
+            return try held.duplicated()
         } catch {
             throw LiveUpdateError(error, "a copy of the descriptor in slot \(slot.number)")
         }

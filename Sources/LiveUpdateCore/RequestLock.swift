@@ -41,7 +41,9 @@ final class RequestLock: Sendable {
     /// Runs a request.
     ///
     /// - Throws: EDEADLK inside a callback or a loan.
-    func enter<Value>(_ kind: Kind, _ body: () throws(LiveUpdateError) -> Value) throws(LiveUpdateError) -> Value {
+    func enter<Value: ~Copyable>(
+        _ kind: Kind, _ body: () throws(LiveUpdateError) -> Value
+    ) throws(LiveUpdateError) -> Value {
         let thread = ThreadID.current
         try lock.withLock { () throws(LiveUpdateError) in
             guard unsafe !state.inside.contains(where: { $0.thread == thread }) else {

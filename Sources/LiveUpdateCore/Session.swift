@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdatePlatform
+public import LiveUpdatePlatform
 public import SystemPackage
 
 /// An open session: a named set of files. The kernel's session file descriptor.
+///
+/// The session holds a copy of the descriptor of each file. It closes its copies when it ends: an outgoing session when
+/// it is closed, or when the file is unpreserved; an incoming session when it is finished. A descriptor that
+/// ``get(token:)`` or ``retrieve(token:)`` returns is another copy, and the caller's own.
 ///
 /// The session lives until ``close()``, or until the boot ends. Dropping the last reference to this object closes
 /// nothing, so that no memory is released by accident. ``Orchestrator/openSessions`` returns all open sessions.
@@ -79,29 +83,32 @@ public final class Session: Sendable {
     /// Returns a descriptor of a file of an outgoing session, and changes nothing. A restarted program continues with
     /// the descriptor, and unpreserves the file afterwards. The kernel has no such call.
     ///
-    /// - Returns: a new descriptor of the held open file description. The caller closes it.
+    /// - Returns: a new descriptor of the held open file description. The descriptor is the caller's, and stays valid
+    ///   after the session has closed its own copy.
     /// - Throws: ENODEV when the boot has ended, EINVAL on an incoming session, EBADF when the session is closed,
     ///   ENOENT for an unknown token, EMFILE. For a lost file: EBADF, or the error with which its handler failed to
     ///   find the file again.
-    public func get(token: UInt64) throws(LiveUpdateError) -> FileDescriptor { try boot.get(token: token, from: self) }
+    public func get(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try boot.get(token: token, from: self) }
 
-    /// Retrieves a file, and returns a new descriptor of the same open file description. The caller closes it. Files
-    /// can be retrieved in any order, and a repeated retrieve returns another descriptor.
+    /// Retrieves a file. Files can be retrieved in any order, and a repeated retrieve returns another descriptor.
     ///
-    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EMFILE,
-    ///   and the error of the handler, which is remembered for ever. For a file that was lost with its last holder: the
-    ///   error with which its handler fails to find the file again, until it finds the file.
-    public func retrieve(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
+    /// - Returns: a new descriptor of the held open file description. The descriptor is the caller's, and stays valid
+    ///   after the session is finished.
+    /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token; EMFILE,
+    ///   and a repeated retrieve can then work; and the error of the handler, which is remembered for ever. For a file
+    ///   that was lost with its last holder: the error with which its handler fails to find the file again, until it
+    ///   finds the file.
+    public func retrieve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {
         try boot.retrieve(token: token, from: self)
     }
 
     /// Returns a descriptor of a file that the previous boot handed over, without asking its handler, and changes
     /// nothing. It also works for a file that was left out of the update, and after a retrieve that failed.
     ///
-    /// - Returns: a new descriptor of the held open file description. The caller closes it.
+    /// - Returns: a new descriptor of the held open file description. The descriptor is the caller's.
     /// - Throws: ENODEV when the boot has ended, EINVAL on an outgoing session, ENOENT for an unknown token, EBADF when
     ///   the session is closed or the file is lost; EMFILE.
-    package func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
+    package func retrieveAsHeld(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {
         try boot.retrieveAsHeld(token: token, from: self)
     }
 

@@ -140,14 +140,14 @@ struct FaultSweep {
         try preserved(machine).orchestrator.publish()
         let boot = try machine.standardBoot()
         let session = try boot.orchestrator.retrieveSession("s")
-        var came: FileDescriptor?
-        let (answer, reached) = fault.apply { came = try session.retrieve(token: 2) }
+        var came: TestFile?
+        let (answer, reached) = fault.apply { came = TestFile(try session.retrieve(token: 2)) }
         #expect((came == nil) == (answer != nil))
-        if let file = came.map({ TestFile(taking: $0) }) {
-            #expect(try file.status.identity == subject.status.identity)
+        if let came {
+            #expect(try came.status.identity == subject.status.identity)
         }
         try expectRemembered(answer, boot, session)
-        let second = TestFile(taking: try session.retrieve(token: 1))
+        let second = TestFile(try session.retrieve(token: 1))
         #expect(try second.status.identity == other.status.identity)
         try session.finish()
         #expect(machine.descriptors.held.isEmpty)
@@ -156,7 +156,7 @@ struct FaultSweep {
 
     /// A failed retrieve of the handler is remembered. A retrieve that only lacked a descriptor can be repeated.
     private func expectRemembered(_ answer: Errno?, _ boot: StandardBoot, _ session: Session) throws {
-        let again = errno { _ = TestFile(taking: try session.retrieve(token: 2)) }
+        let again = errno { _ = TestFile(try session.retrieve(token: 2)) }
         switch try boot.file(2).retrieveStatus {
         case .failed(let number): #expect(answer?.rawValue == number && again == answer)
         case .done: #expect(again == nil)
@@ -231,7 +231,7 @@ struct FaultSweep {
         let next = try began ?? machine.standardBoot()
         let session = try next.orchestrator.retrieveSession("s")
         for (token, file) in [(1, other), (2, subject)] as [(UInt64, TestFile)] {
-            let came = TestFile(taking: try session.retrieve(token: token))
+            let came = TestFile(try session.retrieve(token: token))
             #expect(try came.status.identity == file.status.identity)
         }
         try session.finish()

@@ -14,7 +14,7 @@ import Testing
         func descriptor(of file: TestFile) throws -> TestFile {
             switch self {
             case .sameDescriptor: file
-            case .copy: TestFile(taking: try file.descriptor.duplicated().release())
+            case .copy: TestFile(try file.descriptor.duplicated())
             case .secondOpen: try TestFile(reopening: file, O_RDONLY)
             }
         }

@@ -57,7 +57,7 @@ import Testing
 
     @Test(.requiresRoot, .requiresHugePages(2)) func ofAFileOfHugetlbfs() throws {
         let mount = try HugetlbfsMount()
-        let file = TestFile(taking: try mount.makeFile("with a name", pages: 2).release())
+        let file = TestFile(try mount.makeFile("with a name", pages: 2))
         let (found, files) = try inspected(file)
         #expect(files[0].status.compatible == "hugetlbfs-file-v1")
         let map = try map(files[0], found)

@@ -47,7 +47,7 @@ import Testing
         let next = try machine.retrieved()
         #expect(try next.file.status.size == original)
         #expect(next.session.tokens == [1, 2])
-        let earlier = TestFile(taking: try next.boot.orchestrator.retrieveSession("earlier").retrieve(token: 9))
+        let earlier = TestFile(try next.boot.orchestrator.retrieveSession("earlier").retrieve(token: 9))
         #expect(try earlier.descriptor.position() == 5)
     }
 
@@ -68,7 +68,7 @@ import Testing
         let error = failure { try left.retrieve(token: 77) }
         #expect(error?.errno == .staleNFSFileHandle)
         #expect(error?.reason.contains("token 77 has 1 bytes, and had 4096 when it was preserved") == true)
-        let held = TestFile(taking: try left.retrieveAsHeld(token: 77))
+        let held = TestFile(try left.retrieveAsHeld(token: 77))
         #expect(try held.status.identity == changed.status.identity && held.status.size == 1)
         try left.finish()
     }

@@ -27,7 +27,7 @@ import Testing
     func nobodyIsLeft(_ kind: Kind) throws {
         let address = try dead(kind)
         let session = try #require(try machine.boot().openSessions.first)
-        let came = Socket(taking: try session.get(token: 1))
+        let came = Socket(try session.get(token: 1))
         #expect(try came.address == address)
         let waiting = try client(of: address, saying: "still here")
         #expect(try came.nextClient() == "still here")
@@ -39,7 +39,7 @@ import Testing
         let address = try dead(kind, publishing: true)
         let next = try machine.boot()
         let session = try next.retrieveSession("s")
-        let came = Socket(taking: try session.retrieve(token: 1))
+        let came = Socket(try session.retrieve(token: 1))
         #expect(try came.address == address)
         #expect(try came.backlog() == Machine.backlog)
         try session.finish()
@@ -51,7 +51,7 @@ import Testing
         try machine.boot().publish()
         let waiting = try client(of: address, saying: "hello")
         let session = try machine.boot().retrieveSession("s")
-        let came = Socket(taking: try session.retrieve(token: 1))
+        let came = Socket(try session.retrieve(token: 1))
         #expect(try came.nextClient() == "hello")
         try session.finish()
         withExtendedLifetime(waiting) {}
@@ -104,7 +104,7 @@ import Testing
         let came = try luo.status().sessions.contains { $0.direction == .incoming }
         if came {
             let session = try luo.retrieveSession("s")
-            #expect(try Socket(taking: session.retrieve(token: 1)).address == listener.address)
+            #expect(try Socket(session.retrieve(token: 1)).address == listener.address)
             try session.finish()
         } else {
             for session in try luo.openSessions { try session.close() }

@@ -90,10 +90,9 @@ private struct Faults {
     private func retrieve(_ machine: Machine) throws -> Bool {
         let luo = try machine.boot()
         let session = try luo.retrieveSession("s")
-        var came: FileDescriptor?
-        let (error, reached) = inject { came = try session.retrieve(token: 1) }
+        var came: Socket?
+        let (error, reached) = inject { came = Socket(try session.retrieve(token: 1)) }
         #expect((came == nil) == (error != nil))
-        if let came { try came.close() }
         try session.finish()
         return reached
     }

@@ -29,7 +29,7 @@ import Testing
         }
         let waiting = try client(of: address, saying: "hello")
         let session = try machine.boot().retrieveSession("s")
-        let came = Socket(taking: try session.retrieve(token: 1))
+        let came = Socket(try session.retrieve(token: 1))
         #expect(try came.address == address)
         #expect(try came.nextClient() == "hello")
         #expect(try came.descriptor.listenerOptions() == [.nonBlocking, .reuseAddress])
@@ -68,7 +68,7 @@ import Testing
         #expect(try listener.backlog() == Machine.backlog)
         try luo.publish()
         let session = try machine.boot().retrieveSession("s")
-        let came = Socket(taking: try session.retrieve(token: 1))
+        let came = Socket(try session.retrieve(token: 1))
         #expect(try came.backlog() == Machine.backlog)
         try session.finish()
     }
@@ -88,7 +88,7 @@ import Testing
         try waitUntilNothingListens(at: address)
         // The socket itself is gone, too, and only the record describes it.
         let session = try machine.boot().retrieveSession("s")
-        let came = Socket(taking: try session.retrieve(token: 1))
+        let came = Socket(try session.retrieve(token: 1))
         #expect(try came.address == address)
         #expect(try came.descriptor.listenerOptions() == [.reuseAddress])
         try session.finish()
@@ -103,7 +103,7 @@ import Testing
         let session = try machine.boot().retrieveSession("s")
         let error = #expect(throws: LiveUpdateError.self) { try session.finish() }
         #expect(error?.errno == .resourceBusy)
-        _ = Socket(taking: try session.retrieve(token: 1))
+        _ = Socket(try session.retrieve(token: 1))
         try session.finish()
         withExtendedLifetime(waiting) {}
     }
@@ -118,7 +118,7 @@ import Testing
         unsafe unlink(machine.path.string)
         let next = try machine.boot()
         let session = try next.retrieveSession("s")
-        let came = Socket(taking: try session.retrieve(token: 1))
+        let came = Socket(try session.retrieve(token: 1))
         #expect(try came.address == address)
         let waiting = try client(of: address, saying: "found")
         #expect(try came.nextClient() == "found")

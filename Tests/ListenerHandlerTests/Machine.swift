@@ -56,9 +56,6 @@ final class Socket: Sendable {
 
     init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
 
-    /// Takes over a retrieved descriptor.
-    convenience init(taking descriptor: FileDescriptor) { self.init(OwnedDescriptor(taking: descriptor)) }
-
     var descriptor: FileDescriptor { owned.borrowed }
     var address: SocketAddress { get throws { try descriptor.socketAddress() } }
 

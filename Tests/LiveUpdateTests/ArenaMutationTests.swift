@@ -156,6 +156,6 @@ struct NoDescriptors: DescriptorStore {
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity { throw none }
     func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot { throw none }
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor? { nil }
-    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor { throw none }
+    func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor { throw none }
     func release(_ slot: DescriptorSlot) {}
 }

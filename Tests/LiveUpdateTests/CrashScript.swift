@@ -86,11 +86,11 @@ final class CrashWorld {
     }
 
     func retrieve(_ token: UInt64, from session: SessionName) throws {
-        if let file = try sessions[session]?.retrieve(token: token) { try file.close() }
+        _ = try sessions[session]?.retrieve(token: token)
     }
 
     func getAndUnpreserve(_ token: UInt64, from session: SessionName) throws {
-        if let file = try sessions[session]?.getAndUnpreserve(token: token) { try file.close() }
+        _ = try sessions[session]?.getAndUnpreserve(token: token)
     }
 
     func unpreserve(_ token: UInt64, from session: SessionName) throws {

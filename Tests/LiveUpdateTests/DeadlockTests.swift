@@ -99,7 +99,7 @@ import Testing
         let next = try machine.boot(.nextBoot, handler, flb)
         let came = try next.retrieveSession("s")
         caller.aim(next, came)
-        try came.retrieve(token: 1).close()
+        _ = try came.retrieve(token: 1)
         try came.finish()
 
         let callbacks = [

@@ -48,7 +48,7 @@ import Testing
             let session = try next.retrieveSession(name)
             #expect(session.tokens == expected)
             for token in expected {
-                let came = OwnedDescriptor(taking: try session.retrieve(token: token))
+                let came = try session.retrieve(token: token)
                 #expect(try FileStatus(of: came.borrowed).identity == files[Int(token)].identity)
             }
             try session.finish()

@@ -119,7 +119,7 @@ import Testing
         try boot.createSession("s").preserve(file.descriptor, token: 1)
         try boot.publish()
         let next = try machine.boot(.nextBoot, handler, flb)
-        try next.retrieveSession("s").retrieve(token: 1).close()
+        _ = try next.retrieveSession("s").retrieve(token: 1)
         #expect(seen.with { $0 } == [42, 42])
     }
 }

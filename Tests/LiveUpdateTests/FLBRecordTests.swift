@@ -48,7 +48,7 @@ import Testing
         }
         #expect(flb.count("retrieve") == 0)
         // Its file is still retrieved, and the last finish drops the FLB.
-        try session.retrieve(token: 1).close()
+        _ = try session.retrieve(token: 1)
         try session.close()
         #expect(flb.count("finish") == 0)
         #expect(errno { try next.withIncoming(flb) { _ in } } == .noData)

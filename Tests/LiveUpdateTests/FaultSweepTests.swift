@@ -157,7 +157,7 @@ private enum Sweep {
         let session = try boot.retrieveSession("s")
         #expect(Set(session.tokens) == Set(files.keys))
         for (token, file) in files {
-            try OwnedDescriptor(taking: try session.retrieve(token: token)).checked(file.identity)
+            try session.retrieve(token: token).checked(file.identity)
         }
         try session.close()
         #expect(machine.descriptors.held.isEmpty)
@@ -179,12 +179,13 @@ private enum Sweep {
         let boot = try after.boot(.nextBoot, handler, flb)
         let session = try boot.openSessions[0]
         isMissing.with { $0 = false }
-        var came: FileDescriptor?
+        var came: OwnedDescriptor?
         let (answer, wasInjected) = fault.apply { came = try session.getAndUnpreserve(token: 1) }
-        #expect((came == nil) == (answer != nil))
+        let hasCome = came != nil
+        #expect(hasCome == (answer == nil))
         #expect(session.tokens == (answer == nil ? [] : [1]))
         if answer != nil { came = try session.getAndUnpreserve(token: 1) }
-        if let came { try OwnedDescriptor(taking: came).checked(file.identity) }
+        try came.take()?.checked(file.identity)
         #expect(after.descriptors.held.isEmpty)
         #expect(try boot.status().flbs.isEmpty)
         return wasInjected
@@ -207,7 +208,7 @@ private enum Sweep {
         let (answer, wasInjected) = fault.apply { try boot.open() }
         #expect(answer == nil, "what was not found is looked for again")
         let session = try boot.openSessions[0]
-        try OwnedDescriptor(taking: try session.getAndUnpreserve(token: 1)).checked(file.identity)
+        try session.getAndUnpreserve(token: 1).checked(file.identity)
         #expect(after.descriptors.held.isEmpty)
         return wasInjected
     }
@@ -242,12 +243,13 @@ private enum Sweep {
         let (handler, flb) = (Calling.handler(), Calling.flb())
         let next = try machine.boot(.nextBoot, handler, flb)
         let session = try next.retrieveSession("s")
-        var came: FileDescriptor?
+        var came: OwnedDescriptor?
         let (answer, wasInjected) = fault.apply { came = try session.retrieve(token: token) }
-        if let came { try OwnedDescriptor(taking: came).checked(file.identity) }
-        #expect((came == nil) == (answer != nil))
+        let hasCome = came != nil
+        try came.take()?.checked(file.identity)
+        #expect(hasCome == (answer == nil))
         #expect(machine.descriptors.held.count == 1)
-        let again = errno { try OwnedDescriptor(taking: try session.retrieve(token: token)).checked(file.identity) }
+        let again = errno { try session.retrieve(token: token).checked(file.identity) }
         let status = try next.status().sessions[0].files[0].retrieveStatus
         switch status {
         case .done: #expect(again == nil, "only the copy had failed: it is not the file's fault")

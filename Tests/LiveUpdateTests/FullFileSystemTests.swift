@@ -54,7 +54,7 @@ import Testing
         let came = try next.retrieveSession("s")
         #expect(Set(came.tokens) == Set(files.keys))
         for (token, identity) in files {
-            let file = OwnedDescriptor(taking: try came.retrieve(token: token))
+            let file = try came.retrieve(token: token)
             #expect(try FileStatus(of: file.borrowed).identity == identity)
         }
         try came.close()

@@ -116,7 +116,7 @@ import Testing
         let next = try machine.boot(.nextBoot, handler, flb)
         for session in sessions {
             let came = try next.retrieveSession(session.name)
-            for token in came.tokens { try came.retrieve(token: token).close() }
+            for token in came.tokens { _ = try came.retrieve(token: token) }
             try came.close()
         }
         #expect(flb.count("finish") == 1)

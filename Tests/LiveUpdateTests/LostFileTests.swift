@@ -46,8 +46,7 @@ import Testing
         try boot.publish()
     }
 
-    private func expectIt(_ descriptor: FileDescriptor) throws {
-        let owned = OwnedDescriptor(taking: descriptor)
+    private func expectIt(_ owned: consuming OwnedDescriptor) throws {
         #expect(try FileStatus(of: owned.borrowed).identity == file.identity)
     }
 

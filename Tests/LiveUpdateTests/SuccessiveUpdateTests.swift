@@ -32,7 +32,7 @@ import Testing
             #expect(try boot.status().updateNumber == number)
             if number > 0 {
                 let session = try boot.retrieveSession("s")
-                for token in session.tokens { try session.retrieve(token: token).close() }
+                for token in session.tokens { _ = try session.retrieve(token: token) }
                 try session.close()
             }
             used.append(try boot.status().arenaUsed)

@@ -94,7 +94,7 @@ import Testing
         try boot.createSession("a").preserve(files[3].descriptor, token: 3)
         switch end {
         case .unpreserve: try first.unpreserve(token: 0)
-        case .getAndUnpreserve: try closeDescriptor(try first.getAndUnpreserve(token: 0))
+        case .getAndUnpreserve: _ = try first.getAndUnpreserve(token: 0)
         case .close: try first.close()
         }
         try second.preserve(files[2].descriptor, token: 2)
@@ -156,7 +156,7 @@ import Testing
         let found = try again.openSessions
         #expect(found.map(\.tokens) == [[0, 1], []])
         #expect(errno { try found[0].preserve(files[2].descriptor, token: 2) } == .diskQuotaExceeded)
-        try closeDescriptor(try found[0].getAndUnpreserve(token: 0))
+        _ = try found[0].getAndUnpreserve(token: 0)
         try found[0].unpreserve(token: 1)
         for session in found { try session.close() }
         #expect(again.usage(of: 7) == Usage())

@@ -5,7 +5,7 @@ import LiveUpdatePlatform
 public import SystemPackage
 
 /// The error of a call; nil when the call worked.
-public func failure<Value>(_ body: () throws -> Value) -> LiveUpdateError? {
+public func failure<Value: ~Copyable>(_ body: () throws -> Value) -> LiveUpdateError? {
     do {
         _ = try body()
         return nil
@@ -21,4 +21,4 @@ public func failure<Value>(_ body: () throws -> Value) -> LiveUpdateError? {
 }
 
 /// The errno of a call's error; nil when the call worked.
-public func errno<Value>(_ body: () throws -> Value) -> Errno? { failure(body)?.errno }
+public func errno<Value: ~Copyable>(_ body: () throws -> Value) -> Errno? { failure(body)?.errno }

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 public import LiveUpdateCore
-import LiveUpdatePlatform
-public import SystemPackage
+public import LiveUpdatePlatform
 
 extension Session {
     /// Gets a descriptor of a file and then unpreserves the file, like a program that continues with its own files.
-    public func getAndUnpreserve(token: UInt64) throws(LiveUpdateError) -> FileDescriptor {
+    public func getAndUnpreserve(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {
         let descriptor = try get(token: token)
-        do throws(LiveUpdateError) {
-            try unpreserve(token: token)
-        } catch {
-            try? closeDescriptor(descriptor)
-            throw error
-        }
+        try unpreserve(token: token)
         return descriptor
     }
 }

@@ -39,7 +39,7 @@ public final class KeptDescriptors: DescriptorStore {
         state.with { $0.held.contains(slot) } ? store.descriptor(in: slot) : nil
     }
 
-    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
+    package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor {
         try store.duplicate(slot)
     }
 

@@ -143,7 +143,7 @@ extension Specimen {
         try populate(machine).publish()
         let next = try machine.boot { try register($0) }
         let session = try next.retrieveSession("first")
-        try session.retrieve(token: 1).close()
+        _ = try session.retrieve(token: 1)
         let file = try MemoryFile()
         try next.createSession("new").preserve(file.descriptor, token: 9)
         try next.publish(discardingUnfinished: true)

@@ -59,6 +59,8 @@ func makeFile(_ number: UInt64) throws -> FileDescriptor {
 func word(_ number: UInt64) -> UInt64 { (number + 1) &* 0x9E37_79B9_7F4A_7C15 }
 
 /// Whether the file still contains the word for its number.
+func holds(_ file: borrowing OwnedDescriptor, _ number: UInt64) throws -> Bool { try holds(file.borrowed, number) }
+
 func holds(_ file: FileDescriptor, _ number: UInt64) throws -> Bool {
     let mapping = try Mapping(of: file, length: 4096, .shared(writable: false))
     return unsafe mapping.bytes.load(as: UInt64.self) == word(number)

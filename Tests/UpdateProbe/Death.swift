@@ -55,8 +55,8 @@ enum Death {
         return file
     }
 
-    private static func content(_ token: UInt64, _ file: FileDescriptor) throws -> String {
-        defer { try? closeDescriptor(file) }
+    private static func content(_ token: UInt64, _ owned: consuming OwnedDescriptor) throws -> String {
+        let file = owned.borrowed
         if token == 2 { return try holds(file, 2) ? "intact" : "damaged" }
         let mapping = try Mapping(of: file, length: 3 << 21, .shared(writable: false))
         let words = [0, 2].map { unsafe mapping.bytes.load(fromByteOffset: $0 << 21, as: UInt64.self) }
@@ -85,9 +85,9 @@ enum Death {
     }
 
     private static func answer(
-        _ token: UInt64, _ fetch: () throws(LiveUpdateError) -> FileDescriptor
+        _ token: UInt64, _ fetch: () throws(LiveUpdateError) -> OwnedDescriptor
     ) throws -> String {
-        let file: FileDescriptor
+        let file: OwnedDescriptor
         do throws(LiveUpdateError) {
             file = try fetch()
         } catch {

@@ -22,7 +22,6 @@ private func sayWhatCame(_ process: UpdatableProcess) throws {
     for token in session.tokens {
         let file = try session.retrieve(token: token)
         if try holds(file, token) { intact.append(token) }
-        try closeDescriptor(file)
     }
     try session.close()
     say(["came": intact.map { "\($0)" }.joined(separator: ",")].merging(try Descriptors().described("end")) { $1 })

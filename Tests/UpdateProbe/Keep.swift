@@ -19,7 +19,7 @@ enum Keep {
         var line = try Descriptors().described("begin")
         let session = try process.orchestrator.retrieveSession("s")
         let tokens = session.tokens
-        let files = try tokens.map { try session.retrieve(token: $0) }
+        let files = try tokens.map { try session.retrieve(token: $0).release() }
         let intact = try zip(tokens, files).filter { try holds($1, $0) }.count
         try session.finish()
         try session.close()

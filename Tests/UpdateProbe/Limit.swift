@@ -57,7 +57,6 @@ enum Limit {
         for token in session.tokens {
             let file = try session.retrieve(token: token)
             if try holds(file, token) { intact += 1 }
-            try closeDescriptor(file)
         }
         try session.close()
         say(["intact": "\(intact)"])

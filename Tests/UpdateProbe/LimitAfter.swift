@@ -34,7 +34,6 @@ enum LimitAfter {
         for token in session.tokens {
             let file = try session.retrieve(token: token)
             if try holds(file, token) { intact += 1 }
-            try closeDescriptor(file)
         }
         try session.close()
         say(["intact": "\(intact)"].merging(try Descriptors().described("end")) { $1 })

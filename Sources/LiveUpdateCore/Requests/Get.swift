@@ -4,14 +4,14 @@ import SystemPackage
 
 /// The requests about one file of an outgoing session, which goes on: get and unpreserve. The kernel has no such calls.
 extension Boot {
-    func get(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+    func get(token: UInt64, from handle: Session) throws(LiveUpdateError) -> OwnedDescriptor {
         try withFile(token, handle, for: "get") { (file, session) throws(LiveUpdateError) in
             try ensureRoom()
             return try duplicate(file, session)
         }
     }
 
-    private func duplicate(_ lost: FileState, _ session: SessionState) throws(LiveUpdateError) -> FileDescriptor {
+    private func duplicate(_ lost: FileState, _ session: SessionState) throws(LiveUpdateError) -> OwnedDescriptor {
         let file = try refound(lost, session)
         guard descriptors.descriptor(in: file.slot) != nil else {
             throw self.lost(file, session, remedy: "unpreserve the file, and make it again")
@@ -27,7 +27,7 @@ extension Boot {
     }
 
     /// Runs a request about one file of an outgoing session.
-    private func withFile<Value>(
+    private func withFile<Value: ~Copyable>(
         _ token: UInt64, _ handle: Session, for action: String,
         _ body: (FileState, SessionState) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {

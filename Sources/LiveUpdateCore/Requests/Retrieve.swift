@@ -5,7 +5,7 @@ import SystemPackage
 
 /// The requests that retrieve files and finish them.
 extension Boot {
-    func retrieve(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+    func retrieve(token: UInt64, from handle: Session) throws(LiveUpdateError) -> OwnedDescriptor {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let session = try session(handle, .incoming, for: "retrieve")
@@ -27,7 +27,7 @@ extension Boot {
             remedy: "retrieve it as a held descriptor (luoctl retrieve --as-held), or finish the session")
     }
 
-    func retrieveAsHeld(token: UInt64, from handle: Session) throws(LiveUpdateError) -> FileDescriptor {
+    func retrieveAsHeld(token: UInt64, from handle: Session) throws(LiveUpdateError) -> OwnedDescriptor {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let session = try session(handle, .incoming, for: "retrieve")

@@ -22,9 +22,9 @@ struct Reply {
     init(_ result: Int32, body: [UInt8] = []) { response = Response(result: result, body: body, tag: 0) }
 
     /// A reply with a copy of a descriptor in a slot.
-    init(_ result: Int32, body: [UInt8], copy: FileDescriptor) {
+    init(_ result: Int32, body: [UInt8], copy: consuming OwnedDescriptor) {
         self.init(result, body: body)
-        descriptor = copy
+        descriptor = copy.release()
         isCopy = true
     }
 

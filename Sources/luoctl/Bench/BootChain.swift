@@ -58,7 +58,7 @@ final class BootChain {
         var retrieved: [FileDescriptor] = []
         retrieved.reserveCapacity(count)
         try meter.measure(.retrieve) {
-            for token in 0..<count { retrieved.append(try session.retrieve(token: UInt64(token))) }
+            for token in 0..<count { retrieved.append(try session.retrieve(token: UInt64(token)).release()) }
         }
         for file in retrieved { try closeDescriptor(file) }
         try meter.measure(.finish) { try session.finish() }

@@ -146,7 +146,7 @@ struct DemoBoot {
             guard let session = sessions.first(where: { $0.name == SessionName(described: entry.session) }) else {
                 continue
             }
-            made.append((DemoFile(entry, seed: notes.seed), try session.retrieve(token: entry.token)))
+            made.append((DemoFile(entry, seed: notes.seed), try session.retrieve(token: entry.token).release()))
         }
         notes.phases.append(
             DemoNotes.Phase(update: update, name: "retrieve", nanoseconds: monotonicNanoseconds() - start, bytes: 0))

@@ -96,9 +96,7 @@ struct DemoRecovery {
     private mutating func take(_ token: UInt64, _ session: Session) {
         let file: OwnedDescriptor
         do throws(LiveUpdateError) {
-            let taken =
-                session.direction == .incoming ? try session.retrieve(token: token) : try session.get(token: token)
-            file = OwnedDescriptor(taking: taken)
+            file = session.direction == .incoming ? try session.retrieve(token: token) : try session.get(token: token)
         } catch {
             // A memory file is lost with its last holder, but a file with a path should exist.
             if error.errno == .badFileDescriptor, notes?.file(token)?.path == nil {

@@ -54,9 +54,9 @@ struct CountedLife {
         boot = try Cost.of { try next.open() }
         let session = try next.retrieveSession("counted")
         for token in files.indices {
-            var retrieved: FileDescriptor?
+            var retrieved: OwnedDescriptor?
             retrieve.append(try Cost.of { retrieved = try session.retrieve(token: UInt64(token)) })
-            if let retrieved { try closeDescriptor(retrieved) }
+            _ = consume retrieved  // closed after the count
         }
         finish = try Cost.of { try session.finish() }
     }

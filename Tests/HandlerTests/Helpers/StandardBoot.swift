@@ -53,7 +53,7 @@ extension Machine {
     func retrieved() throws -> Carried {
         let next = try standardBoot()
         let session = try next.orchestrator.retrieveSession("s")
-        return Carried(boot: next, session: session, file: TestFile(taking: try session.retrieve(token: 1)))
+        return Carried(boot: next, session: session, file: TestFile(try session.retrieve(token: 1)))
     }
 
     /// Reads bytes of the arena from an offset on.

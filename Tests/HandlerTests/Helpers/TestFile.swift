@@ -7,11 +7,14 @@ import SystemPackage
 final class TestFile: Sendable {
     private let owned: OwnedDescriptor
 
-    init(taking descriptor: FileDescriptor) { owned = OwnedDescriptor(taking: descriptor) }
+    init(_ owned: consuming OwnedDescriptor) { self.owned = owned }
+
+    /// Takes over a descriptor.
+    convenience init(taking descriptor: FileDescriptor) { self.init(OwnedDescriptor(taking: descriptor)) }
 
     /// A memory file of zeros.
     convenience init(size: UInt64, pageSize: PageSize = .base) throws {
-        self.init(taking: try makeMemoryFile(named: "test", size: size, pageSize: pageSize).release())
+        self.init(try makeMemoryFile(named: "test", size: size, pageSize: pageSize))
     }
 
     /// A memory file in which some pages exist. Each page begins with its own number.

@@ -81,7 +81,7 @@ import Testing
             try machine.standardBoot().preserve(file)
             let boot = try Machine(survivorOf: machine).standardBoot()
             let session = try #require(try boot.orchestrator.openSessions.first)
-            let taken = TestFile(taking: try session.get(token: 1))
+            let taken = TestFile(try session.get(token: 1))
             #expect(try taken.word(page: 1, .huge1G) == TestFile.word(of: 1))
         }
     }

@@ -66,7 +66,7 @@ import Testing
         let second = Watched()
         let next = try boot(machine, second)
         let came = [try next.retrieveSession("a"), try next.retrieveSession("b")]
-        for token in [4, 0, 2] as [UInt64] { _ = TestFile(taking: try came[0].retrieve(token: token)) }
+        for token in [4, 0, 2] as [UInt64] { _ = TestFile(try came[0].retrieve(token: token)) }
         try came[0].finish()
         #expect(!second.calls.contains("finish"), "three files still depend on it")
         try came[1].close()

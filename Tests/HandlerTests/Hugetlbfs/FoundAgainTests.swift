@@ -21,7 +21,7 @@ import Testing
 
                 let after = try Machine(survivorOf: machine).standardBoot()
                 let session = try #require(try after.orchestrator.openSessions.first)
-                let taken = TestFile(taking: try session.getAndUnpreserve(token: 1))
+                let taken = TestFile(try session.getAndUnpreserve(token: 1))
                 #expect(taken.mode == mode)
                 #expect(try taken.descriptor.position() == 4096)
                 #expect(try taken.status.identity == file.status.identity)
@@ -71,7 +71,7 @@ import Testing
             #expect(try boot.file(1).retrieveStatus == .done)
             #expect(again.descriptors.held.count == 1)
             let session = try #require(try boot.orchestrator.openSessions.first)
-            let found = TestFile(taking: try session.retrieve(token: 1))
+            let found = TestFile(try session.retrieve(token: 1))
             #expect(try found.status.identity == file.status.identity)
             try session.close()
             withExtendedLifetime(carried) {}

@@ -57,7 +57,7 @@ import Testing
                 try boot.orchestrator.thaw()
             }
             if try mishap.mend(scene) {
-                let taken = TestFile(taking: try session.getAndUnpreserve(token: 1))
+                let taken = TestFile(try session.getAndUnpreserve(token: 1))
                 #expect(try taken.word(page: 2, .huge2M) == TestFile.word(of: 2))
             } else {
                 try session.unpreserve(token: 1)
@@ -86,7 +86,7 @@ import Testing
                 #expect(try boot.file(1).retrieveStatus == .notTried)
             }
             if try mishap.mend(scene) {
-                let came = TestFile(taking: try session.retrieve(token: 1))
+                let came = TestFile(try session.retrieve(token: 1))
                 #expect(try came.word(page: 2, .huge2M) == TestFile.word(of: 2))
             }
             try session.finish()

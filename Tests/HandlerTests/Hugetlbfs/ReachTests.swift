@@ -128,7 +128,7 @@ import Testing
             try MountNamespace.makeReadOnly(hugetlbfs.directory)
             let boot = try machine.standardBoot()
             let session = try #require(try boot.orchestrator.openSessions.first)
-            let taken = TestFile(taking: try session.get(token: 1))
+            let taken = TestFile(try session.get(token: 1))
             #expect(taken.mode == O_RDONLY)
             let error = failure { try session.get(token: 2) }
             #expect(error?.errno == .readOnlyFileSystem)
@@ -148,7 +148,7 @@ import Testing
             try machine.standardBoot().preserve(file)
             let after = try Machine(survivorOf: machine).standardBoot()
             let session = try #require(try after.orchestrator.openSessions.first)
-            let taken = TestFile(taking: try session.get(token: 1))
+            let taken = TestFile(try session.get(token: 1))
             #expect(taken.mode == O_RDONLY)
             #expect(try taken.word(page: 2, .huge2M) == TestFile.word(of: 2))
         }

@@ -71,7 +71,7 @@ import Testing
                 let session = try boot.orchestrator.createSession("s")
                 try session.preserve(named.descriptor, token: 1)
                 try session.preserve(unnamed.descriptor, token: 2)
-                _ = TestFile(taking: try session.getAndUnpreserve(token: tokens[0]))
+                _ = TestFile(try session.getAndUnpreserve(token: tokens[0]))
                 #expect(try boot.orchestrator.status().flbs.map(\.count) == [1])
                 try session.unpreserve(token: tokens[1])
                 #expect(try boot.orchestrator.status().flbs.isEmpty)

@@ -205,7 +205,7 @@ extension ModelWorld {
             }
             return request
         } _: {
-            errno { try opened.handle.retrieve(token: token).close() }
+            errno { _ = try opened.handle.retrieve(token: token) }
         }
     }
 

@@ -92,7 +92,7 @@ extension ModelWorld {
 
     private static func takeBack(_ name: SessionName, _ boot: Orchestrator, _ flb: ModelFLB) throws {
         guard let session = try? boot.retrieveSession(name) else { return }
-        for token in session.tokens { try session.retrieve(token: token).close() }
+        for token in session.tokens { _ = try session.retrieve(token: token) }
         if !session.tokens.isEmpty {
             try boot.withIncoming(flb) { object throws(LiveUpdateError) in #expect(object.isAlive) }
         }

@@ -34,11 +34,6 @@ public final class FixedFiles: DescriptorStore {
         files.indices.contains(Int(slot.number)) ? files[Int(slot.number)] : nil
     }
 
-    public func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> FileDescriptor {
-        guard let file = descriptor(in: slot) else { throw Self.none }
-        return file
-    }
-
     public func release(_ slot: DescriptorSlot) {}
 
     private static let none = LiveUpdateError(.badFileDescriptor, "no descriptor is kept")
