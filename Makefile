@@ -30,8 +30,8 @@ STATIC_BUILD := LIVEUPDATE_STATIC=1 swift build -c release --scratch-path .build
 # Given on the command line; the shell's own SECONDS would be how long it runs.
 RUN_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
-# What luoctl bench runs: it finds them beside itself, or in libexec.
-BENCH_PROGRAMS := $(addprefix luo-bench-,image service caller) \
+# luoctl bench becomes luo-bench, which runs the others. luoctl finds luo-bench beside itself, or in libexec.
+BENCH_PROGRAMS := luo-bench $(addprefix luo-bench-,image service caller) \
 	$(addprefix luo-floor-,preserve exec cycle send read call notify)
 LIBEXEC := libexec/liveupdate
 
@@ -60,10 +60,10 @@ build: ## build the library and luoctl, optimized
 
 install: setup ## install luoctl, luod, luoctl's man pages and shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
-	scripts/manuals .build-static/release/luoctl .build-static/share
+	scripts/manuals .build-static/release .build-static/share
 	install -s -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
 	install -s -D -m 755 .build-static/release/luod $(DESTDIR)$(prefix)/sbin/luod
-	install -D -m 755 -t $(DESTDIR)$(prefix)/$(LIBEXEC) $(addprefix .build-static/release/,$(BENCH_PROGRAMS))
+	install -s -D -m 755 -t $(DESTDIR)$(prefix)/$(LIBEXEC) $(addprefix .build-static/release/,$(BENCH_PROGRAMS))
 	install -d $(DESTDIR)$(prefix)/share/man/man1
 	install -m 644 .build-static/share/man1/*.1 $(DESTDIR)$(prefix)/share/man/man1
 	install -D -m 644 .build-static/share/luoctl.bash $(DESTDIR)$(prefix)/$(BASH_COMPLETION)

@@ -24,7 +24,7 @@ let forFuzzers: [Product] =
     ? [.library(name: "LiveUpdateDaemon", targets: ["LiveUpdateDaemon", "LiveUpdateProtocol"])] : []
 let linkStatically: [LinkerSetting] = staticExecutables ? [.unsafeFlags(["-static-executable"])] : []
 
-/// A program in C that `luoctl bench` compares with: static where the Swift programs are, and without Swift's runtime.
+/// A program in C that luo-bench compares with: static where the Swift programs are, and without Swift's runtime.
 func benchProgram(_ name: String, at path: String, header: String = "../common") -> Target {
     .executableTarget(
         name: name, path: path,
@@ -56,6 +56,7 @@ let package = Package(
                 "LiveUpdatePlatform",
             ]),
         .executable(name: "luoctl", targets: ["luoctl"]),
+        .executable(name: "luo-bench", targets: ["luo-bench"]),
         .executable(name: "luod", targets: ["luod"]),
     ] + forFuzzers,
     traits: [
@@ -127,18 +128,33 @@ let package = Package(
             dependencies: ["LiveUpdateDaemon", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict,
             linkerSettings: linkStatically),
-        // The results of benchmarks, the comparison of two runs, and the page that shows them. Nothing is measured
-        // here.
-        .target(name: "LiveUpdateBenchReport", swiftSettings: strict),
+        // What luoctl and luo-bench share: exit codes, arguments, tables, JSON, the status of luod, the guard of huge
+        // pages.
+        .target(
+            name: "LiveUpdateCommandLine",
+            dependencies: [
+                "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateCore", "LiveUpdatePlatform", system, arguments,
+            ], swiftSettings: strict),
         .executableTarget(
             name: "luoctl",
             dependencies: [
-                "CLiveUpdateSeccomp", "LiveUpdateBenchReport", "LiveUpdateConformance", "LiveUpdateCore",
-                "LiveUpdateHandlers", "LiveUpdate",
-                "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateHandover", "LiveUpdatePlatform", system, arguments,
-                logging,
+                "CLiveUpdateSeccomp", "LiveUpdateCommandLine", "LiveUpdateConformance", "LiveUpdateCore",
+                "LiveUpdateHandlers", "LiveUpdate", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateHandover",
+                "LiveUpdatePlatform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
-        // The program that `luoctl bench` updates. It is lean, as a program must be for a short blackout.
+
+        // The benchmark. Nothing is measured in the first of these targets: it has the results, the comparison of two
+        // runs, and the page that shows them.
+        .target(name: "LiveUpdateBenchReport", swiftSettings: strict),
+        // The program that `luoctl bench` becomes.
+        .executableTarget(
+            name: "luo-bench",
+            dependencies: [
+                "LiveUpdateBenchReport", "LiveUpdateCommandLine", "LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdate",
+                "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateHandover", "LiveUpdatePlatform", system, arguments,
+            ],
+            path: "Benchmarks/bench", swiftSettings: strict, linkerSettings: linkStatically),
+        // The program that luo-bench updates. It is lean, as a program must be for a short blackout.
         .executableTarget(
             name: "luo-bench-image",
             dependencies: [
@@ -237,7 +253,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "luoctl", "luod", "UpdateProbe", "RunProbe", "Keep", "KeepListening", "CacheServer", "CacheService",
+                "luo-bench", "luoctl", "luod", "UpdateProbe", "RunProbe", "Keep", "KeepListening", "CacheServer",
+                "CacheService",
                 "LiveUpdateBenchReport",
                 "LiveUpdateProtocol",
                 "LiveUpdateCore", "LiveUpdateDevice", "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport", system,
@@ -247,7 +264,7 @@ let package = Package(
 
 // Parts of the package, for builds that need no more: the targets for the sanitizers, and the installed programs.
 let isOnlyCore = Context.environment["LIVEUPDATE_CORE"] == "1"
-let needsMore = ["IntegrationTests", "BenchReportTests"]
+let needsMore = ["LiveUpdateCommandLine", "IntegrationTests", "BenchReportTests"]
 package.targets.removeAll { target in
     let isAbove = target.type == .executable || needsMore.contains(target.name)
     let isForTests = ["Examples/", "Tests/"].contains { target.path?.hasPrefix($0) == true } || target.type == .test

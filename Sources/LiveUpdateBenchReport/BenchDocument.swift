@@ -121,35 +121,6 @@ public struct BenchAbsence: Codable, Equatable, Sendable {
     }
 }
 
-/// An estimate for a size that was not measured, from a measured slope. Every place that shows it marks it as such.
-public struct BenchProjection: Codable, Equatable, Sendable {
-    /// The estimated work: a name as in ``BenchMeasurement``.
-    public var name: String
-    /// The size of the memory, in bytes.
-    public var bytes: UInt64
-    /// The size of its pages, in bytes.
-    public var page: UInt64
-    /// The estimated time, in nanoseconds.
-    public var time: Double
-    /// The size of the arena, in bytes.
-    public var arena: Double
-    /// The smallest and the largest measured size, in bytes.
-    public var measuredFrom: UInt64
-    public var measuredTo: UInt64
-
-    public init(
-        name: String, bytes: UInt64, page: UInt64, time: Double, arena: Double, measuredFrom: UInt64, measuredTo: UInt64
-    ) {
-        self.name = name
-        self.bytes = bytes
-        self.page = page
-        self.time = time
-        self.arena = arena
-        self.measuredFrom = measuredFrom
-        self.measuredTo = measuredTo
-    }
-}
-
 /// The machine of a run.
 public struct BenchMachine: Codable, Equatable, Sendable {
     /// The name and release from uname(2).
@@ -198,5 +169,62 @@ public struct BenchMachine: Codable, Equatable, Sendable {
         self.hypervisor = hypervisor
         self.load = load
         self.pools = pools
+    }
+}
+
+/// The error for a document with a layout that this version does not know.
+public struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
+    /// The schema that the document names.
+    public let found: String
+
+    /// Names the schema that was found and the known one, and says what to do.
+    public var description: String {
+        """
+        a benchmark's result with the schema \(found), and this version reads \(BenchDocument.currentSchema); \
+        measure again, or compare with the version that made it
+        """
+    }
+}
+
+extension BenchDocument {
+    /// The fields that every document has, in any layout. Decode them first: the rest may have an unknown layout.
+    public struct Header: Decodable, Sendable {
+        /// The name of the layout of the other fields.
+        public let schema: String
+
+        /// Throws if this version cannot read the other fields.
+        public func check() throws(BenchSchemaError) {
+            if schema != BenchDocument.currentSchema { throw BenchSchemaError(found: schema) }
+        }
+    }
+}
+
+extension BenchMeasurement {
+    /// The name of the measurement with its parameters: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
+    public var label: String {
+        var parts = [name]
+        if let bytes = parameters["bytes"], !isOfSmallFiles {
+            parts.append(Self.size(bytes) + (parameters["page"].map { " in pages of \(Self.size($0))" } ?? ""))
+        }
+        for key in ["files", "sessions", "descriptors", "processors"] {
+            guard let count = parameters[key] else { continue }
+            let one = key.dropLast()
+            parts.append("\(count) \(one)\(count == 1 ? "" : "s")")
+        }
+        if let holes = parameters["holes"], holes > 0 { parts.append("\(holes) % holes") }
+        return parts.joined(separator: ", ")
+    }
+
+    /// Whether the files have one base page each. The number of files then identifies the measurement.
+    private var isOfSmallFiles: Bool {
+        guard let page = parameters["page"], let files = parameters["files"] else { return false }
+        return page < 64 << 10 && page * files == parameters["bytes"]
+    }
+
+    static func size(_ bytes: UInt64) -> String {
+        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] where bytes >> shift > 0 {
+            return "\(bytes >> shift) \(unit)"
+        }
+        return "\(bytes) B"
     }
 }

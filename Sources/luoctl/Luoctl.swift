@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Glibc
+import LiveUpdateCommandLine
 import LiveUpdateCore
-import LiveUpdatePlatform
 import Logging
-import SystemPackage
 
 /// The command line tool for users and administrators.
 @main
@@ -27,28 +25,11 @@ struct Luoctl: ParsableCommand {
         ])
 
     static func main() {
-        unsafe Inherited.closed = openStandardDescriptors()
-        // The reader of the output may end early. Without SIGPIPE, the command still ends its work, or undoes it if
-        // necessary.
-        unsafe Inherited.brokenPipe = signal(SIGPIPE, SIG_IGN)
-        atexit {
-            // A reader that has ended needs no more output. Output that a full disk did not take is missing.
-            guard fflush(nil) != 0, errno != EPIPE else { return }
-            _exit(Exit.unwritten(Errno(rawValue: errno)).rawValue)
-        }
+        Inherited.prepare()
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
-        main(CommandOptions.moved(arguments))
-    }
-
-    /// The arguments. An argument that is not UTF-8 is escaped like a session name, because Swift would replace all
-    /// invalid bytes with the same character.
-    private static var arguments: [String] {
-        (1..<max(1, Int(CommandLine.argc))).compactMap { index in
-            guard let argument = unsafe CommandLine.unsafeArgv[index] else { return nil }
-            if let text = unsafe String(validatingCString: argument) { return text }
-            let bytes = unsafe UnsafeRawBufferPointer(start: argument, count: strlen(argument))
-            return unsafe SessionName(bytes: bytes).description
-        }
+        let arguments = CommandOptions.moved(Inherited.arguments)
+        // The help of luo-bench is longer than that of the command that stands for it.
+        main(arguments == ["help", "bench"] ? ["bench", "--help"] : arguments)
     }
 }
 
@@ -73,19 +54,5 @@ enum CommandOptions {
     private static func length(of argument: String) -> Int? {
         if names.contains(argument) { return 2 }
         return names.contains { argument.hasPrefix("\($0)=") } ? 1 : nil
-    }
-}
-
-/// The inherited state that this process has changed. Programs that it executes must get the original state.
-enum Inherited {
-    /// The inherited handler of SIGPIPE, saved before anything else.
-    nonisolated(unsafe) static var brokenPipe: (@convention(c) (CInt) -> Void)? = SIG_DFL
-
-    /// The standard descriptors that were closed.
-    nonisolated(unsafe) static var closed: [FileDescriptor] = []
-
-    static func restore() {
-        _ = unsafe signal(SIGPIPE, brokenPipe)
-        for descriptor in unsafe closed { try? descriptor.setCloseOnExec(true) }
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 
 /// A progress bar on standard error, if that is a terminal; otherwise it shows nothing.

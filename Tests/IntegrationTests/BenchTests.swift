@@ -221,10 +221,42 @@ import Testing
 
     @Test func missingProgramsAreNamed() async throws {
         let directory = try TemporaryDirectory()
-        let alone = directory.file("luoctl")
         try await install([Program.path("luoctl")], into: directory.path)
-        let ended = try await run([alone, "bench", "sessions"])
-        #expect(ended.status == 69)
-        #expect(ended.errors.contains("luo-floor-preserve") && ended.errors.contains("make install"), "\(ended)")
+        let alone = try await run([directory.file("luoctl"), "bench", "sessions"])
+        #expect(alone.status == 69 && alone.output.isEmpty, "\(alone)")
+        #expect(alone.errors.contains("luo-bench is missing") && alone.errors.contains("make install"), "\(alone)")
+        try await install([Program.path("luo-bench")], into: directory.path)
+        let bench = try await run([directory.file("luoctl"), "bench", "sessions"])
+        #expect(bench.status == 69 && bench.output.isEmpty, "\(bench)")
+        #expect(bench.errors.contains("luo-floor-preserve") && bench.errors.contains("make install"), "\(bench)")
+    }
+
+    @Test("luoctl passes arguments and exit code through, as it becomes luo-bench") func becomesLuoBench()
+        async throws
+    {
+        let directory = try TemporaryDirectory()
+        let script = directory.file("luo-bench")
+        try Data("#!/bin/sh\nprintf '%s\\n' \"$@\" | od -An -tx1\nexit 42\n".utf8)
+            .write(to: URL(fileURLWithPath: script))
+        let made = try await run(["/bin/mkdir", "-p", directory.file("bin"), directory.file("libexec/liveupdate")])
+        #expect(made.status == 0, "\(made)")
+        try await install([Program.path("luoctl")], into: directory.file("bin"))
+        try await install([script], into: directory.file("libexec/liveupdate"))
+        let luoctl = "exec '\(directory.file("bin/luoctl"))' bench"
+        for (arguments, bytes) in [
+            (#"-h -- "$(printf '\377')""#, " 2d 68 0a 2d 2d 0a ff 0a\n"), ("'a  b'", " 61 20 20 62 0a\n"),
+            ("--help", " 2d 2d 68 65 6c 70 0a\n"), ("--version", " 2d 2d 76 65 72 73 69 6f 6e 0a\n"),
+        ] {
+            let ended = try await run(["/bin/sh", "-c", "\(luoctl) \(arguments)"])
+            #expect(ended.status == 42 && ended.output == bytes && ended.errors.isEmpty, "\(arguments): \(ended)")
+        }
+    }
+
+    @Test func helpIsThatOfTheBenchmark() async throws {
+        for arguments in [["bench", "--help"], ["bench", "-h"], ["help", "bench"]] {
+            let ended = try await run([Program.path("luoctl")] + arguments)
+            #expect(ended.status == 0 && ended.output.contains("USAGE: luoctl bench "), "\(arguments): \(ended)")
+            #expect(ended.output.contains("--check-limits"), "\(arguments): \(ended)")
+        }
     }
 }

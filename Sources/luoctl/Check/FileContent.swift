@@ -38,3 +38,15 @@ struct FileContent {
     /// The number of bytes that do not exist.
     func holes(_ status: FileStatus) -> UInt64 { status.size - min(data, status.size) }
 }
+
+extension Seals {
+    /// The names of the seals as in fcntl(2), without their prefix.
+    var names: [String] {
+        let all: [(Seals, String)] = [
+            (.seal, "seal"), (.shrink, "shrink"), (.grow, "grow"), (.write, "write"), (.futureWrite, "future"),
+        ]
+        return all.filter { contains($0.0) }.map(\.1)
+    }
+
+    var text: String { isEmpty ? "none" : names.joined(separator: "+") }
+}

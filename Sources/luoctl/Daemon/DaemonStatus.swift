@@ -79,28 +79,6 @@ extension LuodStatus {
                 }
         }
     }
-
-    /// Reads the present status.
-    init(of device: LiveUpdateDevice) throws(LiveUpdateError) {
-        try self.init(lines: try device.status())
-    }
-
-    /// Reads the status of luod itself, without sessions.
-    static func daemon(of device: LiveUpdateDevice) throws(LiveUpdateError) -> LuodStatus {
-        try LuodStatus(lines: String(decoding: try device.statusPage().lines, as: UTF8.self))
-    }
-
-    private init(lines text: String) throws(LiveUpdateError) {
-        let lines = text.split(separator: "\n").joined(separator: ",")
-        guard let lines = try? JSONDecoder().decode([LuodStatus.Line].self, from: Data("[\(lines)]".utf8)),
-            let status = LuodStatus(lines)
-        else {
-            throw LiveUpdateError(
-                .notSupported, "the status of luod cannot be read",
-                remedy: "use a luoctl and a luod of the same version")
-        }
-        self = status
-    }
 }
 
 extension LuodStatus.Session {

@@ -1,3 +1,4 @@
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateProtocol

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import LiveUpdateCommandLine
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
 
 /// `luoctl update`
@@ -76,5 +78,74 @@ struct ObstacleList {
         guard words.count > 2, words[0] == "and", words[2].hasPrefix("more"), let number = Int(words[1]), number >= 0
         else { return nil }
         return number
+    }
+}
+
+/// `luoctl load`
+struct LoadCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "load",
+        abstract: "Start the next luod, which waits for luoctl update: the update has a shorter blackout then.",
+        discussion: """
+            An image that does not know a format in use is refused. Only root and the user that luod runs as may. Clients are served meanwhile.
+            """)
+
+    @OptionGroup var options: DaemonOptions
+    @OptionGroup var image: ImageArgument
+
+    @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
+    var json = false
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in
+            let report = UpdateReport(try device.load(image.path), .load)
+            print(json ? report.json : report.text)
+        }
+    }
+}
+
+/// `luoctl reload`
+struct ReloadCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reload",
+        abstract: "Replace the program of luod without a new boot: sessions, descriptors and clients stay.",
+        discussion:
+            "Requests that arrive meanwhile wait and are answered. Only root and the user that luod runs as may.")
+
+    @OptionGroup var options: DaemonOptions
+    @OptionGroup var image: ImageArgument
+
+    @Flag(help: "Replace the program of the keeper, in the same process, and not that of the orchestrator.")
+    var keeper = false
+
+    @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
+    var json = false
+
+    func run() throws {
+        try options.run { device throws(LiveUpdateError) in
+            if keeper {
+                try device.reloadKeeper(image.path)
+                print(json ? "{}" : "the keeper runs its new program")
+                return
+            }
+            let report = UpdateReport(try device.reload(image.path), .reload)
+            print(json ? report.json : report.text)
+        }
+    }
+}
+
+/// The program of the next luod.
+struct ImageArgument: ParsableArguments {
+    @Argument(help: "The program of the next luod. (default: the one that is loaded, or else that runs, as it is now)")
+    var image: String?
+
+    func validate() throws {
+        guard image != "" else { throw ValidationError("an empty path is no program") }
+    }
+
+    /// The absolute path, because luod runs in a directory of its own. Empty for the default.
+    var path: String {
+        guard let image else { return "" }
+        return absolutePath(image)
     }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 import LiveUpdateDevice
 
 /// The duration of an update by phases, in nanoseconds.

@@ -2,6 +2,7 @@
 import ArgumentParser
 import Glibc
 import LiveUpdate
+import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdatePlatform
@@ -101,43 +102,13 @@ struct DemoCommand: ParsableCommand {
     }
 }
 
-/// A number of bytes on the command line.
-enum ByteCount {
+extension ByteCount {
     @Sendable
-    static func parse(_ text: String) throws -> UInt64 {
-        let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
-        let unit = text.last.flatMap { units[Character($0.uppercased())] }
-        let digits = unit == nil ? Substring(text) : text.dropLast()
-        let (bytes, overflow) = (UInt64(digits) ?? 0).multipliedReportingOverflow(by: unit ?? 1)
-        guard UInt64(digits) != nil, !overflow else {
-            throw ValidationError("\"\(text)\" is no size: write a number with K, M, G or T, as in 256M")
-        }
-        return bytes
-    }
-
-    @Sendable
-    static func parsePageSize(_ text: String) throws -> PageSize {
+    fileprivate static func parsePageSize(_ text: String) throws -> PageSize {
         switch text.uppercased() {
         case "2M": .huge2M
         case "1G": .huge1G
         default: throw ValidationError("\"\(text)\" is no size of huge pages: 2M or 1G")
         }
     }
-
-    static func text(_ bytes: UInt64) -> String {
-        for (unit, name) in [(UInt64(1) << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] where bytes >= unit {
-            return bytes % unit == 0 ? "\(bytes / unit) \(name)" : "\(fixed(Double(bytes) / Double(unit), 1)) \(name)"
-        }
-        return "\(bytes) B"
-    }
-}
-
-/// A number with a fixed number of decimals, without Foundation's locale.
-func fixed(_ value: Double, _ decimals: Int) -> String {
-    let scale = (0..<decimals).reduce(1.0) { scale, _ in scale * 10 }
-    let scaled = UInt64((abs(value) * scale).rounded())
-    guard decimals > 0 else { return (value < 0 ? "-" : "") + "\(scaled)" }
-    let digits = String(scaled % UInt64(scale))
-    let fraction = String(repeating: "0", count: decimals - digits.count) + digits
-    return "\(value < 0 ? "-" : "")\(scaled / UInt64(scale)).\(fraction)"
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import Glibc
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -87,11 +88,8 @@ struct DemoPlace {
         try? removeFile(arena)
         for path in hugeFiles + [notes, newNotes, frames] { try? removeFile(path) }
         HugePageMount.remove(mountPoint)
-        Self.removeDirectory(of: arena)
+        PoolGuard.removeDirectory(of: arena)
     }
-
-    /// Removes the directory of a file if it is empty.
-    static func removeDirectory(of file: FilePath) { _ = unsafe rmdir(file.removingLastComponent().string) }
 
     /// The shell commands that do the same as ``remove()``.
     var removal: String {

@@ -1,5 +1,6 @@
 import LiveUpdate
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdatePlatform
 import SystemPackage
@@ -133,7 +134,7 @@ struct DemoRecovery {
                 found.faults.append("the huge pages of \(note) cannot be given back: \(error)")
             }
         }
-        DemoPlace.removeDirectory(of: place.arena)
+        PoolGuard.removeDirectory(of: place.arena)
     }
 }
 

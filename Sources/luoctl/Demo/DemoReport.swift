@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 
 /// The result of the demo: tables for people, JSON for machines.

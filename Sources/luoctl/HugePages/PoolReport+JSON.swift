@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 
 /// The report as JSON. docs/hugepages.md has the schema. Raise the version when a field changes its meaning or is

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 
 /// The pools and the holders of their pages, for people.

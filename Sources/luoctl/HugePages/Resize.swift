@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 
 /// A change of a pool, with the pool's state before and after.

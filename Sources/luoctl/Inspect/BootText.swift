@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 
 /// The sessions, files and FLBs of a boot, for people.
 struct BootText {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 
 /// The content of an arena, as `luoctl inspect --json` prints it. The text is made from it, too.
 ///

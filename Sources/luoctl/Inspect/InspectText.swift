@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdatePlatform
 
@@ -128,20 +129,5 @@ extension UInt32 {
     var checksum: String {
         let digits = String(self, radix: 16)
         return String(repeating: "0", count: 8 - digits.count) + digits
-    }
-}
-
-extension String {
-    /// The string without characters that a terminal would obey.
-    var shown: String {
-        var shown = ""
-        for scalar in unicodeScalars {
-            if scalar.isPrintable {
-                shown.unicodeScalars.append(scalar)
-            } else {
-                shown += "\\u{\(String(scalar.value, radix: 16))}"
-            }
-        }
-        return shown
     }
 }

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+package import FoundationEssentials
+import LiveUpdatePlatform
+package import SystemPackage
+
+/// Reads an input that is named on the command line: a file, or a pipe such as `/dev/stdin` or a shell's `<(command)`.
+package enum InputFile {
+    /// - Throws: exit code 64, with the problem of the input.
+    package static func read(_ path: String) throws -> Data {
+        do {
+            let file = try openFile(path)
+            let data = try read(file.borrowed)
+            // The descriptor stays open until here.
+            _ = consume file
+            return data
+        } catch {
+            throw Exit.usage("\(path): cannot be read: \(error)")
+        }
+    }
+
+    /// Reads until the end of the file.
+    ///
+    /// - Throws: the errors of read(2).
+    package static func read(_ file: FileDescriptor) throws -> Data {
+        var data = Data()
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = try unsafe chunk.withUnsafeMutableBytes { try unsafe file.read(into: $0) }
+            if count == 0 { return data }
+            data += chunk[..<count]
+        }
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import LiveUpdatePlatform
+package import SystemPackage
+
+/// Another program of this project, found from the path of the one that runs. After a build all programs are in one
+/// directory. After an installation luoctl is in bin, luod is in sbin, and luo-bench and its programs are in
+/// libexec/liveupdate, all of them below one prefix.
+package enum NeighbourProgram {
+    /// The directory of the program that runs.
+    package static var directory: FilePath { FilePath(ownExecutable()).removingLastComponent() }
+
+    /// Finds a program.
+    ///
+    /// - Parameter installed: its place after an installation, relative to the directory of the program that runs.
+    /// - Returns: its path.
+    /// - Throws: exit code 69, with advice, if the program is missing.
+    package static func path(_ name: String, installed: String) throws -> String {
+        let places = [directory.appending(name), directory.pushing(FilePath(installed)).appending(name)].map {
+            $0.lexicallyNormalized().string
+        }
+        if let found = places.first(where: isExecutable) { return found }
+        throw Exit.unavailable("\(name) is missing: neither \(places[0]) nor \(places[1]) can be executed; \(remedy)")
+    }
+
+    package static func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
+
+    /// The advice for a missing program.
+    package static let remedy =
+        "make install installs all programs, and make build builds all of them in .build/release"
+}
