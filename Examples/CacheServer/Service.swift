@@ -11,7 +11,7 @@ struct Service: ~Copyable {
 
     private let settings: Settings
     /// The file that this program was started from.
-    private let program: FilePath
+    private let program: String
     private let process: UpdatableProcess
     private let data: OwnedDescriptor
     private let listener: OwnedDescriptor
@@ -23,8 +23,7 @@ struct Service: ~Copyable {
             try luo.registerStandardHandlers()
             try luo.registerListenerHandlers(backlog: 64)
         }
-        let executable = try openFile("/proc/self/exe")
-        let program = try executable.borrowed.path()
+        let program = ProgramImage.ownPath()
         let luo = process.orchestrator
         let legacy = try Legacy(luo)
         let data = try legacy.file(Self.dataToken) ?? Self.makeData(settings)
@@ -51,12 +50,12 @@ struct Service: ~Copyable {
             file = OwnedDescriptor(
                 taking: try FileDescriptor.open(
                     path, .readWrite, options: [.create, .closeOnExec], permissions: .ownerReadWrite))
-            if try FileStatus(of: file.borrowed).size == 0 { try file.borrowed.setSize(size) }
+            if try FileStatus(of: file.borrowed).size == 0 { try file.borrowed.resize(to: Int64(size)) }
         } else {
             file = try makeMemoryFile(named: "cache", size: size, pageSize: settings.huge ? .huge2M : .base)
         }
         // So that a pool without pages is an error here, and not a SIGBUS at the first store.
-        try file.borrowed.allocate(offset: 0, length: size)
+        try file.allocate(offset: 0, length: size)
         return file
     }
 
@@ -80,7 +79,7 @@ struct Service: ~Copyable {
 
     /// Executes the program that is at this path now. /proc/self/exe would be the program that runs already.
     private func update() {
-        let next = ProgramImage(path: program.string, arguments: CommandLine.arguments)
+        let next = ProgramImage(path: program, arguments: CommandLine.arguments)
         do {
             try process.check(next)
             try process.reboot(into: next)

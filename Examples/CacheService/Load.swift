@@ -9,7 +9,7 @@ struct Load {
     private let path: FilePath
     private var values: [String: String] = [:]
     private var requests = 0
-    private var longest: UInt64 = 0
+    private var longest: Duration = .zero
 
     static func run(at path: FilePath) throws {
         Signals.block()
@@ -17,7 +17,7 @@ struct Load {
         var load = Load(path: path)
         while !Signals.sayToEnd() { try load.step() }
         for (key, value) in load.values { try load.expect(value, from: "get \(key)") }
-        let milliseconds = Double(load.longest / 10_000) / 100
+        let milliseconds = (load.longest / .milliseconds(1) * 100).rounded() / 100
         print("\(load.requests) requests, the longest \(milliseconds) ms; \(load.values.count) values, none lost")
     }
 
@@ -42,9 +42,9 @@ struct Load {
     }
 
     private mutating func expect(_ expected: String, from request: String) throws {
-        let begin = monotonicNanoseconds()
+        let begin = ContinuousClock.now
         let answer = try ask(request, at: path)
-        longest = max(longest, monotonicNanoseconds() - begin)
+        longest = max(longest, ContinuousClock.now - begin)
         requests += 1
         guard answer == expected else { throw Lost(description: "\(request): \"\(answer)\", and not \"\(expected)\"") }
     }

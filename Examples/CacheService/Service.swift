@@ -43,7 +43,7 @@ struct Service: ~Copyable {
         let file = try makeMemoryFile(named: "cache", size: size, pageSize: settings.huge ? .huge2M : .base)
         // With this, a pool without free pages is an error here, and not a SIGBUS at the first store.
         do throws(SystemCallError) {
-            try file.borrowed.allocate(offset: 0, length: size)
+            try file.allocate(offset: 0, length: size)
         } catch {
             throw error.errno == .noSpace && settings.huge ? NoRoom() : error
         }

@@ -18,8 +18,7 @@ public struct NetworkState: StoredRecord, Equatable, Sendable {
     /// - Throws: ENOENT without /proc, EMFILE.
     public init() throws(LiveUpdateError) {
         do throws(SystemCallError) {
-            let file = try openFile("/proc/self/ns/net")
-            namespace = try FileStatus(of: file.borrowed).identity
+            namespace = try FileStatus(at: "/proc/self/ns/net").identity
             backlogLimit = UInt32(clamping: try readNumber("/proc/sys/net/core/somaxconn"))
         } catch {
             throw LiveUpdateError(error, "looking at the network")

@@ -10,8 +10,11 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     ///
     /// - Returns: nil when the name has more than 107 bytes.
     public static func unix(_ path: FilePath) -> SocketAddress? {
-        let name = path.bytes
-        guard name.count <= 107 else { return nil }
+        guard path.length <= 107 else { return nil }
+        // SAFETY: the string lives as long as the closure, and has this length.
+        let name = unsafe path.withPlatformString { name in
+            unsafe [UInt8](UnsafeRawBufferPointer(start: name, count: path.length))
+        }
         return SocketAddress(bytes: nativeBytes(sa_family_t(AF_UNIX)) + name + [0])
     }
 
@@ -38,15 +41,18 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// The name of a Unix socket in the file system; nil for other sockets.
     public var path: FilePath? {
         guard family == AF_UNIX, bytes.count > 2, bytes[2] != 0 else { return nil }
-        return FilePath(bytes: Array(bytes[2...]))
+        return FilePath(platformString: (bytes[2...] + [0]).map { CChar(bitPattern: $0) })
     }
 
     /// The identity of the address. For its clients a socket is its address, also after it was opened again. No file
     /// has such a device number.
     var identity: FileIdentity {
-        // FNV-1a
-        let hash = bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-        return FileIdentity(device: 1 << 63 | UInt64(CRC32C.of(bytes)), inode: hash)
+        FileIdentity(device: 1 << 63 | Self.hash(bytes.reversed()), inode: Self.hash(bytes))
+    }
+
+    /// The hash FNV-1a.
+    private static func hash(_ bytes: some Sequence<UInt8>) -> UInt64 {
+        bytes.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
     }
 
     public var description: String {

@@ -47,6 +47,20 @@ func isListening(at address: SocketAddress) throws(SystemCallError) -> Bool {
     }
 }
 
+/// Reads a file that contains one number: open(2), read(2).
+///
+/// - Throws: the errors of these calls, EINVAL when the file does not contain a number.
+func readNumber(_ path: String) throws(SystemCallError) -> UInt64 {
+    let number = try systemCall("open") { unsafe open(path, O_RDONLY | O_CLOEXEC) }
+    let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    var bytes = [UInt8](repeating: 0, count: 32)
+    let count = try systemCall("read") { unsafe read(file.borrowed.rawValue, &bytes, bytes.count) }
+    guard let value = UInt64(String(decoding: bytes.prefix(count), as: UTF8.self).prefix { $0.isNumber }) else {
+        throw SystemCallError("read", .invalidArgument)
+    }
+    return value
+}
+
 private func makeSocket(
     _ family: CInt, _ kind: __socket_type = SOCK_STREAM, nonBlocking: Bool = false
 ) throws(SystemCallError) -> OwnedDescriptor {
@@ -78,7 +92,7 @@ extension FileDescriptor {
     public func acceptClient() throws(SystemCallError) -> OwnedDescriptor {
         let number = try systemCall("accept") { accept(rawValue, nil, nil) }
         let client = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
-        try client.borrowed.setCloseOnExec(true)
+        try systemCall("fcntl") { fcntl(number, F_SETFD, FD_CLOEXEC) }
         return client
     }
 

@@ -88,7 +88,7 @@ public final class SimulatedProcess: StoreProbe {
     /// Whether the process has died.
     public var isDead: Bool { storesLeft.with { $0 } < 0 }
 
-    public func willStore(bytes count: Int) -> Int {
+    package func willStore(bytes count: Int) -> Int {
         storesLeft.with { left in
             left -= 1
             return left < 0 ? 0 : count

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The distribution of a duration over many rounds, in nanoseconds.
-public struct BenchDistribution: Codable, Equatable, Sendable {
-    public var rounds: Int
-    public var minimum: Double
-    public var lowerQuartile: Double
-    public var median: Double
-    public var upperQuartile: Double
+package struct BenchDistribution: Codable, Equatable, Sendable {
+    package var rounds: Int
+    package var minimum: Double
+    package var lowerQuartile: Double
+    package var median: Double
+    package var upperQuartile: Double
     /// The 99th percentile. With fewer than 100 rounds it is the maximum.
-    public var percentile99: Double
-    public var maximum: Double
+    package var percentile99: Double
+    package var maximum: Double
 
     /// Makes a distribution of at least one sample.
-    public init(_ samples: [Double]) {
+    package init(_ samples: [Double]) {
         precondition(!samples.isEmpty, "a distribution of nothing")
         let sorted = samples.sorted()
         /// The quantile by the nearest rank.
@@ -29,5 +29,5 @@ public struct BenchDistribution: Codable, Equatable, Sendable {
     }
 
     /// The distance of the quartiles as a share of the median: the change that noise alone can cause.
-    public var spread: Double { median > 0 ? (upperQuartile - lowerQuartile) / median : 0 }
+    package var spread: Double { median > 0 ? (upperQuartile - lowerQuartile) / median : 0 }
 }

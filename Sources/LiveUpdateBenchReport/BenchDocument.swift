@@ -4,32 +4,32 @@
 ///
 /// Times are in nanoseconds, sizes in bytes. A reader refuses a schema that it does not know. A schema keeps its number
 /// as long as changes only add fields.
-public struct BenchDocument: Codable, Equatable, Sendable {
+package struct BenchDocument: Codable, Equatable, Sendable {
     /// The schema that this version writes.
-    public static let currentSchema = "liveupdate-bench-1"
+    package static let currentSchema = "liveupdate-bench-1"
 
     /// The name of the layout of all other fields.
-    public var schema = Self.currentSchema
+    package var schema = Self.currentSchema
     /// The command line of the run.
-    public var command: [String]
+    package var command: [String]
     /// The start time, as ISO 8601 in UTC.
-    public var started: String
+    package var started: String
     /// The duration of the whole run.
-    public var seconds: Double
+    package var seconds: Double
     /// The machine of the run.
-    public var machine: BenchMachine
+    package var machine: BenchMachine
     /// The reasons to doubt the figures; empty on a quiet machine.
-    public var warnings: [String]
+    package var warnings: [String]
     /// All measurements, in the order in which they were made.
-    public var measurements: [BenchMeasurement]
+    package var measurements: [BenchMeasurement]
     /// The things that could not be measured, each with the reason and a remedy.
-    public var absent: [BenchAbsence]
+    package var absent: [BenchAbsence]
     /// Estimates for sizes that were not measured, from the measured slopes.
-    public var projections: [BenchProjection]
+    package var projections: [BenchProjection]
     /// The promised limits, and the values that this run reached.
-    public var targets: [BenchTarget]
+    package var targets: [BenchTarget]
 
-    public init(
+    package init(
         command: [String], started: String, seconds: Double, machine: BenchMachine, warnings: [String] = [],
         measurements: [BenchMeasurement] = [], absent: [BenchAbsence] = [], projections: [BenchProjection] = [],
         targets: [BenchTarget] = []
@@ -47,9 +47,9 @@ public struct BenchDocument: Codable, Equatable, Sendable {
 }
 
 /// The result of one measurement, under one set of parameters.
-public struct BenchMeasurement: Codable, Equatable, Sendable {
+package struct BenchMeasurement: Codable, Equatable, Sendable {
     /// `hugetlb`, `memfd`, `files`, `sessions`, `update`, `verify` or `compare`.
-    public var scenario: String
+    package var scenario: String
     /// The name of the timed work.
     ///
     /// * Phases: `preserve`, `freeze`, `publish`, `boot`, `retrieve`, `finish`, `unpreserve`.
@@ -61,25 +61,25 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
     /// * In `verify`: `crc32c`.
     /// * In `compare`, the name of the compared tool: `liveupdate`, `memcpy, fresh`, `memcpy, touched`,
     ///   `systemd store`, `criu`.
-    public var name: String
+    package var name: String
     /// The conditions of the measurement: `bytes`, `page`, `files`, `sessions`, `holes` (percent), `descriptors`,
     /// `processors`. Together with the scenario and the name, they identify a measurement.
-    public var parameters: [String: UInt64]
+    package var parameters: [String: UInt64]
     /// The time that this library took.
-    public var ours: BenchDistribution
+    package var ours: BenchDistribution
     /// The time of the floor: a C program that makes the same system calls, measured alternately in the same run.
-    public var floor: BenchDistribution?
+    package var floor: BenchDistribution?
     /// A description of that program.
-    public var floorName: String?
+    package var floorName: String?
     /// Figures that were counted, not timed: `system calls`, `arena bytes`, `arena bytes per huge page`,
     /// `nanoseconds per huge page`, `resident bytes`, `content bytes read`, `content bytes written`, `page faults`.
-    public var counted: [String: Double]
+    package var counted: [String: Double]
     /// The upper limit of the ratio to the floor.
-    public var ratioLimit: Double?
+    package var ratioLimit: Double?
     /// An explanation for figures that alone would mislead, such as the additional work of another tool.
-    public var note: String?
+    package var note: String?
 
-    public init(
+    package init(
         scenario: String, name: String, parameters: [String: UInt64] = [:], ours: BenchDistribution,
         floor: BenchDistribution? = nil, floorName: String? = nil, counted: [String: Double] = [:],
         ratioLimit: Double? = nil, note: String? = nil
@@ -96,24 +96,24 @@ public struct BenchMeasurement: Codable, Equatable, Sendable {
     }
 
     /// The ratio of our median to the median of the floor.
-    public var ratio: Double? {
+    package var ratio: Double? {
         guard let floor, floor.median > 0 else { return nil }
         return ours.median / floor.median
     }
 }
 
 /// A measurement that could not be made.
-public struct BenchAbsence: Codable, Equatable, Sendable {
+package struct BenchAbsence: Codable, Equatable, Sendable {
     /// As in ``BenchMeasurement``.
-    public var scenario: String
+    package var scenario: String
     /// The missing thing: `systemd store`, `criu`, `1 GiB pages`.
-    public var name: String
+    package var name: String
     /// The reason, in words.
-    public var reason: String
+    package var reason: String
     /// The action that makes the measurement possible.
-    public var remedy: String
+    package var remedy: String
 
-    public init(scenario: String, name: String, reason: String, remedy: String) {
+    package init(scenario: String, name: String, reason: String, remedy: String) {
         self.scenario = scenario
         self.name = name
         self.reason = reason
@@ -122,41 +122,41 @@ public struct BenchAbsence: Codable, Equatable, Sendable {
 }
 
 /// The machine of a run.
-public struct BenchMachine: Codable, Equatable, Sendable {
+package struct BenchMachine: Codable, Equatable, Sendable {
     /// The name and release from uname(2).
-    public var kernel: String
+    package var kernel: String
     /// The name from /proc/cpuinfo.
-    public var processor: String
+    package var processor: String
     /// The number of processors that this process may use.
-    public var processors: Int
+    package var processors: Int
     /// The number of NUMA nodes with memory.
-    public var nodes: Int
+    package var nodes: Int
     /// The size of the memory, in bytes.
-    public var memory: UInt64
+    package var memory: UInt64
     /// The frequency governor, if there is one.
-    public var governor: String?
+    package var governor: String?
     /// The hypervisor, if the machine is virtual.
-    public var hypervisor: String?
+    package var hypervisor: String?
     /// The load averages over 1, 5 and 15 minutes at the start of the run.
-    public var load: [Double]
+    package var load: [Double]
     /// The huge page pools at the start of the run.
-    public var pools: [Pool]
+    package var pools: [Pool]
 
     /// A huge page pool.
-    public struct Pool: Codable, Equatable, Sendable {
+    package struct Pool: Codable, Equatable, Sendable {
         /// The size of a page, in bytes.
-        public var page: UInt64
-        public var total: UInt64
-        public var free: UInt64
+        package var page: UInt64
+        package var total: UInt64
+        package var free: UInt64
 
-        public init(page: UInt64, total: UInt64, free: UInt64) {
+        package init(page: UInt64, total: UInt64, free: UInt64) {
             self.page = page
             self.total = total
             self.free = free
         }
     }
 
-    public init(
+    package init(
         kernel: String, processor: String, processors: Int, nodes: Int, memory: UInt64, governor: String?,
         hypervisor: String?, load: [Double], pools: [Pool]
     ) {
@@ -173,12 +173,12 @@ public struct BenchMachine: Codable, Equatable, Sendable {
 }
 
 /// The error for a document with a layout that this version does not know.
-public struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
+package struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
     /// The schema that the document names.
-    public let found: String
+    package let found: String
 
     /// Names the schema that was found and the known one, and says what to do.
-    public var description: String {
+    package var description: String {
         """
         a benchmark's result with the schema \(found), and this version reads \(BenchDocument.currentSchema); \
         measure again, or compare with the version that made it
@@ -188,12 +188,12 @@ public struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
 
 extension BenchDocument {
     /// The fields that every document has, in any layout. Decode them first: the rest may have an unknown layout.
-    public struct Header: Decodable, Sendable {
+    package struct Header: Decodable, Sendable {
         /// The name of the layout of the other fields.
-        public let schema: String
+        package let schema: String
 
         /// Throws if this version cannot read the other fields.
-        public func check() throws(BenchSchemaError) {
+        package func check() throws(BenchSchemaError) {
             if schema != BenchDocument.currentSchema { throw BenchSchemaError(found: schema) }
         }
     }
@@ -201,7 +201,7 @@ extension BenchDocument {
 
 extension BenchMeasurement {
     /// The name of the measurement with its parameters: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
-    public var label: String {
+    package var label: String {
         var parts = [name]
         if let bytes = parameters["bytes"], !isOfSmallFiles {
             parts.append(Self.size(bytes) + (parameters["page"].map { " in pages of \(Self.size($0))" } ?? ""))

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// An estimate for a size that was not measured, from a measured slope. Every place that shows it marks it as such.
-public struct BenchProjection: Codable, Equatable, Sendable {
+package struct BenchProjection: Codable, Equatable, Sendable {
     /// The estimated work: a name as in ``BenchMeasurement``.
-    public var name: String
+    package var name: String
     /// The size of the memory, in bytes.
-    public var bytes: UInt64
+    package var bytes: UInt64
     /// The size of its pages, in bytes.
-    public var page: UInt64
+    package var page: UInt64
     /// The estimated time, in nanoseconds.
-    public var time: Double
+    package var time: Double
     /// The size of the arena, in bytes.
-    public var arena: Double
+    package var arena: Double
     /// The smallest and the largest measured size, in bytes.
-    public var measuredFrom: UInt64
-    public var measuredTo: UInt64
+    package var measuredFrom: UInt64
+    package var measuredTo: UInt64
 
-    public init(
+    package init(
         name: String, bytes: UInt64, page: UInt64, time: Double, arena: Double, measuredFrom: UInt64, measuredTo: UInt64
     ) {
         self.name = name
@@ -39,7 +39,7 @@ extension BenchProjection {
 
     /// Projects along a straight line through the medians of files without holes. Makes no projection unless the
     /// quartiles of the smallest and the largest size are apart: otherwise no slope is visible.
-    public static func all(of measurements: [BenchMeasurement]) -> [BenchProjection] {
+    package static func all(of measurements: [BenchMeasurement]) -> [BenchProjection] {
         let usable = measurements.filter { measurement in
             switch measurement.scenario {
             case "hugetlb", "memfd": measurement.parameters["files"] == 1 && measurement.parameters["holes"] == 0
@@ -76,14 +76,14 @@ extension BenchProjection {
 }
 
 /// The straight line through some points, by least squares: the cost of one more, and the cost of none.
-public struct LinearFit: Equatable, Sendable {
+package struct LinearFit: Equatable, Sendable {
     /// The value at x = 0.
-    public let intercept: Double
+    package let intercept: Double
     /// The increase for each unit of x.
-    public let slope: Double
+    package let slope: Double
 
     /// Fits a line. Nil if all points have the same x.
-    public init?(_ points: [(x: Double, y: Double)]) {
+    package init?(_ points: [(x: Double, y: Double)]) {
         guard let first = points.first, points.contains(where: { $0.x != first.x }) else { return nil }
         let count = Double(points.count)
         let meanX = points.reduce(0) { $0 + $1.x } / count
@@ -94,5 +94,5 @@ public struct LinearFit: Equatable, Sendable {
         intercept = meanY - slope * meanX
     }
 
-    public func value(at x: Double) -> Double { intercept + slope * x }
+    package func value(at x: Double) -> Double { intercept + slope * x }
 }

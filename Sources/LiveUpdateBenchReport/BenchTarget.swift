@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A limit that this project promises, and the value that one run reached.
-public struct BenchTarget: Codable, Equatable, Sendable {
+package struct BenchTarget: Codable, Equatable, Sendable {
     /// As in ``BenchMeasurement``.
-    public var scenario: String
+    package var scenario: String
     /// The two compared things, in words.
-    public var name: String
+    package var name: String
     /// The ratio that was measured.
-    public var value: Double
+    package var value: Double
     /// The promised limit of the value.
-    public var limit: Double
+    package var limit: Double
     /// Whether the limit is an upper limit; otherwise it is a lower limit.
-    public var isUpperLimit: Bool
+    package var isUpperLimit: Bool
 
-    public init(scenario: String, name: String, value: Double, limit: Double, isUpperLimit: Bool = true) {
+    package init(scenario: String, name: String, value: Double, limit: Double, isUpperLimit: Bool = true) {
         self.scenario = scenario
         self.name = name
         self.value = value
@@ -21,12 +21,12 @@ public struct BenchTarget: Codable, Equatable, Sendable {
         self.isUpperLimit = isUpperLimit
     }
 
-    public var isMet: Bool { isUpperLimit ? value <= limit : value >= limit }
+    package var isMet: Bool { isUpperLimit ? value <= limit : value >= limit }
 }
 
 extension BenchTarget {
     /// Makes the targets for which a run has measurements.
-    public static func all(of measurements: [BenchMeasurement]) -> [BenchTarget] {
+    package static func all(of measurements: [BenchMeasurement]) -> [BenchTarget] {
         ratios(measurements) + constancies(measurements) + memory(measurements) + comparisons(measurements)
     }
 

@@ -27,7 +27,7 @@ package struct PoolGuard: Codable {
     /// - Parameters:
     ///   - overcommit: whether to allow that many pages beyond the pool instead.
     ///   - luoctl: the path of luoctl, which the guard runs.
-    ///   - note: the file in which the guard notes the pages that it takes: see ``Platform/HugePageLoan``.
+    ///   - note: the file in which the guard notes the pages that it takes: see `HugePageLoan`.
     /// - Returns: the number of pages that the guard took, or the reason if it could not take them.
     package static func start(
         pages: UInt64, of size: PageSize, overcommit: Bool = false, by luoctl: String = "/proc/self/exe",

@@ -1,25 +1,25 @@
 import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateHandover
+package import LiveUpdateHandover
 
 /// A difference between the outcome of a step and the expected outcome.
-public struct Difference: Sendable {
-    public let file: String
-    public let line: Int
-    public let scenario: String
+package struct Difference: Sendable {
+    package let file: String
+    package let line: Int
+    package let scenario: String
     /// The number of the step, counted from 1.
-    public let step: Int
-    public let want: Outcome
-    public let got: Outcome
+    package let step: Int
+    package let want: Outcome
+    package let got: Outcome
 
     /// The difference in the form that the conformance README asks for.
-    public var description: String {
+    package var description: String {
         "\(file):\(line) \(scenario) step \(step): want \(want.json) got \(got.json)"
     }
 }
 
 /// Runs scenarios line by line.
-public enum Replay {
+package enum Replay {
     /// Runs one scenario to its first difference.
     ///
     /// - Parameters:
@@ -27,7 +27,7 @@ public enum Replay {
     ///   - trace: gets every step's outcome.
     /// - Returns: nil when every step had the expected outcome.
     /// - Throws: the errors of the system.
-    public static func run(
+    package static func run(
         _ scenario: Scenario, file: String, line: Int, crashingAfter crash: Int? = nil,
         _ options: Arena.Options = Arena.Options(), trace: ((Outcome) -> Void)? = nil
     ) throws -> Difference? {

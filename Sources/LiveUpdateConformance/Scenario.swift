@@ -3,7 +3,7 @@ import FoundationEssentials
 import LiveUpdateCore
 
 /// One scenario of the conformance vectors: see Tests/Vectors/README.md for the format.
-public struct Scenario: Decodable, Sendable {
+package struct Scenario: Decodable, Sendable {
     struct Handler: Decodable, Sendable {
         var name: String
         var flbs: [String]
@@ -40,7 +40,7 @@ public struct Scenario: Decodable, Sendable {
     }
 
     /// The name of the scenario, unique among the vectors.
-    public var name: String
+    package var name: String
     var flbs: [String]
     var handlers: [Handler]
     var files: [String: String?]
@@ -49,7 +49,7 @@ public struct Scenario: Decodable, Sendable {
     var expect: [Outcome]
 
     /// The number of steps.
-    public var stepCount: Int { steps.count }
+    package var stepCount: Int { steps.count }
 
     enum CodingKeys: String, CodingKey {
         case name, flbs, handlers, files, steps, expect
@@ -59,7 +59,7 @@ public struct Scenario: Decodable, Sendable {
     /// Reads a scenario from one line.
     ///
     /// - Throws: ``Malformed``, with the reason.
-    public init(line: String) throws(Malformed) {
+    package init(line: String) throws(Malformed) {
         do {
             self = try JSONDecoder().decode(Scenario.self, from: Data(line.utf8))
         } catch {
@@ -127,18 +127,18 @@ public struct Scenario: Decodable, Sendable {
 }
 
 /// The outcome of a step: the actual or the expected one.
-public struct Outcome: Codable, Equatable, Sendable {
+package struct Outcome: Codable, Equatable, Sendable {
     /// The result of the call: 0 or a negative errno.
-    public var ret: Int32
+    package var ret: Int32
     /// The callbacks, in the order in which they returned.
-    public var calls: [String]
+    package var calls: [String]
     /// The data handle of the object, for a getter that returned 0. It is 0 without an object.
-    public var obj: UInt64?
+    package var obj: UInt64?
     /// The name of the file, for a retrieve that returned 0.
-    public var file: String?
+    package var file: String?
 
     /// The outcome as one line of JSON.
-    public var json: String {
+    package var json: String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(self) else { return "\(self)" }
@@ -147,7 +147,7 @@ public struct Outcome: Codable, Equatable, Sendable {
 }
 
 /// A scenario that cannot be run.
-public struct Malformed: Error, Sendable {
+package struct Malformed: Error, Sendable {
     /// The reason.
-    public let reason: String
+    package let reason: String
 }

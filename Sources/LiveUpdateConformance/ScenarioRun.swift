@@ -1,13 +1,13 @@
 import LiveUpdate
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateHandover
+package import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
 
 /// A run of a scenario through the real core, with real memory files, and with a real arena that has a journal and
 /// trees. After every reboot a new core knows only the arena and the held descriptors.
-public final class ScenarioRun {
+package final class ScenarioRun {
     private let scenario: Scenario
     private let arena: OwnedDescriptor
     private let descriptors = InheritedDescriptors()
@@ -27,7 +27,7 @@ public final class ScenarioRun {
     /// Prepares a scenario in an arena of its own.
     ///
     /// - Throws: the errors of the system and of the arena: EMFILE, ENOSPC, ENOMEM.
-    public init(_ scenario: Scenario, _ options: Arena.Options = Arena.Options()) throws {
+    package init(_ scenario: Scenario, _ options: Arena.Options = Arena.Options()) throws {
         self.scenario = scenario
         self.options = options
         var files: [String: FileDescriptor] = [:]
@@ -85,7 +85,7 @@ public final class ScenarioRun {
     /// Drops the core as a crash would, and makes another one on the arena. The same boot goes on.
     ///
     /// - Throws: an error when the arena cannot be read.
-    public func crashAndRebuild() throws(LiveUpdateError) {
+    package func crashAndRebuild() throws(LiveUpdateError) {
         let before = handlers
         let linked = try orchestrator.registrations()
         let names = open.map { ($0.name, $0.direction) }
@@ -116,7 +116,7 @@ public final class ScenarioRun {
     }
 
     /// Runs one step.
-    public func run(step index: Int) -> (outcome: Outcome, expected: Outcome) {
+    package func run(step index: Int) -> (outcome: Outcome, expected: Outcome) {
         let step = scenario.steps[index]
         let kept = step.verb == .reboot ? keptSlots : []
         recorder.begin(step.inject)

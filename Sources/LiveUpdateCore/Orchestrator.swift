@@ -97,7 +97,7 @@ public final class Orchestrator: Sendable {
     /// again.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
-    public func registrations() throws(LiveUpdateError) -> [(
+    package func registrations() throws(LiveUpdateError) -> [(
         handler: any FileHandler, flbs: [any FileLifecycleBound]
     )] {
         try enabled().registry.entries.map { ($0.handler, $0.flbs) }

@@ -16,7 +16,7 @@ public final class Session: Sendable {
     /// Outgoing if this boot created the session, incoming if it was handed over to this boot.
     public let direction: Direction
     /// The number of the session. No other session of this boot has it.
-    public var number: UInt64 { id.value }
+    package var number: UInt64 { id.value }
 
     let id: SessionID
     /// Shared by all handles of one open session, and by no other.

@@ -68,7 +68,7 @@ extension SessionName: CustomStringConvertible {
     }
 
     /// The name from its description: each `\xNN` in the text is a byte.
-    public init(described text: String) {
+    package init(described text: String) {
         var bytes: [UInt8] = []
         var rest = Substring(text).utf8
         while let first = rest.popFirst() {
@@ -92,7 +92,7 @@ extension SessionName: CustomStringConvertible {
 
 extension Unicode.Scalar {
     /// Whether a terminal shows the character and does not obey it.
-    public var isPrintable: Bool {
+    package var isPrintable: Bool {
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
         default: true

@@ -9,7 +9,7 @@ struct StoredRange: Hashable, Sendable {
 }
 
 /// The source of a handler's records: the ``Storage`` of a running boot, or an arena that is inspected from outside.
-public protocol RecordSource {
+package protocol RecordSource {
     /// The most bytes that records can have. A reader of a chain of offsets that has read more goes in circles.
     var size: UInt64 { get }
 

@@ -6,16 +6,16 @@ import LiveUpdatePlatform
 ///
 /// In each second, a few lines of each kind are written. After that second, one line says how many were omitted. All
 /// lines from one place in the code are one kind.
-public struct Log: Sendable {
+package struct Log: Sendable {
     /// The name of the process.
-    public let name: String
+    package let name: String
     private let limiter = Guarded(LogLimiter())
 
     /// Names the process.
-    public init(_ name: String) { self.name = name }
+    package init(_ name: String) { self.name = name }
 
     /// Writes one line, unless there are too many of its kind.
-    public func say(_ text: String, file: String = #fileID, line: Int = #line) {
+    package func say(_ text: String, file: String = #fileID, line: Int = #line) {
         let kind = LogLimiter.Kind(file: file, line: line)
         let (isAdmitted, omissions) = limiter.with { limiter in
             let now = monotonicNanoseconds()
@@ -27,7 +27,7 @@ public struct Log: Sendable {
     }
 
     /// Writes lines that belong together, without a limit.
-    public func sayAll(_ lines: [String]) { for line in lines { write(line) } }
+    package func sayAll(_ lines: [String]) { for line in lines { write(line) } }
 
     /// Writes how many lines were omitted, once their second is over.
     func sayOmissions() {

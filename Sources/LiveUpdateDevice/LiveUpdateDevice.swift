@@ -215,11 +215,11 @@ public final class LiveUpdateDevice: Sendable {
     /// The largest status that is read, in bytes: more than a million files need.
     private static let largestStatus = 256 << 20
 
-    /// Hands over the listener of a filter (``/Platform/listenToCalls(matching:)``). luod then answers the calls of all
+    /// Hands over the listener of a filter (`listenToCalls(matching:)`). luod then answers the calls of all
     /// programs under the filter, and they find `/dev/liveupdate`. luod only. See docs/run.md.
     ///
     /// - Throws: EINVAL when the descriptor is not such a listener, ENOTCONN when luod's keeper has died.
-    public func serve(programsUnder listener: FileDescriptor) throws(LiveUpdateError) {
+    package func serve(programsUnder listener: FileDescriptor) throws(LiveUpdateError) {
         try channel.make(.serve, WordCall().body, about: listener, of: "the program")
     }
 

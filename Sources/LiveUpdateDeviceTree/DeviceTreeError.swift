@@ -2,11 +2,11 @@
 import CLiveUpdateFDT
 
 /// The error of a tree that could not be written or read.
-public struct DeviceTreeError: Error, Equatable, Sendable, CustomStringConvertible {
+package struct DeviceTreeError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The action that failed.
-    public let action: String
+    package let action: String
     /// The reason, in libfdt's words.
-    public let reason: String
+    package let reason: String
 
     init(_ action: String, _ code: CInt) {
         self.action = action
@@ -14,10 +14,10 @@ public struct DeviceTreeError: Error, Equatable, Sendable, CustomStringConvertib
     }
 
     /// Makes an error that a reader of a tree found, and libfdt cannot know.
-    public init(_ action: String, reason: String) {
+    package init(_ action: String, reason: String) {
         self.action = action
         self.reason = reason
     }
 
-    public var description: String { "device tree: \(action): \(reason)" }
+    package var description: String { "device tree: \(action): \(reason)" }
 }

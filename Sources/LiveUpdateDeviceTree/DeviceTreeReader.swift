@@ -2,15 +2,15 @@
 import CLiveUpdateFDT
 
 /// Reads an untrusted flattened tree. libfdt checks all of it before any lookup.
-public struct DeviceTreeReader: Sendable {
+package struct DeviceTreeReader: Sendable {
     /// A copy of the tree, which is aligned and cannot change after the check.
     private let words: [UInt64]
 
     /// A node, identified by an offset that only libfdt understands.
-    public struct Node: Sendable {
+    package struct Node: Sendable {
         fileprivate let offset: CInt
         /// The root.
-        public static let root = Node(offset: 0)
+        package static let root = Node(offset: 0)
     }
 
     /// The first version in which nodes have names instead of paths. No current program writes older ones, and the full
@@ -21,7 +21,7 @@ public struct DeviceTreeReader: Sendable {
     ///
     /// - Throws: the error of libfdt's full check; "bad version" also for a version before 16, and "bad structure" also
     ///   for a property that is longer than the tree.
-    public init(_ bytes: [UInt8]) throws(DeviceTreeError) {
+    package init(_ bytes: [UInt8]) throws(DeviceTreeError) {
         var words = [UInt64](repeating: 0, count: (bytes.count + 7) / 8)
         // SAFETY: both buffers are at least `bytes.count` long, and nothing keeps their addresses.
         let verdict = unsafe words.withUnsafeMutableBytes { copy in
@@ -69,7 +69,7 @@ public struct DeviceTreeReader: Sendable {
     /// all of its bytes are there.
     ///
     /// - Throws: an error when there is no header that libfdt knows.
-    public static func totalSize(ofHeader bytes: [UInt8]) throws(DeviceTreeError) -> Int {
+    package static func totalSize(ofHeader bytes: [UInt8]) throws(DeviceTreeError) -> Int {
         guard bytes.count >= MemoryLayout<fdt_header>.size else {
             throw DeviceTreeError("header", reason: "shorter than a header")
         }
@@ -85,13 +85,13 @@ public struct DeviceTreeReader: Sendable {
     }
 
     /// The child of that name, if there is one.
-    public func child(_ name: String, of node: Node = .root) -> Node? {
+    package func child(_ name: String, of node: Node = .root) -> Node? {
         let offset = unsafe withTree { tree in unsafe fdt_subnode_offset(tree, node.offset, name) }
         return offset >= 0 ? Node(offset: offset) : nil
     }
 
     /// The names of a node's children, in order.
-    public func childNames(of node: Node = .root) -> [String] {
+    package func childNames(of node: Node = .root) -> [String] {
         unsafe withTree { tree in
             var names: [String] = []
             var offset = unsafe fdt_first_subnode(tree, node.offset)
@@ -105,7 +105,7 @@ public struct DeviceTreeReader: Sendable {
     }
 
     /// All nodes and their depths below the root. Each node comes before its children.
-    public var nodes: [(node: Node, depth: Int)] {
+    package var nodes: [(node: Node, depth: Int)] {
         unsafe withTree { tree in
             var nodes: [(node: Node, depth: Int)] = []
             var depth: CInt = -1
@@ -119,7 +119,7 @@ public struct DeviceTreeReader: Sendable {
     }
 
     /// A node's name. The name of the root is empty.
-    public func name(of node: Node) -> String {
+    package func name(of node: Node) -> String {
         unsafe withTree { tree in
             var length: CInt = 0
             return unsafe fdt_get_name(tree, node.offset, &length).map { unsafe String(cString: $0) } ?? ""
@@ -127,7 +127,7 @@ public struct DeviceTreeReader: Sendable {
     }
 
     /// A node's properties, in order.
-    public func properties(of node: Node) -> [(name: String, value: [UInt8])] {
+    package func properties(of node: Node) -> [(name: String, value: [UInt8])] {
         unsafe withTree { tree in
             var properties: [(name: String, value: [UInt8])] = []
             var offset = unsafe fdt_first_property_offset(tree, node.offset)
@@ -146,7 +146,7 @@ public struct DeviceTreeReader: Sendable {
     }
 
     /// A property's bytes, if the node has that property.
-    public func property(_ name: String, of node: Node = .root) -> [UInt8]? {
+    package func property(_ name: String, of node: Node = .root) -> [UInt8]? {
         unsafe withTree { tree in
             var length: CInt = 0
             guard let value = unsafe fdt_getprop(tree, node.offset, name, &length), length >= 0 else { return nil }
@@ -155,7 +155,7 @@ public struct DeviceTreeReader: Sendable {
     }
 
     /// The value of a property of exactly eight bytes, in native order.
-    public func u64(_ name: String, of node: Node = .root) -> UInt64? {
+    package func u64(_ name: String, of node: Node = .root) -> UInt64? {
         property(name, of: node).flatMap(Self.number)
     }
 
@@ -167,7 +167,7 @@ public struct DeviceTreeReader: Sendable {
     }
 
     /// The value of a property that is one string with its NUL.
-    public func string(_ name: String, of node: Node = .root) -> String? {
+    package func string(_ name: String, of node: Node = .root) -> String? {
         guard let bytes = property(name, of: node), bytes.last == 0, !bytes.dropLast().contains(0) else { return nil }
         return String(validating: bytes.dropLast(), as: UTF8.self)
     }

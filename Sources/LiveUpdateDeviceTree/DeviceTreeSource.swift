@@ -2,7 +2,7 @@
 extension DeviceTreeReader {
     /// The tree as dts source, which dtc(1) compiles to the same tree again. Numbers of eight bytes are in native
     /// order, so each has its value in a comment after it.
-    public var source: String {
+    package var source: String {
         var lines = ["/dts-v1/;", ""]
         var open = 0
         func close(to depth: Int) {

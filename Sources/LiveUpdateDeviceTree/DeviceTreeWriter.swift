@@ -2,9 +2,9 @@
 import CLiveUpdateFDT
 
 /// A node to write: properties first, then children, as the format requires.
-public struct DeviceTreeNode: Sendable {
+package struct DeviceTreeNode: Sendable {
     /// A property's value.
-    public enum Value: Sendable {
+    package enum Value: Sendable {
         /// A string, written with its NUL.
         case string(String)
         /// Eight bytes in native order, as in the kernel's own handover trees.
@@ -12,14 +12,14 @@ public struct DeviceTreeNode: Sendable {
     }
 
     /// The name of the node, which is empty for the root.
-    public var name: String
+    package var name: String
     /// The properties, in the order in which they are written.
-    public var properties: [(name: String, value: Value)]
+    package var properties: [(name: String, value: Value)]
     /// The children, in the order in which they are written.
-    public var children: [DeviceTreeNode]
+    package var children: [DeviceTreeNode]
 
     /// Describes a node.
-    public init(
+    package init(
         _ name: String = "", _ properties: [(name: String, value: Value)], children: [DeviceTreeNode] = []
     ) {
         self.name = name
@@ -30,7 +30,7 @@ public struct DeviceTreeNode: Sendable {
     /// The flattened tree under this root, version 17, written by libfdt.
     ///
     /// - Throws: the error of libfdt for a name that is too long, or a tree that is larger than `capacity`.
-    public func flattened(capacity: Int = 4096) throws(DeviceTreeError) -> [UInt8] {
+    package func flattened(capacity: Int = 4096) throws(DeviceTreeError) -> [UInt8] {
         // A tree must start 8-byte aligned, as an array of UInt64 does.
         var space = [UInt64](repeating: 0, count: (capacity + 7) / 8)
         // SAFETY: libfdt knows the size of the buffer, and nothing keeps its address.

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateCore
-public import LiveUpdatePlatform
+package import LiveUpdateCore
+package import LiveUpdatePlatform
 import SystemPackage
 
 /// The places at which a preserved file has pages, as its handler recorded them. It is for display.
-public struct PageMap: Sendable {
+package struct PageMap: Sendable {
     /// Pages that follow each other in the file and, where frames are known, in memory.
-    public struct Run: Equatable, Sendable {
+    package struct Run: Equatable, Sendable {
         /// The place in the file, in bytes.
-        public var place: Extent
+        package var place: Extent
         /// The page frame number of its first base page; nil where frames are not recorded or could not be read.
-        public var frame: UInt64?
+        package var frame: UInt64?
     }
 
     /// The size of the file in bytes.
-    public let size: UInt64
+    package let size: UInt64
     /// The offset of the next read or write.
-    public let position: UInt64
+    package let position: UInt64
     /// The size of the pages: base pages or huge pages.
-    public let pageSize: PageSize
+    package let pageSize: PageSize
     /// The seals; nil where they are not recorded.
-    public let seals: Seals?
+    package let seals: Seals?
     /// The path of the file; nil for a file without a name.
-    public let path: String?
+    package let path: String?
     /// The runs in the file's order. A gap between two runs is a hole.
-    public let runs: [Run]
+    package let runs: [Run]
 
     /// The readers for the records of each kind of file. A new kind needs a line here.
     private static let readers: [String: @Sendable (UInt64, any RecordSource) throws(LiveUpdateError) -> PageMap] = [
@@ -43,7 +43,7 @@ public struct PageMap: Sendable {
     ///
     /// - Returns: nil for a kind of file that is not of this package.
     /// - Throws: EIO for bytes that cannot be such a record.
-    public static func read(
+    package static func read(
         _ compatible: String, at data: UInt64, in source: some RecordSource
     ) throws(LiveUpdateError) -> PageMap? {
         guard let reader = readers[compatible] else { return nil }
@@ -51,7 +51,7 @@ public struct PageMap: Sendable {
     }
 
     /// The bytes that the file takes in memory.
-    public var present: UInt64 { runs.reduce(0) { $0 + $1.place.length } }
+    package var present: UInt64 { runs.reduce(0) { $0 + $1.place.length } }
 
     init(_ record: MemfdRecord, in source: some RecordSource) throws(LiveUpdateError) {
         size = record.size

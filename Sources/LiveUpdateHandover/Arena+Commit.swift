@@ -13,7 +13,7 @@ extension Arena {
     ///   - snapshot: the state before these records, as records. It is called when the journal is full and must be
     ///     rewritten.
     /// - Throws: `space` when the journal is full and cannot be rewritten. Nothing was changed then.
-    public func commit(
+    package func commit(
         _ records: [JournalRecord], acquiring: Bool, snapshot: () -> [JournalRecord]
     ) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
@@ -29,7 +29,7 @@ extension Arena {
     /// Makes sure that a later commit of up to `room` bytes that releases resources cannot fail.
     ///
     /// - Throws: `space`.
-    public func ensureRoom(_ room: UInt64, snapshot: () -> [JournalRecord]) throws(ArenaError) {
+    package func ensureRoom(_ room: UInt64, snapshot: () -> [JournalRecord]) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
             if unsafe state.table.journal.size - state.tail < room { try rewrite(snapshot(), room: room) }
         }
@@ -39,7 +39,7 @@ extension Arena {
     /// later.
     ///
     /// - Throws: `space` at the limit.
-    public func ensureHeadroom(snapshot: () -> [JournalRecord]) throws(ArenaError) {
+    package func ensureHeadroom(snapshot: () -> [JournalRecord]) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in try makeHeadroom(0, orRewriting: snapshot) }
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 import SystemPackage
 
 /// The allocation of ranges in the arena.
@@ -7,7 +7,7 @@ extension Arena {
     /// Declares which ranges are in use, besides the superblock, the journal and the trees. All other bytes are free.
     ///
     /// - Throws: `record` when ranges overlap or leave the arena.
-    public func claim(inUse: [Extent]) throws(ArenaError) {
+    package func claim(inUse: [Extent]) throws(ArenaError) {
         try lock.withLock { () throws(ArenaError) in
             unsafe state.space = try ArenaSpace(size: state.size, inUse: inUse + state.table.ranges)
         }
@@ -22,7 +22,7 @@ extension Arena {
     ///   - length: in bytes.
     ///   - alignment: a power of two, at least 64.
     /// - Throws: `space` at the limit or when the file system is full.
-    public func allocate(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
+    package func allocate(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
         try lock.withLock { () throws(ArenaError) in
             try makeHeadroom(length)
             return try take(length, alignment: alignment)
@@ -31,23 +31,23 @@ extension Arena {
 
     /// Allocates a range for a publication (a tree, or the records of a freeze or of an FLB), like
     /// ``allocate(_:alignment:)``, but may use the reserved room.
-    public func allocateReserved(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
+    package func allocateReserved(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
         try lock.withLock { () throws(ArenaError) in try take(length, alignment: alignment) }
     }
 
     /// Frees ranges.
-    public func free(_ ranges: [Extent]) {
+    package func free(_ ranges: [Extent]) {
         lock.withLock { for range in ranges { unsafe state.space?.give(range) } }
     }
 
     /// Writes into an allocated range that no committed record or tree names yet.
-    public func write(_ bytes: [UInt8], at offset: UInt64) {
+    package func write(_ bytes: [UInt8], at offset: UInt64) {
         precondition(offset >= Superblock.length && offset + UInt64(bytes.count) <= size)
         store.write(bytes, at: offset)
     }
 
     /// The checksum of an allocated range.
-    public func checksum(of range: Extent) -> UInt32 { store.checksum(at: range.offset, count: Int(range.length)) }
+    package func checksum(of range: Extent) -> UInt32 { store.checksum(at: range.offset, count: Int(range.length)) }
 
     /// Makes sure that `length` bytes can be allocated, and that the reserved room remains after that. If necessary the
     /// arena grows now, so that a full file system is found before any resource is released.

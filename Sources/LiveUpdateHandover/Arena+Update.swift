@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// The changes of the trees at an update.
 extension Arena {
     /// Publishes a completely written tree as the one for the next boot.
-    public func publish(_ tree: Extent) {
+    package func publish(_ tree: Extent) {
         lock.withLock {
             let slot = seal(tree, covered: Int(tree.length))
             flip { table in table.outgoing = slot }
@@ -12,7 +12,7 @@ extension Arena {
     }
 
     /// Withdraws the tree for the next boot, so that the journal is true again. The tree's range is freed.
-    public func withdraw() {
+    package func withdraw() {
         lock.withLock {
             let old = unsafe state.table.outgoing
             guard old.isPresent else { return }
@@ -34,7 +34,7 @@ extension Arena {
     ///     must stay whole, so this writes only into that room. If the room is too small, the arena grows.
     /// - Throws: `space` when there is no room for the journal, `record` when the ranges are invalid. Nothing was
     ///   changed then, and the old boot can continue.
-    public func takeOver(
+    package func takeOver(
         _ records: [JournalRecord], inUse: [Extent], journalIn room: Extent? = nil
     ) throws(ArenaError) {
         try takeOver(PreparedJournal(records, firstSequence: nextSequence), and: [], inUse: inUse, journalIn: room)
@@ -44,7 +44,7 @@ extension Arena {
     /// them.
     ///
     /// - Throws: as ``takeOver(_:inUse:journalIn:)``.
-    public func takeOver(
+    package func takeOver(
         _ prepared: PreparedJournal, and more: [JournalRecord], inUse: [Extent], journalIn room: Extent? = nil
     ) throws(ArenaError) {
         try claim(inUse: inUse + (room.map { [$0] } ?? []))
@@ -64,7 +64,7 @@ extension Arena {
 
     /// Encodes the records of a boot's first journal ahead of ``takeOver(_:and:inUse:journalIn:)``. It also reads the
     /// room for the journal, so that the room is mapped by then.
-    public func prepare(_ records: [JournalRecord], in room: Extent) -> PreparedJournal {
+    package func prepare(_ records: [JournalRecord], in room: Extent) -> PreparedJournal {
         let size = size
         if room.offset <= size, room.length <= size - room.offset { _ = checksum(of: room) }
         return PreparedJournal(records, firstSequence: nextSequence)
@@ -73,7 +73,7 @@ extension Arena {
     private var nextSequence: UInt64 { lock.withLock { unsafe state.nextSequence } }
 
     /// Drops the incoming tree after the end of its last session.
-    public func dropIncoming() {
+    package func dropIncoming() {
         lock.withLock {
             let old = unsafe state.table.incoming
             guard old.isPresent else { return }

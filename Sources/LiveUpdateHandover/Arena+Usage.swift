@@ -3,5 +3,5 @@ import LiveUpdatePlatform
 
 extension Arena {
     /// Bytes of the journal's region that hold records, with its header.
-    public var journalUsed: UInt64 { lock.withLock { unsafe state.tail } }
+    package var journalUsed: UInt64 { lock.withLock { unsafe state.tail } }
 }

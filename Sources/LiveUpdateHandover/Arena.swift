@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdatePlatform
-public import SystemPackage
+package import LiveUpdatePlatform
+package import SystemPackage
 
 /// The persistent shared memory that holds all state. It corresponds to the kernel's preserved memory in Kexec
 /// Handover.
 ///
-/// 1. ``make(_:)`` makes an arena, or ``init(opening:_:)`` opens one and checks every gate, in order.
-/// 2. The owner reads ``journalRecords()`` and the trees, learns from them which ranges are in use, and calls
-///    ``claim(inUse:)`` with these.
-/// 3. The owner allocates and writes ranges, and commits them with one store: ``commit(_:acquiring:snapshot:)`` for a
-///    request, ``publish(_:)``, ``withdraw()``, ``takeOver(_:inUse:journalIn:)`` and ``dropIncoming()`` for an update.
+/// 1. `make(_:)` makes an arena, or `init(opening:_:)` opens one and checks every gate, in order.
+/// 2. The owner reads `journalRecords()` and the trees, learns from them which ranges are in use, and calls
+///    `claim(inUse:)` with these.
+/// 3. The owner allocates and writes ranges, and commits them with one store: `commit(_:acquiring:snapshot:)` for a
+///    request, `publish(_:)`, `withdraw()`, `takeOver(_:inUse:journalIn:)` and `dropIncoming()` for an update.
 ///
 /// Ranges that were allocated and never committed are free again when the arena is opened the next time.
 public final class Arena: ArenaReading, Sendable {
@@ -20,15 +20,20 @@ public final class Arena: ArenaReading, Sendable {
         /// The size beyond which the arena does not grow, in bytes.
         public var limit: UInt64
         /// A probe of each store, for tests.
-        public var probe: (any StoreProbe)?
+        package var probe: (any StoreProbe)?
         /// Whether to open the arena as it was before a boot took over, if that was the last change of the table.
-        public var takingBack = false
+        package var takingBack = false
 
         /// Starts with 64 KiB and allows at most 1 GiB. That is enough for the records of about 100 TiB of 2 MiB pages
         /// (16 bytes each).
-        public init(initialSize: UInt64 = 64 << 10, limit: UInt64 = 1 << 30, probe: (any StoreProbe)? = nil) {
+        public init(initialSize: UInt64 = 64 << 10, limit: UInt64 = 1 << 30) {
             self.initialSize = initialSize
             self.limit = limit
+        }
+
+        /// Like ``init(initialSize:limit:)``, with a probe of each store.
+        package init(initialSize: UInt64 = 64 << 10, limit: UInt64 = 1 << 30, probe: (any StoreProbe)?) {
+            self.init(initialSize: initialSize, limit: limit)
             self.probe = probe
         }
     }
@@ -54,7 +59,7 @@ public final class Arena: ArenaReading, Sendable {
     /// Makes an arena in a new memory file.
     ///
     /// - Throws: `size` or `space`, with the errno of the kernel.
-    public static func make(_ options: Options = Options()) throws(ArenaError) -> Arena {
+    package static func make(_ options: Options = Options()) throws(ArenaError) -> Arena {
         let file: OwnedDescriptor
         do {
             let made = try makeMemoryFile(named: "luo-arena", size: 0)
@@ -69,7 +74,7 @@ public final class Arena: ArenaReading, Sendable {
     /// Makes an arena of an empty file.
     ///
     /// - Throws: as ``make(_:)``; `owner` when another process has locked the file.
-    public static func format(
+    package static func format(
         _ file: consuming OwnedDescriptor, _ options: Options = Options()
     ) throws(ArenaError) -> Arena {
         try lock(file.borrowed)
@@ -91,7 +96,7 @@ public final class Arena: ArenaReading, Sendable {
     ///
     /// - Throws: the gate that failed: `owner` (EAGAIN), `size`, `magic`, `version`, `checksum`, `journal`; `space`
     ///   (ENOSPC) when the file has holes and its file system has no room to fill them.
-    public init(opening file: consuming OwnedDescriptor, _ options: Options = Options()) throws(ArenaError) {
+    package init(opening file: consuming OwnedDescriptor, _ options: Options = Options()) throws(ArenaError) {
         try Self.lock(file.borrowed)
         let fileSize = try Self.checkBeforeMapping(file.borrowed)
         store = try ArenaStore(file: file, limit: max(options.limit, fileSize), probe: options.probe)
@@ -102,7 +107,7 @@ public final class Arena: ArenaReading, Sendable {
     /// claim or write.
     ///
     /// - Throws: as ``init(opening:_:)``.
-    public func reload() throws(ArenaError) {
+    package func reload() throws(ArenaError) {
         let fileSize: UInt64
         do throws(SystemCallError) {
             fileSize = try FileStatus(of: store.descriptor).size
@@ -190,32 +195,32 @@ public final class Arena: ArenaReading, Sendable {
     // MARK: Reading
 
     /// The arena's descriptor. A process that inherits it can open the arena again.
-    public var descriptor: FileDescriptor { store.descriptor }
+    package var descriptor: FileDescriptor { store.descriptor }
 
     /// The present size of the arena in bytes.
-    public var size: UInt64 { lock.withLock { unsafe state.size } }
+    package var size: UInt64 { lock.withLock { unsafe state.size } }
 
     /// The number of bytes in use; 0 before ``claim(inUse:)``.
-    public var used: UInt64 { lock.withLock { unsafe state.space?.used ?? 0 } }
+    package var used: UInt64 { lock.withLock { unsafe state.space?.used ?? 0 } }
 
     /// The generation, which rises with every change of a tree and every new journal.
-    public var generation: UInt64 { lock.withLock { unsafe state.generation } }
+    package var generation: UInt64 { lock.withLock { unsafe state.generation } }
 
     /// The tree that the previous boot handed over, until all of it is finished.
-    public var incomingTree: Extent? { lock.withLock { unsafe Self.range(state.table.incoming) } }
+    package var incomingTree: Extent? { lock.withLock { unsafe Self.range(state.table.incoming) } }
 
     /// The tree for the next boot, if one is published.
-    public var outgoingTree: Extent? { lock.withLock { unsafe Self.range(state.table.outgoing) } }
+    package var outgoingTree: Extent? { lock.withLock { unsafe Self.range(state.table.outgoing) } }
 
     /// The journal's region, if there is a journal.
-    public var journal: Extent? { lock.withLock { unsafe Self.range(state.table.journal) } }
+    package var journal: Extent? { lock.withLock { unsafe Self.range(state.table.journal) } }
 
     private static func range(_ slot: Slot) -> Extent? { slot.isPresent ? slot.range : nil }
 
     /// The bytes at an offset that need not be valid.
     ///
     /// - Throws: `record` when the bytes are not inside the arena.
-    public func read(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
+    package func read(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
         let size = size
         guard offset <= size, count <= size - offset else {
             throw ArenaError(.record, "\(count) bytes at offset \(offset) are outside of the arena's \(size)")
@@ -224,7 +229,7 @@ public final class Arena: ArenaReading, Sendable {
     }
 
     /// Whether the arena has these bytes at an offset. The bytes in `others` are not compared.
-    public func holds(_ bytes: [UInt8], at offset: UInt64, but others: Range<Int>) -> Bool {
+    package func holds(_ bytes: [UInt8], at offset: UInt64, but others: Range<Int>) -> Bool {
         let size = size
         guard offset <= size, UInt64(bytes.count) <= size - offset, others.upperBound <= bytes.count else {
             return false
@@ -236,7 +241,7 @@ public final class Arena: ArenaReading, Sendable {
     /// All records of the journal, checked; none when there is no journal yet.
     ///
     /// - Throws: `journal`, with the first record that is damaged.
-    public func journalRecords() throws(ArenaError) -> [JournalRecord] {
+    package func journalRecords() throws(ArenaError) -> [JournalRecord] {
         let (slot, tail) = lock.withLock { unsafe (state.table.journal, state.tail) }
         guard slot.isPresent else { return [] }
         var header = ByteReader(store.read(at: slot.offset + 16, count: 8), "journal header")

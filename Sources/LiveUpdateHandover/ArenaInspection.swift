@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// The inspection of an arena that this process does not run. It has the result of each gate, and everything that can
 /// be read even if a gate fails.
 ///
 /// The gates are those of ``Arena``: an arena without ``failures`` can be opened, and its journal is whole.
-public struct ArenaInspection: Sendable {
+package struct ArenaInspection: Sendable {
     /// The inspected copy.
-    public let snapshot: ArenaSnapshot
+    package let snapshot: ArenaSnapshot
     /// The superblock's words; nil when the file is too short to have any.
-    public let words: InspectedWords?
+    package let words: InspectedWords?
     /// The tables of even and of odd generations; none when this is no arena.
-    public let tables: [InspectedTable]
+    package let tables: [InspectedTable]
     /// The journal; nil when there is none, or its place cannot be found.
-    public let journal: InspectedJournal?
+    package let journal: InspectedJournal?
     /// Why the arena cannot be opened, in the order of the gates.
-    public let failures: [ArenaError]
+    package let failures: [ArenaError]
     /// The bytes in which all ranges must lie: the size of the arena, or that of the file when the arena's size is
     /// invalid.
-    public let size: UInt64
+    package let size: UInt64
     /// The ranges of the journal and the trees themselves, without the ranges that they name.
-    public let ownRanges: [Extent]
+    package let ownRanges: [Extent]
 
     /// Makes all checks once.
-    public init(_ snapshot: ArenaSnapshot) {
+    package init(_ snapshot: ArenaSnapshot) {
         let present = UInt64(snapshot.bytes.count)
         let room = refusal { () throws(ArenaError) in try SuperblockWords.checkRoom(inFileOf: present) }
         let found = room == nil ? try? SuperblockWords(snapshot) : nil
@@ -62,24 +62,24 @@ public struct ArenaInspection: Sendable {
     }
 
     /// The place of a part, if there is one: as much of the part as lies in the arena. Its checksum may be wrong.
-    public func place(of part: ArenaPart) -> Extent? {
+    package func place(of part: ArenaPart) -> Extent? {
         tables.first(where: \.isInUse)?.slots.first { $0.part == part }?.place.flatMap { $0.part(in: size) }
     }
 
     /// Checks ranges like ``Arena/claim(inUse:)``, but changes nothing.
     ///
     /// - Throws: `record` when ranges overlap or leave the arena.
-    public func checkInUse(_ ranges: [Extent]) throws(ArenaError) {
+    package func checkInUse(_ ranges: [Extent]) throws(ArenaError) {
         _ = try ArenaSpace(size: size, inUse: ranges + ownRanges)
     }
 
     /// The ranges that make ``checkInUse(_:)`` fail. The others lie inside the arena and do not overlap.
-    public func misplaced(_ ranges: [Extent]) -> Set<Extent> {
+    package func misplaced(_ ranges: [Extent]) -> Set<Extent> {
         ArenaSpace.misplaced(ranges, besides: ownRanges, size: size)
     }
 
     /// The checksum of a range that lies in the arena.
-    public func checksum(of range: Extent) -> UInt32 {
+    package func checksum(of range: Extent) -> UInt32 {
         precondition(range.offset <= size && range.length <= size - range.offset)
         return snapshot.checksum(at: range.offset, count: Int(range.length))
     }
@@ -95,7 +95,7 @@ extension Extent {
 }
 
 extension ArenaInspection: ArenaReading {
-    public func read(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
+    package func read(at offset: UInt64, count: UInt64) throws(ArenaError) -> [UInt8] {
         guard offset <= size, count <= size - offset else {
             throw ArenaError(.record, "\(count) bytes at offset \(offset) are outside of the arena's \(size)")
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdatePlatform
-public import SystemPackage
+package import SystemPackage
 
 /// A copy of an arena's bytes at one moment, also while a process runs the arena. Nothing is locked, mapped or written.
 ///
@@ -12,22 +12,22 @@ public import SystemPackage
 /// Unhappy path: commits come faster than a large arena can be copied. As long as the generation stays the same, the
 /// journal in the copy is true up to the tail in the copy. Only the ranges that its records name may have changed: see
 /// ``isSettled``.
-public struct ArenaSnapshot: Sendable {
+package struct ArenaSnapshot: Sendable {
     /// The size of the file in bytes.
-    public let fileSize: UInt64
+    package let fileSize: UInt64
     /// Whether another process has locked the arena, and so runs it; nil when the kernel does not say.
-    public let isLocked: Bool?
+    package let isLocked: Bool?
     /// Whether nothing was committed during the copy.
-    public private(set) var isSettled = true
+    package private(set) var isSettled = true
     /// The file's first bytes: the whole arena, or the first page of a file that is no arena.
     let bytes: [UInt8]
 
     /// The default limit of bytes to copy, equal to the default limit of an arena.
-    public static let defaultLimit: UInt64 = 1 << 30
+    package static let defaultLimit: UInt64 = 1 << 30
     private static let attempts = 100
 
     /// Makes a snapshot of bytes that do not change.
-    public init(_ bytes: [UInt8]) { self.init(bytes, fileSize: UInt64(bytes.count), isLocked: false) }
+    package init(_ bytes: [UInt8]) { self.init(bytes, fileSize: UInt64(bytes.count), isLocked: false) }
 
     private init(_ bytes: [UInt8], fileSize: UInt64, isLocked: Bool?) {
         self.bytes = bytes
@@ -42,7 +42,7 @@ public struct ArenaSnapshot: Sendable {
     ///   - limit: the most bytes to copy.
     /// - Throws: `owner` (EAGAIN) when the arena changed during each of many attempts; `space` (EFBIG) when the arena
     ///   is larger than the limit; `size` with the error of fstat(2) or pread(2).
-    public init(of file: FileDescriptor, limit: UInt64 = defaultLimit) throws(ArenaError) {
+    package init(of file: FileDescriptor, limit: UInt64 = defaultLimit) throws(ArenaError) {
         let found: ArenaSnapshot?
         do {
             found = try Self.take(file, atMost: limit)

@@ -12,7 +12,7 @@ protocol ArenaSource {
 }
 
 /// Read access to an arena's records, by offsets that need not be valid.
-public protocol ArenaReading: Sendable {
+package protocol ArenaReading: Sendable {
     /// The size of the arena in bytes.
     var size: UInt64 { get }
 

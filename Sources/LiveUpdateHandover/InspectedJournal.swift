@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// The journal's header, and its records up to the first damaged one.
-public struct InspectedJournal: Sendable {
+package struct InspectedJournal: Sendable {
     /// A record that passed its checks.
-    public struct Entry: Sendable {
+    package struct Entry: Sendable {
         /// The sequence number, one more than that of the record before.
-        public let sequence: UInt64
+        package let sequence: UInt64
         /// The offset in bytes from the arena's start.
-        public let offset: UInt64
+        package let offset: UInt64
         /// The record itself.
-        public let record: JournalRecord
+        package let record: JournalRecord
     }
 
     /// The range that the slot names. It may reach beyond the arena.
-    public let place: Extent
+    package let place: Extent
     /// The magic: "LUOJRNL1" in a journal.
-    public let magic: UInt64
+    package let magic: UInt64
     /// The length of the region in bytes, according to the header.
-    public let length: UInt64
+    package let length: UInt64
     /// The sequence number that the first record must have.
-    public let firstSequence: UInt64
+    package let firstSequence: UInt64
     /// The bytes of the region that are in use.
-    public let tail: UInt64
+    package let tail: UInt64
     /// Why the header failed its check; nil when it passed.
-    public let headerFailure: ArenaError?
+    package let headerFailure: ArenaError?
     /// The records in the order in which they were written.
-    public let entries: [Entry]
+    package let entries: [Entry]
     /// Why the entries end before the tail. It is nil when the header is wrong, because the tail is not known then.
-    public let recordsFailure: ArenaError?
+    package let recordsFailure: ArenaError?
 
     init?(_ slot: Slot, _ snapshot: ArenaSnapshot, size: UInt64) {
         guard let present = slot.range.part(in: size), let header = try? JournalHeader(snapshot, slot) else {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// A value that was read, and the result of its check.
-public struct Checked<Value: Sendable>: Sendable {
+package struct Checked<Value: Sendable>: Sendable {
     /// The value that was read.
-    public let value: Value
+    package let value: Value
     /// Why the check failed; nil when it passed.
-    public let failure: ArenaError?
+    package let failure: ArenaError?
 
     init(_ value: Value, _ check: () throws(ArenaError) -> Void) {
         self.value = value
@@ -25,17 +25,17 @@ func refusal(_ check: () throws(ArenaError) -> Void) -> ArenaError? {
 }
 
 /// The superblock's words, with the results of their checks.
-public struct InspectedWords: Sendable {
+package struct InspectedWords: Sendable {
     /// The magic: "LUOARENA" in an arena.
-    public let magic: Checked<UInt64>
+    package let magic: Checked<UInt64>
     /// The version of the format.
-    public let version: Checked<UInt32>
+    package let version: Checked<UInt32>
     /// The page size in bytes.
-    public let pageSize: Checked<UInt32>
+    package let pageSize: Checked<UInt32>
     /// The size of the arena in bytes.
-    public let size: Checked<UInt64>
+    package let size: Checked<UInt64>
     /// The commit word: its lowest bit says which table is true.
-    public let generation: UInt64
+    package let generation: UInt64
 
     init(_ words: SuperblockWords, fileSize: UInt64) {
         magic = Checked(words.magic, words.checkMagic)
@@ -50,35 +50,35 @@ public struct InspectedWords: Sendable {
 }
 
 /// One of the two tables of slots.
-public struct InspectedTable: Sendable {
+package struct InspectedTable: Sendable {
     /// A slot, and the part that it names.
-    public struct Slot: Sendable {
+    package struct Slot: Sendable {
         /// The part.
-        public let part: ArenaPart
+        package let part: ArenaPart
         /// The range of the part; nil when the slot is empty.
-        public let place: Extent?
+        package let place: Extent?
         /// The generation in which the slot was written.
-        public let generation: UInt64
+        package let generation: UInt64
         /// The checksum of the part, according to the slot.
-        public let checksum: UInt32
+        package let checksum: UInt32
         /// Why the check failed; nil when it passed. Slots of a table that is not in use are not checked, because their
         /// parts may be gone.
-        public let failure: ArenaError?
+        package let failure: ArenaError?
     }
 
     /// The offset in bytes from the arena's start.
-    public let offset: UInt64
+    package let offset: UInt64
     /// The generation in which the table was written, according to the table.
-    public let generation: UInt64
+    package let generation: UInt64
     /// Whether the table has the right checksum. A table that is not true need not: a writer may have died while it
     /// wrote it.
-    public let isWhole: Bool
+    package let isWhole: Bool
     /// Whether the table is that of the superblock's generation.
-    public let isTrue: Bool
+    package let isTrue: Bool
     /// Whether the slots were followed: the table is true, or the best substitute for it.
-    public let isInUse: Bool
+    package let isInUse: Bool
     /// The slots, in the order in which they are checked.
-    public let slots: [Slot]
+    package let slots: [Slot]
 
     init(
         _ stored: StoredTable, at offset: UInt64, isTrue: Bool, isInUse: Bool, _ snapshot: ArenaSnapshot, _ size: UInt64

@@ -2,14 +2,14 @@
 import LiveUpdatePlatform
 
 /// One record of the journal. Only the code that writes it knows its meaning.
-public struct JournalRecord: Equatable, Sendable {
+package struct JournalRecord: Equatable, Sendable {
     /// The type of the record.
-    public var type: UInt16
+    package var type: UInt16
     /// The fields of the record, packed.
-    public var payload: [UInt8]
+    package var payload: [UInt8]
 
     /// Makes a record.
-    public init(type: UInt16, payload: [UInt8]) {
+    package init(type: UInt16, payload: [UInt8]) {
         self.type = type
         self.payload = payload
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Records that are encoded ahead as the first ones of a journal.
-public struct PreparedJournal: Sendable {
+package struct PreparedJournal: Sendable {
     private let records: [JournalRecord]
     private let firstSequence: UInt64
     let bytes: [UInt8]

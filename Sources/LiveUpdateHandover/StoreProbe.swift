@@ -3,7 +3,7 @@
 /// Lets a test end the life of a writer between any two of its stores. Shared memory keeps the stores of a killed
 /// process in program order. So stopping after every store in turn is a complete test of the states that a crash can
 /// leave.
-public protocol StoreProbe: Sendable {
+package protocol StoreProbe: Sendable {
     /// Called before each store into the arena and before each growth of it.
     ///
     /// - Parameter count: the number of bytes of the store.

@@ -118,7 +118,7 @@ struct SlotTable: Equatable, Sendable {
 }
 
 /// A part of the arena that has a slot in the superblock.
-public enum ArenaPart: String, CaseIterable, Sendable, CustomStringConvertible {
+package enum ArenaPart: String, CaseIterable, Sendable, CustomStringConvertible {
     /// The tree that the previous boot handed over.
     case incomingTree = "incoming tree"
     /// The tree for the next boot.
@@ -126,5 +126,5 @@ public enum ArenaPart: String, CaseIterable, Sendable, CustomStringConvertible {
     /// The records of this boot.
     case journal
 
-    public var description: String { rawValue }
+    package var description: String { rawValue }
 }

@@ -6,21 +6,21 @@ import SystemPackage
 /// 1. The working thread calls ``run(_:)``.
 /// 2. Another thread calls ``cancel()``.
 /// 3. ``HugePageScan`` and ``dataExtents(of:size:)`` check for that now and then, and fail with ECANCELED from then on.
-public final class Cancellation: Sendable {
+package final class Cancellation: Sendable {
     @TaskLocal private static var current: Cancellation?
 
     private let wasAsked = Guarded(false)
 
     /// Makes an object for one piece of work.
-    public init() {}
+    package init() {}
 
     /// Asks for the end of the work. Work that is over stays as it is.
-    public func cancel() { wasAsked.with { $0 = true } }
+    package func cancel() { wasAsked.with { $0 = true } }
 
     /// Does work that this object cancels.
     ///
     /// - Parameter work: runs on this thread.
-    public func run<Result>(_ work: () -> Result) -> Result { Self.$current.withValue(self, operation: work) }
+    package func run<Result>(_ work: () -> Result) -> Result { Self.$current.withValue(self, operation: work) }
 
     /// Checks that the work of this thread may continue.
     ///

@@ -2,21 +2,21 @@
 import Glibc
 
 /// The identity of a thread, for comparisons.
-public struct ThreadID: Hashable, Sendable {
+package struct ThreadID: Hashable, Sendable {
     private let value: UInt
     /// The calling thread.
-    public static var current: ThreadID { ThreadID(value: UInt(pthread_self())) }
+    package static var current: ThreadID { ThreadID(value: UInt(pthread_self())) }
 }
 
 /// A mutex with a condition: pthread_mutex_lock(3), pthread_cond_wait(3). Unlike `Mutex`, threads can wait on it, and
 /// the thread sanitizer sees it.
 @safe
-public final class Lock: @unchecked Sendable {
+package final class Lock: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
 
     /// Makes a lock that is free.
-    public init() {
+    package init() {
         // One allocation holds both, because there are many locks.
         let mutexSize = unsafe MemoryLayout<pthread_mutex_t>.stride
         let memory = UnsafeMutableRawPointer.allocate(
@@ -39,7 +39,7 @@ public final class Lock: @unchecked Sendable {
     /// Runs `body` while no other thread does. It is inlinable, so that other modules specialize it for their types.
     /// Without specialization it costs more than the lock itself.
     @inlinable
-    public func withLock<Value: ~Copyable, Failure>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
+    package func withLock<Value: ~Copyable, Failure>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
         acquire()
         defer { release() }
         return try body()
@@ -48,7 +48,7 @@ public final class Lock: @unchecked Sendable {
     /// Runs `body` if no other thread holds the lock, and does not wait for the lock.
     ///
     /// - Returns: nil when another thread holds the lock.
-    public func withLockIfFree<Value>(_ body: () -> Value) -> Value? {
+    package func withLockIfFree<Value>(_ body: () -> Value) -> Value? {
         guard unsafe pthread_mutex_trylock(mutex) == 0 else { return nil }
         defer { release() }
         return body()
@@ -62,29 +62,29 @@ public final class Lock: @unchecked Sendable {
 
     /// Waits until `ready` is true, and releases the lock meanwhile. The caller holds the lock. A thread that changes
     /// the condition must call ``wakeAll()`` or ``wakeOne()``.
-    public func wait(until ready: () -> Bool) {
+    package func wait(until ready: () -> Bool) {
         while !ready() { unsafe pthread_cond_wait(condition, mutex) }
     }
 
     /// Wakes one waiting thread. The caller holds the lock, and all waiting threads wait for the same condition.
-    public func wakeOne() { unsafe pthread_cond_signal(condition) }
+    package func wakeOne() { unsafe pthread_cond_signal(condition) }
 
     /// Wakes all waiting threads. The caller holds the lock.
-    public func wakeAll() { unsafe pthread_cond_broadcast(condition) }
+    package func wakeAll() { unsafe pthread_cond_broadcast(condition) }
 }
 
 /// A value that can be accessed only under a lock.
-public final class Guarded<Value: Sendable>: Sendable {
+package final class Guarded<Value: Sendable>: Sendable {
     @usableFromInline let lock = Lock()
     /// The value. The lock keeps accesses apart, so the runtime need not check each of them for exclusivity.
     @exclusivity(unchecked) @usableFromInline nonisolated(unsafe) var value: Value
 
     /// Guards a value.
-    public init(_ value: Value) { unsafe self.value = value }
+    package init(_ value: Value) { unsafe self.value = value }
 
     /// Runs `body` on the value while no other thread does.
     @inlinable
-    public func with<Result, Failure>(
+    package func with<Result, Failure>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try lock.withLock { () throws(Failure) in try unsafe body(&value) }

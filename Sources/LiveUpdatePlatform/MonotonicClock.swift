@@ -4,31 +4,31 @@ import Glibc
 
 /// The time of CLOCK_MONOTONIC, in nanoseconds. It is only for showing durations and limiting waits: no preserved state
 /// depends on it.
-public func monotonicNanoseconds() -> UInt64 {
+package func monotonicNanoseconds() -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
 /// The resources that a thread has used since it began: getrusage(2), `RUSAGE_THREAD`.
-public struct ThreadUse: Equatable, Sendable {
+package struct ThreadUse: Equatable, Sendable {
     /// Processor time, in nanoseconds, to the microsecond.
-    public var processor: UInt64
+    package var processor: UInt64
     /// How often the thread has waited for something: `ru_nvcsw`.
-    public var sleeps: Int
+    package var sleeps: Int
 
     /// Makes a value, for tests of decisions.
     ///
     /// - Parameters:
     ///   - processor: processor time, in nanoseconds.
     ///   - sleeps: how often the thread has waited.
-    public init(processor: UInt64, sleeps: Int) {
+    package init(processor: UInt64, sleeps: Int) {
         self.processor = processor
         self.sleeps = sleeps
     }
 
     /// The use of the calling thread until now; nil when getrusage(2) fails.
-    public static var now: ThreadUse? {
+    package static var now: ThreadUse? {
         var usage = rusage()
         // RUSAGE_THREAD is behind _GNU_SOURCE.
         guard unsafe getrusage(__rusage_who_t(1), &usage) == 0 else { return nil }

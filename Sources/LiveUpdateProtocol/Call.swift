@@ -2,7 +2,7 @@
 
 /// A call on a descriptor of `/dev/liveupdate` or of a session: its number within the ioctl's type 0xBA. The kernel has
 /// six of them: 0x00, 0x01, and 0x40 to 0x43. The others are luod's own (docs/protocol.md).
-public enum Call: UInt8, CaseIterable, Sendable {
+package enum Call: UInt8, CaseIterable, Sendable {
     // Calls on the device.
     case createSession = 0x00
     case retrieveSession = 0x01
@@ -32,12 +32,12 @@ public enum Call: UInt8, CaseIterable, Sendable {
     case retrieveAsHeld = 0x65
 
     /// The ioctl's command: `_IO(0xBA, number)`.
-    public var command: UInt32 { Self.type | UInt32(rawValue) }
+    package var command: UInt32 { Self.type | UInt32(rawValue) }
 
     static let type: UInt32 = 0xBA00
 
     /// The length of the call's struct, in bytes.
-    public var length: Int {
+    package var length: Int {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
         case .removeSession, .stop, .load, .update, .reload: UpdateCall.length
@@ -48,10 +48,10 @@ public enum Call: UInt8, CaseIterable, Sendable {
     }
 
     /// Whether the call is made on a session.
-    public var isOnSession: Bool { rawValue & 0x40 != 0 }
+    package var isOnSession: Bool { rawValue & 0x40 != 0 }
 
     /// Whether the call needs an outgoing session (true) or an incoming one (false); nil for both.
-    public var wantsOutgoing: Bool? {
+    package var wantsOutgoing: Bool? {
         switch self {
         case .preserve, .preserveHeld, .unpreserve, .get, .check: true
         case .retrieve, .retrieveAsHeld, .finish: false
@@ -60,26 +60,26 @@ public enum Call: UInt8, CaseIterable, Sendable {
     }
 
     /// Whether only root and the user that runs luod may make the call.
-    public var isPrivileged: Bool {
+    package var isPrivileged: Bool {
         [.load, .update, .reload, .openDevice, .identify, .stop].contains(self)
     }
 
     /// Whether the answer has an explanation, in the text of its struct (``UpdateCall``).
-    public var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop].contains(self) }
+    package var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop].contains(self) }
 
     /// Whether the call is about a descriptor of the caller.
-    public var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve].contains(self) }
+    package var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve].contains(self) }
 
     /// Whether the answer has a descriptor of a session.
-    public var bringsSession: Bool { [.createSession, .retrieveSession, .attachSession].contains(self) }
+    package var bringsSession: Bool { [.createSession, .retrieveSession, .attachSession].contains(self) }
 
     /// Whether the answer has values in its struct.
-    public var answersInStruct: Bool {
+    package var answersInStruct: Bool {
         bringsDescriptor || explainsItself || [.getName, .identify].contains(self)
     }
 
     /// Whether the answer has a descriptor.
-    public var bringsDescriptor: Bool {
+    package var bringsDescriptor: Bool {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .retrieve, .retrieveAsHeld, .get, .openDevice: true
         default: false
@@ -88,9 +88,9 @@ public enum Call: UInt8, CaseIterable, Sendable {
 }
 
 /// The errors of an invalid message on the socket, as negative errnos.
-public enum CallError {
-    public static let invalid: Int32 = -22
-    public static let fault: Int32 = -14
-    public static let wrongType: Int32 = -25
-    public static let tooBig: Int32 = -7
+package enum CallError {
+    package static let invalid: Int32 = -22
+    package static let fault: Int32 = -14
+    package static let wrongType: Int32 = -25
+    package static let tooBig: Int32 = -7
 }

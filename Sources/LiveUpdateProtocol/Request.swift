@@ -5,20 +5,20 @@ import LiveUpdateHandover
 ///
 /// The tag is not 0, and differs from the tag of the connection's last request. With a tag, the request is done exactly
 /// once.
-public struct Request: Equatable, Sendable {
+package struct Request: Equatable, Sendable {
     /// The call.
-    public var call: Call
+    package var call: Call
     /// The struct, beginning with its size, at most as long as this version knows it.
-    public var body: [UInt8]
+    package var body: [UInt8]
     /// The length of the struct in the request. Bytes beyond ``body`` are zero.
-    public var size: Int
+    package var size: Int
     /// The tag; 0: none.
-    public var tag: UInt64
+    package var tag: UInt64
     /// Whether the client asks for the reason of a failure as text.
-    public var wantsReason: Bool
+    package var wantsReason: Bool
 
     /// Makes a request to send.
-    public init(_ call: Call, body: [UInt8], tag: UInt64, wantsReason: Bool = false) {
+    package init(_ call: Call, body: [UInt8], tag: UInt64, wantsReason: Bool = false) {
         self.init(call, body: body, size: body.count, tag: tag, wantsReason: wantsReason)
     }
 
@@ -34,7 +34,7 @@ public struct Request: Equatable, Sendable {
     static let reasons: UInt32 = 1
 
     /// The message.
-    public var bytes: [UInt8] {
+    package var bytes: [UInt8] {
         var writer = ByteWriter(capacity: body.count + 16)
         writer.put(call.command)
         writer.put(body)
@@ -45,18 +45,18 @@ public struct Request: Equatable, Sendable {
 }
 
 /// An answer: s32 result, the struct, the tag of the request if it had one, and text for a client that asked for it.
-public struct Response: Equatable, Sendable {
+package struct Response: Equatable, Sendable {
     /// 0, or a negative errno.
-    public var result: Int32
+    package var result: Int32
     /// The struct.
-    public var body: [UInt8]
+    package var body: [UInt8]
     /// The tag of the request.
-    public var tag: UInt64
+    package var tag: UInt64
     /// The reason of a failure (``ReasonText``), or the call's own text.
-    public var text: [UInt8]
+    package var text: [UInt8]
 
     /// Makes an answer to send.
-    public init(result: Int32, body: [UInt8] = [], tag: UInt64, text: [UInt8] = []) {
+    package init(result: Int32, body: [UInt8] = [], tag: UInt64, text: [UInt8] = []) {
         self.result = result
         self.body = body
         self.tag = tag
@@ -64,17 +64,17 @@ public struct Response: Equatable, Sendable {
     }
 
     /// Makes the refusal of a connection, which is closed afterwards. It has only the result.
-    public init(refusingWith result: Int32) { self.init(result: result, tag: 0) }
+    package init(refusingWith result: Int32) { self.init(result: result, tag: 0) }
 
     /// Reads the refusal of a connection; nil for any other message.
-    public init?(refusing message: [UInt8]) {
+    package init?(refusing message: [UInt8]) {
         guard message.count == 4, let result = message.number(Int32.self, at: 0), result < 0 else { return nil }
         self.init(refusingWith: result)
     }
 
     /// The errno of a failed request, as a positive number. Nil when the request worked; EPROTO when the result is
     /// neither 0 nor a negative errno.
-    public var failure: Int32? {
+    package var failure: Int32? {
         switch result {
         case 0: nil
         case -Self.largestErrno ... -1: -result
@@ -87,13 +87,13 @@ public struct Response: Equatable, Sendable {
     private static let protocolError: Int32 = 71
 
     /// The message.
-    public var bytes: [UInt8] { ReplyEncoder.message(result: result, structure: body, tag: tag, text: text) }
+    package var bytes: [UInt8] { ReplyEncoder.message(result: result, structure: body, tag: tag, text: text) }
 
     /// Decodes an answer without text.
     ///
     /// - Parameter tagged: whether the request had a tag.
     /// - Returns: nil for a message that is too short for an answer.
-    public init?(_ message: [UInt8], tagged: Bool) {
+    package init?(_ message: [UInt8], tagged: Bool) {
         guard message.count >= (tagged ? 12 : 4) else { return nil }
         self.init(
             result: message.number(Int32.self, at: 0) ?? 0,

@@ -1,24 +1,24 @@
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
 
 /// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION. ATTACH_SESSION (``AttachedDirection``) and
 /// GET_NAME (reserved) have a u32 instead of the descriptor.
-public struct NameCall: Equatable, Sendable {
+package struct NameCall: Equatable, Sendable {
     /// The name; nil when the field is empty or has no NUL. CREATE_SESSION refuses this, and other calls find no
     /// session.
-    public var name: SessionName?
+    package var name: SessionName?
     /// The descriptor, or the number instead of it.
-    public var word: UInt32
+    package var word: UInt32
 
     /// Makes a struct to send.
-    public init(_ name: SessionName, word: UInt32 = .max) {
+    package init(_ name: SessionName, word: UInt32 = .max) {
         self.name = name
         self.word = word
     }
 
     /// Reads a struct of the right length.
-    public init(_ body: [UInt8]) {
+    package init(_ body: [UInt8]) {
         word = body.number(UInt32.self, at: 4) ?? 0
         let field = body[8..<72]
         let end = field.firstIndex(of: 0)
@@ -26,7 +26,7 @@ public struct NameCall: Equatable, Sendable {
     }
 
     /// The struct.
-    public var body: [UInt8] {
+    package var body: [UInt8] {
         var writer = ByteWriter(capacity: 72)
         writer.put(UInt32(72))
         writer.put(word)
@@ -38,7 +38,7 @@ public struct NameCall: Equatable, Sendable {
 }
 
 /// The direction in ATTACH_SESSION. An incoming and an outgoing session may have the same name.
-public enum AttachedDirection: UInt32, Sendable {
+package enum AttachedDirection: UInt32, Sendable {
     /// Either direction. If both an incoming and an outgoing session have this name, the outgoing one is used.
     case any = 0
     case outgoing = 1
@@ -46,28 +46,28 @@ public enum AttachedDirection: UInt32, Sendable {
 }
 
 /// `u32 size, s32 fd, u64 token`: PRESERVE_FD, RETRIEVE_FD, and luod's own calls about one file.
-public struct FileCall: Equatable, Sendable {
+package struct FileCall: Equatable, Sendable {
     /// The descriptor. It has no meaning on a socket, because there the descriptor comes with the message.
-    public var descriptor: Int32
+    package var descriptor: Int32
     /// The token of the file in its session.
-    public var token: UInt64
+    package var token: UInt64
     /// The length of the struct in bytes.
-    public static let length = 16
+    package static let length = 16
 
     /// Makes a struct to send.
-    public init(token: UInt64, descriptor: Int32 = -1) {
+    package init(token: UInt64, descriptor: Int32 = -1) {
         self.token = token
         self.descriptor = descriptor
     }
 
     /// Reads a struct of the right length.
-    public init(_ body: [UInt8]) {
+    package init(_ body: [UInt8]) {
         descriptor = body.number(Int32.self, at: 4) ?? -1
         token = body.number(UInt64.self, at: 8) ?? 0
     }
 
     /// The struct.
-    public var body: [UInt8] {
+    package var body: [UInt8] {
         var writer = ByteWriter(capacity: 16)
         writer.put(UInt32(16))
         writer.put(descriptor)
@@ -78,7 +78,7 @@ public struct FileCall: Equatable, Sendable {
 
 /// The role of a descriptor, in the answer to IDENTIFY. This call has the struct ``FileCall``, with the role as the
 /// descriptor and the cookie as the token.
-public enum DescriptorRole: Int32, Sendable {
+package enum DescriptorRole: Int32, Sendable {
     /// An opened device.
     case device = 0
     /// A session of this boot.
@@ -90,18 +90,18 @@ public enum DescriptorRole: Int32, Sendable {
 }
 
 /// `u32 size, u32 word`: FINISH, SERVE and PING (reserved), SET_DETACHED (0 or 1), OPEN_DEVICE and AS_USER (the user).
-public struct WordCall: Equatable, Sendable {
+package struct WordCall: Equatable, Sendable {
     /// The number in the struct.
-    public var word: UInt32
+    package var word: UInt32
 
     /// Makes a struct to send.
-    public init(_ word: UInt32 = 0) { self.word = word }
+    package init(_ word: UInt32 = 0) { self.word = word }
 
     /// Reads a struct of the right length.
-    public init(body: [UInt8]) { word = body.number(UInt32.self, at: 4) ?? 0 }
+    package init(body: [UInt8]) { word = body.number(UInt32.self, at: 4) ?? 0 }
 
     /// The struct.
-    public var body: [UInt8] {
+    package var body: [UInt8] {
         var writer = ByteWriter(capacity: 8)
         writer.put(UInt32(8))
         writer.put(word)
@@ -111,34 +111,34 @@ public struct WordCall: Equatable, Sendable {
 
 /// `u32 size, u32 boot, u64 session, u64 file`: STATUS. Zeros request the first page. The answer has the request for
 /// the next page, or zeros after the last page.
-public struct StatusCall: Equatable, Sendable {
+package struct StatusCall: Equatable, Sendable {
     /// The boot of the position; 0 in the request for the first page.
-    public var boot: UInt32
+    package var boot: UInt32
     /// The number of the last session on the page before.
-    public var session: UInt64
+    package var session: UInt64
     /// The number of the last file of that session on the page before, or 0.
-    public var file: UInt64
+    package var file: UInt64
     static let length = 24
 
     /// Makes a struct to send.
-    public init(boot: UInt32 = 0, session: UInt64 = 0, file: UInt64 = 0) {
+    package init(boot: UInt32 = 0, session: UInt64 = 0, file: UInt64 = 0) {
         self.boot = boot
         self.session = session
         self.file = file
     }
 
     /// Reads a struct of the right length.
-    public init(_ body: [UInt8]) {
+    package init(_ body: [UInt8]) {
         boot = body.number(UInt32.self, at: 4) ?? 0
         session = body.number(UInt64.self, at: 8) ?? 0
         file = body.number(UInt64.self, at: 16) ?? 0
     }
 
     /// Whether this requests the first page. In an answer: whether there is no further page.
-    public var isFirst: Bool { self == StatusCall() }
+    package var isFirst: Bool { self == StatusCall() }
 
     /// The struct.
-    public var body: [UInt8] {
+    package var body: [UInt8] {
         var writer = ByteWriter(capacity: Self.length)
         writer.put(UInt32(Self.length))
         writer.put(boot)
@@ -151,47 +151,47 @@ public struct StatusCall: Equatable, Sendable {
 /// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD, STOP, REMOVE_SESSION. In a request the
 /// text names the image (empty for the current one) or the session, and ends with a NUL. In the answer it explains the
 /// result.
-public struct UpdateCall: Equatable, Sendable {
+package struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 
     /// UPDATE: lose unfinished incoming sessions. STOP: lose the sessions and files that end with luod.
-    public static let discard: UInt32 = 1
+    package static let discard: UInt32 = 1
     /// UPDATE: continue without the files that cannot be frozen.
-    public static let leaveOut: UInt32 = 2
+    package static let leaveOut: UInt32 = 2
     /// RELOAD: replace the program of the keeper instead of the orchestrator's.
-    public static let keeper: UInt32 = 8
+    package static let keeper: UInt32 = 8
     /// REMOVE_SESSION: the session that was made in this boot.
-    public static let outgoing: UInt32 = 1
+    package static let outgoing: UInt32 = 1
     /// REMOVE_SESSION: the session that the last update handed over.
-    public static let incoming: UInt32 = 2
+    package static let incoming: UInt32 = 2
     /// REMOVE_SESSION: remove the session even if a client holds it, or if a handler cannot finish yet.
-    public static let force: UInt32 = 4
+    package static let force: UInt32 = 4
 
     /// The flags that are set.
-    public var flags: UInt32
+    package var flags: UInt32
     /// The time when each phase ended, in nanoseconds of CLOCK_MONOTONIC: asked, loaded, frozen and published, taken
     /// over, switched, answered. In a request, the first is the time when the client sent it, or 0. A request that was
     /// sent while another update ran fails with EBUSY.
-    public var times: [UInt64]
+    package var times: [UInt64]
     /// The path of the image, or the explanation.
-    public var text: String
+    package var text: String
 
     /// Makes a struct to send.
-    public init(flags: UInt32 = 0, times: [UInt64] = [], text: String = "") {
+    package init(flags: UInt32 = 0, times: [UInt64] = [], text: String = "") {
         self.flags = flags
         self.times = times
         self.text = text
     }
 
     /// Reads a struct of the right length.
-    public init(_ body: [UInt8]) {
+    package init(_ body: [UInt8]) {
         flags = body.number(UInt32.self, at: 4) ?? 0
         times = (0..<6).map { body.number(UInt64.self, at: 8 + 8 * $0) ?? 0 }
         text = String(decoding: body[56...].prefix { $0 != 0 }, as: UTF8.self)
     }
 
     /// The struct.
-    public var body: [UInt8] {
+    package var body: [UInt8] {
         var writer = ByteWriter(capacity: Self.length)
         writer.put(UInt32(Self.length))
         writer.put(flags)

@@ -23,7 +23,7 @@ if CommandLine.arguments.count > 2, CommandLine.arguments[1] == KeeperProcess.re
         guard let number = CInt(CommandLine.arguments[2]) else { exit(64) }
         try KeeperProcess.resume(from: number)
     } catch {
-        Log("luod keeper").say("the keeper could not go on as \(ownExecutable()): \(error)")
+        Log("luod keeper").say("the keeper could not go on as \(ProgramImage.ownPath()): \(error)")
         exit(1)
     }
 }

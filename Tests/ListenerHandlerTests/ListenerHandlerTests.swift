@@ -170,7 +170,7 @@ import Testing
     func identity(_ kind: Kind) throws {
         let listener = try machine.listener(kind)
         let (_, session) = try preserved(listener)
-        let copy = Socket(try listener.descriptor.duplicated())
+        let copy = Socket(OwnedDescriptor(taking: try listener.descriptor.duplicate()))
         let error = #expect(throws: LiveUpdateError.self) { try session.preserve(copy.descriptor, token: 2) }
         #expect(error?.errno == .resourceBusy)
         try session.close()

@@ -12,7 +12,9 @@ final class Machine: Sendable {
 
     init() throws {
         simulated = try SimulatedMachine(arena: Arena.Options(initialSize: 1 << 20))
-        directory = FilePath(try makeTemporaryDirectory("/tmp/listeners"))
+        var template = Array("/tmp/listenersXXXXXX".utf8CString)
+        try systemCall("mkdtemp") { unsafe mkdtemp(&template) == nil ? -1 : 0 }
+        directory = FilePath(platformString: template)
     }
 
     deinit {

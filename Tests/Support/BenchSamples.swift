@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateBenchReport
+package import LiveUpdateBenchReport
 
 /// Sample results of a benchmark, as a machine with two processors would give them.
-public enum BenchSamples {
+package enum BenchSamples {
     /// A document with each kind of measurement, and many of some kinds.
-    public static func full() -> BenchDocument {
+    package static func full() -> BenchDocument {
         var document = empty()
         document.warnings = ["the load was 1.40 when it began: differences below 20 % mean nothing"]
         document.measurements =
@@ -24,14 +24,14 @@ public enum BenchSamples {
     }
 
     /// A document of a run without measurements.
-    public static func empty() -> BenchDocument {
+    package static func empty() -> BenchDocument {
         BenchDocument(
             command: ["luoctl", "bench", "--html", "my report.html"], started: "2026-03-01T09:30:00Z", seconds: 214,
             machine: machine())
     }
 
     /// A single measurement.
-    public static func measurement(
+    package static func measurement(
         _ scenario: String, _ name: String, _ parameters: [String: UInt64], _ time: Double, floor: Double? = nil,
         spread: Double = 0.05
     ) -> BenchMeasurement {
@@ -41,13 +41,13 @@ public enum BenchSamples {
     }
 
     /// A measurement for tests in which only the time matters.
-    public static func measurement(_ time: Double, floor: Double? = nil, spread: Double = 0.05) -> BenchMeasurement {
+    package static func measurement(_ time: Double, floor: Double? = nil, spread: Double = 0.05) -> BenchMeasurement {
         measurement("hugetlb", "preserve", ["bytes": 1 << 30], time, floor: floor, spread: spread)
     }
 
     /// Rounds around a median, with a tail above it. The distance between the quartiles, as a share of the median, is
     /// `spread`.
-    public static func around(_ median: Double, _ spread: Double = 0.05) -> BenchDistribution {
+    package static func around(_ median: Double, _ spread: Double = 0.05) -> BenchDistribution {
         let rounds = (-50...50).map { step -> Double in
             let distance = Double(step) / 50
             return median * (1 + spread * (step > 45 ? distance * 3 : distance))
@@ -56,7 +56,7 @@ public enum BenchSamples {
     }
 
     /// The machine of the samples.
-    public static func machine() -> BenchMachine {
+    package static func machine() -> BenchMachine {
         BenchMachine(
             kernel: "6.18.0", processor: "AMD EPYC 9554 64-Core Processor", processors: 2, nodes: 1, memory: 24 << 30,
             governor: nil, hypervisor: "KVM", load: [1.4, 0.9, 0.5],

@@ -3,7 +3,7 @@ import Foundation
 import LiveUpdatePlatform
 
 /// A web browser without a window, which reads our pages independently.
-public enum Chromium {
+package enum Chromium {
     static let path = ["/usr/bin/chromium", "/usr/local/bin/chromium"].first { (path: String) in
         FileManager.default.isExecutableFile(atPath: path)
     }
@@ -13,7 +13,7 @@ public enum Chromium {
     /// - Parameters:
     ///   - page: HTML. It is shown in a frame of that width, because no window is as narrow as a phone.
     ///   - script: JavaScript that runs after the layout, with `page` as its document. Its return value is the result.
-    public static func look(
+    package static func look(
         at page: String, width: Int, dark: Bool = false, _ script: String
     ) throws -> (result: String, complaints: [String]) {
         let folder = try TemporaryFolder()
@@ -51,11 +51,11 @@ public enum Chromium {
     }
 
     /// The error of a browser that could not show a page.
-    public struct Failed: Error {
+    package struct Failed: Error {
         /// The exit status of the browser.
-        public let status: Int32
+        package let status: Int32
         /// The output of the browser.
-        public let output: String
+        package let output: String
     }
 
     private static func wrapped(_ page: String, width: Int, _ script: String) -> String {

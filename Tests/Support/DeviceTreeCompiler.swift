@@ -4,23 +4,23 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// The device tree compiler, dtc(1), which reads our trees independently.
-public enum DeviceTreeCompiler {
+package enum DeviceTreeCompiler {
     private static let path = ["/usr/bin/dtc", "/usr/local/bin/dtc"].first { (path: String) in
         unsafe access(path, X_OK) == 0
     }
 
     /// Whether its tests run. They run if it is installed, and always in an automatic run, which fails without it.
-    public static var isWanted: Bool { path != nil || isAutomaticRun }
+    package static var isWanted: Bool { path != nil || isAutomaticRun }
 
     /// The source of a flattened tree, without comments and indentation.
-    public static func source(of tree: [UInt8]) throws -> [String] {
+    package static func source(of tree: [UInt8]) throws -> [String] {
         let text = String(decoding: try run(on: tree, ["-I", "dtb", "-O", "dts"]), as: UTF8.self)
         let lines: [Substring] = text.split(separator: "\n")
         return lines.map { line in String(line.drop { $0.isWhitespace }) }
     }
 
     /// The flattened tree of a source.
-    public static func compiled(_ source: String) throws -> [UInt8] {
+    package static func compiled(_ source: String) throws -> [UInt8] {
         try run(on: Array(source.utf8), ["-I", "dts", "-O", "dtb"])
     }
 
@@ -38,13 +38,13 @@ public enum DeviceTreeCompiler {
     }
 
     /// The error of a compiler that could not read a tree.
-    public struct Refused: Error {
+    package struct Refused: Error {
         /// The exit status of the compiler.
-        public let status: Int32
+        package let status: Int32
     }
 
     /// A u64 property as the compiler prints it. The compiler takes the cells for big-endian numbers.
-    public static func cells(_ value: UInt64) -> String {
+    package static func cells(_ value: UInt64) -> String {
         let bytes = nativeBytes(value)
         let cells = [bytes[..<4], bytes[4...]].map { cell in cell.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } }
         return "<" + cells.map { "0x" + hexadecimal($0) }.joined(separator: " ") + ">"

@@ -3,11 +3,11 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// A pool of huge pages of 2 MiB without a free page. This object holds all pages until it is released.
-public final class EmptyPool {
+package final class EmptyPool {
     private var files: [FileDescriptor] = []
 
     /// Takes all free pages.
-    public init() throws {
+    package init() throws {
         while true {
             let size = try HugePagePool(.huge2M).available * PageSize.huge2M.bytes
             guard size > 0 else { return }

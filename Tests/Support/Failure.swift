@@ -1,11 +1,11 @@
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
 import LiveUpdatePlatform
-public import SystemPackage
+package import SystemPackage
 
 /// The error of a call; nil when the call worked.
-public func failure<Value: ~Copyable>(_ body: () throws -> Value) -> LiveUpdateError? {
+package func failure<Value: ~Copyable>(_ body: () throws -> Value) -> LiveUpdateError? {
     do {
         _ = try body()
         return nil
@@ -21,4 +21,4 @@ public func failure<Value: ~Copyable>(_ body: () throws -> Value) -> LiveUpdateE
 }
 
 /// The errno of a call's error; nil when the call worked.
-public func errno<Value: ~Copyable>(_ body: () throws -> Value) -> Errno? { failure(body)?.errno }
+package func errno<Value: ~Copyable>(_ body: () throws -> Value) -> Errno? { failure(body)?.errno }

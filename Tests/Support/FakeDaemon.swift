@@ -1,47 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdatePlatform
-public import SystemPackage
+package import SystemPackage
 
 /// A socket like that of luod. A test can use it to send answers that luod never sends.
-public final class FakeDaemon: Sendable {
+package final class FakeDaemon: Sendable {
     /// A decoded request.
-    public struct Request: Sendable {
+    package struct Request: Sendable {
         /// The number of the call.
-        public let number: UInt8
+        package let number: UInt8
         /// The struct of the request.
-        public let body: [UInt8]
+        package let body: [UInt8]
         /// The tag of the request.
-        public let tag: [UInt8]
+        package let tag: [UInt8]
 
         /// The answer that luod gives: the result, the struct of the request and its tag.
-        public func answer(_ result: Int32 = 0, body: [UInt8]? = nil) -> [UInt8] {
+        package func answer(_ result: Int32 = 0, body: [UInt8]? = nil) -> [UInt8] {
             nativeBytes(result) + (body ?? self.body) + tag
         }
     }
 
     /// A message of the fake daemon.
-    public struct Message: Sendable {
+    package struct Message: Sendable {
         /// The bytes of the message.
-        public let bytes: [UInt8]
+        package let bytes: [UInt8]
         /// The descriptors that are sent with the bytes. The test still owns them.
-        public let descriptors: [FileDescriptor]
+        package let descriptors: [FileDescriptor]
 
         /// Makes a message of bytes, and of descriptors if there are any.
-        public init(_ bytes: [UInt8], _ descriptors: [FileDescriptor] = []) {
+        package init(_ bytes: [UInt8], _ descriptors: [FileDescriptor] = []) {
             self.bytes = bytes
             self.descriptors = descriptors
         }
     }
 
     /// The answers to a request: nil ends the connection.
-    public typealias Answering = @Sendable (Request) -> [Message]?
+    package typealias Answering = @Sendable (Request) -> [Message]?
 
     private let directory: TemporaryDirectory
     private let listener: OwnedDescriptor
     private let answering: Answering
 
     /// Listens for clients on the socket of that name, and answers all requests.
-    public init(
+    package init(
         on socket: String = "liveupdate", mode: FilePermissions = [.ownerReadWrite], _ answering: @escaping Answering
     ) throws {
         directory = try TemporaryDirectory()
@@ -60,10 +60,10 @@ public final class FakeDaemon: Sendable {
     deinit { listener.borrowed.shutDown() }
 
     /// The state directory of the fake daemon.
-    public var state: String { directory.path }
+    package var state: String { directory.path }
 
     /// One side of a session, for the caller to close. The other side answers as the daemon does.
-    public static func session(_ answering: @escaping Answering) throws -> FileDescriptor {
+    package static func session(_ answering: @escaping Answering) throws -> FileDescriptor {
         let (ours, theirs) = try MessageSocket.pair()
         try startThread { serve(ours, answering) }
         return theirs

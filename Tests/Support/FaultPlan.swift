@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdatePlatform
-public import SystemPackage
+package import SystemPackage
 import Testing
 
 /// A fault in a request: the system call that fails, its errno, and whether all later calls fail, too.
-public struct FaultPlan: Sendable {
+package struct FaultPlan: Sendable {
     /// The number of the failing call, counted from 1.
-    public let call: Int
-    public let errno: Errno
-    public let isSticky: Bool
+    package let call: Int
+    package let errno: Errno
+    package let isSticky: Bool
 
     /// The errors of a kernel in need. A call is repeated after EINTR, so this error must not reach the caller.
     private static let errnos: [Errno] = [
@@ -22,7 +22,7 @@ public struct FaultPlan: Sendable {
     /// - Parameters:
     ///   - least: the least number of calls. With fewer, the sweep would test nothing.
     ///   - scene: makes the request, and returns whether the fault was reached.
-    public static func sweep(reaching least: Int = 2, _ scene: (FaultPlan) throws -> Bool) throws {
+    package static func sweep(reaching least: Int = 2, _ scene: (FaultPlan) throws -> Bool) throws {
         var reached = 0
         // The first run opens the files that the runtime opens only once.
         _ = try scene(FaultPlan(call: 100_000, errno: .ioError, isSticky: false))
@@ -43,7 +43,7 @@ public struct FaultPlan: Sendable {
     /// Makes a request with this fault.
     ///
     /// - Returns: the error of the request, which must be the fault, and whether a call failed.
-    public func apply<Value>(_ body: () throws -> Value) -> (answer: Errno?, wasInjected: Bool) {
+    package func apply<Value>(_ body: () throws -> Value) -> (answer: Errno?, wasInjected: Bool) {
         let run = FaultInjector.failing(call: call, with: errno, fromThenOn: isSticky) { failure(body) }
         if let answer = run.value {
             #expect(isThis(answer) && errno != .interrupted, "\(errno) in call \(call): \(answer)")

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdatePlatform
 import SystemPackage
-public import Testing
+package import Testing
 
 extension Trait where Self == Requirement {
     /// Requires that many free huge pages of 1 GiB, and some of 2 MiB. The pages of 1 GiB are reserved for the test and
     /// given back. A machine that has run for a while may not have so much memory in one piece. An automatic run may
     /// skip the test in this case.
-    public static func requiresGigabytePages(_ count: UInt64, andSmall small: UInt64 = 0) -> Requirement {
+    package static func requiresGigabytePages(_ count: UInt64, andSmall small: UInt64 = 0) -> Requirement {
         let keeper = Guarded<ChildProcess?>(nil)
         return Requirement(
             missing: { .init(missingHugePages(small)) ?? reserve(count, keeper) },

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 import SystemPackage
 
 /// A hugetlbfs on a directory of its own. It is unmounted with all its files when this object is released.
-public final class HugetlbfsMount {
+package final class HugetlbfsMount {
     /// The path of the mount.
-    public let path: String
+    package let path: String
 
     /// Mounts a hugetlbfs with pages of 2 MiB.
-    public init() throws {
+    package init() throws {
         path = "/tmp/liveupdate-hugetlbfs-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
         try HugePageMount.make(FilePath(path), .huge2M)
     }
@@ -17,7 +17,7 @@ public final class HugetlbfsMount {
     deinit { HugePageMount.remove(FilePath(path)) }
 
     /// A file of that many pages, all of which exist.
-    public func makeFile(_ name: String, pages: UInt64) throws -> OwnedDescriptor {
+    package func makeFile(_ name: String, pages: UInt64) throws -> OwnedDescriptor {
         let path = "\(path)/\(name)"
         let number = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard number >= 0 else { throw SystemCallError("open", Errno(rawValue: Glibc.errno)) }

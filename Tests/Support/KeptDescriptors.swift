@@ -1,11 +1,11 @@
 import LiveUpdate
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateCore
+package import LiveUpdateCore
 package import LiveUpdatePlatform
 package import SystemPackage
 
 /// The descriptors that are held over a test's boots. The store lists them, and releases them when it ends.
-public final class KeptDescriptors: DescriptorStore {
+package final class KeptDescriptors: DescriptorStore {
     private struct State: Sendable {
         var held: Set<DescriptorSlot> = []
         var isFrozen = false
@@ -15,7 +15,7 @@ public final class KeptDescriptors: DescriptorStore {
     private let state = Guarded(State())
 
     /// Makes a store without descriptors.
-    public init() {}
+    package init() {}
 
     deinit { for slot in state.with({ $0.held }) { store.release(slot) } }
 
@@ -23,7 +23,7 @@ public final class KeptDescriptors: DescriptorStore {
     package var held: Set<DescriptorSlot> { state.with { $0.held } }
 
     /// From now on no descriptor is released, because the releasing process counts as dead.
-    public func freeze() { state.with { $0.isFrozen = true } }
+    package func freeze() { state.with { $0.isFrozen = true } }
 
     package func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         try store.identify(descriptor)

@@ -1,14 +1,14 @@
 package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateHandover
+package import LiveUpdateHandover
 import LiveUpdatePlatform
 
 /// The arena and the held descriptors of a test, which outlive its boots.
-public final class Machine: Sendable {
+package final class Machine: Sendable {
     /// The held descriptors.
-    public let descriptors: KeptDescriptors
+    package let descriptors: KeptDescriptors
     /// The arena's file.
-    public let file: MemoryFile
+    package let file: MemoryFile
     private let options: Arena.Options
 
     /// A machine with a new arena.
@@ -16,7 +16,7 @@ public final class Machine: Sendable {
     /// - Parameters:
     ///   - options: the options of each boot. Their probe does not see the stores that make the arena.
     ///   - file: an empty file for the arena, instead of a memory file.
-    public init(_ options: Arena.Options = Arena.Options(), on file: MemoryFile? = nil) throws {
+    package init(_ options: Arena.Options = Arena.Options(), on file: MemoryFile? = nil) throws {
         self.options = options
         descriptors = KeptDescriptors()
         self.file = try file ?? MemoryFile("arena", size: 0)
@@ -26,21 +26,21 @@ public final class Machine: Sendable {
     }
 
     /// Another machine, with a copy of this one's arena and, as processes share them, the same descriptors.
-    public init(copyOf machine: Machine, _ options: Arena.Options? = nil) throws {
+    package init(copyOf machine: Machine, _ options: Arena.Options? = nil) throws {
         self.options = options ?? Arena.Options(limit: machine.options.limit)
         descriptors = machine.descriptors
         file = try MemoryFile("copy", bytes: try machine.file.bytes())
     }
 
     /// The machine after the death of every process. It has the arena's file, and no descriptor.
-    public init(survivorOf machine: Machine) {
+    package init(survivorOf machine: Machine) {
         options = machine.options
         descriptors = KeptDescriptors()
         file = machine.file
     }
 
     /// Opens the arena again. The new object has none of the state of an object that another process uses.
-    public func openArena(limit: UInt64? = nil) throws -> Arena {
+    package func openArena(limit: UInt64? = nil) throws -> Arena {
         var options = options
         options.limit = limit ?? options.limit
         return try Arena(opening: try file.duplicate(), options)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdatePlatform
-public import SystemPackage
+package import SystemPackage
 
 /// Mounts that only the calling thread sees, and that end with it. A test that uses them needs root and a process of
 /// its own, and must not wait, because other tasks run on a thread that waits.
-public enum MountNamespace {
+package enum MountNamespace {
     /// Enters a new mount namespace, with an empty tmpfs for other mounts.
     ///
     /// - Returns: the path of the tmpfs.
-    public static func enter() throws -> FilePath {
+    package static func enter() throws -> FilePath {
         // Swift's Glibc module does not have unshare(2).
         typealias Function = @convention(c) (CInt) -> CInt
         guard let unshare = unsafe dlsym(nil, "unshare") else { throw SystemCallError("dlsym", .noFunction) }
@@ -20,7 +20,7 @@ public enum MountNamespace {
     }
 
     /// Enters the mount namespace of another process.
-    public static func join(_ process: CInt) throws {
+    package static func join(_ process: CInt) throws {
         // setns(2) needs _GNU_SOURCE, too.
         typealias Function = @convention(c) (CInt, CInt) -> CInt
         guard let setns = unsafe dlsym(nil, "setns") else { throw SystemCallError("dlsym", .noFunction) }
@@ -30,13 +30,13 @@ public enum MountNamespace {
     }
 
     /// Makes a directory, and mounts a new file system of a kind on it.
-    public static func mount(_ kind: String, at path: FilePath, _ options: String = "") throws {
+    package static func mount(_ kind: String, at path: FilePath, _ options: String = "") throws {
         _ = unsafe path.withPlatformString { unsafe mkdir($0, 0o755) }
         try check("mount", unsafe path.withPlatformString { unsafe Glibc.mount("none", $0, kind, 0, options) })
     }
 
     /// Mounts a part of the tree at a second place.
-    public static func bind(_ path: FilePath, to place: FilePath) throws {
+    package static func bind(_ path: FilePath, to place: FilePath) throws {
         try check(
             "mount",
             unsafe path.withPlatformString { from in
@@ -45,13 +45,13 @@ public enum MountNamespace {
     }
 
     /// From now on no file there can be opened for writing.
-    public static func makeReadOnly(_ path: FilePath) throws {
+    package static func makeReadOnly(_ path: FilePath) throws {
         let flags = again | bound | readOnly
         try check("mount", unsafe path.withPlatformString { unsafe Glibc.mount(nil, $0, nil, flags, nil) })
     }
 
     /// Removes a file system from the tree, even if its files are open.
-    public static func unmount(_ path: FilePath) throws {
+    package static func unmount(_ path: FilePath) throws {
         try check("umount2", unsafe path.withPlatformString { unsafe umount2($0, detached) })
     }
 

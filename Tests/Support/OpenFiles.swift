@@ -4,7 +4,7 @@ import LiveUpdatePlatform
 
 /// The open descriptors of memory files, and of the files that describe them. They do not include files that the
 /// runtime's threads open and close at any time, and the mount table, which a handler holds open.
-public func openFiles() throws -> Set<CInt> {
+package func openFiles() throws -> Set<CInt> {
     let ours = ["/memfd:", "/proc/", "/sys/", "anon_inode:[userfaultfd]"]
     return Set(
         try openDescriptors().filter { descriptor in
@@ -15,7 +15,7 @@ public func openFiles() throws -> Set<CInt> {
 
 /// Whether no more files are open than before. The check is repeated, because a file that the runtime opens for a
 /// moment disappears, and a leaked one stays.
-public func nothingIsLeft(since before: Set<CInt>) throws -> Bool {
+package func nothingIsLeft(since before: Set<CInt>) throws -> Bool {
     for _ in 0..<100 {
         if try openFiles().isSubset(of: before) { return true }
         usleep(1000)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// The pages of 2 MiB that a test has reserved and not released. They are given back with the last reference to this
 /// object, even if the test fails.
-public final class PoolLedger: Sendable {
+package final class PoolLedger: Sendable {
     private let taken = Guarded<Int64>(0)
 
     /// Makes a ledger without pages.
-    public init() {}
+    package init() {}
 
     /// Notes a completed request.
-    public func note(_ action: HugePageRequest.Action, _ count: UInt64) {
+    package func note(_ action: HugePageRequest.Action, _ count: UInt64) {
         taken.with { $0 += action == .reserve ? Int64(count) : -Int64(count) }
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdatePlatform
-public import Testing
+package import Testing
 
 /// A trait of tests with requirements that not every machine meets. It tries them directly before the test. If a
 /// machine lacks one, the test is skipped with the reason, or fails in an automatic run.
-public struct Requirement: TestTrait, SuiteTrait, TestScoping {
+package struct Requirement: TestTrait, SuiteTrait, TestScoping {
     /// The lacking requirement; nil when there is none.
     let missing: @Sendable () -> Lack?
     /// Undoes the preparation of a requirement.
@@ -26,9 +26,9 @@ public struct Requirement: TestTrait, SuiteTrait, TestScoping {
         }
     }
 
-    public var isRecursive: Bool { true }
+    package var isRecursive: Bool { true }
 
-    public func provideScope(
+    package func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
         guard isAlone else { return try await check(function) }
@@ -55,22 +55,22 @@ public struct Requirement: TestTrait, SuiteTrait, TestScoping {
 
 extension Trait where Self == Requirement {
     /// Requires that many free huge pages of 2 MiB. No two tests with this trait run at a time.
-    public static func requiresHugePages(_ count: UInt64) -> Requirement {
+    package static func requiresHugePages(_ count: UInt64) -> Requirement {
         Requirement(missing: { .init(missingHugePages(count)) }, isAlone: true)
     }
 
     /// Requires the right to change the pool of huge pages of 2 MiB, and that many free ones.
-    public static func requiresPoolRights(_ count: UInt64 = 0) -> Requirement {
+    package static func requiresPoolRights(_ count: UInt64 = 0) -> Requirement {
         Requirement(missing: { .init(missingPoolRights() ?? missingHugePages(count)) }, isAlone: true)
     }
 
     /// Requires root.
-    public static var requiresRoot: Requirement {
+    package static var requiresRoot: Requirement {
         Requirement(missing: { .init(geteuid() == 0 ? nil : "only root can do this") }, isAlone: false)
     }
 
     /// Requires Chromium, to lay out a page.
-    public static var requiresChromium: Requirement {
+    package static var requiresChromium: Requirement {
         let reason = "Chromium is not installed: scripts/setup does it, as root"
         return Requirement(missing: { .init(Chromium.path == nil ? reason : nil) }, isAlone: false)
     }

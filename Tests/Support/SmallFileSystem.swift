@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 import SystemPackage
 
 /// A tmpfs of a few pages. It is unmounted as soon as it is open, so that it ends with the test in every case. Only
 /// root can make one.
-public final class SmallFileSystem {
+package final class SmallFileSystem {
     private let root: OwnedDescriptor
 
     /// Makes an empty file system.
     ///
     /// - Parameter size: the most bytes that its files can have together.
-    public init(size: Int) throws {
+    package init(size: Int) throws {
         let place = try TemporaryDirectory()
         let folder = place.path
         try Self.check("mount", unsafe mount("tmpfs", folder, "tmpfs", 0, "size=\(size),mode=700"))
@@ -26,7 +26,7 @@ public final class SmallFileSystem {
     }
 
     /// Makes an empty file on it, and removes the file's name.
-    public func makeFile() throws -> OwnedDescriptor {
+    package func makeFile() throws -> OwnedDescriptor {
         let number = unsafe openat(root.borrowed.rawValue, "file", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         try Self.check("openat", number)
         unsafe unlinkat(root.borrowed.rawValue, "file", 0)
@@ -36,14 +36,14 @@ public final class SmallFileSystem {
     /// Takes the free room, until the result is dropped.
     ///
     /// - Parameter rest: the number of bytes that stay free.
-    public func fill(leaving rest: Int = 0) throws -> Ballast {
+    package func fill(leaving rest: Int = 0) throws -> Ballast {
         let ballast = Ballast(try makeFile())
         try ballast.shrink(by: rest)
         return ballast
     }
 
     /// A file that takes the free room.
-    public final class Ballast {
+    package final class Ballast {
         private let file: OwnedDescriptor
 
         private var size: UInt64 = 0
@@ -56,6 +56,6 @@ public final class SmallFileSystem {
         fileprivate func shrink(by rest: Int) throws { try file.borrowed.setSize(size - min(size, UInt64(rest))) }
 
         /// Frees the room.
-        public func drop() throws { try file.borrowed.setSize(0) }
+        package func drop() throws { try file.borrowed.setSize(0) }
     }
 }

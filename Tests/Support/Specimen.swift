@@ -1,24 +1,24 @@
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateHandover
-public import LiveUpdatePlatform
+package import LiveUpdateHandover
+package import LiveUpdatePlatform
 import SystemPackage
 
 /// A small populated arena. It is mapped, so that a test can damage and restore it many thousand times.
-public final class Specimen {
+package final class Specimen {
     /// The name of the arena's state.
-    public let name: String
+    package let name: String
     /// The file with the arena.
-    public let file: MemoryFile
+    package let file: MemoryFile
     private let mapping: Mapping
     private let whole: [UInt8]
     /// The parts that readers read: the superblock, the journal up to its tail, the trees.
-    public let places: [Extent]
+    package let places: [Extent]
     /// The ranges of the journal's records.
     private let records: [Extent]
 
     /// Copies the arena of a machine.
-    public init(_ name: String, _ machine: Machine) throws {
+    package init(_ name: String, _ machine: Machine) throws {
         self.name = name
         whole = try machine.file.bytes()
         file = try MemoryFile(name, bytes: whole)
@@ -40,15 +40,15 @@ public final class Specimen {
     }
 
     /// Restores the initial bytes.
-    public func restore() { restore(whole) }
+    package func restore() { restore(whole) }
 
     /// Restores bytes that ``copy()`` returned.
-    public func restore(_ bytes: [UInt8]) {
+    package func restore(_ bytes: [UInt8]) {
         // SAFETY: the mapping is as long as the bytes, and no other thread uses it now.
         unsafe mapping.bytes.copyBytes(from: bytes)
     }
 
-    public func copy() -> [UInt8] {
+    package func copy() -> [UInt8] {
         // SAFETY: as above.
         unsafe [UInt8](mapping.bytes)
     }
@@ -69,7 +69,7 @@ public final class Specimen {
 
     /// Makes one to five changes of bits, bytes, and words. Words get values that break arithmetic, or values of other
     /// words.
-    public func damage(_ generator: inout SeededGenerator) {
+    package func damage(_ generator: inout SeededGenerator) {
         for _ in 0...generator.index(below: 5) {
             let place = places[generator.index(below: places.count)]
             let at = Int(place.offset) + generator.index(below: Int(place.length))
@@ -87,7 +87,7 @@ public final class Specimen {
     }
 
     /// Repairs all checksums, so that readers read the content that they protect.
-    public func repair() {
+    package func repair() {
         for record in records { repairRecord(at: Int(record.offset)) }
         for table in [64, 192] {
             for (slot, covered) in [(table, nil), (table + 32, nil), (table + 64, 24 as Int?)] {
@@ -120,17 +120,17 @@ public final class Specimen {
 
 extension Specimen {
     /// Options for a small arena.
-    public static let options = Arena.Options(initialSize: 64 << 10, limit: 256 << 10)
+    package static let options = Arena.Options(initialSize: 64 << 10, limit: 256 << 10)
 
     /// An arena of a running boot, with only a journal.
-    public static func running() throws -> Specimen {
+    package static func running() throws -> Specimen {
         let machine = try Machine(options)
         _ = try populate(machine)
         return try Specimen("running", machine)
     }
 
     /// An arena of an ended boot, with a journal and a published tree.
-    public static func published() throws -> Specimen {
+    package static func published() throws -> Specimen {
         let machine = try Machine(options)
         try populate(machine).publish()
         return try Specimen("published", machine)
@@ -138,7 +138,7 @@ extension Specimen {
 
     /// An arena of the boot after it, which has objects of both directions and has published, too. It has a journal and
     /// two trees.
-    public static func inBetween() throws -> Specimen {
+    package static func inBetween() throws -> Specimen {
         let machine = try Machine(options)
         try populate(machine).publish()
         let next = try machine.boot { try register($0) }
@@ -152,7 +152,7 @@ extension Specimen {
 
     /// An arena of a boot with an incoming file that was left out. The boot has then left out another file, and
     /// published. The journal and a tree have marks.
-    public static func leftOut() throws -> Specimen {
+    package static func leftOut() throws -> Specimen {
         let machine = try Machine(options)
         let first = try populate(machine)
         let session = try first.createSession("more")
@@ -173,7 +173,7 @@ extension Specimen {
 
     /// Registers two handlers that store three bytes for each file, with one FLB each, and a handler that holds
     /// nothing.
-    public static func register(_ orchestrator: Orchestrator) throws {
+    package static func register(_ orchestrator: Orchestrator) throws {
         for compatible in ["a-v1", "b-v1"] {
             let handler = TestHandler(compatible) { hooks in
                 hooks.preserve = { file throws(LiveUpdateError) in try file.storage.store([1, 2, 3]) }

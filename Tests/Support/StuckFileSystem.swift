@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import CStuckFileSystem
-public import Glibc
-public import LiveUpdatePlatform
-public import SystemPackage
+import Glibc
+package import LiveUpdatePlatform
+package import SystemPackage
 
 /// A FUSE file system with a server that answers only INIT, LOOKUP and OPEN. It needs root.
 ///
@@ -13,9 +13,9 @@ public import SystemPackage
 /// mount and no waiting process is left. It ends by itself after a minute, so that a test that waits for it in vain
 /// fails.
 @safe
-public final class StuckFileSystem: @unchecked Sendable {
+package final class StuckFileSystem: @unchecked Sendable {
     /// A request of the FUSE protocol.
-    public enum Request: Int, Sendable {
+    package enum Request: Int, Sendable {
         case lookup = 1
         case getattr = 3
         case open = 14
@@ -30,7 +30,7 @@ public final class StuckFileSystem: @unchecked Sendable {
     private let isEnded = Guarded(false)
 
     /// The reason why no such file system can be mounted here; nil if one can.
-    public static let isMissing: String? = {
+    package static let isMissing: String? = {
         guard geteuid() == 0 else { return "only root mounts a file system" }
         do {
             _ = try StuckFileSystem()
@@ -43,7 +43,7 @@ public final class StuckFileSystem: @unchecked Sendable {
     /// Mounts the file system.
     ///
     /// - Throws: ENOENT without /dev/fuse, EPERM without the right to mount.
-    public init() throws(SystemCallError) {
+    package init() throws(SystemCallError) {
         let error = unsafe stuck_file_system_start(&system)
         if error != 0 { throw SystemCallError("mount", Errno(rawValue: error)) }
     }
@@ -54,35 +54,35 @@ public final class StuckFileSystem: @unchecked Sendable {
     }
 
     /// The path of its only file. The server answers an open of this file.
-    public var path: String { unsafe "/proc/\(system.process)/root/tmp/file" }
+    package var path: String { unsafe "/proc/\(system.process)/root/tmp/file" }
 
     /// Opens the file. The descriptor has no owner here, because its close waits.
     ///
     /// - Throws: ENOTCONN after ``end()``.
-    public func open(_ flags: CInt = O_RDWR) throws(SystemCallError) -> FileDescriptor {
+    package func open(_ flags: CInt = O_RDWR) throws(SystemCallError) -> FileDescriptor {
         let path = path
         let number = try systemCall("open") { unsafe Glibc.open(path, flags | O_CLOEXEC) }
         return FileDescriptor(rawValue: number)
     }
 
     /// The mount point, in the mount namespace of its server.
-    public static var point: FilePath { "/tmp" }
+    package static var point: FilePath { "/tmp" }
 
     /// Lets the calling thread see the mounts of the server: ``MountNamespace/join(_:)``.
-    public func joinNamespace() throws { try unsafe MountNamespace.join(system.process) }
+    package func joinNamespace() throws { try unsafe MountNamespace.join(system.process) }
 
     /// The number of requests of a kind that have come to the server.
-    public func count(_ request: Request) -> Int { unsafe Int(system.requests[request.rawValue]) }
+    package func count(_ request: Request) -> Int { unsafe Int(system.requests[request.rawValue]) }
 
     /// Waits until the server has received so many requests of a kind, at most ten seconds. Then a call is waiting for
     /// it.
-    public func wait(for request: Request, _ count: Int = 1) -> Bool {
+    package func wait(for request: Request, _ count: Int = 1) -> Bool {
         for _ in 0..<10_000 where self.count(request) < count { usleep(1000) }
         return self.count(request) >= count
     }
 
     /// Ends the server. Each call that waits for it fails with ECONNABORTED, and each later one with ENOTCONN.
-    public func end() {
+    package func end() {
         let first = isEnded.with { ended in
             defer { ended = true }
             return !ended
@@ -92,7 +92,7 @@ public final class StuckFileSystem: @unchecked Sendable {
 
     /// Starts a child of this process that holds the file, or that waits for its close in a second thread. The caller
     /// ends the child and waits for it.
-    public func startUser(closing: Bool) throws(SystemCallError) -> CInt {
+    package func startUser(closing: Bool) throws(SystemCallError) -> CInt {
         let (path, opened, flushed) = (path, count(.open), count(.flush))
         let child = try systemCall("fork") { unsafe stuck_file_system_user(path, closing ? 1 : 0) }
         _ = closing ? wait(for: .flush, flushed + 1) : wait(for: .open, opened + 1)

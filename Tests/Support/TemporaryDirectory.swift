@@ -3,20 +3,20 @@ import Foundation
 import LiveUpdatePlatform
 
 /// A directory, by default on a tmpfs, that is removed with the last reference to this object.
-public final class TemporaryDirectory: Sendable {
+package final class TemporaryDirectory: Sendable {
     /// The path of the directory.
-    public let path: String
+    package let path: String
 
     /// Makes an empty directory.
-    public init(in parent: String = "/dev/shm") throws {
+    package init(in parent: String = "/dev/shm") throws {
         path = try makeTemporaryDirectory("\(parent)/liveupdate")
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
     /// The path of a name in the directory.
-    public func file(_ name: String) -> String { "\(path)/\(name)" }
+    package func file(_ name: String) -> String { "\(path)/\(name)" }
 
     /// The names in the directory.
-    public var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
+    package var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
 }

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateCore
+package import LiveUpdateCore
 import LiveUpdatePlatform
 
 /// An FLB that records its callbacks, and runs a test's hook in each of them. Its live object is its handle.
-public final class TestFLB: FileLifecycleBound {
+package final class TestFLB: FileLifecycleBound {
     /// The additional actions of its callbacks.
-    public struct Hooks: Sendable {
-        public var preserve: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { _ in 42 }
-        public var unpreserve: @Sendable (FLBContext) -> Void = { _ in }
-        public var retrieve: @Sendable (FLBContext) throws(LiveUpdateError) -> Void = { _ in }
-        public var finish: @Sendable (FLBContext) -> Void = { _ in }
-        public var resume: @Sendable (FLBContext) throws(LiveUpdateError) -> Void = { _ in }
-        public var serialize: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
+    package struct Hooks: Sendable {
+        package var preserve: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { _ in 42 }
+        package var unpreserve: @Sendable (FLBContext) -> Void = { _ in }
+        package var retrieve: @Sendable (FLBContext) throws(LiveUpdateError) -> Void = { _ in }
+        package var finish: @Sendable (FLBContext) -> Void = { _ in }
+        package var resume: @Sendable (FLBContext) throws(LiveUpdateError) -> Void = { _ in }
+        package var serialize: @Sendable (FLBContext) throws(LiveUpdateError) -> UInt64 = { $0.data }
     }
 
-    public let compatible: String
-    public let owner: Owner?
+    package let compatible: String
+    package let owner: Owner?
     private let hooks: Guarded<Hooks>
     private let log = Guarded<[String]>([])
 
     /// An FLB with callbacks that only count, except where hooks do more.
-    public init(_ compatible: String = "flb-v1", owner: Owner? = nil, _ configure: (inout Hooks) -> Void = { _ in }) {
+    package init(_ compatible: String = "flb-v1", owner: Owner? = nil, _ configure: (inout Hooks) -> Void = { _ in }) {
         self.compatible = compatible
         self.owner = owner
         var hooks = Hooks()
@@ -29,39 +29,39 @@ public final class TestFLB: FileLifecycleBound {
     }
 
     /// Changes the hooks.
-    public func change(_ configure: (inout Hooks) -> Void) { hooks.with(configure) }
+    package func change(_ configure: (inout Hooks) -> Void) { hooks.with(configure) }
 
     /// The callbacks so far.
-    public var calls: [String] { log.with { $0 } }
+    package var calls: [String] { log.with { $0 } }
 
     /// The number of calls of a callback.
-    public func count(_ callback: String) -> Int { calls.filter { $0 == callback }.count }
+    package func count(_ callback: String) -> Int { calls.filter { $0 == callback }.count }
 
     private func note(_ callback: String) -> Hooks {
         log.with { $0.append(callback) }
         return hooks.with { $0 }
     }
 
-    public func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: UInt64) {
+    package func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: UInt64) {
         let data = try note("preserve").preserve(context)
         return (data, data)
     }
 
-    public func unpreserve(_ object: UInt64, _ context: FLBContext) { note("unpreserve").unpreserve(context) }
+    package func unpreserve(_ object: UInt64, _ context: FLBContext) { note("unpreserve").unpreserve(context) }
 
-    public func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+    package func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
         try note("retrieve").retrieve(context)
         return context.data
     }
 
-    public func finish(_ object: UInt64, _ context: FLBContext) { note("finish").finish(context) }
+    package func finish(_ object: UInt64, _ context: FLBContext) { note("finish").finish(context) }
 
-    public func resume(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+    package func resume(_ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
         try note("resume").resume(context)
         return context.data
     }
 
-    public func serialize(_ object: UInt64, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+    package func serialize(_ object: UInt64, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
         try note("serialize").serialize(context)
     }
 }

@@ -2,7 +2,7 @@
 import Glibc
 
 /// POSIX threads that start and end where a sanitizer can see it.
-public enum Threads {
+package enum Threads {
     private final class Start: Sendable {
         let index: Int
         let body: @Sendable (Int) -> Void
@@ -14,24 +14,24 @@ public enum Threads {
     }
 
     /// Runs `body` on that many threads at once, and waits for all of them.
-    public static func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    package static func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
         let running = (0..<count).map { Running(start(Start($0, body))) }
         for thread in running { thread.join() }
     }
 
     /// Starts one thread. The caller must wait for it.
-    public static func start(_ body: @escaping @Sendable () -> Void) -> Running {
+    package static func start(_ body: @escaping @Sendable () -> Void) -> Running {
         Running(start(Start(0) { _ in body() }))
     }
 
     /// A started thread.
-    public struct Running: Sendable {
+    package struct Running: Sendable {
         private let thread: pthread_t
 
         fileprivate init(_ thread: pthread_t) { self.thread = thread }
 
         /// Waits until the thread has ended.
-        public func join() { pthread_join(thread, nil) }
+        package func join() { pthread_join(thread, nil) }
     }
 
     private static func start(_ start: Start) -> pthread_t {
@@ -51,4 +51,4 @@ public enum Threads {
 }
 
 /// Lets other threads run for a while: usleep(3).
-public func sleep(milliseconds: UInt32) { usleep(milliseconds * 1000) }
+package func sleep(milliseconds: UInt32) { usleep(milliseconds * 1000) }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The difference between two runs of a measurement, or of a count in it.
-public struct BenchChange: Encodable, Equatable, Sendable {
+package struct BenchChange: Encodable, Equatable, Sendable {
     /// The meaning of a change.
-    public enum Verdict: String, Encodable, Sendable {
+    package enum Verdict: String, Encodable, Sendable {
         /// Worse by more than the noise and the tolerance.
         case regression
         /// Better by more than the noise and the tolerance.
@@ -17,7 +17,7 @@ public struct BenchChange: Encodable, Equatable, Sendable {
     }
 
     /// The kind of the compared values.
-    public enum Basis: String, Encodable, Sendable {
+    package enum Basis: String, Encodable, Sendable {
         /// Medians, in nanoseconds.
         case time
         /// The ratios of our median to the floor's median.
@@ -27,30 +27,30 @@ public struct BenchChange: Encodable, Equatable, Sendable {
     }
 
     /// As in ``BenchMeasurement``.
-    public let scenario: String
+    package let scenario: String
     /// As in ``BenchMeasurement``.
-    public let name: String
+    package let name: String
     /// As in ``BenchMeasurement``.
-    public let parameters: [String: UInt64]
+    package let parameters: [String: UInt64]
     /// The name of the compared count; nil for the time.
-    public let counted: String?
+    package let counted: String?
     /// The kind of ``old`` and ``new``.
-    public let basis: Basis
+    package let basis: Basis
     /// The value in the older run.
-    public let old: Double
+    package let old: Double
     /// The value in the newer run.
-    public let new: Double
+    package let new: Double
     /// The ratio of the new value to the old: above 1 is worse. Nil if the old value is zero.
-    public let change: Double?
+    package let change: Double?
     /// The same ratio of the floor's times, if both runs have one: the share of the change that the machine causes.
-    public let floorChange: Double?
+    package let floorChange: Double?
     /// Whether this library was measured, so that a regression counts. Changes of other tools are only shown.
-    public let isOurs: Bool
+    package let isOurs: Bool
     /// The meaning of the change.
-    public let verdict: Verdict
+    package let verdict: Verdict
 
     /// Whether this is a regression of this library, which comparisons are made to find.
-    public var isRegression: Bool { isOurs && verdict == .regression }
+    package var isRegression: Bool { isOurs && verdict == .regression }
 
     /// Compares the times of a measurement or, between different machines, the ratios to its floor.
     init(old: BenchMeasurement, new: BenchMeasurement, sameMachine: Bool, tolerance: Double) {

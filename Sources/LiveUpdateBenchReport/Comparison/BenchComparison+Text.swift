@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 extension BenchComparison {
     /// The comparison for people: the changes, the worst first, and then the measurements that only one run has.
-    public var text: String {
+    package var text: String {
         let parts = [
             warnings.map { "warning: \($0)" }.joined(separator: "\n"), table, summary,
             Self.list("only in the older run", onlyInOld), Self.list("only in the newer run", onlyInNew),

@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The changes between two runs that are larger than the noise.
-public struct BenchComparison: Encodable, Equatable, Sendable {
+package struct BenchComparison: Encodable, Equatable, Sendable {
     /// A measurement that only one of the two runs has.
-    public struct Unmatched: Encodable, Equatable, Sendable {
+    package struct Unmatched: Encodable, Equatable, Sendable {
         /// As in ``BenchMeasurement``.
-        public let scenario: String
+        package let scenario: String
         /// As in ``BenchMeasurement``.
-        public let name: String
+        package let name: String
         /// As in ``BenchMeasurement``.
-        public let parameters: [String: UInt64]
+        package let parameters: [String: UInt64]
     }
 
     /// The share by which a value may change and still count as unchanged: 0.1 is 10 %.
-    public let tolerance: Double
+    package let tolerance: Double
     /// Whether both runs were on the same machine. If not, ratios to the floor are compared instead of times.
-    public let sameMachine: Bool
+    package let sameMachine: Bool
     /// The reasons to doubt the comparison.
-    public let warnings: [String]
+    package let warnings: [String]
     /// The changes of everything that both runs have: regressions first, and among these the largest first.
-    public let changes: [BenchChange]
+    package let changes: [BenchChange]
     /// The measurements that only the older run has.
-    public let onlyInOld: [Unmatched]
+    package let onlyInOld: [Unmatched]
     /// The measurements that only the newer run has.
-    public let onlyInNew: [Unmatched]
+    package let onlyInNew: [Unmatched]
     /// Whether any measurement of this library got worse.
-    public let hasRegressions: Bool
+    package let hasRegressions: Bool
 
     /// Compares two runs.
     ///
     /// - Parameters:
     ///   - tolerance: the share by which a value may change and still count as unchanged: 0.1 is 10 %.
     /// - Throws: ``BenchSchemaError`` if one of them has a layout that this version does not know.
-    public init(old: BenchDocument, new: BenchDocument, tolerance: Double = 0.1) throws(BenchSchemaError) {
+    package init(old: BenchDocument, new: BenchDocument, tolerance: Double = 0.1) throws(BenchSchemaError) {
         for document in [old, new] { try BenchDocument.Header(schema: document.schema).check() }
         let differences = old.machine.differences(to: new.machine)
         let sameMachine = differences.isEmpty

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A document as one HTML page. The page loads nothing from elsewhere and runs no code.
-public struct BenchPage: Sendable {
+package struct BenchPage: Sendable {
     private let document: BenchDocument
 
     /// Makes the page of a document with a known schema.
-    public init(_ document: BenchDocument) { self.document = document }
+    package init(_ document: BenchDocument) { self.document = document }
 
     /// The whole page, as the content of a file.
-    public var html: String {
+    package var html: String {
         """
         <!DOCTYPE html>
         <html lang="en">

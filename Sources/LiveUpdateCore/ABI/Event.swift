@@ -168,7 +168,7 @@ extension Event {
 
 extension RetrieveStatus {
     /// The number as the kernel writes it.
-    public var number: Int32 {
+    package var number: Int32 {
         switch self {
         case .notTried: 0
         case .done: 1

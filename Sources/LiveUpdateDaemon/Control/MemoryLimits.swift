@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// Limits on the memory of one user's files. luod measures this memory only from time to time: a user can exceed a
 /// limit by filling files that are held already, and then cannot preserve more. A cgroup is the hard limit.
-public struct MemoryLimits: Equatable, Sendable {
+package struct MemoryLimits: Equatable, Sendable {
     /// Bytes of memory files with ordinary pages; nil for the default.
-    public var bytes: UInt64?
+    package var bytes: UInt64?
     /// Huge pages, by page size. A missing size has its default.
-    public var hugePages: [PageSize: UInt64] = [:]
+    package var hugePages: [PageSize: UInt64] = [:]
 
     /// Defaults only.
-    public init() {}
+    package init() {}
 
     /// Reads `2M=512,1G=2`.
     ///
     /// - Returns: nil for other text, and for a size that is named twice.
-    public static func hugePages(_ text: String) -> [PageSize: UInt64]? {
+    package static func hugePages(_ text: String) -> [PageSize: UInt64]? {
         var pages: [PageSize: UInt64] = [:]
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let sides = part.split(separator: "=", omittingEmptySubsequences: false)

@@ -1,51 +1,51 @@
 package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateHandover
+package import LiveUpdateHandover
 import LiveUpdatePlatform
-public import SystemPackage
+package import SystemPackage
 
 /// The options of luod. The keeper reads them from the command line and sends them to each process that it starts
 /// (``ControlMessage/settings(_:)``).
-public struct Settings: Sendable {
+package struct Settings: Sendable {
     /// The directory of the state.
-    public var state: String
+    package var state: String
     /// The size that the arena may grow to.
-    public var arena = Arena.Options()
+    package var arena = Arena.Options()
     /// The limits of each user except root.
     package var limits = UserLimits(sessions: 4096, files: 65536, arenaBytes: 256 << 20)
     /// The limits on the memory of the files of each user except root. Beyond them preserving fails with EDQUOT.
-    public var memory = MemoryLimits()
+    package var memory = MemoryLimits()
     /// The most descriptors of connections, sessions and files that are held for each user except root. Beyond it:
     /// EMFILE.
-    public var userDescriptors = 16384
+    package var userDescriptors = 16384
     /// RLIMIT_NOFILE of the process with these settings. The keeper gives an orchestrator fewer than it has itself.
-    public var descriptors = Self.usualDescriptors
+    package var descriptors = Self.usualDescriptors
     /// The default of ``descriptors``.
     static let usualDescriptors = 65536
     /// The least useful value of ``descriptors``: a process has about fifteen of its own, and could hold nothing with
     /// less.
-    public static let fewestDescriptors = 64
+    package static let fewestDescriptors = 64
     /// Whether processes give up the rights that they do not need: see docs/daemon.md.
-    public var isConfined = true
+    package var isConfined = true
     /// The kernel that programs under `luoctl run` see; nil: all calls.
-    public var kernel: EmulatedKernel?
+    package var kernel: EmulatedKernel?
     /// Whether luod ends with the last of those programs, and removes its state.
-    public var endsUnused = false
+    package var endsUnused = false
     /// How long a next image may take before an update is called off, in milliseconds.
-    public var patience: UInt64 = 5000
+    package var patience: UInt64 = 5000
     /// How long keeper and orchestrator may be silent before one ends the other, in milliseconds. ``HangPolicy`` counts
     /// the turns of the process that watches.
-    public var silence: UInt64 = 30_000
+    package var silence: UInt64 = 30_000
     /// Permissions of the clients' socket. In the orchestrator these are the actual permissions, even if a service
     /// manager has made the socket: see ``isOpenToEverybody``.
-    public var socketMode: FilePermissions = .ownerReadWrite
+    package var socketMode: FilePermissions = .ownerReadWrite
     /// The group of the clients' socket; nil for the group of the keeper's process.
-    public var socketGroup: UInt32?
+    package var socketGroup: UInt32?
     /// Whether users without any relation to luod can connect, by the permissions of the clients' socket.
-    public var isOpenToEverybody: Bool { socketMode.contains(.otherWrite) }
+    package var isOpenToEverybody: Bool { socketMode.contains(.otherWrite) }
 
     /// The defaults, for a state.
-    public init(state: String) { self.state = state }
+    package init(state: String) { self.state = state }
 }
 
 /// Settings as bytes. Each change of this codec is a new version of the control link (``ControlVersion``).
@@ -107,5 +107,5 @@ extension Settings {
 }
 
 extension Settings: Equatable {
-    public static func == (left: Self, right: Self) -> Bool { left.bytes == right.bytes }
+    package static func == (left: Self, right: Self) -> Bool { left.bytes == right.bytes }
 }

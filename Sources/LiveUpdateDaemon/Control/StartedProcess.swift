@@ -4,7 +4,7 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// The beginning of a process that a keeper has started. The process receives everything over an inherited socket.
-public enum StartedProcess: String {
+package enum StartedProcess: String {
     case orchestrator
     case gate
 
@@ -12,7 +12,7 @@ public enum StartedProcess: String {
     static let link: CInt = 3
 
     /// Runs until the keeper ends this process.
-    public func run() throws -> Never {
+    package func run() throws -> Never {
         switch self {
         case .orchestrator: try OrchestratorProcess.run()
         case .gate: try GateProcess.run()
@@ -40,7 +40,7 @@ public enum StartedProcess: String {
             exitNow(69)
         }
         guard version.isOwn else {
-            log.say(ControlVersion.own.mismatch(of: ownExecutable(), withKeeper: version))
+            log.say(ControlVersion.own.mismatch(of: ProgramImage.ownPath(), withKeeper: version))
             exitNow(69)
         }
         guard case .settings(let settings) = try keeper.receive(.waiting)?.message else { exitNow(1) }

@@ -2,7 +2,7 @@
 import LiveUpdateProtocol
 
 /// An older kernel to test against: it takes no files on huge pages, and has none of luod's own calls.
-public enum EmulatedKernel: String, Sendable {
+package enum EmulatedKernel: String, Sendable {
     /// Linux 7.0: at most 819 sessions and 128 files in each; no GET_NAME.
     case linux70 = "7.0"
     /// Like 7.0 without those limits, and with GET_NAME.

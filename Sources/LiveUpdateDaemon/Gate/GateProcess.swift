@@ -12,7 +12,7 @@ import SystemPackage
 /// 2. It finishes the calls that the gate before it has taken and not answered: ``RecoveredCall``.
 /// 3. Each listener has threads of its own: ``ProgramListener``.
 /// 4. When its keeper dies, the gate continues with its listeners until the last of those programs has ended.
-public enum GateProcess {
+package enum GateProcess {
     /// The capabilities that the gate needs: to reach the memory and the descriptors of programs, and to follow the
     /// links in their paths.
     static let capabilities: [Capability] = [.traceProcesses, .overridePermissions]
@@ -21,7 +21,7 @@ public enum GateProcess {
     private static let pause: CInt = 200
 
     /// Runs until its keeper ends it.
-    public static func run() throws -> Never {
+    package static func run() throws -> Never {
         let log = Log("luod gate")
         let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Capabilities.keep(only: capabilities) }

@@ -15,7 +15,7 @@ import SystemPackage
 ///    switches to it: this is the commit. If the standby fails, the keeper ends it and tells the first orchestrator.
 ///
 /// This is the event loop. The parts in ``KeeperRooms`` do the work.
-public final class KeeperProcess {
+package final class KeeperProcess {
     private let rooms: KeeperRooms
     private let children: ChildPoller
     private let signals: OwnedDescriptor
@@ -33,7 +33,7 @@ public final class KeeperProcess {
     ///
     /// - Parameter ready: called once the first orchestrator answers.
     /// - Throws: StartFailure, also when the first orchestrator cannot begin and nothing is held.
-    public static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
+    package static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
         // Users with many busy programs would otherwise delay the answers to all other users. Threads inherit the
         // priority, and no thread has been started yet.
         if geteuid() == 0 { Priority.raise(nice: Self.niceOfRoot) }

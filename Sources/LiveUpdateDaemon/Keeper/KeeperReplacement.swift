@@ -81,12 +81,12 @@ struct KeeperReplacement {
 
 extension KeeperProcess {
     /// The first argument of a program that replaces a keeper. The second is the number of the memory file.
-    public static let replacing = "keeper"
+    package static let replacing = "keeper"
 
     /// Continues as the keeper, with the state in a memory file.
     ///
     /// - Throws: the error that made this impossible. The orchestrator then continues alone.
-    public static func resume(from number: CInt) throws -> Never {
+    package static func resume(from number: CInt) throws -> Never {
         let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
         let state = try KeeperState(try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size)))
         setCloseOnExec(state.numbers.map { FileDescriptor(rawValue: $0) } + [file.borrowed])

@@ -6,9 +6,9 @@ import SystemPackage
 
 /// The error that ends luod when it cannot begin on a state: a message, and the exit code of luod. A service manager
 /// does not start luod again after these exit codes (`RestartPreventExitStatus=` of luod.service).
-public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible {
+package struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible {
     /// The kinds of causes. The raw value is the exit code: sysexits(3).
-    public enum Cause: CInt, Sendable {
+    package enum Cause: CInt, Sendable {
         /// Any other cause.
         case other = 1
         /// A path that is too long.
@@ -22,9 +22,9 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
     }
 
     /// The kind of the cause.
-    public let cause: Cause
+    package let cause: Cause
     /// The message: the path on which luod failed, the reason, and the remedy.
-    public let description: String
+    package let description: String
 
     init(_ cause: Cause, _ description: String) {
         self.cause = cause
@@ -36,7 +36,7 @@ public struct StartFailure: Error, Equatable, Sendable, CustomStringConvertible 
     /// - Parameters:
     ///   - error: the error.
     ///   - state: the state on which luod cannot begin.
-    public init(_ error: any Error, on state: StateDirectory) {
+    package init(_ error: any Error, on state: StateDirectory) {
         switch error {
         case let failure as StartFailure: self = failure
         case let held as StateHeld: self.init(.unavailable, "\(held)")

@@ -7,15 +7,15 @@ import SystemPackage
 /// The directory of a state: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root
 /// and luod's own user, the socket `control` for a keeper that replaces a dead one, and `calls` (``CallMemory``). A
 /// lock on the arena decides which luod runs the state.
-public struct StateDirectory: Sendable {
+package struct StateDirectory: Sendable {
     /// The path of the directory.
-    public let path: String
+    package let path: String
 
     /// The state directory at a path.
-    public init(_ path: String) { self.path = path }
+    package init(_ path: String) { self.path = path }
 
     /// The clients' socket.
-    public var clientSocket: String { path + "/liveupdate" }
+    package var clientSocket: String { path + "/liveupdate" }
     /// The socket for root and luod's own user. Other users cannot prevent its service.
     var rootSocket: String { path + "/root" }
     var controlSocket: String { path + "/control" }
@@ -259,9 +259,9 @@ struct TakenState {
 }
 
 /// Another process runs the state.
-public struct StateHeld: Error, Sendable, CustomStringConvertible {
+package struct StateHeld: Error, Sendable, CustomStringConvertible {
     let why: String
-    public var description: String { why }
+    package var description: String { why }
 }
 
 extension OwnedDescriptor {

@@ -6,7 +6,7 @@ import SystemPackage
 /// The memory of one file.
 struct MemoryUse: Equatable, Sendable {
     var file: FileIdentity
-    /// ``Platform/PageSize/base`` for ordinary memory files.
+    /// `PageSize.base` for ordinary memory files.
     var pageSize: PageSize
     /// The number of allocated bytes.
     var bytes: UInt64

@@ -9,7 +9,7 @@ import SystemPackage
 
 /// The process of an orchestrator, which a keeper starts. It serves at once, or waits as the standby. It receives
 /// everything over an inherited socket.
-public enum OrchestratorProcess {
+package enum OrchestratorProcess {
     /// The number of threads that close descriptors: one for root, one for closes that cannot sleep, and the others for
     /// one user each at a time.
     private static let closingThreads = 8
@@ -19,7 +19,7 @@ public enum OrchestratorProcess {
     private static let workingThreads = 4
 
     /// Runs until the keeper ends this process.
-    public static func run() throws -> Never {
+    package static func run() throws -> Never {
         let log = Log("luod orchestrator")
         let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Sandbox.limitCapabilities() }

@@ -100,7 +100,8 @@ final class ReplyLedger {
     /// process knows any longer how far the request got.
     private func explained(_ request: Request) -> [UInt8] {
         guard request.call.isPrivileged else { return request.body }
-        let why = "\(predecessorsEnd) before it could answer; \(ownExecutable()) runs now, as process \(getpid())"
+        let why =
+            "\(predecessorsEnd) before it could answer; \(ProgramImage.ownPath()) runs now, as process \(getpid())"
         return UpdateCall(text: why).body
     }
 

@@ -1,23 +1,23 @@
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// A hugetlb memory file, `huge-memfd-v1`, in the kernel's layout of 41 bytes:
 /// `u64 size, u64 position, u64 folios, 16-byte array descriptor, u8 order`, and an array of folios of 16 bytes:
 /// `u64` (52 bits page frame number, 12 bits flags, none of which is in use), `u64` index in base pages.
-public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
+package struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "huge-memfd-v1"
     static let length: UInt64 = 41
     private static let folioLength = 16
     private static let frameMask: UInt64 = (1 << 52) - 1
 
-    public var size: UInt64
-    public var position: UInt64
+    package var size: UInt64
+    package var position: UInt64
     /// The number of huge pages that exist.
-    public let folios: UInt64
+    package let folios: UInt64
     /// The page size of their pool.
-    public let pageSize: PageSize
+    package let pageSize: PageSize
     let array: PageArray
 
     /// Describes a file and stores its folios.
@@ -51,7 +51,7 @@ public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
     /// Reads the record that a handle names.
     ///
     /// - Throws: EIO for bytes that cannot be such a record.
-    public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
+    package init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         let bytes = try storage.read(at: data, count: Self.length)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, Self.compatible)
@@ -78,7 +78,7 @@ public struct HugeMemfdRecord: KeptFileRecord, Equatable, Sendable {
     /// The pages that existed when the file was preserved, in the file's order.
     ///
     /// - Throws: EIO when the array is damaged, or names pages outside of the file.
-    public func pages(in storage: some RecordSource) throws(LiveUpdateError) -> [HugePage] {
+    package func pages(in storage: some RecordSource) throws(LiveUpdateError) -> [HugePage] {
         let bytes = try array.bytes(count: Int(folios) * Self.folioLength, in: storage)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, "folios")

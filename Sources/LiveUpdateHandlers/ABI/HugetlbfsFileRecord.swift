@@ -1,25 +1,25 @@
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
-public import LiveUpdatePlatform
-public import SystemPackage
+package import LiveUpdatePlatform
+package import SystemPackage
 
 /// A file that has a name on hugetlbfs, `hugetlbfs-file-v1`: the 41 bytes of `huge-memfd-v1` with the same array of
 /// folios, three zeros, `u32` open mode (open(2): the access mode and O_APPEND), `u32` length of the path, and the
 /// absolute path without a NUL.
-public struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
+package struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "hugetlbfs-file-v1"
     private static let headLength = HugeMemfdRecord.length + 11
 
     /// Size, position and pages.
-    public var huge: HugeMemfdRecord
+    package var huge: HugeMemfdRecord
     /// The mode in which the file was open.
-    public let mode: OpenMode
+    package let mode: OpenMode
     /// The path of the file when it was preserved.
-    public let path: FilePath
+    package let path: FilePath
 
-    public var size: UInt64 { huge.size }
-    public var position: UInt64 {
+    package var size: UInt64 { huge.size }
+    package var position: UInt64 {
         get { huge.position }
         set { huge.position = newValue }
     }
@@ -44,7 +44,7 @@ public struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
     /// Reads the record that a handle names.
     ///
     /// - Throws: EIO for bytes that cannot be such a record.
-    public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
+    package init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         huge = try HugeMemfdRecord(at: data, in: storage)
         let head = try storage.read(at: data, count: Self.headLength)
         let length: UInt32

@@ -1,7 +1,7 @@
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
-public import LiveUpdatePlatform
+package import LiveUpdatePlatform
 
 /// An ordinary memory file, `memfd-extents-v1`:
 /// `u64 size, u64 position, u32 seals, u32 zero, u64 number of extents, u64 offset of the extents`. An extent is a
@@ -9,15 +9,15 @@ public import LiveUpdatePlatform
 ///
 /// The record has extents, and not an entry for each page of 4 KiB as in the kernel, because a guest's memory has few
 /// extents.
-public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
+package struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "memfd-extents-v1"
     static let length: UInt64 = 40
     private static let extentLength: UInt64 = 16
 
-    public var size: UInt64
-    public var position: UInt64
+    package var size: UInt64
+    package var position: UInt64
     /// The seals of the file when it was preserved.
-    public var seals: Seals
+    package var seals: Seals
     private let count: UInt64
     private let array: UInt64
 
@@ -53,7 +53,7 @@ public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
     /// Reads the record that a handle names.
     ///
     /// - Throws: EIO for bytes that cannot be such a record.
-    public init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
+    package init(at data: UInt64, in storage: some RecordSource) throws(LiveUpdateError) {
         let bytes = try storage.read(at: data, count: Self.length)
         do throws(ArenaError) {
             var reader = ByteReader(bytes, Self.compatible)
@@ -74,7 +74,7 @@ public struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
     /// The ranges in which the file had data when it was preserved, in the file's order.
     ///
     /// - Throws: EIO when the array is damaged, or names ranges outside of the file.
-    public func extents(in storage: some RecordSource) throws(LiveUpdateError) -> [Extent] {
+    package func extents(in storage: some RecordSource) throws(LiveUpdateError) -> [Extent] {
         if count == 0 { return [] }
         let bytes = try storage.read(at: array, count: count * Self.extentLength)
         do throws(ArenaError) {

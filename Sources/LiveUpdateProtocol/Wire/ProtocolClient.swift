@@ -29,7 +29,7 @@ package struct ProtocolClient {
         case room
         /// A message from luod.
         case answer
-        /// The end of a shortage (``Platform/SystemCallError/isShortage``). No descriptor reports it.
+        /// The end of a shortage (`SystemCallError.isShortage`). No descriptor reports it.
         case resources
     }
 

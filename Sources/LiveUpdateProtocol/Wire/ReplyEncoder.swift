@@ -1,11 +1,11 @@
-public import LiveUpdateCore
+package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
 
 /// Makes the bytes of answers.
-public enum ReplyEncoder {
+package enum ReplyEncoder {
     /// Encodes s32 result, the struct, u64 tag unless it is 0, and the text.
-    public static func message(result: Int32, structure: [UInt8], tag: UInt64, text: [UInt8] = []) -> [UInt8] {
+    package static func message(result: Int32, structure: [UInt8], tag: UInt64, text: [UInt8] = []) -> [UInt8] {
         var writer = ByteWriter(capacity: structure.count + text.count + 12)
         writer.put(result)
         writer.put(structure)
@@ -20,7 +20,7 @@ extension Response {
     /// the text and extends the struct to its length in the request.
     ///
     /// - Parameter error: the failure, if it has a reason.
-    public mutating func complete(for request: Request, _ error: LiveUpdateError?) {
+    package mutating func complete(for request: Request, _ error: LiveUpdateError?) {
         tag = request.tag
         guard request.wantsReason else { return }
         if body.isEmpty { body = request.body }
@@ -29,7 +29,7 @@ extension Response {
     }
 
     /// Completes the answer to an invalid message.
-    public mutating func complete(for malformed: Malformed, _ error: LiveUpdateError) {
+    package mutating func complete(for malformed: Malformed, _ error: LiveUpdateError) {
         tag = malformed.tag
         guard malformed.wantsReason else { return }
         body = malformed.structure
@@ -38,14 +38,14 @@ extension Response {
 }
 
 /// Decodes the answers to one request.
-public struct ReplyDecoder: Sendable {
+package struct ReplyDecoder: Sendable {
     private let request: Request
 
     /// A decoder for the answers to a request with a tag.
-    public init(_ request: Request) { self.request = request }
+    package init(_ request: Request) { self.request = request }
 
     /// The meaning of a message from luod.
-    public enum Meaning: Equatable, Sendable {
+    package enum Meaning: Equatable, Sendable {
         /// The answer to the request.
         case answer(Response)
         /// The refusal of the connection.
@@ -58,7 +58,7 @@ public struct ReplyDecoder: Sendable {
 
     /// Decodes a message. Without reasons, the message ends with the tag. So does a failure from a luod that does not
     /// know reasons. With reasons, the struct is as long as in the request.
-    public func meaning(_ message: [UInt8]) -> Meaning {
+    package func meaning(_ message: [UInt8]) -> Meaning {
         if let refusal = Response(refusing: message) { return .refusal(refusal) }
         guard message.count >= 12, let result = message.number(Int32.self, at: 0) else { return .malformed }
         let end = 4 + request.body.count
@@ -76,26 +76,26 @@ public struct ReplyDecoder: Sendable {
 
 /// The reason of a failure and its remedy, as text for an answer: one line for the reason, and a second line for the
 /// remedy if there is one. It has at most 1,024 bytes and no control characters for a terminal.
-public struct ReasonText: Equatable, Sendable {
+package struct ReasonText: Equatable, Sendable {
     /// The reason of the failure.
-    public let reason: String
+    package let reason: String
     /// The remedy: the next step for the user.
-    public let remedy: String?
+    package let remedy: String?
 
     /// The most bytes of a text.
-    public static let most = 1024
+    package static let most = 1024
     /// The most bytes of the remedy.
     private static let mostOfRemedy = 400
 
     /// The text of an error, shortened if it is too long.
-    public init(_ error: LiveUpdateError) {
+    package init(_ error: LiveUpdateError) {
         let remedy = error.remedy.map { Self.escaped($0, most: Self.mostOfRemedy) }
         reason = Self.escaped(error.reason, most: Self.most - (remedy.map { $0.utf8.count + 1 } ?? 0))
         self.remedy = remedy
     }
 
     /// Reads the text of an answer; nil when there is none.
-    public init?(_ bytes: [UInt8]) {
+    package init?(_ bytes: [UInt8]) {
         guard !bytes.isEmpty else { return nil }
         let lines = String(decoding: bytes, as: UTF8.self).split(
             separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
@@ -104,7 +104,7 @@ public struct ReasonText: Equatable, Sendable {
     }
 
     /// The bytes to send.
-    public var bytes: [UInt8] { [UInt8]((remedy.map { "\(reason)\n\($0)" } ?? reason).utf8) }
+    package var bytes: [UInt8] { [UInt8]((remedy.map { "\(reason)\n\($0)" } ?? reason).utf8) }
 
     /// Replaces each control character by its bytes as `\xNN`, and shortens a long text between characters.
     private static func escaped(_ text: String, most: Int) -> String {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateCore
+package import LiveUpdateCore
 import SystemPackage
 
 /// Decodes the requests of clients, with the checks of the kernel's device in the same order.
-public struct RequestDecoder: Sendable {
+package struct RequestDecoder: Sendable {
     /// Whether the message came on a session.
     private let isOnSession: Bool
     /// The direction of the session; nil for any other descriptor.
@@ -14,7 +14,7 @@ public struct RequestDecoder: Sendable {
     /// - Parameters:
     ///   - isOnSession: whether the descriptor leads to a session.
     ///   - isOutgoing: the direction of the session; nil when it does not matter.
-    public init(isOnSession: Bool, isOutgoing: Bool?) {
+    package init(isOnSession: Bool, isOutgoing: Bool?) {
         self.isOnSession = isOnSession
         self.isOutgoing = isOutgoing
     }
@@ -24,7 +24,7 @@ public struct RequestDecoder: Sendable {
     /// - Throws: in this order: EINVAL for an unknown number, EFAULT without a size, ENOTTY for another type, EINVAL
     ///   for the wrong direction, EINVAL for a struct that is too short, E2BIG for a longer struct with a nonzero byte
     ///   in the rest, EFAULT when the message ends before the struct does.
-    public func request(_ message: [UInt8]) throws(Malformed) -> Request {
+    package func request(_ message: [UInt8]) throws(Malformed) -> Request {
         let size = message.number(UInt32.self, at: 4).map(Int.init)
         func refuse(_ result: Int32, _ reason: String) -> Malformed { Malformed(result, reason, message, size) }
         let command = message.number(UInt32.self, at: 0)
@@ -62,18 +62,18 @@ public struct RequestDecoder: Sendable {
 }
 
 /// The error of an invalid message.
-public struct Malformed: Error, Equatable, Sendable {
+package struct Malformed: Error, Equatable, Sendable {
     /// The errno, and the reason as text.
-    public let error: LiveUpdateError
+    package let error: LiveUpdateError
     /// The tag of the message, for the answer.
-    public let tag: UInt64
+    package let tag: UInt64
     /// Whether the client asks for the reason.
-    public let wantsReason: Bool
+    package let wantsReason: Bool
     /// The struct, if it is complete.
     let structure: [UInt8]
 
     /// The negative errno.
-    public var result: Int32 { -error.errno.rawValue }
+    package var result: Int32 { -error.errno.rawValue }
 
     init(_ result: Int32, _ reason: String, _ message: [UInt8], _ size: Int?) {
         let tail = size.map { Tail(message, $0) }

@@ -10,7 +10,7 @@ import SystemPackage
 /// 1. The arena is created first, and is locked while the run goes on. An arena without a lock is therefore left over
 ///    from a run that was killed.
 /// 2. The arena is also removed first. Any run may therefore remove files that have no arena.
-/// 3. Only the notes about reserved pages do not depend on the arena (``Platform/HugePageLoan``). They are never
+/// 3. Only the notes about reserved pages do not depend on the arena (`HugePageLoan`). They are never
 ///    removed unread.
 struct DemoPlace {
     private static let variable = "LUO_DEMO_RUN"

@@ -53,7 +53,7 @@ final class PrivateDaemon {
 
     /// The image of luod: beside this program, or in PATH.
     private static func image() throws -> String {
-        let own = ownExecutable()
+        let own = ProgramImage.ownPath()
         let beside = own.lastIndex(of: "/").map { String(own[...$0]) + "luod" }
         let places = (beside.map { [$0] } ?? []) + Execution.places(of: "luod")
         guard let found = places.first(where: { unsafe access($0, X_OK) == 0 }) else {

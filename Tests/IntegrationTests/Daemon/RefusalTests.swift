@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Glibc
+import LiveUpdateCore
 import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+import CLiveUpdate
+import Glibc
+import SystemPackage
+
+/// A thread of another process that waits for us, so that its memory, its descriptors and its user do not change. All
+/// access needs the right that ptrace(2) asks for.
+package struct OtherThread: Sendable {
+    /// The number of the thread.
+    package let id: CInt
+
+    /// Identifies a thread by its number.
+    package init(_ id: CInt) { self.id = id }
+
+    /// Copies bytes from the thread's memory: process_vm_readv(2).
+    ///
+    /// - Returns: the bytes; fewer than `count` when the rest cannot be read.
+    /// - Throws: EFAULT when nothing can be read, EPERM, ESRCH.
+    package func bytes(at address: UInt64, count: Int) throws(SystemCallError) -> [UInt8] {
+        var failure: SystemCallError?
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, copied in
+            do throws(SystemCallError) {
+                copied = try systemCall("process_vm_readv") {
+                    unsafe cshims_read_memory(id, address, buffer.baseAddress, count)
+                }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// The string at an address, without its NUL: at most 4095 bytes.
+    ///
+    /// - Throws: EFAULT, ENAMETOOLONG, EPERM, ESRCH.
+    package func string(at address: UInt64) throws(SystemCallError) -> [UInt8] {
+        var string: [UInt8] = []
+        while string.count < 4096 {
+            // Most strings are short, and the next page may be unmapped.
+            let next = address &+ UInt64(string.count)
+            let part = try bytes(at: next, count: min(256, 4096 - string.count))
+            if let end = part.firstIndex(of: 0) { return string + part[..<end] }
+            string += part
+        }
+        throw SystemCallError("process_vm_readv", .fileNameTooLong)
+    }
+
+    /// A descriptor in this process for the open file description of one of the thread's descriptors: pidfd_open(2) of
+    /// the thread or, before Linux 6.9, of its process, and pidfd_getfd(2).
+    ///
+    /// - Parameters:
+    ///   - number: the number of the descriptor in that thread.
+    ///   - kept: the handle of the thread that was asked last, which need not be this one. Only handles of threads are
+    ///     kept: such a handle never means a later thread with the same number.
+    /// - Throws: EBADF when the descriptor is not open, EMFILE at our limit, EPERM, ESRCH.
+    package func duplicate(_ number: CInt, keeping kept: KeptHandle) throws(SystemCallError) -> OwnedDescriptor {
+        if kept.thread == id, let handle = kept.handle?.borrowed {
+            do throws(SystemCallError) {
+                return try duplicate(number, of: handle)
+            } catch {
+                guard error.errno == .noSuchProcess else { throw error }
+            }
+        }
+        do throws(SystemCallError) {
+            let opened = try systemCall("pidfd_open") { cshims_pidfd_open_thread(id) }
+            kept.handle = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
+            kept.thread = id
+            return try duplicate(number, of: FileDescriptor(rawValue: opened))
+        } catch {
+            guard error.errno == .invalidArgument else { throw error }
+        }
+        let process = CInt(try statusWords("Tgid:").first ?? "") ?? id
+        let opened = try systemCall("pidfd_open") { cshims_pidfd_open(process) }
+        let handle = OwnedDescriptor(taking: FileDescriptor(rawValue: opened))
+        return try duplicate(number, of: handle.borrowed)
+    }
+
+    private func duplicate(_ number: CInt, of handle: FileDescriptor) throws(SystemCallError) -> OwnedDescriptor {
+        let copy = try systemCall("pidfd_getfd") { cshims_pidfd_getfd(handle.rawValue, number) }
+        return OwnedDescriptor(taking: FileDescriptor(rawValue: copy))
+    }
+
+    /// The number of the thread's descriptor of a certain socket.
+    package func number(ofSocket inode: UInt64) -> CInt? {
+        let numbers = (try? descriptorNumbers(of: id)) ?? []
+        return numbers.first { (try? linkTarget("/proc/\(id)/fd/\($0)")) == "socket:[\(inode)]" }
+    }
+
+    /// The thread's effective user ID, from /proc.
+    ///
+    /// - Throws: ENOENT when the thread has ended.
+    package var user: UInt32 {
+        get throws(SystemCallError) {
+            let words = try statusWords("Uid:")
+            guard words.count == 4, let user = UInt32(words[1]) else { throw SystemCallError("open", .noSuchProcess) }
+            return user
+        }
+    }
+
+    private func statusWords(_ name: String) throws(SystemCallError) -> [Substring] {
+        let lines = try readWhole("/proc/\(id)/status").split(separator: "\n")
+        guard let line = lines.first(where: { $0.hasPrefix(name) }) else { return [] }
+        return [Substring](line.split { $0 == " " || $0 == "\t" }.dropFirst())
+    }
+}
+
+/// A handle of the thread that was asked last. Only one of our threads may use it.
+package final class KeptHandle {
+    fileprivate var thread: CInt = 0
+    fileprivate var handle: OwnedDescriptor?
+
+    /// Holds no handle yet.
+    package init() {}
+}
