@@ -2,7 +2,7 @@
 import LiveUpdatePlatform
 
 /// Gives the records of a journal correct lengths, checksums and sequence numbers.
-public func repairRecords(_ bytes: inout [UInt8], firstSequence: UInt64 = 0) {
+package func repairRecords(_ bytes: inout [UInt8], firstSequence: UInt64 = 0) {
     var at = 0
     var sequence = firstSequence
     while bytes.count - at >= 24 {

@@ -4,11 +4,11 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// An input and its name.
-public typealias Seed = (name: String, bytes: [UInt8])
+package typealias Seed = (name: String, bytes: [UInt8])
 
 /// Writes the first inputs of a fuzzer into the folder that `FUZZ_SEEDS` names, and ends the program. Without this
 /// variable it does nothing. `LLVMFuzzerInitialize` calls it.
-public func writeSeedsIfAsked(_ make: () throws -> [Seed]) {
+package func writeSeedsIfAsked(_ make: () throws -> [Seed]) {
     guard let folder = unsafe getenv("FUZZ_SEEDS") else { return }
     do {
         for seed in try make() { try write(seed, to: unsafe String(cString: folder)) }
@@ -28,15 +28,15 @@ private func write(_ seed: Seed, to folder: String) throws {
 
 /// Copies the bytes that libFuzzer gives.
 @unsafe
-public func input(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
+package func input(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
     // SAFETY: libFuzzer gives the number of bytes that it states.
     unsafe [UInt8](UnsafeBufferPointer(start: start, count: count))
 }
 
 /// Reports a fault: ends the program, so that libFuzzer saves the input.
-public func fault(_ what: String) -> Never { fatalError("FOUND: \(what)") }
+package func fault(_ what: String) -> Never { fatalError("FOUND: \(what)") }
 
 /// Reports a fault unless the condition is true.
-public func check(_ condition: Bool, _ what: @autoclosure () -> String) {
+package func check(_ condition: Bool, _ what: @autoclosure () -> String) {
     if !condition { fault(what()) }
 }

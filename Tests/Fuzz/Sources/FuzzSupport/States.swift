@@ -4,7 +4,7 @@
 /// Arenas in the states that normal use leaves them in.
 extension World {
     /// Calls `body` in each of these states, with the name of the state.
-    public func inEachState(_ body: (String) throws -> Void) throws {
+    package func inEachState(_ body: (String) throws -> Void) throws {
         try format()
         try body("formatted")
         let first = try boot(.nextBoot)

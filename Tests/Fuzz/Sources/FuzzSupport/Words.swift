@@ -2,7 +2,7 @@
 
 /// Reads and writes words of an input, which need not be aligned.
 extension [UInt8] {
-    public subscript<Value: FixedWidthInteger>(_: Value.Type, at offset: Int) -> Value {
+    package subscript<Value: FixedWidthInteger>(_: Value.Type, at offset: Int) -> Value {
         get {
             var value: Value = 0
             for index in 0..<MemoryLayout<Value>.size {

@@ -1,36 +1,36 @@
-public import LiveUpdateHandlers
+package import LiveUpdateHandlers
 // SPDX-License-Identifier: Apache-2.0
-public import LiveUpdateHandover
+package import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
 
-@testable public import LiveUpdateCore
+@testable package import LiveUpdateCore
 
 /// The arena's file and the descriptors, which outlive the boots.
-public final class World: Sendable {
+package final class World: Sendable {
     /// The arena is small, so that the fuzzer reaches its limits.
-    public static let options = Arena.Options(initialSize: 4096, limit: 512 << 10)
+    package static let options = Arena.Options(initialSize: 4096, limit: 512 << 10)
     private static let most = 512 << 10
 
-    public let descriptors: FixedFiles
+    package let descriptors: FixedFiles
     private let file: FileDescriptor
     private let mapping: Mapping
 
     /// A world without an arena.
-    public init() throws {
+    package init() throws {
         descriptors = try FixedFiles()
         file = try makeMemoryFile(named: "arena", size: 0).release()
         mapping = try Mapping(of: file, length: UInt64(Self.most), .shared(writable: true))
     }
 
     /// Formats the file as an empty arena.
-    public func format() throws {
+    package func format() throws {
         try file.setSize(0)
         _ = try Arena.format(try file.duplicated(), Self.options)
     }
 
     /// The arena's bytes. Setting them overwrites the file.
-    public var image: [UInt8] {
+    package var image: [UInt8] {
         get throws {
             let size = try FileStatus(of: file).size
             // SAFETY: the file has that many bytes.
@@ -38,7 +38,7 @@ public final class World: Sendable {
         }
     }
 
-    public func load(_ image: [UInt8]) throws {
+    package func load(_ image: [UInt8]) throws {
         precondition(image.count <= Self.most)
         try file.setSize(UInt64(image.count))
         // SAFETY: the file now has as many bytes.
@@ -46,10 +46,10 @@ public final class World: Sendable {
     }
 
     /// Opens the arena, or throws if it is refused.
-    public func openArena() throws -> Arena { try Arena(opening: try file.duplicated(), Self.options) }
+    package func openArena() throws -> Arena { try Arena(opening: try file.duplicated(), Self.options) }
 
     /// Begins a boot with the handlers of the library.
-    public func boot(_ opening: Orchestrator.Opening) throws -> Boot {
+    package func boot(_ opening: Orchestrator.Opening) throws -> Boot {
         let orchestrator = Orchestrator(arena: try openArena(), descriptors: descriptors, opening: opening)
         let hugeTLB = try orchestrator.registerStandardHandlers()
         try orchestrator.open()
@@ -57,8 +57,8 @@ public final class World: Sendable {
     }
 
     /// A boot that has begun.
-    public struct Boot {
-        public let orchestrator: Orchestrator
-        public let hugeTLB: HugeTLB
+    package struct Boot {
+        package let orchestrator: Orchestrator
+        package let hugeTLB: HugeTLB
     }
 }
