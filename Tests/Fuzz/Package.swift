@@ -15,11 +15,6 @@ let strict: [SwiftSetting] = [
 ]
 // libFuzzer provides the main function.
 let withoutMain: [SwiftSetting] = [.unsafeFlags(["-parse-as-library"])]
-// Fuzzers need declarations that are `package`, so the compiler takes them for parts of the main package. SwiftPM names
-// that after its folder.
-let folder = Context.packageDirectory.split(separator: "/").dropLast(2).last ?? ""
-let name = String(folder.lowercased().map { $0.isLetter || $0.isNumber ? $0 : "_" })
-let asMainPackage: [SwiftSetting] = [.unsafeFlags(["-package-name", name])]
 
 let library: Target.Dependency = .product(name: "LiveUpdate", package: "liveupdate")
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
@@ -29,8 +24,7 @@ let daemon: Target.Dependency = .product(name: "LiveUpdateDaemon", package: "liv
 
 func fuzzer(_ name: String, _ more: Target.Dependency...) -> Target {
     .executableTarget(
-        name: name, dependencies: ["FuzzSupport", library, system] + more,
-        swiftSettings: strict + withoutMain + asMainPackage)
+        name: name, dependencies: ["FuzzSupport", library, system] + more, swiftSettings: strict + withoutMain)
 }
 
 let package = Package(
@@ -40,7 +34,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: [
-        .target(name: "FuzzSupport", dependencies: [library, system], swiftSettings: strict + asMainPackage),
+        .target(name: "FuzzSupport", dependencies: [library, system], swiftSettings: strict),
         fuzzer("arena"), fuzzer("control", daemon), fuzzer("journal"), fuzzer("records"), fuzzer("requests", daemon),
         fuzzer("tree"),
     ]

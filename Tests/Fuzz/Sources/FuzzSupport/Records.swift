@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdatePlatform
+@testable import LiveUpdatePlatform
 
 /// Gives the records of a journal correct lengths, checksums and sequence numbers.
 package func repairRecords(_ bytes: inout [UInt8], firstSequence: UInt64 = 0) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import LiveUpdatePlatform
 import SystemPackage
+
+@testable import LiveUpdatePlatform
 
 /// An input and its name.
 package typealias Seed = (name: String, bytes: [UInt8])

@@ -1,10 +1,10 @@
-package import LiveUpdateHandlers
 // SPDX-License-Identifier: Apache-2.0
-package import LiveUpdateHandover
-import LiveUpdatePlatform
 import SystemPackage
 
 @testable package import LiveUpdateCore
+@testable package import LiveUpdateHandlers
+@testable package import LiveUpdateHandover
+@testable import LiveUpdatePlatform
 
 /// The arena's file and the descriptors, which outlive the boots.
 package final class World: Sendable {

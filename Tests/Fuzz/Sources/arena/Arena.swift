@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import LiveUpdateHandlers
-import LiveUpdateHandover
-import LiveUpdatePlatform
 import SystemPackage
 
 @testable import LiveUpdateCore
+@testable import LiveUpdateHandlers
+@testable import LiveUpdateHandover
+@testable import LiveUpdatePlatform
 
 // Opens a whole arena as the next boot and as the same boot. Each opens it, or refuses it with a reason, and an
 // inspection must agree. Each arena that opens is then used, and must be readable after the writes. The first byte of

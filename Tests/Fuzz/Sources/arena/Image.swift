@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import LiveUpdatePlatform
+
+@testable import LiveUpdatePlatform
 
 /// Encodes the bytes of an arena without its zeros, so that inputs are small. The code is `u8 pages`, and then runs:
 /// `u16 place, u16 count` and the words of the run. Place and count are in words of 8 bytes.

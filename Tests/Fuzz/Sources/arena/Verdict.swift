@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import LiveUpdateHandlers
-import LiveUpdateHandover
 
 @testable import LiveUpdateCore
+@testable import LiveUpdateHandlers
+@testable import LiveUpdateHandover
 
 /// Checks that boots refuse an arena if and only if the inspection shows damage. Also reads every part that is shown.
 func compare(_ inspection: Inspection, _ refusals: [LiveUpdateError]) {

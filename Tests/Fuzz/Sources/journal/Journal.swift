@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import LiveUpdatePlatform
 
 @testable import LiveUpdateCore
 @testable import LiveUpdateHandover
+@testable import LiveUpdatePlatform
 
 // Reads the records of a journal, and applies them to a state. Each record is accepted or refused. A snapshot of the
 // state makes the same state again. The first byte of an input tells whether checksums are repaired.

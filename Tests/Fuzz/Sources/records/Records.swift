@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import LiveUpdateHandover
-import LiveUpdatePlatform
 
 @testable import LiveUpdateCore
 @testable import LiveUpdateHandlers
+@testable import LiveUpdateHandover
+@testable import LiveUpdatePlatform
 
 // Reads the records of handlers and of the HugeTLB FLB. An input is a handle, u64, and the content of the arena from
 // byte 4096 on. Each reader accepts or refuses it. An accepted record says nothing impossible, and is the same when it

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import FuzzSupport
-import LiveUpdateCore
 import SystemPackage
 
+@testable import LiveUpdateCore
 @testable import LiveUpdateProtocol
 
 // Decodes a message on the clients' socket, as a request and as an answer. The first byte of an input gives the kind of
