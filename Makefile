@@ -55,10 +55,10 @@ help: ## say what the targets do
 setup: ## look for the tools and libraries; as root, install the missing packages (SETUP=no: only say which)
 	@scripts/setup
 
-build: ## build the library and luoctl, optimized
+build: ## build the library and all programs, optimized
 	swift build -c release
 
-install: setup ## install luoctl, luod, luoctl's man pages and shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
+install: setup ## install luoctl, luod, luo-bench, man pages, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
 	scripts/manuals .build-static/release .build-static/share
 	install -s -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl

@@ -128,8 +128,8 @@ let package = Package(
             dependencies: ["LiveUpdateDaemon", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict,
             linkerSettings: linkStatically),
-        // What luoctl and luo-bench share: exit codes, arguments, tables, JSON, the status of luod, the guard of huge
-        // pages.
+        // Shared by luoctl and luo-bench, and internal: exit codes, arguments, tables, JSON, the status of luod, the
+        // guard of huge pages.
         .target(
             name: "LiveUpdateCommandLine",
             dependencies: [

@@ -88,7 +88,7 @@ struct CheckpointComparison {
             mkdir images
             "$2" hold "$3" "$4" >ready &
             holder=$!
-            read line <ready || { echo "the process that is to be dumped did not start"; exit 1; }
+            read line <ready || { echo "the process for CRIU did not start"; exit 1; }
             echo ready
             read line
             "$1" dump -t $holder -D images -v1 >log 2>&1 || { echo "criu dump: $(tail -n 1 log)"; exit 1; }

@@ -46,6 +46,33 @@ package struct BenchDocument: Codable, Equatable, Sendable {
     }
 }
 
+/// The error for a document with a layout that this version does not know.
+package struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
+    /// The schema that the document names.
+    package let found: String
+
+    /// Names the schema that was found and the known one, and says what to do.
+    package var description: String {
+        """
+        a benchmark's result with the schema \(found), and this version reads \(BenchDocument.currentSchema); \
+        measure again, or compare with the version that made it
+        """
+    }
+}
+
+extension BenchDocument {
+    /// The fields that every document has, in any layout. Decode them first: the rest may have an unknown layout.
+    package struct Header: Decodable, Sendable {
+        /// The name of the layout of the other fields.
+        package let schema: String
+
+        /// Throws if this version cannot read the other fields.
+        package func check() throws(BenchSchemaError) {
+            if schema != BenchDocument.currentSchema { throw BenchSchemaError(found: schema) }
+        }
+    }
+}
+
 /// The result of one measurement, under one set of parameters.
 package struct BenchMeasurement: Codable, Equatable, Sendable {
     /// `hugetlb`, `memfd`, `files`, `sessions`, `update`, `verify` or `compare`.
@@ -99,6 +126,36 @@ package struct BenchMeasurement: Codable, Equatable, Sendable {
     package var ratio: Double? {
         guard let floor, floor.median > 0 else { return nil }
         return ours.median / floor.median
+    }
+}
+
+extension BenchMeasurement {
+    /// The name of the measurement with its parameters: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
+    package var label: String {
+        var parts = [name]
+        if let bytes = parameters["bytes"], !isOfSmallFiles {
+            parts.append(Self.size(bytes) + (parameters["page"].map { " in pages of \(Self.size($0))" } ?? ""))
+        }
+        for key in ["files", "sessions", "descriptors", "processors"] {
+            guard let count = parameters[key] else { continue }
+            let one = key.dropLast()
+            parts.append("\(count) \(one)\(count == 1 ? "" : "s")")
+        }
+        if let holes = parameters["holes"], holes > 0 { parts.append("\(holes) % holes") }
+        return parts.joined(separator: ", ")
+    }
+
+    /// Whether the files have one base page each. The number of files then identifies the measurement.
+    private var isOfSmallFiles: Bool {
+        guard let page = parameters["page"], let files = parameters["files"] else { return false }
+        return page < 64 << 10 && page * files == parameters["bytes"]
+    }
+
+    static func size(_ bytes: UInt64) -> String {
+        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] where bytes >> shift > 0 {
+            return "\(bytes >> shift) \(unit)"
+        }
+        return "\(bytes) B"
     }
 }
 
@@ -169,62 +226,5 @@ package struct BenchMachine: Codable, Equatable, Sendable {
         self.hypervisor = hypervisor
         self.load = load
         self.pools = pools
-    }
-}
-
-/// The error for a document with a layout that this version does not know.
-package struct BenchSchemaError: Error, Equatable, CustomStringConvertible {
-    /// The schema that the document names.
-    package let found: String
-
-    /// Names the schema that was found and the known one, and says what to do.
-    package var description: String {
-        """
-        a benchmark's result with the schema \(found), and this version reads \(BenchDocument.currentSchema); \
-        measure again, or compare with the version that made it
-        """
-    }
-}
-
-extension BenchDocument {
-    /// The fields that every document has, in any layout. Decode them first: the rest may have an unknown layout.
-    package struct Header: Decodable, Sendable {
-        /// The name of the layout of the other fields.
-        package let schema: String
-
-        /// Throws if this version cannot read the other fields.
-        package func check() throws(BenchSchemaError) {
-            if schema != BenchDocument.currentSchema { throw BenchSchemaError(found: schema) }
-        }
-    }
-}
-
-extension BenchMeasurement {
-    /// The name of the measurement with its parameters: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
-    package var label: String {
-        var parts = [name]
-        if let bytes = parameters["bytes"], !isOfSmallFiles {
-            parts.append(Self.size(bytes) + (parameters["page"].map { " in pages of \(Self.size($0))" } ?? ""))
-        }
-        for key in ["files", "sessions", "descriptors", "processors"] {
-            guard let count = parameters[key] else { continue }
-            let one = key.dropLast()
-            parts.append("\(count) \(one)\(count == 1 ? "" : "s")")
-        }
-        if let holes = parameters["holes"], holes > 0 { parts.append("\(holes) % holes") }
-        return parts.joined(separator: ", ")
-    }
-
-    /// Whether the files have one base page each. The number of files then identifies the measurement.
-    private var isOfSmallFiles: Bool {
-        guard let page = parameters["page"], let files = parameters["files"] else { return false }
-        return page < 64 << 10 && page * files == parameters["bytes"]
-    }
-
-    static func size(_ bytes: UInt64) -> String {
-        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] where bytes >> shift > 0 {
-            return "\(bytes >> shift) \(unit)"
-        }
-        return "\(bytes) B"
     }
 }

@@ -183,7 +183,7 @@ import Testing
                 return line?.contains(word) == true
             }
         }
-        try await eventually("the process that is to be dumped", within: 60) {
+        try await eventually("the process for CRIU", within: 60) {
             try running("hold\0\(64 << 20)") || bench.hasEnded
         }
         if bench.hasEnded { Issue.record("nothing was dumped: \(try await bench.ended())") }
