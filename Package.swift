@@ -132,9 +132,7 @@ let package = Package(
         // guard of huge pages.
         .target(
             name: "LiveUpdateCommandLine",
-            dependencies: [
-                "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateCore", "LiveUpdatePlatform", system, arguments,
-            ], swiftSettings: strict),
+            dependencies: ["LiveUpdateCore", "LiveUpdatePlatform", system, arguments], swiftSettings: strict),
         .executableTarget(
             name: "luoctl",
             dependencies: [

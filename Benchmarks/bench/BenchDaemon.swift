@@ -6,6 +6,7 @@ import LiveUpdateCore
 import LiveUpdateDevice
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import SystemPackage
 
 /// A luod of the benchmark's own. It ends and its state is removed with the benchmark, even if luo-bench is killed.
 final class BenchDaemon {
@@ -19,7 +20,7 @@ final class BenchDaemon {
         try processors.measureHere()
         let guardian = try BenchTool.shell(Self.script, [programs.daemon, state])
         try processors.waitHere()
-        guard guardian.readLine() != nil, let device = try? LiveUpdateDevice(state: state) else {
+        guard guardian.readLine() != nil, let device = try? LiveUpdateDevice.luod(state: FilePath(state)) else {
             guardian.finish()
             throw LiveUpdateError(
                 .ioError, "\(programs.daemon) did not start", remedy: "its message on standard error says why")

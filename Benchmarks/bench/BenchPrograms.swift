@@ -40,7 +40,7 @@ struct BenchPrograms {
     }
 
     func image(_ name: Name, _ arguments: [String]) -> ProgramImage {
-        ProgramImage(path: path(name), arguments: [name.rawValue] + arguments)
+        ProgramImage(path: FilePath(path(name)), arguments: [name.rawValue] + arguments)
     }
 
     func path(_ name: Name) -> String { "\(directory)/\(name.rawValue)" }

@@ -36,7 +36,7 @@ struct CheckpointComparison {
 
     private func measure(_ tools: [String], _ files: [FileDescriptor], _ bytes: UInt64, _ page: PageSize) throws {
         let updates = try UpdateRounds(run, files, page)
-        let service = run.programs.image(.service, []).path
+        let service = run.programs.path(.service)
         let room = try BenchTool.shell(
             """
             exec 2>&1 setpriv --pdeathsig KILL "$1" -m -p -f --kill-child --mount-proc \\

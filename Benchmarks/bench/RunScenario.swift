@@ -4,6 +4,7 @@ import LiveUpdateBenchReport
 import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdatePlatform
+import SystemPackage
 
 /// Measures the cost of `luoctl run` for a program that uses /dev/liveupdate: its requests, and its opens of other
 /// files.
@@ -44,7 +45,7 @@ struct RunScenario {
         let plain = try FloorProcess(.caller, [], in: run.programs)
         let gated = try ChildProcess.start(
             ProgramImage(
-                path: run.programs.luoctl,
+                path: FilePath(run.programs.luoctl),
                 arguments: [
                     "luoctl", "run", "--state", daemon.state, "--", run.programs.path(.caller), "calls",
                 ]))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdatePlatform
+import SystemPackage
 
 /// The comparison with systemd's descriptor store: a service gives its descriptors to systemd, is restarted, and gets
 /// them back.
@@ -20,7 +21,7 @@ struct StoreComparison {
         let image = run.programs.image(.service, [])
         let manager = try BenchTool.shell(
             "exec \"$1\" -m -p -f --kill-child --mount-proc /bin/sh -c \"$2\" luoctl-bench \"$3\" \"$4\" \"$5\" 2>&1",
-            [unshare, Self.script, systemd, image.path, "\(count)"])
+            [unshare, Self.script, systemd, image.path.string, "\(count)"])
         defer { manager.finish() }
         let answer = manager.readLine() ?? ""
         guard answer == "running" else {

@@ -11,7 +11,7 @@ struct Service: ~Copyable {
 
     private let settings: Settings
     /// The file that this program was started from.
-    private let program: String
+    private let program: FilePath
     private let process: UpdatableProcess
     private let data: OwnedDescriptor
     private let listener: OwnedDescriptor

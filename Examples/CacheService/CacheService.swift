@@ -33,7 +33,7 @@ enum CacheService {
 struct Settings {
     let socket: FilePath
     /// The state directory of luod; nil for that of the environment, or /run/luo.
-    var state: String?
+    var state: FilePath?
     /// Whether the service puts its memory on huge pages.
     var huge = true
 
@@ -45,7 +45,7 @@ struct Settings {
             switch option {
             case "--state":
                 guard let path = rest.popFirst(), !path.hasPrefix("--") else { return nil }
-                state = path
+                state = FilePath(path)
             case "--base-pages": huge = false
             default: return nil
             }

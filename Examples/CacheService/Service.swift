@@ -18,7 +18,7 @@ struct Service: ~Copyable {
 
     /// Begins with the files that the previous process left, and makes the missing ones.
     init(_ settings: Settings) throws {
-        let device = try LiveUpdateDevice(state: settings.state)
+        let device = try LiveUpdateDevice.luod(state: settings.state)
         var legacy = try Legacy(device)
         let data = try legacy.file(Self.dataToken) ?? Self.makeData(settings)
         let listener = try legacy.file(Self.listenerToken) ?? Self.makeListener(settings)

@@ -8,7 +8,7 @@ package import SystemPackage
 /// libexec/liveupdate, all of them below one prefix.
 package enum NeighbourProgram {
     /// The directory of the program that runs.
-    package static var directory: FilePath { FilePath(ProgramImage.ownPath()).removingLastComponent() }
+    package static var directory: FilePath { ProgramImage.ownPath().removingLastComponent() }
 
     /// Finds a program.
     ///

@@ -36,7 +36,7 @@ package struct PoolGuard: Codable {
         let arguments =
             ["luoctl", "pool-guard", "--pages", "\(pages)", "--order", "\(size.order)", "--note", note.string]
             + (overcommit ? ["--overcommit"] : [])
-        let process = try ChildProcess.start(ProgramImage(path: luoctl, arguments: arguments))
+        let process = try ChildProcess.start(ProgramImage(path: FilePath(luoctl), arguments: arguments))
         let answer = process.readLine() ?? "the process that reserves them ended"
         guard let taken = UInt64(answer) else {
             process.finish()

@@ -2,7 +2,7 @@
 import LiveUpdateCore
 import LiveUpdatePlatform
 import LiveUpdateProtocol
-import SystemPackage
+package import SystemPackage
 
 /// The time that a client waits for an answer before it checks whether luod answers at all.
 ///
@@ -20,8 +20,8 @@ package final class AnswerPatience: Sendable {
     /// - Parameters:
     ///   - state: the state directory of luod; nil for `LUO_STATE` in the environment, or /run/luo.
     ///   - seconds: the timeout, more than 0.
-    package init(state: String?, seconds: UInt16) {
-        self.state = LiveUpdateDevice.state(state)
+    package init(state: FilePath?, seconds: UInt16) {
+        self.state = LiveUpdateDevice.state(state).string
         self.seconds = seconds
     }
 

@@ -21,33 +21,58 @@ public final class LiveUpdateDevice: Sendable {
     /// The patience of the client; nil: it waits for ever.
     package let patience: AnswerPatience?
 
-    /// Connects to `luod`.
+    private init(_ channel: any Channel, patience: AnswerPatience? = nil) {
+        self.channel = channel
+        self.patience = patience
+    }
+
+    /// Connects to luod.
     ///
     /// - Parameters:
     ///   - state: the state directory of luod; nil for `LUO_STATE` in the environment, or /run/luo.
     ///   - user: the user to act as (``act(as:)``); nil for the user of this process.
     /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EPERM
     ///   when only root may act as that user.
-    public convenience init(state: String? = nil, actingAs user: UInt32? = nil) throws(LiveUpdateError) {
-        try self.init(state: state, patience: nil)
-        if let user { try act(as: user) }
+    public static func luod(
+        state: FilePath? = nil, actingAs user: UInt32? = nil
+    ) throws(LiveUpdateError) -> LiveUpdateDevice {
+        let device = try luod(state: state, patience: nil)
+        if let user { try device.act(as: user) }
+        return device
     }
 
     /// Connects to luod, and waits for answers only as long as the patience allows.
     ///
-    /// - Throws: like ``init(state:actingAs:)``; ETIMEDOUT when luod does not answer.
-    package init(state: String?, patience: AnswerPatience?) throws(LiveUpdateError) {
-        let state = Self.state(state)
-        self.patience = patience
+    /// - Throws: like ``luod(state:actingAs:)``; ETIMEDOUT when luod does not answer.
+    package static func luod(
+        state: FilePath?, patience: AnswerPatience?
+    ) throws(LiveUpdateError) -> LiveUpdateDevice {
+        let state = Self.state(state).string
         do {
-            channel = try SocketChannel(to: state, patience)
+            return LiveUpdateDevice(try SocketChannel(to: state, patience), patience: patience)
         } catch {
             if error.errno == .timedOut, let patience { throw patience.error("connecting") }
             throw CallFailure.connecting(error.errno, state)
         }
     }
 
-    static func state(_ state: String?) -> String { state ?? environmentVariable("LUO_STATE") ?? "/run/luo" }
+    static func state(_ state: FilePath?) -> FilePath {
+        state ?? environmentVariable("LUO_STATE").map { FilePath($0) } ?? "/run/luo"
+    }
+
+    /// Opens the kernel's device. Experimental: no kernel with such a device has been tested yet. Calls that only luod
+    /// has fail with ENOTTY.
+    ///
+    /// - Parameter path: the path of the device.
+    /// - Throws: ENOENT when this kernel has no such device, EBUSY while another program has it open, EACCES, EIO when
+    ///   the state from the previous kernel cannot be read.
+    public static func kernel(_ path: FilePath = "/dev/liveupdate") throws(LiveUpdateError) -> LiveUpdateDevice {
+        do {
+            return LiveUpdateDevice(KernelChannel(try openForWriting(path.string)))
+        } catch {
+            throw CallFailure.opening(error.errno, path.string)
+        }
+    }
 
     /// Makes this connection act as another user from now on. Session names mean sessions of that user, new sessions
     /// belong to that user, and the user's limits do not apply. luod only, and only for root.
@@ -56,21 +81,6 @@ public final class LiveUpdateDevice: Sendable {
     /// - Throws: EPERM unless this process runs as root.
     public func act(as user: UInt32) throws(LiveUpdateError) {
         try channel.make(.asUser, WordCall(user).body, of: "user \(user)")
-    }
-
-    /// Opens the kernel's device. Experimental: no kernel with such a device has been tested yet. Calls that only luod
-    /// has fail with ENOTTY.
-    ///
-    /// - Parameter path: `/dev/liveupdate`.
-    /// - Throws: ENOENT when this kernel has no such device, EBUSY while another program has it open, EACCES, EIO when
-    ///   the state from the previous kernel cannot be read.
-    public init(kernel path: String) throws(LiveUpdateError) {
-        patience = nil
-        do {
-            channel = KernelChannel(try openForWriting(path))
-        } catch {
-            throw CallFailure.opening(error.errno, path)
-        }
     }
 
     /// The descriptor of the connection or of the device. You can poll it or pass it to another process. Do not close
@@ -148,7 +158,7 @@ public final class LiveUpdateDevice: Sendable {
     @discardableResult
     public func removeSession(
         _ name: SessionName, _ direction: Direction? = nil, force: Bool = false
-    ) throws(LiveUpdateError) -> String {
+    ) throws(LiveUpdateError) -> [String] {
         let subject = "session \"\(name)\""
         guard name.isValid else { throw Self.invalidName(.noSuchFileOrDirectory, name) }
         var flags: UInt32 =
@@ -158,7 +168,8 @@ public final class LiveUpdateDevice: Sendable {
             case .incoming: UpdateCall.incoming
             }
         if force { flags |= UpdateCall.force }
-        return try channel.explained(.removeSession, UpdateCall(flags: flags, text: name.description), of: subject).text
+        let request = UpdateCall(flags: flags, text: name.description)
+        return try channel.explained(.removeSession, request, of: subject).lines
     }
 
     // MARK: luod itself
@@ -167,9 +178,17 @@ public final class LiveUpdateDevice: Sendable {
     ///
     /// Sessions that are made or ended during the call may be missing. All others appear once.
     ///
-    /// - Returns: lines of JSON: docs/protocol.md.
+    /// - Throws: ESTALE when there was an update between the pages at each attempt, ENOTSUP when the status has another
+    ///   format than this client knows.
+    public func status() throws(LiveUpdateError) -> DeviceStatus {
+        guard let status = DeviceStatus(try LuodStatus(of: self)) else { throw LuodStatus.unreadable }
+        return status
+    }
+
+    /// The lines of the whole status, from one boot.
+    ///
     /// - Throws: ESTALE when there was an update between the pages at each attempt.
-    public func status() throws(LiveUpdateError) -> String {
+    package func statusLines() throws(LiveUpdateError) -> [UInt8] {
         var tries = 8
         while true {
             do throws(LiveUpdateError) {
@@ -181,18 +200,18 @@ public final class LiveUpdateDevice: Sendable {
         }
     }
 
-    private func readStatus() throws(LiveUpdateError) -> String {
-        var (text, next): ([UInt8], StatusCall) = ([], StatusCall())
+    private func readStatus() throws(LiveUpdateError) -> [UInt8] {
+        var (lines, next): ([UInt8], StatusCall) = ([], StatusCall())
         repeat {
             let page = try statusPage(next)
-            text += page.lines
+            lines += page.lines
             // Each page must make progress, and no luod has a longer status.
-            guard page.next.isFirst || page.next != next, text.count < Self.largestStatus else {
+            guard page.next.isFirst || page.next != next, lines.count < Self.largestStatus else {
                 throw CallFailure.unexpected(.status, "the status")
             }
             next = page.next
         } while !next.isFirst
-        return String(decoding: text, as: UTF8.self)
+        return lines
     }
 
     /// Waits for an answer from luod, which does nothing else.
@@ -226,16 +245,18 @@ public final class LiveUpdateDevice: Sendable {
     /// Starts the next image ahead of an update and compares its formats. The image then waits. luod only, and only for
     /// root and the user that luod runs as, like ``update(to:discardingUnfinished:leavingOut:)`` and ``reload(_:)``.
     ///
-    /// - Parameter image: an absolute path; empty: the path of the current image, with the file that is there now.
+    /// - Parameter image: an absolute path; nil for the path of the current image, with the file that is there now.
     /// - Throws: EOPNOTSUPP when the image cannot be started, or does not know a format in use; EBUSY during an update;
     ///   ENOTCONN when luod's keeper has died; EPERM.
     @discardableResult
-    public func load(_ image: String = "") throws(LiveUpdateError) -> UpdateTimes { try update(.load, image, 0) }
+    public func load(_ image: FilePath? = nil) throws(LiveUpdateError) -> UpdateTimes {
+        try update(.load, image, 0)
+    }
 
     /// Ends this boot and starts the next one. Outgoing sessions become incoming ones.
     ///
     /// - Parameters:
-    ///   - image: as for ``load(_:)``; empty: the loaded image, if there is one.
+    ///   - image: as for ``load(_:)``; nil for the loaded image, if there is one.
     ///   - discard: whether to lose unfinished incoming sessions.
     ///   - leaveOut: whether to continue without files that cannot be frozen. luod holds their descriptors. In the next
     ///     boot ``DeviceSession/retrieve(token:)`` fails with the reason, and ``DeviceSession/retrieveAsHeld(token:)``
@@ -246,7 +267,7 @@ public final class LiveUpdateDevice: Sendable {
     ///   everything continues as before.
     @discardableResult
     public func update(
-        to image: String = "", discardingUnfinished discard: Bool = false, leavingOut leaveOut: Bool = false
+        to image: FilePath? = nil, discardingUnfinished discard: Bool = false, leavingOut leaveOut: Bool = false
     ) throws(LiveUpdateError) -> UpdateTimes {
         try update(.update, image, (discard ? UpdateCall.discard : 0) | (leaveOut ? UpdateCall.leaveOut : 0))
     }
@@ -256,32 +277,47 @@ public final class LiveUpdateDevice: Sendable {
     /// - Parameter image: as for ``update(to:discardingUnfinished:leavingOut:)``.
     /// - Throws: like ``load(_:)``; ECANCELED when the next image did not take over.
     @discardableResult
-    public func reload(_ image: String = "") throws(LiveUpdateError) -> UpdateTimes { try update(.reload, image, 0) }
+    public func reload(_ image: FilePath? = nil) throws(LiveUpdateError) -> UpdateTimes {
+        try update(.reload, image, 0)
+    }
 
-    private func update(_ call: Call, _ image: String, _ flags: UInt32) throws(LiveUpdateError) -> UpdateTimes {
-        guard image.utf8.count < 4096 else {
+    private func update(_ call: Call, _ image: FilePath?, _ flags: UInt32) throws(LiveUpdateError) -> UpdateTimes {
+        let request = UpdateCall(flags: flags, times: [monotonicNanoseconds()], text: try Self.text(of: image))
+        return UpdateTimes(try channel.explained(call, request, of: "luod"))
+    }
+
+    /// The path of an image as luod gets it, which is text. luod takes an empty path for its default.
+    private static func text(of image: FilePath?) throws(LiveUpdateError) -> String {
+        guard let image else { return "" }
+        guard !image.isEmpty else {
+            throw LiveUpdateError(.noSuchFileOrDirectory, "an empty path is no image", remedy: "name a program")
+        }
+        guard let text = String(validating: image) else {
+            throw LiveUpdateError(
+                .invalidArgument, "the image's path \"\(image)\" is not UTF-8", remedy: "give the file another name")
+        }
+        guard text.utf8.count < 4096 else {
             throw LiveUpdateError(.fileNameTooLong, "the image's path has more than 4095 bytes")
         }
-        let request = UpdateCall(flags: flags, times: [monotonicNanoseconds()], text: image)
-        return UpdateTimes(try channel.explained(call, request, of: "luod"))
+        return text
     }
 
     /// Replaces the program of luod's keeper, in the same process. Nothing is frozen, and luod continues to serve.
     ///
-    /// - Parameter image: an absolute path; empty: the path of the keeper's program, with the file that is there now.
+    /// - Parameter image: an absolute path; nil for the path of the keeper's program, with the file that is there now.
     /// - Throws: like ``load(_:)``; EOPNOTSUPP also when the image has another version of luod's control link.
-    public func reloadKeeper(_ image: String = "") throws(LiveUpdateError) {
+    public func reloadKeeper(_ image: FilePath? = nil) throws(LiveUpdateError) {
         _ = try update(.reload, image, UpdateCall.keeper)
     }
 
     /// Ends all processes of luod. luod only, and only for root and the user that luod runs as.
     ///
     /// - Parameter discard: whether to end luod even if sessions or files are lost.
-    /// - Returns: lines with the sessions and files that are lost, and with those that survive. luod ends after this
+    /// - Returns: a line for each session and each file that is lost, and for each that survives. luod ends after this
     ///   call, and this connection then hangs up.
     /// - Throws: EBUSY while sessions or files would be lost (the reason lists them), or during an update; EPERM.
     @discardableResult
-    public func stop(discarding discard: Bool = false) throws(LiveUpdateError) -> String {
-        try channel.explained(.stop, UpdateCall(flags: discard ? UpdateCall.discard : 0), of: "luod").text
+    public func stop(discarding discard: Bool = false) throws(LiveUpdateError) -> [String] {
+        try channel.explained(.stop, UpdateCall(flags: discard ? UpdateCall.discard : 0), of: "luod").lines
     }
 }

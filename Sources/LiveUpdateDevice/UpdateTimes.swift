@@ -18,11 +18,12 @@ public struct UpdateTimes: Equatable, Sendable {
     public let answered: UInt64
 
     /// A line for each session that the update discarded, and for each file that it left out. Empty when there is none.
-    public let remarks: String
+    /// luod has 4 KiB for the lines; the last line counts those that did not fit.
+    public let remarks: [String]
 
     init(_ answer: UpdateCall) {
         let times = answer.times
-        remarks = answer.text
+        remarks = answer.lines
         asked = times[0]
         loaded = times[1]
         published = times[2]
@@ -33,4 +34,9 @@ public struct UpdateTimes: Equatable, Sendable {
 
     /// The blackout: the time without answers, from the first freeze on, in nanoseconds.
     public var blackout: UInt64 { answered > loaded ? answered - loaded : 0 }
+}
+
+extension UpdateCall {
+    /// The lines of the text.
+    var lines: [String] { text.split(separator: "\n").map { String($0) } }
 }

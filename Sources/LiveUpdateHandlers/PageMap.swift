@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import LiveUpdateCore
 package import LiveUpdatePlatform
-import SystemPackage
+package import SystemPackage
 
 /// The places at which a preserved file has pages, as its handler recorded them. It is for display.
 package struct PageMap: Sendable {
@@ -22,7 +22,7 @@ package struct PageMap: Sendable {
     /// The seals; nil where they are not recorded.
     package let seals: Seals?
     /// The path of the file; nil for a file without a name.
-    package let path: String?
+    package let path: FilePath?
     /// The runs in the file's order. A gap between two runs is a hole.
     package let runs: [Run]
 
@@ -63,10 +63,10 @@ package struct PageMap: Sendable {
     }
 
     init(_ record: HugetlbfsFileRecord, in source: some RecordSource) throws(LiveUpdateError) {
-        try self.init(record.huge, path: record.path.string, in: source)
+        try self.init(record.huge, path: record.path, in: source)
     }
 
-    init(_ record: HugeMemfdRecord, path: String? = nil, in source: some RecordSource) throws(LiveUpdateError) {
+    init(_ record: HugeMemfdRecord, path: FilePath? = nil, in source: some RecordSource) throws(LiveUpdateError) {
         size = record.size
         position = record.position
         pageSize = record.pageSize

@@ -2,6 +2,7 @@
 import ArgumentParser
 import LiveUpdateCommandLine
 import LiveUpdatePlatform
+import SystemPackage
 
 /// `luoctl bench`: this process becomes luo-bench, which has the benchmark's options.
 struct BenchCommand: ParsableCommand {
@@ -15,7 +16,7 @@ struct BenchCommand: ParsableCommand {
     /// - Throws: exit code 69 if luo-bench is missing or cannot be executed.
     func run() throws {
         var image = ProgramImage(
-            path: try NeighbourProgram.path("luo-bench", installed: "../libexec/liveupdate"),
+            path: FilePath(try NeighbourProgram.path("luo-bench", installed: "../libexec/liveupdate")),
             arguments: ["luo-bench"] + arguments)
         // Arguments that are not UTF-8 are passed on byte for byte, unless options have moved behind the command.
         if CommandLine.arguments.dropFirst().first == "bench" { image.ownArguments = arguments.count }

@@ -18,7 +18,7 @@ enum Execution {
     /// The possible images of a command line that consists of a program and its arguments.
     static func images(_ command: [String]) -> [ProgramImage] {
         places(of: command[0]).map { place in
-            var image = ProgramImage(path: place, arguments: command)
+            var image = ProgramImage(path: FilePath(place), arguments: command)
             image.ownArguments = command.count
             return image
         }
@@ -29,8 +29,8 @@ enum Execution {
     static func obstacle(_ images: [ProgramImage]) -> (code: ExitCode, errno: Errno)? {
         var found = Errno.noSuchFileOrDirectory
         for image in images {
-            guard let status = try? FileStatus(at: image.path) else { continue }
-            if status.isRegular, unsafe access(image.path, X_OK) == 0 { return nil }
+            guard let status = try? FileStatus(at: image.path.string) else { continue }
+            if status.isRegular, unsafe access(image.path.string, X_OK) == 0 { return nil }
             found = .permissionDenied
         }
         return (ExitCode(found == .noSuchFileOrDirectory ? 127 : 126), found)

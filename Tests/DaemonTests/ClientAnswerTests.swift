@@ -22,7 +22,7 @@ import Testing
             }
             return isFirst ? first(request) : [.init(request.answer())]
         }
-        return (daemon, try LiveUpdateDevice(state: daemon.state))
+        return (daemon, try LiveUpdateDevice.luod(state: FilePath(daemon.state)))
     }
 
     /// An answer that is wrong in one way.
@@ -57,7 +57,7 @@ import Testing
 
     @Test("The end of the connection is ENOTCONN") func ended() throws {
         let daemon = try FakeDaemon { _ in nil }
-        let device = try LiveUpdateDevice(state: daemon.state)
+        let device = try LiveUpdateDevice.luod(state: FilePath(daemon.state))
         #expect(failure { try device.act(as: 7) }?.errno == .socketNotConnected)
     }
 
@@ -185,7 +185,7 @@ import Testing
                 request.number == Call.createSession.rawValue && request.body[8] == UInt8(ascii: "!")
                     ? (try? FakeDaemon.session(answer)).map { [.init(request.answer(), [$0])] } : answer(request)
             }
-            let (device, file) = (try LiveUpdateDevice(state: daemon.state), try MemoryFile())
+            let (device, file) = (try LiveUpdateDevice.luod(state: FilePath(daemon.state)), try MemoryFile())
             let session = try device.createSession("!")
             for _ in 0..<Scale.count(300) {
                 for call in Self.calls { _ = failure { try call(device, session, file) } }

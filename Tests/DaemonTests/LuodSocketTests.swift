@@ -46,8 +46,8 @@ import Testing
             if request.number != Call.ping.rawValue { usleep(1_500_000) }
             return [.init(request.answer())]
         }
-        let patience = AnswerPatience(state: daemon.state, seconds: 1)
-        let device = try LiveUpdateDevice(state: daemon.state, patience: patience)
+        let patience = AnswerPatience(state: FilePath(daemon.state), seconds: 1)
+        let device = try LiveUpdateDevice.luod(state: FilePath(daemon.state), patience: patience)
         #expect(throws: Never.self) { try device.act(as: 7) }
         withExtendedLifetime(daemon) {}
     }

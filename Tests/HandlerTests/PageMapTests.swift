@@ -61,7 +61,7 @@ import Testing
         let (found, files) = try inspected(file)
         #expect(files[0].status.compatible == "hugetlbfs-file-v1")
         let map = try map(files[0], found)
-        #expect(map.path == "\(mount.path)/with a name" && map.present == 4 << 20 && map.pageSize == .huge2M)
+        #expect(map.path == FilePath("\(mount.path)/with a name") && map.present == 4 << 20 && map.pageSize == .huge2M)
     }
 
     /// Each huge page of a map, with its frame.

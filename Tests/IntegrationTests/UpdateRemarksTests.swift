@@ -14,7 +14,7 @@ import Testing
     private func lines(
         _ said: [String], _ discarded: [SessionLine] = [], _ leftOut: [SessionLine] = []
     ) -> [String] {
-        UpdateRemarks(said.joined(separator: "\n")).completed {
+        UpdateRemarks(said).completed {
             discarded
         } leftOut: {
             leftOut

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import LiveUpdatePlatform
+import SystemPackage
 
 /// A web browser without a window, which reads our pages independently.
 package enum Chromium {

@@ -29,7 +29,7 @@ package enum DeviceTreeCompiler {
         // The tree does not go to standard output, because it is not text.
         let output = try MemoryFile("output", size: 0)
         let paths = ["-o", "/proc/self/fd/\(output.descriptor.rawValue)", "/proc/self/fd/\(file.descriptor.rawValue)"]
-        let image = ProgramImage(path: path ?? "/usr/bin/dtc", arguments: ["dtc", "-q"] + options + paths)
+        let image = ProgramImage(path: FilePath(path ?? "/usr/bin/dtc"), arguments: ["dtc", "-q"] + options + paths)
         let process = try ChildProcess.start(image, inherited: [file.descriptor, output.descriptor])
         _ = process.readOutput(within: 10_000)
         let status = process.finish()

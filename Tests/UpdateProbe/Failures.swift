@@ -36,7 +36,7 @@ enum BadImage {
         let (first, second) = (try makeFile(1), try makeFile(2))
         try session.preserve(first, token: 1)
         let used = try process.orchestrator.status().arenaUsed
-        for _ in 0..<3 { expectFailure(process, into: ProgramImage(path: path, arguments: ["next"])) }
+        for _ in 0..<3 { expectFailure(process, into: ProgramImage(path: FilePath(path), arguments: ["next"])) }
         // The boot is unchanged, and takes requests.
         let after = try process.orchestrator.status().arenaUsed
         say(["grown": "\(after > used)"].merging(try Descriptors().described("thawed")) { $1 })

@@ -40,7 +40,7 @@ package enum StartedProcess: String {
             exitNow(69)
         }
         guard version.isOwn else {
-            log.say(ControlVersion.own.mismatch(of: ProgramImage.ownPath(), withKeeper: version))
+            log.say(ControlVersion.own.mismatch(of: ProgramImage.ownPath().string, withKeeper: version))
             exitNow(69)
         }
         guard case .settings(let settings) = try keeper.receive(.waiting)?.message else { exitNow(1) }

@@ -47,7 +47,7 @@ struct KeeperReplacement {
         for descriptor in handed { try descriptor.setCloseOnExec(false) }
         rooms.log.say("the keeper becomes \(path)")
         try ProgramImage(
-            path: program.executable,
+            path: FilePath(program.executable),
             arguments: ["luod", KeeperProcess.replacing, "\(file.borrowed.rawValue)", rooms.settings.state]
         ).execute()
     }

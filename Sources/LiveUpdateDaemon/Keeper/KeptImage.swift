@@ -27,7 +27,7 @@ final class KeptImage {
 
     /// The program that this process runs.
     static func own() throws(SystemCallError) -> KeptImage {
-        KeptImage(ProgramImage.ownPath(), try findFileBehind("/proc/self/exe"))
+        KeptImage(ProgramImage.ownPath().string, try findFileBehind("/proc/self/exe"))
     }
 
     /// The path to execute. This is the program's own path as long as it leads to the same file, so that the process

@@ -18,7 +18,7 @@ final class LinkedProcess {
         let (ours, theirs) = try MessageSocket.pair()
         link = ControlLink(OwnedDescriptor(taking: ours))
         let end = OwnedDescriptor(taking: theirs)
-        let program = ProgramImage(path: image, arguments: ["luod", kind.rawValue, settings.state])
+        let program = ProgramImage(path: FilePath(image), arguments: ["luod", kind.rawValue, settings.state])
         let id = try program.spawn(end.borrowed, as: StartedProcess.link)
         process = try RunningProcess(id)
         // If the process has already died, that is an event of its own.

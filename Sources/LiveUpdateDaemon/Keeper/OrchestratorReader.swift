@@ -95,7 +95,8 @@ final class OrchestratorReader {
             let image = path.isEmpty ? rooms.orchestrator.image.path : path
             updates.handle(.wants(.orchestrator, image: image, attempt: attempt))
         case .replaceKeeper(let path, let attempt):
-            updates.handle(.wants(.keeper, image: path.isEmpty ? ProgramImage.ownPath() : path, attempt: attempt))
+            updates.handle(
+                .wants(.keeper, image: path.isEmpty ? ProgramImage.ownPath().string : path, attempt: attempt))
         case .prepare(let draft, let attempt): updates.handle(.prepare(draft, attempt: attempt))
         case .handOver(let what, let note, let attempt):
             updates.handle(.handOver(what, note: note, attempt: attempt), received.descriptors)

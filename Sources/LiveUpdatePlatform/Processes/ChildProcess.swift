@@ -40,8 +40,8 @@ package struct ChildProcess: Sendable {
             unsafe posix_spawn_file_actions_adddup2(&actions, descriptor.rawValue, descriptor.rawValue)
         }
         var id: pid_t = 0
-        let result = unsafe image.withCStrings { arguments, environment in
-            unsafe posix_spawn(&id, image.path, &actions, nil, arguments, environment)
+        let result = unsafe image.withCStrings { path, arguments, environment in
+            unsafe posix_spawn(&id, path, &actions, nil, arguments, environment)
         }
         guard result == 0 else { throw SystemCallError("posix_spawn", Errno(rawValue: result)) }
         return ChildProcess(id: id, input: toChild.writing.release(), output: fromChild.reading.release())

@@ -6,7 +6,7 @@ package import SystemPackage
 /// A program to run: the parameters of execve(2).
 public struct ProgramImage: Sendable {
     /// The file to execute. `PATH` is not searched.
-    public var path: String
+    public var path: FilePath
     /// The arguments. By custom the first is the name of the program.
     public var arguments: [String]
     /// How many of the last arguments are the last ones of this process's own command line. They are passed on byte for
@@ -16,7 +16,7 @@ public struct ProgramImage: Sendable {
     public var environment: [String]
 
     /// Describes a program. Without an environment it gets this process's own.
-    public init(path: String, arguments: [String], environment: [String] = Self.ownEnvironment()) {
+    public init(path: FilePath, arguments: [String], environment: [String] = Self.ownEnvironment()) {
         self.path = path
         self.arguments = arguments
         self.environment = environment
@@ -24,9 +24,9 @@ public struct ProgramImage: Sendable {
 
     /// The path of the program that this process runs, as it was when the program was started: the target of
     /// /proc/self/exe. When another version has replaced the program's file since then, it is at this path.
-    public static func ownPath() -> String {
+    public static func ownPath() -> FilePath {
         let path = (try? linkTarget("/proc/self/exe")) ?? "/proc/self/exe"
-        return path.hasSuffix(" (deleted)") ? String(path.dropLast(10)) : path
+        return FilePath(path.hasSuffix(" (deleted)") ? String(path.dropLast(10)) : path)
     }
 
     /// This process's environment, as environ(7).
@@ -52,7 +52,7 @@ public struct ProgramImage: Sendable {
     ///
     /// - Throws: ENOENT, EACCES, ENOEXEC, E2BIG and other errors of execve(2).
     package func execute() throws(SystemCallError) -> Never {
-        let error = unsafe withCStrings { arguments, environment in
+        let error = unsafe withCStrings { path, arguments, environment in
             Result { () throws(SystemCallError) in
                 try systemCall("execve") { unsafe execve(path, arguments, environment) }
             }
@@ -84,7 +84,7 @@ public struct ProgramImage: Sendable {
     }
 
     private func spawnWithoutCopies(_ place: CInt, _ number: CInt) -> Result<CInt, SystemCallError> {
-        unsafe withCStrings { arguments, environment in
+        unsafe withCStrings { path, arguments, environment in
             Result { () throws(SystemCallError) in
                 try systemCall("clone") {
                     unsafe cshims_spawn(path, arguments, environment, place, number, SpawnNumbers.end)
@@ -106,7 +106,7 @@ public struct ProgramImage: Sendable {
         unsafe posix_spawnattr_setsigmask(&attributes, &none)
         unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var id: pid_t = 0
-        let result = unsafe withCStrings { arguments, environment in
+        let result = unsafe withCStrings { path, arguments, environment in
             unsafe posix_spawn(&id, path, &actions, &attributes, arguments, environment)
         }
         guard result == 0 else { throw SystemCallError("posix_spawn", Errno(rawValue: result)) }
@@ -121,7 +121,7 @@ public struct ProgramImage: Sendable {
     ///   - output: its standard output and error. It is closed at once when the program cannot be executed.
     /// - Throws: EAGAIN, ENOMEM.
     package func startApart(input: FileDescriptor, output: FileDescriptor) throws(SystemCallError) {
-        let result = unsafe withCStrings { arguments, environment in
+        let result = unsafe withCStrings { path, arguments, environment in
             Result { () throws(SystemCallError) in
                 try systemCall("fork") {
                     unsafe cshims_start_apart(path, arguments, environment, input.rawValue, output.rawValue)
@@ -131,11 +131,11 @@ public struct ProgramImage: Sendable {
         _ = try result.get()
     }
 
-    /// Lends the arguments and the environment as arrays of C strings.
+    /// Lends the path as a C string, and the arguments and the environment as arrays of C strings.
     @unsafe
     func withCStrings<Value>(
         _ body: (
-            _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
+            _ path: UnsafePointer<CChar>, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
             _ environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
         ) -> Value
     ) -> Value {
@@ -156,7 +156,7 @@ public struct ProgramImage: Sendable {
             unsafe Self.free(arguments)
             unsafe Self.free(environment)
         }
-        return unsafe body(arguments, environment)
+        return unsafe path.withPlatformString { unsafe body($0, arguments, environment) }
     }
 
     @unsafe

@@ -4,6 +4,7 @@ import Glibc
 import LiveUpdateCommandLine
 import LiveUpdateDevice
 import LiveUpdateProtocol
+import SystemPackage
 
 /// The options of all commands that talk to `luod`.
 struct DaemonOptions: ParsableArguments {
@@ -103,10 +104,11 @@ struct DaemonConnection {
     var remedyWithoutRight: String?
 
     func use(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
+        let state = state.map { FilePath($0) }
         let patience = timeout == 0 ? nil : AnswerPatience(state: state, seconds: timeout)
         let device: LiveUpdateDevice
         do {
-            device = try LiveUpdateDevice(state: state, patience: patience)
+            device = try LiveUpdateDevice.luod(state: state, patience: patience)
         } catch {
             guard error.errno == .permissionDenied else { throw Exit.unavailable("\(error)") }
             throw Exit.permission("\(error)\(remedyWithoutRight.map { "; \($0)" } ?? "")")

@@ -114,7 +114,7 @@ struct RemoveSessionCommand: ParsableCommand {
     func run() throws {
         try options.run(name) { device throws(LiveUpdateError) in
             let overridden = try device.removeSession(name, which.direction, force: force)
-            for line in ShownText.lines(overridden) { print(line) }
+            for line in overridden { print(line.shown) }
         }
     }
 }

@@ -32,7 +32,7 @@ struct StopCommand: ParsableCommand {
         try options.run { device throws(LiveUpdateError) in
             let ending = DaemonEnding(device)
             do throws(LiveUpdateError) {
-                let lost = ShownText.lines(try device.stop(discarding: discard))
+                let lost = try device.stop(discarding: discard).map(\.shown)
                 try ending.wait(seconds: patience)
                 report(StopReport(stopped: true, lost: lost))
             } catch {

@@ -76,7 +76,7 @@ final class TakeGuard {
 
     /// Announces that one of these programs is executed next.
     func execute(_ images: [ProgramImage]) {
-        guard let watch = try? OpeningWatch(images.map(\.path)) else { return }
+        guard let watch = try? OpeningWatch(images.map(\.path.string)) else { return }
         try? send(.executing, [], [watch.descriptor])
     }
 

@@ -4,6 +4,7 @@ import LiveUpdateCommandLine
 import LiveUpdateDevice
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import SystemPackage
 
 /// `luoctl update`
 struct UpdateCommand: ParsableCommand {
@@ -143,9 +144,6 @@ struct ImageArgument: ParsableArguments {
         guard image != "" else { throw ValidationError("an empty path is no program") }
     }
 
-    /// The absolute path, because luod runs in a directory of its own. Empty for the default.
-    var path: String {
-        guard let image else { return "" }
-        return absolutePath(image)
-    }
+    /// The absolute path, because luod runs in a directory of its own; nil for the default.
+    var path: FilePath? { image.map { FilePath(absolutePath($0)) } }
 }

@@ -25,8 +25,8 @@ struct SessionLine: Equatable {
 struct UpdateRemarks {
     private let said: [String]
 
-    /// - Parameter answer: the lines of luod's answer.
-    init(_ answer: String) { said = answer.split(separator: "\n").map(String.init) }
+    /// - Parameter said: the lines of luod's answer.
+    init(_ said: [String]) { self.said = said }
 
     /// All lines, each once.
     ///

@@ -3,6 +3,7 @@ import ArgumentParser
 import FoundationEssentials
 import Glibc
 import LiveUpdatePlatform
+import SystemPackage
 
 /// Ends the demo on Ctrl-C and similar signals without leaving anything behind.
 ///

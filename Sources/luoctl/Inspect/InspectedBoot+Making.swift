@@ -3,6 +3,7 @@ import LiveUpdateHandlers
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
 import LiveUpdatePlatform
+import SystemPackage
 
 extension InspectedBoot {
     init(_ state: InspectedState, in found: Inspection, pages: Bool) {
@@ -50,7 +51,7 @@ extension InspectedBoot.Pages {
     init(_ map: PageMap, runs: Bool) {
         self.init(
             size: map.size, position: map.position, pageSize: map.pageSize.bytes, present: map.present,
-            path: map.path, seals: map.seals?.names,
+            path: map.path?.string, seals: map.seals?.names,
             runs: !runs
                 ? nil
                 : map.runs.map { run in

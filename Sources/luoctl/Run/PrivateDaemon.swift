@@ -18,7 +18,7 @@ final class PrivateDaemon {
         self.state = state
         let arguments = ["luod", "--state", state, "--until-unused"] + (kernel.map { ["--as-kernel", $0] } ?? [])
         let program = ProgramImage(
-            path: image, arguments: arguments, environment: Self.environment(ProgramImage.ownEnvironment()))
+            path: FilePath(image), arguments: arguments, environment: Self.environment(ProgramImage.ownEnvironment()))
         do {
             let ends = try Self.start(program)
             life = ends.life
@@ -53,7 +53,7 @@ final class PrivateDaemon {
 
     /// The image of luod: beside this program, or in PATH.
     private static func image() throws -> String {
-        let own = ProgramImage.ownPath()
+        let own = ProgramImage.ownPath().string
         let beside = own.lastIndex(of: "/").map { String(own[...$0]) + "luod" }
         let places = (beside.map { [$0] } ?? []) + Execution.places(of: "luod")
         guard let found = places.first(where: { unsafe access($0, X_OK) == 0 }) else {

@@ -22,7 +22,7 @@ import Testing
     private func longestAnswer(_ daemon: RunningDaemon, during body: @escaping @Sendable () throws -> Void) async throws
         -> UInt64
     {
-        let other = try asUser(nobody - 1) { try LiveUpdateDevice(state: daemon.state) }
+        let other = try asUser(nobody - 1) { try LiveUpdateDevice.luod(state: FilePath(daemon.state)) }
         let session = try other.createSession("short")
         let work = Task.detached { try body() }
         let isDone = Guarded(false)
@@ -48,7 +48,7 @@ import Testing
         async throws
     {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
-        let mine = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
+        let mine = try asUser(nobody) { try LiveUpdateDevice.luod(state: FilePath(daemon.state)) }
         let file = try longFile()
         let longest = try await longestAnswer(daemon) {
             for round in 0..<5 {
@@ -61,13 +61,13 @@ import Testing
         }
         // Each preserve takes more than 100 ms.
         #expect(longest < 80)
-        try LiveUpdateDevice(state: daemon.state).update()
+        try LiveUpdateDevice.luod(state: FilePath(daemon.state)).update()
     }
 
     @Test("A session of many files ends beside others, and its name is free afterwards") func manyFiles() async throws {
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])
-        let mine = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
-        let root = try LiveUpdateDevice(state: daemon.state)
+        let mine = try asUser(nobody) { try LiveUpdateDevice.luod(state: FilePath(daemon.state)) }
+        let root = try LiveUpdateDevice.luod(state: FilePath(daemon.state))
         for isIncoming in [false, true] {
             let session = try mine.createSession("many")
             for token: UInt64 in 0..<1500 {
@@ -90,7 +90,7 @@ import Testing
 
     @Test("A client that closes its session while a preserve takes long leaves nothing") func closed() async throws {
         let daemon = try await RunningDaemon()
-        let mine = try LiveUpdateDevice(state: daemon.state)
+        let mine = try LiveUpdateDevice.luod(state: FilePath(daemon.state))
         let file = try longFile()
         let session = try mine.createSession("gone")
         let preserving = Task.detached { try? session.preserve(file.descriptor, token: 1) }
@@ -105,12 +105,12 @@ import Testing
 
     @Test("A removal by force cancels the search of its session", .requiresHugePages(1)) func removed() async throws {
         let daemon = try await RunningDaemon()
-        let mine = try LiveUpdateDevice(state: daemon.state)
+        let mine = try LiveUpdateDevice.luod(state: FilePath(daemon.state))
         let file = try MemoryFile(taking: try sparseFile(16 << 40))
         let session = try mine.createSession("long")
         let preserving = Task.detached { failure { try session.preserve(file.descriptor, token: 1) } }
         try await Task.sleep(nanoseconds: 20_000_000)
-        _ = try LiveUpdateDevice(state: daemon.state).removeSession("long", force: true)
+        _ = try LiveUpdateDevice.luod(state: FilePath(daemon.state)).removeSession("long", force: true)
         let error = await preserving.value
         // A request that has not begun yet finds its session ended.
         #expect([.canceled, .operationNotSupportedByDevice].contains(error?.errno))

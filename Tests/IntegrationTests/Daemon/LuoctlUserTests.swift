@@ -148,15 +148,15 @@ import Testing
 
     @Test("A connection of the library acts as another user") func library() throws {
         try makeTheirs("vm", [try MemoryFile(bytes: [7])])
-        let device = try LiveUpdateDevice(state: daemon.state, actingAs: user)
+        let device = try LiveUpdateDevice.luod(state: FilePath(daemon.state), actingAs: user)
         let session = try device.attachSession("vm")
         let file = try MemoryFile(taking: try session.get(token: 1))
         #expect(try file.bytes() == [7])
         _ = try device.createSession("new")
-        #expect(try !device.status().contains("\"owner\":0"))
-        let own = try LiveUpdateDevice(state: daemon.state)
+        #expect(try device.status().sessions.allSatisfy { $0.user == user })
+        let own = try LiveUpdateDevice.luod(state: FilePath(daemon.state))
         #expect(failure { try own.attachSession("vm") }?.errno == .noSuchFileOrDirectory)
-        let other = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
+        let other = try asUser(nobody) { try LiveUpdateDevice.luod(state: FilePath(daemon.state)) }
         #expect(failure { try other.act(as: user) }?.errno == .notPermitted)
     }
 }

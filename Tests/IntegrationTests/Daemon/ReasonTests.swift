@@ -111,7 +111,7 @@ import Testing
         let (file, other) = (try MemoryFile(bytes: [1]), try MemoryFile())
         let secret = try root.create("secret-session")
         try secret.preserve(file, 987_654_321)
-        let device = try asUser(user) { try LiveUpdateDevice(state: daemon.state) }
+        let device = try asUser(user) { try LiveUpdateDevice.luod(state: FilePath(daemon.state)) }
         let own = try device.createSession("own")
         try own.preserve(other.descriptor, token: 1)
         func check() {

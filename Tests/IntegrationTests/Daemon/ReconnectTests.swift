@@ -43,7 +43,7 @@ import Testing
                 }
             }
         }
-        return try LiveUpdateDevice(state: room.path)
+        return try LiveUpdateDevice.luod(state: FilePath(room.path))
     }
 
     private func create(_ device: LiveUpdateDevice) -> Errno? {

@@ -49,7 +49,7 @@ import Testing
         ])
         let system = try StuckFileSystem()
         defer { system.end() }
-        let mine = try asUser(nobody) { try LiveUpdateDevice(state: daemon.state) }
+        let mine = try asUser(nobody) { try LiveUpdateDevice.luod(state: FilePath(daemon.state)) }
         let session = try mine.createSession("stuck")
         let file = try system.open()
         try session.preserveHeld(file, token: 1)
@@ -57,13 +57,13 @@ import Testing
         #expect(system.wait(for: .flush, 2))
         // The close of each refused connection waits behind the stuck one, and so keeps its descriptor.
         let devices = try (0..<400).compactMap { _ in
-            try asUser(nobody) { try? LiveUpdateDevice(state: daemon.state) }
+            try asUser(nobody) { try? LiveUpdateDevice.luod(state: FilePath(daemon.state)) }
         }
         #expect(devices.count > 20)
-        let root = try LiveUpdateDevice(state: daemon.state)
-        #expect(try root.status().contains("stuck"))
+        let root = try LiveUpdateDevice.luod(state: FilePath(daemon.state))
+        #expect(try root.status().sessions.contains { $0.name == "stuck" })
         try root.update()
-        #expect(try root.status().contains("\"updates\":1"))
+        #expect(try root.status().updates == 1)
     }
 
     @Test("A luod that ends with a stuck thread lets the next one begin") func nextBegins() async throws {

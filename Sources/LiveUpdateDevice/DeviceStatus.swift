@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+public import LiveUpdateCore
+package import LiveUpdateProtocol
+import SystemPackage
+
+/// The status of luod, and the sessions and files that it holds: ``LiveUpdateDevice/status()``.
+public struct DeviceStatus: Sendable {
+    /// The number of updates so far: 0 in the first boot.
+    public let updates: UInt64
+    /// The blackout of the update or reload with which luod's orchestrator began, in nanoseconds; nil when it began
+    /// otherwise.
+    public let lastBlackout: UInt64?
+    /// The process ID of luod's orchestrator.
+    public let orchestrator: Int32
+    /// The process ID of luod's keeper; nil when the keeper has died.
+    public let keeper: Int32?
+    /// False when the keeper has died or does not answer.
+    public let keeperAnswers: Bool
+    /// The reason why luod cannot read its state, and serves only root; nil when it can.
+    public let refusal: String?
+    /// The size of the arena in bytes.
+    public let arenaSize: UInt64
+    /// The bytes of the arena that are in use.
+    public let arenaUsed: UInt64
+    /// The sessions that this user may see, oldest first.
+    public let sessions: [Session]
+    /// The FLBs.
+    public let flbs: [FLB]
+    /// The memory of users' files, if users have limits on it. root sees the users with the most memory, and each other
+    /// user only its own.
+    public let memory: [Memory]
+
+    /// A session.
+    public struct Session: Sendable {
+        /// The name. Each user has separate names.
+        public let name: SessionName
+        /// The ID of the user.
+        public let user: UInt32
+        /// Outgoing if this boot created the session, incoming if it was handed over to this boot.
+        public let direction: Direction
+        /// Whether the session is outgoing or was retrieved.
+        public let isOpen: Bool
+        /// Whether the session is finished. Only an incoming session can be.
+        public let isFinished: Bool
+        /// Whether the session survives its last close.
+        public let isDetached: Bool
+        /// Whether a client holds the session.
+        public let isAttached: Bool
+        /// The files in the order of their preserves.
+        public let files: [File]
+    }
+
+    /// A preserved file.
+    public struct File: Sendable {
+        /// The file's number in the session.
+        public let token: UInt64
+        /// The compatible string of its handler.
+        public let compatible: String
+        /// The size in bytes; nil when the file is lost.
+        public let size: UInt64?
+        /// Whether an incoming file was retrieved.
+        public let retrieveStatus: RetrieveStatus
+        /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
+        public let problem: String?
+    }
+
+    /// An FLB, in one direction.
+    public struct FLB: Sendable {
+        /// Its compatible string.
+        public let compatible: String
+        /// The direction. An FLB can have one state in each direction.
+        public let direction: Direction
+        /// The number of files that are counted on the FLB; 0 once it is finished.
+        public let count: UInt64
+    }
+
+    /// The memory of a user's files with pages of one size.
+    public struct Memory: Sendable {
+        /// The ID of the user.
+        public let user: UInt32
+        /// The bytes of a page.
+        public let pageSize: UInt64
+        /// The allocated bytes of the files.
+        public let bytes: UInt64
+        /// The most bytes that the files may have; nil for no limit. Beyond the limit a preserve fails with EDQUOT.
+        public let limit: UInt64?
+    }
+}
+
+// MARK: From luod's lines
+
+extension DeviceStatus {
+    /// - Returns: nil for a value that this client does not know.
+    init?(_ status: LuodStatus) {
+        var sessions: [Session] = []
+        for session in status.sessions {
+            guard let session = Session(session) else { return nil }
+            sessions.append(session)
+        }
+        var flbs: [FLB] = []
+        for flb in status.flbs {
+            guard let direction = Direction(rawValue: flb.direction), let count = UInt64(exactly: flb.count) else {
+                return nil
+            }
+            flbs.append(FLB(compatible: flb.compatible, direction: direction, count: count))
+        }
+        self.init(
+            updates: status.updates, lastBlackout: status.lastBlackout, orchestrator: status.orchestrator,
+            keeper: status.keeper > 0 ? status.keeper : nil, keeperAnswers: status.keeperAnswers,
+            refusal: status.refusal, arenaSize: status.arenaSize, arenaUsed: status.arenaUsed, sessions: sessions,
+            flbs: flbs,
+            memory: (status.memory ?? []).map {
+                Memory(user: $0.user, pageSize: $0.pageSize, bytes: $0.bytes, limit: $0.limit)
+            })
+    }
+}
+
+extension DeviceStatus.Session {
+    fileprivate init?(_ session: LuodStatus.Session) {
+        guard let direction = Direction(rawValue: session.direction) else { return nil }
+        var files: [DeviceStatus.File] = []
+        for file in session.files {
+            guard let file = DeviceStatus.File(file) else { return nil }
+            files.append(file)
+        }
+        self.init(
+            name: SessionName(described: session.name), user: session.owner, direction: direction,
+            isOpen: session.isOpen, isFinished: session.isFinished, isDetached: session.isDetached,
+            isAttached: session.isAttached, files: files)
+    }
+}
+
+extension DeviceStatus.File {
+    fileprivate init?(_ file: LuodStatus.File) {
+        guard let token = UInt64(file.token) else { return nil }
+        let retrieveStatus: RetrieveStatus
+        switch file.retrieved {
+        case 0: retrieveStatus = .notTried
+        case 1: retrieveStatus = .done
+        case -4095 ... -1: retrieveStatus = .failed(errno: -file.retrieved)
+        default: return nil
+        }
+        self.init(
+            token: token, compatible: file.compatible, size: file.size, retrieveStatus: retrieveStatus,
+            problem: file.problem)
+    }
+}
+
+extension LuodStatus {
+    /// Reads the present status.
+    ///
+    /// - Throws: as ``LiveUpdateDevice/status()``.
+    package init(of device: LiveUpdateDevice) throws(LiveUpdateError) { try self.init(reading: device.statusLines()) }
+
+    /// Reads the status of luod itself, without sessions.
+    package static func daemon(of device: LiveUpdateDevice) throws(LiveUpdateError) -> LuodStatus {
+        try LuodStatus(reading: device.statusPage().lines)
+    }
+
+    private init(reading lines: [UInt8]) throws(LiveUpdateError) {
+        guard let status = LuodStatus(lines: lines) else { throw Self.unreadable }
+        self = status
+    }
+
+    static var unreadable: LiveUpdateError {
+        LiveUpdateError(
+            .notSupported, "the status of luod cannot be read", remedy: "use a client and a luod of the same version")
+    }
+}
