@@ -144,12 +144,15 @@ let package = Package(
         // The benchmark. Nothing is measured in the first of these targets: it has the results, the comparison of two
         // runs, and the page that shows them.
         .target(name: "LiveUpdateBenchReport", swiftSettings: strict),
+        // Counts the system calls of a thread, for the benchmark. C, because a part of it runs after a fork(2).
+        .target(name: "CCallCounter", path: "Benchmarks/counter", cSettings: [.define("_GNU_SOURCE")]),
         // The program that `luoctl bench` becomes.
         .executableTarget(
             name: "luo-bench",
             dependencies: [
-                "LiveUpdateBenchReport", "LiveUpdateCommandLine", "LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdate",
-                "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateHandover", "LiveUpdatePlatform", system, arguments,
+                "CCallCounter", "LiveUpdateBenchReport", "LiveUpdateCommandLine", "LiveUpdateCore",
+                "LiveUpdateHandlers", "LiveUpdate", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateHandover",
+                "LiveUpdatePlatform", system, arguments,
             ],
             path: "Benchmarks/bench", swiftSettings: strict, linkerSettings: linkStatically),
         // The program that luo-bench updates. It is lean, as a program must be for a short blackout.

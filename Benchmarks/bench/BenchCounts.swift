@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCallCounter
 import FoundationEssentials
 import Glibc
 import LiveUpdatePlatform
 
-/// The work that a closure made the kernel do, by the kernel's own counters. Only system calls are counted in this
-/// package, in the one place that makes them (``FaultInjector``).
+/// The work that a closure made the kernel do: system calls by a tracer of this thread, the rest by the kernel's counters.
 struct BenchCounts {
-    var systemCalls = 0.0
+    /// The system calls of this thread; nil where ptrace(2) is forbidden.
+    var systemCalls: Double?
     /// The bytes that read(2) and similar calls read from any file: `rchar` in /proc/self/io.
     var bytesRead = 0.0
     /// The bytes that write(2) and similar calls wrote: `wchar` in /proc/self/io.
@@ -16,8 +17,7 @@ struct BenchCounts {
     /// The bytes that reading these counters took. The kernel adds them to its counters afterwards.
     private var ownBytes = 0.0
 
-    init(systemCalls: Double = 0, bytesRead: Double = 0, bytesWritten: Double = 0, pageFaults: Double = 0) {
-        self.systemCalls = systemCalls
+    init(bytesRead: Double = 0, bytesWritten: Double = 0, pageFaults: Double = 0) {
         self.bytesRead = bytesRead
         self.bytesWritten = bytesWritten
         self.pageFaults = pageFaults
@@ -25,11 +25,14 @@ struct BenchCounts {
 
     static func of(_ body: () throws -> Void) throws -> BenchCounts {
         let before = read()
-        let (result, calls) = FaultInjector.failing(call: 0) { Result { try body() } }
+        var counter = call_counter()
+        let isTraced = unsafe call_counter_start(&counter) == 0
+        let result = Result { try body() }
+        let calls = isTraced ? unsafe call_counter_stop(&counter) : -1
         var counts = read().since(before)
         try result.get()
         counts.bytesRead = max(counts.bytesRead - before.ownBytes, 0)
-        counts.systemCalls = Double(calls)
+        if calls >= 0 { counts.systemCalls = Double(calls) }
         return counts
     }
 

@@ -86,12 +86,13 @@ struct PhaseMeasurement {
     ) -> [String: Double] {
         guard let counts, let besides else { return [:] }
         let map = phase == .preserve ? mapReading : 0
-        return [
-            "system calls": counts.systemCalls,
+        var counted = [
             "content bytes read": max(counts.bytesRead - besides.bytesRead - map, 0),
             "content bytes written": max(counts.bytesWritten - besides.bytesWritten, 0),
             "page faults": counts.pageFaults,
         ]
+        if let calls = counts.systemCalls { counted["system calls"] = calls }
+        return counted
     }
 
     private func countMemory(_ arenaBytes: Double, _ time: Double, _ counted: inout [String: Double]) {
