@@ -71,7 +71,9 @@ let package = Package(
     ] + docc,
     targets: [
         // The C functions that Swift cannot call, and the libraries of the system.
-        .target(name: "CLiveUpdate", path: "CShims", cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "CLiveUpdate", path: "CShims",
+            cSettings: [.define("_GNU_SOURCE"), .define("LIVEUPDATE_FAULTS", .when(configuration: .debug))]),
         .systemLibrary(name: "CLiveUpdateFDT", providers: [.apt(["libfdt-dev"])]),
         .systemLibrary(name: "CLiveUpdateCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
 

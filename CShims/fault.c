@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "CLiveUpdate.h"
 
+#ifdef LIVEUPDATE_FAULTS
+
 // The state is thread-local, so that tests that inject faults can run beside tests that do not.
 static _Thread_local struct {
     long calls;    // system calls of this thread since it was armed
@@ -29,3 +31,5 @@ int cshims_fault(void) {
     if (faults.after == 0 || faults.calls < faults.after) return 0;
     return faults.calls == faults.after || faults.sticky ? faults.error : 0;
 }
+
+#endif

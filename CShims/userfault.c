@@ -34,11 +34,13 @@ int cshims_userfault_continue(int fd, uint64_t address, uint64_t length, int64_t
 // Returns 1 when pages were mapped, 0 for a hole or a page that is mapped already, -1 on failure.
 static int look(int fd, uint64_t address, uint64_t length, int64_t *mapped) {
     *mapped = 0;
+#ifdef LIVEUPDATE_FAULTS
     int injected = cshims_fault();
     if (injected != 0) {
         errno = injected;
         return injected == EINTR ? look(fd, address, length, mapped) : -1;
     }
+#endif
     if (cshims_userfault_continue(fd, address, length, mapped) == 0 || *mapped > 0) return 1;
     if (errno == EINTR) return look(fd, address, length, mapped);
     return errno == EFAULT || errno == EEXIST ? 0 : -1;

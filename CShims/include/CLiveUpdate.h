@@ -178,7 +178,7 @@ int cshims_notified_call(const struct cshims_notification *notification);
 // crc32c.c: the CRC32 instructions have no Swift counterpart on Linux.
 uint32_t cshims_crc32c(uint32_t crc, const void *bytes, size_t count);
 
-// fault.c: it needs a thread-local variable, which Swift does not have. See FaultInjector.swift.
+// fault.c: it needs a thread-local variable, which Swift does not have. Debug builds only: see FaultInjector.
 void cshims_fault_arm(long after, int error, int sticky);
 long cshims_fault_disarm(void);
 int cshims_fault(void);

@@ -32,9 +32,9 @@ public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertib
     }
 }
 
-/// Makes one system call. This package reaches the kernel only through this function, so that a test can let the N-th
-/// call fail (see ``FaultInjector``). Interrupted calls are made again, even if the interruption was injected. Handlers
-/// outside this package may use it, too.
+/// Makes one system call. This package reaches the kernel only through this function, so that a test of a debug build
+/// can let the N-th call fail (`FaultInjector`). Interrupted calls are made again, even if the interruption was
+/// injected. Handlers outside this package may use it, too.
 ///
 /// - Parameters:
 ///   - name: the name of the call, as in its man page.
@@ -45,12 +45,22 @@ public func systemCall<Value: SignedInteger>(
     _ name: StaticString, _ body: () -> Value
 ) throws(SystemCallError) -> Value {
     while true {
-        let injected = cshims_fault()
+        let injected = injectedFault()
         let value = injected == 0 ? body() : -1
         if value != -1 { return value }
         let error = injected == 0 ? currentErrno() : Errno(rawValue: injected)
         if error != .interrupted { throw SystemCallError(name, error) }
     }
+}
+
+/// The error that the current call must fail with; 0 for none. Release builds have no injected faults.
+@inline(__always)
+func injectedFault() -> CInt {
+    #if DEBUG
+        cshims_fault()
+    #else
+        0
+    #endif
 }
 
 /// The error that the last failed call of this thread left in `errno`.
@@ -63,26 +73,29 @@ extension Errno {
     }
 }
 
-/// Makes system calls of the current thread fail, by their number. In a fault sweep the first call fails, then the
-/// second, the third, and so on, until a run meets no fault. After each run a test may see only success or the injected
-/// error.
-///
-/// SQLite is tested like this. Every call of this package that can fail is covered, including `close`.
-public enum FaultInjector {
-    /// Runs `body` with a fault armed on this thread.
+#if DEBUG
+    /// Makes system calls of the current thread fail, by their number. In a fault sweep the first call fails, then the
+    /// second, the third, and so on, until a run meets no fault. After each run a test may see only success or the
+    /// injected error.
     ///
-    /// - Parameters:
-    ///   - number: the system call that fails, counted from 1; 0 fails none and only counts.
-    ///   - errno: the error of the call. A call is repeated after EINTR, so EINTR together with `fromThenOn` never
-    ///     ends.
-    ///   - sticky: whether all later calls fail, too.
-    ///   - body: the code to test.
-    /// - Returns: what `body` returned, and the number of calls that were made or refused.
-    public static func failing<Value>(
-        call number: Int, with errno: Errno = .ioError, fromThenOn sticky: Bool = false, _ body: () -> Value
-    ) -> (value: Value, calls: Int) {
-        cshims_fault_arm(number, errno.rawValue, sticky ? 1 : 0)
-        let value = body()
-        return (value, cshims_fault_disarm())
+    /// SQLite is tested like this. Every call of this package that can fail is covered, including `close`. Release
+    /// builds do not have it.
+    public enum FaultInjector {
+        /// Runs `body` with a fault armed on this thread.
+        ///
+        /// - Parameters:
+        ///   - number: the system call that fails, counted from 1; 0 fails none and only counts.
+        ///   - errno: the error of the call. A call is repeated after EINTR, so EINTR together with `fromThenOn` never
+        ///     ends.
+        ///   - sticky: whether all later calls fail, too.
+        ///   - body: the code to test.
+        /// - Returns: what `body` returned, and the number of calls that were made or refused.
+        public static func failing<Value>(
+            call number: Int, with errno: Errno = .ioError, fromThenOn sticky: Bool = false, _ body: () -> Value
+        ) -> (value: Value, calls: Int) {
+            cshims_fault_arm(number, errno.rawValue, sticky ? 1 : 0)
+            let value = body()
+            return (value, cshims_fault_disarm())
+        }
     }
-}
+#endif

@@ -40,7 +40,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 package func closeDescriptor(_ descriptor: FileDescriptor) throws(SystemCallError) {
     let result = Glibc.close(descriptor.rawValue)
     let error = currentErrno()
-    let injected = cshims_fault()
+    let injected = injectedFault()
     if result == -1 { throw SystemCallError("close", error) }
     if injected != 0 { throw SystemCallError("close", Errno(rawValue: injected)) }
 }
