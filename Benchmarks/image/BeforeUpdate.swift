@@ -23,7 +23,8 @@ struct BeforeUpdate {
         let place = "\(clock.descriptor.rawValue)"
         try process.reboot(
             into: ProgramImage(
-                path: "/proc/self/exe", arguments: arguments + ["\(monotonicNanoseconds())", place]))
+                path: "/proc/self/exe", arguments: arguments + ["\(monotonicNanoseconds())", place]),
+            unchecked: true)
     }
 
     private func file(_ token: UInt64) -> FileDescriptor { FileDescriptor(rawValue: first + CInt(token)) }

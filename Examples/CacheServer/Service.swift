@@ -81,7 +81,6 @@ struct Service: ~Copyable {
     private func update() {
         let next = ProgramImage(path: program, arguments: CommandLine.arguments)
         do {
-            try process.check(next)
             try process.reboot(into: next)
         } catch {
             log("no update: \(error)")

@@ -11,8 +11,11 @@ if try luo.status().updateNumber == 0 {
     let session = try luo.createSession("cache")
     try session.preserve(cache.borrowed, token: 1)
     let next = ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments)
-    try process.check(next)  // does it know all formats in use? Past execve there is no way back
-    try process.reboot(into: next)
+    do throws(LiveUpdateError) {
+        try process.reboot(into: next)  // returns only by throwing
+    } catch {
+        print("no update: \(error)")  // nothing has changed: the program goes on
+    }
 } else {
     let session = try luo.retrieveSession("cache")
     let cache = try session.retrieve(token: 1)

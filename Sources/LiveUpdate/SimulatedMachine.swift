@@ -35,7 +35,7 @@ public final class SimulatedMachine: Sendable {
     ///   - process: the process of the boot; nil for a process that does not die.
     ///   - register: registers handlers and FLBs, in the same way at every boot.
     /// - Returns: the orchestrator of the boot, which is open.
-    /// - Throws: as ``/LiveUpdate/Orchestrator/open()``, the errors of `register`, and EMFILE.
+    /// - Throws: as ``/LiveUpdateCore/Orchestrator/open()``, the errors of `register`, and EMFILE.
     public func boot(
         _ process: SimulatedProcess? = nil, _ register: (Orchestrator) throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) -> Orchestrator {

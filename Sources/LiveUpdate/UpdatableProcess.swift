@@ -9,13 +9,13 @@ public import SystemPackage
 /// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the next one after an update, when the old image
 ///    has left its arena's descriptor in `LUO_ARENA_FD`. Held descriptors are closed on exec again.
 /// 2. The program uses ``orchestrator``.
-/// 3. ``reboot(into:discardingUnfinished:)`` freezes, publishes, and becomes the next image by execve(2). The next
+/// 3. ``reboot(into:discardingUnfinished:unchecked:)`` freezes, publishes, and becomes the next image by execve(2). The next
 ///    image inherits the arena and the held descriptors, and nothing else of ours.
 ///
 /// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
 /// no return there is no way back. If a process dies, its memory files are lost, but its files with a name on hugetlbfs
 /// and an arena in a file stay. The next process that begins with that arena goes on from there. If the process died in
-/// an update, that is the next boot. If not, it is the same boot, and ``/LiveUpdate/Orchestrator/openSessions`` returns
+/// an update, that is the next boot. If not, it is the same boot, and ``/LiveUpdateCore/Orchestrator/openSessions`` returns
 /// its sessions.
 ///
 /// Make it before other threads run, because it changes the environment. An update ends all threads, as execve does.
@@ -42,7 +42,7 @@ public final class UpdatableProcess: Sendable {
     ///     package.
     /// - Throws: ENOENT when an `existing` file does not exist, EAGAIN when another process runs the arena of that
     ///   path, EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when
-    ///   the arena cannot be read (see ``/LiveUpdate/Orchestrator/open()``), and the errors of `register`. The variable
+    ///   the arena cannot be read (see ``/LiveUpdateCore/Orchestrator/open()``), and the errors of `register`. The variable
     ///   and all descriptors are as before then, so this process can still become an image that can read the arena.
     public init(
         arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,
@@ -125,17 +125,25 @@ public final class UpdatableProcess: Sendable {
         }
     }
 
-    /// Becomes the next image. Returns only by throwing. It does not check the image: call ``check(_:)`` before.
+    /// Becomes the next image. Returns only by throwing. The image is checked first, as ``check(_:)`` does. The output
+    /// that the C library has buffered is written before the freeze, because execve(2) would lose it.
     ///
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.
     ///   - discard: whether to publish although incoming sessions are unfinished. These sessions are lost then.
-    /// - Throws: the errors of ``/LiveUpdate/Orchestrator/publish(discardingUnfinished:)``, and those of execve(2)
-    ///   (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
+    ///   - unchecked: whether to leave the check out, for example after an own call of ``check(_:)``. An image that lacks
+    ///     a format cannot read the state, and the memory is lost when it ends.
+    /// - Throws: the errors of ``check(_:)`` and of ``/LiveUpdateCore/Orchestrator/publish(discardingUnfinished:)``, and
+    ///   those of execve(2) (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
     public func reboot(
-        into image: ProgramImage, discardingUnfinished discard: Bool = false
+        into image: ProgramImage, discardingUnfinished discard: Bool = false, unchecked: Bool = false
     ) throws(LiveUpdateError) -> Never {
+        if !unchecked { try check(image) }
+        // Output to a full pipe waits here, before the blackout.
+        flushStandardStreams()
         let slots = try orchestrator.publish(discardingUnfinished: discard, leavingOut: false)
+        // Callbacks of handlers may have printed, too.
+        flushStandardStreams()
         do throws(SystemCallError) {
             try execute(image, keeping: slots)
         } catch {

@@ -6,7 +6,7 @@ extension Orchestrator {
     ///
     /// - Parameter mendingPools: whether pool settings that were changed during an update may be written back.
     /// - Returns: the HugeTLB FLB, for its getters.
-    /// - Throws: as ``/LiveUpdate/Orchestrator/register(_:)``.
+    /// - Throws: as ``/LiveUpdateCore/Orchestrator/register(_:)``.
     @discardableResult
     public func registerStandardHandlers(mendingPools: Bool = false) throws(LiveUpdateError) -> HugeTLB {
         let hugeTLB = HugeTLB(mendingPools: mendingPools)

@@ -143,7 +143,11 @@ import Testing
         expect("lacking", .notSupported, #""memfd-extents-v1", which is in use"#)
         expect("other", .notSupported, "did not say which formats it knows")
         expect("missing", .noSuchFileOrDirectory, "/nonexistent")
-        #expect(try ended.objects().last?["came"] == "1", "asking changes nothing")
+        let lines = try ended.objects()
+        let refusal = try #require(lines.first { $0["refused"] != nil })
+        #expect(refusal["errno"] == "\(Errno.notSupported.rawValue)", "an update checks its image: \(refusal)")
+        #expect(lines.filter { $0 == ["buffered": "yes"] }.count == 1, "buffered output is written before execve")
+        #expect(lines.last?["came"] == "1", "asking changes nothing")
     }
 }
 

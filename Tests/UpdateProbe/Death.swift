@@ -33,7 +33,7 @@ enum Death {
         let session = try process.orchestrator.createSession("s")
         try session.preserve(try makeNamed(file), token: 1)
         try session.preserve(try makeFile(2), token: 2)
-        try process.reboot(into: image)
+        try process.reboot(into: image, unchecked: true)
     }
 
     private static var image: ProgramImage {

@@ -22,7 +22,7 @@ enum Limit {
             "held": "\(session.tokens.count)", "errno": "\(error?.errno.rawValue ?? 0)",
             "remedy": error?.remedy ?? "", "left": "\(try Descriptors().files - before)",
         ])
-        try process.reboot(into: ownImage())
+        try process.reboot(into: ownImage(), unchecked: true)
     }
 
     /// Preserves files until the first error.

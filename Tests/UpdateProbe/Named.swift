@@ -23,7 +23,7 @@ enum Named {
         case "begin": break
         case "hold": while true { pause() }
         case "update":
-            if !isAfterUpdate { try process.reboot(into: ownImage()) }
+            if !isAfterUpdate { try process.reboot(into: ownImage(), unchecked: true) }
             while true { pause() }
         case "leave":
             // This session with memory files is never closed.
@@ -55,7 +55,7 @@ enum Named {
         }
         // There is reserved room to unpreserve a file, and to hand over the others.
         try session.unpreserve(token: 0)
-        try process.reboot(into: ownImage())
+        try process.reboot(into: ownImage(), unchecked: true)
     }
 
     private static func file(_ number: UInt64) throws(LiveUpdateError) -> FileDescriptor {
@@ -69,7 +69,7 @@ enum BeginTwice {
         if environmentVariable(UpdatableProcess.variable) == nil {
             let process = try begin()
             try process.orchestrator.createSession("s").preserve(try makeFile(1), token: 1)
-            try process.reboot(into: ownImage())
+            try process.reboot(into: ownImage(), unchecked: true)
         }
         let variable = environmentVariable(UpdatableProcess.variable)
         do throws(LiveUpdateError) {

@@ -299,3 +299,7 @@ package final class SpawnNumber: Sendable {
 
     deinit { SpawnNumbers.release(descriptor.rawValue) }
 }
+
+/// Writes out what the C library has buffered for standard output and other streams: fflush(3). An error is ignored,
+/// because a program whose output has no reader must be able to go on.
+package func flushStandardStreams() { _ = fflush(nil) }
