@@ -131,10 +131,10 @@ public final class UpdatableProcess: Sendable {
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.
     ///   - discard: whether to publish although incoming sessions are unfinished. These sessions are lost then.
-    ///   - unchecked: whether to leave the check out, for example after an own call of ``check(_:)``. An image that lacks
-    ///     a format cannot read the state, and the memory is lost when it ends.
-    /// - Throws: the errors of ``check(_:)`` and of ``/LiveUpdateCore/Orchestrator/publish(discardingUnfinished:)``, and
-    ///   those of execve(2) (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
+    ///   - unchecked: whether to leave the check out, for example after an own call of ``check(_:)``. An image that
+    ///     lacks a format cannot read the state, and the memory is lost when it ends.
+    /// - Throws: the errors of ``check(_:)`` and of ``/LiveUpdateCore/Orchestrator/publish(discardingUnfinished:)``,
+    ///   and those of execve(2) (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false, unchecked: Bool = false
     ) throws(LiveUpdateError) -> Never {

@@ -239,13 +239,14 @@ extension LuodStatus.Daemon {
             let processes = json["processes"]?.objects(LuodStatus.Process.init(json:)),
             let keeperAnswers = json["keeperAnswers"]?.bool, let updates: UInt64 = json["updates"]?.integer(),
             let arenaSize: UInt64 = json["arenaSize"]?.integer(), let arenaUsed: UInt64 = json["arenaUsed"]?.integer(),
-            let flbs = json["flbs"]?.objects(LuodStatus.FLB.init(json:))
+            let flbs = json["flbs"]?.objects(LuodStatus.FLB.init(json:)),
+            let refusal = json.optional("refusal", \.string), let memory = json.optional("memory", \.asMemory),
+            let lastBlackout = json.optional("lastBlackout", \.asUInt64)
         else { return nil }
         self.init(
             orchestrator: orchestrator, keeper: keeper, processes: processes, keeperAnswers: keeperAnswers,
-            refusal: json["refusal"]?.string, updates: updates, lastBlackout: json["lastBlackout"]?.integer(),
-            arenaSize: arenaSize, arenaUsed: arenaUsed, flbs: flbs,
-            memory: json["memory"]?.objects(LuodStatus.Memory.init(json:)))
+            refusal: refusal, updates: updates, lastBlackout: lastBlackout,
+            arenaSize: arenaSize, arenaUsed: arenaUsed, flbs: flbs, memory: memory)
         self.schema = schema
     }
 }
@@ -253,9 +254,9 @@ extension LuodStatus.Daemon {
 extension LuodStatus.Memory {
     fileprivate init?(json: JSONValue) {
         guard let user: UInt32 = json["user"]?.integer(), let pageSize: UInt64 = json["pageSize"]?.integer(),
-            let bytes: UInt64 = json["bytes"]?.integer()
+            let bytes: UInt64 = json["bytes"]?.integer(), let limit = json.optional("limit", \.asUInt64)
         else { return nil }
-        self.init(user: user, pageSize: pageSize, bytes: bytes, limit: json["limit"]?.integer())
+        self.init(user: user, pageSize: pageSize, bytes: bytes, limit: limit)
     }
 }
 
@@ -297,15 +298,24 @@ extension LuodStatus.Session {
 extension LuodStatus.File {
     fileprivate init?(json: JSONValue) {
         guard let token = json["token"]?.string, let compatible = json["compatible"]?.string,
-            let retrieved: Int32 = json["retrieved"]?.integer()
+            let retrieved: Int32 = json["retrieved"]?.integer(), let size = json.optional("size", \.asUInt64),
+            let problem = json.optional("problem", \.string)
         else { return nil }
-        self.init(
-            token: token, compatible: compatible, size: json["size"]?.integer(), retrieved: retrieved,
-            problem: json["problem"]?.string)
+        self.init(token: token, compatible: compatible, size: size, retrieved: retrieved, problem: problem)
     }
 }
 
 extension JSONValue {
+    fileprivate var asUInt64: UInt64? { integer() }
+
+    fileprivate var asMemory: [LuodStatus.Memory]? { objects(LuodStatus.Memory.init(json:)) }
+
+    /// A member that may be absent or null: its value, or `.some(nil)` without one. Nil when it has another type.
+    fileprivate func optional<Value>(_ name: String, _ read: (JSONValue) -> Value?) -> Value?? {
+        guard let member = self[name], member != .null else { return .some(nil) }
+        return read(member).map { .some($0) }
+    }
+
     /// The elements of an array of objects; nil for another value, or when an element cannot be read.
     fileprivate func objects<Value>(_ read: (JSONValue) -> Value?) -> [Value]? {
         guard let array else { return nil }

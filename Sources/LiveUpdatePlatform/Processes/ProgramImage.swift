@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CLiveUpdate
 import Glibc
-package import SystemPackage
+public import SystemPackage
 
 /// A program to run: the parameters of execve(2).
 public struct ProgramImage: Sendable {
