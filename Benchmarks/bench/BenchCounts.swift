@@ -4,7 +4,8 @@ import FoundationEssentials
 import Glibc
 import LiveUpdatePlatform
 
-/// The work that a closure made the kernel do: system calls by a tracer of this thread, the rest by the kernel's counters.
+/// The work that a closure made the kernel do: a tracer counts the system calls of this thread, and the kernel counts
+/// the rest.
 struct BenchCounts {
     /// The system calls of this thread; nil where ptrace(2) is forbidden.
     var systemCalls: Double?

@@ -63,7 +63,7 @@ public final class SimulatedMachine: Sendable {
     }
 
     /// Closes all held descriptors, as the end of every process does. A file comes back in a later boot if its handler
-    /// can reopen it (``/LiveUpdate/FileHandler/reopen(_:)``).
+    /// can reopen it (``/LiveUpdateCore/FileHandler/reopen(_:)``).
     public func loseDescriptors() {
         let lost = held.with { held in
             defer { held = [] }

@@ -9,14 +9,14 @@ public import SystemPackage
 /// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the next one after an update, when the old image
 ///    has left its arena's descriptor in `LUO_ARENA_FD`. Held descriptors are closed on exec again.
 /// 2. The program uses ``orchestrator``.
-/// 3. ``reboot(into:discardingUnfinished:unchecked:)`` freezes, publishes, and becomes the next image by execve(2). The next
-///    image inherits the arena and the held descriptors, and nothing else of ours.
+/// 3. ``reboot(into:discardingUnfinished:unchecked:)`` freezes, publishes, and becomes the next image by execve(2). The
+///    next image inherits the arena and the held descriptors, and nothing else of ours.
 ///
 /// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
 /// no return there is no way back. If a process dies, its memory files are lost, but its files with a name on hugetlbfs
 /// and an arena in a file stay. The next process that begins with that arena goes on from there. If the process died in
-/// an update, that is the next boot. If not, it is the same boot, and ``/LiveUpdateCore/Orchestrator/openSessions`` returns
-/// its sessions.
+/// an update, that is the next boot. If not, it is the same boot, and
+/// ``/LiveUpdateCore/Orchestrator/openSessions`` returns its sessions.
 ///
 /// Make it before other threads run, because it changes the environment. An update ends all threads, as execve does.
 public final class UpdatableProcess: Sendable {
@@ -42,8 +42,9 @@ public final class UpdatableProcess: Sendable {
     ///     package.
     /// - Throws: ENOENT when an `existing` file does not exist, EAGAIN when another process runs the arena of that
     ///   path, EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when
-    ///   the arena cannot be read (see ``/LiveUpdateCore/Orchestrator/open()``), and the errors of `register`. The variable
-    ///   and all descriptors are as before then, so this process can still become an image that can read the arena.
+    ///   the arena cannot be read (see ``/LiveUpdateCore/Orchestrator/open()``), and the errors of `register`. The
+    ///   variable and all descriptors are as before then, so this process can still become an image that can read the
+    ///   arena.
     public init(
         arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,
         _ register: (Orchestrator) throws(LiveUpdateError) -> Void = { (luo) throws(LiveUpdateError) in

@@ -68,7 +68,7 @@ extension SessionName: CustomStringConvertible {
     }
 
     /// The name from its description: each `\xNN` in the text is a byte.
-    package init(described text: String) {
+    public init(described text: String) {
         var bytes: [UInt8] = []
         var rest = Substring(text).utf8
         while let first = rest.popFirst() {

@@ -39,7 +39,9 @@ public final class DeviceSession: Sendable {
 
     /// Preserves a file, which stays in use. The caller still owns the descriptor.
     ///
-    /// - Parameter token: the number of the file in the session, any 64-bit number.
+    /// - Parameters:
+    ///   - file: a descriptor of the file.
+    ///   - token: the number of the file in the session, any 64-bit number.
     /// - Throws: in this order: ENODEV when the session's boot has ended, EINVAL on an incoming session, EEXIST when
     ///   the token is in use, EBADF, ENOENT when no handler takes the file, EBUSY when the file is held already, EMFILE
     ///   and EDQUOT at the user's limits, ENOSPC at the arena's or the user's share of it; and the errors of the file's
