@@ -9,9 +9,8 @@ import SystemPackage
 enum BenchMemory {
     /// Makes a file. All pages outside of its holes exist and were written.
     ///
-    /// - Parameters:
-    ///   - holes: the percentage of pages that are holes: 0, 50 or 90. The existing pages are apart from each other, so
-    ///     that there are as many pieces as possible.
+    /// `holes` is the percentage of pages that are holes: 0, 50 or 90. The existing pages are apart from each other, so
+    /// that there are as many pieces as possible.
     static func file(_ size: UInt64, _ page: PageSize, holes: UInt64 = 0) throws -> OwnedDescriptor {
         let file = try makeMemoryFile(named: "luoctl-bench", size: size, pageSize: page)
         if size == 0 { return file }

@@ -22,9 +22,7 @@ final class BootChain {
     /// After a failure, files are still preserved. The next measurements need their descriptors and pages.
     deinit { for slot in (try? boot.slots()) ?? [] { descriptors.release(slot) } }
 
-    /// Takes files through all phases in one session.
-    ///
-    /// - Parameter meter: measures each phase.
+    /// Takes files through all phases in one session. `meter` measures each phase.
     func round(_ files: [FileDescriptor], _ meter: BenchMeter) throws {
         let before = arena.used
         let session = try boot.createSession("bench")

@@ -26,7 +26,7 @@ final class UpdateRounds {
     let first: CInt
     private(set) var inherited: [FileDescriptor] = []
 
-    /// - Parameter files: the files to preserve; the caller still owns their descriptors.
+    /// Prepares rounds with these files. The caller still owns their descriptors.
     init(_ run: BenchRun, _ files: [FileDescriptor], _ page: PageSize) throws {
         self.run = run
         self.page = page

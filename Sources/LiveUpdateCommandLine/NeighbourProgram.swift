@@ -12,8 +12,11 @@ package enum NeighbourProgram {
 
     /// Finds a program.
     ///
-    /// - Parameter installed: its place after an installation, relative to the directory of the program that runs.
-    /// - Returns: its path.
+    /// - Parameters:
+    ///   - name: the file name of the program.
+    ///   - installed: the directory of the program after an installation, relative to the directory of the program that
+    ///     runs.
+    /// - Returns: the path of the program.
     /// - Throws: exit code 69, with advice, if the program is missing.
     package static func path(_ name: String, installed: String) throws -> String {
         let places = [directory.appending(name), directory.pushing(FilePath(installed)).appending(name)].map {

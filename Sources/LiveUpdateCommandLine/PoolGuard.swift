@@ -25,10 +25,13 @@ package struct PoolGuard: Codable {
     /// Starts the guard, which reserves pages until `pages` are available.
     ///
     /// - Parameters:
+    ///   - pages: the number of pages that must be available.
+    ///   - size: the size of the pages.
     ///   - overcommit: whether to allow that many pages beyond the pool instead.
     ///   - luoctl: the path of luoctl, which the guard runs.
     ///   - note: the file in which the guard notes the pages that it takes: see `HugePageLoan`.
     /// - Returns: the number of pages that the guard took, or the reason if it could not take them.
+    /// - Throws: the errors of starting luoctl, such as EMFILE or ENOENT.
     package static func start(
         pages: UInt64, of size: PageSize, overcommit: Bool = false, by luoctl: String = "/proc/self/exe",
         notingIn note: FilePath

@@ -23,7 +23,11 @@ package enum Replay {
     /// Runs one scenario to its first difference.
     ///
     /// - Parameters:
-    ///   - crashingAfter: the step, counted from 0, after which the core is dropped and rebuilt from the journal.
+    ///   - scenario: the scenario.
+    ///   - file: the name of the scenario's file, for the difference.
+    ///   - line: the number of the scenario's line in the file.
+    ///   - crash: the step, counted from 0, after which the core is dropped and rebuilt from the journal.
+    ///   - options: the options of the arena.
     ///   - trace: gets every step's outcome.
     /// - Returns: nil when every step had the expected outcome.
     /// - Throws: the errors of the system.

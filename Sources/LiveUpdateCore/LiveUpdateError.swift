@@ -22,7 +22,9 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
 
     /// Makes an error from a failed system call.
     ///
-    /// - Parameter doing: the operation that made the call.
+    /// - Parameters:
+    ///   - error: the name of the system call, and its errno.
+    ///   - doing: the operation that made the call.
     public init(_ error: SystemCallError, _ doing: String) {
         self.init(error.errno, "\(doing): \(error.call)")
     }

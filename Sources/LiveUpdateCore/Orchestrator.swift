@@ -115,6 +115,7 @@ public final class Orchestrator: Sendable {
     /// Opens a boot as ``open()`` does, and commits an answer with it.
     ///
     /// - Parameter answer: the answer to the request for the update, in a boot on trial.
+    /// - Throws: as ``open()``.
     package func open(answering answer: Answer?) throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.ensureOpen(answering: answer)
@@ -132,9 +133,12 @@ public final class Orchestrator: Sendable {
     /// Makes an outgoing session for a client that has limits of its own.
     ///
     /// - Parameters:
+    ///   - name: the name of the session.
+    ///   - holder: the user of the session, and the slot that holds it.
     ///   - answer: is committed with the session: see ``Answer``.
     ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
     ///   - admitting: checks the client's limits, after the check for EEXIST. When it throws, nothing has changed.
+    /// - Returns: the session.
     /// - Throws: as ``createSession(_:)``; EUSERS at the user's limit, after EEXIST; and the errors of `admitting`.
     package func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
@@ -153,8 +157,10 @@ public final class Orchestrator: Sendable {
     /// Opens an incoming session of a client's user.
     ///
     /// - Parameters:
+    ///   - name: the name of the session.
     ///   - holder: the user of the session, and the slot that holds it from now on.
     ///   - answer: is committed with the opening: see ``Answer``.
+    /// - Returns: the session.
     /// - Throws: as ``retrieveSession(_:)``.
     package func retrieveSession(
         _ name: SessionName, holder: SessionHolder, answering answer: Answer? = nil

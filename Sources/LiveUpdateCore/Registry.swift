@@ -59,7 +59,9 @@ struct Registry: Sendable {
         entries.append(Entry(handler))
     }
 
-    /// - Parameter fileCount: returns the number of files, preserved or unfinished, for a compatible string.
+    /// Removes a handler. `fileCount` returns the number of files, preserved or unfinished, for a compatible string.
+    ///
+    /// - Throws: EINVAL when the handler is not registered, EBUSY while it has files or FLBs are linked to it.
     mutating func unregister(_ handler: any FileHandler, fileCount: (String) -> Int) throws(LiveUpdateError) {
         let position = try registered(handler)
         try idle(handler, fileCount)

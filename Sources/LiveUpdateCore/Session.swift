@@ -51,6 +51,9 @@ public final class Session: Sendable {
     /// Preserves a file for a client that has limits of its own.
     ///
     /// - Parameters:
+    ///   - descriptor: a descriptor of the file. It stays open.
+    ///   - token: names the file inside the session.
+    ///   - compatible: names the handler; nil for the first handler that takes the file.
     ///   - answer: is committed with the file: see ``Answer``.
     ///   - file: the identity of the file, if the caller has looked at the file and has seen that the descriptor is
     ///     more than a path (O_PATH). If nil, the ``DescriptorStore`` looks.

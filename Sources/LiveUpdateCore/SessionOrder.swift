@@ -7,9 +7,7 @@ struct SessionOrder: Equatable, Sendable {
     private var all: [SessionID] = []
     private var ofUser: [SessionUser: [SessionID]] = [:]
 
-    /// The sessions after a number.
-    ///
-    /// - Parameter user: the user of the sessions; nil for all users.
+    /// The sessions after a number. `user` is the user of the sessions; nil for all users.
     func sessions(after number: UInt64, of user: SessionUser?) -> ArraySlice<SessionID> {
         let sessions = user.map { ofUser[$0] ?? [] } ?? all
         return sessions[sessions.place(of: SessionID(value: number), isBehind: true)...]
@@ -28,9 +26,8 @@ struct SessionOrder: Equatable, Sendable {
 }
 
 extension RandomAccessCollection where Element: Comparable, Index == Int {
-    /// The first place in an ordered collection with an element that is not before another one.
-    ///
-    /// - Parameter isBehind: whether the element must come behind the other one.
+    /// The first place in an ordered collection with an element that is not before another one. If `isBehind` is true,
+    /// the element must come behind the other one.
     func place(of other: Element, isBehind: Bool = false) -> Int {
         var (low, high) = (startIndex, endIndex)
         while low < high {

@@ -65,6 +65,8 @@ extension Orchestrator {
     ///   - position: the place of the last session or file that is known already.
     ///   - user: the user of the sessions; nil for all users.
     ///   - most: the most sessions and files in the page.
+    /// - Returns: the page.
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
     package func statusPage(
         after position: StatusPosition, of user: SessionUser?, most: Int
     ) throws(LiveUpdateError) -> StatusPage {

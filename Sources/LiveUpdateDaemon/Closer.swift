@@ -221,9 +221,8 @@ struct ClosingQueue {
     /// count against the limit.
     static let patience: UInt64 = 50_000_000
 
-    /// Appends descriptors to a user's queue.
+    /// Appends descriptors to a user's queue. `now` is the time, in nanoseconds.
     ///
-    /// - Parameter now: the time, in nanoseconds.
     /// - Returns: whether the user gets a turn, so that a thread must be woken.
     mutating func add(_ descriptors: [FileDescriptor], of user: UInt32, at now: UInt64 = 0) -> Bool {
         guard !descriptors.isEmpty else { return false }

@@ -86,9 +86,8 @@ struct LogLimiter {
     /// Whether lines were omitted and not yet counted in the log.
     private(set) var hasOmissions = false
 
-    /// Whether a line is written.
-    ///
-    /// - Parameter now: the time, in nanoseconds. Call ``takeOmissions(at:)`` with the same time first.
+    /// Whether a line is written. `now` is the time, in nanoseconds. Call ``takeOmissions(at:)`` with the same time
+    /// first.
     mutating func admits(_ text: String, of kind: Kind, at now: UInt64) -> Bool {
         var one = recent[kind] ?? Recent(began: now)
         defer { recent[kind] = one }

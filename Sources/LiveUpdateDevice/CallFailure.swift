@@ -18,11 +18,8 @@ struct CallFailure {
         self.subject = subject
     }
 
-    /// The error of an answer.
-    ///
-    /// - Parameters:
-    ///   - reason: the reason in the answer; nil when it has none.
-    ///   - text: the text in the struct of a call that explains itself.
+    /// The error of an answer. `reason` is the reason in the answer; nil when it has none. `text` is the text in the
+    /// struct of a call that explains itself.
     func error(_ reason: ReasonText?, saying text: String = "") -> LiveUpdateError {
         if errno == .protocolError && reason == nil { return Self.unexpected(call, subject) }
         if let reason { return LiveUpdateError(errno, reason.reason, remedy: reason.remedy) }

@@ -9,9 +9,8 @@ protocol Channel: Sendable {
     /// The descriptor that calls are made on.
     var descriptor: FileDescriptor { get }
 
-    /// Makes a call and waits for its answer.
+    /// Makes a call and waits for its answer. `file` is the descriptor that the call is about.
     ///
-    /// - Parameter file: the descriptor that the call is about.
     /// - Throws: the error when no answer came. An answer can itself be a failure.
     func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer
 

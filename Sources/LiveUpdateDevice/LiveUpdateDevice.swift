@@ -31,6 +31,7 @@ public final class LiveUpdateDevice: Sendable {
     /// - Parameters:
     ///   - state: the state directory of luod; nil for `LUO_STATE` in the environment, or /run/luo.
     ///   - user: the user to act as (``act(as:)``); nil for the user of this process.
+    /// - Returns: the device of luod, with a connection of its own.
     /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EPERM
     ///   when only root may act as that user.
     public static func luod(
@@ -64,6 +65,7 @@ public final class LiveUpdateDevice: Sendable {
     /// has fail with ENOTTY.
     ///
     /// - Parameter path: the path of the device.
+    /// - Returns: the device, with a descriptor of its own.
     /// - Throws: ENOENT when this kernel has no such device, EBUSY while another program has it open, EACCES, EIO when
     ///   the state from the previous kernel cannot be read.
     public static func kernel(_ path: FilePath = "/dev/liveupdate") throws(LiveUpdateError) -> LiveUpdateDevice {
@@ -92,6 +94,7 @@ public final class LiveUpdateDevice: Sendable {
     /// Makes an outgoing session.
     ///
     /// - Parameter name: 1 to 63 bytes. Each user has separate names.
+    /// - Returns: the session, with a descriptor of its own.
     /// - Throws: EINVAL for an invalid name, EEXIST when there is an outgoing session with that name, EMFILE and EUSERS
     ///   at the user's limits, ENOSPC at the arena's limit.
     public func createSession(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
@@ -113,6 +116,7 @@ public final class LiveUpdateDevice: Sendable {
     ///   - direction: outgoing, for a session made since the last update; or incoming, for a session that the update
     ///     handed over; nil for either. If both an incoming and an outgoing session have this name, the outgoing one is
     ///     used.
+    /// - Returns: the session, with a descriptor of its own.
     /// - Throws: ENOENT when this user has no session with that name, EBUSY when it is not detached, or a client has it
     ///   attached.
     public func attachSession(
@@ -246,6 +250,7 @@ public final class LiveUpdateDevice: Sendable {
     /// root and the user that luod runs as, like ``update(to:discardingUnfinished:leavingOut:)`` and ``reload(_:)``.
     ///
     /// - Parameter image: an absolute path; nil for the path of the current image, with the file that is there now.
+    /// - Returns: the times of the phases. ``UpdateTimes/loaded`` is the last of them.
     /// - Throws: EOPNOTSUPP when the image cannot be started, or does not know a format in use; EBUSY during an update;
     ///   ENOTCONN when luod's keeper has died; EPERM.
     @discardableResult
@@ -275,6 +280,7 @@ public final class LiveUpdateDevice: Sendable {
     /// Replaces the program, and continues the same boot: sessions, descriptors and clients stay.
     ///
     /// - Parameter image: as for ``update(to:discardingUnfinished:leavingOut:)``.
+    /// - Returns: the times of the phases.
     /// - Throws: like ``load(_:)``; ECANCELED when the next image did not take over.
     @discardableResult
     public func reload(_ image: FilePath? = nil) throws(LiveUpdateError) -> UpdateTimes {

@@ -13,7 +13,8 @@ struct NamedFileSearch {
     private let table: MountTable
     private let mounts: [Mount]
 
-    /// - Parameter table: the mount table, which is read if it has changed.
+    /// Prepares a search for a file. The mount table is read if it has changed.
+    ///
     /// - Throws: ENOENT without /proc, EMFILE.
     init(_ file: FileContext, _ record: HugetlbfsFileRecord, _ table: MountTable) throws(LiveUpdateError) {
         self.file = file

@@ -21,6 +21,7 @@ extension Arena {
     /// - Parameters:
     ///   - length: in bytes.
     ///   - alignment: a power of two, at least 64.
+    /// - Returns: the range, which may be longer than `length`.
     /// - Throws: `space` at the limit or when the file system is full.
     package func allocate(_ length: UInt64, alignment: UInt64 = 64) throws(ArenaError) -> Extent {
         try lock.withLock { () throws(ArenaError) in

@@ -114,7 +114,7 @@ struct JournalHeader: Equatable, Sendable {
     var firstSequence: UInt64
     var tail: UInt64
 
-    /// - Parameter slot: a slot with a checked place.
+    /// Reads the header in a slot with a checked place.
     init(_ source: some ArenaSource, _ slot: Slot) throws(ArenaError) {
         var reader = ByteReader(source.read(at: slot.offset, count: JournalFormat.fixedLength), "journal header")
         magic = try reader.take()

@@ -74,9 +74,7 @@ struct ArenaSpace: Sendable {
         used -= end - start
     }
 
-    /// Takes the first free run that fits; nil when none fits.
-    ///
-    /// - Parameter least: the lowest offset of the range.
+    /// Takes the first free run that fits; nil when none fits. `least` is the lowest offset of the range.
     mutating func take(_ length: UInt64, alignment: UInt64, from least: UInt64 = 0) -> Extent? {
         let length = Self.rounded(length)
         for (index, run) in free.enumerated() where run.end > least {

@@ -20,6 +20,7 @@ package final class Cancellation: Sendable {
     /// Does work that this object cancels.
     ///
     /// - Parameter work: runs on this thread.
+    /// - Returns: the result of `work`.
     package func run<Result>(_ work: () -> Result) -> Result { Self.$current.withValue(self, operation: work) }
 
     /// Checks that the work of this thread may continue.

@@ -39,6 +39,7 @@ public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertib
 /// - Parameters:
 ///   - name: the name of the call, as in its man page.
 ///   - body: makes the call, and returns the result of the call.
+/// - Returns: the result of the call, which is not -1.
 /// - Throws: the error in `errno` when the call returned -1.
 @discardableResult
 public func systemCall<Value: SignedInteger>(

@@ -89,10 +89,8 @@ package struct Response: Equatable, Sendable {
     /// The message.
     package var bytes: [UInt8] { ReplyEncoder.message(result: result, structure: body, tag: tag, text: text) }
 
-    /// Decodes an answer without text.
-    ///
-    /// - Parameter tagged: whether the request had a tag.
-    /// - Returns: nil for a message that is too short for an answer.
+    /// Decodes an answer without text; nil for a message that is too short for an answer. `tagged` says whether the
+    /// request had a tag.
     package init?(_ message: [UInt8], tagged: Bool) {
         guard message.count >= (tagged ? 12 : 4) else { return nil }
         self.init(

@@ -36,10 +36,10 @@ enum Execution {
         return (ExitCode(found == .noSuchFileOrDirectory ? 127 : 126), found)
     }
 
-    /// Executes the first image that can be executed: execve(2).
+    /// Executes the first image that can be executed: execve(2). If no image can be executed, a message says why, and
+    /// has `remedy` as its advice.
     ///
-    /// - Parameter remedy: the advice in the message if there is none.
-    /// - Returns: only if there is none: 127, or 126 if there is one that cannot be executed, as shells do.
+    /// - Returns: only if no image can be executed: 127 if none exists, otherwise 126, as shells do.
     static func become(_ images: [ProgramImage], called name: String, remedy: String? = nil) -> ExitCode {
         // An ignored signal stays ignored over execve(2).
         Inherited.restore()

@@ -27,10 +27,7 @@ private final class Rooms {
     let resumption: Resumption
     private var clients: [FileDescriptor] = []
 
-    /// - Parameters:
-    ///   - link: the link to the keeper.
-    ///   - quota: the limits.
-    ///   - memory: the memory for notes about running requests.
+    /// Makes the parts. `link` is the link to the keeper. `memory` is the memory for notes about running requests.
     init(
         _ link: ControlLink? = nil, _ quota: Quota = Quota(mostOfProcess: 256, mostOfUser: 64),
         memory: ControlMemory? = nil

@@ -57,9 +57,8 @@ struct PopulatedArena {
         try file.write(word: CRC32C.of(body), at: offset + 4)
     }
 
-    /// Repairs the checksum of a changed slot.
-    ///
-    /// - Parameter covered: the number of bytes of the slot's target that the checksum covers.
+    /// Repairs the checksum of a changed slot. `covered` is the number of bytes of the slot's target that the checksum
+    /// covers.
     func repairSlot(_ index: UInt64, covered: UInt64) throws {
         let slot = table + 32 * index
         let bytes = try file.bytes()

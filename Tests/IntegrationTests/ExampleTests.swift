@@ -137,7 +137,7 @@ private final class Server: Sendable {
     let socket: String
     private let directory: URL
 
-    /// - Parameter predecessor: a server with the directory and program to use.
+    /// Starts a server. If there is a `predecessor`, the server uses its directory and program.
     init(_ options: [String] = [], after predecessor: Server? = nil) async throws {
         directory =
             predecessor?.directory

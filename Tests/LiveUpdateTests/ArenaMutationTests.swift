@@ -69,9 +69,7 @@ private struct Readers {
         flbs = handlers.map { TestFLB("flb-\($0.compatible)") }
     }
 
-    /// Runs all readers.
-    ///
-    /// - Parameter using: whether a boot that opens is also used.
+    /// Runs all readers. `using` says whether a boot that opens is also used.
     func read(_ specimen: Specimen, using: Bool, _ tally: inout Tally) throws {
         let damaged = specimen.copy()
         for opening in [Orchestrator.Opening.sameBoot, .nextBoot] {

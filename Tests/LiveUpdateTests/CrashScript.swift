@@ -17,8 +17,8 @@ final class CrashWorld {
     /// The number of ranges that the records of a file take.
     var ranges = 1
 
-    /// - Parameter size: the length of the arena's file from the start. It is longer than the arena itself, because a
-    ///   dead writer does not know that its growth is lost, and still reads there.
+    /// Makes a world on a new machine. The arena's file has `size` bytes from the start. It is longer than the arena
+    /// itself, because a dead writer does not know that its growth is lost, and still reads there.
     init(_ probe: CrashProbe, fileOf size: UInt64) throws {
         self.probe = probe
         machine = try Machine(Arena.Options(initialSize: 4096, limit: Self.limit, probe: probe))

@@ -11,9 +11,8 @@ package enum Chromium {
 
     /// Lays out a page in a window of some width, and returns the result of a script and the complaints of the browser.
     ///
-    /// - Parameters:
-    ///   - page: HTML. It is shown in a frame of that width, because no window is as narrow as a phone.
-    ///   - script: JavaScript that runs after the layout, with `page` as its document. Its return value is the result.
+    /// `page` is HTML. It is shown in a frame of that width, because no window is as narrow as a phone. `script` is
+    /// JavaScript that runs after the layout, with `page` as its document. Its return value is the result.
     package static func look(
         at page: String, width: Int, dark: Bool = false, _ script: String
     ) throws -> (result: String, complaints: [String]) {

@@ -20,9 +20,8 @@ import Testing
         /// Calls a scene with a fault in the first system call, the second, … until the request makes fewer calls.
         /// Repeats that with several errnos, once and from then on. After each run no descriptor is left.
         ///
-        /// - Parameters:
-        ///   - least: the least number of calls. With fewer, the sweep would test nothing.
-        ///   - scene: makes the request, and returns whether the fault was reached.
+        /// `least` is the least number of calls. With fewer, the sweep would test nothing. `scene` makes the request,
+        /// and returns whether the fault was reached.
         package static func sweep(reaching least: Int = 2, _ scene: (FaultPlan) throws -> Bool) throws {
             var reached = 0
             // The first run opens the files that the runtime opens only once.

@@ -11,11 +11,8 @@ package final class Machine: Sendable {
     package let file: MemoryFile
     private let options: Arena.Options
 
-    /// A machine with a new arena.
-    ///
-    /// - Parameters:
-    ///   - options: the options of each boot. Their probe does not see the stores that make the arena.
-    ///   - file: an empty file for the arena, instead of a memory file.
+    /// A machine with a new arena. Each boot has the `options`. Their probe does not see the stores that make the
+    /// arena. `file` is an empty file for the arena, instead of a memory file.
     package init(_ options: Arena.Options = Arena.Options(), on file: MemoryFile? = nil) throws {
         self.options = options
         descriptors = KeptDescriptors()

@@ -8,9 +8,7 @@ import SystemPackage
 package final class SmallFileSystem {
     private let root: OwnedDescriptor
 
-    /// Makes an empty file system.
-    ///
-    /// - Parameter size: the most bytes that its files can have together.
+    /// Makes an empty file system. Its files can have at most `size` bytes together.
     package init(size: Int) throws {
         let place = try TemporaryDirectory()
         let folder = place.path
@@ -33,9 +31,7 @@ package final class SmallFileSystem {
         return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
-    /// Takes the free room, until the result is dropped.
-    ///
-    /// - Parameter rest: the number of bytes that stay free.
+    /// Takes the free room except `rest` bytes, until the result is dropped.
     package func fill(leaving rest: Int = 0) throws -> Ballast {
         let ballast = Ballast(try makeFile())
         try ballast.shrink(by: rest)

@@ -8,7 +8,7 @@ import SystemPackage
 
 /// Preserves files and runs until it is killed, so that a test can inspect its arena.
 enum Hold {
-    /// - Parameter hugePages: the number of huge pages of 2 MiB in its second file; with 0 there is no second file.
+    /// Runs with a file and, unless `hugePages` is 0, with a second file of that many huge pages of 2 MiB.
     static func run(hugePages: Int, isBusy: Bool) throws -> Never {
         let process = try UpdatableProcess { (orchestrator) throws(LiveUpdateError) in
             try orchestrator.registerStandardHandlers()

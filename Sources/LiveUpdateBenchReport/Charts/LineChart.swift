@@ -95,12 +95,13 @@ extension Drawing {
 
 /// Spreads labels in a column, so that they do not cover each other.
 enum LabelSpreading {
-    /// Computes the middles of the labels, in the order given, each as near to its wanted place as the others allow.
+    /// Computes the middles of the labels, each as near to its wanted place as the others allow.
     ///
     /// - Parameters:
     ///   - wanted: the wanted middles.
     ///   - spacing: the distance from one middle to the next.
     ///   - bounds: the bounds of all middles. If there is too little room, labels go beyond the upper bound.
+    /// - Returns: the middles, in the order of `wanted`.
     static func places(_ wanted: [Double], spacing: Double, in bounds: ClosedRange<Double>) -> [Double] {
         let order = wanted.indices.sorted { (wanted[$0], $0) < (wanted[$1], $1) }
         var places = wanted

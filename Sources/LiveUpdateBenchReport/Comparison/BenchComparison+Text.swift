@@ -75,7 +75,7 @@ struct TextTable {
     private var rows: [[String]]
     private let right: Set<Int>
 
-    /// - Parameter right: the right-aligned columns.
+    /// Begins a table with its header. The columns in `right` are right-aligned.
     init(_ header: [String], right: Set<Int>) {
         rows = [header]
         self.right = right

@@ -30,6 +30,8 @@ package struct BenchComparison: Encodable, Equatable, Sendable {
     /// Compares two runs.
     ///
     /// - Parameters:
+    ///   - old: the earlier run.
+    ///   - new: the later run.
     ///   - tolerance: the share by which a value may change and still count as unchanged: 0.1 is 10 %.
     /// - Throws: ``BenchSchemaError`` if one of them has a layout that this version does not know.
     package init(old: BenchDocument, new: BenchDocument, tolerance: Double = 0.1) throws(BenchSchemaError) {

@@ -49,9 +49,8 @@ struct Drawing {
         return hundredths % 100 == 0 ? "\(hundredths / 100)" : "\(Double(hundredths) / 100)"
     }
 
-    /// The picture as an element of a page.
-    ///
-    /// - Parameter description: the alternative text, with the same content as the picture.
+    /// The picture as an element of a page. `description` is the alternative text, with the same content as the
+    /// picture.
     func svg(description: String) -> String {
         let label = description.escaped
         return """

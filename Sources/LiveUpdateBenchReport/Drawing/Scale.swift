@@ -26,7 +26,7 @@ struct Scale {
         value.isFinite && value < 1e24 && (spacing == .linear ? value >= 0 : value > 1e-6)
     }
 
-    /// - Parameter values: the values that need a place. At least one of them can be shown.
+    /// Makes a scale for the values that need a place. At least one of them can be shown.
     init(_ values: [Double], _ spacing: Spacing, _ quantity: Quantity, from start: Double, to end: Double) {
         self.spacing = spacing
         self.quantity = quantity
@@ -50,9 +50,8 @@ struct Scale {
         return start + min(1, max(0, share)) * (end - start)
     }
 
-    /// Chooses the values to mark: as many as there is room for.
-    ///
-    /// - Parameter room: returns the room that a label needs along the axis, with the distance to the next label.
+    /// Chooses the values to mark: as many as there is room for. `room` returns the room that a label needs along the
+    /// axis, with the distance to the next label.
     func ticks(_ room: (String) -> Double) -> [Double] {
         let candidates = Ticks.candidates(from: lower, to: upper, spacing)
         return candidates.first { fits($0, room) } ?? [lower]

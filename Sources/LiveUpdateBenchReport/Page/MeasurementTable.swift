@@ -2,7 +2,7 @@
 
 /// Makes tables of measurements: our time, the floor beside it, their ratio, and the counts.
 enum MeasurementTable {
-    /// - Parameter label: returns the name of a row, which tells it from the others.
+    /// A table of the times. `label` returns the name of a row, which tells it from the others.
     static func of(
         _ measurements: [BenchMeasurement], caption: String, heading: String, label: (BenchMeasurement) -> String
     ) -> HTMLTable {

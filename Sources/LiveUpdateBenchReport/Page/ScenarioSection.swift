@@ -11,9 +11,8 @@ enum ScenarioSection {
             id: scenario, title: words.title, introduction: words.introduction, groups: groups(measurements))
     }
 
-    /// Groups of pictures: one picture for each line, and one for the measurements that are in no line.
-    ///
-    /// - Parameter shown: measurements that another picture shows already. They appear here only as parts of lines.
+    /// Groups of pictures: one picture for each line, and one for the measurements that are in no line. Another picture
+    /// shows the measurements in `shown` already. They appear here only as parts of lines.
     static func groups(_ measurements: [BenchMeasurement], shown: [BenchMeasurement] = []) -> [Group] {
         let sweeps = sweeps(measurements)
         let groups = grouped(sweeps)

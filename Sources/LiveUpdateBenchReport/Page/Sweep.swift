@@ -12,8 +12,8 @@ struct Sweep {
 
     /// Finds all sweeps along an axis, in the order in which they were measured. A single value makes no sweep.
     ///
-    /// - Parameter each: another parameter that grows in proportion to the axis. Twice as many files of one size have
-    ///   twice as many bytes, for example, so `bytes` per file stays the same.
+    /// `each` is another parameter that grows in proportion to the axis. Twice as many files of one size have twice as
+    /// many bytes, for example, so `bytes` per file stays the same.
     static func along(_ axis: String, each: String? = nil, in measurements: [BenchMeasurement]) -> [Sweep] {
         var keys: [Key] = []
         var members: [Key: [BenchMeasurement]] = [:]

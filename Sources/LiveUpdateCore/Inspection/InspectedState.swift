@@ -117,9 +117,8 @@ struct PartialState {
     private(set) var state = BootState()
     private(set) var failure: ArenaError?
 
-    /// Applies an event, unless an earlier one was impossible.
-    ///
-    /// - Parameter what: the source of the event. The failure names it if the event is impossible.
+    /// Applies an event, unless an earlier one was impossible. `what` is the source of the event. The failure names it
+    /// if the event is impossible.
     mutating func apply(_ what: @autoclosure () -> String, _ event: () throws(ArenaError) -> Event) {
         guard failure == nil else { return }
         do throws(ArenaError) {

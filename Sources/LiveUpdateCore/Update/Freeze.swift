@@ -20,9 +20,8 @@ struct Freeze {
 
     // MARK: Ahead of the freeze
 
-    /// Looks at all files for a draft, and looks for lost files again.
+    /// Looks at all files for a draft, and looks for lost files again. `looks` has earlier looks for the same update.
     ///
-    /// - Parameter looks: earlier looks for the same update.
     /// - Returns: all files, in the order in which they are frozen, and the files that need no freeze.
     func look(leavingOut: Bool, _ looks: FreezeLooks?) -> (files: [FileToFreeze], unfrozen: Unfrozen) {
         var files = files
@@ -53,9 +52,7 @@ struct Freeze {
             isUnchanged: boot.handler(of: file).freezeCheck(context), obstacle: obstacle(context, file, session))
     }
 
-    /// The files that cannot be frozen.
-    ///
-    /// - Parameter looks: earlier looks for the same update.
+    /// The files that cannot be frozen. `looks` has earlier looks for the same update.
     func obstacles(_ looks: FreezeLooks?) -> [FreezeObstacle] {
         files.compactMap { one in
             if let look = looks?[one.file] { return look.obstacle }

@@ -43,9 +43,9 @@ extension PreparedBoot {
         }
     }
 
-    /// Takes over a tree that equals the prepared tree byte for byte, except for the times of the freeze.
+    /// Takes over a tree that equals the prepared tree byte for byte, except for the times of the freeze. Further
+    /// events, `events`, are committed with the tree.
     ///
-    /// - Parameter events: further events, which are committed with the tree.
     /// - Returns: false for another tree: then nothing was done.
     func takeOver(_ range: Extent, and events: [Event], _ boot: Boot) throws(LiveUpdateError) -> Bool {
         let arena = boot.arena

@@ -48,9 +48,9 @@ final class UpdatePlan: Sendable {
         state.with { $0.looks = FreezeLooks(at: files) }
     }
 
-    /// Looks at some of the files that existed at ``beginLooks(of:)``. Lost files are left to the draft.
+    /// Looks at some of the files that existed at ``beginLooks(of:)``. Lost files are left to the draft. `goesOn` is
+    /// asked after each file.
     ///
-    /// - Parameter goesOn: is asked after each file.
     /// - Returns: whether all of them were looked at.
     func look(of boot: Boot, goingOn goesOn: () -> Bool) throws(LiveUpdateError) -> Bool {
         try boot.request(.exclusive) { () throws(LiveUpdateError) in

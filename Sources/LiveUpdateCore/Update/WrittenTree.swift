@@ -13,9 +13,9 @@ struct WrittenTree: Sendable {
     /// The slots of the descriptors that travel.
     let slots: [DescriptorSlot]
 
-    /// Asks the FLBs of a boot for their data, and writes the tree.
+    /// Asks the FLBs of a boot for their data, and writes the tree. `isReserved` says whether the tree may use the room
+    /// that is reserved for publishing: a draft may not.
     ///
-    /// - Parameter isReserved: whether the tree may use the room that is reserved for publishing: a draft may not.
     /// - Throws: the errors of an FLB; ENOSPC. Nothing is left in the arena then.
     init(
         of boot: Boot, _ freeze: FreezeTime, leavingOut: [FileID: LeftOut], isReserved: Bool

@@ -75,9 +75,7 @@ final class ControlMemory: Sendable {
     /// The number of requests that can be noted at the same time.
     static let places = Layout.placeCount
 
-    /// Notes, before the work begins, that a request is being done. This takes two stores.
-    ///
-    /// - Parameter place: below ``places``.
+    /// Notes, before the work begins, that a request is being done. This takes two stores. `place` is below ``places``.
     func begin(_ request: RequestKey, place: Int = 0) {
         let offset = Layout.places + place * Layout.placeStride
         store(request.digest, offset)

@@ -114,11 +114,8 @@ struct RequestDeaths: Equatable, Sendable {
 
     init() {}
 
-    /// Counts a death.
-    ///
-    /// - Parameters:
-    ///   - requests: the requests that were being done, with the user of each.
-    ///   - now: milliseconds of CLOCK_MONOTONIC.
+    /// Counts a death. `requests` are the requests that were being done, with the user of each. `now` is the time, in
+    /// milliseconds of CLOCK_MONOTONIC.
     mutating func note(_ requests: [(key: RequestKey, user: UInt32)], _ cause: Cause, at now: UInt64) {
         guard cause.points > 0 else { return }
         for (key, user) in requests {

@@ -7,11 +7,8 @@ final class CallTurns: Sendable {
     /// The cookies of the sockets that a call uses now.
     private nonisolated(unsafe) var busy: Set<UInt64> = []
 
-    /// Makes a call when its turn comes.
-    ///
-    /// - Parameters:
-    ///   - cookie: the cookie of the socket.
-    ///   - waits: called before this waits for another call.
+    /// Makes a call when the turn on its socket comes. `cookie` is the cookie of the socket. `waits` is called before
+    /// this waits for another call.
     func take<Value: ~Copyable, Failure>(
         _ cookie: UInt64, waits: () -> Void, _ body: () throws(Failure) -> Value
     ) throws(Failure) -> Value {

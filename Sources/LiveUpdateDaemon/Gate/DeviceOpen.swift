@@ -8,9 +8,8 @@ import SystemPackage
 struct DeviceOpen {
     let call: GatedCall
 
-    /// - Parameters:
-    ///   - path: the address of the path in the caller's memory.
-    ///   - directory: the caller's descriptor of the directory in which a relative path begins.
+    /// Decides the outcome of the call, and opens the device if the call is about it. `path` is the address of the path
+    /// in the caller's memory. `directory` is the caller's descriptor of the directory in which a relative path begins.
     func outcome(_ path: UInt64, _ flags: CInt, at directory: CInt) -> GatedCall.Outcome {
         let isNew = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL
         let paths = DevicePath(caller: call.notification.thread, directory: directory)

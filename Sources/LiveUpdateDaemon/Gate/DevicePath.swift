@@ -14,9 +14,8 @@ struct DevicePath {
     private static let device = [UInt8]("/dev/liveupdate".utf8)
     private static let name = "liveupdate"
 
-    /// Whether a path names the device, also with slashes at its end.
-    ///
-    /// - Parameter followsLinks: whether the last name of the path may be a link.
+    /// Whether a path names the device, also with slashes at its end. `followsLinks` says whether the last name of the
+    /// path may be a link.
     func leadsToDevice(_ path: [UInt8], followsLinks: Bool) -> Bool {
         if path == Self.device { return true }
         guard let end = path.lastIndex(where: { $0 != UInt8(ascii: "/") }) else { return false }

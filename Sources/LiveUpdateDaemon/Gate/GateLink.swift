@@ -16,9 +16,9 @@ final class GateLink: Sendable {
 
     init(_ state: StateDirectory) { self.state = state }
 
-    /// Opens the device.
+    /// Opens the device. `passOn` gives the descriptor to the caller. When the caller continues, no other process holds
+    /// it.
     ///
-    /// - Parameter passOn: gives the descriptor to the caller. When the caller continues, no other process holds it.
     /// - Throws: the errno of the orchestrator's answer, and the errors of `passOn`.
     func openDevice(
         for user: UInt32, _ passOn: (FileDescriptor) throws(SystemCallError) -> CInt

@@ -61,7 +61,9 @@ final class ProgramListener: Sendable {
         return isStarted
     }
 
-    /// - Parameter ended: called at the end of the thread.
+    /// Starts a thread in a free place. `ended` is called at the end of the thread.
+    ///
+    /// - Returns: false when no place is free, or when the thread cannot be started.
     private func start(_ ended: @escaping @Sendable () -> Void) -> Bool {
         guard let place = gate.calls.take() else { return false }
         place.listener = slot

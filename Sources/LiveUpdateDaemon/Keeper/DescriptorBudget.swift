@@ -20,9 +20,8 @@ struct DescriptorBudget: Equatable, Sendable {
     /// RLIMIT_NOFILE of an orchestrator.
     var orchestrators: Int { max(limit - (limit < 512 ? 64 : 128) - burst, Settings.fewestDescriptors) }
 
-    /// Whether a message can be read with its descriptor.
-    ///
-    /// - Parameter used: the number of descriptors that are held or wait to be closed.
+    /// Whether a message can be read with its descriptor. `used` is the number of descriptors that are held or wait to
+    /// be closed.
     func canRead(with used: Int) -> Bool { used < mostKept }
 
     /// The users for which the orchestrator may hold more.

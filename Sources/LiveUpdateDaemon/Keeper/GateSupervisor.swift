@@ -22,9 +22,8 @@ final class GateSupervisor {
     /// The reason why no gate could be started; nil when the last start worked.
     private var failure: String?
 
-    /// - Parameters:
-    ///   - vault: holds the programs that a new gate serves.
-    ///   - orchestrator: a new gate runs the same program.
+    /// Makes a supervisor without a gate. `vault` holds the programs that a new gate serves. A new gate runs the same
+    /// program as `orchestrator`.
     init(
         _ settings: Settings, _ vault: DescriptorVault, _ orchestrator: OrchestratorSupervisor, _ children: ChildPoller,
         _ log: Log

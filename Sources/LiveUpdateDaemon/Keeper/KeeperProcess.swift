@@ -31,7 +31,9 @@ package final class KeeperProcess {
 
     /// Runs until luod is told to end.
     ///
-    /// - Parameter ready: called once the first orchestrator answers.
+    /// - Parameters:
+    ///   - settings: the settings of luod.
+    ///   - ready: called once the first orchestrator answers.
     /// - Throws: StartFailure, also when the first orchestrator cannot begin and nothing is held.
     package static func run(_ settings: Settings, _ ready: @escaping () -> Void) throws -> Never {
         // Users with many busy programs would otherwise delay the answers to all other users. Threads inherit the
@@ -86,9 +88,7 @@ package final class KeeperProcess {
 
     // MARK: Serving
 
-    /// Runs the event loop.
-    ///
-    /// - Parameter message: the first message to the orchestrator.
+    /// Runs the event loop. `message` is the first message to the orchestrator.
     func serve(announcing message: ControlMessage? = nil) throws -> Never {
         if let message { try? rooms.orchestrator.current.link.send(message) }
         var nextLook: UInt64 = 0

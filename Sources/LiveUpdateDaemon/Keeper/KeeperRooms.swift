@@ -18,9 +18,9 @@ struct KeeperRooms {
     /// One thread closes descriptors of root, and the others serve one other user each at a time.
     private static let closingThreads = 8
 
-    /// Makes the parts, and starts an orchestrator unless one runs already.
+    /// Makes the parts, and starts an orchestrator unless one runs already. `manager` is the service manager that has
+    /// started this process; nil without one.
     ///
-    /// - Parameter manager: the service manager that has started this process; nil without one.
     /// - Throws: the errors of starting a process and threads; EMFILE, ENOMEM.
     init(
         _ settings: Settings, _ state: TakenState, _ manager: ServiceNotifications?, _ children: ChildPoller, _ log: Log

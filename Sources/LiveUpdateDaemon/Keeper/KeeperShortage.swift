@@ -17,9 +17,8 @@ struct KeeperShortage: Sendable {
     /// Whether the shortage must be looked at again in a moment.
     var isUnderWay: Bool { isNew || isReadingPaused || told != .forAll || !reports.users.isEmpty }
 
-    /// Whether a message can be read with its descriptor.
-    ///
-    /// - Parameter used: the number of descriptors that are held or wait to be closed.
+    /// Whether a message can be read with its descriptor. `used` is the number of descriptors that are held or wait to
+    /// be closed.
     func canRead(with used: Int) -> Bool { budget.canRead(with: used) }
 
     /// Begins again with another orchestrator, which has had no report yet.

@@ -12,8 +12,7 @@ final class LinkedProcess {
     var ending: FileDescriptor { process.descriptor }
 
     /// Starts an image and sends it the version and the settings. The image finds its end of the link as descriptor 3.
-    ///
-    /// - Parameter settings: the keeper's settings.
+    /// `settings` are the keeper's settings.
     init(starting image: String, _ kind: StartedProcess, _ settings: Settings) throws {
         let (ours, theirs) = try MessageSocket.pair()
         link = ControlLink(OwnedDescriptor(taking: ours))

@@ -68,9 +68,8 @@ final class NextImageSupervisor {
 
     // MARK: Events and actions
 
-    /// Passes an event to the broker, and performs its actions.
-    ///
-    /// - Parameter descriptors: the descriptors of the event, for the next image. The caller still owns them.
+    /// Passes an event to the broker, and performs its actions. `descriptors` are the descriptors of the event, for the
+    /// next image. The caller still owns them.
     func handle(_ event: UpdateBroker.Event, _ descriptors: [FileDescriptor] = []) {
         for action in broker.handle(event, at: milliseconds()) {
             // The actions after a failed one are not performed.

@@ -15,9 +15,8 @@ final class OrchestratorReader {
     /// Whether a truncated message was logged. This is logged only once.
     private var isCutSaid = false
 
-    /// - Parameters:
-    ///   - isReadySaid: whether the keeper's earlier program has reported that luod is ready.
-    ///   - ready: reports that luod is ready. It is called once.
+    /// Makes a reader. `isReadySaid` says whether the keeper's earlier program has reported that luod is ready. `ready`
+    /// reports that luod is ready. It is called once.
     init(
         _ rooms: KeeperRooms, _ updates: NextImageSupervisor, _ ending: KeeperEnding, isReadySaid: Bool,
         _ ready: @escaping () -> Void

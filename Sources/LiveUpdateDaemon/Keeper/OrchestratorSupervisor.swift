@@ -25,9 +25,9 @@ final class OrchestratorSupervisor {
     private let children: ChildPoller
     private let log: Log
 
-    /// - Parameters:
-    ///   - found: an orchestrator that runs already; nil: this starts one.
-    ///   - memory: the memory that the keeper shares with orchestrators.
+    /// Supervises `found`, an orchestrator that runs already, or starts one if `found` is nil. `memory` is the memory
+    /// that the keeper shares with orchestrators.
+    ///
     /// - Throws: the errors of starting a process.
     init(
         _ found: LinkedProcess?, _ image: KeptImage, memory: ControlMemory, _ settings: Settings,
@@ -63,9 +63,7 @@ final class OrchestratorSupervisor {
         var refusal: String?
     }
 
-    /// Notes the end of the orchestrator.
-    ///
-    /// - Parameter user: finds the user of the connection in a slot.
+    /// Notes the end of the orchestrator. `user` finds the user of the connection in a slot.
     func noteDeath(user: (DescriptorSlot) -> UInt32?) -> Death {
         endRetired()
         children.forget(current)

@@ -13,9 +13,7 @@ final class OrchestratorWatch {
     /// Whether the keeper ended the orchestrator because it did not answer.
     private var wasSilent = false
 
-    /// - Parameters:
-    ///   - memory: the memory that keeper and orchestrator share.
-    ///   - patience: ``Settings/silence``.
+    /// Makes a watch through the memory that keeper and orchestrator share. `patience` is ``Settings/silence``.
     init(_ memory: ControlMemory, patience: UInt64, _ log: Log) {
         self.memory = memory
         self.log = log
@@ -29,9 +27,8 @@ final class OrchestratorWatch {
         wasSilent = false
     }
 
-    /// Counts a turn of this process's loop, and looks at the orchestrator when it is time.
-    ///
-    /// - Parameter waitsForKeeper: whether the orchestrator has handed over and only waits for this process.
+    /// Counts a turn of this process's loop, and looks at the orchestrator when it is time. `waitsForKeeper` says
+    /// whether the orchestrator has handed over and only waits for this process.
     func tick(_ orchestrator: LinkedProcess, waitsForKeeper: Bool) {
         memory.tick(.keeper)
         let now = milliseconds()

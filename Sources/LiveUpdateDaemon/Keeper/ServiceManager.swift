@@ -11,7 +11,7 @@ final class ServiceManager {
     private let vault: DescriptorVault
     private let log: Log
 
-    /// - Parameter store: nil without a service manager.
+    /// Makes the manager of a store. `store` is nil without a service manager.
     init(_ store: ServiceManagerStore?, _ vault: DescriptorVault, _ log: Log) {
         self.store = store
         self.vault = vault

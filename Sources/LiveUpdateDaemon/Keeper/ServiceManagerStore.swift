@@ -23,9 +23,8 @@ final class ServiceManagerStore {
     private var next = 0
     private var status = ""
 
-    /// - Parameters:
-    ///   - stored: the descriptors that systemd has passed and the keeper holds.
-    ///   - stale: the descriptors that systemd has passed and the keeper does not hold.
+    /// Makes a store of the descriptors that systemd has passed. The keeper holds those in `stored`, and does not hold
+    /// those in `stale`.
     init(_ manager: ServiceNotifications, stored: [HeldSlot], stale: [HeldSlot]) {
         self.manager = manager
         self.stale = stale

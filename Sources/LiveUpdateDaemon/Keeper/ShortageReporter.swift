@@ -51,9 +51,7 @@ final class ShortageReporter {
     }
 
     /// Tells the orchestrator, without waiting, how many descriptors of users wait to be closed, and for which users
-    /// there is room.
-    ///
-    /// - Parameter hasHandedOver: whether the orchestrator has handed over. If it has, it gets no other message.
+    /// there is room. An orchestrator that has handed over gets no other message.
     func report(_ users: some Sequence<UInt32>, hasHandedOver: Bool) {
         if hasHandedOver { return }
         for user in users {

@@ -29,6 +29,7 @@ package struct StateDirectory: Sendable {
     /// - Parameters:
     ///   - passed: the descriptors from a service manager: the clients' socket, and stored descriptors.
     ///   - settings: the settings for a clients' socket that this makes.
+    /// - Returns: the state, with its held descriptors.
     /// - Throws: ``StateHeld`` when another process is the keeper; a LiveUpdateError with EPERM for a directory that
     ///   others may write to; ``StartFailure`` for an unusable path or file of the state, and for a passed socket that
     ///   does not listen; ArenaError about the arena; the errors of system calls.

@@ -86,7 +86,7 @@ struct UpdateBroker: Equatable, Sendable {
 
     var isTakingOver: Bool { if case .takingOver = phase { true } else { false } }
 
-    /// - Parameter now: milliseconds of CLOCK_MONOTONIC.
+    /// Decides the actions for an event. `now` is the time, in milliseconds of CLOCK_MONOTONIC.
     mutating func handle(_ event: Event, at now: UInt64) -> [Action] {
         switch event {
         case .wants(let purpose, let image, let attempt):

@@ -68,9 +68,8 @@ struct Admission: Sendable {
 }
 
 extension Quota.Usage {
-    /// The counts of a user that ``Quota`` does not know itself.
-    ///
-    /// - Parameter accepted: the number of connections that were accepted and are not held yet.
+    /// The counts of a user that ``Quota`` does not know itself. `accepted` is the number of connections that were
+    /// accepted and are not held yet.
     init(of user: SessionUser, _ store: DescriptorMirror, _ orchestrator: Orchestrator, accepted: Int) {
         let held = orchestrator.usage(of: user)
         self.init(
@@ -86,7 +85,7 @@ final class Admissions {
     private let acceptor: Acceptor
     private let kernel: EmulatedKernel?
 
-    /// - Parameter kernel: ``Settings/kernel``.
+    /// Makes the admissions of an orchestrator. `kernel` is ``Settings/kernel``.
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ acceptor: Acceptor,
         _ kernel: EmulatedKernel?
@@ -105,9 +104,8 @@ final class Admissions {
             accepted: acceptor.count, kernel: kernel, store: store, orchestrator: orchestrator)
     }
 
-    /// The memory of users' files and its limits, for the status. The values are those that were read last.
-    ///
-    /// - Parameter user: nil for the users with the most memory, in at most 32 lines.
+    /// The memory of a user's files and its limits, for the status; with nil, of the users with the most memory. There
+    /// are at most 32 lines. The values are those that were read last.
     func memory(of user: SessionUser?) -> [LuodStatus.Memory] {
         let quota = connections.quota
         let all = store.memory.flatMap { user, sizes in

@@ -15,7 +15,7 @@ final class ConnectionCloser {
     private let log: Log
     private let endsUnused: Bool
 
-    /// - Parameter endsUnused: ``Settings/endsUnused``.
+    /// Makes a closer of connections. `endsUnused` is ``Settings/endsUnused``.
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
         _ sessions: SessionTable, _ replies: ReplySender, _ longWork: LongWorkRunner, _ keeper: KeeperLink,
@@ -32,9 +32,8 @@ final class ConnectionCloser {
         self.endsUnused = endsUnused
     }
 
-    /// Closes a connection, and ends the session that it led to.
-    ///
-    /// - Parameter mayTakeLong: whether the session may end a moment later (``LongWorkRunner``).
+    /// Closes a connection, and ends the session that it led to. If `mayTakeLong` is true, the session may end a moment
+    /// later (``LongWorkRunner``).
     func close(_ connection: Connection, mayTakeLong: Bool = false) {
         // Its request is completed first. After that, the end is noted again.
         guard !connection.isWorking else { return }

@@ -189,9 +189,9 @@ final class DescriptorMirror: DescriptorStore {
         tell(keeper, .keep(HeldSlot(slot: slot, kind: entry.kind, label: label)), [entry.descriptor])
     }
 
-    /// Holds a descriptor. The store owns it from now on. Without a keeper only this process holds it.
+    /// Holds a descriptor. The store owns it from now on. Without a keeper only this process holds it. In a shortage
+    /// this waits at most `patience` milliseconds.
     ///
-    /// - Parameter patience: how many milliseconds this waits for the end of a shortage.
     /// - Throws: the errno of a shortage that lasts, such as ETOOMANYREFS. In this case the descriptor is closed, and
     ///   nothing else has changed.
     func take(

@@ -61,9 +61,8 @@ final class DeviceCalls {
         }
     }
 
-    /// Checks that a user may make a call now.
+    /// Checks that a user may make a call now. `ownUser` is the user that luod runs as.
     ///
-    /// - Parameter ownUser: the user that luod runs as.
     /// - Throws: EPERM for a privileged call of a user that may not make it; EIO during a refusal, for all calls except
     ///   STATUS, RELOAD and STOP of root and luod's own user.
     static func check(

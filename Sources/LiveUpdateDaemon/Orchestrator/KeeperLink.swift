@@ -16,10 +16,8 @@ final class KeeperLink {
     private let watch: KeeperWatch
     private let log: Log
 
-    /// - Parameters:
-    ///   - link: the link; nil: there is no keeper.
-    ///   - memory: the memory that keeper and orchestrator share; nil: the keeper is not watched.
-    ///   - silence: ``Settings/silence``.
+    /// Begins with a link to the keeper. Without a link there is no keeper. The keeper is watched through the memory
+    /// that keeper and orchestrator share, and not watched without it. `silence` is ``Settings/silence``.
     init(
         _ link: ControlLink?, _ store: DescriptorMirror, _ work: WorkQueue, _ memory: ControlMemory?, silence: UInt64,
         _ log: Log

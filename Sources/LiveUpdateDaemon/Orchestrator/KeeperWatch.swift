@@ -11,9 +11,8 @@ final class KeeperWatch {
     private var policy: HangPolicy
     private var nextLook: UInt64 = 0
 
-    /// - Parameters:
-    ///   - memory: the memory that keeper and orchestrator share; nil: nothing is watched.
-    ///   - patience: ``Settings/silence``.
+    /// Makes a watch through the memory that keeper and orchestrator share. Without the memory nothing is watched.
+    /// `patience` is ``Settings/silence``.
     init(_ memory: ControlMemory?, patience: UInt64, _ log: Log) {
         self.memory = memory
         self.log = log

@@ -79,14 +79,11 @@ struct LongWork {
     /// microseconds.
     static let manyFiles = 256
 
-    /// Whether preserving a file of this size may take more than about 2 ms.
+    /// Whether preserving a file may take more than about 2 ms. `size` is the size of the file, and `allocated` counts
+    /// its allocated bytes.
     ///
     /// Holes of huge pages cost 0.7 microseconds each, extents of a memory file 3 microseconds, and its pages 16 ns.
     /// The number of extents is not known: there are at most as many as pages, and as pages of holes.
-    ///
-    /// - Parameters:
-    ///   - size: the size of the file, in bytes.
-    ///   - allocated: the allocated bytes of the file.
     static func isLong(size: UInt64, allocated: UInt64) -> Bool {
         let used = allocated / 4096
         let holes = size > allocated ? (size - allocated) / 4096 : 0

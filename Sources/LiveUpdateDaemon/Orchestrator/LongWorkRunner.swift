@@ -68,8 +68,7 @@ final class LongWorkRunner {
     // MARK: Requests
 
     /// Lets a thread do a request. Without a free thread, or while an update is under way, the request waits.
-    ///
-    /// - Parameter preservesMemory: whether the request preserves a memory file when it succeeds.
+    /// `preservesMemory` says whether the request preserves a memory file when it succeeds.
     func begin(
         _ request: Request, on connection: Connection, preservesMemory: Bool = false,
         _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void

@@ -135,10 +135,9 @@ struct OrchestratorResources {
 
     /// Registers luod's handlers and limits, and makes the server of an orchestrator that is not open yet.
     ///
-    /// - Parameters:
-    ///   - refusal: the reason why the state cannot be read; nil when it can. With a reason, the orchestrator has an
-    ///     empty state of its own.
-    ///   - predecessorsEnd: how the orchestrator before this one ended, as text; empty when it did not.
+    /// `refusal` is the reason why the state cannot be read; nil when it can. With a reason, the orchestrator has an
+    /// empty state of its own. `predecessorsEnd` says how the orchestrator before this one ended; it is empty when that
+    /// orchestrator did not end.
     func makeServer(
         of orchestrator: Orchestrator, refusal: Refusal? = nil, predecessorsEnd: String = ""
     ) throws -> Server {

@@ -8,10 +8,9 @@ extension Orchestrator {
         get throws(LiveUpdateError) { UInt32(truncatingIfNeeded: try status().updateNumber) }
     }
 
-    /// Finds a session of a user by its name.
+    /// Finds a session of a user by its name. A `direction` of nil means either. If both an incoming and an outgoing
+    /// session have this name, the outgoing one is used.
     ///
-    /// - Parameter direction: nil for either. If both an incoming and an outgoing session have this name, the outgoing
-    ///   one is used.
     /// - Throws: ENOENT.
     func find(
         _ name: SessionName?, _ direction: Direction?, of user: SessionUser

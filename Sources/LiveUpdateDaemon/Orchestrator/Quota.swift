@@ -59,20 +59,17 @@ struct Quota: Sendable {
         connections[user] = left == 0 ? nil : left
     }
 
-    /// Whether one more descriptor may be held for a user.
-    ///
-    /// - Parameter isUnlimited: whether the client is root, even if it acts as another user.
+    /// Whether one more descriptor may be held for a user. `isUnlimited` says whether the client is root, even if it
+    /// acts as another user.
     func hasRoom(for user: SessionUser, isUnlimited: Bool, _ usage: Usage) -> Bool {
         let isRoot = isUnlimited || user == 0
         guard usage.process < (isRoot ? mostHeldWithRoot : mostOfProcess - reservedForRoot) else { return false }
         return isRoot || connections[user, default: 0] + usage.held + usage.closing < mostOfUser
     }
 
-    /// The limit that one more file of a user exceeds, in bytes; nil when there is room.
-    ///
-    /// - Parameters:
-    ///   - isUnlimited: whether the client is root, even if it acts as another user.
-    ///   - bytes: the bytes of all files of the user with pages of this size, including that file.
+    /// The limit that one more file of a user exceeds, in bytes; nil when there is room. `bytes` counts the bytes of
+    /// all files of the user with pages of this size, including that file. `isUnlimited` says whether the client is
+    /// root, even if it acts as another user.
     func exceededMemory(
         of user: SessionUser, isUnlimited: Bool, _ bytes: UInt64, _ pageSize: PageSize, _ machine: MachineMemory
     ) -> UInt64? {
@@ -82,12 +79,9 @@ struct Quota: Sendable {
         return bytes > most ? most : nil
     }
 
-    /// Whether a user's next request waits until the descriptors of earlier requests are closed. It is
-    /// not asked for root, which never waits.
-    ///
-    /// - Parameters:
-    ///   - pending: the number of the user's descriptors that wait to be closed.
-    ///   - process: the number of descriptors of the process.
+    /// Whether a user's next request waits until the descriptors of earlier requests are closed. It is not asked for
+    /// root, which never waits. `pending` is the number of the user's descriptors that wait to be closed, and `process`
+    /// the number of descriptors of the process.
     func mustWait(pending: Int, process: Int) -> Bool {
         pending >= (process < mostOfProcess - reservedForRoot ? Self.mostPending : Self.fewPending)
     }

@@ -106,9 +106,7 @@ final class ReplySender {
         send(reply, to: connection)
     }
 
-    /// Drops a reply that no client reads.
-    ///
-    /// - Parameter isAnswered: whether to take its request out of the queue, too.
+    /// Drops a reply that no client reads. If `isAnswered` is true, the request is taken out of the queue, too.
     func dropUnsent(of connection: Connection, isAnswered: Bool) {
         guard let reply = connection.takeUnsent() else { return }
         if isAnswered { try? connection.descriptor.discardMessage() }

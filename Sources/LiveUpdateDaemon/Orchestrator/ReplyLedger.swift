@@ -24,9 +24,8 @@ final class ReplyLedger {
     /// The places of requests that threads do. Place 0 belongs to the loop.
     private var places: Set<Int> = []
 
-    /// - Parameters:
-    ///   - memory: the memory that the keeper shares; nil: nothing is noted.
-    ///   - predecessorsEnd: how the orchestrator before this one ended, as text; empty when it did not.
+    /// Begins a ledger in the memory that the keeper shares. Without the memory nothing is noted. `predecessorsEnd`
+    /// says how the orchestrator before this one ended; it is empty when that orchestrator did not end.
     init(
         _ memory: ControlMemory?, _ orchestrator: Orchestrator, _ store: DescriptorMirror, _ sessions: SessionTable,
         predecessorsEnd: String

@@ -21,11 +21,14 @@ struct StatusReport {
     ///
     /// - Parameters:
     ///   - call: the request.
-    ///   - parts: returns the sessions and files after a position, at most a given number of them.
-    ///   - daemon: the line of luod, for the first page.
     ///   - boot: the number of the boot, which is not 0.
-    ///   - describe: a session's line, and a file's line. They look at descriptors.
-    /// - Throws: ESTALE when the position belongs to another boot.
+    ///   - room: the most bytes of the lines.
+    ///   - daemon: returns the line of luod, for the first page.
+    ///   - parts: returns the sessions and files after a position, at most a given number of them.
+    ///   - session: returns a session's line.
+    ///   - file: returns the line of a file with a problem or without one. It looks at the file's descriptor.
+    /// - Returns: the page, and the request for the next one.
+    /// - Throws: ESTALE when the position belongs to another boot, and the errors of `parts`.
     static func page(
         _ call: StatusCall, boot: UInt32, room: Int = StatusLines.most,
         daemon: () -> LuodStatus.Daemon,

@@ -33,13 +33,14 @@ struct WorkClock {
         return charge
     }
 
-    /// The time to charge for a piece, in nanoseconds.
+    /// Computes the charge for a piece.
     ///
     /// - Parameters:
     ///   - duration: the duration of the piece, in nanoseconds.
     ///   - charged: the charges since `before`.
     ///   - before: the thread's use at the beginning; nil to charge the duration.
     ///   - now: returns the thread's use now; nil to charge the duration.
+    /// - Returns: the time to charge, in nanoseconds.
     static func charge(
         _ duration: UInt64, after charged: UInt64, since before: ThreadUse?, now: () -> ThreadUse?
     ) -> UInt64 {

@@ -16,6 +16,7 @@ final class WorkQueue {
     ///
     /// - Parameter milliseconds: the longest wait.
     /// - Returns: the events; none when the wait ends without one.
+    /// - Throws: the errors of epoll_wait(2).
     func wait(_ milliseconds: CInt) throws(SystemCallError) -> [Poller.Event] { try poller.wait(milliseconds) }
 
     /// Begins to wait for events of a descriptor.

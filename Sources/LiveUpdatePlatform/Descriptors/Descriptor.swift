@@ -46,9 +46,10 @@ package func closeDescriptor(_ descriptor: FileDescriptor) throws(SystemCallErro
 }
 
 extension FileDescriptor {
-    /// A second descriptor of the same open file description, closed on exec: fcntl(2), `F_DUPFD_CLOEXEC`.
+    /// Makes a second descriptor of the same open file description, closed on exec: fcntl(2), `F_DUPFD_CLOEXEC`.
     ///
     /// - Parameter minimum: the lowest number that the new descriptor may get.
+    /// - Returns: the new descriptor.
     /// - Throws: EBADF when this is not open, EMFILE at the limit of RLIMIT_NOFILE.
     package func duplicated(from minimum: CInt = 3) throws(SystemCallError) -> OwnedDescriptor {
         let number = try systemCall("fcntl") { cshims_fcntl(rawValue, F_DUPFD_CLOEXEC, Int(minimum)) }

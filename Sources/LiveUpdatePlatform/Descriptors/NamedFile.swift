@@ -76,8 +76,8 @@ package func findFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescript
 /// - Parameters:
 ///   - path: an absolute path. Symbolic links are not followed.
 ///   - mounts: the mounts that the path leads through, in their order.
+/// - Returns: a descriptor that only names the file.
 /// - Throws: ELOOP for a symbolic link, EXDEV for another mount, ENOENT, EACCES, ENOTDIR, EMFILE; ENOSYS before Linux
-///   5.6.
 ///   5.6.
 package func findFile(_ path: FilePath, through mounts: [Mount]) throws(SystemCallError) -> OwnedDescriptor {
     let bytes = path.bytes
@@ -101,9 +101,7 @@ extension ArraySlice<UInt8> {
 }
 
 extension FileDescriptor {
-    /// Goes from this directory to a mount below it.
-    ///
-    /// - Parameter path: the mount point, relative to this directory.
+    /// Goes from this directory to a mount below it. `path` is the mount point, relative to this directory.
     fileprivate func enter(_ mount: Mount, _ path: ArraySlice<UInt8>) throws(SystemCallError) -> OwnedDescriptor {
         let root: OwnedDescriptor
         if let slash = path.lastIndex(of: UInt8(ascii: "/")) {

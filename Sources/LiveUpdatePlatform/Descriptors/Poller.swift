@@ -69,11 +69,12 @@ package struct Poller: ~Copyable, Sendable {
         }
     }
 
-    /// Waits for one event; nil after the given time. Descriptors with events take turns. This method is for callers
-    /// that close or open descriptors between events: an event that ``wait(_:)`` returned may name a number that is
-    /// closed or belongs to another file by now.
+    /// Waits for one event. Descriptors with events take turns. This method is for callers that close or open
+    /// descriptors between events: an event that ``wait(_:)`` returned may name a number that is closed or belongs to
+    /// another file by now.
     ///
-    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Parameter milliseconds: the longest wait; -1 waits for ever.
+    /// - Returns: the event; nil when the wait ends without one.
     /// - Throws: EBADF.
     package func next(_ milliseconds: CInt) throws(SystemCallError) -> Event? {
         var found = cshims_event()
@@ -82,9 +83,10 @@ package struct Poller: ~Copyable, Sendable {
         return count > 0 ? Event(found) : nil
     }
 
-    /// Waits for events, and returns all of them; none after the given time.
+    /// Waits for events.
     ///
-    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Parameter milliseconds: the longest wait; -1 waits for ever.
+    /// - Returns: the events; none when the wait ends without one.
     /// - Throws: EBADF.
     package func wait(_ milliseconds: CInt) throws(SystemCallError) -> [Event] {
         var events: [Event] = []

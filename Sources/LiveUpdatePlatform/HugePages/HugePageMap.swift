@@ -26,12 +26,13 @@ package struct HugePage: Hashable, Sendable {
 /// (ioctl_userfaultfd(2)). That call maps a page that is in the page cache, and fails with EFAULT for a hole. The
 /// frames come from /proc/self/pagemap (proc(5)) of that mapping.
 package enum HugePageMap {
-    /// The pages that exist, in the order of the file: the result of a whole ``HugePageScan``.
+    /// Finds the pages that exist, with a whole ``HugePageScan``.
     ///
     /// - Parameters:
     ///   - descriptor: a file on hugetlbfs.
     ///   - size: the size of the file in bytes. The last page may be cut.
     ///   - pageSize: the page size of its file system.
+    /// - Returns: the pages, in the order of the file.
     /// - Throws: the errors of ``HugePageScan``.
     package static func pages(
         of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize

@@ -12,11 +12,12 @@ package enum HugePageMount {
         try Mount.all().filter { $0.type == "hugetlbfs" }.map(\.point)
     }
 
-    /// A mounted hugetlbfs of that page size on which this process may make files; nil when there is none.
+    /// Finds a mounted hugetlbfs of a page size on which this process may make files.
     ///
     /// - Parameters:
     ///   - size: the page size of the file system.
     ///   - directory: mounts in this directory are left out, because they belong to other users.
+    /// - Returns: the mount point; nil when there is none.
     /// - Throws: ENOENT without /proc.
     package static func find(_ size: PageSize, outside directory: FilePath) throws(SystemCallError) -> FilePath? {
         try all().first { path in

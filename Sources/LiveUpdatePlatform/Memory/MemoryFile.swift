@@ -61,8 +61,9 @@ package struct Seals: OptionSet, Hashable, Sendable {
 ///
 /// - Parameters:
 ///   - name: a name that only /proc shows, at most 249 bytes.
-///   - pageSize: base pages, or huge ones (`MFD_HUGETLB`).
 ///   - size: in bytes. Pages are allocated when they are first touched.
+///   - pageSize: base pages, or huge ones (`MFD_HUGETLB`).
+/// - Returns: the only descriptor of the file.
 /// - Throws: EINVAL for a name that is too long or a page size that the kernel does not have, EMFILE, ENOMEM.
 public func makeMemoryFile(
     named name: String, size: UInt64, pageSize: PageSize = .base

@@ -24,6 +24,7 @@ package struct ChildProcess: Sendable {
     /// - Parameters:
     ///   - image: the program to run.
     ///   - inherited: descriptors that the program gets under the same numbers, though they are closed on exec here.
+    /// - Returns: the process, with our ends of its pipes.
     /// - Throws: EMFILE, ENOENT, EACCES and other errors of execve(2).
     package static func start(
         _ image: ProgramImage, inherited: [FileDescriptor] = []

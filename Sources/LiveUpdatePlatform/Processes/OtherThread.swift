@@ -46,13 +46,14 @@ package struct OtherThread: Sendable {
         throw SystemCallError("process_vm_readv", .fileNameTooLong)
     }
 
-    /// A descriptor in this process for the open file description of one of the thread's descriptors: pidfd_open(2) of
-    /// the thread or, before Linux 6.9, of its process, and pidfd_getfd(2).
+    /// Duplicates one of the thread's descriptors into this process: pidfd_open(2) of the thread or, before Linux 6.9,
+    /// of its process, and pidfd_getfd(2).
     ///
     /// - Parameters:
     ///   - number: the number of the descriptor in that thread.
     ///   - kept: the handle of the thread that was asked last, which need not be this one. Only handles of threads are
     ///     kept: such a handle never means a later thread with the same number.
+    /// - Returns: a descriptor in this process for the same open file description.
     /// - Throws: EBADF when the descriptor is not open, EMFILE at our limit, EPERM, ESRCH.
     package func duplicate(_ number: CInt, keeping kept: KeptHandle) throws(SystemCallError) -> OwnedDescriptor {
         if kept.thread == id, let handle = kept.handle?.borrowed {

@@ -44,6 +44,7 @@ package enum MessageSocket {
     ///   - mode: the permissions that the socket gets before it listens: they decide which users may connect.
     ///   - group: the group that the socket gets before it listens; nil keeps the group of this process.
     ///   - backlog: how many connections may wait to be accepted.
+    /// - Returns: the listening socket.
     /// - Throws: EADDRINUSE when a file has that name, ENAMETOOLONG, EACCES and other errors of bind(2); EPERM for a
     ///   group that this process is not in.
     package static func listen(
@@ -65,6 +66,7 @@ package enum MessageSocket {
     /// - Parameters:
     ///   - path: the path of the socket.
     ///   - milliseconds: the longest wait for room in the queue of the listener; nil waits for ever.
+    /// - Returns: the connected socket.
     /// - Throws: ENOENT when no file has that name, ECONNREFUSED when no process listens there, EACCES, EPROTOTYPE;
     ///   EAGAIN when the wait was too long.
     package static func connect(

@@ -11,6 +11,7 @@ package enum LuodSocket {
     /// - Parameters:
     ///   - state: the state directory of the luod.
     ///   - milliseconds: the longest wait for room in the listener's queue; nil: no limit.
+    /// - Returns: the connected socket.
     /// - Throws: ENOENT or ECONNREFUSED when no luod runs there, EACCES when this user may not connect, EMFILE; EAGAIN
     ///   when the wait was too long.
     package static func connect(

@@ -17,7 +17,9 @@ package struct ProtocolClient {
 
     /// A client on a socket.
     ///
-    /// - Parameter leavesAnswers: whether answers stay in the queue until ``discard()``.
+    /// - Parameters:
+    ///   - socket: the socket. The caller still owns it.
+    ///   - leavesAnswers: whether answers stay in the queue until ``discard()``.
     package init(_ socket: FileDescriptor, leavesAnswers: Bool = false) {
         self.socket = socket
         self.leavesAnswers = leavesAnswers
@@ -49,8 +51,11 @@ package struct ProtocolClient {
 
     /// Makes a request, and waits in recvmsg(2) for its answer.
     ///
-    /// - Parameter file: the descriptor that the call is about. If it is not open, the request is sent without it. luod
-    ///   then reports this after its other checks.
+    /// - Parameters:
+    ///   - request: the request.
+    ///   - file: the descriptor that the call is about. If it is not open, the request is sent without it. luod then
+    ///     reports this after its other checks.
+    /// - Returns: the answer, with its descriptor.
     /// - Throws: ENOTCONN when luod has closed the connection, EMFILE when the descriptor of the answer did not arrive,
     ///   EPROTO for a message that no luod sends; ETOOMANYREFS, ENOBUFS or ENOMEM in a shortage, unless answers stay in
     ///   the queue: then this waits. The connection stays usable after all of these except ENOTCONN.
@@ -63,9 +68,11 @@ package struct ProtocolClient {
     /// Makes a request, and waits for its answer with the caller's own function. This takes one more system call.
     ///
     /// - Parameters:
+    ///   - request: the request.
     ///   - file: as for ``answer(to:about:)``.
     ///   - isRepeated: whether the request may have been sent before, and even answered.
     ///   - wait: waits for the socket.
+    /// - Returns: the answer, with its descriptor.
     /// - Throws: like ``answer(to:about:)``, and the errors of `wait`.
     package func answer(
         to request: Request, about file: FileDescriptor? = nil, isRepeated: Bool = false, wait: Waiting
@@ -174,7 +181,9 @@ extension Call {
 extension FileDescriptor {
     /// Waits for an event on a socket. No event reports the end of a shortage, so that wait is a short pause.
     ///
-    /// - Parameter milliseconds: the longest wait; -1 waits for ever.
+    /// - Parameters:
+    ///   - awaited: the event.
+    ///   - milliseconds: the longest wait; -1 waits for ever.
     /// - Returns: whether there is something to send or to receive, or it is time to try again.
     @discardableResult
     package func wait(for awaited: ProtocolClient.Awaited, within milliseconds: CInt = -1) -> Bool {

@@ -19,7 +19,9 @@ extension Response {
     /// Completes an answer for the client of a request with the tag. For a client that asks for reasons it also adds
     /// the text and extends the struct to its length in the request.
     ///
-    /// - Parameter error: the failure, if it has a reason.
+    /// - Parameters:
+    ///   - request: the request.
+    ///   - error: the failure, if it has a reason.
     package mutating func complete(for request: Request, _ error: LiveUpdateError?) {
         tag = request.tag
         guard request.wantsReason else { return }

@@ -58,9 +58,8 @@ extension LuodStatus {
         }
     }
 
-    /// A line for each file with a problem, in the order in which sessions and files were made.
-    ///
-    /// - Parameter direction: the direction of the sessions; nil for both.
+    /// A line for each file with a problem, in the order in which sessions and files were made. `direction` is the
+    /// direction of the sessions; nil for both.
     func problems(_ direction: Direction? = nil) -> [SessionLine] {
         sessions.filter { direction == nil || $0.direction == direction?.rawValue }.flatMap { session in
             session.files.compactMap { file in

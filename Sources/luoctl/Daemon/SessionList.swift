@@ -27,9 +27,7 @@ struct SessionList: Encodable {
         (session.owner, session.name, session.direction)
     }
 
-    /// A table for people.
-    ///
-    /// - Parameter withUsers: whether to show the user of each session.
+    /// A table for people. If `withUsers` is true, the table shows the user of each session.
     func text(withUsers: Bool) -> String {
         guard !sessions.isEmpty else { return "no sessions" }
         var table = Table(["session"] + (withUsers ? ["user"] : []) + ["direction", "holder", "files", "size"])

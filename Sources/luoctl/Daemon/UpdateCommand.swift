@@ -61,9 +61,8 @@ struct ObstacleList {
 
     init(_ error: LiveUpdateError) { self.error = error }
 
-    /// The same error, with all lines.
-    ///
-    /// - Parameter problems: reads the lines of all files, in the order of the answer; nil when they cannot be read.
+    /// The same error, with all lines. `problems` reads the lines of all files, in the order of the answer; it returns
+    /// nil when they cannot be read.
     func completed(_ problems: () -> [String]?) -> LiveUpdateError {
         var lines = error.reason.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         guard let place = lines.lastIndex(where: { Self.missing($0) != nil }), let missing = Self.missing(lines[place]),

@@ -28,12 +28,13 @@ struct UpdateRemarks {
     /// - Parameter said: the lines of luod's answer.
     init(_ said: [String]) { self.said = said }
 
-    /// All lines, each once.
+    /// Completes the lines. The closures are called only when lines are missing.
     ///
     /// - Parameters:
-    ///   - discarded: the lines of the sessions that the update discarded, and of their files. It is called only when
-    ///     lines are missing, as is `leftOut`.
-    ///   - leftOut: the lines of the files that the update left out.
+    ///   - discarded: returns the lines of the sessions that the update discarded, and of their files.
+    ///   - leftOut: returns the lines of the files that the update left out.
+    /// - Returns: all lines, each once. If the closures have more or fewer lines than are missing, the last line refers
+    ///   to luod's log.
     func completed(discarded: () -> [SessionLine], leftOut: () -> [SessionLine]) -> [String] {
         guard let last = said.last, let missing = ObstacleList.missing(last) else { return said }
         let shown = Array(said.dropLast())

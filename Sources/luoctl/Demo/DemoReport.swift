@@ -9,7 +9,7 @@ struct DemoReport {
     private let updates: UInt64
     private let failure: String?
 
-    /// - Parameter failure: the error that ended the run before its last update.
+    /// Makes a report. `failure` is the error that ended the run before its last update.
     init(_ notes: DemoNotes, updates: UInt64, failure: String? = nil) {
         self.notes = notes
         self.updates = updates

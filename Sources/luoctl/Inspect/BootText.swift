@@ -6,7 +6,7 @@ struct BootText {
     private let boot: InspectedBoot
     private let source: String
 
-    /// - Parameter source: the name of the part of the arena that describes the boot.
+    /// Makes the text of a boot. `source` is the name of the part of the arena that describes the boot.
     init(_ boot: InspectedBoot, _ source: String) {
         self.boot = boot
         self.source = source

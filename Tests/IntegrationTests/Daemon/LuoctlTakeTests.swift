@@ -23,7 +23,7 @@ import Testing
         session.close()
     }
 
-    /// - Parameter before: a shell command that runs first.
+    /// Lets luoctl retrieve files and become a program. `before` is a shell command that runs first.
     private func take(
         _ program: [String], tokens: [UInt64] = tokens, before: String = "true", with tracer: [String] = []
     ) async throws -> Ended {

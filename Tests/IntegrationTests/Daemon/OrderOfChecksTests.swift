@@ -52,9 +52,8 @@ import Testing
         }
     }
 
-    /// - Parameters:
-    ///   - full: the error of the reached limit.
-    ///   - held: the file of token 0.
+    /// Expects the errors of preserve in their order. `full` is the error of the reached limit. `held` is the file of
+    /// token 0.
     private func expectOrder(_ session: DaemonClient, full: Errno, held: MemoryFile, new: MemoryFile) throws {
         let directory = try openFile("/")
         #expect(try refusal { try session.preserve(new, 0) } == .fileExists)

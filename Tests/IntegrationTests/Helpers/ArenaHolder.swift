@@ -11,7 +11,7 @@ final class ArenaHolder: Sendable {
     let arena: OwnedDescriptor
     private let path: String
 
-    /// - Parameter arguments: the arguments of the probe's "hold".
+    /// Starts the probe's "hold" with these arguments.
     init(_ arguments: String...) async throws {
         let process = try Program([Program.path("UpdateProbe"), "hold"] + arguments)
         try await eventually("a process that holds files", within: 60) { try process.outputSoFar.contains("held") }

@@ -42,13 +42,9 @@ final class Program: Sendable {
 
     static func path(_ name: String) -> String { "\(directory)/\(name)" }
 
-    /// Starts a program.
-    ///
-    /// - Parameters:
-    ///   - command: its path and its arguments.
-    ///   - environment: `NAME=value`, in addition to the environment of the tests.
-    ///   - inheriting: the descriptor that it gets as number 3.
-    ///   - more: the descriptors that it gets as 4 and so on.
+    /// Starts a program. `command` has its path and its arguments. `environment` has entries such as `NAME=value`, in
+    /// addition to the environment of the tests. The program gets the descriptor `inheriting` as number 3, and those in
+    /// `more` as 4 and so on.
     init(
         _ command: [String], environment: [String] = [], input: String = "", inheriting: FileDescriptor? = nil,
         _ more: [FileDescriptor] = []

@@ -9,9 +9,7 @@ func luoctlAsNobody(_ arguments: [String], in room: DemoRoom? = nil) async throw
 }
 
 /// Runs the first of some programs as a user without rights. The programs are copied into a directory that each user
-/// may read.
-///
-/// - Parameter arguments: makes the arguments from that directory.
+/// may read. `arguments` makes the arguments from that directory.
 func runAsNobody(
     _ programs: [String], in room: DemoRoom? = nil, environment: [String] = [], _ arguments: (String) -> [String]
 ) async throws -> Ended {
