@@ -138,7 +138,7 @@ guest: setup ## as root, a guest in QEMU lives through an update of luod; instal
 consumer: setup ## build the examples in a package of their own, as users of the library do, and list its dependencies
 	scripts/consumer
 
-nightly: setup ## what takes longer than CI may: longer fuzzing and stress, complete kill sweeps, all attacks, the full benchmark
+nightly: setup ## run the tests that are too long for CI: longer fuzzing and stress, complete kill sweeps, all attacks, the full benchmark
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) kill-sweep
 	$(MAKE) daemon-kill-sweep

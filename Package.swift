@@ -143,10 +143,10 @@ let package = Package(
                 "LiveUpdatePlatform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
 
-        // The benchmark. Nothing is measured in the first of these targets: it has the results, the comparison of two
-        // runs, and the page that shows them.
+        // The benchmark. The first of these targets measures nothing: it has the results, the comparison of two runs,
+        // and the page that shows them.
         .target(name: "LiveUpdateBenchReport", swiftSettings: strict),
-        // Counts the system calls of a thread, for the benchmark. C, because a part of it runs after a fork(2).
+        // Counts the system calls of a thread, for the benchmark. It is C, because a part of it runs after a fork(2).
         .target(name: "CCallCounter", path: "Benchmarks/counter", cSettings: [.define("_GNU_SOURCE")]),
         // The program that `luoctl bench` becomes.
         .executableTarget(

@@ -8,7 +8,7 @@ import LiveUpdateCore
 import LiveUpdatePlatform
 import SystemPackage
 
-/// `luoctl bench`, in a program of its own: luoctl becomes it.
+/// The command of luo-bench, the program that `luoctl bench` becomes by execve(2).
 @main
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,8 +17,8 @@ struct BenchCommand: ParsableCommand {
         discussion: """
             Scenarios: hugetlb, memfd, files, sessions, update, run, verify, compare; all of them without an argument. Ours and \
             the floor, a C program that does the least with the same system calls, are measured in turn in the same run. \
-            Huge pages that are missing are reserved, as root, and given back whatever happens. What cannot be measured \
-            is named, with what it would take. docs/bench.md says what each scenario does, and what the JSON has.
+            Missing huge pages are reserved, as root, and returned whatever happens. The report names each measurement \
+            that is not possible, with the remedy. docs/bench.md describes the scenarios and the JSON.
             """,
         version: packageVersion)
 

@@ -4,8 +4,8 @@ import FoundationEssentials
 import Glibc
 import LiveUpdatePlatform
 
-/// The work that a closure made the kernel do: a tracer counts the system calls of this thread, and the kernel counts
-/// the rest.
+/// The work of the kernel for a closure. A tracer counts the system calls of this thread, and the kernel counts
+/// everything else.
 struct BenchCounts {
     /// The system calls of this thread; nil where ptrace(2) is forbidden.
     var systemCalls: Double?
@@ -25,9 +25,10 @@ struct BenchCounts {
     }
 
     static func of(_ body: () throws -> Void) throws -> BenchCounts {
+        var counter = unsafe call_counter()
+        let isTraced = unsafe call_counter_attach(&counter) == 0
         let before = read()
-        var counter = call_counter()
-        let isTraced = unsafe call_counter_start(&counter) == 0
+        if isTraced { call_counter_begin() }
         let result = Result { try body() }
         let calls = isTraced ? unsafe call_counter_stop(&counter) : -1
         var counts = read().since(before)

@@ -8,7 +8,8 @@ import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
 
-/// A luod of the benchmark's own. It ends and its state is removed with the benchmark, even if luo-bench is killed.
+/// A luod for the benchmark alone. luod ends, and its state is removed, with the benchmark, even if luo-bench is
+/// killed.
 final class BenchDaemon {
     let device: LiveUpdateDevice
     let state: String

@@ -91,7 +91,7 @@ struct PhaseMeasurement {
             "content bytes written": max(counts.bytesWritten - besides.bytesWritten, 0),
             "page faults": counts.pageFaults,
         ]
-        if let calls = counts.systemCalls { counted["system calls"] = calls }
+        if let calls = counts.systemCalls { counted["system calls of the thread"] = calls }
         return counted
     }
 

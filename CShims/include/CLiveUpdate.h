@@ -58,6 +58,8 @@ int cshims_is_ignored(int number);
 // process.c: pidfd_getfd(2), pidfd_open(2) and pidfd_send_signal(2) have no wrappers in some glibcs; prctl(2) is
 // variadic.
 int cshims_no_new_privileges(void);
+// Swift does not see stdout and stderr as safe to use. Errors are ignored.
+void cshims_flush_output(void);
 int cshims_pidfd_open(pid_t process);
 int cshims_pidfd_getfd(int pidfd, int fd);
 // pidfd_open(2) of a thread, with PIDFD_THREAD, since Linux 6.9.

@@ -8,7 +8,7 @@ public import LiveUpdateCore
 /// When every process has died, the socket is gone. The handler then opens a new one at its address, from the arena
 /// alone. Its files depend on ``Network``.
 public final class TCPListenerHandler: FileHandler {
-    public let compatible = "com.example.tcp-listener-v1"
+    public let compatible = "com.example.tcp-listener-v2"
     private let network: Network
     private let backlog: UInt32
 

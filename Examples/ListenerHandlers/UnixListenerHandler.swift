@@ -5,7 +5,7 @@ public import LiveUpdateCore
 /// Preserves listening Unix sockets: unix(7). It works like ``TCPListenerHandler``. Such a socket can have a name in
 /// the file system, which can be removed while the socket lives. The handler then opens a new socket with that name.
 public final class UnixListenerHandler: FileHandler {
-    public let compatible = "com.example.unix-listener-v1"
+    public let compatible = "com.example.unix-listener-v2"
     private let network: Network
     private let backlog: UInt32
 

@@ -45,7 +45,9 @@ enum ImageFormats {
         guard let start = lines.firstIndex(of: firstLine) else {
             throw LiveUpdateError(
                 .notSupported, "\(image.path) did not say which formats it knows",
-                remedy: "is it a program that begins an UpdatableProcess?")
+                remedy:
+                    "begin the image's UpdatableProcess before anything that waits; unchecked: true leaves the question out"
+            )
         }
         return Set(lines[(start + 1)...])
     }

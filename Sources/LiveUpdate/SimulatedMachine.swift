@@ -1,5 +1,5 @@
-public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+public import LiveUpdateCore
 public import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage

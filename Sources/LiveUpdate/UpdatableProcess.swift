@@ -1,5 +1,5 @@
-public import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+public import LiveUpdateCore
 public import LiveUpdateHandover
 public import LiveUpdatePlatform
 public import SystemPackage
@@ -10,7 +10,7 @@ public import SystemPackage
 ///    has left its arena's descriptor in `LUO_ARENA_FD`. Held descriptors are closed on exec again.
 /// 2. The program uses ``orchestrator``.
 /// 3. ``reboot(into:discardingUnfinished:unchecked:)`` freezes, publishes, and becomes the next image by execve(2). The
-///    next image inherits the arena and the held descriptors, and nothing else of ours.
+///    next image inherits the arena and the held descriptors, and nothing else of this library.
 ///
 /// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
 /// no return there is no way back. If a process dies, its memory files are lost, but its files with a name on hugetlbfs
@@ -132,19 +132,17 @@ public final class UpdatableProcess: Sendable {
     /// - Parameters:
     ///   - image: this program or another that registers the same handlers.
     ///   - discard: whether to publish although incoming sessions are unfinished. These sessions are lost then.
-    ///   - unchecked: whether to leave the check out, for example after an own call of ``check(_:)``. An image that
-    ///     lacks a format cannot read the state, and the memory is lost when it ends.
+    ///   - unchecked: whether to skip the check, for example because the program has called ``check(_:)`` itself. An
+    ///     image that lacks a format cannot read the state, and the memory is lost when that image ends.
     /// - Throws: the errors of ``check(_:)`` and of ``/LiveUpdateCore/Orchestrator/publish(discardingUnfinished:)``,
-    ///   and those of execve(2) (ENOENT, EACCES, ENOEXEC, E2BIG …). Everything is as before then.
+    ///   and those of execve(2) (ENOENT, EACCES, ENOEXEC, E2BIG …). After an error, everything is as before.
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false, unchecked: Bool = false
     ) throws(LiveUpdateError) -> Never {
         if !unchecked { try check(image) }
         // Output to a full pipe waits here, before the blackout.
-        flushStandardStreams()
+        flushStandardOutput()
         let slots = try orchestrator.publish(discardingUnfinished: discard, leavingOut: false)
-        // Callbacks of handlers may have printed, too.
-        flushStandardStreams()
         do throws(SystemCallError) {
             try execute(image, keeping: slots)
         } catch {

@@ -3,7 +3,7 @@ package import ArgumentParser
 import Glibc
 package import SystemPackage
 
-/// The exit codes of luoctl and luo-bench: those of sysexits(3), if it has one.
+/// The exit codes of luoctl and luo-bench. They are those of sysexits(3) where sysexits(3) has a code for the case.
 package enum Exit {
     /// A malformed input or a wrong argument: 64.
     package static func usage(_ message: String) -> ExitCode { fail(message, 64) }

@@ -3,11 +3,11 @@ import Glibc
 import LiveUpdatePlatform
 package import SystemPackage
 
-/// Another program of this project, found from the path of the one that runs. After a build all programs are in one
+/// Finds the other programs of this project from the path of the running program. After a build all programs are in one
 /// directory. After an installation luoctl is in bin, luod is in sbin, and luo-bench and its programs are in
 /// libexec/liveupdate, all of them below one prefix.
 package enum NeighbourProgram {
-    /// The directory of the program that runs.
+    /// The directory of the running program.
     package static var directory: FilePath { ProgramImage.ownPath().removingLastComponent() }
 
     /// Finds a program.
@@ -30,5 +30,5 @@ package enum NeighbourProgram {
 
     /// The advice for a missing program.
     package static let remedy =
-        "make install installs all programs, and make build builds all of them in .build/release"
+        "run make install, which installs all programs, or make build, which builds them in .build/release"
 }

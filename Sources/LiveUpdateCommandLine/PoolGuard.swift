@@ -3,8 +3,8 @@ import Glibc
 package import LiveUpdatePlatform
 package import SystemPackage
 
-/// Reserves huge pages in a process of its own, which releases them however the program that uses them ends. It waits
-/// for the end of a pipe that this program holds open.
+/// A process that reserves huge pages, and releases them when the program that uses them ends, in whatever way. The
+/// process waits for the end of a pipe that the program holds open.
 package struct PoolGuard: Codable {
     private var id: pid_t
     private var input: CInt

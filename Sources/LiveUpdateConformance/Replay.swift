@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 package import LiveUpdateHandover
 
 /// A difference between the outcome of a step and the expected outcome.

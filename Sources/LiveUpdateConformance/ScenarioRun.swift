@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
 package import LiveUpdateCore
-// SPDX-License-Identifier: Apache-2.0
 package import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage

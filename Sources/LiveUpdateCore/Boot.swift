@@ -12,9 +12,10 @@ import SystemPackage
 /// | live objects of FLBs, and their loans | ``FLBTable`` | its monitor |
 /// | the draft of an update, and the published tree | ``UpdatePlan`` | its lock |
 ///
-/// A request (Requests/) enters the gate, takes its session's lock, runs callbacks, and commits all its events at once.
+/// A request (Requests/) enters the request lock, takes its session's lock, runs callbacks, and commits all its
+/// events at once.
 /// The callbacks of FLBs, and those of the files of a session that ends, run under the monitor. All other callbacks run
-/// without a further lock. Locks are taken in the order gate, session, monitor, boot, arena.
+/// without a further lock. Locks are taken in the order request lock, session, monitor, boot, arena.
 final class Boot: Sendable {
     let arena: Arena
     let descriptors: any DescriptorStore

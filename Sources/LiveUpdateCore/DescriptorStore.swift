@@ -51,7 +51,7 @@ package protocol DescriptorStore: Sendable {
     /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
-    /// A new descriptor of the held open file description. Optional.
+    /// Returns a new descriptor of the held open file description. A store need not implement this.
     ///
     /// - Throws: EBADF when the descriptor was lost, EMFILE.
     func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor
@@ -95,7 +95,7 @@ extension DescriptorStore {
         do {
             return try held.duplicated()
         } catch {
-            throw LiveUpdateError(error, "a copy of the descriptor in slot \(slot.number)")
+            throw LiveUpdateError(error, "duplicating the descriptor in slot \(slot.number)")
         }
     }
 }

@@ -57,7 +57,7 @@ public final class Orchestrator: Sendable {
     /// order of their registration.
     ///
     /// - Throws: EINVAL for a compatible string that has not 1 to 47 bytes, EEXIST when it is registered already,
-    ///   EAGAIN when its user is going away.
+    ///   EAGAIN when its owner is going away.
     public func register(_ handler: any FileHandler) throws(LiveUpdateError) {
         try enabled().change { (registry, _) throws(LiveUpdateError) in try registry.register(handler) }
     }

@@ -4,7 +4,7 @@ import SystemPackage
 
 /// Admits requests: requests on sessions run together, and an update or a registration runs alone.
 ///
-/// The gate also knows the threads that run a callback or hold a loan. A request of such a thread could wait for
+/// The lock also knows the threads that run a callback or hold a loan. A request of such a thread could wait for
 /// itself, so it is refused with EDEADLK before anything is done.
 final class RequestLock: Sendable {
     private let lock = Lock()

@@ -40,7 +40,7 @@ public final class Session: Sendable {
     ///   - compatible: names the handler; nil for the first handler that takes the file.
     /// - Throws: in this order: ENODEV when the boot has ended, EINVAL on an incoming session, EEXIST when the token is
     ///   in use, EBADF, ENOENT when no handler takes the file (the message says why), EBUSY when the file is held
-    ///   already, the errors of its FLBs and of its handler (ENODEV when an FLB's user is going away), ENOSPC at the
+    ///   already, the errors of its FLBs and of its handler (ENODEV when an FLB's owner is going away), ENOSPC at the
     ///   arena's limit. A failed preserve leaves nothing behind.
     public func preserve(
         _ descriptor: FileDescriptor, token: UInt64, as compatible: String? = nil

@@ -14,7 +14,7 @@ public struct DeviceStatus: Sendable {
     public let orchestrator: Int32
     /// The process ID of luod's keeper; nil when the keeper has died.
     public let keeper: Int32?
-    /// False when the keeper has died or does not answer.
+    /// Whether the keeper answers. False when the keeper has died, too.
     public let keeperAnswers: Bool
     /// The reason why luod cannot read its state, and serves only root; nil when it can.
     public let refusal: String?
@@ -26,8 +26,8 @@ public struct DeviceStatus: Sendable {
     public let sessions: [Session]
     /// The FLBs.
     public let flbs: [FLB]
-    /// The memory of users' files, if users have limits on it. root sees the users with the most memory, and each other
-    /// user only its own.
+    /// The memory of users' files, if users have limits on memory. Root sees the users with the most memory. Every
+    /// other user sees only the memory of its own files.
     public let memory: [Memory]
 
     /// A session.
@@ -40,7 +40,7 @@ public struct DeviceStatus: Sendable {
         public let direction: Direction
         /// Whether the session is outgoing or was retrieved.
         public let isOpen: Bool
-        /// Whether the session is finished. Only an incoming session can be.
+        /// Whether the session is finished. Only an incoming session can be finished.
         public let isFinished: Bool
         /// Whether the session survives its last close.
         public let isDetached: Bool
@@ -54,11 +54,11 @@ public struct DeviceStatus: Sendable {
     public struct File: Sendable {
         /// The file's number in the session.
         public let token: UInt64
-        /// The compatible string of its handler.
+        /// The compatible string of the file's handler.
         public let compatible: String
         /// The size in bytes; nil when the file is lost.
         public let size: UInt64?
-        /// Whether an incoming file was retrieved.
+        /// The outcome of the retrieve of an incoming file.
         public let retrieveStatus: RetrieveStatus
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         public let problem: String?
@@ -66,7 +66,7 @@ public struct DeviceStatus: Sendable {
 
     /// An FLB, in one direction.
     public struct FLB: Sendable {
-        /// Its compatible string.
+        /// The compatible string of the FLB.
         public let compatible: String
         /// The direction. An FLB can have one state in each direction.
         public let direction: Direction
@@ -90,7 +90,9 @@ public struct DeviceStatus: Sendable {
 // MARK: From luod's lines
 
 extension DeviceStatus {
-    /// - Returns: nil for a value that this client does not know.
+    /// Makes the typed status from the lines of luod.
+    ///
+    /// - Returns: nil when a member has a value that this client does not know.
     init?(_ status: LuodStatus) {
         var sessions: [Session] = []
         for session in status.sessions {
@@ -164,6 +166,7 @@ extension LuodStatus {
 
     static var unreadable: LiveUpdateError {
         LiveUpdateError(
-            .notSupported, "the status of luod cannot be read", remedy: "use a client and a luod of the same version")
+            .notSupported, "luod answered with a status that this client cannot read",
+            remedy: "use a client and a luod of the same version")
     }
 }

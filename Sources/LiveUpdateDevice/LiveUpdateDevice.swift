@@ -238,7 +238,7 @@ public final class LiveUpdateDevice: Sendable {
     /// The largest status that is read, in bytes: more than a million files need.
     private static let largestStatus = 256 << 20
 
-    /// Hands over the listener of a filter (`listenToCalls(matching:)`). luod then answers the calls of all
+    /// Hands the listener of a seccomp filter to luod (`listenToCalls(matching:)`). luod then answers the calls of all
     /// programs under the filter, and they find `/dev/liveupdate`. luod only. See docs/run.md.
     ///
     /// - Throws: EINVAL when the descriptor is not such a listener, ENOTCONN when luod's keeper has died.
@@ -292,18 +292,19 @@ public final class LiveUpdateDevice: Sendable {
         return UpdateTimes(try channel.explained(call, request, of: "luod"))
     }
 
-    /// The path of an image as luod gets it, which is text. luod takes an empty path for its default.
+    /// The path of an image as the text of a request. The text is empty for the default image.
     private static func text(of image: FilePath?) throws(LiveUpdateError) -> String {
         guard let image else { return "" }
         guard !image.isEmpty else {
-            throw LiveUpdateError(.noSuchFileOrDirectory, "an empty path is no image", remedy: "name a program")
+            throw LiveUpdateError(.noSuchFileOrDirectory, "the path of the image is empty", remedy: "name a program")
         }
         guard let text = String(validating: image) else {
             throw LiveUpdateError(
                 .invalidArgument, "the image's path \"\(image)\" is not UTF-8", remedy: "give the file another name")
         }
         guard text.utf8.count < 4096 else {
-            throw LiveUpdateError(.fileNameTooLong, "the image's path has more than 4095 bytes")
+            throw LiveUpdateError(
+                .fileNameTooLong, "the image's path has more than 4095 bytes", remedy: "give the file a shorter path")
         }
         return text
     }

@@ -18,7 +18,7 @@ public struct UpdateTimes: Equatable, Sendable {
     public let answered: UInt64
 
     /// A line for each session that the update discarded, and for each file that it left out. Empty when there is none.
-    /// luod has 4 KiB for the lines; the last line counts those that did not fit.
+    /// luod has 4 KiB for the lines. If some do not fit, the last line has their number.
     public let remarks: [String]
 
     init(_ answer: UpdateCall) {

@@ -33,7 +33,7 @@ public struct SystemCallError: Error, Equatable, Sendable, CustomStringConvertib
 }
 
 /// Makes one system call. This package reaches the kernel only through this function, so that a test of a debug build
-/// can let the N-th call fail (`FaultInjector`). Interrupted calls are made again, even if the interruption was
+/// can make the N-th call fail (`FaultInjector`). Interrupted calls are made again, even if the interruption was
 /// injected. Handlers outside this package may use it, too.
 ///
 /// - Parameters:
@@ -80,7 +80,7 @@ extension Errno {
     /// injected error.
     ///
     /// SQLite is tested like this. Every call of this package that can fail is covered, including `close`. Release
-    /// builds do not have it.
+    /// builds do not have this type.
     public enum FaultInjector {
         /// Runs `body` with a fault armed on this thread.
         ///

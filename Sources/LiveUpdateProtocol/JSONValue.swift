@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A JSON value (RFC 8259), for clients that read the status of luod. It is read without Foundation, because programs
-/// that use the library do not link it.
+/// A JSON value (RFC 8259), for clients that read the status of luod. This reader does not use Foundation, because
+/// programs that use the library do not link Foundation.
 package enum JSONValue: Equatable, Sendable {
     case null
     case bool(Bool)
-    /// A number as it is written.
+    /// The text of a number.
     case number(String)
     case string(String)
     case array([JSONValue])
-    /// The members of an object. Of members with the same name, the last one counts.
+    /// The members of an object. If several members have the same name, the last one counts.
     case object([String: JSONValue])
 
     /// Reads a text that is one JSON value, with white space around it.
@@ -35,7 +35,8 @@ package enum JSONValue: Equatable, Sendable {
     /// The elements of an array; nil for another value.
     package var array: [JSONValue]? { if case .array(let elements) = self { elements } else { nil } }
 
-    /// An integer; nil for another value, for a number with a fraction or an exponent, and for one that does not fit.
+    /// An integer; nil for another value, for a number with a fraction or an exponent, and for a number that does not
+    /// fit.
     package func integer<Value: FixedWidthInteger>(_: Value.Type = Value.self) -> Value? {
         if case .number(let digits) = self { Value(digits) } else { nil }
     }

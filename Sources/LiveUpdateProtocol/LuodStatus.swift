@@ -263,11 +263,12 @@ extension LuodStatus.Memory {
 extension LuodStatus.Process {
     fileprivate init?(json: JSONValue) {
         guard let name = json["name"]?.string, let process: Int32 = json["process"]?.integer(),
-            let capabilities = json["capabilities"]?.array, let hasNoNewPrivileges = json["hasNoNewPrivileges"]?.bool,
+            let capabilities = json["capabilities"]?.objects(\.string),
+            let hasNoNewPrivileges = json["hasNoNewPrivileges"]?.bool,
             let seccomp = json["seccomp"]?.string
         else { return nil }
         self.init(
-            name: name, process: process, capabilities: capabilities.compactMap(\.string),
+            name: name, process: process, capabilities: capabilities,
             hasNoNewPrivileges: hasNoNewPrivileges, seccomp: seccomp)
     }
 }
@@ -310,13 +311,13 @@ extension JSONValue {
 
     fileprivate var asMemory: [LuodStatus.Memory]? { objects(LuodStatus.Memory.init(json:)) }
 
-    /// A member that may be absent or null: its value, or `.some(nil)` without one. Nil when it has another type.
+    /// The value of a member that may be absent or null: `.some(nil)` when it is; nil when the member has another type.
     fileprivate func optional<Value>(_ name: String, _ read: (JSONValue) -> Value?) -> Value?? {
         guard let member = self[name], member != .null else { return .some(nil) }
         return read(member).map { .some($0) }
     }
 
-    /// The elements of an array of objects; nil for another value, or when an element cannot be read.
+    /// The elements of an array; nil for another value, or when an element cannot be read.
     fileprivate func objects<Value>(_ read: (JSONValue) -> Value?) -> [Value]? {
         guard let array else { return nil }
         let objects = array.compactMap(read)

@@ -1,5 +1,5 @@
-package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+package import LiveUpdateCore
 import LiveUpdateHandover
 
 /// `u32 size, s32 fd, u8 name[64]`: CREATE_SESSION, RETRIEVE_SESSION. ATTACH_SESSION (``AttachedDirection``) and

@@ -1,5 +1,5 @@
-package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+package import LiveUpdateCore
 import LiveUpdateHandover
 
 /// The kind of a hand-over: the next image begins the next boot, or goes on with the same boot.

@@ -18,7 +18,8 @@ struct BenchCommand: ParsableCommand {
         var image = ProgramImage(
             path: FilePath(try NeighbourProgram.path("luo-bench", installed: "../libexec/liveupdate")),
             arguments: ["luo-bench"] + arguments)
-        // Arguments that are not UTF-8 are passed on byte for byte, unless options have moved behind the command.
+        // Swift strings would change arguments that are not UTF-8, so luo-bench gets the bytes of this process. If an
+        // option stood before the command, the order is another one, and luo-bench gets the strings.
         if CommandLine.arguments.dropFirst().first == "bench" { image.ownArguments = arguments.count }
         Inherited.restore()
         do {

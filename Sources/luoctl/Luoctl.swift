@@ -28,7 +28,7 @@ struct Luoctl: ParsableCommand {
         Inherited.prepare()
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
         let arguments = CommandOptions.moved(Inherited.arguments)
-        // The help of luo-bench is longer than that of the command that stands for it.
+        // Only luo-bench knows the options of the benchmark, so luo-bench prints the help.
         main(arguments == ["help", "bench"] ? ["bench", "--help"] : arguments)
     }
 }

@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
 import LiveUpdatePlatform
@@ -54,12 +54,12 @@ import Testing
         let link = ControlLink(OwnedDescriptor(taking: ours))
         let peer = ControlLink(OwnedDescriptor(taking: theirs))
         let long = String(repeating: "ä", count: 20_000)
-        let keep = HeldSlot(slot: DescriptorSlot(.max), kind: .file)
+        let held = HeldSlot(slot: DescriptorSlot(.max), kind: .file)
         let fitting: [ControlMessage] = [
             .hello(ControlVersion(number: 1, package: long)), .failed(long), .cannotBegin(StartFailure(.other, long)),
             .refuses(StartFailure(.other, long)), .begin(.successor, nextSlot: 1, after: long),
-            .hold([HeldSlot](repeating: keep, count: MessageSocket.mostDescriptors)),
-            .release([DescriptorSlot](repeating: keep.slot, count: 500)),
+            .hold([HeldSlot](repeating: held, count: MessageSocket.mostDescriptors)),
+            .release([DescriptorSlot](repeating: held.slot, count: 500)),
             .load(image: String(repeating: "i", count: 4095), attempt: 1),
             .handOver(.update, note: [UInt8](repeating: 0, count: 4500), attempt: 1),
         ]

@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
@@ -174,9 +174,9 @@ import Testing
     }
 
     @Test("Names in a descriptor store are read back, and no number in them overflows") func storedNames() {
-        let keep = HeldSlot(slot: .init(7), kind: .session, label: DescriptorLabel(cookie: 8, user: 1000, boot: 3))
-        #expect(HeldSlot(storedName: keep.storedName) == keep)
-        let parts = keep.storedName.split(separator: "-").map(String.init)
+        let held = HeldSlot(slot: .init(7), kind: .session, label: DescriptorLabel(cookie: 8, user: 1000, boot: 3))
+        #expect(HeldSlot(storedName: held.storedName) == held)
+        let parts = held.storedName.split(separator: "-").map(String.init)
         for slot in ["0", "-1", "\(Int64.max)", "99999999999999999999"] {
             var name = parts
             name[2] = slot

@@ -64,10 +64,10 @@ import Testing
     }
 
     @Test func controlMessagesComeBack() {
-        let keep = HeldSlot(slot: .init(7), kind: .session)
+        let held = HeldSlot(slot: .init(7), kind: .session)
         let all: [ControlMessage] = [
-            .hold([]), .hold([keep, keep]), .begin(.successorInUpdate, nextSlot: 9),
-            .begin(.successor, nextSlot: 9, after: "signal 9"), .keep(keep), .release([.init(1)]),
+            .hold([]), .hold([held, held]), .begin(.successorInUpdate, nextSlot: 9),
+            .begin(.successor, nextSlot: 9, after: "signal 9"), .keep(held), .release([.init(1)]),
             .load(image: "/x", attempt: 3), .standby(formats: ["a-v1", "b-v1"], attempt: 2), .standby(formats: []),
             .handOver(.reload, note: [1, 2, 3], attempt: 7), .ready, .go,
             .failed("why"), .failed("why", attempt: 1), .adopt, .adopted(process: 5, nextSlot: 6),

@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
 import Testing
@@ -184,14 +184,14 @@ import Testing
 /// The state that a keeper hands to the program that replaces it.
 @Suite struct KeeperStateTests {
     private static func state() -> KeeperState {
-        let keep = HeldSlot(
+        let held = HeldSlot(
             slot: .init(7), kind: .session, label: DescriptorLabel(cookie: 8, user: 1000, boot: 3, traits: .hasArrived))
         return KeeperState(
             settings: Settings(state: "/s"), nextSlot: 99,
-            entries: [.init(keep: keep, number: 70), .init(keep: HeldSlot(slot: .init(8), kind: .arena), number: 71)],
+            entries: [.init(held: held, number: 70), .init(held: HeldSlot(slot: .init(8), kind: .arena), number: 71)],
             orchestrator: .init(id: 5, link: 72, handle: 73), image: "/i", imageFile: 74,
             gate: .init(process: .init(id: 6, link: 75, handle: 76), calls: 77),
-            service: .init(socket: 78, stored: [keep], stale: [keep, keep]), hasLostStarter: true, unreaped: [1, 2],
+            service: .init(socket: 78, stored: [held], stale: [held, held]), hasLostStarter: true, unreaped: [1, 2],
             attempt: 3)
     }
 

@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Glibc
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateBenchReport
 import LiveUpdatePlatform
 import TestSupport

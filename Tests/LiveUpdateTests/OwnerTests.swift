@@ -18,39 +18,39 @@ import Testing
         files = try (0..<3).map { _ in try MemoryFile() }
     }
 
-    private func holder(_ owner: SessionUser, _ slot: Int64 = -1, isDetached: Bool = false) -> SessionHolder {
-        SessionHolder(user: owner, slot: DescriptorSlot(slot), isDetached: isDetached)
+    private func holder(_ user: SessionUser, _ slot: Int64 = -1, isDetached: Bool = false) -> SessionHolder {
+        SessionHolder(user: user, slot: DescriptorSlot(slot), isDetached: isDetached)
     }
 
     /// Makes a session "s" for root, for user 7 and for user 8, each with a file. Its token is the number of the user.
     private func createAll() throws {
-        for (owner, file) in zip([0, 7, 8] as [SessionUser], files) {
-            let session = try boot.createSession("s", holder: holder(owner, 50 + Int64(owner), isDetached: owner == 7))
-            try session.preserve(file.descriptor, token: UInt64(owner))
+        for (user, file) in zip([0, 7, 8] as [SessionUser], files) {
+            let session = try boot.createSession("s", holder: holder(user, 50 + Int64(user), isDetached: user == 7))
+            try session.preserve(file.descriptor, token: UInt64(user))
         }
     }
 
     @Test("Each user can have a session of the same name, in both directions") func names() throws {
         try createAll()
-        for owner in [0, 7, 8] as [SessionUser] {
-            #expect(errno { try boot.createSession("s", holder: holder(owner)) } == .fileExists)
-            #expect(try boot.session("s", .outgoing, of: owner) != nil)
+        for user in [0, 7, 8] as [SessionUser] {
+            #expect(errno { try boot.createSession("s", holder: holder(user)) } == .fileExists)
+            #expect(try boot.session("s", .outgoing, of: user) != nil)
         }
         #expect(try boot.session("s", .outgoing, of: 9) == nil && boot.session("s", .incoming, of: 7) == nil)
         try boot.publish()
 
         let next = try machine.boot(.nextBoot, handler)
         #expect(errno { try next.retrieveSession("s", holder: holder(9)) } == .noSuchFileOrDirectory)
-        for owner in [8, 0, 7] as [SessionUser] {
-            let session = try next.retrieveSession("s", holder: holder(owner))
-            #expect(session.tokens == [UInt64(owner)])
-            #expect(errno { try next.retrieveSession("s", holder: holder(owner)) } == .invalidArgument)
-            #expect(errno { try next.createSession("s", holder: holder(owner)) } == nil, "the other direction")
+        for user in [8, 0, 7] as [SessionUser] {
+            let session = try next.retrieveSession("s", holder: holder(user))
+            #expect(session.tokens == [UInt64(user)])
+            #expect(errno { try next.retrieveSession("s", holder: holder(user)) } == .invalidArgument)
+            #expect(errno { try next.createSession("s", holder: holder(user)) } == nil, "the other direction")
         }
     }
 
     @Test(
-        "The owner and the detached flag stay after a crash and an update, and the slot only after a crash"
+        "The user and the detached flag stay after a crash and an update, and the slot only after a crash"
     )
     func holders() throws {
         try createAll()
@@ -67,7 +67,7 @@ import Testing
         #expect(try machine.boot(.sameBoot, handler).openSessions.map(\.holder) == [session.holder])
     }
 
-    @Test("The holder can change, but not the owner") func newHolder() throws {
+    @Test("The holder can change, but not the user") func newHolder() throws {
         let session = try boot.createSession("s", holder: holder(7, 3))
         try session.hold(by: holder(7, isDetached: true))
         #expect(session.holder == holder(7, isDetached: true))

@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateDeviceTree
 import LiveUpdateHandover
 import LiveUpdatePlatform
@@ -74,7 +74,7 @@ import Testing
     }
 
     @Test("One name of two users travels; one name twice for one user is damage") func names() throws {
-        for owner in [7, 8] as [SessionUser] { _ = try boot.createSession("s", holder: SessionHolder(user: owner)) }
+        for user in [7, 8] as [SessionUser] { _ = try boot.createSession("s", holder: SessionHolder(user: user)) }
         try boot.publish()
         let second = try #require(try Published(machine).subsystem("luo-holder").u64("luo-holder-header")) + 8
         let specimen = try Specimen("holders", machine)

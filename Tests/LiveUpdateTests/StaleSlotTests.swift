@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
 import LiveUpdateCore
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage

@@ -22,11 +22,11 @@ import Testing
 
     /// Reads all pages, and calls `between` after each page.
     private func read(
-        _ boot: Orchestrator, of owner: SessionUser? = nil, most: Int, between: (Int) throws -> Void = { _ in }
+        _ boot: Orchestrator, of user: SessionUser? = nil, most: Int, between: (Int) throws -> Void = { _ in }
     ) throws -> [Entry] {
         var (entries, position): ([Entry], StatusPosition) = ([], StatusPosition())
         for number in 0..<10_000 {
-            let page = try boot.statusPage(after: position, of: owner, most: most)
+            let page = try boot.statusPage(after: position, of: user, most: most)
             for part in page.parts {
                 if !part.isContinued { entries.append(Entry(session: part.session.name)) }
                 #expect(
@@ -45,8 +45,8 @@ import Testing
     }
 
     /// The whole status without pages.
-    private func whole(_ boot: Orchestrator, of owner: SessionUser? = nil) throws -> [Entry] {
-        try boot.status().sessions.filter { owner == nil || $0.holder.user == owner }.flatMap { session in
+    private func whole(_ boot: Orchestrator, of user: SessionUser? = nil) throws -> [Entry] {
+        try boot.status().sessions.filter { user == nil || $0.holder.user == user }.flatMap { session in
             [Entry(session: session.name)] + session.files.map { Entry(session: session.name, token: $0.token) }
         }
     }
@@ -72,9 +72,9 @@ import Testing
         var kept = try fill(boot, counts, "a")
         func check() throws {
             for most in 1...20 {
-                for owner in [nil, 0, 7, 9, 11] as [SessionUser?] {
-                    let expected = try whole(boot, of: owner)
-                    #expect(try read(boot, of: owner, most: most) == expected, "\(most) of \(owner ?? .max)")
+                for user in [nil, 0, 7, 9, 11] as [SessionUser?] {
+                    let expected = try whole(boot, of: user)
+                    #expect(try read(boot, of: user, most: most) == expected, "\(most) of \(user ?? .max)")
                 }
             }
         }
@@ -118,20 +118,20 @@ import Testing
         var expected: [UInt64: SessionUser] = [:]
         for _ in 0..<2000 {
             let number = UInt64.random(in: 1...300, using: &random)
-            if let owner = expected.removeValue(forKey: number) {
-                order.remove(SessionID(value: number), of: owner)
+            if let user = expected.removeValue(forKey: number) {
+                order.remove(SessionID(value: number), of: user)
             } else {
-                let owner = SessionUser.random(in: 0..<3, using: &random)
-                expected[number] = owner
-                order.insert(SessionID(value: number), of: owner)
+                let user = SessionUser.random(in: 0..<3, using: &random)
+                expected[number] = user
+                order.insert(SessionID(value: number), of: user)
             }
             let after = UInt64.random(in: 0...310, using: &random)
-            for owner in [nil, 0, 1, 2, 3] as [SessionUser?] {
-                let known = expected.filter { $0.key > after && (owner == nil || $0.value == owner) }.keys.sorted()
-                #expect(order.sessions(after: after, of: owner).map(\.value) == known)
+            for user in [nil, 0, 1, 2, 3] as [SessionUser?] {
+                let known = expected.filter { $0.key > after && (user == nil || $0.value == user) }.keys.sorted()
+                #expect(order.sessions(after: after, of: user).map(\.value) == known)
             }
         }
-        for (number, owner) in expected { order.remove(SessionID(value: number), of: owner) }
+        for (number, user) in expected { order.remove(SessionID(value: number), of: user) }
         #expect(order == SessionOrder(), "nothing is left of a user without sessions")
     }
 

@@ -1,5 +1,5 @@
-import LiveUpdate
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdate
 package import LiveUpdateCore
 package import LiveUpdatePlatform
 package import SystemPackage

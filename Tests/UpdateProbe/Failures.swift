@@ -154,10 +154,20 @@ enum Check {
         } catch {
             say(["refused": error.description, "errno": "\(error.errno.rawValue)"])
         }
+        try waitForInput()
         // Standard output is a pipe in the tests, so the C library buffers this line.
         print("{\"buffered\":\"yes\"}")
         try process.reboot(into: ownImage())
     }
+}
+
+/// Starts a thread that waits for standard input, and so has the lock of that stream.
+private func waitForInput() throws {
+    var ends: [CInt] = [0, 0]
+    unsafe pipe(&ends)
+    dup2(ends[0], STDIN_FILENO)
+    try startThread(stackSize: 1 << 20, blockingSignals: true) { _ = readLine() }
+    usleep(50_000)
 }
 
 /// Tries to preserve a file with a name, or an unlinked one.

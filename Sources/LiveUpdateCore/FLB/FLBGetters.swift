@@ -10,7 +10,7 @@ public struct FLBGetters: Sendable {
     ///
     /// - Throws: in this order: ENODATA, when no update brought anything to this boot; ENOENT, when this FLB was not
     ///   handed over; ENODATA, when it is finished; the error of a retrieve that failed, for ever; ENODEV, when its
-    ///   user is going away; EDEADLK, from inside its own callback; and the errors of `body`.
+    ///   owner is going away; EDEADLK, from inside its own callback; and the errors of `body`.
     public func withIncoming<FLB: FileLifecycleBound, Value>(
         _ flb: FLB, _ body: (FLB.Object) throws(LiveUpdateError) -> Value
     ) throws(LiveUpdateError) -> Value {

@@ -112,7 +112,7 @@ extension Boot {
                 guard holder.user == state.holder.user else {
                     throw LiveUpdateError(
                         .invalidArgument,
-                        "session \"\(state.name)\" is user \(state.holder.user)'s, and not user \(holder.user)'s",
+                        "session \"\(state.name)\" belongs to user \(state.holder.user), not to user \(holder.user)",
                         remedy: "use a client of the user that made the session")
                 }
                 try ensureRoom()

@@ -197,8 +197,8 @@ final class UpdatePlan: Sendable {
         return written.slots
     }
 
-    /// Ends the boot, which writes nothing from now on. Getters do not pass the gate, so this waits for getters that
-    /// run a callback.
+    /// Ends the boot, which writes nothing from now on. Getters do not take the request lock, so this waits for
+    /// getters that run a callback.
     private func end(_ boot: Boot, travelling slots: [DescriptorSlot]) -> [DescriptorSlot] {
         boot.flbs.whenIdle { boot.setStage(.published) }
         return slots

@@ -59,13 +59,13 @@ final class ControlLink: Sendable {
 
     /// Sends all held descriptors, in as few messages as possible.
     func send(
-        holding kept: [(keep: HeldSlot, descriptor: FileDescriptor)], patience: Int = 1000
+        holding kept: [(held: HeldSlot, descriptor: FileDescriptor)], patience: Int = 1000
     ) throws(SystemCallError) {
         var rest = kept[...]
         while !rest.isEmpty {
             let batch = rest.prefix(MessageSocket.mostDescriptors)
             rest = rest.dropFirst(batch.count)
-            try send(.hold(batch.map(\.keep)), batch.map(\.descriptor), patience: patience)
+            try send(.hold(batch.map(\.held)), batch.map(\.descriptor), patience: patience)
         }
     }
 

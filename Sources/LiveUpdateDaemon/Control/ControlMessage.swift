@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
 import LiveUpdatePlatform
@@ -193,9 +193,9 @@ enum ControlMessage: Equatable, Sendable {
         case .settings(let settings):
             begin(.settings)
             writer.put(settings.bytes)
-        case .hold(let keeps):
+        case .hold(let slots):
             begin(.hold)
-            for keep in keeps { writer.put(keep) }
+            for held in slots { writer.put(held) }
         case .begin(let role, let next, let after, let pause):
             begin(.begin)
             writer.put(role.rawValue)
@@ -210,9 +210,9 @@ enum ControlMessage: Equatable, Sendable {
             begin(.refuses)
             writer.put(failure.cause.rawValue)
             writer.put(counted: failure.description.cut(toBytes: 1000))
-        case .keep(let keep):
+        case .keep(let held):
             begin(.keep)
-            writer.put(keep)
+            writer.put(held)
         case .release(let slots):
             begin(.release)
             for slot in slots { writer.put(slot.number) }
@@ -288,9 +288,9 @@ enum ControlMessage: Equatable, Sendable {
         case .hello: return .hello(ControlVersion(number: try reader.take(), package: try reader.takeCountedString()))
         case .settings: return .settings(try Settings(from: &reader))
         case .hold:
-            var keeps: [HeldSlot] = []
-            while !reader.isAtEnd { keeps.append(try reader.takeHeldSlot()) }
-            return .hold(keeps)
+            var slots: [HeldSlot] = []
+            while !reader.isAtEnd { slots.append(try reader.takeHeldSlot()) }
+            return .hold(slots)
         case .begin:
             let role = try reader.take(UInt8.self)
             guard let role = Role(rawValue: role) else { break }
@@ -358,13 +358,13 @@ extension String {
 }
 
 extension ByteWriter {
-    mutating func put(_ keep: HeldSlot) {
-        put(keep.slot.number)
-        put(keep.kind.rawValue)
-        put(keep.label.user)
-        put(keep.label.boot)
-        put(keep.label.traits.rawValue)
-        put(keep.label.cookie)
+    mutating func put(_ held: HeldSlot) {
+        put(held.slot.number)
+        put(held.kind.rawValue)
+        put(held.label.user)
+        put(held.label.boot)
+        put(held.label.traits.rawValue)
+        put(held.label.cookie)
     }
 }
 

@@ -1,5 +1,5 @@
-import LiveUpdatePlatform
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
 

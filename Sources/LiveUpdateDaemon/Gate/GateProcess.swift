@@ -36,12 +36,12 @@ package enum GateProcess {
             unbegun.removeAll { $0.begin() }
             guard isThere else { continue }
             guard let received = try keeper.receive(.waiting), !received.isCut else { break }
-            guard case .hold(let keeps) = received.message else { continue }
-            for (keep, descriptor) in zip(keeps, received.descriptors) {
-                if keep.kind == .calls {
+            guard case .hold(let slots) = received.message else { continue }
+            for (held, descriptor) in zip(slots, received.descriptors) {
+                if held.kind == .calls {
                     gate = Gate(try CallTable(descriptor), settings, log)
                 } else if let listener = gate?.serve(
-                    keep.slot, of: keep.label.user, OwnedDescriptor(taking: descriptor))
+                    held.slot, of: held.label.user, OwnedDescriptor(taking: descriptor))
                 {
                     log.say(
                         "a program under luoctl run waits without room for its calls: give the file system of the state "

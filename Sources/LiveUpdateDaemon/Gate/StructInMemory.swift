@@ -1,5 +1,5 @@
-import LiveUpdatePlatform
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdatePlatform
 import LiveUpdateProtocol
 
 /// The struct of an ioctl in the memory of the caller, as far as it can be read, in the form of a request on a socket.

@@ -9,7 +9,7 @@ final class DescriptorVault {
     /// The closer; nil until ``closeBy(_:)``.
     private var closer: Closer?
     private var unclosed: [(descriptor: FileDescriptor, user: UInt32)] = []
-    private var entries: [DescriptorSlot: (keep: HeldSlot, descriptor: FileDescriptor)] = [:]
+    private var entries: [DescriptorSlot: (held: HeldSlot, descriptor: FileDescriptor)] = [:]
     /// One more than the highest slot that was used.
     private(set) var nextSlot: Int64 = 1
 
@@ -22,10 +22,10 @@ final class DescriptorVault {
     }
 
     /// Puts a descriptor into its slot, and closes the descriptor that was there.
-    func keep(_ keep: HeldSlot, _ descriptor: FileDescriptor) {
-        let old = entries.updateValue((keep, descriptor), forKey: keep.slot)
-        if let old { close(old.keep, old.descriptor) }
-        nextSlot = max(nextSlot, keep.slot.number + 1)
+    func keep(_ held: HeldSlot, _ descriptor: FileDescriptor) {
+        let old = entries.updateValue((held, descriptor), forKey: held.slot)
+        if let old { close(old.held, old.descriptor) }
+        nextSlot = max(nextSlot, held.slot.number + 1)
     }
 
     /// Holds a descriptor of the keeper's own, in a new slot.
@@ -41,18 +41,18 @@ final class DescriptorVault {
         var users: Set<UInt32> = []
         for slot in slots {
             guard let gone = entries.removeValue(forKey: slot) else { continue }
-            close(gone.keep, gone.descriptor)
-            users.insert(gone.keep.label.user)
+            close(gone.held, gone.descriptor)
+            users.insert(gone.held.label.user)
         }
         return users
     }
 
-    private func close(_ keep: HeldSlot, _ descriptor: FileDescriptor) {
-        guard let closer else { return close(descriptor, of: keep.label.user) }
-        if keep.kind.isOwnSocket {
-            closer.close(ownSocket: descriptor, of: keep.label.user)
+    private func close(_ held: HeldSlot, _ descriptor: FileDescriptor) {
+        guard let closer else { return close(descriptor, of: held.label.user) }
+        if held.kind.isOwnSocket {
+            closer.close(ownSocket: descriptor, of: held.label.user)
         } else {
-            closer.close(held: descriptor, of: keep.label.user)
+            closer.close(held: descriptor, of: held.label.user)
         }
     }
 
@@ -62,7 +62,7 @@ final class DescriptorVault {
     }
 
     /// Whether only descriptors of luod itself are held: no client, no session, no file.
-    var holdsOnlyState: Bool { entries.values.allSatisfy { $0.keep.kind.isOfState } }
+    var holdsOnlyState: Bool { entries.values.allSatisfy { $0.held.kind.isOfState } }
 
     /// Releases the lock on the arena and shuts down the listening sockets, for all processes that hold them. Otherwise
     /// a dead process of luod would keep the lock and accept connections while one of its threads waits for a file
@@ -72,11 +72,11 @@ final class DescriptorVault {
     /// everything that clients have sent on them, so a client can delay it for any time. The end of the process closes
     /// it without waiting.
     func endState() {
-        for (keep, descriptor) in entries.values {
-            switch keep.kind {
+        for (held, descriptor) in entries.values {
+            switch held.kind {
             case .arena: try? descriptor.unlock()
             case .control, .rootListener: descriptor.shutDown()
-            case .listener where !keep.label.traits.contains(.wasPassed): descriptor.shutDown()
+            case .listener where !held.label.traits.contains(.wasPassed): descriptor.shutDown()
             default: break
             }
         }
@@ -85,19 +85,19 @@ final class DescriptorVault {
     /// The permissions of the clients' socket; nil without a socket. 0666 when the socket has no path, or when its path
     /// no longer exists: such a socket may be open to all users.
     var clientSocketMode: FilePermissions? {
-        guard let listener = entries.values.first(where: { $0.keep.kind == .listener })?.descriptor else { return nil }
+        guard let listener = entries.values.first(where: { $0.held.kind == .listener })?.descriptor else { return nil }
         return listener.boundPath.flatMap { try? FileStatus(at: $0).permissions } ?? FilePermissions(rawValue: 0o666)
     }
 
     /// The descriptor of a kind, for kinds with only one descriptor.
     func descriptor(_ kind: DescriptorKind) -> FileDescriptor? {
-        entries.values.first { $0.keep.kind == kind }?.descriptor
+        entries.values.first { $0.held.kind == kind }?.descriptor
     }
 
     /// The listeners of the programs that run under a filter.
-    var programs: [(keep: HeldSlot, descriptor: FileDescriptor)] { all.filter { $0.keep.kind == .program } }
+    var programs: [(held: HeldSlot, descriptor: FileDescriptor)] { all.filter { $0.held.kind == .program } }
 
-    func entry(_ slot: DescriptorSlot) -> (keep: HeldSlot, descriptor: FileDescriptor)? { entries[slot] }
+    func entry(_ slot: DescriptorSlot) -> (held: HeldSlot, descriptor: FileDescriptor)? { entries[slot] }
 
     var count: Int { entries.count }
 
@@ -109,7 +109,7 @@ final class DescriptorVault {
 
     func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
 
-    var all: [(keep: HeldSlot, descriptor: FileDescriptor)] {
-        entries.values.sorted { $0.keep.slot.number < $1.keep.slot.number }
+    var all: [(held: HeldSlot, descriptor: FileDescriptor)] {
+        entries.values.sorted { $0.held.slot.number < $1.held.slot.number }
     }
 }

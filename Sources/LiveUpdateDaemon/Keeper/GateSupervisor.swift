@@ -8,7 +8,7 @@ import SystemPackage
 /// programs wait until then, and clients do not.
 final class GateSupervisor {
     /// A program under a filter.
-    typealias Program = (keep: HeldSlot, descriptor: FileDescriptor)
+    typealias Program = (held: HeldSlot, descriptor: FileDescriptor)
 
     private let settings: Settings
     private let vault: DescriptorVault
@@ -126,7 +126,7 @@ private final class GateInKeeper {
     /// The memory with the calls that a gate has taken and not answered. The next gate finishes them.
     private let calls: OwnedDescriptor
     /// Programs that the gate does not know yet, because of a shortage.
-    private var unsent: [(keep: HeldSlot, descriptor: FileDescriptor)] = []
+    private var unsent: [(held: HeldSlot, descriptor: FileDescriptor)] = []
 
     /// - Throws: ENOSPC without room for the memory of its calls; the errors of starting a process.
     init(_ image: String, _ settings: Settings) throws {
@@ -145,7 +145,7 @@ private final class GateInKeeper {
     var memory: FileDescriptor { calls.borrowed }
 
     /// Hands programs to the gate, after the programs that already wait for that.
-    func serve(_ programs: [(keep: HeldSlot, descriptor: FileDescriptor)]) {
+    func serve(_ programs: [(held: HeldSlot, descriptor: FileDescriptor)]) {
         unsent += programs
         sendRest()
     }
@@ -157,7 +157,7 @@ private final class GateInKeeper {
     func sendRest() {
         while let first = unsent.first {
             do throws(SystemCallError) {
-                try process.link.send(.hold([first.keep]), [first.descriptor], patience: 0)
+                try process.link.send(.hold([first.held]), [first.descriptor], patience: 0)
             } catch {
                 // If the gate has died, that is an event of its own, and the next gate gets all programs.
                 if error.errno != .resourceTemporarilyUnavailable && !error.isShortage { unsent = [] }
@@ -168,5 +168,5 @@ private final class GateInKeeper {
     }
 
     /// Drops programs with closed descriptors from the queue.
-    func forget(_ slots: [DescriptorSlot]) { unsent.removeAll { slots.contains($0.keep.slot) } }
+    func forget(_ slots: [DescriptorSlot]) { unsent.removeAll { slots.contains($0.held.slot) } }
 }

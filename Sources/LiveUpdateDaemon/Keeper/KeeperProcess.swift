@@ -171,7 +171,7 @@ package final class KeeperProcess {
     private func replaceDead() throws {
         try reader.readRest()
         rooms.shortage.beginAgain()
-        let death = rooms.orchestrator.noteDeath { slot in rooms.vault.entry(slot)?.keep.label.charged }
+        let death = rooms.orchestrator.noteDeath { slot in rooms.vault.entry(slot)?.held.label.charged }
         if let refusal = death.refusal { try endIfNothingIsHeld(refusal) }
         let waits = death.pause == 0 ? "" : ", and waits \(death.pause) ms before it serves"
         rooms.log.say("the orchestrator ended (\(death.how)): another is started\(waits)")

@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
@@ -69,7 +69,7 @@ struct KeeperReplacement {
         let orchestrator = rooms.orchestrator
         return KeeperState(
             settings: rooms.settings, nextSlot: rooms.vault.nextSlot,
-            entries: rooms.vault.all.map { KeeperState.Entry(keep: $0.keep, number: $0.descriptor.rawValue) },
+            entries: rooms.vault.all.map { KeeperState.Entry(held: $0.held, number: $0.descriptor.rawValue) },
             orchestrator: orchestrator.current.handed, image: orchestrator.image.path,
             imageFile: orchestrator.image.file.borrowed.rawValue, gate: rooms.gate.handed,
             service: rooms.service.handed,
@@ -101,7 +101,7 @@ extension TakenState {
     /// The state of a keeper that has become this program.
     init(_ state: KeeperState) {
         let table = DescriptorVault()
-        for entry in state.entries { table.keep(entry.keep, FileDescriptor(rawValue: entry.number)) }
+        for entry in state.entries { table.keep(entry.held, FileDescriptor(rawValue: entry.number)) }
         table.startNumbering(at: state.nextSlot)
         self.init(
             table: table, running: LinkedProcess(state.orchestrator), stored: state.service?.stored ?? [],

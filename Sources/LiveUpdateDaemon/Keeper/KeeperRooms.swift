@@ -54,7 +54,7 @@ struct KeeperRooms {
             try vault.handTo(
                 orchestrator.current, .begin(role, nextSlot: vault.nextSlot), isStored: service.isStoring)
         }
-        for slot in Set(vault.all.map(\.keep.slot) + state.stored.map(\.slot)) { service.note(slot) }
+        for slot in Set(vault.all.map(\.held.slot) + state.stored.map(\.slot)) { service.note(slot) }
         try children.watch(orchestrator.current)
         if let found = state.replaced?.gate { try gate.take(found) }
         gate.resume()

@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
@@ -23,7 +23,7 @@ struct KeeperState: Equatable, Sendable {
 
     /// A held descriptor.
     struct Entry: Equatable, Sendable {
-        var keep: HeldSlot
+        var held: HeldSlot
         var number: CInt
     }
 
@@ -63,7 +63,7 @@ struct KeeperState: Equatable, Sendable {
         writer.put(nextSlot)
         writer.put(UInt32(entries.count))
         for entry in entries {
-            writer.put(entry.keep)
+            writer.put(entry.held)
             writer.put(entry.number)
         }
         writer.put(orchestrator)
@@ -77,9 +77,9 @@ struct KeeperState: Equatable, Sendable {
         writer.put(UInt8(service == nil ? 0 : 1))
         if let service {
             writer.put(service.socket)
-            for keeps in [service.stored, service.stale] {
-                writer.put(UInt32(keeps.count))
-                for keep in keeps { writer.put(keep) }
+            for slots in [service.stored, service.stale] {
+                writer.put(UInt32(slots.count))
+                for held in slots { writer.put(held) }
             }
         }
         writer.put(UInt8(hasLostStarter ? 1 : 0))
@@ -99,7 +99,7 @@ extension KeeperState {
         nextSlot = try reader.take()
         entries = []
         for _ in 0..<(try reader.take(UInt32.self)) {
-            entries.append(Entry(keep: try reader.takeHeldSlot(), number: try reader.take()))
+            entries.append(Entry(held: try reader.takeHeldSlot(), number: try reader.take()))
         }
         orchestrator = try reader.takeProcess()
         image = try reader.takeCountedString()
@@ -133,8 +133,8 @@ extension ByteReader {
     }
 
     fileprivate mutating func takeHeldSlots() throws(ArenaError) -> [HeldSlot] {
-        var keeps: [HeldSlot] = []
-        for _ in 0..<(try take(UInt32.self)) { keeps.append(try takeHeldSlot()) }
-        return keeps
+        var slots: [HeldSlot] = []
+        for _ in 0..<(try take(UInt32.self)) { slots.append(try takeHeldSlot()) }
+        return slots
     }
 }

@@ -39,7 +39,7 @@ final class NextImage {
             return
         }
         switch message {
-        case .hold(let keeps): held.formUnion(keeps.map(\.slot))
+        case .hold(let slots): held.formUnion(slots.map(\.slot))
         case .release(let slots): held.subtract(slots)
         default: break
         }
@@ -49,13 +49,13 @@ final class NextImage {
     func feed(from table: DescriptorVault) throws(SystemCallError) {
         if isBehind {
             let all = table.all
-            let kept = Set(all.map(\.keep.slot))
+            let kept = Set(all.map(\.held.slot))
             let gone = [DescriptorSlot](held.subtracting(kept))
             for batch in stride(from: 0, to: gone.count, by: 500) {
                 let slots = [DescriptorSlot](gone[batch..<min(gone.count, batch + 500)])
                 try process.link.send(.release(slots), patience: Self.patience)
             }
-            try process.link.send(holding: all.filter { !held.contains($0.keep.slot) }, patience: Self.patience)
+            try process.link.send(holding: all.filter { !held.contains($0.held.slot) }, patience: Self.patience)
             held = kept
             isBehind = false
         }

@@ -70,7 +70,7 @@ final class OrchestratorReader {
         switch received.message {
         case .hello(let version) where !version.isOwn:
             try refuse(StartFailure(.unavailable, version.mismatch(of: rooms.orchestrator.image.path)))
-        case .keep(let keep): hold(keep, received.descriptors)
+        case .keep(let held): hold(held, received.descriptors)
         case .release(let slots): release(slots)
         case .ready: noteReady()
         case .cannotBegin(let failure): try refuse(failure)
@@ -107,14 +107,14 @@ final class OrchestratorReader {
 
     // MARK: Descriptors
 
-    private func hold(_ keep: HeldSlot, _ descriptors: [FileDescriptor]) {
+    private func hold(_ held: HeldSlot, _ descriptors: [FileDescriptor]) {
         guard let descriptor = descriptors.first else { return noteCut() }
-        for other in descriptors.dropFirst() { rooms.vault.close(other, of: keep.label.user) }
-        rooms.vault.keep(keep, descriptor)
-        rooms.service.note(keep.slot)
-        updates.tell(.hold([keep]), [descriptor])
-        if keep.kind == .program { rooms.gate.serve((keep, descriptor)) }
-        report(CollectionOfOne(keep.label.user))
+        for other in descriptors.dropFirst() { rooms.vault.close(other, of: held.label.user) }
+        rooms.vault.keep(held, descriptor)
+        rooms.service.note(held.slot)
+        updates.tell(.hold([held]), [descriptor])
+        if held.kind == .program { rooms.gate.serve((held, descriptor)) }
+        report(CollectionOfOne(held.label.user))
     }
 
     private func release(_ slots: [DescriptorSlot]) {

@@ -69,15 +69,15 @@ final class ServiceManagerStore {
     }
 
     private func tell(_ slot: DescriptorSlot, _ table: DescriptorVault) throws(SystemCallError) {
-        if let (keep, descriptor) = table.entry(slot) {
-            guard keep.kind.isStored, stored[slot] != keep else { return }
+        if let (held, descriptor) = table.entry(slot) {
+            guard held.kind.isStored, stored[slot] != held else { return }
             // The close of such a file could hang the service manager, and with it the whole machine.
-            guard keep.kind != .file || (try? descriptor.mayAskServer()) == false else { return }
+            guard held.kind != .file || (try? descriptor.mayAskServer()) == false else { return }
             // The name contains the label, and the label has changed.
             if let old = stored[slot] { try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(old.storedName)"]) }
             stored[slot] = nil
-            try manager.send(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(keep.storedName)"], [descriptor])
-            stored[slot] = keep
+            try manager.send(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(held.storedName)"], [descriptor])
+            stored[slot] = held
         } else if let gone = stored[slot] {
             try manager.send(["FDSTOREREMOVE=1", "FDNAME=\(gone.storedName)"])
             stored[slot] = nil

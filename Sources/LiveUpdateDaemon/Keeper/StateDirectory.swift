@@ -150,7 +150,7 @@ package struct StateDirectory: Sendable {
         } catch {
             throw StateHeld(why: "\(self.arena) is in use by another process")
         }
-        for (keep, descriptor) in stored { table.keep(keep, descriptor) }
+        for (held, descriptor) in stored { table.keep(held, descriptor) }
         // The journal may name slots that are no longer stored.
         table.startNumbering(at: table.nextSlot + 1 << 20)
         return stored.map(\.0)
@@ -228,8 +228,8 @@ package struct StateDirectory: Sendable {
             switch received.message {
             case .hello(let version) where !version.isOwn:
                 throw StateHeld(why: version.mismatch(ofOrchestratorOn: path))
-            case .hold(let keeps):
-                for (keep, descriptor) in zip(keeps, received.descriptors) { table.keep(keep, descriptor) }
+            case .hold(let slots):
+                for (held, descriptor) in zip(slots, received.descriptors) { table.keep(held, descriptor) }
             case .adopted(let process, let next):
                 guard let handle = received.descriptors.first else { break }
                 table.startNumbering(at: next)

@@ -76,8 +76,8 @@ final class DescriptorMirror: DescriptorStore {
 
     /// Takes over the descriptors that a keeper has sent. A descriptor that is already held may come again with a new
     /// label.
-    func hold(_ keeps: [HeldSlot], _ descriptors: [FileDescriptor]) {
-        let entries = zip(keeps, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
+    func hold(_ slots: [HeldSlot], _ descriptors: [FileDescriptor]) {
+        let entries = zip(slots, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
         let replaced = state.with { state in entries.compactMap { state.table.replace($0, with: $1) } }
         for entry in replaced {
             // The new copy is of the same socket. The old copy is thus not the last, and its close ends nothing.
@@ -102,7 +102,7 @@ final class DescriptorMirror: DescriptorStore {
     func begin(nextSlot: Int64) { state.with { $0.table.begin(at: nextSlot) } }
 
     /// All held descriptors, for another keeper to take over.
-    var all: [(keep: HeldSlot, descriptor: FileDescriptor)] {
+    var all: [(held: HeldSlot, descriptor: FileDescriptor)] {
         state.with { $0.table.all }.map { slot, entry in
             (HeldSlot(slot: slot, kind: entry.kind, label: entry.label), entry.descriptor)
         }
@@ -291,7 +291,7 @@ final class DescriptorMirror: DescriptorStore {
         _ keeper: ControlLink?, _ message: ControlMessage, _ descriptors: [FileDescriptor], _ patience: Int
     ) throws(SystemCallError) {
         guard let keeper else { return }
-        if case .keep(let keep) = message, !state.with({ $0.keeperRoom }).admits(keep.label.user) {
+        if case .keep(let held) = message, !state.with({ $0.keeperRoom }).admits(held.label.user) {
             // The message would stay in the queue, with all later messages behind it.
             throw SystemCallError("sendmsg", .tooManyOpenFiles)
         }
@@ -354,7 +354,7 @@ extension ControlMessage {
     /// The slots that a message to the keeper is about.
     fileprivate var slots: [DescriptorSlot] {
         switch self {
-        case .keep(let keep): [keep.slot]
+        case .keep(let held): [held.slot]
         case .release(let slots): slots
         default: []
         }

@@ -106,7 +106,7 @@ package enum OrchestratorProcess {
             // A held descriptor is missing.
             if received.isCut { exitNow(1) }
             switch received.message {
-            case .hold(let keeps): store.hold(keeps, received.descriptors)
+            case .hold(let slots): store.hold(slots, received.descriptors)
             case .stored(let isStored): store.isStored = isStored
             case .begin(let role, let next, let after, let pause):
                 store.begin(nextSlot: next)

@@ -4,14 +4,15 @@ import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
 
-/// Finds the connections and sessions that another orchestrator has left, and held descriptors without an user.
+/// Finds the connections and sessions that another orchestrator has left, and orphans: held descriptors that the
+/// journal does not name.
 final class Resumption {
     private let store: DescriptorMirror
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let sessions: SessionTable
     private let closer: ConnectionCloser
-    /// Whether there may be held descriptors without an user. The loop looks for them when it has nothing else to do.
+    /// Whether there may be orphans. The loop looks for orphans when it has nothing else to do.
     private(set) var mayHaveOrphans = false
 
     init(

@@ -11,7 +11,7 @@ import SystemPackage
 ///    user's ends come before the user's requests, so that a program can close a session and at once create one with
 ///    the same name.
 /// 2. A request stays in the socket's queue until it is answered. A change that must not be done twice is committed
-///    together with its answer (``LiveUpdate/Answer``).
+///    together with its answer (``LiveUpdateCore/Answer``).
 /// 3. A client is not served until it has read its last answer.
 ///
 /// The server has no state that is not in the journal or in the keeper: ``resume()`` restores everything.

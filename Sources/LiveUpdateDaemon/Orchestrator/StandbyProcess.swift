@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
 import LiveUpdatePlatform
@@ -58,7 +58,7 @@ final class StandbyProcess {
 
     private func event(of received: ControlLink.Received) throws -> IncomingUpdate.Event {
         switch received.message {
-        case .hold(let keeps): store.hold(keeps, received.descriptors)
+        case .hold(let slots): store.hold(slots, received.descriptors)
         case .release(let slots): store.drop(slots)
         case .stored(let isStored): store.isStored = isStored
         case .begin(_, let next, _, _):

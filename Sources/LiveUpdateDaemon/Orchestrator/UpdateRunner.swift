@@ -1,5 +1,5 @@
-import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
 import LiveUpdatePlatform
@@ -155,7 +155,7 @@ final class UpdateRunner {
     /// Gives up a keeper that does not read.
     func noticeDeafKeeper() {
         guard let why = keeper.deafness else { return }
-        log.say("the keeper does not take what it is to keep: \(why)")
+        log.say("the keeper does not accept descriptors: \(why)")
         loseKeeper()
     }
 

@@ -1,5 +1,5 @@
-package import LiveUpdateCore
 // SPDX-License-Identifier: Apache-2.0
+package import LiveUpdateCore
 import LiveUpdateHandover
 package import LiveUpdatePlatform
 package import SystemPackage

@@ -102,9 +102,14 @@ func readBytes(_ file: FileDescriptor) throws(SystemCallError) -> [UInt8] {
 ///
 /// - Throws: ENOENT, EACCES, EINVAL when the file is no link.
 package func linkTarget(_ path: String) throws(SystemCallError) -> String {
+    String(decoding: try linkBytes(path), as: UTF8.self)
+}
+
+/// The bytes of a symbolic link's target, as ``linkTarget(_:)``: a path need not be UTF-8.
+func linkBytes(_ path: String) throws(SystemCallError) -> [UInt8] {
     var name = [CChar](repeating: 0, count: Int(PATH_MAX))
     let count = try systemCall("readlink") { unsafe readlink(path, &name, name.count) }
-    return String(decoding: name.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return name.prefix(count).map { UInt8(bitPattern: $0) }
 }
 
 /// The users or groups of this machine, as passwd(5) or group(5) lists them: lines that begin with

@@ -1,5 +1,5 @@
-import CLiveUpdate
 // SPDX-License-Identifier: Apache-2.0
+import CLiveUpdate
 import CLiveUpdateCap
 import Glibc
 

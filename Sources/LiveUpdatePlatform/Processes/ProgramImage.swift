@@ -23,10 +23,13 @@ public struct ProgramImage: Sendable {
     }
 
     /// The path of the program that this process runs, as it was when the program was started: the target of
-    /// /proc/self/exe. When another version has replaced the program's file since then, it is at this path.
+    /// /proc/self/exe. If another version has replaced the program's file since then, that version is at this path.
+    /// Without /proc the result is /proc/self/exe itself.
     public static func ownPath() -> FilePath {
-        let path = (try? linkTarget("/proc/self/exe")) ?? "/proc/self/exe"
-        return FilePath(path.hasSuffix(" (deleted)") ? String(path.dropLast(10)) : path)
+        let link = "/proc/self/exe"
+        guard let target = try? linkBytes(link) else { return FilePath(link) }
+        let mark = Array(" (deleted)".utf8)
+        return FilePath(bytes: target.suffix(mark.count).elementsEqual(mark) ? target.dropLast(mark.count) : target)
     }
 
     /// This process's environment, as environ(7).
@@ -300,6 +303,7 @@ package final class SpawnNumber: Sendable {
     deinit { SpawnNumbers.release(descriptor.rawValue) }
 }
 
-/// Writes out what the C library has buffered for standard output and other streams: fflush(3). An error is ignored,
-/// because a program whose output has no reader must be able to go on.
-package func flushStandardStreams() { _ = fflush(nil) }
+/// Writes out the buffered standard output and standard error: fflush(3). Errors are ignored, because a program must be
+/// able to go on when its output has no reader. Other streams are left alone: another thread may hold the lock of one
+/// while it waits for input.
+package func flushStandardOutput() { cshims_flush_output() }

@@ -1,7 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdate
 import LiveUpdateCore
 import LiveUpdateHandlers
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage

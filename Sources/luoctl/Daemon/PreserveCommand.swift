@@ -9,7 +9,7 @@ import SystemPackage
 struct PreserveCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "preserve",
-        abstract: "Keep a file in a session: it outlives its program, and updates of luod.",
+        abstract: "Preserve a file in a session: the file outlives its program, and updates of luod.",
         discussion: """
             The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), or \
             has a name (--path). Programs that use it go on. The session must be there: luoctl session create makes one.
@@ -35,7 +35,7 @@ struct PreserveCommand: ParsableCommand {
     @Option(help: "The file's name.")
     var path: String?
 
-    @Flag(help: "Keep any descriptor open as it is: also what is no memory file, such as a listening socket.")
+    @Flag(help: "Hold any descriptor open as it is, also one that is not of a memory file, such as a listening socket.")
     var held = false
 
     func validate() throws {

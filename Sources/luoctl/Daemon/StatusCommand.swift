@@ -10,7 +10,7 @@ import SystemPackage
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show what luod keeps: sessions, files, shared state and the arena's use.",
+        abstract: "Show the state of luod: sessions, files, shared state and the arena's use.",
         discussion: "Each user sees their own sessions, root all.")
 
     @OptionGroup var options: UserOptions

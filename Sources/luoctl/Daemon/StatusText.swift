@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCommandLine
 import LiveUpdatePlatform
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateProtocol
 import SystemPackage
 

@@ -1,5 +1,5 @@
-import LiveUpdate
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdate
 import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdatePlatform

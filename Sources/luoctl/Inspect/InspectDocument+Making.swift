@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdateHandlers
-// SPDX-License-Identifier: Apache-2.0
 import LiveUpdateHandover
 import LiveUpdatePlatform
 

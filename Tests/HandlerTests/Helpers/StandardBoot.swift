@@ -1,5 +1,5 @@
-import LiveUpdateHandlers
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateHandlers
 import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage

@@ -112,7 +112,7 @@ import Testing
         let option = "--max-user-descriptors"
         expect(failure { try session.preserve(files[4].descriptor, token: 4) }, .tooManyOpenFiles, option)
         expect(failure { try mine.createSession("b") }, .tooManyOpenFiles, option)
-        #expect(try mine.status().sessions.map(\.name) == ["a"], "what keeps nothing more works")
+        #expect(try mine.status().sessions.map(\.name) == ["a"], "a call that holds nothing more works")
         try session.unpreserve(token: 0)
         try mine.createSession("b").shutDown()
         try session.preserve(files[4].descriptor, token: 4)

@@ -1,7 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
 package import SystemPackage
 
 @testable package import LiveUpdateCore
-// SPDX-License-Identifier: Apache-2.0
 @testable package import LiveUpdatePlatform
 
 /// Four files that always exist, and are the same in every run. A slot in a record names one of them or nothing, and

@@ -56,8 +56,8 @@ private func checkSnapshot(of state: BootState) {
     check(again.usage == state.usage, "another usage")
     check(again.nextID == state.nextID, "another next number")
     for session in state.sessions.values {
-        let owner = session.holder.user
-        let found = [again, state].map { $0.session(session.name, session.direction, of: owner) }
+        let user = session.holder.user
+        let found = [again, state].map { $0.session(session.name, session.direction, of: user) }
         check(found[0] == found[1] && found[0] != nil, "names")
     }
     for file in state.files.values {
