@@ -50,8 +50,10 @@ import Testing
         #expect(hasEnded)
         #expect(!process.descriptor.isReadable(within: 0), "the thread is still there")
         var unreaped = UnreapedChildren()
-        let early = unreaped.reap(child)
-        #expect(early == nil)
+        for _ in 0..<2 {
+            let early = unreaped.reap(child)
+            #expect(early == nil)
+        }
         unreaped.reap()
         #expect(unreaped.processes == [child])
         system.end()
@@ -63,7 +65,9 @@ import Testing
     @Test("A child that has ended is reaped at once, with its status") func reaping() throws {
         let child = try ChildProcess.start(ProgramImage(path: "/bin/sh", arguments: ["sh", "-c", "exit 7"]))
         let process = try RunningProcess(child.id)
-        let hasEnded = process.waitForEnd(10_000)
+        // A process that is about to become a zombie has ended, and cannot be reaped yet.
+        #expect(process.descriptor.isReadable(within: 10_000))
+        let hasEnded = process.hasEnded
         #expect(hasEnded)
         var unreaped = UnreapedChildren()
         let status = unreaped.reap(child.id)

@@ -204,7 +204,7 @@ package struct UnreapedChildren: Sendable {
     package mutating func reap(_ process: CInt) -> ExitStatus? {
         switch Self.wait(for: process) {
         case .ended(let status): return status
-        case .notYet: processes.append(process)
+        case .notYet: if !processes.contains(process) { processes.append(process) }
         case .noChild: break
         }
         return nil
