@@ -61,7 +61,8 @@ let package = Package(
     ] + forFuzzers,
     traits: [
         .trait(
-            name: "Programs", description: "luoctl and luod, whose dependencies users of the library can do without."),
+            name: "Programs",
+            description: "luoctl and luo-bench, whose dependencies users of the library can do without."),
         .default(enabledTraits: ["Programs"]),
     ],
     dependencies: [
@@ -130,8 +131,7 @@ let package = Package(
             dependencies: ["LiveUpdateDaemon", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict,
             linkerSettings: linkStatically),
-        // Shared by luoctl and luo-bench, and internal: exit codes, arguments, tables, JSON, the status of luod, the
-        // guard of huge pages.
+        // Shared by luoctl and luo-bench, and internal: exit codes, arguments, tables, JSON, the guard of huge pages.
         .target(
             name: "LiveUpdateCommandLine",
             dependencies: ["LiveUpdateCore", "LiveUpdatePlatform", system, arguments], swiftSettings: strict),
@@ -146,7 +146,8 @@ let package = Package(
         // The benchmark. The first of these targets measures nothing: it has the results, the comparison of two runs,
         // and the page that shows them.
         .target(name: "LiveUpdateBenchReport", swiftSettings: strict),
-        // Counts the system calls of a thread, for the benchmark. It is C, because a part of it runs after a fork(2).
+        // Counts the system calls of a thread, for the benchmark. It is C, because its tracer shares the memory of the
+        // process.
         .target(name: "CCallCounter", path: "Benchmarks/counter", cSettings: [.define("_GNU_SOURCE")]),
         // The program that `luoctl bench` becomes.
         .executableTarget(

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import FoundationEssentials
 public import LiveUpdateCore
 package import LiveUpdateProtocol
 import SystemPackage
@@ -159,8 +160,15 @@ extension LuodStatus {
         try LuodStatus(reading: device.statusPage().lines)
     }
 
+    /// Reads the lines of pages. Unknown members are ignored, so that a client can ask a newer luod.
     private init(reading lines: [UInt8]) throws(LiveUpdateError) {
-        guard let status = LuodStatus(lines: lines) else { throw Self.unreadable }
+        let array =
+            Array("[".utf8) + lines.split(separator: UInt8(ascii: "\n")).joined(separator: [UInt8(ascii: ",")])
+            + Array("]".utf8)
+        guard let lines = try? JSONDecoder().decode([Line].self, from: Data(array)), let status = LuodStatus(lines)
+        else {
+            throw Self.unreadable
+        }
         self = status
     }
 

@@ -13,7 +13,7 @@ package struct LuodStatus: Equatable, Sendable {
     package var sessions: [Session]
 
     /// The properties of luod itself.
-    package struct Daemon: Encodable, Equatable, Sendable {
+    package struct Daemon: Codable, Equatable, Sendable {
         /// "luod-status-2".
         package var schema = LuodStatus.schema
         /// The process ID of the orchestrator.
@@ -59,7 +59,7 @@ package struct LuodStatus: Equatable, Sendable {
     }
 
     /// The memory of a user's files with pages of one size.
-    package struct Memory: Encodable, Equatable, Sendable {
+    package struct Memory: Codable, Equatable, Sendable {
         package var user: UInt32
         /// The bytes of a page.
         package var pageSize: UInt64
@@ -80,7 +80,7 @@ package struct LuodStatus: Equatable, Sendable {
     }
 
     /// The actual rights of a process of luod, from the kernel.
-    package struct Process: Encodable, Equatable, Sendable {
+    package struct Process: Codable, Equatable, Sendable {
         /// "keeper", "orchestrator" or "gate".
         package var name: String
         package var process: Int32
@@ -101,7 +101,7 @@ package struct LuodStatus: Equatable, Sendable {
     }
 
     /// A session.
-    package struct Session: Encodable, Equatable, Sendable {
+    package struct Session: Codable, Equatable, Sendable {
         /// The number of the session. No other session of the boot has had it.
         package var number: UInt64
         package var name: String
@@ -133,7 +133,7 @@ package struct LuodStatus: Equatable, Sendable {
     }
 
     /// A file of a session.
-    package struct File: Encodable, Equatable, Sendable {
+    package struct File: Codable, Equatable, Sendable {
         /// The token as text, because some JSON readers have no 64-bit numbers.
         package var token: String
         package var compatible: String
@@ -154,7 +154,7 @@ package struct LuodStatus: Equatable, Sendable {
     }
 
     /// An FLB: state that files share.
-    package struct FLB: Encodable, Equatable, Sendable {
+    package struct FLB: Codable, Equatable, Sendable {
         package var compatible: String
         package var direction: String
         /// The number of files that need it.
@@ -182,40 +182,10 @@ package struct LuodStatus: Equatable, Sendable {
 
 extension LuodStatus {
     /// One line of a page. Exactly one member is set, or none for an unknown kind of line.
-    package struct Line: Equatable, Sendable {
+    package struct Line: Decodable, Equatable, Sendable {
         package var luod: Daemon?
         package var session: Session?
         package var file: File?
-
-        /// Reads a line. Unknown members are ignored, so that a client can ask a newer luod.
-        ///
-        /// - Returns: nil for bytes that are not JSON, and when a member is missing.
-        package init?(json line: some Collection<UInt8>) {
-            guard let json = JSONValue(line) else { return nil }
-            if let members = json["luod"] {
-                guard let daemon = Daemon(json: members) else { return nil }
-                luod = daemon
-            } else if let members = json["session"] {
-                guard let session = Session(json: members) else { return nil }
-                self.session = session
-            } else if let members = json["file"] {
-                guard let file = File(json: members) else { return nil }
-                self.file = file
-            }
-        }
-    }
-
-    /// Reads the lines of all pages.
-    ///
-    /// - Returns: nil when a line cannot be read, when no line is about luod or its schema is unknown, or when a file
-    ///   comes before every session.
-    package init?(lines bytes: [UInt8]) {
-        var lines: [Line] = []
-        for text in bytes.split(separator: UInt8(ascii: "\n")) {
-            guard let line = Line(json: text) else { return nil }
-            lines.append(line)
-        }
-        self.init(lines)
     }
 
     /// Combines the lines of all pages. Nil when no line is about luod, or when a file comes before every session.
@@ -232,104 +202,23 @@ extension LuodStatus {
     }
 }
 
-extension LuodStatus.Daemon {
-    fileprivate init?(json: JSONValue) {
-        guard let schema = json["schema"]?.string, let orchestrator: Int32 = json["orchestrator"]?.integer(),
-            let keeper: Int32 = json["keeper"]?.integer(),
-            let processes = json["processes"]?.objects(LuodStatus.Process.init(json:)),
-            let keeperAnswers = json["keeperAnswers"]?.bool, let updates: UInt64 = json["updates"]?.integer(),
-            let arenaSize: UInt64 = json["arenaSize"]?.integer(), let arenaUsed: UInt64 = json["arenaUsed"]?.integer(),
-            let flbs = json["flbs"]?.objects(LuodStatus.FLB.init(json:)),
-            let refusal = json.optional("refusal", \.string), let memory = json.optional("memory", \.asMemory),
-            let lastBlackout = json.optional("lastBlackout", \.asUInt64)
-        else { return nil }
-        self.init(
-            orchestrator: orchestrator, keeper: keeper, processes: processes, keeperAnswers: keeperAnswers,
-            refusal: refusal, updates: updates, lastBlackout: lastBlackout,
-            arenaSize: arenaSize, arenaUsed: arenaUsed, flbs: flbs, memory: memory)
-        self.schema = schema
-    }
-}
-
-extension LuodStatus.Memory {
-    fileprivate init?(json: JSONValue) {
-        guard let user: UInt32 = json["user"]?.integer(), let pageSize: UInt64 = json["pageSize"]?.integer(),
-            let bytes: UInt64 = json["bytes"]?.integer(), let limit = json.optional("limit", \.asUInt64)
-        else { return nil }
-        self.init(user: user, pageSize: pageSize, bytes: bytes, limit: limit)
-    }
-}
-
-extension LuodStatus.Process {
-    fileprivate init?(json: JSONValue) {
-        guard let name = json["name"]?.string, let process: Int32 = json["process"]?.integer(),
-            let capabilities = json["capabilities"]?.objects(\.string),
-            let hasNoNewPrivileges = json["hasNoNewPrivileges"]?.bool,
-            let seccomp = json["seccomp"]?.string
-        else { return nil }
-        self.init(
-            name: name, process: process, capabilities: capabilities,
-            hasNoNewPrivileges: hasNoNewPrivileges, seccomp: seccomp)
-    }
-}
-
-extension LuodStatus.FLB {
-    fileprivate init?(json: JSONValue) {
-        guard let compatible = json["compatible"]?.string, let direction = json["direction"]?.string,
-            let count: Int64 = json["count"]?.integer()
-        else { return nil }
-        self.init(compatible: compatible, direction: direction, count: count)
-    }
-}
-
 extension LuodStatus.Session {
     /// Reads the line of a session, which has no files.
-    fileprivate init?(json: JSONValue) {
-        guard let number: UInt64 = json["number"]?.integer(), let name = json["name"]?.string,
-            let owner: UInt32 = json["owner"]?.integer(), let direction = json["direction"]?.string,
-            let isOpen = json["isOpen"]?.bool, let isFinished = json["isFinished"]?.bool,
-            let isDetached = json["isDetached"]?.bool, let isAttached = json["isAttached"]?.bool
-        else { return nil }
-        self.init(
-            number: number, name: name, owner: owner, direction: direction, isOpen: isOpen, isFinished: isFinished,
-            isDetached: isDetached, isAttached: isAttached)
+    package init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: CodingKeys.self)
+        number = try members.decode(UInt64.self, forKey: .number)
+        name = try members.decode(String.self, forKey: .name)
+        owner = try members.decode(UInt32.self, forKey: .owner)
+        direction = try members.decode(String.self, forKey: .direction)
+        isOpen = try members.decode(Bool.self, forKey: .isOpen)
+        isFinished = try members.decode(Bool.self, forKey: .isFinished)
+        isDetached = try members.decode(Bool.self, forKey: .isDetached)
+        isAttached = try members.decode(Bool.self, forKey: .isAttached)
+        files = try members.decodeIfPresent([LuodStatus.File].self, forKey: .files) ?? []
     }
 }
 
 extension LuodStatus.File {
-    fileprivate init?(json: JSONValue) {
-        guard let token = json["token"]?.string, let compatible = json["compatible"]?.string,
-            let retrieved: Int32 = json["retrieved"]?.integer(), let size = json.optional("size", \.asUInt64),
-            let problem = json.optional("problem", \.string)
-        else { return nil }
-        self.init(token: token, compatible: compatible, size: size, retrieved: retrieved, problem: problem)
-    }
-}
-
-extension JSONValue {
-    fileprivate var asUInt64: UInt64? { integer() }
-
-    fileprivate var asMemory: [LuodStatus.Memory]? { objects(LuodStatus.Memory.init(json:)) }
-
-    /// The value of a member that may be absent or null: `.some(nil)` when it is; nil when the member has another type.
-    fileprivate func optional<Value>(_ name: String, _ read: (JSONValue) -> Value?) -> Value?? {
-        guard let member = self[name], member != .null else { return .some(nil) }
-        return read(member).map { .some($0) }
-    }
-
-    /// The elements of an array; nil for another value, or when an element cannot be read.
-    fileprivate func objects<Value>(_ read: (JSONValue) -> Value?) -> [Value]? {
-        guard let array else { return nil }
-        let objects = array.compactMap(read)
-        return objects.count == array.count ? objects : nil
-    }
-}
-
-extension LuodStatus.File {
-    private enum CodingKeys: CodingKey {
-        case token, compatible, size, retrieved, problem
-    }
-
     /// Writes all members. A missing value is null.
     package func encode(to encoder: any Encoder) throws {
         var members = encoder.container(keyedBy: CodingKeys.self)

@@ -35,9 +35,8 @@ import Testing
 
     private func read(_ bytes: [UInt8]) throws -> [LuodStatus.Line] {
         #expect(bytes.isEmpty || bytes.last == UInt8(ascii: "\n"))
-        return try bytes.split(separator: UInt8(ascii: "\n")).map { line in
-            #expect(try JSONSerialization.jsonObject(with: Data(line)) is [String: Any])
-            return try #require(LuodStatus.Line(json: line))
+        return try bytes.split(separator: UInt8(ascii: "\n")).map {
+            try JSONDecoder().decode(LuodStatus.Line.self, from: Data($0))
         }
     }
 

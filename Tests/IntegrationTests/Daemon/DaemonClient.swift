@@ -7,7 +7,6 @@ import LiveUpdateProtocol
 import Synchronization
 import SystemPackage
 import TestSupport
-import Testing
 
 /// The daemon's answer to a failed request.
 struct Refused: Error, Equatable {
@@ -131,7 +130,7 @@ final class DaemonClient: Sendable {
             guard answer.result == 0 else { throw Refused(errno: Errno(rawValue: -answer.result)) }
             let lines = answer.text.split(separator: UInt8(ascii: "\n"))
             return (
-                try lines.map { try #require(LuodStatus.Line(json: $0)) },
+                try lines.map { try JSONDecoder().decode(LuodStatus.Line.self, from: Data($0)) },
                 StatusCall(answer.body), message.bytes.count
             )
         }
