@@ -98,6 +98,8 @@ struct ComparisonTests {
         }
         #expect(try verdict("page faults", 0, 1) == .noise)
         #expect(try verdict("page faults", 0, 17) == .regression)
+        #expect(try verdict("system calls of the thread", 0, 4) == .noise)
+        #expect(try verdict("system calls of the thread", 0, 5) == .regression)
         #expect(try verdict("content bytes read", 0, 36) == .noise)
         #expect(try verdict("content bytes written", 0, 4096) == .regression)
         #expect(try verdict("content bytes read", 4096, 0) == .improvement)

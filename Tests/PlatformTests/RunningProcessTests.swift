@@ -86,6 +86,15 @@ import Testing
         #expect(commandName(of: -1) == "")
     }
 
+    @Test("The path of the own program has its bytes, without the mark of a removed file") func ownPath() throws {
+        #expect(try FileStatus(at: ProgramImage.ownPath().string).isRegular)
+        for (target, path) in [("/a b", "/a b"), ("/a (deleted)", "/a"), ("/a (deleted)b", "/a (deleted)b")] {
+            #expect(ProgramImage.path(ofTarget: Array(target.utf8)) == FilePath(path))
+        }
+        let odd: [UInt8] = [0x2F, 0xFF, 0x61]
+        #expect(ProgramImage.path(ofTarget: odd).bytes == odd)
+    }
+
     @Test func devicesAndPipesAreNotOpened() throws {
         let found = try openToLook("/dev/null")
         var byte: UInt8 = 0

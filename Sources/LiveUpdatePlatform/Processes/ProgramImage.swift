@@ -28,6 +28,11 @@ public struct ProgramImage: Sendable {
     public static func ownPath() -> FilePath {
         let link = "/proc/self/exe"
         guard let target = try? linkBytes(link) else { return FilePath(link) }
+        return path(ofTarget: target)
+    }
+
+    /// The path in the target of such a link. The kernel marks a file that has no name any more.
+    static func path(ofTarget target: [UInt8]) -> FilePath {
         let mark = Array(" (deleted)".utf8)
         return FilePath(bytes: target.suffix(mark.count).elementsEqual(mark) ? target.dropLast(mark.count) : target)
     }
