@@ -90,7 +90,7 @@ final class Model: Sendable {
         let answer = body()
         let wasAlone = end(request, begun) { state in note(&state, answer) }
         if wasAlone {
-            #expect(answer == request.answer, "\(what())")
+            #expect(answer == request.answer, "\(what()): \(String(describing: answer))")
         } else {
             let isPossible = answer.map { request.others.union([.operationNotSupportedByDevice]).contains($0) } ?? true
             #expect(isPossible || answer == request.answer, "\(what()): \(String(describing: answer))")

@@ -50,6 +50,11 @@ extension ModelWorld {
             let session = state.sessions[number]
             return session.handle === handle && [.open, .finished].contains(session.progress)
         }
+
+        func isAbandoned(_ state: Model.State) -> Bool {
+            let session = state.sessions[number]
+            return session.handle === handle && session.progress == .waiting
+        }
     }
 
     // MARK: Outgoing sessions
@@ -161,7 +166,10 @@ extension ModelWorld {
         } _: {
             errno { try opened.handle.finish() }
         } _: { state, answer in
-            if answer == nil, opened.isOpen(state) { state.letGo(opened.number, .finished) }
+            guard answer == nil else { return }
+            if opened.isOpen(state) { state.letGo(opened.number, .finished) }
+            // Another thread abandoned it since, and noted that before: the finished session is closed by that.
+            if opened.isAbandoned(state) { state.letGo(opened.number, .closed) }
         }
     }
 
