@@ -10,6 +10,9 @@ package func monotonicNanoseconds() -> UInt64 {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
+/// The time of CLOCK_MONOTONIC, in milliseconds.
+package func milliseconds() -> UInt64 { monotonicNanoseconds() / 1_000_000 }
+
 /// The resources that a thread has used since it began: getrusage(2), `RUSAGE_THREAD`.
 package struct ThreadUse: Equatable, Sendable {
     /// Processor time, in nanoseconds, to the microsecond.

@@ -7,7 +7,7 @@ package import SystemPackage
 /// it.
 ///
 /// The old boot takes the baton before it goes on alone. The next boot takes the baton when it is told to go.
-package final class CommitBaton {
+package final class CommitBaton: Sendable {
     private let queue: OwnedDescriptor
 
     /// Makes the baton of a descriptor that the other boot has sent.

@@ -8,7 +8,9 @@
 /// 4. The image says that it is ready, and is told to go. With the baton it takes over: this is the commit.
 ///
 /// Unhappy: an image that cannot open the state says the reason, and ends. An image ends without a word, and has
-/// changed nothing, when it gets an unexpected message, loses the link, or finds the baton taken.
+/// changed nothing, when it gets an unexpected message, is not wanted any more, or finds the baton taken. An image of
+/// luod also ends when it loses the link, since the keeper or the old boot goes on. An embedded service has no keeper:
+/// when its old process has ended, the image goes on alone with everything that it has got.
 package struct IncomingUpdate: Sendable {
     package enum Phase: Equatable, Sendable {
         /// The image has not said anything.
@@ -20,9 +22,9 @@ package struct IncomingUpdate: Sendable {
         /// The image has read a draft, and waits.
         case prepared
         /// The image opens the state that it got.
-        case opening(HandOver)
+        case opening(HandOverKind)
         /// The state is open on trial.
-        case trial(HandOver)
+        case trial(HandOverKind)
         /// The image runs.
         case tookOver
         case ended
@@ -35,7 +37,7 @@ package struct IncomingUpdate: Sendable {
         /// There is a draft.
         case prepare
         /// The old boot has published its state, or reloads.
-        case handOver(HandOver, hasBaton: Bool)
+        case handOver(HandOverKind, hasBaton: Bool)
         /// The result of ``Action/open(_:onPrepared:)``.
         case opened
         case notOpened(String)
@@ -44,8 +46,10 @@ package struct IncomingUpdate: Sendable {
         case baton(isOurs: Bool)
         /// A message that is no step of an update.
         case other
-        /// The link to the keeper has ended.
+        /// The process at the other end of the link has ended.
         case linkLost
+        /// The process at the other end does not want this image.
+        case dismissed
     }
 
     package enum Action: Equatable, Sendable {
@@ -55,7 +59,7 @@ package struct IncomingUpdate: Sendable {
         case prepare
         case sayPrepared
         /// Open the state: the one that was prepared, if `onPrepared`.
-        case open(HandOver, onPrepared: Bool)
+        case open(HandOverKind, onPrepared: Bool)
         case sayFailed(String)
         case sayReady
         case takeBaton
@@ -72,16 +76,25 @@ package struct IncomingUpdate: Sendable {
 
     package private(set) var phase = Phase.starting
 
-    package init() {}
+    private let goesOnAlone: Bool
+
+    /// Makes the machine of an image that has just been started.
+    ///
+    /// - Parameter goesOnAlone: whether the image goes on when the process at the other end of the link has ended.
+    package init(goesOnAlone: Bool = false) { self.goesOnAlone = goesOnAlone }
 
     /// A machine in any phase, for tests.
-    init(in phase: Phase) { self.phase = phase }
+    init(in phase: Phase, goesOnAlone: Bool = false) {
+        self.phase = phase
+        self.goesOnAlone = goesOnAlone
+    }
 
     /// Takes an event, and says what to do about it.
     package mutating func handle(_ event: Event) -> ActionList<Action> {
         switch (phase, event) {
         case (.tookOver, _), (.ended, _): return ActionList()
-        case (_, .linkLost): return end()
+        case (_, .linkLost): return linkLost()
+        case (_, .dismissed): return end()
         case (.starting, .started):
             phase = .gathering
             return ActionList(.sayStandby)
@@ -111,12 +124,26 @@ package struct IncomingUpdate: Sendable {
         }
     }
 
+    /// The state that the old process has left is the next boot's if it was published, and otherwise its own.
+    private mutating func linkLost() -> ActionList<Action> {
+        guard goesOnAlone else { return end() }
+        switch phase {
+        case .standby, .prepared:
+            let wasPrepared = phase == .prepared
+            phase = .opening(.update)
+            return ActionList(.open(.update, onPrepared: wasPrepared))
+        // The baton says whether the old process had called the image off.
+        case .trial: return ActionList(.takeBaton)
+        case .starting, .gathering, .opening, .tookOver, .ended: return end()
+        }
+    }
+
     private mutating func end() -> ActionList<Action> {
         phase = .ended
         return ActionList(.exit)
     }
 
-    private mutating func takeOver(_ what: HandOver) -> ActionList<Action> {
+    private mutating func takeOver(_ what: HandOverKind) -> ActionList<Action> {
         phase = .tookOver
         var actions = ActionList<Action>()
         if what == .update { actions.append(.confirm) }

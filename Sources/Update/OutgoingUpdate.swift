@@ -41,6 +41,8 @@ package struct OutgoingUpdate: Sendable {
         case standby(Formats, attempt: UInt32)
         /// The image has prepared itself on the draft.
         case prepared(attempt: UInt32)
+        /// The image serves: the answer that an embedded service waits for.
+        case imageAnswered(attempt: UInt32)
         /// The image is gone.
         case imageFailed(String, attempt: UInt32)
         /// The keeper runs its new program.
@@ -87,7 +89,7 @@ package struct OutgoingUpdate: Sendable {
         case discardDraft
         case publish(discards: Bool, leavesOut: Bool)
         /// Have the keeper hand the state over to the image, and wait for the verdict.
-        case handOver(HandOver, attempt: UInt32)
+        case handOver(HandOverKind, attempt: UInt32)
         /// Resume this boot after the publication.
         case thaw
         /// Try to take the baton.
@@ -147,8 +149,9 @@ package struct OutgoingUpdate: Sendable {
         case .standby(let formats, attempt): return standby(formats)
         case .prepared(attempt): return prepared()
         case .imageFailed(let why, attempt): return imageFailed(why)
+        case .imageAnswered(attempt): return imageAnswered()
         case .keeperReplaced(attempt): return keeperReplaced()
-        case .standby, .prepared, .imageFailed, .keeperReplaced: return ActionList()
+        case .standby, .prepared, .imageAnswered, .imageFailed, .keeperReplaced: return ActionList()
         case .keeperLost: return keeperLost()
         case .formatsInUse(let formats): return compare(formats)
         case .assessed(let refusal): return assessed(refusal)
@@ -321,6 +324,12 @@ package struct OutgoingUpdate: Sendable {
             return ActionList()
         case .handedOver(let request): return takeBack(request, UpdateRefusal(.calledOff, why))
         }
+    }
+
+    private mutating func imageAnswered() -> ActionList<Action> {
+        guard case .handedOver = phase else { return ActionList() }
+        phase = .idle
+        return ActionList(.exit)
     }
 
     private mutating func takeBack(_ request: UpdateRequest, _ refusal: UpdateRefusal) -> ActionList<Action> {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package import LiveUpdateCore
 import LiveUpdateHandover
+package import SystemPackage
 
 /// The kind of a hand-over: the next image begins the next boot, or goes on with the same boot.
-package enum HandOver: UInt8, Sendable {
+package enum HandOverKind: UInt8, Sendable {
     /// The next image is the next boot.
     case update = 1
     /// The next image goes on with the same boot.
@@ -56,7 +57,7 @@ package struct UpdateRequest: Equatable, Sendable {
 
 /// The reason of a failed update, load or reload, as the client gets it.
 package struct UpdateRefusal: Equatable, Sendable {
-    /// The kind of failure; the caller turns it into an errno.
+    /// The kind of failure.
     package enum Cause: Equatable, Sendable {
         /// Another update runs, or ran when the request was sent.
         case busy
@@ -79,6 +80,18 @@ package struct UpdateRefusal: Equatable, Sendable {
         self.cause = cause
         self.reason = reason
     }
+
+    /// The errno of the answer.
+    package var errno: Errno {
+        switch cause {
+        case .busy: .resourceBusy
+        case .tooLong: .fileNameTooLong
+        case .image: .notSupported
+        case .calledOff: .canceled
+        case .alone: .socketNotConnected
+        case .core(let number): Errno(rawValue: number)
+        }
+    }
 }
 
 /// An update or a reload with which this process began to serve.
@@ -86,14 +99,14 @@ package struct UpdateRefusal: Equatable, Sendable {
 /// A request that was sent during this update is read only after it. Its client did not know of this update, and with
 /// `--discard` it would lose all sessions that were just handed over. So such a request is refused.
 package struct EarlierUpdate: Equatable, Sendable {
-    package let kind: HandOver
+    package let kind: HandOverKind
     /// The client of the request; nil when it had gone.
     package let client: UpdateClient?
     /// The times at which the request for the earlier update was read, and at which this process took over.
     package let began: UInt64
     package let ended: UInt64
 
-    package init(_ kind: HandOver, by client: UpdateClient?, began: UInt64, ended: UInt64) {
+    package init(_ kind: HandOverKind, by client: UpdateClient?, began: UInt64, ended: UInt64) {
         self.kind = kind
         self.client = client
         self.began = began
@@ -119,7 +132,7 @@ package struct EarlierUpdate: Equatable, Sendable {
     }
 }
 
-extension HandOver {
+extension HandOverKind {
     package var noun: String {
         switch self {
         case .update: "an update"

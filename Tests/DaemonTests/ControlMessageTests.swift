@@ -56,26 +56,27 @@ import Testing
         let long = String(repeating: "ä", count: 20_000)
         let held = HeldSlot(slot: DescriptorSlot(.max), kind: .file)
         let fitting: [ControlMessage] = [
-            .hello(ControlVersion(number: 1, package: long)), .failed(long), .cannotBegin(StartFailure(.other, long)),
+            .hello(ControlVersion(number: 1, package: long)), .update(.failed(long)),
+            .cannotBegin(StartFailure(.other, long)),
             .refuses(StartFailure(.other, long)), .begin(.successor, nextSlot: 1, after: long),
             .hold([HeldSlot](repeating: held, count: MessageSocket.mostDescriptors)),
             .release([DescriptorSlot](repeating: held.slot, count: 500)),
             .load(image: String(repeating: "i", count: 4095), attempt: 1),
-            .handOver(.update, note: [UInt8](repeating: 0, count: 4500), attempt: 1),
+            .update(.handOver(.update, note: [UInt8](repeating: 0, count: 4500), attempt: 1)),
         ]
         for message in fitting {
             try link.send(message)
             #expect(try peer.receive(.now) != nil, "\(message)")
         }
         #expect(throws: SystemCallError("sendmsg", .messageTooLong)) {
-            try link.send(.standby(formats: [String](repeating: "format-v1", count: 2000)))
+            try link.send(.update(.standby(formats: [String](repeating: "format-v1", count: 2000))))
         }
         // The text is 4,095 bytes of invalid UTF-8.
         #expect(throws: SystemCallError("sendmsg", .messageTooLong)) {
             try link.send(.load(image: String(repeating: "\u{FFFD}", count: 4095), attempt: 1))
         }
-        try link.send(.ready)
-        #expect(try peer.receive(.now)?.message == .ready, "nothing of the long message was sent")
+        try link.send(.update(.ready))
+        #expect(try peer.receive(.now)?.message == .update(.ready), "nothing of the long message was sent")
     }
 
     @Test("The version has the same form in all versions, and fields of a later version are ignored") func hello() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdateMachine
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 
@@ -68,14 +69,17 @@ import Testing
         let all: [ControlMessage] = [
             .hold([]), .hold([held, held]), .begin(.successorInUpdate, nextSlot: 9),
             .begin(.successor, nextSlot: 9, after: "signal 9"), .keep(held), .release([.init(1)]),
-            .load(image: "/x", attempt: 3), .standby(formats: ["a-v1", "b-v1"], attempt: 2), .standby(formats: []),
-            .handOver(.reload, note: [1, 2, 3], attempt: 7), .ready, .go,
-            .failed("why"), .failed("why", attempt: 1), .adopt, .adopted(process: 5, nextSlot: 6),
+            .load(image: "/x", attempt: 3), .update(.standby(formats: ["a-v1", "b-v1"], attempt: 2)),
+            .update(.standby(formats: [])), .update(.prepare(Extent(offset: 64, length: 8), attempt: 2)),
+            .update(.prepared(attempt: 3)), .update(.answered),
+            .update(.handOver(.reload, note: [1, 2, 3], attempt: 7)), .update(.ready), .update(.go),
+            .update(.failed("why")), .update(.failed("why", attempt: 1)), .adopt, .adopted(process: 5, nextSlot: 6),
             .begin(.restored, nextSlot: 9, after: "signal 9", pause: 1600), .cannotBegin(StartFailure(.data, "why")),
             .stored(true), .stored(false), .ending, .stop,
         ]
         for message in all { #expect(ControlMessage(message.bytes) == message) }
         let long = "e" + String(repeating: "\u{301}", count: 100_000)
-        #expect(ControlMessage.failed(long).bytes.count < 2000, "one character that would overflow the message")
+        #expect(
+            ControlMessage.update(.failed(long)).bytes.count < 2000, "one character that would overflow the message")
     }
 }

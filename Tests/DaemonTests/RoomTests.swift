@@ -3,6 +3,7 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdateHandlers
 import LiveUpdateHandover
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
@@ -290,7 +291,7 @@ private final class Rooms {
     @Test("Without a keeper nothing is sent, and the end of a keeper is noticed") func keeper() throws {
         let alone = try Rooms()
         #expect(!alone.keeper.isThere && alone.keeper.process == nil && alone.keeper.receive() == nil)
-        #expect(throws: SystemCallError("sendmsg", .socketNotConnected)) { try alone.keeper.send(.ready) }
+        #expect(throws: SystemCallError("sendmsg", .socketNotConnected)) { try alone.keeper.send(.update(.ready)) }
         guard case .nothing = alone.keeper.next() else { throw SystemCallError("recvmsg", .ioError) }
 
         let ends = try MessageSocket.pair()
@@ -298,8 +299,8 @@ private final class Rooms {
         let rooms = try Rooms(ControlLink(OwnedDescriptor(taking: ends.0)))
         try rooms.keeper.open()
         #expect(rooms.keeper.isThere && rooms.keeper.isLink(ends.0))
-        try rooms.keeper.send(.ready)
-        #expect(try other.receive(.now)?.message == .ready)
+        try rooms.keeper.send(.update(.ready))
+        #expect(try other.receive(.now)?.message == .update(.ready))
         try other.send(.closing(5, 70))
         guard case .message(let received) = rooms.keeper.next() else { throw SystemCallError("recvmsg", .ioError) }
         rooms.keeper.note(received)

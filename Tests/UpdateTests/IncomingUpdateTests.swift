@@ -15,7 +15,7 @@ import Testing
     private static let events: [Event] = [
         .started, .told, .prepare, .handOver(.update, hasBaton: true), .handOver(.reload, hasBaton: true),
         .handOver(.update, hasBaton: false), .opened, .notOpened("why"), .go, .baton(isOurs: true),
-        .baton(isOurs: false), .other, .linkLost,
+        .baton(isOurs: false), .other, .linkLost, .dismissed,
     ]
 
     private enum Cell {
@@ -31,14 +31,14 @@ import Testing
             .starting,
             [
                 .does([.sayStandby], .gathering), .ends, .ends, .ends, .ends, .ends, .ends, .ends, .ends, .ends, .ends,
-                .ends, .ends,
+                .ends, .ends, .ends,
             ]
         ),
         (
             .gathering,
             [
                 .ends, .does([.sayStandby], .standby), .ends, .ends, .ends, .ends, .ends, .ends, .ends, .ends, .ends,
-                .ignored, .ends,
+                .ignored, .ends, .ends,
             ]
         ),
         (
@@ -47,7 +47,7 @@ import Testing
                 .ends, .ignored, .does([.prepare, .sayPrepared], .prepared),
                 .does([.open(.update, onPrepared: false)], .opening(.update)),
                 .does([.open(.reload, onPrepared: false)], .opening(.reload)), .ends, .ends, .ends, .ends, .ends,
-                .ends, .ignored, .ends,
+                .ends, .ignored, .ends, .ends,
             ]
         ),
         (
@@ -56,35 +56,35 @@ import Testing
                 .ends, .ignored, .does([.prepare, .sayPrepared], .prepared),
                 .does([.open(.update, onPrepared: true)], .opening(.update)),
                 .does([.open(.reload, onPrepared: false)], .opening(.reload)), .ends, .ends, .ends, .ends, .ends,
-                .ends, .ignored, .ends,
+                .ends, .ignored, .ends, .ends,
             ]
         ),
         (
             .opening(.update),
             [
                 .ends, .ends, .ends, .ends, .ends, .ends, .does([.sayReady], .trial(.update)),
-                .does([.sayFailed("why"), .exit], .ended), .ends, .ends, .ends, .ends, .ends,
+                .does([.sayFailed("why"), .exit], .ended), .ends, .ends, .ends, .ends, .ends, .ends,
             ]
         ),
         (
             .opening(.reload),
             [
                 .ends, .ends, .ends, .ends, .ends, .ends, .does([.sayReady], .trial(.reload)),
-                .does([.sayFailed("why"), .exit], .ended), .ends, .ends, .ends, .ends, .ends,
+                .does([.sayFailed("why"), .exit], .ended), .ends, .ends, .ends, .ends, .ends, .ends,
             ]
         ),
         (
             .trial(.update),
             [
                 .ends, .ends, .ends, .ends, .ends, .ends, .ends, .ends, .does([.takeBaton], .trial(.update)),
-                .does([.confirm, .resume, .sayAnswered, .serve], .tookOver), .ends, .ends, .ends,
+                .does([.confirm, .resume, .sayAnswered, .serve], .tookOver), .ends, .ends, .ends, .ends,
             ]
         ),
         (
             .trial(.reload),
             [
                 .ends, .ends, .ends, .ends, .ends, .ends, .ends, .ends, .does([.takeBaton], .trial(.reload)),
-                .does([.resume, .sayAnswered, .serve], .tookOver), .ends, .ends, .ends,
+                .does([.resume, .sayAnswered, .serve], .tookOver), .ends, .ends, .ends, .ends,
             ]
         ),
         (.tookOver, [Cell](repeating: .ignored, count: events.count)),
@@ -107,6 +107,31 @@ import Testing
                     #expect(actions == [.exit] && machine.phase == .ended, "\(event) in \(phase): \(actions)")
                 }
             }
+        }
+    }
+
+    @Test("The image of an embedded service goes on alone with the state, and without a draft or with it")
+    func goesOnAlone() {
+        for phase in [Phase.standby, .prepared] {
+            var machine = IncomingUpdate(in: phase, goesOnAlone: true)
+            let open = Action.open(.update, onPrepared: phase == .prepared)
+            #expect([Action](machine.handle(.linkLost)) == [open] && machine.phase == .opening(.update))
+            #expect([Action](machine.handle(.opened)) == [.sayReady])
+            #expect([Action](machine.handle(.linkLost)) == [.takeBaton] && machine.phase == .trial(.update))
+            var refused = machine
+            #expect([Action](machine.handle(.baton(isOurs: true))) == [.confirm, .resume, .sayAnswered, .serve])
+            #expect([Action](refused.handle(.baton(isOurs: false))) == [.exit])
+        }
+    }
+
+    @Test("An image that has not got everything, or is not wanted, does not go on alone") func endsAlone() {
+        for phase in [Phase.starting, .gathering, .opening(.update)] {
+            var machine = IncomingUpdate(in: phase, goesOnAlone: true)
+            #expect([Action](machine.handle(.linkLost)) == [.exit] && machine.phase == .ended, "\(phase)")
+        }
+        for phase in [Phase.standby, .prepared, .trial(.update)] {
+            var machine = IncomingUpdate(in: phase, goesOnAlone: true)
+            #expect([Action](machine.handle(.dismissed)) == [.exit] && machine.phase == .ended, "\(phase)")
         }
     }
 

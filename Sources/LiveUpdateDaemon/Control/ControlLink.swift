@@ -1,60 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-import Glibc
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
-/// One end of the socket between a keeper and one of its processes.
+/// One end of the socket between a keeper and one of its processes: a ``ProcessLink`` with ``ControlMessage``s.
 final class ControlLink: Sendable {
-    private let owned: OwnedDescriptor
+    private let link: ProcessLink
     private let log = Log("luod")
 
-    init(_ owned: consuming OwnedDescriptor) {
-        self.owned = owned
-        // A sender can queue several thousand messages before it must check whether the peer reads them.
-        try? self.owned.borrowed.setSendRoom(4 << 20)
-    }
+    init(_ owned: consuming OwnedDescriptor) { link = ProcessLink(owned) }
 
-    var descriptor: FileDescriptor { owned.borrowed }
+    var descriptor: FileDescriptor { link.descriptor }
 
     /// Ends the link for both sides: shutdown(2).
     func shutDown() { descriptor.shutDown() }
 
-    /// Sends a message. A full queue means that the peer has not run for thousands of messages: after a second without
-    /// room, the sender treats the peer as dead. A shortage (``SystemCallError/isShortage``) says nothing about the
-    /// peer.
+    /// Sends a message, as ``ProcessLink/send(_:_:patience:inShortage:)`` does.
     ///
-    /// - Parameters:
-    ///   - message: the message.
-    ///   - descriptors: copies of them are sent with the message.
-    ///   - patience: how many milliseconds this waits for room in the queue.
-    ///   - shortage: how many milliseconds this waits for the end of a shortage; nil: as many as `patience`.
-    /// - Throws: EPIPE when the peer has ended, EAGAIN when the peer does not read; the errno of a shortage that lasts;
-    ///   EMSGSIZE for a message that is too long, which the peer would believe truncated. The log then names the
-    ///   message.
+    /// - Throws: as that; with EMSGSIZE, the log names the message.
     func send(
         _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000,
         inShortage shortage: Int? = nil
     ) throws(SystemCallError) {
         let bytes = message.bytes
-        guard bytes.count < Self.mostBytes else {
-            let type = bytes.prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
-            log.say(
-                "a message of type \(type) between the processes of luod is not sent: it has \(bytes.count) bytes, "
-                    + "and may have \(Self.mostBytes - 1)")
-            throw SystemCallError("sendmsg", .messageTooLong)
+        do throws(SystemCallError) {
+            try link.send(bytes, descriptors, patience: patience, inShortage: shortage)
+        } catch {
+            if error.errno == .messageTooLong { sayTooLong(bytes) }
+            throw error
         }
-        let began = milliseconds()
-        while true {
-            do throws(SystemCallError) {
-                return try descriptor.sendBeyondLimit(bytes, descriptors)
-            } catch {
-                let isFull = error.errno == .resourceTemporarilyUnavailable
-                let limit = isFull ? patience : shortage ?? patience
-                guard isFull || error.isShortage, milliseconds() - began < UInt64(limit) else { throw error }
-                // A shortage does not mean a full queue, so poll(2) would return at once.
-                if isFull { _ = descriptor.hasRoom(within: 10) } else { usleep(2_000) }
-            }
-        }
+    }
+
+    private func sayTooLong(_ bytes: [UInt8]) {
+        let type = bytes.prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
+        log.say(
+            "a message of type \(type) between the processes of luod is not sent: it has \(bytes.count) bytes, "
+                + "and may have \(ProcessLink.mostBytes - 1)")
     }
 
     /// Sends all held descriptors, in as few messages as possible.
@@ -78,25 +59,12 @@ final class ControlLink: Sendable {
         var isCut: Bool
     }
 
-    /// The room for a message, in bytes. Messages are shorter: one that fills the room may have been truncated.
-    private static let mostBytes = 8192
-
     /// Receives the next message; nil when the peer has gone or sends an invalid message.
     ///
     /// - Throws: EAGAIN when there is no message and `how` does not wait.
     func receive(_ how: FileDescriptor.Receiving) throws(SystemCallError) -> Received? {
-        let received: ReceivedMessage
-        do throws(SystemCallError) {
-            guard let message = try descriptor.receive(how, room: Self.mostBytes) else { return nil }
-            received = message
-        } catch {
-            guard error.errno == .resourceTemporarilyUnavailable else { return nil }
-            if how != .waiting { throw error }
-            // An accepted connection is nonblocking, so recvmsg(2) does not wait.
-            _ = descriptor.isReadable(within: -1)
-            return try receive(how)
-        }
-        guard received.bytes.count < Self.mostBytes, let message = ControlMessage(received.bytes) else {
+        guard let received = try link.receive(how) else { return nil }
+        guard let message = ControlMessage(received.bytes) else {
             received.close()
             return nil
         }

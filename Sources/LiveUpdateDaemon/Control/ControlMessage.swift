@@ -122,23 +122,12 @@ enum ControlMessage: Equatable, Sendable {
     case keep(HeldSlot)
     case release([DescriptorSlot])
     case load(image: String, attempt: UInt32)
-    /// - Parameter attempt: the number of the load, in a message from the keeper.
-    case standby(formats: [String], attempt: UInt32 = 0)
+    /// A message of an update or a reload.
+    case update(UpdateMessage)
     /// The keeper must become this program.
     case replaceKeeper(image: String, attempt: UInt32)
     /// The keeper has become that program.
     case keeperReplaced(attempt: UInt32)
-    /// The place in the arena of the draft of the next tree.
-    case prepare(Extent, attempt: UInt32)
-    /// The standby has read as much of the draft as it could.
-    case prepared(attempt: UInt32 = 0)
-    /// Comes with the ``CommitBaton``.
-    case handOver(HandOver, note: [UInt8], attempt: UInt32)
-    case ready
-    case answered
-    case go
-    /// - Parameter attempt: the number of the load, between keeper and orchestrator.
-    case failed(String, attempt: UInt32 = 0)
     case adopt
     /// The answer to `adopt`, after all descriptors. It comes with a descriptor of the orchestrator's process.
     case adopted(process: Int32, nextSlot: Int64)
@@ -178,14 +167,19 @@ enum ControlMessage: Equatable, Sendable {
         /// The letters LUO! as a little-endian number. It is the same in all versions.
         case hello = 0x214F_554C
         case hold = 1
-        case begin, keep, release, load, standby, handOver, ready, go, failed, adopt, adopted, prepare, prepared,
-            answered, cannotBegin, stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced
+        case begin, keep, release, load
+        // The numbers between belong to ``UpdateMessage``.
+        case adopt = 11
+        case adopted
+        case cannotBegin = 16
+        case stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced
     }
 
     var bytes: [UInt8] {
         var writer = ByteWriter(capacity: 64)
         func begin(_ number: Number) { writer.put(number.rawValue) }
         switch self {
+        case .update(let message): return message.bytes
         case .hello(let version):
             begin(.hello)
             writer.put(version.number)
@@ -227,30 +221,6 @@ enum ControlMessage: Equatable, Sendable {
         case .keeperReplaced(let attempt):
             begin(.keeperReplaced)
             writer.put(attempt)
-        case .standby(let formats, let attempt):
-            begin(.standby)
-            writer.put(attempt)
-            for format in formats { writer.put(counted: format) }
-        case .prepare(let draft, let attempt):
-            begin(.prepare)
-            writer.put(attempt)
-            writer.put(draft.offset)
-            writer.put(draft.length)
-        case .prepared(let attempt):
-            begin(.prepared)
-            writer.put(attempt)
-        case .handOver(let what, let note, let attempt):
-            begin(.handOver)
-            writer.put(attempt)
-            writer.put(what.rawValue)
-            writer.put(note)
-        case .ready: begin(.ready)
-        case .answered: begin(.answered)
-        case .go: begin(.go)
-        case .failed(let why, let attempt):
-            begin(.failed)
-            writer.put(attempt)
-            writer.put(counted: why.cut(toBytes: 1000))
         case .adopt: begin(.adopt)
         case .adopted(let process, let next):
             begin(.adopted)
@@ -281,6 +251,7 @@ enum ControlMessage: Equatable, Sendable {
     }
 
     private static func read(_ bytes: [UInt8]) throws(ArenaError) -> ControlMessage {
+        if let message = try UpdateMessage.read(bytes) { return .update(message) }
         var reader = ByteReader(bytes, "control message")
         let number = try reader.take(UInt32.self)
         switch Number(rawValue: number) {
@@ -310,29 +281,10 @@ enum ControlMessage: Equatable, Sendable {
         case .load:
             let attempt = try reader.take(UInt32.self)
             return .load(image: try reader.takeCountedString(), attempt: attempt)
-        case .standby:
-            let attempt = try reader.take(UInt32.self)
-            var formats: [String] = []
-            while !reader.isAtEnd { formats.append(try reader.takeCountedString()) }
-            return .standby(formats: formats, attempt: attempt)
         case .replaceKeeper:
             let attempt = try reader.take(UInt32.self)
             return .replaceKeeper(image: try reader.takeCountedString(), attempt: attempt)
         case .keeperReplaced: return .keeperReplaced(attempt: try reader.take())
-        case .handOver:
-            let attempt = try reader.take(UInt32.self)
-            guard let what = HandOver(rawValue: try reader.take()) else { break }
-            return .handOver(what, note: [UInt8](bytes.dropFirst(9)), attempt: attempt)
-        case .prepare:
-            let attempt = try reader.take(UInt32.self)
-            return .prepare(Extent(offset: try reader.take(), length: try reader.take()), attempt: attempt)
-        case .prepared: return .prepared(attempt: try reader.take())
-        case .ready: return .ready
-        case .answered: return .answered
-        case .go: return .go
-        case .failed:
-            let attempt = try reader.take(UInt32.self)
-            return .failed(try reader.takeCountedString(), attempt: attempt)
         case .adopt: return .adopt
         case .adopted: return .adopted(process: try reader.take(), nextSlot: try reader.take())
         case .stored: return .stored(try reader.take(UInt8.self) != 0)
@@ -347,13 +299,6 @@ enum ControlMessage: Equatable, Sendable {
         case nil: break
         }
         throw ArenaError(.record, "a control message of type \(number)")
-    }
-}
-
-extension String {
-    /// The beginning of the text, at most this many bytes long. One character can have any number of bytes.
-    fileprivate func cut(toBytes most: Int) -> String {
-        utf8.count <= most ? self : String(decoding: utf8.prefix(most), as: UTF8.self)
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateCore
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -210,5 +211,3 @@ package final class KeeperProcess {
                 + "the cause")
     }
 }
-
-func milliseconds() -> UInt64 { monotonicNanoseconds() / 1_000_000 }

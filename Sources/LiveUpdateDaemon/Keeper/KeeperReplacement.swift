@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdateHandover
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -29,7 +30,7 @@ struct KeeperReplacement {
             try become(path, replacement.attempt)
         } catch {
             let why = "the keeper could not become \(path): \(error)"
-            try? rooms.orchestrator.current.link.send(.failed(why, attempt: replacement.attempt))
+            try? rooms.orchestrator.current.link.send(.update(.failed(why, attempt: replacement.attempt)))
         }
     }
 

@@ -83,12 +83,12 @@ final class NextImageSupervisor {
             switch action {
             case .start(let path): return start(path)
             case .feed: try next?.feed(from: rooms.vault)
-            case .tellNext(let message): try next?.ask(message, descriptors)
-            case .tellCurrent(let message): try? rooms.orchestrator.current.link.send(message)
+            case .tellNext(let message): try next?.ask(.update(message), descriptors)
+            case .tellCurrent(let message): try? rooms.orchestrator.current.link.send(.update(message))
             case .announce(let formats, let attempt):
                 guard let next else { return nil }
                 try rooms.orchestrator.current.link.send(
-                    .standby(formats: formats, attempt: attempt), [next.process.process.descriptor])
+                    .update(.standby(formats: formats, attempt: attempt)), [next.process.process.descriptor])
             case .endNext: endNext()
             case .switchOver: return switchOver()
             case .replaceKeeper(let path, let attempt): replacement = Replacement(path: path, attempt: attempt)
@@ -140,8 +140,16 @@ final class NextImageSupervisor {
             }
             guard let received else { return rooms.children.remove(next.process.link.descriptor) }
             for descriptor in received.descriptors { rooms.vault.close(descriptor, of: .max) }
-            handle(.said(received.message))
+            handle(event(of: received.message))
             guard self.next === next else { return }
+        }
+    }
+
+    private func event(of message: ControlMessage) -> UpdateBroker.Event {
+        switch message {
+        case .hello(let version): .greeted(refusal: version.isOwn ? nil : version.mismatch(of: broker.image))
+        case .update(let message): .said(message)
+        default: .saidOther
         }
     }
 
@@ -164,7 +172,7 @@ final class NextImageSupervisor {
     private func switchOver() -> UpdateBroker.Event? {
         guard let next else { return nil }
         do throws(SystemCallError) {
-            try next.process.link.send(.go)
+            try next.process.link.send(.update(.go))
         } catch {
             return .unreachable("the image ended when it had taken over")
         }

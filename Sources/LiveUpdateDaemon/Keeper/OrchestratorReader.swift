@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateCore
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -72,7 +73,7 @@ final class OrchestratorReader {
             try refuse(StartFailure(.unavailable, version.mismatch(of: rooms.orchestrator.image.path)))
         case .keep(let held): hold(held, received.descriptors)
         case .release(let slots): release(slots)
-        case .ready: noteReady()
+        case .update(.ready): noteReady()
         case .cannotBegin(let failure): try refuse(failure)
         case .refuses(let failure):
             rooms.log.say(
@@ -82,7 +83,7 @@ final class OrchestratorReader {
         case .stop:
             ending.noteLog()
             if !ending.isUnderWay { ending.end(reading: self) }
-        case .answered: rooms.orchestrator.endRetired()
+        case .update(.answered): rooms.orchestrator.endRetired()
         default: handleUpdate(received)
         }
     }
@@ -96,11 +97,11 @@ final class OrchestratorReader {
         case .replaceKeeper(let path, let attempt):
             updates.handle(
                 .wants(.keeper, image: path.isEmpty ? ProgramImage.ownPath().string : path, attempt: attempt))
-        case .prepare(let draft, let attempt): updates.handle(.prepare(draft, attempt: attempt))
-        case .handOver(let what, let note, let attempt):
+        case .update(.prepare(let draft, let attempt)): updates.handle(.prepare(draft, attempt: attempt))
+        case .update(.handOver(let what, let note, let attempt)):
             updates.handle(.handOver(what, note: note, attempt: attempt), received.descriptors)
             for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
-        case .failed(_, let attempt): updates.handle(.dismissed(attempt: attempt))
+        case .update(.failed(_, let attempt)): updates.handle(.dismissed(attempt: attempt))
         default: for descriptor in received.descriptors { rooms.vault.close(descriptor, of: .max) }
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateCore
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -235,7 +236,7 @@ package struct StateDirectory: Sendable {
                 table.startNumbering(at: next)
                 let running = RunningProcess(process, handle: OwnedDescriptor(taking: handle))
                 return TakenState(table: table, running: LinkedProcess(found: link, running))
-            case .failed(let why, _): throw StateHeld(why: why)
+            case .update(.failed(let why, _)): throw StateHeld(why: why)
             default: break
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateCore
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -120,7 +121,7 @@ final class KeeperLink {
         try? other.send(.hello(.own))
         guard case .hello(let version) = first(of: other), version.isOwn, first(of: other) == .adopt else { return }
         guard link == nil else {
-            try? other.send(.failed("luod runs on this state already: process \(process ?? 0)"))
+            try? other.send(.update(.failed("luod runs on this state already: process \(process ?? 0)")))
             return
         }
         do {
@@ -133,7 +134,8 @@ final class KeeperLink {
             log.say("a new keeper has taken the place of the one that died")
         } catch {
             log.say("a new keeper could not take the place: \(error)")
-            try? other.send(.failed("the orchestrator could not give all that it holds to another keeper: \(error)"))
+            let why = "the orchestrator could not give all that it holds to another keeper: \(error)"
+            try? other.send(.update(.failed(why)))
         }
     }
 

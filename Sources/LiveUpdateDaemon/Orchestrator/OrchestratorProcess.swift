@@ -3,6 +3,7 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdateHandlers
 import LiveUpdateHandover
+import LiveUpdateMachine
 import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
@@ -51,7 +52,7 @@ package enum OrchestratorProcess {
             try? keeper.send(.cannotBegin(failure))
             exitNow(failure.cause.rawValue)
         }
-        try? keeper.send(.ready)
+        try? keeper.send(.update(.ready))
         try server.run()
     }
 

@@ -105,7 +105,7 @@ final class Server {
     func logStartLosses() { losses.logStart() }
 
     /// Answers the request for the update or reload with which this process began.
-    func answerEarlier(_ what: HandOver, _ note: HandOverNote, times: [UInt64]) {
+    func answerEarlier(_ what: HandOverKind, _ note: HandOverNote, times: [UInt64]) {
         updates.answerEarlier(what, note, times: times)
     }
 

@@ -26,7 +26,7 @@ final class StandbyProcess {
 
     /// The message that handed over the state, and the progress since.
     private struct TakeOver {
-        let what: HandOver
+        let what: HandOverKind
         let note: HandOverNote?
         let baton: CommitBaton
         var boot: Boot?
@@ -64,15 +64,15 @@ final class StandbyProcess {
         case .begin(_, let next, _, _):
             store.begin(nextSlot: next)
             return .told
-        case .prepare(let draft, _):
+        case .update(.prepare(let draft, _)):
             self.draft = draft
             return .prepare
-        case .handOver(let what, let note, _):
+        case .update(.handOver(let what, let note, _)):
             guard let baton = received.descriptors.first else { return .handOver(what, hasBaton: false) }
             takeOver = TakeOver(
                 what: what, note: HandOverNote(note), baton: CommitBaton(OwnedDescriptor(taking: baton)))
             return .handOver(what, hasBaton: true)
-        case .go: return .go
+        case .update(.go): return .go
         default: break
         }
         return .other
@@ -84,19 +84,19 @@ final class StandbyProcess {
 
     private func perform(_ action: IncomingUpdate.Action) throws {
         switch action {
-        case .sayStandby: try keeper.send(.standby(formats: formats))
+        case .sayStandby: try keeper.send(.update(.standby(formats: formats)))
         case .prepare: prepare()
-        case .sayPrepared: try keeper.send(.prepared())
+        case .sayPrepared: try keeper.send(.update(.prepared()))
         case .open(let what, let onPrepared): try handle(open(what, onPrepared))
-        case .sayFailed(let why): try keeper.send(.failed(why))
+        case .sayFailed(let why): try keeper.send(.update(.failed(why)))
         case .sayReady:
             takeOver?.ready = monotonicNanoseconds()
-            try keeper.send(.ready)
+            try keeper.send(.update(.ready))
         case .takeBaton: try handle(.baton(isOurs: takeBaton()))
         case .confirm: try takeOver?.boot?.orchestrator.confirm()
         case .resume: try resume()
         // If the keeper has died, the server notices this when it reads the link.
-        case .sayAnswered: try? keeper.send(.answered)
+        case .sayAnswered: try? keeper.send(.update(.answered))
         case .serve:
             guard let boot = takeOver?.boot else { exitNow(1) }
             try? boot.orchestrator.finishDiscarded()
@@ -111,7 +111,7 @@ final class StandbyProcess {
         try? prepared?.orchestrator.prepare(on: draft)
     }
 
-    private func open(_ what: HandOver, _ onPrepared: Bool) -> IncomingUpdate.Event {
+    private func open(_ what: HandOverKind, _ onPrepared: Bool) -> IncomingUpdate.Event {
         do {
             let boot = try (onPrepared ? prepared : nil) ?? boot(what)
             try boot.orchestrator.open(answering: takeOver?.note.map { Answer($0.request) })
@@ -122,7 +122,7 @@ final class StandbyProcess {
         }
     }
 
-    private func boot(_ what: HandOver) throws -> Boot {
+    private func boot(_ what: HandOverKind) throws -> Boot {
         let orchestrator = Orchestrator(
             arena: try resources.openArena(resources.settings.arena), descriptors: store,
             opening: what == .update ? .onTrial : .sameBoot)

@@ -109,7 +109,7 @@ final class UpdateRunner {
     }
 
     /// Answers a request for the update or reload with which this process began.
-    func answerEarlier(_ what: HandOver, _ note: HandOverNote, times: [UInt64]) {
+    func answerEarlier(_ what: HandOverKind, _ note: HandOverNote, times: [UInt64]) {
         let answered = monotonicNanoseconds()
         if times.count > 1 { lastBlackout = answered - times[1] }
         let connection = connections.all.first { $0.slot == note.request.connection }
@@ -128,13 +128,13 @@ final class UpdateRunner {
     /// - Returns: false for any other message.
     func take(_ received: ControlLink.Received) -> Bool {
         switch received.message {
-        case .standby(let formats, let attempt):
+        case .update(.standby(let formats, let attempt)):
             for descriptor in received.descriptors.dropFirst() { try? closeDescriptor(descriptor) }
             if let process = received.descriptors.first { keep(process, isCurrent: attempt == machine.attempt) }
             handle(.standby(Set(formats), attempt: attempt))
-        case .prepared(let attempt): handle(.prepared(attempt: attempt))
+        case .update(.prepared(let attempt)): handle(.prepared(attempt: attempt))
         case .keeperReplaced(let attempt): handle(.keeperReplaced(attempt: attempt))
-        case .failed(let why, let attempt): handle(.imageFailed(why, attempt: attempt))
+        case .update(.failed(let why, let attempt)): handle(.imageFailed(why, attempt: attempt))
         default: return false
         }
         return true
@@ -178,7 +178,7 @@ final class UpdateRunner {
         switch action {
         case .load(let image, let attempt): tell(.load(image: image, attempt: attempt))
         case .replaceKeeper(let image, let attempt): tell(.replaceKeeper(image: image, attempt: attempt))
-        case .callOff(let why, let attempt): try? keeper.send(.failed(why, attempt: attempt))
+        case .callOff(let why, let attempt): try? keeper.send(.update(.failed(why, attempt: attempt)))
         case .readFormats: handle(.formatsInUse(formatsInUse()))
         case .assess:
             isLooking = true
@@ -236,7 +236,7 @@ final class UpdateRunner {
 
     private func prepare(_ leavesOut: Bool, _ attempt: UInt32) {
         do throws(LiveUpdateError) {
-            tell(.prepare(try orchestrator.draft(leavingOut: leavesOut), attempt: attempt))
+            tell(.update(.prepare(try orchestrator.draft(leavingOut: leavesOut), attempt: attempt)))
         } catch {
             handle(.notDrafted)
         }
@@ -254,7 +254,7 @@ final class UpdateRunner {
     }
 
     /// Hands over, and waits for the result. If the next image takes over, the keeper ends this process.
-    private func handOver(_ what: HandOver, _ attempt: UInt32) {
+    private func handOver(_ what: HandOverKind, _ attempt: UInt32) {
         if what == .reload {
             acceptor.admitAll()
             noteTime()
@@ -265,7 +265,7 @@ final class UpdateRunner {
         do throws(SystemCallError) {
             let baton = try CommitBaton.make()
             self.baton = baton
-            tell(.handOver(what, note: note.bytes, attempt: attempt), [baton.descriptor])
+            tell(.update(.handOver(what, note: note.bytes, attempt: attempt)), [baton.descriptor])
         } catch {
             handle(.notTold("the baton cannot be made: \(error)"))
         }
@@ -299,19 +299,6 @@ extension UpdateRequest.Kind {
         case .load: self = .load
         case .reload: self = .reload
         default: self = .update
-        }
-    }
-}
-
-extension UpdateRefusal {
-    fileprivate var errno: Errno {
-        switch cause {
-        case .busy: .resourceBusy
-        case .tooLong: .fileNameTooLong
-        case .image: .notSupported
-        case .calledOff: .canceled
-        case .alone: .socketNotConnected
-        case .core(let number): Errno(rawValue: number)
         }
     }
 }

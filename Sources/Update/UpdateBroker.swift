@@ -1,42 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateCore
-import LiveUpdateHandover
-import LiveUpdateMachine
+package import LiveUpdatePlatform
 
-/// The keeper's part in an update, between the current orchestrator and the next image. It does no I/O: it answers each
-/// event with actions, which the keeper performs in order.
+/// The part in an update between the current orchestrator and the next image. It does no I/O: it answers each event
+/// with actions, which its carrier performs in order. The carrier is luod's keeper, or the old process of an embedded
+/// service.
 ///
 /// 1. *idle*: there is no next image.
 /// 2. *greeting*: an image was started and sends its version. This is the last phase of an image for the keeper itself.
 /// 3. *loading*: the image prepares to read. *catchingUp*: it gets all descriptors.
 /// 4. *standby*: the image waits. It is told which descriptors are held and released. *preparing*: it reads a draft.
-/// 5. *takingOver*: the image reads the published tree. When it has, the keeper switches to it: this is the commit.
+/// 5. *takingOver*: the image reads the published tree. When it has, the carrier switches to it. For the keeper this is
+///    the commit.
+/// 6. *answering*: the old process of an embedded service waits until the image serves. The image's answer is the
+///    commit.
 ///
-/// Every failure before the switch ends the next image, and the current orchestrator is told the reason: the update is
+/// Every failure before the commit ends the next image, and the current orchestrator is told the reason: the update is
 /// *called off*.
-struct UpdateBroker: Equatable, Sendable {
-    enum Phase: Equatable, Sendable {
+package struct UpdateBroker: Equatable, Sendable {
+    package enum Phase: Equatable, Sendable {
         case idle, greeting, loading, catchingUp, standby, preparing
-        case takingOver(HandOver)
+        case takingOver(HandOverKind)
+        case answering(HandOverKind)
+    }
+
+    /// The process between the current orchestrator and the next image.
+    package enum Carrier: Equatable, Sendable {
+        /// luod's keeper, which lives on.
+        case keeper
+        /// The process of the current orchestrator, which holds everything until the image has answered.
+        case oldBoot
+
+        /// The question for an image that does not speak the language of the link.
+        fileprivate var question: String {
+            switch self {
+            case .keeper: "is it a luod of this version?"
+            case .oldBoot: "does it begin an UpdatableProcess of this version?"
+            }
+        }
     }
 
     /// The purpose of an image.
-    enum Purpose: Equatable, Sendable {
+    package enum Purpose: Equatable, Sendable {
         /// The image will be the next orchestrator.
         case orchestrator
         /// The image will be the program of the keeper (`luoctl reload --keeper`).
         case keeper
     }
 
-    enum Event: Equatable, Sendable {
+    package enum Event: Equatable, Sendable {
         // Events from the current orchestrator:
         case wants(Purpose, image: String, attempt: UInt32)
         case prepare(Extent, attempt: UInt32)
-        case handOver(HandOver, note: [UInt8], attempt: UInt32)
+        case handOver(HandOverKind, note: [UInt8], attempt: UInt32)
         /// The orchestrator does not want the image any more, and knows the reason.
         case dismissed(attempt: UInt32)
         // Events about the next image:
-        case said(ControlMessage)
+        /// The image has said its version. With a reason, it is refused.
+        case greeted(refusal: String?)
+        case said(UpdateMessage)
+        /// The image has sent a message that is no step of an update.
+        case saidOther
         case startFailed(String)
         /// A message could not be sent to the image.
         case unreachable(String)
@@ -49,14 +72,14 @@ struct UpdateBroker: Equatable, Sendable {
         case orchestratorDied
     }
 
-    enum Action: Equatable, Sendable {
+    package enum Action: Equatable, Sendable {
         /// Start the image in standby. A failure causes ``Event/startFailed(_:)``.
         case start(String)
         /// Send the image all held descriptors that it lacks. A failure causes ``Event/unreachable(_:)``.
         case feed
         /// Send the image a message with the descriptors of the event. A failure causes ``Event/unreachable(_:)``.
-        case tellNext(ControlMessage)
-        case tellCurrent(ControlMessage)
+        case tellNext(UpdateMessage)
+        case tellCurrent(UpdateMessage)
         /// Tell the current orchestrator that the image waits, with a descriptor of the image's process.
         case announce(formats: [String], attempt: UInt32)
         /// End the image's process, and wait until it has ended. It does not touch the arena afterwards.
@@ -69,30 +92,45 @@ struct UpdateBroker: Equatable, Sendable {
 
     /// The time limit of each phase except idle and standby, in milliseconds.
     private let patience: UInt64
-    private(set) var phase = Phase.idle
+    /// The time limit until the image is in standby.
+    private let startPatience: UInt64
+    private let carrier: Carrier
+    package private(set) var phase = Phase.idle
     private var purpose = Purpose.orchestrator
-    private var image = ""
+    /// The path of the image.
+    package private(set) var image = ""
     /// The number that the orchestrator gave to the image.
     private var attempt: UInt32 = 0
     private var due: UInt64 = 0
 
-    init(patience: UInt64) { self.patience = patience }
+    /// Makes the part of a carrier.
+    ///
+    /// - Parameters:
+    ///   - patience: the time limit of each phase, in milliseconds.
+    ///   - start: the time limit until the image is in standby; nil: as `patience`.
+    ///   - carrier: the process that performs the actions.
+    package init(patience: UInt64, startingWithin start: UInt64? = nil, in carrier: Carrier = .keeper) {
+        self.patience = patience
+        startPatience = start ?? patience
+        self.carrier = carrier
+    }
 
     /// The time when the phase must have ended, in milliseconds of CLOCK_MONOTONIC; nil for a phase without a limit.
-    var deadline: UInt64? { phase == .idle || phase == .standby ? nil : due }
+    package var deadline: UInt64? { phase == .idle || phase == .standby ? nil : due }
 
     /// Whether no work is under way that must be quick: there is no image, or it waits.
-    var isQuiet: Bool { deadline == nil }
+    package var isQuiet: Bool { deadline == nil }
 
-    var isTakingOver: Bool { if case .takingOver = phase { true } else { false } }
+    package var isTakingOver: Bool { if case .takingOver = phase { true } else { false } }
 
     /// Decides the actions for an event. `now` is the time, in milliseconds of CLOCK_MONOTONIC.
-    mutating func handle(_ event: Event, at now: UInt64) -> [Action] {
+    package mutating func handle(_ event: Event, at now: UInt64) -> [Action] {
         switch event {
         case .wants(let purpose, let image, let attempt):
             let before: [Action] = phase == .idle ? [] : [.endNext]
             (self.purpose, self.image, self.attempt) = (purpose, image, attempt)
-            enter(.greeting, now)
+            phase = .greeting
+            due = now + startPatience
             return before + [.start(image)]
         case .prepare(let draft, let attempt):
             return ask(.prepare(draft, attempt: attempt), attempt, .preparing, now)
@@ -102,12 +140,18 @@ struct UpdateBroker: Equatable, Sendable {
             guard phase != .idle, attempt == self.attempt else { return [] }
             phase = .idle
             return [.endNext]
+        case .greeted(let refusal): return phase == .idle ? [] : greeted(refusal)
         case .said(let message): return phase == .idle ? [] : hear(message)
+        case .saidOther: return phase == .idle ? [] : callOff(unexpected)
         case .startFailed(let why): return phase == .idle ? [] : callOff("\(image) could not be started: \(why)")
         case .unreachable(let why): return phase == .idle ? [] : callOff(why)
         case .ended(let how): return phase == .idle ? [] : callOff("the image ended: \(how)")
         case .switched:
-            phase = .idle
+            guard carrier == .oldBoot, case .takingOver(let what) = phase else {
+                phase = .idle
+                return []
+            }
+            enter(.answering(what), now)
             return []
         case .timePassed:
             guard let deadline, now >= deadline else { return [] }
@@ -127,7 +171,7 @@ struct UpdateBroker: Equatable, Sendable {
 
     /// Asks the waiting image to do something within the time limit.
     private mutating func ask(
-        _ message: ControlMessage, _ attempt: UInt32, _ phase: Phase, _ now: UInt64
+        _ message: UpdateMessage, _ attempt: UInt32, _ phase: Phase, _ now: UInt64
     ) -> [Action] {
         guard self.phase == .standby, self.attempt == attempt else {
             return [.tellCurrent(.failed("no image is loaded", attempt: attempt))]
@@ -136,19 +180,10 @@ struct UpdateBroker: Equatable, Sendable {
         return [.feed, .tellNext(message)]
     }
 
-    private mutating func hear(_ message: ControlMessage) -> [Action] {
+    private mutating func hear(_ message: UpdateMessage) -> [Action] {
         switch (phase, message) {
-        case (.greeting, .hello(let version)):
-            guard version.isOwn else { return callOff(version.mismatch(of: image)) }
-            guard purpose == .keeper else {
-                phase = .loading
-                return []
-            }
-            phase = .idle
-            return [.endNext, .replaceKeeper(image, attempt: attempt)]
         case (.greeting, .failed(let why, _)): return callOff(why)
-        case (.greeting, _):
-            return callOff("\(image) did not begin with its version: is it a luod of this version?")
+        case (.greeting, _): return callOff(unexpected)
         case (.loading, .standby):
             phase = .catchingUp
             return [.feed]
@@ -159,11 +194,29 @@ struct UpdateBroker: Equatable, Sendable {
             phase = .standby
             return [.tellCurrent(.prepared(attempt: attempt))]
         case (.takingOver, .ready): return [.switchOver]
+        case (.answering, .answered):
+            phase = .idle
+            return [.tellCurrent(.answered)]
         case (_, .failed(let why, _)): return callOff(why)
-        default:
-            return callOff(
-                "\(image) sent an unexpected message while it was to \(verb): is it a luod of this version?")
+        default: return callOff(unexpected)
         }
+    }
+
+    private mutating func greeted(_ refusal: String?) -> [Action] {
+        guard phase == .greeting else { return callOff(unexpected) }
+        if let refusal { return callOff(refusal) }
+        guard purpose == .keeper else {
+            phase = .loading
+            return []
+        }
+        phase = .idle
+        return [.endNext, .replaceKeeper(image, attempt: attempt)]
+    }
+
+    private var unexpected: String {
+        phase == .greeting
+            ? "\(image) did not begin with its version: \(carrier.question)"
+            : "\(image) sent an unexpected message while it was to \(verb): \(carrier.question)"
     }
 
     private mutating func callOff(_ why: String) -> [Action] {
@@ -176,7 +229,7 @@ struct UpdateBroker: Equatable, Sendable {
         case .idle, .greeting, .loading, .catchingUp: "start"
         case .standby: "wait"
         case .preparing: "prepare itself"
-        case .takingOver: "take over"
+        case .takingOver, .answering: "take over"
         }
     }
 }

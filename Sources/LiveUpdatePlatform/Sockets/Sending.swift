@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdatePlatform
-import SystemPackage
+package import SystemPackage
 
 extension FileDescriptor {
     /// Like ``SystemPackage/FileDescriptor/send(_:_:)``, also when more descriptors are in transit than this process
@@ -8,7 +7,7 @@ extension FileDescriptor {
     /// otherwise prevent an answer.
     ///
     /// - Throws: ETOOMANYREFS only without CAP_SYS_RESOURCE and without CAP_SYS_ADMIN. The kernel accepts either.
-    func sendBeyondLimit(_ bytes: [UInt8], _ descriptors: [FileDescriptor]) throws(SystemCallError) {
+    package func sendBeyondLimit(_ bytes: [UInt8], _ descriptors: [FileDescriptor]) throws(SystemCallError) {
         do throws(SystemCallError) {
             try send(bytes, descriptors)
         } catch {

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateCore
-import LiveUpdateHandover
-import LiveUpdateMachine
+import LiveUpdatePlatform
 import Testing
 
-@testable import LiveUpdateDaemon
+@testable import LiveUpdateMachine
 
-/// The keeper's part in an update: each event in each phase.
+/// The part between the two boots in an update: each event in each phase.
 @Suite struct UpdateBrokerTests {
     private typealias Event = UpdateBroker.Event
     private typealias Action = UpdateBroker.Action
 
     private static let draft = Extent(offset: 64, length: 8)
-    private static let other = ControlVersion(number: ControlVersion.current + 1, package: "9.8.7")
     private static let patience: UInt64 = 5000
 
     /// The events that lead to each phase from the one before. The image is "/i", and its attempt is 1.
     private static let steps: [Event] = [
-        .wants(.orchestrator, image: "/i", attempt: 1), .said(.hello(.own)), .said(.standby(formats: [])),
+        .wants(.orchestrator, image: "/i", attempt: 1), .greeted(refusal: nil), .said(.standby(formats: [])),
         .said(.standby(formats: ["f"])),
     ]
 
     enum Name: String, CaseIterable, Sendable {
-        case idle, greeting, loading, catchingUp, standby, preparing, takingOver
+        case idle, greeting, loading, catchingUp, standby, preparing, takingOver, answering
+
+        /// The phases of luod's keeper.
+        static var keepers: [Name] { allCases.dropLast() }
     }
 
     private static func broker(_ name: Name, at now: UInt64 = 1000) -> UpdateBroker {
@@ -43,6 +43,7 @@ import Testing
         case .standby: .standby
         case .preparing: .preparing
         case .takingOver: .takingOver
+        case .answering: .answering
         }
     }
 
@@ -94,8 +95,8 @@ import Testing
             (.handOver(.update, note: [7], attempt: 9), [String](repeating: "none", count: 7)),
             (.dismissed(attempt: 1), ["", drop, drop, drop, drop, drop, drop]),
             (.dismissed(attempt: 9), [String](repeating: "", count: 7)),
-            (.said(.hello(.own)), ["", " > loading", off, off, off, off, off]),
-            (.said(.hello(other)), ["", off, off, off, off, off, off]),
+            (.greeted(refusal: nil), ["", " > loading", off, off, off, off, off]),
+            (.greeted(refusal: "why"), ["", off, off, off, off, off, off]),
             (
                 .said(.standby(formats: ["f"])),
                 ["", off, "feed > catchingUp", "announce > standby", "announce", off, off]
@@ -104,6 +105,7 @@ import Testing
             (.said(.ready), ["", off, off, off, off, off, "switch"]),
             (.said(.failed("why")), ["", off, off, off, off, off, off]),
             (.said(.answered), ["", off, off, off, off, off, off]),
+            (.saidOther, ["", off, off, off, off, off, off]),
             (.startFailed("why"), ["", off, off, off, off, off, off]),
             (.unreachable("why"), ["", off, off, off, off, off, off]),
             (.ended("signal 9"), ["", off, off, off, off, off, off]),
@@ -111,7 +113,7 @@ import Testing
         ]
     }()
 
-    @Test("Each event in each phase", arguments: Name.allCases) func everything(phase: Name) throws {
+    @Test("Each event in each phase", arguments: Name.keepers) func everything(phase: Name) throws {
         let column = try #require(Name.allCases.firstIndex(of: phase))
         for (event, expected) in Self.table {
             var broker = Self.broker(phase)
@@ -122,7 +124,7 @@ import Testing
         }
     }
 
-    @Test("A phase that lasts too long is called off, except idle and standby", arguments: Name.allCases)
+    @Test("A phase that lasts too long is called off, except idle and standby", arguments: Name.keepers)
     func deadlines(phase: Name) {
         var broker = Self.broker(phase, at: 1000)
         let lasts = phase == .idle || phase == .standby
@@ -156,13 +158,9 @@ import Testing
         _ = broker.handle(.wants(.keeper, image: "/k", attempt: 2), at: 1000)
         var refused = broker
         var ended = broker
-        #expect(Self.words(broker.handle(.said(.hello(.own)), at: 1001)) == "end, replace" && broker.phase == .idle)
-        let actions = refused.handle(.said(.hello(Self.other)), at: 1001)
-        guard case .tellCurrent(.failed(let why, attempt: 2)) = actions.last else {
-            Issue.record("\(actions)")
-            return
-        }
-        #expect(why.contains("9.8.7") && why.contains("/k") && refused.phase == .idle)
+        #expect(Self.words(broker.handle(.greeted(refusal: nil), at: 1001)) == "end, replace" && broker.phase == .idle)
+        let actions = refused.handle(.greeted(refusal: "another version"), at: 1001)
+        #expect(actions.last == .tellCurrent(.failed("another version", attempt: 2)) && refused.phase == .idle)
         #expect(ended.handle(.ended("exit code 1"), at: 1001).count == 2)
     }
 
@@ -172,40 +170,51 @@ import Testing
             for case .tellCurrent(.failed(let why, _)) in broker.handle(event, at: now) { return why }
             return ""
         }
-        #expect(why(.greeting, .said(.ready)).hasPrefix("/i did not begin with its version"))
+        #expect(why(.greeting, .said(.ready)).hasPrefix("/i did not begin with its version: is it a luod"))
+        #expect(why(.preparing, .saidOther).contains("while it was to prepare itself: is it a luod"))
         #expect(why(.preparing, .said(.ready)).contains("while it was to prepare itself"))
         #expect(why(.takingOver, .timePassed, at: .max) == "the image did not take over in time")
         #expect(why(.greeting, .startFailed("ENOENT")) == "/i could not be started: ENOENT")
         #expect(why(.standby, .ended("signal 9")) == "the image ended: signal 9")
         #expect(why(.takingOver, .said(.failed("no room"))) == "no room")
     }
-}
 
-/// The state that a keeper hands to the program that replaces it.
-@Suite struct KeeperStateTests {
-    private static func state() -> KeeperState {
-        let held = HeldSlot(
-            slot: .init(7), kind: .session, label: DescriptorLabel(cookie: 8, user: 1000, boot: 3, traits: .hasArrived))
-        return KeeperState(
-            settings: Settings(state: "/s"), nextSlot: 99,
-            entries: [.init(held: held, number: 70), .init(held: HeldSlot(slot: .init(8), kind: .arena), number: 71)],
-            orchestrator: .init(id: 5, link: 72, handle: 73), image: "/i", imageFile: 74,
-            gate: .init(process: .init(id: 6, link: 75, handle: 76), calls: 77),
-            service: .init(socket: 78, stored: [held], stale: [held, held]), hasLostStarter: true, unreaped: [1, 2],
-            attempt: 3)
+    // MARK: An embedded service
+
+    /// The old process is the carrier, and the image was told to go.
+    private static func answering(at now: UInt64) -> UpdateBroker {
+        var broker = UpdateBroker(patience: patience, in: .oldBoot)
+        for step in steps + [.handOver(.update, note: [], attempt: 1), .said(.ready), .switched] {
+            _ = broker.handle(step, at: now)
+        }
+        return broker
     }
 
-    @Test("The whole state is read back, and other bytes are not accepted") func codec() throws {
-        let state = Self.state()
-        #expect(try KeeperState(state.bytes) == state)
-        #expect(Set(state.numbers) == Set(70...78))
-        var plain = state
-        (plain.gate, plain.service, plain.entries) = (nil, nil, [])
-        #expect(try KeeperState(plain.bytes) == plain)
-        #expect(Set(plain.numbers) == [72, 73, 74])
-        for length in 0..<state.bytes.count {
-            #expect(throws: ArenaError.self) { try KeeperState([UInt8](state.bytes.prefix(length))) }
+    @Test("An embedded service waits for the answer after the switch, and not for ever") func answer() {
+        var broker = Self.answering(at: 1000)
+        #expect(broker.phase == .answering(.update) && broker.deadline == 1000 + Self.patience)
+        var late = broker
+        #expect(broker.handle(.said(.answered), at: 1001) == [.tellCurrent(.answered)] && broker.phase == .idle)
+        #expect(Self.words(late.handle(.timePassed, at: 1000 + Self.patience)) == "end, failed" && late.phase == .idle)
+    }
+
+    @Test(
+        "An image that fails after the switch and before its answer is called off",
+        arguments: [
+            .ended("signal 9"), .said(.failed("why")), .said(.ready), .unreachable("gone"), .saidOther,
+        ] as [UpdateBroker.Event])
+    func failedAnswer(event: UpdateBroker.Event) {
+        var broker = Self.answering(at: 1000)
+        #expect(Self.words(broker.handle(event, at: 1001)) == "end, failed" && broker.phase == .idle)
+    }
+
+    @Test("An image that is no UpdatableProcess gets another question") func question() {
+        var broker = UpdateBroker(patience: Self.patience, in: .oldBoot)
+        _ = broker.handle(Self.steps[0], at: 1000)
+        guard case .tellCurrent(.failed(let why, _)) = broker.handle(.said(.ready), at: 1001).last else {
+            Issue.record("it was not called off")
+            return
         }
-        #expect(throws: ArenaError.self) { try KeeperState(state.bytes + [0]) }
+        #expect(why.hasSuffix("does it begin an UpdatableProcess of this version?"))
     }
 }
