@@ -13,10 +13,15 @@ import SystemPackage
 /// Unhappy: an arena that cannot be read is left untouched for the image that wrote it, and every open fails with the
 /// reason (EIO).
 extension Boot {
-    func ensureOpen(answering answer: Answer? = nil) throws(LiveUpdateError) {
-        if case .unopened = stage {
-            try requestLock.enter(.exclusive) { () throws(LiveUpdateError) in try openOnce(answer) }
-        }
+    /// Opens the boot at the first request. The program that runs a boot on trial opens it, at the right moment.
+    func ensureOpen() throws(LiveUpdateError) {
+        guard case .unopened = stage else { return }
+        if opening == .onTrial { throw Self.waiting }
+        try open(answering: nil)
+    }
+
+    func open(answering answer: Answer?) throws(LiveUpdateError) {
+        try requestLock.enter(.exclusive) { () throws(LiveUpdateError) in try openOnce(answer) }
     }
 
     private func openOnce(_ answer: Answer?) throws(LiveUpdateError) {
@@ -79,17 +84,17 @@ extension Boot {
         setFreeze(tree.freeze)
     }
 
-    /// The tree, with the slot `lost` for each descriptor that is another file now. The number of a lost descriptor may
-    /// have been reused, and the descriptor with that number must not be closed.
+    /// The tree, with this process's slots, and the slot `lost` for each descriptor that is another file now. The
+    /// number of a lost descriptor may have been reused, and the descriptor with that number must not be closed.
     func withoutLost(_ tree: LuoTree) throws(LiveUpdateError) -> LuoTree {
         var tree = tree
         let registry = registry
         for session in tree.sessions.indices {
             for (file, known) in tree.sessions[session].files.enumerated() {
                 let handler = registry.entry(known.record.compatible)?.handler
-                if try !isKept(known.identity, in: known.slot, handler) {
-                    tree.sessions[session].files[file].slot = .lost
-                }
+                let own = descriptors.ownSlot(of: known.slot)
+                let isHeld = try isKept(known.identity, in: own, handler)
+                tree.sessions[session].files[file].slot = isHeld ? own : .lost
             }
         }
         return tree
@@ -113,8 +118,9 @@ extension Boot {
     private func lostFiles(of state: BootState) throws(LiveUpdateError) -> [FileState] {
         var lost: [FileState] = []
         for session in state.sessions.values.sorted(by: { $0.id < $1.id }) {
-            for file in state.files(of: session) where try !isKept(file.identity, in: file.slot, handler(of: file)) {
-                lost.append(file)
+            for file in state.files(of: session) {
+                let own = descriptors.ownSlot(of: file.slot)
+                if try !isKept(file.identity, in: own, handler(of: file)) { lost.append(file) }
             }
         }
         return lost
@@ -132,12 +138,22 @@ extension Boot {
         }
     }
 
+    /// Notes the slots of files that another process held under other numbers.
+    private func takeSlots(_ state: BootState, but lost: [FileState]) {
+        let lost = Set(lost.map(\.id))
+        for file in state.files.values where !lost.contains(file.id) {
+            let own = descriptors.ownSlot(of: file.slot)
+            if own != file.slot { note(.fileRetrieved(file.id, file.retrieved, own)) }
+        }
+    }
+
     private func goOn() throws(LiveUpdateError) {
         let state = try untouched { () throws(ArenaError) in try journalState() }
         let lost = try lostFiles(of: state)
         try untouched { () throws(ArenaError) in try arena.claim(inUse: state.rangesInUse) }
         arena.withdraw()
         adopt(state)
+        takeSlots(state, but: lost)
         find(lost, state)
         switch state.phase {
         case .running: break
@@ -147,7 +163,10 @@ extension Boot {
         dropIncomingTreeIfDone()
     }
 
-    func confirm() throws(LiveUpdateError) { try commit([.phase(.running)]) }
+    func confirm() throws(LiveUpdateError) {
+        try commit([.phase(.running)])
+        setStage(.open)
+    }
 
     /// Finishes the FLBs of sessions that the previous boot discarded.
     func finishDiscarded() throws(LiveUpdateError) {

@@ -29,6 +29,8 @@ final class Boot: Sendable {
 
     enum Stage: Sendable {
         case unopened
+        /// Open, and not confirmed: the old boot may still thaw. Every request waits for the end of the trial.
+        case trial
         case open
         /// The arena's state cannot be read. Every open throws this error.
         case failed(LiveUpdateError)
@@ -77,9 +79,14 @@ final class Boot: Sendable {
         switch stage {
         case .open: return
         case .failed(let error): throw error
+        case .trial: throw Self.waiting
         case .unopened, .published: throw Self.ended
         }
     }
+
+    static let waiting = LiveUpdateError(
+        .resourceTemporarilyUnavailable, "this boot has not begun: the old process still serves",
+        remedy: "say ready() first, which returns when the old process has handed over")
 
     private static let ended = LiveUpdateError(
         .operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one",
@@ -121,7 +128,7 @@ final class Boot: Sendable {
         flbs.adopt(state, registry)
         shared.with { shared in
             shared.state = state
-            shared.stage = .open
+            shared.stage = opening == .onTrial && state.phase == .booting ? .trial : .open
             for session in state.sessions.values where session.progress != .waiting {
                 shared.locks[session.id] = Lock()
             }

@@ -51,6 +51,10 @@ package protocol DescriptorStore: Sendable {
     /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
+    /// This process's slot for a slot that another process wrote down. A store whose slots mean the same in all
+    /// processes does not implement this.
+    func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot
+
     /// Returns a new descriptor of the held open file description. A store need not implement this.
     ///
     /// - Throws: EBADF when the descriptor was lost, EMFILE.
@@ -85,6 +89,8 @@ extension DescriptorStore {
             throw error
         }
     }
+
+    package func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot { slot }
 
     package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor {
         guard let held = descriptor(in: slot) else {

@@ -110,15 +110,21 @@ public final class Orchestrator: Sendable {
     /// - Throws: EIO when the state cannot be read, or when no handler has the compatible string of a file (the message
     ///   names the string). The arena is left untouched then, and every later call throws the same error. ENOSPC
     ///   without room for a journal. The errors of the descriptor store about a held descriptor, except EBADF.
-    public func open() throws(LiveUpdateError) { try open(answering: nil) }
+    public func open() throws(LiveUpdateError) {
+        let boot = try enabled()
+        try boot.ensureOpen()
+        try boot.checkOpen()
+    }
 
-    /// Opens a boot as ``open()`` does, and commits an answer with it.
+    /// Opens a boot as ``open()`` does, also on trial, and commits an answer with it. Until ``confirm()``, every other
+    /// call on a boot on trial fails with EAGAIN.
     ///
     /// - Parameter answer: the answer to the request for the update, in a boot on trial.
     /// - Throws: as ``open()``.
     package func open(answering answer: Answer?) throws(LiveUpdateError) {
         let boot = try enabled()
-        try boot.ensureOpen(answering: answer)
+        try boot.open(answering: answer)
+        if case .trial = boot.stage { return }
         try boot.checkOpen()
     }
 
@@ -383,6 +389,9 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: as ``open()``.
     package func slots() throws(LiveUpdateError) -> [DescriptorSlot] { try enabled().slots() }
+
+    /// The slots of the descriptors of all files, also when the boot has ended.
+    package var heldSlots: [DescriptorSlot] { boot?.read { $0.files.values.map(\.slot) } ?? [] }
 
     /// The state of the arena, for display.
     ///

@@ -63,10 +63,11 @@ import Testing
         try boot.publish()
         #expect(handler.count("freeze") == 0 && handler.count("freezeCheck") == 3)
         #expect(flb.count("serialize") == 1)
-        let opening = FaultInjector.failing(call: 0) { failure { try next.open() } }
+        let opening = FaultInjector.failing(call: 0) { failure { try next.open(answering: nil) } }
         #expect(opening.value == nil && opening.calls < 3, "\(opening)")
-        #expect(try next.status().freeze.end >= next.status().freeze.start && next.status().freeze.start > 0)
+        #expect(errno { try next.status() } == .resourceTemporarilyUnavailable, "it is on trial")
         try next.confirm()
+        #expect(try next.status().freeze.end >= next.status().freeze.start && next.status().freeze.start > 0)
         try expectEverything(in: next)
     }
 
@@ -110,7 +111,8 @@ import Testing
         let next = try prepared(on: try boot.draft())
         #expect(handler.calls.last { $0.hasPrefix("freezeCheck") } == "freezeCheck 9", "the draft looks at the rest")
         try boot.publish()
-        try next.open()
+        try next.open(answering: nil)
+        try next.confirm()
         #expect(try next.retrieveSession("second").tokens == [3, 9])
     }
 
@@ -171,7 +173,8 @@ import Testing
         #expect(!boot.hasCurrentDraft)
         try boot.publish()
         #expect(handler.count("freeze") == 3)
-        try next.open()
+        try next.open(answering: nil)
+        try next.confirm()
         try expectEverything(in: next, tokens: [[1, 2, 3], []])
     }
 
@@ -190,7 +193,8 @@ import Testing
         let next = try prepared(on: try boot.draft())
         try boot.publish()
         #expect(handler.calls.filter { $0.hasPrefix("freeze ") } == ["freeze 2"])
-        try next.open()
+        try next.open(answering: nil)
+        try next.confirm()
         try expectEverything(in: next)
     }
 
@@ -217,7 +221,7 @@ import Testing
         let used = try boot.status().arenaUsed
         let next = try prepared(on: try boot.draft())
         try boot.publish()
-        try next.open()
+        try next.open(answering: nil)
         try boot.thaw()
         #expect(handler.count("unfreeze") == 3)
         #expect(try boot.status().arenaUsed == used)
@@ -225,7 +229,8 @@ import Testing
         _ = try boot.draft()
         let again = try prepared(on: try boot.draft())
         try boot.publish()
-        try again.open()
+        try again.open(answering: nil)
+        try again.confirm()
         try expectEverything(in: again)
     }
 
@@ -240,7 +245,8 @@ import Testing
         #expect(errno { try next.prepare(on: Extent(offset: .max, length: .max)) } == .ioError)
         #expect(errno { try boot.prepare(on: draft) } == .invalidArgument)
         try boot.publish()
-        try next.open()
+        try next.open(answering: nil)
+        try next.confirm()
         try expectEverything(in: next)
     }
 

@@ -163,10 +163,10 @@ import Testing
         }
         try next.prepare(on: draft)
         try boot.publish(leavingOut: true)
-        try next.open()
+        try next.open(answering: nil)
+        try next.confirm()
         let files = try next.status().sessions.flatMap(\.files)
         #expect(files.map { $0.problem == nil } == [true, false, true, false])
-        try next.confirm()
         #expect(
             try machine.boot(.sameBoot, handler, flb).status().sessions.flatMap(\.files).count { $0.problem != nil }
                 == 2)

@@ -65,6 +65,7 @@ import Testing
             let whole = try Machine(copyOf: machine)
             let next = try whole.boot(.onTrial) { try Self.register($0, way) }
             try next.open(answering: asked)
+            try next.confirm()
             views = (before, try View(next))
         }
 

@@ -122,7 +122,7 @@ final class UpdatePlan: Sendable {
 
     // MARK: The next boot's preparation
 
-    /// Reads and checks a draft, as ``Boot/ensureOpen(answering:)`` does after the publication. Nothing of the old boot
+    /// Reads and checks a draft, as ``Boot/open(answering:)`` does after the publication. Nothing of the old boot
     /// is touched.
     ///
     /// - Throws: EINVAL for a boot that is open or not on trial; EIO for a draft that cannot be read.
