@@ -95,9 +95,17 @@ let package = Package(
             name: "LiveUpdateHandlers",
             dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict),
+        // The two sides of an update, for luod and for embedded services.
+        .target(
+            name: "LiveUpdateMachine",
+            dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
+            path: "Sources/Update", swiftSettings: strict),
         .target(
             name: "LiveUpdate",
-            dependencies: ["LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdateHandover", "LiveUpdatePlatform", system],
+            dependencies: [
+                "LiveUpdateCore", "LiveUpdateHandlers", "LiveUpdateHandover", "LiveUpdateMachine", "LiveUpdatePlatform",
+                system,
+            ],
             swiftSettings: strict),
 
         // Programs.
@@ -105,11 +113,6 @@ let package = Package(
             name: "LiveUpdateConformance",
             dependencies: ["LiveUpdateCore", "LiveUpdate", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict),
-        // The two sides of an update, without a carrier: luod's keeper is one, and an embedded service has its own.
-        .target(
-            name: "LiveUpdateMachine",
-            dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
-            path: "Sources/Update", swiftSettings: strict),
         .target(
             name: "LiveUpdateProtocol",
             dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],

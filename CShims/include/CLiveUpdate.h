@@ -128,6 +128,11 @@ int cshims_epoll_control(int poller, int fd, int change, int reading, int writin
 // Returns at most 1024 events.
 int cshims_epoll_wait(int poller, struct cshims_event *found, int room, int milliseconds);
 
+// timer.c: timerfd_create(2), with CLOCK_MONOTONIC. Glibc's module does not have its header.
+int cshims_timer_create(void);
+// milliseconds: the time at which the timer becomes readable; 0 stops it.
+int cshims_timer_set(int timer, uint64_t milliseconds);
+
 // userfault.c: ioctl(2) is variadic, and userfaultfd(2) has no wrapper in glibc.
 int cshims_userfaultfd(void);
 int cshims_userfault_api(int fd);

@@ -3,9 +3,10 @@ import CacheStore
 import Glibc
 import LiveUpdate
 
-/// A cache that answers requests on a Unix socket. On SIGHUP it updates itself, and its memory and its socket stay.
+/// A cache that answers requests on a Unix socket. On SIGHUP it updates itself, and its memory and its socket stay: it
+/// hands over to a new process, or with `--in-place` it becomes the next image.
 ///
-///     CacheServer SOCKET [--arena FILE] [--data FILE | --huge]
+///     CacheServer SOCKET [--arena FILE] [--data FILE | --huge] [--in-place]
 ///     CacheServer ask SOCKET REQUEST
 @main
 enum CacheServer {
@@ -18,7 +19,7 @@ enum CacheServer {
                 Signals.block()
                 try Service(settings).run()
             } else {
-                log("usage: CacheServer SOCKET [--arena FILE] [--data FILE | --huge] | ask SOCKET REQUEST")
+                log("usage: CacheServer SOCKET [--arena FILE] [--data FILE | --huge] [--in-place] | ask SOCKET REQUEST")
                 exit(64)
             }
         } catch {
@@ -37,6 +38,8 @@ struct Settings {
     var data: FilePath?
     /// Whether the memory file is on huge pages.
     var huge = false
+    /// Whether an update keeps the process.
+    var inPlace = false
 
     init?(_ arguments: [String]) {
         guard let first = arguments.first, first.hasPrefix("/") else { return nil }
@@ -48,6 +51,7 @@ struct Settings {
                 guard let path = rest.popFirst(), !path.hasPrefix("--") else { return nil }
                 if option == "--arena" { arena = FilePath(path) } else { data = FilePath(path) }
             case "--huge": huge = true
+            case "--in-place": inPlace = true
             default: return nil
             }
         }

@@ -24,6 +24,8 @@ struct Service: ~Copyable {
             try luo.registerListenerHandlers(backlog: 64)
         }
         let program = ProgramImage.ownPath()
+        // In a process that was started for a hand-over, this returns when the old one has handed over.
+        process.ready()
         let luo = process.orchestrator
         let legacy = try Legacy(luo)
         let data = try legacy.file(Self.dataToken) ?? Self.makeData(settings)
@@ -64,12 +66,14 @@ struct Service: ~Copyable {
         return try listen(at: address, backlog: 64, .nonBlocking)
     }
 
-    /// Serves until a signal ends the service, or the process becomes the next image.
+    /// Serves until a signal ends the service, another process serves, or the process becomes the next image.
     func run() throws {
+        var handOver: HandOver?
         while true {
-            switch Signals.wait(for: listener.borrowed) {
+            switch Signals.wait(for: listener.borrowed, or: handOver?.descriptor) {
             case .client: cache.serveClient(of: listener.borrowed) { info }
-            case .update: update()
+            case .update: if settings.inPlace { update() } else { handOver = begin() ?? handOver }
+            case .other: if isOver(&handOver) { return }
             case .end:
                 unsafe unlink(settings.socket.string)
                 return
@@ -77,9 +81,36 @@ struct Service: ~Copyable {
         }
     }
 
-    /// Executes the program that is at this path now. /proc/self/exe would be the program that runs already.
+    /// The program that is at this path now. /proc/self/exe would be the program that runs already.
+    private var next: ProgramImage { ProgramImage(path: program, arguments: CommandLine.arguments) }
+
+    /// Starts the next process beside this one.
+    private func begin() -> HandOver? {
+        do {
+            return try process.handOver(to: next)
+        } catch {
+            log("no update: \(error)")
+            return nil
+        }
+    }
+
+    /// Hands over when the next process is ready. Clients are served until then, and wait in the queue of the socket
+    /// after it.
+    ///
+    /// - Returns: whether the next process serves, so that this one ends.
+    private func isOver(_ handOver: inout HandOver?) -> Bool {
+        do {
+            guard let handOver, try handOver.advance() else { return false }
+            try handOver.complete()
+            return true
+        } catch {
+            log("no update: \(error)")
+            handOver = nil
+            return false
+        }
+    }
+
     private func update() {
-        let next = ProgramImage(path: program, arguments: CommandLine.arguments)
         do {
             try process.reboot(into: next)
         } catch {

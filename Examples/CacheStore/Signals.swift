@@ -7,6 +7,8 @@ package import LiveUpdateCore
 package enum Signals {
     package enum Event {
         case client, update, end
+        /// The other descriptor is readable.
+        case other
     }
 
     private static let watched = [SIGHUP, SIGTERM, SIGINT]
@@ -20,15 +22,17 @@ package enum Signals {
         signal(SIGPIPE, SIG_IGN)
     }
 
-    /// Waits for a client or a signal.
-    package static func wait(for listener: FileDescriptor) -> Event {
+    /// Waits for a client, a signal, or another descriptor.
+    package static func wait(for listener: FileDescriptor, or other: FileDescriptor? = nil) -> Event {
         while true {
             // First, so that many clients cannot keep a signal out.
             setMask(SIG_UNBLOCK)
             setMask(SIG_BLOCK)
             if take(SIGTERM) || take(SIGINT) { return .end }
             if take(SIGHUP) { return .update }
-            if hasClient(listener) { return .client }
+            let readable = waitForReadable([listener] + (other.map { [$0] } ?? []))
+            if let other, readable.contains(other) { return .other }
+            if readable.contains(listener) { return .client }
         }
     }
 
@@ -51,15 +55,24 @@ package enum Signals {
         return unsafe caught & 1 << number != 0
     }
 
-    /// Waits for a client: pselect(2). The signals are unblocked only during this wait, and end it.
-    private static func hasClient(_ listener: FileDescriptor) -> Bool {
+    /// Waits until some of the descriptors are readable: pselect(2). The signals are unblocked only during this wait,
+    /// and end it.
+    private static func waitForReadable(_ descriptors: [FileDescriptor]) -> [FileDescriptor] {
         var none = sigset_t()
         unsafe sigemptyset(&none)
         var readable = fd_set()
-        let number = Int(listener.rawValue)
-        precondition(number < 1024, "select(2) knows 1024 descriptors")
-        // SAFETY: an fd_set has 1024 bits, and this is one of them.
-        unsafe withUnsafeMutableBytes(of: &readable) { unsafe $0[number / 8] |= 1 << (number % 8) }
-        return unsafe pselect(listener.rawValue + 1, &readable, nil, nil, nil, &none) > 0
+        for descriptor in descriptors {
+            let number = Int(descriptor.rawValue)
+            precondition(number < 1024, "select(2) knows 1024 descriptors")
+            // SAFETY: an fd_set has 1024 bits, and this is one of them.
+            unsafe withUnsafeMutableBytes(of: &readable) { unsafe $0[number / 8] |= 1 << (number % 8) }
+        }
+        let end = (descriptors.map(\.rawValue).max() ?? -1) + 1
+        guard unsafe pselect(end, &readable, nil, nil, nil, &none) > 0 else { return [] }
+        return descriptors.filter { descriptor in
+            let number = Int(descriptor.rawValue)
+            // SAFETY: as above.
+            return unsafe withUnsafeBytes(of: &readable) { unsafe $0[number / 8] & 1 << (number % 8) != 0 }
+        }
     }
 }

@@ -5,9 +5,24 @@ package import SystemPackage
 
 /// Holds descriptors in the process itself. The next image inherits them over execve(2), which changes no number, so a
 /// slot is the number of the held copy.
+///
+/// In a hand-over the next image runs beside this process, and gets copies with other numbers. The old process notes
+/// which slots the image has, and the image notes which of its numbers stands for which slot.
 package final class InheritedDescriptors: DescriptorStore {
     /// The lowest number of a held copy. Programs like to reuse the lower numbers.
     private static let lowest: CInt = 64
+
+    /// The slots whose present descriptors the next image has; nil while no image is started.
+    private let sent = Guarded<Set<DescriptorSlot>?>(nil)
+    private let received = Guarded(Received())
+
+    /// The descriptors that the old process has sent.
+    private struct Received {
+        /// This process's slot for each slot of the old process.
+        var own: [DescriptorSlot: DescriptorSlot] = [:]
+        /// All slots that were made of them.
+        var all: [DescriptorSlot] = []
+    }
 
     /// Makes a store that holds nothing.
     package init() {}
@@ -22,11 +37,21 @@ package final class InheritedDescriptors: DescriptorStore {
 
     package func keep(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> DescriptorSlot {
         do {
-            return DescriptorSlot(Int64(try descriptor.duplicated(from: Self.lowest).release().rawValue))
+            let slot = try Self.copy(descriptor)
+            sent.with { _ = $0?.remove(slot) }
+            return slot
+        } catch {
+            throw LiveUpdateError(error, "keeping descriptor \(descriptor.rawValue)")
+        }
+    }
+
+    private static func copy(_ descriptor: FileDescriptor) throws(SystemCallError) -> DescriptorSlot {
+        do throws(SystemCallError) {
+            return DescriptorSlot(Int64(try descriptor.duplicated(from: lowest).release().rawValue))
         } catch {
             // With a limit that is no higher than `lowest`, fcntl(2) returns EINVAL.
-            let error = error.errno == .invalidArgument ? SystemCallError(error.call, .tooManyOpenFiles) : error
-            throw LiveUpdateError(error, "keeping descriptor \(descriptor.rawValue)")
+            guard error.errno == .invalidArgument else { throw error }
+            throw SystemCallError(error.call, .tooManyOpenFiles)
         }
     }
 
@@ -36,7 +61,53 @@ package final class InheritedDescriptors: DescriptorStore {
     }
 
     package func release(_ slot: DescriptorSlot) {
+        // The number may stand for another file as soon as the descriptor is closed.
+        sent.with { _ = $0?.remove(slot) }
         // The descriptor is closed even when close(2) returns an error.
         if let kept = descriptor(in: slot) { try? closeDescriptor(kept) }
+    }
+
+    package func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot {
+        received.with { $0.own[slot] ?? slot }
+    }
+
+    // MARK: The old process of a hand-over
+
+    /// Begins to note what the next image has, which is nothing yet.
+    func beginSending() { sent.with { $0 = [] } }
+
+    /// Forgets what the next image has, because there is none any more.
+    func endSending() { sent.with { $0 = nil } }
+
+    /// The slots among these that the next image lacks. They count as sent from now on: a slot that is released and
+    /// used again before it is really sent is sent twice, and none is left out.
+    func takeUnsent(_ slots: [DescriptorSlot]) -> [DescriptorSlot] {
+        sent.with { sent in slots.filter { $0 != .lost && sent?.insert($0).inserted == true } }
+    }
+
+    // MARK: The next image of a hand-over
+
+    /// Holds descriptors that the old process has sent, and closes the received ones.
+    ///
+    /// - Throws: EMFILE.
+    func receive(_ slots: [DescriptorSlot], _ descriptors: [FileDescriptor]) throws(SystemCallError) {
+        defer { for descriptor in descriptors { try? closeDescriptor(descriptor) } }
+        for (slot, descriptor) in zip(slots, descriptors) {
+            let own = try Self.copy(descriptor)
+            received.with { received in
+                received.own[slot] = own
+                received.all.append(own)
+            }
+        }
+    }
+
+    /// Ends the hand-over: the state names this process's slots now. Received descriptors that the state does not name
+    /// are closed.
+    func endReceiving(inUse slots: [DescriptorSlot]) {
+        let all = received.with { received in
+            defer { received = Received() }
+            return received.all
+        }
+        for slot in Set(all).subtracting(slots) { release(slot) }
     }
 }

@@ -8,9 +8,13 @@ public import SystemPackage
 ///
 /// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the next one after an update, when the old image
 ///    has left its arena's descriptor in `LUO_ARENA_FD`. Held descriptors are closed on exec again.
-/// 2. The program uses ``orchestrator``.
-/// 3. ``reboot(into:discardingUnfinished:unchecked:)`` freezes, publishes, and becomes the next image by execve(2). The
-///    next image inherits the arena and the held descriptors, and nothing else of this library.
+/// 2. The program says ``ready()``, and uses ``orchestrator``.
+/// 3. ``handOver(to:discardingUnfinished:patience:)`` starts the next image beside this process, which serves until
+///    the image says ``ready()``, and can still call the hand-over off.
+///
+/// Or, for a process whose number must not change: ``reboot(into:discardingUnfinished:unchecked:)`` freezes, publishes,
+/// and becomes the next image by execve(2). The next image inherits the arena and the held descriptors, and nothing
+/// else of this library.
 ///
 /// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
 /// no return there is no way back. If a process dies, its memory files are lost, but its files with a name on hugetlbfs
@@ -18,7 +22,7 @@ public import SystemPackage
 /// an update, that is the next boot. If not, it is the same boot, and
 /// ``/LiveUpdateCore/Orchestrator/openSessions`` returns its sessions.
 ///
-/// Make it before other threads run, because it changes the environment. An update ends all threads, as execve does.
+/// Make it before other threads run, because it changes the environment. `reboot` ends all threads, as execve does.
 public final class UpdatableProcess: Sendable {
     /// The variable that names the arena's descriptor.
     public static let variable = "LUO_ARENA_FD"
@@ -27,7 +31,11 @@ public final class UpdatableProcess: Sendable {
     public let orchestrator: Orchestrator
 
     private let arena: Arena
-    private let descriptors = InheritedDescriptors()
+    private let descriptors: InheritedDescriptors
+    /// The link to the old process, until ``ready()``.
+    private let waiting: Guarded<WaitingImage?>
+    /// Whether a hand-over runs.
+    private let isHandingOver = Guarded(false)
 
     /// Begins a boot.
     ///
@@ -52,6 +60,15 @@ public final class UpdatableProcess: Sendable {
         }
     ) throws(LiveUpdateError) {
         try ImageFormats.answerIfAsked(options, register)
+        descriptors = InheritedDescriptors()
+        if let link = try WaitingImage.inheritedLink() {
+            let image = try WaitingImage(link, options, descriptors)
+            arena = image.arena
+            orchestrator = Orchestrator(arena: arena, descriptors: descriptors, opening: .onTrial)
+            waiting = Guarded(try Self.gather(image, orchestrator, register))
+            return
+        }
+        waiting = Guarded(nil)
         let inherited = try Self.inheritedArena()
         arena =
             if let inherited {
@@ -69,6 +86,22 @@ public final class UpdatableProcess: Sendable {
         if let inherited {
             takeEnvironmentVariable(Self.variable)
             try? closeDescriptor(inherited)
+        }
+    }
+
+    /// Registers the handlers of an image that was started for a hand-over, and gets all held descriptors.
+    private static func gather(
+        _ image: WaitingImage, _ orchestrator: Orchestrator,
+        _ register: (Orchestrator) throws(LiveUpdateError) -> Void
+    ) throws(LiveUpdateError) -> WaitingImage {
+        var image = image
+        do throws(LiveUpdateError) {
+            try register(orchestrator)
+            try image.gather(orchestrator)
+            return image
+        } catch {
+            image.fail(error)
+            throw error
         }
     }
 
@@ -126,6 +159,66 @@ public final class UpdatableProcess: Sendable {
         }
     }
 
+    /// Starts the next image beside this process, and hands over to it when it is ready. Until then this process
+    /// serves, and can call the hand-over off. See ``HandOver``.
+    ///
+    /// The image is a new process with another number. It inherits what execve(2) passes on; children, threads, and
+    /// files that are not handed over end with this process.
+    ///
+    /// - Parameters:
+    ///   - image: this program or another that registers the same handlers, and calls ``ready()``.
+    ///   - discard: whether to hand over although incoming sessions are unfinished. These sessions are lost then.
+    ///   - patience: the longest time until the image is ready.
+    /// - Returns: the hand-over.
+    /// - Throws: EBUSY when a hand-over runs, EAGAIN before ``ready()``, ENODEV when the boot has ended, EMFILE.
+    public func handOver(
+        to image: ProgramImage, discardingUnfinished discard: Bool = false, patience: Duration = .seconds(60)
+    ) throws(LiveUpdateError) -> HandOver {
+        try orchestrator.open()
+        try beginHandOver()
+        let milliseconds = UInt64(max(0, min(patience / .milliseconds(1), 1e15)))
+        do throws(SystemCallError) {
+            let runner = try HandOverRunner(
+                orchestrator, arena, descriptors, image, discards: discard, patience: milliseconds)
+            return HandOver(runner, of: self)
+        } catch {
+            endHandOver()
+            throw LiveUpdateError(error, "handing over to \(image.path)")
+        }
+    }
+
+    private func beginHandOver() throws(LiveUpdateError) {
+        guard
+            isHandingOver.with({ isRunning in
+                defer { isRunning = true }
+                return !isRunning
+            })
+        else {
+            throw LiveUpdateError(
+                .resourceBusy, "a hand-over runs", remedy: "wait until it has ended, or call it off")
+        }
+    }
+
+    func endHandOver() { isHandingOver.with { $0 = false } }
+
+    /// Whether this image was started for a hand-over and has not begun: see ``ready()``.
+    public var isWaiting: Bool { waiting.with { $0 != nil } }
+
+    /// Says that this program is prepared, and takes over from the old process. A program calls it once, before it
+    /// uses ``orchestrator`` and before it serves. In a process that was not started for a hand-over it returns at
+    /// once.
+    ///
+    /// In a process that was started for one, every request to ``orchestrator`` fails with EAGAIN until this call
+    /// returns. The call returns when the boot has begun. If the old process calls the hand-over off, or if the boot
+    /// cannot begin, this process ends with the exit code 1, and the old process goes on.
+    ///
+    /// If the old process has died, this process goes on alone: if the state was published, as the next boot, and
+    /// otherwise as the same boot, whose sessions ``/LiveUpdateCore/Orchestrator/openSessions`` returns.
+    public func ready() {
+        guard var image = waiting.with({ $0.take() }) else { return }
+        image.takeOver(orchestrator)
+    }
+
     /// Becomes the next image. Returns only by throwing. The image is checked first, as ``check(_:)`` does. The output
     /// that the C library has buffered is written before the freeze, because execve(2) would lose it.
     ///
@@ -134,11 +227,14 @@ public final class UpdatableProcess: Sendable {
     ///   - discard: whether to publish although incoming sessions are unfinished. These sessions are lost then.
     ///   - unchecked: whether to skip the check, for example because the program has called ``check(_:)`` itself. An
     ///     image that lacks a format cannot read the state, and the memory is lost when that image ends.
-    /// - Throws: the errors of ``check(_:)`` and of ``/LiveUpdateCore/Orchestrator/publish(discardingUnfinished:)``,
-    ///   and those of execve(2) (ENOENT, EACCES, ENOEXEC, E2BIG …). After an error, everything is as before.
+    /// - Throws: EBUSY when a hand-over runs; the errors of ``check(_:)`` and of
+    ///   ``/LiveUpdateCore/Orchestrator/publish(discardingUnfinished:)``, and those of execve(2) (ENOENT, EACCES,
+    ///   ENOEXEC, E2BIG …). After an error, everything is as before.
     public func reboot(
         into image: ProgramImage, discardingUnfinished discard: Bool = false, unchecked: Bool = false
     ) throws(LiveUpdateError) -> Never {
+        try beginHandOver()
+        defer { endHandOver() }
         if !unchecked { try check(image) }
         // Output to a full pipe waits here, before the blackout.
         flushStandardOutput()

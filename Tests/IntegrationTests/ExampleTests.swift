@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Glibc
+import LiveUpdatePlatform
 import TestSupport
 import Testing
 
@@ -23,7 +24,65 @@ import Testing
     }
 }
 
-/// Examples/CacheServer: a service that updates itself while clients use it.
+/// Examples/CacheServer: a service that updates itself while clients use it, and hands over to a new process.
+@Suite struct CacheServerHandOverTests {
+    @Test("Under load, five hand-overs lose no request, and each begins a new process with the same memory")
+    func load() async throws {
+        let server = try await Server(inPlace: false)
+        let loads = try (0..<2).map { _ in try Program([Program.path("CacheService"), "load", server.socket]) }
+        while try await !server.ask("info").contains(" 128 keys, ") { try #require(loads.allSatisfy { !$0.hasEnded }) }
+        let inode = try await server.ask("info").split(separator: " ").last
+        var processes: Set<pid_t> = [try await server.current()]
+        for number in 1...5 {
+            kill(try await server.current(), SIGHUP)
+            try await server.waitForBoot(number)
+            processes.insert(try await server.current())
+        }
+        #expect(processes.count == 6)
+        #expect(try await server.ask("info").split(separator: " ").last == inode, "the same file")
+        for load in loads {
+            kill(load.process, SIGTERM)
+            let ended = try await load.ended()
+            #expect(ended.status == 0 && ended.output.hasSuffix("64 values, none lost\n"), "\(ended)")
+        }
+        #expect(try await server.program.running.ended().status == 0, "the first process has ended by itself")
+        try await server.endCurrent()
+        #expect(!FileManager.default.fileExists(atPath: server.socket))
+    }
+
+    @Test("A program that cannot take over is called off, and clients do not notice") func aWrongProgram() async throws
+    {
+        let server = try await Server(inPlace: false)
+        #expect(try await server.ask("set color blue") == "ok")
+        try await server.replaceProgram(with: "/bin/true")
+        server.signal(SIGHUP)
+        try await eventually("the refusal", within: 30) {
+            try server.program.running.errorsSoFar.contains("no update: the image ended: exit code 0")
+        }
+        #expect(try await server.ask("get color") == "blue")
+        try await server.replaceProgram(with: Program.path("CacheServer"))
+        server.signal(SIGHUP)
+        try await server.waitForBoot(1)
+        #expect(try await server.ask("get color") == "blue")
+        try await server.endCurrent()
+    }
+
+    @Test("With the arena in a file, the new process finds what the old one handed over") func namedArena() async throws
+    {
+        let arena = "/dev/shm/cache-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: arena) }
+        let server = try await Server(["--arena", arena], inPlace: false)
+        #expect(try await server.ask("set color blue") == "ok")
+        for number in 1...2 {
+            kill(try await server.current(), SIGHUP)
+            try await server.waitForBoot(number)
+        }
+        #expect(try await server.ask("get color") == "blue")
+        try await server.endCurrent()
+    }
+}
+
+/// Examples/CacheServer: a service that updates itself in place while clients use it.
 @Suite struct CacheServerTests {
     @Test func theDataStaysOverAnUpdate() async throws {
         let server = try await Server()
@@ -111,7 +170,7 @@ import Testing
     private static let killedScript = """
         mount -t hugetlbfs -o pagesize=2M none /mnt
         start() {
-            "$0" /tmp/cache-$$ --arena "$1" --data /mnt/data &
+            "$0" /tmp/cache-$$ --arena "$1" --data /mnt/data --in-place &
             pid=$!
             until "$0" ask /tmp/cache-$$ info >/dev/null 2>&1; do sleep 0.1; done
         }
@@ -138,7 +197,7 @@ private final class Server: Sendable {
     private let directory: URL
 
     /// Starts a server. If there is a `predecessor`, the server uses its directory and program.
-    init(_ options: [String] = [], after predecessor: Server? = nil) async throws {
+    init(_ options: [String] = [], inPlace: Bool = true, after predecessor: Server? = nil) async throws {
         directory =
             predecessor?.directory
             ?? FileManager.default.temporaryDirectory.appendingPathComponent("cache-\(UUID().uuidString)")
@@ -150,7 +209,7 @@ private final class Server: Sendable {
             // copy open for writing.
             _ = try await run(["/usr/bin/install", "-m", "755", Program.path("CacheServer"), path])
         }
-        program = Started(path: path, running: try Program([path, socket] + options))
+        program = Started(path: path, running: try Program([path, socket] + options + (inPlace ? ["--in-place"] : [])))
         let question = [Program.path("CacheServer"), "ask", socket, "info"]
         while try await run(question).status != 0 { try #require(!program.running.hasEnded) }
     }
@@ -172,6 +231,27 @@ private final class Server: Sendable {
     func update(to boot: Int) async throws {
         signal(SIGHUP)
         while try await !ask("info").hasPrefix("boot \(boot), ") { try #require(!program.running.hasEnded) }
+    }
+
+    // MARK: After hand-overs
+
+    func waitForBoot(_ boot: Int) async throws {
+        for _ in 0..<1000 where try await !ask("info").hasPrefix("boot \(boot), ") {}
+        #expect(try await ask("info").hasPrefix("boot \(boot), "))
+    }
+
+    /// The process that serves now.
+    func current() async throws -> pid_t {
+        let words = try await ask("info").split(separator: " ")
+        return try #require(words.count > 3 ? pid_t(words[3].dropLast()) : nil)
+    }
+
+    /// Ends the process that serves now, which is not a child of the test.
+    func endCurrent() async throws {
+        let process = try RunningProcess(try await current())
+        kill(process.id, SIGTERM)
+        let hasEnded = process.waitForEnd(10_000)
+        #expect(hasEnded)
     }
 
     /// Replaces the program as package managers do: the file is not written to, but another file gets its name.

@@ -40,6 +40,7 @@ func begin(
         try orchestrator.register(HugeMemfdHandler())
         try orchestrator.register(HugetlbfsFileHandler())
         try orchestrator.register(SayingFLB(), on: memfd)
+        try orchestrator.register(UnfreezableHandler())
     }
 }
 

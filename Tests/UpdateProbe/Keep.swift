@@ -14,8 +14,8 @@ enum Keep {
         if update < updates { try goOn(process, files) }
     }
 
-    private static func comeBack(_ process: UpdatableProcess, _ count: Int, _ update: UInt64) throws -> [FileDescriptor]
-    {
+    /// Takes the files of the boot before, and reports what came.
+    static func comeBack(_ process: UpdatableProcess, _ count: Int, _ update: UInt64) throws -> [FileDescriptor] {
         var line = try Descriptors().described("begin")
         let session = try process.orchestrator.retrieveSession("s")
         let tokens = session.tokens
@@ -34,11 +34,17 @@ enum Keep {
     }
 
     private static func goOn(_ process: UpdatableProcess, _ files: [FileDescriptor]) throws {
+        _ = try preserve(process, files)
+        try process.reboot(into: ownImage(), unchecked: true)
+    }
+
+    /// Preserves the files, and closes them.
+    static func preserve(_ process: UpdatableProcess, _ files: [FileDescriptor]) throws -> Session {
         let session = try process.orchestrator.createSession("s")
         for (token, file) in files.enumerated() {
             try session.preserve(file, token: UInt64(token))
             try closeDescriptor(file)
         }
-        try process.reboot(into: ownImage(), unchecked: true)
+        return session
     }
 }

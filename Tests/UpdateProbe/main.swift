@@ -17,6 +17,9 @@ let updates = CommandLine.arguments.dropFirst(3).first.flatMap { UInt64($0) } ??
 do {
     switch mode {
     case "keep": try Keep.run(files: number, updates: updates)
+    case "hand-over":
+        let faulty = CommandLine.arguments.dropFirst(4).first ?? ""
+        try HandOverProbe.run(files: number, updates: updates, faulty: faulty)
     case "limit": try Limit.run(limit: number)
     case "limit-after": try LimitAfter.run()
     case "offer": try Offer.run(path: CommandLine.arguments[2], unlinking: CommandLine.arguments.contains("--unlink"))

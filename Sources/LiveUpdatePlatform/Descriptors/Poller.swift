@@ -40,6 +40,9 @@ package struct Poller: ~Copyable, Sendable {
         handle = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
     }
 
+    /// The poller's own descriptor, which is readable while there are events.
+    package var descriptor: FileDescriptor { handle.borrowed }
+
     /// Waits for events of a descriptor from now on, until its last copy is closed or ``remove(_:)`` is called.
     ///
     /// - Throws: EEXIST when the descriptor was added already, ENOSPC.

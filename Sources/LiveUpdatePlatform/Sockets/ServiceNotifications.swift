@@ -31,7 +31,9 @@ package final class ServiceNotifications: Sendable {
     package init(taking descriptor: FileDescriptor) { socket = OwnedDescriptor(taking: descriptor) }
 
     /// Connects to a socket. A leading `@` stands for the NUL of an abstract name.
-    init(to path: String) throws(SystemCallError) {
+    ///
+    /// - Throws: as ``take()``.
+    package init(to path: String) throws(SystemCallError) {
         let type = CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
         let made = OwnedDescriptor(
             taking: FileDescriptor(rawValue: try systemCall("socket") { Glibc.socket(AF_UNIX, type, 0) }))

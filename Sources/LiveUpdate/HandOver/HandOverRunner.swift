@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
+import LiveUpdateHandover
+import LiveUpdateMachine
+import LiveUpdatePlatform
+import SystemPackage
+
+/// The old process's side of a hand-over: performs the actions that ``OutgoingUpdate`` and ``UpdateBroker`` decide, and
+/// reports their results to them. In luod, the orchestrator runs the one and the keeper the other.
+final class HandOverRunner {
+    enum Stage: Equatable {
+        /// The image starts, or prepares itself.
+        case starting
+        /// The image waits for the state.
+        case ready
+        /// The image serves, and this boot is over.
+        case over
+        /// The image is gone, and this boot goes on.
+        case failed(LiveUpdateError)
+    }
+
+    private(set) var stage = Stage.starting
+    private let orchestrator: Orchestrator
+    private let arena: Arena
+    private let descriptors: InheritedDescriptors
+    private let image: ProgramImage
+    private let discards: Bool
+    private var machine = OutgoingUpdate()
+    private var broker: UpdateBroker
+    private var next: StartedImage?
+    private var baton: CommitBaton?
+    private let poller: Poller
+    private let timer: DeadlineTimer
+
+    /// The longest time of each step after the image is ready, in milliseconds.
+    private static let patience: UInt64 = 5000
+
+    /// - Throws: EMFILE.
+    init(
+        _ orchestrator: Orchestrator, _ arena: Arena, _ descriptors: InheritedDescriptors, _ image: ProgramImage,
+        discards: Bool, patience: UInt64
+    ) throws(SystemCallError) {
+        self.orchestrator = orchestrator
+        self.arena = arena
+        self.descriptors = descriptors
+        self.image = image
+        self.discards = discards
+        broker = UpdateBroker(patience: Self.patience, startingWithin: patience, in: .oldBoot)
+        poller = try Poller()
+        timer = try DeadlineTimer()
+        try poller.add(timer.descriptor, for: .reading)
+    }
+
+    /// Whether the image serves or is gone.
+    var isOver: Bool {
+        switch stage {
+        case .starting, .ready: false
+        case .over, .failed: true
+        }
+    }
+
+    /// Readable when ``step(within:)`` has something to do.
+    var descriptor: FileDescriptor { poller.descriptor }
+
+    /// The number of the image's process; nil when there is none.
+    var process: CInt? { next?.id }
+
+    // MARK: Steps
+
+    /// Starts the image.
+    func begin() {
+        var request = UpdateRequest(.load)
+        request.image = image.path.string
+        handle(.requested(request))
+        watchDeadline()
+    }
+
+    /// Reads what the image has sent, and calls off what takes too long.
+    ///
+    /// - Parameter milliseconds: the longest wait for a message; -1 waits until a message comes or a deadline passes.
+    func step(within milliseconds: CInt) {
+        _ = try? poller.next(milliseconds)
+        read()
+        if let deadline = broker.deadline, LiveUpdatePlatform.milliseconds() >= deadline { overdue() }
+        watchDeadline()
+    }
+
+    /// Publishes the state, hands it over, and waits for the verdict. The image must be ready.
+    func publish() {
+        // The image may have ended since.
+        read()
+        guard stage == .ready else { return }
+        stage = .starting
+        do throws(LiveUpdateError) {
+            try orchestrator.publish(discardingUnfinished: discards)
+        } catch {
+            let reason = error.reason + (error.remedy.map { "\nremedy: \($0)" } ?? "")
+            return handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), reason)))
+        }
+        handle(.published)
+        while stage == .starting { step(within: -1) }
+    }
+
+    /// Ends the image.
+    func callOff() {
+        guard !isOver else { return }
+        hear(.failed("it is not wanted", attempt: machine.attempt))
+        stage = .failed(
+            LiveUpdateError(.canceled, "the hand-over to \(image.path) was called off", remedy: "begin another one"))
+    }
+
+    private func dismiss() { handle(UpdateBroker.Event.dismissed(attempt: machine.attempt)) }
+
+    private func read() {
+        // An image that serves is its own master, and may close the link.
+        while !isOver, let next, let received = next.receive() {
+            switch received {
+            case .message(.hello(let version)):
+                handle(.greeted(refusal: version == ImageMessage.version ? nil : mismatch(version)))
+            case .message(.update(let message)): handle(.said(message))
+            case .message, .unknown: handle(.saidOther)
+            // It may still run its last instructions.
+            case .ended: return noteEnd(next)
+            }
+        }
+    }
+
+    private func noteEnd(_ ended: StartedImage) {
+        let how = ended.end(patience: 1000)
+        next = nil
+        handle(.ended(how))
+    }
+
+    private func mismatch(_ version: UInt32) -> String {
+        "\(image.path) speaks version \(version) of the hand-over, and this program version \(ImageMessage.version): "
+            + "become it with reboot(into:)"
+    }
+
+    /// The image has taken too long. If it has the baton, it has begun its boot, and is only slow to say so.
+    private func overdue() {
+        if case .answering = broker.phase, baton?.take() == false {
+            return handle(.imageAnswered(attempt: machine.attempt))
+        }
+        handle(.timePassed)
+    }
+
+    private func watchDeadline() { timer.set(to: broker.deadline ?? 0) }
+
+    // MARK: The old boot's actions
+
+    private func handle(_ event: OutgoingUpdate.Event) {
+        for action in machine.handle(event) { perform(action) }
+    }
+
+    private func perform(_ action: OutgoingUpdate.Action) {
+        switch action {
+        case .load(let image, let attempt): handle(.wants(.orchestrator, image: image, attempt: attempt))
+        case .callOff(_, let attempt): handle(UpdateBroker.Event.dismissed(attempt: attempt))
+        case .readFormats: handle(.formatsInUse((try? orchestrator.formatsInUse()).map([String].init) ?? []))
+        case .assess: handle(.assessed(obstacle()))
+        case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
+        case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
+        case .discardDraft: orchestrator.discardDraft()
+        // The program says when it has stopped.
+        case .publish: stage = .ready
+        case .handOver(let what, let attempt): handOver(what, attempt)
+        case .thaw: try? orchestrator.thaw()
+        case .exit: stage = .over
+        // The image waits.
+        case .succeed: update()
+        case .fail(let refusal), .refuse(let refusal):
+            orchestrator.discardDraft()
+            dismiss()
+            stage = .failed(LiveUpdateError(refusal))
+        // These belong to the clients of luod and to its keeper.
+        case .accept, .replaceKeeper, .takeBaton, .endImage, .goOnAlone: break
+        }
+    }
+
+    private func update() {
+        var request = UpdateRequest(.update)
+        request.discards = discards
+        handle(.requested(request))
+    }
+
+    /// The first file that could not be frozen.
+    private func obstacle() -> UpdateRefusal? {
+        guard let obstacles = try? orchestrator.obstacles(), let first = obstacles.first else { return nil }
+        let more = obstacles.count > 1 ? ", and \(obstacles.count - 1) more" : ""
+        return UpdateRefusal(
+            .core(first.errno.rawValue),
+            "the file with token \(first.token) of session \"\(first.session)\" cannot be frozen\(more): \(first.reason)"
+        )
+    }
+
+    private func prepare(_ leavesOut: Bool, _ attempt: UInt32) {
+        do throws(LiveUpdateError) {
+            handle(UpdateBroker.Event.prepare(try orchestrator.draft(leavingOut: leavesOut), attempt: attempt))
+        } catch {
+            handle(.notDrafted)
+        }
+    }
+
+    private func handOver(_ what: HandOverKind, _ attempt: UInt32) {
+        do throws(SystemCallError) {
+            let baton = try CommitBaton.make()
+            self.baton = baton
+            handle(.handOver(what, note: [], attempt: attempt), [baton.descriptor])
+        } catch {
+            handle(.notTold("the baton cannot be made: \(error)"))
+        }
+    }
+
+    // MARK: The actions between this boot and the image
+
+    private func handle(_ event: UpdateBroker.Event, _ descriptors: [FileDescriptor] = []) {
+        for action in broker.handle(event, at: milliseconds()) {
+            // The actions after a failed one are not performed.
+            if let result = perform(action, descriptors) { return handle(result) }
+        }
+    }
+
+    /// - Returns: the event that the action causes; nil when there is none.
+    private func perform(_ action: UpdateBroker.Action, _ descriptors: [FileDescriptor]) -> UpdateBroker.Event? {
+        do throws(SystemCallError) {
+            switch action {
+            case .start: return start()
+            case .feed: try next?.feed(orchestrator.heldSlots)
+            case .tellNext(let message): try next?.send(message, descriptors)
+            case .tellCurrent(let message): hear(message)
+            case .announce(let formats, let attempt): handle(.standby(Set(formats), attempt: attempt))
+            case .endNext: endNext()
+            case .switchOver:
+                try next?.send(.go)
+                return .switched
+            case .replaceKeeper: break
+            }
+            return nil
+        } catch {
+            // The end of the image is an event of its own.
+            return error.errno == .brokenPipe ? nil : .unreachable("the image does not take the state: \(error)")
+        }
+    }
+
+    private func start() -> UpdateBroker.Event? {
+        do throws(SystemCallError) {
+            let started = try StartedImage(image, arena: arena.descriptor, descriptors)
+            next = started
+            try poller.add(started.descriptor, for: .reading)
+            return nil
+        } catch {
+            descriptors.endSending()
+            return .startFailed("\(error)")
+        }
+    }
+
+    private func hear(_ message: UpdateMessage) {
+        switch message {
+        case .prepared(let attempt): handle(.prepared(attempt: attempt))
+        case .answered: handle(.imageAnswered(attempt: machine.attempt))
+        // While the program stops, nothing is published yet.
+        case .failed(let why, _) where stage == .ready: handle(.notPublished(UpdateRefusal(.image, why)))
+        case .failed(let why, let attempt): handle(.imageFailed(why, attempt: attempt))
+        default: break
+        }
+    }
+
+    private func endNext() {
+        guard let next else { return }
+        poller.remove(next.descriptor)
+        next.end()
+        self.next = nil
+    }
+}
+
+extension LiveUpdateError {
+    fileprivate init(_ refusal: UpdateRefusal) {
+        let parts = refusal.reason.split(separator: "\nremedy: ", maxSplits: 1).map(String.init)
+        let remedy = parts.count > 1 ? parts[1] : "nothing has changed: see what the image has printed, and try again"
+        self.init(refusal.errno, parts.first ?? "", remedy: remedy)
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import LiveUpdateCore
+import LiveUpdateMachine
+import LiveUpdatePlatform
+import SystemPackage
+
+/// The next image of a hand-over, as the old process sees it: its process, and the link to it.
+final class StartedImage {
+    /// The number of its process.
+    let id: CInt
+    private let process: RunningProcess
+    private let link: ProcessLink
+    private let descriptors: InheritedDescriptors
+
+    /// Starts an image, and sends it the arena.
+    ///
+    /// - Throws: ENOENT, EACCES and the other errors of execve(2); EMFILE, EAGAIN, ENOMEM; ENOSYS before Linux 5.3.
+    init(
+        _ image: ProgramImage, arena: FileDescriptor, _ descriptors: InheritedDescriptors
+    ) throws(SystemCallError) {
+        let (ours, theirs) = try MessageSocket.pair()
+        link = ProcessLink(OwnedDescriptor(taking: ours))
+        let end = OwnedDescriptor(taking: theirs)
+        self.descriptors = descriptors
+        descriptors.beginSending()
+        // The number is free in the image, since it is in use here.
+        id = try image.setting(WaitingImage.variable, "\(theirs.rawValue)").setting(UpdatableProcess.variable, nil)
+            .spawn(end.borrowed, as: theirs.rawValue)
+        process = try RunningProcess(id)
+        // If the process has already died, that is an event of its own.
+        try? link.send(ImageMessage.hello(version: ImageMessage.version).bytes, [arena])
+    }
+
+    /// Readable when the image has sent something or has ended.
+    var descriptor: FileDescriptor { link.descriptor }
+
+    /// Sends a message.
+    ///
+    /// - Throws: as ``ProcessLink/send(_:_:patience:inShortage:)``.
+    func send(_ message: UpdateMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
+        try link.send(message.bytes, descriptors)
+    }
+
+    /// Sends copies of the held descriptors in these slots, those that the image has not got yet.
+    ///
+    /// - Throws: as ``ProcessLink/send(_:_:patience:inShortage:)``.
+    func feed(_ slots: [DescriptorSlot]) throws(SystemCallError) {
+        var rest = descriptors.takeUnsent(slots)[...]
+        while !rest.isEmpty {
+            let batch = rest.prefix(MessageSocket.mostDescriptors)
+            rest = rest.dropFirst(batch.count)
+            try send(batch)
+        }
+        try link.send(ImageMessage.told.bytes)
+    }
+
+    private func send(_ slots: ArraySlice<DescriptorSlot>) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try link.send(ImageMessage.hold([DescriptorSlot](slots)).bytes, slots.compactMap(descriptors.descriptor))
+        } catch {
+            // Another thread has ended the preservation of a file meanwhile: all others are sent alone.
+            guard error.errno == .badFileDescriptor, slots.count > 1 else {
+                if error.errno == .badFileDescriptor { return }
+                throw error
+            }
+            for slot in slots { try send([slot]) }
+        }
+    }
+
+    /// A message of the image.
+    enum Received: Equatable {
+        case message(ImageMessage)
+        /// A message that this version does not have.
+        case unknown
+        case ended
+    }
+
+    /// The next message; nil when there is none now.
+    func receive() -> Received? {
+        do throws(SystemCallError) {
+            guard let received = try link.receive(.now) else { return .ended }
+            received.close()
+            return ImageMessage(received.bytes).map(Received.message) ?? .unknown
+        } catch {
+            return nil
+        }
+    }
+
+    /// Ends the process, if it has not ended, and waits until it has. It touches nothing afterwards.
+    ///
+    /// - Parameter patience: how many milliseconds it gets to end by itself.
+    /// - Returns: how it ended, as text.
+    @discardableResult
+    func end(patience: CInt = 0) -> String {
+        if !process.waitForEnd(patience) {
+            process.kill()
+            process.waitForEnd()
+        }
+        descriptors.endSending()
+        var status: CInt = 0
+        while unsafe waitpid(id, &status, 0) == -1 {
+            // The program may wait for all its children itself.
+            guard errno == EINTR else { return "its exit code is not known" }
+        }
+        let signal = status & 0x7F
+        return signal == 0 ? "exit code \((status >> 8) & 0xFF)" : "signal \(signal)"
+    }
+}
