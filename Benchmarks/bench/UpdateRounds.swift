@@ -16,7 +16,15 @@ final class UpdateRounds {
         }
     }
 
+    /// The moments of a hand-over, which its image prints, in nanoseconds.
+    struct HandOverMoments {
+        let freezing, frozen, answered, finished: Double
+
+        init(_ times: [Double]) { (freezing, frozen, answered, finished) = (times[0], times[1], times[2], times[3]) }
+    }
+
     private(set) var ours: [Moments] = []
+    private(set) var handOvers: [HandOverMoments] = []
     private(set) var exec: [Double] = []
     private(set) var keeper: [Double] = []
 
@@ -49,10 +57,13 @@ final class UpdateRounds {
         // The first round does not count, because it reads programs from the disk.
         for round in 0...rounds {
             let moments = Moments(try times(.image, range + ["\(page.bytes)"], count: 9))
+            let handOver = HandOverMoments(
+                try times(.image, ["hand-over"] + range + ["\(page.bytes)"], count: 4))
             let exec = try times(.exec, ["start"] + range, count: 1)[0]
             let keeper = try throughKeeper()
             if round == 0 { continue }
             ours.append(moments)
+            handOvers.append(handOver)
             self.exec.append(exec)
             self.keeper.append(keeper)
         }
@@ -63,7 +74,11 @@ final class UpdateRounds {
 
     private func times(_ name: BenchPrograms.Name, _ arguments: [String], count: Int) throws -> [Double] {
         let child = try run.processors.startMeasured(run.programs.image(name, arguments), inherited: inherited)
-        defer { child.finish() }
+        defer {
+            // The image of a hand-over ends later than the process that has started it.
+            while child.readLine() != nil {}
+            child.finish()
+        }
         return try child.times(of: name, count: count)
     }
 }

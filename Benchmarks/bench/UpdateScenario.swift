@@ -5,7 +5,7 @@ import LiveUpdateCore
 import LiveUpdatePlatform
 import SystemPackage
 
-/// Measures an update of a real process by execve: the blackout and its parts.
+/// Measures an update of a real process, by execve and by a hand-over: the blackout and its parts.
 struct UpdateScenario {
     private let run: BenchRun
 
@@ -70,5 +70,13 @@ struct UpdateScenario {
         add("execve", moments.map { $0.started - $0.published })
         add("boot", moments.map { $0.opened - $0.started })
         add("answer", moments.map { $0.answered - $0.opened })
+        let handOvers = updates.handOvers
+        add(
+            "hand-over: blackout", handOvers.map { $0.answered - $0.freezing }, updates.exec,
+            "C: execve with the calls that keeping the same files takes, and a word of each read",
+            limit: limit == nil ? nil : 0.3,
+            note: "from the first freeze until the next process answers; the floor is the whole cycle")
+        add("hand-over: freeze", handOvers.map { $0.frozen - $0.freezing })
+        add("hand-over: take over", handOvers.map { $0.answered - $0.frozen })
     }
 }

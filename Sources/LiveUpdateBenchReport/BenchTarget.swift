@@ -62,6 +62,9 @@ extension BenchTarget {
                 "update", "blackout", "bytes", 256 << 20, 4 << 30, "blackout at 4 GiB, to that at 256 MiB", limit: 1.1,
                 page: 2 << 20),
             target(
+                "update", "hand-over: blackout", "bytes", 256 << 20, 4 << 30,
+                "hand-over: blackout at 4 GiB, to that at 256 MiB", limit: 1.1, page: 2 << 20),
+            target(
                 "update", "luod, loaded: blackout", "bytes", 256 << 20, 4 << 30,
                 "luod, loaded: blackout at 4 GiB, to that at 256 MiB", limit: 1.1, page: 2 << 20),
             target(
