@@ -47,7 +47,7 @@ SYSUSERS := lib/sysusers.d/luod.conf
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
-	stress attack vmtest guest consumer nightly doc format lint clean
+	hand-over-sweep stress attack vmtest guest consumer nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -115,6 +115,11 @@ daemon-kill-sweep: setup ## kill each process of luod at each of its system call
 	$(STATIC_BUILD) --product luoctl
 	scripts/with-huge-pages 16 scripts/daemon/kill-sweep .build-static/release/luod $(KILL_SWEEP_ARGS)
 
+hand-over-sweep: setup ## as root, kill both processes of a hand-over at each of their system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace
+	@scripts/setup kill-sweep
+	swift build --product UpdateProbe
+	scripts/hand-over-sweep "$$(swift build --show-bin-path)/UpdateProbe" $(KILL_SWEEP_ARGS)
+
 stress: setup ## eight programs with random requests of luod, which is killed and updated (SECONDS=60 SEED=N)
 	@scripts/setup kill-sweep
 	$(STATIC_BUILD) --product luod
@@ -142,6 +147,7 @@ nightly: setup ## run the tests that are too long for CI: longer fuzzing and str
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) kill-sweep
 	$(MAKE) daemon-kill-sweep
+	$(MAKE) hand-over-sweep
 	$(MAKE) stress SECONDS=600
 	$(MAKE) attack SECONDS=60
 	$(MAKE) bench

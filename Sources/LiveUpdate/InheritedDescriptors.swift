@@ -12,7 +12,7 @@ package final class InheritedDescriptors: DescriptorStore {
     /// The lowest number of a held copy. Programs like to reuse the lower numbers.
     private static let lowest: CInt = 64
 
-    /// The slots whose present descriptors the next image has; nil while no image is started.
+    /// The slots that the next image has as they are now; nil while no image is started.
     private let sent = Guarded<Set<DescriptorSlot>?>(nil)
     private let received = Guarded(Received())
 

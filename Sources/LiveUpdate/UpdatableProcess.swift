@@ -12,8 +12,8 @@ public import SystemPackage
 /// 3. ``handOver(to:discardingUnfinished:patience:)`` starts the next image beside this process, which serves until
 ///    the image says ``ready()``, and can still call the hand-over off.
 ///
-/// Or, for a process whose number must not change: ``reboot(into:discardingUnfinished:unchecked:)`` freezes, publishes,
-/// and becomes the next image by execve(2). The next image inherits the arena and the held descriptors, and nothing
+/// A process that must keep its number calls ``reboot(into:discardingUnfinished:unchecked:)`` instead, which freezes,
+/// publishes, and becomes the next image by execve(2). The next image inherits the arena and the held descriptors, and nothing
 /// else of this library.
 ///
 /// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
@@ -213,7 +213,7 @@ public final class UpdatableProcess: Sendable {
     /// cannot begin, this process ends with the exit code 1, and the old process goes on.
     ///
     /// If the old process has died, this process goes on alone: if the state was published, as the next boot, and
-    /// otherwise as the same boot, whose sessions ``/LiveUpdateCore/Orchestrator/openSessions`` returns.
+    /// otherwise as the same boot. ``/LiveUpdateCore/Orchestrator/openSessions`` returns the sessions of that boot.
     public func ready() {
         guard var image = waiting.with({ $0.take() }) else { return }
         image.takeOver(orchestrator)

@@ -51,8 +51,8 @@ package protocol DescriptorStore: Sendable {
     /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
-    /// This process's slot for a slot that another process wrote down. A store whose slots mean the same in all
-    /// processes does not implement this.
+    /// This process's slot for a slot that another process wrote down. Optional, for a store that gives a descriptor
+    /// another slot in each process.
     func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot
 
     /// Returns a new descriptor of the held open file description. A store need not implement this.

@@ -152,7 +152,7 @@ struct HandOverProbe {
     private static func sleepForEver() -> Never { while true { pause() } }
 }
 
-/// A handler whose files cannot be frozen.
+/// A handler that cannot freeze its files.
 final class UnfreezableHandler: FileHandler {
     static let format = "unfreezable-v1"
     let compatible = UnfreezableHandler.format

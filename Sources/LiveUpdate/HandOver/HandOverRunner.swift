@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
@@ -34,6 +35,10 @@ final class HandOverRunner {
 
     /// The longest time of each step after the image is ready, in milliseconds.
     private static let patience: UInt64 = 5000
+
+    /// The time before this process reads the image's answer, in microseconds. The answer would wake it on the image's
+    /// processor, and its end would take longer than the image's first answers to clients.
+    private static let headStart: UInt32 = 2000
 
     /// - Throws: EMFILE.
     init(
@@ -161,8 +166,10 @@ final class HandOverRunner {
         case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
         case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
         case .discardDraft: orchestrator.discardDraft()
-        // The program says when it has stopped.
-        case .publish: stage = .ready
+        // The program says when it has stopped. What needs no frozen state is done before that.
+        case .publish:
+            baton = try? CommitBaton.make()
+            stage = .ready
         case .handOver(let what, let attempt): handOver(what, attempt)
         case .thaw: try? orchestrator.thaw()
         case .exit: stage = .over
@@ -203,9 +210,8 @@ final class HandOverRunner {
 
     private func handOver(_ what: HandOverKind, _ attempt: UInt32) {
         do throws(SystemCallError) {
-            let baton = try CommitBaton.make()
-            self.baton = baton
-            handle(.handOver(what, note: [], attempt: attempt), [baton.descriptor])
+            if baton == nil { baton = try CommitBaton.make() }
+            handle(.handOver(what, note: [], attempt: attempt), baton.map { [$0.descriptor] } ?? [])
         } catch {
             handle(.notTold("the baton cannot be made: \(error)"))
         }
@@ -232,6 +238,7 @@ final class HandOverRunner {
             case .endNext: endNext()
             case .switchOver:
                 try next?.send(.go)
+                usleep(Self.headStart)
                 return .switched
             case .replaceKeeper: break
             }

@@ -5,7 +5,7 @@ import LiveUpdatePlatform
 /// only from the main process (NotifyAccess=main): sd_notify(3), MAINPID.
 enum MainProcess {
     static func tell(_ process: CInt) {
-        // Without a service manager, or when it has ended, nobody has to know.
+        // A process without a service manager tells no other.
         guard let path = environmentVariable("NOTIFY_SOCKET"), !path.isEmpty,
             let manager = try? ServiceNotifications(to: path)
         else { return }

@@ -12,6 +12,8 @@ final class StartedImage {
     private let process: RunningProcess
     private let link: ProcessLink
     private let descriptors: InheritedDescriptors
+    /// Whether the image has got everything once.
+    private var wasFed = false
 
     /// Starts an image, and sends it the arena.
     ///
@@ -47,6 +49,8 @@ final class StartedImage {
     /// - Throws: as ``ProcessLink/send(_:_:patience:inShortage:)``.
     func feed(_ slots: [DescriptorSlot]) throws(SystemCallError) {
         var rest = descriptors.takeUnsent(slots)[...]
+        if rest.isEmpty, wasFed { return }
+        wasFed = true
         while !rest.isEmpty {
             let batch = rest.prefix(MessageSocket.mostDescriptors)
             rest = rest.dropFirst(batch.count)

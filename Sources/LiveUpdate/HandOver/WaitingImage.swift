@@ -76,8 +76,8 @@ struct WaitingImage: Sendable {
         }
     }
 
-    /// Opens the arena, which the old process may be changing. What was read in the middle of a change does not pass
-    /// the checks, so this reads it again.
+    /// Opens the arena, which the old process may be changing. A state in the middle of a change does not pass the
+    /// checks, so this reads it again.
     private static func open(
         _ file: consuming OwnedDescriptor, _ options: Arena.Options
     ) throws(ArenaError) -> Arena {
