@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Foundation
 import Glibc
 import LiveUpdateCore
 import LiveUpdateDevice
@@ -388,6 +389,44 @@ import Testing
         }
         let times = try device.update(patience: .zero, withoutReady: true)
         #expect(times.remarks == ["user \(geteuid()), session \"slow\", process \(getpid()): not ready"])
+    }
+
+    @Test("The Python client subscribes, sets notices aside, and says ready", .enabled(if: hasPython)) func python()
+        async throws
+    {
+        let script = """
+            import luo, sys
+            session = luo.Device(sys.argv[1]).create("py")
+            session.subscribe()
+            assert session.notice(0) is None
+            print("subscribed", flush=True)
+            question = session.notice(60)
+            assert question.kind == luo.FREEZE_SOON and 0 < question.value <= 600_000
+            assert session.name() == "py"
+            session.ready(question)
+            assert session.notice() == (luo.OVER, 0, 0), "the first update is called off"
+            print("over", flush=True)
+            while not session._notices:
+                assert session.name() == "py"
+            session.ready(session.notice())
+            assert session.notice(60) == (luo.OVER, 1, 0)
+            """
+        let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../../Examples/python").path
+        let program = try Program(
+            ["/usr/bin/env", "python3", "-c", script, daemon.state], environment: ["PYTHONPATH=\(path)"])
+        try await eventually("a subscription", within: 60) {
+            try program.outputSoFar.contains("subscribed") || program.hasEnded
+        }
+        let slow = try subscriber("slow")
+        #expect(try root.change(.update, patience: 2000)?.why.contains("session \"py\"") == false)
+        try await eventually("the end of the first update", within: 60) {
+            try program.outputSoFar.contains("over") || program.hasEnded
+        }
+        slow.close()
+        #expect(try root.change(.update, patience: Self.long) == nil)
+        let ended = try await program.ended()
+        #expect(ended.status == 0, "\(ended)")
     }
 
     @Test("luoctl update waits as long as it is told, and names the clients that are not ready") func luoctl()
