@@ -122,8 +122,8 @@ public final class DeviceSession: Sendable {
     /// request while a notice is unread; calls of this object read it, and set it aside.
     ///
     /// - Parameter isWanted: whether to subscribe; false ends the subscription, and luod does not wait any longer.
-    /// - Throws: ENODEV when the session's boot has ended; EINVAL from a luod that does not know this call; ENOTTY on
-    ///   the kernel's device.
+    /// - Throws: ENODEV when the session's boot has ended; EINVAL from a luod that does not know this call, and under
+    ///   `luoctl run`; ENOTTY on the kernel's device.
     public func subscribe(_ isWanted: Bool = true) throws(LiveUpdateError) {
         try channel.make(.subscribe, WordCall(isWanted ? 1 : 0).body, of: subject)
     }

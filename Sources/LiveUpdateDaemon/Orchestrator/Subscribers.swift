@@ -8,14 +8,14 @@ import SystemPackage
 ///
 /// 1. A client subscribes on its session. The label of the session's descriptor has the subscription, so that it
 ///    survives the orchestrator.
-/// 2. Before an update, each subscriber is sent the notice *freeze soon*. The label notes first that it was asked. The
+/// 2. Before an update, each subscriber gets the notice *freeze soon*. The label notes first that it was asked. The
 ///    ``UpdateBarrier`` decides how long the update waits for READY.
-/// 3. After the update, each client that was asked is sent the notice *over*: by this orchestrator if the update failed,
-///    and otherwise by the next one, which finds the labels. If an orchestrator dies in between, a client may get *over*
-///    twice.
+/// 3. After the update, each client that was asked gets the notice *over*. This orchestrator sends it if the update
+///    failed, and otherwise the next one, which finds the labels. If an orchestrator dies in between, a client may get
+///    *over* twice.
 ///
-/// No client can block this. *Freeze soon* is only sent to a client that has read everything before it, so that a socket
-/// has at most one unread notice of each kind. A notice that cannot be sent is tried again after a pause.
+/// No client can block this. *Freeze soon* is only sent to a client that has read everything before it, so that a
+/// socket has at most one unread notice of each kind. A notice that cannot be sent is tried again after a pause.
 final class Subscribers {
     private let connections: ConnectionTable
     private let orchestrator: Orchestrator
