@@ -28,6 +28,8 @@ final class Subscribers {
     private var knownLosses: UInt64 = 0
     /// The earliest time of the next attempt to send notices, in nanoseconds.
     private var nextTry: UInt64 = 0
+    /// The boot of this orchestrator. It is read only once, because that takes as long as a status.
+    private lazy var boot = (try? orchestrator.boot) ?? 0
 
     init(_ connections: ConnectionTable, _ orchestrator: Orchestrator) {
         self.connections = connections
@@ -163,7 +165,7 @@ final class Subscribers {
             !connection.descriptor.hasUnreadByPeer
         else { return false }
         var label = connection.label
-        label.boot = (try? orchestrator.boot) ?? 0
+        label.boot = boot
         label.traits.insert(.wasAsked)
         // If this process dies after the notice, the next one must know of it.
         connections.relabel(connection, label)
@@ -198,7 +200,7 @@ final class Subscribers {
     /// - Returns: false when there is no room for the notice now.
     private func tellOver(_ connection: Connection) -> Bool {
         guard connections.contains(connection) else { return true }
-        let isNextBoot = (try? orchestrator.boot).map { $0 != connection.label.boot } ?? false
+        let isNextBoot = connection.label.boot != boot
         do throws(SystemCallError) {
             try connection.descriptor.send(Notice(.over, value: isNextBoot ? 1 : 0).bytes)
         } catch {
