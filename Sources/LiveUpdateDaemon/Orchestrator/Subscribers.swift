@@ -90,15 +90,12 @@ final class Subscribers {
         let now = monotonicNanoseconds()
         asked = Dictionary(subscribers.map { ($0.slot, $0) }) { first, _ in first }
         barrier = UpdateBarrier(
-            question: now, deadline: now + min(patience, Self.longestPatience),
+            question: now, deadline: now + patience,
             subscribers: asked.keys.sorted { $0.number < $1.number })
         knownLosses = connections.lostSubscribers
         nextTry = 0
         return true
     }
-
-    /// The longest wait for subscribers, in nanoseconds: one day.
-    private static let longestPatience: UInt64 = 86_400_000_000_000
 
     /// Whether subscribers are asked now, and their answers count.
     var isAsking: Bool { barrier.map { !$0.isOpen } ?? false }

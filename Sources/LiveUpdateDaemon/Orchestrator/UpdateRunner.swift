@@ -91,7 +91,7 @@ final class UpdateRunner {
         asked.discards = call.flags & UpdateCall.discard != 0
         asked.leavesOut = call.flags & UpdateCall.leaveOut != 0
         asked.goesOnWithoutReady = call.flags & UpdateCall.withoutReady != 0
-        asked.patience = call.times[1] == 0 ? Self.patience : call.times[1]
+        asked.patience = call.times[1] == 0 ? Self.patience : min(call.times[1], Self.longestPatience)
         asked.client = client.connection.updateClient
         asked.sent = call.times[0]
         asked.read = monotonicNanoseconds()
@@ -100,6 +100,8 @@ final class UpdateRunner {
 
     /// How long an update waits for subscribers if its client does not say, in nanoseconds.
     private static let patience: UInt64 = 5_000_000_000
+    /// The longest such time: one day.
+    private static let longestPatience: UInt64 = 86_400_000_000_000
 
     private func accept(_ asked: UpdateRequest, _ request: RequestID, on connection: Connection) {
         accepted = Accepted(connection: connection, request: request, kind: asked.kind, times: [asked.read])

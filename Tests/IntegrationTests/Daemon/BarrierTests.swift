@@ -239,7 +239,10 @@ import Testing
 
     @Test("A client is still asked after the orchestrator was killed") func orchestratorDies() throws {
         let session = try subscriber()
-        kill(try root.status().orchestrator, SIGKILL)
+        let orchestrator = try root.status().orchestrator
+        kill(orchestrator, SIGKILL)
+        // The killed process could otherwise still accept the update, which is then called off.
+        try #require(try soon(within: 60) { try root.status().orchestrator != orchestrator })
         let update = try root.beginChange(.update, patience: Self.long)
         try session.ready(to: try question(session))
         #expect(try root.changed(update) == nil)
@@ -411,10 +414,8 @@ import Testing
             session.ready(session.notice())
             assert session.notice(60) == (luo.OVER, 1, 0)
             """
-        let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("../../../Examples/python").path
         let program = try Program(
-            ["/usr/bin/env", "python3", "-c", script, daemon.state], environment: ["PYTHONPATH=\(path)"])
+            ["/usr/bin/env", "python3", "-c", script, daemon.state], environment: ["PYTHONPATH=\(Self.python)"])
         try await eventually("a subscription", within: 60) {
             try program.outputSoFar.contains("subscribed") || program.hasEnded
         }
@@ -427,6 +428,31 @@ import Testing
         #expect(try root.change(.update, patience: Self.long) == nil)
         let ended = try await program.ended()
         #expect(ended.status == 0, "\(ended)")
+    }
+
+    @Test("Programs under luoctl run have neither SUBSCRIBE nor READY", .enabled(if: hasPython)) func ioctls()
+        async throws
+    {
+        let script = """
+            import errno, liveupdate
+            session = liveupdate.create(liveupdate.open_device(), "s")
+            for command, layout, *fields in (0xBA66, "I", 1), (0xBA67, "IQ", 0, 1):
+                try:
+                    liveupdate.call(session, command, layout, *fields)
+                    raise SystemExit("it was accepted")
+                except OSError as error:
+                    assert error.errno == errno.EINVAL, error
+            """
+        let ended = try await run(
+            [Program.path("luoctl"), "run", "--state", daemon.state, "--", "/usr/bin/env", "python3", "-c", script],
+            environment: ["PYTHONPATH=\(Self.python)"])
+        #expect(ended.status == 0, "\(ended)")
+    }
+
+    /// The directory of the Python clients.
+    private static var python: String {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../../Examples/python")
+            .path
     }
 
     @Test("luoctl update waits as long as it is told, and names the clients that are not ready") func luoctl()
