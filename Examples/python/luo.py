@@ -7,21 +7,37 @@
     device.update()                         # root; programs may end before it when the session is detached
     memory = device.retrieve("vm").retrieve(token=1)
 
+    session.subscribe()                     # luod asks before an update
+    notice = session.notice()               # FREEZE_SOON: stop writing to the memory
+    session.ready(notice)
+    notice = session.notice()               # OVER: go on; notice.value is 1 in the next boot
+
 What luod refuses is an OSError with the errno that docs/protocol.md names.
 """
 
+import collections
 import errno
 import json
 import os
 import random
+import select
 import socket
 import struct
+import time
 
 _NAME = "=Ii64s"  # size, descriptor or direction, name
 _FILE = "=IiQ"  # size, descriptor, token
 _WORD = "=II"  # size, a word
 _STATUS = "=IIQQ"  # size, the place of a page: boot, session, file
+_READY = "=IIQ"  # size, 0, the question
 _UPDATE = "=II6Q4096s"  # size, flags, times, text
+_NOTICE = "=IIQQ"  # kind, size, value, question
+
+FREEZE_SOON, OVER = 1, 2  # the kinds of notices
+
+# FREEZE_SOON: the value is the time in milliseconds for which luod waits for ready.
+# OVER: the value is 1 if the update was made, and 0 if it was called off.
+Notice = collections.namedtuple("Notice", "kind value question")
 
 
 class _Channel:
@@ -29,6 +45,7 @@ class _Channel:
 
     def __init__(self, connection):
         self._socket = connection
+        self._notices = collections.deque()  # those that came before an answer
 
     def fileno(self):
         return self._socket.fileno()
@@ -57,6 +74,8 @@ class _Channel:
             answer, files, flags, _ = socket.recv_fds(self._socket, 80_000, 1, socket.MSG_CMSG_CLOEXEC)
             if not answer:
                 raise ConnectionResetError("luod has ended")
+            if self._set_aside(answer):
+                continue
             if len(answer) >= end + 8 and struct.unpack_from("=Q", answer, end)[0] == tag:
                 break
             if len(answer) == 4:
@@ -70,6 +89,15 @@ class _Channel:
             for other in files:
                 os.close(other)
             raise
+
+    def _set_aside(self, message):
+        """Whether a message is a notice: its first word is positive, and an answer's is not."""
+        if len(message) < struct.calcsize(_NOTICE) or struct.unpack_from("=i", message)[0] <= 0:
+            return False
+        kind, size, *rest = struct.unpack_from(_NOTICE, message)
+        if size == len(message) and kind in (FREEZE_SOON, OVER):
+            self._notices.append(Notice(kind, *rest))
+        return size == len(message)
 
     @staticmethod
     def _understand(layout, answer, end, result, files, flags, brings):
@@ -148,16 +176,20 @@ class Device(_Channel):
         """Starts the next luod beforehand."""
         return self._change(0x22, image)
 
-    def update(self, image="", discard=False, leave_out=False):
-        """Ends this boot, and begins the next one. Returns when each phase ended, in nanoseconds of CLOCK_MONOTONIC."""
-        return self._change(0x23, image, (1 if discard else 0) | (2 if leave_out else 0))
+    def update(self, image="", discard=False, leave_out=False, patience=0, without_ready=False):
+        """Ends this boot, and begins the next one. Returns when each phase ended, in nanoseconds of CLOCK_MONOTONIC.
+
+        The update waits for subscribers, for patience seconds (0: the default). Then it goes on without those that are not
+        ready, or is called off (ETIMEDOUT)."""
+        flags = (1 if discard else 0) | (2 if leave_out else 0) | (16 if without_ready else 0)
+        return self._change(0x23, image, flags, int(patience * 1e9))
 
     def reload(self, image=""):
         """Replaces luod's program, in the same boot."""
         return self._change(0x24, image)
 
-    def _change(self, number, image, flags=0):
-        fields, _ = self._call(number, _UPDATE, flags, *[0] * 6, os.fsencode(image))
+    def _change(self, number, image, flags=0, patience=0):
+        fields, _ = self._call(number, _UPDATE, flags, 0, patience, *[0] * 4, os.fsencode(image))
         return dict(zip(("asked", "loaded", "published", "taken_over", "switched", "answered"), fields[2:8]))
 
 
@@ -205,6 +237,27 @@ class Session(_Channel):
     def set_detached(self, detached):
         """Whether it stays when nobody has it open."""
         self._call(0x63, _WORD, int(detached))
+
+    def subscribe(self, wanted=True):
+        """Has luod ask before each update, or ends that. The notices must be read then: see notice()."""
+        self._call(0x66, _WORD, int(wanted))
+
+    def notice(self, timeout=None):
+        """Returns the next notice, or None when none comes within timeout seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._notices:
+            left = None if end is None else max(0, end - time.monotonic())
+            if not select.select([self._socket], [], [], left)[0]:
+                return None
+            message = self._socket.recv(8192)
+            if not message:
+                raise ConnectionResetError("luod has ended")
+            self._set_aside(message)  # anything else is an answer that is said again
+        return self._notices.popleft()
+
+    def ready(self, notice):
+        """Answers FREEZE_SOON. When luod does not wait any longer, this is an OSError (ESTALE), and OVER follows."""
+        self._call(0x67, _READY, 0, notice.question)
 
 
 def _number(file):

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A guest lives on in another QEMU: over an update of luod, and over a restart of QEMU without any.
+"""A guest lives on: in the same QEMU beside an update of luod, and in another QEMU over an update and over a restart.
 
-Prints for both how long the guest was paused, and with what. Exits 0 when its count goes on without a gap.
+Updates are made by another process, as an administrator does, and luod asks this program before each. Prints for each how
+long the guest was paused, and with what. Exits 0 when its count goes on without a gap.
 """
 
 import argparse
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -17,7 +19,8 @@ from qemu import Qemu
 
 RAM, STATE = 1, 2  # the tokens
 HUGE_PAGE = 2 << 20
-QEMU_PARTS = ("stop", "save", "end", "set up", "load")
+PATIENCE = 60  # seconds that an update waits for this program
+QEMU_PARTS = ("stop", "save", "end", "set up", "load", "cont")
 
 
 class Guest:
@@ -126,24 +129,79 @@ def load(guest, memory, state, pause):
     pause.part("load")
 
 
-def over_an_update(guest, device):
-    device.load()
+class Update:
+    """An update of luod by another process."""
+
+    def __init__(self, state):
+        script = f"import sys; sys.path[:0] = {sys.path!r}; import luo; luo.Device(sys.argv[1]).update(patience={PATIENCE})"
+        self.process = subprocess.Popen([sys.executable, "-c", script, state])
+
+    def end(self):
+        if self.process.wait() != 0:
+            raise SystemExit("the update failed")
+
+
+def preserve(guest, device):
+    """Preserves the memory of a guest that runs, and has luod ask before an update."""
     session = device.create("guest")
     session.preserve(guest.memory, RAM)
-    guest.prepare()
+    session.subscribe()
+    return session
+
+
+def expect(session, kind):
+    notice = session.notice(PATIENCE)
+    if notice is None or notice.kind != kind:
+        raise SystemExit(f"luod sent {notice}, and not a notice of kind {kind}")
+    return notice
+
+
+def beside_an_update(guest, device, state):
+    """The QEMU stays, and its virtual processors stop. The memory is the same all the time."""
+    device.load()
+    session = preserve(guest, device)
+    update = Update(state)
+    question = expect(session, luo.FREEZE_SOON)
     pause = Pause()
-    save(guest, session, pause)
-    device.update()
+    guest.qemu.command("stop")
+    pause.part("stop")
+    session.ready(question)
+    is_next_boot = expect(session, luo.OVER).value
     pause.part("update")
-    session = device.retrieve("guest")
-    memory, state = session.retrieve(RAM), session.retrieve(STATE)
-    pause.part("retrieve")
-    load(guest, memory, state, pause)
-    session.finish()
+    guest.qemu.command("cont")  # also when the update was called off
+    pause.part("cont")
+    update.end()
+    if not is_next_boot:
+        raise SystemExit("the update was called off")
+    device.retrieve("guest").finish()
     return pause
 
 
-def over_a_restart(guest, device):
+def over_an_update(guest, device, state):
+    device.load()
+    session = preserve(guest, device)
+    guest.prepare()
+    update = Update(state)
+    question = expect(session, luo.FREEZE_SOON)
+    pause = Pause()
+    save(guest, session, pause)
+    session.ready(question)
+    is_next_boot = expect(session, luo.OVER).value
+    pause.part("update")
+    if is_next_boot:
+        session = device.retrieve("guest")
+        memory, devices = session.retrieve(RAM), session.retrieve(STATE)
+    else:
+        memory, devices = session.get(RAM), session.get(STATE)  # the guest goes on without the update
+    pause.part("retrieve")
+    load(guest, memory, devices, pause)
+    if is_next_boot:
+        session.finish()
+    update.end()
+    return pause
+
+
+def over_a_restart(guest, device, _):
     session = device.create("guest", detached=True)
     session.preserve(guest.memory, RAM)
     guest.prepare()
@@ -174,9 +232,11 @@ def main():
     guest = Guest(options, arguments.pages * HUGE_PAGE)
     try:
         guest.expect_ticks(10)
-        for name, hand_over in [("over an update", over_an_update), ("over a restart", over_a_restart)]:
+        ways = [
+            ("beside an update", beside_an_update), ("over an update", over_an_update), ("over a restart", over_a_restart)]
+        for name, hand_over in ways:
             before = guest.count
-            pause = hand_over(guest, device)
+            pause = hand_over(guest, device, arguments.state)
             guest.expect_ticks(10)
             pause.print(f"the guest's pause {name}")
             print(f"  it counted to {before} before, and to {guest.count} after it, without a gap")

@@ -14,6 +14,13 @@ protocol Channel: Sendable {
     /// - Throws: the error when no answer came. An answer can itself be a failure.
     func answer(to call: Call, _ body: [UInt8], about file: FileDescriptor?) throws(SystemCallError) -> CallAnswer
 
+    /// Takes the next notice of luod on this descriptor, and waits for it.
+    ///
+    /// - Parameter milliseconds: the longest wait; nil waits for ever.
+    /// - Returns: nil when none came in time.
+    /// - Throws: ENOTTY on a descriptor without notices; ENOTCONN when luod has ended.
+    func notice(within milliseconds: UInt64?) throws(SystemCallError) -> UpdateNotice?
+
     /// A channel for the session in an answer.
     func session(_ descriptor: consuming OwnedDescriptor) -> any Channel
 
@@ -60,6 +67,10 @@ struct CallAnswer {
 }
 
 extension Channel {
+    func notice(within milliseconds: UInt64?) throws(SystemCallError) -> UpdateNotice? {
+        throw SystemCallError("ioctl", .inappropriateIOCTLForDevice)
+    }
+
     /// Makes a call that returns no descriptor.
     ///
     /// - Returns: the struct of the answer.

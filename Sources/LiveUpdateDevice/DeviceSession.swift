@@ -109,6 +109,51 @@ public final class DeviceSession: Sendable {
         try channel.make(.setDetached, WordCall(isDetached ? 1 : 0).body, of: subject)
     }
 
+    // MARK: Updates
+
+    /// Asks luod to be asked before each update, or ends that. luod only.
+    ///
+    /// Before an update luod then sends ``UpdateNotice/freezeSoon(_:)``, waits for ``ready(to:)`` for a limited time,
+    /// and sends ``UpdateNotice/over(isNextBoot:)`` when the update was made or called off. An update that is under way
+    /// does not ask a client that subscribes now. The subscription ends with this session's descriptor and with the
+    /// boot. It survives reloads, and the deaths of luod's processes.
+    ///
+    /// A client that has subscribed must read its notices with ``nextNotice(within:)``. luod does not answer the next
+    /// request while a notice is unread; calls of this object read it, and set it aside.
+    ///
+    /// - Parameter isWanted: whether to subscribe; false ends the subscription, and luod does not wait any longer.
+    /// - Throws: ENODEV when the session's boot has ended; EINVAL from a luod that does not know this call, and under
+    ///   `luoctl run`; ENOTTY on the kernel's device.
+    public func subscribe(_ isWanted: Bool = true) throws(LiveUpdateError) {
+        try channel.make(.subscribe, WordCall(isWanted ? 1 : 0).body, of: subject)
+    }
+
+    /// Returns the next notice, oldest first, and waits for it.
+    ///
+    /// An event loop polls ``descriptor``, and calls this with a wait of zero when the descriptor is readable. It also
+    /// does so after each call on this session, because that call may have set a notice aside.
+    ///
+    /// - Parameter timeout: the longest wait; nil waits for ever.
+    /// - Returns: nil when no notice came in time.
+    /// - Throws: ENOTCONN when luod has ended; ENOTTY on the kernel's device.
+    public func nextNotice(within timeout: Duration? = nil) throws(LiveUpdateError) -> UpdateNotice? {
+        do throws(SystemCallError) {
+            return try channel.notice(within: timeout?.count(of: .milliseconds(1)))
+        } catch {
+            throw CallFailure(.subscribe, error.errno, subject).withoutAnswer(error)
+        }
+    }
+
+    /// Says that this client has stopped changing its files, so that the update may begin. A second call for the same
+    /// question changes nothing.
+    ///
+    /// - Parameter question: the question in ``UpdateNotice/freezeSoon(_:)``.
+    /// - Throws: ESTALE when luod does not wait for this answer any longer, because the time has ended or the update
+    ///   was called off; ``UpdateNotice/over(isNextBoot:)`` then follows. ENODEV when the session's boot has ended.
+    public func ready(to question: UpdateQuestion) throws(LiveUpdateError) {
+        try channel.make(.ready, ReadyCall(question.number).body, of: subject)
+    }
+
     private func make(_ call: Call, _ token: UInt64, about file: FileDescriptor?) throws(LiveUpdateError) {
         try channel.make(call, FileCall(token: token).body, about: file, of: about(token))
     }
@@ -118,4 +163,16 @@ public final class DeviceSession: Sendable {
     }
 
     private func about(_ token: UInt64) -> String { "token \(token) in \(subject)" }
+}
+
+extension Duration {
+    /// How many of these units the duration has, rounded up; 0 for a negative one. It is at most `UInt64.max`.
+    func count(of unit: Duration) -> UInt64 {
+        let (all, one) = (attosecondCount, unit.attosecondCount)
+        return UInt64(clamping: (all + one - 1) / one)
+    }
+
+    private var attosecondCount: Int128 {
+        Int128(components.seconds) * 1_000_000_000_000_000_000 + Int128(components.attoseconds)
+    }
 }

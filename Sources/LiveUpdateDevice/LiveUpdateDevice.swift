@@ -247,7 +247,8 @@ public final class LiveUpdateDevice: Sendable {
     }
 
     /// Starts the next image ahead of an update and compares its formats. The image then waits. luod only, and only for
-    /// root and the user that luod runs as, like ``update(to:discardingUnfinished:leavingOut:)`` and ``reload(_:)``.
+    /// root and the user that luod runs as, like ``reload(_:)`` and
+    /// ``update(to:discardingUnfinished:leavingOut:patience:withoutReady:)``.
     ///
     /// - Parameter image: an absolute path; nil for the path of the current image, with the file that is there now.
     /// - Returns: the times of the phases. ``UpdateTimes/loaded`` is the last of them.
@@ -266,20 +267,28 @@ public final class LiveUpdateDevice: Sendable {
     ///   - leaveOut: whether to continue without files that cannot be frozen. luod holds their descriptors. In the next
     ///     boot ``DeviceSession/retrieve(token:)`` fails with the reason, and ``DeviceSession/retrieveAsHeld(token:)``
     ///     returns the descriptor.
+    ///   - patience: how long to wait until all subscribers are ready (``DeviceSession/subscribe(_:)``); nil for 5 s.
+    ///   - withoutReady: whether to continue without the subscribers that are not ready in time.
     /// - Returns: the times, and the cost of the update in ``UpdateTimes/remarks``.
     /// - Throws: like ``load(_:)``; EBUSY when incoming sessions are unfinished; the errno of a freeze (the reason
-    ///   lists all files that cannot be frozen); ECANCELED when the next image did not take over. After an error
-    ///   everything continues as before.
+    ///   lists all files that cannot be frozen); ETIMEDOUT when subscribers were not ready in time (the reason lists
+    ///   them); ECANCELED when the next image did not take over. After an error everything continues as before.
     @discardableResult
     public func update(
-        to image: FilePath? = nil, discardingUnfinished discard: Bool = false, leavingOut leaveOut: Bool = false
+        to image: FilePath? = nil, discardingUnfinished discard: Bool = false, leavingOut leaveOut: Bool = false,
+        patience: Duration? = nil, withoutReady: Bool = false
     ) throws(LiveUpdateError) -> UpdateTimes {
-        try update(.update, image, (discard ? UpdateCall.discard : 0) | (leaveOut ? UpdateCall.leaveOut : 0))
+        var flags = discard ? UpdateCall.discard : 0
+        if leaveOut { flags |= UpdateCall.leaveOut }
+        if withoutReady { flags |= UpdateCall.withoutReady }
+        // 0 is the default of luod, and 1 ns is no wait.
+        let wait = patience.map { max(1, $0.count(of: .nanoseconds(1))) } ?? 0
+        return try update(.update, image, flags, wait)
     }
 
     /// Replaces the program, and continues the same boot: sessions, descriptors and clients stay.
     ///
-    /// - Parameter image: as for ``update(to:discardingUnfinished:leavingOut:)``.
+    /// - Parameter image: as for ``update(to:discardingUnfinished:leavingOut:patience:withoutReady:)``.
     /// - Returns: the times of the phases.
     /// - Throws: like ``load(_:)``; ECANCELED when the next image did not take over.
     @discardableResult
@@ -287,8 +296,11 @@ public final class LiveUpdateDevice: Sendable {
         try update(.reload, image, 0)
     }
 
-    private func update(_ call: Call, _ image: FilePath?, _ flags: UInt32) throws(LiveUpdateError) -> UpdateTimes {
-        let request = UpdateCall(flags: flags, times: [monotonicNanoseconds()], text: try Self.text(of: image))
+    private func update(
+        _ call: Call, _ image: FilePath?, _ flags: UInt32, _ patience: UInt64 = 0
+    ) throws(LiveUpdateError) -> UpdateTimes {
+        let request = UpdateCall(
+            flags: flags, times: [monotonicNanoseconds(), patience], text: try Self.text(of: image))
         return UpdateTimes(try channel.explained(call, request, of: "luod"))
     }
 

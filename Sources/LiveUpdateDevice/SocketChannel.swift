@@ -11,6 +11,8 @@ final class SocketChannel: Channel {
     private let lock = Lock()
     /// The state directory of luod, until luod has answered on this connection.
     private nonisolated(unsafe) var unanswered: String?
+    /// The notices that came before answers, oldest first.
+    private let notices = Guarded<[UpdateNotice]>([])
 
     /// The patience of the client; nil: it waits for ever.
     private let patience: AnswerPatience?
@@ -57,6 +59,64 @@ final class SocketChannel: Channel {
         }
     }
 
+    // MARK: Notices
+
+    func notice(within milliseconds: UInt64?) throws(SystemCallError) -> UpdateNotice? {
+        let end = milliseconds.map { monotonicNanoseconds() / 1_000_000 + min($0, Self.longestWait) }
+        while true {
+            if let notice = notices.with({ $0.isEmpty ? nil : $0.removeFirst() }) { return notice }
+            let now = monotonicNanoseconds() / 1_000_000
+            let left = end.map { $0 - min(now, $0) } ?? Self.slice
+            // Another thread may set the notice aside that this one waits for, so the wait is short.
+            if descriptor.isReadable(within: CInt(min(left, Self.slice))) {
+                try readNotices()
+            } else if left == 0 {
+                return nil
+            }
+        }
+    }
+
+    /// Sets the notices in the queue aside. No request is under way meanwhile.
+    private func readNotices() throws(SystemCallError) {
+        try lock.withLock { () throws(SystemCallError) in
+            while let message = try nextMessage() {
+                message.close()
+                if let notice = Notice(message.bytes) { setAside(notice) }
+            }
+        }
+    }
+
+    /// Keeps a notice until the client asks for it, unless this version does not know its kind.
+    private func setAside(_ notice: Notice) {
+        guard let known = UpdateNotice(notice) else { return }
+        notices.with { $0.append(known) }
+    }
+
+    /// - Returns: nil when the queue is empty.
+    /// - Throws: ENOTCONN when luod has closed the connection.
+    private func nextMessage() throws(SystemCallError) -> ReceivedMessage? {
+        while true {
+            do throws(SystemCallError) {
+                guard let message = try descriptor.receive(.now) else {
+                    throw SystemCallError("recvmsg", .socketNotConnected)
+                }
+                return message
+            } catch {
+                switch error.errno {
+                case .resourceTemporarilyUnavailable: return nil
+                // The kernel reports this once, and the messages of luod are still there.
+                case .connectionReset: continue
+                default: throw error
+                }
+            }
+        }
+    }
+
+    /// The longest wait in one system call, in milliseconds.
+    private static let slice: UInt64 = 50
+    /// The longest wait, in milliseconds, so that the end of the wait can be represented.
+    private static let longestWait: UInt64 = 1 << 50
+
     /// Connects again, because an orchestrator died before its keeper had the connection, and has done no request on
     /// it. The new connection has the same descriptor number, which other code may use.
     private func connectAgain() -> Bool {
@@ -65,7 +125,7 @@ final class SocketChannel: Channel {
     }
 
     private func ask(_ request: Request, _ file: FileDescriptor?) throws(SystemCallError) -> CallAnswer {
-        let client = ProtocolClient(descriptor)
+        let client = ProtocolClient(descriptor, setAside: setAside)
         let answer: ProtocolClient.Answer
         if let patience {
             answer = try client.answer(to: request, about: file) { awaited throws(SystemCallError) in

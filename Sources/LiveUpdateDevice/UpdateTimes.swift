@@ -17,8 +17,9 @@ public struct UpdateTimes: Equatable, Sendable {
     /// The next boot answers this request, which is its first.
     public let answered: UInt64
 
-    /// A line for each session that the update discarded, and for each file that it left out. Empty when there is none.
-    /// luod has 4 KiB for the lines. If some do not fit, the last line has their number.
+    /// A line for each session that the update discarded, for each file that it left out, and for each subscriber that
+    /// was not ready in time. Empty when there is none. luod has 4 KiB for the lines. If some do not fit, the last line
+    /// has their number.
     public let remarks: [String]
 
     init(_ answer: UpdateCall) {

@@ -30,6 +30,8 @@ package enum Call: UInt8, CaseIterable, Sendable {
     case setDetached = 0x63
     case preserveHeld = 0x64
     case retrieveAsHeld = 0x65
+    case subscribe = 0x66
+    case ready = 0x67
 
     /// The ioctl's command: `_IO(0xBA, number)`.
     package var command: UInt32 { Self.type | UInt32(rawValue) }
@@ -41,9 +43,9 @@ package enum Call: UInt8, CaseIterable, Sendable {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
         case .removeSession, .stop, .load, .update, .reload: UpdateCall.length
-        case .preserve, .retrieve, .unpreserve, .get, .check, .preserveHeld, .retrieveAsHeld, .identify: 16
+        case .preserve, .retrieve, .unpreserve, .get, .check, .preserveHeld, .retrieveAsHeld, .identify, .ready: 16
         case .status: StatusCall.length
-        case .finish, .setDetached, .serve, .openDevice, .asUser, .ping: 8
+        case .finish, .setDetached, .serve, .openDevice, .asUser, .ping, .subscribe: 8
         }
     }
 

@@ -89,7 +89,8 @@ package enum DescriptorRole: Int32, Sendable {
     case dead = 3
 }
 
-/// `u32 size, u32 word`: FINISH, SERVE and PING (reserved), SET_DETACHED (0 or 1), OPEN_DEVICE and AS_USER (the user).
+/// `u32 size, u32 word`: FINISH, SERVE and PING (reserved), SET_DETACHED and SUBSCRIBE (0 or 1), OPEN_DEVICE and
+/// AS_USER (the user).
 package struct WordCall: Equatable, Sendable {
     /// The number in the struct.
     package var word: UInt32
@@ -105,6 +106,35 @@ package struct WordCall: Equatable, Sendable {
         var writer = ByteWriter(capacity: 8)
         writer.put(UInt32(8))
         writer.put(word)
+        return writer.bytes
+    }
+}
+
+/// `u32 size, u32 reserved, u64 question`: READY.
+package struct ReadyCall: Equatable, Sendable {
+    /// The reserved field, which is 0.
+    package var reserved: UInt32
+    /// The number in the notice *freeze soon*.
+    package var question: UInt64
+
+    /// Makes a struct to send.
+    package init(_ question: UInt64, reserved: UInt32 = 0) {
+        self.reserved = reserved
+        self.question = question
+    }
+
+    /// Reads a struct of the right length.
+    package init(body: [UInt8]) {
+        reserved = body.number(UInt32.self, at: 4) ?? 0
+        question = body.number(UInt64.self, at: 8) ?? 0
+    }
+
+    /// The struct.
+    package var body: [UInt8] {
+        var writer = ByteWriter(capacity: 16)
+        writer.put(UInt32(16))
+        writer.put(reserved)
+        writer.put(question)
         return writer.bytes
     }
 }
@@ -158,6 +188,8 @@ package struct UpdateCall: Equatable, Sendable {
     package static let discard: UInt32 = 1
     /// UPDATE: continue without the files that cannot be frozen.
     package static let leaveOut: UInt32 = 2
+    /// UPDATE: continue without the subscribers that are not ready in time.
+    package static let withoutReady: UInt32 = 16
     /// RELOAD: replace the program of the keeper instead of the orchestrator's.
     package static let keeper: UInt32 = 8
     /// REMOVE_SESSION: the session that was made in this boot.
@@ -171,7 +203,8 @@ package struct UpdateCall: Equatable, Sendable {
     package var flags: UInt32
     /// The time when each phase ended, in nanoseconds of CLOCK_MONOTONIC: asked, loaded, frozen and published, taken
     /// over, switched, answered. In a request, the first is the time when the client sent it, or 0. A request that was
-    /// sent while another update ran fails with EBUSY.
+    /// sent while another update ran fails with EBUSY. In an UPDATE, the second is how long luod waits until all
+    /// subscribers are ready, in nanoseconds; 0 is the default.
     package var times: [UInt64]
     /// The path of the image, or the explanation.
     package var text: String

@@ -6,12 +6,15 @@
 /// 2. The formats that the image knows are compared with the formats in use.
 /// 3. For an update, the files that cannot be frozen are found, and the next image prepares itself on a draft of the
 ///    tree. If requests change the state meanwhile, it prepares itself again, but not for ever.
-/// 4. All files are frozen, and the state is published and handed over. No client is served from here until the update
+/// 4. The subscribers (clients that want to be asked before an update) are asked, and the update waits until all are
+///    ready. They may change the state, so the image prepares itself again if the draft is outdated. No subscriber is
+///    asked twice for one update.
+/// 5. All files are frozen, and the state is published and handed over. No client is served from here until the update
 ///    has failed, or until this process is ended because the next boot runs.
 ///
-/// Unhappy: the image does not know a format, does not start, crashes, hangs or refuses, or a freeze fails. The client
-/// that asked is told the reason, and everything goes on as before. When the keeper dies after the state was handed
-/// over, the ``CommitBaton`` decides which boot goes on.
+/// Unhappy: the image does not know a format, does not start, crashes, hangs or refuses, a subscriber is not ready in
+/// time, or a freeze fails. The client that asked is told the reason, and everything goes on as before. When the keeper
+/// dies after the state was handed over, the ``CommitBaton`` decides which boot goes on.
 package struct OutgoingUpdate: Sendable {
     /// The compatible strings that the next image knows.
     package typealias Formats = Set<String>
@@ -23,8 +26,11 @@ package struct OutgoingUpdate: Sendable {
         case loading(UpdateRequest)
         /// The next image waits. With a request, the step before its preparation is under way.
         case loaded(Formats, for: UpdateRequest?)
-        /// The next image prepares itself on a draft. This is its preparation number `tries`.
-        case preparing(Formats, for: UpdateRequest, tries: Int)
+        /// The next image prepares itself on a draft. This is its preparation number `tries`, counted again after the
+        /// subscribers were asked.
+        case preparing(Formats, for: UpdateRequest, tries: Int, hasAsked: Bool = false)
+        /// The subscribers are asked, and the image waits.
+        case asking(Formats, for: UpdateRequest)
         /// All files are being frozen, and the state is being published.
         case publishing(Formats, for: UpdateRequest)
         /// The next image has the state, and the old boot waits for the verdict.
@@ -60,6 +66,10 @@ package struct OutgoingUpdate: Sendable {
         case notDrafted
         /// The result of ``Action/checkDraft``.
         case draftChecked(isCurrent: Bool)
+        /// A result of ``Action/ask``: there are no subscribers.
+        case noSubscribers
+        /// A result of ``Action/ask``: all are ready, or the time has ended. The refusal names all that are not ready.
+        case asked(UpdateRefusal?)
         case published
         /// Nothing was published, and nothing is frozen.
         case notPublished(UpdateRefusal)
@@ -87,6 +97,9 @@ package struct OutgoingUpdate: Sendable {
         /// Find out whether the draft still matches the state.
         case checkDraft
         case discardDraft
+        /// Ask all subscribers, and wait until they are ready or the time has ended. After ``fail(_:)`` they are told
+        /// that the update is over. After a success the next boot tells them.
+        case ask
         case publish(discards: Bool, leavesOut: Bool)
         /// Have the keeper hand the state over to the image, and wait for the verdict.
         case handOver(HandOverKind, attempt: UInt32)
@@ -128,15 +141,15 @@ package struct OutgoingUpdate: Sendable {
     /// The longest path of an image, in bytes.
     package static let longestImage = 4095
 
-    /// The most preparations of an image for one update.
+    /// The most preparations of an image for one update, before and after the subscribers are asked.
     package static let mostTries = 2
 
     /// The request that is under way.
     package var request: UpdateRequest? {
         switch phase {
         case .idle: nil
-        case .loading(let request), .preparing(_, let request, _), .publishing(_, let request),
-            .handedOver(let request):
+        case .loading(let request), .preparing(_, let request, _, _), .asking(_, let request),
+            .publishing(_, let request), .handedOver(let request):
             request
         case .loaded(_, let request): request
         }
@@ -157,6 +170,8 @@ package struct OutgoingUpdate: Sendable {
         case .assessed(let refusal): return assessed(refusal)
         case .notDrafted: return notDrafted()
         case .draftChecked(let isCurrent): return draftChecked(isCurrent)
+        case .noSubscribers: return noSubscribers()
+        case .asked(let refusal): return asked(refusal)
         case .published: return published()
         case .notPublished(let refusal): return notPublished(refusal)
         case .notTold(let why): return notTold(why)
@@ -213,7 +228,7 @@ package struct OutgoingUpdate: Sendable {
         case .loading(let request):
             phase = .loaded(formats, for: request)
             return ActionList(.readFormats)
-        case .preparing, .handedOver:
+        case .preparing, .asking, .handedOver:
             // The image waits again, so it will not do its step.
             let why = "the image said again that it waits"
             var actions = ActionList(Action.callOff(why, attempt: attempt))
@@ -238,13 +253,13 @@ package struct OutgoingUpdate: Sendable {
                 phase = .handedOver(request)
                 return ActionList(.handOver(.reload, attempt: attempt))
             }
-        case .preparing(let formats, let request, let tries):
+        case .preparing(let formats, let request, let tries, let hasAsked):
             // A file that was preserved meanwhile may have another format.
             if let unknown = Self.unknown(inUse, formats) { return refuseImage(unknown) }
-            guard tries < Self.mostTries else { return publish(formats, request) }
-            phase = .preparing(formats, for: request, tries: tries + 1)
+            guard tries < Self.mostTries else { return goOn(formats, request, hasAsked: hasAsked) }
+            phase = .preparing(formats, for: request, tries: tries + 1, hasAsked: hasAsked)
             return ActionList(.prepare(leavesOut: request.leavesOut, attempt: attempt))
-        case .idle, .loading, .loaded, .publishing, .handedOver: return ActionList()
+        case .idle, .loading, .loaded, .asking, .publishing, .handedOver: return ActionList()
         }
     }
 
@@ -272,8 +287,8 @@ package struct OutgoingUpdate: Sendable {
 
     /// Goes on without a draft, which only makes the update quicker. The arena may be full.
     private mutating func notDrafted() -> ActionList<Action> {
-        guard case .preparing(let formats, let request, _) = phase else { return ActionList() }
-        return publish(formats, request)
+        guard case .preparing(let formats, let request, _, let hasAsked) = phase else { return ActionList() }
+        return goOn(formats, request, hasAsked: hasAsked)
     }
 
     private func prepared() -> ActionList<Action> {
@@ -282,8 +297,35 @@ package struct OutgoingUpdate: Sendable {
     }
 
     private mutating func draftChecked(_ isCurrent: Bool) -> ActionList<Action> {
-        guard case .preparing(let formats, let request, _) = phase else { return ActionList() }
-        return isCurrent ? publish(formats, request) : ActionList(.readFormats)
+        guard case .preparing(let formats, let request, _, let hasAsked) = phase else { return ActionList() }
+        return isCurrent ? goOn(formats, request, hasAsked: hasAsked) : ActionList(.readFormats)
+    }
+
+    // MARK: Asking
+
+    /// Asks the subscribers when the image is prepared, and publishes when they were asked.
+    private mutating func goOn(
+        _ formats: Formats, _ request: UpdateRequest, hasAsked: Bool
+    ) -> ActionList<Action> {
+        guard !hasAsked else { return publish(formats, request) }
+        phase = .asking(formats, for: request)
+        return ActionList(.ask)
+    }
+
+    private mutating func noSubscribers() -> ActionList<Action> {
+        guard case .asking(let formats, let request) = phase else { return ActionList() }
+        return publish(formats, request)
+    }
+
+    private mutating func asked(_ refusal: UpdateRefusal?) -> ActionList<Action> {
+        guard case .asking(let formats, let request) = phase else { return ActionList() }
+        if let refusal, !request.goesOnWithoutReady {
+            phase = .loaded(formats, for: nil)
+            return ActionList(.discardDraft, .fail(refusal))
+        }
+        // Most subscribers have preserved something meanwhile.
+        phase = .preparing(formats, for: request, tries: 0, hasAsked: true)
+        return ActionList(.checkDraft)
     }
 
     // MARK: Publishing
@@ -316,7 +358,7 @@ package struct OutgoingUpdate: Sendable {
         case .loaded(_, for: nil):
             phase = .idle
             return ActionList()
-        case .preparing:
+        case .preparing, .asking:
             phase = .idle
             return ActionList(.discardDraft, .fail(UpdateRefusal(.image, why)))
         case .publishing:
@@ -344,7 +386,7 @@ package struct OutgoingUpdate: Sendable {
         case .loading:
             phase = .idle
             return ActionList(.fail(refusal))
-        case .preparing:
+        case .preparing, .asking:
             phase = .idle
             return ActionList(.discardDraft, .fail(refusal))
         case .handedOver(let request): return takeBack(request, UpdateRefusal(.calledOff, why))
@@ -362,7 +404,7 @@ package struct OutgoingUpdate: Sendable {
         case .loading, .loaded(_, for: .some):
             phase = .idle
             return ActionList(.goOnAlone, .fail(Self.keeperDied))
-        case .preparing:
+        case .preparing, .asking:
             phase = .idle
             var actions = ActionList(Action.goOnAlone, .discardDraft)
             actions.append(.fail(Self.keeperDied))

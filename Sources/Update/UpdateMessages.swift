@@ -45,6 +45,10 @@ package struct UpdateRequest: Equatable, Sendable {
     package var discards = false
     /// Whether the update may go on without files that cannot be frozen.
     package var leavesOut = false
+    /// How long the update waits until all subscribers are ready, in nanoseconds.
+    package var patience: UInt64 = 0
+    /// Whether the update may go on without subscribers that are not ready in time.
+    package var goesOnWithoutReady = false
     package var client = UpdateClient(user: 0, process: 0)
     /// The time at which the client sent the request, as the client says: CLOCK_MONOTONIC in nanoseconds; 0 when it
     /// does not say.
@@ -65,6 +69,8 @@ package struct UpdateRefusal: Equatable, Sendable {
         case tooLong
         /// The image cannot be the next one.
         case image
+        /// A subscriber was not ready in time.
+        case notReady
         /// The update was called off after the state was handed over.
         case calledOff
         /// The process between the two boots (the keeper) is gone.
@@ -87,6 +93,7 @@ package struct UpdateRefusal: Equatable, Sendable {
         case .busy: .resourceBusy
         case .tooLong: .fileNameTooLong
         case .image: .notSupported
+        case .notReady: .timedOut
         case .calledOff: .canceled
         case .alone: .socketNotConnected
         case .core(let number): Errno(rawValue: number)

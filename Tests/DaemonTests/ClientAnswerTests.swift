@@ -139,6 +139,65 @@ import Testing
         withExtendedLifetime(daemon) {}
     }
 
+    // MARK: Notices
+
+    /// A session whose daemon answers SUBSCRIBE with these messages before the answer.
+    private func subscribed(_ before: [[UInt8]]) throws -> (FakeDaemon, DeviceSession) {
+        let daemon = try FakeDaemon { request in
+            let session = try? FakeDaemon.session { request in
+                guard request.number != Call.finish.rawValue else { return nil }
+                let isFirst = request.number == Call.subscribe.rawValue
+                return ((isFirst ? before : []) + [request.answer()]).map { FakeDaemon.Message($0) }
+            }
+            return session.map { [.init(request.answer(), [$0])] }
+        }
+        let session = try LiveUpdateDevice.luod(state: FilePath(daemon.state)).createSession("s")
+        try session.subscribe()
+        return (daemon, session)
+    }
+
+    @Test("Notices before an answer are returned later, in their order, and unknown kinds are not") func notices()
+        throws
+    {
+        var later = Notice(.over, value: 1).bytes + [7, 7, 7, 7]
+        later[0] = 99
+        later[4] = 28
+        let (daemon, session) = try subscribed([
+            later, Notice(.freezeSoon, question: 5, value: 1500).bytes, later, Notice(.over, value: 0).bytes,
+        ])
+        guard case .freezeSoon(let question) = try session.nextNotice(within: .seconds(Int64.max)) else {
+            Issue.record("no question")
+            return
+        }
+        #expect(question.number == 5 && question.timeLeft == .milliseconds(1500))
+        try session.ready(to: question)
+        #expect(try session.nextNotice() == .over(isNextBoot: false))
+        for wait in [Duration.zero, .seconds(-1), .nanoseconds(1), .milliseconds(60)] {
+            #expect(try session.nextNotice(within: wait) == nil)
+        }
+        #expect(failure { try session.finish() }?.errno == .socketNotConnected)
+        #expect(failure { _ = try session.nextNotice() }?.errno == .socketNotConnected)
+        withExtendedLifetime(daemon) {}
+    }
+
+    @Test(
+        "An update sends how long luod waits for subscribers, and never the default by accident",
+        arguments: [
+            (nil, 0), (.zero, 1), (.seconds(-1), 1), (.nanoseconds(7), 7), (.milliseconds(5), 5_000_000),
+            (.seconds(Int64.max), .max),
+        ] as [(Duration?, UInt64)]) func patience(wait: Duration?, sent: UInt64) throws
+    {
+        let seen = Guarded<UpdateCall?>(nil)
+        let (daemon, device) = try client { request in
+            seen.with { $0 = UpdateCall(request.body) }
+            return [.init(request.answer())]
+        }
+        _ = try device.update(patience: wait, withoutReady: true)
+        let call = try #require(seen.with { $0 })
+        #expect(call.times[1] == sent && call.flags == UpdateCall.withoutReady)
+        withExtendedLifetime(daemon) {}
+    }
+
     /// Every call that a client can make.
     private static let calls: [@Sendable (LiveUpdateDevice, DeviceSession, MemoryFile) throws -> Void] = [
         { device, _, _ in _ = try device.createSession("s") }, { device, _, _ in _ = try device.retrieveSession("s") },
@@ -155,6 +214,7 @@ import Testing
         { _, session, _ in _ = try session.retrieve(token: 1) },
         { _, session, _ in _ = try session.retrieveAsHeld(token: 1) }, { _, session, _ in try session.finish() },
         { _, session, _ in try session.setDetached(true) }, { _, session, _ in _ = try session.name() },
+        { _, session, _ in try session.subscribe() }, { _, session, _ in _ = try session.nextNotice(within: .zero) },
     ]
 
     @Test("No call crashes, hangs or leaks a descriptor on random answers") func random() throws {

@@ -44,7 +44,8 @@ private final class Rooms {
         replies = ReplySender(store, connections, work)
         acceptor = Acceptor(store, orchestrator, connections, work, log)
         ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: "")
-        let updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
+        let updates = UpdateRunner(
+            orchestrator, connections, acceptor, keeper, replies, Subscribers(connections, orchestrator), log)
         longWork = LongWorkRunner(
             try WorkerPool(threads: 2), store, orchestrator, connections, work, replies, ledger, updates, log)
         closer = ConnectionCloser(

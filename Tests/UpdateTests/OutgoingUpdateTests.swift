@@ -43,6 +43,7 @@ import Testing
         case load, update, reload, updateToImage, updateLeavingOut
         case standby, standbyOfEarlier, prepared, preparedOfEarlier, failed, failedOfEarlier, keeperLost
         case knownFormats, unknownFormat, assessed, obstacles, notDrafted, draftIsCurrent, draftIsStale
+        case noSubscribers, ready, notReady
         case published, notPublished, notTold, batonIsOurs, batonIsTheirs
 
         var event: OutgoingUpdate.Event {
@@ -66,6 +67,9 @@ import Testing
             case .notDrafted: .notDrafted
             case .draftIsCurrent: .draftChecked(isCurrent: true)
             case .draftIsStale: .draftChecked(isCurrent: false)
+            case .noSubscribers: .noSubscribers
+            case .ready: .asked(nil)
+            case .notReady: .asked(.notReady)
             case .published: .published
             case .notPublished: .notPublished(.obstacles)
             case .notTold: .notTold("why")
@@ -98,6 +102,7 @@ import Testing
     private static let requests: Set<Name> = [.load, .update, .reload, .updateToImage, .updateLeavingOut]
     private static let assessing: Set<Name> = [.assessed, .obstacles]
     private static let drafting: Set<Name> = [.notDrafted, .draftIsCurrent, .draftIsStale]
+    private static let asking: Set<Name> = [.noSubscribers, .ready, .notReady]
     private static let publishing: Set<Name> = [.published, .notPublished]
     private static let batons: Set<Name> = [.batonIsOurs, .batonIsTheirs]
     private static let formats: Set<Name> = [.knownFormats, .unknownFormat]
@@ -125,7 +130,7 @@ import Testing
                     .updateLeavingOut: ([.accept, .load(image: "", attempt: 6)], .loading(.updateLeavingOut)),
                     .keeperLost: ([.goOnAlone], .idle),
                 ],
-                ignored: [.standby, .prepared, .failed, .notTold] + formats + assessing + drafting + publishing
+                ignored: [.standby, .prepared, .failed, .notTold] + formats + assessing + drafting + asking + publishing
                     + batons, isBusy: false),
             Row(
                 .loading(.update),
@@ -134,7 +139,7 @@ import Testing
                     .failed: ([imageFailed], .idle),
                     .notTold: ([notTold], .idle),
                     .keeperLost: ([.goOnAlone, keeperDied], .idle),
-                ], ignored: [.prepared] + formats + assessing + drafting + publishing + batons),
+                ], ignored: [.prepared] + formats + assessing + drafting + asking + publishing + batons),
             Row(
                 .loaded(["a"], for: nil),
                 [
@@ -146,7 +151,8 @@ import Testing
                     .failed: ([], .idle),
                     .keeperLost: ([.goOnAlone], .idle),
                 ],
-                ignored: [.standby, .prepared, .notTold] + formats + assessing + drafting + publishing + batons,
+                ignored: [.standby, .prepared, .notTold] + formats + assessing + drafting + asking + publishing
+                    + batons,
                 isBusy: false),
             Row(
                 .loaded(["a"], for: .load),
@@ -155,7 +161,7 @@ import Testing
                     .unknownFormat: ([callOff, unknown], .idle),
                     .failed: ([imageFailed], .idle),
                     .keeperLost: ([.goOnAlone, keeperDied], .idle),
-                ], ignored: [.standby, .prepared, .notTold] + assessing + drafting + publishing + batons),
+                ], ignored: [.standby, .prepared, .notTold] + assessing + drafting + asking + publishing + batons),
             Row(
                 .loaded(["a"], for: .update),
                 [
@@ -167,7 +173,7 @@ import Testing
                     .obstacles: ([.fail(.obstacles)], .loaded(["a"], for: nil)),
                     .failed: ([imageFailed], .idle),
                     .keeperLost: ([.goOnAlone, keeperDied], .idle),
-                ], ignored: [.standby, .prepared, .notTold] + drafting + publishing + batons),
+                ], ignored: [.standby, .prepared, .notTold] + drafting + asking + publishing + batons),
             Row(
                 .loaded(["a"], for: .updateLeavingOut),
                 [
@@ -183,7 +189,7 @@ import Testing
                     ),
                     .failed: ([imageFailed], .idle),
                     .keeperLost: ([.goOnAlone, keeperDied], .idle),
-                ], ignored: [.standby, .prepared, .notTold] + drafting + publishing + batons),
+                ], ignored: [.standby, .prepared, .notTold] + drafting + asking + publishing + batons),
             Row(
                 .loaded(["a"], for: .reload),
                 [
@@ -191,17 +197,88 @@ import Testing
                     .unknownFormat: ([callOff, unknown], .idle),
                     .failed: ([imageFailed], .idle),
                     .keeperLost: ([.goOnAlone, keeperDied], .idle),
-                ], ignored: [.standby, .prepared, .notTold] + assessing + drafting + publishing + batons),
+                ], ignored: [.standby, .prepared, .notTold] + assessing + drafting + asking + publishing + batons),
             Row(
                 .preparing(["a"], for: .update, tries: 1),
                 [
                     .prepared: ([.checkDraft], .preparing(["a"], for: .update, tries: 1)),
-                    .draftIsCurrent: (
-                        [.publish(discards: false, leavesOut: false)], .publishing(["a"], for: .update)
-                    ),
+                    .draftIsCurrent: ([.ask], .asking(["a"], for: .update)),
                     .draftIsStale: ([.readFormats], .preparing(["a"], for: .update, tries: 1)),
                     .knownFormats: (
                         [.prepare(leavesOut: false, attempt: 5)], .preparing(["a"], for: .update, tries: 2)
+                    ),
+                    .unknownFormat: ([callOff, .discardDraft, unknown], .idle),
+                    .notDrafted: ([.ask], .asking(["a"], for: .update)),
+                    .standby: (
+                        [
+                            .callOff(twice, attempt: 5), .discardDraft, .fail(UpdateRefusal(.image, twice)),
+                        ], .idle
+                    ),
+                    .failed: ([.discardDraft, imageFailed], .idle),
+                    .notTold: ([.discardDraft, notTold], .idle),
+                    .keeperLost: ([.goOnAlone, .discardDraft, keeperDied], .idle),
+                ], ignored: assessing + asking + publishing + batons),
+            Row(
+                .preparing(["a"], for: .updateLeavingOut, tries: 3),
+                [
+                    .prepared: ([.checkDraft], .preparing(["a"], for: .updateLeavingOut, tries: 3)),
+                    .draftIsCurrent: ([.ask], .asking(["a"], for: .updateLeavingOut)),
+                    .draftIsStale: ([.readFormats], .preparing(["a"], for: .updateLeavingOut, tries: 3)),
+                    .knownFormats: ([.ask], .asking(["a"], for: .updateLeavingOut)),
+                    .unknownFormat: ([callOff, .discardDraft, unknown], .idle),
+                    .notDrafted: ([.ask], .asking(["a"], for: .updateLeavingOut)),
+                    .standby: (
+                        [
+                            .callOff(twice, attempt: 5), .discardDraft, .fail(UpdateRefusal(.image, twice)),
+                        ], .idle
+                    ),
+                    .failed: ([.discardDraft, imageFailed], .idle),
+                    .notTold: ([.discardDraft, notTold], .idle),
+                    .keeperLost: ([.goOnAlone, .discardDraft, keeperDied], .idle),
+                ], ignored: assessing + asking + publishing + batons),
+            Row(
+                .asking(["a"], for: .update),
+                [
+                    .noSubscribers: ([.publish(discards: false, leavesOut: false)], .publishing(["a"], for: .update)),
+                    .ready: ([.checkDraft], .preparing(["a"], for: .update, tries: 0, hasAsked: true)),
+                    .notReady: ([.discardDraft, .fail(.notReady)], .loaded(["a"], for: nil)),
+                    .standby: (
+                        [
+                            .callOff(twice, attempt: 5), .discardDraft, .fail(UpdateRefusal(.image, twice)),
+                        ], .idle
+                    ),
+                    .failed: ([.discardDraft, imageFailed], .idle),
+                    .notTold: ([.discardDraft, notTold], .idle),
+                    .keeperLost: ([.goOnAlone, .discardDraft, keeperDied], .idle),
+                ], ignored: [.prepared] + formats + assessing + drafting + publishing + batons),
+            Row(
+                .asking(["a"], for: .updateWithoutReady),
+                [
+                    .noSubscribers: (
+                        [.publish(discards: false, leavesOut: false)], .publishing(["a"], for: .updateWithoutReady)
+                    ),
+                    .ready: ([.checkDraft], .preparing(["a"], for: .updateWithoutReady, tries: 0, hasAsked: true)),
+                    .notReady: ([.checkDraft], .preparing(["a"], for: .updateWithoutReady, tries: 0, hasAsked: true)),
+                    .standby: (
+                        [
+                            .callOff(twice, attempt: 5), .discardDraft, .fail(UpdateRefusal(.image, twice)),
+                        ], .idle
+                    ),
+                    .failed: ([.discardDraft, imageFailed], .idle),
+                    .notTold: ([.discardDraft, notTold], .idle),
+                    .keeperLost: ([.goOnAlone, .discardDraft, keeperDied], .idle),
+                ], ignored: [.prepared] + formats + assessing + drafting + publishing + batons),
+            Row(
+                .preparing(["a"], for: .update, tries: 0, hasAsked: true),
+                [
+                    .prepared: ([.checkDraft], .preparing(["a"], for: .update, tries: 0, hasAsked: true)),
+                    .draftIsCurrent: (
+                        [.publish(discards: false, leavesOut: false)], .publishing(["a"], for: .update)
+                    ),
+                    .draftIsStale: ([.readFormats], .preparing(["a"], for: .update, tries: 0, hasAsked: true)),
+                    .knownFormats: (
+                        [.prepare(leavesOut: false, attempt: 5)],
+                        .preparing(["a"], for: .update, tries: 1, hasAsked: true)
                     ),
                     .unknownFormat: ([callOff, .discardDraft, unknown], .idle),
                     .notDrafted: ([.publish(discards: false, leavesOut: false)], .publishing(["a"], for: .update)),
@@ -213,38 +290,14 @@ import Testing
                     .failed: ([.discardDraft, imageFailed], .idle),
                     .notTold: ([.discardDraft, notTold], .idle),
                     .keeperLost: ([.goOnAlone, .discardDraft, keeperDied], .idle),
-                ], ignored: assessing + publishing + batons),
-            Row(
-                .preparing(["a"], for: .updateLeavingOut, tries: 3),
-                [
-                    .prepared: ([.checkDraft], .preparing(["a"], for: .updateLeavingOut, tries: 3)),
-                    .draftIsCurrent: (
-                        [.publish(discards: true, leavesOut: true)], .publishing(["a"], for: .updateLeavingOut)
-                    ),
-                    .draftIsStale: ([.readFormats], .preparing(["a"], for: .updateLeavingOut, tries: 3)),
-                    .knownFormats: (
-                        [.publish(discards: true, leavesOut: true)], .publishing(["a"], for: .updateLeavingOut)
-                    ),
-                    .unknownFormat: ([callOff, .discardDraft, unknown], .idle),
-                    .notDrafted: (
-                        [.publish(discards: true, leavesOut: true)], .publishing(["a"], for: .updateLeavingOut)
-                    ),
-                    .standby: (
-                        [
-                            .callOff(twice, attempt: 5), .discardDraft, .fail(UpdateRefusal(.image, twice)),
-                        ], .idle
-                    ),
-                    .failed: ([.discardDraft, imageFailed], .idle),
-                    .notTold: ([.discardDraft, notTold], .idle),
-                    .keeperLost: ([.goOnAlone, .discardDraft, keeperDied], .idle),
-                ], ignored: assessing + publishing + batons),
+                ], ignored: assessing + asking + publishing + batons),
             Row(
                 .publishing(["a"], for: .update),
                 [
                     .published: ([.handOver(.update, attempt: 5)], .handedOver(.update)),
                     .notPublished: ([.discardDraft, .fail(.obstacles)], .loaded(["a"], for: nil)),
                     .keeperLost: ([.goOnAlone], .publishing(["a"], for: .update)),
-                ], ignored: [.standby, .prepared, .failed, .notTold] + formats + assessing + drafting + batons),
+                ], ignored: [.standby, .prepared, .failed, .notTold] + formats + assessing + drafting + asking + batons),
             Row(
                 .handedOver(.update),
                 [
@@ -256,7 +309,7 @@ import Testing
                     .keeperLost: ([.takeBaton], .handedOver(.update)),
                     .batonIsOurs: ([.endImage, .thaw, .goOnAlone, keeperDied], .idle),
                     .batonIsTheirs: ([.exit], .handedOver(.update)),
-                ], ignored: [.prepared] + formats + assessing + drafting + publishing),
+                ], ignored: [.prepared] + formats + assessing + drafting + asking + publishing),
             Row(
                 .handedOver(.reload),
                 [
@@ -266,7 +319,7 @@ import Testing
                     .keeperLost: ([.takeBaton], .handedOver(.reload)),
                     .batonIsOurs: ([.endImage, .goOnAlone, keeperDied], .idle),
                     .batonIsTheirs: ([.exit], .handedOver(.reload)),
-                ], ignored: [.prepared] + formats + assessing + drafting + publishing),
+                ], ignored: [.prepared] + formats + assessing + drafting + asking + publishing),
         ]
     }
 
@@ -295,8 +348,29 @@ import Testing
 
     @Test("The table has a row for each phase and each kind of request") func completeTable() {
         let names = Self.rows.map { "\($0.phase)".prefix { $0 != "(" } }
-        #expect(Set(names) == ["idle", "loading", "loaded", "preparing", "publishing", "handedOver"])
+        #expect(Set(names) == ["idle", "loading", "loaded", "preparing", "asking", "publishing", "handedOver"])
         for row in Self.rows { #expect(row.ignored.isDisjoint(with: row.cells.keys), "\(row.phase)") }
+    }
+
+    @Test("Subscribers are asked once for an update, however often the draft is outdated") func askedOnce() {
+        var machine = OutgoingUpdate(in: .preparing(["a"], for: .update, tries: 1), attempt: 5)
+        var asked = 0
+        var events: [OutgoingUpdate.Event] = [.draftChecked(isCurrent: true)]
+        while let event = events.popLast() {
+            for action in machine.handle(event) {
+                switch action {
+                case .ask:
+                    asked += 1
+                    events.append(.asked(nil))
+                case .checkDraft: events.append(.draftChecked(isCurrent: false))
+                case .readFormats: events.append(.formatsInUse(["a"]))
+                case .prepare: events.append(.prepared(attempt: 5))
+                case .publish: break
+                default: Issue.record("\(action)")
+                }
+            }
+        }
+        #expect(asked == 1 && machine.phase == .publishing(["a"], for: .update))
     }
 
     // MARK: Two updates at once
@@ -393,6 +467,11 @@ extension UpdateRequest {
         request.image = "/x"
         return request
     }
+    fileprivate static var updateWithoutReady: UpdateRequest {
+        var request = update
+        request.goesOnWithoutReady = true
+        return request
+    }
     fileprivate static var updateLeavingOut: UpdateRequest {
         var request = update
         request.leavesOut = true
@@ -402,6 +481,7 @@ extension UpdateRequest {
 }
 
 extension UpdateRefusal {
+    fileprivate static let notReady = UpdateRefusal(.notReady, "1 client was not ready")
     fileprivate static let obstacles = UpdateRefusal(.core(116), "2 files cannot be frozen")
 }
 

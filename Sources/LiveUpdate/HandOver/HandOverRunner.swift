@@ -164,6 +164,8 @@ final class HandOverRunner {
         case .readFormats: handle(.formatsInUse((try? orchestrator.formatsInUse()).map([String].init) ?? []))
         case .assess: handle(.assessed(obstacle()))
         case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
+        // A service has no subscribers, and its program stops its own writers.
+        case .ask: handle(.noSubscribers)
         case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
         case .discardDraft: orchestrator.discardDraft()
         // The program says when it has stopped. What needs no frozen state is done before that.

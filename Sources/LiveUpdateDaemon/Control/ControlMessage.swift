@@ -42,7 +42,8 @@ struct DescriptorLabel: Hashable, Sendable {
     var cookie: UInt64 = 0
     /// The user to charge for the descriptor; for a client's connection, the user that the client acts as.
     var user: UInt32 = 0
-    /// The boot in which a device was opened: the number of updates before it. 0 for all other descriptors.
+    /// The boot in which a device was opened, or in which the client of a session was asked (``Traits/wasAsked``): the
+    /// number of updates before it. 0 for all other descriptors.
     var boot: UInt32 = 0
     var traits: Traits = []
 
@@ -58,6 +59,10 @@ struct DescriptorLabel: Hashable, Sendable {
         static let isUnlimited = Traits(rawValue: 2)
         /// A service manager has passed the clients' socket, and still uses it.
         static let wasPassed = Traits(rawValue: 4)
+        /// The client of the session wants to be asked before an update.
+        static let isSubscribed = Traits(rawValue: 8)
+        /// The client of the session was asked, and was not told yet that the update is over.
+        static let wasAsked = Traits(rawValue: 16)
     }
 }
 

@@ -69,6 +69,8 @@ struct DeviceControl {
         call.letOthersReceive()
         let role = try gate.orchestrator.role(of: cookie)
         if role == .dead { return .operationNotSupportedByDevice }
+        // The device does not know this number, which is its first check.
+        if StructInMemory.isOnlyOnSocket(command) { return .invalidArgument }
         do throws(Malformed) {
             _ = try RequestDecoder(isOnSession: role != .device, isOutgoing: role == .outgoing).request(message)
             return .invalidArgument

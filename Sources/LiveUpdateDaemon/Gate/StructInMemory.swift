@@ -23,8 +23,7 @@ struct StructInMemory {
     }
 
     init(_ caller: OtherThread, _ command: UInt32, _ address: UInt64) {
-        let known = command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
-        let call = known.flatMap { [.serve, .openDevice, .identify, .status, .ping].contains($0) ? nil : $0 }
+        let call = Self.call(command).flatMap { Self.onlyOnSocket.contains($0) ? nil : $0 }
         let command = Self.bytes(command)
         // Reads the whole struct at once, which usually works. Bytes after an unreadable page are missing.
         guard let known = Self.read(caller, address, call?.length ?? 4), known.count >= 4 else {
@@ -47,6 +46,16 @@ struct StructInMemory {
         case .unreadable: (message, whole) = (command + known, nil)
         }
     }
+
+    private static func call(_ command: UInt32) -> Call? {
+        command >> 8 == 0xBA ? Call(rawValue: UInt8(command & 0xFF)) : nil
+    }
+
+    /// Whether a command is a call that luod has only on its sockets.
+    static func isOnlyOnSocket(_ command: UInt32) -> Bool { call(command).map(onlyOnSocket.contains) ?? false }
+
+    /// The calls that luod has on its sockets and that the device does not have.
+    private static let onlyOnSocket: Set<Call> = [.serve, .openDevice, .identify, .status, .ping, .subscribe, .ready]
 
     private enum Tail {
         case zero, set, unreadable

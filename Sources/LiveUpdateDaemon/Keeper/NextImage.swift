@@ -9,6 +9,8 @@ final class NextImage {
     let image: KeptImage
     /// The slots that the image knows.
     private var held: Set<DescriptorSlot> = []
+    /// The slots with another label than the image knows.
+    private var relabeled: Set<DescriptorSlot> = []
     /// Whether some changes were not sent to the image. ``feed(from:)`` sends them.
     private var isBehind = true
 
@@ -30,19 +32,25 @@ final class NextImage {
 
     /// Sends the image a change, without waiting. An image that lacks earlier changes gets this one later.
     func tell(_ message: ControlMessage, _ descriptors: [FileDescriptor] = []) throws(SystemCallError) {
-        guard !isBehind else { return }
+        guard !isBehind else { return noteUnsent(message) }
         do throws(SystemCallError) {
             try process.link.send(message, descriptors, patience: 0)
         } catch {
             guard error.errno == .resourceTemporarilyUnavailable || error.isShortage else { throw error }
             isBehind = true
-            return
+            return noteUnsent(message)
         }
         switch message {
         case .hold(let slots): held.formUnion(slots.map(\.slot))
         case .release(let slots): held.subtract(slots)
         default: break
         }
+    }
+
+    /// Notes a change of the label of a slot that the image knows. All other changes are visible in the table.
+    private func noteUnsent(_ message: ControlMessage) {
+        guard case .hold(let slots) = message else { return }
+        relabeled.formUnion(slots.map(\.slot))
     }
 
     /// Sends the image all changes that it does not know yet.
@@ -55,8 +63,10 @@ final class NextImage {
                 let slots = [DescriptorSlot](gone[batch..<min(gone.count, batch + 500)])
                 try process.link.send(.release(slots), patience: Self.patience)
             }
-            try process.link.send(holding: all.filter { !held.contains($0.held.slot) }, patience: Self.patience)
+            let unknown = all.filter { !held.contains($0.held.slot) || relabeled.contains($0.held.slot) }
+            try process.link.send(holding: unknown, patience: Self.patience)
             held = kept
+            relabeled = []
             isBehind = false
         }
         try process.link.send(.begin(.standby, nextSlot: table.nextSlot), patience: Self.patience)

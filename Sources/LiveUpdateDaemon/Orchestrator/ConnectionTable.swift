@@ -16,6 +16,8 @@ final class ConnectionTable {
     private var postponed: [Connection] = []
     /// The limits, with the number of each user's connections.
     private(set) var quota: Quota
+    /// The number of subscribers (``Subscribers``) that have lost their session so far.
+    private(set) var lostSubscribers: UInt64 = 0
 
     init(_ store: DescriptorMirror, _ work: WorkQueue, _ quota: Quota) {
         self.store = store
@@ -66,6 +68,7 @@ final class ConnectionTable {
     func remove(_ connection: Connection) -> Bool {
         guard connections.removeValue(forKey: connection.descriptor.rawValue) != nil else { return false }
         work.forget(connection)
+        if connection.isSubscriber { lostSubscribers += 1 }
         if let user = connection.peer.counted { quota.remove(from: user) }
         return true
     }
@@ -76,6 +79,7 @@ final class ConnectionTable {
     func change(_ connection: Connection, to peer: Connection.Peer) {
         if let user = connection.peer.counted { quota.remove(from: user) }
         if let user = peer.counted { quota.add(to: user) }
+        if connection.isSubscriber { lostSubscribers += 1 }
         connection.peer = peer
     }
 

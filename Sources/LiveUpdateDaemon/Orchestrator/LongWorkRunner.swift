@@ -13,7 +13,8 @@ import SystemPackage
 ///
 /// An update interrupts searches. Their requests stay in the queue, and are done again if this boot continues, also in
 /// the orchestrator after a reload. No long work begins while an update is under way, or while one waits for the
-/// running work.
+/// running work. An update that asks its subscribers lets long work begin, because they may preserve files before they
+/// are ready.
 final class LongWorkRunner {
     private let workers: WorkerPool
     private let store: DescriptorMirror
@@ -58,11 +59,11 @@ final class LongWorkRunner {
     func open() throws(SystemCallError) { try work.watch(workers.events, for: .reading) }
 
     /// Whether long work may begin now.
-    private var mayWorkLong: Bool { waitingUpdate == nil && !updates.isUnderWay }
+    private var mayWorkLong: Bool { waitingUpdate == nil && !updates.forbidsLongWork }
 
     /// Whether the end of a session may begin now. An update waits only for the ends of its own user's sessions.
     private func mayEndLong(_ user: SessionUser) -> Bool {
-        !updates.isUnderWay && (waitingUpdate == nil || waitingUpdate?.user == user)
+        !updates.forbidsLongWork && (waitingUpdate == nil || waitingUpdate?.user == user)
     }
 
     // MARK: Requests
@@ -89,11 +90,14 @@ final class LongWorkRunner {
             waitingUpdate = nil
             return false
         }
-        for started in longWork.interrupt() { workers.cancel(started) }
+        interrupt()
         waitingUpdate = connection
         connections.postpone(connection)
         return true
     }
+
+    /// Interrupts searches.
+    func interrupt() { for started in longWork.interrupt() { workers.cancel(started) } }
 
     /// Whether the end of a connection's session takes long.
     private func endsLong(_ connection: Connection) -> Bool {

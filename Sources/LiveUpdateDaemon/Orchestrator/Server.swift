@@ -26,6 +26,7 @@ final class Server {
     private let replies: ReplySender
     private let ledger: ReplyLedger
     private let updates: UpdateRunner
+    private let subscribers: Subscribers
     private let longWork: LongWorkRunner
     private let closer: ConnectionCloser
     private let resumption: Resumption
@@ -54,7 +55,8 @@ final class Server {
         keeper = KeeperLink(resources.keeper, store, work, memory, silence: settings.silence, log)
         replies = ReplySender(store, connections, work)
         ledger = ReplyLedger(memory, orchestrator, store, sessions, predecessorsEnd: predecessorsEnd)
-        updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, log)
+        subscribers = Subscribers(connections, orchestrator)
+        updates = UpdateRunner(orchestrator, connections, acceptor, keeper, replies, subscribers, log)
         longWork = LongWorkRunner(
             resources.workers, store, orchestrator, connections, work, replies, ledger, updates, log)
         closer = ConnectionCloser(
@@ -64,7 +66,7 @@ final class Server {
         waiting = WaitingRule(store, connections, longWork, ledger)
         losses = LossReporter(store, orchestrator, settings, log)
         let admissions = Admissions(store, orchestrator, connections, acceptor, settings.kernel)
-        sessionCalls = SessionCalls(admissions, longWork)
+        sessionCalls = SessionCalls(admissions, longWork, subscribers)
         deviceCalls = DeviceCalls(
             SessionOpener(store, orchestrator, connections, sessions, closer, admissions),
             SessionRemover(orchestrator, connections, sessions),
@@ -98,6 +100,7 @@ final class Server {
     func resume() throws {
         try open()
         try resumption.resume()
+        subscribers.resume()
     }
 
     /// Logs the sessions and files that were lost before this start. Call this before ``resume()``, which ends lost
@@ -122,6 +125,7 @@ final class Server {
             endRefusalIfDue()
             step(events)
             updates.lookOn()
+            updates.askOn(longWork)
             if store.hasReleased { store.flush(atMost: 256) }
             updates.noticeDeafKeeper()
             log.sayOmissions()
@@ -152,8 +156,9 @@ final class Server {
         if resumption.mayHaveOrphans && longWork.isIdle || !work.isIdle || store.hasReleased || updates.isLooking {
             return 0
         }
-        if connections.hasPostponed { return Self.postponement }
-        return acceptor.patience ?? CInt(HangPolicy.interval)
+        let wait = subscribers.wait ?? .max
+        if connections.hasPostponed { return min(Self.postponement, wait) }
+        return min(acceptor.patience ?? CInt(HangPolicy.interval), wait)
     }
 
     /// Notes the events, and works for a slice of time. Remaining work stays in the scheduler.

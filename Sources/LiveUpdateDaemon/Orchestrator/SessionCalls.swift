@@ -9,10 +9,12 @@ import SystemPackage
 final class SessionCalls {
     private let admissions: Admissions
     private let longWork: LongWorkRunner
+    private let subscribers: Subscribers
 
-    init(_ admissions: Admissions, _ longWork: LongWorkRunner) {
+    init(_ admissions: Admissions, _ longWork: LongWorkRunner, _ subscribers: Subscribers) {
         self.admissions = admissions
         self.longWork = longWork
+        self.subscribers = subscribers
     }
 
     /// - Returns: the answer; nil when the request is answered later.
@@ -38,6 +40,8 @@ final class SessionCalls {
         case .finish: return try finish(request, session, connection)
         case .getName: return try name(request, session)
         case .setDetached: return try setDetached(request, session, answer)
+        case .subscribe: return try subscribers.subscribe(request, connection)
+        case .ready: return try subscribers.ready(request, connection)
         default: throw LiveUpdateError(.invalidArgument, "not a call of a session")
         }
     }

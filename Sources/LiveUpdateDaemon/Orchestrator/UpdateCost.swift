@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
+import LiveUpdateMachine
 
 /// Texts about the files and sessions that an update leaves out or loses.
 enum UpdateCost {
@@ -25,13 +26,25 @@ enum UpdateCost {
         return [head, text(obstacles.map(line), room: room), remedy].joined(separator: "\n")
     }
 
-    /// As many lines as fit into the room. If some do not fit, the last line gives their number.
-    static func text(_ lines: [String], room: Int) -> String {
+    /// The refusal of an update with subscribers that were not ready in time, in nanoseconds.
+    static func notReady(_ lines: [String], within patience: UInt64) -> UpdateRefusal {
+        let count = lines.count == 1 ? "1 client was" : "\(lines.count) clients were"
+        let head = "\(count) not ready for the update within \(patience / 1_000_000) ms:"
+        let remedy =
+            "remedy: wait longer (luoctl update --patience-ready), or go on without them (luoctl update --without-ready)"
+        let room = room - head.utf8.count - remedy.utf8.count - 2
+        let text = text(lines, room: room, place: "the log of luod names")
+        return UpdateRefusal(.notReady, [head, text, remedy].joined(separator: "\n"))
+    }
+
+    /// As many lines as fit into the room. If some do not fit, the last line gives their number, and the place that has
+    /// them.
+    static func text(_ lines: [String], room: Int, place: String = "luoctl status shows") -> String {
         let whole = lines.joined(separator: "\n")
         if whole.utf8.count <= room { return whole }
         var text = ""
         for (index, line) in lines.enumerated() {
-            let more = "and \(lines.count - index) more: luoctl status shows them"
+            let more = "and \(lines.count - index) more: \(place) them"
             let next = "\(text)\(line)\n"
             // The number in the last line only falls, so that line never needs more room later.
             guard next.utf8.count + more.utf8.count <= room else { return text + more }

@@ -14,6 +14,7 @@ final class UpdateRunner {
     private let acceptor: Acceptor
     private let keeper: KeeperLink
     private let replies: ReplySender
+    private let subscribers: Subscribers
     private let log: Log
     private var machine = OutgoingUpdate()
     /// The accepted request without an answer.
@@ -33,24 +34,31 @@ final class UpdateRunner {
         let kind: UpdateRequest.Kind
         /// The time when each phase ended: see ``LiveUpdateProtocol/UpdateCall/times``.
         var times: [UInt64]
-        /// A line for each file or session that the update leaves out or loses, for the answer.
+        /// A line for each file or session that the update leaves out or loses, and for each subscriber that was not
+        /// ready in time.
+        var lines: [String] = []
+        /// As many of the lines as fit into the answer.
         var cost = ""
     }
 
     init(
         _ orchestrator: Orchestrator, _ connections: ConnectionTable, _ acceptor: Acceptor, _ keeper: KeeperLink,
-        _ replies: ReplySender, _ log: Log
+        _ replies: ReplySender, _ subscribers: Subscribers, _ log: Log
     ) {
         self.orchestrator = orchestrator
         self.connections = connections
         self.acceptor = acceptor
         self.keeper = keeper
         self.replies = replies
+        self.subscribers = subscribers
         self.log = log
     }
 
     /// Whether a load, an update or a reload is under way.
     var isUnderWay: Bool { machine.request != nil }
+
+    /// Whether requests that take long must wait. While subscribers are asked, they need not.
+    var forbidsLongWork: Bool { isUnderWay && !subscribers.isAsking }
 
     // MARK: Requests
 
@@ -82,11 +90,18 @@ final class UpdateRunner {
         asked.image = call.text
         asked.discards = call.flags & UpdateCall.discard != 0
         asked.leavesOut = call.flags & UpdateCall.leaveOut != 0
+        asked.goesOnWithoutReady = call.flags & UpdateCall.withoutReady != 0
+        asked.patience = call.times[1] == 0 ? Self.patience : min(call.times[1], Self.longestPatience)
         asked.client = client.connection.updateClient
         asked.sent = call.times[0]
         asked.read = monotonicNanoseconds()
         return asked
     }
+
+    /// How long an update waits for subscribers if its client does not say, in nanoseconds.
+    private static let patience: UInt64 = 5_000_000_000
+    /// The longest such time: one day.
+    private static let longestPatience: UInt64 = 86_400_000_000_000
 
     private func accept(_ asked: UpdateRequest, _ request: RequestID, on connection: Connection) {
         accepted = Accepted(connection: connection, request: request, kind: asked.kind, times: [asked.read])
@@ -185,6 +200,7 @@ final class UpdateRunner {
             try? orchestrator.beginLooks()
         case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
         case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
+        case .ask: ask()
         case .discardDraft: orchestrator.discardDraft()
         case .publish(let discards, let leavesOut): publish(discards, leavesOut)
         case .handOver(let what, let attempt): handOver(what, attempt)
@@ -199,6 +215,7 @@ final class UpdateRunner {
         case .fail(let refusal):
             isLooking = false
             orchestrator.discardDraft()
+            subscribers.end()
             if let kind = accepted?.kind { answer(reply(refusal, to: kind)) }
         case .accept, .refuse: break
         }
@@ -230,8 +247,40 @@ final class UpdateRunner {
         let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
         // The answer has room for only some lines.
         log.sayAll(lines.map { "update: goes on without \($0)" })
-        accepted?.cost = UpdateCost.text(lines, room: UpdateCost.room)
+        note(lines)
         return nil
+    }
+
+    /// Notes lines for the answer, before all others.
+    private func note(_ lines: [String]) {
+        let all = lines + (accepted?.lines ?? [])
+        accepted?.lines = all
+        accepted?.cost = UpdateCost.text(all, room: UpdateCost.room)
+    }
+
+    private func ask() {
+        guard let request = machine.request, subscribers.ask(patience: request.patience) else {
+            return handle(.noSubscribers)
+        }
+    }
+
+    /// Goes on with an update when its subscribers are ready, or when their time has ended. Long work that has begun
+    /// meanwhile ends first.
+    func askOn(_ longWork: LongWorkRunner) {
+        subscribers.tellSome()
+        guard case .asking = machine.phase, let request = machine.request, subscribers.mayGoOn() else { return }
+        guard longWork.isIdle else { return longWork.interrupt() }
+        let lines = subscribers.notReady
+        guard !lines.isEmpty else { return handle(.asked(nil)) }
+        let refusal = UpdateCost.notReady(lines, within: request.patience)
+        if request.goesOnWithoutReady {
+            log.sayAll(lines.map { "update: goes on without \($0)" })
+            note(lines)
+        } else if !refusal.reason.contains(lines.last ?? "") {
+            // The reason is logged, too, and has no room for all lines.
+            log.sayAll(lines.map { "update: \($0)" })
+        }
+        handle(.asked(refusal))
     }
 
     private func prepare(_ leavesOut: Bool, _ attempt: UInt32) {

@@ -7,22 +7,27 @@ package import SystemPackage
 ///
 /// 1. The request is sent, with a descriptor if the call is about one.
 /// 2. Answers with other tags are dropped, whatever their length. After the death of an orchestrator, the next one may
-///    repeat an answer.
+///    repeat an answer. Notices are set aside.
 /// 3. The answer is taken out of the queue, or stays there until ``discard()``. The gate leaves it there until the
 ///    answer was passed on, so that the next gate finds it if this one dies.
 package struct ProtocolClient {
     /// The socket. This value does not close it.
     package let socket: FileDescriptor
     private let leavesAnswers: Bool
+    private let setAside: (Notice) -> Void
 
     /// A client on a socket.
     ///
     /// - Parameters:
     ///   - socket: the socket. The caller still owns it.
     ///   - leavesAnswers: whether answers stay in the queue until ``discard()``.
-    package init(_ socket: FileDescriptor, leavesAnswers: Bool = false) {
+    ///   - setAside: is called with each notice that comes before an answer. By default notices are dropped.
+    package init(
+        _ socket: FileDescriptor, leavesAnswers: Bool = false, setAside: @escaping (Notice) -> Void = { _ in }
+    ) {
         self.socket = socket
         self.leavesAnswers = leavesAnswers
+        self.setAside = setAside
     }
 
     /// An event that a client waits for.
@@ -136,7 +141,7 @@ package struct ProtocolClient {
             }
             guard let received else { throw SystemCallError("recvmsg", .socketNotConnected) }
             do throws(SystemCallError) {
-                if let answer = try Self.answer(in: received, decoder, room) { return answer }
+                if let answer = try answer(in: received, decoder, room) { return answer }
             } catch {
                 drop(received)
                 throw error
@@ -150,7 +155,7 @@ package struct ProtocolClient {
         if leavesAnswers { discard() }
     }
 
-    private static func answer(
+    private func answer(
         in message: ReceivedMessage, _ decoder: ReplyDecoder, _ room: Int
     ) throws(SystemCallError) -> Answer? {
         // A message that fills the buffer may be truncated. The answer to another request may be longer than any answer
@@ -166,6 +171,9 @@ package struct ProtocolClient {
             guard message.descriptors.isEmpty else { throw SystemCallError("recvmsg", .protocolError) }
             return Answer(response: response, descriptor: nil)
         case .other: return nil
+        case .notice(let notice):
+            setAside(notice)
+            return nil
         case .malformed:
             guard isCut else { throw SystemCallError("recvmsg", .protocolError) }
             return nil

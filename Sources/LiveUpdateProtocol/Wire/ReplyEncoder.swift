@@ -54,6 +54,8 @@ package struct ReplyDecoder: Sendable {
         case refusal(Response)
         /// The answer to another request.
         case other
+        /// A message that answers no request.
+        case notice(Notice)
         /// A message that no luod sends.
         case malformed
     }
@@ -62,6 +64,7 @@ package struct ReplyDecoder: Sendable {
     /// know reasons. With reasons, the struct is as long as in the request.
     package func meaning(_ message: [UInt8]) -> Meaning {
         if let refusal = Response(refusing: message) { return .refusal(refusal) }
+        if let notice = Notice(message) { return .notice(notice) }
         guard message.count >= 12, let result = message.number(Int32.self, at: 0) else { return .malformed }
         let end = 4 + request.body.count
         if request.wantsReason, message.number(UInt64.self, at: end) == request.tag {

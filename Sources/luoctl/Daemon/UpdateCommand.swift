@@ -15,11 +15,13 @@ struct UpdateCommand: ParsableCommand {
             It prints how long each phase took, and the blackout: from the first freeze until the next boot answers. \
             When a freeze fails, or the next image crashes, hangs or refuses, the boot that runs goes on, and the \
             message says why: all files that cannot be frozen are listed. Sessions that the last update handed over \
-            are to be finished before. Only root and the user that luod runs as may.
+            are to be finished before. Clients that have subscribed are asked before the freeze, and the update waits \
+            until they are ready. Only root and the user that luod runs as may.
             """)
 
     @OptionGroup var options: DaemonOptions
     @OptionGroup var image: ImageArgument
+    @OptionGroup var barrier: BarrierOptions
 
     @Flag(help: "Lose sessions that the last update handed over and that are not finished: they are listed.")
     var discard = false
@@ -39,7 +41,9 @@ struct UpdateCommand: ParsableCommand {
             // The sessions that the update discards are not in the status of the next boot.
             let unfinished = discard ? (try? LuodStatus(of: device).unfinished) ?? [] : []
             do throws(LiveUpdateError) {
-                let times = try device.update(to: image.path, discardingUnfinished: discard, leavingOut: leaveOut)
+                let times = try device.update(
+                    to: image.path, discardingUnfinished: discard, leavingOut: leaveOut,
+                    patience: barrier.patience, withoutReady: barrier.withoutReady)
                 let remarks = UpdateRemarks(times.remarks).completed {
                     unfinished
                 } leftOut: {
@@ -48,6 +52,8 @@ struct UpdateCommand: ParsableCommand {
                 let report = UpdateReport(times, .update, remarks: remarks)
                 print(json ? report.json : report.text)
             } catch {
+                // The status does not show the clients that were not ready.
+                guard error.errno != .timedOut else { throw error }
                 throw ObstacleList(error).completed { try? LuodStatus(of: device).problems(.outgoing).map(\.text) }
             }
         }
@@ -132,6 +138,25 @@ struct ReloadCommand: ParsableCommand {
             print(json ? report.json : report.text)
         }
     }
+}
+
+/// How an update waits for the clients that have subscribed.
+struct BarrierOptions: ParsableArguments {
+    @Option(
+        help: """
+            Milliseconds that the update waits until all clients that have subscribed are ready. Then it is called off, \
+            and names the clients that are not.
+            """)
+    var patienceReady: UInt32 = 5000
+
+    @Flag(help: "Go on without clients that are not ready in time: they are listed.")
+    var withoutReady = false
+
+    func validate() throws {
+        guard patienceReady <= 86_400_000 else { throw ValidationError("the longest wait is a day: 86400000 ms") }
+    }
+
+    var patience: Duration { .milliseconds(patienceReady) }
 }
 
 /// The program of the next luod.

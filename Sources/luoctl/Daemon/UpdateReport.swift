@@ -16,8 +16,8 @@ struct UpdateReport: Encodable {
     let switchNs: UInt64?
     let answerNs: UInt64?
     let blackoutNs: UInt64?
-    /// A line for each session that an update discarded, and for each file that it left out; nil for a load and a
-    /// reload.
+    /// A line for each session that an update discarded, for each file that it left out, and for each client that was
+    /// not ready in time; nil for a load and a reload.
     let remarks: [String]?
     private let kind: Kind
 

@@ -18,6 +18,8 @@ struct Refused: Error, Equatable {
 final class DaemonClient: Sendable {
     private let owned: Guarded<FileDescriptor?>
     private static let lastTag = Atomic<UInt64>(0)
+    /// The notices that came before answers.
+    private let setAside = Guarded<[Notice]>([])
 
     struct Answer {
         var result: Int32
@@ -73,9 +75,25 @@ final class DaemonClient: Sendable {
             guard descriptor.isReadable(within: milliseconds) else { throw Refused(errno: .timedOut) }
             guard let message = try? descriptor.receive(.now), let response = Response(message.bytes, tagged: true)
             else { throw Refused(errno: .connectionReset) }
-            if response.tag == tag { return (response, message.descriptors) }
+            if let notice = Notice(message.bytes) {
+                setAside.with { $0.append(notice) }
+            } else if response.tag == tag {
+                return (response, message.descriptors)
+            }
             message.close()
         }
+    }
+
+    /// Waits for the next notice.
+    ///
+    /// - Returns: nil when none comes in time.
+    func notice(within milliseconds: CInt = 60_000) throws -> Notice? {
+        if let notice = setAside.with({ $0.isEmpty ? nil : $0.removeFirst() }) { return notice }
+        guard descriptor.isReadable(within: milliseconds) else { return nil }
+        guard let message = try? descriptor.receive(.now) else { throw Refused(errno: .connectionReset) }
+        message.close()
+        guard let notice = Notice(message.bytes) else { throw Refused(errno: .badMessage) }
+        return notice
     }
 
     func call(
@@ -151,8 +169,25 @@ final class DaemonClient: Sendable {
     ///
     /// - Returns: nil when it worked; otherwise the errno and the reason.
     @discardableResult
-    func change(_ kind: Call, flags: UInt32 = 0, image: String = "") throws -> (errno: Errno, why: String)? {
-        let tag = try ask(kind, UpdateCall(flags: flags, times: [monotonicNanoseconds()], text: image).body)
+    func change(
+        _ kind: Call, flags: UInt32 = 0, image: String = "", patience: UInt64 = 0
+    ) throws -> (errno: Errno, why: String)? {
+        try changed(try beginChange(kind, flags: flags, image: image, patience: patience))
+    }
+
+    /// Requests a load, an update or a reload, without waiting for the answer. `patience` is the wait for subscribers
+    /// in milliseconds; 0 is the default.
+    func beginChange(
+        _ kind: Call, flags: UInt32 = 0, image: String = "", patience: UInt64 = 0
+    ) throws -> UInt64 {
+        let times = [monotonicNanoseconds(), patience * 1_000_000]
+        return try ask(kind, UpdateCall(flags: flags, times: times, text: image).body)
+    }
+
+    /// Waits for the result of a load, an update or a reload.
+    ///
+    /// - Returns: like ``change(_:flags:image:patience:)``.
+    func changed(_ tag: UInt64) throws -> (errno: Errno, why: String)? {
         let (response, _) = try answer(to: tag)
         if response.result == 0 { return nil }
         return (Errno(rawValue: -response.result), response.body.count > 56 ? UpdateCall(response.body).text : "")
@@ -188,6 +223,8 @@ final class DaemonClient: Sendable {
     }
     func unpreserve(_ token: UInt64) throws { _ = try call(.unpreserve, FileCall(token: token).body) }
     func finish() throws { _ = try call(.finish, WordCall().body) }
+    func subscribe(_ isWanted: UInt32 = 1) throws { _ = try call(.subscribe, WordCall(isWanted).body) }
+    func ready(to question: UInt64) throws { _ = try call(.ready, ReadyCall(question).body) }
     func setDetached(_ detached: Bool) throws { _ = try call(.setDetached, WordCall(detached ? 1 : 0).body) }
 
     func name() throws -> SessionName? {

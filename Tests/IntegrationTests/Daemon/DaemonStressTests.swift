@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-private let hasPython = ["/usr/bin", "/usr/local/bin"].contains {
+let hasPython = ["/usr/bin", "/usr/local/bin"].contains {
     FileManager.default.isExecutableFile(atPath: "\($0)/python3")
 }
 
