@@ -117,8 +117,8 @@ daemon-kill-sweep: setup ## kill each process of luod at each of its system call
 
 hand-over-sweep: setup ## as root, kill both processes of a hand-over at each of their system calls (KILL_SWEEP_ARGS=5: at each fifth); installs strace
 	@scripts/setup kill-sweep
-	swift build --product UpdateProbe
-	scripts/hand-over-sweep "$$(swift build --show-bin-path)/UpdateProbe" $(KILL_SWEEP_ARGS)
+	for program in UpdateProbe CacheServer CacheService; do swift build --product $$program; done
+	scripts/hand-over-sweep "$$(swift build --show-bin-path)" $(KILL_SWEEP_ARGS)
 
 stress: setup ## eight programs with random requests of luod, which is killed and updated (SECONDS=60 SEED=N)
 	@scripts/setup kill-sweep

@@ -95,7 +95,7 @@ let package = Package(
             name: "LiveUpdateHandlers",
             dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict),
-        // The two sides of an update, for luod and for embedded services.
+        // The decisions and the messages of an update, for luod and for embedded services.
         .target(
             name: "LiveUpdateMachine",
             dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],

@@ -75,7 +75,7 @@ final class UpdateRounds {
     private func times(_ name: BenchPrograms.Name, _ arguments: [String], count: Int) throws -> [Double] {
         let child = try run.processors.startMeasured(run.programs.image(name, arguments), inherited: inherited)
         defer {
-            // The image of a hand-over ends later than the process that has started it.
+            // The image of a hand-over ends later than the process that started it.
             while child.readLine() != nil {}
             child.finish()
         }

@@ -22,7 +22,7 @@ struct HandOverImage {
     private func handOver(_ process: UpdatableProcess) throws {
         let session = try process.orchestrator.createSession("bench")
         for token in 0..<count { try session.preserve(file(token), token: token) }
-        // A program that knows its files only from retrieving them has no copies of its own.
+        // A program that has retrieved its files has no other copies of the descriptors.
         for token in 0..<count { try closeDescriptor(file(token)) }
         let image = ProgramImage(path: "/proc/self/exe", arguments: CommandLine.arguments)
         try process.handOver(to: image).complete()

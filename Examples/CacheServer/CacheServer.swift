@@ -38,7 +38,7 @@ struct Settings {
     var data: FilePath?
     /// Whether the memory file is on huge pages.
     var huge = false
-    /// Whether an update keeps the process.
+    /// Whether the process becomes the next image itself in an update.
     var inPlace = false
 
     init?(_ arguments: [String]) {

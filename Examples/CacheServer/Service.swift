@@ -24,7 +24,7 @@ struct Service: ~Copyable {
             try luo.registerListenerHandlers(backlog: 64)
         }
         let program = ProgramImage.ownPath()
-        // In a process that was started for a hand-over, this returns when the old one has handed over.
+        // In a process that was started for a hand-over, this returns when the old process has handed over.
         process.ready()
         let luo = process.orchestrator
         let legacy = try Legacy(luo)
@@ -66,14 +66,14 @@ struct Service: ~Copyable {
         return try listen(at: address, backlog: 64, .nonBlocking)
     }
 
-    /// Serves until a signal ends the service, another process serves, or the process becomes the next image.
+    /// Serves until a signal ends the service, another process serves, or this process becomes the next image.
     func run() throws {
         var handOver: HandOver?
         while true {
             switch Signals.wait(for: listener.borrowed, or: handOver?.descriptor) {
             case .client: cache.serveClient(of: listener.borrowed) { info }
             case .update: if settings.inPlace { update() } else { handOver = begin() ?? handOver }
-            case .other: if isOver(&handOver) { return }
+            case .other: if completeIfReady(&handOver) { return }
             case .end:
                 unsafe unlink(settings.socket.string)
                 return
@@ -94,11 +94,11 @@ struct Service: ~Copyable {
         }
     }
 
-    /// Hands over when the next process is ready. Clients are served until then, and wait in the queue of the socket
-    /// after it.
+    /// Hands over when the next process is ready. Until then this process serves clients. Afterwards they wait in the
+    /// queue of the socket.
     ///
-    /// - Returns: whether the next process serves, so that this one ends.
-    private func isOver(_ handOver: inout HandOver?) -> Bool {
+    /// - Returns: whether the next process serves, so that this process ends.
+    private func completeIfReady(_ handOver: inout HandOver?) -> Bool {
         do {
             guard let handOver, try handOver.advance() else { return false }
             try handOver.complete()
@@ -110,6 +110,7 @@ struct Service: ~Copyable {
         }
     }
 
+    /// Updates in place: this process becomes the next image.
     private func update() {
         do {
             try process.reboot(into: next)

@@ -45,7 +45,7 @@ class _Channel:
 
     def __init__(self, connection):
         self._socket = connection
-        self._notices = collections.deque()  # those that came before an answer
+        self._notices = collections.deque()  # notices that came before an answer
 
     def fileno(self):
         return self._socket.fileno()
@@ -91,7 +91,7 @@ class _Channel:
             raise
 
     def _set_aside(self, message):
-        """Whether a message is a notice: its first word is positive, and an answer's is not."""
+        """Sets a notice aside. Returns whether the message is a notice: the first word of an answer is not positive."""
         if len(message) < struct.calcsize(_NOTICE) or struct.unpack_from("=i", message)[0] <= 0:
             return False
         kind, size, *rest = struct.unpack_from(_NOTICE, message)
@@ -239,7 +239,7 @@ class Session(_Channel):
         self._call(0x63, _WORD, int(detached))
 
     def subscribe(self, wanted=True):
-        """Has luod ask before each update, or ends that. The notices must be read then: see notice()."""
+        """Subscribes, or ends that: luod asks a subscriber before each update. It must read its notices: notice()."""
         self._call(0x66, _WORD, int(wanted))
 
     def notice(self, timeout=None):
@@ -252,11 +252,11 @@ class Session(_Channel):
             message = self._socket.recv(8192)
             if not message:
                 raise ConnectionResetError("luod has ended")
-            self._set_aside(message)  # anything else is an answer that is said again
+            self._set_aside(message)  # any other message is a repeated answer
         return self._notices.popleft()
 
     def ready(self, notice):
-        """Answers FREEZE_SOON. When luod does not wait any longer, this is an OSError (ESTALE), and OVER follows."""
+        """Answers FREEZE_SOON. If luod does not wait any longer, this raises an OSError (ESTALE), and OVER follows."""
         self._call(0x67, _READY, 0, notice.question)
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest lives on: in the same QEMU beside an update of luod, and in another QEMU over an update and over a restart.
 
-Updates are made by another process, as an administrator does, and luod asks this program before each. Prints for each how
-long the guest was paused, and with what. Exits 0 when its count goes on without a gap.
+Another process updates luod, as an administrator does, and luod asks this program before each update. Prints how long
+the guest was paused each time, and the parts of the pause. Exits 0 when the guest's count goes on without a gap.
 """
 
 import argparse

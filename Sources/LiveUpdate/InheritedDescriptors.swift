@@ -20,7 +20,7 @@ package final class InheritedDescriptors: DescriptorStore {
     private struct Received {
         /// This process's slot for each slot of the old process.
         var own: [DescriptorSlot: DescriptorSlot] = [:]
-        /// All slots that were made of them.
+        /// All slots of this process for received descriptors.
         var all: [DescriptorSlot] = []
     }
 
@@ -73,14 +73,14 @@ package final class InheritedDescriptors: DescriptorStore {
 
     // MARK: The old process of a hand-over
 
-    /// Begins to note what the next image has, which is nothing yet.
+    /// Begins to note the slots that the next image has. It has none yet.
     func beginSending() { sent.with { $0 = [] } }
 
-    /// Forgets what the next image has, because there is none any more.
+    /// Ends the notes about the next image, because there is no next image any more.
     func endSending() { sent.with { $0 = nil } }
 
-    /// The slots among these that the next image lacks. They count as sent from now on: a slot that is released and
-    /// used again before it is really sent is sent twice, and none is left out.
+    /// Returns the slots among these that the next image lacks, and notes them as sent. If a slot is released and used
+    /// again before the caller has sent it, it may be sent twice. No slot is left out.
     func takeUnsent(_ slots: [DescriptorSlot]) -> [DescriptorSlot] {
         sent.with { sent in slots.filter { $0 != .lost && sent?.insert($0).inserted == true } }
     }
@@ -101,8 +101,10 @@ package final class InheritedDescriptors: DescriptorStore {
         }
     }
 
-    /// Ends the hand-over: the state names this process's slots now. Received descriptors that the state does not name
-    /// are closed.
+    /// Ends the hand-over, when the state names this process's slots. Closes the received descriptors that the state
+    /// does not name.
+    ///
+    /// - Parameter slots: the slots that the state names.
     func endReceiving(inUse slots: [DescriptorSlot]) {
         let all = received.with { received in
             defer { received = Received() }

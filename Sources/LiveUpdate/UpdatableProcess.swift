@@ -7,14 +7,15 @@ public import SystemPackage
 /// A process that replaces itself and holds its files: the embedded way of running, without a daemon.
 ///
 /// 1. ``init(arena:at:existing:_:)`` begins a boot: the first one, or the next one after an update, when the old image
-///    has left its arena's descriptor in `LUO_ARENA_FD`. Held descriptors are closed on exec again.
-/// 2. The program says ``ready()``, and uses ``orchestrator``.
-/// 3. ``handOver(to:discardingUnfinished:patience:)`` starts the next image beside this process, which serves until
-///    the image says ``ready()``, and can still call the hand-over off.
+///    has left its arena's descriptor in `LUO_ARENA_FD`, or has started this process for a hand-over
+///    (`LUO_HAND_OVER_FD`). Held descriptors are closed on exec again.
+/// 2. The program calls ``ready()``, and uses ``orchestrator``.
+/// 3. ``handOver(to:discardingUnfinished:patience:)`` starts the next image beside this process. This process serves
+///    until the image calls ``ready()``, and can call the hand-over off.
 ///
 /// A process that must keep its number calls ``reboot(into:discardingUnfinished:unchecked:)`` instead, which freezes,
-/// publishes, and becomes the next image by execve(2). The next image inherits the arena and the held descriptors, and nothing
-/// else of this library.
+/// publishes, and becomes the next image by execve(2). The next image inherits the arena and the held descriptors, and
+/// nothing else of this library.
 ///
 /// Unhappy: if a freeze or the execve fails, the boot thaws and the program goes on as before. After execve's point of
 /// no return there is no way back. If a process dies, its memory files are lost, but its files with a name on hugetlbfs
@@ -34,7 +35,7 @@ public final class UpdatableProcess: Sendable {
     private let descriptors: InheritedDescriptors
     /// The link to the old process, until ``ready()``.
     private let waiting: Guarded<WaitingImage?>
-    /// Whether a hand-over runs.
+    /// Whether a hand-over or an update in place is under way.
     private let isHandingOver = Guarded(false)
 
     /// Begins a boot.
@@ -49,10 +50,11 @@ public final class UpdatableProcess: Sendable {
     ///   - register: registers handlers and FLBs, in the same way at every boot. The default registers those of this
     ///     package.
     /// - Throws: ENOENT when an `existing` file does not exist, EAGAIN when another process runs the arena of that
-    ///   path, EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EIO when
-    ///   the arena cannot be read (see ``/LiveUpdateCore/Orchestrator/open()``), and the errors of `register`. The
-    ///   variable and all descriptors are as before then, so this process can still become an image that can read the
-    ///   arena.
+    ///   path, EACCES when others may write to it; EBADF or EIO when `LUO_ARENA_FD` does not name an arena, EBADF when
+    ///   `LUO_HAND_OVER_FD` does not name the link of a hand-over, EIO when the arena cannot be read (see
+    ///   ``/LiveUpdateCore/Orchestrator/open()``), and the errors of `register`. `LUO_ARENA_FD` and all descriptors are
+    ///   as before then, so this process can still become an image that can read the arena. In a process that was
+    ///   started for a hand-over, the old process learns the error and goes on.
     public init(
         arena options: Arena.Options = Arena.Options(), at path: FilePath? = nil, existing: Bool = false,
         _ register: (Orchestrator) throws(LiveUpdateError) -> Void = { (luo) throws(LiveUpdateError) in
@@ -159,22 +161,25 @@ public final class UpdatableProcess: Sendable {
         }
     }
 
-    /// Starts the next image beside this process, and hands over to it when it is ready. Until then this process
-    /// serves, and can call the hand-over off. See ``HandOver``.
+    /// Begins a hand-over: starts the next image beside this process. This process serves until
+    /// ``HandOver/complete()``, and can call the hand-over off before. See ``HandOver``.
     ///
-    /// The image is a new process with another number. It inherits what execve(2) passes on; children, threads, and
-    /// files that are not handed over end with this process.
+    /// The image is a new process with another number. It inherits everything that execve(2) passes on. Children,
+    /// threads, and descriptors that are not preserved stay with this process, and end with it.
     ///
     /// - Parameters:
-    ///   - image: this program or another that registers the same handlers, and calls ``ready()``.
+    ///   - image: this program, or another program that registers the same handlers and calls ``ready()``.
     ///   - discard: whether to hand over although incoming sessions are unfinished. These sessions are lost then.
     ///   - patience: the longest time until the image is ready.
     /// - Returns: the hand-over.
-    /// - Throws: EBUSY when a hand-over runs, EAGAIN before ``ready()``, ENODEV when the boot has ended, EMFILE.
+    /// - Throws: EBUSY when a hand-over is under way, or when incoming sessions are unfinished and may not be lost;
+    ///   EAGAIN before ``ready()``, ENODEV when the boot has ended, EIO when the state cannot be read, EMFILE. An image
+    ///   that cannot be started is an error of the calls of ``HandOver``.
     public func handOver(
         to image: ProgramImage, discardingUnfinished discard: Bool = false, patience: Duration = .seconds(60)
     ) throws(LiveUpdateError) -> HandOver {
         try orchestrator.open()
+        if !discard { try orchestrator.checkUnfinished() }
         try beginHandOver()
         let milliseconds = UInt64(max(0, min(patience / .milliseconds(1), 1e15)))
         do throws(SystemCallError) {
@@ -195,25 +200,25 @@ public final class UpdatableProcess: Sendable {
             })
         else {
             throw LiveUpdateError(
-                .resourceBusy, "a hand-over runs", remedy: "wait until it has ended, or call it off")
+                .resourceBusy, "a hand-over is under way", remedy: "wait until it has ended, or call it off")
         }
     }
 
     func endHandOver() { isHandingOver.with { $0 = false } }
 
-    /// Whether this image was started for a hand-over and has not begun: see ``ready()``.
+    /// Whether this process was started for a hand-over and has not called ``ready()`` yet.
     public var isWaiting: Bool { waiting.with { $0 != nil } }
 
-    /// Says that this program is prepared, and takes over from the old process. A program calls it once, before it
-    /// uses ``orchestrator`` and before it serves. In a process that was not started for a hand-over it returns at
-    /// once.
+    /// Tells the old process that this program is prepared, and takes over from it. A program calls this once, before
+    /// it uses ``orchestrator`` and before it serves. In a process that was not started for a hand-over, this returns
+    /// at once.
     ///
-    /// In a process that was started for one, every request to ``orchestrator`` fails with EAGAIN until this call
-    /// returns. The call returns when the boot has begun. If the old process calls the hand-over off, or if the boot
-    /// cannot begin, this process ends with the exit code 1, and the old process goes on.
+    /// In a process that was started for a hand-over, every request to ``orchestrator`` fails with EAGAIN until this
+    /// call returns. The call returns when the boot has begun. If the old process calls the hand-over off, or if the
+    /// boot cannot begin, this process ends with the exit code 1, and the old process goes on.
     ///
-    /// If the old process has died, this process goes on alone: if the state was published, as the next boot, and
-    /// otherwise as the same boot. ``/LiveUpdateCore/Orchestrator/openSessions`` returns the sessions of that boot.
+    /// If the old process has died, this process goes on alone: as the next boot if the state was published, and
+    /// otherwise as the same boot. ``/LiveUpdateCore/Orchestrator/openSessions`` returns the sessions of the same boot.
     public func ready() {
         guard var image = waiting.with({ $0.take() }) else { return }
         image.takeOver(orchestrator)
@@ -227,7 +232,7 @@ public final class UpdatableProcess: Sendable {
     ///   - discard: whether to publish although incoming sessions are unfinished. These sessions are lost then.
     ///   - unchecked: whether to skip the check, for example because the program has called ``check(_:)`` itself. An
     ///     image that lacks a format cannot read the state, and the memory is lost when that image ends.
-    /// - Throws: EBUSY when a hand-over runs; the errors of ``check(_:)`` and of
+    /// - Throws: EBUSY when a hand-over is under way, EAGAIN before ``ready()``; the errors of ``check(_:)`` and of
     ///   ``/LiveUpdateCore/Orchestrator/publish(discardingUnfinished:)``, and those of execve(2) (ENOENT, EACCES,
     ///   ENOEXEC, E2BIG …). After an error, everything is as before.
     public func reboot(

@@ -13,7 +13,10 @@ import SystemPackage
 /// Unhappy: an arena that cannot be read is left untouched for the image that wrote it, and every open fails with the
 /// reason (EIO).
 extension Boot {
-    /// Opens the boot at the first request. The program that runs a boot on trial opens it, at the right moment.
+    /// Opens the boot at the first request. A boot on trial is not opened by a request, but by
+    /// ``Orchestrator/open(answering:)``.
+    ///
+    /// - Throws: EAGAIN for a boot on trial that is not open; the errors of ``Orchestrator/open()``.
     func ensureOpen() throws(LiveUpdateError) {
         guard case .unopened = stage else { return }
         if opening == .onTrial { throw Self.waiting }
@@ -138,7 +141,8 @@ extension Boot {
         }
     }
 
-    /// Notes the slots of files that another process held under other numbers.
+    /// Notes this process's slots of files that another process held in other slots. The event *file retrieved* changes
+    /// a slot without changing the retrieve status.
     private func takeSlots(_ state: BootState, but lost: [FileState]) {
         let lost = Set(lost.map(\.id))
         for file in state.files.values where !lost.contains(file.id) {

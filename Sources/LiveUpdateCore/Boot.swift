@@ -29,7 +29,7 @@ final class Boot: Sendable {
 
     enum Stage: Sendable {
         case unopened
-        /// Open, and not confirmed: the old boot may still thaw. Every request waits for the end of the trial.
+        /// Open, and not confirmed: the old boot may still thaw. Every request fails with EAGAIN until the trial ends.
         case trial
         case open
         /// The arena's state cannot be read. Every open throws this error.
@@ -86,7 +86,7 @@ final class Boot: Sendable {
 
     static let waiting = LiveUpdateError(
         .resourceTemporarilyUnavailable, "this boot has not begun: the old process still serves",
-        remedy: "say ready() first, which returns when the old process has handed over")
+        remedy: "call ready() first, which returns when the old process has handed over")
 
     private static let ended = LiveUpdateError(
         .operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one",

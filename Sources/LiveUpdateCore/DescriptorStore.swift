@@ -51,8 +51,8 @@ package protocol DescriptorStore: Sendable {
     /// The held descriptor; nil when it was lost with its last holder. The caller does not close it.
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor?
 
-    /// This process's slot for a slot that another process wrote down. Optional, for a store that gives a descriptor
-    /// another slot in each process.
+    /// This process's slot for a slot that another process has recorded in the state. Only a store that gives a
+    /// descriptor another slot in each process must implement this.
     func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot
 
     /// Returns a new descriptor of the held open file description. A store need not implement this.

@@ -109,7 +109,8 @@ public final class Orchestrator: Sendable {
     ///
     /// - Throws: EIO when the state cannot be read, or when no handler has the compatible string of a file (the message
     ///   names the string). The arena is left untouched then, and every later call throws the same error. ENOSPC
-    ///   without room for a journal. The errors of the descriptor store about a held descriptor, except EBADF.
+    ///   without room for a journal. The errors of the descriptor store about a held descriptor, except EBADF. EAGAIN
+    ///   in a process that was started for a hand-over, before it has taken over. ENODEV when the boot has ended.
     public func open() throws(LiveUpdateError) {
         let boot = try enabled()
         try boot.ensureOpen()
@@ -360,6 +361,15 @@ public final class Orchestrator: Sendable {
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
     public func unfinishedSessions() throws(LiveUpdateError) -> [Status.Session] {
         try enabled().unfinishedSessions()
+    }
+
+    /// Checks ahead of an update that all incoming sessions are finished.
+    ///
+    /// - Throws: EBUSY when some are not; as ``open()``; ENODEV when the boot has ended.
+    package func checkUnfinished() throws(LiveUpdateError) {
+        try open()
+        let boot = try enabled()
+        try boot.plan.checkUnfinished(boot)
     }
 
     /// The compatible strings of all files and FLBs: the next image must know each of them.

@@ -111,27 +111,28 @@ public final class DeviceSession: Sendable {
 
     // MARK: Updates
 
-    /// Asks luod to be asked before each update, or ends that. luod only.
+    /// Subscribes, so that luod asks this client before each update, or ends the subscription. luod only.
     ///
-    /// Before an update luod then sends ``UpdateNotice/freezeSoon(_:)``, waits for ``ready(to:)`` for a limited time,
-    /// and sends ``UpdateNotice/over(isNextBoot:)`` when the update was made or called off. An update that is under way
-    /// does not ask a client that subscribes now. The subscription ends with this session's descriptor and with the
-    /// boot. It survives reloads, and the deaths of luod's processes.
+    /// Before an update luod sends ``UpdateNotice/freezeSoon(_:)``, waits for ``ready(to:)`` for a limited time, and
+    /// sends ``UpdateNotice/over(isNextBoot:)`` when the update was made or called off. If an update already asks other
+    /// clients, it does not ask this one. The subscription ends with this session's descriptor and with the boot. It
+    /// survives reloads, and the deaths of luod's processes.
     ///
     /// A client that has subscribed must read its notices with ``nextNotice(within:)``. luod does not answer the next
-    /// request while a notice is unread; calls of this object read it, and set it aside.
+    /// request while a notice is unread. Calls of this object read such a notice, and set it aside.
     ///
-    /// - Parameter isWanted: whether to subscribe; false ends the subscription, and luod does not wait any longer.
+    /// - Parameter isWanted: whether to subscribe. False ends the subscription, and luod does not wait for this client
+    ///   any longer.
     /// - Throws: ENODEV when the session's boot has ended; EINVAL from a luod that does not know this call, and under
     ///   `luoctl run`; ENOTTY on the kernel's device.
     public func subscribe(_ isWanted: Bool = true) throws(LiveUpdateError) {
         try channel.make(.subscribe, WordCall(isWanted ? 1 : 0).body, of: subject)
     }
 
-    /// Returns the next notice, oldest first, and waits for it.
+    /// Waits for the next notice, and returns it. Notices come in the order in which luod sent them.
     ///
-    /// An event loop polls ``descriptor``, and calls this with a wait of zero when the descriptor is readable. It also
-    /// does so after each call on this session, because that call may have set a notice aside.
+    /// An event loop polls ``descriptor``, and calls this with a timeout of zero when the descriptor is readable, and
+    /// after each call on this session, because that call may have set a notice aside.
     ///
     /// - Parameter timeout: the longest wait; nil waits for ever.
     /// - Returns: nil when no notice came in time.
@@ -149,7 +150,8 @@ public final class DeviceSession: Sendable {
     ///
     /// - Parameter question: the question in ``UpdateNotice/freezeSoon(_:)``.
     /// - Throws: ESTALE when luod does not wait for this answer any longer, because the time has ended or the update
-    ///   was called off; ``UpdateNotice/over(isNextBoot:)`` then follows. ENODEV when the session's boot has ended.
+    ///   was called off; ``UpdateNotice/over(isNextBoot:)`` then follows. ENODEV when the session's boot has ended;
+    ///   EINVAL from a luod that does not know this call, and under `luoctl run`; ENOTTY on the kernel's device.
     public func ready(to question: UpdateQuestion) throws(LiveUpdateError) {
         try channel.make(.ready, ReadyCall(question.number).body, of: subject)
     }

@@ -67,7 +67,7 @@ final class SocketChannel: Channel {
             if let notice = notices.with({ $0.isEmpty ? nil : $0.removeFirst() }) { return notice }
             let now = monotonicNanoseconds() / 1_000_000
             let left = end.map { $0 - min(now, $0) } ?? Self.slice
-            // Another thread may set the notice aside that this one waits for, so the wait is short.
+            // A call of another thread may set aside the notice that this thread waits for, so the wait is short.
             if descriptor.isReadable(within: CInt(min(left, Self.slice))) {
                 try readNotices()
             } else if left == 0 {
@@ -86,7 +86,7 @@ final class SocketChannel: Channel {
         }
     }
 
-    /// Keeps a notice until the client asks for it, unless this version does not know its kind.
+    /// Sets a notice aside until the client asks for it. A notice of an unknown kind is dropped.
     private func setAside(_ notice: Notice) {
         guard let known = UpdateNotice(notice) else { return }
         notices.with { $0.append(known) }

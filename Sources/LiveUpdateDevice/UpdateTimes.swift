@@ -6,7 +6,8 @@ import LiveUpdateProtocol
 public struct UpdateTimes: Equatable, Sendable {
     /// The request was read.
     public let asked: UInt64
-    /// The next image has started and knows all formats in use. No client is served from here on.
+    /// The next image has started and knows all formats in use. In an update it is also prepared, and the wait for
+    /// subscribers is over: no client is served from here on.
     public let loaded: UInt64
     /// Everything is frozen and published; in a reload, handed over.
     public let published: UInt64

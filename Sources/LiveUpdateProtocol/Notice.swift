@@ -15,7 +15,7 @@ package struct Notice: Equatable, Sendable {
         case over = 2
     }
 
-    /// The kind as a number, which a later luod may have added.
+    /// The kind as a number. A later luod may send kinds that this version does not know.
     package let number: UInt32
     /// In *freeze soon* the number for READY; otherwise 0.
     package let question: UInt64

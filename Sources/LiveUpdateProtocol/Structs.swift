@@ -203,8 +203,8 @@ package struct UpdateCall: Equatable, Sendable {
     package var flags: UInt32
     /// The time when each phase ended, in nanoseconds of CLOCK_MONOTONIC: asked, loaded, frozen and published, taken
     /// over, switched, answered. In a request, the first is the time when the client sent it, or 0. A request that was
-    /// sent while another update ran fails with EBUSY. In an UPDATE, the second is how long luod waits until all
-    /// subscribers are ready, in nanoseconds; 0 is the default.
+    /// sent while another update ran fails with EBUSY. In the request of an UPDATE, the second is how long luod waits
+    /// until all subscribers are ready, in nanoseconds; 0 is the default.
     package var times: [UInt64]
     /// The path of the image, or the explanation.
     package var text: String

@@ -2,8 +2,8 @@
 package import LiveUpdatePlatform
 package import SystemPackage
 
-/// Decides which boot goes on when the process between the two boots (in luod the keeper) dies in the middle of an
-/// update. The baton is the one message in the queue of a socket that both boots have, and only one of them can take
+/// Decides which boot goes on when the carrier (luod's keeper, or the old process of a hand-over) dies in the middle of
+/// an update. The baton is the one message in the queue of a socket that both boots have, and only one of them can take
 /// it.
 ///
 /// The old boot takes the baton before it goes on alone. The next boot takes the baton when it is told to go.

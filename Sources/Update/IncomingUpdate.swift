@@ -9,8 +9,8 @@
 ///
 /// Unhappy: an image that cannot open the state says the reason, and ends. An image ends without a word, and has
 /// changed nothing, when it gets an unexpected message, is not wanted any more, or finds the baton taken. An image of
-/// luod also ends when it loses the link, since the keeper or the old boot goes on. An embedded service has no keeper:
-/// when its old process has ended, the image goes on alone with everything that it has got.
+/// luod also ends when it loses the link, because the keeper or the old boot goes on. An embedded service has no
+/// keeper: if its old process has ended, the image goes on alone with the descriptors and the state that it has.
 package struct IncomingUpdate: Sendable {
     package enum Phase: Equatable, Sendable {
         /// The image has not said anything.
@@ -32,7 +32,7 @@ package struct IncomingUpdate: Sendable {
 
     package enum Event: Equatable, Sendable {
         case started
-        /// The image has got all held descriptors.
+        /// The image has got all held descriptors. In an embedded service, the program has also said that it is ready.
         case told
         /// There is a draft.
         case prepare
@@ -124,7 +124,8 @@ package struct IncomingUpdate: Sendable {
         }
     }
 
-    /// The state that the old process has left is the next boot's if it was published, and otherwise its own.
+    /// Handles the end of the process at the other end of the link. An image that goes on alone begins the next boot if
+    /// the state was published, and otherwise goes on with the same boot.
     private mutating func linkLost() -> ActionList<Action> {
         guard goesOnAlone else { return end() }
         switch phase {

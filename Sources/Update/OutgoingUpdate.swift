@@ -24,7 +24,7 @@ package struct OutgoingUpdate: Sendable {
         case idle
         /// The next image is being started for a request.
         case loading(UpdateRequest)
-        /// The next image waits. With a request, the step before its preparation is under way.
+        /// The next image waits. With a request, the checks before the preparation are under way.
         case loaded(Formats, for: UpdateRequest?)
         /// The next image prepares itself on a draft. This is its preparation number `tries`, counted again after the
         /// subscribers were asked.
@@ -47,7 +47,7 @@ package struct OutgoingUpdate: Sendable {
         case standby(Formats, attempt: UInt32)
         /// The image has prepared itself on the draft.
         case prepared(attempt: UInt32)
-        /// The image serves: the answer that an embedded service waits for.
+        /// The image serves. The old boot of an embedded service waits for this message.
         case imageAnswered(attempt: UInt32)
         /// The image is gone.
         case imageFailed(String, attempt: UInt32)
@@ -362,7 +362,7 @@ package struct OutgoingUpdate: Sendable {
             phase = .idle
             return ActionList(.discardDraft, .fail(UpdateRefusal(.image, why)))
         case .publishing:
-            // The publication ends first. The keeper then answers the hand-over with another failure.
+            // The publication ends first. The hand-over is then answered with another failure.
             return ActionList()
         case .handedOver(let request): return takeBack(request, UpdateRefusal(.calledOff, why))
         }

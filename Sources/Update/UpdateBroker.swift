@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package import LiveUpdatePlatform
 
-/// The part in an update between the current orchestrator and the next image. It does no I/O: it answers each event
-/// with actions, which its carrier performs in order. The carrier is luod's keeper, or the old process of an embedded
+/// The part of an update between the current orchestrator and the next image. It does no I/O: it answers each event
+/// with actions, which the carrier performs in order. The carrier is luod's keeper, or the old process of an embedded
 /// service.
 ///
 /// 1. *idle*: there is no next image.
@@ -30,7 +30,7 @@ package struct UpdateBroker: Equatable, Sendable {
         /// The process of the current orchestrator, which holds everything until the image has answered.
         case oldBoot
 
-        /// The question for an image that does not speak the language of the link.
+        /// The hint at the end of the message about an image that sent an unexpected message.
         fileprivate var question: String {
             switch self {
             case .keeper: "is it a luod of this version?"
@@ -103,7 +103,7 @@ package struct UpdateBroker: Equatable, Sendable {
     private var attempt: UInt32 = 0
     private var due: UInt64 = 0
 
-    /// Makes the part of a carrier.
+    /// Makes a broker without an image.
     ///
     /// - Parameters:
     ///   - patience: the time limit of each phase, in milliseconds.
@@ -216,7 +216,7 @@ package struct UpdateBroker: Equatable, Sendable {
     private var unexpected: String {
         phase == .greeting
             ? "\(image) did not begin with its version: \(carrier.question)"
-            : "\(image) sent an unexpected message while it was to \(verb): \(carrier.question)"
+            : "\(image) sent an unexpected message when it should \(verb): \(carrier.question)"
     }
 
     private mutating func callOff(_ why: String) -> [Action] {

@@ -2,9 +2,8 @@
 package import LiveUpdateHandover
 package import LiveUpdatePlatform
 
-/// The messages of an update and of a reload, to the next image and from it. The process between the two boots passes
-/// some of them on to the old boot and from it. In luod that process is the keeper; an embedded service starts its next
-/// image itself.
+/// The messages of an update and of a reload, to the next image and from it. luod's keeper passes some of them on to
+/// the old boot and from it. The old process of an embedded service starts its next image itself.
 ///
 /// - next image: `standby` when it reads, and again when it holds all descriptors and is ready to take over;
 ///   `prepared`; `ready` when it has opened the state on trial, or `failed`; `answered` when it serves.
@@ -28,7 +27,8 @@ package enum UpdateMessage: Equatable, Sendable {
     /// - Parameter attempt: the number of the image, in a message to the old boot or from it.
     case failed(String, attempt: UInt32 = 0)
 
-    /// The type of a message, its first word. The other numbers below 64 belong to luod's control link.
+    /// The type of a message, its first word. The other numbers belong to the links that carry these messages: luod's
+    /// control link, and the link of a hand-over.
     package enum Number: UInt32 {
         case standby = 6
         case handOver, ready, go, failed

@@ -61,7 +61,7 @@ import Testing
         #expect(!barrier.opens(at: 0))
     }
 
-    @Test("A subscriber that leaves is not waited for, whether it was told or not, and ready or not") func gone() {
+    @Test("A barrier does not wait for a subscriber that leaves, told or not, and ready or not") func gone() {
         let barrier = Fixture([1, 2, 3], areTold: false)
         barrier.noteGone(1)
         barrier.noteGone(1)

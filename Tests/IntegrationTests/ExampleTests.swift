@@ -50,8 +50,7 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: server.socket))
     }
 
-    @Test("A program that cannot take over is called off, and clients do not notice") func aWrongProgram() async throws
-    {
+    @Test("A hand-over to a wrong program is called off, and clients do not notice") func aWrongProgram() async throws {
         let server = try await Server(inPlace: false)
         #expect(try await server.ask("set color blue") == "ok")
         try await server.replaceProgram(with: "/bin/true")
@@ -61,6 +60,15 @@ import Testing
         }
         #expect(try await server.ask("get color") == "blue")
         try await server.replaceProgram(with: Program.path("CacheServer"))
+        server.signal(SIGHUP)
+        try await server.waitForBoot(1)
+        #expect(try await server.ask("get color") == "blue")
+        try await server.endCurrent()
+    }
+
+    @Test("The memory can be on huge pages", .requiresHugePages(2)) func hugePages() async throws {
+        let server = try await Server(["--huge"], inPlace: false)
+        #expect(try await server.ask("set color blue") == "ok")
         server.signal(SIGHUP)
         try await server.waitForBoot(1)
         #expect(try await server.ask("get color") == "blue")

@@ -55,7 +55,7 @@ import Testing
         #expect(next["early"] == "\(Errno.resourceTemporarilyUnavailable.rawValue)" && next["waited"] == "true")
     }
 
-    @Test("Fifty hand-overs in a row grow nothing") func many() async throws {
+    @Test("Fifty hand-overs in a row neither grow the arena nor leave a descriptor") func many() async throws {
         let lines = try await chain(["40", "50"]).filter { $0["update"] != nil }
         #expect(lines.map { $0["update"] } == (1...50).map { "\($0)" })
         for line in lines.dropFirst() {
@@ -66,13 +66,14 @@ import Testing
     }
 
     @Test(
-        "An image with a fault is called off, the old process goes on and knows why, and the next image gets everything",
+        "With a faulty image, the old process goes on and gets the reason, and the next image gets all files",
         arguments: [
             ("missing", Errno.notSupported, "could not be started"), ("other", .notSupported, "exit code 0"),
             ("exit", .notSupported, "exit code 3"), ("hang", .notSupported, "in time"),
             ("exit-waiting", .notSupported, "exit code 4"), ("hang-waiting", .notSupported, "in time"),
             ("crash-waiting", .notSupported, "signal 6"),
             ("lacking", .notSupported, "does not know \"memfd-extents-v1\""),
+            ("exit-ready", .notSupported, "exit code 6"), ("stop-taking-over", .canceled, "take over in time"),
             ("unfreezable", .ioError, "it is stubborn"), ("called-off", .canceled, "was called off"),
         ])
     func calledOff(fault: String, errno: Errno, reason: String) async throws {
@@ -98,6 +99,7 @@ import Testing
         manager.start()
         let lines = try await chain(["1", "1"], environment: manager.environment)
         let process = try #require(try line(lines, "handed_over")["handed_over"])
-        try await eventually("the notification", within: 10) { manager.lines.contains("MAINPID=\(process)") }
+        try await eventually("the notification", within: 10) { manager.lines.contains("READY=1") }
+        #expect(manager.lines.filter { !$0.hasPrefix("BARRIER") } == ["MAINPID=\(process)", "READY=1"])
     }
 }

@@ -84,6 +84,10 @@ struct HandOverProbe {
         do throws(LiveUpdateError) {
             let handOver = try process.handOver(to: faultyImage, patience: .seconds(2))
             if faulty == "called-off" { handOver.callOff() }
+            // The image ends while this program stops its writers.
+            if faulty == "exit-ready" {
+                while try handOver.advance() || true { _ = handOver.descriptor.isReadable(within: 5000) }
+            }
             try handOver.complete()
             say([faulty == "traced" ? "handed_over" : "fault": "to the image that is \(faulty)"])
             exit(0)
@@ -138,8 +142,15 @@ struct HandOverProbe {
         case "hang": sleepForEver()
         default: break
         }
-        let process = try begin(handlers: fault != "lacking")
+        let options = Arena.Options(probe: fault == "stop-taking-over" ? StoppingProbe() : nil)
+        let process = try begin(handlers: fault != "lacking", arena: options)
         switch fault {
+        case "exit-ready":
+            try startThread {
+                usleep(300_000)
+                _exit(6)
+            }
+            process.ready()
         case "exit-waiting": exit(4)
         case "hang-waiting": sleepForEver()
         case "crash-waiting": abort()
@@ -150,6 +161,14 @@ struct HandOverProbe {
     }
 
     private static func sleepForEver() -> Never { while true { pause() } }
+}
+
+/// Stops the process at its first store into the arena, which begins its boot.
+private final class StoppingProbe: StoreProbe {
+    func willStore(bytes count: Int) -> Int {
+        kill(getpid(), SIGSTOP)
+        return count
+    }
 }
 
 /// A handler that cannot freeze its files.

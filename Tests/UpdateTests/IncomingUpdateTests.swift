@@ -110,7 +110,7 @@ import Testing
         }
     }
 
-    @Test("The image of an embedded service goes on alone with the state, and without a draft or with it")
+    @Test("The image of an embedded service goes on alone with the state, with a draft and without one")
     func goesOnAlone() {
         for phase in [Phase.standby, .prepared] {
             var machine = IncomingUpdate(in: phase, goesOnAlone: true)

@@ -32,7 +32,7 @@ import Testing
     @Test("The answer of the image ends the old boot of an embedded service, after the hand-over only") func answered()
     {
         var machine = OutgoingUpdate(in: .handedOver(UpdateRequest(.update)), attempt: 5)
-        #expect(machine.handle(.imageAnswered(attempt: 4)).isEmpty, "of an earlier image")
+        #expect(machine.handle(.imageAnswered(attempt: 4)).isEmpty, "the answer of an earlier image")
         #expect(machine.handle(.imageAnswered(attempt: 5)).map { $0 } == [.exit] && machine.phase == .idle)
         var early = OutgoingUpdate(in: .loading(UpdateRequest(.load)), attempt: 5)
         #expect(early.handle(.imageAnswered(attempt: 5)).isEmpty && early.phase == .loading(UpdateRequest(.load)))

@@ -171,8 +171,8 @@ import Testing
             return ""
         }
         #expect(why(.greeting, .said(.ready)).hasPrefix("/i did not begin with its version: is it a luod"))
-        #expect(why(.preparing, .saidOther).contains("while it was to prepare itself: is it a luod"))
-        #expect(why(.preparing, .said(.ready)).contains("while it was to prepare itself"))
+        #expect(why(.preparing, .saidOther).contains("when it should prepare itself: is it a luod"))
+        #expect(why(.preparing, .said(.ready)).contains("when it should prepare itself"))
         #expect(why(.takingOver, .timePassed, at: .max) == "the image did not take over in time")
         #expect(why(.greeting, .startFailed("ENOENT")) == "/i could not be started: ENOENT")
         #expect(why(.standby, .ended("signal 9")) == "the image ended: signal 9")

@@ -12,11 +12,11 @@ public import SystemPackage
 /// 3. ``complete()`` freezes, publishes and hands over. It returns when the image has begun its boot. This process
 ///    answers the requests that it has, and ends.
 ///
-/// Unhappy: when the image ends, hangs, lacks a format or cannot read the state, or when a freeze fails, the image is
-/// ended, the boot of this process goes on as before, and the call throws the reason. A hand-over that is forgotten is
-/// called off.
+/// Unhappy: if the image ends, hangs, lacks a format or cannot read the state, or if a freeze fails, this process ends
+/// the image and goes on with its boot as before, and the call throws the reason. A hand-over without a reference to it
+/// is called off.
 ///
-/// One thread at a time uses it.
+/// Only one thread at a time may use a hand-over.
 public final class HandOver {
     private let runner: HandOverRunner
     private let process: UpdatableProcess
@@ -36,15 +36,17 @@ public final class HandOver {
     /// The number of the image's process; nil when it has ended.
     public var image: CInt? { runner.process }
 
-    /// A descriptor for poll(2) and epoll(7): it is readable when ``advance()`` has something to do. It belongs to this
-    /// object.
+    /// A descriptor for poll(2) and epoll(7), which is readable when ``advance()`` has something to do. This object
+    /// owns the descriptor.
     public var descriptor: FileDescriptor { runner.descriptor }
 
-    /// Does what there is to do, without waiting for the image.
+    /// Does the next steps of this process, and does not wait until the image has done its steps. The longest step looks
+    /// at all files and writes a draft of the state: some microseconds for each file.
     ///
     /// - Returns: whether the image is ready, so that ``complete()`` can be called.
-    /// - Throws: the reason why the hand-over was called off: ENOTSUP when the image lacks a format that is in use, has
-    ///   ended, or did not get ready in time; the errno of a file that cannot be frozen; EMFILE.
+    /// - Throws: the reason why the hand-over was called off: ENOTSUP when the image could not be started, lacks a
+    ///   format that is in use, has ended, or was not ready in time; the errno of a file that cannot be frozen;
+    ///   ECANCELED after ``callOff()``.
     public func advance() throws(LiveUpdateError) -> Bool { try advance(within: 0) }
 
     /// Waits until the image is ready.
@@ -55,13 +57,14 @@ public final class HandOver {
     }
 
     private func advance(within milliseconds: CInt) throws(LiveUpdateError) -> Bool {
-        if case .starting = runner.stage { runner.step(within: milliseconds) }
+        // An image that is ready can still end.
+        if !runner.isOver { runner.step(within: runner.stage == .ready ? 0 : milliseconds) }
         try check()
         return runner.stage != .starting
     }
 
-    /// Hands the state over, and waits until the image has begun its boot. It waits first until the image is ready.
-    /// From the call on, nothing may write to the preserved memory.
+    /// Waits until the image is ready, hands the state over, and waits until the image has begun its boot. From this
+    /// call on, nothing may write to the preserved memory.
     ///
     /// On success the boot of this process is over: every request fails with ENODEV. If this process is a service of
     /// systemd, systemd learns the number of the new main process.
@@ -75,7 +78,8 @@ public final class HandOver {
         if let image { MainProcess.tell(image) }
     }
 
-    /// Ends the image. This process goes on as before. After ``complete()`` this does nothing.
+    /// Calls the hand-over off: the image ends, and this process goes on as before. After ``complete()`` this does
+    /// nothing.
     public func callOff() {
         runner.callOff()
         noteEnd()

@@ -7,13 +7,16 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// The old process's side of a hand-over: performs the actions that ``OutgoingUpdate`` and ``UpdateBroker`` decide, and
-/// reports their results to them. In luod, the orchestrator runs the one and the keeper the other.
+/// reports the results to them. In luod, the orchestrator runs ``OutgoingUpdate``, and the keeper runs
+/// ``UpdateBroker``.
 final class HandOverRunner {
     enum Stage: Equatable {
-        /// The image starts, or prepares itself.
+        /// The image starts or prepares itself, or takes the state over.
         case starting
         /// The image waits for the state.
         case ready
+        /// The state is handed over, and the image has not answered.
+        case publishing
         /// The image serves, and this boot is over.
         case over
         /// The image is gone, and this boot goes on.
@@ -36,10 +39,14 @@ final class HandOverRunner {
     /// The longest time of each step after the image is ready, in milliseconds.
     private static let patience: UInt64 = 5000
 
-    /// The time before this process reads the image's answer, in microseconds. The answer would wake it on the image's
-    /// processor, and its end would take longer than the image's first answers to clients.
+    /// How long this process sleeps before it reads the image's answer, in microseconds. Without the pause, the kernel
+    /// wakes this process on the image's processor, and the end of this process delays the image's first answers to
+    /// clients.
     private static let headStart: UInt32 = 2000
 
+    /// Makes the runner, and starts nothing: see ``begin()``. `discards` says whether unfinished incoming sessions may
+    /// be lost. `patience` is the longest time until the image is ready, in milliseconds.
+    ///
     /// - Throws: EMFILE.
     init(
         _ orchestrator: Orchestrator, _ arena: Arena, _ descriptors: InheritedDescriptors, _ image: ProgramImage,
@@ -59,7 +66,7 @@ final class HandOverRunner {
     /// Whether the image serves or is gone.
     var isOver: Bool {
         switch stage {
-        case .starting, .ready: false
+        case .starting, .ready, .publishing: false
         case .over, .failed: true
         }
     }
@@ -80,10 +87,11 @@ final class HandOverRunner {
         watchDeadline()
     }
 
-    /// Reads what the image has sent, and calls off what takes too long.
+    /// Reads the messages of the image, and calls the hand-over off if the image takes too long.
     ///
     /// - Parameter milliseconds: the longest wait for a message; -1 waits until a message comes or a deadline passes.
     func step(within milliseconds: CInt) {
+        watchDeadline()
         _ = try? poller.next(milliseconds)
         read()
         if let deadline = broker.deadline, LiveUpdatePlatform.milliseconds() >= deadline { overdue() }
@@ -95,7 +103,7 @@ final class HandOverRunner {
         // The image may have ended since.
         read()
         guard stage == .ready else { return }
-        stage = .starting
+        stage = .publishing
         do throws(LiveUpdateError) {
             try orchestrator.publish(discardingUnfinished: discards)
         } catch {
@@ -103,7 +111,7 @@ final class HandOverRunner {
             return handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), reason)))
         }
         handle(.published)
-        while stage == .starting { step(within: -1) }
+        while stage == .publishing { step(within: -1) }
     }
 
     /// Ends the image.
@@ -117,14 +125,14 @@ final class HandOverRunner {
     private func dismiss() { handle(UpdateBroker.Event.dismissed(attempt: machine.attempt)) }
 
     private func read() {
-        // An image that serves is its own master, and may close the link.
+        // After its answer the image may close the link, so nothing is read any more.
         while !isOver, let next, let received = next.receive() {
             switch received {
             case .message(.hello(let version)):
                 handle(.greeted(refusal: version == ImageMessage.version ? nil : mismatch(version)))
             case .message(.update(let message)): handle(.said(message))
             case .message, .unknown: handle(.saidOther)
-            // It may still run its last instructions.
+            // The process may still run its last instructions.
             case .ended: return noteEnd(next)
             }
         }
@@ -137,11 +145,12 @@ final class HandOverRunner {
     }
 
     private func mismatch(_ version: UInt32) -> String {
-        "\(image.path) speaks version \(version) of the hand-over, and this program version \(ImageMessage.version): "
-            + "become it with reboot(into:)"
+        "\(image.path) has version \(version) of the hand-over, and this program has version \(ImageMessage.version): "
+            + "update in place with reboot(into:)"
     }
 
-    /// The image has taken too long. If it has the baton, it has begun its boot, and is only slow to say so.
+    /// Handles a deadline that has passed. An image that has taken the baton has begun its boot, and its answer is only
+    /// late.
     private func overdue() {
         if case .answering = broker.phase, baton?.take() == false {
             return handle(.imageAnswered(attempt: machine.attempt))
@@ -162,16 +171,16 @@ final class HandOverRunner {
         case .load(let image, let attempt): handle(.wants(.orchestrator, image: image, attempt: attempt))
         case .callOff(_, let attempt): handle(UpdateBroker.Event.dismissed(attempt: attempt))
         case .readFormats: handle(.formatsInUse((try? orchestrator.formatsInUse()).map([String].init) ?? []))
-        case .assess: handle(.assessed(obstacle()))
+        case .assess:
+            look()
+            handle(.assessed(obstacle()))
         case .prepare(let leavesOut, let attempt): prepare(leavesOut, attempt)
         // A service has no subscribers, and its program stops its own writers.
         case .ask: handle(.noSubscribers)
         case .checkDraft: handle(.draftChecked(isCurrent: orchestrator.hasCurrentDraft))
         case .discardDraft: orchestrator.discardDraft()
-        // The program says when it has stopped. What needs no frozen state is done before that.
-        case .publish:
-            baton = try? CommitBaton.make()
-            stage = .ready
+        // The program calls complete() when its writers have stopped. The baton needs no frozen state: it is made now.
+        case .publish: getReady()
         case .handOver(let what, let attempt): handOver(what, attempt)
         case .thaw: try? orchestrator.thaw()
         case .exit: stage = .over
@@ -192,6 +201,19 @@ final class HandOverRunner {
         handle(.requested(request))
     }
 
+    /// Looks at the files ahead of the freeze, some at a time: requests of other threads are answered in between.
+    private func look() {
+        try? orchestrator.beginLooks()
+        var isDone = false
+        while !isDone {
+            let end = monotonicNanoseconds() + Self.slice
+            isDone = (try? orchestrator.look { monotonicNanoseconds() < end }) ?? true
+        }
+    }
+
+    /// The longest time for which requests of other threads wait, in nanoseconds.
+    private static let slice: UInt64 = 500_000
+
     /// The first file that could not be frozen.
     private func obstacle() -> UpdateRefusal? {
         guard let obstacles = try? orchestrator.obstacles(), let first = obstacles.first else { return nil }
@@ -210,13 +232,19 @@ final class HandOverRunner {
         }
     }
 
-    private func handOver(_ what: HandOverKind, _ attempt: UInt32) {
+    /// Waits for the program, which says when its writers have stopped.
+    private func getReady() {
         do throws(SystemCallError) {
-            if baton == nil { baton = try CommitBaton.make() }
-            handle(.handOver(what, note: [], attempt: attempt), baton.map { [$0.descriptor] } ?? [])
+            baton = try CommitBaton.make()
+            stage = .ready
         } catch {
-            handle(.notTold("the baton cannot be made: \(error)"))
+            handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), "the baton cannot be made: \(error)")))
         }
+    }
+
+    private func handOver(_ what: HandOverKind, _ attempt: UInt32) {
+        guard let baton else { return }
+        handle(.handOver(what, note: [], attempt: attempt), [baton.descriptor])
     }
 
     // MARK: The actions between this boot and the image
@@ -285,7 +313,7 @@ final class HandOverRunner {
 extension LiveUpdateError {
     fileprivate init(_ refusal: UpdateRefusal) {
         let parts = refusal.reason.split(separator: "\nremedy: ", maxSplits: 1).map(String.init)
-        let remedy = parts.count > 1 ? parts[1] : "nothing has changed: see what the image has printed, and try again"
+        let remedy = parts.count > 1 ? parts[1] : "nothing has changed: mend the image, and try again"
         self.init(refusal.errno, parts.first ?? "", remedy: remedy)
     }
 }

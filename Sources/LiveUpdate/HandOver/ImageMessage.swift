@@ -6,10 +6,10 @@ import LiveUpdatePlatform
 
 /// A message between the old process of a hand-over and the image that it has started.
 ///
-/// - Both sides send `hello` first. That of the old process comes with the arena.
-/// - old process: `hold` with copies of the held descriptors, and `told` after them; later the same for those that the
-///   image lacks.
-/// - Both sides: the messages of an update.
+/// - Both sides send `hello` first. The `hello` of the old process comes with the arena.
+/// - The old process sends `hold` with copies of the held descriptors, and `told` after all of them. Later it sends
+///   descriptors that the image lacks in the same way.
+/// - Both sides send the messages of an update.
 enum ImageMessage: Equatable {
     case hello(version: UInt32)
     /// The slots of the descriptors of this message.

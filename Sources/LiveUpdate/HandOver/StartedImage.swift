@@ -5,14 +5,14 @@ import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
-/// The next image of a hand-over, as the old process sees it: its process, and the link to it.
+/// The next image of a hand-over in the old process: the image's process, and the link to it.
 final class StartedImage {
-    /// The number of its process.
+    /// The number of the image's process.
     let id: CInt
     private let process: RunningProcess
     private let link: ProcessLink
     private let descriptors: InheritedDescriptors
-    /// Whether the image has got everything once.
+    /// Whether the image has got all held descriptors once.
     private var wasFed = false
 
     /// Starts an image, and sends it the arena.
@@ -26,12 +26,24 @@ final class StartedImage {
         let end = OwnedDescriptor(taking: theirs)
         self.descriptors = descriptors
         descriptors.beginSending()
-        // The number is free in the image, since it is in use here.
+        // The descriptor has the same number in the image. No inherited descriptor has this number, because it is in
+        // use in this process.
         id = try image.setting(WaitingImage.variable, "\(theirs.rawValue)").setting(UpdatableProcess.variable, nil)
             .spawn(end.borrowed, as: theirs.rawValue)
-        process = try RunningProcess(id)
-        // If the process has already died, that is an event of its own.
+        process = try Self.find(id)
+        // If the image has already ended, that is an event of its own.
         try? link.send(ImageMessage.hello(version: ImageMessage.version).bytes, [arena])
+    }
+
+    /// - Throws: EMFILE, ENOSYS before Linux 5.3. The process is ended then.
+    private static func find(_ id: CInt) throws(SystemCallError) -> RunningProcess {
+        do throws(SystemCallError) {
+            return try RunningProcess(id)
+        } catch {
+            kill(id, SIGKILL)
+            _ = waitpid(id, nil, 0)
+            throw error
+        }
     }
 
     /// Readable when the image has sent something or has ended.
@@ -44,7 +56,7 @@ final class StartedImage {
         try link.send(message.bytes, descriptors)
     }
 
-    /// Sends copies of the held descriptors in these slots, those that the image has not got yet.
+    /// Sends copies of the held descriptors in these slots, except those that the image already has.
     ///
     /// - Throws: as ``ProcessLink/send(_:_:patience:inShortage:)``.
     func feed(_ slots: [DescriptorSlot]) throws(SystemCallError) {
@@ -63,7 +75,7 @@ final class StartedImage {
         do throws(SystemCallError) {
             try link.send(ImageMessage.hold([DescriptorSlot](slots)).bytes, slots.compactMap(descriptors.descriptor))
         } catch {
-            // Another thread has ended the preservation of a file meanwhile: all others are sent alone.
+            // Another thread has unpreserved one of the files meanwhile, so each descriptor is sent in its own message.
             guard error.errno == .badFileDescriptor, slots.count > 1 else {
                 if error.errno == .badFileDescriptor { return }
                 throw error
@@ -91,10 +103,10 @@ final class StartedImage {
         }
     }
 
-    /// Ends the process, if it has not ended, and waits until it has. It touches nothing afterwards.
+    /// Ends the process if it still runs, and waits for its end. The process changes nothing afterwards.
     ///
-    /// - Parameter patience: how many milliseconds it gets to end by itself.
-    /// - Returns: how it ended, as text.
+    /// - Parameter patience: how many milliseconds the process has to end by itself.
+    /// - Returns: how the process ended, as text.
     @discardableResult
     func end(patience: CInt = 0) -> String {
         if !process.waitForEnd(patience) {

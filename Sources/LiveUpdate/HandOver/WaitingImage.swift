@@ -13,8 +13,8 @@ import SystemPackage
 ///    needs.
 /// 2. The program says that it is ready. The image reads a draft of the state, and then the state, and begins the boot.
 ///
-/// Unhappy: an image that is called off, or cannot begin the boot, ends, and has changed nothing. When the old process
-/// dies, the image goes on alone with everything that it has.
+/// Unhappy: an image that is not wanted any more, or cannot begin the boot, ends and has changed nothing. If the old
+/// process dies, the image goes on alone with the descriptors that it has.
 struct WaitingImage: Sendable {
     /// The variable that names the descriptor of the link.
     static let variable = "LUO_HAND_OVER_FD"
@@ -33,7 +33,16 @@ struct WaitingImage: Sendable {
     private final class OldProcess: Sendable {
         /// nil when the process has ended before the descriptor was made.
         private let process: RunningProcess?
-        init(_ process: consuming RunningProcess?) { self.process = process }
+
+        /// - Throws: EMFILE, ENOSYS before Linux 5.3.
+        init(_ id: CInt) throws(SystemCallError) {
+            do throws(SystemCallError) {
+                process = try RunningProcess(id)
+            } catch {
+                guard error.errno == .noSuchProcess else { throw error }
+                process = nil
+            }
+        }
 
         /// Whether the process has ended. A program that ends closes the link a little earlier.
         var hasEnded: Bool { process?.waitForEnd(5000) ?? true }
@@ -54,16 +63,20 @@ struct WaitingImage: Sendable {
         return link
     }
 
-    /// Exchanges versions, and gets the arena.
+    /// Exchanges versions with the old process, and gets the arena. If the old process has another version, this
+    /// process ends.
     ///
-    /// - Throws: EIO when the arena cannot be read. An old process of another version ends this process.
+    /// - Throws: EIO when the arena cannot be read.
     init(
         _ link: ProcessLink, _ options: Arena.Options, _ descriptors: InheritedDescriptors
     ) throws(LiveUpdateError) {
         self.link = link
         self.descriptors = descriptors
-        let process = (try? link.descriptor.peer().process) ?? 0
-        old = OldProcess(try? RunningProcess(process))
+        do throws(SystemCallError) {
+            old = try OldProcess(try link.descriptor.peer().process)
+        } catch {
+            throw LiveUpdateError(error, "looking for the old process")
+        }
         try? link.send(ImageMessage.hello(version: ImageMessage.version).bytes)
         guard let first = try? link.receive(.waiting), let arena = first.descriptors.first,
             ImageMessage(first.bytes) == .hello(version: ImageMessage.version)
@@ -76,8 +89,8 @@ struct WaitingImage: Sendable {
         }
     }
 
-    /// Opens the arena, which the old process may be changing. A state in the middle of a change does not pass the
-    /// checks, so this reads it again.
+    /// Opens the arena while the old process may be changing it. An arena in the middle of a change fails the checks,
+    /// so this tries again.
     private static func open(
         _ file: consuming OwnedDescriptor, _ options: Arena.Options
     ) throws(ArenaError) -> Arena {
@@ -90,7 +103,7 @@ struct WaitingImage: Sendable {
         return try Arena(opening: file, options)
     }
 
-    /// Says which formats the image knows, and gets all held descriptors.
+    /// Tells the old process which formats the image knows, and gets all held descriptors.
     mutating func gather(_ orchestrator: Orchestrator) throws(LiveUpdateError) {
         formats = try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
         handle(.started, orchestrator)
@@ -161,8 +174,15 @@ struct WaitingImage: Sendable {
         }
     }
 
-    /// The end of the old process is found at the next receive.
-    private func send(_ message: UpdateMessage) { try? link.send(message.bytes) }
+    /// Sends a message. If the old process has ended, the next receive notices this.
+    private func send(_ message: UpdateMessage) {
+        do throws(SystemCallError) {
+            try link.send(message.bytes)
+        } catch {
+            // The old process learns of no other error, and would wait for the message.
+            if error.errno != .brokenPipe && error.errno != .connectionReset { _exit(1) }
+        }
+    }
 
     private func open(_ orchestrator: Orchestrator) -> IncomingUpdate.Event {
         do throws(LiveUpdateError) {

@@ -167,7 +167,8 @@ final class UpdatePlan: Sendable {
         }
     }
 
-    private func checkUnfinished(_ boot: Boot) throws(LiveUpdateError) {
+    /// - Throws: EBUSY when incoming sessions are unfinished.
+    func checkUnfinished(_ boot: Boot) throws(LiveUpdateError) {
         let unfinished = boot.read { $0.sessions(.incoming).filter { $0.progress != .finished } }
         guard unfinished.isEmpty else {
             let list = unfinished.map { session in

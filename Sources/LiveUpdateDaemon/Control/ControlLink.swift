@@ -17,7 +17,7 @@ final class ControlLink: Sendable {
 
     /// Sends a message, as ``ProcessLink/send(_:_:patience:inShortage:)`` does.
     ///
-    /// - Throws: as that; with EMSGSIZE, the log names the message.
+    /// - Throws: as ``ProcessLink/send(_:_:patience:inShortage:)``. With EMSGSIZE, the log names the message.
     func send(
         _ message: ControlMessage, _ descriptors: [FileDescriptor] = [], patience: Int = 1000,
         inShortage shortage: Int? = nil

@@ -69,7 +69,7 @@ struct DeviceControl {
         call.letOthersReceive()
         let role = try gate.orchestrator.role(of: cookie)
         if role == .dead { return .operationNotSupportedByDevice }
-        // The device does not know this number, which is its first check.
+        // The kernel's device first checks the number of a call, and does not know this number.
         if StructInMemory.isOnlyOnSocket(command) { return .invalidArgument }
         do throws(Malformed) {
             _ = try RequestDecoder(isOnSession: role != .device, isOutgoing: role == .outgoing).request(message)

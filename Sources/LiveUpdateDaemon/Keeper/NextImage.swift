@@ -9,7 +9,7 @@ final class NextImage {
     let image: KeptImage
     /// The slots that the image knows.
     private var held: Set<DescriptorSlot> = []
-    /// The slots with another label than the image knows.
+    /// The slots whose labels have changed since the image got them.
     private var relabeled: Set<DescriptorSlot> = []
     /// Whether some changes were not sent to the image. ``feed(from:)`` sends them.
     private var isBehind = true
@@ -47,7 +47,8 @@ final class NextImage {
         }
     }
 
-    /// Notes a change of the label of a slot that the image knows. All other changes are visible in the table.
+    /// Notes a change that was not sent. Only a changed label must be noted, because ``feed(from:)`` finds all other
+    /// changes in the table.
     private func noteUnsent(_ message: ControlMessage) {
         guard case .hold(let slots) = message else { return }
         relabeled.formUnion(slots.map(\.slot))

@@ -8,18 +8,19 @@ import SystemPackage
 ///
 /// 1. A client subscribes on its session. The label of the session's descriptor has the subscription, so that it
 ///    survives the orchestrator.
-/// 2. Before an update, each subscriber gets the notice *freeze soon*. The label notes first that it was asked. The
-///    ``UpdateBarrier`` decides how long the update waits for READY.
+/// 2. Before an update, each subscriber gets the notice *freeze soon*. The label notes first that the client was asked.
+///    The ``UpdateBarrier`` decides how long the update waits for READY.
 /// 3. After the update, each client that was asked gets the notice *over*. This orchestrator sends it if the update
 ///    failed, and otherwise the next one, which finds the labels. If an orchestrator dies in between, a client may get
 ///    *over* twice.
 ///
-/// No client can block this. *Freeze soon* is only sent to a client that has read everything before it, so that a
-/// socket has at most one unread notice of each kind. A notice that cannot be sent is tried again after a pause.
+/// No client can block the orchestrator. *Freeze soon* is sent only to a client that has read all earlier messages, so
+/// a socket has at most one unread notice of each kind. If a notice cannot be sent, the orchestrator tries again after
+/// a pause.
 final class Subscribers {
     private let connections: ConnectionTable
     private let orchestrator: Orchestrator
-    /// The open question, and the connection of each subscriber that it is about.
+    /// The open question, and the connection of each subscriber that it asks.
     private var barrier: UpdateBarrier?
     private var asked: [DescriptorSlot: Connection] = [:]
     /// The clients that must be told that an update is over.
@@ -28,7 +29,7 @@ final class Subscribers {
     private var knownLosses: UInt64 = 0
     /// The earliest time of the next attempt to send notices, in nanoseconds.
     private var nextTry: UInt64 = 0
-    /// The boot of this orchestrator. It is read only once, because that takes as long as a status.
+    /// The boot of this orchestrator. It is read only once, because reading it takes as long as a status.
     private lazy var boot = (try? orchestrator.boot) ?? 0
 
     init(_ connections: ConnectionTable, _ orchestrator: Orchestrator) {
@@ -45,8 +46,8 @@ final class Subscribers {
         let word = WordCall(body: request.body).word
         guard word <= 1 else {
             throw LiveUpdateError(
-                .invalidArgument, "SUBSCRIBE has no flags except bit 0", remedy: "use 1 to subscribe, and 0 to end that"
-            )
+                .invalidArgument, "SUBSCRIBE takes 0 or 1, and not \(word)",
+                remedy: "use 1 to subscribe, and 0 to end the subscription")
         }
         var label = connection.label
         if word == 1 { label.traits.insert(.isSubscribed) } else { label.endSubscription() }
@@ -57,8 +58,8 @@ final class Subscribers {
 
     /// Notes that a subscriber is ready.
     ///
-    /// - Throws: EINVAL for a reserved field that is not 0; ESTALE when the client was not asked, or is not waited for
-    ///   any longer.
+    /// - Throws: EINVAL for a reserved field that is not 0; ESTALE when the client was not asked this question, or when
+    ///   the update does not wait for its answer any longer.
     func ready(_ request: Request, _ connection: Connection) throws(LiveUpdateError) -> Reply {
         let call = ReadyCall(body: request.body)
         guard call.reserved == 0 else {
@@ -125,7 +126,7 @@ final class Subscribers {
         return due > now ? CInt(clamping: (due - now) / 1_000_000 + 1) : 0
     }
 
-    /// The most notices of one turn of the loop. Each costs some system calls, and a message to the keeper.
+    /// The most notices in one turn of the loop. Each notice costs some system calls, and a message to the keeper.
     private static let most = 32
     /// The pause before another attempt to send notices, in nanoseconds.
     private static let pause: UInt64 = 20_000_000
@@ -164,7 +165,7 @@ final class Subscribers {
         var label = connection.label
         label.boot = boot
         label.traits.insert(.wasAsked)
-        // If this process dies after the notice, the next one must know of it.
+        // If this process dies after the notice, the next orchestrator must know that the client was asked.
         connections.relabel(connection, label)
         if (try? connection.descriptor.send(notice.bytes)) != nil { return true }
         endAsked(connection)
@@ -181,7 +182,7 @@ final class Subscribers {
         nextTry = 0
     }
 
-    /// Finds the clients that an earlier orchestrator has asked. The update is over.
+    /// Finds the clients that an earlier orchestrator has asked, to tell them that the update is over.
     func resume() { toTell = connections.all.filter(\.wasAsked) }
 
     /// - Returns: whether more can be told at once.
@@ -194,9 +195,9 @@ final class Subscribers {
         return failed.isEmpty && !toTell.isEmpty
     }
 
-    /// - Returns: false when there is no room for the notice now.
+    /// - Returns: false when the notice must be sent later.
     private func tellOver(_ connection: Connection) -> Bool {
-        guard connections.contains(connection) else { return true }
+        guard connections.contains(connection), connection.wasAsked else { return true }
         let isNextBoot = connection.label.boot != boot
         do throws(SystemCallError) {
             try connection.descriptor.send(Notice(.over, value: isNextBoot ? 1 : 0).bytes)

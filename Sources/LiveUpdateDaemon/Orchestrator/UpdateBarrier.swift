@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 
-/// One question to all subscribers, and their answers. It does no I/O.
+/// One question to all subscribers, and their answers. A barrier does no I/O.
 ///
 /// 1. A subscriber is *untold* until it gets the notice *freeze soon*. Its socket may have no room for the notice.
 /// 2. A subscriber that was *told* says READY, and is then *ready*.

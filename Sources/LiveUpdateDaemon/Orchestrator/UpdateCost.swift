@@ -2,7 +2,8 @@
 import LiveUpdateCore
 import LiveUpdateMachine
 
-/// Texts about the files and sessions that an update leaves out or loses.
+/// Texts about the cost of an update: the files that it leaves out, the sessions that it loses, and the clients that
+/// were not ready.
 enum UpdateCost {
     /// The room for the text of an ``UpdateCall``, in bytes without the NUL at its end.
     static let room = 4095
@@ -26,7 +27,8 @@ enum UpdateCost {
         return [head, text(obstacles.map(line), room: room), remedy].joined(separator: "\n")
     }
 
-    /// The refusal of an update with subscribers that were not ready in time, in nanoseconds.
+    /// The refusal of an update because subscribers were not ready in time. There is a line for each of them.
+    /// `patience` is the time for which the update has waited, in nanoseconds.
     static func notReady(_ lines: [String], within patience: UInt64) -> UpdateRefusal {
         let count = lines.count == 1 ? "1 client was" : "\(lines.count) clients were"
         let head = "\(count) not ready for the update within \(patience / 1_000_000) ms:"

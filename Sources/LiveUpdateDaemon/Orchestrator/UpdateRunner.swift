@@ -57,7 +57,7 @@ final class UpdateRunner {
     /// Whether a load, an update or a reload is under way.
     var isUnderWay: Bool { machine.request != nil }
 
-    /// Whether requests that take long must wait. While subscribers are asked, they need not.
+    /// Whether long requests must wait. They need not wait while subscribers are asked.
     var forbidsLongWork: Bool { isUnderWay && !subscribers.isAsking }
 
     // MARK: Requests
@@ -264,8 +264,8 @@ final class UpdateRunner {
         }
     }
 
-    /// Goes on with an update when its subscribers are ready, or when their time has ended. Long work that has begun
-    /// meanwhile ends first.
+    /// Goes on with an update when its subscribers are ready, or when their time has ended. The update first waits for
+    /// the end of long work that has begun meanwhile.
     func askOn(_ longWork: LongWorkRunner) {
         subscribers.tellSome()
         guard case .asking = machine.phase, let request = machine.request, subscribers.mayGoOn() else { return }
@@ -277,7 +277,7 @@ final class UpdateRunner {
             log.sayAll(lines.map { "update: goes on without \($0)" })
             note(lines)
         } else if !refusal.reason.contains(lines.last ?? "") {
-            // The reason is logged, too, and has no room for all lines.
+            // The reason, which is logged, too, has no room for all lines.
             log.sayAll(lines.map { "update: \($0)" })
         }
         handle(.asked(refusal))

@@ -14,7 +14,7 @@ struct StopCommand: ParsableCommand {
         discussion: """
             Without --discard luod goes on when sessions or files would be lost, and they are listed. Files with a \
             name on hugetlbfs and files that systemd holds are not lost. This command waits until luod has ended. \
-            Only root and the user that luod runs as may.
+            Only root and the user that luod runs as may stop it.
             """)
 
     @OptionGroup var options: DaemonOptions

@@ -15,8 +15,8 @@ struct UpdateCommand: ParsableCommand {
             It prints how long each phase took, and the blackout: from the first freeze until the next boot answers. \
             When a freeze fails, or the next image crashes, hangs or refuses, the boot that runs goes on, and the \
             message says why: all files that cannot be frozen are listed. Sessions that the last update handed over \
-            are to be finished before. Clients that have subscribed are asked before the freeze, and the update waits \
-            until they are ready. Only root and the user that luod runs as may.
+            must be finished first. Clients that have subscribed are asked before the freeze, and the update waits \
+            until they are ready. Only root and the user that luod runs as may update.
             """)
 
     @OptionGroup var options: DaemonOptions
@@ -93,7 +93,8 @@ struct LoadCommand: ParsableCommand {
         commandName: "load",
         abstract: "Start the next luod, which waits for luoctl update: the update has a shorter blackout then.",
         discussion: """
-            An image that does not know a format in use is refused. Only root and the user that luod runs as may. Clients are served meanwhile.
+            An image that does not know a format in use is refused. Only root and the user that luod runs as may load \
+            one. Clients are served meanwhile.
             """)
 
     @OptionGroup var options: DaemonOptions
@@ -116,7 +117,7 @@ struct ReloadCommand: ParsableCommand {
         commandName: "reload",
         abstract: "Replace the program of luod without a new boot: sessions, descriptors and clients stay.",
         discussion:
-            "Requests that arrive meanwhile wait and are answered. Only root and the user that luod runs as may.")
+            "Requests that arrive meanwhile wait and are answered. Only root and the user that luod runs as may do it.")
 
     @OptionGroup var options: DaemonOptions
     @OptionGroup var image: ImageArgument
@@ -140,12 +141,12 @@ struct ReloadCommand: ParsableCommand {
     }
 }
 
-/// How an update waits for the clients that have subscribed.
+/// The options for the wait of an update for the clients that have subscribed.
 struct BarrierOptions: ParsableArguments {
     @Option(
         help: """
-            Milliseconds that the update waits until all clients that have subscribed are ready. Then it is called off, \
-            and names the clients that are not.
+            Milliseconds to wait until all clients that have subscribed are ready. If some are not ready then, the \
+            update is called off, and the error names them.
             """)
     var patienceReady: UInt32 = 5000
 

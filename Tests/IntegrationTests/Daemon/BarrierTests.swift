@@ -139,7 +139,7 @@ import Testing
 
     // MARK: Not ready
 
-    @Test("A client that is not ready in time is named, nothing has changed, and it is told that the update is over")
+    @Test("An update names a client that is not ready in time, changes nothing, and tells the client that it is over")
     func late() throws {
         let (slow, quick) = (try subscriber("slow"), try subscriber("quick"))
         let update = try root.beginChange(.update, patience: 300)
@@ -161,7 +161,7 @@ import Testing
         #expect(try root.changed(again) == nil)
     }
 
-    @Test("An update without those that are not ready goes on, and its answer and the log name them") func without()
+    @Test("An update goes on without clients that are not ready, and its answer and the log name them") func without()
         throws
     {
         let slow = try subscriber("slow")
@@ -195,7 +195,7 @@ import Testing
         #expect(try root.changed(update) == nil)
     }
 
-    @Test("A subscriber that unsubscribes, closes its session, loses it or dies is not waited for") func gone()
+    @Test("An update does not wait for a subscriber that unsubscribes, closes its session or loses it") func gone()
         async throws
     {
         let sessions = try ["a", "b", "c"].map { try subscriber($0) }
@@ -342,7 +342,7 @@ import Testing
         #expect(try root.change(.update, flags: UpdateCall.withoutReady, patience: 200) == nil)
     }
 
-    @Test("A client preserves a large file while it is asked, which a thread does") func longRequest() throws {
+    @Test("A thread preserves a large file of a client that is being asked") func longRequest() throws {
         let session = try subscriber()
         let update = try root.beginChange(.update, patience: Self.long)
         let question = try question(session)
@@ -380,7 +380,7 @@ import Testing
         }
     }
 
-    @Test("The library calls an update off, or goes on, for the clients that are not ready") func libraryUpdates()
+    @Test("If clients are not ready, an update by the library is called off, or goes on") func libraryUpdates()
         throws
     {
         let device = try LiveUpdateDevice.luod(state: FilePath(daemon.state))
