@@ -40,8 +40,8 @@ public final class HandOver {
     /// owns the descriptor.
     public var descriptor: FileDescriptor { runner.descriptor }
 
-    /// Does the next steps of this process, and does not wait until the image has done its steps. The longest step looks
-    /// at all files and writes a draft of the state: some microseconds for each file.
+    /// Does the next steps of this process, and does not wait until the image has done its steps. The longest step
+    /// looks at all files and writes a draft of the state: some microseconds for each file.
     ///
     /// - Returns: whether the image is ready, so that ``complete()`` can be called.
     /// - Throws: the reason why the hand-over was called off: ENOTSUP when the image could not be started, lacks a
