@@ -33,7 +33,8 @@ enum ImageFormats {
         let child: ChildProcess
         do {
             child = try ChildProcess.start(
-                image.setting(variable, "1").setting(UpdatableProcess.variable, nil))
+                image.setting(variable, "1").setting(UpdatableProcess.variable, nil)
+                    .setting(WaitingImage.variable, nil))
         } catch {
             throw LiveUpdateError(error, "asking \(image.path) for the formats that it knows")
         }
@@ -46,7 +47,7 @@ enum ImageFormats {
             throw LiveUpdateError(
                 .notSupported, "\(image.path) did not say which formats it knows",
                 remedy:
-                    "begin the image's UpdatableProcess before anything that waits; unchecked: true leaves the question out"
+                    "does it use this library? Its UpdatableProcess must begin before anything that waits or ends the process"
             )
         }
         return Set(lines[(start + 1)...])

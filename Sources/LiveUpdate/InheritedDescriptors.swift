@@ -91,9 +91,13 @@ package final class InheritedDescriptors: DescriptorStore {
     ///
     /// - Throws: EMFILE.
     func receive(_ slots: [DescriptorSlot], _ descriptors: [FileDescriptor]) throws(SystemCallError) {
-        defer { for descriptor in descriptors { try? closeDescriptor(descriptor) } }
+        var rest = descriptors[...]
+        defer { for descriptor in rest { try? closeDescriptor(descriptor) } }
         for (slot, descriptor) in zip(slots, descriptors) {
             let own = try Self.copy(descriptor)
+            // It is closed at once, so that few descriptors count twice against RLIMIT_NOFILE.
+            rest.removeFirst()
+            try? closeDescriptor(descriptor)
             received.with { received in
                 received.own[slot] = own
                 received.all.append(own)

@@ -217,8 +217,9 @@ public final class UpdatableProcess: Sendable {
     /// call returns. The call returns when the boot has begun. If the old process calls the hand-over off, or if the
     /// boot cannot begin, this process ends with the exit code 1, and the old process goes on.
     ///
-    /// If the old process has died, this process goes on alone: as the next boot if the state was published, and
-    /// otherwise as the same boot. ``/LiveUpdateCore/Orchestrator/openSessions`` returns the sessions of the same boot.
+    /// If the old process has died, this process goes on alone with the descriptors that it has got: if the state was
+    /// published, as the next boot, and otherwise as the same boot. ``/LiveUpdateCore/Orchestrator/openSessions``
+    /// returns the sessions of that boot.
     public func ready() {
         guard var image = waiting.with({ $0.take() }) else { return }
         image.takeOver(orchestrator)
@@ -256,7 +257,8 @@ public final class UpdatableProcess: Sendable {
     private func execute(_ image: ProgramImage, keeping slots: [DescriptorSlot]) throws(SystemCallError) -> Never {
         try arena.descriptor.setCloseOnExec(false)
         for slot in slots { try descriptors.descriptor(in: slot)?.setCloseOnExec(false) }
-        try image.setting(Self.variable, "\(arena.descriptor.rawValue)").execute()
+        // An image that was described in a waiting process has that process's variable.
+        try image.setting(Self.variable, "\(arena.descriptor.rawValue)").setting(WaitingImage.variable, nil).execute()
     }
 
     private func closeOnExec(_ slots: [DescriptorSlot]) {

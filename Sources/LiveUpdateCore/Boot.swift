@@ -88,7 +88,7 @@ final class Boot: Sendable {
         .resourceTemporarilyUnavailable, "this boot has not begun: the old process still serves",
         remedy: "call ready() first, which returns when the old process has handed over")
 
-    private static let ended = LiveUpdateError(
+    static let ended = LiveUpdateError(
         .operationNotSupportedByDevice, "this boot has ended: its state was handed to the next one",
         remedy: "use the orchestrator of the next boot")
 

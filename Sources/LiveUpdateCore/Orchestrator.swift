@@ -390,6 +390,9 @@ public final class Orchestrator: Sendable {
         try boot.plan.thaw(boot)
     }
 
+    /// Ends a boot that has published, because the next boot has begun. Nothing can be taken back any more.
+    package func end() { boot?.setStage(.failed(Boot.ended)) }
+
     /// Ends the trial of a boot that was opened with ``Opening/onTrial``. The old boot cannot thaw any more.
     ///
     /// - Throws: ENOSPC.

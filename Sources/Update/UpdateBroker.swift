@@ -226,6 +226,8 @@ package struct UpdateBroker: Equatable, Sendable {
 
     private var verb: String {
         switch phase {
+        case .loading where carrier == .oldBoot: "make its UpdatableProcess"
+        case .catchingUp where carrier == .oldBoot: "call ready()"
         case .idle, .greeting, .loading, .catchingUp: "start"
         case .standby: "wait"
         case .preparing: "prepare itself"

@@ -94,6 +94,11 @@ final class HandOverRunner {
         watchDeadline()
         _ = try? poller.next(milliseconds)
         read()
+        if !isOver, let next, next.hasEnded {
+            // It may have said something before.
+            read()
+            if self.next === next, !isOver { noteEnd(next) }
+        }
         if let deadline = broker.deadline, LiveUpdatePlatform.milliseconds() >= deadline { overdue() }
         watchDeadline()
     }
@@ -116,7 +121,8 @@ final class HandOverRunner {
 
     /// Ends the image.
     func callOff() {
-        guard !isOver else { return }
+        // A handler's callback cannot call off the hand-over that freezes its files.
+        guard stage == .starting || stage == .ready else { return }
         hear(.failed("it is not wanted", attempt: machine.attempt))
         stage = .failed(
             LiveUpdateError(.canceled, "the hand-over to \(image.path) was called off", remedy: "begin another one"))
@@ -128,8 +134,7 @@ final class HandOverRunner {
         // After its answer the image may close the link, so nothing is read any more.
         while !isOver, let next, let received = next.receive() {
             switch received {
-            case .message(.hello(let version)):
-                handle(.greeted(refusal: version == ImageMessage.version ? nil : mismatch(version)))
+            case .message(.hello(let version, let process)): handle(.greeted(refusal: refusal(version, process, next)))
             case .message(.update(let message)): handle(.said(message))
             case .message, .unknown: handle(.saidOther)
             // The process may still run its last instructions.
@@ -142,6 +147,15 @@ final class HandOverRunner {
         let how = ended.end(patience: 1000)
         next = nil
         handle(.ended(how))
+    }
+
+    /// The reason why an image that greets so cannot be the next one; nil when it can.
+    private func refusal(_ version: UInt32, _ process: CInt, _ next: StartedImage) -> String? {
+        if version != ImageMessage.version { return mismatch(version) }
+        if process == next.id { return nil }
+        return
+            "\(image.path) runs as process \(process), and was started as \(next.id): start the program itself, and not "
+            + "by another that starts it in a new process"
     }
 
     private func mismatch(_ version: UInt32) -> String {
@@ -183,7 +197,9 @@ final class HandOverRunner {
         case .publish: getReady()
         case .handOver(let what, let attempt): handOver(what, attempt)
         case .thaw: try? orchestrator.thaw()
-        case .exit: stage = .over
+        case .exit:
+            orchestrator.end()
+            stage = .over
         // The image waits.
         case .succeed: update()
         case .fail(let refusal), .refuse(let refusal):
@@ -275,7 +291,8 @@ final class HandOverRunner {
             return nil
         } catch {
             // The end of the image is an event of its own.
-            return error.errno == .brokenPipe ? nil : .unreachable("the image does not take the state: \(error)")
+            return [.brokenPipe, .connectionReset].contains(error.errno)
+                ? nil : .unreachable("the image does not take the state: \(error)")
         }
     }
 
@@ -284,6 +301,7 @@ final class HandOverRunner {
             let started = try StartedImage(image, arena: arena.descriptor, descriptors)
             next = started
             try poller.add(started.descriptor, for: .reading)
+            try poller.add(started.ending, for: .reading)
             return nil
         } catch {
             descriptors.endSending()
@@ -305,6 +323,7 @@ final class HandOverRunner {
     private func endNext() {
         guard let next else { return }
         poller.remove(next.descriptor)
+        poller.remove(next.ending)
         next.end()
         self.next = nil
     }

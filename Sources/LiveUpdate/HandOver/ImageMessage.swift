@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
@@ -11,7 +12,8 @@ import LiveUpdatePlatform
 ///   descriptors that the image lacks in the same way.
 /// - Both sides send the messages of an update.
 enum ImageMessage: Equatable {
-    case hello(version: UInt32)
+    /// - Parameter process: the number of the sender's process.
+    case hello(version: UInt32, process: Int32)
     /// The slots of the descriptors of this message.
     case hold([DescriptorSlot])
     /// The image has all held descriptors.
@@ -20,6 +22,9 @@ enum ImageMessage: Equatable {
 
     /// The version of this link. Raise the number with every change of the messages, also of those of an update.
     static let version: UInt32 = 1
+
+    /// The greeting of this process.
+    static var greeting: ImageMessage { .hello(version: version, process: getpid()) }
 
     private enum Number: UInt32 {
         /// The letters LUH! as a little-endian number. It is the same in all versions.
@@ -31,9 +36,10 @@ enum ImageMessage: Equatable {
     var bytes: [UInt8] {
         var writer = ByteWriter(capacity: 16)
         switch self {
-        case .hello(let version):
+        case .hello(let version, let process):
             writer.put(Number.hello.rawValue)
             writer.put(version)
+            writer.put(process)
         case .hold(let slots):
             writer.put(Number.hold.rawValue)
             for slot in slots { writer.put(slot.number) }
@@ -56,7 +62,7 @@ enum ImageMessage: Equatable {
         var reader = ByteReader(bytes, "message of a hand-over")
         let number = try reader.take(UInt32.self)
         switch Number(rawValue: number) {
-        case .hello: return .hello(version: try reader.take())
+        case .hello: return .hello(version: try reader.take(), process: try reader.take())
         case .hold:
             var slots: [DescriptorSlot] = []
             while !reader.isAtEnd { slots.append(DescriptorSlot(try reader.take())) }

@@ -10,8 +10,11 @@ enum MainProcess {
         guard let path = environmentVariable("NOTIFY_SOCKET"), !path.isEmpty,
             let manager = try? ServiceNotifications(to: path)
         else { return }
+        // A manager that has much to read gets this later.
+        manager.waitForRoom(within: 1000)
         try? manager.send(["MAINPID=\(process)", "READY=1"])
         // This process may end as soon as this returns, and its messages count only while it runs.
+        manager.waitForRoom(within: 1000)
         manager.waitUntilRead(within: 1000)
     }
 }

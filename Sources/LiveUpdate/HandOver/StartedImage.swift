@@ -23,16 +23,24 @@ final class StartedImage {
     ) throws(SystemCallError) {
         let (ours, theirs) = try MessageSocket.pair()
         link = ProcessLink(OwnedDescriptor(taking: ours))
-        let end = OwnedDescriptor(taking: theirs)
+        let theirEnd = OwnedDescriptor(taking: theirs)
         self.descriptors = descriptors
         descriptors.beginSending()
         // The descriptor has the same number in the image. No inherited descriptor has this number, because it is in
         // use in this process.
         id = try image.setting(WaitingImage.variable, "\(theirs.rawValue)").setting(UpdatableProcess.variable, nil)
-            .spawn(end.borrowed, as: theirs.rawValue)
+            // Without a number, systemd's watchdog is for any process of the service: sd_watchdog_enabled(3).
+            .setting("WATCHDOG_PID", nil)
+            .spawn(theirEnd.borrowed, as: theirs.rawValue)
         process = try Self.find(id)
-        // If the image has already ended, that is an event of its own.
-        try? link.send(ImageMessage.hello(version: ImageMessage.version).bytes, [arena])
+        do throws(SystemCallError) {
+            try link.send(ImageMessage.greeting.bytes, [arena])
+        } catch {
+            // If the process has already died, that is an event of its own.
+            guard error.errno != .brokenPipe else { return }
+            self.end()
+            throw error
+        }
     }
 
     /// - Throws: EMFILE, ENOSYS before Linux 5.3. The process is ended then.
@@ -48,6 +56,12 @@ final class StartedImage {
 
     /// Readable when the image has sent something or has ended.
     var descriptor: FileDescriptor { link.descriptor }
+
+    /// Readable when the process has ended. A child of the process may keep the link open.
+    var ending: FileDescriptor { process.descriptor }
+
+    /// Whether the process has ended.
+    var hasEnded: Bool { ending.isReadable(within: 0) }
 
     /// Sends a message.
     ///
@@ -109,7 +123,8 @@ final class StartedImage {
     /// - Returns: how the process ended, as text.
     @discardableResult
     func end(patience: CInt = 0) -> String {
-        if !process.waitForEnd(patience) {
+        let endsByItself = process.waitForEnd(patience)
+        if !endsByItself {
             process.kill()
             process.waitForEnd()
         }
@@ -119,6 +134,7 @@ final class StartedImage {
             // The program may wait for all its children itself.
             guard errno == EINTR else { return "its exit code is not known" }
         }
+        if !endsByItself { return "it closed the link, and was killed" }
         let signal = status & 0x7F
         return signal == 0 ? "exit code \((status >> 8) & 0xFF)" : "signal \(signal)"
     }

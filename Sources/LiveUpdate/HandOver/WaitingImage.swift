@@ -33,19 +33,33 @@ struct WaitingImage: Sendable {
     private final class OldProcess: Sendable {
         /// nil when the process has ended before the descriptor was made.
         private let process: RunningProcess?
+        /// Readable when the process has ended.
+        private let ending: FileDescriptor?
 
         /// - Throws: EMFILE, ENOSYS before Linux 5.3.
         init(_ id: CInt) throws(SystemCallError) {
             do throws(SystemCallError) {
-                process = try RunningProcess(id)
+                let found = try RunningProcess(id)
+                ending = found.descriptor
+                process = consume found
             } catch {
                 guard error.errno == .noSuchProcess else { throw error }
                 process = nil
+                ending = nil
             }
         }
 
         /// Whether the process has ended. A program that ends closes the link a little earlier.
         var hasEnded: Bool { process?.waitForEnd(5000) ?? true }
+
+        /// Waits until the link is readable or the process has ended. A child of the process may keep the link open.
+        func wait(for link: FileDescriptor) {
+            // A negative number is no descriptor, and has no events.
+            var events = [link.rawValue, ending?.rawValue ?? -1].map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+            }
+            while unsafe poll(&events, nfds_t(events.count), -1) == -1, errno == EINTR {}
+        }
     }
 
     /// Finds the link to the old process in the environment; nil when this image was not started for a hand-over.
@@ -77,9 +91,10 @@ struct WaitingImage: Sendable {
         } catch {
             throw LiveUpdateError(error, "looking for the old process")
         }
-        try? link.send(ImageMessage.hello(version: ImageMessage.version).bytes)
-        guard let first = try? link.receive(.waiting), let arena = first.descriptors.first,
-            ImageMessage(first.bytes) == .hello(version: ImageMessage.version)
+        try? link.send(ImageMessage.greeting.bytes)
+        old.wait(for: link.descriptor)
+        guard let first = try? link.receive(.now), let arena = first.descriptors.first,
+            case .hello(ImageMessage.version, _) = ImageMessage(first.bytes)
         else { _exit(1) }
         do throws(ArenaError) {
             self.arena = try Self.open(OwnedDescriptor(taking: arena), options)
@@ -126,16 +141,17 @@ struct WaitingImage: Sendable {
     }
 
     private mutating func receive() -> IncomingUpdate.Event {
-        guard let received = try? link.receive(.waiting), !received.isTruncated else {
+        old.wait(for: link.descriptor)
+        guard let received = try? link.receive(.now) else {
             // A link that ends while the old process lives means that the image is not wanted.
             return old.hasEnded ? .linkLost : .dismissed
         }
+        guard !received.isTruncated else {
+            received.close()
+            return refuse("the image cannot open all descriptors: raise the limit on open files (ulimit -n)")
+        }
         switch ImageMessage(received.bytes) {
-        case .hold(let slots):
-            guard slots.count == received.descriptors.count,
-                (try? descriptors.receive(slots, received.descriptors)) != nil
-            else { return .dismissed }
-            return .other
+        case .hold(let slots): return hold(slots, received.descriptors)
         case .told: return .told
         case .update(.prepare(let draft, _)):
             self.draft = draft
@@ -148,6 +164,21 @@ struct WaitingImage: Sendable {
             received.close()
             return .other
         }
+    }
+
+    private func hold(_ slots: [DescriptorSlot], _ sent: [FileDescriptor]) -> IncomingUpdate.Event {
+        do throws(SystemCallError) {
+            try descriptors.receive(slots, sent)
+            return .other
+        } catch {
+            return refuse("the image cannot hold all descriptors (\(error)): raise the limit on open files (ulimit -n)")
+        }
+    }
+
+    /// Tells the old process why this image ends.
+    private func refuse(_ why: String) -> IncomingUpdate.Event {
+        send(.failed(why))
+        return .dismissed
     }
 
     private mutating func handle(_ event: IncomingUpdate.Event, _ orchestrator: Orchestrator) {

@@ -69,7 +69,8 @@ final class UpdatePlan: Sendable {
 
     /// Finds all files that cannot be frozen: now, or at the time of the look if there was one.
     func obstacles(of boot: Boot) throws(LiveUpdateError) -> [FreezeObstacle] {
-        try boot.request(.shared) { () throws(LiveUpdateError) in
+        // No file may go while it is looked at.
+        try boot.request(.exclusive) { () throws(LiveUpdateError) in
             Freeze(boot).obstacles(state.with { $0.looks })
         }
     }

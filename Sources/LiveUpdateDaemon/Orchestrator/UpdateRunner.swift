@@ -244,6 +244,7 @@ final class UpdateRunner {
         if let first = obstacles.first, !leavesOut {
             return UpdateRefusal(.core(first.errno.rawValue), UpdateCost.refusal(obstacles))
         }
+        if !discards, let unfinished = unfinishedRefusal() { return unfinished }
         let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
         // The answer has room for only some lines.
         log.sayAll(lines.map { "update: goes on without \($0)" })
@@ -281,6 +282,16 @@ final class UpdateRunner {
             log.sayAll(lines.map { "update: \($0)" })
         }
         handle(.asked(refusal))
+    }
+
+    /// The refusal because of unfinished sessions, before any client is asked. Publishing checks them again.
+    private func unfinishedRefusal() -> UpdateRefusal? {
+        do throws(LiveUpdateError) {
+            try orchestrator.checkUnfinished()
+            return nil
+        } catch {
+            return UpdateRefusal(.core(error.errno.rawValue), "\(LuoctlRemedies.adapted(error))")
+        }
     }
 
     private func prepare(_ leavesOut: Bool, _ attempt: UInt32) {

@@ -88,7 +88,8 @@ package struct RunningProcess: ~Copyable {
 
     private func isHandleReadable(within milliseconds: CInt) -> Bool {
         var event = pollfd(fd: handle.borrowed.rawValue, events: Int16(POLLIN), revents: 0)
-        return unsafe poll(&event, 1, milliseconds) > 0
+        // A program that has closed the handle learns nothing: POLLNVAL.
+        return unsafe poll(&event, 1, milliseconds) > 0 && event.revents & Int16(POLLIN) != 0
     }
 
     /// The numbers of the process's open descriptors, in ascending order, from /proc/PID/fd.

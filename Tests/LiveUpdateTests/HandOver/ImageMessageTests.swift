@@ -10,7 +10,7 @@ import Testing
 /// The messages between the two processes of a hand-over.
 @Suite struct ImageMessageTests {
     private static let all: [ImageMessage] = [
-        .hello(version: 7), .hold([]), .hold([DescriptorSlot(64), DescriptorSlot(.max)]), .told,
+        .hello(version: 7, process: 8), .hold([]), .hold([DescriptorSlot(64), DescriptorSlot(.max)]), .told,
         .update(.standby(formats: ["a", ""])), .update(.prepare(Extent(offset: 1, length: 2), attempt: 3)),
         .update(.prepared()), .update(.handOver(.update, note: [], attempt: 4)), .update(.ready), .update(.go),
         .update(.answered), .update(.failed("why", attempt: 5)),
@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test("The greeting has the same form in all versions") func greeting() {
-        #expect(ImageMessage.hello(version: 9).bytes == Array("LUH!".utf8) + [9, 0, 0, 0])
+        #expect(ImageMessage.hello(version: 9, process: 5).bytes == Array("LUH!".utf8) + [9, 0, 0, 0, 5, 0, 0, 0])
     }
 
     @Test("Other bytes crash no reader") func garbage() {
