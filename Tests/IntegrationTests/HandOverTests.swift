@@ -84,6 +84,14 @@ import Testing
         expectClean(try line(lines, "intact"), files: 5)
     }
 
+    @Test("Threads that preserve and release files all the time lose none of them") func busy() async throws {
+        let lines = try await chain(["20", "10"], environment: ["PROBE_BUSY=1"])
+        #expect(lines.filter { $0["intact"] == "20" }.count == 10)
+        let busy = lines.filter { $0["busy"] != nil }
+        #expect(busy.count == 10 && busy.allSatisfy { $0["wrong"] == "0" }, "\(busy)")
+        #expect(busy.contains { $0["busy"] != "0" })
+    }
+
     @Test("An image whose old process dies goes on alone with all files") func orphaned() async throws {
         let program = try Program(
             [Program.path("UpdateProbe"), "hand-over", "7", "1"], environment: ["PROBE_PAUSE=500"])

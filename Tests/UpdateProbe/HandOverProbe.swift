@@ -35,6 +35,7 @@ struct HandOverProbe {
         process.ready()
         let update = try process.orchestrator.status().updateNumber
         if let alone = try process.orchestrator.openSessions.first { return try goOnAlone(alone) }
+        if isBusy, update > 0 { try BusyThreads.comeBack(process.orchestrator) }
         let files = update == 0 ? try (0..<UInt64(files)).map(makeFile) : try Keep.comeBack(process, files, update)
         say(["boot": "\(update)", "process": "\(getpid())", "waited": "\(isWaiting)", "early": "\(early)"])
         guard update < updates else { return say(["done": "\(update)"]) }
@@ -52,7 +53,11 @@ struct HandOverProbe {
         }
     }
 
+    /// Whether other threads make requests during the hand-overs.
+    private var isBusy: Bool { environmentVariable("PROBE_BUSY") != nil }
+
     private func handOver(_ process: UpdatableProcess) throws {
+        let busy = isBusy ? try BusyThreads(process.orchestrator, count: 3) : nil
         let handOver = try process.handOver(to: ownImage())
         let second = errno { _ = try process.handOver(to: ownImage()) }
         let reboot = errno { try process.reboot(into: ownImage()) }
@@ -60,6 +65,7 @@ struct HandOverProbe {
         say(["ready": "\(handOver.image ?? 0)"])
         let stillServes = errno { try process.orchestrator.createSession("while the image waits").close() }
         try handOver.complete()
+        busy?.end()
         let after = errno { try process.orchestrator.open() }
         say([
             "handed_over": "\(handOver.image ?? 0)", "second": "\(second)", "reboot": "\(reboot)",
