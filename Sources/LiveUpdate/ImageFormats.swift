@@ -20,11 +20,7 @@ enum ImageFormats {
         options.probe = nil
         let orchestrator = Orchestrator(arena: try UpdatableProcess.make(options), descriptors: InheritedDescriptors())
         try register(orchestrator)
-        var lines = [firstLine]
-        for (handler, flbs) in try orchestrator.registrations() {
-            lines.append(handler.compatible)
-            lines += flbs.map(\.compatible)
-        }
+        let lines = [firstLine] + (try orchestrator.knownFormats())
         print(lines.joined(separator: "\n"))
         exit(0)
     }

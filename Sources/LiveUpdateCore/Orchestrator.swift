@@ -103,6 +103,13 @@ public final class Orchestrator: Sendable {
         try enabled().registry.entries.map { ($0.handler, $0.flbs) }
     }
 
+    /// The compatible strings of all registered handlers and FLBs.
+    ///
+    /// - Throws: EOPNOTSUPP when it is switched off.
+    package func knownFormats() throws(LiveUpdateError) -> [String] {
+        try registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
+    }
+
     // MARK: Sessions
 
     /// Reads the state that was handed over, once. Every other call does this first if no call has done it.
@@ -346,6 +353,9 @@ public final class Orchestrator: Sendable {
         let boot = try enabled()
         return try boot.plan.publish(discardingUnfinished: discard, leavingOut: leavingOut, boot)
     }
+
+    /// The files that the published update leaves out, in the order of their preserves.
+    package var leftOut: [FreezeObstacle] { boot.map { $0.plan.leftOut(of: $0) } ?? [] }
 
     /// Finds all files that could not be frozen now, and changes nothing. Lost files are not among them, because they
     /// stop no update.

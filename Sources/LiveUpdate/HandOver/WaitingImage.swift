@@ -120,7 +120,7 @@ struct WaitingImage: Sendable {
 
     /// Tells the old process which formats the image knows, and gets all held descriptors.
     mutating func gather(_ orchestrator: Orchestrator) throws(LiveUpdateError) {
-        formats = try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
+        formats = try orchestrator.knownFormats()
         handle(.started, orchestrator)
         while true {
             switch receive() {

@@ -168,6 +168,19 @@ final class UpdatePlan: Sendable {
         }
     }
 
+    /// The files that the publication has left out, in the order of their preserves.
+    func leftOut(of boot: Boot) -> [FreezeObstacle] {
+        let leftOut = state.with { $0.published.unfrozen.leftOut }
+        return boot.read { state in
+            leftOut.sorted { $0.key < $1.key }.compactMap { id, why in
+                guard let file = state.files[id], let session = state.sessions[file.session] else { return nil }
+                return FreezeObstacle(
+                    user: session.holder.user, session: session.name, token: file.token, compatible: file.compatible,
+                    errno: Errno(rawValue: why.errno), reason: why.reason)
+            }
+        }
+    }
+
     /// - Throws: EBUSY when incoming sessions are unfinished.
     func checkUnfinished(_ boot: Boot) throws(LiveUpdateError) {
         let unfinished = boot.read { $0.sessions(.incoming).filter { $0.progress != .finished } }

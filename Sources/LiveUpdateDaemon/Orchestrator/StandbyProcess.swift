@@ -151,6 +151,6 @@ final class StandbyProcess {
         let store = DescriptorMirror(resources.store.closer)
         let orchestrator = Orchestrator(arena: try Arena.make(), descriptors: store)
         try resources.register(on: orchestrator)
-        return try orchestrator.registrations().flatMap { [$0.handler.compatible] + $0.flbs.map(\.compatible) }
+        return try orchestrator.knownFormats()
     }
 }

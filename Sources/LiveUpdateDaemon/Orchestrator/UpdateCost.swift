@@ -8,8 +8,11 @@ enum UpdateCost {
     /// The room for the text of an ``UpdateCall``, in bytes without the NUL at its end.
     static let room = 4095
 
-    static func line(_ obstacle: FreezeObstacle) -> String {
-        "user \(obstacle.user), session \"\(obstacle.session)\", token \(obstacle.token): \(obstacle.reason)"
+    static func line(_ obstacle: FreezeObstacle) -> String { place(obstacle) + obstacle.reason }
+
+    /// The beginning of the line, which names the file.
+    static func place(_ obstacle: FreezeObstacle) -> String {
+        "user \(obstacle.user), session \"\(obstacle.session)\", token \(obstacle.token): "
     }
 
     /// One line for an incoming session that is lost, and one for each of its files.

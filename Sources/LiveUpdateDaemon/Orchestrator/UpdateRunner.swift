@@ -308,9 +308,31 @@ final class UpdateRunner {
         do throws(LiveUpdateError) {
             try orchestrator.publish(discardingUnfinished: discards, leavingOut: leavesOut)
         } catch {
-            return handle(.notPublished(UpdateRefusal(.core(error.errno.rawValue), "\(LuoctlRemedies.adapted(error))")))
+            return handle(.notPublished(refusal(of: error)))
         }
+        if leavesOut { noteLeftOut() }
         handle(.published)
+    }
+
+    /// The refusal of an update whose state could not be published. It names all files that cannot be frozen.
+    private func refusal(of error: LiveUpdateError) -> UpdateRefusal {
+        // The files have changed since the update has looked at them.
+        orchestrator.discardDraft()
+        let obstacles = (try? orchestrator.obstacles()) ?? []
+        let isAboutFiles = obstacles.contains { $0.errno == error.errno }
+        return UpdateRefusal(
+            .core(error.errno.rawValue),
+            isAboutFiles ? UpdateCost.refusal(obstacles) : "\(LuoctlRemedies.adapted(error))")
+    }
+
+    /// Notes the files that were left out although they could be frozen when the update has looked at them.
+    private func noteLeftOut() {
+        let known = accepted?.lines ?? []
+        let new = orchestrator.leftOut.filter { file in !known.contains { $0.hasPrefix(UpdateCost.place(file)) } }
+        guard !new.isEmpty else { return }
+        let lines = new.map(UpdateCost.line)
+        log.sayAll(lines.map { "update: goes on without \($0)" })
+        note(lines)
     }
 
     /// Hands over, and waits for the result. If the next image takes over, the keeper ends this process.

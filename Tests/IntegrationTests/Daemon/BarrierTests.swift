@@ -110,6 +110,48 @@ import Testing
         #expect(try !isUnread(session) && !isUnread(other))
     }
 
+    /// A subscriber that changes the size of its file when it is asked, so that the file cannot be frozen.
+    private func changeSize(_ flags: UInt32) throws -> UInt64 {
+        let file = try MemoryFile(bytes: [1])
+        let session = try client.create("vm")
+        try session.preserve(file, 1)
+        try session.subscribe()
+        let update = try root.beginChange(.update, flags: flags, patience: Self.long)
+        let question = try question(session)
+        try file.descriptor.setSize(8192)
+        try session.ready(to: question)
+        return update
+    }
+
+    @Test("A file that changes while clients are asked is named with its session, and nothing is updated")
+    func changedFile() throws {
+        let result = try #require(try root.changed(try changeSize(0)))
+        #expect(result.errno == .staleNFSFileHandle)
+        #expect(
+            result.why.contains("1 file cannot be frozen:\nuser \(geteuid()), session \"vm\", token 1: "), "\(result)")
+        #expect(try client.status().updates == 0)
+    }
+
+    @Test("A file that changes while clients are asked is left out, and the answer names it") func changedLeftOut()
+        throws
+    {
+        let (answer, _) = try root.answer(to: try changeSize(UpdateCall.leaveOut))
+        #expect(answer.result == 0)
+        let text = UpdateCall(answer.body).text
+        #expect(text.hasPrefix("user \(geteuid()), session \"vm\", token 1: "), "\(text)")
+        #expect(try daemon.log().contains("update: goes on without user \(geteuid()), session \"vm\", token 1"))
+    }
+
+    @Test("An update that unfinished sessions refuse asks no client") func unfinished() throws {
+        let other = try subscriber("other")
+        #expect(try root.change(.update, flags: UpdateCall.withoutReady, patience: 1) == nil)
+        _ = try question(other)
+        #expect(try isNextBoot(other), "its session waits for the client now")
+        let session = try subscriber()
+        #expect(try root.change(.update, patience: Self.long)?.errno == .resourceBusy)
+        #expect(try !isUnread(session))
+    }
+
     @Test("A reload asks no client, and keeps the subscription") func reload() throws {
         let session = try subscriber()
         #expect(try root.change(.reload) == nil)
