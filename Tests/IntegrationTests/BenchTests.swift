@@ -61,9 +61,10 @@ import Testing
             let blackout = try #require(medians["blackout"])
             #expect(parts.reduce(0, +) <= blackout, "\(measured)")
             #expect(measured.contains { $0.name == "cycle" && $0.ratio != nil && $0.ratioLimit == 1.5 })
+            #expect(measured.contains { $0.name == "hand-over: blackout" && $0.ratio != nil && $0.ratioLimit == 0.3 })
         }
         // Each ratio with a limit is a target.
-        #expect(document.targets.count == (geteuid() == 0 ? 13 : 3), "\(document.targets)")
+        #expect(document.targets.count == (geteuid() == 0 ? 16 : 6), "\(document.targets)")
         guard geteuid() == 0 else { return #expect(document.absent.map(\.name) == ["luod"]) }
         for files in [1, 253, 1000] as [UInt64] {
             for (kind, limit) in [("luod", 1.5), ("luod, loaded", 0.3)] {
