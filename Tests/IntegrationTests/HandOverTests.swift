@@ -94,7 +94,7 @@ import Testing
 
     @Test("An image whose old process dies goes on alone with all files") func orphaned() async throws {
         let program = try Program(
-            [Program.path("UpdateProbe"), "hand-over", "7", "1"], environment: ["PROBE_PAUSE=500"])
+            [Program.path("UpdateProbe"), "hand-over", "7", "1"], environment: ["PROBE_ORPHAN=1"])
         try await eventually("the image", within: 30) { try program.outputSoFar.contains("waiting") }
         program.kill()
         try await eventually("the image's boot", within: 30) { try program.outputSoFar.contains("alone") }

@@ -27,11 +27,7 @@ struct HandOverProbe {
         let process = try begin()
         let isWaiting = process.isWaiting
         let early = errno { try process.orchestrator.open() }
-        let lateStart = environmentVariable("PROBE_PAUSE").flatMap(UInt32.init) ?? 0
-        if isWaiting, lateStart > 0 {
-            say(["waiting": "\(getpid())"])
-            usleep(lateStart * 1000)
-        }
+        if isWaiting, environmentVariable("PROBE_ORPHAN") != nil { waitForEndOfParent() }
         process.ready()
         let update = try process.orchestrator.status().updateNumber
         if let alone = try process.orchestrator.openSessions.first { return try goOnAlone(alone) }
@@ -42,6 +38,12 @@ struct HandOverProbe {
         let session = try Keep.preserve(process, files)
         if update == 0, !faulty.isEmpty { try failOnce(process, session) }
         try handOver(process)
+    }
+
+    private func waitForEndOfParent() {
+        let parent = getppid()
+        say(["waiting": "\(getpid())"])
+        while getppid() == parent { usleep(1000) }
     }
 
     private func errno(_ body: () throws -> Void) -> CInt {
@@ -88,7 +90,7 @@ struct HandOverProbe {
     private func failOnce(_ process: UpdatableProcess, _ session: Session) throws {
         let refusing = faulty == "unfreezable" ? try preserveUnfreezable(process) : nil
         do throws(LiveUpdateError) {
-            let handOver = try process.handOver(to: faultyImage, patience: .seconds(2))
+            let handOver = try process.handOver(to: faultyImage, patience: .seconds(faulty.hasPrefix("hang") ? 2 : 60))
             if faulty == "called-off" { handOver.callOff() }
             // The image ends while this program stops its writers.
             if faulty == "exit-ready" {

@@ -208,7 +208,7 @@ import Testing
     {
         let slow = try subscriber("slow")
         let quick = try subscriber("quick")
-        let update = try root.beginChange(.update, flags: UpdateCall.withoutReady, patience: 300)
+        let update = try root.beginChange(.update, flags: UpdateCall.withoutReady, patience: 2000)
         try quick.ready(to: try question(quick))
         let answer = try root.answer(to: update).0
         #expect(answer.result == 0)
