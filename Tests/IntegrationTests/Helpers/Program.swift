@@ -52,7 +52,7 @@ final class Program: Sendable {
         // Memory files are used instead of pipes, so that no test must read while the program runs.
         output = try makeMemoryFile(named: "output", size: 0)
         errors = try makeMemoryFile(named: "errors", size: 0)
-        // Several processes may write to them. The kernel keeps such writes to a memory file apart only when they append.
+        // Several processes may write to them. The kernel keeps such writes to a memory file apart only if they append.
         for file in [output.borrowed, errors.borrowed] { _ = fcntl(file.rawValue, F_SETFL, O_APPEND | O_RDWR) }
         let stdin = try makeMemoryFile(named: "input", size: 0)
         _ = try stdin.borrowed.writeAll(toAbsoluteOffset: 0, Array(input.utf8))
