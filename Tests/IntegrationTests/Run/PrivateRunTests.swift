@@ -84,11 +84,13 @@ import Testing
         let script = "\"$0\" first-stage; sleep 1000 & echo \"sleep $!\"; \"$1\" update"
         let program = try place.start(["/bin/sh", "-c", script, Program.path("RunProbe"), Program.path("luoctl")])
         #expect(try await program.ended().status == 0)
-        let words = try program.outputSoFar.split { $0 == " " || $0 == "\n" }.map(String.init)
-        let processes = ["daemon", "sleep"].compactMap { name in
-            words.firstIndex(of: name).flatMap { pid_t(words[$0 + 1]) }
+        // The daemon is a child of the program that has ended: it prints its line when it comes to it.
+        func processes() throws -> [pid_t] {
+            let words = try program.outputSoFar.split { $0 == " " || $0 == "\n" }.map(String.init)
+            return ["daemon", "sleep"].compactMap { name in words.firstIndex(of: name).flatMap { pid_t(words[$0 + 1]) } }
         }
-        try #require(processes.count == 2, "\(words)")
+        try await eventually("the lines of both processes", within: 60) { try processes().count == 2 }
+        let processes = try processes()
         defer { for process in processes { Glibc.kill(process, SIGKILL) } }
         #expect(!place.isEmpty)
         Glibc.kill(processes[1], SIGKILL)
