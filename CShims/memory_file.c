@@ -51,6 +51,8 @@ int cshims_cached_status(int fd, struct cshims_status *status) {
         .size = found.stx_size,
         .links = found.stx_nlink,
         .blocks = found.stx_blocks,
+        .of_device = makedev(found.stx_rdev_major, found.stx_rdev_minor),
+        .is_dax = (found.stx_attributes & STATX_ATTR_DAX) != 0,
         .mode = found.stx_mode,
         .user = found.stx_uid};
     return 0;

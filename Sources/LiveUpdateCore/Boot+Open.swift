@@ -141,6 +141,20 @@ extension Boot {
         }
     }
 
+    /// Opens the lost files of both directions again, as far as their handlers find them.
+    ///
+    /// - Returns: the number of files that were found.
+    func findLostFiles() throws(LiveUpdateError) -> Int {
+        try request(.exclusive) { () throws(LiveUpdateError) in
+            let state = read { $0 }
+            var count = 0
+            for session in state.sessions.values where session.progress != .finished {
+                for file in state.files(of: session) where isLost(file) && !isLost(found(file, session)) { count += 1 }
+            }
+            return count
+        }
+    }
+
     /// Notes this process's slots of files that another process held in other slots. The event *file retrieved* changes
     /// a slot without changing the retrieve status.
     private func takeSlots(_ state: BootState, but lost: [FileState]) {

@@ -68,6 +68,10 @@ public protocol FileHandler: AnyObject, Sendable {
     /// again, by this handler or by another.
     var holdsFile: Bool { get }
 
+    /// Whether a file of this kind survives a replacement of the kernel by itself, so that ``reopen(_:)`` finds it again
+    /// afterwards. Optional: false.
+    var outlivesKernel: Bool { get }
+
     /// Whether the descriptor is a file of this kind. This must change nothing.
     func canPreserve(_ descriptor: FileDescriptor) -> Acceptance
     /// The identity of a file that device and inode do not identify: the kernel's `get_id`. Optional: nil when they do.
@@ -108,6 +112,7 @@ extension FileHandler {
     public var owner: Owner? { nil }
     public var isOnlyOnRequest: Bool { false }
     public var holdsFile: Bool { true }
+    public var outlivesKernel: Bool { false }
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? { nil }
     public func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool? {
         self.identity(of: descriptor).map { $0 == identity }

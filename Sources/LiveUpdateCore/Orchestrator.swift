@@ -350,8 +350,27 @@ public final class Orchestrator: Sendable {
     package func publish(
         discardingUnfinished discard: Bool = false, leavingOut: Bool
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
+        try publish(discardingUnfinished: discard, leavingOut: leavingOut, replacingKernel: false)
+    }
+
+    /// Publishes for a next boot under another kernel. Only files of handlers that say so survive that
+    /// (``FileHandler/outlivesKernel``). All others cannot be frozen.
+    ///
+    /// - Parameters: as of ``publish(discardingUnfinished:leavingOut:)``.
+    /// - Throws: as ``publish(discardingUnfinished:leavingOut:)``; EOPNOTSUPP for a file that ends with the kernel.
+    package func publishForNextKernel(
+        discardingUnfinished discard: Bool, leavingOut: Bool
+    ) throws(LiveUpdateError) {
+        try publish(discardingUnfinished: discard, leavingOut: leavingOut, replacingKernel: true)
+    }
+
+    @discardableResult
+    private func publish(
+        discardingUnfinished discard: Bool, leavingOut: Bool, replacingKernel: Bool
+    ) throws(LiveUpdateError) -> [DescriptorSlot] {
         let boot = try enabled()
-        return try boot.plan.publish(discardingUnfinished: discard, leavingOut: leavingOut, boot)
+        return try boot.plan.publish(
+            discardingUnfinished: discard, leavingOut: leavingOut, replacingKernel: replacingKernel, boot)
     }
 
     /// The files that the published update leaves out, in the order of their preserves.
@@ -361,10 +380,22 @@ public final class Orchestrator: Sendable {
     /// stop no update.
     ///
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
-    public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] {
+    public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try obstacles(replacingKernel: false) }
+
+    /// Finds all files that could not be frozen now for an update, as ``obstacles()`` does. If the update replaces the
+    /// kernel, files that end with the kernel are among them.
+    ///
+    /// - Throws: as ``obstacles()``.
+    package func obstacles(replacingKernel: Bool) throws(LiveUpdateError) -> [FreezeObstacle] {
         let boot = try enabled()
-        return try boot.plan.obstacles(of: boot)
+        return try boot.plan.obstacles(of: boot, replacingKernel: replacingKernel)
     }
+
+    /// Opens lost files again, as far as their handlers find them, also those that no client has retrieved yet.
+    ///
+    /// - Returns: the number of files that were found.
+    /// - Throws: as ``open()``; ENODEV when the boot has ended.
+    package func findLostFiles() throws(LiveUpdateError) -> Int { try enabled().findLostFiles() }
 
     /// The incoming sessions that are not finished. An update that discards loses them.
     ///

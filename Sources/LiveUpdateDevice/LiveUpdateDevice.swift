@@ -339,4 +339,37 @@ public final class LiveUpdateDevice: Sendable {
     public func stop(discarding discard: Bool = false) throws(LiveUpdateError) -> [String] {
         try channel.explained(.stop, UpdateCall(flags: discard ? UpdateCall.discard : 0), of: "luod").lines
     }
+
+    /// The time at which luod publishes for the next kernel.
+    package enum KernelUpdate: Sendable {
+        /// Never: luod only says what would happen.
+        case asked
+        /// At once. luod then serves no client until this connection ends, and then takes everything back.
+        case now
+        /// When luod is ended, as a service manager does when it shuts the machine down.
+        case atEnd
+    }
+
+    /// Freezes everything for a next boot under another kernel, and publishes it. luod only, and only for root and the
+    /// user that luod runs as.
+    ///
+    /// - Parameters:
+    ///   - when: the time of the publication.
+    ///   - discard: whether to lose unfinished incoming sessions.
+    ///   - leaveBehind: whether to lose the files that end with the kernel or cannot be frozen.
+    /// - Returns: a line for each session and file that is lost.
+    /// - Throws: EOPNOTSUPP for files that end with the kernel (the reason lists them); the errno of a freeze; EBUSY
+    ///   when incoming sessions are unfinished, or during an update; EPERM.
+    package func updateKernel(
+        _ when: KernelUpdate, discardingUnfinished discard: Bool, leavingBehind leaveBehind: Bool
+    ) throws(LiveUpdateError) -> [String] {
+        var flags = discard ? UpdateCall.discard : 0
+        if leaveBehind { flags |= UpdateCall.leaveOut }
+        switch when {
+        case .asked: flags |= UpdateCall.onlyAsk
+        case .now: break
+        case .atEnd: flags |= UpdateCall.atEnd
+        }
+        return try channel.explained(.kernelUpdate, UpdateCall(flags: flags), of: "luod").lines
+    }
 }

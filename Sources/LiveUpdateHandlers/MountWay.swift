@@ -2,34 +2,35 @@
 import LiveUpdatePlatform
 import SystemPackage
 
-/// Decides from the mount table whether a path may be walked to a file of hugetlbfs. It makes no system call.
+/// Decides from the mount table whether a path may be walked to a file of some file systems. It makes no system call.
 enum MountWay: Equatable {
     /// The path leads through these mounts, in their order, and none of them asks a server. The file is on the file
     /// system of the last one.
     case leads(through: [Mount])
     /// The path leads through a mount with a file system that may ask a server. That server may never answer.
     case asksServer(type: String)
-    /// The path leads to another hugetlbfs.
+    /// The path leads to another file system of such a type.
     case otherDevice(UInt64)
-    /// The path leads to a file system that is not hugetlbfs.
-    case notHugetlbfs
+    /// The path leads to a file system of another type.
+    case otherType
 
     /// Decides about a path.
     ///
     /// - Parameters:
     ///   - path: an absolute path.
-    ///   - device: `st_dev` of the file.
+    ///   - types: the types of file systems that the file can be on.
+    ///   - device: `st_dev` of the file; nil when the device can have another number now.
     ///   - mounts: all mounts in the namespace of the thread that walks the path.
-    init(_ path: FilePath, device: UInt64, _ mounts: [Mount]) {
+    init(_ path: FilePath, to types: Set<String> = ["hugetlbfs"], device: UInt64?, _ mounts: [Mount]) {
         let way = Self.crossed(path, mounts)
         // The program and its libraries are read from the root, so its file system is trusted already.
         let others = way.first?.point == "/" ? way.dropFirst() : way[...]
         if let asking = others.first(where: { !Self.serverless.contains($0.type) }) {
             self = .asksServer(type: asking.type)
-        } else if let last = way.last, last.type == "hugetlbfs" {
-            self = last.device == device ? .leads(through: way) : .otherDevice(last.device)
+        } else if let last = way.last, types.contains(last.type) {
+            self = device == nil || last.device == device ? .leads(through: way) : .otherDevice(last.device)
         } else {
-            self = .notHugetlbfs
+            self = .otherType
         }
     }
 

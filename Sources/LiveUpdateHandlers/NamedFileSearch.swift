@@ -85,7 +85,7 @@ struct NamedFileSearch {
             throw stale(
                 "it is on device \(device), and was on \(file.identity.device)",
                 whereItWent ?? "another file system is mounted there: mount the one that has the file")
-        case .notHugetlbfs:
+        case .otherType:
             throw noPlace("its path does not lead to it in this mount namespace")
         }
     }

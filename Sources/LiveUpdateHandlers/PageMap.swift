@@ -37,6 +37,12 @@ package struct PageMap: Sendable {
         HugetlbfsFileRecord.compatible: { (data, source) throws(LiveUpdateError) in
             try PageMap(HugetlbfsFileRecord(at: data, in: source), in: source)
         },
+        DaxFileRecord.compatible: { (data, source) throws(LiveUpdateError) in
+            try PageMap(DaxFileRecord(at: data, in: source), in: source)
+        },
+        DaxDeviceRecord.compatible: { (data, source) throws(LiveUpdateError) in
+            try PageMap(DaxDeviceRecord(at: data, in: source))
+        },
     ]
 
     /// Reads the record that a handler has stored.
@@ -60,6 +66,25 @@ package struct PageMap: Sendable {
         seals = record.seals
         path = nil
         runs = try record.extents(in: source).map { Run(place: $0, frame: nil) }
+    }
+
+    init(_ record: DaxFileRecord, in source: some RecordSource) throws(LiveUpdateError) {
+        size = record.size
+        position = record.position
+        pageSize = .base
+        seals = nil
+        path = record.path
+        runs = try record.extents(in: source).map { Run(place: $0, frame: nil) }
+    }
+
+    init(_ record: DaxDeviceRecord) {
+        size = record.memory.size
+        position = 0
+        pageSize = .base
+        seals = nil
+        path = nil
+        let place = Extent(offset: 0, length: size)
+        runs = [Run(place: place, frame: record.memory.start / PageSize.base.bytes)]
     }
 
     init(_ record: HugetlbfsFileRecord, in source: some RecordSource) throws(LiveUpdateError) {

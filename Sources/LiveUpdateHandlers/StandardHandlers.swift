@@ -2,7 +2,7 @@
 public import LiveUpdateCore
 
 extension Orchestrator {
-    /// Registers all handlers of this package, with the FLB that both hugetlb ones depend on.
+    /// Registers all handlers of this package, with the FLBs that they depend on.
     ///
     /// - Parameter mendingPools: whether pool settings that were changed during an update may be written back.
     /// - Returns: the HugeTLB FLB, for its getters.
@@ -15,6 +15,12 @@ extension Orchestrator {
         for handler in onHugePages {
             try register(handler)
             try register(hugeTLB, on: handler)
+        }
+        let daxRegion = DaxRegion()
+        let onDax: [any FileHandler] = [DaxFileHandler(), DaxDeviceHandler()]
+        for handler in onDax {
+            try register(handler)
+            try register(daxRegion, on: handler)
         }
         return hugeTLB
     }

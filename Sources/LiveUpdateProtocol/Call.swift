@@ -18,6 +18,7 @@ package enum Call: UInt8, CaseIterable, Sendable {
     case removeSession = 0x29
     case stop = 0x2A
     case ping = 0x2B
+    case kernelUpdate = 0x2C
 
     // Calls on a session.
     case preserve = 0x40
@@ -42,7 +43,7 @@ package enum Call: UInt8, CaseIterable, Sendable {
     package var length: Int {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
-        case .removeSession, .stop, .load, .update, .reload: UpdateCall.length
+        case .removeSession, .stop, .load, .update, .reload, .kernelUpdate: UpdateCall.length
         case .preserve, .retrieve, .unpreserve, .get, .check, .preserveHeld, .retrieveAsHeld, .identify, .ready: 16
         case .status: StatusCall.length
         case .finish, .setDetached, .serve, .openDevice, .asUser, .ping, .subscribe: 8
@@ -63,11 +64,11 @@ package enum Call: UInt8, CaseIterable, Sendable {
 
     /// Whether only root and the user that runs luod may make the call.
     package var isPrivileged: Bool {
-        [.load, .update, .reload, .openDevice, .identify, .stop].contains(self)
+        [.load, .update, .reload, .openDevice, .identify, .stop, .kernelUpdate].contains(self)
     }
 
     /// Whether the answer has an explanation, in the text of its struct (``UpdateCall``).
-    package var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop].contains(self) }
+    package var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop, .kernelUpdate].contains(self) }
 
     /// Whether the call is about a descriptor of the caller.
     package var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve].contains(self) }

@@ -178,16 +178,20 @@ package struct StatusCall: Equatable, Sendable {
     }
 }
 
-/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD, STOP, REMOVE_SESSION. In a request the
+/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD, STOP, REMOVE_SESSION, KERNEL_UPDATE. In a request the
 /// text names the image (empty for the current one) or the session, and ends with a NUL. In the answer it explains the
 /// result.
 package struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 
-    /// UPDATE: lose unfinished incoming sessions. STOP: lose the sessions and files that end with luod.
+    /// UPDATE, KERNEL_UPDATE: lose unfinished incoming sessions. STOP: lose the sessions and files that end with luod.
     package static let discard: UInt32 = 1
-    /// UPDATE: continue without the files that cannot be frozen.
+    /// UPDATE, KERNEL_UPDATE: continue without the files that cannot be frozen.
     package static let leaveOut: UInt32 = 2
+    /// KERNEL_UPDATE: publish only when luod ends.
+    package static let atEnd: UInt32 = 32
+    /// KERNEL_UPDATE: publish nothing, and only answer what would happen.
+    package static let onlyAsk: UInt32 = 64
     /// UPDATE: continue without the subscribers that are not ready in time.
     package static let withoutReady: UInt32 = 16
     /// RELOAD: replace the program of the keeper instead of the orchestrator's.

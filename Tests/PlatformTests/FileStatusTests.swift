@@ -69,8 +69,8 @@ import Testing
         for number in [UInt64(0), 1, 1 << 54, 1 << 55, 1 << 62, 1 << 63, .max] {
             let status = FileStatus(
                 cshims_status(
-                    device: number, inode: number, size: number, links: number, blocks: number, mode: .max,
-                    user: .max))
+                    device: number, inode: number, size: number, links: number, blocks: number, of_device: number,
+                    mode: .max, user: .max, is_dax: 0))
             #expect(status.size == number)
             #expect(status.allocated == (number < 1 << 55 ? number * 512 : .max))
         }

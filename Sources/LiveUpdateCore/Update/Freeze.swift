@@ -7,8 +7,13 @@ import SystemPackage
 /// the phase and the stored records.
 struct Freeze {
     private let boot: Boot
+    /// Whether the update replaces the kernel.
+    private let replacesKernel: Bool
 
-    init(_ boot: Boot) { self.boot = boot }
+    init(_ boot: Boot, replacingKernel: Bool = false) {
+        self.boot = boot
+        replacesKernel = replacingKernel
+    }
 
     /// All files that travel, in their order.
     private var files: [FileToFreeze] {
@@ -62,11 +67,20 @@ struct Freeze {
     }
 
     private func obstacle(_ context: FileContext, _ file: FileState, _ session: SessionState) -> FreezeObstacle? {
-        boot.handler(of: file).freezeObstacle(context).map { error in
+        let handler = boot.handler(of: file)
+        return (stayObstacle(handler) ?? handler.freezeObstacle(context)).map { error in
             FreezeObstacle(
                 user: session.holder.user, session: session.name, token: file.token, compatible: file.compatible,
                 errno: error.errno, reason: error.reason)
         }
+    }
+
+    /// The error for a file that ends with the kernel; nil when the file survives, or when the kernel stays.
+    private func stayObstacle(_ handler: any FileHandler) -> LiveUpdateError? {
+        guard replacesKernel, !handler.outlivesKernel else { return nil }
+        return LiveUpdateError(
+            .notSupported, "a file of the kind \(handler.compatible) ends with the kernel",
+            remedy: "put the memory on DAX (luoctl dax plan), or leave the file behind (luoctl kexec --leave-behind)")
     }
 
     // MARK: Freezing
@@ -111,6 +125,7 @@ struct Freeze {
         let storage = Storage(boot.arena, owned: file.ranges, isReserved: true)
         do throws(LiveUpdateError) {
             let handler = boot.handler(of: file)
+            if let obstacle = stayObstacle(handler) { throw obstacle }
             let data = try handler.freeze(boot.context(file, session: session.name, storage: storage))
             let ranges = storage.sealed()
             if data == file.data && ranges == file.ranges { return true }

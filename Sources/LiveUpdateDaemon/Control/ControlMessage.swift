@@ -160,12 +160,18 @@ enum ControlMessage: Equatable, Sendable {
         /// Must refuse clients without reading the state, because earlier orchestrators died of it. `after` has the
         /// reason.
         case refusing = 6
-        /// The first orchestrator of a keeper that began with the descriptors in a service manager's store. The boot
-        /// continues.
+        /// The first orchestrator of a keeper that began with the descriptors in a service manager's store, or under
+        /// the same kernel as the luod before. The boot continues.
         case restored = 5
+        /// The first orchestrator under another kernel than that of the luod before: a published tree begins the next
+        /// boot.
+        case afterKernel = 7
 
         /// Whether this is the first orchestrator of a luod.
-        var isStart: Bool { self == .first || self == .restored }
+        var isStart: Bool { self == .first || self == .restored || self == .afterKernel }
+
+        /// Whether a published tree begins the next boot.
+        var isNextBoot: Bool { self == .first || self == .afterKernel }
     }
 
     private enum Number: UInt32 {

@@ -185,7 +185,9 @@ package final class KeeperProcess {
 
     private func startNext(after death: OrchestratorSupervisor.Death, wasInUpdate: Bool) throws {
         let role: ControlMessage.Role =
-            death.refusal != nil ? .refusing : wasInUpdate ? .successorInUpdate : .successor
+            death.refusal != nil
+            ? .refusing
+            : rooms.kernel.comparison == .other ? .afterKernel : wasInUpdate ? .successorInUpdate : .successor
         let after =
             death.refusal.map { "\(rooms.settings.state): \($0)" } ?? "the orchestrator ended (\(death.how))"
         let begin = ControlMessage.begin(role, nextSlot: rooms.vault.nextSlot, after: after, pause: death.pause)

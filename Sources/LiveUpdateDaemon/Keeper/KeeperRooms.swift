@@ -14,6 +14,7 @@ struct KeeperRooms {
     let service: ServiceManager
     let shortage: ShortageReporter
     let starter: StarterWatch
+    let kernel: KernelRecord
 
     /// One thread closes descriptors of root, and the others serve one other user each at a time.
     private static let closingThreads = 8
@@ -44,13 +45,16 @@ struct KeeperRooms {
         shortage = ShortageReporter(vault, orchestrator, children)
         starter = try StarterWatch(
             isAwaited: settings.endsUnused, hasGone: state.replaced?.hasLostStarter ?? false, children)
+        kernel = KernelRecord(StateDirectory(settings.state).kernel, log)
         (self.settings, self.log, self.children) = (settings, log, children)
     }
 
     /// Hands a new orchestrator all held descriptors, begins to watch it, and takes over the gate.
     func begin(_ state: TakenState) throws {
         if state.running == nil {
-            let role = state.stored.isEmpty ? ControlMessage.Role.first : .restored
+            let isRestored = !state.stored.isEmpty || kernel.comparison == .same
+            let role: ControlMessage.Role =
+                kernel.comparison == .other ? .afterKernel : isRestored ? .restored : .first
             try vault.handTo(
                 orchestrator.current, .begin(role, nextSlot: vault.nextSlot), isStored: service.isStoring)
         }

@@ -73,7 +73,9 @@ final class OrchestratorReader {
             try refuse(StartFailure(.unavailable, version.mismatch(of: rooms.orchestrator.image.path)))
         case .keep(let held): hold(held, received.descriptors)
         case .release(let slots): release(slots)
-        case .update(.ready): noteReady()
+        case .update(.ready):
+            rooms.kernel.noteService()
+            noteReady()
         case .cannotBegin(let failure): try refuse(failure)
         case .refuses(let failure):
             rooms.log.say(

@@ -6,8 +6,8 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// The directory of a state: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root
-/// and luod's own user, the socket `control` for a keeper that replaces a dead one, and `calls` (``CallMemory``). A
-/// lock on the arena decides which luod runs the state.
+/// and luod's own user, the socket `control` for a keeper that replaces a dead one, `calls` (``CallMemory``), and
+/// `kernel` (``KernelRecord``). A lock on the arena decides which luod runs the state.
 package struct StateDirectory: Sendable {
     /// The path of the directory.
     package let path: String
@@ -21,6 +21,7 @@ package struct StateDirectory: Sendable {
     var rootSocket: String { path + "/root" }
     var controlSocket: String { path + "/control" }
     var arena: String { path + "/arena" }
+    var kernel: String { path + "/kernel" }
     var calls: CallMemory { CallMemory(path: path + "/calls") }
     /// The process that answers the calls of programs under `luoctl run`, if there is one.
     var gate: CInt? { calls.gate }
@@ -42,7 +43,7 @@ package struct StateDirectory: Sendable {
         for socket in [controlSocket, rootSocket] + (activated.isEmpty ? [clientSocket] : []) {
             try Self.expect(socket, "a socket") { $0.type == .socket }
         }
-        try Self.expectOwnFile(calls.path)
+        for file in [calls.path, kernel, kernel + ".new"] { try Self.expectOwnFile(file) }
         if var found = try adopt() {
             found.unwanted = passed
             return found
@@ -185,7 +186,7 @@ package struct StateDirectory: Sendable {
 
     /// Removes the files of a state that ends.
     func remove() {
-        for file in [arena, controlSocket, rootSocket, clientSocket, calls.path] { _ = unsafe unlink(file) }
+        for file in [arena, controlSocket, rootSocket, clientSocket, calls.path, kernel] { _ = unsafe unlink(file) }
         _ = unsafe rmdir(path)
     }
 

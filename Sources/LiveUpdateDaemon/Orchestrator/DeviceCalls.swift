@@ -12,6 +12,7 @@ final class DeviceCalls {
     private let programs: ProgramCalls
     private let status: StatusReporter
     private let stop: StopCall
+    private let kernelUpdate: KernelUpdateCall
     private let connections: ConnectionTable
     private let longWork: LongWorkRunner
     private let updates: UpdateRunner
@@ -19,14 +20,15 @@ final class DeviceCalls {
 
     init(
         _ opener: SessionOpener, _ remover: SessionRemover, _ programs: ProgramCalls, _ status: StatusReporter,
-        _ stop: StopCall, _ connections: ConnectionTable, _ longWork: LongWorkRunner, _ updates: UpdateRunner,
-        _ refusal: Refusal?
+        _ stop: StopCall, _ kernelUpdate: KernelUpdateCall, _ connections: ConnectionTable,
+        _ longWork: LongWorkRunner, _ updates: UpdateRunner, _ refusal: Refusal?
     ) {
         self.opener = opener
         self.remover = remover
         self.programs = programs
         self.status = status
         self.stop = stop
+        self.kernelUpdate = kernelUpdate
         self.connections = connections
         self.longWork = longWork
         self.updates = updates
@@ -53,6 +55,8 @@ final class DeviceCalls {
             if let refusal = updates.refusal(of: request, client) { return refusal }
             return longWork.mustWait(update: client.connection) ? nil : updates.begin(request, client)
         case .load: return updates.begin(request, client)
+        case .kernelUpdate:
+            return longWork.mustWait(update: client.connection) ? nil : kernelUpdate.perform(request, client)
         case .stop: return stop.perform(request, client)
         case .serve: return try programs.serve(descriptor, client)
         case .openDevice: return try programs.openDevice(request, client)

@@ -75,13 +75,24 @@ package enum OrchestratorProcess {
         options.takingBack = beginning.role == .successorInUpdate
         let orchestrator = Orchestrator(
             arena: try resources.openArena(options), descriptors: resources.store,
-            opening: beginning.role == .first ? .nextBoot : .sameBoot)
+            opening: beginning.role.isNextBoot ? .nextBoot : .sameBoot)
         let server = try resources.makeServer(of: orchestrator, predecessorsEnd: beginning.after)
         try orchestrator.open()
+        if beginning.role == .afterKernel { findFiles(orchestrator, resources.log) }
         if beginning.role.isStart { server.logStartLosses() }
         try? orchestrator.finishDiscarded()
         try server.resume()
         return server
+    }
+
+    /// Opens the files that survived the kernel, before other processes rename them.
+    private static func findFiles(_ orchestrator: Orchestrator, _ log: Log) {
+        do throws(LiveUpdateError) {
+            let found = try orchestrator.findLostFiles()
+            log.say("this is another kernel than before: \(found) files were found again")
+        } catch {
+            log.say("this is another kernel than before, and no file was found again: \(error)")
+        }
     }
 
     /// Dies at the start, so that a test can check the consequences. Only in debug builds, and only while the file at

@@ -32,6 +32,7 @@ final class Server {
     private let resumption: Resumption
     private let waiting: WaitingRule
     private let losses: LossReporter
+    private let kernelUpdate: KernelUpdateCall
     private let deviceCalls: DeviceCalls
     private let sessionCalls: SessionCalls
     /// The next time to read the memory of files, in nanoseconds.
@@ -66,13 +67,14 @@ final class Server {
         waiting = WaitingRule(store, connections, longWork, ledger)
         losses = LossReporter(store, orchestrator, settings, log)
         let admissions = Admissions(store, orchestrator, connections, acceptor, settings.kernel)
+        kernelUpdate = KernelUpdateCall(orchestrator, updates, acceptor, replies, keeper, log)
         sessionCalls = SessionCalls(admissions, longWork, subscribers)
         deviceCalls = DeviceCalls(
             SessionOpener(store, orchestrator, connections, sessions, closer, admissions),
             SessionRemover(orchestrator, connections, sessions),
             ProgramCalls(store, orchestrator, connections, closer, admissions, keeper, state),
             StatusReporter(store, orchestrator, keeper, updates, admissions, refusal, state),
-            StopCall(store, losses, refusal, updates, replies, keeper, log),
+            StopCall(store, losses, refusal, updates, replies, keeper, log), kernelUpdate,
             connections, longWork, updates, refusal)
     }
 
@@ -249,6 +251,7 @@ final class Server {
         if updates.take(received) { return }
         if case .ending = received.message {
             losses.logEnd()
+            kernelUpdate.end()
             try? keeper.send(.stop)
         }
         keeper.note(received)

@@ -23,9 +23,21 @@ enum UpdateCost {
     }
 
     static func refusal(_ obstacles: [FreezeObstacle]) -> String {
+        refusal(
+            obstacles, "cannot be frozen", "mend or remove them, or go on without them (luoctl update --leave-out)")
+    }
+
+    /// The refusal of an update that replaces the kernel.
+    static func kernelRefusal(_ obstacles: [FreezeObstacle]) -> String {
+        refusal(
+            obstacles, "cannot go to the next kernel",
+            "put the memory on DAX (luoctl dax plan), unpreserve it, or lose it (luoctl kexec --leave-behind)")
+    }
+
+    private static func refusal(_ obstacles: [FreezeObstacle], _ what: String, _ remedy: String) -> String {
         let count = obstacles.count == 1 ? "1 file" : "\(obstacles.count) files"
-        let remedy = "remedy: mend or remove them, or go on without them (luoctl update --leave-out)"
-        let head = "\(count) cannot be frozen:"
+        let remedy = "remedy: \(remedy)"
+        let head = "\(count) \(what):"
         let room = room - head.utf8.count - remedy.utf8.count - 2
         return [head, text(obstacles.map(line), room: room), remedy].joined(separator: "\n")
     }

@@ -55,20 +55,9 @@ package struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
             }
             self.mode = mode
             length = try reader.take()
-            guard (1..<4096).contains(length) else {
-                throw ArenaError(.record, "\(Self.compatible): a path of \(length) bytes")
-            }
         } catch {
             throw LiveUpdateError(error)
         }
-        let name = try storage.read(at: data + Self.headLength, count: UInt64(length))
-        guard name.first == UInt8(ascii: "/"), !name.contains(0) else {
-            throw LiveUpdateError(.ioError, "\(Self.compatible): a path that is not absolute, or has a NUL in it")
-        }
-        path = FilePath(bytes: name)
-        // FilePath removes redundant slashes. A path that we wrote has none.
-        guard path.bytes == name else {
-            throw LiveUpdateError(.ioError, "\(Self.compatible): a path with slashes that say nothing")
-        }
+        path = try RecordedPath.read(Self.compatible, at: data + Self.headLength, length, in: storage)
     }
 }

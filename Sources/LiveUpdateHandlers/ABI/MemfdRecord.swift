@@ -12,14 +12,12 @@ package import LiveUpdatePlatform
 package struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
     static let compatible = "memfd-extents-v1"
     static let length: UInt64 = 40
-    private static let extentLength: UInt64 = 16
 
     package var size: UInt64
     package var position: UInt64
     /// The seals of the file when it was preserved.
     package var seals: Seals
-    private let count: UInt64
-    private let array: UInt64
+    private let array: ExtentArray
 
     /// Describes a file and stores its extents.
     ///
@@ -30,13 +28,7 @@ package struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
         self.size = size
         self.position = position
         self.seals = seals
-        count = UInt64(extents.count)
-        var writer = ByteWriter(capacity: extents.count * Int(Self.extentLength))
-        for extent in extents {
-            writer.put(extent.offset)
-            writer.put(extent.length)
-        }
-        array = extents.isEmpty ? 0 : try storage.store(writer.bytes)
+        array = try ExtentArray(storing: extents, in: storage)
     }
 
     var bytes: [UInt8] {
@@ -45,8 +37,7 @@ package struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
         writer.put(position)
         writer.put(seals.rawValue)
         writer.put(UInt32(0))
-        writer.put(count)
-        writer.put(array)
+        array.encode(into: &writer)
         return writer.bytes
     }
 
@@ -61,11 +52,7 @@ package struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
             position = try reader.take()
             seals = Seals(rawValue: try reader.take())
             _ = try reader.take(UInt32.self)
-            count = try reader.take()
-            array = try reader.take()
-            guard count <= UInt64(Int32.max), (count == 0) == (array == 0) else {
-                throw ArenaError(.record, "\(Self.compatible): \(count) extents at offset \(array)")
-            }
+            array = try ExtentArray(&reader)
         } catch {
             throw LiveUpdateError(error)
         }
@@ -75,21 +62,6 @@ package struct MemfdRecord: KeptFileRecord, Equatable, Sendable {
     ///
     /// - Throws: EIO when the array is damaged, or names ranges outside of the file.
     package func extents(in storage: some RecordSource) throws(LiveUpdateError) -> [Extent] {
-        if count == 0 { return [] }
-        let bytes = try storage.read(at: array, count: count * Self.extentLength)
-        do throws(ArenaError) {
-            var reader = ByteReader(bytes, "extents")
-            var extents: [Extent] = []
-            for _ in 0..<count {
-                let extent = Extent(offset: try reader.take(), length: try reader.take())
-                guard extent.offset >= extents.last?.end ?? 0, extent.offset < size,
-                    extent.length <= size - extent.offset
-                else { throw ArenaError(.record, "an extent outside of the file, or out of order") }
-                extents.append(extent)
-            }
-            return extents
-        } catch {
-            throw LiveUpdateError(error)
-        }
+        try array.extents(of: size, in: storage)
     }
 }

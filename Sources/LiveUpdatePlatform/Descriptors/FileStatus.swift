@@ -70,6 +70,11 @@ public struct FileStatus: Sendable {
     package var isDirectory: Bool { type == .directory }
     /// The rights to read, write and execute the file: chmod(2).
     package var permissions: FilePermissions { FilePermissions(rawValue: mode & 0o7777) }
+    /// The number of the device that the file is: `st_rdev`. 0 for a file that is no device.
+    package let deviceNumber: UInt64
+    /// Whether the CPU reaches the file's pages directly in persistent memory: STATX_ATTR_DAX. Only
+    /// ``init(cached:)`` asks for it.
+    package let isDax: Bool
     private let owner: uid_t
     private let mode: mode_t
     /// Whether the file belongs to this process's user, and no other user may write to it. Only this property asks
@@ -114,6 +119,8 @@ public struct FileStatus: Sendable {
         links = found.links
         allocated = Self.bytes(ofBlocks: found.blocks)
         type = InodeType(mode: found.mode)
+        deviceNumber = found.of_device
+        isDax = found.is_dax != 0
         owner = found.user
         mode = found.mode
     }
@@ -125,6 +132,8 @@ public struct FileStatus: Sendable {
         links = UInt64(status.st_nlink)
         allocated = Self.bytes(ofBlocks: UInt64(clamping: status.st_blocks))
         type = InodeType(mode: status.st_mode)
+        deviceNumber = UInt64(status.st_rdev)
+        isDax = false
         owner = status.st_uid
         mode = status.st_mode
     }

@@ -152,6 +152,22 @@ package func makeFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescript
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
+/// Gives a small file a new content, all of it or nothing also if the machine loses power: the content is written to
+/// PATH.new and synchronized with the disk, which then gets the name.
+///
+/// - Throws: ENOENT, EACCES, ENOSPC and other errors of open(2), write(2), fsync(2) and rename(2).
+package func replaceFile(_ path: String, with text: String) throws(SystemCallError) {
+    let new = path + ".new"
+    let number = try systemCall("open") {
+        unsafe Glibc.open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    }
+    let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    let written = try systemCall("write") { unsafe write(file.borrowed.rawValue, text, text.utf8.count) }
+    guard written == text.utf8.count else { throw SystemCallError("write", .noSpace) }
+    try systemCall("fsync") { fsync(file.borrowed.rawValue) }
+    try systemCall("rename") { unsafe rename(new, path) }
+}
+
 /// Removes a name, and also the file when it has no other name and no process has it open: unlink(2).
 ///
 /// - Throws: ENOENT, EACCES, EISDIR.

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import LiveUpdatePlatform
+import SystemPackage
+
+/// The file `kernel` of a state: the boot ID of the kernel under which luod has last served the state. It tells a luod
+/// that starts whether the kernel was replaced or restarted since.
+///
+/// 1. luod starts, and compares the file with the kernel that runs (``comparison``).
+/// 2. The first orchestrator reads the arena. Under another kernel, a published tree begins the next boot. Under the
+///    same kernel, the next kernel was not started after all, and the boot goes on.
+/// 3. The orchestrator serves, and the file gets the boot ID of this kernel (``noteService()``). If luod dies before,
+///    the next luod compares again.
+final class KernelRecord {
+    /// The result of the comparison.
+    enum Comparison: Equatable, Sendable {
+        /// No luod has served this state, or it was one of an earlier version.
+        case unknown
+        case same
+        /// Another kernel runs, or the same kernel was started again.
+        case other
+
+        /// Compares the content of the file with the boot ID of the kernel that runs. An empty ID is unknown.
+        init(recorded: String, running: String) {
+            self = recorded.isEmpty || running.isEmpty ? .unknown : recorded == running ? .same : .other
+        }
+    }
+
+    private let path: String
+    private let running: String
+    private let log: Log
+    /// The comparison, until the state is served under this kernel.
+    private(set) var comparison: Comparison
+
+    /// Reads the file of a state.
+    init(_ path: String, _ log: Log) {
+        self.path = path
+        self.log = log
+        running = Self.trimmed(try? readWhole("/proc/sys/kernel/random/boot_id"))
+        comparison = Comparison(recorded: Self.trimmed(try? readWhole(path)), running: running)
+    }
+
+    private static func trimmed(_ text: String?) -> String {
+        String((text ?? "").prefix { $0.isHexDigit || $0 == "-" })
+    }
+
+    /// Notes that the state is served under this kernel.
+    func noteService() {
+        guard comparison != .same, !running.isEmpty else { return }
+        do throws(SystemCallError) {
+            try replaceFile(path, with: running + "\n")
+        } catch {
+            log.say("\(path) cannot be written, so the next luod may take this kernel for another one: \(error)")
+        }
+        comparison = .same
+    }
+}

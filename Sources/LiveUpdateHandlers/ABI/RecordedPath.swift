@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
+import LiveUpdatePlatform
+import SystemPackage
+
+/// The path at the end of a record.
+enum RecordedPath {
+    /// Reads a path.
+    ///
+    /// - Throws: EIO for bytes that cannot be an absolute path.
+    static func read(
+        _ record: String, at data: UInt64, _ length: UInt32, in storage: some RecordSource
+    ) throws(LiveUpdateError) -> FilePath {
+        guard (1..<4096).contains(length) else {
+            throw LiveUpdateError(.ioError, "\(record): a path of \(length) bytes")
+        }
+        let name = try storage.read(at: data, count: UInt64(length))
+        guard name.first == UInt8(ascii: "/"), !name.contains(0) else {
+            throw LiveUpdateError(.ioError, "\(record): a path that is not absolute, or has a NUL in it")
+        }
+        let path = FilePath(bytes: name)
+        // FilePath removes redundant slashes. A path that we wrote has none.
+        guard path.bytes == name else {
+            throw LiveUpdateError(.ioError, "\(record): a path with slashes that say nothing")
+        }
+        return path
+    }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
+import LiveUpdatePlatform
+import SystemPackage
+
+/// The offset and the path of a held DAX file at this moment.
+struct DaxFileNow {
+    let position: UInt64
+    let path: FilePath
+
+    /// Looks at the held descriptor.
+    ///
+    /// - Throws: ESTALE when the size has changed, or when the file has no name any more; EBADF when it was lost.
+    init(_ file: FileContext, _ record: DaxFileRecord) throws(LiveUpdateError) {
+        let descriptor = try file.keptDescriptor()
+        let status: FileStatus
+        do throws(SystemCallError) {
+            status = try FileStatus(of: descriptor)
+            position = UInt64(try descriptor.position())
+            path = try descriptor.path()
+        } catch {
+            throw LiveUpdateError(error, "freezing token \(file.token)")
+        }
+        guard status.size == record.size else {
+            throw LiveUpdateError(
+                .staleNFSFileHandle,
+                "token \(file.token) has \(status.size) bytes, and had \(record.size) when it was preserved",
+                remedy: "set its size back, or close the session and preserve the file again")
+        }
+        guard status.links > 0 else {
+            throw LiveUpdateError(
+                .staleNFSFileHandle, "token \(file.token), \(record.path): the file was removed",
+                remedy: "unpreserve it: no process can find it after a restart of the kernel")
+        }
+    }
+}
+
+/// A search for a file on DAX by its path, after a restart of the kernel.
+///
+/// The mount table decides first whether the path is walked, because a file system that does not answer would stop the
+/// process.
+struct DaxFileSearch {
+    private let file: FileContext
+    private let record: DaxFileRecord
+    private let mounts: [Mount]
+
+    /// Prepares a search.
+    ///
+    /// - Throws: ENOENT without /proc, EMFILE.
+    init(_ file: FileContext, _ record: DaxFileRecord, _ table: MountTable) throws(LiveUpdateError) {
+        self.file = file
+        self.record = record
+        do {
+            mounts = try table.mounts()
+        } catch {
+            throw LiveUpdateError(error, "looking for \(record.path): reading the mount table")
+        }
+    }
+
+    /// Opens the file in its recorded mode, at its recorded offset.
+    ///
+    /// - Throws: ENOENT when no file has the path, or when the file system is not mounted there. ESTALE when the file at
+    ///   the path differs in file system, inode, generation or size, when it is not on DAX, or when the path leads
+    ///   through a file system that may ask a server. The errors of open(2).
+    func open() throws(LiveUpdateError) -> FileDescriptor {
+        let found = try locate()
+        let opened = try doing { () throws(SystemCallError) in
+            // Opening a device or a pipe would have effects.
+            guard try FileStatus(cached: found.borrowed).isRegular else {
+                throw SystemCallError("open", .staleNFSFileHandle)
+            }
+            return try found.borrowed.reopened(record.mode)
+        }
+        let (status, identity) = try doing { () throws(SystemCallError) in
+            (try FileStatus(cached: opened.borrowed), try record.type.identity(of: opened.borrowed))
+        }
+        if let difference = record.difference(from: identity, size: status.size, isDax: status.isDax) {
+            throw stale(difference.what, difference.remedy)
+        }
+        try doing { () throws(SystemCallError) in try opened.borrowed.setPosition(Int64(record.position)) }
+        return opened.release()
+    }
+
+    private func doing<Value: ~Copyable>(
+        _ body: () throws(SystemCallError) -> Value
+    ) throws(LiveUpdateError) -> Value {
+        do throws(SystemCallError) {
+            return try body()
+        } catch {
+            throw LiveUpdateError(error, "token \(file.token): opening \(record.path)")
+        }
+    }
+
+    private func locate() throws(LiveUpdateError) -> OwnedDescriptor {
+        let way = MountWay(record.path, to: Set(DaxFileSystem.allCases.map(\.rawValue)), device: nil, mounts)
+        switch way {
+        case .leads(let mounts):
+            do {
+                return try findFile(record.path, through: mounts)
+            } catch {
+                throw missing(error)
+            }
+        case .asksServer(let type):
+            throw stale("a file system of type \(type) is mounted on the way, which may not answer")
+        case .otherType, .otherDevice:
+            throw LiveUpdateError(
+                .noSuchFileOrDirectory,
+                "token \(file.token): \(record.path) is on no mounted \(record.type.rawValue) file system",
+                remedy: "mount the file system that has it with -o dax; luoctl dax shows the regions")
+        }
+    }
+
+    private func missing(_ error: SystemCallError) -> LiveUpdateError {
+        switch error.errno {
+        case .noSuchFileOrDirectory:
+            LiveUpdateError(
+                .noSuchFileOrDirectory, "token \(file.token): no file is named \(record.path)",
+                remedy: "was it renamed or removed while luod did not run? Give it its name back")
+        case .improperLink: stale("another file system was mounted on the way just now")
+        case .tooManySymbolicLinkLevels: stale("a symbolic link is on the way")
+        default: LiveUpdateError(error, "token \(file.token): looking for \(record.path)")
+        }
+    }
+
+    private func stale(_ what: String, _ remedy: String = DaxFileRecord.replaced) -> LiveUpdateError {
+        LiveUpdateError(.staleNFSFileHandle, "token \(file.token), \(record.path): \(what)", remedy: remedy)
+    }
+}
+
+extension DaxFileRecord {
+    /// The remedy for a file that took the name of the preserved one.
+    fileprivate static let replaced = "was it replaced? Move the preserved file back"
+
+    /// The difference between the recorded file and a file that was found at its path; nil when it is the same file.
+    func difference(from found: LastingIdentity, size: UInt64, isDax: Bool) -> (what: String, remedy: String)? {
+        if found.fileSystem != file.fileSystem {
+            return ("it is on another file system", "mount the file system that has the preserved file")
+        }
+        if found.inode != file.inode {
+            return (
+                "it is another file of that name: inode \(found.inode), where \(file.inode) was preserved",
+                Self.replaced
+            )
+        }
+        if found.generation != file.generation {
+            return (
+                "it is another file of that name: the preserved file was removed, and its inode \(file.inode) used again",
+                "finish the session"
+            )
+        }
+        if !isDax { return ("it is not on DAX now", "mount the file system with -o dax") }
+        if size != self.size { return ("it has \(size) bytes, and had \(self.size)", "set its size back") }
+        return nil
+    }
+}
