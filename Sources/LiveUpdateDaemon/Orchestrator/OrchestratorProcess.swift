@@ -73,12 +73,14 @@ package enum OrchestratorProcess {
         abortForTests()
         var options = resources.settings.arena
         options.takingBack = beginning.role == .successorInUpdate
+        let arena = try resources.openArena(options)
         let orchestrator = Orchestrator(
-            arena: try resources.openArena(options), descriptors: resources.store,
+            arena: arena, descriptors: resources.store,
             opening: beginning.role.isNextBoot ? .nextBoot : .sameBoot)
         let server = try resources.makeServer(of: orchestrator, predecessorsEnd: beginning.after)
+        let wasPublished = arena.outgoingTree != nil
         try orchestrator.open()
-        if beginning.role == .afterKernel { findFiles(orchestrator, resources.log) }
+        if beginning.role == .afterKernel { findFiles(orchestrator, wasPublished, resources.log) }
         if beginning.role.isStart { server.logStartLosses() }
         try? orchestrator.finishDiscarded()
         try server.resume()
@@ -86,12 +88,14 @@ package enum OrchestratorProcess {
     }
 
     /// Opens the files that survived the kernel, before other processes rename them.
-    private static func findFiles(_ orchestrator: Orchestrator, _ log: Log) {
+    private static func findFiles(_ orchestrator: Orchestrator, _ wasPublished: Bool, _ log: Log) {
+        let what =
+            wasPublished
+            ? "this is another kernel than before, and the next boot" : "the kernel restarted without an update"
         do throws(LiveUpdateError) {
-            let found = try orchestrator.findLostFiles()
-            log.say("this is another kernel than before: \(found) files were found again")
+            log.say("\(what): \(try orchestrator.findLostFiles()) files were found again")
         } catch {
-            log.say("this is another kernel than before, and no file was found again: \(error)")
+            log.say("\(what): no file was found again: \(error)")
         }
     }
 

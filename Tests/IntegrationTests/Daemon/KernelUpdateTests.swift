@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Glibc
+import LiveUpdateCore
+import LiveUpdatePlatform
+import LiveUpdateProtocol
+import SystemPackage
+import TestSupport
+import Testing
+
+/// luod before and after a replacement of the kernel. The kernel of this machine stays: the file `kernel` of the state
+/// says which kernel luod has served under, and a test changes it. Tests/VM has tests with a real kexec.
+@Suite struct KernelUpdateTests {
+    private let daemon: RunningDaemon
+    private let root: DaemonClient
+
+    init() async throws {
+        daemon = try await RunningDaemon()
+        root = try daemon.connect()
+    }
+
+    private var kernelFile: String { "\(daemon.state)/kernel" }
+
+    private func detached(_ name: SessionName) throws -> DaemonClient {
+        let session = try root.create(name)
+        try session.preserve(try MemoryFile(bytes: [7]), 1)
+        try session.setDetached(true)
+        return session
+    }
+
+    /// Ends all processes of luod at once, as a kexec does, and starts luod under another kernel.
+    private func startAgain(underOtherKernel isOther: Bool) async throws {
+        daemon.killEverything()
+        if isOther {
+            let other = "00000000-1111-2222-3333-444444444444\n"
+            try other.write(toFile: kernelFile, atomically: false, encoding: .utf8)
+        }
+        try await daemon.start()
+    }
+
+    private func publish(_ client: DaemonClient, _ flags: UInt32 = UpdateCall.leaveOut) throws -> (
+        errno: Errno, why: String
+    )? { try client.change(.kernelUpdate, flags: flags) }
+
+    @Test("Files that end with the kernel refuse the update, and the reason names all of them") func refuses() throws {
+        let session = try detached("mine")
+        try session.preserve(try MemoryFile(), 2)
+        let refused = try publish(root, 0)
+        #expect(refused?.errno == .notSupported)
+        for part in [
+            "2 files cannot go to the next kernel", "user \(geteuid()), session \"mine\", token 1", "token 2",
+            "memfd-extents-v1", "--leave-behind", "luoctl dax plan",
+        ] { #expect(refused?.why.contains(part) == true, "\(refused?.why ?? "")") }
+        #expect(try session.get(1).bytes() == [7])
+    }
+
+    @Test("A question about the update changes nothing") func asks() throws {
+        let session = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.onlyAsk) == nil)
+        #expect(try session.get(1).bytes() == [7])
+        try session.preserve(try MemoryFile(), 2)
+    }
+
+    @Test("Unfinished sessions refuse the update, unless it may discard them") func unfinished() throws {
+        _ = try detached("mine")
+        #expect(try root.change(.update) == nil)
+        let refused = try publish(root, UpdateCall.leaveOut | UpdateCall.onlyAsk)
+        #expect(refused?.errno == .resourceBusy && refused?.why.contains("\"mine\"") == true, "\(refused?.why ?? "")")
+        let flags = UpdateCall.leaveOut | UpdateCall.discard | UpdateCall.onlyAsk
+        #expect(try publish(root, flags) == nil)
+    }
+
+    @Test("While the state is published clients wait, and luod goes on when the client of the update gives up")
+    func calledOff() throws {
+        let session = try detached("mine")
+        let updater = try daemon.connect()
+        #expect(try publish(updater) == nil)
+        let tag = try session.ask(.get, FileCall(token: 1).body)
+        updater.close()
+        let (answer, descriptors) = try session.answer(to: tag)
+        #expect(answer.result == 0)
+        for descriptor in descriptors { #expect(try MemoryFile(taking: OwnedDescriptor(taking: descriptor)).bytes() == [7]) }
+        #expect(try daemon.log().contains("called off"))
+        #expect(try root.change(.update) == nil)
+    }
+
+    @Test("Published, and the same kernel: the boot goes on") func sameKernel() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root) == nil)
+        try await startAgain(underOtherKernel: false)
+        let client = try daemon.connect()
+        let status = try client.status()
+        #expect(status.sessions.map(\.name) == ["mine"])
+        #expect(status.sessions.allSatisfy { $0.direction == "outgoing" })
+        #expect(try !daemon.log().contains("another kernel"))
+    }
+
+    @Test("Published, and another kernel: the next boot begins, and a retrieve says why a file stayed behind")
+    func otherKernel() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root) == nil)
+        try await startAgain(underOtherKernel: true)
+        let client = try daemon.connect()
+        let came = try client.retrieveSession("mine")
+        #expect(try refusal { try came.retrieve(1) } == .notSupported)
+        let problem = try client.status().sessions.first?.files.first?.problem
+        #expect(problem?.contains("ends with the kernel") == true, "\(problem ?? "")")
+        try came.finish()
+        #expect(try daemon.log().contains("another kernel"))
+    }
+
+    @Test("Nothing published, and another kernel: the same boot goes on") func restarted() async throws {
+        _ = try detached("mine")
+        try await startAgain(underOtherKernel: true)
+        let client = try daemon.connect()
+        #expect(try client.status().sessions.map(\.direction) == ["outgoing"])
+        #expect(try refusal { try client.attach("mine").get(1) } == .badFileDescriptor)
+        let log = try daemon.log()
+        #expect(log.contains("the kernel restarted without an update"), "\(log)")
+    }
+
+    @Test("An orchestrator that dies before it serves does not make the kernel the same one") func diesFirst()
+        async throws
+    {
+        _ = try detached("mine")
+        #expect(try publish(root) == nil)
+        daemon.killEverything()
+        // luod cannot serve with this limit, and ends.
+        let text = "00000000-1111-2222-3333-444444444444\n"
+        try text.write(toFile: kernelFile, atomically: false, encoding: .utf8)
+        let damaged = try Program([Program.path("luod"), "--state", daemon.state, "--arena-limit", "4096"])
+        #expect(try await damaged.ended().status != 0)
+        #expect(try String(contentsOfFile: kernelFile, encoding: .utf8) == text)
+        try await daemon.start()
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
+    }
+
+    @Test("On request, luod publishes when it is ended") func atEnd() async throws {
+        let session = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        #expect(try session.get(1).bytes() == [7])
+        #expect(try await daemon.end().status == 0)
+        try await startAgain(underOtherKernel: true)
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
+    }
+
+    @Test("A file that is not luod's own is not taken for the record of the kernel") func foreignRecord() async throws {
+        #expect(try await daemon.end().status == 0)
+        try FileManager.default.removeItem(atPath: kernelFile)
+        try FileManager.default.createSymbolicLink(atPath: kernelFile, withDestinationPath: "/etc/passwd")
+        let ended = try await daemon.startAnother()
+        #expect(ended.status == 65 && ended.errors.contains("kernel is not a regular file"), "\(ended)")
+    }
+}
