@@ -74,15 +74,17 @@ final class Closer: Sendable {
     /// - Parameters:
     ///   - threads: the number of threads: one for root, one for closes that cannot sleep, and at least one for the
     ///     other closes.
+    ///   - capabilities: the only capabilities of the threads; nil for those of the calling thread.
     ///   - closing: closes one descriptor. Tests replace it.
     /// - Throws: EAGAIN when the system or the user may have no more threads, ENOMEM.
     init(
-        threads: Int, closing: @escaping @Sendable (FileDescriptor) -> Void = Closer.closeGracefully
+        threads: Int, keeping capabilities: [Capability]? = nil,
+        closing: @escaping @Sendable (FileDescriptor) -> Void = Closer.closeGracefully
     ) throws(SystemCallError) {
         do throws(SystemCallError) {
-            try Self.start(root, closing)
-            try Self.start(prompt, closing)
-            for _ in 2..<max(threads, 3) { try Self.start(others, closing) }
+            try Self.start(root, capabilities, closing)
+            try Self.start(prompt, capabilities, closing)
+            for _ in 2..<max(threads, 3) { try Self.start(others, capabilities, closing) }
         } catch {
             // The threads that were started do not end by themselves, and an initializer that fails has no deinit.
             end()
@@ -97,9 +99,9 @@ final class Closer: Sendable {
     private var lanes: [Lane] { [root, prompt, others] }
 
     private static func start(
-        _ lane: Lane, _ closing: @escaping @Sendable (FileDescriptor) -> Void
+        _ lane: Lane, _ capabilities: [Capability]?, _ closing: @escaping @Sendable (FileDescriptor) -> Void
     ) throws(SystemCallError) {
-        try startThread(stackSize: 128 << 10, blockingSignals: true) {
+        try startThread(stackSize: 128 << 10, blockingSignals: true, keeping: capabilities) {
             while let job = lane.next() {
                 closing(job.descriptor)
                 lane.finish(job)

@@ -23,12 +23,15 @@ package enum OrchestratorProcess {
     package static func run() throws -> Never {
         let log = Log("luod orchestrator")
         let (keeper, settings) = try StartedProcess.begin(log)
-        if settings.isConfined { try Sandbox.limitCapabilities() }
+        // This thread gives up the last of them when it has found the files of a boot under another kernel.
+        if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + Sandbox.startCapabilities) }
+        let capabilities = settings.isConfined ? Sandbox.capabilities : nil
         let measuresMemory = settings.memory.limits(isOpenToEverybody: settings.isOpenToEverybody)
-        let store = DescriptorMirror(try Closer(threads: closingThreads), measuresMemory: measuresMemory)
-        let workers = try WorkerPool(threads: workingThreads)
+        let store = DescriptorMirror(try Closer(threads: closingThreads, keeping: capabilities), measuresMemory: measuresMemory)
+        let workers = try WorkerPool(threads: workingThreads, keeping: capabilities)
         let beginning = try receiveAll(store, keeper)
         store.use(keeper)
+        if settings.isConfined, beginning.role != .afterKernel { try Sandbox.limitCapabilities() }
         // After several deaths in a row the pause comes here, after receiving all descriptors, so that luod has two
         // holders meanwhile.
         if beginning.role != .standby, beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
@@ -80,7 +83,10 @@ package enum OrchestratorProcess {
         let server = try resources.makeServer(of: orchestrator, predecessorsEnd: beginning.after)
         let wasPublished = arena.outgoingTree != nil
         try orchestrator.open()
-        if beginning.role == .afterKernel { findFiles(orchestrator, wasPublished, resources.log) }
+        if beginning.role == .afterKernel {
+            findFiles(orchestrator, wasPublished, resources.log)
+            if resources.settings.isConfined { try Sandbox.limitCapabilities() }
+        }
         if beginning.role.isStart { server.logStartLosses() }
         try? orchestrator.finishDiscarded()
         try server.resume()

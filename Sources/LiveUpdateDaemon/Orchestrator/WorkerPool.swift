@@ -74,15 +74,17 @@ final class WorkerPool: Sendable {
 
     /// Starts the threads, which block all signals.
     ///
-    /// - Parameter threads: the number of threads, at least two: one for root, and the rest for other users.
+    /// - Parameters:
+    ///   - threads: the number of threads, at least two: one for root, and the rest for other users.
+    ///   - capabilities: the only capabilities of the threads; nil for those of the calling thread.
     /// - Throws: EAGAIN when the system or the user may have no more threads, ENOMEM, EMFILE.
-    init(threads: Int) throws(SystemCallError) {
+    init(threads: Int, keeping capabilities: [Capability]? = nil) throws(SystemCallError) {
         self.threads = max(threads, 2)
         let ends = try MessageSocket.pair()
         ownEvents = OwnedDescriptor(taking: ends.0)
         shared = Shared(OwnedDescriptor(taking: ends.1))
         do throws(SystemCallError) {
-            for _ in 0..<self.threads { try Self.start(shared) }
+            for _ in 0..<self.threads { try Self.start(shared, capabilities) }
         } catch {
             // The threads that were started do not end by themselves, and an initializer that fails has no deinit.
             Self.end(shared)
@@ -92,8 +94,8 @@ final class WorkerPool: Sendable {
 
     deinit { Self.end(shared) }
 
-    private static func start(_ shared: Shared) throws(SystemCallError) {
-        try startThread(stackSize: 1 << 20, blockingSignals: true) {
+    private static func start(_ shared: Shared, _ capabilities: [Capability]?) throws(SystemCallError) {
+        try startThread(stackSize: 1 << 20, blockingSignals: true, keeping: capabilities) {
             // Long requests must not have the raised priority of the serving thread.
             Priority.lower()
             while let job = shared.next() {

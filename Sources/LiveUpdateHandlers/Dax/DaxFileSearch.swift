@@ -63,6 +63,11 @@ struct DaxFileSearch {
     ///   the path differs in file system, inode, generation or size, when it is not on DAX, or when the path leads
     ///   through a file system that may ask a server. The errors of open(2).
     func open() throws(LiveUpdateError) -> FileDescriptor {
+        // The file may belong to any user. A process that has the right uses it only here.
+        try Capabilities.raising(.overridePermissions) { () throws(LiveUpdateError) in try openNow() }
+    }
+
+    private func openNow() throws(LiveUpdateError) -> FileDescriptor {
         let found = try locate()
         let opened = try doing { () throws(SystemCallError) in
             // Opening a device or a pipe would have effects.

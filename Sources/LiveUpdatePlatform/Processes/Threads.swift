@@ -8,11 +8,20 @@ import SystemPackage
 /// - Parameters:
 ///   - stackSize: in bytes; at least PTHREAD_STACK_MIN.
 ///   - blockingSignals: whether the thread blocks all signals; otherwise it blocks those of the calling thread.
+///   - capabilities: the only capabilities of the thread; nil for those of the calling thread.
 ///   - body: runs on the thread, which ends when `body` returns.
 /// - Throws: EAGAIN when there are too many threads, EINVAL for too small a stack.
 package func startThread(
-    stackSize: Int = 512 << 10, blockingSignals: Bool = false, _ body: @escaping @Sendable () -> Void
+    stackSize: Int = 512 << 10, blockingSignals: Bool = false, keeping capabilities: [Capability]? = nil,
+    _ body: @escaping @Sendable () -> Void
 ) throws(SystemCallError) {
+    if let capabilities {
+        return try startThread(stackSize: stackSize, blockingSignals: blockingSignals) {
+            // A thread that cannot give up a right must not run.
+            guard (try? Capabilities.keep(only: capabilities)) != nil else { abort() }
+            body()
+        }
+    }
     guard blockingSignals else { return try create(stackSize, body) }
     // A thread inherits the mask, so that no signal reaches it before it runs.
     var (all, own) = (sigset_t(), sigset_t())

@@ -1,0 +1,150 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What make kexec runs in the guest, in each of its three kernels: luod holds files on persistent memory, and luoctl kexec
+# replaces the kernel under them. The file system on the persistent memory says which kernel this is.
+pmem=/mnt/pmem
+export LUO_STATE=$pmem/luo
+
+fail() {
+    echo "FAILED in kernel $stage: $*"
+    echo "--- the log of luod:"
+    cat $pmem/log 2>/dev/null
+    exit 1
+}
+
+expect() { # WHAT COMMAND...: the command succeeds
+    what=$1
+    shift
+    "$@" >/tmp/output 2>&1 || { cat /tmp/output && fail "$what (exit $?)"; }
+}
+
+expect_text() { # WHAT TEXT...: the last command has printed all of these
+    what=$1
+    shift
+    for text in "$@"; do
+        grep -qF -- "$text" /tmp/output || { cat /tmp/output && fail "$what: \"$text\" is missing"; }
+    done
+}
+
+refused() { # WHAT COMMAND...: the command fails
+    what=$1
+    shift
+    if "$@" >/tmp/output 2>&1; then cat /tmp/output && fail "$what: it succeeded"; fi
+    echo "refused, as it should be: $what"
+}
+
+# ext4 is on the region of 256 MiB, and the devdax device on that of 128 MiB. The kernel may number them in another way.
+pmem_device() { # SIZE IN BYTES
+    for size in /sys/bus/nd/devices/region*/size; do
+        [ "$(cat "$size")" = "$1" ] || continue
+        echo "/dev/$(ls "${size%/size}"/namespace*/block)"
+        return
+    done
+}
+
+start_luod() {
+    luod --socket-mode 0666 >/tmp/luod 2>>$pmem/log &
+    for try in $(seq 200); do
+        grep -q ready /tmp/luod && return
+        sleep 0.1
+    done
+    fail "luod does not start"
+}
+
+# The contents of all files, by name.
+sums() { (cd $pmem/files && for file in "$@"; do sha256sum <"$file"; done); }
+
+first_kernel() {
+    expect "a file system" mkfs.ext4 -q -b 4096 "$(pmem_device 268435456)"
+    expect "the mount" mount -o dax "$(pmem_device 268435456)" $pmem
+    region=$(grep -l '^134217728$' /sys/bus/nd/devices/region*/size)
+    region=${region%/size}
+    expect "a devdax device" ndctl create-namespace -f -e "namespace${region##*region}.0" -m devdax -a 2M
+    dax=/dev/$(ls /sys/bus/dax/devices)
+
+    start_luod
+    mkdir $pmem/files
+    dd if=/dev/urandom of=$pmem/files/guest bs=1M count=16 2>/dev/null
+    dd if=/dev/urandom of=$pmem/files/old-name bs=1M count=4 2>/dev/null
+    dd if=/dev/urandom of=$pmem/files/cache bs=1M count=2 2>/dev/null
+    chown nobody $pmem/files/cache
+    chmod 600 $pmem/files/cache
+    expect "a session" luoctl session create vm
+    expect "the guest's file" luoctl preserve --session vm --token 1 --path $pmem/files/guest
+    expect "the file that is renamed" luoctl preserve --session vm --token 2 --path $pmem/files/old-name
+    expect "the devdax device" luoctl preserve --session vm --token 3 --path "$dax"
+    expect "a session of another user" su nobody -s /bin/sh -c "luoctl session create cache"
+    expect "the file of another user" su nobody -s /bin/sh -c \
+        "luoctl preserve --session cache --token 9 --path $pmem/files/cache"
+    mv $pmem/files/old-name $pmem/files/new-name
+    sums guest new-name cache >$pmem/sums
+
+    # A memory file stays behind.
+    expect "a memory file" sh -c 'exec 3<>/dev/shm/memory && rm /dev/shm/memory && echo data >&3 &&
+        luoctl session create memory && luoctl preserve --session memory --token 5 --fd 3'
+    refused "a kernel update with a memory file" luoctl kexec
+    expect_text "the refusal" 'session "memory", token 5' --leave-behind
+    refused "a next kernel without the persistent memory" luoctl kexec --leave-behind --cmdline "console=ttyS0"
+    expect_text "the refusal" 'memmap='
+    dd if=/boot/vmlinuz of=/tmp/bad bs=64k count=1 2>/dev/null
+    refused "a bad image" luoctl kexec --leave-behind --reuse-cmdline --kernel /tmp/bad
+    expect "luod goes on" luoctl status
+    expect_text "luod goes on" vm cache memory
+
+    cp -L /boot/vmlinuz /boot/initrd.img $pmem
+    echo 2 >$pmem/stage
+    next_kernel --leave-behind
+}
+
+next_kernel() {
+    expect "what a kexec would do" luoctl kexec --kernel $pmem/vmlinuz --initrd $pmem/initrd.img --reuse-cmdline "$@" --dry-run
+    cat /tmp/output
+    echo "kernel $stage: $(uname -r), boot $(cut -c 1-8 /proc/sys/kernel/random/boot_id), ends"
+    luoctl kexec --kernel $pmem/vmlinuz --initrd $pmem/initrd.img --reuse-cmdline "$@"
+    fail "the kernel was not replaced (exit $?)"
+}
+
+second_kernel() {
+    start_luod
+    expect "the sessions" luoctl status
+    expect_text "the sessions" vm cache memory
+    retrieve="cat /proc/self/fd/3"
+    [ "$(luoctl retrieve --session vm --token 1 -- sha256sum /proc/self/fd/3 | cut -c 1-64)" = \
+        "$(sed -n 1p $pmem/sums | cut -c 1-64)" ] || fail "the guest's file"
+    [ "$(luoctl retrieve --session vm --token 2 -- sha256sum /proc/self/fd/3 | cut -c 1-64)" = \
+        "$(sed -n 2p $pmem/sums | cut -c 1-64)" ] || fail "the renamed file"
+    [ "$(su nobody -s /bin/sh -c 'luoctl retrieve --session cache --token 9 -- sha256sum /proc/self/fd/3' | cut -c 1-64)" = \
+        "$(sed -n 3p $pmem/sums | cut -c 1-64)" ] || fail "the file of another user"
+    expect "the devdax device" luoctl retrieve --session vm --token 3 -- readlink /proc/self/fd/3
+    expect_text "the devdax device" /dev/dax
+    refused "a memory file that stayed behind" luoctl retrieve --session memory --token 5 -- cat
+    expect_text "the reason" "ends with the kernel"
+    for session in vm memory; do expect "the finish of $session" luoctl finish --session $session; done
+    expect "the finish of cache" su nobody -s /bin/sh -c "luoctl finish --session cache"
+    expect "nothing is held any more" luoctl status --json
+    echo "kernel 2: all files are whole, and finished"
+
+    expect "a session" luoctl session create again
+    expect "a file" luoctl preserve --session again --token 1 --path $pmem/files/guest
+    echo 3 >$pmem/stage
+    next_kernel
+}
+
+third_kernel() {
+    start_luod
+    [ "$(luoctl retrieve --session again --token 1 -- sha256sum /proc/self/fd/3 | cut -c 1-64)" = \
+        "$(sed -n 1p $pmem/sums | cut -c 1-64)" ] || fail "the guest's file"
+    expect "the finish" luoctl finish --session again
+    expect "the end of luod" luoctl stop
+    echo "kernel 3: the file is whole after two replacements of the kernel"
+    exit 0
+}
+
+mkdir -p $pmem
+stage=1
+if mount -o dax "$(pmem_device 268435456)" $pmem 2>/dev/null; then stage=$(cat $pmem/stage); fi
+case $stage in
+1) first_kernel ;;
+2) second_kernel ;;
+3) third_kernel ;;
+esac
