@@ -96,6 +96,11 @@ extension Boot {
             for (file, known) in tree.sessions[session].files.enumerated() {
                 let handler = registry.entry(known.record.compatible)?.handler
                 let own = descriptors.ownSlot(of: known.slot)
+                if let identity = descriptors.newIdentity(of: own) {
+                    tree.sessions[session].files[file].identity = identity
+                    tree.sessions[session].files[file].slot = own
+                    continue
+                }
                 let isHeld = try isKept(known.identity, in: own, handler)
                 tree.sessions[session].files[file].slot = isHeld ? own : .lost
             }

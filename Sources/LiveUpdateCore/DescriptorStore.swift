@@ -55,6 +55,9 @@ package protocol DescriptorStore: Sendable {
     /// descriptor another slot in each process must implement this.
     func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot
 
+    /// The identity that a file has now, if its carrier has changed the identity; nil for all other files. Optional.
+    func newIdentity(of slot: DescriptorSlot) -> FileIdentity?
+
     /// Returns a new descriptor of the held open file description. A store need not implement this.
     ///
     /// - Throws: EBADF when the descriptor was lost, EMFILE.
@@ -91,6 +94,8 @@ extension DescriptorStore {
     }
 
     package func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot { slot }
+
+    package func newIdentity(of slot: DescriptorSlot) -> FileIdentity? { nil }
 
     package func duplicate(_ slot: DescriptorSlot) throws(LiveUpdateError) -> OwnedDescriptor {
         guard let held = descriptor(in: slot) else {

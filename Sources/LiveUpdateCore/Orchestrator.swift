@@ -289,12 +289,12 @@ public final class Orchestrator: Sendable {
         return try boot.plan.look(of: boot, goingOn: goesOn)
     }
 
-    /// Writes a draft of the tree that ``publish(discardingUnfinished:leavingOut:)`` needs, and has the handlers look
+    /// Writes a draft of the tree that ``publish(discardingUnfinished:leavingOut:replacing:)`` needs, and has the handlers look
     /// at the files, so that publishing has little left to do. Requests go on, and a request that changes something
     /// makes the draft worthless. A later draft replaces this one.
     ///
     /// - Parameter leavingOut: whether the draft leaves out the files that cannot be frozen now. A draft without some
-    ///   files is used only by a ``publish(discardingUnfinished:leavingOut:)`` that may leave files out.
+    ///   files is used only by a ``publish(discardingUnfinished:leavingOut:replacing:)`` that may leave files out.
     /// - Returns: the range of the draft. The next boot gets it for ``prepare(on:)``.
     /// - Throws: ENOSPC when the draft would need room that is reserved for publishing; the errors of an FLB; ENODEV
     ///   when the boot has ended.
@@ -343,34 +343,17 @@ public final class Orchestrator: Sendable {
     ///   - leavingOut: whether to publish without the files that cannot be frozen. Such a file is left out: the next
     ///     boot has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. A retrieve always fails
     ///     with the error of the freeze; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
+    ///   - replaced: what the update replaces. A file that ends with the kernel cannot be frozen for another kernel.
     /// - Returns: the slots of the descriptors that travel.
-    /// - Throws: as ``publish(discardingUnfinished:)``. A freeze that fails does not stop an update that may leave
-    ///   files out.
+    /// - Throws: as ``publish(discardingUnfinished:)``; EOPNOTSUPP for a file that ends with the kernel. A freeze that
+    ///   fails does not stop an update that may leave files out.
     @discardableResult
     package func publish(
-        discardingUnfinished discard: Bool = false, leavingOut: Bool
-    ) throws(LiveUpdateError) -> [DescriptorSlot] {
-        try publish(discardingUnfinished: discard, leavingOut: leavingOut, replacingKernel: false)
-    }
-
-    /// Publishes for a next boot under another kernel. Only files of handlers that say so survive that
-    /// (``FileHandler/outlivesKernel``). All others cannot be frozen.
-    ///
-    /// - Parameters: as of ``publish(discardingUnfinished:leavingOut:)``.
-    /// - Throws: as ``publish(discardingUnfinished:leavingOut:)``; EOPNOTSUPP for a file that ends with the kernel.
-    package func publishForNextKernel(
-        discardingUnfinished discard: Bool, leavingOut: Bool
-    ) throws(LiveUpdateError) {
-        try publish(discardingUnfinished: discard, leavingOut: leavingOut, replacingKernel: true)
-    }
-
-    @discardableResult
-    private func publish(
-        discardingUnfinished discard: Bool, leavingOut: Bool, replacingKernel: Bool
+        discardingUnfinished discard: Bool = false, leavingOut: Bool, replacing replaced: Replacement = .image
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
         let boot = try enabled()
         return try boot.plan.publish(
-            discardingUnfinished: discard, leavingOut: leavingOut, replacingKernel: replacingKernel, boot)
+            discardingUnfinished: discard, leavingOut: leavingOut, replacing: replaced, boot)
     }
 
     /// The files that the published update leaves out, in the order of their preserves.
@@ -380,15 +363,15 @@ public final class Orchestrator: Sendable {
     /// stop no update.
     ///
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
-    public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try obstacles(replacingKernel: false) }
+    public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try obstacles(replacing: .image) }
 
     /// Finds all files that could not be frozen now for an update, as ``obstacles()`` does. If the update replaces the
     /// kernel, files that end with the kernel are among them.
     ///
     /// - Throws: as ``obstacles()``.
-    package func obstacles(replacingKernel: Bool) throws(LiveUpdateError) -> [FreezeObstacle] {
+    package func obstacles(replacing replaced: Replacement) throws(LiveUpdateError) -> [FreezeObstacle] {
         let boot = try enabled()
-        return try boot.plan.obstacles(of: boot, replacingKernel: replacingKernel)
+        return try boot.plan.obstacles(of: boot, replacing: replaced)
     }
 
     /// Opens lost files again, as far as their handlers find them, also those that no client has retrieved yet.

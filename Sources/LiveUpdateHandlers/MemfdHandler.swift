@@ -9,7 +9,9 @@ public import SystemPackage
 /// can still be written, punched, grown or cut. The kernel's orchestrator forbids all but writing. A changed size fails
 /// the freeze.
 public final class MemfdHandler: FileHandler {
-    public let compatible = MemfdRecord.compatible
+    public let compatible = MemfdHandler.format
+    /// The compatible string.
+    package static let format = MemfdRecord.compatible
 
     /// Makes the handler. It has no state.
     public init() {}

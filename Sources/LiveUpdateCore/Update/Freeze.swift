@@ -3,16 +3,36 @@ import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
 
+/// What an update replaces. It decides which files can be frozen.
+package enum Replacement: Sendable {
+    /// Only the image. The processes of both boots hold all descriptors.
+    case image
+    /// The kernel, and with it all processes. Files of these kinds are carried to the next kernel. All others must
+    /// survive by themselves (``FileHandler/outlivesKernel``).
+    case kernel(carrying: Set<String>)
+
+    fileprivate func keeps(_ handler: any FileHandler) -> Bool {
+        switch self {
+        case .image: true
+        case .kernel(let carried): handler.outlivesKernel || carried.contains(handler.compatible)
+        }
+    }
+
+    /// Whether the kernel stays.
+    var keepsKernel: Bool {
+        if case .image = self { true } else { false }
+    }
+}
+
 /// The freeze of the outgoing files of a boot. It has no state of its own: the journal has
 /// the phase and the stored records.
 struct Freeze {
     private let boot: Boot
-    /// Whether the update replaces the kernel.
-    private let replacesKernel: Bool
+    private let replaced: Replacement
 
-    init(_ boot: Boot, replacingKernel: Bool = false) {
+    init(_ boot: Boot, replacing replaced: Replacement = .image) {
         self.boot = boot
-        replacesKernel = replacingKernel
+        self.replaced = replaced
     }
 
     /// All files that travel, in their order.
@@ -77,7 +97,7 @@ struct Freeze {
 
     /// The error for a file that ends with the kernel; nil when the file survives, or when the kernel stays.
     private func stayObstacle(_ handler: any FileHandler) -> LiveUpdateError? {
-        guard replacesKernel, !handler.outlivesKernel else { return nil }
+        guard !replaced.keeps(handler) else { return nil }
         return LiveUpdateError(
             .notSupported, "a file of the kind \(handler.compatible) ends with the kernel",
             remedy: "put the memory on DAX (luoctl dax plan), or leave the file behind (luoctl kexec --leave-behind)")

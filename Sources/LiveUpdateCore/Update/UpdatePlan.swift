@@ -68,10 +68,10 @@ final class UpdatePlan: Sendable {
     }
 
     /// Finds all files that cannot be frozen: now, or at the time of the look if there was one.
-    func obstacles(of boot: Boot, replacingKernel: Bool) throws(LiveUpdateError) -> [FreezeObstacle] {
+    func obstacles(of boot: Boot, replacing replaced: Replacement) throws(LiveUpdateError) -> [FreezeObstacle] {
         // No file may go while it is looked at.
         try boot.request(.exclusive) { () throws(LiveUpdateError) in
-            Freeze(boot, replacingKernel: replacingKernel).obstacles(state.with { $0.looks })
+            Freeze(boot, replacing: replaced).obstacles(replaced.keepsKernel ? state.with { $0.looks } : nil)
         }
     }
 
@@ -146,19 +146,20 @@ final class UpdatePlan: Sendable {
     /// - Throws: ENODEV when the boot has ended, EBUSY when sessions are unfinished, the error of the first freeze that
     ///   fails, the errors of an FLB, ENOSPC. Nothing has changed then.
     func publish(
-        discardingUnfinished discard: Bool, leavingOut: Bool, replacingKernel: Bool, _ boot: Boot
+        discardingUnfinished discard: Bool, leavingOut: Bool, replacing replaced: Replacement, _ boot: Boot
     ) throws(LiveUpdateError) -> [DescriptorSlot] {
         try boot.request(.exclusive) { () throws(LiveUpdateError) in
             let start = monotonicNanoseconds()
             if !discard { try checkUnfinished(boot) }
             try boot.ensureRoom()
             try boot.commit([.phase(.freezing)])
-            let freeze = Freeze(boot, replacingKernel: replacingKernel)
+            let freeze = Freeze(boot, replacing: replaced)
             // They stay for now: releasing thousands of them takes time.
             let looks = state.with { $0.looks }
             // A draft is for an update in which the kernel stays.
-            let draft = replacingKernel ? nil : currentDraft(leavingOut: leavingOut, of: boot)
-            let unfrozen = try freeze.freezeAll(draft, replacingKernel ? nil : looks, leavingOut: leavingOut)
+            let draft = replaced.keepsKernel ? currentDraft(leavingOut: leavingOut, of: boot) : nil
+            let unfrozen = try freeze.freezeAll(
+                draft, replaced.keepsKernel ? looks : nil, leavingOut: leavingOut)
             do throws(LiveUpdateError) {
                 let time = FreezeTime(start: start, end: monotonicNanoseconds())
                 return end(boot, travelling: try publishTree(time, unfrozen, boot))

@@ -63,6 +63,8 @@ struct DescriptorLabel: Hashable, Sendable {
         static let isSubscribed = Traits(rawValue: 8)
         /// The client of the session was asked, and was not told yet that the update is over.
         static let wasAsked = Traits(rawValue: 16)
+        /// The kernel's orchestrator has carried the file from the previous kernel, and given it another identity.
+        static let cameWithKernel = Traits(rawValue: 32)
     }
 }
 

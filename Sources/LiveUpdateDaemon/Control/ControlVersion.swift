@@ -8,7 +8,7 @@ import LiveUpdateCore
 /// another version is called off before anything is frozen.
 struct ControlVersion: Equatable, Sendable {
     /// Raise this number with every change of ``ControlMessage`` or ``Settings``.
-    static let current: UInt32 = 2
+    static let current: UInt32 = 1
 
     /// The version of the control link.
     var number: UInt32

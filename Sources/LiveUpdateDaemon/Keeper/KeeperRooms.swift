@@ -45,7 +45,8 @@ struct KeeperRooms {
         shortage = ShortageReporter(vault, orchestrator, children)
         starter = try StarterWatch(
             isAwaited: settings.endsUnused, hasGone: state.replaced?.hasLostStarter ?? false, children)
-        kernel = KernelRecord(StateDirectory(settings.state).kernel, log)
+        kernel = KernelRecord(
+            StateDirectory(settings.state).kernel, isOther: state.cameWithKernel, log)
         (self.settings, self.log, self.children) = (settings, log, children)
     }
 

@@ -52,6 +52,7 @@ package struct StateDirectory: Sendable {
         let table = DescriptorVault()
         var unwanted: [PassedDescriptor] = []
         let stored = try restore(passed, into: table, &unwanted)
+        let cameWithKernel = stored.isEmpty ? try KernelArrival.receive(state: path, arena: arena, into: table) : false
         if stored.isEmpty {
             table.add(try ArenaFile(path: arena).open(), .arena)
             calls.forget()
@@ -64,7 +65,9 @@ package struct StateDirectory: Sendable {
         try addListener(passed, stored, settings, to: table)
         table.add(try ControlMemory.make(), .memory)
         let stale = passed.compactMap { HeldSlot(storedName: $0.name) }.filter { !stored.contains($0) }
-        return TakenState(table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted)
+        return TakenState(
+            table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted,
+            cameWithKernel: cameWithKernel)
     }
 
     /// Makes the directory. All users can look up the socket in it. An existing directory is not changed, because a
@@ -257,6 +260,8 @@ struct TakenState {
     var stale: [HeldSlot] = []
     /// Useless descriptors that were passed. The keeper closes them.
     var unwanted: [PassedDescriptor] = []
+    /// Whether the previous kernel has handed over files, so that this is another kernel.
+    var cameWithKernel = false
     /// The state from the keeper's earlier program, if this process has run one.
     var replaced: KeeperState?
 }

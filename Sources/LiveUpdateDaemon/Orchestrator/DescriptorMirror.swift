@@ -319,6 +319,11 @@ final class DescriptorMirror: DescriptorStore {
 
     func descriptor(in slot: DescriptorSlot) -> FileDescriptor? { entry(slot)?.descriptor }
 
+    func newIdentity(of slot: DescriptorSlot) -> FileIdentity? {
+        guard let entry = entry(slot), entry.label.traits.contains(.cameWithKernel) else { return nil }
+        return try? identify(entry.descriptor)
+    }
+
     func identify(_ descriptor: FileDescriptor) throws(LiveUpdateError) -> FileIdentity {
         do {
             // This asks no file system, because that of a client's file may not answer.

@@ -67,7 +67,8 @@ final class Server {
         waiting = WaitingRule(store, connections, longWork, ledger)
         losses = LossReporter(store, orchestrator, settings, log)
         let admissions = Admissions(store, orchestrator, connections, acceptor, settings.kernel)
-        kernelUpdate = KernelUpdateCall(orchestrator, updates, acceptor, replies, keeper, log)
+        kernelUpdate = KernelUpdateCall(
+            orchestrator, store, state: settings.state, updates, acceptor, replies, keeper, log)
         sessionCalls = SessionCalls(admissions, longWork, subscribers)
         deviceCalls = DeviceCalls(
             SessionOpener(store, orchestrator, connections, sessions, closer, admissions),

@@ -32,12 +32,13 @@ final class KernelRecord {
     /// The comparison, until the state is served under this kernel.
     private(set) var comparison: Comparison
 
-    /// Reads the file of a state.
-    init(_ path: String, _ log: Log) {
+    /// Reads the file of a state. `isOther` says that another kernel runs, whatever the file says.
+    init(_ path: String, isOther: Bool, _ log: Log) {
         self.path = path
         self.log = log
         running = Self.trimmed(try? readWhole("/proc/sys/kernel/random/boot_id"))
-        comparison = Comparison(recorded: Self.trimmed(try? readWhole(path)), running: running)
+        let compared = Comparison(recorded: Self.trimmed(try? readWhole(path)), running: running)
+        comparison = isOther ? .other : compared
     }
 
     private static func trimmed(_ text: String?) -> String {

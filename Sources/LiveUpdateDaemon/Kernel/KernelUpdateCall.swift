@@ -17,6 +17,8 @@ import SystemPackage
 /// machine down.
 final class KernelUpdateCall {
     private let orchestrator: Orchestrator
+    private let store: DescriptorMirror
+    private let state: String
     private let updates: UpdateRunner
     private let acceptor: Acceptor
     private let replies: ReplySender
@@ -26,10 +28,12 @@ final class KernelUpdateCall {
     private var atEnd: UpdateCall?
 
     init(
-        _ orchestrator: Orchestrator, _ updates: UpdateRunner, _ acceptor: Acceptor, _ replies: ReplySender,
-        _ keeper: KeeperLink, _ log: Log
+        _ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String, _ updates: UpdateRunner,
+        _ acceptor: Acceptor, _ replies: ReplySender, _ keeper: KeeperLink, _ log: Log
     ) {
         self.orchestrator = orchestrator
+        self.store = store
+        self.state = state
         self.updates = updates
         self.acceptor = acceptor
         self.replies = replies
@@ -43,7 +47,7 @@ final class KernelUpdateCall {
         guard !updates.isUnderWay else {
             return refuse("an update is under way\nremedy: ask again when it has ended", .resourceBusy)
         }
-        let obstacles = (try? orchestrator.obstacles(replacingKernel: true)) ?? []
+        let obstacles = (try? orchestrator.obstacles(replacing: replaced)) ?? []
         let discarded = call.discards ? ((try? orchestrator.unfinishedSessions()) ?? []) : []
         if let first = obstacles.first, !call.leavesOut {
             return refuse(UpdateCost.kernelRefusal(obstacles), first.errno)
@@ -59,16 +63,29 @@ final class KernelUpdateCall {
             log.say("kernel update: the state is published for the next kernel when luod ends")
             return reply
         }
-        if let failure = publish(call) { return refuse("\(LuoctlRemedies.adapted(failure))", failure.errno) }
+        let departure: KernelDeparture?
+        do throws(LiveUpdateError) {
+            departure = try publish(call)
+        } catch {
+            return refuse("\(LuoctlRemedies.adapted(error))", error.errno)
+        }
         replies.send(reply, to: client.connection)
-        wait(for: client.connection)
+        withExtendedLifetime(departure) { wait(for: client.connection) }
         return nil
     }
 
     /// Publishes at the end of luod, if a client has asked for it.
     func end() {
         guard let call = atEnd else { return }
-        if let failure = publish(call) { log.say("kernel update: nothing was published: \(failure)") }
+        do throws(LiveUpdateError) {
+            _ = try publish(call)
+        } catch {
+            log.say("kernel update: nothing was published: \(error)")
+        }
+    }
+
+    private var replaced: Replacement {
+        .kernel(carrying: KernelSession.isPossible ? KernelDeparture.kinds : [])
     }
 
     private func unfinished() -> Reply? {
@@ -80,16 +97,21 @@ final class KernelUpdateCall {
         }
     }
 
-    private func publish(_ call: UpdateCall) -> LiveUpdateError? {
+    /// - Returns: the session of the kernel that has the memory files; nil on a kernel without such sessions.
+    private func publish(_ call: UpdateCall) throws(LiveUpdateError) -> KernelDeparture? {
         acceptor.admitAll()
+        let departure =
+            KernelSession.isPossible ? try KernelDeparture(orchestrator, store, state: state) : nil
+        try orchestrator.publish(
+            discardingUnfinished: call.discards, leavingOut: call.leavesOut, replacing: replaced)
         do throws(LiveUpdateError) {
-            try orchestrator.publishForNextKernel(
-                discardingUnfinished: call.discards, leavingOut: call.leavesOut)
-            log.say("kernel update: the state is published for the next kernel")
-            return nil
+            try departure?.complete()
         } catch {
-            return error
+            try? orchestrator.thaw()
+            throw error
         }
+        log.say("kernel update: the state is published for the next kernel")
+        return departure
     }
 
     /// Waits until the client gives up. If the client starts the next kernel, this never returns.

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
+import LiveUpdateHandover
+import LiveUpdatePlatform
+
+/// The list of what luod has put into a session of the kernel. It travels as a memory file in the same session. It does
+/// no I/O.
+///
+/// `"LUOCARGO"`, `u32 version`, `u32 number of descriptors`, and for each descriptor `s64 slot, u64 token,
+/// u64 position, u32 open mode, u32 seals, u32 user, u32 zero`. Several descriptors can have one file, and so one token.
+struct KernelCargo: Equatable, Sendable {
+    /// A descriptor that luod held. The kernel keeps only the file: it gives back a descriptor for reading and writing,
+    /// at offset 0, without the seals that were added after the file was preserved.
+    struct Item: Equatable, Sendable {
+        var slot: DescriptorSlot
+        /// The token of the file in the kernel's session.
+        var token: UInt64
+        /// The offset in bytes.
+        var position: UInt64
+        var mode: OpenMode
+        var seals: Seals
+        /// The user to charge.
+        var user: UInt32
+    }
+
+    /// The descriptors, in the order of their slots.
+    var items: [Item]
+
+    /// The token of the list.
+    static let token: UInt64 = 1 << 63
+    /// The token of the arena.
+    static let arenaToken: UInt64 = 1 << 63 | 1
+
+    /// The kernel's session of a state. Each state of a machine has its own.
+    ///
+    /// - Returns: `luod` and the checksum of the path, because a name has at most 63 bytes.
+    static func sessionName(ofState path: String) -> SessionName {
+        SessionName("luod-" + String(CRC32C.of([UInt8](path.utf8)), radix: 16))
+    }
+
+    private static let magic: UInt64 = 0x4F47_5241_434F_554C
+    private static let version: UInt32 = 1
+    private static let headLength = 16
+    private static let itemLength = 40
+
+    init(_ items: [Item]) { self.items = items }
+
+    var bytes: [UInt8] {
+        var writer = ByteWriter(capacity: Self.headLength + items.count * Self.itemLength)
+        writer.put(Self.magic)
+        writer.put(Self.version)
+        writer.put(UInt32(items.count))
+        for item in items {
+            writer.put(item.slot.number)
+            writer.put(item.token)
+            writer.put(item.position)
+            writer.put(item.mode.rawValue)
+            writer.put(item.seals.rawValue)
+            writer.put(item.user)
+            writer.put(UInt32(0))
+        }
+        return writer.bytes
+    }
+
+    /// Reads a list.
+    ///
+    /// - Throws: `record`, for bytes that are no such list.
+    init(_ bytes: [UInt8]) throws(ArenaError) {
+        var reader = ByteReader(bytes, "list of the kernel's session")
+        let (magic, version) = (try reader.take(UInt64.self), try reader.take(UInt32.self))
+        guard magic == Self.magic, version == Self.version else {
+            throw ArenaError(.record, "the list of the kernel's session has version \(version)")
+        }
+        let count = Int(try reader.take(UInt32.self))
+        guard count <= (bytes.count - Self.headLength) / Self.itemLength else {
+            throw ArenaError(.record, "\(count) descriptors in a list of \(bytes.count) bytes")
+        }
+        items = []
+        for _ in 0..<count {
+            let slot = DescriptorSlot(try reader.take())
+            let (token, position) = (try reader.take(UInt64.self), try reader.take(UInt64.self))
+            guard let mode = OpenMode(rawValue: try reader.take()), slot.number > 0 else {
+                throw ArenaError(.record, "a descriptor in slot \(slot.number) that is open in an unknown way")
+            }
+            items.append(
+                Item(
+                    slot: slot, token: token, position: position, mode: mode,
+                    seals: Seals(rawValue: try reader.take()), user: try reader.take()))
+            _ = try reader.take(UInt32.self)
+        }
+    }
+}
