@@ -1,0 +1,86 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What make kexec-luo runs in the guest, in each of its kernels: luod holds memory files, and the kernel's orchestrator
+# carries them and luod's own state to the next kernel. A memory file counts the kernels.
+export LUO_STATE=/run/luo
+kernels=$1
+
+fail() {
+    echo "FAILED in kernel $stage: $*"
+    echo "--- the log of luod:"
+    cat /tmp/log
+    exit 1
+}
+
+expect() { # WHAT COMMAND...: the command succeeds
+    what=$1
+    shift
+    "$@" >/tmp/output 2>&1 || { cat /tmp/output && fail "$what (exit $?)"; }
+}
+
+expect_is() { # WHAT EXPECTED FOUND
+    [ "$2" = "$3" ] || fail "$1: \"$3\", and not \"$2\""
+}
+
+start_luod() {
+    luod --socket-mode 0666 >/tmp/luod 2>>/tmp/log &
+    for try in $(seq 200); do
+        grep -q ready /tmp/luod && return
+        sleep 0.1
+    done
+    fail "luod does not start"
+}
+
+# The checksum of a file of a session.
+sum() { luoctl retrieve --session vm --token "$1" -- sh -c 'sha256sum </proc/self/fd/3' | cut -c 1-64; }
+
+# A line of the description of a descriptor.
+info() { luoctl retrieve --session vm --token "$1" -- sh -c "sed -n 's/^$2:[[:space:]]*//p' /proc/self/fdinfo/3"; }
+
+# Makes the session for the next kernel, whose number is $1.
+fill() {
+    cd /dev/shm || exit 1
+    dd if=/dev/urandom of=guest bs=1M count=8 2>/dev/null
+    truncate -s 12M guest
+    echo "a constant" >constant
+    sha256sum <guest | cut -c 1-64 >sums
+    sha256sum <constant | cut -c 1-64 >>sums
+    echo "$1" >stage
+    exec 3<>guest 4<constant 5<sums 6<stage
+    rm guest constant sums stage
+    head -c 5 <&4 >/dev/null
+    dd bs=1 count=5 <&4 of=/dev/null 2>/dev/null
+    position=$(sed -n 's/^pos:[[:space:]]*//p' /proc/self/fdinfo/4)
+    expect "a session" luoctl session create vm
+    expect "the guest's file" luoctl preserve --session vm --token 1 --fd 3
+    expect "the constant" luoctl preserve --session vm --token 2 --fd 4
+    expect "the sums" luoctl preserve --session vm --token 3 --fd 5
+    expect "the number of the next kernel" luoctl preserve --session vm --token 4 --fd 6
+    expect "a session of another user" su nobody -s /bin/sh -c 'luoctl session create theirs'
+    exec 3>&- 4>&- 5>&- 6>&-
+}
+
+check() {
+    retrieved="$(luoctl retrieve --session vm --token 3 -- sh -c 'cat /proc/self/fd/3')"
+    expect_is "the guest's file" "$(echo "$retrieved" | sed -n 1p)" "$(sum 1)"
+    expect_is "the constant" "$(echo "$retrieved" | sed -n 2p)" "$(sum 2)"
+    # O_RDONLY and O_RDWR, beside O_LARGEFILE.
+    expect_is "the access mode of the constant" 0 "$(info 2 flags | tail -c 2)"
+    expect_is "the access mode of the guest's file" 2 "$(info 1 flags | tail -c 2)"
+    expect_is "the offset of the guest's file" 0 "$(info 1 pos)"
+    expect "the finish" luoctl finish --session vm
+    expect "the finish of the other user" su nobody -s /bin/sh -c 'luoctl finish --session theirs'
+}
+
+stage=1
+start_luod
+if luoctl session list | grep -q '^vm '; then
+    stage=$(luoctl retrieve --session vm --token 4 -- sh -c 'cat /proc/self/fd/3')
+    check
+    echo "kernel $stage: all files are whole, and finished"
+fi
+if [ "$stage" = "$kernels" ]; then exit 0; fi
+fill $((stage + 1))
+echo "kernel $stage: $(uname -r), boot $(cut -c 1-8 /proc/sys/kernel/random/boot_id), ends"
+luoctl kexec --reuse-cmdline
+fail "the kernel was not replaced (exit $?)"
