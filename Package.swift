@@ -95,6 +95,8 @@ let package = Package(
             name: "LiveUpdateHandlers",
             dependencies: ["LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
             swiftSettings: strict),
+        // The machine's memory and kernels, for the replacement of the kernel.
+        .target(name: "LiveUpdateKernel", dependencies: ["LiveUpdatePlatform", system], swiftSettings: strict),
         // The decisions and the messages of an update, for luod and for embedded services.
         .target(
             name: "LiveUpdateMachine",
@@ -142,7 +144,8 @@ let package = Package(
             name: "luoctl",
             dependencies: [
                 "CLiveUpdateSeccomp", "LiveUpdateCommandLine", "LiveUpdateConformance", "LiveUpdateCore",
-                "LiveUpdateHandlers", "LiveUpdate", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateHandover",
+                "LiveUpdateHandlers", "LiveUpdate", "LiveUpdateDevice", "LiveUpdateKernel", "LiveUpdateProtocol",
+                "LiveUpdateHandover",
                 "LiveUpdatePlatform", system, arguments, logging,
             ], swiftSettings: strict, linkerSettings: linkStatically),
 
@@ -230,6 +233,9 @@ let package = Package(
                 "TestSupport",
                 "AllocationCounter", system,
             ], swiftSettings: strict),
+        .testTarget(
+            name: "KernelTests", dependencies: ["LiveUpdateKernel", "LiveUpdatePlatform", "TestSupport", system],
+            exclude: ["Samples"], swiftSettings: strict),
         .testTarget(
             name: "UpdateTests",
             dependencies: [

@@ -114,6 +114,13 @@ int cshims_socket_cookie(int fd, uint64_t *cookie);
 // device.c: ioctl(2) is variadic.
 int cshims_ioctl(int fd, unsigned long command, void *argument);
 
+// kexec.c: kexec_file_load(2) has no wrapper in glibc, and Swift's Glibc module does not have sys/reboot.h.
+// initrd: -1 for none.
+long cshims_kexec_load(int kernel, int initrd, const char *command_line);
+long cshims_kexec_unload(void);
+// reboot(2) with LINUX_REBOOT_CMD_KEXEC. Returns only when it fails.
+int cshims_kexec(void);
+
 // errno.c: strerrorname_np(3) is behind _GNU_SOURCE. Returns NULL for a number that is no error.
 const char *cshims_errno_name(int number);
 

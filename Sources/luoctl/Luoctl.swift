@@ -20,7 +20,7 @@ struct Luoctl: ParsableCommand {
             ReplayCommand.self,
             StatusCommand.self, SessionCommand.self, PreserveCommand.self, UnpreserveCommand.self,
             RetrieveCommand.self, FinishCommand.self, RunCommand.self, LoadCommand.self, UpdateCommand.self,
-            ReloadCommand.self, StopCommand.self,
+            ReloadCommand.self, StopCommand.self, DaxCommand.self, KexecCommand.self,
             PoolGuardCommand.self, DemoEndCommand.self, TakeGuardCommand.self,
         ])
 

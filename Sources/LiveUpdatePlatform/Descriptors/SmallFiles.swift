@@ -4,8 +4,8 @@ import SystemPackage
 
 /// The names in a directory.
 ///
-/// - Throws: ENOENT, EACCES.
-func directoryEntries(_ path: String) throws(SystemCallError) -> [String] {
+/// - Throws: ENOENT, EACCES, ENOTDIR.
+package func directoryEntries(_ path: String) throws(SystemCallError) -> [String] {
     var opened: OpaquePointer?
     try systemCall("opendir") {
         unsafe opened = opendir(path)
@@ -77,7 +77,9 @@ package func readWhole(_ path: String) throws(SystemCallError) -> String {
 }
 
 /// The bytes of a small file, which need not be UTF-8.
-func readBytes(_ path: String) throws(SystemCallError) -> [UInt8] {
+///
+/// - Throws: ENOENT, EACCES, and the errors of read(2).
+package func readBytes(_ path: String) throws(SystemCallError) -> [UInt8] {
     let file = try openFile(path)
     return try readBytes(file.borrowed)
 }
@@ -96,6 +98,19 @@ func readBytes(_ file: FileDescriptor) throws(SystemCallError) -> [UInt8] {
         if count == 0 { return bytes }
         bytes += chunk.prefix(count)
     }
+}
+
+/// The first bytes of a file, or of a disk; fewer at its end.
+///
+/// - Throws: ENOENT, EACCES, and the errors of read(2).
+package func readBeginning(_ path: String, _ count: Int) throws(SystemCallError) -> [UInt8] {
+    let file = try openFile(path)
+    var bytes = [UInt8](repeating: 0, count: count)
+    // SAFETY: read writes no more bytes than the array has.
+    let got = try unsafe bytes.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
+        try systemCall("read") { unsafe read(file.borrowed.rawValue, buffer.baseAddress, buffer.count) }
+    }
+    return Array(bytes.prefix(got))
 }
 
 /// The target of a symbolic link: readlink(2). The target of a link in /proc/PID/fd need not be a path.

@@ -15,6 +15,8 @@ package enum Capability: String, CaseIterable, Sendable {
     case traceProcesses = "cap_sys_ptrace"
     /// Allows access to other users' directories, and to their memory for writing.
     case overridePermissions = "cap_dac_override"
+    /// Allows another kernel to be loaded and started.
+    case reboot = "cap_sys_boot"
 
     fileprivate var value: cap_value_t {
         switch self {
@@ -23,6 +25,7 @@ package enum Capability: String, CaseIterable, Sendable {
         case .lockMemory: CAP_IPC_LOCK
         case .traceProcesses: CAP_SYS_PTRACE
         case .overridePermissions: CAP_DAC_OVERRIDE
+        case .reboot: CAP_SYS_BOOT
         }
     }
 }

@@ -24,18 +24,23 @@ package struct ChildProcess: Sendable {
     /// - Parameters:
     ///   - image: the program to run.
     ///   - inherited: descriptors that the program gets under the same numbers, though they are closed on exec here.
+    ///   - standardInput: the program's standard input in place of a pipe.
+    ///   - isQuiet: whether the program's messages are thrown away.
     /// - Returns: the process, with our ends of its pipes.
     /// - Throws: EMFILE, ENOENT, EACCES and other errors of execve(2).
     package static func start(
-        _ image: ProgramImage, inherited: [FileDescriptor] = []
+        _ image: ProgramImage, inherited: [FileDescriptor] = [], standardInput: FileDescriptor? = nil,
+        isQuiet: Bool = false
     ) throws(SystemCallError) -> ChildProcess {
         let toChild = try PipeEnds()
         let fromChild = try PipeEnds()
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        unsafe posix_spawn_file_actions_adddup2(&actions, toChild.reading.borrowed.rawValue, STDIN_FILENO)
+        let reading = standardInput ?? toChild.reading.borrowed
+        unsafe posix_spawn_file_actions_adddup2(&actions, reading.rawValue, STDIN_FILENO)
         unsafe posix_spawn_file_actions_adddup2(&actions, fromChild.writing.borrowed.rawValue, STDOUT_FILENO)
+        if isQuiet { unsafe posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) }
         // A descriptor that is duplicated onto itself loses its close-on-exec flag.
         for descriptor in inherited {
             unsafe posix_spawn_file_actions_adddup2(&actions, descriptor.rawValue, descriptor.rawValue)
@@ -75,6 +80,21 @@ package struct ChildProcess: Sendable {
             let count = unsafe read(output.rawValue, &chunk, chunk.count)
             guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
             bytes += chunk.prefix(count)
+        }
+    }
+
+    /// Passes everything that the program prints to `body`, in pieces, until the end of its output.
+    ///
+    /// - Throws: the errors of read(2).
+    package func forEachChunk(_ body: (ArraySlice<UInt8>) -> Void) throws(SystemCallError) {
+        var chunk = [UInt8](repeating: 0, count: 1 << 20)
+        while true {
+            // SAFETY: read writes no more bytes than the array has.
+            let count = try unsafe chunk.withUnsafeMutableBufferPointer { (buffer) throws(SystemCallError) in
+                try systemCall("read") { unsafe read(output.rawValue, buffer.baseAddress, buffer.count) }
+            }
+            if count == 0 { return }
+            body(chunk[..<count])
         }
     }
 

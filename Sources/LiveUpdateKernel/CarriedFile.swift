@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A file of a session, with the way in which it reaches the next kernel.
+package struct CarriedFile: Equatable, Sendable {
+    /// The carrier of a file, when the kernel is replaced.
+    package enum Carrier: Equatable, Sendable {
+        /// The file is on a DAX region, and is found there again.
+        case dax
+        /// The kernel's Live Update Orchestrator. It takes this much memory for the holes of the file, which it fills.
+        case liveUpdate(filling: UInt64)
+        /// No carrier takes the file, for this reason. With this remedy, another file of the same content could go.
+        case none(reason: String, remedy: String)
+    }
+
+    /// The user of the session.
+    package let user: UInt32
+    /// The name of the session.
+    package let session: String
+    /// The token, as text.
+    package let token: String
+    /// The compatible string of the file's handler.
+    package let handler: String
+    /// The size, in bytes; nil for a file that is lost, or has none.
+    package let size: UInt64?
+    /// The carrier.
+    package let carrier: Carrier
+
+    /// Describes a file.
+    package init(user: UInt32, session: String, token: String, handler: String, size: UInt64?, carrier: Carrier) {
+        self.user = user
+        self.session = session
+        self.token = token
+        self.handler = handler
+        self.size = size
+        self.carrier = carrier
+    }
+
+    /// The file in the words of luod's messages.
+    package var subject: String { "user \(user), session \"\(session)\", token \(token)" }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import LiveUpdateCommandLine
+import LiveUpdateCore
+import LiveUpdateKernel
+import LiveUpdatePlatform
+import SystemPackage
+
+/// The steps after the preflight: load, prepare, start.
+struct KernelReplacement {
+    let situation: KexecSituation
+    let luod: any KernelUpdateDaemon
+
+    /// Ends this kernel. Where systemd runs, this returns when systemd has accepted the order.
+    ///
+    /// - Throws: the exit code of a failure, after which everything goes on as before.
+    func run() throws {
+        try load()
+        do throws(LiveUpdateError) {
+            try luod.prepare(
+                leavingBehind: situation.allowances.contains(.leavingBehind),
+                discarding: situation.allowances.contains(.discarding))
+        } catch {
+            unload()
+            throw Exit.failed(error)
+        }
+        Kexec.writeFileSystems()
+        let failure = Self.hasSystemd ? startThroughSystemd() : start()
+        guard let failure else { return }
+        unload()
+        luod.takeBack()
+        throw Exit.failed("the next kernel was not started: \(failure); everything goes on as before")
+    }
+
+    // MARK: Load
+
+    private func load() throws {
+        do throws(SystemCallError) {
+            let kernel = try openFile(situation.next.path.string)
+            try load(kernel.borrowed)
+            // The descriptor stays open until here.
+            _ = consume kernel
+        } catch {
+            let message =
+                "\(situation.next.path.string.shown) was not loaded: \(KexecLoadError(error.errno).text) (\(error))"
+            throw error.errno == .notPermitted ? Exit.permission(message) : Exit.failed(message)
+        }
+    }
+
+    private func load(_ kernel: FileDescriptor) throws(SystemCallError) {
+        let commandLine = situation.next.commandLine.description
+        guard case .file(let path) = situation.next.initrd else {
+            return try Kexec.load(kernel: kernel, initrd: nil, commandLine: commandLine)
+        }
+        let initrd = try openFile(path.string)
+        try Kexec.load(kernel: kernel, initrd: initrd.borrowed, commandLine: commandLine)
+        // The descriptor stays open until here.
+        _ = consume initrd
+    }
+
+    /// A kernel that stays loaded would be started by the next systemctl kexec of anyone.
+    private func unload() { try? Kexec.unload() }
+
+    // MARK: Start
+
+    private static var hasSystemd: Bool { (try? FileStatus(at: "/run/systemd/system"))?.isDirectory == true }
+
+    /// - Returns: the reason why systemd did not accept the order; nil when it did.
+    private func startThroughSystemd() -> String? {
+        for path in Execution.places(of: "systemctl") {
+            guard (try? FileStatus(at: path)) != nil else { continue }
+            do throws(SystemCallError) {
+                let process = try ChildProcess.start(
+                    ProgramImage(path: FilePath(path), arguments: ["systemctl", "--no-ask-password", "kexec"]))
+                let status = process.finish()
+                return status == 0 ? nil : "systemctl kexec ended with \(status)"
+            } catch {
+                return "\(path): \(error)"
+            }
+        }
+        return "systemctl is missing, and systemd runs"
+    }
+
+    private func start() -> String? {
+        do throws(SystemCallError) {
+            try Kexec.execute()
+        } catch {
+            return "\(error)"
+        }
+    }
+}
+
+/// The meaning of an error of kexec_file_load(2), with a remedy.
+struct KexecLoadError {
+    private let errno: Errno
+
+    init(_ errno: Errno) { self.errno = errno }
+
+    var text: String {
+        switch errno.rawValue {
+        case 1:  // EPERM
+            "this process lacks CAP_SYS_BOOT, loading is disabled (kernel.kexec_load_disabled), or the kernel is locked "
+                + "down: run as root, or use a signed kernel"
+        case 8:  // ENOEXEC
+            "this kernel does not know the format of the image: use a bzImage for this processor"
+        case 12:  // ENOMEM
+            "there is not enough memory for the image and the initial RAM disk: release some"
+        case 16:  // EBUSY
+            "another kernel is being loaded, or the memory of the crash kernel is in use: try again"
+        case 22:  // EINVAL
+            "the kernel refuses the image, the initial RAM disk or the command line: try without --append, or another kernel"
+        case 38:  // ENOSYS
+            "this kernel is built without kexec_file_load(2): boot one with CONFIG_KEXEC_FILE"
+        case 65, 74, 80, 126, 127, 128, 129:  // ENOPKG, EBADMSG, ELIBBAD, ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED
+            "its signature is missing, or not of a key that this machine trusts: use a signed kernel of the distribution"
+        case 99:  // EADDRNOTAVAIL
+            "there is no free range of memory for it: release memory, or make DAX regions smaller"
+        default: "the kernel refuses it"
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCore
+import LiveUpdateDevice
+import LiveUpdateKernel
+import LiveUpdatePlatform
+import LiveUpdateProtocol
+import SystemPackage
+
+/// luod's part in the replacement of the kernel. This is the only place in which `luoctl kexec` talks to luod.
+///
+/// 1. ``survey()`` asks which files the sessions have, and which carrier each has. Nothing is changed.
+/// 2. ``prepare(leavingBehind:discarding:)`` ends luod with its state published: it freezes and publishes, and writes
+///    its state and the file systems of its files to their disks.
+/// 3. ``takeBack()`` undoes that, if the kernel was not replaced after all.
+protocol KernelUpdateDaemon {
+    /// The files of all sessions, with their carriers, and the incoming sessions that are not finished.
+    func survey() -> KexecSituation.Daemon
+
+    /// Freezes and publishes everything, and ends luod.
+    ///
+    /// - Parameters:
+    ///   - leavingBehind: whether files without a carrier are lost, and stop nothing.
+    ///   - discarding: whether incoming sessions that are not finished are lost, and stop nothing.
+    /// - Throws: the reason why luod goes on as before.
+    func prepare(leavingBehind: Bool, discarding: Bool) throws(LiveUpdateError)
+
+    /// Makes everything go on as before, after a kernel that could not be started.
+    func takeBack()
+}
+
+/// No luod takes part.
+struct NoDaemon: KernelUpdateDaemon {
+    /// The reason in words.
+    let reason: String
+
+    func survey() -> KexecSituation.Daemon { .absent(reason: reason) }
+    func prepare(leavingBehind: Bool, discarding: Bool) {}
+    func takeBack() {}
+}
+
+/// A luod that runs.
+struct RunningDaemon: KernelUpdateDaemon {
+    let device: LiveUpdateDevice
+
+    func survey() -> KexecSituation.Daemon {
+        do throws(LiveUpdateError) {
+            let status = try LuodStatus(of: device)
+            if let refusal = status.daemon.refusal {
+                return .unable(
+                    reason: "it cannot read its state: \(refusal)", remedy: "luoctl inspect shows the readable part")
+            }
+            let files = status.sessions.flatMap { session in
+                session.files.map { CarriedFile($0, of: session) }
+            }
+            return .running(
+                files: files, unfinished: status.unfinished.filter { $0.state == "unfinished" }.map(\.subject))
+        } catch {
+            return .unable(
+                reason: "its sessions cannot be read: \(error.reason)", remedy: error.remedy ?? "look into its log")
+        }
+    }
+
+    func prepare(leavingBehind: Bool, discarding: Bool) throws(LiveUpdateError) {
+        // A luod without sessions has nothing to publish.
+        let status = try LuodStatus(of: device)
+        guard status.sessions.isEmpty || leavingBehind && discarding else {
+            throw LiveUpdateError(
+                .notSupported, "this luod does not know how to prepare the replacement of the kernel",
+                remedy: "update luod to a version that does")
+        }
+    }
+
+    func takeBack() {}
+}
+
+extension CarriedFile {
+    /// A file of a session, with the carrier that its handler's name stands for.
+    fileprivate init(_ file: LuodStatus.File, of session: LuodStatus.Session) {
+        self.init(
+            user: session.owner, session: session.name, token: file.token, handler: file.compatible, size: file.size,
+            carrier: Self.carrier(ofHandler: file.compatible))
+    }
+
+    private static func carrier(ofHandler compatible: String) -> Carrier {
+        if compatible.hasPrefix("dax-") { return .dax }
+        let reason =
+            compatible.hasPrefix("huge")
+            ? "the memory of huge pages ends with the kernel" : "the file ends with the kernel"
+        return .none(reason: reason, remedy: "put its content into a file on DAX")
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import LiveUpdateCommandLine
+import LiveUpdateCore
+import LiveUpdateDevice
+import LiveUpdateKernel
+import LiveUpdatePlatform
+import SystemPackage
+
+/// `luoctl kexec`
+struct KexecCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kexec",
+        abstract: "Replace the kernel, without a restart of the machine; sessions and files on DAX go along.",
+        discussion: """
+            First everything is checked, and all problems are listed at once, each with its remedy: exit code 1, or 77 \
+            when only a right is missing. Then the next kernel is loaded, luod publishes its state, and the machine goes \
+            over to the next kernel: through systemctl kexec, which stops all services, or at once where systemd does not \
+            run. docs/kernel-update.md describes it.
+            """)
+
+    @Option(help: "The image of the next kernel. (default: /boot/vmlinuz- of the running release)")
+    var kernel: String?
+
+    @Option(help: "The initial RAM disk. (default: the one in /boot of the next kernel's release)")
+    var initrd: String?
+
+    @Flag(help: "Give the next kernel no initial RAM disk.")
+    var noInitrd = false
+
+    @Flag(help: "Take the running kernel's command line. This is the default.")
+    var reuseCmdline = false
+
+    @Option(help: "The command line of the next kernel.")
+    var cmdline: String?
+
+    @Option(help: "Arguments that are added to the command line.")
+    var append = ""
+
+    @Option(
+        help: """
+            The image of the running kernel, whose formats the next kernel must have where files go with the kernel's \
+            Live Update Orchestrator. (default: /boot/vmlinuz- of the running release)
+            """)
+    var runningKernel: String?
+
+    @Flag(help: "Go on when the formats in an image cannot be read or compared.")
+    var uncheckedImage = false
+
+    @Flag(help: "Go on when files have no way to the next kernel. They are lost.")
+    var leaveBehind = false
+
+    @Flag(help: "Go on when incoming sessions are not finished. They are lost.")
+    var discard = false
+
+    @Flag(help: "Go on without luod. Its sessions are lost, if there are any.")
+    var withoutLuod = false
+
+    @Flag(help: "Only check, and print the table of the files and their carriers.")
+    var dryRun = false
+
+    @Flag(help: "Print JSON, for machines: docs/kernel-update.md describes it.")
+    var json = false
+
+    @OptionGroup var daemon: DaemonOptions
+
+    func validate() throws {
+        guard cmdline == nil || !reuseCmdline else {
+            throw ValidationError("--cmdline and --reuse-cmdline exclude each other")
+        }
+        guard initrd == nil || !noInitrd else { throw ValidationError("--initrd and --no-initrd exclude each other") }
+        for (option, value) in [("--kernel", kernel), ("--initrd", initrd), ("--running-kernel", runningKernel)]
+        where value == "" {
+            throw ValidationError("\(option) takes the path of a file")
+        }
+    }
+
+    func run() throws {
+        let luod = Self.find(daemon)
+        let situation: KexecSituation
+        do throws(SystemCallError) {
+            situation = try KexecSurvey().situation(choice, daemon: luod.survey(), allowances: allowances)
+        } catch {
+            throw Exit.unavailable("the kernel cannot be looked at: \(error); are /proc and /sys mounted?")
+        }
+        let report = KexecReport(situation: situation, preflight: KexecPreflight(situation), isDryRun: dryRun)
+        print(json ? report.json : report.text)
+        guard report.preflight.problems.isEmpty else {
+            let count = counted(report.preflight.problems.count, "problem")
+            let message = "the kernel was not replaced: \(count), see above"
+            throw report.preflight.lacksOnlyRights ? Exit.permission(message) : Exit.failed(message)
+        }
+        if dryRun { return }
+        flushStandardOutput()
+        try KernelReplacement(situation: situation, luod: luod).run()
+    }
+
+    private var choice: KexecChoice {
+        KexecChoice(
+            kernel: kernel.map { FilePath(absolutePath($0)) },
+            initrd: noInitrd ? .none : initrd.map { .file(FilePath(absolutePath($0))) } ?? .ofRelease,
+            commandLine: cmdline.map { KernelCommandLine($0) }, appended: KernelCommandLine(append),
+            runningKernel: runningKernel.map { FilePath(absolutePath($0)) })
+    }
+
+    private var allowances: KexecSituation.Allowances {
+        var allowances: KexecSituation.Allowances = []
+        if uncheckedImage { allowances.insert(.uncheckedImage) }
+        if leaveBehind { allowances.insert(.leavingBehind) }
+        if discard { allowances.insert(.discarding) }
+        if withoutLuod { allowances.insert(.withoutDaemon) }
+        return allowances
+    }
+
+    private static func find(_ options: DaemonOptions) -> any KernelUpdateDaemon {
+        do throws(LiveUpdateError) {
+            let state = options.state.map { FilePath($0) }
+            let timeout = options.waiting.timeout
+            let patience = timeout == 0 ? nil : AnswerPatience(state: state, seconds: timeout)
+            return RunningDaemon(device: try LiveUpdateDevice.luod(state: state, patience: patience))
+        } catch {
+            return NoDaemon(reason: error.reason)
+        }
+    }
+}
