@@ -54,7 +54,9 @@ final class BenchDaemon {
         let text = (try? String(contentsOfFile: "/proc/\(process)/smaps_rollup", encoding: .utf8)) ?? ""
         let line = text.split(separator: "\n").first { $0.hasPrefix("Rss:") }
         guard let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap({ UInt64($0) }) else {
-            throw LiveUpdateError(.ioError, "/proc/\(process)/smaps_rollup has no Rss", remedy: "mount /proc")
+            throw LiveUpdateError(
+                .ioError, "/proc/\(process)/smaps_rollup has no Rss",
+                remedy: "mount /proc; on a kernel without this file (CONFIG_PROC_PAGE_MONITOR), leave out the scenario")
         }
         return kilobytes << 10
     }

@@ -13,7 +13,7 @@ extension BenchMachine {
         return BenchMachine(
             kernel: "\(string(name.sysname)) \(string(name.release)) \(string(name.machine))",
             processor: field("model name", of: cpuInfo) ?? string(name.machine), processors: Processors.allowed.count,
-            nodes: nodesWithMemory, memory: memory,
+            nodes: MachineNodes.own.countWithMemory, memory: memory,
             governor: text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             hypervisor: hypervisor(cpuInfo), load: BenchNoise.load,
             pools: ((try? HugePagePool.all()) ?? []).map {
@@ -41,15 +41,6 @@ extension BenchMachine {
         var name = name
         // SAFETY: uname(2) ends each of its names with a NUL.
         return unsafe withUnsafeBytes(of: &name) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-    }
-
-    private static var nodesWithMemory: Int {
-        // The format is `0-1,3`.
-        let ranges = (text("/sys/devices/system/node/has_memory") ?? "0").split(separator: ",")
-        return ranges.reduce(0) { sum, range in
-            let ends = range.split(separator: "-").compactMap { Int($0) }
-            return sum + (ends.last ?? 0) - (ends.first ?? 0) + 1
-        }
     }
 
     private static var memory: UInt64 {

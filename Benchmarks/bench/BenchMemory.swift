@@ -40,9 +40,10 @@ enum BenchMemory {
         try body(files)
     }
 
-    /// The advice if there are no huge pages.
+    /// The advice if there are no huge pages, or if the kernel does not show which pages a file has.
     static func remedy(_ count: UInt64, _ page: PageSize = .huge2M) -> String {
-        "luoctl hugepages reserve --size \(page) --count \(count)\(geteuid() == 0 ? "" : ", as root")"
+        UserfaultObstacle.ofThisMachine()?.remedy
+            ?? "luoctl hugepages reserve --size \(page) --count \(count)\(geteuid() == 0 ? "" : ", as root")"
     }
 }
 
@@ -50,8 +51,9 @@ extension BenchRun {
     /// Reserves huge pages while a closure runs. Another process holds the reservation, and releases it however this
     /// process ends.
     ///
-    /// - Returns: the reason if the pages were not available.
+    /// - Returns: the reason if the pages were not available, or cannot be found in a file.
     func withHugePages(_ count: UInt64, _ page: PageSize, _ body: () throws -> Void) throws -> String? {
+        if let obstacle = UserfaultObstacle.ofThisMachine() { return obstacle.reason }
         let directory = FilePath("/dev/shm/luoctl-bench-\(getpid())-\(monotonicNanoseconds())")
         _ = unsafe mkdir(directory.string, 0o700)
         switch try PoolGuard.start(

@@ -52,6 +52,7 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         case .badFileDescriptor: "pass a descriptor that is open"
         case .noMemory: "free memory, or raise the limits on it (ulimit -v, MemoryMax=)"
         case .noSuchFileOrDirectory: "look whether the path is right, and whether /proc and /sys are mounted"
+        case .noFunction: "use a kernel that has this call: Linux 5.9 or later, see README.md"
         case .resourceTemporarilyUnavailable: "another process has it: wait for its end, or use another"
         default: nil
         }

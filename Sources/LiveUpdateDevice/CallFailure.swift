@@ -92,8 +92,7 @@ struct CallFailure {
 
     private var wordsOfKernel: Words {
         switch (call, errno) {
-        case (_, .inappropriateIOCTLForDevice):
-            ("the kernel's device does not have \(call), which is an extension of luod", "connect to luod")
+        case (_, .inappropriateIOCTLForDevice): wordsOfExtension
         case (_, .operationNotSupportedByDevice): ("the session is of a boot that has ended", "retrieve it in this one")
         case (.createSession, .invalidArgument): ("a name has 1 to 63 bytes, and no NUL", "use another name")
         case (.createSession, .fileExists): ("a session of that name exists", "use another name")
@@ -101,7 +100,8 @@ struct CallFailure {
         case (.retrieveSession, .noSuchFileOrDirectory):
             ("the previous kernel handed over no session of that name", "use the name that it was created with")
         case (.preserve, .fileExists): ("the token is in use", "use another token")
-        case (.preserve, .noSuchFileOrDirectory): ("the kernel cannot preserve this kind of file", "use a memory file")
+        case (.preserve, .noSuchFileOrDirectory):
+            ("the kernel cannot preserve this kind of file", "use a memory file of ordinary pages, or luod")
         case (.preserve, .resourceBusy): ("the file is preserved already", "preserve each file once")
         case (.preserve, .invalidArgument): ("the session is incoming", "preserve in an outgoing session")
         case (.retrieve, .noSuchFileOrDirectory): ("the session has no such token", "use the token of the preserve")
@@ -109,6 +109,24 @@ struct CallFailure {
             ("the session is outgoing", "retrieve from and finish an incoming session")
         case (.finish, .resourceBusy): ("a file cannot be finished yet", "finish again later; nothing has changed")
         default: ("\(call) failed", nil)
+        }
+    }
+
+    /// The error of a call that the kernel's device does not have.
+    private var wordsOfExtension: Words {
+        switch call {
+        case .getName: ("this is no session of the kernel's device", "use a descriptor of a session")
+        case .attachSession, .setDetached:
+            ("a session of the kernel ends with its last descriptor, and cannot be attached", "hold its descriptor")
+        case .status: ("the kernel's device cannot list its sessions and files", "use luod, which can")
+        case .removeSession:
+            ("the kernel's device cannot remove a session", "close its last descriptor, or finish it")
+        case .get, .unpreserve:
+            ("the kernel's device gives back no single file of an outgoing session", "close the session")
+        case .preserveHeld, .retrieveAsHeld: ("the kernel's device holds no other descriptors", "use luod, which can")
+        case .check: ("the kernel's device cannot check a file", "preserve the file in a session, and close that")
+        default:
+            ("the kernel's device does not have the call \(call), which is an extension of luod", "connect to luod")
         }
     }
 
@@ -134,8 +152,13 @@ struct CallFailure {
     static func opening(_ errno: Errno, _ path: String) -> LiveUpdateError {
         switch errno {
         case .noSuchFileOrDirectory, .noSuchAddressOrDevice, .operationNotSupportedByDevice:
-            LiveUpdateError(errno, "this kernel has no \(path)", remedy: "use luod, which needs none")
+            LiveUpdateError(
+                errno, "this kernel has no \(path)",
+                remedy:
+                    "use luod, which needs none; a kernel with LUO has it with kho=on liveupdate=on on its command line"
+            )
         case .resourceBusy: LiveUpdateError(errno, "\(path) is open in another program", remedy: "wait for its end")
+        case .permissionDenied: LiveUpdateError(errno, "only root may open \(path)", remedy: "run as root")
         default: LiveUpdateError(errno, "opening \(path)")
         }
     }

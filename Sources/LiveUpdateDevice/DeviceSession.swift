@@ -18,11 +18,25 @@ public final class DeviceSession: Sendable {
         self.subject = subject
     }
 
+    /// Takes over a descriptor of a session of the kernel's device, such as a descriptor that this program inherited.
+    ///
+    /// - Parameter descriptor: the descriptor, which this object closes. It is closed when this fails, too.
+    /// - Returns: the session.
+    /// - Throws: ENOTTY when the descriptor is not one of such a session; EINVAL before Linux 7.2, which cannot tell.
+    public static func ofKernel(
+        _ descriptor: consuming OwnedDescriptor
+    ) throws(LiveUpdateError) -> DeviceSession {
+        let subject = "descriptor \(descriptor.borrowed.rawValue)"
+        let channel = KernelChannel(descriptor)
+        let name = try DeviceSession(channel, subject).name()
+        return DeviceSession(channel, "session \"\(name)\"")
+    }
+
     /// The session's descriptor. You can poll it (it hangs up when luod ends), inherit it, or pass it to another
     /// process. Do not close it.
     public var descriptor: FileDescriptor { channel.descriptor }
 
-    /// The name of the session, from luod.
+    /// The name of the session, from luod or the kernel.
     ///
     /// - Throws: ENODEV when its boot has ended.
     public func name() throws(LiveUpdateError) -> SessionName {

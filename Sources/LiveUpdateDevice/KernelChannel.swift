@@ -4,8 +4,7 @@ import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
 
-/// The kernel's own device, or a session of it: the same structs, with ioctl(2). Experimental: no kernel with such a
-/// device has been tested yet.
+/// The kernel's own device, or a session of it: the same structs, with ioctl(2). Tested with Linux 7.3.4.
 final class KernelChannel: Channel {
     private let owned: OwnedDescriptor
 

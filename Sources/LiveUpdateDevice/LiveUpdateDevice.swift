@@ -61,8 +61,10 @@ public final class LiveUpdateDevice: Sendable {
         state ?? environmentVariable("LUO_STATE").map { FilePath($0) } ?? "/run/luo"
     }
 
-    /// Opens the kernel's device. Experimental: no kernel with such a device has been tested yet. Calls that only luod
-    /// has fail with ENOTTY.
+    /// Opens the kernel's device, which was tested with Linux 7.3.4. Calls that only luod has fail with ENOTTY.
+    ///
+    /// A session of the kernel lives only as long as a program has its descriptor. Close this object before the next
+    /// program opens the device: one program at a time can have it open.
     ///
     /// - Parameter path: the path of the device.
     /// - Returns: the device, with a descriptor of its own.

@@ -29,6 +29,18 @@ enum HugeFile {
     }
 }
 
+extension HugeFile {
+    /// The error of a file whose huge pages could not be found.
+    static func explain(_ error: SystemCallError, token: UInt64) -> LiveUpdateError {
+        guard let obstacle = UserfaultObstacle(error) else {
+            return LiveUpdateError(error, "mapping the huge pages of token \(token)")
+        }
+        return LiveUpdateError(
+            error.errno, "the huge pages of token \(token) cannot be found: \(obstacle.reason)", remedy: obstacle.remedy
+        )
+    }
+}
+
 extension FileContext {
     /// Records the huge pages that exist, with their frames, and allocates none.
     func describeHugePages() throws(LiveUpdateError) -> HugeMemfdRecord {
@@ -43,7 +55,7 @@ extension FileContext {
             pageSize = try PageSize(ofHuge: descriptor)
             pages = try hugePages(of: descriptor, size: size, pageSize: pageSize)
         } catch {
-            throw LiveUpdateError(error, "mapping the huge pages of token \(token)")
+            throw HugeFile.explain(error, token: token)
         }
         return try HugeMemfdRecord(size: size, position: position, pages: pages, pageSize: pageSize, in: storage)
     }

@@ -139,15 +139,21 @@ package struct LuodStatus: Equatable, Sendable {
         package var compatible: String
         /// The size in bytes; nil when the file is lost.
         package var size: UInt64?
+        /// The bytes that the file takes in memory or on its file system; nil when the file is lost.
+        package var allocated: UInt64?
         /// 0 before the file is retrieved, 1 afterwards, or the negative errno of a failed attempt.
         package var retrieved: Int32
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         package var problem: String?
 
-        package init(token: String, compatible: String, size: UInt64?, retrieved: Int32, problem: String? = nil) {
+        package init(
+            token: String, compatible: String, size: UInt64?, allocated: UInt64? = nil, retrieved: Int32,
+            problem: String? = nil
+        ) {
             self.token = token
             self.compatible = compatible
             self.size = size
+            self.allocated = allocated
             self.retrieved = retrieved
             self.problem = problem
         }

@@ -24,6 +24,19 @@ enum Execution {
         }
     }
 
+    /// The possible images of a command line, if one of them can be executed as far as it is known in advance.
+    ///
+    /// - Parameter consequence: the effect on the user's files if none can, for the message.
+    /// - Throws: the exit code of shells: 127 if none exists, otherwise 126.
+    static func images(_ command: [String], otherwise consequence: String) throws -> [ProgramImage] {
+        let images = images(command)
+        if let obstacle = obstacle(images) {
+            Exit.say("\(command[0]): \(obstacle.errno); \(consequence)")
+            throw obstacle.code
+        }
+        return images
+    }
+
     /// The reason if none of the images can be executed, as far as it is known in advance, with the exit code of
     /// shells.
     static func obstacle(_ images: [ProgramImage]) -> (code: ExitCode, errno: Errno)? {

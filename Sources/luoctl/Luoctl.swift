@@ -36,6 +36,7 @@ struct Luoctl: ParsableCommand {
 /// The options that may also stand before the command: `luoctl --user 2002 session list`.
 enum CommandOptions {
     private static let names = ["--user", "--state", "--timeout"]
+    private static let flags = ["--kernel-device"]
 
     /// Moves these options behind the command.
     static func moved(_ arguments: [String]) -> [String] {
@@ -52,6 +53,7 @@ enum CommandOptions {
 
     /// The number of arguments of one of these options with its value; nil for any other argument.
     private static func length(of argument: String) -> Int? {
+        if flags.contains(argument) { return 1 }
         if names.contains(argument) { return 2 }
         return names.contains { argument.hasPrefix("\($0)=") } ? 1 : nil
     }

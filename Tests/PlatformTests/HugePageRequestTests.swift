@@ -220,9 +220,9 @@ import Testing
 
     @Test func onANodeThereIsNotMoreThanOnAll() throws {
         let node = try #require(try pool().nodes.first)
-        let total = try availableMemory(onNode: node.id)
+        let total = try MachineNodes.own.availableMemory(onNode: node.id)
         #expect(total > 0)
-        #expect(throws: SystemCallError.self) { try availableMemory(onNode: 999) }
+        #expect(throws: SystemCallError.self) { try MachineNodes.own.availableMemory(onNode: 999) }
     }
 }
 

@@ -24,6 +24,7 @@ int main(int count, char **arguments) {
     else if (strcmp(name, "crowd") == 0) crowd();
     else if (strcmp(name, "stolen") == 0) stolen();
     else if (strcmp(name, "kernel") == 0) kernel(value);
+    else if (strcmp(name, "without") == 0 && count > 4) without(value, arguments[3], arguments + 4);
     else if (strcmp(name, "exit") == 0) return atoi(value);
     else if (strcmp(name, "signal") == 0) raise(atoi(value));
     else return 64;

@@ -128,3 +128,4 @@ void busy(void);
 void crowd(void);
 void stolen(void);
 void kernel(const char *version);
+void without(const char *calls, const char *error, char **program);

@@ -35,11 +35,32 @@ package enum OrchestratorProcess {
         // After several deaths in a row the pause comes here, after receiving all descriptors, so that luod has two
         // holders meanwhile.
         if beginning.role != .standby, beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
-        if settings.isConfined { try Sandbox.enter() }
+        if settings.isConfined {
+            try enterSandbox(keeper, endsLuod: beginning.role != .standby && store.holdsOnlyState)
+        }
         let resources = OrchestratorResources(
             store: store, keeper: keeper, workers: workers, settings: settings, log: log)
         if beginning.role == .standby { try StandbyProcess(resources, keeper).run() }
         try serve(beginning, resources, keeper)
+    }
+
+    /// Takes the rights from this process. An orchestrator that keeps its rights must not serve.
+    ///
+    /// - Parameter endsLuod: whether luod ends on a kernel without filters, because it would lose nothing.
+    private static func enterSandbox(_ keeper: ControlLink, endsLuod: Bool) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try Sandbox.enter()
+        } catch {
+            guard endsLuod, [.notSupportedOnSocket, .invalidArgument, .noFunction].contains(error.errno) else {
+                throw error
+            }
+            let failure = StartFailure(
+                .unavailable,
+                "the orchestrator cannot give up its system calls: \(error); use a kernel with CONFIG_SECCOMP_FILTER, or "
+                    + "start luod with --unconfined if it serves no user that you do not trust")
+            try? keeper.send(.cannotBegin(failure))
+            exitNow(failure.cause.rawValue)
+        }
     }
 
     private static func serve(

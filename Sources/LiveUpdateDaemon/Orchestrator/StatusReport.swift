@@ -149,10 +149,11 @@ final class StatusReporter {
     }
 
     private func describe(_ file: Status.File, _ problem: String?) -> LuodStatus.File {
-        LuodStatus.File(
+        let status = store.descriptor(in: file.slot).flatMap { try? FileStatus(cached: $0) }
+        return LuodStatus.File(
             token: "\(file.token)", compatible: file.compatible,
             // This does not ask the file system, because it may not answer.
-            size: store.descriptor(in: file.slot).flatMap { try? FileStatus(cached: $0).size },
+            size: status?.size, allocated: status?.allocated,
             retrieved: file.retrieveStatus.number, problem: problem)
     }
 }

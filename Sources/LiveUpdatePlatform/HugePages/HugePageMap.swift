@@ -94,7 +94,8 @@ package struct HugePageScan: ~Copyable {
     ///   - descriptor: a file on hugetlbfs.
     ///   - size: the size of the file in bytes. The last page may be cut.
     ///   - pageSize: the page size of its file system.
-    /// - Throws: EPERM or ENOSYS where userfaultfd is not allowed or not built in, ENOMEM, EMFILE.
+    /// - Throws: EPERM, ENOSYS or EINVAL where userfaultfd is not allowed, not built in or too old
+    ///   (``UserfaultObstacle``); ENOMEM, EMFILE.
     package init(of descriptor: FileDescriptor, size: UInt64, pageSize: PageSize) throws(SystemCallError) {
         let count = size / pageSize.bytes + (size % pageSize.bytes == 0 ? 0 : 1)
         let isExact = count <= Self.exactLimit
@@ -113,10 +114,8 @@ package struct HugePageScan: ~Copyable {
         let (length, isTooLarge) = count.multipliedReportingOverflow(by: pageSize.bytes)
         guard !isTooLarge else { throw SystemCallError("mmap", .noMemory) }
         let view = try Mapping(of: descriptor, length: length, .privateView)
-        let userfault = OwnedDescriptor(
-            taking: FileDescriptor(rawValue: try systemCall("userfaultfd") { cshims_userfaultfd() }))
+        let userfault = try openUserfault()
         let (number, address) = (userfault.borrowed.rawValue, view.address)
-        try systemCall("UFFDIO_API") { cshims_userfault_api(number) }
         try systemCall("UFFDIO_REGISTER") { cshims_userfault_register_minor(number, address, length) }
         return try Area(view, userfault)
     }

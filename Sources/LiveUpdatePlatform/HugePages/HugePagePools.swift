@@ -49,11 +49,11 @@ package struct HugePagePool: Equatable, Sendable {
     /// Pages that are free and not promised.
     package var available: UInt64 { free - min(reserved, free) }
 
-    /// Reads a pool.
+    /// Reads a pool, by default one of this machine. On a kernel without NUMA all of it is on node 0.
     ///
     /// - Throws: ENOENT, when the kernel has no huge pages of that size.
-    package init(_ pageSize: PageSize) throws(SystemCallError) {
-        let path = Self.path(pageSize)
+    package init(_ pageSize: PageSize, on machine: MachineNodes = .own) throws(SystemCallError) {
+        let path = try machine.poolPath(pageSize)
         self.pageSize = pageSize
         total = try readNumber("\(path)/nr_hugepages")
         free = try readNumber("\(path)/free_hugepages")
@@ -61,8 +61,8 @@ package struct HugePagePool: Equatable, Sendable {
         surplus = try readNumber("\(path)/surplus_hugepages")
         overcommit = try readNumber("\(path)/nr_overcommit_hugepages")
         var nodes: [Node] = []
-        for id in try directoryEntries(Self.nodesPath).compactMap(Self.nodeNumber).sorted() {
-            let path = Self.path(pageSize, node: id)
+        for id in try machine.numbers() {
+            let path = try machine.poolPath(pageSize, node: id)
             let read = try ifThere { () throws(SystemCallError) in try readNumber("\(path)/nr_hugepages") }
             guard let total = read else { continue }
             nodes.append(
@@ -76,10 +76,9 @@ package struct HugePagePool: Equatable, Sendable {
     /// All pools of the kernel, smallest pages first; none when the kernel has no huge pages.
     ///
     /// - Throws: the error of reading a pool.
-    package static func all() throws(SystemCallError) -> [HugePagePool] {
+    package static func all(on machine: MachineNodes = .own) throws(SystemCallError) -> [HugePagePool] {
         var pools: [HugePagePool] = []
-        let names = try ifThere { () throws(SystemCallError) in try directoryEntries("/sys/kernel/mm/hugepages") }
-        for size in (names ?? []).compactMap(pageSize).sorted() { pools.append(try HugePagePool(size)) }
+        for size in try machine.poolSizes() { pools.append(try HugePagePool(size, on: machine)) }
         return pools
     }
 
@@ -96,7 +95,7 @@ package struct HugePagePool: Equatable, Sendable {
         _ count: UInt64, of pageSize: PageSize, node: Int? = nil
     ) throws(SystemCallError) {
         for _ in 0..<3 {
-            try writeNumber(count, to: "\(path(pageSize, node: node))/nr_hugepages")
+            try writeNumber(count, to: "\(MachineNodes.own.poolPath(pageSize, node: node))/nr_hugepages")
             // If the pool cannot be read, this does not ask again: the write itself succeeded.
             guard let now = try? HugePagePool(pageSize), now.persistent(onNode: node) < count else { return }
         }
@@ -107,7 +106,7 @@ package struct HugePagePool: Equatable, Sendable {
     /// - Throws: EACCES without the right, EROFS where /sys is mounted read-only, as in containers, ENOENT when the
     ///   kernel has no huge pages of that size.
     static func checkRight(toChange pageSize: PageSize, node: Int? = nil) throws(SystemCallError) {
-        let path = "\(path(pageSize, node: node))/nr_hugepages"
+        let path = "\(try MachineNodes.own.poolPath(pageSize, node: node))/nr_hugepages"
         try systemCall("faccessat") { unsafe faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) }
     }
 
@@ -115,23 +114,6 @@ package struct HugePagePool: Equatable, Sendable {
     ///
     /// - Throws: as ``setPersistent(_:of:node:)``.
     package static func setOvercommit(_ count: UInt64, of pageSize: PageSize) throws(SystemCallError) {
-        try writeNumber(count, to: "\(path(pageSize))/nr_overcommit_hugepages")
-    }
-
-    private static let nodesPath = "/sys/devices/system/node"
-
-    private static func path(_ pageSize: PageSize, node: Int? = nil) -> String {
-        let name = "hugepages-\(pageSize.bytes >> 10)kB"
-        guard let node else { return "/sys/kernel/mm/hugepages/\(name)" }
-        return "\(nodesPath)/node\(node)/hugepages/\(name)"
-    }
-
-    private static func nodeNumber(_ name: String) -> Int? {
-        name.hasPrefix("node") ? Int(name.dropFirst(4)) : nil
-    }
-
-    private static func pageSize(_ name: String) -> PageSize? {
-        guard name.hasPrefix("hugepages-"), name.hasSuffix("kB") else { return nil }
-        return UInt64(name.dropFirst(10).dropLast(2)).flatMap { PageSize(bytes: $0 << 10) }
+        try writeNumber(count, to: "\(MachineNodes.own.poolPath(pageSize))/nr_overcommit_hugepages")
     }
 }

@@ -195,7 +195,7 @@ extension HugePageRequest {
             var room = try availableMemory()
             room -= min(spare, room)
             if let node {
-                let onNode = try availableMemory(onNode: node)
+                let onNode = try MachineNodes.own.availableMemory(onNode: node)
                 room = min(room, onNode - min(spare / UInt64(max(pool.nodes.count, 1)), onNode))
             }
             return room / size.bytes

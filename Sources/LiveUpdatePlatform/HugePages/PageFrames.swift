@@ -4,14 +4,23 @@ import SystemPackage
 
 /// Page frame numbers of mapped pages, from /proc/self/pagemap (proc(5), and the kernel's admin-guide/mm/pagemap).
 /// Without CAP_SYS_ADMIN the kernel shows them as 0. It checks the capability when the file is opened, so the
-/// capability is raised only for that.
+/// capability is raised only for that. On a kernel without page maps (CONFIG_PROC_PAGE_MONITOR), all frames of this
+/// process are 0, too.
 package struct PageFrames: ~Copyable {
     private let pagemap: OwnedDescriptor
 
     /// Opens the page map of this process.
     ///
-    /// - Throws: ENOENT without /proc, EMFILE.
-    package init() throws(SystemCallError) { try self.init("/proc/self/pagemap") }
+    /// - Throws: EACCES, EMFILE; ENOENT when /dev/zero is missing, too.
+    package init() throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try self.init("/proc/self/pagemap")
+        } catch {
+            guard error.errno == .noSuchFileOrDirectory else { throw error }
+            // Each entry that is read from there is 0.
+            try self.init("/dev/zero")
+        }
+    }
 
     /// Opens the page map of any process.
     ///

@@ -114,3 +114,25 @@ package final class KeptHandle {
     /// Holds no handle yet.
     package init() {}
 }
+
+/// The system calls with which a process looks into another one, to answer its calls.
+package enum ProgramAccess {
+    /// Tries the calls on this process, which needs no right.
+    ///
+    /// - Throws: ENOSYS, with the name of the call, when the kernel lacks it.
+    package static func check() throws(SystemCallError) {
+        let own = getpid()
+        try Self.isThere { () throws(SystemCallError) in _ = try RunningProcess(own).duplicate(STDIN_FILENO) }
+        // Nothing can be read at this address.
+        try Self.isThere { () throws(SystemCallError) in _ = try OtherThread(own).bytes(at: 0, count: 1) }
+    }
+
+    /// Makes a call, and takes every error but ENOSYS for a sign that the kernel has the call.
+    private static func isThere(_ call: () throws(SystemCallError) -> Void) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try call()
+        } catch {
+            if error.errno == .noFunction { throw error }
+        }
+    }
+}

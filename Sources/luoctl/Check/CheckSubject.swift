@@ -47,12 +47,15 @@ enum FileKind: Hashable {
     case named
     /// A deleted file that is not in memory.
     case deleted
+    /// A file of memfd_secret(2), which only the processes that have it mapped can read.
+    case secret
     case other(InodeType)
 
     init(_ status: FileStatus, _ fileSystem: FileSystemKind) {
         switch (status.type, fileSystem) {
         case (.regular, .hugetlbfs(let bytes)): self = .memory(PageSize(bytes: bytes) ?? .base)
         case (.regular, .tmpfs) where status.links == 0: self = .memory(.base)
+        case (.regular, .other(0x5345_434D)): self = .secret  // SECRETMEM_MAGIC
         case (.regular, _): self = status.links == 0 ? .deleted : .named
         case (let type, _): self = .other(type)
         }
@@ -68,6 +71,7 @@ enum FileKind: Hashable {
         case .memory: "memory files"
         case .named: "files with a name"
         case .deleted: "deleted files"
+        case .secret: "secret memory"
         case .other(.pipe): "pipes"
         case .other(.socket): "sockets"
         case .other(.directory): "directories"
@@ -84,7 +88,7 @@ enum FileKind: Hashable {
         case .named: "it stays by itself: open it again by its name"
         case .other(.directory), .other(.characterDevice), .other(.blockDevice), .other(.symbolicLink):
             "open it again by its name"
-        case .deleted, .other(.pipe), .other(.socket), .other(.anonymous), .other(.regular):
+        case .deleted, .secret, .other(.pipe), .other(.socket), .other(.anonymous), .other(.regular):
             "let the next image inherit it over execve, without close-on-exec, or make it again"
         }
     }

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
 
 /// `luoctl status --json`
 struct DaemonStatusReport: Encodable {
     private let status: LuodStatus
+    private let kernel: KernelOrchestrator
 
-    init(_ status: LuodStatus) { self.status = status }
+    init(_ status: LuodStatus, _ kernel: KernelOrchestrator) {
+        self.status = status
+        self.kernel = kernel
+    }
 
     private enum CodingKeys: CodingKey {
         case version, boot, orchestrator, keeper, processes, keeperAnswers, refusal, updates, lastBlackout, arenaSize,
-            arenaUsed, sessions, flbs, memory
+            arenaUsed, sessions, flbs, memory, kernelOrchestrator
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -30,6 +35,45 @@ struct DaemonStatusReport: Encodable {
         try members.encode(status.sessions, forKey: .sessions)
         try members.encode(status.flbs, forKey: .flbs)
         try members.encode(status.memory ?? [], forKey: .memory)
+        try members.encode(KernelReport(kernel), forKey: .kernelOrchestrator)
+    }
+}
+
+/// `luoctl status --json` when luod has given no status.
+struct StatusReportWithoutDaemon: Encodable {
+    private let version = 1
+    private let kernelOrchestrator: KernelReport
+
+    init(_ kernel: KernelOrchestrator) { kernelOrchestrator = KernelReport(kernel) }
+}
+
+/// The member of `luoctl status --json` for the kernel's Live Update Orchestrator.
+private struct KernelReport: Encodable {
+    private let isOn: Bool
+    private let hasFile: Bool
+    private let isRequested: Bool
+
+    init(_ kernel: KernelOrchestrator) {
+        isOn = kernel.isOn
+        hasFile = kernel.hasFile
+        isRequested = kernel.isRequested
+    }
+}
+
+extension KernelOrchestrator {
+    /// The line about the kernel's Live Update Orchestrator, for people.
+    var text: String {
+        switch (isOn, hasFile, isRequested) {
+        case (true, true, _): "kernel: its Live Update Orchestrator is switched on, with \(Self.devicePath)"
+        case (true, false, _):
+            "kernel: its Live Update Orchestrator is switched on, but \(Self.devicePath) is missing here: devtmpfs has it"
+        case (false, _, true):
+            "kernel: no Live Update Orchestrator, although liveupdate=on is on the kernel's command line: this kernel "
+                + "has none (CONFIG_LIVEUPDATE), or no Kexec Handover (kho=on)"
+        case (false, _, false):
+            "kernel: no Live Update Orchestrator: this kernel has none (CONFIG_LIVEUPDATE), or kho=on liveupdate=on is "
+                + "not on its command line"
+        }
     }
 }
 

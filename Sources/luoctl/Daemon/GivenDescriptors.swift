@@ -18,8 +18,20 @@ struct GivenDescriptors: ~Copyable {
     ///
     /// - Throws: EMFILE when this process may not have as many descriptors, and six more for itself.
     init(count: Int) throws(LiveUpdateError) {
+        _ = try Self.end(count: count)
+        do throws(SystemCallError) {
+            try Self.reserve(count)
+        } catch {
+            throw LiveUpdateError(error, "reserving descriptors for the program")
+        }
+    }
+
+    /// The lowest number behind the reserved ones. The limit on open files is raised for them if necessary.
+    ///
+    /// - Throws: as ``init(count:)``.
+    static func end(count: Int) throws(LiveUpdateError) -> CInt {
         // Six more: the connection to luod, the session, the guard's socket, and a descriptor that arrives.
-        let needed = Int(Self.first) + count + 6
+        let needed = Int(first) + count + 6
         // The limit stays as it is for a program that needs few descriptors.
         if count > 256 { DescriptorLimit.raise(to: needed + 64) }
         guard needed <= DescriptorLimit.now else {
@@ -28,11 +40,7 @@ struct GivenDescriptors: ~Copyable {
                 "\(count) files for the program need \(needed) descriptors, and this process may have \(DescriptorLimit.now)",
                 remedy: "raise the limit on open files (ulimit -n, LimitNOFILE=)")
         }
-        do throws(SystemCallError) {
-            try Self.reserve(count)
-        } catch {
-            throw LiveUpdateError(error, "reserving descriptors for the program")
-        }
+        return first + CInt(count)
     }
 
     /// Fills the numbers with /dev/null. The program does not get descriptors that this process inherited under them.

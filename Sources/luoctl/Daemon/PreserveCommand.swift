@@ -12,10 +12,11 @@ struct PreserveCommand: ParsableCommand {
         abstract: "Preserve a file in a session: the file outlives its program, and updates of luod.",
         discussion: """
             The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), or \
-            has a name (--path). Programs that use it go on. The session must be there: luoctl session create makes one.
+            has a name (--path). Programs that use it go on. The session must be there: luoctl session create makes \
+            one. With --kernel-device this command must inherit it.
             """)
 
-    @OptionGroup var options: UserOptions
+    @OptionGroup var options: DeviceOptions
 
     @Option(help: "The session.")
     var session: SessionName
@@ -41,6 +42,9 @@ struct PreserveCommand: ParsableCommand {
     func validate() throws {
         guard (fd == nil) != (path == nil) else { throw ValidationError("say either --fd or --path") }
         guard pid == nil || fd != nil else { throw ValidationError("--pid needs --fd: which of its descriptors") }
+        guard !held || !options.kernelDevice else {
+            throw ValidationError("only luod holds other descriptors: leave out --held, or --kernel-device")
+        }
     }
 
     func run() throws {
@@ -51,12 +55,18 @@ struct PreserveCommand: ParsableCommand {
             throw Exit.failed(error)
         }
         let descriptor = file.borrowed
-        try options.run(session) { device throws(LiveUpdateError) in
-            let session = try device.attachSession(session, .outgoing)
-            if held {
-                try session.preserveHeld(descriptor, token: token)
-            } else {
+        if options.kernelDevice {
+            try KernelDevice.useInherited(session) { session throws(LiveUpdateError) in
                 try session.preserve(descriptor, token: token)
+            }
+        } else {
+            try options.luod.run(session) { device throws(LiveUpdateError) in
+                let session = try device.attachSession(session, .outgoing)
+                if held {
+                    try session.preserveHeld(descriptor, token: token)
+                } else {
+                    try session.preserve(descriptor, token: token)
+                }
             }
         }
         // This use keeps the descriptor open until here.
@@ -98,6 +108,8 @@ struct PreserveCommand: ParsableCommand {
                 switch error.errno {
                 case .notPermitted: "run as root, or with CAP_SYS_PTRACE"
                 case .badFileDescriptor: "look at /proc/\(pid)/fd for those that it has"
+                case .noFunction:
+                    "let this command inherit the descriptor: the kernel lends none to others before Linux 5.6"
                 default: "look whether it runs"
                 }
             throw LiveUpdateError(

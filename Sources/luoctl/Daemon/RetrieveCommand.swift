@@ -14,10 +14,12 @@ struct RetrieveCommand: ParsableCommand {
             In the order of the tokens. This command becomes the program (execve), which is searched for in PATH. \
             The session stays until luoctl finish. With --take the files leave their session only when all of them \
             are here and the program can be executed; if it cannot be executed after all, they are put back. \
+            With --kernel-device this command must inherit the session, and the program gets it, too, as its last \
+            descriptor. \
             Exit code: the program's own; 127 when it is not found, 126 when it cannot be executed.
             """)
 
-    @OptionGroup var options: UserOptions
+    @OptionGroup var options: DeviceOptions
 
     @Option(help: "The session: one that an update handed over.")
     var session: SessionName
@@ -42,29 +44,29 @@ struct RetrieveCommand: ParsableCommand {
         guard !take || Set(tokens).count == tokens.count else {
             throw ValidationError("a file can be taken once: one of the tokens is there twice")
         }
+        guard !options.kernelDevice || (!take && !asHeld) else {
+            throw ValidationError("--take and --as-held are for luod: leave them out, or leave out --kernel-device")
+        }
         guard !take || !asHeld else {
             throw ValidationError("say either --take or --as-held: an update leaves out no file of a newer session")
         }
     }
 
     func run() throws {
-        let images = Execution.images(command)
-        if let obstacle = Execution.obstacle(images) {
-            let files = take ? "nothing was taken" : "the files are in their session"
-            Exit.say("\(command[0]): \(obstacle.errno); \(files)")
-            throw obstacle.code
-        }
-        var descriptors = try reservedDescriptors()
+        let images = try Execution.images(
+            command, otherwise: take ? "nothing was taken" : "the files are in their session")
+        if options.kernelDevice { throw try retrievedOfKernel(images) }
+        var descriptors = try reservedDescriptors(tokens.count)
         var code: ExitCode?
-        try options.run(session) { device throws(LiveUpdateError) in
+        try options.luod.run(session) { device throws(LiveUpdateError) in
             code = take ? try taken(on: device, images, &descriptors) : try retrieved(on: device, images, &descriptors)
         }
         if let code { throw code }
     }
 
-    private func reservedDescriptors() throws -> GivenDescriptors {
+    private func reservedDescriptors(_ count: Int) throws -> GivenDescriptors {
         do throws(LiveUpdateError) {
-            return try GivenDescriptors(count: tokens.count)
+            return try GivenDescriptors(count: count)
         } catch {
             throw Exit.failed(error)
         }
@@ -85,6 +87,32 @@ struct RetrieveCommand: ParsableCommand {
             images, called: command[0], remedy: "the files are in their session: retrieve them with another program")
     }
 
+    /// Retrieves from a session of the kernel's device. The program holds the session, too: the other files are in it.
+    ///
+    /// - Returns: only when the program cannot be executed.
+    private func retrievedOfKernel(_ images: [ProgramImage]) throws -> ExitCode {
+        let opened: DeviceSession
+        do throws(LiveUpdateError) {
+            // The numbers that are reserved for the program may be those of the inherited session.
+            let end = try GivenDescriptors.end(count: tokens.count + 1)
+            guard let found = KernelDevice.inherited(session, from: end) else {
+                throw KernelDevice.notInherited(session)
+            }
+            opened = found
+        } catch {
+            throw Exit.failed(error)
+        }
+        var descriptors = try reservedDescriptors(tokens.count + 1)
+        do throws(LiveUpdateError) {
+            for token in tokens { try descriptors.add(try opened.retrieve(token: token), token) }
+            try descriptors.add(opened)
+        } catch {
+            throw Exit.failed(error)
+        }
+        return Execution.become(
+            images, called: command[0], remedy: "the files are in their session while a program holds it")
+    }
+
     // MARK: Outgoing
 
     /// - Returns: only when the program cannot be executed.
@@ -92,14 +120,14 @@ struct RetrieveCommand: ParsableCommand {
         on device: LiveUpdateDevice, _ images: [ProgramImage], _ descriptors: inout GivenDescriptors
     ) throws(LiveUpdateError) -> ExitCode {
         let opened = try device.attachSession(session, .outgoing)
-        let known = try LuodStatus(of: device).session(session, .outgoing, of: options.actingUser)?.files ?? []
+        let known = try LuodStatus(of: device).session(session, .outgoing, of: options.luod.actingUser)?.files ?? []
         for token in tokens { try descriptors.add(try opened.get(token: token), token) }
         var taking = try FileTaking(
             session: opened,
             files: zip(tokens, descriptors.all).map { token, descriptor in
                 let isHeld = known.contains { $0.token == "\(token)" && $0.isHeld }
                 return FileTaking.File(token: token, descriptor: descriptor, isHeld: isHeld)
-            }, TakeGuard.Place(state: options.daemon.state, user: options.user?.number, session: session))
+            }, TakeGuard.Place(state: options.luod.daemon.state, user: options.luod.user?.number, session: session))
         try taking.unpreserve()
         return taking.become(images, called: command[0])
     }
@@ -119,18 +147,29 @@ extension GivenDescriptors {
 struct FinishCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "finish", abstract: "Finish the files of a session that an update handed over, and end it.",
-        discussion: "Also files that were not retrieved. Files that programs have open or mapped stay theirs.")
+        discussion: """
+            Also files that were not retrieved. Files that programs have open or mapped stay theirs. With \
+            --kernel-device the session is one that this command inherited, or else one that has not been opened.
+            """)
 
-    @OptionGroup var options: UserOptions
+    @OptionGroup var options: DeviceOptions
 
     @Option(help: "The session.")
     var session: SessionName
 
     func run() throws {
-        try options.run(session) { device throws(LiveUpdateError) in
+        if options.kernelDevice { return try finishOfKernel() }
+        try options.luod.run(session) { device throws(LiveUpdateError) in
             let session = try device.openIncoming(session)
             try session.finish()
             try session.letEnd()
         }
+    }
+
+    private func finishOfKernel() throws {
+        if KernelDevice.inherited(session) != nil {
+            return try KernelDevice.useInherited(session) { session throws(LiveUpdateError) in try session.finish() }
+        }
+        try KernelDevice.use { device throws(LiveUpdateError) in try device.retrieveSession(session).finish() }
     }
 }

@@ -12,6 +12,12 @@ struct SessionCommand: ParsableCommand {
         discussion: """
             A session is a named set of files. These are detached: they live until they are finished or removed, not \
             until this command ends, and over updates. Each user has session names of their own.
+
+            With --kernel-device, a session is one of the kernel's /dev/liveupdate, and ends with its last descriptor. \
+            Then create and attach become a program that holds the session as descriptor 3, and preserve, retrieve and \
+            finish find it if that program starts them: luoctl session create --kernel-device NAME -- sh. The session \
+            must be open when the kernel is replaced. In the next kernel, attach opens it: files that are not \
+            retrieved before its last close are lost. Only luod can list and remove sessions.
             """,
         subcommands: [
             CreateSessionCommand.self, AttachSessionCommand.self, ListSessionsCommand.self, RemoveSessionCommand.self,
@@ -34,18 +40,35 @@ struct DirectionOptions: ParsableArguments {
     var direction: Direction? { outgoing ? .outgoing : incoming ? .incoming : nil }
 }
 
+/// The program that holds a session of the kernel's device.
+struct HolderArgument: ParsableArguments {
+    @Argument(
+        parsing: .postTerminator,
+        help: ArgumentHelp("With --kernel-device: the program that holds the session.", valueName: "program"))
+    var command: [String] = []
+}
+
 /// `luoctl session create`
 struct CreateSessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Make a session, for files that are to be preserved.")
 
-    @OptionGroup var options: UserOptions
+    @OptionGroup var options: DeviceOptions
 
     @Argument(help: "1 to 63 bytes, of which \\xNN is one; each user has names of their own.")
     var name: SessionName
 
+    @OptionGroup var holder: HolderArgument
+
+    func validate() throws { try options.validate(holder.command) }
+
     func run() throws {
-        try options.run { device throws(LiveUpdateError) in _ = try device.createDetached(name) }
+        if options.kernelDevice {
+            throw try KernelDevice.hold(in: holder.command) { device throws(LiveUpdateError) in
+                try device.createSession(name)
+            }
+        }
+        try options.luod.run { device throws(LiveUpdateError) in _ = try device.createDetached(name) }
     }
 }
 
@@ -55,15 +78,31 @@ struct AttachSessionCommand: ParsableCommand {
         commandName: "attach", abstract: "Claim a session without a holder, so that it stays.",
         discussion: "A session that an update handed over is detached from then on, too.")
 
-    @OptionGroup var options: UserOptions
+    @OptionGroup var options: DeviceOptions
 
     @OptionGroup var which: DirectionOptions
 
     @Argument(help: "The session.")
     var name: SessionName
 
+    @OptionGroup var holder: HolderArgument
+
+    func validate() throws {
+        try options.validate(holder.command)
+        guard !options.kernelDevice || !which.outgoing else {
+            throw ValidationError("an outgoing session of the kernel has a holder, or has ended: leave out --outgoing")
+        }
+    }
+
     func run() throws {
-        try options.run(name) { device throws(LiveUpdateError) in _ = try device.openAny(name, which.direction) }
+        if options.kernelDevice {
+            throw try KernelDevice.hold(in: holder.command) { device throws(LiveUpdateError) in
+                try device.retrieveSession(name)
+            }
+        }
+        try options.luod.run(name) { device throws(LiveUpdateError) in
+            _ = try device.openAny(name, which.direction)
+        }
     }
 }
 
@@ -73,13 +112,16 @@ struct ListSessionsCommand: ParsableCommand {
         commandName: "list", abstract: "List the sessions: direction, files, bytes and holder.",
         discussion: "Sorted by user, name and direction. Each user sees their own sessions, root all.")
 
-    @OptionGroup var options: UserOptions
+    @OptionGroup var options: DeviceOptions
 
     @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
     var json = false
 
     func run() throws {
-        try options.run { device throws(LiveUpdateError) in
+        if options.kernelDevice {
+            return try KernelDevice.use { device throws(LiveUpdateError) in _ = try device.status() }
+        }
+        try options.luod.run { device throws(LiveUpdateError) in
             let status = try LuodStatus(of: device)
             if let refusal = status.refusal {
                 throw LiveUpdateError(
@@ -87,7 +129,7 @@ struct ListSessionsCommand: ParsableCommand {
                     remedy: "its files are held: start an image that can read the state (luoctl reload IMAGE)")
             }
             let list = SessionList(status)
-            print(json ? jsonText(list) : list.text(withUsers: options.actingUser == 0))
+            print(json ? jsonText(list) : list.text(withUsers: options.luod.actingUser == 0))
         }
     }
 }
@@ -101,7 +143,7 @@ struct RemoveSessionCommand: ParsableCommand {
             while a client holds it, and while a handler cannot finish a file.
             """)
 
-    @OptionGroup var options: UserOptions
+    @OptionGroup var options: DeviceOptions
 
     @OptionGroup var which: DirectionOptions
 
@@ -112,7 +154,10 @@ struct RemoveSessionCommand: ParsableCommand {
     var name: SessionName
 
     func run() throws {
-        try options.run(name) { device throws(LiveUpdateError) in
+        if options.kernelDevice {
+            return try KernelDevice.use { device throws(LiveUpdateError) in _ = try device.removeSession(name) }
+        }
+        try options.luod.run(name) { device throws(LiveUpdateError) in
             let overridden = try device.removeSession(name, which.direction, force: force)
             for line in overridden { print(line.shown) }
         }

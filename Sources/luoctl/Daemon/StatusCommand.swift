@@ -3,6 +3,7 @@ import ArgumentParser
 import Glibc
 import LiveUpdateCommandLine
 import LiveUpdateDevice
+import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
 
@@ -11,7 +12,10 @@ struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
         abstract: "Show the state of luod: sessions, files, shared state and the arena's use.",
-        discussion: "Each user sees their own sessions, root all.")
+        discussion: """
+            Each user sees their own sessions, root all. A line says whether the kernel has a Live Update Orchestrator \
+            of its own, and whether that is switched on; this line comes without a luod, too.
+            """)
 
     @OptionGroup var options: UserOptions
 
@@ -23,12 +27,21 @@ struct StatusCommand: ParsableCommand {
 
     func run() throws {
         var failure: Errno?
-        try options.run { device throws(LiveUpdateError) in
-            repeat {
-                let text = try shown(device)
-                show(text)
-                if fflush(nil) != 0 { failure = Errno(rawValue: errno) }
-            } while watch && failure == nil && sleep(1) == 0
+        var hasShown = false
+        do {
+            try options.run { device throws(LiveUpdateError) in
+                repeat {
+                    let text = try shown(device)
+                    show(text)
+                    hasShown = true
+                    if fflush(nil) != 0 { failure = Errno(rawValue: errno) }
+                } while watch && failure == nil && sleep(1) == 0
+            }
+        } catch {
+            if !hasShown {
+                print(json ? jsonText(StatusReportWithoutDaemon(.current())) : KernelOrchestrator.current().text)
+            }
+            throw error
         }
         // No process reads the output any more.
         if let failure, failure != .brokenPipe { throw Exit.unwritten(failure) }
@@ -36,7 +49,8 @@ struct StatusCommand: ParsableCommand {
 
     private func shown(_ device: LiveUpdateDevice) throws(LiveUpdateError) -> String {
         let status = try LuodStatus(of: device)
-        return json ? jsonText(DaemonStatusReport(status)) : StatusText(status).text
+        let kernel = KernelOrchestrator.current()
+        return json ? jsonText(DaemonStatusReport(status, kernel)) : StatusText(status, kernel).text
     }
 
     private func show(_ text: String) {

@@ -7,11 +7,15 @@ import SystemPackage
 /// The status, for people.
 struct StatusText {
     private let status: LuodStatus
+    private let kernel: KernelOrchestrator
 
-    init(_ status: LuodStatus) { self.status = status }
+    init(_ status: LuodStatus, _ kernel: KernelOrchestrator) {
+        self.status = status
+        self.kernel = kernel
+    }
 
     var text: String {
-        (refusal + [processes, arena, rights] + tables).joined(separator: "\n")
+        (refusal + [processes, arena, kernel.text, rights] + tables).joined(separator: "\n")
     }
 
     private var refusal: [String] {

@@ -56,6 +56,7 @@ struct DemoFiles {
 
     /// - Returns: the reason if the pages cannot be reserved; otherwise nil.
     private func reserve(_ needed: UInt64, _ notes: inout DemoNotes) throws -> String? {
+        if let obstacle = UserfaultObstacle.ofThisMachine() { return "\(obstacle.reason); \(obstacle.remedy)" }
         if command.noReserve {
             let available = (try? HugePagePool(command.pageSize).available) ?? 0
             return available >= needed ? nil : "\(needed) free pages are needed, and --no-reserve was given"

@@ -44,12 +44,13 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let filter: CallFilter
-        do throws(SystemCallError) {
-            filter = try CallFilter()
-        } catch {
-            throw Exit.unavailable("the filter cannot be made: \(error)")
+        let kernel = KernelOrchestrator.current()
+        if kernel.isOn {
+            Exit.say(
+                "this kernel has \(KernelOrchestrator.devicePath) already; the program gets the device of luod, "
+                    + "which also takes files on huge pages")
         }
+        let filter = try Self.filter()
         var images = Execution.images(command)
         let own = state == nil ? try PrivateDaemon(asKernel) : nil
         let place = state ?? own?.state
@@ -69,24 +70,64 @@ struct RunCommand: ParsableCommand {
                 throw Self.refused(error)
             }
             try device.serve(programsUnder: listener.borrowed)
-            try Self.checkThatItIsSeen()
+            try Self.checkThatItIsSeen(kernel)
         }
         throw Execution.become(images, called: command[0])
     }
 
-    /// Checks that luod serves this process's opens.
-    ///
-    /// The device is not a directory, so opening it as a directory fails with ENOTDIR. If luod does not answer the
-    /// calls, the path does not exist.
-    private static func checkThatItIsSeen() throws(LiveUpdateError) {
+    /// Makes the filter, and checks that the kernel has what luod needs to answer a program's calls.
+    private static func filter() throws -> CallFilter {
         do throws(SystemCallError) {
-            try systemCall("open") { unsafe Glibc.open("/dev/liveupdate", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+            try ProgramAccess.check()
+            return try CallFilter()
         } catch {
-            guard error.errno != .notDirectory else { return }
+            throw Exit.unavailable(unavailable(error))
+        }
+    }
+
+    /// The message when the kernel lacks a system call, or libseccomp finds that the kernel lacks a part of seccomp(2).
+    private static func unavailable(_ error: SystemCallError) -> String {
+        guard "\(error.call)" == "seccomp" else {
+            return "luod cannot look into a program: \(error); use Linux 5.9 or later, with CONFIG_CROSS_MEMORY_ATTACH"
+        }
+        return "this kernel cannot notify luod of a program's system calls: \(error); \(remedyWithoutNotifications)"
+    }
+
+    private static let remedyWithoutNotifications =
+        "use Linux 5.9 or later, with CONFIG_SECCOMP_FILTER; or use luod's socket: docs/protocol.md"
+
+    /// Checks that luod serves this process's opens.
+    private static func checkThatItIsSeen(_ kernel: KernelOrchestrator) throws(LiveUpdateError) {
+        guard kernel.hasFile ? isAnsweredByLuod : isThere else {
             throw LiveUpdateError(
-                .notPermitted, "luod may not look into this process, which would not find /dev/liveupdate",
+                .notPermitted,
+                "luod may not look into this process, which would not find the device of luod at \(KernelOrchestrator.devicePath)",
                 remedy:
                     "start luod as root, with CAP_SYS_PTRACE; or as the same user, where kernel.yama.ptrace_scope is 0")
+        }
+    }
+
+    /// Whether the device is there. It is not a directory, so opening it as a directory fails with ENOTDIR. If luod
+    /// does not answer the calls, the path does not exist.
+    private static var isThere: Bool {
+        do throws(SystemCallError) {
+            try systemCall("open") {
+                unsafe Glibc.open(KernelOrchestrator.devicePath, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            }
+            return false
+        } catch {
+            return error.errno == .notDirectory
+        }
+    }
+
+    /// Whether the device at the path is that of luod, which is a socket, and not that of the kernel. If a program has
+    /// it open, no process can tell, and this is true.
+    private static var isAnsweredByLuod: Bool {
+        do throws(SystemCallError) {
+            let device = try openForWriting(KernelOrchestrator.devicePath)
+            return try FileStatus(of: device.borrowed).type == .socket
+        } catch {
+            return error.errno == .resourceBusy
         }
     }
 
@@ -96,7 +137,11 @@ struct RunCommand: ParsableCommand {
             LiveUpdateError(
                 error.errno, "this process runs under luoctl run, or another listener, already",
                 remedy: "run the program without luoctl run: it finds /dev/liveupdate")
-        case .noFunction: LiveUpdateError(error.errno, "this kernel cannot notify of system calls")
+        // A kernel without seccomp(2), without its filters, and before Linux 5.0.
+        case .noFunction, .invalidArgument:
+            LiveUpdateError(
+                error.errno, "this kernel cannot notify luod of a program's system calls",
+                remedy: remedyWithoutNotifications)
         default: LiveUpdateError(error.errno, "the filter cannot be installed")
         }
     }

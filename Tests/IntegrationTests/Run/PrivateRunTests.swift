@@ -87,7 +87,8 @@ import Testing
         // The daemon is a child of the program that has ended: it prints its line when it comes to it.
         func processes() throws -> [pid_t] {
             let words = try program.outputSoFar.split { $0 == " " || $0 == "\n" }.map(String.init)
-            return ["daemon", "sleep"].compactMap { name in words.firstIndex(of: name).flatMap { pid_t(words[$0 + 1]) } }
+            return ["daemon", "sleep"].compactMap { name in words.firstIndex(of: name).flatMap { pid_t(words[$0 + 1]) }
+            }
         }
         try await eventually("the lines of both processes", within: 60) { try processes().count == 2 }
         let processes = try processes()

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Glibc
+import LiveUpdateCommandLine
+import LiveUpdateDevice
+import LiveUpdatePlatform
+import SystemPackage
+
+/// The options of commands that work on sessions of luod, or of the kernel's own device.
+struct DeviceOptions: ParsableArguments {
+    @OptionGroup var luod: UserOptions
+
+    @Flag(
+        help: """
+            Use the kernel's /dev/liveupdate, without luod. A session of the kernel ends with its last descriptor: \
+            luoctl help session says how it is held.
+            """)
+    var kernelDevice = false
+
+    func validate() throws {
+        guard !kernelDevice || (luod.daemon.state == nil && luod.user == nil) else {
+            throw ValidationError("--state and --user are for luod: leave them out, or leave out --kernel-device")
+        }
+    }
+
+    /// Checks that there is a program if the command must become one.
+    func validate(_ program: [String]) throws {
+        if kernelDevice {
+            guard let first = program.first, !first.isEmpty else {
+                throw ValidationError(
+                    "say which program holds the session, behind --: a session of the kernel ends with its last descriptor"
+                )
+            }
+        } else {
+            guard program.isEmpty else {
+                throw ValidationError("a session of luod needs no program that holds it: leave out the program")
+            }
+        }
+    }
+}
+
+/// The kernel's own device, for commands with `--kernel-device`.
+///
+/// A session of the kernel ends with its last descriptor. So a command that opens a session becomes a program that
+/// inherits its descriptor. The other commands find the session among the descriptors that they inherited.
+enum KernelDevice {
+    /// Opens the device and uses it. This process must not have it open.
+    static func use(_ body: (LiveUpdateDevice) throws(LiveUpdateError) -> Void) throws {
+        let device: LiveUpdateDevice
+        do {
+            device = try LiveUpdateDevice.kernel()
+        } catch {
+            guard [.permissionDenied, .notPermitted].contains(error.errno) else { throw Exit.unavailable("\(error)") }
+            throw Exit.permission("\(error)")
+        }
+        try exiting { () throws(LiveUpdateError) in try body(device) }
+    }
+
+    /// Opens a session, and becomes a program that has it as descriptor 3.
+    ///
+    /// - Returns: only when the program cannot be executed. The session has ended then.
+    static func hold(
+        in command: [String], _ open: (LiveUpdateDevice) throws(LiveUpdateError) -> DeviceSession
+    ) throws -> ExitCode {
+        let images = try Execution.images(command, otherwise: "no session was opened")
+        var descriptors: GivenDescriptors
+        do throws(LiveUpdateError) {
+            descriptors = try GivenDescriptors(count: 1)
+        } catch {
+            throw Exit.failed(error)
+        }
+        try use { device throws(LiveUpdateError) in try descriptors.add(try open(device)) }
+        return Execution.become(images, called: command[0], remedy: "the session has ended with this command")
+    }
+
+    /// Uses a session that this command has inherited.
+    static func useInherited(
+        _ name: SessionName, _ body: (DeviceSession) throws(LiveUpdateError) -> Void
+    ) throws {
+        try exiting { () throws(LiveUpdateError) in
+            guard let session = inherited(name) else { throw notInherited(name) }
+            try body(session)
+        }
+    }
+
+    /// The session of this name among the descriptors that this process has inherited; nil if there is none.
+    ///
+    /// - Parameter minimum: the lowest number for the copy of the descriptor.
+    static func inherited(_ name: SessionName, from minimum: CInt = 3) -> DeviceSession? {
+        for number in (try? openDescriptors()) ?? [] where number > STDERR_FILENO {
+            let descriptor = FileDescriptor(rawValue: number)
+            guard descriptor.isInherited, mayBeSession(descriptor),
+                let copy = try? descriptor.duplicated(from: minimum),
+                let session = try? DeviceSession.ofKernel(copy), (try? session.name()) == name
+            else { continue }
+            return session
+        }
+        return nil
+    }
+
+    /// The error of a command that must inherit its session.
+    static func notInherited(_ name: SessionName) -> LiveUpdateError {
+        LiveUpdateError(
+            .noSuchFileOrDirectory, "this command has inherited no session \"\(name)\" of the kernel's device",
+            remedy: "run it in a program that holds the session: luoctl session create, or attach, --kernel-device")
+    }
+
+    /// Whether the device's calls may be tried on a descriptor: a session is an anonymous inode, and under `luoctl run`
+    /// a socket. The same number could mean another call to another device.
+    private static func mayBeSession(_ descriptor: FileDescriptor) -> Bool {
+        guard let type = (try? FileStatus(cached: descriptor))?.type else { return false }
+        return type == .anonymous || type == .socket
+    }
+
+    /// Runs `body`, and turns its error into an exit code: 69 for a call that only luod has.
+    private static func exiting(_ body: () throws(LiveUpdateError) -> Void) throws {
+        do throws(LiveUpdateError) {
+            try body()
+        } catch {
+            if error.errno == .inappropriateIOCTLForDevice { throw Exit.unavailable("\(error.errno.symbol): \(error)") }
+            throw Exit.failed(error)
+        }
+    }
+}
+
+extension GivenDescriptors {
+    /// Gives the program a descriptor of a session. The kernel's session lives until the program closes it.
+    mutating func add(_ session: DeviceSession) throws(LiveUpdateError) {
+        do throws(SystemCallError) {
+            try add(session.descriptor.duplicated())
+        } catch {
+            throw LiveUpdateError(error, "the descriptor of the session for the program")
+        }
+    }
+}
