@@ -39,14 +39,16 @@ package struct DaxPlan: Equatable, Sendable {
         case noPlace(most: UInt64)
     }
 
-    /// Finds the place: above 4 GiB rather than below, and aligned to 1 GiB rather than to 128 MiB. Above 4 GiB it is the
-    /// lowest such address, and below the highest. It is in System RAM, and does not overlap with anything inside of it, such as the kernel or the memory
-    /// of its crash kernel, nor with a range of a `memmap=` of the running command line.
+    /// Finds the place: above 4 GiB rather than below, and aligned to 1 GiB rather than to 128 MiB. Above 4 GiB it is
+    /// the lowest such address, and below the highest. The place is in System RAM. It does not overlap with anything
+    /// inside of it, such as the kernel or the memory of its crash kernel, nor with a `memmap=` of the running command
+    /// line.
     ///
     /// - Parameters:
     ///   - size: the size of the region, in bytes.
     ///   - map: the memory of the machine.
     ///   - commandLine: the command line of its kernel.
+    /// - Throws: the reason why there is no plan.
     package init(size: UInt64, in map: MemoryMap, commandLine: KernelCommandLine) throws(Failure) {
         guard !map.isHidden || map.entries.isEmpty else { throw .hidden }
         guard map.systemRAMSize > 0 else { throw .noMemoryMap }

@@ -87,7 +87,7 @@ package struct DaxDevice: Equatable, Sendable {
         case fileSystem(type: String, mounts: [DaxMount])
         /// A disk without a file system that is known here, or that could not be read.
         case unknown
-        /// A disk whose beginning is zero.
+        /// A disk that begins with zeros.
         case empty
         /// A devdax device, which programs map as a whole. The alignment is the size of its mappings, in bytes.
         case device(alignment: UInt64?)

@@ -15,9 +15,10 @@ package struct DaxSurvey {
         mounts = table.split(separator: UInt8(ascii: "\n")).compactMap { MountedDisk(line: $0) }
     }
 
-    /// All regions, by their numbers. A machine without persistent memory has none.
+    /// Reads all regions. A machine without persistent memory has none.
     ///
     /// - Parameter root: the directory with /sys, /proc and /dev. It is empty for this machine.
+    /// - Returns: the regions of libnvdimm by their numbers, and after them the devdax devices without such a region.
     /// - Throws: EACCES and other errors of sysfs, but not ENOENT.
     package static func regions(root: String = "") throws(SystemCallError) -> [DaxRegion] {
         try DaxSurvey(root: root).regions()
@@ -124,8 +125,8 @@ private struct Placed {
     let name: String
     private let components: [Substring]
 
-    /// - Parameter place: the target of its link in sysfs, such as
-    ///   `../../devices/platform/e820_pmem/ndbus0/region0/namespace0.0/block/pmem0`
+    /// Splits the place, which is the target of the device's link in sysfs, such as
+    /// `../../devices/platform/e820_pmem/ndbus0/region0/namespace0.0/block/pmem0`.
     init(_ name: String, in place: String) {
         self.name = name
         components = place.split(separator: "/")

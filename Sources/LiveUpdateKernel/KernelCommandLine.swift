@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A command line of the kernel: "The kernel's command-line parameters" in the kernel's documentation. White space
-/// separates arguments, double quotes protect white space, and in names `-` and `_` mean the same. Arguments behind `--`
-/// belong to the first process.
+/// A command line of the kernel: "The kernel's command-line parameters" in its documentation. White space separates
+/// arguments, double quotes protect white space, and in names `-` and `_` mean the same. Arguments behind `--` belong
+/// to the first process.
 package struct KernelCommandLine: Equatable, Sendable, CustomStringConvertible {
     /// An argument: `quiet`, `root=/dev/vda1` or `opts="a b"`.
     package struct Argument: Equatable, Sendable {

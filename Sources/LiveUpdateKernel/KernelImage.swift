@@ -42,6 +42,7 @@ package struct KernelImage: Equatable, Sendable {
     /// Reads the header of an image.
     ///
     /// - Parameter bytes: the whole image.
+    /// - Throws: the reason why the file is no image that can be loaded.
     package init(_ bytes: [UInt8]) throws(Defect) {
         let header = Header(bytes: bytes)
         guard bytes.count >= 0x1000, header.word(0x1FE) == 0xAA55, bytes[0x202..<0x206].elementsEqual("HdrS".utf8)
@@ -94,7 +95,8 @@ private struct Header {
         return text.isEmpty ? nil : String(decoding: text, as: UTF8.self)
     }
 
-    /// Whether the image is an EFI program with a table of certificates: the PE format, entry 4 of the data directories.
+    /// Whether the image is an EFI program with a table of certificates: entry 4 of the data directories of the PE
+    /// format.
     var hasSignature: Bool {
         guard bytes[0] == 0x4D, bytes[1] == 0x5A else { return false }
         let start = Int(long(0x3C))

@@ -6,7 +6,7 @@ package import SystemPackage
 package struct KernelFile: Equatable, Sendable {
     /// The path of the file.
     package let path: FilePath
-    /// The header; nil for another processor than x86, whose images are not read.
+    /// The header; nil for a processor other than x86. Images of other processors are not read.
     package let image: KernelImage?
     /// The formats, or the reason why the kernel could not be unpacked.
     package let formats: Result<KernelFormats, UnpackingFailure>
@@ -44,6 +44,8 @@ package struct KernelFile: Equatable, Sendable {
     /// - Parameters:
     ///   - path: the path of the image.
     ///   - directories: the directories in which these programs are looked for.
+    /// - Returns: the content. A kernel that could not be unpacked is a part of it.
+    /// - Throws: the reason why the file is not usable at all.
     package static func read(
         _ path: FilePath, programsIn directories: [FilePath] = ["/usr/bin", "/bin", "/usr/local/bin"]
     ) throws(Failure) -> KernelFile {

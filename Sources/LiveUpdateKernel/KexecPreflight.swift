@@ -228,18 +228,20 @@ package struct KexecPreflight: Sendable {
                 "its formats cannot be compared with those of the next kernel: \(unknown.reason)",
                 remedy: "name its image with --running-kernel FILE, or go on without this check with --unchecked-image")
         case .success(let running):
-            for family in KernelFormats.families where running.of(family) != next.of(family) {
-                add(
-                    .formatsDiffer, on: path,
-                    "this kernel hands over \(Self.list(running.of(family), family)), and the next one takes "
-                        + Self.list(next.of(family), family),
-                    remedy: "use a kernel with the same formats, or restart the machine without sessions")
-            }
+            // A next kernel without handover looks at nothing.
+            guard situation.usesLiveUpdate || !next.of("kho").isEmpty else { return }
+            let families = KernelFormats.families.filter { running.of($0) != next.of($0) }
+            guard !families.isEmpty else { return }
+            add(
+                .formatsDiffer, on: path,
+                "this kernel hands over \(Self.list(running, families)), and the next one takes \(Self.list(next, families))",
+                remedy: "use a kernel with the same formats, or restart the machine without sessions")
         }
     }
 
-    private static func list(_ names: Set<String>, _ family: String) -> String {
-        names.isEmpty ? "no \(family)" : names.sorted().joined(separator: ", ")
+    private static func list(_ formats: KernelFormats, _ families: [String]) -> String {
+        let names = families.flatMap { formats.of($0).sorted() }
+        return names.isEmpty ? "none of that" : names.joined(separator: ", ")
     }
 
     // MARK: luod

@@ -94,7 +94,7 @@ package struct KexecSituation: Sendable {
         package let rawValue: UInt8
         package init(rawValue: UInt8) { self.rawValue = rawValue }
 
-        /// An image whose formats cannot be read: `--unchecked-image`.
+        /// An image with formats that cannot be read: `--unchecked-image`.
         package static let uncheckedImage = Allowances(rawValue: 1)
         /// Files without a carrier, which are lost: `--leave-behind`.
         package static let leavingBehind = Allowances(rawValue: 2)

@@ -171,12 +171,20 @@ import Testing
         Case("another luo", [.formatsDiffer]) {
             $0.next.file = .success(image { $0.formats = .success(KernelFormats(["kho-v4", "luo-v6", "memfd-v2"])) })
         },
-        Case("no format at all", [.formatsDiffer, .formatsDiffer, .formatsDiffer]) {
+        Case("no format at all", [.formatsDiffer]) {
             $0.next.file = .success(image { $0.formats = .success(KernelFormats()) })
         },
         Case("no format at all, and nobody listens", []) {
             $0.next.file = .success(image { $0.formats = .success(KernelFormats()) })
             $0.next.commandLine = line("\(memmap) kho=off")
+            $0.daemon = .running(files: [file(.dax)], unfinished: [])
+        },
+        Case("no format at all, and nothing to hand over", []) {
+            $0.next.file = .success(image { $0.formats = .success(KernelFormats()) })
+            $0.daemon = .running(files: [file(.dax)], unfinished: [])
+        },
+        Case("another luo, and nothing to hand over", [.formatsDiffer]) {
+            $0.next.file = .success(image { $0.formats = .success(KernelFormats(["kho-v4", "luo-v6", "memfd-v2"])) })
             $0.daemon = .running(files: [file(.dax)], unfinished: [])
         },
         Case("a stock kernel", []) {
@@ -253,6 +261,14 @@ import Testing
         let problem = try #require(KexecPreflight(situation).problems.first)
         #expect(problem.remedy == "add --append 'memmap=256M!1G'")
         #expect(problem.subject == "region0 (pmem0: ext4 on /mnt/dax)")
+    }
+
+    @Test func differentFormatsAreNamed() throws {
+        var situation = Self.good()
+        situation.next.file = .success(Self.image { $0.formats = .success(KernelFormats(["kho-v4", "luo-v6"])) })
+        #expect(
+            try #require(KexecPreflight(situation).problems.first).reason
+                == "this kernel hands over luo-v5, memfd-v2, and the next one takes luo-v6")
     }
 
     @Test func acceptedProblemsAreListed() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import Glibc
 import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdateKernel
@@ -98,23 +99,19 @@ struct KexecLoadError {
 
     var text: String {
         switch errno.rawValue {
-        case 1:  // EPERM
+        case EPERM:
             "this process lacks CAP_SYS_BOOT, loading is disabled (kernel.kexec_load_disabled), or the kernel is locked "
                 + "down: run as root, or use a signed kernel"
-        case 8:  // ENOEXEC
-            "this kernel does not know the format of the image: use a bzImage for this processor"
-        case 12:  // ENOMEM
-            "there is not enough memory for the image and the initial RAM disk: release some"
-        case 16:  // EBUSY
-            "another kernel is being loaded, or the memory of the crash kernel is in use: try again"
-        case 22:  // EINVAL
-            "the kernel refuses the image, the initial RAM disk or the command line: try without --append, or another kernel"
-        case 38:  // ENOSYS
-            "this kernel is built without kexec_file_load(2): boot one with CONFIG_KEXEC_FILE"
-        case 65, 74, 80, 126, 127, 128, 129:  // ENOPKG, EBADMSG, ELIBBAD, ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED
+        case ENOEXEC: "this kernel does not know the format of the image: use a bzImage for this processor"
+        case ENOMEM: "there is not enough memory for the image and the initial RAM disk: release some"
+        case EBUSY: "another kernel is being loaded, or the memory of the crash kernel is in use: try again"
+        case EINVAL:
+            "the kernel refuses the image, the initial RAM disk or the command line: try without --append, or another "
+                + "kernel"
+        case ENOSYS: "this kernel is built without kexec_file_load(2): boot one with CONFIG_KEXEC_FILE"
+        case ENOPKG, EBADMSG, ELIBBAD, ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED:
             "its signature is missing, or not of a key that this machine trusts: use a signed kernel of the distribution"
-        case 99:  // EADDRNOTAVAIL
-            "there is no free range of memory for it: release memory, or make DAX regions smaller"
+        case EADDRNOTAVAIL: "there is no free range of memory for it: release memory, or make DAX regions smaller"
         default: "the kernel refuses it"
         }
     }
