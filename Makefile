@@ -130,7 +130,7 @@ attack: setup ## as root, hostile users against luod beside an honest user and a
 	$(STATIC_BUILD) --product luod
 	scripts/with-huge-pages 16 scripts/daemon/attack .build-static/release/luod $(RUN_SECONDS) $(ROWS)
 
-vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in Debian's kernel, in QEMU; installs QEMU, fetches the kernel
+vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in other kernels, in QEMU; installs QEMU, fetches Debian's kernel (LUO_KERNEL=)
 	@scripts/setup vm
 	$(STATIC_BUILD)
 	Tests/VM/run

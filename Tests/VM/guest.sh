@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What make vmtest runs in the guest: the demo in several ways, programs under luoctl run, and the conformance vectors. The pools have 64 pages of
-# 2 MiB and one of 1 GiB at the start.
+# What make vmtest runs in the guest: the demo in several ways, programs under luoctl run, and the conformance vectors. The
+# pools have 64 pages of 2 MiB and one of 1 GiB at the start. With the argument "luo" the kernel has a Live Update
+# Orchestrator of its own, and its device is tested, too.
 pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 passed=0 failed=0
 results=''
@@ -65,6 +66,17 @@ program_under_run() {
     luoctl run -- sh -c 'calls() { echo | luo-bench-caller calls; }; calls && luoctl update && calls && luoctl status'
 }
 
+# Changes of a node, also on a kernel without NUMA, where the machine is node 0; and files of both kinds.
+pools_and_check() {
+    luoctl hugepages reserve --size 2M --count 3 --node 0 >/tmp/report && grep -q 'reserved 3 pages' /tmp/report &&
+        luoctl hugepages | tee /tmp/report && grep -qE '^ *2M +0 ' /tmp/report &&
+        luoctl hugepages release --size 2M --count 3 --node 0 || return
+    mkdir -p /tmp/huge && mount -t hugetlbfs -o pagesize=2M none /tmp/huge && : >/tmp/huge/file || return
+    : >/dev/shm/file && exec 4<>/dev/shm/file 5<>/tmp/huge/file && rm /dev/shm/file /tmp/huge/file || return
+    luoctl check fd:4 && luoctl check fd:5 | tee /tmp/report && grep -q huge-memfd /tmp/report || return
+    exec 4<&- 5<&- && umount /tmp/huge
+}
+
 all_vectors() {
     luoctl replay /vectors/named.jsonl /vectors/random.jsonl | tee /tmp/report && grep -q '^417 passed, 0' /tmp/report
 }
@@ -82,7 +94,15 @@ check "demo, reserving its pages and giving them back" reserving_demo
 check "demo as an ordinary user, then as root" ordinary_user
 check "a program under luoctl run" program_under_run
 check "a program under luoctl run, as an ordinary user" su nobody -c "luoctl run -- sh -c 'echo | luo-bench-caller calls'"
+check "pools by node, and files that are checked" pools_and_check
 check "conformance vectors" all_vectors
+
+if [ "${1:-}" = luo ]; then
+    check "the kernel's device, by a program in C" sh /bin/device.sh probe
+    check "the kernel's device in luoctl status" sh /bin/device.sh status
+    check "the kernel's device by luoctl --kernel-device" sh /bin/device.sh kernel_device
+    check "luoctl run beside the kernel's device" sh /bin/device.sh run_beside
+fi
 
 echo "== in $(uname -sr), $(uname -v)$results"
 echo "$passed passed, $failed failed"
