@@ -47,7 +47,7 @@ SYSUSERS := lib/sysusers.d/luod.conf
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
-	hand-over-sweep stress attack vmtest guest consumer nightly doc format lint clean
+	hand-over-sweep stress attack vmtest kexec kexec-luo guest consumer nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -135,6 +135,18 @@ vmtest: setup ## run the demo, a program under luoctl run and the vectors as roo
 	$(STATIC_BUILD)
 	Tests/VM/run
 
+kexec: setup ## luod's files on persistent memory survive two kexecs of Debian's kernel, in QEMU; installs QEMU, fetches the kernel
+	@scripts/setup kexec
+	$(STATIC_BUILD) --product luod
+	$(STATIC_BUILD) --product luoctl
+	Tests/VM/kexec
+
+kexec-luo: setup ## luod's memory files survive three kexecs of a kernel with LUO, in QEMU (LUO_KERNEL=FILE KEXECS=3)
+	@scripts/setup vm
+	$(STATIC_BUILD) --product luod
+	$(STATIC_BUILD) --product luoctl
+	Tests/VM/kexec-luo $(KEXECS)
+
 guest: setup ## as root, a guest in QEMU lives through an update of luod; installs QEMU, fetches Debian's kernel (GUEST_ARGS=)
 	@scripts/setup guest
 	$(STATIC_BUILD) --product luod
@@ -150,6 +162,7 @@ nightly: setup ## run the tests that are too long for CI: longer fuzzing and str
 	$(MAKE) hand-over-sweep
 	$(MAKE) stress SECONDS=600
 	$(MAKE) attack SECONDS=60
+	$(MAKE) kexec-luo KEXECS=10
 	$(MAKE) bench
 
 doc: setup ## build the API documentation; fails on any warning, and on what has no comment (DOC_DIR=.build-doc/site)

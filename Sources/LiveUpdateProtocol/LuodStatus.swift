@@ -312,6 +312,7 @@ package struct StatusLines: Sendable {
             json.member("token", file.token)
             json.member("compatible", file.compatible)
             json.member("size", file.size)
+            json.member("allocated", file.allocated)
             json.member("retrieved", file.retrieved)
             json.member("problem", file.problem)
         }

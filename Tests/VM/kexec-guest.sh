@@ -33,7 +33,8 @@ refused() { # WHAT COMMAND...: the command fails
     echo "refused, as it should be: $what"
 }
 
-# ext4 is on the region of 256 MiB, and the devdax device on that of 128 MiB. The kernel may number them in another way.
+# ext4 is on the region of 256 MiB, xfs on that of 320 MiB, and the devdax device on that of 128 MiB. The kernel may number
+# them in another way.
 pmem_device() { # SIZE IN BYTES
     for size in /sys/bus/nd/devices/region*/size; do
         [ "$(cat "$size")" = "$1" ] || continue
@@ -54,6 +55,16 @@ start_luod() {
 # The contents of all files, by name.
 sums() { (cd $pmem/files && for file in "$@"; do sha256sum <"$file"; done); }
 
+# The file of a session has the checksum in a line of $pmem/sums.
+expect_sum() { # LINE SESSION TOKEN [OPTION...]
+    line=$1 session=$2 token=$3
+    shift 3
+    expect "the file $token of $session" luoctl retrieve --session "$session" --token "$token" "$@" -- \
+        sh -c 'sha256sum </proc/self/fd/3'
+    [ "$(cut -c 1-64 /tmp/output)" = "$(sed -n "${line}p" $pmem/sums | cut -c 1-64)" ] ||
+        fail "the file $token of $session has another content"
+}
+
 first_kernel() {
     expect "a file system" mkfs.ext4 -q -b 4096 "$(pmem_device 268435456)"
     expect "the mount" mount -o dax "$(pmem_device 268435456)" $pmem
@@ -62,8 +73,12 @@ first_kernel() {
     expect "a devdax device" ndctl create-namespace -f -e "namespace${region##*region}.0" -m devdax -a 2M
     dax=/dev/$(ls /sys/bus/dax/devices)
 
+    expect "another file system" mkfs.xfs -q "$(pmem_device 335544320)"
+    expect "its mount" mount -o dax "$(pmem_device 335544320)" /mnt/xfs
+
     start_luod
     mkdir $pmem/files
+    dd if=/dev/urandom of=/mnt/xfs/weights bs=1M count=8 2>/dev/null
     dd if=/dev/urandom of=$pmem/files/guest bs=1M count=16 2>/dev/null
     dd if=/dev/urandom of=$pmem/files/old-name bs=1M count=4 2>/dev/null
     dd if=/dev/urandom of=$pmem/files/cache bs=1M count=2 2>/dev/null
@@ -73,13 +88,14 @@ first_kernel() {
     expect "the guest's file" luoctl preserve --session vm --token 1 --path $pmem/files/guest
     expect "the file that is renamed" luoctl preserve --session vm --token 2 --path $pmem/files/old-name
     expect "the devdax device" luoctl preserve --session vm --token 3 --path "$dax"
+    expect "the file on xfs" luoctl preserve --session vm --token 4 --path /mnt/xfs/weights
     expect "a session of another user" su nobody -s /bin/sh -c "luoctl session create cache"
     expect "the file of another user" su nobody -s /bin/sh -c \
         "luoctl preserve --session cache --token 9 --path $pmem/files/cache"
     mv $pmem/files/old-name $pmem/files/new-name
-    sums guest new-name cache >$pmem/sums
+    sums guest new-name cache /mnt/xfs/weights >$pmem/sums
 
-    # A memory file stays behind.
+    # A memory file, and one on huge pages, stay behind.
     expect "a memory file" sh -c 'exec 3<>/dev/shm/memory && rm /dev/shm/memory && echo data >&3 &&
         luoctl session create memory && luoctl preserve --session memory --token 5 --fd 3'
     refused "a kernel update with a memory file" luoctl kexec
@@ -108,13 +124,12 @@ second_kernel() {
     start_luod
     expect "the sessions" luoctl status
     expect_text "the sessions" vm cache memory
-    retrieve="cat /proc/self/fd/3"
-    [ "$(luoctl retrieve --session vm --token 1 -- sha256sum /proc/self/fd/3 | cut -c 1-64)" = \
-        "$(sed -n 1p $pmem/sums | cut -c 1-64)" ] || fail "the guest's file"
-    [ "$(luoctl retrieve --session vm --token 2 -- sha256sum /proc/self/fd/3 | cut -c 1-64)" = \
-        "$(sed -n 2p $pmem/sums | cut -c 1-64)" ] || fail "the renamed file"
-    [ "$(su nobody -s /bin/sh -c 'luoctl retrieve --session cache --token 9 -- sha256sum /proc/self/fd/3' | cut -c 1-64)" = \
-        "$(sed -n 3p $pmem/sums | cut -c 1-64)" ] || fail "the file of another user"
+    expect_sum 1 vm 1
+    expect_sum 2 vm 2
+    expect_sum 3 cache 9 --user nobody
+    expect_sum 4 vm 4
+    expect "the shared state" luoctl status --json
+    expect_text "the shared state" dax-region-v1 '"count" : 5'
     expect "the devdax device" luoctl retrieve --session vm --token 3 -- readlink /proc/self/fd/3
     expect_text "the devdax device" /dev/dax
     refused "a memory file that stayed behind" luoctl retrieve --session memory --token 5 -- cat
@@ -132,17 +147,19 @@ second_kernel() {
 
 third_kernel() {
     start_luod
-    [ "$(luoctl retrieve --session again --token 1 -- sha256sum /proc/self/fd/3 | cut -c 1-64)" = \
-        "$(sed -n 1p $pmem/sums | cut -c 1-64)" ] || fail "the guest's file"
+    expect_sum 1 again 1
     expect "the finish" luoctl finish --session again
     expect "the end of luod" luoctl stop
     echo "kernel 3: the file is whole after two replacements of the kernel"
     exit 0
 }
 
-mkdir -p $pmem
+mkdir -p $pmem /mnt/xfs
 stage=1
-if mount -o dax "$(pmem_device 268435456)" $pmem 2>/dev/null; then stage=$(cat $pmem/stage); fi
+if mount -o dax "$(pmem_device 268435456)" $pmem 2>/dev/null; then
+    mount -o dax "$(pmem_device 335544320)" /mnt/xfs
+    stage=$(cat $pmem/stage)
+fi
 case $stage in
 1) first_kernel ;;
 2) second_kernel ;;
