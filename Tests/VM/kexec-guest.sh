@@ -15,7 +15,10 @@ fail() {
 expect() { # WHAT COMMAND...: the command succeeds
     what=$1
     shift
-    "$@" >/tmp/output 2>&1 || { cat /tmp/output && fail "$what (exit $?)"; }
+    "$@" >/tmp/output 2>&1 && return
+    status=$?
+    cat /tmp/output
+    fail "$what (exit $status)"
 }
 
 expect_text() { # WHAT TEXT...: the last command has printed all of these
