@@ -26,7 +26,10 @@ enum Execution {
 
     /// The possible images of a command line, if one of them can be executed as far as it is known in advance.
     ///
-    /// - Parameter consequence: the effect on the user's files if none can, for the message.
+    /// - Parameters:
+    ///   - command: the program and its arguments.
+    ///   - consequence: the effect on the user's files if none can, for the message.
+    /// - Returns: the images, of which the first that can be executed is meant.
     /// - Throws: the exit code of shells: 127 if none exists, otherwise 126.
     static func images(_ command: [String], otherwise consequence: String) throws -> [ProgramImage] {
         let images = images(command)

@@ -46,7 +46,10 @@ package enum OrchestratorProcess {
 
     /// Takes the rights from this process. An orchestrator that keeps its rights must not serve.
     ///
-    /// - Parameter endsLuod: whether luod ends on a kernel without filters, because it would lose nothing.
+    /// - Parameters:
+    ///   - keeper: the link to the keeper.
+    ///   - endsLuod: whether luod ends on a kernel without filters, because it would lose nothing.
+    /// - Throws: the errors of ``Sandbox/enter()``.
     private static func enterSandbox(_ keeper: ControlLink, endsLuod: Bool) throws(SystemCallError) {
         do throws(SystemCallError) {
             try Sandbox.enter()

@@ -83,9 +83,12 @@ enum KernelDevice {
         }
     }
 
-    /// The session of this name among the descriptors that this process has inherited; nil if there is none.
+    /// Looks for a session among the descriptors that this process has inherited.
     ///
-    /// - Parameter minimum: the lowest number for the copy of the descriptor.
+    /// - Parameters:
+    ///   - name: the name of the session.
+    ///   - minimum: the lowest number for the copy of the descriptor.
+    /// - Returns: the session; nil if this process has inherited none of that name.
     static func inherited(_ name: SessionName, from minimum: CInt = 3) -> DeviceSession? {
         for number in (try? openDescriptors()) ?? [] where number > STDERR_FILENO {
             let descriptor = FileDescriptor(rawValue: number)

@@ -6,8 +6,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// `luoctl --kernel-device` on the device of luod: under `luoctl run`, no program can tell it from the kernel's. Tests/VM
-/// tries the same on a kernel that has the device.
+/// `luoctl --kernel-device` on the device of luod, under `luoctl run`. Tests/VM tries the same on a kernel that has the
+/// device.
 @Suite struct KernelDeviceTests {
     private let directory = try! TemporaryDirectory()
 
