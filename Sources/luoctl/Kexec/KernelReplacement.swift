@@ -19,8 +19,10 @@ struct KernelReplacement {
         try load()
         do throws(LiveUpdateError) {
             try luod.prepare(
-                leavingBehind: situation.allowances.contains(.leavingBehind),
-                discarding: situation.allowances.contains(.discarding))
+                KernelUpdateOrder(
+                    moment: Self.hasSystemd ? .inStop : .now,
+                    leavesBehind: situation.allowances.contains(.leavingBehind),
+                    discards: situation.allowances.contains(.discarding)))
         } catch {
             unload()
             throw Exit.failed(error)

@@ -9,23 +9,37 @@ import SystemPackage
 /// luod's part in the replacement of the kernel. This is the only place in which `luoctl kexec` talks to luod.
 ///
 /// 1. ``survey()`` asks which files the sessions have, and which carrier each has. Nothing is changed.
-/// 2. ``prepare(leavingBehind:discarding:)`` ends luod with its state published: it freezes and publishes, and writes
-///    its state and the file systems of its files to their disks.
+/// 2. ``prepare(_:)`` makes luod publish its state, once the next kernel is loaded.
 /// 3. ``takeBack()`` undoes that, if the kernel was not replaced after all.
 protocol KernelUpdateDaemon {
     /// The files of all sessions, with their carriers, and the incoming sessions that are not finished.
     func survey() -> KexecSituation.Daemon
 
-    /// Freezes and publishes everything, and ends luod.
+    /// Makes luod publish its state, at once or in its stop.
     ///
-    /// - Parameters:
-    ///   - leavingBehind: whether files without a carrier are lost, and stop nothing.
-    ///   - discarding: whether incoming sessions that are not finished are lost, and stop nothing.
     /// - Throws: the reason why luod goes on as before.
-    func prepare(leavingBehind: Bool, discarding: Bool) throws(LiveUpdateError)
+    func prepare(_ order: KernelUpdateOrder) throws(LiveUpdateError)
 
     /// Makes everything go on as before, after a kernel that could not be started.
     func takeBack()
+}
+
+/// An order for luod to prepare the replacement of the kernel.
+struct KernelUpdateOrder {
+    /// The moment at which luod freezes and publishes everything, writes its state and the file systems of its files to
+    /// their disks, and ends.
+    enum Moment {
+        /// Before ``KernelUpdateDaemon/prepare(_:)`` returns. The kernel is replaced directly afterwards.
+        case now
+        /// In luod's next stop. systemd stops luod after its clients.
+        case inStop
+    }
+
+    let moment: Moment
+    /// Whether files without a carrier are lost, and stop nothing.
+    let leavesBehind: Bool
+    /// Whether incoming sessions that are not finished are lost, and stop nothing.
+    let discards: Bool
 }
 
 /// No luod takes part.
@@ -34,7 +48,7 @@ struct NoDaemon: KernelUpdateDaemon {
     let reason: String
 
     func survey() -> KexecSituation.Daemon { .absent(reason: reason) }
-    func prepare(leavingBehind: Bool, discarding: Bool) {}
+    func prepare(_ order: KernelUpdateOrder) {}
     func takeBack() {}
 }
 
@@ -60,10 +74,10 @@ struct RunningDaemon: KernelUpdateDaemon {
         }
     }
 
-    func prepare(leavingBehind: Bool, discarding: Bool) throws(LiveUpdateError) {
+    func prepare(_ order: KernelUpdateOrder) throws(LiveUpdateError) {
         // A luod without sessions has nothing to publish.
         let status = try LuodStatus(of: device)
-        guard status.sessions.isEmpty || leavingBehind && discarding else {
+        guard status.sessions.isEmpty || order.leavesBehind && order.discards else {
             throw LiveUpdateError(
                 .notSupported, "this luod does not know how to prepare the replacement of the kernel",
                 remedy: "update luod to a version that does")
