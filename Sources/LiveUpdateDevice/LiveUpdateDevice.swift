@@ -374,4 +374,11 @@ public final class LiveUpdateDevice: Sendable {
         }
         return try channel.explained(.kernelUpdate, UpdateCall(flags: flags), of: "luod").lines
     }
+
+    /// Takes back ``updateKernel(_:discardingUnfinished:leavingBehind:)``, because the kernel was not replaced.
+    ///
+    /// - Throws: EPERM; the errors of the connection.
+    package func forgetKernelUpdate() throws(LiveUpdateError) {
+        _ = try channel.explained(.kernelUpdate, UpdateCall(flags: UpdateCall.forget), of: "luod")
+    }
 }

@@ -192,6 +192,8 @@ package struct UpdateCall: Equatable, Sendable {
     package static let atEnd: UInt32 = 32
     /// KERNEL_UPDATE: publish nothing, and only answer what would happen.
     package static let onlyAsk: UInt32 = 64
+    /// KERNEL_UPDATE: publish nothing when luod ends, after all.
+    package static let forget: UInt32 = 128
     /// UPDATE: continue without the subscribers that are not ready in time.
     package static let withoutReady: UInt32 = 16
     /// RELOAD: replace the program of the keeper instead of the orchestrator's.

@@ -44,6 +44,11 @@ final class KernelUpdateCall {
     /// - Returns: the answer; nil when it was sent, and the state was published and taken back.
     func perform(_ request: Request, _ client: Client) -> Reply? {
         let call = UpdateCall(request.body)
+        if call.flags & UpdateCall.forget != 0 {
+            if atEnd != nil { log.say("kernel update: called off: nothing is published when luod ends") }
+            atEnd = nil
+            return Reply(0, body: UpdateCall().body)
+        }
         guard !updates.isUnderWay else {
             return refuse("an update is under way\nremedy: ask again when it has ended", .resourceBusy)
         }

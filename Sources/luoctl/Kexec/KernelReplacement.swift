@@ -19,8 +19,10 @@ struct KernelReplacement {
         try load()
         do throws(LiveUpdateError) {
             try luod.prepare(
-                leavingBehind: situation.allowances.contains(.leavingBehind),
-                discarding: situation.allowances.contains(.discarding))
+                KernelUpdateOrder(
+                    moment: Self.hasSystemd ? .inStop : .now,
+                    leavesBehind: situation.allowances.contains(.leavingBehind),
+                    discards: situation.allowances.contains(.discarding)))
         } catch {
             unload()
             throw Exit.failed(error)
@@ -42,9 +44,9 @@ struct KernelReplacement {
             // The descriptor stays open until here.
             _ = consume kernel
         } catch {
-            let message =
-                "\(situation.next.path.string.shown) was not loaded: \(KexecLoadError(error.errno).text) (\(error))"
-            throw error.errno == .notPermitted ? Exit.permission(message) : Exit.failed(message)
+            let reason = KexecLoadError(error.errno, lockdown: situation.lockdown)
+            let message = "\(situation.next.path.string.shown) was not loaded: \(reason.text) (\(error))"
+            throw reason.isMissingRight ? Exit.permission(message) : Exit.failed(message)
         }
     }
 
@@ -94,10 +96,29 @@ struct KernelReplacement {
 /// The meaning of an error of kexec_file_load(2), with a remedy.
 struct KexecLoadError {
     private let errno: Errno
+    private let lockdown: String?
 
-    init(_ errno: Errno) { self.errno = errno }
+    /// - Parameters:
+    ///   - errno: the error.
+    ///   - lockdown: the lockdown of the running kernel; nil for none.
+    init(_ errno: Errno, lockdown: String?) {
+        self.errno = errno
+        self.lockdown = lockdown
+    }
+
+    /// Whether another user could load the kernel. The preflight has found CAP_SYS_BOOT, so it is mostly not so.
+    var isMissingRight: Bool { errno == .notPermitted && lockdown == nil }
 
     var text: String {
+        if errno == .notPermitted, let lockdown {
+            return
+                "the running kernel is locked down (\(lockdown)), and does not trust the signature of the image: use a "
+                + "kernel with a signature that the running one trusts, or start the machine without lockdown"
+        }
+        return general
+    }
+
+    private var general: String {
         switch errno.rawValue {
         case EPERM:
             "this process lacks CAP_SYS_BOOT, loading is disabled (kernel.kexec_load_disabled), or the kernel is locked "

@@ -10,22 +10,36 @@ import SystemPackage
 /// luod's part in the replacement of the kernel. This is the only place in which `luoctl kexec` talks to luod.
 ///
 /// 1. ``survey()`` asks which files the sessions have, and which carrier each has. Nothing is changed.
-/// 2. ``prepare(leavingBehind:discarding:)`` has luod freeze and publish. luod then serves no client.
+/// 2. ``prepare(_:)`` makes luod publish its state, once the next kernel is loaded.
 /// 3. ``takeBack()`` undoes that, if the kernel was not replaced after all.
 protocol KernelUpdateDaemon {
     /// The files of all sessions, with their carriers, and the incoming sessions that are not finished.
     func survey() -> KexecSituation.Daemon
 
-    /// Freezes and publishes everything.
+    /// Makes luod publish its state, at once or in its stop.
     ///
-    /// - Parameters:
-    ///   - leavingBehind: whether files without a carrier are lost, and stop nothing.
-    ///   - discarding: whether incoming sessions that are not finished are lost, and stop nothing.
     /// - Throws: the reason why luod goes on as before.
-    func prepare(leavingBehind: Bool, discarding: Bool) throws(LiveUpdateError)
+    func prepare(_ order: KernelUpdateOrder) throws(LiveUpdateError)
 
     /// Makes everything go on as before, after a kernel that could not be started.
     func takeBack()
+}
+
+/// An order for luod to prepare the replacement of the kernel.
+struct KernelUpdateOrder {
+    /// The moment at which luod freezes and publishes everything.
+    enum Moment {
+        /// Before ``KernelUpdateDaemon/prepare(_:)`` returns. The kernel is replaced directly afterwards.
+        case now
+        /// In luod's next stop. systemd stops luod after its clients.
+        case inStop
+    }
+
+    let moment: Moment
+    /// Whether files without a carrier are lost, and stop nothing.
+    let leavesBehind: Bool
+    /// Whether incoming sessions that are not finished are lost, and stop nothing.
+    let discards: Bool
 }
 
 /// No luod takes part.
@@ -34,7 +48,7 @@ struct NoDaemon: KernelUpdateDaemon {
     let reason: String
 
     func survey() -> KexecSituation.Daemon { .absent(reason: reason) }
-    func prepare(leavingBehind: Bool, discarding: Bool) {}
+    func prepare(_ order: KernelUpdateOrder) {}
     func takeBack() {}
 }
 
@@ -63,13 +77,15 @@ struct RunningDaemon: KernelUpdateDaemon {
         }
     }
 
-    func prepare(leavingBehind: Bool, discarding: Bool) throws(LiveUpdateError) {
-        _ = try device.updateKernel(.now, discardingUnfinished: discarding, leavingBehind: leavingBehind)
+    func prepare(_ order: KernelUpdateOrder) throws(LiveUpdateError) {
+        let moment: LiveUpdateDevice.KernelUpdate = order.moment == .now ? .now : .atEnd
+        _ = try device.updateKernel(
+            moment, discardingUnfinished: order.discards, leavingBehind: order.leavesBehind)
     }
 
     func takeBack() {
-        // Any request on the connection takes everything back, and is answered when luod serves again.
-        _ = try? device.statusPage()
+        // luod also takes back what it has published: any request on this connection does that.
+        try? device.forgetKernelUpdate()
     }
 }
 

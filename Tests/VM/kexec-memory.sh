@@ -75,15 +75,37 @@ check() {
     expect "the finish of the other user" su nobody -s /bin/sh -c 'luoctl finish --session theirs'
 }
 
+# The next kernel and its RAM disk are memory files, too.
+keep_boot_files() {
+    cp -L /boot/vmlinuz /boot/initrd.img /dev/shm
+    expect "a session" luoctl session create boot
+    for file in vmlinuz initrd.img; do
+        token=$((${token:-0} + 1))
+        exec 3</dev/shm/$file
+        rm /dev/shm/$file
+        expect "$file" luoctl preserve --session boot --token $token --fd 3
+        exec 3<&-
+    done
+    unset token
+}
+
+get_boot_files() {
+    mkdir -p /boot
+    luoctl retrieve --session boot -- sh -c 'cat <&3 >/boot/vmlinuz && cat <&4 >/boot/initrd.img' || fail "the next kernel"
+    expect "the finish of the next kernel" luoctl finish --session boot
+}
+
 stage=1
 start_luod
 if luoctl session list | grep -q '^vm '; then
     stage=$(luoctl retrieve --session vm --token 4 -- sh -c 'cat /proc/self/fd/3')
     check
+    get_boot_files
     echo "kernel $stage: all files are whole, and finished"
 fi
 if [ "$stage" = "$kernels" ]; then exit 0; fi
 fill $((stage + 1))
+keep_boot_files
 echo "kernel $stage: $(uname -r), boot $(cut -c 1-8 /proc/sys/kernel/random/boot_id), ends"
-luoctl kexec --reuse-cmdline
+luoctl kexec --reuse-cmdline --kernel /boot/vmlinuz --initrd /boot/initrd.img >/dev/null
 fail "the kernel was not replaced (exit $?)"
