@@ -109,16 +109,21 @@ package struct DaxDevice: Equatable, Sendable {
     package let start: UInt64?
     /// The size, in bytes.
     package let size: UInt64
+    /// The UUID of the namespace, as sysfs shows it. A namespace that fills a region of `memmap=` has none.
+    package let uuid: String?
     /// Whether programs can map the memory itself, and not only copies of it.
     package let allowsDAX: Bool
     /// The content.
     package let content: Content
 
     /// Describes a device.
-    package init(name: String, start: UInt64?, size: UInt64, allowsDAX: Bool, content: Content) {
+    package init(
+        name: String, start: UInt64?, size: UInt64, uuid: String? = nil, allowsDAX: Bool, content: Content
+    ) {
         self.name = name
         self.start = start
         self.size = size
+        self.uuid = uuid
         self.allowsDAX = allowsDAX
         self.content = content
     }

@@ -59,7 +59,7 @@ package struct DaxSurvey {
         // A disk counts sectors of 512 bytes.
         let size = (number("\(path)/size") ?? 0) << 9
         return DaxDevice(
-            name: name, start: number("\(path)/device/resource"), size: size,
+            name: name, start: number("\(path)/device/resource"), size: size, uuid: text("\(path)/device/uuid"),
             allowsDAX: number("\(path)/queue/dax") == 1, content: content(ofDisk: name))
     }
 
@@ -78,8 +78,10 @@ package struct DaxSurvey {
     private func device(_ name: String) -> DaxDevice {
         let path = "/sys/bus/dax/devices/\(name)"
         let isRAM = place("\(path)/driver").hasSuffix("/kmem")
+        // The kernel resolves the link before it goes up: there is the namespace's device.
         return DaxDevice(
-            name: name, start: number("\(path)/resource"), size: number("\(path)/size") ?? 0, allowsDAX: true,
+            name: name, start: number("\(path)/resource"), size: number("\(path)/size") ?? 0,
+            uuid: text("\(path)/../uuid"), allowsDAX: true,
             content: isRAM ? .systemRAM : .device(alignment: number("\(path)/align")))
     }
 

@@ -11,11 +11,18 @@ package struct KernelFile: Equatable, Sendable {
     /// The formats, or the reason why the kernel could not be unpacked.
     package let formats: Result<KernelFormats, UnpackingFailure>
 
-    /// Describes a file.
-    package init(path: FilePath, image: KernelImage?, formats: Result<KernelFormats, UnpackingFailure>) {
+    /// The size in bytes, and the CRC32C of the whole file. The kernel that is loaded must be the one that was checked.
+    package let size: UInt64, checksum: UInt32
+
+    /// Describes a file with this content.
+    package init(
+        path: FilePath, image: KernelImage?, formats: Result<KernelFormats, UnpackingFailure>, content: [UInt8]
+    ) {
         self.path = path
         self.image = image
         self.formats = formats
+        size = UInt64(content.count)
+        checksum = CRC32C.of(content)
     }
 
     /// The reason why a file is not usable at all.
@@ -62,10 +69,11 @@ package struct KernelFile: Equatable, Sendable {
             let image: KernelImage
             do throws(KernelImage.Defect) { image = try KernelImage(bytes) } catch { throw .defective(error) }
             let unpacker = Unpacker(compression: image.compression, directories: directories)
-            return KernelFile(path: path, image: image, formats: unpacker.formats(bytes[image.packedKernel]))
+            return KernelFile(
+                path: path, image: image, formats: unpacker.formats(bytes[image.packedKernel]), content: bytes)
         #else
             guard !bytes.isEmpty else { throw .defective(KernelImage.Defect(description: "the file is empty")) }
-            return KernelFile(path: path, image: nil, formats: .failure(.otherProcessor))
+            return KernelFile(path: path, image: nil, formats: .failure(.otherProcessor), content: bytes)
         #endif
     }
 }

@@ -145,6 +145,7 @@ import Testing
         try machine.addDevdax(
             "dax6.0", at: "platform/ACPI0017:00/root0/decoder0.0/region0/dax_region0", start: 8 << 30, size: Self.mib,
             driver: "device_dax")
+        try machine.write("/sys/devices/\(Self.e820)/region2/dax2.0/uuid", "49614ed4-9cdd-4f35-a350-08c31ee5fdca\n")
         // A seed of libnvdimm, which is no device yet.
         try machine.link("/sys/bus/nd/devices/dax2.1", "../../../devices/\(Self.e820)/region2/dax2.1")
         let regions = try DaxSurvey.regions(root: machine.root)
@@ -153,6 +154,8 @@ import Testing
         #expect(regions[0].range == nil)
         #expect(regions[0].devices.first?.start == 0xa060_0000)
         #expect(regions[0].devices.first?.content == .device(alignment: 2 * Self.mib))
+        #expect(regions[0].devices.first?.uuid == "49614ed4-9cdd-4f35-a350-08c31ee5fdca")
+        #expect(regions[5].devices.first?.uuid == nil)
         #expect(regions[4].devices.first?.content == .systemRAM)
         #expect(regions.map(\.isUsed) == [true, false, false, false, false, true])
     }

@@ -18,7 +18,7 @@ import Testing
         var header = MadeHeader()
         change(&header)
         return KernelFile(
-            path: "/boot/vmlinuz-7.3.4", image: try? header.image(), formats: header.formats)
+            path: "/boot/vmlinuz-7.3.4", image: try? header.image(), formats: header.formats, content: [])
     }
 
     /// The parts of an image that the preflight looks at.

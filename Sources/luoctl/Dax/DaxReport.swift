@@ -122,6 +122,7 @@ struct DaxReport {
         let device: String
         let start: UInt64?
         let size: UInt64
+        let uuid: String?
         let allowsDax: Bool
         /// "file-system", "devdax", "empty", "unknown" or "system-ram".
         let content: String
@@ -134,6 +135,7 @@ struct DaxReport {
             self.device = device.path
             start = device.start
             size = device.size
+            uuid = device.uuid
             allowsDax = device.allowsDAX
             var found: (type: String?, mounts: [Mount]?, alignment: UInt64?)
             switch device.content {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Glibc
 import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdateKernel
@@ -38,27 +37,12 @@ struct KernelReplacement {
     // MARK: Load
 
     private func load() throws {
-        do throws(SystemCallError) {
-            let kernel = try openFile(situation.next.path.string)
-            try load(kernel.borrowed)
-            // The descriptor stays open until here.
-            _ = consume kernel
+        do throws(KexecLoadFailure) {
+            try situation.next.load()
         } catch {
-            let reason = KexecLoadError(error.errno, lockdown: situation.lockdown)
-            let message = "\(situation.next.path.string.shown) was not loaded: \(reason.text) (\(error))"
-            throw reason.isMissingRight ? Exit.permission(message) : Exit.failed(message)
+            let text = error.text(lockdown: situation.lockdown)
+            throw Exit.failed("\(situation.next.path.string.shown) was not loaded: \(text)")
         }
-    }
-
-    private func load(_ kernel: FileDescriptor) throws(SystemCallError) {
-        let commandLine = situation.next.commandLine.description
-        guard case .file(let path) = situation.next.initrd else {
-            return try Kexec.load(kernel: kernel, initrd: nil, commandLine: commandLine)
-        }
-        let initrd = try openFile(path.string)
-        try Kexec.load(kernel: kernel, initrd: initrd.borrowed, commandLine: commandLine)
-        // The descriptor stays open until here.
-        _ = consume initrd
     }
 
     /// A kernel that stays loaded would be started by the next systemctl kexec of anyone.
@@ -89,51 +73,6 @@ struct KernelReplacement {
             try Kexec.execute()
         } catch {
             return "\(error)"
-        }
-    }
-}
-
-/// The meaning of an error of kexec_file_load(2), with a remedy.
-struct KexecLoadError {
-    private let errno: Errno
-    private let lockdown: String?
-
-    /// - Parameters:
-    ///   - errno: the error.
-    ///   - lockdown: the lockdown of the running kernel; nil for none.
-    init(_ errno: Errno, lockdown: String?) {
-        self.errno = errno
-        self.lockdown = lockdown
-    }
-
-    /// Whether another user could load the kernel. The preflight has found CAP_SYS_BOOT, so it is mostly not so.
-    var isMissingRight: Bool { errno == .notPermitted && lockdown == nil }
-
-    var text: String {
-        if errno == .notPermitted, let lockdown {
-            return
-                "the running kernel is locked down (\(lockdown)), and does not trust the signature of the image: use a "
-                + "kernel with a signature that the running one trusts, or start the machine without lockdown"
-        }
-        return general
-    }
-
-    private var general: String {
-        switch errno.rawValue {
-        case EPERM:
-            "this process lacks CAP_SYS_BOOT, loading is disabled (kernel.kexec_load_disabled), or the kernel is locked "
-                + "down: run as root, or use a signed kernel"
-        case ENOEXEC: "this kernel does not know the format of the image: use a bzImage for this processor"
-        case ENOMEM: "there is not enough memory for the image and the initial RAM disk: release some"
-        case EBUSY: "another kernel is being loaded, or the memory of the crash kernel is in use: try again"
-        case EINVAL:
-            "the kernel refuses the image, the initial RAM disk or the command line: try without --append, or another "
-                + "kernel"
-        case ENOSYS: "this kernel is built without kexec_file_load(2): boot one with CONFIG_KEXEC_FILE"
-        case ENOPKG, EBADMSG, ELIBBAD, ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED:
-            "its signature is missing, or not of a key that this machine trusts: use a signed kernel of the distribution"
-        case EADDRNOTAVAIL: "there is no free range of memory for it: release memory, or make DAX regions smaller"
-        default: "the kernel refuses it"
         }
     }
 }
