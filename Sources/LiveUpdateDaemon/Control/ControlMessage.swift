@@ -142,6 +142,8 @@ enum ControlMessage: Equatable, Sendable {
     case stored(Bool)
     /// The keeper was told to end. The orchestrator must log the sessions and files that end.
     case ending
+    /// The answer to `ending` of an orchestrator that publishes for the next kernel first, which can take long.
+    case publishing
     /// The keeper must end, as it does on SIGTERM.
     case stop
     /// This many descriptors of a user wait in the keeper to be closed. 0 means few.
@@ -185,7 +187,7 @@ enum ControlMessage: Equatable, Sendable {
         case adopt = 11
         case adopted
         case cannotBegin = 16
-        case stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced
+        case stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced, publishing
     }
 
     var bytes: [UInt8] {
@@ -243,6 +245,7 @@ enum ControlMessage: Equatable, Sendable {
             begin(.stored)
             writer.put(UInt8(isStored ? 1 : 0))
         case .ending: begin(.ending)
+        case .publishing: begin(.publishing)
         case .stop: begin(.stop)
         case .closing(let user, let count):
             begin(.closing)
@@ -302,6 +305,7 @@ enum ControlMessage: Equatable, Sendable {
         case .adopted: return .adopted(process: try reader.take(), nextSlot: try reader.take())
         case .stored: return .stored(try reader.take(UInt8.self) != 0)
         case .ending: return .ending
+        case .publishing: return .publishing
         case .stop: return .stop
         case .closing:
             let user = try reader.take(UInt32.self)

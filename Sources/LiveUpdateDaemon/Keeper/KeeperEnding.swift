@@ -13,9 +13,14 @@ final class KeeperEnding {
     private(set) var isUnderWay = false
     /// Whether the orchestrator has logged the sessions and files that end.
     private var isLogged = false
+    /// Whether the orchestrator publishes for the next kernel.
+    private var isPublishing = false
 
     /// The time for the orchestrator to log the sessions and files that end, in milliseconds.
     private static let patience: UInt64 = 1000
+    /// The time for the orchestrator to publish for the next kernel, in milliseconds. A service manager that stops luod
+    /// is patient for 90 seconds by default.
+    private static let patienceForPublication: UInt64 = 80_000
 
     init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor) {
         self.rooms = rooms
@@ -25,6 +30,9 @@ final class KeeperEnding {
 
     /// Notes that the orchestrator has logged the sessions and files that end.
     func noteLog() { isLogged = true }
+
+    /// Notes that the orchestrator publishes before it logs anything.
+    func notePublication() { isPublishing = true }
 
     /// Waits a moment. A signal in this time ends luod.
     func pause(_ milliseconds: CInt = 100, reading reader: OrchestratorReader) {
@@ -59,9 +67,10 @@ final class KeeperEnding {
     private func haveEndLogged(_ reader: OrchestratorReader) {
         let link = rooms.orchestrator.current.link
         guard (try? link.send(.ending, patience: 100)) != nil else { return }
-        let deadline = milliseconds() + Self.patience
+        let begin = milliseconds()
         while !isLogged, !link.descriptor.hasHungUp {
             let now = milliseconds()
+            let deadline = begin + (isPublishing ? Self.patienceForPublication : Self.patience)
             guard now < deadline, link.descriptor.isReadable(within: CInt(deadline - now)) else {
                 rooms.log.say("the orchestrator does not answer: the log cannot name the sessions and files that end")
                 return

@@ -14,7 +14,7 @@ import SystemPackage
 ///    connection or sends anything on it.
 ///
 /// With the flag `atEnd` luod goes on serving, and publishes when it is ended, which is how a service manager shuts a
-/// machine down.
+/// machine down. The kernel's orchestrator carries nothing then, because its session ends with luod.
 final class KernelUpdateCall {
     private let orchestrator: Orchestrator
     private let store: DescriptorMirror
@@ -52,7 +52,7 @@ final class KernelUpdateCall {
         guard !updates.isUnderWay else {
             return refuse("an update is under way\nremedy: ask again when it has ended", .resourceBusy)
         }
-        let obstacles = (try? orchestrator.obstacles(replacing: replaced)) ?? []
+        let obstacles = (try? orchestrator.obstacles(replacing: replaced(call))) ?? []
         let discarded = call.discards ? ((try? orchestrator.unfinishedSessions()) ?? []) : []
         if let first = obstacles.first, !call.leavesOut {
             return refuse(UpdateCost.kernelRefusal(obstacles), first.errno)
@@ -89,9 +89,17 @@ final class KernelUpdateCall {
         }
     }
 
-    private var replaced: Replacement {
-        .kernel(carrying: KernelSession.isPossible ? KernelDeparture.kinds : [])
+    private func replaced(_ call: UpdateCall) -> Replacement {
+        .kernel(carrying: carriesMemory(call) ? KernelDeparture.kinds : [])
     }
+
+    /// Whether the kernel's orchestrator carries memory files.
+    private func carriesMemory(_ call: UpdateCall) -> Bool {
+        call.flags & UpdateCall.atEnd == 0 && KernelSession.isPossible
+    }
+
+    /// Whether a client has asked for a publication at the end of luod.
+    var isDueAtEnd: Bool { atEnd != nil }
 
     private func unfinished() -> Reply? {
         do throws(LiveUpdateError) {
@@ -105,10 +113,9 @@ final class KernelUpdateCall {
     /// - Returns: the session of the kernel that has the memory files; nil on a kernel without such sessions.
     private func publish(_ call: UpdateCall) throws(LiveUpdateError) -> KernelDeparture? {
         acceptor.admitAll()
-        let departure =
-            KernelSession.isPossible ? try KernelDeparture(orchestrator, store, state: state) : nil
+        let departure = carriesMemory(call) ? try KernelDeparture(orchestrator, store, state: state) : nil
         try orchestrator.publish(
-            discardingUnfinished: call.discards, leavingOut: call.leavesOut, replacing: replaced)
+            discardingUnfinished: call.discards, leavingOut: call.leavesOut, replacing: replaced(call))
         do throws(LiveUpdateError) {
             try departure?.complete()
         } catch {

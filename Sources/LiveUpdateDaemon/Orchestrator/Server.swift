@@ -251,8 +251,9 @@ final class Server {
     private func take(_ received: ControlLink.Received) {
         if updates.take(received) { return }
         if case .ending = received.message {
-            losses.logEnd()
+            if kernelUpdate.isDueAtEnd { try? keeper.send(.publishing) }
             kernelUpdate.end()
+            losses.logEnd()
             try? keeper.send(.stop)
         }
         keeper.note(received)

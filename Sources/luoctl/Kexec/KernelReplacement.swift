@@ -50,7 +50,7 @@ struct KernelReplacement {
 
     // MARK: Start
 
-    private static var hasSystemd: Bool { (try? FileStatus(at: "/run/systemd/system"))?.isDirectory == true }
+    static var hasSystemd: Bool { (try? FileStatus(at: "/run/systemd/system"))?.isDirectory == true }
 
     /// - Returns: the reason why systemd did not accept the order; nil when it did.
     private func startThroughSystemd() -> String? {

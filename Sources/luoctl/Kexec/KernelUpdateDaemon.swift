@@ -56,8 +56,11 @@ struct NoDaemon: KernelUpdateDaemon {
 struct RunningDaemon: KernelUpdateDaemon {
     let device: LiveUpdateDevice
 
-    /// Whether the kernel has a Live Update Orchestrator, which luod uses then.
-    private var hasLiveUpdate: Bool { (try? FileStatus(at: "/dev/liveupdate")) != nil }
+    /// Whether the kernel's Live Update Orchestrator carries memory files. Where systemd ends luod before the kernel ends,
+    /// it does not.
+    private var hasLiveUpdate: Bool {
+        !KernelReplacement.hasSystemd && (try? FileStatus(at: "/dev/liveupdate")) != nil
+    }
 
     func survey() -> KexecSituation.Daemon {
         do throws(LiveUpdateError) {
