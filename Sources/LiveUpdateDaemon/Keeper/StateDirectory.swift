@@ -52,7 +52,9 @@ package struct StateDirectory: Sendable {
         let table = DescriptorVault()
         var unwanted: [PassedDescriptor] = []
         let stored = try restore(passed, into: table, &unwanted)
-        let cameWithKernel = stored.isEmpty ? try KernelArrival.receive(state: path, arena: arena, into: table) : false
+        // A luod for one program has a new state each time.
+        let mayHaveCome = stored.isEmpty && !settings.endsUnused
+        let cameWithKernel = try mayHaveCome && KernelArrival.receive(state: path, arena: arena, into: table)
         if stored.isEmpty {
             table.add(try ArenaFile(path: arena).open(), .arena)
             calls.forget()

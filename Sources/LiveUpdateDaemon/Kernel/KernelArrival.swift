@@ -22,9 +22,9 @@ enum KernelArrival {
     /// - Throws: the errors of the kernel, and of writing the arena. Everything is then lost with the session, so luod
     ///   must not go on as if there were nothing.
     static func receive(state: String, arena: String, into vault: DescriptorVault) throws -> Bool {
-        guard KernelSession.isPossible,
-            let session = try KernelSession.retrieve(KernelCargo.sessionName(ofState: state))
-        else { return false }
+        guard KernelSession.isPossible, let session = try retrieve(KernelCargo.sessionName(ofState: state)) else {
+            return false
+        }
         let cargo = try KernelCargo(content(of: KernelCargo.token, in: session))
         if (try? FileStatus(at: arena, followingLinks: false)) == nil {
             try write(try content(of: KernelCargo.arenaToken, in: session), to: arena)
@@ -42,6 +42,28 @@ enum KernelArrival {
         try session.finish()
         return true
     }
+
+    /// - Throws: StartFailure while another program has the device open. luod must not begin without its session.
+    private static func retrieve(_ name: SessionName) throws -> KernelSession? {
+        for _ in 0..<attempts {
+            do throws(SystemCallError) {
+                return try KernelSession.retrieve(name)
+            } catch {
+                guard error.errno == .resourceBusy else {
+                    throw StartFailure(
+                        .unavailable, "/dev/liveupdate: the session \(name) cannot be retrieved: \(error)")
+                }
+            }
+            usleep(100_000)
+        }
+        throw StartFailure(
+            .other,
+            "/dev/liveupdate is open in another program, and may have a session of this state: end that program, and start luod again"
+        )
+    }
+
+    /// The attempts to open the device, ten in a second.
+    private static let attempts = 50
 
     private static func content(of token: UInt64, in session: KernelSession) throws(SystemCallError) -> [UInt8] {
         let file = try session.retrieve(token: token)

@@ -79,7 +79,8 @@ final class KernelDeparture {
         let holes = files.filter { seen.insert($0.identity).inserted }.reduce(UInt64(0)) { $0 &+ $1.holes }
         guard let available = try? availableMemory(), holes > available else { return }
         throw LiveUpdateError(
-            .noMemory, "the kernel fills the holes of memory files, which have \(holes) bytes, and \(available) are free",
+            .noMemory,
+            "the kernel fills the holes of memory files, which have \(holes) bytes, and \(available) are free",
             remedy: "free memory, or put files with holes on DAX (luoctl dax plan)")
     }
 

@@ -27,7 +27,8 @@ package enum OrchestratorProcess {
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + Sandbox.startCapabilities) }
         let capabilities = settings.isConfined ? Sandbox.capabilities : nil
         let measuresMemory = settings.memory.limits(isOpenToEverybody: settings.isOpenToEverybody)
-        let store = DescriptorMirror(try Closer(threads: closingThreads, keeping: capabilities), measuresMemory: measuresMemory)
+        let store = DescriptorMirror(
+            try Closer(threads: closingThreads, keeping: capabilities), measuresMemory: measuresMemory)
         let workers = try WorkerPool(threads: workingThreads, keeping: capabilities)
         let beginning = try receiveAll(store, keeper)
         store.use(keeper)
@@ -123,7 +124,7 @@ package enum OrchestratorProcess {
             wasPublished
             ? "this is another kernel than before, and the next boot" : "the kernel restarted without an update"
         do throws(LiveUpdateError) {
-            log.say("\(what): \(try orchestrator.findLostFiles()) files were found again")
+            log.say("\(what): \(try orchestrator.findLostFiles()) files on DAX were found again")
         } catch {
             log.say("\(what): no file was found again: \(error)")
         }

@@ -83,7 +83,8 @@ public final class DaxDeviceHandler: FileHandler {
         _ = try DaxDeviceRecord(at: file.data, in: file.storage)
         guard identity(of: try file.keptDescriptor()) == file.identity else {
             throw LiveUpdateError(
-                .staleNFSFileHandle, "the held descriptor of token \(file.token) is another device than the preserved one")
+                .staleNFSFileHandle,
+                "the held descriptor of token \(file.token) is another device than the preserved one")
         }
         return .kept
     }

@@ -74,7 +74,8 @@ public final class DaxFileHandler: FileHandler {
         guard let type, let lasting = found.file, let memory = DaxMemory(underFileSystemOn: status.identity.device)
         else {
             throw LiveUpdateError(
-                .noSuchAddressOrDevice, "token \(file.token): the file system of \(found.path) is in no region of persistent memory",
+                .noSuchAddressOrDevice,
+                "token \(file.token): the file system of \(found.path) is in no region of persistent memory",
                 remedy: "luoctl dax shows the regions; luod must run as root to see them")
         }
         let record = try DaxFileRecord(
@@ -122,7 +123,8 @@ public final class DaxFileHandler: FileHandler {
         let descriptor = try file.keptDescriptor()
         guard identity(of: descriptor) == file.identity else {
             throw LiveUpdateError(
-                .staleNFSFileHandle, "the held descriptor of token \(file.token) is another file than the preserved one")
+                .staleNFSFileHandle, "the held descriptor of token \(file.token) is another file than the preserved one"
+            )
         }
         return .kept
     }

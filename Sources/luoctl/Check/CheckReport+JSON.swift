@@ -51,6 +51,8 @@ extension CheckReport {
         var runs: Int?
         var arenaBytes: UInt64?
         var journalBytes: UInt64?
+        var kernel: String?
+        var hugeMappableBytes: UInt64?
 
         var errno: CInt?
         var reason: String?
@@ -74,6 +76,8 @@ extension CheckReport {
             case .refused(let refused): describe(refused)
             }
             remedy = subject.remedy
+            kernel = subject.fate?.word
+            hugeMappableBytes = subject.fate?.mappable
         }
 
         private mutating func describe(_ content: FileContent, _ status: FileStatus) {

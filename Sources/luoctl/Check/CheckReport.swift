@@ -43,6 +43,7 @@ struct CheckReport {
             var rows = [("handler", preserved.handler)]
             rows.append(("FLBs", preserved.flbs.isEmpty ? "none" : preserved.flbs.joined(separator: ", ")))
             rows += subject.contentRows
+            if let fate = subject.fate { rows.append(("kernel", fate.text)) }
             rows.append(("preserve", "\(fixed(Double(preserved.median) / 1e6, 3)) ms, \(preserved.runs)"))
             rows.append(("arena", "\(preserved.storedBytes) B, and \(preserved.journalBytes) B in the journal"))
             let width = (rows.map(\.0.count).max() ?? 0) + 2

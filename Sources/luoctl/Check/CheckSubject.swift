@@ -14,6 +14,8 @@ struct CheckSubject {
     /// Nil if the content could not be determined.
     let content: FileContent?
     let verdict: Verdict
+    /// Nil for a refused file.
+    let fate: KernelFate?
     /// The first descriptor of the same file.
     let sameAs: CInt?
 
@@ -25,6 +27,11 @@ struct CheckSubject {
         kind = FileKind(status, try FileSystemKind(of: descriptor))
         content = FileContent(descriptor, status, kind)
         verdict = Verdict(descriptor)
+        if case .accepted(let preserved) = verdict {
+            fate = KernelFate(descriptor, handler: preserved.handler, size: status.size)
+        } else {
+            fate = nil
+        }
         sameAs = nil
     }
 
@@ -35,6 +42,7 @@ struct CheckSubject {
         kind = other.kind
         content = other.content
         verdict = other.verdict
+        fate = other.fate
         sameAs = other.fd
     }
 }

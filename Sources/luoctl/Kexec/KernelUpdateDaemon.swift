@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdateDevice
 import LiveUpdateHandlers
@@ -55,11 +56,20 @@ struct NoDaemon: KernelUpdateDaemon {
 /// A luod that runs.
 struct RunningDaemon: KernelUpdateDaemon {
     let device: LiveUpdateDevice
+    /// The path of luod's state directory.
+    let state: String
 
     /// Whether the kernel's Live Update Orchestrator carries memory files. Where systemd ends luod before the kernel ends,
     /// it does not.
     private var hasLiveUpdate: Bool {
         !KernelReplacement.hasSystemd && (try? FileStatus(at: "/dev/liveupdate")) != nil
+    }
+
+    /// Whether the state is on a file system that ends with the kernel.
+    private var isStateInMemory: Bool {
+        let kind = try? FileSystemKind(at: state)
+        // RAMFS_MAGIC
+        return kind == .tmpfs || kind == .other(0x8584_58F6)
     }
 
     func survey() -> KexecSituation.Daemon {
@@ -68,6 +78,11 @@ struct RunningDaemon: KernelUpdateDaemon {
             if let refusal = status.daemon.refusal {
                 return .unable(
                     reason: "it cannot read its state: \(refusal)", remedy: "luoctl inspect shows the readable part")
+            }
+            if !status.sessions.isEmpty, !hasLiveUpdate, isStateInMemory {
+                return .unable(
+                    reason: "its state \(state.shown) is in memory, and ends with the kernel, and all sessions with it",
+                    remedy: "start luod with a --state on DAX or on a disk")
             }
             let files = status.sessions.flatMap { session in
                 session.files.map { CarriedFile($0, of: session, hasLiveUpdate: hasLiveUpdate) }

@@ -117,7 +117,9 @@ struct KexecCommand: ParsableCommand {
             let state = options.state.map { FilePath($0) }
             let timeout = options.waiting.timeout
             let patience = timeout == 0 ? nil : AnswerPatience(state: state, seconds: timeout)
-            return RunningDaemon(device: try LiveUpdateDevice.luod(state: state, patience: patience))
+            return RunningDaemon(
+                device: try LiveUpdateDevice.luod(state: state, patience: patience),
+                state: LiveUpdateDevice.state(state).string)
         } catch {
             return NoDaemon(reason: error.reason)
         }

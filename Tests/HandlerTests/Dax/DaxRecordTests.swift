@@ -115,7 +115,9 @@ import Testing
             direction: .outgoing, data: 0, storage: storage, flbs: FLBGetters(boot: try boot.orchestrator.enabled()),
             users: users)
         let data = try flb.serialize(DaxRegionState([]), context)
-        #expect(try storage.read(at: data, count: 24) == nativeBytes(UInt32(1)) + nativeBytes(UInt32(0)) + nativeBytes(UInt64(1 << 30)) + nativeBytes(UInt64(256 << 20)))
+        #expect(
+            try storage.read(at: data, count: 24) == nativeBytes(UInt32(1)) + nativeBytes(UInt32(0))
+                + nativeBytes(UInt64(1 << 30)) + nativeBytes(UInt64(256 << 20)))
         var next = context
         next = FLBContext(direction: .incoming, data: data, storage: storage, flbs: context.flbs, users: [])
         let state = try flb.retrieve(next)

@@ -79,7 +79,9 @@ import Testing
         updater.close()
         let (answer, descriptors) = try session.answer(to: tag)
         #expect(answer.result == 0)
-        for descriptor in descriptors { #expect(try MemoryFile(taking: OwnedDescriptor(taking: descriptor)).bytes() == [7]) }
+        for descriptor in descriptors {
+            #expect(try MemoryFile(taking: OwnedDescriptor(taking: descriptor)).bytes() == [7])
+        }
         #expect(try daemon.log().contains("called off"))
         #expect(try root.change(.update) == nil)
     }
