@@ -40,9 +40,12 @@ struct ExtentArray: Equatable, Sendable {
         writer.put(array)
     }
 
-    /// Reads the extents, in the file's order.
+    /// Reads the extents.
     ///
-    /// - Parameter size: the size of the file in bytes.
+    /// - Parameters:
+    ///   - size: the size of the file in bytes.
+    ///   - storage: the arena.
+    /// - Returns: the extents, in the file's order.
     /// - Throws: EIO when the array is damaged, or names ranges outside of the file.
     func extents(of size: UInt64, in storage: some RecordSource) throws(LiveUpdateError) -> [Extent] {
         if count == 0 { return [] }
