@@ -57,7 +57,8 @@ public final class LiveUpdateDevice: Sendable {
         }
     }
 
-    static func state(_ state: FilePath?) -> FilePath {
+    /// The state directory; for nil `LUO_STATE` in the environment, or /run/luo.
+    package static func state(_ state: FilePath?) -> FilePath {
         state ?? environmentVariable("LUO_STATE").map { FilePath($0) } ?? "/run/luo"
     }
 
