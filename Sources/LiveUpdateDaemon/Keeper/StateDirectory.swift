@@ -7,7 +7,7 @@ import SystemPackage
 
 /// The directory of a state: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root
 /// and luod's own user, the socket `control` for a keeper that replaces a dead one, `calls` (``CallMemory``), and
-/// `kernel` (``KernelRecord``). A lock on the arena decides which luod runs the state.
+/// `kernel` (``KernelRecord``). `luoctl kexec` leaves `last-kernel-update`, which luod does not read. A lock on the arena decides which luod runs the state.
 package struct StateDirectory: Sendable {
     /// The path of the directory.
     package let path: String
@@ -22,6 +22,8 @@ package struct StateDirectory: Sendable {
     var controlSocket: String { path + "/control" }
     var arena: String { path + "/arena" }
     var kernel: String { path + "/kernel" }
+    /// The record that `luoctl kexec` leaves for its report.
+    private var lastKernelUpdate: String { path + "/last-kernel-update" }
     var calls: CallMemory { CallMemory(path: path + "/calls") }
     /// The process that answers the calls of programs under `luoctl run`, if there is one.
     var gate: CInt? { calls.gate }
@@ -191,7 +193,11 @@ package struct StateDirectory: Sendable {
 
     /// Removes the files of a state that ends.
     func remove() {
-        for file in [arena, controlSocket, rootSocket, clientSocket, calls.path, kernel] { _ = unsafe unlink(file) }
+        let files = [
+            arena, controlSocket, rootSocket, clientSocket, calls.path, kernel, lastKernelUpdate,
+            lastKernelUpdate + ".new",
+        ]
+        for file in files { _ = unsafe unlink(file) }
         _ = unsafe rmdir(path)
     }
 

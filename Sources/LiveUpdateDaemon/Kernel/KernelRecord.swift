@@ -4,7 +4,9 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// The file `kernel` of a state: the boot ID of the kernel under which luod has last served the state. It tells a luod
-/// that starts whether the kernel was replaced or restarted since.
+/// that starts whether the kernel was replaced or restarted since. The second line is the boot ID that the file had
+/// before, and the time of the file is that of the first service under this kernel: both are for the report of
+/// `luoctl kexec`.
 ///
 /// 1. luod starts, and compares the file with the kernel that runs (``comparison``).
 /// 2. The first orchestrator reads the arena. Under another kernel, a published tree begins the next boot. Under the
@@ -28,6 +30,7 @@ final class KernelRecord {
 
     private let path: String
     private let running: String
+    private let recorded: String
     private let log: Log
     /// The comparison, until the state is served under this kernel.
     private(set) var comparison: Comparison
@@ -37,7 +40,8 @@ final class KernelRecord {
         self.path = path
         self.log = log
         running = Self.trimmed(try? readWhole("/proc/sys/kernel/random/boot_id"))
-        let compared = Comparison(recorded: Self.trimmed(try? readWhole(path)), running: running)
+        recorded = Self.trimmed(try? readWhole(path))
+        let compared = Comparison(recorded: recorded, running: running)
         comparison = isOther ? .other : compared
     }
 
@@ -49,7 +53,7 @@ final class KernelRecord {
     func noteService() {
         guard comparison != .same, !running.isEmpty else { return }
         do throws(SystemCallError) {
-            try replaceFile(path, with: running + "\n")
+            try replaceFile(path, with: "\(running)\n\(recorded)\n")
         } catch {
             log.say("\(path) cannot be written, so the next luod may take this kernel for another one: \(error)")
         }

@@ -75,7 +75,11 @@ public struct FileStatus: Sendable {
     /// Whether the CPU reaches the file's pages directly in persistent memory: STATX_ATTR_DAX. Only
     /// ``init(cached:)`` asks for it.
     package let isDax: Bool
-    private let owner: uid_t
+    /// The time at which the content last changed, in nanoseconds of CLOCK_REALTIME: `st_mtim`. Nil from
+    /// ``init(cached:)``, which does not ask for it.
+    package let modified: Int64?
+    /// The user that the file belongs to.
+    package let owner: UInt32
     private let mode: mode_t
     /// Whether the file belongs to this process's user, and no other user may write to it. Only this property asks
     /// geteuid(2), so callers that use other fields do not pay for it.
@@ -121,6 +125,7 @@ public struct FileStatus: Sendable {
         type = InodeType(mode: found.mode)
         deviceNumber = found.of_device
         isDax = found.is_dax != 0
+        modified = nil
         owner = found.user
         mode = found.mode
     }
@@ -134,6 +139,7 @@ public struct FileStatus: Sendable {
         type = InodeType(mode: status.st_mode)
         deviceNumber = UInt64(status.st_rdev)
         isDax = false
+        modified = nanoseconds(of: status.st_mtim)
         owner = status.st_uid
         mode = status.st_mode
     }

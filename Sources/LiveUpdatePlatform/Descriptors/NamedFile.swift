@@ -153,15 +153,15 @@ package func makeFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescript
 }
 
 /// Gives a small file a new content, all of it or nothing also if the machine loses power: the content is written to
-/// PATH.new and synchronized with the disk, which then gets the name.
+/// PATH.new and synchronized with the disk, which then gets the name. PATH.new is always a new file of this user, so
+/// that no link and no pipe of another user is written to.
 ///
-/// - Throws: ENOENT, EACCES, ENOSPC and other errors of open(2), write(2), fsync(2) and rename(2).
+/// - Throws: ENOENT, EACCES, EEXIST, ENOSPC and other errors of open(2), write(2), fsync(2) and rename(2).
 package func replaceFile(_ path: String, with text: String) throws(SystemCallError) {
     let new = path + ".new"
-    let number = try systemCall("open") {
-        unsafe Glibc.open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    }
-    let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
+    // A file of this name is the rest of a write that was interrupted.
+    try? removeFile(FilePath(new))
+    let file = try makeFile(FilePath(new))
     let written = try systemCall("write") { unsafe write(file.borrowed.rawValue, text, text.utf8.count) }
     guard written == text.utf8.count else { throw SystemCallError("write", .noSpace) }
     try systemCall("fsync") { fsync(file.borrowed.rawValue) }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateDevice
+import LiveUpdateKernel
 import LiveUpdatePlatform
 import LiveUpdateProtocol
 
@@ -7,15 +8,17 @@ import LiveUpdateProtocol
 struct DaemonStatusReport: Encodable {
     private let status: LuodStatus
     private let kernel: KernelOrchestrator
+    private let kernelUpdate: KernelUpdateReport?
 
-    init(_ status: LuodStatus, _ kernel: KernelOrchestrator) {
+    init(_ status: LuodStatus, _ kernel: KernelOrchestrator, _ kernelUpdate: KernelUpdateReport?) {
         self.status = status
         self.kernel = kernel
+        self.kernelUpdate = kernelUpdate
     }
 
     private enum CodingKeys: CodingKey {
         case version, boot, orchestrator, keeper, processes, keeperAnswers, refusal, updates, lastBlackout, arenaSize,
-            arenaUsed, sessions, flbs, memory, kernelOrchestrator
+            arenaUsed, sessions, flbs, memory, kernelOrchestrator, kernelUpdate
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -36,6 +39,7 @@ struct DaemonStatusReport: Encodable {
         try members.encode(status.flbs, forKey: .flbs)
         try members.encode(status.memory ?? [], forKey: .memory)
         try members.encode(KernelReport(kernel), forKey: .kernelOrchestrator)
+        try members.encodeIfPresent(kernelUpdate.map { KernelUpdateDocument($0) }, forKey: .kernelUpdate)
     }
 }
 

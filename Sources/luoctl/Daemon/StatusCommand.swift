@@ -14,7 +14,8 @@ struct StatusCommand: ParsableCommand {
         abstract: "Show the state of luod: sessions, files, shared state and the arena's use.",
         discussion: """
             Each user sees their own sessions, root all. A line says whether the kernel has a Live Update Orchestrator \
-            of its own, and whether that is switched on; this line comes without a luod, too.
+            of its own, and whether that is switched on; this line comes without a luod, too. Root also sees a line about \
+            the last luoctl kexec.
             """)
 
     @OptionGroup var options: UserOptions
@@ -50,7 +51,10 @@ struct StatusCommand: ParsableCommand {
     private func shown(_ device: LiveUpdateDevice) throws(LiveUpdateError) -> String {
         let status = try LuodStatus(of: device)
         let kernel = KernelOrchestrator.current()
-        return json ? jsonText(DaemonStatusReport(status, kernel)) : StatusText(status, kernel).text
+        // Without a record, or the right to read it, the status has no such line.
+        let update = try? KernelUpdateFile(state: options.daemon.state).report()
+        return json
+            ? jsonText(DaemonStatusReport(status, kernel, update)) : StatusText(status, kernel, update).text
     }
 
     private func show(_ text: String) {

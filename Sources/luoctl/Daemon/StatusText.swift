@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCommandLine
+import LiveUpdateKernel
 import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
@@ -8,14 +9,16 @@ import SystemPackage
 struct StatusText {
     private let status: LuodStatus
     private let kernel: KernelOrchestrator
+    private let kernelUpdate: KernelUpdateReport?
 
-    init(_ status: LuodStatus, _ kernel: KernelOrchestrator) {
+    init(_ status: LuodStatus, _ kernel: KernelOrchestrator, _ kernelUpdate: KernelUpdateReport?) {
         self.status = status
         self.kernel = kernel
+        self.kernelUpdate = kernelUpdate
     }
 
     var text: String {
-        (refusal + [processes, arena, kernel.text, rights] + tables).joined(separator: "\n")
+        (refusal + [processes, arena, kernel.text] + lastKernelUpdate + [rights] + tables).joined(separator: "\n")
     }
 
     private var refusal: [String] {
@@ -34,6 +37,10 @@ struct StatusText {
 
     private var arena: String {
         "arena: \(ByteCount.text(status.arenaUsed)) of \(ByteCount.text(status.arenaSize)) in use"
+    }
+
+    private var lastKernelUpdate: [String] {
+        kernelUpdate.map { ["kernel update: \(KernelUpdateText($0).line)"] } ?? []
     }
 
     /// The rights of each process, in the kernel's words.

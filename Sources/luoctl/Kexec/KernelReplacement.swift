@@ -9,6 +9,9 @@ import SystemPackage
 /// The steps after the preflight: load, prepare, start.
 struct KernelReplacement {
     let situation: KexecSituation
+    let preflight: KexecPreflight
+    /// The boot ID of this kernel.
+    let bootID: String
     let luod: any KernelUpdateDaemon
 
     /// Ends this kernel. Where systemd runs, this returns when systemd has accepted the order.
@@ -16,6 +19,7 @@ struct KernelReplacement {
     /// - Throws: the exit code of a failure, after which everything goes on as before.
     func run() throws {
         try load()
+        let began = KernelUpdateRecord.Moment.now
         do throws(LiveUpdateError) {
             try luod.prepare(
                 KernelUpdateOrder(
@@ -26,12 +30,26 @@ struct KernelReplacement {
             unload()
             throw Exit.failed(error)
         }
+        let published = KernelUpdateRecord.Moment.now
         Kexec.writeFileSystems()
+        note(freeze: began, published)
         let failure = Self.hasSystemd ? startThroughSystemd() : start()
         guard let failure else { return }
         unload()
         luod.takeBack()
         throw Exit.failed("the next kernel was not started: \(failure); everything goes on as before")
+    }
+
+    /// Leaves the record of the update. systemd stops luod later, so that the time of its freeze is not known then.
+    private func note(freeze began: KernelUpdateRecord.Moment, _ published: KernelUpdateRecord.Moment) {
+        let times = KernelUpdateRecord.Times(
+            freezeBegan: Self.hasSystemd ? nil : began, published: Self.hasSystemd ? nil : published, kernelEnded: .now)
+        luod.note(
+            KernelUpdateRecord(
+                release: situation.running.release, bootId: bootID, times: times, files: situation.files,
+                accepted: preflight.accepted))
+        // The new name of the record is to be on the disk, too.
+        Kexec.writeFileSystems()
     }
 
     // MARK: Load

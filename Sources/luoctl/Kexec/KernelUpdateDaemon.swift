@@ -12,7 +12,8 @@ import SystemPackage
 ///
 /// 1. ``survey()`` asks which files the sessions have, and which carrier each has. Nothing is changed.
 /// 2. ``prepare(_:)`` makes luod publish its state, once the next kernel is loaded.
-/// 3. ``takeBack()`` undoes that, if the kernel was not replaced after all.
+/// 3. ``note(_:)`` leaves the record of the update in luod's state directory, just before the next kernel starts.
+/// 4. ``takeBack()`` undoes both, if the kernel was not replaced after all.
 protocol KernelUpdateDaemon {
     /// The files of all sessions, with their carriers, and the incoming sessions that are not finished.
     func survey() -> KexecSituation.Daemon
@@ -21,6 +22,9 @@ protocol KernelUpdateDaemon {
     ///
     /// - Throws: the reason why luod goes on as before.
     func prepare(_ order: KernelUpdateOrder) throws(LiveUpdateError)
+
+    /// Leaves the record for `luoctl kexec --report`. Nothing depends on it, so a failure is only said.
+    func note(_ record: KernelUpdateRecord)
 
     /// Makes everything go on as before, after a kernel that could not be started.
     func takeBack()
@@ -50,6 +54,7 @@ struct NoDaemon: KernelUpdateDaemon {
 
     func survey() -> KexecSituation.Daemon { .absent(reason: reason) }
     func prepare(_ order: KernelUpdateOrder) {}
+    func note(_ record: KernelUpdateRecord) {}
     func takeBack() {}
 }
 
@@ -58,6 +63,8 @@ struct RunningDaemon: KernelUpdateDaemon {
     let device: LiveUpdateDevice
     /// The path of luod's state directory.
     let state: String
+    /// The record of the update, in luod's state directory.
+    let file: KernelUpdateFile
 
     /// Whether the kernel's Live Update Orchestrator carries memory files. Where systemd ends luod before the kernel ends,
     /// it does not.
@@ -101,7 +108,17 @@ struct RunningDaemon: KernelUpdateDaemon {
             moment, discardingUnfinished: order.discards, leavingBehind: order.leavesBehind)
     }
 
+    func note(_ record: KernelUpdateRecord) {
+        do throws(SystemCallError) {
+            try file.write(record, luodUser: try device.descriptor.peer().user)
+        } catch {
+            Exit.say(
+                "luoctl kexec --report will not know this update: \(file.state.string.shown) cannot be written: \(error)")
+        }
+    }
+
     func takeBack() {
+        file.remove()
         // luod also takes back what it has published: any request on this connection does that.
         try? device.forgetKernelUpdate()
     }

@@ -16,7 +16,7 @@ struct KexecCommand: ParsableCommand {
             First everything is checked, and all problems are listed at once, each with its remedy: exit code 1, or 77 \
             when only a right is missing. Then the next kernel is loaded, luod publishes its state, and the machine goes \
             over to the next kernel: through systemctl kexec, which stops all services, or at once where systemd does not \
-            run. docs/kernel-update.md describes it.
+            run. docs/kernel-update.md describes it. --report shows the last such update, under the next kernel.
             """)
 
     @Option(help: "The image of the next kernel. (default: /boot/vmlinuz- of the running release)")
@@ -59,6 +59,9 @@ struct KexecCommand: ParsableCommand {
     @Flag(help: "Only check, and print the table of the files and their carriers.")
     var dryRun = false
 
+    @Flag(help: "Only show the last replacement of the kernel: its times, files and accepted problems.")
+    var report = false
+
     @Flag(help: "Print JSON, for machines: docs/kernel-update.md describes it.")
     var json = false
 
@@ -69,16 +72,26 @@ struct KexecCommand: ParsableCommand {
             throw ValidationError("--cmdline and --reuse-cmdline exclude each other")
         }
         guard initrd == nil || !noInitrd else { throw ValidationError("--initrd and --no-initrd exclude each other") }
+        guard !report || isPlain else { throw ValidationError("--report takes no options but --json and --state") }
         for (option, value) in [("--kernel", kernel), ("--initrd", initrd), ("--running-kernel", runningKernel)]
         where value == "" {
             throw ValidationError("\(option) takes the path of a file")
         }
     }
 
+    /// Whether no option asks for a replacement of the kernel.
+    private var isPlain: Bool {
+        [kernel, initrd, cmdline, runningKernel].allSatisfy { $0 == nil } && append.isEmpty && !noInitrd
+            && !reuseCmdline && allowances.isEmpty && !dryRun
+    }
+
     func run() throws {
+        if self.report { return try showLast() }
         let luod = Self.find(daemon)
         let situation: KexecSituation
+        let bootID: String
         do throws(SystemCallError) {
+            bootID = try KernelUpdateFile.bootID()
             situation = try KexecSurvey().situation(choice, daemon: luod.survey(), allowances: allowances)
         } catch {
             throw Exit.unavailable("the kernel cannot be looked at: \(error); are /proc and /sys mounted?")
@@ -92,7 +105,18 @@ struct KexecCommand: ParsableCommand {
         }
         if dryRun { return }
         flushStandardOutput()
-        try KernelReplacement(situation: situation, luod: luod).run()
+        try KernelReplacement(situation: situation, preflight: report.preflight, bootID: bootID, luod: luod).run()
+    }
+
+    private func showLast() throws {
+        let file = KernelUpdateFile(state: daemon.state)
+        let last: KernelUpdateReport
+        do {
+            last = try file.report()
+        } catch {
+            throw file.exit(error)
+        }
+        print(json ? jsonText(KernelUpdateDocument(last)) : KernelUpdateText(last).text)
     }
 
     private var choice: KexecChoice {
@@ -119,7 +143,7 @@ struct KexecCommand: ParsableCommand {
             let patience = timeout == 0 ? nil : AnswerPatience(state: state, seconds: timeout)
             return RunningDaemon(
                 device: try LiveUpdateDevice.luod(state: state, patience: patience),
-                state: LiveUpdateDevice.state(state).string)
+                state: LiveUpdateDevice.state(state).string, file: KernelUpdateFile(state: options.state))
         } catch {
             return NoDaemon(reason: error.reason)
         }

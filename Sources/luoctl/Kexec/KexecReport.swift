@@ -85,63 +85,17 @@ struct KexecReport {
             let kernel: String
             let initrd: String?
             let commandLine: String
-            let files: [File]
-            let problems: [Problem]
-            let accepted: [Problem]
+            let files: [KernelUpdateRecord.File]
+            let problems: [KernelUpdateRecord.Problem]
+            let accepted: [KernelUpdateRecord.Problem]
             let notes: [String]
         }
         return jsonText(
             Output(
                 dryRun: isDryRun, running: situation.running.release, next: nextRelease,
                 kernel: situation.next.path.string, initrd: initrd,
-                commandLine: situation.next.commandLine.description, files: situation.files.map { File($0) },
-                problems: preflight.problems.map { Problem($0) }, accepted: preflight.accepted.map { Problem($0) },
+                commandLine: situation.next.commandLine.description, files: situation.files.map { .init($0) },
+                problems: preflight.problems.map { .init($0) }, accepted: preflight.accepted.map { .init($0) },
                 notes: preflight.notes))
     }
-
-    private struct File: Encodable {
-        let user: UInt32
-        let session: String
-        let token: String
-        let handler: String
-        let size: UInt64?
-        let carrier: String
-        let memory: UInt64
-
-        init(_ file: CarriedFile) {
-            user = file.user
-            session = file.session
-            token = file.token
-            handler = file.handler
-            size = file.size
-            carrier = file.carrier.name
-            memory = file.carrier.filled
-        }
-    }
-
-    private struct Problem: Encodable {
-        let kind: String
-        let subject: String
-        let reason: String
-        let remedy: String
-
-        init(_ problem: KexecProblem) {
-            kind = problem.kind.rawValue
-            subject = problem.subject
-            reason = problem.reason
-            remedy = problem.remedy
-        }
-    }
-}
-
-extension CarriedFile.Carrier {
-    fileprivate var name: String {
-        switch self {
-        case .dax: "DAX"
-        case .liveUpdate: "LUO"
-        case .none: "none"
-        }
-    }
-
-    fileprivate var filled: UInt64 { if case .liveUpdate(let bytes) = self { bytes } else { 0 } }
 }
