@@ -146,9 +146,10 @@ extension Boot {
         }
     }
 
-    /// Opens the lost files of both directions again, as far as their handlers find them.
+    /// Opens again every lost file that its handler finds, in both directions. Files of finished sessions stay lost.
     ///
     /// - Returns: the number of files that were found.
+    /// - Throws: as ``Orchestrator/findLostFiles()``. A file that is not found is no error.
     func findLostFiles() throws(LiveUpdateError) -> Int {
         try request(.exclusive) { () throws(LiveUpdateError) in
             let state = read { $0 }

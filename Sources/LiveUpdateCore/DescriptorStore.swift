@@ -55,7 +55,8 @@ package protocol DescriptorStore: Sendable {
     /// descriptor another slot in each process must implement this.
     func ownSlot(of slot: DescriptorSlot) -> DescriptorSlot
 
-    /// The identity that a file has now, if its carrier has changed the identity; nil for all other files. Optional.
+    /// The present identity of a held file if its carrier has changed the identity; nil for all other files. Optional:
+    /// nil.
     func newIdentity(of slot: DescriptorSlot) -> FileIdentity?
 
     /// Returns a new descriptor of the held open file description. A store need not implement this.

@@ -68,8 +68,8 @@ public protocol FileHandler: AnyObject, Sendable {
     /// again, by this handler or by another.
     var holdsFile: Bool { get }
 
-    /// Whether a file of this kind survives a replacement of the kernel by itself, so that ``reopen(_:)`` finds it again
-    /// afterwards. Optional: false.
+    /// Whether a file of this kind survives when the kernel is replaced, so that ``reopen(_:)`` can find the file under
+    /// the next kernel. Optional: false.
     var outlivesKernel: Bool { get }
 
     /// Whether the descriptor is a file of this kind. This must change nothing.

@@ -289,9 +289,10 @@ public final class Orchestrator: Sendable {
         return try boot.plan.look(of: boot, goingOn: goesOn)
     }
 
-    /// Writes a draft of the tree that ``publish(discardingUnfinished:leavingOut:replacing:)`` needs, and has the handlers look
-    /// at the files, so that publishing has little left to do. Requests go on, and a request that changes something
-    /// makes the draft worthless. A later draft replaces this one.
+    /// Writes a draft of the tree that ``publish(discardingUnfinished:leavingOut:replacing:)`` needs, and has the
+    /// handlers look at the files, so that publishing has little left to do. Requests go on, and a request that changes
+    /// something makes the draft worthless. A later draft replaces this one. A publish for another kernel does not use
+    /// the draft.
     ///
     /// - Parameter leavingOut: whether the draft leaves out the files that cannot be frozen now. A draft without some
     ///   files is used only by a ``publish(discardingUnfinished:leavingOut:replacing:)`` that may leave files out.
@@ -343,7 +344,8 @@ public final class Orchestrator: Sendable {
     ///   - leavingOut: whether to publish without the files that cannot be frozen. Such a file is left out: the next
     ///     boot has its descriptor, token and FLBs, and finishes it, but cannot retrieve it. A retrieve always fails
     ///     with the error of the freeze; ``Session/retrieveAsHeld(token:)`` returns the descriptor.
-    ///   - replaced: what the update replaces. A file that ends with the kernel cannot be frozen for another kernel.
+    ///   - replaced: the image only, or the kernel. A file that ends with the kernel cannot be frozen for an update
+    ///     that replaces the kernel.
     /// - Returns: the slots of the descriptors that travel.
     /// - Throws: as ``publish(discardingUnfinished:)``; EOPNOTSUPP for a file that ends with the kernel. A freeze that
     ///   fails does not stop an update that may leave files out.
@@ -365,8 +367,8 @@ public final class Orchestrator: Sendable {
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
     public func obstacles() throws(LiveUpdateError) -> [FreezeObstacle] { try obstacles(replacing: .image) }
 
-    /// Finds all files that could not be frozen now for an update, as ``obstacles()`` does. If the update replaces the
-    /// kernel, files that end with the kernel are among them.
+    /// Finds all files that could not be frozen now, as ``obstacles()`` does. If the update replaces the kernel, files
+    /// that end with the kernel are among them, and an earlier look is not used.
     ///
     /// - Throws: as ``obstacles()``.
     package func obstacles(replacing replaced: Replacement) throws(LiveUpdateError) -> [FreezeObstacle] {
@@ -374,7 +376,8 @@ public final class Orchestrator: Sendable {
         return try boot.plan.obstacles(of: boot, replacing: replaced)
     }
 
-    /// Opens lost files again, as far as their handlers find them, also those that no client has retrieved yet.
+    /// Opens again every lost file that its handler finds, also the files that no client has retrieved yet. A file that
+    /// is not found stays lost.
     ///
     /// - Returns: the number of files that were found.
     /// - Throws: as ``open()``; ENODEV when the boot has ended.

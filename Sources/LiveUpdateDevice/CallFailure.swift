@@ -155,7 +155,7 @@ struct CallFailure {
             LiveUpdateError(
                 errno, "this kernel has no \(path)",
                 remedy:
-                    "use luod, which needs none; a kernel with LUO has it with kho=on liveupdate=on on its command line"
+                    "use luod, which needs no such device, or start a kernel that has LUO with kho=on liveupdate=on"
             )
         case .resourceBusy: LiveUpdateError(errno, "\(path) is open in another program", remedy: "wait for its end")
         case .permissionDenied: LiveUpdateError(errno, "only root may open \(path)", remedy: "run as root")

@@ -20,9 +20,11 @@ public final class DeviceSession: Sendable {
 
     /// Takes over a descriptor of a session of the kernel's device, such as a descriptor that this program inherited.
     ///
-    /// - Parameter descriptor: the descriptor, which this object closes. It is closed when this fails, too.
+    /// - Parameter descriptor: the descriptor, which the session closes at its end. If this call fails, the descriptor
+    ///   is closed, too.
     /// - Returns: the session.
-    /// - Throws: ENOTTY when the descriptor is not one of such a session; EINVAL before Linux 7.2, which cannot tell.
+    /// - Throws: ENOTTY when the descriptor is not one of such a session; EINVAL before Linux 7.2, which cannot tell;
+    ///   EBADF for a descriptor that is not open; ENODEV when the boot of the session has ended.
     public static func ofKernel(
         _ descriptor: consuming OwnedDescriptor
     ) throws(LiveUpdateError) -> DeviceSession {

@@ -345,11 +345,12 @@ public final class LiveUpdateDevice: Sendable {
 
     /// The time at which luod publishes for the next kernel.
     package enum KernelUpdate: Sendable {
-        /// Never: luod only says what would happen.
+        /// Never: luod only answers which sessions and files the update would lose.
         case asked
-        /// At once. luod then serves no client until this connection ends, and then takes everything back.
+        /// At once. luod then serves no client until this connection ends or sends another request. luod then calls the
+        /// update off.
         case now
-        /// When luod is ended, as a service manager does when it shuts the machine down.
+        /// When luod is ended, as a service manager ends it before the machine restarts.
         case atEnd
     }
 
@@ -362,7 +363,8 @@ public final class LiveUpdateDevice: Sendable {
     ///   - leaveBehind: whether to lose the files that end with the kernel or cannot be frozen.
     /// - Returns: a line for each session and file that is lost.
     /// - Throws: EOPNOTSUPP for files that end with the kernel (the reason lists them); the errno of a freeze; EBUSY
-    ///   when incoming sessions are unfinished, or during an update; EPERM.
+    ///   when incoming sessions are unfinished, during an update, or when another process has the kernel's device open;
+    ///   ENOMEM when the kernel has no memory for the holes of memory files; ENOSPC; EPERM for other users.
     package func updateKernel(
         _ when: KernelUpdate, discardingUnfinished discard: Bool, leavingBehind leaveBehind: Bool
     ) throws(LiveUpdateError) -> [String] {
@@ -376,7 +378,7 @@ public final class LiveUpdateDevice: Sendable {
         return try channel.explained(.kernelUpdate, UpdateCall(flags: flags), of: "luod").lines
     }
 
-    /// Takes back ``updateKernel(_:discardingUnfinished:leavingBehind:)``, because the kernel was not replaced.
+    /// Calls off ``updateKernel(_:discardingUnfinished:leavingBehind:)``, because the kernel was not replaced.
     ///
     /// - Throws: EPERM; the errors of the connection.
     package func forgetKernelUpdate() throws(LiveUpdateError) {

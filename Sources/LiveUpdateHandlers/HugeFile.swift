@@ -30,7 +30,7 @@ enum HugeFile {
 }
 
 extension HugeFile {
-    /// The error of a file whose huge pages could not be found.
+    /// The error for a file when its huge pages cannot be found.
     static func explain(_ error: SystemCallError, token: UInt64) -> LiveUpdateError {
         guard let obstacle = UserfaultObstacle(error) else {
             return LiveUpdateError(error, "mapping the huge pages of token \(token)")

@@ -2,7 +2,8 @@
 import LiveUpdatePlatform
 import SystemPackage
 
-/// Decides from the mount table whether a path may be walked to a file of some file systems. It makes no system call.
+/// Decides from the mount table whether a path may be walked to a file on some types of file systems. It makes no
+/// system call.
 enum MountWay: Equatable {
     /// The path leads through these mounts, in their order, and none of them asks a server. The file is on the file
     /// system of the last one.

@@ -16,11 +16,11 @@ extension Orchestrator {
             try register(handler)
             try register(hugeTLB, on: handler)
         }
-        let daxRegion = DaxRegion()
+        let daxRegions = DaxRegions()
         let onDax: [any FileHandler] = [DaxFileHandler(), DaxDeviceHandler()]
         for handler in onDax {
             try register(handler)
-            try register(daxRegion, on: handler)
+            try register(daxRegions, on: handler)
         }
         return hugeTLB
     }

@@ -4,11 +4,11 @@
 package struct CarriedFile: Equatable, Sendable {
     /// The carrier of a file, when the kernel is replaced.
     package enum Carrier: Equatable, Sendable {
-        /// The file is on a DAX region, and is found there again.
+        /// The file is on a DAX region, and the next luod finds it there again.
         case dax
-        /// The kernel's Live Update Orchestrator. It takes this much memory for the holes of the file, which it fills.
+        /// The kernel's Live Update Orchestrator. It fills the holes of the file with this many bytes of memory.
         case liveUpdate(filling: UInt64)
-        /// No carrier takes the file, for this reason. With this remedy, another file of the same content could go.
+        /// No carrier takes the file, for this reason. The remedy says how its content could go.
         case none(reason: String, remedy: String)
     }
 
@@ -20,7 +20,7 @@ package struct CarriedFile: Equatable, Sendable {
     package let token: String
     /// The compatible string of the file's handler.
     package let handler: String
-    /// The size, in bytes; nil for a file that is lost, or has none.
+    /// The size, in bytes; nil for a lost file, and for a file without a size.
     package let size: UInt64?
     /// The carrier.
     package let carrier: Carrier

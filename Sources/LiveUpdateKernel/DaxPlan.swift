@@ -31,18 +31,19 @@ package struct DaxPlan: Equatable, Sendable {
         case noMemoryMap
         /// The size is less than one section.
         case tooSmall
-        /// The size is no multiple of the section. The nearest sizes that are; nil without a larger one.
+        /// The size is no multiple of the section. The values are the nearest multiples; `above` is nil when there is
+        /// no larger one.
         case unaligned(below: UInt64, above: UInt64?)
-        /// The machine would have less than ``spare`` left. The largest possible size, 0 for none.
+        /// The machine would have less than ``spare`` left. `most` is the largest possible size, or 0.
         case notEnoughMemory(systemRAM: UInt64, most: UInt64)
-        /// There is so much memory, but not in one piece. The largest possible size, 0 for none.
+        /// There is so much memory, but not in one piece. `most` is the largest possible size, or 0.
         case noPlace(most: UInt64)
     }
 
-    /// Finds the place: above 4 GiB rather than below, and aligned to 1 GiB rather than to 128 MiB. Above 4 GiB it is
-    /// the lowest such address, and below the highest. The place is in System RAM. It does not overlap with anything
-    /// inside of it, such as the kernel or the memory of its crash kernel, nor with a `memmap=` of the running command
-    /// line.
+    /// Finds the place for a region: above 4 GiB rather than below, and aligned to 1 GiB rather than to 128 MiB. Above
+    /// 4 GiB the plan takes the lowest such address, and below 4 GiB the highest. The place is in System RAM. It does
+    /// not overlap with a range in System RAM, such as the kernel or the memory of its crash kernel, nor with a
+    /// `memmap=` of the running command line.
     ///
     /// - Parameters:
     ///   - size: the size of the region, in bytes.
@@ -76,7 +77,7 @@ package struct DaxPlan: Equatable, Sendable {
         others = commandLine.memmaps.filter { $0.kind == .persistent }
     }
 
-    /// The System RAM that nothing is in.
+    /// The parts of System RAM that no other range is in.
     private static func holes(_ map: MemoryMap, _ commandLine: KernelCommandLine) -> [Range<UInt64>] {
         map.systemRAM.flatMap { ram in
             let taken = ram.children.map(\.range) + commandLine.memmaps.map(\.range)
@@ -95,7 +96,7 @@ package struct DaxPlan: Equatable, Sendable {
             }
             if let start = starts.min() { return (start, alignment) }
         }
-        // Low memory is for devices that address no more, and the lowest is the most wanted.
+        // Devices that cannot address more need low memory, and most of all the lowest.
         for alignment in [gigabyte, section] {
             let starts = holes.compactMap { hole -> UInt64? in
                 guard hole.upperBound >= size else { return nil }

@@ -75,7 +75,7 @@ package struct DaxRegion: Equatable, Sendable {
         }
     }
 
-    /// Whether something is on the region that the next kernel must find. In doubt it is.
+    /// Whether the next kernel must find content on the region. Unknown content counts as such.
     package var isUsed: Bool { devices.contains { $0.content.isUsed } }
 }
 
@@ -91,10 +91,10 @@ package struct DaxDevice: Equatable, Sendable {
         case empty
         /// A devdax device, which programs map as a whole. The alignment is the size of its mappings, in bytes.
         case device(alignment: UInt64?)
-        /// The memory was given to the kernel, as ordinary memory.
+        /// A devdax device whose memory the kernel uses as ordinary memory.
         case systemRAM
 
-        /// Whether the next kernel must find the content again.
+        /// Whether the next kernel must find the content. Unknown content counts as such.
         var isUsed: Bool {
             switch self {
             case .fileSystem, .device, .unknown: true

@@ -78,7 +78,7 @@ package struct DaxSurvey {
     private func device(_ name: String) -> DaxDevice {
         let path = "/sys/bus/dax/devices/\(name)"
         let isRAM = place("\(path)/driver").hasSuffix("/kmem")
-        // The kernel resolves the link before it goes up: there is the namespace's device.
+        // The kernel follows the link of the device first, so `..` is the directory of the namespace's device.
         return DaxDevice(
             name: name, start: number("\(path)/resource"), size: number("\(path)/size") ?? 0,
             uuid: text("\(path)/../uuid"), allowsDAX: true,
@@ -145,7 +145,7 @@ private struct Placed {
     var isOnCXL: Bool { components.contains { $0.hasPrefix("dax_region") } }
 }
 
-/// A line of mountinfo, as far as it tells about a disk.
+/// The mount of a disk, from a line of mountinfo.
 private struct MountedDisk {
     /// `259:1`
     let device: String

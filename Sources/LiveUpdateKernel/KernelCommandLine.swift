@@ -25,7 +25,7 @@ package struct KernelCommandLine: Equatable, Sendable, CustomStringConvertible {
             return inside.hasSuffix("\"") ? inside.dropLast() : inside
         }
 
-        /// Whether the kernel takes both names for the same.
+        /// Whether this is the argument of that name. For the kernel, `-` and `_` are the same in names.
         fileprivate func isNamed(_ name: String) -> Bool {
             self.name.replacing("-", with: "_") == name.replacing("-", with: "_")
         }

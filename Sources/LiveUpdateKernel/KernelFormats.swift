@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 
-/// The formats in which kernels hand over memory, files and sessions to each other: `kho-v4`, `luo-v5`, `memfd-v2`. A
-/// kernel has their names in its image. A kernel that gets another version loses everything, or does not boot.
+/// The formats in which a kernel hands over memory, files and sessions to the next kernel: `kho-v4`, `luo-v5`,
+/// `memfd-v2`. The image of a kernel has their names in it. A kernel that gets another version loses everything, or
+/// does not boot.
 package struct KernelFormats: Equatable, Sendable {
     /// The names, without an order.
     package private(set) var names: Set<String>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// An image of a kernel for x86, a bzImage: "The Linux/x86 Boot Protocol" of the kernel's documentation. Other
-/// processors have other images, of which nothing is read.
+/// An image of a kernel for x86, a bzImage: "The Linux/x86 Boot Protocol" of the kernel's documentation. Images for
+/// other processors have another format, which this type does not read.
 package struct KernelImage: Equatable, Sendable {
     /// The way in which the kernel is packed.
     package enum Compression: String, Equatable, Sendable {
@@ -29,7 +29,7 @@ package struct KernelImage: Equatable, Sendable {
     package let version: String?
     /// The longest command line, in bytes.
     package let commandLineLimit: Int
-    /// Whether a signature of a secure boot is attached. It need not be a signature that this machine accepts.
+    /// Whether a signature for secure boot is attached. This machine may not accept the signature.
     package let isSigned: Bool
     /// The way in which the kernel is packed.
     package let compression: Compression
@@ -49,7 +49,7 @@ package struct KernelImage: Equatable, Sendable {
         else { throw Defect(description: "the file is no bzImage") }
         // Since version 2.12 the header says whether the kernel can be entered in 64-bit mode, as kexec does.
         guard header.word(0x206) >= 0x20C, header.word(0x236) & 1 != 0 else {
-            throw Defect(description: "the image cannot be entered in 64-bit mode, as kexec needs it")
+            throw Defect(description: "the image has no entry in 64-bit mode, which kexec needs")
         }
         // A zero means 4, for images of old boot loaders.
         let setupSectors = bytes[0x1F1] == 0 ? 4 : Int(bytes[0x1F1])
@@ -63,7 +63,7 @@ package struct KernelImage: Equatable, Sendable {
             )
         }
         guard let compression = Compression(bytes[start..<start + length]) else {
-            throw Defect(description: "the kernel in the image is packed in a way that is not known here")
+            throw Defect(description: "the kernel in the image is packed in an unknown format")
         }
         self.compression = compression
         payload = start..<start + length
@@ -72,8 +72,8 @@ package struct KernelImage: Equatable, Sendable {
         isSigned = header.hasSignature
     }
 
-    /// The packed kernel, for the program that unpacks it. In all formats but gzip, the last 4 bytes are the size of
-    /// the unpacked kernel, and no part of the packed data.
+    /// The packed kernel, for the program that unpacks it. In all packed formats but gzip, the last 4 bytes of the
+    /// payload are the size of the unpacked kernel, and do not belong to the packed data.
     package var packedKernel: Range<Int> {
         switch compression {
         case .gzip, .none: payload

@@ -11,7 +11,7 @@ package struct KernelFile: Equatable, Sendable {
     /// The formats, or the reason why the kernel could not be unpacked.
     package let formats: Result<KernelFormats, UnpackingFailure>
 
-    /// The size in bytes, and the CRC32C of the whole file. The kernel that is loaded must be the one that was checked.
+    /// The size in bytes, and the CRC32C of the whole file. Only the checked kernel may be loaded.
     package let size: UInt64, checksum: UInt32
 
     /// Describes a file with this content.
@@ -27,20 +27,29 @@ package struct KernelFile: Equatable, Sendable {
 
     /// The reason why a file is not usable at all.
     package enum Failure: Error, Equatable, Sendable {
-        /// The file cannot be opened or read.
+        /// The file cannot be opened or read; EINVAL when it is not a regular file, EFBIG above 1 GiB.
         case unreadable(Errno)
         /// The file is no image.
         case defective(KernelImage.Defect)
     }
 
     /// The reason why the kernel in an image could not be unpacked.
-    package enum UnpackingFailure: Error, Equatable, Sendable {
+    package enum UnpackingFailure: Error, Equatable, Sendable, CustomStringConvertible {
         /// The image is for another processor.
         case otherProcessor
         /// The program that unpacks this format is not installed.
         case noProgram(String)
         /// The program failed, or printed no kernel.
         case failed(String)
+
+        /// The reason, as a clause.
+        package var description: String {
+            switch self {
+            case .otherProcessor: "luoctl reads only images for x86"
+            case .noProgram(let name): "the kernel in it is packed with \(name), which is not installed"
+            case .failed(let reason): "the kernel in it cannot be unpacked: \(reason)"
+            }
+        }
     }
 
     /// The most bytes of an image. A larger file is something else.

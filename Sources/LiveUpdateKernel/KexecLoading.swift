@@ -4,9 +4,10 @@ package import LiveUpdatePlatform
 import SystemPackage
 
 extension KexecSituation.Next {
-    /// Loads the kernel whose image was checked, with kexec_file_load(2). Nothing else changes.
+    /// Loads the checked image and the initial RAM disk with kexec_file_load(2). Nothing else changes.
     ///
-    /// - Throws: the reason why it was not loaded.
+    /// - Throws: `changed` when the image is not the checked one any more; `failed` with the error of opening or
+    ///   reading a file, or of kexec_file_load(2).
     package func load() throws(KexecLoadFailure) {
         do throws(SystemCallError) {
             let kernel = try openFile(path.string)
@@ -51,7 +52,7 @@ package enum KexecLoadFailure: Error, Equatable, Sendable {
     /// The reason in words, with a remedy.
     ///
     /// - Parameter lockdown: the lockdown of the running kernel; nil for none.
-    /// - Returns: a sentence without its subject.
+    /// - Returns: clauses that go after "the image was not loaded:".
     package func text(lockdown: String?) -> String {
         switch self {
         case .changed: "it has changed since it was checked: run luoctl kexec again"
@@ -67,7 +68,8 @@ package enum KexecLoadFailure: Error, Equatable, Sendable {
                 "the running kernel is locked down (\(lockdown)), and does not trust the signature of the image: use a "
                     + "kernel with a signature that the running one trusts, or start the machine without lockdown"
             } else {
-                "the kernel does not allow it: run as root, outside of containers, and look at kernel.kexec_load_disabled"
+                "the kernel does not allow it: run as root, outside of containers, and look at "
+                    + "kernel.kexec_load_disabled"
             }
         case ENOENT, EACCES: "the image or the initial RAM disk cannot be opened: name another"
         case ENOEXEC: "this kernel does not know the format of the image: use a bzImage for this processor"
@@ -78,7 +80,8 @@ package enum KexecLoadFailure: Error, Equatable, Sendable {
                 + "kernel"
         case ENOSYS: "this kernel is built without kexec_file_load(2): boot one with CONFIG_KEXEC_FILE"
         case ENOPKG, EBADMSG, ELIBBAD, ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED:
-            "its signature is missing, or not of a key that this machine trusts: use a signed kernel of the distribution"
+            "its signature is missing, or not of a key that this machine trusts: use a signed kernel of the "
+                + "distribution"
         case EADDRNOTAVAIL: "there is no free range of memory for it: release memory, or make DAX regions smaller"
         default: "the kernel refuses it: look into the kernel's log with dmesg"
         }

@@ -13,7 +13,7 @@ package struct KexecPreflight: Sendable {
     package private(set) var problems: [KexecProblem] = []
     /// The problems that the caller has accepted.
     package private(set) var accepted: [KexecProblem] = []
-    /// Facts that deserve a look, and stop nothing.
+    /// Facts that the user should know. They do not stop the update.
     package private(set) var notes: [String] = []
 
     private let situation: KexecSituation
@@ -94,15 +94,9 @@ package struct KexecPreflight: Sendable {
                 remedy: "use a signed kernel of the distribution")
         }
         guard case .failure(let failure) = file.formats else { return }
-        let reason =
-            switch failure {
-            case .otherProcessor: "images of this processor cannot be read here"
-            case .noProgram(let name): "the kernel in it is packed with \(name), which is not installed"
-            case .failed(let reason): "the kernel in it cannot be unpacked: \(reason)"
-            }
         let remedy = if case .noProgram(let name) = failure { "install \(name)" } else { "install the kernel again" }
         add(
-            .kernelNotUnpacked, on: file.path.string, reason,
+            .kernelNotUnpacked, on: file.path.string, "\(failure)",
             remedy: "\(remedy), or go on without this check with --unchecked-image")
     }
 
@@ -180,7 +174,8 @@ package struct KexecPreflight: Sendable {
         }
     }
 
-    /// Kernels take devdax memory of CXL and of the firmware's special purposes for their own, unless told otherwise.
+    /// Unless the command line says otherwise, a kernel uses devdax memory of CXL and of the firmware's special
+    /// purposes as its own.
     private mutating func check(_ device: DaxDevice, on region: DaxRegion) {
         guard case .device = device.content, [.cxl, .softReserved].contains(region.source),
             region.name == device.name

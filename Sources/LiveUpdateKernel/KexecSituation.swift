@@ -21,7 +21,7 @@ package struct KexecSituation: Sendable {
         package var release: String
         /// Its command line.
         package var commandLine: KernelCommandLine
-        /// Whether it has the Live Update Orchestrator, and it is switched on.
+        /// Whether it may hand something over to the next kernel: it was started with `kho=on`, or has /dev/liveupdate.
         package var hasLiveUpdate: Bool
         /// Its formats, or the reason in words why they are not known. Only read with ``hasLiveUpdate``.
         package var formats: Result<KernelFormats, UnknownFormats>
@@ -57,7 +57,7 @@ package struct KexecSituation: Sendable {
         case missing([FilePath])
     }
 
-    /// The kernel that is to run.
+    /// The next kernel.
     package struct Next: Sendable {
         /// The path of the image.
         package var path: FilePath
@@ -104,19 +104,25 @@ package struct KexecSituation: Sendable {
         package static let withoutDaemon = Allowances(rawValue: 8)
     }
 
+    /// Whether the running kernel loads another one.
     package var loading: Loading
     /// The lockdown of the running kernel: `integrity` or `confidentiality`; nil for none.
     package var lockdown: String?
+    /// Whether the machine was started with secure boot.
     package var isSecureBoot: Bool
     /// Whether this process has CAP_SYS_BOOT.
     package var mayLoad: Bool
+    /// The kernel that runs.
     package var running: Running
+    /// The next kernel.
     package var next: Next
     /// The DAX regions of this machine.
     package var regions: [DaxRegion]
+    /// The state of luod.
     package var daemon: Daemon
     /// The memory that is available for new pages, in bytes.
     package var availableMemory: UInt64
+    /// The problems that the caller accepts.
     package var allowances: Allowances
 
     package init(

@@ -44,7 +44,7 @@ package struct KexecSurvey {
     /// Reads everything that the preflight judges. Nothing is changed. A file that cannot be read is a problem of the
     /// preflight, and no error.
     ///
-    /// - Throws: ENOENT without /proc, and errors of sysfs.
+    /// - Throws: ENOENT without /proc, EACCES and other errors of reading procfs and sysfs.
     package func situation(
         _ choice: KexecChoice, daemon: KexecSituation.Daemon, allowances: KexecSituation.Allowances
     ) throws(SystemCallError) -> KexecSituation {
@@ -129,7 +129,7 @@ package struct KexecSurvey {
 
     // MARK: Formats
 
-    /// The formats of the running kernel, from its image. The file of its release can be that of a later build.
+    /// The formats of the running kernel, from its image. The image in /boot can be a later build of the same release.
     private func runningFormats(
         _ choice: KexecChoice, _ release: String, _ next: KexecSituation.Next
     ) -> Result<KernelFormats, KexecSituation.UnknownFormats> {
@@ -151,7 +151,7 @@ package struct KexecSurvey {
             return unknown("\(path) is another build than the running kernel (\(release), \(build))")
         }
         return file.formats.mapError { failure in
-            KexecSituation.UnknownFormats(reason: "\(path) cannot be unpacked: \(failure)")
+            KexecSituation.UnknownFormats(reason: "\(path): \(failure)")
         }
     }
 }

@@ -47,10 +47,6 @@ package struct MemoryMap: Equatable, Sendable {
 
     /// The bytes of ``systemRAM``.
     package var systemRAMSize: UInt64 { systemRAM.reduce(0) { $0 &+ $1.range.size } }
-
-    /// The persistent memory, whether or not a driver uses it. "Persistent Memory (legacy)" is memory of `memmap=`, and
-    /// memory that the firmware marks in the same way.
-    package var persistentMemory: [Entry] { entries.filter { $0.name.hasPrefix("Persistent Memory") } }
 }
 
 /// A line of /proc/iomem: `  01000000-01e00d20 : Kernel code`

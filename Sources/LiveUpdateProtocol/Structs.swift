@@ -178,9 +178,9 @@ package struct StatusCall: Equatable, Sendable {
     }
 }
 
-/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD, STOP, REMOVE_SESSION, KERNEL_UPDATE. In a request the
-/// text names the image (empty for the current one) or the session, and ends with a NUL. In the answer it explains the
-/// result.
+/// `u32 size, u32 flags, u64 times[6], u8 text[4096]`: LOAD, UPDATE, RELOAD, STOP, REMOVE_SESSION, KERNEL_UPDATE. In a
+/// request the text names the image (empty for the current one) or the session, and ends with a NUL; STOP and
+/// KERNEL_UPDATE have none. In the answer the text explains the result.
 package struct UpdateCall: Equatable, Sendable {
     static let length = 8 + 6 * 8 + 4096
 
@@ -190,9 +190,9 @@ package struct UpdateCall: Equatable, Sendable {
     package static let leaveOut: UInt32 = 2
     /// KERNEL_UPDATE: publish only when luod ends.
     package static let atEnd: UInt32 = 32
-    /// KERNEL_UPDATE: publish nothing, and only answer what would happen.
+    /// KERNEL_UPDATE: publish nothing, and only answer which sessions and files would be lost.
     package static let onlyAsk: UInt32 = 64
-    /// KERNEL_UPDATE: publish nothing when luod ends, after all.
+    /// KERNEL_UPDATE: take an earlier `atEnd` back, so that luod publishes nothing when it ends.
     package static let forget: UInt32 = 128
     /// UPDATE: continue without the subscribers that are not ready in time.
     package static let withoutReady: UInt32 = 16

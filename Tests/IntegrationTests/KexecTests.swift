@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `luoctl dax` and `luoctl kexec` on this machine, which they must not change: only with errors, and with --dry-run.
+/// `luoctl dax` and `luoctl kexec` on this machine. The tests must not change it: they use only errors and --dry-run.
 @Suite struct KexecTests {
     private struct Plan: Decodable {
         let version: Int

@@ -8,7 +8,7 @@ import Testing
 
 @testable import LiveUpdateKernel
 
-/// Loading a kernel, as far as nothing is loaded.
+/// The errors of loading a kernel. No kernel is loaded.
 @Suite struct KexecLoadingTests {
     #if arch(x86_64)
         /// The file is replaced between the check and the load.

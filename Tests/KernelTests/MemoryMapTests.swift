@@ -31,7 +31,7 @@ let serverMap: MemoryMap = {
         #expect(map.entries[0].children.map(\.name) == ["Kernel code", "Kernel data"])
         #expect(map.entries[2].children[0].children[0].name == "virtio-pci-modern")
         #expect(map.systemRAMSize == 0x3ff0_0000 + 0x4000_0000)
-        #expect(map.persistentMemory.map(\.range) == [0x4000_0000..<0x5000_0000])
+        #expect(map.entries[1].range == 0x4000_0000..<0x5000_0000)
         #expect(!map.isHidden)
     }
 

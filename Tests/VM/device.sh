@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# device.sh STEP: what make vmtest runs in a guest whose kernel has a Live Update Orchestrator of its own: the device of the
-# kernel, without luod and beside it.
+# device.sh STEP: the part of make vmtest for a guest with a Live Update Orchestrator in its kernel. It tests the
+# device of the kernel, without luod and beside it.
 
 # COMMAND must end with the exit code, and its errors must have the text.
 expect() { # CODE TEXT COMMAND...
@@ -15,7 +15,7 @@ expect() { # CODE TEXT COMMAND...
     return 1
 }
 
-# The program in C that tests luoctl run, without luoctl run: the kernel and luod answer alike.
+# The program in C that tests luoctl run, here without luoctl run: the kernel must give the same answers as luod.
 probe() {
     for scenario in life order names answers opens threads many "kernel 7.2"; do
         RunProbe $scenario || { echo "in the scenario $scenario" && return 1; }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What make vmtest runs in the guest: the demo in several ways, programs under luoctl run, and the conformance vectors. The
+# The test of make vmtest in the guest: the demo in several ways, programs under luoctl run, and the vectors. The
 # pools have 64 pages of 2 MiB and one of 1 GiB at the start. With the argument "luo" the kernel has a Live Update
 # Orchestrator of its own, and its device is tested, too.
 pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages

@@ -60,7 +60,7 @@ expect "a kernel that is cut off" 1 'is incomplete' kexec --kernel /tmp/short
 expect "a kernel that is damaged" 1 'cannot be unpacked' kexec --kernel /tmp/damaged
 nothing_loaded "after problems"
 
-# systemd is not here: a script in its place says what it was asked for.
+# The guest has no systemd: a script in its place prints its arguments.
 mkdir -p /run/systemd/system
 printf '#!/bin/sh\necho "asked for: $*"; cat /sys/kernel/kexec_loaded; exit 1\n' >/bin/systemctl
 chmod 755 /bin/systemctl

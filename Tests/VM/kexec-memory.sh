@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What make kexec-luo runs in the guest, in each of its kernels: luod holds memory files, and the kernel's orchestrator
-# carries them and luod's own state to the next kernel. A memory file counts the kernels.
+# The test of make kexec-luo in the guest, which runs in each of its kernels: luod holds memory files, and the kernel's
+# orchestrator carries them and luod's own state to the next kernel. A memory file counts the kernels.
 export LUO_STATE=/run/luo
 kernels=$1
 

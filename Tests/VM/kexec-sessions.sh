@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What make kexec runs in the guest, in each of its three kernels: luod holds files on persistent memory, and luoctl kexec
-# replaces the kernel under them. The file system on the persistent memory says which kernel this is.
+# The test of make kexec in the guest, which runs in each of its three kernels: luod holds files on persistent memory,
+# and luoctl kexec replaces the kernel under them. The file system on the persistent memory has the number of the kernel.
 pmem=/mnt/pmem
 export LUO_STATE=$pmem/luo
 
@@ -36,8 +36,8 @@ refused() { # WHAT COMMAND...: the command fails
     echo "refused, as it should be: $what"
 }
 
-# ext4 is on the region of 256 MiB, xfs on that of 320 MiB, and the devdax device on that of 128 MiB. The kernel may number
-# them in another way.
+# ext4 is on the region of 256 MiB, xfs on that of 320 MiB, and the devdax device on that of 128 MiB. The next kernel may
+# number the regions in another way.
 pmem_device() { # SIZE IN BYTES
     for size in /sys/bus/nd/devices/region*/size; do
         [ "$(cat "$size")" = "$1" ] || continue

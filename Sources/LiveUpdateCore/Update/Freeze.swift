@@ -3,12 +3,12 @@ import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
 
-/// What an update replaces. It decides which files can be frozen.
+/// The extent of an update: the image only, or the kernel, too. It decides which files can be frozen.
 package enum Replacement: Sendable {
     /// Only the image. The processes of both boots hold all descriptors.
     case image
-    /// The kernel, and with it all processes. Files of these kinds are carried to the next kernel. All others must
-    /// survive by themselves (``FileHandler/outlivesKernel``).
+    /// The kernel, and with it all processes. A carrier takes the files of these handlers to the next kernel, by their
+    /// compatible strings. All other files must survive by themselves (``FileHandler/outlivesKernel``).
     case kernel(carrying: Set<String>)
 
     fileprivate func keeps(_ handler: any FileHandler) -> Bool {
@@ -88,7 +88,7 @@ struct Freeze {
 
     private func obstacle(_ context: FileContext, _ file: FileState, _ session: SessionState) -> FreezeObstacle? {
         let handler = boot.handler(of: file)
-        return (stayObstacle(handler) ?? handler.freezeObstacle(context)).map { error in
+        return (kernelObstacle(handler) ?? handler.freezeObstacle(context)).map { error in
             FreezeObstacle(
                 user: session.holder.user, session: session.name, token: file.token, compatible: file.compatible,
                 errno: error.errno, reason: error.reason)
@@ -96,7 +96,7 @@ struct Freeze {
     }
 
     /// The error for a file that ends with the kernel; nil when the file survives, or when the kernel stays.
-    private func stayObstacle(_ handler: any FileHandler) -> LiveUpdateError? {
+    private func kernelObstacle(_ handler: any FileHandler) -> LiveUpdateError? {
         guard !replaced.keeps(handler) else { return nil }
         return LiveUpdateError(
             .notSupported, "a file of the kind \(handler.compatible) ends with the kernel",
@@ -145,7 +145,7 @@ struct Freeze {
         let storage = Storage(boot.arena, owned: file.ranges, isReserved: true)
         do throws(LiveUpdateError) {
             let handler = boot.handler(of: file)
-            if let obstacle = stayObstacle(handler) { throw obstacle }
+            if let obstacle = kernelObstacle(handler) { throw obstacle }
             let data = try handler.freeze(boot.context(file, session: session.name, storage: storage))
             let ranges = storage.sealed()
             if data == file.data && ranges == file.ranges { return true }

@@ -156,7 +156,7 @@ final class UpdatePlan: Sendable {
             let freeze = Freeze(boot, replacing: replaced)
             // They stay for now: releasing thousands of them takes time.
             let looks = state.with { $0.looks }
-            // A draft is for an update in which the kernel stays.
+            // A draft and the looks are for an update in which the kernel stays: files that end with it are in them.
             let draft = replaced.keepsKernel ? currentDraft(leavingOut: leavingOut, of: boot) : nil
             let unfrozen = try freeze.freezeAll(
                 draft, replaced.keepsKernel ? looks : nil, leavingOut: leavingOut)

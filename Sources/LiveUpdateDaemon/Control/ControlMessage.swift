@@ -142,7 +142,8 @@ enum ControlMessage: Equatable, Sendable {
     case stored(Bool)
     /// The keeper was told to end. The orchestrator must log the sessions and files that end.
     case ending
-    /// The answer to `ending` of an orchestrator that publishes for the next kernel first, which can take long.
+    /// The orchestrator's answer to `ending` when it must publish for the next kernel before it ends. A publication can
+    /// take long, so the keeper waits longer.
     case publishing
     /// The keeper must end, as it does on SIGTERM.
     case stop

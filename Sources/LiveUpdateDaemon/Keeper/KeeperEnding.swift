@@ -18,8 +18,8 @@ final class KeeperEnding {
 
     /// The time for the orchestrator to log the sessions and files that end, in milliseconds.
     private static let patience: UInt64 = 1000
-    /// The time for the orchestrator to publish for the next kernel, in milliseconds. A service manager that stops luod
-    /// is patient for 90 seconds by default.
+    /// The time for the orchestrator to publish for the next kernel, in milliseconds. systemd gives a service 90
+    /// seconds to stop, unless TimeoutStopSec= says otherwise.
     private static let patienceForPublication: UInt64 = 80_000
 
     init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor) {
@@ -31,7 +31,7 @@ final class KeeperEnding {
     /// Notes that the orchestrator has logged the sessions and files that end.
     func noteLog() { isLogged = true }
 
-    /// Notes that the orchestrator publishes before it logs anything.
+    /// Notes that the orchestrator publishes for the next kernel before it ends, which takes longer.
     func notePublication() { isPublishing = true }
 
     /// Waits a moment. A signal in this time ends luod.

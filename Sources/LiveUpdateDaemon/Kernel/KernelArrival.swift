@@ -5,12 +5,14 @@ import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
 
-/// The carrier of memory files from the previous kernel, in the next boot: the session that ``KernelDeparture`` has
-/// filled.
+/// The carrier of memory files from the previous kernel, in the next boot: the session of the kernel's orchestrator
+/// that ``KernelDeparture`` has filled.
 ///
-/// 1. The keeper retrieves the list, the arena and all files from the kernel.
-/// 2. The arena gets its name in the state, unless the state is on a file system that has kept it.
-/// 3. The descriptors go into their slots, and the kernel's session is finished.
+/// 1. The keeper retrieves the session, and the list of the descriptors (``KernelCargo``) from it.
+/// 2. The arena is written to its path in the state, unless the state is on a file system that still has the arena.
+/// 3. Each file is opened once for each of its slots, in the recorded mode and at the recorded offset. A file that has
+///    lost seals gets them again.
+/// 4. The kernel's session is finished.
 enum KernelArrival {
     /// Retrieves everything that the previous kernel has handed over for a state.
     ///
@@ -19,8 +21,9 @@ enum KernelArrival {
     ///   - arena: the path of the arena.
     ///   - vault: gets the descriptors.
     /// - Returns: whether there was a session.
-    /// - Throws: the errors of the kernel, and of writing the arena. Everything is then lost with the session, so luod
-    ///   must not go on as if there were nothing.
+    /// - Throws: StartFailure when the session cannot be retrieved; the errors of ``KernelSession`` for a file;
+    ///   `record` for a list of another version; ENOSPC and other errors of writing the arena. If the session was
+    ///   retrieved, its files are then lost, so luod must not start as if there were none.
     static func receive(state: String, arena: String, into vault: DescriptorVault) throws -> Bool {
         guard KernelSession.isPossible, let session = try retrieve(KernelCargo.sessionName(ofState: state)) else {
             return false
@@ -43,7 +46,11 @@ enum KernelArrival {
         return true
     }
 
-    /// - Throws: StartFailure while another program has the device open. luod must not begin without its session.
+    /// Retrieves the session, and waits while another program has the device open. luod must not begin without the
+    /// session.
+    ///
+    /// - Returns: nil when the previous kernel has handed over no such session.
+    /// - Throws: StartFailure when the device stays open in another program, and for the other errors of the kernel.
     private static func retrieve(_ name: SessionName) throws -> KernelSession? {
         for _ in 0..<attempts {
             do throws(SystemCallError) {
@@ -51,15 +58,16 @@ enum KernelArrival {
             } catch {
                 guard error.errno == .resourceBusy else {
                     throw StartFailure(
-                        .unavailable, "/dev/liveupdate: the session \(name) cannot be retrieved: \(error)")
+                        .unavailable,
+                        "the session \(name) of /dev/liveupdate cannot be retrieved: \(error); its files end with it")
                 }
             }
             usleep(100_000)
         }
         throw StartFailure(
             .other,
-            "/dev/liveupdate is open in another program, and may have a session of this state: end that program, and start luod again"
-        )
+            "the session \(name) of /dev/liveupdate cannot be retrieved, because another program has the device open: "
+                + "end that program, and start luod again")
     }
 
     /// The attempts to open the device, ten in a second.

@@ -3,14 +3,15 @@ import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdatePlatform
 
-/// The list of what luod has put into a session of the kernel. It travels as a memory file in the same session. It does
-/// no I/O.
+/// The list of the descriptors whose files luod has put into a session of the kernel. The list travels as a memory file
+/// in the same session. This type does no I/O.
 ///
-/// `"LUOCARGO"`, `u32 version`, `u32 number of descriptors`, and for each descriptor `s64 slot, u64 token,
-/// u64 position, u32 open mode, u32 seals, u32 user, u32 zero`. Several descriptors can have one file, and so one token.
+/// The layout is `"LUOCARGO"`, `u32 version`, `u32 number of descriptors`, and for each descriptor `s64 slot, u64
+/// token, u64 position, u32 open mode, u32 seals, u32 user, u32 zero`. Several descriptors can have one file, and so
+/// one token.
 struct KernelCargo: Equatable, Sendable {
-    /// A descriptor that luod held. The kernel keeps only the file: it gives back a descriptor for reading and writing,
-    /// at offset 0, without the seals that were added after the file was preserved.
+    /// A descriptor that luod held. The kernel preserves only the file: a retrieve returns a descriptor for reading and
+    /// writing, at offset 0, without the seals that were added after the file was preserved.
     struct Item: Equatable, Sendable {
         var slot: DescriptorSlot
         /// The token of the file in the kernel's session.
@@ -31,9 +32,9 @@ struct KernelCargo: Equatable, Sendable {
     /// The token of the arena.
     static let arenaToken: UInt64 = 1 << 63 | 1
 
-    /// The kernel's session of a state. Each state of a machine has its own.
+    /// The name of the kernel's session for a state. Each state of a machine has its own session.
     ///
-    /// - Returns: `luod` and the checksum of the path, because a name has at most 63 bytes.
+    /// - Returns: `luod-` and the checksum of the path, because a name has at most 63 bytes.
     static func sessionName(ofState path: String) -> SessionName {
         SessionName("luod-" + String(CRC32C.of([UInt8](path.utf8)), radix: 16))
     }
@@ -80,7 +81,7 @@ struct KernelCargo: Equatable, Sendable {
             let slot = DescriptorSlot(try reader.take())
             let (token, position) = (try reader.take(UInt64.self), try reader.take(UInt64.self))
             guard let mode = OpenMode(rawValue: try reader.take()), slot.number > 0 else {
-                throw ArenaError(.record, "a descriptor in slot \(slot.number) that is open in an unknown way")
+                throw ArenaError(.record, "slot \(slot.number) is not positive, or its open mode is unknown")
             }
             items.append(
                 Item(

@@ -6,12 +6,12 @@ import SystemPackage
 
 /// The carrier of memory files to the next kernel, in the old boot: a session of the kernel's orchestrator.
 ///
-/// 1. ``init(_:_:_:)`` preserves all memory files. The kernel fills their holes, so this can take long.
+/// 1. ``init(_:_:state:)`` preserves all memory files. The kernel fills their holes, so this can take long.
 /// 2. luod publishes.
-/// 3. ``complete()`` preserves the arena and the list of the descriptors (``KernelCargo``). The kernel now keeps
-///    everything as long as this object lives, also over a kexec.
+/// 3. ``complete()`` preserves the arena and the list of the descriptors (``KernelCargo``). While this object lives,
+///    the kernel holds everything, and a kexec hands it over.
 ///
-/// When the object ends before the kernel does, the kernel releases everything again.
+/// If the object ends before the kernel does, the kernel unpreserves everything.
 final class KernelDeparture {
     /// The kinds of files that this carrier takes.
     static let kinds: Set<String> = [MemfdHandler.format]
@@ -29,7 +29,9 @@ final class KernelDeparture {
 
     /// Preserves the memory files of all outgoing sessions.
     ///
-    /// - Throws: ENOMEM when the machine has no memory for their holes; the kernel's errors, with the file.
+    /// - Throws: ENOMEM when the machine has no memory for their holes; EBUSY when another process has /dev/liveupdate
+    ///   open; EEXIST when the state has a session of the kernel already; the kernel's error for a file, with its user,
+    ///   session and token; as ``Orchestrator/status()``.
     init(_ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String) throws(LiveUpdateError) {
         self.store = store
         let files = Self.files(of: try orchestrator.status(), store)
@@ -38,9 +40,8 @@ final class KernelDeparture {
             session = try KernelSession.create(KernelCargo.sessionName(ofState: state))
         } catch {
             throw LiveUpdateError(
-                error.errno, "the kernel's orchestrator makes no session in /dev/liveupdate: \(error.call)",
-                remedy: error.errno == .resourceBusy
-                    ? "end the process that has /dev/liveupdate open" : "start the kernel with kho=on liveupdate=on")
+                error.errno, "no session of /dev/liveupdate can be made for the memory files: \(error.call) failed",
+                remedy: Self.remedy(withoutSession: error.errno))
         }
         var tokens: [FileIdentity: UInt64] = [:]
         for file in files {
@@ -49,6 +50,15 @@ final class KernelDeparture {
                 tokens[file.identity] = UInt64(file.slot.number)
             }
             self.files.append((file.slot, tokens[file.identity] ?? 0))
+        }
+    }
+
+    private static func remedy(withoutSession errno: Errno) -> String {
+        switch errno {
+        case .resourceBusy: "end the process that has /dev/liveupdate open"
+        case .fileExists: "end the process that holds the session of this state"
+        case .noMemory: "release memory"
+        default: "start the kernel with kho=on liveupdate=on"
         }
     }
 
@@ -80,8 +90,8 @@ final class KernelDeparture {
         guard let available = try? availableMemory(), holes > available else { return }
         throw LiveUpdateError(
             .noMemory,
-            "the kernel fills the holes of memory files, which have \(holes) bytes, and \(available) are free",
-            remedy: "free memory, or put files with holes on DAX (luoctl dax plan)")
+            "the kernel would fill the holes of memory files with \(holes) bytes, and \(available) are available",
+            remedy: "release memory, or put files with holes on DAX (luoctl dax plan)")
     }
 
     private func preserve(_ file: File, as token: UInt64) throws(LiveUpdateError) {
@@ -90,15 +100,16 @@ final class KernelDeparture {
         } catch {
             throw LiveUpdateError(
                 error.errno,
-                "the kernel does not preserve the file of user \(file.session.holder.user), session "
+                "the kernel cannot preserve the memory file of user \(file.session.holder.user), session "
                     + "\"\(file.session.name)\", token \(file.token)",
                 remedy: "unpreserve it, or put its memory on DAX (luoctl dax plan)")
         }
     }
 
-    /// Preserves the published arena and the list.
+    /// Preserves the published arena and the list of the descriptors.
     ///
-    /// - Throws: ENOMEM, and the other errors of the kernel. The caller thaws then.
+    /// - Throws: EBADF when a descriptor is not held any more, ENOMEM, and the other errors of the kernel. The caller
+    ///   thaws then.
     func complete() throws(LiveUpdateError) {
         do throws(SystemCallError) {
             let items = try files.map { (slot, token) throws(SystemCallError) in try item(slot, token) }

@@ -10,14 +10,15 @@ import SystemPackage
 ///
 /// 1. luod starts, and compares the file with the kernel that runs (``comparison``).
 /// 2. The first orchestrator reads the arena. Under another kernel, a published tree begins the next boot. Under the
-///    same kernel, the next kernel was not started after all, and the boot goes on.
-/// 3. The orchestrator serves, and the file gets the boot ID of this kernel (``noteService()``). If luod dies before,
-///    the next luod compares again.
+///    same kernel, the kernel was not replaced after all, and the boot goes on.
+/// 3. The orchestrator serves, and the file gets the boot ID of this kernel (``noteService()``). If luod dies before
+///    that, the luod that starts after it compares again.
 final class KernelRecord {
     /// The result of the comparison.
     enum Comparison: Equatable, Sendable {
-        /// No luod has served this state, or it was one of an earlier version.
+        /// The state has no such file: no luod has served it, or only a luod of an earlier version.
         case unknown
+        /// The kernel that luod has served under still runs.
         case same
         /// Another kernel runs, or the same kernel was started again.
         case other
@@ -35,7 +36,12 @@ final class KernelRecord {
     /// The comparison, until the state is served under this kernel.
     private(set) var comparison: Comparison
 
-    /// Reads the file of a state. `isOther` says that another kernel runs, whatever the file says.
+    /// Reads the file of a state.
+    ///
+    /// - Parameters:
+    ///   - path: the path of the file.
+    ///   - isOther: whether another kernel is known to run, whatever the file says.
+    ///   - log: gets a message when the file cannot be written.
     init(_ path: String, isOther: Bool, _ log: Log) {
         self.path = path
         self.log = log
@@ -55,7 +61,9 @@ final class KernelRecord {
         do throws(SystemCallError) {
             try replaceFile(path, with: "\(running)\n\(recorded)\n")
         } catch {
-            log.say("\(path) cannot be written, so the next luod may take this kernel for another one: \(error)")
+            log.say(
+                "\(path) cannot be written: \(error); a luod that starts later may take this kernel for another one: "
+                    + "look for free space and rights there")
         }
         comparison = .same
     }

@@ -19,8 +19,8 @@ final class KernelSession {
 
     /// Makes a session.
     ///
-    /// - Throws: EEXIST when the session is there already; EBUSY when another process has the device open; EOPNOTSUPP
-    ///   when the kernel was started without `kho=on liveupdate=on`.
+    /// - Throws: EEXIST when the session is there already; EBUSY when another process has the device open; EACCES;
+    ///   ENOENT or ENXIO when the kernel was started without `kho=on liveupdate=on`; ENOMEM, EMFILE.
     static func create(_ name: SessionName) throws(SystemCallError) -> KernelSession {
         try KernelSession(open(.createSession, name))
     }
@@ -28,7 +28,7 @@ final class KernelSession {
     /// Opens a session that the previous kernel has handed over.
     ///
     /// - Returns: nil when there is no such session, or no such device.
-    /// - Throws: EBUSY when another process has the device open; EINVAL when the session is open.
+    /// - Throws: EBUSY when another process has the device open; EINVAL when the session is open; EACCES, EMFILE.
     static func retrieve(_ name: SessionName) throws(SystemCallError) -> KernelSession? {
         do throws(SystemCallError) {
             return try KernelSession(open(.retrieveSession, name))
@@ -49,7 +49,7 @@ final class KernelSession {
     /// Preserves a memory file.
     ///
     /// - Throws: EEXIST for a token in use, EBUSY for a file that is preserved already, ENOENT for a file that the
-    ///   kernel does not take, ENOMEM.
+    ///   kernel does not take, EINVAL for an incoming session, ENOMEM.
     func preserve(_ file: FileDescriptor, token: UInt64) throws(SystemCallError) {
         var body = FileCall(token: token, descriptor: file.rawValue).body
         try session.borrowed.control(Call.preserve.command, &body)
@@ -57,14 +57,17 @@ final class KernelSession {
 
     /// Retrieves a memory file.
     ///
-    /// - Throws: ENOENT for an unknown token, and the error with which the kernel could not retrieve the file.
+    /// - Throws: ENOENT for an unknown token, EINVAL for an outgoing session, EMFILE, and the error with which the
+    ///   kernel could not retrieve the file.
     func retrieve(token: UInt64) throws(SystemCallError) -> OwnedDescriptor {
         var body = FileCall(token: token).body
         try session.borrowed.control(Call.retrieve.command, &body)
         return OwnedDescriptor(taking: FileDescriptor(rawValue: FileCall(body).descriptor))
     }
 
-    /// Finishes the session: the kernel releases what it has kept for it.
+    /// Finishes the session: the kernel releases everything that it has preserved for it.
+    ///
+    /// - Throws: EINVAL for an outgoing session, EBUSY when a file cannot be finished yet.
     func finish() throws(SystemCallError) {
         var body = WordCall().body
         try session.borrowed.control(Call.finish.command, &body)

@@ -7,14 +7,14 @@ import SystemPackage
 
 /// KERNEL_UPDATE: publishes the state for a next boot under another kernel.
 ///
-/// 1. Files that end with the kernel, files that cannot be frozen, and unfinished sessions refuse the request, all of
-///    them at once. The client may allow their loss.
-/// 2. luod publishes and answers. From then on it serves no client. The client now starts the next kernel.
-/// 3. While this kernel still runs, the client can take everything back: luod thaws when the client closes its
+/// 1. luod refuses the request if files end with the kernel or cannot be frozen, and names all of them. Then it refuses
+///    the request if sessions are unfinished. A client can allow the loss of both with flags.
+/// 2. luod publishes and answers. From then on luod serves no client. The client now starts the next kernel.
+/// 3. While this kernel still runs, the client can call the update off: luod thaws when the client closes its
 ///    connection or sends anything on it.
 ///
-/// With the flag `atEnd` luod goes on serving, and publishes when it is ended, which is how a service manager shuts a
-/// machine down. The kernel's orchestrator carries nothing then, because its session ends with luod.
+/// With the flag `atEnd` luod goes on serving, and publishes when it is ended, as a service manager ends it before the
+/// machine restarts. The kernel's orchestrator carries nothing then, because its session ends with luod.
 final class KernelUpdateCall {
     private let orchestrator: Orchestrator
     private let store: DescriptorMirror
@@ -41,7 +41,9 @@ final class KernelUpdateCall {
         self.log = log
     }
 
-    /// - Returns: the answer; nil when it was sent, and the state was published and taken back.
+    /// Performs the request. If the state is published, this returns only after the update was called off.
+    ///
+    /// - Returns: the answer; nil when it was sent already.
     func perform(_ request: Request, _ client: Client) -> Reply? {
         let call = UpdateCall(request.body)
         if call.flags & UpdateCall.forget != 0 {
@@ -110,7 +112,9 @@ final class KernelUpdateCall {
         }
     }
 
-    /// - Returns: the session of the kernel that has the memory files; nil on a kernel without such sessions.
+    /// Publishes the state for the next kernel. If this fails, nothing is published.
+    ///
+    /// - Returns: the carrier of the memory files; nil when the kernel's orchestrator carries nothing.
     private func publish(_ call: UpdateCall) throws(LiveUpdateError) -> KernelDeparture? {
         acceptor.admitAll()
         let departure = carriesMemory(call) ? try KernelDeparture(orchestrator, store, state: state) : nil
@@ -126,7 +130,7 @@ final class KernelUpdateCall {
         return departure
     }
 
-    /// Waits until the client gives up. If the client starts the next kernel, this never returns.
+    /// Waits until the client calls the update off. If the client starts the next kernel, this never returns.
     private func wait(for connection: Connection) {
         while !connection.descriptor.isReadable(within: 50) { keeper.tick() }
         do throws(LiveUpdateError) {

@@ -23,7 +23,8 @@ package enum OrchestratorProcess {
     package static func run() throws -> Never {
         let log = Log("luod orchestrator")
         let (keeper, settings) = try StartedProcess.begin(log)
-        // This thread gives up the last of them when it has found the files of a boot under another kernel.
+        // This thread gives up the start capabilities later, because it may have to open files on DAX of all users. The
+        // other threads never have them.
         if settings.isConfined { try Capabilities.keep(only: Sandbox.capabilities + Sandbox.startCapabilities) }
         let capabilities = settings.isConfined ? Sandbox.capabilities : nil
         let measuresMemory = settings.memory.limits(isOpenToEverybody: settings.isOpenToEverybody)
@@ -49,7 +50,7 @@ package enum OrchestratorProcess {
     ///
     /// - Parameters:
     ///   - keeper: the link to the keeper.
-    ///   - endsLuod: whether luod ends on a kernel without filters, because it would lose nothing.
+    ///   - endsLuod: whether luod ends on a kernel without filters. It may end while it holds no file.
     /// - Throws: the errors of ``Sandbox/enter()``.
     private static func enterSandbox(_ keeper: ControlLink, endsLuod: Bool) throws(SystemCallError) {
         do throws(SystemCallError) {
@@ -60,8 +61,8 @@ package enum OrchestratorProcess {
             }
             let failure = StartFailure(
                 .unavailable,
-                "the orchestrator cannot give up its system calls: \(error); use a kernel with CONFIG_SECCOMP_FILTER, or "
-                    + "start luod with --unconfined if it serves no user that you do not trust")
+                "the orchestrator cannot give up its system calls: \(error); use a kernel with CONFIG_SECCOMP_FILTER, "
+                    + "or start luod with --unconfined if you trust all its users")
             try? keeper.send(.cannotBegin(failure))
             exitNow(failure.cause.rawValue)
         }
@@ -122,11 +123,11 @@ package enum OrchestratorProcess {
     private static func findFiles(_ orchestrator: Orchestrator, _ wasPublished: Bool, _ log: Log) {
         let what =
             wasPublished
-            ? "this is another kernel than before, and the next boot" : "the kernel restarted without an update"
+            ? "luod runs under another kernel, and the next boot begins" : "the kernel restarted without an update"
         do throws(LiveUpdateError) {
-            log.say("\(what): \(try orchestrator.findLostFiles()) files on DAX were found again")
+            log.say("\(what): \(try orchestrator.findLostFiles()) lost files were found again")
         } catch {
-            log.say("\(what): no file was found again: \(error)")
+            log.say("\(what): the files on DAX cannot be opened again: \(error)")
         }
     }
 

@@ -28,8 +28,8 @@ enum Sandbox {
     /// memory, and to send descriptors beyond a limit.
     static let capabilities: [Capability] = [.systemAdministration, .lockMemory, .systemResource]
 
-    /// A capability that the process has only until it serves, and only under another kernel than before: to open the
-    /// files of all users on DAX again.
+    /// The capability to open the files of all users on DAX again under another kernel. The process gives it up before
+    /// it serves.
     static let startCapabilities: [Capability] = [.overridePermissions]
 
     /// Gives up all other capabilities. Call this before the process starts its other threads, which inherit the rest.

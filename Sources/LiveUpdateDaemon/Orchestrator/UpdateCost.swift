@@ -27,7 +27,7 @@ enum UpdateCost {
             obstacles, "cannot be frozen", "mend or remove them, or go on without them (luoctl update --leave-out)")
     }
 
-    /// The refusal of an update that replaces the kernel.
+    /// The refusal of an update that replaces the kernel: all files that end with the kernel or cannot be frozen.
     static func kernelRefusal(_ obstacles: [FreezeObstacle]) -> String {
         refusal(
             obstacles, "cannot go to the next kernel",

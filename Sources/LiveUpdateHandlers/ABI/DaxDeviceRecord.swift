@@ -16,7 +16,7 @@ package struct DaxDeviceRecord: Equatable, Sendable {
     /// The mode in which the device was open.
     package let mode: OpenMode
 
-    init(_ device: DaxDevice, mode: OpenMode) {
+    init(_ device: DevdaxDevice, mode: OpenMode) {
         memory = device.memory
         alignment = device.alignment
         self.mode = mode
@@ -42,7 +42,7 @@ package struct DaxDeviceRecord: Equatable, Sendable {
             memory = DaxMemory(start: try reader.take(), size: try reader.take())
             alignment = try reader.take()
             guard let mode = OpenMode(rawValue: try reader.take()) else {
-                throw ArenaError(.record, "\(Self.compatible): open in an unknown way")
+                throw ArenaError(.record, "\(Self.compatible): the open mode is unknown")
             }
             self.mode = mode
         } catch {
@@ -51,5 +51,5 @@ package struct DaxDeviceRecord: Equatable, Sendable {
     }
 
     /// Whether a device of this machine is the recorded one.
-    func describes(_ device: DaxDevice) -> Bool { device.memory == memory && device.alignment == alignment }
+    func describes(_ device: DevdaxDevice) -> Bool { device.memory == memory && device.alignment == alignment }
 }

@@ -81,13 +81,13 @@ package struct DaxFileRecord: KeptFileRecord, Equatable, Sendable {
             file = LastingIdentity(
                 fileSystem: try reader.take(), inode: try reader.take(), generation: try reader.take())
             guard let mode = OpenMode(rawValue: try reader.take()) else {
-                throw ArenaError(.record, "\(Self.compatible): open in an unknown way")
+                throw ArenaError(.record, "\(Self.compatible): the open mode is unknown")
             }
             self.mode = mode
             memory = DaxMemory(start: try reader.take(), size: try reader.take())
             array = try ExtentArray(&reader)
             guard let type = DaxFileSystem(number: try reader.take()) else {
-                throw ArenaError(.record, "\(Self.compatible): an unknown file system")
+                throw ArenaError(.record, "\(Self.compatible): the type of the file system is unknown")
             }
             self.type = type
             length = try reader.take()

@@ -51,7 +51,7 @@ package struct HugetlbfsFileRecord: KeptFileRecord, Equatable, Sendable {
         do throws(ArenaError) {
             var reader = ByteReader(head.suffix(8), Self.compatible)
             guard let mode = OpenMode(rawValue: try reader.take()) else {
-                throw ArenaError(.record, "\(Self.compatible): open in an unknown way")
+                throw ArenaError(.record, "\(Self.compatible): the open mode is unknown")
             }
             self.mode = mode
             length = try reader.take()

@@ -19,9 +19,9 @@ enum RecordedPath {
             throw LiveUpdateError(.ioError, "\(record): a path that is not absolute, or has a NUL in it")
         }
         let path = FilePath(bytes: name)
-        // FilePath removes redundant slashes. A path that we wrote has none.
+        // FilePath removes redundant slashes. A path that this library wrote has none.
         guard path.bytes == name else {
-            throw LiveUpdateError(.ioError, "\(record): a path with slashes that say nothing")
+            throw LiveUpdateError(.ioError, "\(record): a path with redundant slashes")
         }
         return path
     }

@@ -5,9 +5,9 @@ public import SystemPackage
 
 /// Preserves devdax devices (/dev/dax0.0): persistent memory without a file system. The whole device is preserved.
 ///
-/// The place of the memory identifies the device, because the kernel may number devices and inodes in another way after
-/// a restart. The handler then opens the device that has the same start, size and alignment. The files of this handler
-/// depend on ``DaxRegion``.
+/// The place of the memory identifies the device, because the next kernel may number devices and inodes in another way.
+/// Under the next kernel the handler opens the device that has the same start, size and alignment. The files of this
+/// handler depend on ``DaxRegions``.
 public final class DaxDeviceHandler: FileHandler {
     public let compatible = DaxDeviceHandler.format
     /// The compatible string.
@@ -28,8 +28,8 @@ public final class DaxDeviceHandler: FileHandler {
         }
     }
 
-    private static func device(of status: FileStatus) -> DaxDevice? {
-        status.type == .characterDevice ? DaxDevice(number: status.deviceNumber) : nil
+    private static func device(of status: FileStatus) -> DevdaxDevice? {
+        status.type == .characterDevice ? DevdaxDevice(number: status.deviceNumber) : nil
     }
 
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? {
@@ -43,7 +43,7 @@ public final class DaxDeviceHandler: FileHandler {
 
     public func preserve(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
         let descriptor = try file.keptDescriptor()
-        let device: DaxDevice?
+        let device: DevdaxDevice?
         let mode: OpenMode
         do throws(SystemCallError) {
             device = Self.device(of: try FileStatus(cached: descriptor))
@@ -61,12 +61,12 @@ public final class DaxDeviceHandler: FileHandler {
 
     public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? {
         let record = try DaxDeviceRecord(at: file.data, in: file.storage)
-        guard let device = DaxDevice.all().first(where: record.describes) else {
+        guard let device = DevdaxDevice.all().first(where: record.describes) else {
             throw LiveUpdateError(
                 .noSuchFileOrDirectory,
-                "token \(file.token): no devdax device has \(record.memory.size) bytes at \(record.memory.startText) with "
-                    + "mappings of \(record.alignment) bytes",
-                remedy: "luoctl dax shows the devices; ndctl makes a namespace of the mode devdax")
+                "token \(file.token): no devdax device has \(record.memory.size) bytes at \(record.memory.startText) "
+                    + "with mappings of \(record.alignment) bytes",
+                remedy: "luoctl dax shows the devices; ndctl create-namespace -m devdax makes one")
         }
         do throws(SystemCallError) {
             let found = try findFile(FilePath(device.path))

@@ -9,11 +9,11 @@ public import SystemPackage
 /// 1. Preserve records the identity of the file, which a restart of the kernel does not change: the file system, the
 ///    inode and its generation.
 /// 2. Freeze reads the path again, because the file may have been renamed.
-/// 3. After the update the held descriptor is the file. After a restart of the kernel no process holds it, and the
-///    handler opens the file by its path, and compares its identity and its size with the record.
+/// 3. After an update of the image the held descriptor is the file. Under the next kernel no process holds the file:
+///    the handler opens it by its path, and compares its identity and its size with the record.
 ///
-/// The error says what is different when another file has the path (ESTALE), or when no file has it (ENOENT).
-/// The files of this handler depend on ``DaxRegion``.
+/// If another file has the path, the error names the difference (ESTALE). If no file has the path, the error is ENOENT.
+/// The files of this handler depend on ``DaxRegions``.
 public final class DaxFileHandler: FileHandler {
     public let compatible = DaxFileHandler.format
     /// The compatible string.
@@ -75,8 +75,9 @@ public final class DaxFileHandler: FileHandler {
         else {
             throw LiveUpdateError(
                 .noSuchAddressOrDevice,
-                "token \(file.token): the file system of \(found.path) is in no region of persistent memory",
-                remedy: "luoctl dax shows the regions; luod must run as root to see them")
+                "token \(file.token): the file system of \(found.path) is in no region of persistent memory "
+                    + "that luod sees",
+                remedy: "luoctl dax shows the regions; luod must run as root to see their addresses")
         }
         let record = try DaxFileRecord(
             size: status.size, position: found.position, file: lasting, mode: found.mode, memory: memory,

@@ -10,7 +10,8 @@ struct DaxFileNow {
 
     /// Looks at the held descriptor.
     ///
-    /// - Throws: ESTALE when the size has changed, or when the file has no name any more; EBADF when it was lost.
+    /// - Throws: ESTALE when the size has changed, or when the file has no name any more; EBADF when the file was lost;
+    ///   the errors of fstat(2) and readlink(2).
     init(_ file: FileContext, _ record: DaxFileRecord) throws(LiveUpdateError) {
         let descriptor = try file.keptDescriptor()
         let status: FileStatus
@@ -30,7 +31,7 @@ struct DaxFileNow {
         guard status.links > 0 else {
             throw LiveUpdateError(
                 .staleNFSFileHandle, "token \(file.token), \(record.path): the file was removed",
-                remedy: "unpreserve it: no process can find it after a restart of the kernel")
+                remedy: "unpreserve it: the next boot could not find it under another kernel")
         }
     }
 }
@@ -59,9 +60,9 @@ struct DaxFileSearch {
 
     /// Opens the file in its recorded mode, at its recorded offset.
     ///
-    /// - Throws: ENOENT when no file has the path, or when the file system is not mounted there. ESTALE when the file at
-    ///   the path differs in file system, inode, generation or size, when it is not on DAX, or when the path leads
-    ///   through a file system that may ask a server. The errors of open(2).
+    /// - Throws: ENOENT when no file has the path, or when the file system is not mounted there. ESTALE when the file
+    ///   at the path differs in file system, inode, generation or size, when it is not on DAX, or when the path leads
+    ///   over a symbolic link or through a file system that may ask a server. The errors of open(2).
     func open() throws(LiveUpdateError) -> FileDescriptor {
         // The file may belong to any user. A process that has the right uses it only here.
         try Capabilities.raising(.overridePermissions) { () throws(LiveUpdateError) in try openNow() }

@@ -2,8 +2,8 @@
 import Glibc
 package import SystemPackage
 
-/// The identity of a file on ext4 or xfs that is the same after a restart of the kernel. `st_dev` is not: the kernel
-/// numbers block devices again.
+/// The identity of a file on ext4 or xfs that is the same under the next kernel. `st_dev` is not the same, because each
+/// kernel numbers block devices itself.
 package struct LastingIdentity: Hashable, Sendable, CustomStringConvertible {
     /// A number of 64 bits that is derived from the UUID of the file system.
     package let fileSystem: UInt64
@@ -36,7 +36,8 @@ package enum DaxFileSystem: String, CaseIterable, Sendable {
     /// Reads the identity of a file on this file system: fstatvfs(3), ioctl_xfs_fsgeometry(2) and FS_IOC_GETVERSION of
     /// ioctl_iflags(2).
     ///
-    /// - Throws: EBADF for a descriptor that is not open or only names the file (O_PATH).
+    /// - Throws: EBADF for a descriptor that is not open or only names the file (O_PATH); ENOTTY for a file on another
+    ///   file system.
     package func identity(of file: FileDescriptor) throws(SystemCallError) -> LastingIdentity {
         LastingIdentity(
             fileSystem: try number(of: file), inode: try FileStatus(cached: file).identity.inode,

@@ -16,7 +16,8 @@ package struct DaxMemory: Hashable, Sendable {
         self.size = size
     }
 
-    /// The region of the block device that a file system is on; nil for a device that is in no region.
+    /// The region of the block device that a file system is on; nil for a device that is in no region, and for a
+    /// process that may not read the address of the region.
     ///
     /// - Parameter device: `st_dev` of a file on the file system.
     package init?(underFileSystemOn device: UInt64) {
@@ -30,7 +31,7 @@ package struct DaxMemory: Hashable, Sendable {
     /// All regions and devices of persistent memory of this machine, in no particular order. Only root sees them.
     package static func all() -> [DaxMemory] {
         let names = ((try? directoryEntries(regionBus)) ?? []).filter { $0.hasPrefix("region") }
-        return names.compactMap { DaxMemory(in: "\(regionBus)/\($0)") } + DaxDevice.all().map(\.memory)
+        return names.compactMap { DaxMemory(in: "\(regionBus)/\($0)") } + DevdaxDevice.all().map(\.memory)
     }
 
     private static let regionBus = "/sys/bus/nd/devices"
@@ -53,7 +54,7 @@ package struct DaxMemory: Hashable, Sendable {
 }
 
 /// A devdax device: a character device that maps persistent memory without a file system.
-package struct DaxDevice: Hashable, Sendable {
+package struct DevdaxDevice: Hashable, Sendable {
     /// The name in /dev: `dax0.0`
     package let name: String
     /// The memory that the device maps.
@@ -66,9 +67,10 @@ package struct DaxDevice: Hashable, Sendable {
 
     private static let bus = "/sys/bus/dax/devices"
 
-    /// The device with a number.
+    /// The devdax device with a number.
     ///
-    /// - Returns: nil for a device that is no devdax device.
+    /// - Parameter number: `st_rdev` of the device's node.
+    /// - Returns: nil for another device, and for a process that may not read the address of the memory.
     package init?(number: UInt64) {
         guard let path = realPath("/sys/dev/char/\(major(number)):\(minor(number))"),
             let name = path.split(separator: "/").last
@@ -86,8 +88,8 @@ package struct DaxDevice: Hashable, Sendable {
     }
 
     /// All devdax devices of this machine, in no particular order. Only root sees where their memory is.
-    package static func all() -> [DaxDevice] {
-        ((try? directoryEntries(bus)) ?? []).filter { !$0.hasPrefix(".") }.compactMap { DaxDevice(name: $0) }
+    package static func all() -> [DevdaxDevice] {
+        ((try? directoryEntries(bus)) ?? []).filter { !$0.hasPrefix(".") }.compactMap { DevdaxDevice(name: $0) }
     }
 }
 
@@ -96,6 +98,8 @@ private func major(_ device: UInt64) -> UInt64 { (device >> 8 & 0xFFF) | (device
 private func minor(_ device: UInt64) -> UInt64 { (device & 0xFF) | (device >> 12 & ~0xFF) }
 
 /// The number that a file of sysfs shows in the form 0x1f.
+///
+/// - Throws: ENOENT, EACCES; EINVAL for another text.
 private func readHexadecimal(_ path: String) throws(SystemCallError) -> UInt64 {
     let text = try readWhole(path)
     guard text.hasPrefix("0x"), let number = UInt64(text.dropFirst(2).prefix { $0.isHexDigit }, radix: 16) else {

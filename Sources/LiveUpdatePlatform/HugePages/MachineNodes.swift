@@ -53,7 +53,7 @@ package struct MachineNodes: Sendable {
     /// The memory of a node that is available for new pages, in bytes: the free memory, and the memory that file
     /// contents and caches could release. A node's meminfo has no MemAvailable.
     ///
-    /// - Throws: ENOENT when there is no such node.
+    /// - Throws: ENOENT when there is no such node; on a kernel without NUMA as ``availableMemory()``.
     func availableMemory(onNode node: Int) throws(SystemCallError) -> UInt64 {
         guard try hasFiles(of: node) else { return try availableMemory() }
         let text = try readWhole("\(path(of: node))/meminfo")
@@ -68,7 +68,7 @@ package struct MachineNodes: Sendable {
 
     /// The memory that is available for new pages, in bytes: MemAvailable of /proc/meminfo (proc(5)).
     ///
-    /// - Throws: ENOENT without /proc.
+    /// - Throws: ENOENT without /proc, ENODATA when the kernel does not say.
     func availableMemory() throws(SystemCallError) -> UInt64 {
         let file = try openFile("\(root)/proc/meminfo")
         for line in try readText(file.borrowed, atMost: 8192).split(separator: "\n")

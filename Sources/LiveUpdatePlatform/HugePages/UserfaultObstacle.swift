@@ -2,7 +2,7 @@
 import CLiveUpdate
 import SystemPackage
 
-/// Why the pages of hugetlb files cannot be found on this machine: ``HugePageScan`` needs userfaultfd(2).
+/// The reason why the pages of hugetlb files cannot be found on this machine: ``HugePageScan`` needs userfaultfd(2).
 package enum UserfaultObstacle: Equatable, Sendable {
     /// The kernel has no userfaultfd(2).
     case missing
@@ -33,7 +33,7 @@ package enum UserfaultObstacle: Equatable, Sendable {
         }
     }
 
-    /// A clause that says what is wrong.
+    /// The reason, as a clause.
     package var reason: String {
         switch self {
         case .missing: "this kernel has no userfaultfd(2)"
@@ -42,7 +42,7 @@ package enum UserfaultObstacle: Equatable, Sendable {
         }
     }
 
-    /// A clause that says what to do.
+    /// The remedy, as a clause.
     package var remedy: String {
         switch self {
         case .missing, .withoutMinorFaults: "use Linux 5.13 or later, on x86-64 or arm64, with CONFIG_USERFAULTFD"

@@ -9,5 +9,5 @@ package func physicalMemory() -> UInt64 {
 
 /// The memory that is available for new pages, in bytes: MemAvailable of /proc/meminfo (proc(5)).
 ///
-/// - Throws: ENOENT without /proc.
+/// - Throws: ENOENT without /proc, ENODATA when the kernel does not say.
 package func availableMemory() throws(SystemCallError) -> UInt64 { try MachineNodes.own.availableMemory() }

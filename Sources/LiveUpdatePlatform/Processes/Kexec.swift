@@ -7,8 +7,8 @@ package import SystemPackage
 ///
 /// 1. ``load(kernel:initrd:commandLine:)`` puts the next kernel into memory. Nothing else changes, and ``unload()``
 ///    removes it again.
-/// 2. ``execute()`` ends this kernel at once and starts the next one. No process is asked before, and nothing that is
-///    not on a disk stays, except for memory that the next kernel does not touch.
+/// 2. ``execute()`` ends this kernel at once and starts the next one. No process is asked before. Only the contents of
+///    disks stay, and memory that the next kernel does not touch.
 package enum Kexec {
     /// Loads the next kernel, in place of a kernel that was loaded before.
     ///
@@ -29,13 +29,13 @@ package enum Kexec {
 
     /// Removes the loaded kernel.
     ///
-    /// - Throws: EPERM, ENOSYS.
+    /// - Throws: EPERM without CAP_SYS_BOOT, EBUSY while a kernel is being loaded, ENOSYS.
     package static func unload() throws(SystemCallError) { try systemCall("kexec_file_load") { cshims_kexec_unload() } }
 
     /// Writes the contents of all file systems to their disks: sync(2).
     package static func writeFileSystems() { sync() }
 
-    /// Ends this kernel and starts the loaded one. Returns only by throwing.
+    /// Ends this kernel and starts the loaded one. This returns only with an error.
     ///
     /// - Throws: EINVAL without a loaded kernel, EPERM.
     package static func execute() throws(SystemCallError) -> Never {

@@ -14,7 +14,7 @@ struct CheckSubject {
     /// Nil if the content could not be determined.
     let content: FileContent?
     let verdict: Verdict
-    /// Nil for a refused file.
+    /// The fate of the file when the kernel is replaced; nil for a refused file.
     let fate: KernelFate?
     /// The first descriptor of the same file.
     let sameAs: CInt?

@@ -4,7 +4,7 @@ import LiveUpdateHandlers
 import LiveUpdatePlatform
 import SystemPackage
 
-/// What happens to an accepted file when the kernel is replaced (docs/kernel-update.md).
+/// The fate of an accepted file when the kernel is replaced (docs/kernel-update.md).
 enum KernelFate: Equatable {
     /// The file is on DAX. This many of its bytes can be mapped by 2 MiB, because file and memory are aligned alike.
     case stays(mappableBy2M: UInt64)
@@ -12,6 +12,7 @@ enum KernelFate: Equatable {
     case staysWhole
     /// Only a kernel with a Live Update Orchestrator carries the file.
     case needsLiveUpdate
+    /// The file ends with the kernel.
     case ends
 
     init(_ descriptor: FileDescriptor, handler: String, size: UInt64) {
@@ -29,8 +30,8 @@ enum KernelFate: Equatable {
         switch self {
         case .stays(let bytes): "stays when the kernel is replaced; \(ByteCount.text(bytes)) can be mapped by 2 MiB"
         case .staysWhole: "stays when the kernel is replaced"
-        case .needsLiveUpdate: "ends with the kernel, unless that has LUO; memory on DAX stays (luoctl dax plan)"
-        case .ends: "ends with the kernel; memory on DAX stays (luoctl dax plan)"
+        case .needsLiveUpdate: "ends with the kernel, unless it has LUO; put the memory on DAX (luoctl dax plan)"
+        case .ends: "ends with the kernel; put the memory on DAX (luoctl dax plan)"
         }
     }
 

@@ -43,7 +43,7 @@ struct DaemonStatusReport: Encodable {
     }
 }
 
-/// `luoctl status --json` when luod has given no status.
+/// The output of `luoctl status --json` when luod does not answer.
 struct StatusReportWithoutDaemon: Encodable {
     private let version = 1
     private let kernelOrchestrator: KernelReport
@@ -70,7 +70,8 @@ extension KernelOrchestrator {
         switch (isOn, hasFile, isRequested) {
         case (true, true, _): "kernel: its Live Update Orchestrator is switched on, with \(Self.devicePath)"
         case (true, false, _):
-            "kernel: its Live Update Orchestrator is switched on, but \(Self.devicePath) is missing here: devtmpfs has it"
+            "kernel: its Live Update Orchestrator is switched on, but \(Self.devicePath) is missing here: mount "
+                + "devtmpfs"
         case (false, _, true):
             "kernel: no Live Update Orchestrator, although liveupdate=on is on the kernel's command line: this kernel "
                 + "has none (CONFIG_LIVEUPDATE), or no Kexec Handover (kho=on)"

@@ -28,8 +28,8 @@ struct DeviceOptions: ParsableArguments {
         if kernelDevice {
             guard let first = program.first, !first.isEmpty else {
                 throw ValidationError(
-                    "say which program holds the session, behind --: a session of the kernel ends with its last descriptor"
-                )
+                    "name the program that holds the session behind --: a session of the kernel ends with its last "
+                        + "descriptor")
             }
         } else {
             guard program.isEmpty else {

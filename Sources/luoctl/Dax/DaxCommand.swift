@@ -19,8 +19,8 @@ struct ListRegionsCommand: ParsableCommand {
         commandName: "list",
         abstract: "Show the DAX regions, and the file systems and devices on them.",
         discussion: """
-            Regions come from memmap= on the kernel's command line, from NVDIMMs, from virtio-pmem devices of a virtual \
-            machine, and from CXL devices. Only root sees their addresses. Nothing is changed.
+            Regions come from memmap= on the kernel's command line, from NVDIMMs, from virtio-pmem devices of a \
+            virtual machine, and from CXL devices. Only root sees their addresses. Nothing is changed.
             """)
 
     @Flag(help: "Print JSON, for machines: docs/kernel-update.md describes it.")
@@ -33,10 +33,9 @@ struct ListRegionsCommand: ParsableCommand {
         } catch {
             throw Exit.unavailable("the DAX regions cannot be read: \(error); is /sys mounted?")
         }
-        // A kernel that hides its memory map or its command line still shows its regions.
+        // Without the command line the regions are still shown, with their origin in place of their argument.
         let report = DaxReport(
-            regions: regions, commandLine: KernelCommandLine((try? readWhole("/proc/cmdline")) ?? ""),
-            memory: MemoryMap((try? readWhole("/proc/iomem")) ?? ""))
+            regions: regions, commandLine: KernelCommandLine((try? readWhole("/proc/cmdline")) ?? ""))
         print(json ? report.json : report.text)
     }
 }

@@ -6,7 +6,6 @@ import LiveUpdateKernel
 struct DaxReport {
     let regions: [DaxRegion]
     let commandLine: KernelCommandLine
-    let memory: MemoryMap
 
     // MARK: For people
 
@@ -34,7 +33,7 @@ struct DaxReport {
         return table.text
     }
 
-    /// The argument that makes a region, when the command line has it.
+    /// The argument of the command line that makes a region, or else the origin of the region.
     private func source(of region: DaxRegion) -> String {
         guard region.source == .e820, let range = region.range,
             let entry = commandLine.memmaps.last(where: { $0.kind == .persistent && $0.range.contains(range) })
@@ -65,13 +64,14 @@ struct DaxReport {
         if regions.contains(where: { $0.start == nil }) { remarks.append("only root sees the addresses") }
         for device in regions.flatMap(\.devices) where !device.allowsDAX {
             remarks.append(
-                "\(device.path.shown) does not allow DAX: give its namespace the mode fsdax with ndctl create-namespace -m fsdax, "
-                    + "which erases it")
+                "\(device.path.shown) does not allow DAX: give its namespace the mode fsdax with "
+                    + "ndctl create-namespace -m fsdax, which erases it")
         }
         return remarks
     }
 
-    /// The ranges of the command line without a region. Addresses that are hidden make none of them look unclaimed.
+    /// The ranges of the command line without a region. If the kernel hides addresses, they cannot be compared, and
+    /// this is empty.
     private var unclaimed: [Memmap] {
         guard regions.allSatisfy({ $0.source != .e820 || $0.range != nil }) else { return [] }
         return commandLine.memmaps.filter { entry in

@@ -10,15 +10,15 @@ struct PlanRegionCommand: ParsableCommand {
         commandName: "plan",
         abstract: "Say how to make a DAX region from ordinary memory: the kernel's argument, and the commands.",
         discussion: """
-            The region is in System RAM of /proc/iomem, above 4 GiB and aligned to 1 GiB where possible, and clear of the \
-            kernel, its crash kernel and other memmap= ranges. 1 GiB is left to the kernel. Only root sees the addresses \
-            of /proc/iomem. Nothing is changed.
+            The region is in System RAM of /proc/iomem, above 4 GiB and aligned to 1 GiB where possible. It does not \
+            overlap with the kernel, its crash kernel and other memmap= ranges. At least 1 GiB is left to the kernel. \
+            Only root sees the addresses of /proc/iomem. Nothing is changed.
             """)
 
     @Option(help: "The size of the region: 64G, or another multiple of 128M.", transform: ByteCount.parse)
     var size: UInt64
 
-    @Option(help: "The directory on which the file system is to be mounted.")
+    @Option(help: "The mount point of the file system.")
     var mount = "/mnt/dax"
 
     @Option(help: "Plan for another machine, by a copy of its /proc/iomem that root has made.")

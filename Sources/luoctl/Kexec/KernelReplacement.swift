@@ -6,7 +6,7 @@ import LiveUpdateKernel
 import LiveUpdatePlatform
 import SystemPackage
 
-/// The steps after the preflight: load, prepare, start.
+/// The steps of `luoctl kexec` after the preflight: load the kernel, prepare luod, start the kernel.
 struct KernelReplacement {
     let situation: KexecSituation
     let preflight: KexecPreflight
@@ -63,13 +63,15 @@ struct KernelReplacement {
         }
     }
 
-    /// A kernel that stays loaded would be started by the next systemctl kexec of anyone.
+    /// Removes the loaded kernel. Otherwise the next systemctl kexec would start it.
     private func unload() { try? Kexec.unload() }
 
     // MARK: Start
 
     static var hasSystemd: Bool { (try? FileStatus(at: "/run/systemd/system"))?.isDirectory == true }
 
+    /// Orders systemd to stop all services and to start the next kernel.
+    ///
     /// - Returns: the reason why systemd did not accept the order; nil when it did.
     private func startThroughSystemd() -> String? {
         for path in Execution.places(of: "systemctl") {
@@ -83,7 +85,7 @@ struct KernelReplacement {
                 return "\(path): \(error)"
             }
         }
-        return "systemctl is missing, and systemd runs"
+        return "systemd runs, but systemctl is not in PATH"
     }
 
     private func start() -> String? {

@@ -18,9 +18,9 @@ protocol KernelUpdateDaemon {
     /// The files of all sessions, with their carriers, and the incoming sessions that are not finished.
     func survey() -> KexecSituation.Daemon
 
-    /// Makes luod publish its state, at once or in its stop.
+    /// Makes luod publish its state, at once or when luod is stopped.
     ///
-    /// - Throws: the reason why luod goes on as before.
+    /// - Throws: the reason why luod does not. luod goes on as before then.
     func prepare(_ order: KernelUpdateOrder) throws(LiveUpdateError)
 
     /// Leaves the record for `luoctl kexec --report`. Nothing depends on it, so a failure is only said.
@@ -36,18 +36,18 @@ struct KernelUpdateOrder {
     enum Moment {
         /// Before ``KernelUpdateDaemon/prepare(_:)`` returns. The kernel is replaced directly afterwards.
         case now
-        /// In luod's next stop. systemd stops luod after its clients.
+        /// When luod is stopped. systemd stops luod after its clients.
         case inStop
     }
 
     let moment: Moment
-    /// Whether files without a carrier are lost, and stop nothing.
+    /// Whether the update goes on without files that have no carrier. They are lost.
     let leavesBehind: Bool
-    /// Whether incoming sessions that are not finished are lost, and stop nothing.
+    /// Whether the update goes on without incoming sessions that are not finished. They are lost.
     let discards: Bool
 }
 
-/// No luod takes part.
+/// The stand-in for a luod that does not answer: it takes no part in the update.
 struct NoDaemon: KernelUpdateDaemon {
     /// The reason in words.
     let reason: String
@@ -66,8 +66,8 @@ struct RunningDaemon: KernelUpdateDaemon {
     /// The record of the update, in luod's state directory.
     let file: KernelUpdateFile
 
-    /// Whether the kernel's Live Update Orchestrator carries memory files. Where systemd ends luod before the kernel ends,
-    /// it does not.
+    /// Whether the kernel's Live Update Orchestrator carries memory files. It does not under systemd, which ends luod
+    /// before the kernel ends.
     private var hasLiveUpdate: Bool {
         !KernelReplacement.hasSystemd && (try? FileStatus(at: "/dev/liveupdate")) != nil
     }
@@ -88,7 +88,8 @@ struct RunningDaemon: KernelUpdateDaemon {
             }
             if !status.sessions.isEmpty, !hasLiveUpdate, isStateInMemory {
                 return .unable(
-                    reason: "its state \(state.shown) is in memory, and ends with the kernel, and all sessions with it",
+                    reason:
+                        "its state \(state.shown) is in memory, and ends with the kernel together with all sessions",
                     remedy: "start luod with a --state on DAX or on a disk")
             }
             let files = status.sessions.flatMap { session in
@@ -113,13 +114,14 @@ struct RunningDaemon: KernelUpdateDaemon {
             try file.write(record, luodUser: try device.descriptor.peer().user)
         } catch {
             Exit.say(
-                "luoctl kexec --report will not know this update: \(file.state.string.shown) cannot be written: \(error)")
+                "luoctl kexec --report will not know this update: \(file.state.string.shown) cannot be written: \(error)"
+            )
         }
     }
 
     func takeBack() {
         file.remove()
-        // luod also takes back what it has published: any request on this connection does that.
+        // Any request on this connection also makes luod thaw, if it has published already.
         try? device.forgetKernelUpdate()
     }
 }

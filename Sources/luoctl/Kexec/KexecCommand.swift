@@ -11,7 +11,7 @@ import SystemPackage
 struct KexecCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kexec",
-        abstract: "Replace the kernel, without a restart of the machine; sessions and files on DAX go along.",
+        abstract: "Replace the kernel, without a restart of the machine; sessions and files on DAX survive.",
         discussion: """
             First everything is checked, and all problems are listed at once, each with its remedy: exit code 1, or 77 \
             when only a right is missing. Then the next kernel is loaded, luod publishes its state, and the machine goes \
@@ -47,7 +47,7 @@ struct KexecCommand: ParsableCommand {
     @Flag(help: "Go on when the formats in an image cannot be read or compared.")
     var uncheckedImage = false
 
-    @Flag(help: "Go on when files have no way to the next kernel. They are lost.")
+    @Flag(help: "Go on when files have no carrier to the next kernel. They are lost.")
     var leaveBehind = false
 
     @Flag(help: "Go on when incoming sessions are not finished. They are lost.")

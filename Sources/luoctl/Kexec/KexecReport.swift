@@ -60,7 +60,7 @@ struct KexecReport {
     }
 
     private var files: String {
-        var table = Table(["session", "user", "token", "kept by", "size", "carrier", "memory for it"])
+        var table = Table(["session", "user", "token", "handler", "size", "carrier", "memory for it"])
         for file in situation.files {
             table.add([
                 file.session.shown, "\(file.user)", file.token.shown, file.handler.shown,

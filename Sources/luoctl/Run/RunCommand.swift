@@ -101,7 +101,8 @@ struct RunCommand: ParsableCommand {
         guard kernel.hasFile ? isAnsweredByLuod : isThere else {
             throw LiveUpdateError(
                 .notPermitted,
-                "luod may not look into this process, which would not find the device of luod at \(KernelOrchestrator.devicePath)",
+                "luod may not look into this process, so the program would not find the device of luod at "
+                    + "\(KernelOrchestrator.devicePath)",
                 remedy:
                     "start luod as root, with CAP_SYS_PTRACE; or as the same user, where kernel.yama.ptrace_scope is 0")
         }

@@ -104,7 +104,7 @@ import Testing
     }
 
     @Test("The FLB stores each region once, in the order of their places") func regions() throws {
-        let flb = DaxRegion()
+        let flb = DaxRegions()
         let boot = try machine.standardBoot()
         func user(_ data: UInt64, _ inode: UInt64, _ compatible: String) -> FLBUser {
             FLBUser(compatible: compatible, data: data, identity: FileIdentity(device: 1, inode: inode))
@@ -114,7 +114,7 @@ import Testing
         let context = FLBContext(
             direction: .outgoing, data: 0, storage: storage, flbs: FLBGetters(boot: try boot.orchestrator.enabled()),
             users: users)
-        let data = try flb.serialize(DaxRegionState([]), context)
+        let data = try flb.serialize(DaxRegionsState([]), context)
         #expect(
             try storage.read(at: data, count: 24) == nativeBytes(UInt32(1)) + nativeBytes(UInt32(0))
                 + nativeBytes(UInt64(1 << 30)) + nativeBytes(UInt64(256 << 20)))

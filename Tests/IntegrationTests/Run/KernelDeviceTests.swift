@@ -43,7 +43,7 @@ import Testing
         #expect(ended.errors.contains("handed over no session of that name"), "\(ended)")
     }
 
-    @Test("A session that nobody has opened is finished by name") func finish() async throws {
+    @Test("A session that no program has opened is finished by name") func finish() async throws {
         let ended = try await inSession(
             """
             luoctl preserve $k --token 7 --fd 4; luoctl update >/dev/null

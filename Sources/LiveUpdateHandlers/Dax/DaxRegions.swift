@@ -6,25 +6,25 @@ import SystemPackage
 
 /// The regions of persistent memory that preserved files are on, shared by all files on DAX: the FLB `dax-region-v1`.
 ///
-/// 1. The first preserved file on DAX makes the FLB.
+/// 1. The first preserved file on DAX preserves the FLB, without regions.
 /// 2. When an update is published, the FLB stores the regions of the files that travel. The command line of the next
-///    kernel must contain them, where `memmap=` has made them.
-/// 3. The retrieve in the next boot finds out which of them are missing (``DaxRegionState/missing``).
-public final class DaxRegion: FileLifecycleBound {
-    public let compatible = DaxRegion.format
+///    kernel must contain the regions that `memmap=` has made.
+/// 3. The next boot retrieves the stored regions. ``DaxRegionsState/missing`` names those that its kernel lacks.
+public final class DaxRegions: FileLifecycleBound {
+    public let compatible = DaxRegions.format
     /// The compatible string.
     package static let format = "dax-region-v1"
 
     /// Makes the FLB. It has no state.
     public init() {}
 
-    public func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: DaxRegionState) {
-        (try store([], in: context.storage), DaxRegionState([]))
+    public func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: DaxRegionsState) {
+        (try store([], in: context.storage), DaxRegionsState([]))
     }
 
-    public func unpreserve(_ object: DaxRegionState, _ context: FLBContext) {}
+    public func unpreserve(_ object: DaxRegionsState, _ context: FLBContext) {}
 
-    public func serialize(_ object: DaxRegionState, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
+    public func serialize(_ object: DaxRegionsState, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
         var regions: Set<DaxMemory> = []
         for user in context.users {
             switch user.compatible {
@@ -38,13 +38,13 @@ public final class DaxRegion: FileLifecycleBound {
         return try store(regions.sorted { $0.start < $1.start }, in: context.storage)
     }
 
-    public func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> DaxRegionState { try resume(context) }
+    public func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> DaxRegionsState { try resume(context) }
 
-    public func finish(_ object: DaxRegionState, _ context: FLBContext) {}
+    public func finish(_ object: DaxRegionsState, _ context: FLBContext) {}
 
-    public func resume(_ context: FLBContext) throws(LiveUpdateError) -> DaxRegionState {
+    public func resume(_ context: FLBContext) throws(LiveUpdateError) -> DaxRegionsState {
         do throws(ArenaError) {
-            return DaxRegionState(try Self.regions(at: context.data, in: context.storage))
+            return DaxRegionsState(try Self.regions(at: context.data, in: context.storage))
         } catch {
             throw LiveUpdateError(error)
         }
@@ -78,14 +78,15 @@ public final class DaxRegion: FileLifecycleBound {
     }
 }
 
-/// The live object of ``DaxRegion``: the regions that the files of the previous boot are on.
-public final class DaxRegionState: Sendable {
+/// The live object of ``DaxRegions``: the regions that the files of the previous boot are on.
+public final class DaxRegionsState: Sendable {
     /// The regions; none in the boot that preserves the files.
     package let regions: [DaxMemory]
 
     init(_ regions: [DaxMemory]) { self.regions = regions }
 
-    /// The regions that this kernel does not have, in words, each with the command that mends it.
+    /// A message for each region that this kernel lacks, with its remedy. This reads sysfs, and only root sees regions
+    /// there: for another user all regions are missing.
     public var missing: [String] {
         let present = DaxMemory.all()
         return regions.filter { region in !present.contains { $0.contains(region) } }.map { region in
