@@ -42,7 +42,7 @@ int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size) {
 
 int cshims_cached_status(int fd, struct cshims_status *status) {
     // Times are not requested, because file systems may write back data before they return them.
-    unsigned wanted = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_INO | STATX_SIZE | STATX_BLOCKS;
+    unsigned wanted = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_GID | STATX_INO | STATX_SIZE | STATX_BLOCKS;
     struct statx found;
     if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, wanted, &found) == -1) return -1;
     *status = (struct cshims_status){
@@ -54,6 +54,7 @@ int cshims_cached_status(int fd, struct cshims_status *status) {
         .of_device = makedev(found.stx_rdev_major, found.stx_rdev_minor),
         .is_dax = (found.stx_attributes & STATX_ATTR_DAX) != 0,
         .mode = found.stx_mode,
-        .user = found.stx_uid};
+        .user = found.stx_uid,
+        .group = found.stx_gid};
     return 0;
 }

@@ -18,7 +18,8 @@ struct BenchCommand: ParsableCommand {
             Scenarios: hugetlb, memfd, files, sessions, update, run, verify, compare; all of them without an argument. Ours and \
             the floor, a C program that does the least with the same system calls, are measured in turn in the same run. \
             Missing huge pages are reserved, as root, and returned whatever happens. The report names each measurement \
-            that is not possible, with the remedy. docs/bench.md describes the scenarios and the JSON.
+            that is not possible, with the remedy. docs/bench.md describes the scenarios and the JSON. luoctl bench kexec, alone, shows the blackout \
+            of the last luoctl kexec.
             """,
         version: packageVersion)
 

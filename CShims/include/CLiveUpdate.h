@@ -24,7 +24,7 @@ int cshims_filesystem_at(const char *path, int64_t *type, int64_t *block_size);
 // statx(2) is behind _GNU_SOURCE. These fields come from the kernel's cache, so the file system's server is not asked.
 struct cshims_status {
     uint64_t device, inode, size, links, blocks, of_device;
-    uint32_t mode, user;
+    uint32_t mode, user, group;
     int is_dax;
 };
 int cshims_cached_status(int fd, struct cshims_status *status);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CLiveUpdate
 import Glibc
 
 /// The time of CLOCK_REALTIME, in nanoseconds since 1970. It jumps when the clock is set.

@@ -75,7 +75,7 @@ import Testing
             .update(.handOver(.reload, note: [1, 2, 3], attempt: 7)), .update(.ready), .update(.go),
             .update(.failed("why")), .update(.failed("why", attempt: 1)), .adopt, .adopted(process: 5, nextSlot: 6),
             .begin(.restored, nextSlot: 9, after: "signal 9", pause: 1600), .cannotBegin(StartFailure(.data, "why")),
-            .stored(true), .stored(false), .ending, .publishing, .stop,
+            .stored(true), .stored(false), .ending, .publishAtEnd(flags: 34), .stop,
         ]
         for message in all { #expect(ControlMessage(message.bytes) == message) }
         let long = "e" + String(repeating: "\u{301}", count: 100_000)

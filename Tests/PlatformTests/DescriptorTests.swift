@@ -27,6 +27,24 @@ import Testing
         #expect(try FileStatus(of: view.borrowed).identity == file.identity)
     }
 
+    /// The directory can belong to a user that leaves a link or a pipe under the temporary name.
+    @Test(arguments: [false, true]) func aReplacedFileIsAlwaysANewOne(isPipe: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let (path, target) = (directory.file("file"), directory.file("target"))
+        try replaceFile(target, with: "old")
+        if isPipe {
+            try #require(unsafe mkfifo(path + ".new", 0o666) == 0)
+        } else {
+            try #require(unsafe symlink(target, path + ".new") == 0)
+        }
+        try replaceFile(path, with: "new")
+        #expect(try readWhole(path) == "new" && readWhole(target) == "old")
+        let status = try FileStatus(at: path, followingLinks: false)
+        #expect(status.isRegular && status.permissions == .ownerReadWrite)
+        #expect(try directory.names == ["file", "target"])
+        #expect(status.modified.map { abs($0 - wallClockNanoseconds()) < 600_000_000_000 } == true)
+    }
+
     @Test func descriptorsAreClosedOnExecUnlessTold() throws {
         let file = try MemoryFile()
         #expect(isCloseOnExec(file.descriptor))

@@ -70,7 +70,7 @@ import Testing
             let status = FileStatus(
                 cshims_status(
                     device: number, inode: number, size: number, links: number, blocks: number, of_device: number,
-                    mode: .max, user: .max, is_dax: 0))
+                    mode: .max, user: .max, group: .max, is_dax: 0))
             #expect(status.size == number)
             #expect(status.allocated == (number < 1 << 55 ? number * 512 : .max))
         }

@@ -80,6 +80,8 @@ first_kernel() {
     expect "its mount" mount -o dax "$(pmem_device 335544320)" /mnt/xfs
 
     start_luod
+    refused "a report without a kernel update" luoctl kexec --report
+    expect_text "the refusal" "no kernel update is on record"
     mkdir $pmem/files
     dd if=/dev/urandom of=/mnt/xfs/weights bs=1M count=8 2>/dev/null
     dd if=/dev/urandom of=$pmem/files/guest bs=1M count=16 2>/dev/null
@@ -115,6 +117,20 @@ first_kernel() {
     next_kernel --leave-behind
 }
 
+# The report of the last kernel update is complete. The clock of this machine knows only whole seconds, so that the end of
+# the old kernel can be unknown.
+expect_report() {
+    expect "the report" luoctl kexec --report
+    expect_text "the report" "from:   $(uname -r)" "to:     $(uname -r)" "freeze and publish" "end of the old kernel" \
+        "boot  " blackout dax-file-v1
+    cat /tmp/output
+    expect "the report for machines" luoctl kexec --report --json
+    expect_text "the report for machines" '"outcome" : "replaced"' '"freeze_ns" : ' '"boot_ns" : ' '"kernel_began" : ' \
+        '"answered" : '
+    expect "the parts of the blackout" luoctl bench kexec
+    [ "$(stat -c %a $LUO_STATE/last-kernel-update)" = 600 ] || fail "others can read the record"
+}
+
 next_kernel() {
     expect "what a kexec would do" luoctl kexec --kernel $pmem/vmlinuz --initrd $pmem/initrd.img --reuse-cmdline "$@" --dry-run
     sed -n '/^session/,$p' /tmp/output
@@ -129,7 +145,8 @@ next_kernel() {
 second_kernel() {
     start_luod
     expect "the sessions" luoctl status
-    expect_text "the sessions" vm cache memory
+    expect_text "the sessions" vm cache memory "kernel update: from $(uname -r)"
+    expect_report
     expect_sum 1 vm 1
     expect_sum 2 vm 2
     expect_sum 3 cache 9 --user nobody
@@ -153,6 +170,7 @@ second_kernel() {
 
 third_kernel() {
     start_luod
+    expect_report
     expect_sum 1 again 1
     expect "the finish" luoctl finish --session again
     expect "the end of luod" luoctl stop

@@ -142,9 +142,9 @@ enum ControlMessage: Equatable, Sendable {
     case stored(Bool)
     /// The keeper was told to end. The orchestrator must log the sessions and files that end.
     case ending
-    /// The orchestrator's answer to `ending` when it must publish for the next kernel before it ends. A publication can
-    /// take long, so the keeper waits longer.
-    case publishing
+    /// The flags of a request to publish for the next kernel when luod ends; 0 takes the request back. The keeper has them for
+    /// each orchestrator, and sends them before `ending`.
+    case publishAtEnd(flags: UInt32)
     /// The keeper must end, as it does on SIGTERM.
     case stop
     /// This many descriptors of a user wait in the keeper to be closed. 0 means few.
@@ -188,7 +188,7 @@ enum ControlMessage: Equatable, Sendable {
         case adopt = 11
         case adopted
         case cannotBegin = 16
-        case stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced, publishing
+        case stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced, publishAtEnd
     }
 
     var bytes: [UInt8] {
@@ -246,7 +246,9 @@ enum ControlMessage: Equatable, Sendable {
             begin(.stored)
             writer.put(UInt8(isStored ? 1 : 0))
         case .ending: begin(.ending)
-        case .publishing: begin(.publishing)
+        case .publishAtEnd(let flags):
+            begin(.publishAtEnd)
+            writer.put(flags)
         case .stop: begin(.stop)
         case .closing(let user, let count):
             begin(.closing)
@@ -306,7 +308,7 @@ enum ControlMessage: Equatable, Sendable {
         case .adopted: return .adopted(process: try reader.take(), nextSlot: try reader.take())
         case .stored: return .stored(try reader.take(UInt8.self) != 0)
         case .ending: return .ending
-        case .publishing: return .publishing
+        case .publishAtEnd: return .publishAtEnd(flags: try reader.take())
         case .stop: return .stop
         case .closing:
             let user = try reader.take(UInt32.self)

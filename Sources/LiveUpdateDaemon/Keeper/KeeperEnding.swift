@@ -13,8 +13,8 @@ final class KeeperEnding {
     private(set) var isUnderWay = false
     /// Whether the orchestrator has logged the sessions and files that end.
     private var isLogged = false
-    /// Whether the orchestrator publishes for the next kernel.
-    private var isPublishing = false
+    /// The flags of a request to publish for the next kernel at the end of luod; 0 without a request.
+    private var publication: UInt32 = 0
 
     /// The time for the orchestrator to log the sessions and files that end, in milliseconds.
     private static let patience: UInt64 = 1000
@@ -31,8 +31,8 @@ final class KeeperEnding {
     /// Notes that the orchestrator has logged the sessions and files that end.
     func noteLog() { isLogged = true }
 
-    /// Notes that the orchestrator publishes for the next kernel before it ends, which takes longer.
-    func notePublication() { isPublishing = true }
+    /// Notes a request to publish for the next kernel when luod ends, or that it was taken back. It outlives orchestrators.
+    func publishAtEnd(_ flags: UInt32) { publication = flags }
 
     /// Waits a moment. A signal in this time ends luod.
     func pause(_ milliseconds: CInt = 100, reading reader: OrchestratorReader) {
@@ -66,11 +66,12 @@ final class KeeperEnding {
     /// Asks the orchestrator to log the sessions and files that end. The keeper does not know them.
     private func haveEndLogged(_ reader: OrchestratorReader) {
         let link = rooms.orchestrator.current.link
+        if publication != 0 { try? link.send(.publishAtEnd(flags: publication), patience: 100) }
         guard (try? link.send(.ending, patience: 100)) != nil else { return }
         let begin = milliseconds()
         while !isLogged, !link.descriptor.hasHungUp {
             let now = milliseconds()
-            let deadline = begin + (isPublishing ? Self.patienceForPublication : Self.patience)
+            let deadline = begin + (publication != 0 ? Self.patienceForPublication : Self.patience)
             guard now < deadline, link.descriptor.isReadable(within: CInt(deadline - now)) else {
                 rooms.log.say("the orchestrator does not answer: the log cannot name the sessions and files that end")
                 return

@@ -82,7 +82,7 @@ final class OrchestratorReader {
                 "no orchestrator can begin, and what is held stays held: \(failure); clients get EIO until a luod takes "
                     + "over that can read the state (luoctl reload IMAGE)")
             noteReady()
-        case .publishing: ending.notePublication()
+        case .publishAtEnd(let flags): ending.publishAtEnd(flags)
         case .stop:
             ending.noteLog()
             if !ending.isUnderWay { ending.end(reading: self) }

@@ -25,15 +25,18 @@ enum KernelArrival {
     ///   `record` for a list of another version; ENOSPC and other errors of writing the arena. If the session was
     ///   retrieved, its files are then lost, so luod must not start as if there were none.
     static func receive(state: String, arena: String, into vault: DescriptorVault) throws -> Bool {
-        guard KernelSession.isPossible, let session = try retrieve(KernelCargo.sessionName(ofState: state)) else {
-            return false
-        }
+        let name = KernelCargo.sessionName(ofState: canonicalPath(state))
+        guard KernelSession.isPossible, let session = try retrieve(name) else { return false }
         let cargo = try KernelCargo(content(of: KernelCargo.token, in: session))
         if (try? FileStatus(at: arena, followingLinks: false)) == nil {
-            try write(try content(of: KernelCargo.arenaToken, in: session), to: arena)
+            writePatiently(try content(of: KernelCargo.arenaToken, in: session), to: arena)
         }
         for (token, items) in Dictionary(grouping: cargo.items, by: \.token) {
             let file = try session.retrieve(token: token)
+            // No process may have the file while it has too many rights.
+            if let item = items.first {
+                try file.borrowed.setRights(item.permissions, owner: item.owner, group: item.group)
+            }
             for item in items {
                 let opened = try file.borrowed.reopened(item.mode)
                 try opened.borrowed.setPosition(Int64(item.position))
@@ -56,7 +59,8 @@ enum KernelArrival {
             do throws(SystemCallError) {
                 return try KernelSession.retrieve(name)
             } catch {
-                guard error.errno == .resourceBusy else {
+                // EINVAL: a luod that is ending has the session open.
+                guard [.resourceBusy, .invalidArgument].contains(error.errno) else {
                     throw StartFailure(
                         .unavailable,
                         "the session \(name) of /dev/liveupdate cannot be retrieved: \(error); its files end with it")
@@ -76,6 +80,25 @@ enum KernelArrival {
     private static func content(of token: UInt64, in session: KernelSession) throws(SystemCallError) -> [UInt8] {
         let file = try session.retrieve(token: token)
         return try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size))
+    }
+
+    /// Writes the arena. The kernel's session would end with this process, so a full or read-only file system only makes
+    /// it wait until there is room.
+    private static func writePatiently(_ bytes: [UInt8], to path: String) {
+        var isLogged = false
+        while true {
+            do throws(SystemCallError) {
+                return try write(bytes, to: path)
+            } catch {
+                if !isLogged {
+                    Log("luod keeper").say(
+                        "the state of the previous kernel cannot be written to \(path): \(error); luod waits: make room, or "
+                            + "make it writable; if luod is ended now, all memory files are lost")
+                }
+                isLogged = true
+                sleep(1)
+            }
+        }
     }
 
     private static func write(_ bytes: [UInt8], to path: String) throws(SystemCallError) {

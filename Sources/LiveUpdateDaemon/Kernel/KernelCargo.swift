@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdatePlatform
+import SystemPackage
 
 /// The list of the descriptors whose files luod has put into a session of the kernel. The list travels as a memory file
 /// in the same session. This type does no I/O.
 ///
 /// The layout is `"LUOCARGO"`, `u32 version`, `u32 number of descriptors`, and for each descriptor `s64 slot, u64
-/// token, u64 position, u32 open mode, u32 seals, u32 user, u32 zero`. Several descriptors can have one file, and so
+/// token, u64 position, u32 open mode, u32 seals, u32 user, u32 permissions, u32 owner, u32 group`. Several descriptors can have one file, and so
 /// one token.
 struct KernelCargo: Equatable, Sendable {
     /// A descriptor that luod held. The kernel preserves only the file: a retrieve returns a descriptor for reading and
@@ -22,6 +24,10 @@ struct KernelCargo: Equatable, Sendable {
         var seals: Seals
         /// The user to charge.
         var user: UInt32
+        /// The permissions and the owner of the file. The kernel gives the file to root, and all rights to everybody.
+        var permissions: FilePermissions
+        var owner: UInt32
+        var group: UInt32
     }
 
     /// The descriptors, in the order of their slots.
@@ -42,7 +48,7 @@ struct KernelCargo: Equatable, Sendable {
     private static let magic: UInt64 = 0x4F47_5241_434F_554C
     private static let version: UInt32 = 1
     private static let headLength = 16
-    private static let itemLength = 40
+    private static let itemLength = 48
 
     init(_ items: [Item]) { self.items = items }
 
@@ -58,7 +64,9 @@ struct KernelCargo: Equatable, Sendable {
             writer.put(item.mode.rawValue)
             writer.put(item.seals.rawValue)
             writer.put(item.user)
-            writer.put(UInt32(0))
+            writer.put(UInt32(item.permissions.rawValue))
+            writer.put(item.owner)
+            writer.put(item.group)
         }
         return writer.bytes
     }
@@ -86,8 +94,9 @@ struct KernelCargo: Equatable, Sendable {
             items.append(
                 Item(
                     slot: slot, token: token, position: position, mode: mode,
-                    seals: Seals(rawValue: try reader.take()), user: try reader.take()))
-            _ = try reader.take(UInt32.self)
+                    seals: Seals(rawValue: try reader.take()), user: try reader.take(),
+                    permissions: FilePermissions(rawValue: mode_t(try reader.take(UInt32.self) & 0o7777)),
+                    owner: try reader.take(), group: try reader.take()))
         }
     }
 }

@@ -19,6 +19,8 @@ final class KernelDeparture {
     private let session: KernelSession
     private let store: DescriptorMirror
     private var files: [(slot: DescriptorSlot, token: UInt64)] = []
+    /// The reasons for which files were left out.
+    private(set) var left: [String] = []
     /// The memory files with the list and the arena.
     private var own: [OwnedFile] = []
 
@@ -32,24 +34,49 @@ final class KernelDeparture {
     /// - Throws: ENOMEM when the machine has no memory for their holes; EBUSY when another process has /dev/liveupdate
     ///   open; EEXIST when the state has a session of the kernel already; the kernel's error for a file, with its user,
     ///   session and token; as ``Orchestrator/status()``.
-    init(_ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String) throws(LiveUpdateError) {
+    init(
+        _ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String, leavingOut: Bool
+    ) throws(LiveUpdateError) {
         self.store = store
         let files = Self.files(of: try orchestrator.status(), store)
-        try Self.checkMemory(files)
+        var budget = try KernelMemoryBudget()
         do throws(SystemCallError) {
-            session = try KernelSession.create(KernelCargo.sessionName(ofState: state))
+            session = try KernelSession.create(KernelCargo.sessionName(ofState: canonicalPath(state)))
         } catch {
             throw LiveUpdateError(
                 error.errno, "no session of /dev/liveupdate can be made for the memory files: \(error.call) failed",
                 remedy: Self.remedy(withoutSession: error.errno))
         }
-        var tokens: [FileIdentity: UInt64] = [:]
+        // Nil for a file that is left out.
+        var tokens: [FileIdentity: UInt64?] = [:]
         for file in files {
             if tokens[file.identity] == nil {
-                try preserve(file, as: UInt64(file.slot.number))
-                tokens[file.identity] = UInt64(file.slot.number)
+                tokens[file.identity] = .some(try token(of: file, &budget, leavingOut: leavingOut))
             }
-            self.files.append((file.slot, tokens[file.identity] ?? 0))
+            if let token = tokens[file.identity] ?? nil { self.files.append((file.slot, token)) }
+        }
+    }
+
+    /// Preserves a file.
+    ///
+    /// - Returns: its token; nil when the file is left out.
+    private func token(
+        of file: File, _ budget: inout KernelMemoryBudget, leavingOut: Bool
+    ) throws(LiveUpdateError) -> UInt64? {
+        do throws(LiveUpdateError) {
+            guard budget.take(size: file.size, allocated: file.allocated) else {
+                throw LiveUpdateError(
+                    .noMemory,
+                    "\(file.subject): the kernel would need more memory for the file than it has: it fills holes, and "
+                        + "moves pages out of its own reserve",
+                    remedy: "release memory, or put the file on DAX (luoctl dax plan)")
+            }
+            try preserve(file, as: UInt64(file.slot.number))
+            return UInt64(file.slot.number)
+        } catch {
+            guard leavingOut else { throw error }
+            left.append("\(error)")
+            return nil
         }
     }
 
@@ -68,7 +95,10 @@ final class KernelDeparture {
         let slot: DescriptorSlot
         let descriptor: FileDescriptor
         let identity: FileIdentity
-        let holes: UInt64
+        let size: UInt64
+        let allocated: UInt64
+
+        var subject: String { "user \(session.holder.user), session \"\(session.name)\", token \(token)" }
     }
 
     private static func files(of status: Status, _ store: DescriptorMirror) -> [File] {
@@ -79,19 +109,9 @@ final class KernelDeparture {
                 else { return nil }
                 return File(
                     session: session, token: file.token, slot: file.slot, descriptor: descriptor,
-                    identity: found.identity, holes: found.size - min(found.size, found.allocated))
+                    identity: found.identity, size: found.size, allocated: found.allocated)
             }
         }
-    }
-
-    private static func checkMemory(_ files: [File]) throws(LiveUpdateError) {
-        var seen: Set<FileIdentity> = []
-        let holes = files.filter { seen.insert($0.identity).inserted }.reduce(UInt64(0)) { $0 &+ $1.holes }
-        guard let available = try? availableMemory(), holes > available else { return }
-        throw LiveUpdateError(
-            .noMemory,
-            "the kernel would fill the holes of memory files with \(holes) bytes, and \(available) are available",
-            remedy: "release memory, or put files with holes on DAX (luoctl dax plan)")
     }
 
     private func preserve(_ file: File, as token: UInt64) throws(LiveUpdateError) {
@@ -100,8 +120,7 @@ final class KernelDeparture {
         } catch {
             throw LiveUpdateError(
                 error.errno,
-                "the kernel cannot preserve the memory file of user \(file.session.holder.user), session "
-                    + "\"\(file.session.name)\", token \(file.token)",
+                "\(file.subject): the kernel cannot preserve the memory file",
                 remedy: "unpreserve it, or put its memory on DAX (luoctl dax plan)")
         }
     }
@@ -124,9 +143,11 @@ final class KernelDeparture {
 
     private func item(_ slot: DescriptorSlot, _ token: UInt64) throws(SystemCallError) -> KernelCargo.Item {
         guard let entry = store.entry(slot) else { throw SystemCallError("fcntl", .badFileDescriptor) }
+        let status = try FileStatus(of: entry.descriptor)
         return KernelCargo.Item(
             slot: slot, token: token, position: UInt64(try entry.descriptor.position()),
-            mode: try entry.descriptor.openMode(), seals: try entry.descriptor.seals(), user: entry.label.user)
+            mode: try entry.descriptor.openMode(), seals: try entry.descriptor.seals(), user: entry.label.user,
+            permissions: status.permissions, owner: status.owner, group: status.group)
     }
 
     private func preserve(_ bytes: [UInt8], _ token: UInt64, _ name: String) throws(SystemCallError) {

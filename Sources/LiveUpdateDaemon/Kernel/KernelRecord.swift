@@ -46,7 +46,7 @@ final class KernelRecord {
         self.path = path
         self.log = log
         running = Self.trimmed(try? readWhole("/proc/sys/kernel/random/boot_id"))
-        recorded = Self.trimmed(try? readWhole(path))
+        recorded = Self.trimmed(try? readBeginning(path))
         let compared = Comparison(recorded: recorded, running: running)
         comparison = isOther ? .other : compared
     }

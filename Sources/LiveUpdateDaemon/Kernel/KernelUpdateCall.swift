@@ -24,8 +24,8 @@ final class KernelUpdateCall {
     private let replies: ReplySender
     private let keeper: KeeperLink
     private let log: Log
-    /// The request for a publication at the end of luod; nil without one.
-    private var atEnd: UpdateCall?
+    /// The flags of a request to publish at the end of luod; 0 without a request.
+    private var atEnd: UInt32 = 0
 
     init(
         _ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String, _ updates: UpdateRunner,
@@ -46,27 +46,29 @@ final class KernelUpdateCall {
     /// - Returns: the answer; nil when it was sent already.
     func perform(_ request: Request, _ client: Client) -> Reply? {
         let call = UpdateCall(request.body)
+        guard call.flags & ~Self.knownFlags == 0 else {
+            return refuse("the request has unknown flags\nremedy: use luoctl of the version of luod", .invalidArgument)
+        }
         if call.flags & UpdateCall.forget != 0 {
-            if atEnd != nil { log.say("kernel update: called off: nothing is published when luod ends") }
-            atEnd = nil
+            if atEnd != 0 { log.say("kernel update: called off: nothing is published when luod ends") }
+            setAtEnd(0)
             return Reply(0, body: UpdateCall().body)
         }
         guard !updates.isUnderWay else {
             return refuse("an update is under way\nremedy: ask again when it has ended", .resourceBusy)
         }
-        let obstacles = (try? orchestrator.obstacles(replacing: replaced(call))) ?? []
-        let discarded = call.discards ? ((try? orchestrator.unfinishedSessions()) ?? []) : []
-        if let first = obstacles.first, !call.leavesOut {
-            return refuse(UpdateCost.kernelRefusal(obstacles), first.errno)
+        let lines: [String]
+        do throws(LiveUpdateError) {
+            lines = try losses(call)
+        } catch {
+            return refuse(error.reason, error.errno)
         }
-        if !call.discards, let unfinished = unfinished() { return unfinished }
-        let lines = obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
         var reply = Reply(0, body: UpdateCall(text: UpdateCost.text(lines, room: UpdateCost.room)).body)
         reply.response.tag = request.tag
         guard call.flags & UpdateCall.onlyAsk == 0 else { return reply }
         log.sayAll(lines.map { "kernel update: goes on without \($0)" })
         guard call.flags & UpdateCall.atEnd == 0 else {
-            atEnd = call
+            setAtEnd(call.flags)
             log.say("kernel update: the state is published for the next kernel when luod ends")
             return reply
         }
@@ -77,19 +79,57 @@ final class KernelUpdateCall {
             return refuse("\(LuoctlRemedies.adapted(error))", error.errno)
         }
         replies.send(reply, to: client.connection)
+        log.say("kernel update: luod waits for process \(client.connection.clientID.process), which starts the next kernel")
         withExtendedLifetime(departure) { wait(for: client.connection) }
         return nil
     }
 
-    /// Publishes at the end of luod, if a client has asked for it.
+    /// The lines about what is lost.
+    ///
+    /// - Throws: the refusal. Its reason is the text of the answer.
+    private func losses(_ call: UpdateCall) throws(LiveUpdateError) -> [String] {
+        let obstacles = try orchestrator.obstacles(replacing: replaced(call))
+        if let first = obstacles.first, !call.leavesOut {
+            throw LiveUpdateError(first.errno, UpdateCost.kernelRefusal(obstacles))
+        }
+        if !call.discards {
+            do throws(LiveUpdateError) {
+                try orchestrator.checkUnfinished()
+            } catch {
+                throw LiveUpdateError(error.errno, "\(LuoctlRemedies.adapted(error))")
+            }
+        }
+        let discarded = call.discards ? try orchestrator.unfinishedSessions() : []
+        return obstacles.map(UpdateCost.line) + discarded.flatMap(UpdateCost.lines)
+    }
+
+    private static let knownFlags =
+        UpdateCall.discard | UpdateCall.leaveOut | UpdateCall.atEnd | UpdateCall.onlyAsk | UpdateCall.forget
+
+    // MARK: At the end of luod
+
+    /// Notes the flags of a request that an earlier orchestrator has answered.
+    func publishAtEnd(_ flags: UInt32) { atEnd = flags }
+
+    /// The keeper has the flags for the next orchestrator.
+    private func setAtEnd(_ flags: UInt32) {
+        atEnd = flags
+        try? keeper.send(.publishAtEnd(flags: flags))
+    }
+
+    /// Publishes at the end of luod, if a client has asked for it. It is too late to refuse: a file that cannot go is left
+    /// out.
     func end() {
-        guard let call = atEnd else { return }
+        guard atEnd != 0 else { return }
         do throws(LiveUpdateError) {
-            _ = try publish(call)
+            _ = try publish(UpdateCall(flags: atEnd | UpdateCall.leaveOut))
+            log.sayAll(orchestrator.leftOut.map { "kernel update: goes on without \(UpdateCost.line($0))" })
         } catch {
             log.say("kernel update: nothing was published: \(error)")
         }
     }
+
+    // MARK: Publishing
 
     private func replaced(_ call: UpdateCall) -> Replacement {
         .kernel(carrying: carriesMemory(call) ? KernelDeparture.kinds : [])
@@ -100,24 +140,15 @@ final class KernelUpdateCall {
         call.flags & UpdateCall.atEnd == 0 && KernelSession.isPossible
     }
 
-    /// Whether a client has asked for a publication at the end of luod.
-    var isDueAtEnd: Bool { atEnd != nil }
-
-    private func unfinished() -> Reply? {
-        do throws(LiveUpdateError) {
-            try orchestrator.checkUnfinished()
-            return nil
-        } catch {
-            return refuse("\(LuoctlRemedies.adapted(error))", error.errno)
-        }
-    }
-
     /// Publishes the state for the next kernel. If this fails, nothing is published.
     ///
     /// - Returns: the carrier of the memory files; nil when the kernel's orchestrator carries nothing.
     private func publish(_ call: UpdateCall) throws(LiveUpdateError) -> KernelDeparture? {
         acceptor.admitAll()
-        let departure = carriesMemory(call) ? try KernelDeparture(orchestrator, store, state: state) : nil
+        let departure =
+            carriesMemory(call)
+            ? try KernelDeparture(orchestrator, store, state: state, leavingOut: call.leavesOut) : nil
+        log.sayAll((departure?.left ?? []).map { "kernel update: goes on without \($0)" })
         try orchestrator.publish(
             discardingUnfinished: call.discards, leavingOut: call.leavesOut, replacing: replaced(call))
         do throws(LiveUpdateError) {

@@ -75,7 +75,7 @@ final class Server {
             SessionRemover(orchestrator, connections, sessions),
             ProgramCalls(store, orchestrator, connections, closer, admissions, keeper, state),
             StatusReporter(store, orchestrator, keeper, updates, admissions, refusal, state),
-            StopCall(store, losses, refusal, updates, replies, keeper, log), kernelUpdate,
+            StopCall(store, losses, refusal, updates, kernelUpdate, replies, keeper, log), kernelUpdate,
             connections, longWork, updates, refusal)
     }
 
@@ -250,8 +250,8 @@ final class Server {
 
     private func take(_ received: ControlLink.Received) {
         if updates.take(received) { return }
+        if case .publishAtEnd(let flags) = received.message { kernelUpdate.publishAtEnd(flags) }
         if case .ending = received.message {
-            if kernelUpdate.isDueAtEnd { try? keeper.send(.publishing) }
             kernelUpdate.end()
             losses.logEnd()
             try? keeper.send(.stop)

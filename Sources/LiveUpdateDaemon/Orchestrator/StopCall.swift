@@ -9,18 +9,20 @@ final class StopCall {
     private let losses: LossReporter
     private let refusal: Refusal?
     private let updates: UpdateRunner
+    private let kernelUpdate: KernelUpdateCall
     private let replies: ReplySender
     private let keeper: KeeperLink
     private let log: Log
 
     init(
         _ store: DescriptorMirror, _ losses: LossReporter, _ refusal: Refusal?, _ updates: UpdateRunner,
-        _ replies: ReplySender, _ keeper: KeeperLink, _ log: Log
+        _ kernelUpdate: KernelUpdateCall, _ replies: ReplySender, _ keeper: KeeperLink, _ log: Log
     ) {
         self.store = store
         self.losses = losses
         self.refusal = refusal
         self.updates = updates
+        self.kernelUpdate = kernelUpdate
         self.replies = replies
         self.keeper = keeper
         self.log = log
@@ -44,6 +46,7 @@ final class StopCall {
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
         replies.send(reply, to: client.connection)
+        kernelUpdate.end()
         // The keeper ends luod at once, without asking for the log first.
         losses.logEnd()
         // Without a keeper, no process would start another orchestrator.

@@ -115,3 +115,6 @@ private func realPath(_ path: String) -> String? {
     defer { unsafe free(found) }
     return unsafe String(cString: found)
 }
+
+/// The absolute path without symbolic links and redundant slashes: realpath(3). A path that leads nowhere stays as it is.
+package func canonicalPath(_ path: String) -> String { realPath(path) ?? path }

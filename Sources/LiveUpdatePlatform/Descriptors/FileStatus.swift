@@ -80,6 +80,8 @@ public struct FileStatus: Sendable {
     package let modified: Int64?
     /// The user that the file belongs to.
     package let owner: UInt32
+    /// The group: `st_gid`.
+    package let group: UInt32
     private let mode: mode_t
     /// Whether the file belongs to this process's user, and no other user may write to it. Only this property asks
     /// geteuid(2), so callers that use other fields do not pay for it.
@@ -127,6 +129,7 @@ public struct FileStatus: Sendable {
         isDax = found.is_dax != 0
         modified = nil
         owner = found.user
+        group = found.group
         mode = found.mode
     }
 
@@ -141,6 +144,7 @@ public struct FileStatus: Sendable {
         isDax = false
         modified = nanoseconds(of: status.st_mtim)
         owner = status.st_uid
+        group = status.st_gid
         mode = status.st_mode
     }
 

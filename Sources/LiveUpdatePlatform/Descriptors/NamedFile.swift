@@ -168,6 +168,17 @@ package func replaceFile(_ path: String, with text: String) throws(SystemCallErr
     try systemCall("rename") { unsafe rename(new, path) }
 }
 
+extension FileDescriptor {
+    /// Gives a file its owner and its permissions: fchown(2), fchmod(2). Without the right to give the file away, the file
+    /// stays with its owner.
+    ///
+    /// - Throws: EPERM when this process may not set the permissions.
+    package func setRights(_ permissions: FilePermissions, owner: UInt32, group: UInt32) throws(SystemCallError) {
+        _ = fchown(rawValue, owner, group)
+        try systemCall("fchmod") { fchmod(rawValue, permissions.rawValue) }
+    }
+}
+
 /// Removes a name, and also the file when it has no other name and no process has it open: unlink(2).
 ///
 /// - Throws: ENOENT, EACCES, EISDIR.

@@ -49,6 +49,14 @@ func readText(_ file: FileDescriptor, atMost room: Int) throws(SystemCallError) 
     return String(decoding: bytes.prefix(count), as: UTF8.self)
 }
 
+/// The first 128 bytes of a small file, as text.
+///
+/// - Throws: ENOENT, EACCES, and the errors of read(2).
+package func readBeginning(_ path: String) throws(SystemCallError) -> String {
+    let file = try openFile(path)
+    return try readText(file.borrowed, atMost: 128)
+}
+
 /// The number in a file of sysfs or procfs.
 ///
 /// - Throws: ENOENT, EACCES; EINVAL when the file holds no number.
