@@ -96,7 +96,8 @@ struct RunningDaemon: KernelUpdateDaemon {
             try file.write(record, luodUser: try device.descriptor.peer().user)
         } catch {
             Exit.say(
-                "luoctl kexec --report will not know this update: \(file.state.string.shown) cannot be written: \(error)")
+                "luoctl kexec --report will not know this update: no file can be written into "
+                    + "\(file.state.string.shown): \(error)")
         }
     }
 
