@@ -146,18 +146,21 @@ extension Boot {
         }
     }
 
-    /// Opens again every lost file that its handler finds, in both directions. Files of finished sessions stay lost.
+    /// Opens lost files of both directions again, if they survive the kernel by themselves.
     ///
-    /// - Returns: the number of files that were found.
-    /// - Throws: as ``Orchestrator/findLostFiles()``. A file that is not found is no error.
-    func findLostFiles() throws(LiveUpdateError) -> Int {
+    /// - Returns: the number of files that are held after it, and of files that are lost.
+    func findLostFiles() throws(LiveUpdateError) -> (held: Int, lost: Int) {
         try request(.exclusive) { () throws(LiveUpdateError) in
             let state = read { $0 }
-            var count = 0
+            var (held, lost) = (0, 0)
             for session in state.sessions.values where session.progress != .finished {
-                for file in state.files(of: session) where isLost(file) && !isLost(found(file, session)) { count += 1 }
+                for known in state.files(of: session) {
+                    let mayBeFound = isLost(known) && handler(of: known).outlivesKernel
+                    let file = mayBeFound ? found(known, session) : known
+                    if isLost(file) { lost += 1 } else { held += 1 }
+                }
             }
-            return count
+            return (held, lost)
         }
     }
 

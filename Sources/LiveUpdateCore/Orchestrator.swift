@@ -376,12 +376,11 @@ public final class Orchestrator: Sendable {
         return try boot.plan.obstacles(of: boot, replacing: replaced)
     }
 
-    /// Opens again every lost file that its handler finds, also the files that no client has retrieved yet. A file that
-    /// is not found stays lost.
+    /// Opens lost files again, if they survive the kernel by themselves and their handlers find them.
     ///
-    /// - Returns: the number of files that were found.
+    /// - Returns: the number of files that are held after it, and of files that are lost, in unfinished sessions.
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
-    package func findLostFiles() throws(LiveUpdateError) -> Int { try enabled().findLostFiles() }
+    package func findLostFiles() throws(LiveUpdateError) -> (held: Int, lost: Int) { try enabled().findLostFiles() }
 
     /// The incoming sessions that are not finished. An update that discards loses them.
     ///

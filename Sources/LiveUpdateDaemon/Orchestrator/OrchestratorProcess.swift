@@ -33,7 +33,7 @@ package enum OrchestratorProcess {
         let workers = try WorkerPool(threads: workingThreads, keeping: capabilities)
         let beginning = try receiveAll(store, keeper)
         store.use(keeper)
-        if settings.isConfined, beginning.role != .afterKernel { try Sandbox.limitCapabilities() }
+        if settings.isConfined, !beginning.role.isStart { try Sandbox.limitCapabilities() }
         // After several deaths in a row the pause comes here, after receiving all descriptors, so that luod has two
         // holders meanwhile.
         if beginning.role != .standby, beginning.pause > 0 { usleep(useconds_t(beginning.pause * 1000)) }
@@ -109,8 +109,8 @@ package enum OrchestratorProcess {
         let server = try resources.makeServer(of: orchestrator, predecessorsEnd: beginning.after)
         let wasPublished = arena.outgoingTree != nil
         try orchestrator.open()
-        if beginning.role == .afterKernel {
-            findFiles(orchestrator, wasPublished, resources.log)
+        if beginning.role.isStart {
+            findFiles(orchestrator, beginning.role, wasPublished, resources.log)
             if resources.settings.isConfined { try Sandbox.limitCapabilities() }
         }
         if beginning.role.isStart { server.logStartLosses() }
@@ -120,15 +120,15 @@ package enum OrchestratorProcess {
     }
 
     /// Opens the files that survived the kernel, before other processes rename them.
-    private static func findFiles(_ orchestrator: Orchestrator, _ wasPublished: Bool, _ log: Log) {
+    private static func findFiles(
+        _ orchestrator: Orchestrator, _ role: ControlMessage.Role, _ wasPublished: Bool, _ log: Log
+    ) {
+        let files = try? orchestrator.findLostFiles()
+        guard role == .afterKernel else { return }
         let what =
             wasPublished
-            ? "luod runs under another kernel, and the next boot begins" : "the kernel restarted without an update"
-        do throws(LiveUpdateError) {
-            log.say("\(what): \(try orchestrator.findLostFiles()) lost files were found again")
-        } catch {
-            log.say("\(what): the files on DAX cannot be opened again: \(error)")
-        }
+            ? "this is another kernel than before, and the next boot" : "the kernel restarted without an update"
+        log.say("\(what): files held: \(files?.held ?? 0), lost: \(files?.lost ?? 0)")
     }
 
     /// Dies at the start, so that a test can check the consequences. Only in debug builds, and only while the file at

@@ -79,6 +79,7 @@ public final class DaxFileHandler: FileHandler {
                     + "that luod sees",
                 remedy: "luoctl dax shows the regions; luod must run as root to see their addresses")
         }
+        try DaxFileNow.check(found.path, of: file.token, leadsTo: status.identity, mountTable)
         let record = try DaxFileRecord(
             size: status.size, position: found.position, file: lasting, mode: found.mode, memory: memory,
             extents: found.extents, type: type, path: found.path, in: file.storage)
@@ -89,7 +90,7 @@ public final class DaxFileHandler: FileHandler {
 
     public func freeze(_ file: FileContext) throws(LiveUpdateError) -> UInt64 {
         var record = try DaxFileRecord(at: file.data, in: file.storage)
-        let now = try DaxFileNow(file, record)
+        let now = try DaxFileNow(file, record, mountTable)
         guard now.position != record.position || now.path != record.path else { return file.data }
         record.position = now.position
         record.path = now.path
@@ -100,15 +101,16 @@ public final class DaxFileHandler: FileHandler {
     public func freezeCheck(_ file: FileContext) -> (@Sendable () -> Bool)? {
         guard let record = try? DaxFileRecord(at: file.data, in: file.storage) else { return nil }
         let (position, path) = (record.position, record.path)
+        let mountTable = mountTable
         return {
-            guard let now = try? DaxFileNow(file, record) else { return false }
+            guard let now = try? DaxFileNow(file, record, mountTable) else { return false }
             return now.position == position && now.path == path
         }
     }
 
     public func freezeObstacle(_ file: FileContext) -> LiveUpdateError? {
         do throws(LiveUpdateError) {
-            _ = try DaxFileNow(file, DaxFileRecord(at: file.data, in: file.storage))
+            _ = try DaxFileNow(file, DaxFileRecord(at: file.data, in: file.storage), mountTable)
             return nil
         } catch {
             return error

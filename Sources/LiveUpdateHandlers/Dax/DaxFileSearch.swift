@@ -12,7 +12,7 @@ struct DaxFileNow {
     ///
     /// - Throws: ESTALE when the size has changed, or when the file has no name any more; EBADF when the file was lost;
     ///   the errors of fstat(2) and readlink(2).
-    init(_ file: FileContext, _ record: DaxFileRecord) throws(LiveUpdateError) {
+    init(_ file: FileContext, _ record: DaxFileRecord, _ table: MountTable) throws(LiveUpdateError) {
         let descriptor = try file.keptDescriptor()
         let status: FileStatus
         do throws(SystemCallError) {
@@ -33,7 +33,39 @@ struct DaxFileNow {
                 .staleNFSFileHandle, "token \(file.token), \(record.path): the file was removed",
                 remedy: "unpreserve it: the next boot could not find it under another kernel")
         }
+        try Self.check(path, of: file.token, leadsTo: status.identity, table)
     }
+
+    /// Checks that the next kernel can find a file by its path. A file that was opened in another mount namespace, or by a
+    /// name that was removed, has a path that leads nowhere here.
+    ///
+    /// - Throws: ESTALE when the path leads to no file, or to another one.
+    static func check(
+        _ path: FilePath, of token: UInt64, leadsTo identity: FileIdentity, _ table: MountTable
+    ) throws(LiveUpdateError) {
+        let found: FileIdentity?
+        do throws(SystemCallError) {
+            found = try Self.identity(at: path, try table.mounts())
+        } catch {
+            // A directory of another user, which this process may enter only at the start under another kernel.
+            if error.errno == .permissionDenied { return }
+            found = nil
+        }
+        guard found != identity else { return }
+        throw LiveUpdateError(
+            .staleNFSFileHandle, "token \(token): the path \(path) does not lead to the file here",
+            remedy: "open the file by a name that it has in luod's mount namespace, and preserve that")
+    }
+
+    private static func identity(at path: FilePath, _ mounts: [Mount]) throws(SystemCallError) -> FileIdentity? {
+        guard case .leads(let way) = MountWay(path, to: DaxFileSystem.names, device: nil, mounts) else { return nil }
+        return try FileStatus(cached: try findFile(path, through: way).borrowed).identity
+    }
+}
+
+extension DaxFileSystem {
+    /// The types as mount(8) calls them.
+    fileprivate static let names = Set(allCases.map(\.rawValue))
 }
 
 /// A search for a file on DAX by its path, after a restart of the kernel.
@@ -98,7 +130,7 @@ struct DaxFileSearch {
     }
 
     private func locate() throws(LiveUpdateError) -> OwnedDescriptor {
-        let way = MountWay(record.path, to: Set(DaxFileSystem.allCases.map(\.rawValue)), device: nil, mounts)
+        let way = MountWay(record.path, to: DaxFileSystem.names, device: nil, mounts)
         switch way {
         case .leads(let mounts):
             do {

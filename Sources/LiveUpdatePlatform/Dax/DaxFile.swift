@@ -96,12 +96,14 @@ extension FileDescriptor {
     /// never written count as holes, because both read as zeros.
     ///
     /// - Throws: EBADF, EOPNOTSUPP for another file system, ECANCELED by a ``Cancellation``.
-    package func mappedExtents(size: UInt64) throws(SystemCallError) -> [MappedExtent] {
+    package func mappedExtents(
+        size: UInt64, includingUnwritten: Bool = false
+    ) throws(SystemCallError) -> [MappedExtent] {
         var found: [MappedExtent] = []
         var at: UInt64 = 0
         while at < size {
             try Cancellation.check()
-            let page = try FileMapPage(of: self, from: at, to: size)
+            let page = try FileMapPage(of: self, from: at, to: size, includingUnwritten)
             found += page.extents
             guard let next = page.next else { break }
             at = next
@@ -120,7 +122,9 @@ private struct FileMapPage {
     /// The offset at which the next call goes on; nil after the last extent.
     var next: UInt64?
 
-    init(of file: FileDescriptor, from start: UInt64, to end: UInt64) throws(SystemCallError) {
+    init(
+        of file: FileDescriptor, from start: UInt64, to end: UInt64, _ includesUnwritten: Bool
+    ) throws(SystemCallError) {
         var argument = start.littleEndianBytes + (end - start).littleEndianBytes
         // FIEMAP_FLAG_SYNC, no extents so far, room, reserved.
         argument += UInt32(1).littleEndianBytes + UInt32(0).littleEndianBytes
@@ -138,7 +142,7 @@ private struct FileMapPage {
             guard length > 0, offset < end else { return }
             next = isLast || length > end - offset ? nil : offset + length
             // FIEMAP_EXTENT_UNWRITTEN
-            guard flags & 0x800 == 0 else { continue }
+            guard includesUnwritten || flags & 0x800 == 0 else { continue }
             let skipped = start > offset ? min(start - offset, length) : 0
             let place = Extent(offset: offset + skipped, length: min(length, end - offset) - skipped)
             extents.append(

@@ -18,7 +18,7 @@ enum KernelFate: Equatable {
     init(_ descriptor: FileDescriptor, handler: String, size: UInt64) {
         switch handler {
         case DaxFileHandler.format:
-            let extents = (try? descriptor.mappedExtents(size: size)) ?? []
+            let extents = (try? descriptor.mappedExtents(size: size, includingUnwritten: true)) ?? []
             self = .stays(mappableBy2M: extents.reduce(0) { $0 + $1.mappable(by: .huge2M) })
         case DaxDeviceHandler.format: self = .staysWhole
         case MemfdHandler.format: self = .needsLiveUpdate

@@ -114,8 +114,8 @@ struct RunningDaemon: KernelUpdateDaemon {
             try file.write(record, luodUser: try device.descriptor.peer().user)
         } catch {
             Exit.say(
-                "luoctl kexec --report will not know this update: \(file.state.string.shown) cannot be written: \(error)"
-            )
+                "luoctl kexec --report will not know this update: no file can be written into "
+                    + "\(file.state.string.shown): \(error)")
         }
     }
 
@@ -131,10 +131,15 @@ extension CarriedFile {
     fileprivate init(_ file: LuodStatus.File, of session: LuodStatus.Session, hasLiveUpdate: Bool) {
         self.init(
             user: session.owner, session: session.name, token: file.token, handler: file.compatible, size: file.size,
-            carrier: Self.carrier(of: file, hasLiveUpdate: hasLiveUpdate))
+            carrier: Self.carrier(of: file, in: session, hasLiveUpdate: hasLiveUpdate))
     }
 
-    private static func carrier(of file: LuodStatus.File, hasLiveUpdate: Bool) -> Carrier {
+    private static func carrier(
+        of file: LuodStatus.File, in session: LuodStatus.Session, hasLiveUpdate: Bool
+    ) -> Carrier {
+        if session.direction == "outgoing", let problem = file.problem {
+            return .none(reason: problem, remedy: "mend that, or unpreserve the file")
+        }
         let compatible = file.compatible
         if compatible.hasPrefix("dax-") { return .dax }
         if compatible == MemfdHandler.format, hasLiveUpdate {

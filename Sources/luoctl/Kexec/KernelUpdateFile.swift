@@ -8,8 +8,8 @@ import LiveUpdateKernel
 import LiveUpdatePlatform
 import SystemPackage
 
-/// The file `last-kernel-update` in luod's state directory. `luoctl kexec` writes it under the old kernel, and its report
-/// reads it under the next one.
+/// The file `last-kernel-update` in luod's state directory. `luoctl kexec` writes it under the old kernel, and its
+/// report reads it under the next one.
 struct KernelUpdateFile {
     /// The state directory.
     let state: FilePath
@@ -25,7 +25,9 @@ struct KernelUpdateFile {
 
     /// Writes the record. The state directory may belong to another user than this process, so no link is followed.
     ///
-    /// - Parameter user: the user of luod.
+    /// - Parameters:
+    ///   - record: the record.
+    ///   - user: the user of luod.
     /// - Throws: ENOTDIR for a symbolic link, EPERM for a directory of a third user, and the errors of the writing.
     func write(_ record: KernelUpdateRecord, luodUser user: UInt32) throws(SystemCallError) {
         let directory = try findFile(state)
@@ -113,8 +115,8 @@ struct KernelUpdateFile {
         switch failure {
         case .missing:
             return Exit.unavailable(
-                "no kernel update is on record in \(state.string.shown): luoctl kexec leaves a record there, which needs a "
-                    + "state on DAX or on a disk")
+                "no kernel update is on record in \(state.string.shown): luoctl kexec leaves a record there, which "
+                    + "needs a state on DAX or on a disk")
         case .damaged: return Exit.usage("\(path) is no record of a kernel update of this version: remove it")
         case .unreadable(let error):
             let isRight = [.permissionDenied, .notPermitted].contains(error.errno)

@@ -99,6 +99,7 @@ struct KexecCommand: ParsableCommand {
         let report = KexecReport(situation: situation, preflight: KexecPreflight(situation), isDryRun: dryRun)
         print(json ? report.json : report.text)
         guard report.preflight.problems.isEmpty else {
+            flushStandardOutput()
             let count = counted(report.preflight.problems.count, "problem")
             let message = "the kernel was not replaced: \(count), see above"
             throw report.preflight.lacksOnlyRights ? Exit.permission(message) : Exit.failed(message)
