@@ -142,8 +142,8 @@ enum ControlMessage: Equatable, Sendable {
     case stored(Bool)
     /// The keeper was told to end. The orchestrator must log the sessions and files that end.
     case ending
-    /// The flags of a request to publish for the next kernel when luod ends; 0 takes the request back. The keeper has them for
-    /// each orchestrator, and sends them before `ending`.
+    /// The flags of a request to publish for the next kernel when luod ends; 0 takes the request back. The keeper has
+    /// them for each orchestrator, and sends them before `ending`.
     case publishAtEnd(flags: UInt32)
     /// The keeper must end, as it does on SIGTERM.
     case stop

@@ -31,7 +31,8 @@ final class KeeperEnding {
     /// Notes that the orchestrator has logged the sessions and files that end.
     func noteLog() { isLogged = true }
 
-    /// Notes a request to publish for the next kernel when luod ends, or that it was taken back. It outlives orchestrators.
+    /// Notes a request to publish for the next kernel when luod ends, or that it was taken back. It outlives
+    /// orchestrators.
     func publishAtEnd(_ flags: UInt32) { publication = flags }
 
     /// Waits a moment. A signal in this time ends luod.

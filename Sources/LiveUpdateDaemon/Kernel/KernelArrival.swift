@@ -82,8 +82,8 @@ enum KernelArrival {
         return try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size))
     }
 
-    /// Writes the arena. The kernel's session would end with this process, so a full or read-only file system only makes
-    /// it wait until there is room.
+    /// Writes the arena. The kernel's session would end with this process, so a full or read-only file system only
+    /// makes it wait until there is room.
     private static func writePatiently(_ bytes: [UInt8], to path: String) {
         var isLogged = false
         while true {

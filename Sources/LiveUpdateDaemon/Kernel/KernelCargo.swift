@@ -9,8 +9,8 @@ import SystemPackage
 /// in the same session. This type does no I/O.
 ///
 /// The layout is `"LUOCARGO"`, `u32 version`, `u32 number of descriptors`, and for each descriptor `s64 slot, u64
-/// token, u64 position, u32 open mode, u32 seals, u32 user, u32 permissions, u32 owner, u32 group`. Several descriptors can have one file, and so
-/// one token.
+/// token, u64 position, u32 open mode, u32 seals, u32 user, u32 permissions, u32 owner, u32 group`. Several descriptors
+/// can have one file, and so one token.
 struct KernelCargo: Equatable, Sendable {
     /// A descriptor that luod held. The kernel preserves only the file: a retrieve returns a descriptor for reading and
     /// writing, at offset 0, without the seals that were added after the file was preserved.

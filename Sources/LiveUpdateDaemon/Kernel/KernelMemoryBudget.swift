@@ -2,11 +2,11 @@
 import LiveUpdateCore
 import LiveUpdatePlatform
 
-/// The memory that the kernel has for preserving memory files. When it has too little, it ends processes, and luod would
-/// be among them. It decides without I/O.
+/// The memory that the kernel has for preserving memory files. When it has too little, it ends processes, and luod
+/// would be among them. It decides without I/O.
 ///
-/// The kernel fills the holes of a file, and takes no page from the memory that it reserves for moveable pages (CMA), which
-/// Kexec Handover uses. Pages of the file that are there must move out.
+/// The kernel fills the holes of a file, and takes no page from the memory that it reserves for moveable pages (CMA),
+/// which Kexec Handover uses. Pages of the file that are there must move out.
 struct KernelMemoryBudget: Equatable, Sendable {
     /// The bytes for everything else: luod's arena, and what runs beside it.
     private static let margin: UInt64 = 64 << 20

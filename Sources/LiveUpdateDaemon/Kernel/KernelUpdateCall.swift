@@ -79,7 +79,8 @@ final class KernelUpdateCall {
             return refuse("\(LuoctlRemedies.adapted(error))", error.errno)
         }
         replies.send(reply, to: client.connection)
-        log.say("kernel update: luod waits for process \(client.connection.clientID.process), which starts the next kernel")
+        log.say(
+            "kernel update: luod waits for process \(client.connection.clientID.process), which starts the next kernel")
         withExtendedLifetime(departure) { wait(for: client.connection) }
         return nil
     }
@@ -117,8 +118,8 @@ final class KernelUpdateCall {
         try? keeper.send(.publishAtEnd(flags: flags))
     }
 
-    /// Publishes at the end of luod, if a client has asked for it. It is too late to refuse: a file that cannot go is left
-    /// out.
+    /// Publishes at the end of luod, if a client has asked for it. It is too late to refuse: a file that cannot go is
+    /// left out.
     func end() {
         guard atEnd != 0 else { return }
         do throws(LiveUpdateError) {

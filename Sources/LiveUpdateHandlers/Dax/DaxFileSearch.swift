@@ -36,8 +36,8 @@ struct DaxFileNow {
         try Self.check(path, of: file.token, leadsTo: status.identity, table)
     }
 
-    /// Checks that the next kernel can find a file by its path. A file that was opened in another mount namespace, or by a
-    /// name that was removed, has a path that leads nowhere here.
+    /// Checks that the next kernel can find a file by its path. A file that was opened in another mount namespace, or
+    /// by a name that was removed, has a path that leads nowhere here.
     ///
     /// - Throws: ESTALE when the path leads to no file, or to another one.
     static func check(

@@ -92,9 +92,13 @@ package struct MappedExtent: Hashable, Sendable {
 }
 
 extension FileDescriptor {
-    /// The data of a file on ext4 or xfs: FS_IOC_FIEMAP with FIEMAP_FLAG_SYNC. Extents that were only allocated and
-    /// never written count as holes, because both read as zeros.
+    /// The data of a file on ext4 or xfs: FS_IOC_FIEMAP with FIEMAP_FLAG_SYNC.
     ///
+    /// - Parameters:
+    ///   - size: the size of the file in bytes.
+    ///   - includingUnwritten: whether extents are listed that were only allocated and never written. Otherwise they
+    ///     count as holes, because both read as zeros.
+    /// - Returns: the extents, in the file's order.
     /// - Throws: EBADF, EOPNOTSUPP for another file system, ECANCELED by a ``Cancellation``.
     package func mappedExtents(
         size: UInt64, includingUnwritten: Bool = false

@@ -70,7 +70,7 @@ package struct DevdaxDevice: Hashable, Sendable {
     /// The devdax device with a number.
     ///
     /// - Parameter number: `st_rdev` of the device's node.
-    /// - Returns: nil for another device, and for a process that may not read the address of the memory.
+    /// Nil for another device, and for a process that may not read the address of the memory.
     package init?(number: UInt64) {
         guard let path = realPath("/sys/dev/char/\(major(number)):\(minor(number))"),
             let name = path.split(separator: "/").last
@@ -116,5 +116,6 @@ private func realPath(_ path: String) -> String? {
     return unsafe String(cString: found)
 }
 
-/// The absolute path without symbolic links and redundant slashes: realpath(3). A path that leads nowhere stays as it is.
+/// The absolute path without symbolic links and redundant slashes: realpath(3). A path that leads nowhere stays as it
+/// is.
 package func canonicalPath(_ path: String) -> String { realPath(path) ?? path }

@@ -169,8 +169,8 @@ package func replaceFile(_ path: String, with text: String) throws(SystemCallErr
 }
 
 extension FileDescriptor {
-    /// Gives a file its owner and its permissions: fchown(2), fchmod(2). Without the right to give the file away, the file
-    /// stays with its owner.
+    /// Gives a file its owner and its permissions: fchown(2), fchmod(2). Without the right to give the file away, the
+    /// file stays with its owner.
     ///
     /// - Throws: EPERM when this process may not set the permissions.
     package func setRights(_ permissions: FilePermissions, owner: UInt32, group: UInt32) throws(SystemCallError) {

@@ -146,6 +146,36 @@ import Testing
         #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
     }
 
+    @Test("The request for the end of luod outlives orchestrators and updates, and files that come later are left out")
+    func outlivesOrchestrator() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        kill(try root.status().orchestrator, SIGKILL)
+        let later = try root.create("later")
+        try later.preserve(try MemoryFile(bytes: [9]), 1)
+        try later.setDetached(true)
+        #expect(try await daemon.end().status == 0)
+        try await startAgain(underOtherKernel: true)
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming", "incoming"])
+    }
+
+    @Test("The request for the end of luod can be taken back") func forgets() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        #expect(try publish(root, UpdateCall.forget) == nil)
+        #expect(try await daemon.end().status == 0)
+        try await startAgain(underOtherKernel: true)
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["outgoing"])
+    }
+
+    @Test("Unknown flags are refused", arguments: [4, 8, 16, 256, 1 << 31] as [UInt32]) func flags(unknown: UInt32)
+        throws
+    {
+        let session = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | unknown)?.errno == .invalidArgument)
+        #expect(try session.get(1).bytes() == [7])
+    }
+
     @Test("A file that is not luod's own is not taken for the record of the kernel") func foreignRecord() async throws {
         #expect(try await daemon.end().status == 0)
         try FileManager.default.removeItem(atPath: kernelFile)
