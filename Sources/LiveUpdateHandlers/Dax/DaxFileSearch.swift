@@ -59,7 +59,8 @@ struct DaxFileNow {
 
     private static func identity(at path: FilePath, _ mounts: [Mount]) throws(SystemCallError) -> FileIdentity? {
         guard case .leads(let way) = MountWay(path, to: DaxFileSystem.names, device: nil, mounts) else { return nil }
-        return try FileStatus(cached: try findFile(path, through: way).borrowed).identity
+        let found = try findFile(path, through: way)
+        return try FileStatus(cached: found.borrowed).identity
     }
 }
 
