@@ -8,8 +8,8 @@ import Testing
 
 @testable import LiveUpdateDaemon
 
-/// The list that travels with the memory files, and the memory that the kernel needs for them. The carrier itself is tested in
-/// a guest: Tests/VM/kexec-luo.
+/// The list that travels with the memory files, and the memory that the kernel needs for them. The carrier itself is
+/// tested in a guest: Tests/VM/kexec-luo.
 @Suite struct KernelCarrierTests {
     private let cargo = KernelCargo([
         .init(
