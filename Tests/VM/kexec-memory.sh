@@ -27,7 +27,7 @@ expect_is() { # WHAT EXPECTED FOUND
 
 start_luod() {
     luod --socket-mode 0666 >/tmp/luod 2>>/tmp/log &
-    for try in $(seq 200); do
+    for _ in $(seq 600); do
         grep -q ready /tmp/luod && return
         sleep 0.1
     done

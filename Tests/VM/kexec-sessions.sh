@@ -41,14 +41,14 @@ refused() { # WHAT COMMAND...: the command fails
 pmem_device() { # SIZE IN BYTES
     for size in /sys/bus/nd/devices/region*/size; do
         [ "$(cat "$size")" = "$1" ] || continue
-        echo "/dev/$(ls "${size%/size}"/namespace*/block)"
+        echo "/dev/$(ls "${size%/size}"/namespace*/block 2>/dev/null)"
         return
     done
 }
 
 start_luod() {
     luod --socket-mode 0666 >/tmp/luod 2>>$pmem/log &
-    for try in $(seq 200); do
+    for _ in $(seq 600); do
         grep -q ready /tmp/luod && return
         sleep 0.1
     done
@@ -180,6 +180,11 @@ third_kernel() {
 
 mkdir -p $pmem /mnt/xfs
 stage=1
+# The nodes of the disks come a moment after their drivers.
+for _ in $(seq 300); do
+    [ -b "$(pmem_device 268435456)" ] && [ -b "$(pmem_device 335544320)" ] && break
+    sleep 0.2
+done
 if mount -o dax "$(pmem_device 268435456)" $pmem 2>/dev/null; then
     mount -o dax "$(pmem_device 335544320)" /mnt/xfs
     stage=$(cat $pmem/stage)
