@@ -40,6 +40,12 @@ final class KernelDeparture {
         self.store = store
         let files = Self.files(of: try orchestrator.status(), store)
         var budget = try KernelMemoryBudget()
+        // The arena is copied in this process, and then into its memory file.
+        let arena = store.descriptor(.arena).flatMap { try? FileStatus(of: $0).size } ?? 0
+        guard budget.take(size: arena &* 2, allocated: 0) else {
+            throw LiveUpdateError(
+                .noMemory, "the kernel has no memory for luod's arena of \(arena) bytes", remedy: "release memory")
+        }
         do throws(SystemCallError) {
             session = try KernelSession.create(KernelCargo.sessionName(ofState: canonicalPath(state)))
         } catch {

@@ -8,7 +8,7 @@ import LiveUpdatePlatform
 /// The kernel fills the holes of a file, and takes no page from the memory that it reserves for moveable pages (CMA),
 /// which Kexec Handover uses. Pages of the file that are there must move out.
 struct KernelMemoryBudget: Equatable, Sendable {
-    /// The bytes for everything else: luod's arena, and what runs beside it.
+    /// The bytes for everything else that runs.
     private static let margin: UInt64 = 64 << 20
 
     private var left: UInt64
