@@ -83,11 +83,13 @@ import Testing
         try send(but: 1)
         // In the other process, this number means nothing or another file.
         let first = try #require(boot.heldSlots.min { $0.number < $1.number })
+        // Another test may have freed a lower number between two preserves.
+        let token = try #require(try boot.status().sessions.flatMap(\.files).first { $0.slot == first }).token
         old.release(first)
         let second = try nextBoot()
         try second.open(answering: nil)
         try second.confirm()
-        #expect(try second.lostFiles().map(\.token) == [0])
+        #expect(try second.lostFiles().map(\.token) == [token])
     }
 
     @Test("Every request to a boot on trial is EAGAIN until the trial is over") func waiting() throws {
