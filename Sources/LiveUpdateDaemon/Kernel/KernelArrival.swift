@@ -32,21 +32,33 @@ enum KernelArrival {
             writePatiently(try content(of: KernelCargo.arenaToken, in: session), to: arena)
         }
         for (token, items) in Dictionary(grouping: cargo.items, by: \.token) {
-            let file = try session.retrieve(token: token)
-            // No process may have the file while it has too many rights.
-            if let item = items.first {
-                try file.borrowed.setRights(item.permissions, owner: item.owner, group: item.group)
+            do throws(SystemCallError) {
+                try receive(token, items, from: session, into: vault)
+            } catch {
+                // The other files must arrive.
+                let slots = items.map { "\($0.slot.number)" }.joined(separator: ", ")
+                Log("luod keeper").say(
+                    "the memory file of user \(items.first?.user ?? 0) in slots \(slots) did not come whole from the previous "
+                        + "kernel: \(error)")
             }
-            for item in items {
-                let opened = try file.borrowed.reopened(item.mode)
-                try opened.borrowed.setPosition(Int64(item.position))
-                let label = DescriptorLabel(user: item.user, traits: .cameWithKernel)
-                vault.keep(HeldSlot(slot: item.slot, kind: .file, label: label), opened.release())
-            }
-            try seal(file.borrowed, as: items)
         }
         try session.finish()
         return true
+    }
+
+    private static func receive(
+        _ token: UInt64, _ items: [KernelCargo.Item], from session: KernelSession, into vault: DescriptorVault
+    ) throws(SystemCallError) {
+        let file = try session.retrieve(token: token)
+        // No process may have the file while it has too many rights.
+        if let item = items.first { setRights(of: file.borrowed, item) }
+        for item in items {
+            let opened = try file.borrowed.reopened(item.mode)
+            try opened.borrowed.setPosition(Int64(item.position))
+            let label = DescriptorLabel(user: item.user, traits: .cameWithKernel)
+            vault.keep(HeldSlot(slot: item.slot, kind: .file, label: label), opened.release())
+        }
+        try seal(file.borrowed, as: items)
     }
 
     /// Retrieves the session, and waits while another program has the device open. luod must not begin without the
@@ -108,6 +120,17 @@ enum KernelArrival {
         try file.borrowed.writeWhole(bytes)
         try systemCall("fsync") { fsync(file.borrowed.rawValue) }
         try systemCall("rename") { unsafe rename(unfinished.string, path) }
+    }
+
+    /// Restores owner and permissions. A failure must not end luod, because that would lose all files.
+    private static func setRights(of file: FileDescriptor, _ item: KernelCargo.Item) {
+        do throws(SystemCallError) {
+            try file.setRights(item.permissions, owner: item.owner, group: item.group)
+        } catch {
+            Log("luod keeper").say(
+                "the memory file in slot \(item.slot.number) of user \(item.user) keeps the rights that the kernel gave it, "
+                    + "which are all rights for everybody: \(error)")
+        }
     }
 
     /// Adds the seals that the file has lost on its way.

@@ -77,6 +77,7 @@ final class KernelDeparture {
                         + "moves pages out of its own reserve",
                     remedy: "release memory, or put the file on DAX (luoctl dax plan)")
             }
+            try checkSeals(file)
             try preserve(file, as: UInt64(file.slot.number))
             return UInt64(file.slot.number)
         } catch {
@@ -84,6 +85,16 @@ final class KernelDeparture {
             left.append("\(error)")
             return nil
         }
+    }
+
+    /// Checks that the file can be written to under the next kernel, as now. Linux 7.3.4 gives a retrieved file all
+    /// rights, and a file with F_SEAL_EXEC that can be executed is sealed against writing.
+    private func checkSeals(_ file: File) throws(LiveUpdateError) {
+        guard let seals = try? file.descriptor.seals(), seals.contains(.exec), !seals.contains(.write) else { return }
+        throw LiveUpdateError(
+            .notSupported,
+            "\(file.subject): the kernel would seal the file against writing, because it has F_SEAL_EXEC (MFD_NOEXEC_SEAL)",
+            remedy: "make the file without MFD_NOEXEC_SEAL (vm.memfd_noexec=0), or put it on DAX (luoctl dax plan)")
     }
 
     private static func remedy(withoutSession errno: Errno) -> String {

@@ -170,12 +170,18 @@ package func replaceFile(_ path: String, with text: String) throws(SystemCallErr
 
 extension FileDescriptor {
     /// Gives a file its owner and its permissions: fchown(2), fchmod(2). Without the right to give the file away, the
-    /// file stays with its owner.
+    /// file stays with its owner. The permissions to execute a file that is sealed against their change (F_SEAL_EXEC)
+    /// stay as they are.
     ///
     /// - Throws: EPERM when this process may not set the permissions.
     package func setRights(_ permissions: FilePermissions, owner: UInt32, group: UInt32) throws(SystemCallError) {
         _ = fchown(rawValue, owner, group)
-        try systemCall("fchmod") { fchmod(rawValue, permissions.rawValue) }
+        let executing: mode_t = 0o111
+        var mode = permissions.rawValue
+        if try seals().contains(.exec) {
+            mode = mode & ~executing | (try FileStatus(of: self).permissions.rawValue & executing)
+        }
+        try systemCall("fchmod") { fchmod(rawValue, mode) }
     }
 }
 
