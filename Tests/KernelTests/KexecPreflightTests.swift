@@ -174,7 +174,7 @@ import Testing
         Case("no format at all", [.formatsDiffer]) {
             $0.next.file = .success(image { $0.formats = .success(KernelFormats()) })
         },
-        Case("no format at all, and nobody listens", []) {
+        Case("no format at all, with handover switched off", []) {
             $0.next.file = .success(image { $0.formats = .success(KernelFormats()) })
             $0.next.commandLine = line("\(memmap) kho=off")
             $0.daemon = .running(files: [file(.dax)], unfinished: [])

@@ -8,7 +8,10 @@ import Testing
 
 /// The numbers of pools and memory on machines with nodes, without NUMA, and without huge pages.
 @Suite struct MachineNodesTests {
-    private let directory = try! TemporaryDirectory()
+    private let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
+
     private var machine: MachineNodes { MachineNodes(below: directory.path) }
 
     private func write(_ text: String, _ path: String) throws {

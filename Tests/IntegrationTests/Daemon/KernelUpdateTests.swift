@@ -159,6 +159,17 @@ import Testing
         #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming", "incoming"])
     }
 
+    @Test("At the end of luod it is too late to refuse: a file that cannot go stops nothing") func lateFile()
+        async throws
+    {
+        try root.create("empty").setDetached(true)
+        #expect(try publish(root, UpdateCall.atEnd) == nil)
+        _ = try detached("late")
+        #expect(try await daemon.end().status == 0)
+        try await startAgain(underOtherKernel: true)
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming", "incoming"])
+    }
+
     @Test("The request for the end of luod can be taken back") func forgets() async throws {
         _ = try detached("mine")
         #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)

@@ -9,7 +9,9 @@ import Testing
 /// `luoctl --kernel-device` on the device of luod, under `luoctl run`. Tests/VM tries the same on a kernel that has the
 /// device.
 @Suite struct KernelDeviceTests {
-    private let directory = try! TemporaryDirectory()
+    private let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
 
     /// Runs a script that holds a session `s`, with `luoctl` in PATH and a memory file as descriptor 4.
     private func inSession(_ script: String) async throws -> Ended {
