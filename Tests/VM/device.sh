@@ -38,18 +38,18 @@ kernel_device() {
 # The program that holds the session s, which is descriptor 3.
 in_session() {
     session="--kernel-device --session s"
-    : >/dev/shm/file && exec 4<>/dev/shm/file && rm /dev/shm/file && echo content >&4 || return
+    : >/dev/shm/file && exec 9<>/dev/shm/file && rm /dev/shm/file && echo content >&9 || return
     mkdir -p /tmp/huge && mount -t hugetlbfs -o pagesize=2M none /tmp/huge && : >/tmp/huge/file || return
     exec 5<>/tmp/huge/file && rm /tmp/huge/file || return
     : >/tmp/named
-    luoctl preserve $session --token 7 --fd 4 &&
-        expect 1 'the token is in use' luoctl preserve $session --token 7 --fd 4 &&
-        expect 1 'preserved already' luoctl preserve $session --token 8 --fd 4 &&
+    luoctl preserve $session --token 7 --fd 9 &&
+        expect 1 'the token is in use' luoctl preserve $session --token 7 --fd 9 &&
+        expect 1 'preserved already' luoctl preserve $session --token 8 --fd 9 &&
         expect 1 'cannot preserve this kind of file' luoctl preserve $session --token 8 --fd 5 &&
         expect 1 'cannot preserve this kind of file' luoctl preserve $session --token 8 --path /tmp/named &&
         expect 1 'the session is outgoing' luoctl retrieve $session --token 7 -- true &&
         expect 1 'the session is outgoing' luoctl finish $session &&
-        expect 1 'has inherited no session' luoctl preserve --kernel-device --session other --token 7 --fd 4 &&
+        expect 1 'has inherited no session' luoctl preserve --kernel-device --session other --token 7 --fd 9 &&
         expect 1 'a session of that name exists' luoctl session create --kernel-device s -- true &&
         expect 1 'handed over no session' luoctl session attach --kernel-device none -- true &&
         expect 69 'cannot list' luoctl session list --kernel-device &&

@@ -179,7 +179,7 @@ extension HugePageHolders {
 
     private mutating func mappedFiles(of process: CInt) throws(SystemCallError) -> [MappedFile] {
         var mapped: [FileIdentity: MappedFile] = [:]
-        for area in try HugePageArea.all(of: process) {
+        for area in try MappedArea.all(of: process) where area.isHuge {
             note(area, of: process)
             let none = MappedFile(identity: area.file, path: area.path, pageSize: area.pageSize, bytes: 0)
             mapped[area.file, default: none].bytes += area.mapped
@@ -187,15 +187,13 @@ extension HugePageHolders {
         return mapped.values.sorted { $0.identity.inode < $1.identity.inode }
     }
 
-    private mutating func note(_ area: HugePageArea, of process: CInt) {
+    private mutating func note(_ area: MappedArea, of process: CInt) {
         if !area.isShared {
             let pages = (try? PageFrames(of: process).anonymous(in: area.range, pageSize: area.pageSize)) ?? []
             anonymous[area.pageSize, default: AnonymousPages()].add(pages)
         }
         // Only root may follow this link.
-        let (start, end) = (area.range.lowerBound, area.range.upperBound)
-        let link = "/proc/\(process)/map_files/\(String(start, radix: 16))-\(String(end, radix: 16))"
-        if let file = Self.file(link) {
+        if let file = Self.file(MappedArea.link(process: process, area.range)) {
             held[file.identity] = file
         } else if area.isShared {
             let unknown = File(

@@ -13,9 +13,10 @@ struct CheckCommand: ParsableCommand {
             It really preserves the file, in a private arena, and takes that back: nothing is changed in the file, and \
             its content is not touched. Times are what it took now, here.
 
-            A number is a descriptor that this command inherited (3 or more), or else a process, whose descriptors are \
-            all looked at without stopping it; pid:N and fd:N say which. Anything else is a path, also /proc/PID/fd/N. \
-            Exit 0 when the file is accepted; for a process, when every memory file is, and there is one.
+            A number is a descriptor that this command inherited (3 or more), or else a process, whose descriptors and \
+            mappings are all looked at without stopping it; pid:N and fd:N say which. Anything else is a path, also \
+            /proc/PID/fd/N. Exit 0 when the file is accepted; for a process, when every memory file is, there is one, \
+            and no written page of a private mapping is missing in its memory file.
             """)
 
     @Argument(help: ArgumentHelp("A process, a descriptor or a path.", valueName: "pid|fd|path"))
@@ -31,17 +32,17 @@ struct CheckCommand: ParsableCommand {
         let target = try CheckTarget(target)
         // The check must not fail because of this command's own limit of descriptors.
         DescriptorLimit.raise(to: 256)
-        let subjects = try look(at: target)
-        let report = CheckReport(target: target, subjects: subjects, listsAll: all)
+        let (subjects, mapped) = try look(at: target)
+        let report = CheckReport(target: target, subjects: subjects, mapped: mapped, listsAll: all)
         print(json ? report.json : report.text)
         guard report.isAccepted else { throw ExitCode(report.needsRight ? 77 : 1) }
     }
 
-    private func look(at target: CheckTarget) throws -> [CheckSubject] {
+    private func look(at target: CheckTarget) throws -> (subjects: [CheckSubject], mapped: MappedMemory?) {
         switch target {
         case .process(let id): try ProcessCheck(id: id).run()
-        case .descriptor(let number): [try subject(of: FileDescriptor(rawValue: number), fd: number)]
-        case .path(let path): [try subject(at: path)]
+        case .descriptor(let number): ([try subject(of: FileDescriptor(rawValue: number), fd: number)], nil)
+        case .path(let path): ([try subject(at: path)], nil)
         }
     }
 

@@ -12,6 +12,8 @@ extension CheckReport {
             var target: String
             var accepted: Bool
             var files: [File]
+            var mappings: [Mapping]?
+            var privateAnonymousBytes: UInt64?
         }
         let name =
             switch target {
@@ -19,7 +21,52 @@ extension CheckReport {
             case .descriptor(let number): "fd:\(number)"
             case .path(let path): path
             }
-        return jsonText(Output(target: name, accepted: isAccepted, files: subjects.map(File.init)))
+        return jsonText(
+            Output(
+                target: name, accepted: isAccepted, files: subjects.map { File($0) },
+                mappings: mapped.map(Self.mappings),
+                privateAnonymousBytes: mapped?.anonymous))
+    }
+
+    private static func mappings(_ mapped: MappedMemory) -> [Mapping] {
+        mapped.shared.map { Mapping($0, kind: "shared") }
+            + mapped.overFiles.map { Mapping($0, kind: "private-over-file", remedy: MappedMemory.remedyOverFile) }
+    }
+
+    /// A file that is mapped, by its first area.
+    private struct Mapping: Encodable {
+        var address: String
+        var end: String
+        var areas: Int
+        var bytes: UInt64
+        var kind: String
+        var name: String
+        var device: UInt64
+        var inode: UInt64
+        var ownBytes: UInt64
+        var accepted: Bool
+        var file: File?
+        var reason: String?
+        var remedy: String?
+
+        /// Private pages have a remedy of their own, and are not accepted whatever their file is.
+        init(_ mapped: MappedFile, kind: String, remedy: String? = nil) {
+            let area = mapped.group.first
+            address = mapped.address
+            end = "0x" + String(area.range.upperBound, radix: 16)
+            areas = mapped.group.areas.count
+            bytes = mapped.group.bytes
+            self.kind = kind
+            name = mapped.name
+            device = area.file.device
+            inode = area.file.inode
+            ownBytes = mapped.group.ownBytes
+            accepted = mapped.isAccepted && remedy == nil
+            file = (try? mapped.subject.get()).map { File($0) }
+            reason = mapped.problem?.reason
+            self.remedy = remedy ?? mapped.problem?.remedy
+            if remedy != nil { reason = "the data of written pages is not in the file" }
+        }
     }
 
     private struct File: Encodable {

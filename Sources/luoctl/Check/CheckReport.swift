@@ -8,22 +8,24 @@ import SystemPackage
 struct CheckReport {
     let target: CheckTarget
     let subjects: [CheckSubject]
+    /// Nil when the target is not a process.
+    let mapped: MappedMemory?
     let listsAll: Bool
 
-    /// Whether the target is accepted. A process is accepted if one file is accepted and no memory file is refused.
+    /// Whether the target is accepted. A process is accepted if one file is accepted, no memory file is refused, and no
+    /// memory file lacks pages that were written in a private mapping.
     var isAccepted: Bool {
-        subjects.contains(where: \.isAccepted) && memory.allSatisfy(\.isAccepted)
-            && (isProcess || subjects.allSatisfy(\.isAccepted))
+        guard let mapped else { return subjects.allSatisfy(\.isAccepted) }
+        return (subjects.contains(where: \.isAccepted) || mapped.shared.contains(where: \.isAccepted))
+            && memory.allSatisfy(\.isAccepted) && mapped.shared.allSatisfy(\.isAccepted) && mapped.overFiles.isEmpty
     }
 
     /// Whether a missing right is the reason for every refusal.
     var needsRight: Bool {
-        let refused = isProcess ? memory.filter { !$0.isAccepted } : subjects
-        return !refused.isEmpty
-            && refused.allSatisfy { subject in
-                guard case .refused(let refused) = subject.verdict else { return false }
-                return [.permissionDenied, .notPermitted].contains(refused.error.errno)
-            }
+        guard mapped?.overFiles.isEmpty ?? true else { return false }
+        let files = (isProcess ? memory.filter { !$0.isAccepted } : subjects).map(\.errno)
+        let refused = files + (mapped?.shared ?? []).filter { !$0.isAccepted }.map(\.errno)
+        return !refused.isEmpty && refused.allSatisfy { $0 == .permissionDenied || $0 == .notPermitted }
     }
 
     var isProcess: Bool {
@@ -62,18 +64,24 @@ struct CheckReport {
         if !memory.isEmpty { parts.append(memoryTable) }
         let refused = memory.filter { !$0.isAccepted && $0.sameAs == nil }
         parts += refused.map(\.refusal)
+        if let mapped { parts += mapped.parts(process: target) }
         let others = subjects.filter { !$0.kind.isMemory && !$0.isAccepted }
         if listsAll { parts += others.map(\.refusal) } else if !others.isEmpty { parts.append(Self.summary(others)) }
         return parts.joined(separator: "\n\n")
     }
 
     private var headline: String {
-        let accepted = memory.count { $0.isAccepted }
+        let accepted = memory.count { $0.isAccepted && !lacksPages($0) }
         let count = memory.count
         if count == 0 { return "none of \(subjects.count) descriptors is of a memory file" }
         return accepted == count
             ? Style.good("all \(count) descriptors of memory files would be preserved")
             : Style.bad("\(count - accepted) of \(count) descriptors of memory files would NOT be preserved")
+    }
+
+    /// Whether the process has written pages of the file in a private mapping. Their data is not in the file.
+    private func lacksPages(_ subject: CheckSubject) -> Bool {
+        mapped?.overFiles.contains { $0.group.first.file == subject.status.identity } ?? false
     }
 
     private var memoryTable: String {
@@ -87,7 +95,8 @@ struct CheckReport {
                 subject.content?.pageSize.description ?? "?", subject.content?.seals?.text ?? "-",
                 preserved.map { fixed(Double($0.median) / 1e6, 3) } ?? "-",
                 preserved.map { "\($0.storedBytes)" } ?? "-",
-                subject.name.shown + (subject.sameAs.map { ", the same as fd \($0)" } ?? ""),
+                subject.name.shown + (subject.sameAs.map { ", the same as fd \($0)" } ?? "")
+                    + (lacksPages(subject) ? ", without private pages" : ""),
             ])
         }
         let note =
@@ -108,12 +117,27 @@ extension Verdict.Preserved {
     }
 }
 
+extension MappedFile {
+    /// The error of a refused file.
+    fileprivate var errno: Errno? {
+        switch subject {
+        case .failure(let error): error.errno
+        case .success(let subject): subject.errno
+        }
+    }
+}
+
 extension CheckSubject {
     var preserved: Verdict.Preserved? {
         if case .accepted(let preserved) = verdict { preserved } else { nil }
     }
 
     var isAccepted: Bool { preserved != nil }
+
+    /// The error of a refused file.
+    fileprivate var errno: Errno? {
+        if case .refused(let refused) = verdict { refused.error.errno } else { nil }
+    }
 
     fileprivate var label: String { fd.map { "fd \($0) (\(name.shown))" } ?? name.shown }
 

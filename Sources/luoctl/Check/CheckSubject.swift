@@ -24,7 +24,7 @@ struct CheckSubject {
         self.fd = fd
         name = (try? linkTarget("/proc/self/fd/\(descriptor.rawValue)")) ?? "?"
         status = try FileStatus(of: descriptor)
-        kind = FileKind(status, try FileSystemKind(of: descriptor))
+        kind = FileKind(status, try FileSystemKind(of: descriptor)).lookedUp(at: name, status.identity)
         content = FileContent(descriptor, status, kind)
         verdict = Verdict(descriptor)
         if case .accepted(let preserved) = verdict {
@@ -53,6 +53,9 @@ enum FileKind: Hashable {
     case memory(PageSize)
     /// A file with a path, on tmpfs or another file system.
     case named
+    /// A file with a path that leads to no file or to another file for this command: the file is in another mount
+    /// namespace, or another file has the name by now.
+    case elsewhere
     /// A deleted file that is not in memory.
     case deleted
     /// A file of memfd_secret(2), which only the processes that have it mapped can read.
@@ -69,6 +72,12 @@ enum FileKind: Hashable {
         }
     }
 
+    /// This kind, once the path of a file with one was looked up.
+    fileprivate func lookedUp(at name: String, _ identity: FileIdentity) -> FileKind {
+        guard self == .named, (try? FileStatus(at: name))?.identity != identity else { return self }
+        return .elsewhere
+    }
+
     var isMemory: Bool {
         if case .memory = self { true } else { false }
     }
@@ -78,6 +87,7 @@ enum FileKind: Hashable {
         switch self {
         case .memory: "memory files"
         case .named: "files with a name"
+        case .elsewhere: "files with a name elsewhere"
         case .deleted: "deleted files"
         case .secret: "secret memory"
         case .other(.pipe): "pipes"
@@ -96,6 +106,8 @@ enum FileKind: Hashable {
         case .named: "it stays by itself: open it again by its name"
         case .other(.directory), .other(.characterDevice), .other(.blockDevice), .other(.symbolicLink):
             "open it again by its name"
+        case .elsewhere:
+            "its name leads elsewhere here: open it again where its program runs, or hold it (luoctl preserve --held)"
         case .deleted, .secret, .other(.pipe), .other(.socket), .other(.anonymous), .other(.regular):
             "let the next image inherit it over execve, without close-on-exec, or make it again"
         }

@@ -4,13 +4,19 @@ import LiveUpdateCommandLine
 import LiveUpdatePlatform
 import SystemPackage
 
-/// Checks all descriptors of a process, one after the other. Each one is duplicated here only while it is checked.
+/// Checks all descriptors of a process, one after the other, and then its mappings. Each descriptor is duplicated here
+/// only while it is checked.
 struct ProcessCheck {
     let id: CInt
 
-    func run() throws -> [CheckSubject] {
+    func run() throws -> (subjects: [CheckSubject], mapped: MappedMemory) {
         do throws(SystemCallError) {
-            return try look(at: RunningProcess(id))
+            let process = try RunningProcess(id)
+            let subjects = try look(at: process)
+            let mapped = try MappedMemory(process, open: Set(subjects.map(\.status.identity)))
+            // Without this, files that ended with the process would look as if they had never existed.
+            if process.hasEnded { throw SystemCallError("pidfd_getfd", .noSuchProcess) }
+            return (subjects, mapped)
         } catch {
             throw explain(error)
         }
@@ -30,8 +36,6 @@ struct ProcessCheck {
                 subjects.append(subject)
             }
         }
-        // Without this, files that ended with the process would look as if they had never existed.
-        if process.hasEnded { throw SystemCallError("pidfd_getfd", .noSuchProcess) }
         return subjects
     }
 
@@ -54,7 +58,7 @@ struct ProcessCheck {
                 "there is no process \(id), or no more (\(error)); for a descriptor say fd:\(id), for a file ./\(id)")
         case .permissionDenied, .notPermitted:
             Exit.permission(
-                "the descriptors of process \(id) may not be looked at (\(error)): run as root, or with CAP_SYS_PTRACE; "
+                "the descriptors and mappings of process \(id) may not be looked at (\(error)): run as root, or with CAP_SYS_PTRACE; "
                     + "its own user may where kernel.yama.ptrace_scope is 0")
         case .noFunction:
             Exit.unavailable("this kernel does not lend descriptors (\(error)): Linux 5.6 does; check /proc/\(id)/fd/N")

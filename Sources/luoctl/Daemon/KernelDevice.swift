@@ -56,21 +56,18 @@ enum KernelDevice {
         try exiting { () throws(LiveUpdateError) in try body(device) }
     }
 
-    /// Opens a session, and becomes a program that has it as descriptor 3.
+    /// Opens a session, and becomes a program that has it as descriptor 3, or behind those that this command was passed.
     ///
     /// - Returns: only when the program cannot be executed. The session has ended then.
     static func hold(
-        in command: [String], _ open: (LiveUpdateDevice) throws(LiveUpdateError) -> DeviceSession
+        _ name: SessionName, in command: [String], _ open: (LiveUpdateDevice) throws(LiveUpdateError) -> DeviceSession
     ) throws -> ExitCode {
         let images = try Execution.images(command, otherwise: "no session was opened")
-        var descriptors: GivenDescriptors
-        do throws(LiveUpdateError) {
-            descriptors = try GivenDescriptors(count: 1)
-        } catch {
-            throw Exit.failed(error)
-        }
-        try use { device throws(LiveUpdateError) in try descriptors.add(try open(device)) }
-        return Execution.become(images, called: command[0], remedy: "the session has ended with this command")
+        // A program that holds one session can become one that holds another.
+        var descriptors = try GivenDescriptors(count: 1) { _ in true }
+        try use { device throws(LiveUpdateError) in try descriptors.add(try open(device), name) }
+        return Execution.become(
+            descriptors.telling(images), called: command[0], remedy: "the session has ended with this command")
     }
 
     /// Uses a session that this command has inherited.
@@ -78,8 +75,8 @@ enum KernelDevice {
         _ name: SessionName, _ body: (DeviceSession) throws(LiveUpdateError) -> Void
     ) throws {
         try exiting { () throws(LiveUpdateError) in
-            guard let session = inherited(name) else { throw notInherited(name) }
-            try body(session)
+            guard let found = inherited(name) else { throw notInherited(name) }
+            try body(found.session)
         }
     }
 
@@ -88,15 +85,15 @@ enum KernelDevice {
     /// - Parameters:
     ///   - name: the name of the session.
     ///   - minimum: the lowest number for the copy of the descriptor.
-    /// - Returns: the session; nil if this process has inherited none of that name.
-    static func inherited(_ name: SessionName, from minimum: CInt = 3) -> DeviceSession? {
+    /// - Returns: the session, and the number that was inherited; nil if this process has inherited none of that name.
+    static func inherited(_ name: SessionName, from minimum: CInt = 3) -> (session: DeviceSession, number: CInt)? {
         for number in (try? openDescriptors()) ?? [] where number > STDERR_FILENO {
             let descriptor = FileDescriptor(rawValue: number)
             guard descriptor.isInherited, mayBeSession(descriptor),
                 let copy = try? descriptor.duplicated(from: minimum),
                 let session = try? DeviceSession.ofKernel(copy), (try? session.name()) == name
             else { continue }
-            return session
+            return (session, number)
         }
         return nil
     }
@@ -128,9 +125,9 @@ enum KernelDevice {
 
 extension GivenDescriptors {
     /// Gives the program a descriptor of a session. The kernel's session lives until the program closes it.
-    mutating func add(_ session: DeviceSession) throws(LiveUpdateError) {
+    mutating func add(_ session: DeviceSession, _ name: SessionName) throws(LiveUpdateError) {
         do throws(SystemCallError) {
-            try add(session.descriptor.duplicated())
+            try add(session.descriptor.duplicated(), called: PassedFiles.name(name, token: nil))
         } catch {
             throw LiveUpdateError(error, "the descriptor of the session for the program")
         }

@@ -11,8 +11,8 @@ struct PreserveCommand: ParsableCommand {
         commandName: "preserve",
         abstract: "Preserve a file in a session: the file outlives its program, and updates of luod.",
         discussion: """
-            The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), or \
-            has a name (--path). Programs that use it go on. The session must be there: luoctl session create makes \
+            The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), one \
+            that another process has mapped with MAP_SHARED (--pid and --mapping, as root), or has a name (--path). Programs that use it go on. The session must be there: luoctl session create makes \
             one. With --kernel-device this command must inherit it.
             """)
 
@@ -33,6 +33,12 @@ struct PreserveCommand: ParsableCommand {
         parsing: .unconditional, help: "The process that has the descriptor.", transform: NumberArgument.process)
     var pid: CInt?
 
+    @Option(
+        parsing: .unconditional,
+        help: "An address in the mapping, as luoctl check shows it: 0x7f2b6d840000. For memory without a descriptor.",
+        transform: NumberArgument.address)
+    var mapping: UInt64?
+
     @Option(help: "The file's name.")
     var path: String?
 
@@ -40,8 +46,13 @@ struct PreserveCommand: ParsableCommand {
     var held = false
 
     func validate() throws {
-        guard (fd == nil) != (path == nil) else { throw ValidationError("say either --fd or --path") }
-        guard pid == nil || fd != nil else { throw ValidationError("--pid needs --fd: which of its descriptors") }
+        guard [fd != nil, path != nil, mapping != nil].count(where: { $0 }) == 1 else {
+            throw ValidationError("say one of --fd, --mapping and --path")
+        }
+        guard pid == nil || path == nil else {
+            throw ValidationError("--pid needs --fd or --mapping: which of its descriptors, or which mapping")
+        }
+        guard mapping == nil || pid != nil else { throw ValidationError("--mapping needs --pid: whose mapping") }
         guard !held || !options.kernelDevice else {
             throw ValidationError("only luod holds other descriptors: leave out --held, or --kernel-device")
         }
@@ -75,6 +86,7 @@ struct PreserveCommand: ParsableCommand {
 
     private func file() throws(LiveUpdateError) -> OwnedDescriptor {
         if let path { return try opened(path) }
+        if let mapping, let pid { return try ProcessMapping(process: pid, address: mapping).file() }
         let number = fd ?? -1
         if let pid { return try duplicate(number, of: pid) }
         let inherited = FileDescriptor(rawValue: number)

@@ -11,7 +11,9 @@ struct RetrieveCommand: ParsableCommand {
         commandName: "retrieve",
         abstract: "Run a program with files of a session as its descriptors 3, 4 and so on.",
         discussion: """
-            In the order of the tokens. This command becomes the program (execve), which is searched for in PATH. \
+            In the order of the tokens. LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES (SESSION/TOKEN) tell the program, as \
+            sd_listen_fds(3) reads them; descriptors that this command was passed in this way come first. Exit code 64 \
+            when another descriptor is open where a file would be. This command becomes the program (execve), which is searched for in PATH. \
             The session stays until luoctl finish. With --take the files leave their session only when all of them \
             are here and the program can be executed; if it cannot be executed after all, they are put back. \
             With --kernel-device this command must inherit the session, and the program gets it, too, as its last \
@@ -56,20 +58,12 @@ struct RetrieveCommand: ParsableCommand {
         let images = try Execution.images(
             command, otherwise: take ? "nothing was taken" : "the files are in their session")
         if options.kernelDevice { throw try retrievedOfKernel(images) }
-        var descriptors = try reservedDescriptors(tokens.count)
+        var descriptors = try GivenDescriptors(count: tokens.count)
         var code: ExitCode?
         try options.luod.run(session) { device throws(LiveUpdateError) in
             code = take ? try taken(on: device, images, &descriptors) : try retrieved(on: device, images, &descriptors)
         }
         if let code { throw code }
-    }
-
-    private func reservedDescriptors(_ count: Int) throws -> GivenDescriptors {
-        do throws(LiveUpdateError) {
-            return try GivenDescriptors(count: count)
-        } catch {
-            throw Exit.failed(error)
-        }
     }
 
     // MARK: Incoming
@@ -81,17 +75,18 @@ struct RetrieveCommand: ParsableCommand {
         let opened = try device.openIncoming(session)
         for token in tokens {
             let file = asHeld ? try opened.retrieveAsHeld(token: token) : try opened.retrieve(token: token)
-            try descriptors.add(file, token)
+            try descriptors.add(file, session, token)
         }
         return Execution.become(
-            images, called: command[0], remedy: "the files are in their session: retrieve them with another program")
+            descriptors.telling(images), called: command[0],
+            remedy: "the files are in their session: retrieve them with another program")
     }
 
     /// Retrieves from a session of the kernel's device. The program holds the session, too: the other files are in it.
     ///
     /// - Returns: only when the program cannot be executed.
     private func retrievedOfKernel(_ images: [ProgramImage]) throws -> ExitCode {
-        let opened: DeviceSession
+        let opened: (session: DeviceSession, number: CInt)
         do throws(LiveUpdateError) {
             // The numbers that are reserved for the program may be those of the inherited session.
             let end = try GivenDescriptors.end(count: tokens.count + 1)
@@ -102,15 +97,16 @@ struct RetrieveCommand: ParsableCommand {
         } catch {
             throw Exit.failed(error)
         }
-        var descriptors = try reservedDescriptors(tokens.count + 1)
+        var descriptors = try GivenDescriptors(count: tokens.count + 1) { $0 == opened.number }
         do throws(LiveUpdateError) {
-            for token in tokens { try descriptors.add(try opened.retrieve(token: token), token) }
-            try descriptors.add(opened)
+            for token in tokens { try descriptors.add(try opened.session.retrieve(token: token), session, token) }
+            try descriptors.add(opened.session, session)
         } catch {
             throw Exit.failed(error)
         }
         return Execution.become(
-            images, called: command[0], remedy: "the files are in their session while a program holds it")
+            descriptors.telling(images), called: command[0],
+            remedy: "the files are in their session while a program holds it")
     }
 
     // MARK: Outgoing
@@ -121,7 +117,7 @@ struct RetrieveCommand: ParsableCommand {
     ) throws(LiveUpdateError) -> ExitCode {
         let opened = try device.attachSession(session, .outgoing)
         let known = try LuodStatus(of: device).session(session, .outgoing, of: options.luod.actingUser)?.files ?? []
-        for token in tokens { try descriptors.add(try opened.get(token: token), token) }
+        for token in tokens { try descriptors.add(try opened.get(token: token), session, token) }
         var taking = try FileTaking(
             session: opened,
             files: zip(tokens, descriptors.all).map { token, descriptor in
@@ -129,14 +125,16 @@ struct RetrieveCommand: ParsableCommand {
                 return FileTaking.File(token: token, descriptor: descriptor, isHeld: isHeld)
             }, TakeGuard.Place(state: options.luod.daemon.state, user: options.luod.user?.number, session: session))
         try taking.unpreserve()
-        return taking.become(images, called: command[0])
+        return taking.become(descriptors.telling(images), called: command[0])
     }
 }
 
 extension GivenDescriptors {
-    fileprivate mutating func add(_ file: consuming OwnedDescriptor, _ token: UInt64) throws(LiveUpdateError) {
+    fileprivate mutating func add(
+        _ file: consuming OwnedDescriptor, _ session: SessionName, _ token: UInt64
+    ) throws(LiveUpdateError) {
         do throws(SystemCallError) {
-            try add(file)
+            try add(file, called: PassedFiles.name(session, token: token))
         } catch {
             throw LiveUpdateError(error, "the descriptor of token \(token) for the program")
         }

@@ -34,6 +34,14 @@ enum NumberArgument {
     }
 
     @Sendable
+    static func address(_ text: String) throws -> UInt64 {
+        guard text.hasPrefix("0x"), let number = UInt64(text.dropFirst(2), radix: 16) else {
+            throw ValidationError("an address is a number with 16 as its base, such as 0x7f2b6d840000")
+        }
+        return number
+    }
+
+    @Sendable
     static func process(_ text: String) throws -> CInt {
         guard let number = CInt(text), number > 0 else {
             throw ValidationError("a process is a number from 1 to \(CInt.max)")

@@ -64,7 +64,7 @@ struct CreateSessionCommand: ParsableCommand {
 
     func run() throws {
         if options.kernelDevice {
-            throw try KernelDevice.hold(in: holder.command) { device throws(LiveUpdateError) in
+            throw try KernelDevice.hold(name, in: holder.command) { device throws(LiveUpdateError) in
                 try device.createSession(name)
             }
         }
@@ -96,7 +96,7 @@ struct AttachSessionCommand: ParsableCommand {
 
     func run() throws {
         if options.kernelDevice {
-            throw try KernelDevice.hold(in: holder.command) { device throws(LiveUpdateError) in
+            throw try KernelDevice.hold(name, in: holder.command) { device throws(LiveUpdateError) in
                 try device.retrieveSession(name)
             }
         }

@@ -51,14 +51,19 @@ final class PrivateDaemon {
         )
     }
 
-    /// The image of luod: beside this program, or in PATH.
+    /// The image of luod: beside this program, where make install puts it, in PATH, or in a usual place, because sbin is
+    /// not in every user's PATH.
     private static func image() throws -> String {
-        let own = ProgramImage.ownPath().string
-        let beside = own.lastIndex(of: "/").map { String(own[...$0]) + "luod" }
-        let places = (beside.map { [$0] } ?? []) + Execution.places(of: "luod")
-        guard let found = places.first(where: { unsafe access($0, X_OK) == 0 }) else {
+        let directory = NeighbourProgram.directory
+        let near = [directory.appending("luod"), directory.pushing("../sbin/luod")].map {
+            $0.lexicallyNormalized().string
+        }
+        let usual = ["/usr/local/sbin/luod", "/usr/sbin/luod"]
+        let places = near + Execution.places(of: "luod") + usual
+        guard let found = places.first(where: NeighbourProgram.isExecutable) else {
             throw Exit.unavailable(
-                "there is no luod beside luoctl, nor in PATH: install it, or name a running one with --state")
+                "there is no luod: not \(near.joined(separator: ", ")), in PATH, nor \(usual.joined(separator: ", ")); "
+                    + "install it, or name a running one with --state")
         }
         return found
     }

@@ -17,7 +17,7 @@ import Testing
     private func inSession(_ script: String) async throws -> Ended {
         let path = "PATH=\(Program.directory):/usr/bin:/bin"
         let first = """
-            exec 4<>"$TMPDIR/file"; rm "$TMPDIR/file"; echo content >&4
+            exec 9<>"$TMPDIR/file"; rm "$TMPDIR/file"; echo content >&9
             k="--kernel-device --session s"
 
             """
@@ -31,7 +31,7 @@ import Testing
     @Test("A session that a program holds goes over an update; its files come with it") func life() async throws {
         let ended = try await inSession(
             """
-            luoctl preserve $k --token 7 --fd 4; echo "preserve $?"
+            luoctl preserve $k --token 7 --fd 9; echo "preserve $?"
             luoctl update >/dev/null; echo "update $?"
             luoctl session attach --kernel-device s -- /bin/sh -c '
                 luoctl retrieve --kernel-device --session s --token 7 -- /bin/sh -c "
@@ -48,7 +48,7 @@ import Testing
     @Test("A session that no program has opened is finished by name") func finish() async throws {
         let ended = try await inSession(
             """
-            luoctl preserve $k --token 7 --fd 4; luoctl update >/dev/null
+            luoctl preserve $k --token 7 --fd 9; luoctl update >/dev/null
             exec 3<&-
             luoctl finish $k; echo "finish $?"; luoctl finish $k; echo "again $?"
             """)
@@ -72,8 +72,9 @@ import Testing
         "Errors say what the kernel's device answered, and what to do",
         arguments: [
             ("preserve $k --token 1 --path /proc/version", 1, "cannot preserve this kind of file"),
-            ("preserve --kernel-device --session other --token 1 --fd 4", 1, "has inherited no session"),
+            ("preserve --kernel-device --session other --token 1 --fd 9", 1, "has inherited no session"),
             ("retrieve $k --token 1 -- true", 1, "the session is outgoing"),
+            ("retrieve $k --token 1 -- true 4</dev/null", 64, "descriptor 4 is open"),
             ("finish $k", 1, "the session is outgoing"),
             ("finish --kernel-device --session other", 1, "handed over no session"),
             ("session attach --kernel-device other -- true", 1, "handed over no session"),
@@ -82,7 +83,7 @@ import Testing
             ("session create --kernel-device t", 64, "behind --"),
             ("session attach --kernel-device s --outgoing -- true", 64, "leave out --outgoing"),
             ("session list --kernel-device --state /x", 64, "leave out --kernel-device"),
-            ("preserve $k --token 1 --fd 4 --held", 64, "leave out --held"),
+            ("preserve $k --token 1 --fd 9 --held", 64, "leave out --held"),
             ("retrieve $k --token 1 --take -- true", 64, "are for luod"),
             ("session create t -- true", 64, "needs no program"),
         ])

@@ -24,6 +24,21 @@ import Testing
         func run(_ arguments: String...) async throws -> Ended { try await start(arguments).ended() }
     }
 
+    @Test("luod is found in sbin beside luoctl's bin, also when PATH does not name it") func installed() async throws {
+        let place = try Place()
+        let prefix = try TemporaryDirectory()
+        for (name, directory) in [("luoctl", "bin"), ("luod", "sbin")] {
+            try FileManager.default.createDirectory(atPath: prefix.file(directory), withIntermediateDirectories: false)
+            try await install([Program.path(name)], into: prefix.file(directory))
+        }
+        let program = try Program(
+            [prefix.file("bin/luoctl"), "run", "--", Program.path("RunProbe"), "life"],
+            environment: ["TMPDIR=\(place.path)", "PATH=/bin"])
+        let ended = try await program.ended()
+        #expect(ended.status == 0 && ended.lines.last == "ok", "\(ended)")
+        try await eventually("the end of the state", within: 60) { place.isEmpty }
+    }
+
     @Test("The private luod begins and ends with its program, however that ends") func ends() async throws {
         let place = try Place()
         let probe = Program.path("RunProbe")

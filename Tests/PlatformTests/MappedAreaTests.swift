@@ -3,7 +3,7 @@ import Testing
 
 @testable import LiveUpdatePlatform
 
-@Suite struct HugePageAreaTests {
+@Suite struct MappedAreaTests {
     /// The text in the form of the kernel, without most of its lines.
     private static let smaps = """
         55a0c0000000-55a0c0002000 r--p 00000000 fe:00 254163                     /usr/bin/head
@@ -25,11 +25,14 @@ import Testing
         VmFlags: rd wr sh mr mw me ms de ht
         7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                          [stack]
         KernelPageSize:        4 kB
+        Anonymous:            16 kB
+        Swap:                  4 kB
+        SwapPss:               4 kB
         VmFlags: rd wr mr mw me gd ac
         """
 
-    @Test func onlyThoseOnHugePages() throws {
-        let areas = HugePageArea.areas(inMaps: Self.smaps)
+    @Test func areasOnHugePages() throws {
+        let areas = MappedArea.areas(inMaps: Self.smaps).filter(\.isHuge)
         try #require(areas.count == 2)
         #expect(areas[0].range == 0x7fbd_1420_0000..<0x7fbd_14a0_0000)
         #expect(areas[0].isShared == false)
@@ -43,10 +46,20 @@ import Testing
         #expect(areas[1].path == "/dev/hugepages/guest")
     }
 
+    @Test func areasOnBasePages() throws {
+        let areas = MappedArea.areas(inMaps: Self.smaps).filter { !$0.isHuge }
+        try #require(areas.count == 2)
+        #expect(areas.map(\.hasFile) == [true, false])
+        #expect(areas.map(\.pageSize) == [.base, .base])
+        #expect(areas.map(\.anonymous) == [0, 16 << 10])
+        #expect(areas.map(\.swapped) == [0, 4 << 10])
+        #expect(areas[1].path == "[stack]")
+    }
+
     @Test(
         "Other text in this place",
         arguments: ["", "\n", "VmFlags: ht", "7f-6f rw-s 0 00:11 1", "x-y rw-s 0 00:11 1 /"])
-    func noAreas(_ text: String) { #expect(HugePageArea.areas(inMaps: text).isEmpty) }
+    func noAreas(_ text: String) { #expect(MappedArea.areas(inMaps: text).isEmpty) }
 
     @Test func ownAreasAreSeen() throws {
         let maps = try readWhole("/proc/self/maps").split(separator: "\n")
