@@ -18,8 +18,8 @@ package struct MappedArea: Equatable, Sendable {
     package var pageSize: PageSize = .base
     /// The bytes of huge pages that this process has touched, and so mapped. More bytes of the file may exist.
     package var mapped: UInt64 = 0
-    /// The bytes of base pages that belong to this process alone: memory without a file, and copies of a file's pages that
-    /// were written in a private mapping.
+    /// The bytes of base pages that belong to this process alone: memory without a file, and copies of a file's pages
+    /// that were written in a private mapping.
     package var anonymous: UInt64 = 0
     /// The bytes that are swapped out.
     package var swapped: UInt64 = 0

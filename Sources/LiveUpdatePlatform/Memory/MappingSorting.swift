@@ -57,7 +57,7 @@ package struct MappingSorting: Equatable {
 }
 
 extension MappedArea {
-    /// Whether this is a private mapping of a file that others can open. Huge pages without a file of their own have one
-    /// of the kernel's.
+    /// Whether this is a private mapping of a file that others can open. Huge pages without a file of their own have
+    /// one of the kernel's.
     fileprivate var isOverFile: Bool { hasFile && !isShared && !path.hasPrefix("/anon_hugepage") }
 }

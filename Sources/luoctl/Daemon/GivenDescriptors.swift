@@ -25,8 +25,8 @@ struct GivenDescriptors: ~Copyable {
     /// - Parameters:
     ///   - count: how many.
     ///   - mayReplace: whether the program can do without a descriptor that this process inherited.
-    /// - Throws: exit code 64 when this process inherited another descriptor under one of the numbers, which the program
-    ///   would lose; exit code 1 when it may not have as many descriptors, and six more for itself.
+    /// - Throws: exit code 64 when this process inherited another descriptor under one of the numbers, which the
+    ///   program would lose; exit code 1 when it may not have as many descriptors, and six more for itself.
     init(count: Int, mayReplace: (CInt) -> Bool = { _ in false }) throws {
         passed = Self.inherited
         first = passed.end
