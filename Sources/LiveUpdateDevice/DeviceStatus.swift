@@ -63,6 +63,9 @@ public struct DeviceStatus: Sendable {
         public let retrieveStatus: RetrieveStatus
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         public let problem: String?
+        /// The locks that the kept open file description holds, in words such as `flock exclusive`: flock(2), and
+        /// F_OFD_SETLK of fcntl(2).
+        public let locks: [String]
     }
 
     /// An FLB, in one direction.
@@ -145,7 +148,7 @@ extension DeviceStatus.File {
         }
         self.init(
             token: token, compatible: file.compatible, size: file.size, retrieveStatus: retrieveStatus,
-            problem: file.problem)
+            problem: file.problem, locks: file.locks ?? [])
     }
 }
 

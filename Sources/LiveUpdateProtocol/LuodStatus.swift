@@ -145,10 +145,12 @@ package struct LuodStatus: Equatable, Sendable {
         package var retrieved: Int32
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         package var problem: String?
+        /// The locks that the kept open file description holds, in words; nil without locks.
+        package var locks: [String]?
 
         package init(
             token: String, compatible: String, size: UInt64?, allocated: UInt64? = nil, retrieved: Int32,
-            problem: String? = nil
+            problem: String? = nil, locks: [String]? = nil
         ) {
             self.token = token
             self.compatible = compatible
@@ -156,6 +158,7 @@ package struct LuodStatus: Equatable, Sendable {
             self.allocated = allocated
             self.retrieved = retrieved
             self.problem = problem
+            self.locks = locks
         }
     }
 
@@ -315,6 +318,7 @@ package struct StatusLines: Sendable {
             json.member("allocated", file.allocated)
             json.member("retrieved", file.retrieved)
             json.member("problem", file.problem)
+            if let locks = file.locks { json.member("locks", locks) }
         }
     }
 

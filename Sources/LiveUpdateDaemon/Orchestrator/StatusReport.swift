@@ -149,12 +149,15 @@ final class StatusReporter {
     }
 
     private func describe(_ file: Status.File, _ problem: String?) -> LuodStatus.File {
-        let status = store.descriptor(in: file.slot).flatMap { try? FileStatus(cached: $0) }
+        let descriptor = store.descriptor(in: file.slot)
+        let status = descriptor.flatMap { try? FileStatus(cached: $0) }
+        let locks = descriptor.map { FileLock.all(of: $0) } ?? []
         return LuodStatus.File(
             token: "\(file.token)", compatible: file.compatible,
             // This does not ask the file system, because it may not answer.
             size: status?.size, allocated: status?.allocated,
-            retrieved: file.retrieveStatus.number, problem: problem)
+            retrieved: file.retrieveStatus.number, problem: problem,
+            locks: locks.isEmpty ? nil : locks.map(\.description))
     }
 }
 

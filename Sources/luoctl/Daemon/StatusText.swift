@@ -59,7 +59,7 @@ struct StatusText {
     private var tables: [String] {
         guard status.refusal == nil else { return [] }
         guard !status.sessions.isEmpty else { return ["\nno sessions"] }
-        return [sessions, files, problems, memory, flbs].compactMap { $0 }.map { "\n\($0)" }
+        return [sessions, files, problems, locks, memory, flbs].compactMap { $0 }.map { "\n\($0)" }
     }
 
     private var sessions: String {
@@ -99,6 +99,18 @@ struct StatusText {
         let lines = status.problems()
         guard !lines.isEmpty else { return nil }
         return (["problems:"] + lines.map { "  \(Style.bad($0.text.shown))" }).joined(separator: "\n")
+    }
+
+    /// The locks that kept files hold. Programs that want such a lock wait until the file is released.
+    private var locks: String? {
+        let lines = status.sessions.flatMap { session in
+            session.files.compactMap { file in
+                file.locks.map {
+                    "  \(session.name.shown), token \(file.token.shown): \($0.joined(separator: ", ").shown)"
+                }
+            }
+        }
+        return lines.isEmpty ? nil : (["locks that kept files hold:"] + lines).joined(separator: "\n")
     }
 
     /// The memory of users' files, if users have limits on it.
