@@ -236,6 +236,7 @@ extension LuodStatus.File {
         try members.encode(size, forKey: .size)
         try members.encode(retrieved, forKey: .retrieved)
         try members.encode(problem, forKey: .problem)
+        try members.encodeIfPresent(locks, forKey: .locks)
     }
 }
 

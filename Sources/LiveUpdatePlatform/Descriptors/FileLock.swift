@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package import SystemPackage
 
-/// A lock that an open file description holds: flock(2), or a lock of the description by fcntl(2), F_OFD_SETLK. It lasts
-/// as long as a process holds a descriptor of the description.
+/// A lock that an open file description holds: flock(2), or a lock of the description by fcntl(2), F_OFD_SETLK. It
+/// lasts as long as a process holds a descriptor of the description.
 package struct FileLock: Equatable, Sendable, CustomStringConvertible {
     package enum Kind: Sendable { case flock, description }
 
     package let kind: Kind
     /// Whether no other description can have a lock there.
     package let isExclusive: Bool
-    /// The first byte and the last one, which is nil for a lock up to the end of the file, however long it grows. Nil for a
-    /// lock of the whole file.
+    /// The first byte and the last one, which is nil for a lock up to the end of the file, however long it grows. Nil
+    /// for a lock of the whole file.
     package let range: (first: UInt64, last: UInt64?)?
 
     package static func == (one: FileLock, other: FileLock) -> Bool { one.description == other.description }
@@ -24,8 +24,8 @@ package struct FileLock: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The locks of a descriptor's open file description, from /proc/self/fdinfo, of which 4 KiB are read. None where the
-    /// kernel does not show them.
+    /// The locks of a descriptor's open file description, from /proc/self/fdinfo, of which 4 KiB are read. None where
+    /// the kernel does not show them.
     package static func all(of descriptor: FileDescriptor) -> [FileLock] {
         guard let file = try? openFile("/proc/self/fdinfo/\(descriptor.rawValue)"),
             let text = try? readText(file.borrowed, atMost: 4096)
@@ -33,8 +33,8 @@ package struct FileLock: Equatable, Sendable, CustomStringConvertible {
         return locks(inInfo: text)
     }
 
-    /// Reads the lines `lock: 1: FLOCK  ADVISORY  WRITE 4711 00:01:1540 0 EOF` (proc_pid_fdinfo(5)). Locks of processes are
-    /// left out: they do not belong to the description.
+    /// Reads the lines `lock: 1: FLOCK  ADVISORY  WRITE 4711 00:01:1540 0 EOF` (proc_pid_fdinfo(5)). Locks of processes
+    /// are left out: they do not belong to the description.
     static func locks(inInfo text: String) -> [FileLock] {
         text.split(separator: "\n").compactMap { line in
             guard line.hasPrefix("lock:") else { return nil }
