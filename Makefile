@@ -47,7 +47,7 @@ SYSUSERS := lib/sysusers.d/luod.conf
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
-	hand-over-sweep stress attack vmtest kexec kexec-luo guest consumer nightly doc format lint clean
+	hand-over-sweep stress attack vmtest kexec kexec-luo kexec-debian kexec-guest kexec-kills luo-kernel guest consumer nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -141,11 +141,32 @@ kexec: setup ## luod's files on persistent memory survive two kexecs of Debian's
 	$(STATIC_BUILD) --product luoctl
 	Tests/VM/kexec
 
-kexec-luo: setup ## luod's memory files survive three kexecs of a kernel with LUO, in QEMU (LUO_KERNEL=FILE KEXECS=3)
+kexec-luo: setup ## luod's memory files survive three kexecs of a kernel with LUO, in QEMU (KEXECS=3; LUO_KERNEL=FILE, or that of make luo-kernel)
 	@scripts/setup vm
 	$(STATIC_BUILD) --product luod
 	$(STATIC_BUILD) --product luoctl
 	Tests/VM/kexec-luo $(KEXECS)
+
+kexec-debian: setup ## as root, the kernel of a Debian with systemd is replaced in QEMU, with luod and a client as services; installs debootstrap
+	@scripts/setup debian
+	$(MAKE) install DESTDIR=$(CURDIR)/.build-vm/root prefix=/usr/local
+	Tests/VM/kexec-debian .build-vm/root
+
+kexec-guest: setup ## a guest on DAX counts on over a kexec of the kernel under it: QEMU in QEMU
+	@scripts/setup kexec
+	$(STATIC_BUILD) --product luod
+	$(STATIC_BUILD) --product luoctl
+	Tests/VM/kexec-guest
+
+kexec-kills: setup ## processes of luod are killed during replacements of the kernel, in QEMU (LUO_KERNEL=FILE, or that of make luo-kernel)
+	@scripts/setup kexec
+	@scripts/setup kill-sweep
+	$(STATIC_BUILD) --product luod
+	$(STATIC_BUILD) --product luoctl
+	Tests/VM/kexec-kills
+
+luo-kernel: ## build a kernel with LUO from Debian's source for the tests in QEMU, in about 10 minutes, once; as root, install the build's tools
+	scripts/luo-kernel
 
 guest: setup ## as root, a guest in QEMU lives through an update of luod; installs QEMU, fetches Debian's kernel (GUEST_ARGS=)
 	@scripts/setup guest
@@ -163,6 +184,9 @@ nightly: setup ## run the tests that are too long for CI: longer fuzzing and str
 	$(MAKE) stress SECONDS=600
 	$(MAKE) attack SECONDS=60
 	$(MAKE) kexec-luo KEXECS=10
+	$(MAKE) kexec-debian
+	$(MAKE) kexec-guest
+	$(MAKE) kexec-kills
 	$(MAKE) bench
 
 doc: setup ## build the API documentation; fails on any warning, and on what has no comment (DOC_DIR=.build-doc/site)

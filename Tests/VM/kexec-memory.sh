@@ -4,38 +4,8 @@
 # orchestrator carries them and luod's own state to the next kernel. A memory file counts the kernels.
 export LUO_STATE=/run/luo
 kernels=$1
-
-fail() {
-    echo "FAILED in kernel $stage: $*"
-    echo "--- the log of luod:"
-    cat /tmp/log
-    exit 1
-}
-
-expect() { # WHAT COMMAND...: the command succeeds
-    what=$1
-    shift
-    "$@" >/tmp/output 2>&1 && return
-    status=$?
-    cat /tmp/output
-    fail "$what (exit $status)"
-}
-
-expect_is() { # WHAT EXPECTED FOUND
-    [ "$2" = "$3" ] || fail "$1: \"$3\", and not \"$2\""
-}
-
-start_luod() {
-    luod --socket-mode 0666 >/tmp/luod 2>>/tmp/log &
-    for _ in $(seq 600); do
-        grep -q ready /tmp/luod && return
-        sleep 0.1
-    done
-    fail "luod does not start"
-}
-
-# The checksum of a file of a session.
-sum() { luoctl retrieve --session vm --token "$1" -- sh -c 'sha256sum </proc/self/fd/3' | cut -c 1-64; }
+log=/tmp/log
+. /bin/functions.sh
 
 # A line of the description of a descriptor.
 info() { luoctl retrieve --session vm --token "$1" -- sh -c "sed -n 's/^$2:[[:space:]]*//p' /proc/self/fdinfo/3"; }
@@ -65,8 +35,8 @@ fill() {
 
 check() {
     retrieved="$(luoctl retrieve --session vm --token 3 -- sh -c 'cat /proc/self/fd/3')"
-    expect_is "the guest's file" "$(echo "$retrieved" | sed -n 1p)" "$(sum 1)"
-    expect_is "the constant" "$(echo "$retrieved" | sed -n 2p)" "$(sum 2)"
+    expect_is "the guest's file" "$(echo "$retrieved" | sed -n 1p)" "$(sum vm 1)"
+    expect_is "the constant" "$(echo "$retrieved" | sed -n 2p)" "$(sum vm 2)"
     # O_RDONLY and O_RDWR, beside O_LARGEFILE.
     expect_is "the access mode of the constant" 0 "$(info 2 flags | tail -c 2)"
     expect_is "the access mode of the guest's file" 2 "$(info 1 flags | tail -c 2)"
@@ -106,7 +76,7 @@ fi
 if [ "$stage" = "$kernels" ]; then exit 0; fi
 fill $((stage + 1))
 keep_boot_files
-echo "kernel $stage: $(uname -r), boot $(cut -c 1-8 /proc/sys/kernel/random/boot_id), ends"
+echo "kernel $stage: $(uname -r), boot $(boot), ends"
 luoctl kexec --reuse-cmdline --kernel /boot/vmlinuz --running-kernel /boot/vmlinuz --initrd /boot/initrd.img >/tmp/output
 cat /tmp/output
 fail "the kernel was not replaced"

@@ -3,38 +3,9 @@
 # The test of make kexec in the guest, which runs in each of its three kernels: luod holds files on persistent memory,
 # and luoctl kexec replaces the kernel under them. The file system on the persistent memory has the number of the kernel.
 pmem=/mnt/pmem
+log=$pmem/log
+. /bin/functions.sh
 export LUO_STATE=$pmem/luo
-
-fail() {
-    echo "FAILED in kernel $stage: $*"
-    echo "--- the log of luod:"
-    cat $pmem/log 2>/dev/null
-    exit 1
-}
-
-expect() { # WHAT COMMAND...: the command succeeds
-    what=$1
-    shift
-    "$@" >/tmp/output 2>&1 && return
-    status=$?
-    cat /tmp/output
-    fail "$what (exit $status)"
-}
-
-expect_text() { # WHAT TEXT...: the last command has printed all of these
-    what=$1
-    shift
-    for text in "$@"; do
-        grep -qF -- "$text" /tmp/output || { cat /tmp/output && fail "$what: \"$text\" is missing"; }
-    done
-}
-
-refused() { # WHAT COMMAND...: the command fails
-    what=$1
-    shift
-    if "$@" >/tmp/output 2>&1; then cat /tmp/output && fail "$what: it succeeded"; fi
-    echo "refused, as it should be: $what"
-}
 
 # ext4 is on the region of 256 MiB, xfs on that of 320 MiB, and the devdax device on that of 128 MiB. The next kernel may
 # number the regions in another way.
@@ -46,26 +17,14 @@ pmem_device() { # SIZE IN BYTES
     done
 }
 
-start_luod() {
-    luod --socket-mode 0666 >/tmp/luod 2>>$pmem/log &
-    for _ in $(seq 600); do
-        grep -q ready /tmp/luod && return
-        sleep 0.1
-    done
-    fail "luod does not start"
-}
-
 # The contents of all files, by name.
 sums() { (cd $pmem/files && for file in "$@"; do sha256sum <"$file"; done); }
 
 # The file of a session has the checksum in a line of $pmem/sums.
 expect_sum() { # LINE SESSION TOKEN [OPTION...]
-    line=$1 session=$2 token=$3
-    shift 3
-    expect "the file $token of $session" luoctl retrieve --session "$session" --token "$token" "$@" -- \
-        sh -c 'sha256sum </proc/self/fd/3'
-    [ "$(cut -c 1-64 /tmp/output)" = "$(sed -n "${line}p" $pmem/sums | cut -c 1-64)" ] ||
-        fail "the file $token of $session has another content"
+    line=$1
+    shift
+    expect_is "the file $2 of $1" "$(sed -n "${line}p" $pmem/sums | cut -c 1-64)" "$(sum "$@")"
 }
 
 first_kernel() {
@@ -134,7 +93,7 @@ expect_report() {
 next_kernel() {
     expect "what a kexec would do" luoctl kexec --kernel $pmem/vmlinuz --initrd $pmem/initrd.img --reuse-cmdline "$@" --dry-run
     sed -n '/^session/,$p' /tmp/output
-    echo "kernel $stage: $(uname -r), boot $(cut -c 1-8 /proc/sys/kernel/random/boot_id), ends"
+    echo "kernel $stage: $(uname -r), boot $(boot), ends"
     # The output has reached the host before the kernel ends.
     sleep 1
     luoctl kexec --kernel $pmem/vmlinuz --initrd $pmem/initrd.img --reuse-cmdline "$@" >/tmp/output 2>&1
@@ -181,10 +140,8 @@ third_kernel() {
 mkdir -p $pmem /mnt/xfs
 stage=1
 # The nodes of the disks come a moment after their drivers.
-for _ in $(seq 300); do
-    [ -b "$(pmem_device 268435456)" ] && [ -b "$(pmem_device 335544320)" ] && break
-    sleep 0.2
-done
+await "the first disk" eval '[ -b "$(pmem_device 268435456)" ]'
+await "the second disk" eval '[ -b "$(pmem_device 335544320)" ]'
 if mount -o dax "$(pmem_device 268435456)" $pmem 2>/dev/null; then
     mount -o dax "$(pmem_device 335544320)" /mnt/xfs
     stage=$(cat $pmem/stage)

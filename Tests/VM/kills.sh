@@ -1,0 +1,230 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The test of make kexec-kills in the guest: processes of luod are killed during a replacement of the kernel, one case in
+# each kernel. Afterwards each file is there, or luod says that it is lost, and why. With `dax` all files are on DAX, and
+# none may be lost; with `luo` one is a memory file, which the kernel's orchestrator carries.
+carrier=$1
+dax=/mnt/dax
+export LUO_STATE=$dax/luo
+log=$dax/log
+stage=1
+. /bin/functions.sh
+
+# --- Processes
+
+orchestrator() { luoctl status --json | sed -n 's/^ *"orchestrator" : \([0-9]*\),*$/\1/p'; }
+
+# Ends a process, and waits until the kernel has closed its descriptors.
+end() { # PID...
+    for process in "$@"; do kill -9 "$process" 2>/dev/null; done
+    for process in "$@"; do await "the end of process $process" is_ended "$process"; done
+}
+
+is_ended() { # PID: it is gone, or has not been waited for
+    state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)
+    case $state in "" | Z*) return 0 ;; esac
+    return 1
+}
+
+# All processes of luod.
+luods() { for process in /proc/[0-9]*/exe; do [ "$(readlink "$process")" != /bin/luod ] || echo "$process"; done | cut -d / -f 3; }
+
+end_luod() {
+    # shellcheck disable=SC2046 # each process is a word
+    end $(luods)
+}
+
+# Runs a program that stops itself at one of its system calls, before or after the call is done.
+until_call() { # CALL INJECTION COMMAND...
+    call=$1 injection=$2
+    shift 2
+    rm -f /tmp/trace
+    strace -f -o /tmp/trace -e "trace=$call" -e "inject=$call:signal=STOP$injection" -e signal=STOP "$@"
+}
+
+is_stopped() { grep -q 'stopped by SIGSTOP' /tmp/trace; }
+
+# --- Sessions: three with a file on DAX each, of which the first one may have a memory file, too.
+
+fill() {
+    for session in one two three; do
+        expect "a session" luoctl session create $session
+        head -c 1048576 /dev/urandom >$dax/$session
+        sha256sum <$dax/$session | cut -c 1-64 >$dax/$session.sum
+        expect "a file on DAX" luoctl preserve --session $session --token 1 --path $dax/$session
+    done
+    [ "$carrier" = luo ] || return 0
+    head -c 1048576 /dev/urandom >/dev/shm/memory
+    sha256sum </dev/shm/memory | cut -c 1-64 >$dax/memory.sum
+    exec 3<>/dev/shm/memory
+    rm /dev/shm/memory
+    expect "a memory file" luoctl preserve --session one --token 2 --fd 3
+    exec 3>&-
+}
+
+# Sessions are incoming after an update, and outgoing when the boot went on.
+how() { if luoctl session list --json | grep -q '"incoming"'; then echo incoming; else echo outgoing; fi; }
+
+# Every session and its file on DAX are there. The memory file is there, or said to be lost.
+check() { # WHAT MEMORY: there, lost or any
+    what=$1 wanted=$2
+    direction=$(how)
+    taking=""
+    [ "$direction" = incoming ] || taking=--take
+    memory=none
+    if [ "$carrier" = luo ]; then check_memory; fi
+    for session in one two three; do
+        # shellcheck disable=SC2086 # nothing, or one option
+        expect_is "$what: the file of $session" "$(cat $dax/$session.sum)" "$(sum $session 1 $taking)"
+    done
+    echo "  passed  $what: sessions are $direction, files on DAX are whole, memory file: $memory"
+    for session in one two three; do remove $session; done
+}
+
+check_memory() {
+    # shellcheck disable=SC2086 # nothing, or one option
+    found=$(sum one 2 $taking 2>/tmp/reason)
+    if [ "$found" = "$(sha256sum </dev/null | cut -c 1-64)" ] || [ -z "$found" ]; then
+        memory="lost: $(tail -n 1 /tmp/reason)"
+        [ -s /tmp/reason ] || fail "$what: the memory file is lost, and nothing says so"
+        [ "$wanted" != there ] || fail "$what: the memory file is $memory"
+    else
+        expect_is "$what: the memory file" "$(cat $dax/memory.sum)" "$found"
+        [ "$wanted" != lost ] || fail "$what: the memory file is there; the test is to be changed"
+        memory=there
+    fi
+}
+
+remove() { # SESSION
+    if [ "$direction" = incoming ]; then
+        expect "the finish of $1" luoctl finish --session "$1"
+    else
+        expect "the end of $1" luoctl session rm --force "$1"
+    fi
+}
+
+# --- Kernels
+
+kexec() { luoctl kexec --kernel $dax/vmlinuz --initrd $dax/initrd.img --running-kernel $dax/vmlinuz --reuse-cmdline; }
+
+# luod has published, and luoctl stops where it would start the next kernel.
+prepare() {
+    luod_pid=$luod
+    orchestrator_pid=$(orchestrator)
+    [ -n "$orchestrator_pid" ] || fail "the orchestrator is not in the status"
+    until_call reboot :retval=0 luoctl kexec --kernel $dax/vmlinuz --initrd $dax/initrd.img \
+        --running-kernel $dax/vmlinuz --reuse-cmdline >/tmp/kexec 2>&1 &
+    await "the moment before the next kernel" is_stopped_or_ended $!
+    is_stopped || { cat /tmp/kexec && fail "luoctl kexec has ended"; }
+}
+
+is_stopped_or_ended() { is_stopped || is_ended "$1"; }
+
+start_next() { # STAGE
+    echo "$1" >$dax/stage
+    echo "kernel $stage: boot $(boot), ends"
+    sync
+    start-loaded
+    fail "the kernel was not replaced"
+}
+
+# The kernel is not replaced, because luoctl ends: the boot goes on.
+call_off() {
+    end "$(pgrep -x luoctl | head -n 1)"
+    await "luod" luoctl status
+}
+
+# --- Cases
+
+killed_then_called_off() {
+    prepare
+    end "$orchestrator_pid"
+    call_off
+    check "the orchestrator killed after the publication, and the update called off" there
+}
+
+kill_and_go() { # keeper|orchestrator|both
+    fill
+    prepare
+    case $1 in
+    keeper) end "$luod_pid" ;;
+    orchestrator) end "$orchestrator_pid" ;;
+    both) end_luod ;;
+    esac
+    start_next $((stage + 1))
+}
+
+go() {
+    fill
+    echo $((stage + 1)) >$dax/stage
+    echo "kernel $stage: boot $(boot), ends"
+    sync
+    kexec >/tmp/output 2>&1
+    cat /tmp/output
+    fail "the kernel was not replaced"
+}
+
+first_kernel() {
+    expect "a file system" mkfs.ext4 -q -b 4096 /dev/pmem0
+    expect "the mount" mount -o dax /dev/pmem0 $dax
+    cp -L /boot/vmlinuz /boot/initrd.img $dax
+    start_luod
+    fill
+    killed_then_called_off
+    kill_and_go orchestrator
+}
+
+# luod is stopped at its first calls of a kind, one after the other, and killed there: at first both processes, and then only the
+# process that has stopped. Each time the state is that of the previous kernel. At the end nothing stops luod.
+sweep_start() { # CALL
+    number=1
+    while :; do
+        rm -rf $LUO_STATE
+        cp -a $dax/published $LUO_STATE
+        until_call "$1" ":when=$number" luod >/tmp/luod 2>>$log &
+        await "a stop at call $number of $1, or luod" is_stopped_or_ready
+        if ! is_stopped; then break; fi
+        tracer=$(pgrep -x strace)
+        stopped=$(sed -n 's/^\([0-9]*\) .*stopped by SIGSTOP.*/\1/p' /tmp/trace | head -n 1)
+        end "$tracer"
+        end_luod
+        number=$((number + 1))
+    done
+    echo "  passed  luod killed at each of its $((number - 1)) first calls of $1 after the boot"
+    end_luod
+}
+
+is_stopped_or_ready() { is_stopped || grep -q ready /tmp/luod; }
+
+last_kernel_dax() {
+    cp -a $LUO_STATE $dax/published
+    for call in openat openat2 fsync; do sweep_start $call; done
+    rm -rf $LUO_STATE
+    cp -a $dax/published $LUO_STATE
+    start_luod
+    check "luod killed while it began after the boot" there
+}
+
+# luod is killed while it retrieves the files from the kernel's session, which ends with it.
+last_kernel_luo() {
+    until_call ioctl :when=3 luod >/tmp/luod 2>>$log &
+    await "a stop at the third call of ioctl" is_stopped
+    end "$(pgrep -x strace)"
+    end_luod
+    start_luod
+    check "luod killed while it retrieved from the kernel" lost
+}
+
+mkdir -p $dax
+await "the disk" test -b /dev/pmem0
+mount -o dax /dev/pmem0 $dax 2>/dev/null || first_kernel
+stage=$(cat $dax/stage)
+[ "$stage" = 5 ] || start_luod
+lost=there
+[ "$carrier" = dax ] || lost=lost
+case $stage in
+2) check "the orchestrator killed after the publication" $lost && kill_and_go keeper ;;
+3) check "the keeper killed after the publication" any && kill_and_go both ;;
+4) check "both processes killed after the publication" $lost && go ;;
+5) last_kernel_$carrier ;;
+esac
