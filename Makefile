@@ -43,6 +43,7 @@ ZSH_COMPLETION := share/zsh/site-functions/_luoctl
 FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
 UNITS := lib/systemd/system
 SYSUSERS := lib/sysusers.d/luod.conf
+EXAMPLES := share/doc/luod/examples
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -72,6 +73,7 @@ install: setup ## install luoctl, luod, luo-bench, man pages, shell completions,
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(UNITS) systemd/luod.socket systemd/luod.service
 	sed -i 's|SBINDIR/|$(prefix)/sbin/|' $(DESTDIR)$(prefix)/$(UNITS)/luod.service
 	install -D -m 644 systemd/luod.sysusers $(DESTDIR)$(prefix)/$(SYSUSERS)
+	install -D -m 644 systemd/luod-kexec.conf $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
 
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/sbin/luod $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
@@ -79,6 +81,7 @@ uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(LIBEXEC)/,$(BENCH_PROGRAMS))
 	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service) $(DESTDIR)$(prefix)/$(SYSUSERS)
+	rm -f $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 
 demo: setup ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages

@@ -378,6 +378,14 @@ public final class LiveUpdateDevice: Sendable {
         return try channel.explained(.kernelUpdate, UpdateCall(flags: flags), of: "luod").lines
     }
 
+    /// Checks that the state is still published for this connection after an ``updateKernel(_:discardingUnfinished:leavingBehind:)``
+    /// with ``KernelUpdate/now``. It is not when the process of luod that had published it was ended.
+    ///
+    /// - Throws: ECANCELED when it is not published any more; the errors of the connection, also when luod has ended.
+    package func confirmKernelUpdate() throws(LiveUpdateError) {
+        _ = try channel.explained(.kernelUpdate, UpdateCall(flags: UpdateCall.confirm), of: "luod")
+    }
+
     /// Calls off ``updateKernel(_:discardingUnfinished:leavingBehind:)``, because the kernel was not replaced.
     ///
     /// - Throws: EPERM; the errors of the connection.

@@ -26,7 +26,7 @@ package final class Cancellation: Sendable {
     /// Checks that the work of this thread may continue.
     ///
     /// - Throws: ECANCELED when ``cancel()`` was called.
-    static func check() throws(SystemCallError) {
+    package static func check() throws(SystemCallError) {
         guard let current, current.wasAsked.with({ $0 }) else { return }
         throw SystemCallError("a search that takes long", .canceled)
     }

@@ -194,6 +194,8 @@ package struct UpdateCall: Equatable, Sendable {
     package static let onlyAsk: UInt32 = 64
     /// KERNEL_UPDATE: take an earlier `atEnd` back, so that luod publishes nothing when it ends.
     package static let forget: UInt32 = 128
+    /// KERNEL_UPDATE: only answer whether the state is still published for this client. ECANCELED if not.
+    package static let confirm: UInt32 = 256
     /// UPDATE: continue without the subscribers that are not ready in time.
     package static let withoutReady: UInt32 = 16
     /// RELOAD: replace the program of the keeper instead of the orchestrator's.

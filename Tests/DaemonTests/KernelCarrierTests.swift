@@ -43,6 +43,24 @@ import Testing
         let name = KernelCargo.sessionName(ofState: "/run/luo")
         #expect(name == KernelCargo.sessionName(ofState: "/run/luo"))
         #expect(name != KernelCargo.sessionName(ofState: "/run/luo2"))
+        #expect(name == SessionName("luod:/run/luo"))
+    }
+
+    @Test("A long path has a name, too, which depends on all of its bytes in two ways") func longNames() {
+        let path = "/" + String(repeating: "long/", count: 40)
+        let places = path.indices.dropFirst()
+        let names = [path] + places.map { path.replacingCharacters(in: $0...$0, with: "x") }
+        let found = names.map { KernelCargo.sessionName(ofState: $0) }
+        #expect(found.allSatisfy(\.isValid))
+        #expect(Set(found.map(\.bytes)).count == names.count)
+        for part in 0..<2 {
+            let sums = found.map { $0.bytes.split(separator: UInt8(ascii: ":"))[0].split(separator: UInt8(ascii: "-"))[1 + part] }
+            #expect(Set(sums).count == names.count)
+        }
+        // The longest path that is a name itself.
+        let longest = "/" + String(repeating: "a", count: 57)
+        #expect(KernelCargo.sessionName(ofState: longest) == SessionName("luod:\(longest)"))
+        #expect(KernelCargo.sessionName(ofState: longest + "a").isValid)
     }
 
     private static let gibibyte: UInt64 = 1 << 30

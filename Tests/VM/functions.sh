@@ -64,6 +64,7 @@ await() { # WHAT COMMAND...: the command succeeds within two minutes
 
 # luod is ready within two minutes. Its processes are those of `luod`, a program in front of it, or luod itself.
 start_luod() { # [PROGRAM...]
+    : >/tmp/luod
     "$@" luod --socket-mode 0666 >/tmp/luod 2>>"$log" &
     luod=$!
     await "luod's first line" grep -q ready /tmp/luod

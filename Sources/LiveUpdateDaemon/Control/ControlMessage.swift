@@ -90,6 +90,9 @@ struct HeldSlot: Equatable, Sendable {
 /// - keeper to orchestrator: `stored`, also after each change; `closing` and `room` in a shortage; `ending` on SIGTERM.
 /// - orchestrator to keeper: `stop`, once the log names the sessions and files that end. It is the answer to `ending`,
 ///   or follows a client's STOP.
+/// - orchestrator to keeper, before `stop`: `holdUntilEnd` with the session of the kernel's orchestrator, if that
+///   carries memory files.
+/// - keeper to a holder: `hold` for the files; then `holdUntilEnd`, with the session. The answer is `ready`.
 /// - keeper to a gate: `hold` with the memory for its calls; then `hold` for each program that runs under a filter.
 ///
 /// Update and reload:
@@ -145,6 +148,9 @@ enum ControlMessage: Equatable, Sendable {
     /// The flags of a request to publish for the next kernel when luod ends; 0 takes the request back. The keeper has
     /// them for each orchestrator, and sends them before `ending`.
     case publishAtEnd(flags: UInt32)
+    /// A session of the kernel's orchestrator comes with this message. It must stay open until the kernel ends.
+    /// - Parameter isIncoming: whether the session comes from the previous kernel.
+    case holdUntilEnd(isIncoming: Bool)
     /// The keeper must end, as it does on SIGTERM.
     case stop
     /// This many descriptors of a user wait in the keeper to be closed. 0 means few.
@@ -172,6 +178,28 @@ enum ControlMessage: Equatable, Sendable {
         /// boot.
         case afterKernel = 7
 
+        /// Chooses the role of an orchestrator that a keeper starts and that serves at once.
+        ///
+        /// - Parameters:
+        ///   - replacing: whether an orchestrator of this keeper has died.
+        ///   - wasInUpdate: whether that orchestrator died in an update.
+        ///   - mustRefuse: whether too many have died of the state.
+        ///   - kernel: the kernel that runs, compared with the one under which luod has last served the state.
+        ///   - isRestored: whether the keeper began with the descriptors in a service manager's store.
+        init(
+            replacing: Bool, wasInUpdate: Bool, mustRefuse: Bool, kernel: KernelRecord.Comparison, isRestored: Bool
+        ) {
+            self =
+                switch (replacing, kernel) {
+                case _ where mustRefuse: .refusing
+                // Until the state was served under this kernel, each orchestrator is the first one.
+                case (_, .other): .afterKernel
+                case (true, _): wasInUpdate ? .successorInUpdate : .successor
+                case (false, .same): .restored
+                case (false, .unknown): isRestored ? .restored : .first
+                }
+        }
+
         /// Whether this is the first orchestrator of a luod.
         var isStart: Bool { self == .first || self == .restored || self == .afterKernel }
 
@@ -189,6 +217,7 @@ enum ControlMessage: Equatable, Sendable {
         case adopted
         case cannotBegin = 16
         case stored, ending, stop, closing, room, settings, refuses, replaceKeeper, keeperReplaced, publishAtEnd
+        case holdUntilEnd
     }
 
     var bytes: [UInt8] {
@@ -249,6 +278,9 @@ enum ControlMessage: Equatable, Sendable {
         case .publishAtEnd(let flags):
             begin(.publishAtEnd)
             writer.put(flags)
+        case .holdUntilEnd(let isIncoming):
+            begin(.holdUntilEnd)
+            writer.put(UInt8(isIncoming ? 1 : 0))
         case .stop: begin(.stop)
         case .closing(let user, let count):
             begin(.closing)
@@ -309,6 +341,7 @@ enum ControlMessage: Equatable, Sendable {
         case .stored: return .stored(try reader.take(UInt8.self) != 0)
         case .ending: return .ending
         case .publishAtEnd: return .publishAtEnd(flags: try reader.take())
+        case .holdUntilEnd: return .holdUntilEnd(isIncoming: try reader.take(UInt8.self) != 0)
         case .stop: return .stop
         case .closing:
             let user = try reader.take(UInt32.self)

@@ -7,6 +7,10 @@ import SystemPackage
 package enum StartedProcess: String {
     case orchestrator
     case gate
+    case holder
+
+    /// The name of the program in the arguments of the process.
+    var name: String { self == .holder ? HolderProcess.name : "luod" }
 
     /// The descriptor number of the socket in the process.
     static let link: CInt = 3
@@ -16,6 +20,7 @@ package enum StartedProcess: String {
         switch self {
         case .orchestrator: try OrchestratorProcess.run()
         case .gate: try GateProcess.run()
+        case .holder: try HolderProcess.run()
         }
     }
 
@@ -26,7 +31,7 @@ package enum StartedProcess: String {
     static func begin(_ log: Log) throws -> (ControlLink, Settings) {
         let descriptor = FileDescriptor(rawValue: link)
         guard descriptor.isMessageSocket else {
-            log.say("only a keeper starts this: run luod without the words orchestrator and gate")
+            log.say("only a keeper starts this: run luod without the words orchestrator, gate and holder")
             exitNow(64)
         }
         // The keeper decides when luod ends. Ctrl-C in a terminal would end the processes that log the sessions and

@@ -14,7 +14,9 @@ final class KeeperEnding {
     /// Whether the orchestrator has logged the sessions and files that end.
     private var isLogged = false
     /// The flags of a request to publish for the next kernel at the end of luod; 0 without a request.
-    private var publication: UInt32 = 0
+    private(set) var publication: UInt32 = 0
+    /// The session of the kernel's orchestrator with which memory files go to the next kernel.
+    private var session: KernelSession?
 
     /// The time for the orchestrator to log the sessions and files that end, in milliseconds.
     private static let patience: UInt64 = 1000
@@ -22,7 +24,9 @@ final class KeeperEnding {
     /// seconds to stop, unless TimeoutStopSec= says otherwise.
     private static let patienceForPublication: UInt64 = 80_000
 
-    init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor) {
+    /// Makes the end. `publication` is the request that the keeper's earlier program has noted.
+    init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor, publication: UInt32) {
+        self.publication = publication
         self.rooms = rooms
         self.updates = updates
         self.signals = signals
@@ -34,6 +38,9 @@ final class KeeperEnding {
     /// Notes a request to publish for the next kernel when luod ends, or that it was taken back. It outlives
     /// orchestrators.
     func publishAtEnd(_ flags: UInt32) { publication = flags }
+
+    /// Takes the session of the kernel's orchestrator, which must outlive luod.
+    func holdUntilEnd(_ session: KernelSession) { self.session = session }
 
     /// Waits a moment. A signal in this time ends luod.
     func pause(_ milliseconds: CInt = 100, reading reader: OrchestratorReader) {
@@ -50,6 +57,7 @@ final class KeeperEnding {
         sayLeftPrograms()
         updates.end()
         if !isLogged { haveEndLogged(reader) }
+        if publication != 0 { startHolder() }
         rooms.gate.end()
         rooms.orchestrator.end()
         let isStoring = rooms.service.isStoring
@@ -79,6 +87,23 @@ final class KeeperEnding {
             }
             try? reader.readAll()
         }
+    }
+
+    /// Starts the process that holds the memory files until the kernel ends, or until luod starts again because the
+    /// kernel was not replaced.
+    private func startHolder() {
+        do {
+            let holder = try KernelHolder.start(
+                StateDirectory(rooms.settings.state).holder, image: rooms.orchestrator.image.executable, rooms.settings,
+                holding: rooms.vault.all, session: session?.descriptor, isIncoming: false)
+            rooms.log.say(
+                "process \(holder.id) holds the memory files until the kernel ends, or until luod starts again")
+        } catch {
+            rooms.log.say(
+                "no process can hold the memory files until the kernel ends: \(error); they end with luod, and do not "
+                    + "go to the next kernel")
+        }
+        session = nil
     }
 
     /// Logs the programs that are left: once the last copy of a filter's listener is closed, the kernel answers their

@@ -81,7 +81,8 @@ package final class KeeperProcess {
         try children.add(signals.borrowed)
         rooms = try KeeperRooms(settings, state, manager, children, Log("luod keeper"))
         updates = NextImageSupervisor(rooms)
-        ending = KeeperEnding(rooms, updates, signals: signals.borrowed)
+        ending = KeeperEnding(
+            rooms, updates, signals: signals.borrowed, publication: state.replaced?.publication ?? 0)
         reader = OrchestratorReader(rooms, updates, ending, isReadySaid: state.replaced != nil, ready)
         try rooms.begin(state)
         if state.running != nil { reader.noteReady() }
@@ -184,10 +185,9 @@ package final class KeeperProcess {
     }
 
     private func startNext(after death: OrchestratorSupervisor.Death, wasInUpdate: Bool) throws {
-        let role: ControlMessage.Role =
-            death.refusal != nil
-            ? .refusing
-            : rooms.kernel.comparison == .other ? .afterKernel : wasInUpdate ? .successorInUpdate : .successor
+        let role = ControlMessage.Role(
+            replacing: true, wasInUpdate: wasInUpdate, mustRefuse: death.refusal != nil,
+            kernel: rooms.kernel.comparison, isRestored: false)
         let after =
             death.refusal.map { "\(rooms.settings.state): \($0)" } ?? "the orchestrator ended (\(death.how))"
         let begin = ControlMessage.begin(role, nextSlot: rooms.vault.nextSlot, after: after, pause: death.pause)

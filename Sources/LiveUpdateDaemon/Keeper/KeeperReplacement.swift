@@ -74,7 +74,8 @@ struct KeeperReplacement {
             orchestrator: orchestrator.current.handed, image: orchestrator.image.path,
             imageFile: orchestrator.image.file.borrowed.rawValue, gate: rooms.gate.handed,
             service: rooms.service.handed,
-            hasLostStarter: rooms.starter.hasGone, unreaped: rooms.children.processes, attempt: attempt)
+            hasLostStarter: rooms.starter.hasGone, unreaped: rooms.children.processes, publication: ending.publication,
+            attempt: attempt)
     }
 }
 

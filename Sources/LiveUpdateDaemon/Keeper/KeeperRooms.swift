@@ -15,6 +15,8 @@ struct KeeperRooms {
     let shortage: ShortageReporter
     let starter: StarterWatch
     let kernel: KernelRecord
+    /// The holder of the luod before, if there is one.
+    let holder: KernelHolder?
 
     /// One thread closes descriptors of root, and the others serve one other user each at a time.
     private static let closingThreads = 8
@@ -47,15 +49,16 @@ struct KeeperRooms {
             isAwaited: settings.endsUnused, hasGone: state.replaced?.hasLostStarter ?? false, children)
         kernel = KernelRecord(
             StateDirectory(settings.state).kernel, isOther: state.cameWithKernel, log)
+        holder = state.holder
         (self.settings, self.log, self.children) = (settings, log, children)
     }
 
     /// Hands a new orchestrator all held descriptors, begins to watch it, and takes over the gate.
     func begin(_ state: TakenState) throws {
         if state.running == nil {
-            let isRestored = !state.stored.isEmpty || kernel.comparison == .same
-            let role: ControlMessage.Role =
-                kernel.comparison == .other ? .afterKernel : isRestored ? .restored : .first
+            let role = ControlMessage.Role(
+                replacing: false, wasInUpdate: false, mustRefuse: false, kernel: kernel.comparison,
+                isRestored: !state.stored.isEmpty)
             try vault.handTo(
                 orchestrator.current, .begin(role, nextSlot: vault.nextSlot), isStored: service.isStoring)
         }

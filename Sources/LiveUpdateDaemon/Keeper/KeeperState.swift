@@ -46,6 +46,8 @@ struct KeeperState: Equatable, Sendable {
     var hasLostStarter: Bool
     /// Processes that have ended and cannot be reaped yet.
     var unreaped: [CInt]
+    /// The flags of a request to publish for the next kernel at the end of luod; 0 without a request.
+    var publication: UInt32
     /// The number that the orchestrator gave to the replacement.
     var attempt: UInt32
 
@@ -85,6 +87,7 @@ struct KeeperState: Equatable, Sendable {
         writer.put(UInt8(hasLostStarter ? 1 : 0))
         writer.put(UInt32(unreaped.count))
         for process in unreaped { writer.put(process) }
+        writer.put(publication)
         writer.put(attempt)
         return writer.bytes
     }
@@ -114,6 +117,7 @@ extension KeeperState {
         hasLostStarter = try reader.take(UInt8.self) != 0
         unreaped = []
         for _ in 0..<(try reader.take(UInt32.self)) { unreaped.append(try reader.take()) }
+        publication = try reader.take()
         attempt = try reader.take()
         guard reader.isAtEnd else { throw ArenaError(.record, "state of the keeper: more than this version knows") }
     }

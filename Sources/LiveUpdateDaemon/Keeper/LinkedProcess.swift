@@ -17,7 +17,7 @@ final class LinkedProcess {
         let (ours, theirs) = try MessageSocket.pair()
         link = ControlLink(OwnedDescriptor(taking: ours))
         let end = OwnedDescriptor(taking: theirs)
-        let program = ProgramImage(path: FilePath(image), arguments: ["luod", kind.rawValue, settings.state])
+        let program = ProgramImage(path: FilePath(image), arguments: [kind.name, kind.rawValue, settings.state])
         let id = try program.spawn(end.borrowed, as: StartedProcess.link)
         process = try RunningProcess(id)
         // If the process has already died, that is an event of its own.
@@ -37,7 +37,7 @@ extension StartedProcess {
     fileprivate func settings(_ keepers: Settings) -> Settings {
         var settings = keepers
         switch self {
-        case .orchestrator: settings.descriptors = DescriptorBudget(limit: DescriptorLimit.now).orchestrators
+        case .orchestrator, .holder: settings.descriptors = DescriptorBudget(limit: DescriptorLimit.now).orchestrators
         // A gate holds nothing for clients.
         case .gate: settings.descriptors = Settings.usualDescriptors
         }

@@ -75,6 +75,7 @@ final class OrchestratorReader {
         case .release(let slots): release(slots)
         case .update(.ready):
             rooms.kernel.noteService()
+            rooms.holder?.end()
             noteReady()
         case .cannotBegin(let failure): try refuse(failure)
         case .refuses(let failure):
@@ -83,6 +84,10 @@ final class OrchestratorReader {
                     + "over that can read the state (luoctl reload IMAGE)")
             noteReady()
         case .publishAtEnd(let flags): ending.publishAtEnd(flags)
+        case .holdUntilEnd:
+            guard let session = received.descriptors.first else { return noteCut() }
+            ending.holdUntilEnd(KernelSession(OwnedDescriptor(taking: session)))
+            for other in received.descriptors.dropFirst() { rooms.vault.close(other, of: 0) }
         case .stop:
             ending.noteLog()
             if !ending.isUnderWay { ending.end(reading: self) }

@@ -6,8 +6,8 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// The directory of a state: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root
-/// and luod's own user, the socket `control` for a keeper that replaces a dead one, `calls` (``CallMemory``), and
-/// `kernel` (``KernelRecord``). `luoctl kexec` leaves `last-kernel-update`, which luod does not read. A lock on the
+/// and luod's own user, the socket `control` for a keeper that replaces a dead one, `calls` (``CallMemory``), 
+/// `kernel` (``KernelRecord``), and `holder` (``KernelHolder``). `luoctl kexec` leaves `last-kernel-update`, which luod does not read. A lock on the
 /// arena decides which luod runs the state.
 package struct StateDirectory: Sendable {
     /// The path of the directory.
@@ -23,6 +23,8 @@ package struct StateDirectory: Sendable {
     var controlSocket: String { path + "/control" }
     var arena: String { path + "/arena" }
     var kernel: String { path + "/kernel" }
+    /// The file that names the process that holds memory files until the kernel ends: ``KernelHolder``.
+    var holder: String { path + "/holder" }
     /// The record that `luoctl kexec` leaves for its report.
     private var lastKernelUpdate: String { path + "/last-kernel-update" }
     var calls: CallMemory { CallMemory(path: path + "/calls") }
@@ -46,18 +48,24 @@ package struct StateDirectory: Sendable {
         for socket in [controlSocket, rootSocket] + (activated.isEmpty ? [clientSocket] : []) {
             try Self.expect(socket, "a socket") { $0.type == .socket }
         }
-        for file in [calls.path, kernel, kernel + ".new"] { try Self.expectOwnFile(file) }
+        for file in [calls.path, kernel, kernel + ".new", holder, holder + ".new"] { try Self.expectOwnFile(file) }
         if var found = try adopt() {
             found.unwanted = passed
+            // The orchestrator serves everything that a holder may have.
+            KernelHolder.find(holder, log)?.end()
             return found
         }
         try Self.expectListeners(activated)
         let table = DescriptorVault()
         var unwanted: [PassedDescriptor] = []
         let stored = try restore(passed, into: table, &unwanted)
+        var found = KernelHolder.find(holder, log)
+        var cameWithKernel = false
         // A luod for one program has a new state each time.
-        let mayHaveCome = stored.isEmpty && !settings.endsUnused
-        let cameWithKernel = try mayHaveCome && KernelArrival.receive(state: path, arena: arena, into: table)
+        if stored.isEmpty, !settings.endsUnused {
+            let arrival = KernelArrival(state: self, settings: settings)
+            cameWithKernel = try arrival.receive(&found, into: table)
+        }
         if stored.isEmpty {
             table.add(try ArenaFile(path: arena).open(), .arena)
             calls.forget()
@@ -72,8 +80,10 @@ package struct StateDirectory: Sendable {
         let stale = passed.compactMap { HeldSlot(storedName: $0.name) }.filter { !stored.contains($0) }
         return TakenState(
             table: table, running: nil, stored: stored, stale: stale, unwanted: unwanted,
-            cameWithKernel: cameWithKernel)
+            cameWithKernel: cameWithKernel, holder: found)
     }
+
+    private var log: Log { Log("luod keeper") }
 
     /// Makes the directory. All users can look up the socket in it. An existing directory is not changed, because a
     /// user may have named it by mistake.
@@ -195,7 +205,7 @@ package struct StateDirectory: Sendable {
     /// Removes the files of a state that ends.
     func remove() {
         let files = [
-            arena, controlSocket, rootSocket, clientSocket, calls.path, kernel, lastKernelUpdate,
+            arena, controlSocket, rootSocket, clientSocket, calls.path, kernel, holder, lastKernelUpdate,
             lastKernelUpdate + ".new",
         ]
         for file in files { _ = unsafe unlink(file) }
@@ -271,6 +281,8 @@ struct TakenState {
     var unwanted: [PassedDescriptor] = []
     /// Whether the previous kernel has handed over files, so that this is another kernel.
     var cameWithKernel = false
+    /// The process that has held memory files meanwhile. It is ended once they are served.
+    var holder: KernelHolder?
     /// The state from the keeper's earlier program, if this process has run one.
     var replaced: KeeperState?
 }

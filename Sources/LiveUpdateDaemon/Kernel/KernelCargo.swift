@@ -40,10 +40,20 @@ struct KernelCargo: Equatable, Sendable {
 
     /// The name of the kernel's session for a state. Each state of a machine has its own session.
     ///
-    /// - Returns: `luod-` and the checksum of the path, because a name has at most 63 bytes.
+    /// - Returns: `luod:` and the path. A path that is longer than a name becomes two checksums and its last bytes. The
+    ///   second checksum is that of the path read backwards, because two checksums of the same order of bytes are equal
+    ///   for the same pairs of paths, whatever comes before them.
     static func sessionName(ofState path: String) -> SessionName {
-        SessionName("luod-" + String(CRC32C.of([UInt8](path.utf8)), radix: 16))
+        let bytes = [UInt8](path.utf8)
+        let whole = SessionName(bytes: [UInt8]("luod:".utf8) + bytes)
+        guard !whole.isValid else { return whole }
+        let sums = [bytes, bytes.reversed()].map { String(CRC32C.of($0), radix: 16) }.joined(separator: "-")
+        let beginning = [UInt8]("luod-\(sums):".utf8)
+        return SessionName(bytes: beginning + bytes.suffix(longestName - beginning.count))
     }
+
+    /// The bytes that a name of the kernel may have.
+    private static let longestName = 63
 
     private static let magic: UInt64 = 0x4F47_5241_434F_554C
     private static let version: UInt32 = 1

@@ -6,40 +6,42 @@ import SystemPackage
 
 /// The carrier of memory files to the next kernel, in the old boot: a session of the kernel's orchestrator.
 ///
-/// 1. ``init(_:_:state:)`` preserves all memory files. The kernel fills their holes, so this can take long.
-/// 2. luod publishes.
-/// 3. ``complete()`` preserves the arena and the list of the descriptors (``KernelCargo``). While this object lives,
+/// 1. ``init(_:_:state:leavingOut:)`` makes the session.
+/// 2. ``gifts()`` lists the memory files that the session lacks, and a thread preserves them (``KernelGifts``) while
+///    clients are served. The kernel fills the holes of the files, so this can take long. Meanwhile the kernel refuses to
+///    grow, to truncate and to punch the files.
+/// 3. luod stops serving, and preserves the files that were added since then. Then it publishes.
+/// 4. ``complete()`` preserves the arena and the list of the descriptors (``KernelCargo``). While the session is open,
 ///    the kernel holds everything, and a kexec hands it over.
 ///
-/// If the object ends before the kernel does, the kernel unpreserves everything.
+/// If the session is closed before the kernel ends, the kernel unpreserves everything.
 final class KernelDeparture {
     /// The kinds of files that this carrier takes.
     static let kinds: Set<String> = [MemfdHandler.format]
 
     private let session: KernelSession
+    private let orchestrator: Orchestrator
     private let store: DescriptorMirror
-    private var files: [(slot: DescriptorSlot, token: UInt64)] = []
-    /// The reasons for which files were left out.
-    private(set) var left: [String] = []
+    private let isLeavingOut: Bool
+    private var budget: KernelMemoryBudget
+    private var given: [FileIdentity: UInt64] = [:]
+    private var leftOut: Set<FileIdentity> = []
+    private var lastToken: UInt64 = 0
     /// The memory files with the list and the arena.
     private var own: [OwnedFile] = []
 
-    private final class OwnedFile {
-        let descriptor: OwnedDescriptor
-        init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
-    }
-
-    /// Preserves the memory files of all outgoing sessions.
+    /// Makes a session of the kernel for a state.
     ///
-    /// - Throws: ENOMEM when the machine has no memory for their holes; EBUSY when another process has /dev/liveupdate
-    ///   open; EEXIST when the state has a session of the kernel already; the kernel's error for a file, with its user,
-    ///   session and token; as ``Orchestrator/status()``.
+    /// - Parameter leavingOut: whether files that the kernel does not take are left out.
+    /// - Throws: ENOMEM when the kernel has no memory for the arena; EBUSY when another process has /dev/liveupdate open;
+    ///   EEXIST when the state has a session of the kernel already; the errors of the device.
     init(
         _ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String, leavingOut: Bool
     ) throws(LiveUpdateError) {
+        self.orchestrator = orchestrator
         self.store = store
-        let files = Self.files(of: try orchestrator.status(), store)
-        var budget = try KernelMemoryBudget()
+        isLeavingOut = leavingOut
+        budget = try KernelMemoryBudget()
         // The arena is copied in this process, and then into its memory file.
         let arena = store.descriptor(.arena).flatMap { try? FileStatus(of: $0).size } ?? 0
         guard budget.take(size: arena &* 2, allocated: 0) else {
@@ -53,48 +55,6 @@ final class KernelDeparture {
                 error.errno, "no session of /dev/liveupdate can be made for the memory files: \(error.call) failed",
                 remedy: Self.remedy(withoutSession: error.errno))
         }
-        // Nil for a file that is left out.
-        var tokens: [FileIdentity: UInt64?] = [:]
-        for file in files {
-            if tokens[file.identity] == nil {
-                tokens[file.identity] = .some(try token(of: file, &budget, leavingOut: leavingOut))
-            }
-            if let token = tokens[file.identity] ?? nil { self.files.append((file.slot, token)) }
-        }
-    }
-
-    /// Preserves a file.
-    ///
-    /// - Returns: its token; nil when the file is left out.
-    private func token(
-        of file: File, _ budget: inout KernelMemoryBudget, leavingOut: Bool
-    ) throws(LiveUpdateError) -> UInt64? {
-        do throws(LiveUpdateError) {
-            guard budget.take(size: file.size, allocated: file.allocated) else {
-                throw LiveUpdateError(
-                    .noMemory,
-                    "\(file.subject): the kernel would need more memory for the file than it has: it fills holes, and "
-                        + "moves pages out of its own reserve",
-                    remedy: "release memory, or put the file on DAX (luoctl dax plan)")
-            }
-            try checkSeals(file)
-            try preserve(file, as: UInt64(file.slot.number))
-            return UInt64(file.slot.number)
-        } catch {
-            guard leavingOut else { throw error }
-            left.append("\(error)")
-            return nil
-        }
-    }
-
-    /// Checks that the file can be written to under the next kernel, as now. Linux 7.3.4 gives a retrieved file all
-    /// rights, and a file with F_SEAL_EXEC that can be executed is sealed against writing.
-    private func checkSeals(_ file: File) throws(LiveUpdateError) {
-        guard let seals = try? file.descriptor.seals(), seals.contains(.exec), !seals.contains(.write) else { return }
-        throw LiveUpdateError(
-            .notSupported,
-            "\(file.subject): the kernel would seal the file against writing, because it has F_SEAL_EXEC (MFD_NOEXEC_SEAL)",
-            remedy: "make the file without MFD_NOEXEC_SEAL (vm.memfd_noexec=0), or put it on DAX (luoctl dax plan)")
     }
 
     private static func remedy(withoutSession errno: Errno) -> String {
@@ -104,6 +64,43 @@ final class KernelDeparture {
         case .noMemory: "release memory"
         default: "start the kernel with kho=on liveupdate=on"
         }
+    }
+
+    /// The session, for the process that holds it until the kernel ends.
+    var descriptor: FileDescriptor { session.descriptor }
+
+    // MARK: Files
+
+    /// The files of outgoing sessions that the kernel's session lacks.
+    ///
+    /// - Throws: as ``Orchestrator/status()``; EMFILE.
+    func gifts() throws(LiveUpdateError) -> KernelGifts {
+        let files = try files()
+        let selection = KernelSelection(
+            files.map(\.selected), given: given, leftOut: leftOut, lastToken: lastToken)
+        lastToken += UInt64(selection.gifts.count)
+        do throws(SystemCallError) {
+            let items = try selection.gifts.map { (gift) throws(SystemCallError) in
+                let file = files[gift.index]
+                return KernelGifts.Item(
+                    identity: gift.identity, token: gift.token, size: file.size, allocated: file.allocated,
+                    subject: file.subject, file: OwnedFile(try file.descriptor.duplicated()))
+            }
+            return KernelGifts(items, session, budget, isLeavingOut: isLeavingOut)
+        } catch {
+            throw LiveUpdateError(error, "preserving memory files in the kernel")
+        }
+    }
+
+    /// Notes the files that a thread, or this one, has preserved.
+    ///
+    /// - Returns: a line for each file that was left out.
+    func note(_ gifts: KernelGifts) -> [String] {
+        let outcome = gifts.outcome
+        given.merge(outcome.given) { _, new in new }
+        leftOut.formUnion(outcome.leftOut.map(\.identity))
+        budget = outcome.budget
+        return outcome.leftOut.map(\.why)
     }
 
     private struct File {
@@ -116,11 +113,12 @@ final class KernelDeparture {
         let allocated: UInt64
 
         var subject: String { "user \(session.holder.user), session \"\(session.name)\", token \(token)" }
+        var selected: KernelSelection.File { KernelSelection.File(slot: slot, identity: identity) }
     }
 
-    private static func files(of status: Status, _ store: DescriptorMirror) -> [File] {
-        status.sessions.filter { $0.direction == .outgoing }.flatMap { session in
-            session.files.filter { kinds.contains($0.compatible) }.compactMap { file in
+    private func files() throws(LiveUpdateError) -> [File] {
+        try orchestrator.status().sessions.filter { $0.direction == .outgoing }.flatMap { session in
+            session.files.filter { Self.kinds.contains($0.compatible) }.compactMap { file in
                 guard let descriptor = store.descriptor(in: file.slot),
                     let found = try? FileStatus(cached: descriptor)
                 else { return nil }
@@ -131,24 +129,16 @@ final class KernelDeparture {
         }
     }
 
-    private func preserve(_ file: File, as token: UInt64) throws(LiveUpdateError) {
-        do throws(SystemCallError) {
-            try session.preserve(file.descriptor, token: token)
-        } catch {
-            throw LiveUpdateError(
-                error.errno,
-                "\(file.subject): the kernel cannot preserve the memory file",
-                remedy: "unpreserve it, or put its memory on DAX (luoctl dax plan)")
-        }
-    }
+    // MARK: Completing
 
     /// Preserves the published arena and the list of the descriptors.
     ///
     /// - Throws: EBADF when a descriptor is not held any more, ENOMEM, and the other errors of the kernel. The caller
     ///   thaws then.
     func complete() throws(LiveUpdateError) {
+        let carried = KernelSelection.carried(try files().map(\.selected), given: given)
         do throws(SystemCallError) {
-            let items = try files.map { (slot, token) throws(SystemCallError) in try item(slot, token) }
+            let items = try carried.map { (slot, token) throws(SystemCallError) in try item(slot, token) }
             try preserve(KernelCargo(items).bytes, KernelCargo.token, "list")
             guard let arena = store.descriptor(.arena) else { throw SystemCallError("pread", .badFileDescriptor) }
             let size = try FileStatus(of: arena).size
@@ -172,5 +162,101 @@ final class KernelDeparture {
         try file.borrowed.writeWhole(bytes)
         try session.preserve(file.borrowed, token: token)
         own.append(OwnedFile(file))
+    }
+}
+
+/// A descriptor that several threads may have.
+final class OwnedFile: Sendable {
+    let descriptor: OwnedDescriptor
+    init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+}
+
+/// Memory files that a thread preserves in a session of the kernel. It has descriptors of its own, so that the files may
+/// be unpreserved from luod's sessions meanwhile.
+final class KernelGifts: Sendable {
+    /// A memory file.
+    struct Item: Sendable {
+        let identity: FileIdentity
+        /// The token of the file in the kernel's session.
+        let token: UInt64
+        let size: UInt64
+        let allocated: UInt64
+        /// The user, the session and the token that clients know.
+        let subject: String
+        let file: OwnedFile
+    }
+
+    /// The result.
+    struct Outcome: Sendable {
+        var budget: KernelMemoryBudget
+        var given: [FileIdentity: UInt64] = [:]
+        var leftOut: [(identity: FileIdentity, why: String)] = []
+    }
+
+    private let items: [Item]
+    private let session: KernelSession
+    private let isLeavingOut: Bool
+    private let result: Guarded<Outcome>
+
+    init(_ items: [Item], _ session: KernelSession, _ budget: KernelMemoryBudget, isLeavingOut: Bool) {
+        self.items = items
+        self.session = session
+        self.isLeavingOut = isLeavingOut
+        result = Guarded(Outcome(budget: budget))
+    }
+
+    /// The result so far.
+    var outcome: Outcome { result.with { $0 } }
+
+    /// Preserves the files, unless the work is canceled.
+    ///
+    /// - Throws: ENOMEM when the machine has no memory for the holes of a file; EOPNOTSUPP for a file that the kernel
+    ///   would seal; the kernel's error for a file, with its user, session and token; ECANCELED. Files are left out
+    ///   instead of these errors, if the update allows that.
+    func preserve() throws(LiveUpdateError) {
+        for item in items {
+            do throws(SystemCallError) {
+                try Cancellation.check()
+            } catch {
+                throw LiveUpdateError(.canceled, "the client of the kernel update has gone", remedy: "ask again")
+            }
+            do throws(LiveUpdateError) {
+                try preserve(item)
+                result.with { $0.given[item.identity] = item.token }
+            } catch {
+                guard isLeavingOut else { throw error }
+                result.with { $0.leftOut.append((item.identity, "\(error)")) }
+            }
+        }
+    }
+
+    private func preserve(_ item: Item) throws(LiveUpdateError) {
+        guard result.with({ $0.budget.take(size: item.size, allocated: item.allocated) }) else {
+            throw LiveUpdateError(
+                .noMemory,
+                "\(item.subject): the kernel would need more memory for the file than it has: it fills holes, and "
+                    + "moves pages out of its own reserve",
+                remedy: "release memory, or put the file on DAX (luoctl dax plan)")
+        }
+        try checkSeals(item)
+        do throws(SystemCallError) {
+            try session.preserve(item.file.descriptor.borrowed, token: item.token)
+        } catch {
+            throw LiveUpdateError(
+                error.errno,
+                "\(item.subject): the kernel cannot preserve the memory file",
+                remedy: "unpreserve it, or put its memory on DAX (luoctl dax plan)")
+        }
+    }
+
+    /// Checks that the file can be written to under the next kernel, as now. Linux 7.3.4 gives a retrieved file all
+    /// rights, and a file with F_SEAL_EXEC that can be executed is sealed against writing.
+    private func checkSeals(_ item: Item) throws(LiveUpdateError) {
+        guard let seals = try? item.file.descriptor.borrowed.seals(), seals.contains(.exec), !seals.contains(.write)
+        else { return }
+        throw LiveUpdateError(
+            .notSupported,
+            "\(item.subject): the kernel would seal the file against writing, because it has F_SEAL_EXEC (MFD_NOEXEC_SEAL)",
+            remedy: "make the file without MFD_NOEXEC_SEAL (vm.memfd_noexec=0), or put it on DAX (luoctl dax plan)")
     }
 }

@@ -8,11 +8,15 @@ import SystemPackage
 /// A session of the kernel's own orchestrator, on a kernel that has `/dev/liveupdate`. luod uses one to carry memory
 /// files and its arena to the next kernel. The device is open only for the time of a call, so that other programs can
 /// use it.
-final class KernelSession {
+final class KernelSession: Sendable {
     private static let path = "/dev/liveupdate"
     private let session: OwnedDescriptor
 
-    private init(_ session: consuming OwnedDescriptor) { self.session = session }
+    /// A session that this process has opened, or got from another process.
+    init(_ session: consuming OwnedDescriptor) { self.session = session }
+
+    /// The descriptor of the session, for another process.
+    var descriptor: FileDescriptor { session.borrowed }
 
     /// Whether this kernel has the device.
     static var isPossible: Bool { unsafe access(path, R_OK | W_OK) == 0 }

@@ -90,14 +90,19 @@ final class Acceptor {
     func acceptRoot(_ listener: FileDescriptor) {
         for _ in 0..<Self.mostAccepted {
             guard let connection = try? listener.acceptConnection() else { return }
-            let client = ClientID(try? connection.borrowed.peer())
-            let hasRoom = store.count + accepted.count < connections.quota.mostWithRoot
-            // The permissions of the socket prevent other users from connecting.
-            if hasRoom && (client.user == 0 || client.user == geteuid()) {
-                admit(add(connection, client))
-            } else {
-                refuse(connection, of: client.user)
-            }
+            admitRoot(connection)
+        }
+    }
+
+    /// Holds a connection of root or of luod's own user.
+    func admitRoot(_ connection: consuming OwnedDescriptor) {
+        let client = ClientID(try? connection.borrowed.peer())
+        let hasRoom = store.count + accepted.count < connections.quota.mostWithRoot
+        // The permissions of the socket prevent other users from connecting.
+        if hasRoom && (client.user == 0 || client.user == geteuid()) {
+            admit(add(connection, client))
+        } else {
+            refuse(connection, of: client.user)
         }
     }
 

@@ -8,6 +8,8 @@ struct LongWork {
     enum Purpose {
         /// A request on a session, and its place in the ``ReplyLedger``. The request may preserve a memory file.
         case request(Request, place: Int?, preservesMemory: Bool)
+        /// The preparation of a request, which is served again afterwards. The function gets the error of the work.
+        case preparation(whenDone: (LiveUpdateError?) -> Void)
         /// The end of a session and of its connection.
         case end(Session)
     }

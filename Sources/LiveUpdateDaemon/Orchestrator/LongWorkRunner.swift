@@ -83,6 +83,24 @@ final class LongWorkRunner {
             started, .request(request, place: ledger.beginLong(), preservesMemory: preservesMemory), connection)
     }
 
+    /// Lets a thread prepare a request. The request is served again when that is done. Without a free thread, or while an
+    /// update is under way, the request waits.
+    ///
+    /// - Returns: whether a thread does it. If so, `whenDone` is called before the request is served again.
+    func prepare(
+        _ connection: Connection, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void,
+        whenDone: @escaping (LiveUpdateError?) -> Void
+    ) -> Bool {
+        guard mayWorkLong, let started = workers.start(for: connection.user, body) else {
+            connections.postpone(connection)
+            return false
+        }
+        connection.beginWork()
+        replies.wait(connection)
+        longWork.begin(started, .preparation(whenDone: whenDone), connection)
+        return true
+    }
+
     /// Whether an update must wait for long work. If so, its connection is served again in a moment. Searches are
     /// interrupted, because they may take long.
     func mustWait(update connection: Connection) -> Bool {
@@ -183,6 +201,9 @@ final class LongWorkRunner {
                     if preservesMemory, finished.error == nil { connection.notePreservedMemory() }
                     answer(request, connection, finished.error)
                 }
+            case .preparation(let whenDone):
+                whenDone(finished.error)
+                serveAgain(connection)
             case .end(let session):
                 if let error = finished.error { log.say("session \"\(session.name)\": \(error)") }
                 release(connection)
@@ -190,7 +211,7 @@ final class LongWorkRunner {
         }
     }
 
-    /// Leaves an interrupted request in its queue, so that it is served again.
+    /// Leaves a request in its queue, so that it is served again.
     private func serveAgain(_ connection: Connection) {
         store.close(connection.endWork(), of: connection.user)
         _ = connection.endWaiting()

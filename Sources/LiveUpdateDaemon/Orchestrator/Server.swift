@@ -68,7 +68,7 @@ final class Server {
         losses = LossReporter(store, orchestrator, settings, log)
         let admissions = Admissions(store, orchestrator, connections, acceptor, settings.kernel)
         kernelUpdate = KernelUpdateCall(
-            orchestrator, store, state: settings.state, updates, acceptor, replies, keeper, log)
+            orchestrator, store, state: settings.state, updates, longWork, connections, acceptor, replies, keeper, log)
         sessionCalls = SessionCalls(admissions, longWork, subscribers)
         deviceCalls = DeviceCalls(
             SessionOpener(store, orchestrator, connections, sessions, closer, admissions),
@@ -129,6 +129,7 @@ final class Server {
             step(events)
             updates.lookOn()
             updates.askOn(longWork)
+            kernelUpdate.dropAbandoned()
             if store.hasReleased { store.flush(atMost: 256) }
             updates.noticeDeafKeeper()
             log.sayOmissions()

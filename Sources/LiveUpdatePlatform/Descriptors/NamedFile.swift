@@ -152,18 +152,23 @@ package func makeFile(_ path: FilePath) throws(SystemCallError) -> OwnedDescript
     return OwnedDescriptor(taking: FileDescriptor(rawValue: number))
 }
 
-/// Gives a small file a new content, all of it or nothing also if the machine loses power: the content is written to
-/// PATH.new and synchronized with the disk, which then gets the name. PATH.new is always a new file of this user, so
-/// that no link and no pipe of another user is written to.
+/// Gives a small file a new content: ``replaceFile(_:with:by:)`` by PATH.new.
 ///
-/// - Throws: ENOENT, EACCES, EEXIST, ENOSPC and other errors of open(2), write(2), fsync(2) and rename(2).
+/// - Throws: as ``replaceFile(_:with:by:)``.
 package func replaceFile(_ path: String, with text: String) throws(SystemCallError) {
-    let new = path + ".new"
-    // A file of this name is the rest of a write that was interrupted.
+    try replaceFile(path, with: [UInt8](text.utf8), by: path + ".new")
+}
+
+/// Gives a file a new content, all of it or nothing also if the machine loses power: the content is written to another
+/// file and synchronized with the disk, and that file then gets the name. The other file is always a new file of this
+/// user, so that no link and no pipe of another user is written to.
+///
+/// - Parameter new: the path of the other file, in the same directory. The rest of an interrupted write is removed.
+/// - Throws: ENOENT, EACCES, EEXIST, ENOSPC and other errors of open(2), write(2), fsync(2) and rename(2).
+package func replaceFile(_ path: String, with bytes: [UInt8], by new: String) throws(SystemCallError) {
     try? removeFile(FilePath(new))
     let file = try makeFile(FilePath(new))
-    let written = try systemCall("write") { unsafe write(file.borrowed.rawValue, text, text.utf8.count) }
-    guard written == text.utf8.count else { throw SystemCallError("write", .noSpace) }
+    try file.borrowed.writeWhole(bytes)
     try systemCall("fsync") { fsync(file.borrowed.rawValue) }
     try systemCall("rename") { unsafe rename(new, path) }
 }

@@ -8,6 +8,9 @@ package struct SeenProcess: Sendable {
     package let parent: CInt
     /// Whether a signal or a tracer has stopped the process.
     package let isStopped: Bool
+    /// The time at which the process was started, in clock ticks after the start of the kernel. A process with another
+    /// time and the same number is another process.
+    package let startTime: UInt64
     /// The arguments of the process. The first is the name of its program.
     package let arguments: [String]
 
@@ -15,9 +18,10 @@ package struct SeenProcess: Sendable {
     package init?(_ id: CInt) {
         guard let line = try? readWhole("/proc/\(id)/stat"), let close = line.lastIndex(of: ")") else { return nil }
         let words = line[line.index(after: close)...].split(separator: " ")
-        guard words.count > 1, let parent = CInt(words[1]) else { return nil }
+        guard words.count > 19, let parent = CInt(words[1]), let startTime = UInt64(words[19]) else { return nil }
         self.id = id
         self.parent = parent
+        self.startTime = startTime
         isStopped = ["T", "t"].contains(words[0])
         arguments = ((try? readWhole("/proc/\(id)/cmdline")) ?? "").split(separator: "\0").map(String.init)
     }

@@ -20,6 +20,10 @@ package func isIgnored(_ number: CInt) -> Bool { cshims_is_ignored(number) != 0 
 /// terminal, do not reach it any more.
 package func leaveProcessGroup() { _ = setpgid(0, 0) }
 
+/// Ignores the signals with which service managers, terminals and the end of a machine end processes: SIGTERM, SIGINT,
+/// SIGHUP.
+package func ignoreEndingSignals() { for number in [SIGTERM, SIGINT, SIGHUP] { _ = signal(number, SIG_IGN) } }
+
 /// Ignores SIGXFSZ in this process, and in the programs that it starts or becomes. A write that would make a file
 /// longer than RLIMIT_FSIZE then fails with EFBIG, and does not end the process: setrlimit(2).
 package func ignoreFileSizeSignal() { _ = signal(SIGXFSZ, SIG_IGN) }

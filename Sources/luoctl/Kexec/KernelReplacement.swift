@@ -33,8 +33,7 @@ struct KernelReplacement {
         let published = KernelUpdateRecord.Moment.now
         Kexec.writeFileSystems()
         note(freeze: began, published)
-        let failure = Self.hasSystemd ? startThroughSystemd() : start()
-        guard let failure else { return }
+        guard let failure = Self.hasSystemd ? startThroughSystemd() : startNow() else { return }
         unload()
         luod.takeBack()
         throw Exit.failed("the next kernel was not started: \(failure); everything goes on as before")
@@ -86,6 +85,18 @@ struct KernelReplacement {
             }
         }
         return "systemd runs, but systemctl is not in PATH"
+    }
+
+    /// Starts the next kernel at once, unless luod has thawed because its process was ended.
+    ///
+    /// - Returns: the reason why it was not started.
+    private func startNow() -> String? {
+        do throws(LiveUpdateError) {
+            try luod.confirm()
+        } catch {
+            return "luod does not hold its published state any more: \(error)"
+        }
+        return start()
     }
 
     private func start() -> String? {

@@ -13,7 +13,8 @@ import SystemPackage
 /// 1. ``survey()`` asks which files the sessions have, and which carrier each has. Nothing is changed.
 /// 2. ``prepare(_:)`` makes luod publish its state, once the next kernel is loaded.
 /// 3. ``note(_:)`` leaves the record of the update in luod's state directory, just before the next kernel starts.
-/// 4. ``takeBack()`` undoes both, if the kernel was not replaced after all.
+/// 4. ``confirm()`` checks once more that the state is published, if the next kernel starts now.
+/// 5. ``takeBack()`` undoes all of it, if the kernel was not replaced after all.
 protocol KernelUpdateDaemon {
     /// The files of all sessions, with their carriers, and the incoming sessions that are not finished.
     func survey() -> KexecSituation.Daemon
@@ -25,6 +26,11 @@ protocol KernelUpdateDaemon {
 
     /// Leaves the record for `luoctl kexec --report`. Nothing depends on it, so a failure is only said.
     func note(_ record: KernelUpdateRecord)
+
+    /// Checks that luod still holds the state that it has published at once.
+    ///
+    /// - Throws: the reason why it does not.
+    func confirm() throws(LiveUpdateError)
 
     /// Makes everything go on as before, after a kernel that could not be started.
     func takeBack()
@@ -55,6 +61,7 @@ struct NoDaemon: KernelUpdateDaemon {
     func survey() -> KexecSituation.Daemon { .absent(reason: reason) }
     func prepare(_ order: KernelUpdateOrder) {}
     func note(_ record: KernelUpdateRecord) {}
+    func confirm() {}
     func takeBack() {}
 }
 
@@ -66,10 +73,35 @@ struct RunningDaemon: KernelUpdateDaemon {
     /// The record of the update, in luod's state directory.
     let file: KernelUpdateFile
 
-    /// Whether the kernel's Live Update Orchestrator carries memory files. It does not under systemd, which ends luod
-    /// before the kernel ends.
-    private var hasLiveUpdate: Bool {
-        !KernelReplacement.hasSystemd && (try? FileStatus(at: "/dev/liveupdate")) != nil
+    /// The kernel's Live Update Orchestrator, as a carrier of memory files.
+    fileprivate enum LiveUpdate {
+        case missing
+        /// The kernel has it, but systemd would end the process that holds the files until the kernel ends.
+        case endedBySystemd
+        case carries
+    }
+
+    /// - Parameter luod: a process of luod.
+    private func liveUpdate(ofProcess luod: CInt) -> LiveUpdate {
+        guard (try? FileStatus(at: "/dev/liveupdate")) != nil else { return .missing }
+        guard KernelReplacement.hasSystemd else { return .carries }
+        let groups = try? readWhole("/proc/\(luod)/cgroup")
+        guard let unit = groups.flatMap({ ServiceUnit(groups: $0) }),
+            let properties = Self.output(
+                of: ["systemctl", "show", "--property=\(ServiceUnit.properties)", unit.name])
+        else { return .endedBySystemd }
+        return ServiceUnit.leavesProcesses(properties) ? .carries : .endedBySystemd
+    }
+
+    /// The output of a program; nil when it cannot be started, or does not end in time.
+    private static func output(of command: [String]) -> String? {
+        for path in Execution.places(of: command[0]) where (try? FileStatus(at: path)) != nil {
+            let image = ProgramImage(path: FilePath(path), arguments: command)
+            guard let process = try? ChildProcess.start(image, isQuiet: true) else { continue }
+            let output = process.readOutput(within: 10_000)
+            return process.finish() == 0 ? output : nil
+        }
+        return nil
     }
 
     /// Whether the state is on a file system that ends with the kernel.
@@ -86,14 +118,15 @@ struct RunningDaemon: KernelUpdateDaemon {
                 return .unable(
                     reason: "it cannot read its state: \(refusal)", remedy: "luoctl inspect shows the readable part")
             }
-            if !status.sessions.isEmpty, !hasLiveUpdate, isStateInMemory {
+            let liveUpdate = liveUpdate(ofProcess: status.daemon.orchestrator)
+            if !status.sessions.isEmpty, liveUpdate != .carries, isStateInMemory {
                 return .unable(
                     reason:
                         "its state \(state.shown) is in memory, and ends with the kernel together with all sessions",
                     remedy: "start luod with a --state on DAX or on a disk")
             }
             let files = status.sessions.flatMap { session in
-                session.files.map { CarriedFile($0, of: session, hasLiveUpdate: hasLiveUpdate) }
+                session.files.map { CarriedFile($0, of: session, liveUpdate) }
             }
             return .running(
                 files: files, unfinished: status.unfinished.filter { $0.state == "unfinished" }.map(\.subject))
@@ -119,6 +152,8 @@ struct RunningDaemon: KernelUpdateDaemon {
         }
     }
 
+    func confirm() throws(LiveUpdateError) { try device.confirmKernelUpdate() }
+
     func takeBack() {
         file.remove()
         // Any request on this connection also makes luod thaw, if it has published already.
@@ -128,23 +163,33 @@ struct RunningDaemon: KernelUpdateDaemon {
 
 extension CarriedFile {
     /// A file of a session, with the carrier that its handler's name stands for.
-    fileprivate init(_ file: LuodStatus.File, of session: LuodStatus.Session, hasLiveUpdate: Bool) {
+    fileprivate init(
+        _ file: LuodStatus.File, of session: LuodStatus.Session, _ liveUpdate: RunningDaemon.LiveUpdate
+    ) {
         self.init(
             user: session.owner, session: session.name, token: file.token, handler: file.compatible, size: file.size,
-            carrier: Self.carrier(of: file, in: session, hasLiveUpdate: hasLiveUpdate))
+            carrier: Self.carrier(of: file, in: session, liveUpdate))
     }
 
     private static func carrier(
-        of file: LuodStatus.File, in session: LuodStatus.Session, hasLiveUpdate: Bool
+        of file: LuodStatus.File, in session: LuodStatus.Session, _ liveUpdate: RunningDaemon.LiveUpdate
     ) -> Carrier {
         if session.direction == "outgoing", let problem = file.problem {
             return .none(reason: problem, remedy: "mend that, or unpreserve the file")
         }
         let compatible = file.compatible
         if compatible.hasPrefix("dax-") { return .dax }
-        if compatible == MemfdHandler.format, hasLiveUpdate {
-            let size = file.size ?? 0
-            return .liveUpdate(filling: size - min(size, file.allocated ?? 0))
+        if compatible == MemfdHandler.format {
+            switch liveUpdate {
+            case .carries:
+                let size = file.size ?? 0
+                return .liveUpdate(filling: size - min(size, file.allocated ?? 0))
+            case .endedBySystemd:
+                return .none(
+                    reason: "systemd ends the process that would hold the file until the kernel ends",
+                    remedy: "give luod's unit the drop-in kexec.conf (docs/kernel-update.md), or put the file on DAX")
+            case .missing: break
+            }
         }
         let reason =
             compatible.hasPrefix("huge")

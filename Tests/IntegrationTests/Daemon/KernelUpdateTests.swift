@@ -179,7 +179,124 @@ import Testing
         #expect(try daemon.connect().status().sessions.map(\.direction) == ["outgoing"])
     }
 
-    @Test("Unknown flags are refused", arguments: [4, 8, 16, 256, 1 << 31] as [UInt32]) func flags(unknown: UInt32)
+    // MARK: The holder
+
+    /// The process that holds the memory files while no luod runs.
+    private func holder() throws -> pid_t {
+        let text = try String(contentsOfFile: "\(daemon.state)/holder", encoding: .utf8)
+        let words = text.split(separator: " ")
+        #expect(words.count == 3, "\(text)")
+        return try #require(pid_t(words[1]))
+    }
+
+    private var hasHolderFile: Bool { FileManager.default.fileExists(atPath: "\(daemon.state)/holder") }
+
+    @Test("When the kernel was not replaced after all, the next luod takes everything back from the holder")
+    func holderGivesBack() async throws {
+        let session = try detached("mine")
+        let file = try MemoryFile(bytes: [9, 9])
+        try session.preserve(file, 2)
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        #expect(try await daemon.end().status == 0)
+        let holder = try holder()
+        #expect(daemon.processes == [holder])
+        try await daemon.start()
+        let client = try daemon.connect()
+        #expect(try client.status().sessions.map(\.direction) == ["outgoing"])
+        #expect(try client.attach("mine").get(1).bytes() == [7])
+        let again = try client.attach("mine").get(2)
+        #expect(try FileStatus(of: again.descriptor).identity == FileStatus(of: file.descriptor).identity)
+        try await eventually("the end of the holder", within: 60) { !daemon.processes.contains(holder) }
+        #expect(!hasHolderFile)
+    }
+
+    @Test("The holder survives the signals of a service manager, and keeps no file system busy")
+    func holderStaysOutOfTheWay() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        #expect(try await daemon.end().status == 0)
+        let holder = try holder()
+        let command = try String(contentsOfFile: "/proc/\(holder)/cmdline", encoding: .utf8)
+        #expect(command.hasPrefix("@"))
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(holder)/cwd") == "/")
+        for signal in [SIGTERM, SIGINT, SIGHUP] { kill(holder, signal) }
+        let status = try String(contentsOfFile: "/proc/\(holder)/status", encoding: .utf8)
+        let ignored = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }?.split(separator: "\t").last
+        let mask = try #require(ignored.flatMap { UInt64($0, radix: 16) })
+        for signal in [SIGTERM, SIGINT, SIGHUP] { #expect(mask >> (signal - 1) & 1 == 1) }
+        for number in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(holder)/fd") {
+            let target = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(holder)/fd/\(number)")
+            #expect(target == "/dev/null" || target.hasPrefix("/memfd:") || !target.hasPrefix("/"), "\(target)")
+        }
+        #expect(daemon.processes == [holder])
+    }
+
+    @Test("Memory files are lost with their holder, and luod says so") func holderKilled() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        #expect(try await daemon.end().status == 0)
+        kill(try holder(), SIGKILL)
+        try await eventually("the end of the holder", within: 60) { daemon.processes.isEmpty }
+        try await daemon.start()
+        #expect(try refusal { try daemon.connect().attach("mine").get(1) } == .badFileDescriptor)
+        #expect(try daemon.log().contains("was ended: the files are lost"))
+        #expect(!hasHolderFile)
+    }
+
+    @Test("A luod that is killed while it takes everything back leaves the holder to the next one")
+    func killedMeanwhile() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        #expect(try await daemon.end().status == 0)
+        let holder = try holder()
+        // This luod takes the descriptors, and cannot serve with this limit.
+        let damaged = try Program([Program.path("luod"), "--state", daemon.state, "--arena-limit", "4096"])
+        #expect(try await damaged.ended().status != 0)
+        #expect(daemon.processes == [holder])
+        try await daemon.start()
+        #expect(try daemon.connect().attach("mine").get(1).bytes() == [7])
+    }
+
+    @Test("The request for the end of luod outlives the replacement of the keeper") func outlivesKeeper() async throws {
+        _ = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        #expect(try root.change(.reload, flags: UpdateCall.keeper) == nil)
+        #expect(try await daemon.end().status == 0)
+        try await startAgain(underOtherKernel: true)
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
+    }
+
+    // MARK: While the state is published
+
+    @Test("While the state is published, luoctl fails at once, and names the process that luod waits for")
+    func refusedWhilePublished() async throws {
+        let session = try detached("mine")
+        let updater = try daemon.connect()
+        #expect(try publish(updater) == nil)
+        for arguments in [["status"], ["stop"]] {
+            let ended = try await IntegrationTests.run([Program.path("luoctl")] + arguments + ["--state", daemon.state])
+            #expect(ended.status != 0 && ended.errors.contains("process \(getpid())"), "\(ended)")
+        }
+        #expect(try updater.change(.kernelUpdate, flags: UpdateCall.confirm) == nil)
+        updater.close()
+        #expect(try session.get(1).bytes() == [7])
+        let ended = try await IntegrationTests.run([Program.path("luoctl"), "status", "--state", daemon.state])
+        #expect(ended.status == 0, "\(ended)")
+    }
+
+    @Test("When the process that has published is killed, the client of the update learns that nothing is published")
+    func killedWhilePublished() async throws {
+        let session = try detached("mine")
+        let updater = try daemon.connect()
+        let orchestrator = try root.status().orchestrator
+        #expect(try publish(updater) == nil)
+        #expect(try updater.change(.kernelUpdate, flags: UpdateCall.confirm) == nil)
+        kill(orchestrator, SIGKILL)
+        #expect(try updater.change(.kernelUpdate, flags: UpdateCall.confirm)?.errno == .canceled)
+        #expect(try session.get(1).bytes() == [7])
+    }
+
+    @Test("Unknown flags are refused", arguments: [4, 8, 16, 512, 1 << 31] as [UInt32]) func flags(unknown: UInt32)
         throws
     {
         let session = try detached("mine")

@@ -52,7 +52,8 @@ import Testing
             ("SBINDIR", Program.directory), ("/run/luo", "/run/user/0/luo"), ("SocketGroup=luo", "SocketGroup=root"),
         ]
         let ended = try await run([
-            "/usr/bin/unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "/bin/sh", "-c", Self.script, "units",
+            "/usr/bin/unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "/bin/sh", "-c",
+            Self.manager + Self.restarts, "units",
             try Self.unit("luod.service", place), try Self.unit("luod.socket", place), Program.path("luoctl"),
             Self.systemd,
         ])
@@ -63,9 +64,65 @@ import Testing
             ], "\(ended)")
     }
 
-    /// The arguments are both units, luoctl, and systemd. The script runs its own user manager, in namespaces that end
-    /// with it.
-    private static let script = """
+    @Test(
+        "A real systemd with the drop-in leaves the holder alone, and the next luod takes everything back from it",
+        .enabled(if: isThere(systemd) && geteuid() == 0, "no systemd, or not root"))
+    func holder() async throws {
+        let place = [
+            ("SBINDIR", Program.directory), ("/run/luo", "/run/user/0/luo"), ("SocketGroup=luo", "SocketGroup=root"),
+        ]
+        let ended = try await run([
+            "/usr/bin/unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "/bin/sh", "-c",
+            Self.manager + Self.kernelUpdate, "units", try Self.unit("luod.service", place),
+            try Self.unit("luod.socket", place), Program.path("luoctl"), Self.systemd,
+            try Self.unit("luod-kexec.conf", []),
+        ])
+        #expect(ended.status == 0, "\(ended)")
+        #expect(
+            ended.lines.suffix(5) == [
+                "asked: 0", "stopped: inactive success, @luod", "again: content", "killed: content",
+                "the holder has ended",
+            ], "\(ended)")
+    }
+
+    /// luod is asked to publish at its end, stopped by systemd, and started again. Afterwards its keeper is killed: the
+    /// service is over for systemd, which starts luod again.
+    private static let kernelUpdate = """
+
+        ask='
+        import socket, struct, sys
+        luod = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        luod.connect(sys.argv[1])
+        luod.send(struct.pack("<III", 0xBA2C, 4152, 32 | 2) + bytes(4144))
+        print("asked:", struct.unpack("<i", luod.recv(8192)[:4])[0])
+        '
+        mkdir -p /run/user/0/systemd/user/luod.service.d
+        printf '%s' "$5" >/run/user/0/systemd/user/luod.service.d/kexec.conf
+        systemctl --user daemon-reload
+        systemctl --user start luod.service
+        "$3" session create s
+        printf content >/dev/shm/content-$$
+        exec 3</dev/shm/content-$$
+        rm /dev/shm/content-$$
+        "$3" preserve --session s --token 1 --fd 3
+        exec 3<&-
+        python3 -c "$ask" $LUO_STATE/root
+        timeout 60 systemctl --user stop luod.service
+        holder=$(cut -d ' ' -f 2 $LUO_STATE/holder)
+        echo "stopped: $(show ActiveState) $(show Result), $(tr '\\0' '\\n' </proc/$holder/cmdline | head -n 1)"
+        systemctl --user start luod.service
+        echo "again: $("$3" retrieve --take --session s --token 1 -- /bin/cat /proc/self/fd/3)"
+        kill -9 $(show MainPID)
+        # The next keeper finds the orchestrator.
+        try "$3" update >/dev/null 2>&1
+        echo "killed: $("$3" retrieve --session s --token 1 -- /bin/cat /proc/self/fd/3)"
+        [ -e /proc/$holder ] || echo "the holder has ended"
+        systemctl --user stop luod.socket luod.service
+        """
+
+    /// The arguments of the scripts are both units, luoctl, systemd, and a drop-in. Each script runs its own user manager,
+    /// in namespaces that end with it.
+    private static let manager = """
         set -e
         mount --make-rprivate /
         mount -t tmpfs tmpfs /run
@@ -92,6 +149,11 @@ import Testing
         show() { systemctl --user show luod.service --value -p "$1"; }
         try is_running
         systemctl --user start luod.socket
+
+        """
+
+    private static let restarts = """
+
         "$3" session create s
         printf content >/run/content
         exec 3</run/content
