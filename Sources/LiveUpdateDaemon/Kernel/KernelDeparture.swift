@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
-import LiveUpdateHandlers
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -13,9 +12,6 @@ import SystemPackage
 ///
 /// If the object ends before the kernel does, the kernel unpreserves everything.
 final class KernelDeparture {
-    /// The kinds of files that this carrier takes.
-    static let kinds: Set<String> = [MemfdHandler.format]
-
     private let session: KernelSession
     private let store: DescriptorMirror
     private var files: [(slot: DescriptorSlot, token: UInt64)] = []
@@ -38,7 +34,7 @@ final class KernelDeparture {
         _ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String, leavingOut: Bool
     ) throws(LiveUpdateError) {
         self.store = store
-        let files = Self.files(of: try orchestrator.status(), store)
+        let files = try Self.files(of: orchestrator, store)
         var budget = try KernelMemoryBudget()
         // The arena is copied in this process, and then into its memory file.
         let arena = store.descriptor(.arena).flatMap { try? FileStatus(of: $0).size } ?? 0
@@ -118,9 +114,12 @@ final class KernelDeparture {
         var subject: String { "user \(session.holder.user), session \"\(session.name)\", token \(token)" }
     }
 
-    private static func files(of status: Status, _ store: DescriptorMirror) -> [File] {
-        status.sessions.filter { $0.direction == .outgoing }.flatMap { session in
-            session.files.filter { kinds.contains($0.compatible) }.compactMap { file in
+    /// The files that only this carrier takes to the next kernel.
+    private static func files(
+        of orchestrator: Orchestrator, _ store: DescriptorMirror
+    ) throws(LiveUpdateError) -> [File] {
+        try orchestrator.status().sessions.filter { $0.direction == .outgoing }.flatMap { session in
+            session.files.filter { orchestrator.kernelFate(of: $0.compatible) == .needsLiveUpdate }.compactMap { file in
                 guard let descriptor = store.descriptor(in: file.slot),
                     let found = try? FileStatus(cached: descriptor)
                 else { return nil }

@@ -133,7 +133,7 @@ final class KernelUpdateCall {
     // MARK: Publishing
 
     private func replaced(_ call: UpdateCall) -> Replacement {
-        .kernel(carrying: carriesMemory(call) ? KernelDeparture.kinds : [])
+        .kernel(carryingMemory: carriesMemory(call))
     }
 
     /// Whether the kernel's orchestrator carries memory files.

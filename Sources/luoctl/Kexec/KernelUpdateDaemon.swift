@@ -2,7 +2,6 @@
 import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdateDevice
-import LiveUpdateHandlers
 import LiveUpdateKernel
 import LiveUpdatePlatform
 import LiveUpdateProtocol
@@ -66,18 +65,8 @@ struct RunningDaemon: KernelUpdateDaemon {
     /// The record of the update, in luod's state directory.
     let file: KernelUpdateFile
 
-    /// Whether the kernel's Live Update Orchestrator carries memory files. It does not under systemd, which ends luod
-    /// before the kernel ends.
-    private var hasLiveUpdate: Bool {
-        !KernelReplacement.hasSystemd && (try? FileStatus(at: "/dev/liveupdate")) != nil
-    }
-
     /// Whether the state is on a file system that ends with the kernel.
-    private var isStateInMemory: Bool {
-        let kind = try? FileSystemKind(at: state)
-        // RAMFS_MAGIC
-        return kind == .tmpfs || kind == .other(0x8584_58F6)
-    }
+    private var isStateInMemory: Bool { (try? FileSystemKind(at: state))?.isInMemory == true }
 
     func survey() -> KexecSituation.Daemon {
         do throws(LiveUpdateError) {
@@ -86,14 +75,16 @@ struct RunningDaemon: KernelUpdateDaemon {
                 return .unable(
                     reason: "it cannot read its state: \(refusal)", remedy: "luoctl inspect shows the readable part")
             }
-            if !status.sessions.isEmpty, !hasLiveUpdate, isStateInMemory {
+            // systemd ends luod before the kernel ends, and with it luod's session of the kernel.
+            let carriesMemory = status.carriesMemory == true && !KernelReplacement.hasSystemd
+            if !status.sessions.isEmpty, !carriesMemory, isStateInMemory {
                 return .unable(
                     reason:
                         "its state \(state.shown) is in memory, and ends with the kernel together with all sessions",
                     remedy: "start luod with a --state on DAX or on a disk")
             }
             let files = status.sessions.flatMap { session in
-                session.files.map { CarriedFile($0, of: session, hasLiveUpdate: hasLiveUpdate) }
+                session.files.map { CarriedFile($0, of: session, carryingMemory: carriesMemory) }
             }
             return .running(
                 files: files, unfinished: status.unfinished.filter { $0.state == "unfinished" }.map(\.subject))
@@ -127,28 +118,36 @@ struct RunningDaemon: KernelUpdateDaemon {
 }
 
 extension CarriedFile {
-    /// A file of a session, with the carrier that its handler's name stands for.
-    fileprivate init(_ file: LuodStatus.File, of session: LuodStatus.Session, hasLiveUpdate: Bool) {
+    /// A file of a session, with the carrier that luod's word about its fate stands for.
+    ///
+    /// - Parameter carryingMemory: whether the kernel's Live Update Orchestrator takes part.
+    init(_ file: LuodStatus.File, of session: LuodStatus.Session, carryingMemory: Bool) {
         self.init(
             user: session.owner, session: session.name, token: file.token, handler: file.compatible, size: file.size,
-            carrier: Self.carrier(of: file, in: session, hasLiveUpdate: hasLiveUpdate))
+            identity: file.identity, carrier: Self.carrier(of: file, in: session, carryingMemory: carryingMemory))
     }
 
     private static func carrier(
-        of file: LuodStatus.File, in session: LuodStatus.Session, hasLiveUpdate: Bool
+        of file: LuodStatus.File, in session: LuodStatus.Session, carryingMemory: Bool
     ) -> Carrier {
-        if session.direction == "outgoing", let problem = file.problem {
+        if session.direction == Direction.outgoing.rawValue, let problem = file.problem {
             return .none(reason: problem, remedy: "mend that, or unpreserve the file")
         }
-        let compatible = file.compatible
-        if compatible.hasPrefix("dax-") { return .dax }
-        if compatible == MemfdHandler.format, hasLiveUpdate {
+        switch file.kernel.flatMap({ KernelFate(rawValue: $0) }) {
+        case .stays: return .dax
+        case .needsLiveUpdate where carryingMemory:
             let size = file.size ?? 0
             return .liveUpdate(filling: size - min(size, file.allocated ?? 0))
+        case .needsLiveUpdate, .ends, nil:
+            return .none(reason: "the file ends with the kernel", remedy: "put its content into a file on DAX")
         }
-        let reason =
-            compatible.hasPrefix("huge")
-            ? "the memory of huge pages ends with the kernel" : "the file ends with the kernel"
-        return .none(reason: reason, remedy: "put its content into a file on DAX")
+    }
+}
+
+extension LuodStatus.File {
+    /// The device and the inode; nil for a lost file, and from a luod that does not say.
+    fileprivate var identity: FileIdentity? {
+        guard let device, let inode else { return nil }
+        return FileIdentity(device: device, inode: inode)
     }
 }
