@@ -148,19 +148,29 @@ extension Boot {
 
     /// Opens lost files of both directions again, if they survive the kernel by themselves.
     ///
-    /// - Returns: the number of files that are held after it, and of files that are lost.
-    func findLostFiles() throws(LiveUpdateError) -> (held: Int, lost: Int) {
+    /// - Throws: as ``Orchestrator/open()``; ENODEV when the boot has ended.
+    func findLostFiles() throws(LiveUpdateError) -> FoundFiles {
         try request(.exclusive) { () throws(LiveUpdateError) in
             let state = read { $0 }
-            var (held, lost) = (0, 0)
-            for session in state.sessions.values where session.progress != .finished {
-                for known in state.files(of: session) {
-                    let mayBeFound = isLost(known) && handler(of: known).outlivesKernel
-                    let file = mayBeFound ? found(known, session) : known
-                    if isLost(file) { lost += 1 } else { held += 1 }
-                }
+            var found = FoundFiles()
+            for session in state.sessions.values.sorted(by: { $0.id < $1.id }) where session.progress != .finished {
+                for file in state.files(of: session) { found.add(find(file, session)) }
             }
-            return (held, lost)
+            return found
+        }
+    }
+
+    /// Opens a file again, if it is lost and survives the kernel by itself.
+    private func find(_ known: FileState, _ session: SessionState) -> FoundFiles.Outcome {
+        guard isLost(known) else { return .held }
+        guard handler(of: known).kernelFate == .stays else { return .lost }
+        do throws(LiveUpdateError) {
+            return isLost(try refound(known, session)) ? .lost : .held
+        } catch {
+            let remedy = error.remedy.map { "; \($0)" } ?? ""
+            return .notFound(
+                "user \(session.holder.user), session \"\(session.name)\", token \(known.token): "
+                    + "\(error.reason(ofToken: known.token))\(remedy)")
         }
     }
 
@@ -232,5 +242,33 @@ extension Boot {
             return
         }
         arena.dropIncoming()
+    }
+}
+
+/// The files of a boot after a look for those that are lost.
+package struct FoundFiles: Equatable, Sendable {
+    /// The outcome of the look for one file.
+    enum Outcome {
+        case held
+        case lost
+        /// The file survives the kernel, and was not found, for this reason.
+        case notFound(String)
+    }
+
+    /// The number of files that are held.
+    package private(set) var held = 0
+    /// The number of files that are lost.
+    package private(set) var lost = 0
+    /// The reasons for files that survive the kernel and were not found, with session and token.
+    package private(set) var reasons: [String] = []
+
+    fileprivate mutating func add(_ outcome: Outcome) {
+        switch outcome {
+        case .held: held += 1
+        case .lost: lost += 1
+        case .notFound(let reason):
+            lost += 1
+            reasons.append(reason)
+        }
     }
 }

@@ -10,6 +10,27 @@ public enum Acceptance: Hashable, Sendable {
     case refused(because: String)
 }
 
+/// The fate of a kind of file when the kernel is replaced.
+public enum KernelFate: String, Sendable {
+    /// The file stays where it is, and ``FileHandler/reopen(_:)`` finds it under the next kernel.
+    case stays
+    /// The kernel's own Live Update Orchestrator (LUO) can carry the file. Without it the file ends with the kernel.
+    case needsLiveUpdate = "needs-luo"
+    /// The file ends with the kernel.
+    case ends
+
+    /// Whether the file reaches the next kernel.
+    ///
+    /// - Parameter carryingMemory: whether the kernel's Live Update Orchestrator takes part.
+    package func survives(carryingMemory: Bool) -> Bool {
+        switch self {
+        case .stays: true
+        case .needsLiveUpdate: carryingMemory
+        case .ends: false
+        }
+    }
+}
+
 /// The result of a handler's retrieve.
 public enum RetrievedFile: Hashable, Sendable {
     /// The held descriptor is the file.
@@ -68,9 +89,8 @@ public protocol FileHandler: AnyObject, Sendable {
     /// again, by this handler or by another.
     var holdsFile: Bool { get }
 
-    /// Whether a file of this kind survives when the kernel is replaced, so that ``reopen(_:)`` can find the file under
-    /// the next kernel. Optional: false.
-    var outlivesKernel: Bool { get }
+    /// The fate of a file of this kind when the kernel is replaced. Optional: ``KernelFate/ends``.
+    var kernelFate: KernelFate { get }
 
     /// Whether the descriptor is a file of this kind. This must change nothing.
     func canPreserve(_ descriptor: FileDescriptor) -> Acceptance
@@ -112,7 +132,7 @@ extension FileHandler {
     public var owner: Owner? { nil }
     public var isOnlyOnRequest: Bool { false }
     public var holdsFile: Bool { true }
-    public var outlivesKernel: Bool { false }
+    public var kernelFate: KernelFate { .ends }
     public func identity(of descriptor: FileDescriptor) -> FileIdentity? { nil }
     public func recognizes(_ descriptor: FileDescriptor, as identity: FileIdentity) -> Bool? {
         self.identity(of: descriptor).map { $0 == identity }

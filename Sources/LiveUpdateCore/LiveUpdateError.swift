@@ -39,6 +39,16 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         return "\(reason) (\(errno)); \(remedy)"
     }
 
+    /// The reason for a list that names the file already: without the file's token at its beginning, with which handlers
+    /// begin.
+    func reason(ofToken token: UInt64) -> String {
+        let subject = "token \(token)"
+        guard reason.hasPrefix(subject) else { return reason }
+        let rest = reason.dropFirst(subject.count)
+        if rest.hasPrefix(": ") || rest.hasPrefix(", ") { return String(rest.dropFirst(2)) }
+        return rest.hasPrefix(" ") ? "it\(rest)" : reason
+    }
+
     private static func remedy(for errno: Errno) -> String? {
         switch errno {
         case .tooManyOpenFiles: "raise the limit on open files (ulimit -n, LimitNOFILE=)"

@@ -103,6 +103,11 @@ public final class Orchestrator: Sendable {
         try enabled().registry.entries.map { ($0.handler, $0.flbs) }
     }
 
+    /// The fate of files of a kind when the kernel is replaced. Files of an unknown kind end with the kernel.
+    package func kernelFate(of compatible: String) -> KernelFate {
+        (try? enabled())?.registry.entry(compatible)?.handler.kernelFate ?? .ends
+    }
+
     /// The compatible strings of all registered handlers and FLBs.
     ///
     /// - Throws: EOPNOTSUPP when it is switched off.
@@ -380,7 +385,7 @@ public final class Orchestrator: Sendable {
     ///
     /// - Returns: the number of files that are held after it, and of files that are lost, in unfinished sessions.
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
-    package func findLostFiles() throws(LiveUpdateError) -> (held: Int, lost: Int) { try enabled().findLostFiles() }
+    package func findLostFiles() throws(LiveUpdateError) -> FoundFiles { try enabled().findLostFiles() }
 
     /// The incoming sessions that are not finished. An update that discards loses them.
     ///

@@ -106,7 +106,8 @@ extension Boot {
                     return nil
                 }
                 let context = context(file, session: part.session.name)
-                return context.descriptor == nil ? nil : handler(of: file).freezeObstacle(context)?.reason
+                return context.descriptor == nil
+                    ? nil : handler(of: file).freezeObstacle(context)?.reason(ofToken: file.token)
             }
         } ?? part.problems
     }

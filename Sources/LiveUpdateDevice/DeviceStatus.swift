@@ -30,6 +30,9 @@ public struct DeviceStatus: Sendable {
     /// The memory of users' files, if users have limits on memory. Root sees the users with the most memory. Every
     /// other user sees only the memory of its own files.
     public let memory: [Memory]
+    /// Persistent memory that files of this boot need, and that the kernel lacks or has not mounted: a reason with its
+    /// remedy for each region.
+    public let missing: [String]
 
     /// A session.
     public struct Session: Sendable {
@@ -66,6 +69,8 @@ public struct DeviceStatus: Sendable {
         /// The locks that the kept open file description holds, in words such as `flock exclusive`: flock(2), and
         /// F_OFD_SETLK of fcntl(2).
         public let locks: [String]
+        /// The fate of the file when the kernel is replaced; nil when luod does not say.
+        public let kernelFate: KernelFate?
     }
 
     /// An FLB, in one direction.
@@ -117,7 +122,8 @@ extension DeviceStatus {
             flbs: flbs,
             memory: (status.memory ?? []).map {
                 Memory(user: $0.user, pageSize: $0.pageSize, bytes: $0.bytes, limit: $0.limit)
-            })
+            },
+            missing: status.missing ?? [])
     }
 }
 
@@ -148,7 +154,8 @@ extension DeviceStatus.File {
         }
         self.init(
             token: token, compatible: file.compatible, size: file.size, retrieveStatus: retrieveStatus,
-            problem: file.problem, locks: file.locks ?? [])
+            problem: file.problem, locks: file.locks ?? [],
+            kernelFate: file.kernel.flatMap { KernelFate(rawValue: $0) })
     }
 }
 

@@ -12,6 +12,7 @@ public final class MemfdHandler: FileHandler {
     public let compatible = MemfdHandler.format
     /// The compatible string.
     package static let format = MemfdRecord.compatible
+    public let kernelFate = KernelFate.needsLiveUpdate
 
     /// Makes the handler. It has no state.
     public init() {}
@@ -24,7 +25,10 @@ public final class MemfdHandler: FileHandler {
             let status = try FileStatus(of: descriptor)
             guard status.isRegular else { return .refused(because: "not a regular file") }
             guard status.links == 0 else {
-                return .refused(because: "a file of tmpfs that has a name: it stays by itself, open it again by path")
+                return .refused(
+                    because:
+                        "a file of tmpfs that has a name: it stays by itself until the kernel ends, open it again by path"
+                )
             }
             return .accepted
         } catch {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import LiveUpdatePlatform
 
 /// A file of a session, with the way in which it reaches the next kernel.
 package struct CarriedFile: Equatable, Sendable {
@@ -22,16 +23,22 @@ package struct CarriedFile: Equatable, Sendable {
     package let handler: String
     /// The size, in bytes; nil for a lost file, and for a file without a size.
     package let size: UInt64?
+    /// The identity, by which a file in several sessions is recognized; nil when luod does not say.
+    package let identity: FileIdentity?
     /// The carrier.
     package let carrier: Carrier
 
     /// Describes a file.
-    package init(user: UInt32, session: String, token: String, handler: String, size: UInt64?, carrier: Carrier) {
+    package init(
+        user: UInt32, session: String, token: String, handler: String, size: UInt64?, identity: FileIdentity? = nil,
+        carrier: Carrier
+    ) {
         self.user = user
         self.session = session
         self.token = token
         self.handler = handler
         self.size = size
+        self.identity = identity
         self.carrier = carrier
     }
 

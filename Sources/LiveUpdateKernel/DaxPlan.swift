@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import LiveUpdatePlatform
 
 /// A place for a new DAX region in the ordinary memory of a machine, for `memmap=SIZE!START`.
 package struct DaxPlan: Equatable, Sendable {

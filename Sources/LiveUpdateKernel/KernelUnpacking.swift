@@ -42,6 +42,12 @@ package struct KernelFile: Equatable, Sendable {
         /// The program failed, or printed no kernel.
         case failed(String)
 
+        /// The package with the program that is not installed, as Debian calls it; nil for other failures.
+        var package: String? {
+            guard case .noProgram(let name) = self else { return nil }
+            return name == "xz" ? "xz-utils" : name
+        }
+
         /// The reason, as a clause.
         package var description: String {
             switch self {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The judgement of a ``KexecSituation``: all problems at once, each with its remedy.
@@ -94,7 +95,7 @@ package struct KexecPreflight: Sendable {
                 remedy: "use a signed kernel of the distribution")
         }
         guard case .failure(let failure) = file.formats else { return }
-        let remedy = if case .noProgram(let name) = failure { "install \(name)" } else { "install the kernel again" }
+        let remedy = failure.package.map { "install \($0)" } ?? "install the kernel again"
         add(
             .kernelNotUnpacked, on: file.path.string, "\(failure)",
             remedy: "\(remedy), or go on without this check with --unchecked-image")
@@ -135,18 +136,14 @@ package struct KexecPreflight: Sendable {
         for region in situation.regions {
             if region.isUsed {
                 check(region)
-            } else if let entry = entry(of: region), !situation.next.commandLine.memmaps.contains(entry) {
+            } else if let entry = region.entry(in: situation.running.commandLine),
+                !situation.next.commandLine.memmaps.contains(entry)
+            {
                 notes.append(
                     "\(region.name) is not used, and becomes ordinary memory: \(entry.argument) is not repeated")
             }
             for device in region.devices { check(device, on: region) }
         }
-    }
-
-    /// The `memmap=` of the running kernel that makes a region. Memory that the firmware marks has none.
-    private func entry(of region: DaxRegion) -> Memmap? {
-        guard region.source == .e820, let range = region.range else { return nil }
-        return situation.running.commandLine.memmaps.last { $0.kind == .persistent && $0.range.contains(range) }
     }
 
     private mutating func check(_ region: DaxRegion) {
@@ -158,7 +155,7 @@ package struct KexecPreflight: Sendable {
             }
             return
         }
-        let needed = entry(of: region)
+        let needed = region.entry(in: situation.running.commandLine)
         let next = situation.next.commandLine.memmaps
         if let needed, !next.contains(needed) {
             add(
@@ -245,9 +242,10 @@ package struct KexecPreflight: Sendable {
         switch situation.daemon {
         case .absent(let reason):
             add(
-                .noDaemon, on: "luod", "it does not answer, so its sessions would be lost: \(reason)",
+                .noDaemon, on: "luod", "it does not answer, so memory files of its sessions would be lost: \(reason)",
                 remedy:
-                    "start luod or name its state with --state, or replace the kernel without it with --without-luod")
+                    "start luod or name its state with --state, or replace the kernel without it with --without-luod; "
+                    + "sessions of a state on DAX, and their files there, are found again")
         case .unable(let reason, let remedy): add(.daemonUnable, on: "luod", reason, remedy: remedy)
         case .running(let files, let unfinished):
             if situation.allowances.contains(.withoutDaemon) {
@@ -273,8 +271,11 @@ package struct KexecPreflight: Sendable {
     }
 
     private mutating func checkMemory(_ files: [CarriedFile]) {
+        // The kernel fills the holes of a file once, however many sessions have the file.
+        var counted: Set<FileIdentity> = []
         let filled = files.reduce(UInt64(0)) { sum, file in
             guard case .liveUpdate(let bytes) = file.carrier else { return sum }
+            if let identity = file.identity, !counted.insert(identity).inserted { return sum }
             return sum.addingReportingOverflow(bytes).overflow ? .max : sum + bytes
         }
         guard filled > situation.availableMemory else { return }

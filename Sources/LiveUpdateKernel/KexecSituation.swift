@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import LiveUpdatePlatform
 package import SystemPackage
 
 /// Everything that decides whether the kernel can be replaced now, and whether the sessions reach the next kernel.

@@ -52,7 +52,8 @@ package struct KexecSurvey {
         let commandLine = KernelCommandLine(try readWhole("\(root)/proc/cmdline"))
         let next = next(choice, release: release, running: commandLine)
         // Only a kernel that hands something over has formats that matter.
-        let hasLiveUpdate = commandLine.isOn("kho") || (try? FileStatus(at: "\(root)/dev/liveupdate")) != nil
+        let hasLiveUpdate =
+            commandLine.isOn("kho") || (try? FileStatus(at: root + KernelOrchestrator.devicePath)) != nil
         let formats = hasLiveUpdate ? runningFormats(choice, release, next) : .success(KernelFormats())
         return KexecSituation(
             loading: loading, lockdown: lockdown, isSecureBoot: isSecureBoot,

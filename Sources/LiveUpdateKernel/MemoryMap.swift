@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LiveUpdatePlatform
 
 /// The physical memory of a machine, as /proc/iomem lists it: ranges of addresses with names. A range can contain
 /// ranges, such as the kernel's code in "System RAM".
@@ -67,28 +68,12 @@ private struct Line {
     }
 }
 
-extension StringProtocol {
-    /// The text without white space at both ends.
-    var trimmed: SubSequence {
-        var rest = self[...]
-        while rest.first?.isWhitespace == true { rest = rest.dropFirst() }
-        while rest.last?.isWhitespace == true { rest = rest.dropLast() }
-        return rest
-    }
-}
-
 extension Range<UInt64> {
-    /// The number of addresses.
-    package var size: UInt64 { upperBound - lowerBound }
-
     /// The first and the last address, as /proc/iomem shows them.
     package var hexadecimal: String {
         let last = isEmpty ? upperBound : upperBound - 1
         return "0x\(String(lowerBound, radix: 16))-0x\(String(last, radix: 16))"
     }
-
-    /// Whether the other range is inside of this one.
-    package func contains(_ other: Self) -> Bool { lowerBound <= other.lowerBound && other.upperBound <= upperBound }
 
     /// The parts of this range that are outside of the other one.
     func subtracting(_ other: Self) -> [Self] {

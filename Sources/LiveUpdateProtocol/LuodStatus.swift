@@ -37,12 +37,19 @@ package struct LuodStatus: Equatable, Sendable {
         /// The memory of users' files, if users have limits on it. It has the users with the most memory, or only the
         /// user of the client. Nil from a luod that does not measure it.
         package var memory: [Memory]?
+        /// Persistent memory that files of this boot need, and that this kernel lacks or has not mounted: a reason with its
+        /// remedy for each region. Nil from a luod that does not look.
+        package var missing: [String]?
+        /// Whether the kernel's Live Update Orchestrator can carry memory files of luod. Nil from a luod that does not
+        /// look.
+        package var carriesMemory: Bool?
 
         package init(
             orchestrator: Int32, keeper: Int32, processes: [Process] = [], keeperAnswers: Bool = true,
             refusal: String? = nil, updates: UInt64 = 0,
             lastBlackout: UInt64? = nil,
-            arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory]? = []
+            arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory]? = [],
+            missing: [String]? = [], carriesMemory: Bool? = false
         ) {
             self.orchestrator = orchestrator
             self.keeper = keeper
@@ -55,6 +62,8 @@ package struct LuodStatus: Equatable, Sendable {
             self.arenaUsed = arenaUsed
             self.flbs = flbs
             self.memory = memory
+            self.missing = missing
+            self.carriesMemory = carriesMemory
         }
     }
 
@@ -147,10 +156,17 @@ package struct LuodStatus: Equatable, Sendable {
         package var problem: String?
         /// The locks that the kept open file description holds, in words; nil without locks.
         package var locks: [String]?
+        /// The fate of the file when the kernel is replaced: "stays", "needs-luo" or "ends". Nil from a luod that does not
+        /// say.
+        package var kernel: String?
+        /// The number of the file's device: `st_dev`, or `st_rdev` for a device. Nil when the file is lost.
+        package var device: UInt64?
+        /// The inode of the file; nil when the file is lost. Two files with the same device and inode are the same file.
+        package var inode: UInt64?
 
         package init(
             token: String, compatible: String, size: UInt64?, allocated: UInt64? = nil, retrieved: Int32,
-            problem: String? = nil, locks: [String]? = nil
+            problem: String? = nil, locks: [String]? = nil, kernel: String? = nil, device: UInt64? = nil, inode: UInt64? = nil
         ) {
             self.token = token
             self.compatible = compatible
@@ -159,6 +175,9 @@ package struct LuodStatus: Equatable, Sendable {
             self.retrieved = retrieved
             self.problem = problem
             self.locks = locks
+            self.kernel = kernel
+            self.device = device
+            self.inode = inode
         }
     }
 
@@ -237,6 +256,7 @@ extension LuodStatus.File {
         try members.encode(retrieved, forKey: .retrieved)
         try members.encode(problem, forKey: .problem)
         try members.encodeIfPresent(locks, forKey: .locks)
+        try members.encodeIfPresent(kernel, forKey: .kernel)
     }
 }
 
@@ -289,6 +309,8 @@ package struct StatusLines: Sendable {
                 json.member("bytes", memory.bytes)
                 json.member("limit", memory.limit)
             }
+            json.member("missing", daemon.missing ?? [])
+            json.member("carriesMemory", daemon.carriesMemory ?? false)
         }
     }
 
@@ -320,6 +342,9 @@ package struct StatusLines: Sendable {
             json.member("retrieved", file.retrieved)
             json.member("problem", file.problem)
             if let locks = file.locks { json.member("locks", locks) }
+            json.member("kernel", file.kernel)
+            json.member("device", file.device)
+            json.member("inode", file.inode)
         }
     }
 

@@ -9,13 +9,13 @@ import Testing
 /// The status as users of the library get it.
 @Suite struct DeviceStatusTests {
     private static let luod = #"""
-        {"luod":{"schema":"luod-status-2","orchestrator":5,"keeper":0,"processes":[],"keeperAnswers":false,"refusal":null,"updates":3,"lastBlackout":7,"arenaSize":4096,"arenaUsed":9,"flbs":[{"compatible":"hugetlb-v1","direction":"incoming","count":2,"new":[1]}],"memory":[{"user":7,"pageSize":4096,"bytes":1,"limit":null}],"new":{"a":1}}}
+        {"luod":{"schema":"luod-status-2","orchestrator":5,"keeper":0,"processes":[],"keeperAnswers":false,"refusal":null,"updates":3,"lastBlackout":7,"arenaSize":4096,"arenaUsed":9,"flbs":[{"compatible":"hugetlb-v1","direction":"incoming","count":2,"new":[1]}],"memory":[{"user":7,"pageSize":4096,"bytes":1,"limit":null}],"missing":["a: b"],"carriesMemory":true,"new":{"a":1}}}
         """#
     private static let session = #"""
         {"session":{"number":1,"name":"a\\x00b","owner":7,"direction":"incoming","isOpen":true,"isFinished":false,"isDetached":true,"isAttached":false,"new":0}}
         """#
     private static let file = #"""
-        {"file":{"token":"18446744073709551615","compatible":"memfd-v1","size":null,"retrieved":-5,"problem":"why","new":null}}
+        {"file":{"token":"18446744073709551615","compatible":"memfd-v1","size":null,"retrieved":-5,"problem":"why","kernel":"needs-luo","device":1,"inode":2,"new":null}}
         """#
 
     private func status(_ lines: [String]) throws -> DeviceStatus {
@@ -43,7 +43,8 @@ import Testing
         #expect(!session.isFinished && !session.isAttached)
         let file = try #require(session.files.first)
         #expect(file.token == .max && file.compatible == "memfd-v1" && file.size == nil && file.problem == "why")
-        #expect(file.retrieveStatus == .failed(errno: 5))
+        #expect(file.retrieveStatus == .failed(errno: 5) && file.kernelFate == .needsLiveUpdate)
+        #expect(status.missing == ["a: b"])
     }
 
     @Test("A status that cannot be read is ENOTSUP") func unreadable() {

@@ -66,7 +66,7 @@ import Testing
                 "1 session, 3 files, 106954753 bytes end with luod; a file stays only in programs that have it open:",
                 "session \"a\" of user 1000: 2 files, 106954752 bytes",
                 "session \"d\" of user 0 stays with 1 file, and loses 1 file, 1 byte",
-                "1 session, 1 file, 4194304 bytes survive in the arena /state/arena, and by their names on hugetlbfs: "
+                "1 session, 1 file, 4194304 bytes survive in the arena /state/arena, and by their names: "
                     + "the next luod finds them",
             ])
     }

@@ -19,7 +19,8 @@ import Testing
                 seccomp: "off"),
             .init(name: "gate", process: 6, capabilities: [], hasNoNewPrivileges: false, seccomp: "filter"),
         ], keeperAnswers: false, refusal: "why", updates: .max, lastBlackout: 7, arenaSize: 4096, arenaUsed: 1,
-        flbs: [.init(compatible: "hugetlb-v1", direction: "incoming", count: 3)])
+        flbs: [.init(compatible: "hugetlb-v1", direction: "incoming", count: 3)], missing: ["a", "b"],
+        carriesMemory: true)
 
     private func session(_ number: UInt64, _ name: String = "vm") -> LuodStatus.Session {
         LuodStatus.Session(
@@ -30,7 +31,8 @@ import Testing
 
     private func file(_ token: UInt64, problem: String? = nil) -> LuodStatus.File {
         LuodStatus.File(
-            token: "\(token)", compatible: "memfd-v1", size: token == 0 ? nil : .max, retrieved: -5, problem: problem)
+            token: "\(token)", compatible: "memfd-v1", size: token == 0 ? nil : .max, retrieved: -5, problem: problem,
+            kernel: "stays", device: 1, inode: token)
     }
 
     private func read(_ bytes: [UInt8]) throws -> [LuodStatus.Line] {

@@ -67,7 +67,8 @@ import Testing
         let left = try next.boot.orchestrator.retrieveSession("s", holder: SessionHolder(user: 7))
         let error = failure { try left.retrieve(token: 77) }
         #expect(error?.errno == .staleNFSFileHandle)
-        #expect(error?.reason.contains("token 77 has 1 bytes, and had 4096 when it was preserved") == true)
+        #expect(error?.reason.contains(": it has 1 bytes, and had 4096 when it was preserved") == true)
+        #expect(error?.remedy?.contains("--as-held") == true)
         let held = TestFile(try left.retrieveAsHeld(token: 77))
         #expect(try held.status.identity == changed.status.identity && held.status.size == 1)
         try left.finish()

@@ -44,8 +44,8 @@ import Testing
         #expect(plan.version == 1)
         #expect(plan.argument == "memmap=32G!68G")
         #expect(plan.start == 68 << 30 && plan.size == 32 << 30 && plan.alignment == 1 << 30 && plan.isAboveFourGib)
-        #expect(plan.commands.contains("mount -o dax LABEL=luo-dax /srv/dax"))
-        #expect(plan.fstab == "LABEL=luo-dax /srv/dax ext4 dax 0 2")
+        #expect(plan.commands.contains("mount -o dax LABEL=luo-dax2 /srv/dax"))
+        #expect(plan.fstab == "LABEL=luo-dax2 /srv/dax ext4 dax 0 2")
         #expect(plan.notes.contains { $0.contains("memmap=64G!4G already") })
     }
 

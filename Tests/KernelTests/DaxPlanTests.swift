@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateKernel
+import LiveUpdatePlatform
 import Testing
 
 @Suite struct DaxPlanTests {
@@ -67,5 +68,18 @@ import Testing
         #expect(throws: DaxPlan.Failure.notEnoughMemory(systemRAM: (512 << 20) + 1, most: 0)) {
             try plan(128 << 20, small)
         }
+    }
+
+    @Test(
+        "A further region gets another label and mount point than those that are there",
+        arguments: [
+            (0, [], nil, "luo-dax", "/mnt/dax"), (1, ["/", "/mnt/dax"], nil, "luo-dax2", "/mnt/dax2"),
+            (1, ["/srv"], nil, "luo-dax2", "/mnt/dax2"), (2, ["/mnt/dax", "/mnt/dax3"], nil, "luo-dax4", "/mnt/dax4"),
+            // A mount that is on no region.
+            (0, ["/mnt/dax"], nil, "luo-dax2", "/mnt/dax2"), (1, ["/mnt/dax2"], "/srv", "luo-dax2", "/srv"),
+        ] as [(Int, Set<String>, String?, String, String)])
+    func names(others: Int, mountPoints: Set<String>, mount: String?, label: String, point: String) {
+        let names = DaxPlanNames(others: others, mountPoints: mountPoints, mount: mount)
+        #expect(names.label == label && names.mount == point && names.isOnlyDisk == (others == 0))
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import LiveUpdateKernel
+import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
 import Testing

@@ -24,7 +24,9 @@ extension Boot {
         return LiveUpdateError(
             Errno(rawValue: errno),
             "file \(file.token) of session \"\(session.name)\" was left out of the update: \(reason)",
-            remedy: "retrieve it as a held descriptor (luoctl retrieve --as-held), or finish the session")
+            remedy: isLost(file)
+                ? "finish the session: the file ended with the kernel, or with the last process that held it"
+                : "retrieve it as a held descriptor (luoctl retrieve --as-held), or finish the session")
     }
 
     func retrieveAsHeld(token: UInt64, from handle: Session) throws(LiveUpdateError) -> OwnedDescriptor {

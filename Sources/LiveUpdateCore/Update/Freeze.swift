@@ -7,14 +7,14 @@ import SystemPackage
 package enum Replacement: Sendable {
     /// Only the image. The processes of both boots hold all descriptors.
     case image
-    /// The kernel, and with it all processes. A carrier takes the files of these handlers to the next kernel, by their
-    /// compatible strings. All other files must survive by themselves (``FileHandler/outlivesKernel``).
-    case kernel(carrying: Set<String>)
+    /// The kernel, and with it all processes. If `carryingMemory` is true, the kernel's Live Update Orchestrator takes the
+    /// files that it can carry to the next kernel.
+    case kernel(carryingMemory: Bool)
 
     fileprivate func keeps(_ handler: any FileHandler) -> Bool {
         switch self {
         case .image: true
-        case .kernel(let carried): handler.outlivesKernel || carried.contains(handler.compatible)
+        case .kernel(let carriesMemory): handler.kernelFate.survives(carryingMemory: carriesMemory)
         }
     }
 
@@ -91,7 +91,7 @@ struct Freeze {
         return (kernelObstacle(handler) ?? handler.freezeObstacle(context)).map { error in
             FreezeObstacle(
                 user: session.holder.user, session: session.name, token: file.token, compatible: file.compatible,
-                errno: error.errno, reason: error.reason)
+                errno: error.errno, reason: error.reason(ofToken: file.token))
         }
     }
 
@@ -122,7 +122,7 @@ struct Freeze {
                     unfreeze(files[..<index], but: unfrozen)
                     throw error
                 }
-                unfrozen.leaveOut(one.file.id, because: LeftOut(error))
+                unfrozen.leaveOut(one.file.id, because: LeftOut(error, ofToken: one.file.token))
             }
         }
         return unfrozen

@@ -61,8 +61,8 @@ struct LeftOut: Equatable, Sendable {
     /// The longest reason, in bytes: the field for it ends with a NUL.
     static let longestReason = 511
 
-    init(_ error: LiveUpdateError) {
-        self.init(errno: error.errno.rawValue, reason: error.reason)
+    init(_ error: LiveUpdateError, ofToken token: UInt64) {
+        self.init(errno: error.errno.rawValue, reason: error.reason(ofToken: token))
     }
 
     init(_ obstacle: FreezeObstacle) {

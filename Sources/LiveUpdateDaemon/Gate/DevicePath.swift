@@ -11,7 +11,7 @@ struct DevicePath {
     /// The directory in which relative paths begin: a descriptor of the thread, or its working directory.
     let directory: CInt
 
-    private static let device = [UInt8]("/dev/liveupdate".utf8)
+    private static let device = [UInt8](KernelOrchestrator.devicePath.utf8)
     private static let name = "liveupdate"
 
     /// Whether a path names the device, also with slashes at its end. `followsLinks` says whether the last name of the

@@ -114,7 +114,7 @@ package struct EndReport: Equatable, Sendable {
 
     private var place: String {
         switch remains {
-        case .arena(let path): "in the arena \(path), and by their names on hugetlbfs: the next luod finds them"
+        case .arena(let path): "in the arena \(path), and by their names: the next luod finds them"
         case .descriptorStore: "in the descriptor store of the service manager: the next luod gets them"
         case .nothing: ""
         }

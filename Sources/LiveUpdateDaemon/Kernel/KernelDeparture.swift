@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
-import LiveUpdateHandlers
 import LiveUpdatePlatform
 import SystemPackage
 
@@ -16,9 +15,6 @@ import SystemPackage
 ///
 /// If the session is closed before the kernel ends, the kernel unpreserves everything.
 final class KernelDeparture {
-    /// The kinds of files that this carrier takes.
-    static let kinds: Set<String> = [MemfdHandler.format]
-
     private let session: KernelSession
     private let orchestrator: Orchestrator
     private let store: DescriptorMirror
@@ -116,9 +112,10 @@ final class KernelDeparture {
         var selected: KernelSelection.File { KernelSelection.File(slot: slot, identity: identity) }
     }
 
+    /// The files that only this carrier takes to the next kernel.
     private func files() throws(LiveUpdateError) -> [File] {
         try orchestrator.status().sessions.filter { $0.direction == .outgoing }.flatMap { session in
-            session.files.filter { Self.kinds.contains($0.compatible) }.compactMap { file in
+            session.files.filter { orchestrator.kernelFate(of: $0.compatible) == .needsLiveUpdate }.compactMap { file in
                 guard let descriptor = store.descriptor(in: file.slot),
                     let found = try? FileStatus(cached: descriptor)
                 else { return nil }

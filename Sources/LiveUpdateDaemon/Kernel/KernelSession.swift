@@ -9,7 +9,7 @@ import SystemPackage
 /// files and its arena to the next kernel. The device is open only for the time of a call, so that other programs can
 /// use it.
 final class KernelSession: Sendable {
-    private static let path = "/dev/liveupdate"
+    private static let path = KernelOrchestrator.devicePath
     private let session: OwnedDescriptor
 
     /// A session that this process has opened, or got from another process.

@@ -216,9 +216,7 @@ final class KernelUpdateCall {
 
     // MARK: Publishing
 
-    private func replaced(_ carriesMemory: Bool) -> Replacement {
-        .kernel(carrying: carriesMemory ? KernelDeparture.kinds : [])
-    }
+    private func replaced(_ carriesMemory: Bool) -> Replacement { .kernel(carryingMemory: carriesMemory) }
 
     /// Publishes, answers, and waits.
     private func publish(_ call: UpdateCall, _ reply: Reply, _ connection: Connection) -> Reply? {

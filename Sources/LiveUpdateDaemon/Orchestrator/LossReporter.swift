@@ -37,7 +37,8 @@ final class LossReporter {
     /// - Returns: nil for a file that is already lost.
     private func ending(_ file: Status.File) -> EndReport.File? {
         guard let held = store.descriptor(in: file.slot) else { return nil }
-        let isNamed = [HugetlbfsFileHandler.format, DaxFileHandler.format].contains(file.compatible)
+        let isNamed =
+            file.compatible == HugetlbfsFileHandler.format || orchestrator.kernelFate(of: file.compatible) == .stays
         // Only memory files are asked for their size. Another file system may not answer, and its files are not lost.
         let status = file.compatible == HeldFileHandler.format ? nil : try? FileStatus(of: held)
         return EndReport.File(

@@ -108,6 +108,7 @@ package enum OrchestratorProcess {
             opening: beginning.role.isNextBoot ? .nextBoot : .sameBoot)
         let server = try resources.makeServer(of: orchestrator, predecessorsEnd: beginning.after)
         let wasPublished = arena.outgoingTree != nil
+        if beginning.role.isStart, arena.journal == nil, !wasPublished { sayMedium(resources) }
         try orchestrator.open()
         if beginning.role.isStart {
             findFiles(orchestrator, beginning.role, wasPublished, resources.log)
@@ -119,17 +120,33 @@ package enum OrchestratorProcess {
         return server
     }
 
-    /// Opens the files that survived the kernel, before other processes rename them.
+    /// Logs on which medium a new state begins.
+    private static func sayMedium(_ resources: OrchestratorResources) {
+        // The state of luoctl run ends with its program.
+        guard !resources.settings.endsUnused, let arena = resources.store.descriptor(.arena),
+            let medium = StateMedium(ofArena: arena)
+        else { return }
+        resources.log.say(medium.line(resources.settings.state))
+    }
+
+    /// Opens the files that survived the kernel, before other processes rename them. The log says which persistent memory
+    /// is missing, and which files were not found.
     private static func findFiles(
         _ orchestrator: Orchestrator, _ role: ControlMessage.Role, _ wasPublished: Bool, _ log: Log
     ) {
         let files = try? orchestrator.findLostFiles()
+        log.sayAll(orchestrator.missingMemory.map { "persistent memory: \($0)" })
+        let reasons = files?.reasons ?? []
+        log.sayAll(reasons.prefix(loggedReasons).map { "not found: \($0)" })
+        if reasons.count > loggedReasons { log.say("not found: \(reasons.count - loggedReasons) more files") }
         guard role == .afterKernel else { return }
         let what =
             wasPublished
             ? "this is another kernel than before, and the next boot" : "the kernel restarted without an update"
         log.say("\(what): files held: \(files?.held ?? 0), lost: \(files?.lost ?? 0)")
     }
+
+    private static let loggedReasons = 20
 
     /// Dies at the start, so that a test can check the consequences. Only in debug builds, and only while the file at
     /// LUO_TEST_START exists.

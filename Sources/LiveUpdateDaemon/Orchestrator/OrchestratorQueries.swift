@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
+import LiveUpdateHandlers
 
 /// Queries of the core that several calls of luod need.
 extension Orchestrator {
     /// The number of updates before this boot. The labels of devices contain it.
     var boot: UInt32 {
         get throws(LiveUpdateError) { UInt32(truncatingIfNeeded: try status().updateNumber) }
+    }
+
+    /// The persistent memory that files of the previous boot need, and that this kernel lacks or has not mounted.
+    var missingMemory: [String] {
+        // Without files on DAX there is no such FLB.
+        (try? withIncoming(DaxRegions()) { $0.missing }) ?? []
     }
 
     /// Finds a session of a user by its name. A `direction` of nil means either. If both an incoming and an outgoing

@@ -77,6 +77,8 @@ final class StatusReporter {
     private let state: StateDirectory
     /// The processes at the last look, and the time of that look in nanoseconds.
     private var looked: (at: UInt64, processes: [LuodStatus.Process]) = (0, [])
+    /// The persistent memory that is missing, and the time in nanoseconds until which this is not looked at again.
+    private var missing: (until: UInt64, regions: [String]) = (0, [])
 
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ keeper: KeeperLink,
@@ -126,7 +128,15 @@ final class StatusReporter {
                 LuodStatus.FLB(
                     compatible: flb.compatible, direction: flb.direction.rawValue, count: Int64(clamping: flb.count))
             },
-            memory: admissions.memory(of: user))
+            memory: admissions.memory(of: user), missing: missingMemory(), carriesMemory: KernelSession.isPossible)
+    }
+
+    /// The persistent memory that is missing. It is looked at once per second at most, because that reads many files of
+    /// sysfs.
+    private func missingMemory() -> [String] {
+        let now = monotonicNanoseconds()
+        if now > missing.until { missing = (now + 1_000_000_000, orchestrator.missingMemory) }
+        return missing.regions
     }
 
     /// The processes of luod. Their rights are read at most once per second, because that takes longer than the rest of
@@ -157,7 +167,10 @@ final class StatusReporter {
             // This does not ask the file system, because it may not answer.
             size: status?.size, allocated: status?.allocated,
             retrieved: file.retrieveStatus.number, problem: problem,
-            locks: locks.isEmpty ? nil : locks.map(\.description))
+            locks: locks.isEmpty ? nil : locks.map(\.description),
+            kernel: orchestrator.kernelFate(of: file.compatible).rawValue,
+            device: status.map { $0.type == .characterDevice ? $0.deviceNumber : $0.identity.device },
+            inode: status?.identity.inode)
     }
 }
 

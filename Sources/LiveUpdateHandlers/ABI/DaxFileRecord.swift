@@ -107,14 +107,14 @@ package struct DaxFileRecord: KeptFileRecord, Equatable, Sendable {
 
 extension DaxFileSystem {
     /// The number in a record.
-    fileprivate var number: UInt32 {
+    var number: UInt32 {
         switch self {
         case .ext4: 1
         case .xfs: 2
         }
     }
 
-    fileprivate init?(number: UInt32) {
+    init?(number: UInt32) {
         guard let type = Self.allCases.first(where: { $0.number == number }) else { return nil }
         self = type
     }

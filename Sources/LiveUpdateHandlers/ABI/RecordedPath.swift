@@ -14,7 +14,13 @@ enum RecordedPath {
         guard (1..<4096).contains(length) else {
             throw LiveUpdateError(.ioError, "\(record): a path of \(length) bytes")
         }
-        let name = try storage.read(at: data, count: UInt64(length))
+        return try path(record, try storage.read(at: data, count: UInt64(length)))
+    }
+
+    /// Makes a path of its bytes.
+    ///
+    /// - Throws: EIO for bytes that cannot be an absolute path.
+    static func path(_ record: String, _ name: [UInt8]) throws(LiveUpdateError) -> FilePath {
         guard name.first == UInt8(ascii: "/"), !name.contains(0) else {
             throw LiveUpdateError(.ioError, "\(record): a path that is not absolute, or has a NUL in it")
         }

@@ -12,7 +12,7 @@ public final class DaxDeviceHandler: FileHandler {
     public let compatible = DaxDeviceHandler.format
     /// The compatible string.
     package static let format = DaxDeviceRecord.compatible
-    public let outlivesKernel = true
+    public let kernelFate = KernelFate.stays
 
     /// Makes the handler. It has no state.
     public init() {}
@@ -62,11 +62,13 @@ public final class DaxDeviceHandler: FileHandler {
     public func reopen(_ file: FileContext) throws(LiveUpdateError) -> FileDescriptor? {
         let record = try DaxDeviceRecord(at: file.data, in: file.storage)
         guard let device = DevdaxDevice.all().first(where: record.describes) else {
+            let obstacle = file.obstacle(on: DaxRegionRecord(memory: record.memory, use: .device))
+            let reason =
+                obstacle?.reason ?? "no devdax device has \(record.memory.size) bytes at \(record.memory.startText) "
+                + "with mappings of \(record.alignment) bytes"
             throw LiveUpdateError(
-                .noSuchFileOrDirectory,
-                "token \(file.token): no devdax device has \(record.memory.size) bytes at \(record.memory.startText) "
-                    + "with mappings of \(record.alignment) bytes",
-                remedy: "luoctl dax shows the devices; ndctl create-namespace -m devdax makes one")
+                .noSuchFileOrDirectory, "token \(file.token): \(reason)",
+                remedy: obstacle?.remedy ?? "luoctl dax shows the devices that are there")
         }
         do throws(SystemCallError) {
             let found = try findFile(FilePath(device.path))

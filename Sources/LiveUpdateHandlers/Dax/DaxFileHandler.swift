@@ -18,7 +18,7 @@ public final class DaxFileHandler: FileHandler {
     public let compatible = DaxFileHandler.format
     /// The compatible string.
     package static let format = DaxFileRecord.compatible
-    public let outlivesKernel = true
+    public let kernelFate = KernelFate.stays
 
     private let mountTable = MountTable()
 

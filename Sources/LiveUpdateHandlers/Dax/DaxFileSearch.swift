@@ -142,19 +142,25 @@ struct DaxFileSearch {
         case .asksServer(let type):
             throw stale("a file system of type \(type) is mounted on the way, which may not answer")
         case .otherType, .otherDevice:
-            throw LiveUpdateError(
-                .noSuchFileOrDirectory,
-                "token \(file.token): \(record.path) is on no mounted \(record.type.rawValue) file system",
-                remedy: "mount the file system that has it with -o dax; luoctl dax shows the regions")
+            throw absent("\(record.path) is on no mounted \(record.type.rawValue) file system", "mount it with -o dax")
         }
+    }
+
+    /// The error for a file that is not at its path. If its region or its mount is missing, the error says that.
+    private func absent(_ what: String, _ remedy: String) -> LiveUpdateError {
+        let region = DaxRegionRecord(memory: record.memory, use: .fileSystem(record.type, mountPoint: nil))
+        let obstacle = file.obstacle(on: region, of: record.path)
+        return LiveUpdateError(
+            .noSuchFileOrDirectory, "token \(file.token): \(obstacle?.reason ?? what)",
+            remedy: obstacle?.remedy ?? remedy)
     }
 
     private func missing(_ error: SystemCallError) -> LiveUpdateError {
         switch error.errno {
         case .noSuchFileOrDirectory:
-            LiveUpdateError(
-                .noSuchFileOrDirectory, "token \(file.token): no file is named \(record.path)",
-                remedy: "was it renamed or removed while luod did not run? Give it its name back")
+            absent(
+                "no file is named \(record.path)",
+                "was it renamed or removed while luod did not run? Give it its name back")
         case .improperLink: stale("another file system was mounted on the way just now")
         case .tooManySymbolicLinkLevels: stale("a symbolic link is on the way")
         default: LiveUpdateError(error, "token \(file.token): looking for \(record.path)")

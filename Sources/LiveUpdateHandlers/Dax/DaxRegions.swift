@@ -7,35 +7,44 @@ import SystemPackage
 /// The regions of persistent memory that preserved files are on, shared by all files on DAX: the FLB `dax-region-v1`.
 ///
 /// 1. The first preserved file on DAX preserves the FLB, without regions.
-/// 2. When an update is published, the FLB stores the regions of the files that travel. The command line of the next
-///    kernel must contain the regions that `memmap=` has made.
-/// 3. The next boot retrieves the stored regions. ``DaxRegionsState/missing`` names those that its kernel lacks.
+/// 2. When an update is published, the FLB stores the regions of the files that travel: their place, their origin, the
+///    `memmap=` that the command line of the next kernel must contain, and the mount point.
+/// 3. The next boot retrieves the stored regions. ``DaxRegionsState/missing`` names those that its kernel lacks, and the
+///    file systems that are not mounted.
 public final class DaxRegions: FileLifecycleBound {
     public let compatible = DaxRegions.format
     /// The compatible string.
-    package static let format = "dax-region-v1"
+    package static let format = DaxRegionRecord.compatible
+
+    private let look: @Sendable () -> DaxSituation
 
     /// Makes the FLB. It has no state.
-    public init() {}
+    public convenience init() { self.init { .now() } }
+
+    /// Makes the FLB for another machine than this one.
+    init(_ look: @escaping @Sendable () -> DaxSituation) { self.look = look }
 
     public func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: DaxRegionsState) {
-        (try store([], in: context.storage), DaxRegionsState([]))
+        (try context.storage.store(DaxRegionRecord.bytes([])), DaxRegionsState([], look))
     }
 
     public func unpreserve(_ object: DaxRegionsState, _ context: FLBContext) {}
 
     public func serialize(_ object: DaxRegionsState, _ context: FLBContext) throws(LiveUpdateError) -> UInt64 {
-        var regions: Set<DaxMemory> = []
+        let situation = look()
+        var regions: Set<DaxRegionRecord> = []
         for user in context.users {
             switch user.compatible {
             case DaxFileRecord.compatible:
-                regions.insert(try DaxFileRecord(at: user.data, in: context.storage).memory)
+                let file = try DaxFileRecord(at: user.data, in: context.storage)
+                regions.insert(situation.region(file.memory, of: file.path, file.type))
             case DaxDeviceRecord.compatible:
-                regions.insert(try DaxDeviceRecord(at: user.data, in: context.storage).memory)
+                regions.insert(situation.region(of: try DaxDeviceRecord(at: user.data, in: context.storage).memory))
             default: break
             }
         }
-        return try store(regions.sorted { $0.start < $1.start }, in: context.storage)
+        let sorted = regions.sorted { ($0.memory.start, $0.place) < ($1.memory.start, $1.place) }
+        return try context.storage.store(DaxRegionRecord.bytes(sorted))
     }
 
     public func retrieve(_ context: FLBContext) throws(LiveUpdateError) -> DaxRegionsState { try resume(context) }
@@ -43,55 +52,59 @@ public final class DaxRegions: FileLifecycleBound {
     public func finish(_ object: DaxRegionsState, _ context: FLBContext) {}
 
     public func resume(_ context: FLBContext) throws(LiveUpdateError) -> DaxRegionsState {
-        do throws(ArenaError) {
-            return DaxRegionsState(try Self.regions(at: context.data, in: context.storage))
-        } catch {
-            throw LiveUpdateError(error)
-        }
+        DaxRegionsState(try DaxRegionRecord.regions(at: context.data, in: context.storage), look)
     }
+}
 
-    /// The record: `u32 number of regions, u32 zero`, and for each region `u64 start, u64 size`.
-    private func store(_ regions: [DaxMemory], in storage: Storage) throws(LiveUpdateError) -> UInt64 {
-        var writer = ByteWriter(capacity: 8 + regions.count * 16)
-        writer.put(UInt32(regions.count))
-        writer.put(UInt32(0))
-        for region in regions {
-            writer.put(region.start)
-            writer.put(region.size)
-        }
-        return try storage.store(writer.bytes)
-    }
-
-    private static func regions(at data: UInt64, in storage: some RecordSource) throws(ArenaError) -> [DaxMemory] {
-        func bytes(_ offset: UInt64, _ count: UInt64) throws(ArenaError) -> [UInt8] {
-            guard let bytes = try? storage.read(at: data + offset, count: count) else {
-                throw ArenaError(.record, "\(format): \(count) bytes at \(data + offset)")
-            }
-            return bytes
-        }
-        var head = ByteReader(try bytes(0, 8), format)
-        let count = UInt64(try head.take(UInt32.self))
-        var reader = ByteReader(try bytes(8, count * 16), format)
-        return try (0..<count).map { _ throws(ArenaError) in
-            DaxMemory(start: try reader.take(), size: try reader.take())
-        }
+extension DaxRegionRecord {
+    /// The mount point as text, for a fixed order.
+    fileprivate var place: String {
+        guard case .fileSystem(_, let point?) = use else { return "" }
+        return point.string
     }
 }
 
 /// The live object of ``DaxRegions``: the regions that the files of the previous boot are on.
 public final class DaxRegionsState: Sendable {
     /// The regions; none in the boot that preserves the files.
-    package let regions: [DaxMemory]
+    package let regions: [DaxRegionRecord]
+    private let look: @Sendable () -> DaxSituation
 
-    init(_ regions: [DaxMemory]) { self.regions = regions }
+    init(_ regions: [DaxRegionRecord], _ look: @escaping @Sendable () -> DaxSituation) {
+        self.regions = regions
+        self.look = look
+    }
 
-    /// A message for each region that this kernel lacks, with its remedy. This reads sysfs, and only root sees regions
-    /// there: for another user all regions are missing.
-    public var missing: [String] {
-        let present = DaxMemory.all()
-        return regions.filter { region in !present.contains { $0.contains(region) } }.map { region in
-            "the kernel has no persistent memory of \(region.size) bytes at \(region.startText): start it with "
-                + "memmap=\(region.size)!\(region.startText), or attach the device"
+    /// A message for each region that this kernel lacks, and for each file system that is not mounted as before, with its
+    /// remedy. This reads sysfs, and only root sees the addresses of regions there: for another user each region is
+    /// hidden.
+    public var missing: [String] { missing(in: look()) }
+
+    func missing(in situation: DaxSituation) -> [String] {
+        regions.compactMap { situation.obstacle(to: $0) }.map { "\($0)" }
+    }
+}
+
+extension FileContext {
+    /// The reason why the region of a file that is not found lacks it; nil when the region is as it was.
+    ///
+    /// - Parameter region: the region as the file's own record knows it, for a file without an FLB from another boot.
+    func obstacle(on region: DaxRegionRecord, of path: FilePath? = nil) -> DaxObstacle? {
+        let known = (try? flbs.withIncoming(DaxRegions()) { $0.regions }) ?? []
+        let mine = known.filter { $0.memory.contains(region.memory) && $0.isOn(path) }
+        // The longest mount point that leads to the file.
+        return DaxSituation.now().obstacle(to: mine.max { $0.place.utf8.count < $1.place.utf8.count } ?? region)
+    }
+}
+
+extension DaxRegionRecord {
+    /// Whether a file is on the recorded file system, by its path; for nil, whether the region has a devdax device.
+    fileprivate func isOn(_ path: FilePath?) -> Bool {
+        switch (use, path) {
+        case (.device, nil): true
+        case (.fileSystem(_, let point?), let path?): path.starts(with: point)
+        case (.fileSystem(_, nil), _?): true
+        case (.device, _?), (.fileSystem, nil): false
         }
     }
 }

@@ -91,6 +91,16 @@ package struct MappedExtent: Hashable, Sendable {
     package let physical: UInt64
 }
 
+extension MappedExtent {
+    /// The bytes in whole pages of a size, if the extent's place in the file and its place in memory are aligned alike.
+    package func mappable(by page: PageSize) -> UInt64 {
+        guard place.offset % page.bytes == physical % page.bytes else { return 0 }
+        let first = (place.offset + page.bytes - 1) / page.bytes * page.bytes
+        let last = place.end / page.bytes * page.bytes
+        return last > first ? last - first : 0
+    }
+}
+
 extension FileDescriptor {
     /// The data of a file on ext4 or xfs: FS_IOC_FIEMAP with FIEMAP_FLAG_SYNC.
     ///

@@ -21,36 +21,25 @@ package struct DaxMemory: Hashable, Sendable {
     ///
     /// - Parameter device: `st_dev` of a file on the file system.
     package init?(underFileSystemOn device: UInt64) {
-        let link = "/sys/dev/block/\(major(device)):\(minor(device))"
-        guard let path = realPath(link) else { return nil }
-        let parts = path.split(separator: "/")
-        guard let last = parts.lastIndex(where: { $0.hasPrefix("region") }) else { return nil }
-        self.init(in: "/" + parts[...last].joined(separator: "/"))
+        guard let place = realPath("/sys/dev/block/\(major(device)):\(minor(device))"),
+            let region = DevicePlace(place).region, let memory = DaxTree().memory("\(DaxTree.regions)/\(region)")
+        else { return nil }
+        self = memory
     }
-
-    /// All regions and devices of persistent memory of this machine, in no particular order. Only root sees them.
-    package static func all() -> [DaxMemory] {
-        let names = ((try? directoryEntries(regionBus)) ?? []).filter { $0.hasPrefix("region") }
-        return names.compactMap { DaxMemory(in: "\(regionBus)/\($0)") } + DevdaxDevice.all().map(\.memory)
-    }
-
-    private static let regionBus = "/sys/bus/nd/devices"
 
     /// Whether another piece lies in this one.
     package func contains(_ other: DaxMemory) -> Bool {
         other.start >= start && other.start - start <= size && other.size <= size - (other.start - start)
     }
 
+    /// The addresses; nil when they have no end.
+    package var range: Range<UInt64>? {
+        let (end, overflow) = start.addingReportingOverflow(size)
+        return overflow ? nil : start..<end
+    }
+
     /// The start as hexadecimal text.
     package var startText: String { "0x" + String(start, radix: 16) }
-
-    /// Reads `resource` and `size` of a directory of sysfs; nil when they are missing. Only root can read `resource`.
-    init?(in directory: String) {
-        guard let start = try? readHexadecimal("\(directory)/resource"),
-            let size = try? readNumber("\(directory)/size"), size > 0
-        else { return nil }
-        self.init(start: start, size: size)
-    }
 }
 
 /// A devdax device: a character device that maps persistent memory without a file system.
@@ -65,8 +54,6 @@ package struct DevdaxDevice: Hashable, Sendable {
     /// The path of the device's node.
     package var path: String { "/dev/\(name)" }
 
-    private static let bus = "/sys/bus/dax/devices"
-
     /// The devdax device with a number.
     ///
     /// - Parameter number: `st_rdev` of the device's node.
@@ -79,8 +66,9 @@ package struct DevdaxDevice: Hashable, Sendable {
     }
 
     private init?(name: String) {
-        guard let memory = DaxMemory(in: "\(Self.bus)/\(name)"),
-            let alignment = try? readNumber("\(Self.bus)/\(name)/align")
+        let tree = DaxTree()
+        guard let memory = tree.memory("\(DaxTree.devices)/\(name)"),
+            let alignment = tree.number("\(DaxTree.devices)/\(name)/align")
         else { return nil }
         self.name = name
         self.memory = memory
@@ -89,24 +77,13 @@ package struct DevdaxDevice: Hashable, Sendable {
 
     /// All devdax devices of this machine, in no particular order. Only root sees where their memory is.
     package static func all() -> [DevdaxDevice] {
-        ((try? directoryEntries(bus)) ?? []).filter { !$0.hasPrefix(".") }.compactMap { DevdaxDevice(name: $0) }
+        ((try? DaxTree().entries(DaxTree.devices)) ?? []).compactMap { DevdaxDevice(name: $0) }
     }
 }
 
 private func major(_ device: UInt64) -> UInt64 { (device >> 8 & 0xFFF) | (device >> 32 & ~0xFFF) }
 
 private func minor(_ device: UInt64) -> UInt64 { (device & 0xFF) | (device >> 12 & ~0xFF) }
-
-/// The number that a file of sysfs shows in the form 0x1f.
-///
-/// - Throws: ENOENT, EACCES; EINVAL for another text.
-private func readHexadecimal(_ path: String) throws(SystemCallError) -> UInt64 {
-    let text = try readWhole(path)
-    guard text.hasPrefix("0x"), let number = UInt64(text.dropFirst(2).prefix { $0.isHexDigit }, radix: 16) else {
-        throw SystemCallError("read", .invalidArgument)
-    }
-    return number
-}
 
 /// The path without symbolic links: realpath(3); nil when it leads nowhere.
 private func realPath(_ path: String) -> String? {

@@ -192,6 +192,15 @@ package enum FileSystemKind: Equatable, Sendable {
     /// Another file system, by its magic number.
     case other(Int64)
 
+    /// Whether the files are in memory, and end with the kernel: tmpfs, hugetlbfs and ramfs.
+    package var isInMemory: Bool {
+        switch self {
+        case .tmpfs, .hugetlbfs: true
+        // RAMFS_MAGIC
+        case .other(let magic): magic == 0x8584_58F6
+        }
+    }
+
     /// Asks fstatfs(2).
     ///
     /// - Throws: EBADF when the descriptor is not open.

@@ -15,7 +15,7 @@ struct CheckSubject {
     let content: FileContent?
     let verdict: Verdict
     /// The fate of the file when the kernel is replaced; nil for a refused file.
-    let fate: KernelFate?
+    let fate: FileFate?
     /// The first descriptor of the same file.
     let sameAs: CInt?
 
@@ -28,7 +28,7 @@ struct CheckSubject {
         content = FileContent(descriptor, status, kind)
         verdict = Verdict(descriptor)
         if case .accepted(let preserved) = verdict {
-            fate = KernelFate(descriptor, handler: preserved.handler, size: status.size)
+            fate = FileFate(preserved.fate, descriptor, status)
         } else {
             fate = nil
         }
@@ -51,8 +51,8 @@ struct CheckSubject {
 enum FileKind: Hashable {
     /// A memory file. Its memory is freed when no process holds the file any more.
     case memory(PageSize)
-    /// A file with a path, on tmpfs or another file system.
-    case named
+    /// A file with a path, on tmpfs or another file system in memory, or on a disk.
+    case named(inMemory: Bool)
     /// A file with a path that leads to no file or to another file for this command: the file is in another mount
     /// namespace, or another file has the name by now.
     case elsewhere
@@ -67,14 +67,14 @@ enum FileKind: Hashable {
         case (.regular, .hugetlbfs(let bytes)): self = .memory(PageSize(bytes: bytes) ?? .base)
         case (.regular, .tmpfs) where status.links == 0: self = .memory(.base)
         case (.regular, .other(0x5345_434D)): self = .secret  // SECRETMEM_MAGIC
-        case (.regular, _): self = status.links == 0 ? .deleted : .named
+        case (.regular, _): self = status.links == 0 ? .deleted : .named(inMemory: fileSystem.isInMemory)
         case (let type, _): self = .other(type)
         }
     }
 
     /// This kind, once the path of a file with one was looked up.
     fileprivate func lookedUp(at name: String, _ identity: FileIdentity) -> FileKind {
-        guard self == .named, (try? FileStatus(at: name))?.identity != identity else { return self }
+        guard case .named = self, (try? FileStatus(at: name))?.identity != identity else { return self }
         return .elsewhere
     }
 
@@ -103,7 +103,11 @@ enum FileKind: Hashable {
     var remedy: String? {
         switch self {
         case .memory: nil
-        case .named: "it stays by itself: open it again by its name"
+        case .named(inMemory: false):
+            "it stays by itself, also when the kernel is replaced: open it again by its name"
+        case .named(inMemory: true):
+            "it stays by itself until the kernel ends: open it again by its name; for a replacement of the kernel put it on "
+                + "DAX (luoctl dax plan)"
         case .other(.directory), .other(.characterDevice), .other(.blockDevice), .other(.symbolicLink):
             "open it again by its name"
         case .elsewhere:

@@ -16,6 +16,8 @@ enum Verdict {
     struct Preserved {
         var handler: String
         var flbs: [String]
+        /// The fate of the file when the kernel is replaced.
+        var fate: KernelFate
         /// The duration of each run.
         var nanoseconds: [UInt64]
         /// The bytes that the handler and the FLBs stored, in blocks of the arena.
@@ -88,8 +90,9 @@ private struct Trial {
         try session.preserve(descriptor, token: 1)
         let time = monotonicNanoseconds() - start
         let status = try orchestrator.status()
+        let handler = status.sessions.flatMap(\.files).first?.compatible ?? ""
         return Verdict.Preserved(
-            handler: status.sessions.flatMap(\.files).first?.compatible ?? "", flbs: status.flbs.map(\.compatible),
+            handler: handler, flbs: status.flbs.map(\.compatible), fate: orchestrator.kernelFate(of: handler),
             nanoseconds: [time], storedBytes: storedBytes - stored,
             journalBytes: arena.journalUsed - min(journal, arena.journalUsed))
     }

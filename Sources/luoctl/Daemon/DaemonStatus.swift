@@ -18,7 +18,7 @@ struct DaemonStatusReport: Encodable {
 
     private enum CodingKeys: CodingKey {
         case version, boot, orchestrator, keeper, processes, keeperAnswers, refusal, updates, lastBlackout, arenaSize,
-            arenaUsed, sessions, flbs, memory, kernelOrchestrator, kernelUpdate
+            arenaUsed, sessions, flbs, memory, missing, kernelOrchestrator, kernelUpdate
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -38,6 +38,7 @@ struct DaemonStatusReport: Encodable {
         try members.encode(status.sessions, forKey: .sessions)
         try members.encode(status.flbs, forKey: .flbs)
         try members.encode(status.memory ?? [], forKey: .memory)
+        try members.encode(status.missing ?? [], forKey: .missing)
         try members.encode(KernelReport(kernel), forKey: .kernelOrchestrator)
         try members.encodeIfPresent(kernelUpdate.map { KernelUpdateDocument($0) }, forKey: .kernelUpdate)
     }

@@ -18,7 +18,8 @@ struct StatusText {
     }
 
     var text: String {
-        (refusal + [processes, arena, kernel.text] + lastKernelUpdate + [rights] + tables).joined(separator: "\n")
+        (refusal + [processes, arena, kernel.text] + lastKernelUpdate + missing + [rights] + tables).joined(
+            separator: "\n")
     }
 
     private var refusal: [String] {
@@ -41,6 +42,10 @@ struct StatusText {
 
     private var lastKernelUpdate: [String] {
         kernelUpdate.map { ["kernel update: \(KernelUpdateText($0).line)"] } ?? []
+    }
+
+    private var missing: [String] {
+        (status.missing ?? []).map { Style.bad("persistent memory is missing: \($0.shown)") }
     }
 
     /// The rights of each process, in the kernel's words.

@@ -13,7 +13,7 @@ struct StopCommand: ParsableCommand {
         abstract: "End luod, unless something would be lost.",
         discussion: """
             Without --discard luod goes on when sessions or files would be lost, and they are listed. Files with a \
-            name on hugetlbfs and files that systemd holds are not lost. This command waits until luod has ended. \
+            name on hugetlbfs, files on DAX and files that systemd holds are not lost. This command waits until luod has ended. \
             Only root and the user that luod runs as may stop it.
             """)
 

@@ -17,14 +17,17 @@ struct DaxCommand: ParsableCommand {
 struct ListRegionsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "Show the DAX regions, and the file systems and devices on them.",
+        abstract: "Show the DAX regions, the file systems and devices on them, and the files that luod holds there.",
         discussion: """
             Regions come from memmap= on the kernel's command line, from NVDIMMs, from virtio-pmem devices of a \
-            virtual machine, and from CXL devices. Only root sees their addresses. Nothing is changed.
+            virtual machine, and from CXL devices. Only root sees their addresses, and the files of all users. \
+            Without a luod the regions are shown all the same. Nothing is changed.
             """)
 
     @Flag(help: "Print JSON, for machines: docs/kernel-update.md describes it.")
     var json = false
+
+    @OptionGroup var daemon: DaemonOptions
 
     func run() throws {
         let regions: [DaxRegion]
@@ -35,7 +38,8 @@ struct ListRegionsCommand: ParsableCommand {
         }
         // Without the command line the regions are still shown, with their origin in place of their argument.
         let report = DaxReport(
-            regions: regions, commandLine: KernelCommandLine((try? readWhole("/proc/cmdline")) ?? ""))
+            regions: regions, commandLine: KernelCommandLine((try? readWhole("/proc/cmdline")) ?? ""),
+            holdings: DaxHoldings(of: daemon))
         print(json ? report.json : report.text)
     }
 }

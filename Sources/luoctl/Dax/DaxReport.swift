@@ -1,17 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCommandLine
 import LiveUpdateKernel
+import LiveUpdatePlatform
 
 /// The DAX regions of a machine, for people and for machines.
 struct DaxReport {
     let regions: [DaxRegion]
     let commandLine: KernelCommandLine
+    let holdings: DaxHoldings
 
     // MARK: For people
 
     var text: String {
         (regions.isEmpty ? ["this machine has no DAX region"] : [table]).joined()
-            + ([""] + remarks).joined(separator: "\n")
+            + ([""] + [held].compactMap { $0 } + remarks).joined(separator: "\n")
+    }
+
+    /// The files that luod holds on each device.
+    private var held: String? {
+        var table = Table(["region", "device", "user", "session", "tokens", "size"])
+        var isEmpty = true
+        for region in regions {
+            for device in region.devices {
+                for session in holdings.sessions(on: device) {
+                    let first = session.files[0]
+                    isEmpty = false
+                    table.add([
+                        region.name.shown, device.name.shown, "\(first.user)", first.session.shown, session.tokens,
+                        ByteCount.text(session.bytes),
+                    ])
+                }
+            }
+        }
+        return isEmpty ? nil : "\n\(table.text)\n"
     }
 
     private var table: String {
@@ -35,10 +56,7 @@ struct DaxReport {
 
     /// The argument of the command line that makes a region, or else the origin of the region.
     private func source(of region: DaxRegion) -> String {
-        guard region.source == .e820, let range = region.range,
-            let entry = commandLine.memmaps.last(where: { $0.kind == .persistent && $0.range.contains(range) })
-        else { return region.source.description }
-        return entry.argument
+        region.entry(in: commandLine)?.argument ?? region.source.description
     }
 
     private static func content(of device: DaxDevice) -> String {
@@ -62,12 +80,21 @@ struct DaxReport {
         }
         if regions.isEmpty, unclaimed.isEmpty { remarks.append("luoctl dax plan --size 64G says how to make one") }
         if regions.contains(where: { $0.start == nil }) { remarks.append("only root sees the addresses") }
+        if !regions.isEmpty { remarks += remarksAboutHoldings }
         for device in regions.flatMap(\.devices) where !device.allowsDAX {
             remarks.append(
                 "\(device.path.shown) does not allow DAX: give its namespace the mode fsdax with "
                     + "ndctl create-namespace -m fsdax, which erases it")
         }
         return remarks
+    }
+
+    private var remarksAboutHoldings: [String] {
+        if let reason = holdings.reason { return ["files of sessions are not shown: \(reason.shown)"] }
+        if holdings.lost > 0 {
+            return ["luod has lost \(counted(holdings.lost, "file")) on DAX: luoctl status shows them"]
+        }
+        return holdings.files?.isEmpty == true ? ["luod holds no file on DAX"] : []
     }
 
     /// The ranges of the command line without a region. If the kernel hides addresses, they cannot be compared, and
@@ -87,9 +114,14 @@ struct DaxReport {
         struct Output: Encodable {
             let version = 1
             let regions: [Region]
+            /// Why luod does not say which files it holds.
+            let luodReason: String?
             let remarks: [String]
         }
-        return jsonText(Output(regions: regions.map { Region($0, source(of: $0)) }, remarks: remarks))
+        return jsonText(
+            Output(
+                regions: regions.map { Region($0, source(of: $0), holdings) }, luodReason: holdings.reason,
+                remarks: remarks))
     }
 
     private struct Region: Encodable {
@@ -102,7 +134,7 @@ struct DaxReport {
         let isUsed: Bool
         let devices: [Device]
 
-        init(_ region: DaxRegion, _ source: String) {
+        init(_ region: DaxRegion, _ source: String, _ holdings: DaxHoldings) {
             self.region = region.name
             self.source = region.source.description
             argument = source.hasPrefix("memmap=") ? source : nil
@@ -110,7 +142,7 @@ struct DaxReport {
             size = region.size
             alignment = region.alignment
             isUsed = region.isUsed
-            devices = region.devices.map { Device($0) }
+            devices = region.devices.map { Device($0, holdings) }
         }
     }
 
@@ -130,8 +162,25 @@ struct DaxReport {
         let mounts: [Mount]?
         /// The size of the mappings of a devdax device.
         let alignment: UInt64?
+        /// The files that luod holds there; nil when luod does not say.
+        let held: [Held]?
 
-        init(_ device: DaxDevice) {
+        struct Held: Encodable {
+            let user: UInt32
+            let session: String
+            let direction: String
+            let tokens: [String]
+            let bytes: UInt64
+        }
+
+        init(_ device: DaxDevice, _ holdings: DaxHoldings) {
+            held = holdings.files.map { _ in
+                holdings.sessions(on: device).map { session in
+                    Held(
+                        user: session.files[0].user, session: session.files[0].session,
+                        direction: session.files[0].direction, tokens: session.files.map(\.token), bytes: session.bytes)
+                }
+            }
             self.device = device.path
             start = device.start
             size = device.size

@@ -3,6 +3,7 @@ import ArgumentParser
 import LiveUpdateCommandLine
 import LiveUpdateKernel
 import LiveUpdatePlatform
+import SystemPackage
 
 /// `luoctl dax plan`
 struct PlanRegionCommand: ParsableCommand {
@@ -12,14 +13,15 @@ struct PlanRegionCommand: ParsableCommand {
         discussion: """
             The region is in System RAM of /proc/iomem, above 4 GiB and aligned to 1 GiB where possible. It does not \
             overlap with the kernel, its crash kernel and other memmap= ranges. At least 1 GiB is left to the kernel. \
-            Only root sees the addresses of /proc/iomem. Nothing is changed.
+            Where regions are there already, label and mount point are others than theirs. Only root sees the addresses \
+            of /proc/iomem. Nothing is changed.
             """)
 
     @Option(help: "The size of the region: 64G, or another multiple of 128M.", transform: ByteCount.parse)
     var size: UInt64
 
-    @Option(help: "The mount point of the file system.")
-    var mount = "/mnt/dax"
+    @Option(help: "The mount point of the file system. (default: /mnt/dax, or the next free /mnt/daxN)")
+    var mount: String?
 
     @Option(help: "Plan for another machine, by a copy of its /proc/iomem that root has made.")
     var iomem: String?
@@ -31,7 +33,7 @@ struct PlanRegionCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard mount.hasPrefix("/"), !mount.contains(where: \.isWhitespace) else {
+        guard mount.map({ $0.hasPrefix("/") && !$0.contains(where: \.isWhitespace) }) ?? true else {
             throw ValidationError("--mount takes an absolute path without white space")
         }
     }
@@ -41,11 +43,20 @@ struct PlanRegionCommand: ParsableCommand {
         let commandLine = KernelCommandLine(try cmdline ?? (iomem == nil ? read(nil, "/proc/cmdline") : ""))
         do throws(DaxPlan.Failure) {
             let plan = try DaxPlan(size: size, in: map, commandLine: commandLine)
-            let report = DaxPlanReport(plan: plan, mount: mount)
+            let report = DaxPlanReport(plan: plan, names: try names(plan.others.count))
             print(json ? report.json : report.text)
         } catch {
             throw exitCode(of: error)
         }
+    }
+
+    /// The names for the file system. Another machine is known only by its command line.
+    private func names(_ others: Int) throws(DaxPlan.Failure) -> DaxPlanNames {
+        guard iomem == nil else { return DaxPlanNames(others: others, mountPoints: [], mount: mount) }
+        let regions = (try? DaxSurvey.regions()) ?? []
+        let mounts = (try? Mount.all()) ?? []
+        return DaxPlanNames(
+            others: max(others, regions.count), mountPoints: Set(mounts.map(\.point.string)), mount: mount)
     }
 
     private func read(_ path: String?, _ usual: String) throws -> String {
@@ -92,18 +103,27 @@ struct PlanRegionCommand: ParsableCommand {
 /// The plan, for people and for machines.
 struct DaxPlanReport {
     let plan: DaxPlan
-    let mount: String
+    let names: DaxPlanNames
 
-    private let label = "luo-dax"
     private let modules = ["nd_pmem", "nd_e820"]
 
     private var argument: String { plan.region.argument }
-    /// The number of a disk is only known when it is the only one.
-    private var disk: String { plan.others.isEmpty ? "/dev/pmem0" : "/dev/pmemN" }
+    private var start: String { "0x\(String(plan.region.range.lowerBound, radix: 16))" }
+    /// The commands for the file system. Kernels number disks as they like, so that of several disks the right one is
+    /// found by the address of its region.
     private var fileSystemCommands: [String] {
-        ["mkfs.ext4 -b 4096 -L \(label) \(disk)", "mkdir -p \(mount)", "mount -o dax LABEL=\(label) \(mount)"]
+        let find =
+            "region=$(dirname \"$(grep -lx \(start) /sys/bus/nd/devices/region*/resource)\") && "
+            + "disk=/dev/$(ls \"$region\"/namespace*/block)"
+        let disk = names.isOnlyDisk ? "/dev/pmem0" : "\"$disk\""
+        return (names.isOnlyDisk ? [] : [find])
+            + [
+                "mkfs.ext4 -b 4096 -L \(names.label) \(disk)", "mkdir -p \(names.mount)",
+                "mount -o dax LABEL=\(names.label) \(names.mount)",
+            ]
     }
-    private var tableLine: String { "LABEL=\(label) \(mount) ext4 dax 0 2" }
+    private var tableLine: String { "LABEL=\(names.label) \(names.mount) ext4 dax 0 2" }
+    private var namespace: String { names.isOnlyDisk ? "namespace0.0" : "namespaceN.0" }
     private var grubLine: String { "GRUB_CMDLINE_LINUX=\"… \(argument)\"" }
 
     private var notes: [String] {
@@ -117,8 +137,12 @@ struct DaxPlanReport {
         }
         if !plan.others.isEmpty {
             notes.append(
-                "the command line has \(plan.others.map(\.argument).joined(separator: " ")) already, which stays; "
-                    + "luoctl dax says which disk is the new one")
+                "the command line has \(plan.others.map(\.argument).joined(separator: " ")) already, which stays")
+        }
+        if !names.isOnlyDisk {
+            notes.append(
+                "the machine has other regions, and a kernel numbers them as it likes: luoctl dax says which one begins at "
+                    + "\(start)")
         }
         return notes
     }
@@ -140,14 +164,14 @@ struct DaxPlanReport {
             2. Restart the machine.
             3. Load the drivers, now and at each start:
                  modprobe -a \(modules.joined(separator: " "))
-                 printf '%s\\n' \(modules.joined(separator: " ")) >/etc/modules-load.d/\(label).conf
+                 printf '%s\\n' \(modules.joined(separator: " ")) >/etc/modules-load.d/luo-dax.conf
             4. Make a file system and mount it, once luoctl dax shows the region:
             \(fileSystemCommands.map { "     \($0)" }.joined(separator: "\n"))
                The line for /etc/fstab, because the number of the disk can change:
                  \(tableLine)
                Or map it as a whole, without a file system, as devdax:
                  modprobe -a dax_pmem device_dax
-                 ndctl create-namespace -f -e namespace0.0 -m devdax -a 2M
+                 ndctl create-namespace -f -e \(namespace) -m devdax -a 2M
 
             Nothing was changed. Every later kernel needs the argument, too: luoctl kexec checks that.
             """

@@ -2,7 +2,6 @@
 import LiveUpdateCommandLine
 import LiveUpdateCore
 import LiveUpdateDevice
-import LiveUpdateHandlers
 import LiveUpdateKernel
 import LiveUpdatePlatform
 import LiveUpdateProtocol
@@ -81,11 +80,10 @@ struct RunningDaemon: KernelUpdateDaemon {
         case carries
     }
 
-    /// - Parameter luod: a process of luod.
-    private func liveUpdate(ofProcess luod: CInt) -> LiveUpdate {
-        guard (try? FileStatus(at: "/dev/liveupdate")) != nil else { return .missing }
+    private func liveUpdate(_ status: LuodStatus) -> LiveUpdate {
+        guard status.carriesMemory == true else { return .missing }
         guard KernelReplacement.hasSystemd else { return .carries }
-        let groups = try? readWhole("/proc/\(luod)/cgroup")
+        let groups = try? readWhole("/proc/\(status.daemon.orchestrator)/cgroup")
         guard let unit = groups.flatMap({ ServiceUnit(groups: $0) }),
             let properties = Self.output(
                 of: ["systemctl", "show", "--property=\(ServiceUnit.properties)", unit.name])
@@ -105,11 +103,7 @@ struct RunningDaemon: KernelUpdateDaemon {
     }
 
     /// Whether the state is on a file system that ends with the kernel.
-    private var isStateInMemory: Bool {
-        let kind = try? FileSystemKind(at: state)
-        // RAMFS_MAGIC
-        return kind == .tmpfs || kind == .other(0x8584_58F6)
-    }
+    private var isStateInMemory: Bool { (try? FileSystemKind(at: state))?.isInMemory == true }
 
     func survey() -> KexecSituation.Daemon {
         do throws(LiveUpdateError) {
@@ -118,7 +112,7 @@ struct RunningDaemon: KernelUpdateDaemon {
                 return .unable(
                     reason: "it cannot read its state: \(refusal)", remedy: "luoctl inspect shows the readable part")
             }
-            let liveUpdate = liveUpdate(ofProcess: status.daemon.orchestrator)
+            let liveUpdate = liveUpdate(status)
             if !status.sessions.isEmpty, liveUpdate != .carries, isStateInMemory {
                 return .unable(
                     reason:
@@ -162,38 +156,40 @@ struct RunningDaemon: KernelUpdateDaemon {
 }
 
 extension CarriedFile {
-    /// A file of a session, with the carrier that its handler's name stands for.
+    /// A file of a session, with the carrier that luod's word about its fate stands for.
     fileprivate init(
         _ file: LuodStatus.File, of session: LuodStatus.Session, _ liveUpdate: RunningDaemon.LiveUpdate
     ) {
         self.init(
             user: session.owner, session: session.name, token: file.token, handler: file.compatible, size: file.size,
-            carrier: Self.carrier(of: file, in: session, liveUpdate))
+            identity: file.identity, carrier: Self.carrier(of: file, in: session, liveUpdate))
     }
 
     private static func carrier(
         of file: LuodStatus.File, in session: LuodStatus.Session, _ liveUpdate: RunningDaemon.LiveUpdate
     ) -> Carrier {
-        if session.direction == "outgoing", let problem = file.problem {
+        if session.direction == Direction.outgoing.rawValue, let problem = file.problem {
             return .none(reason: problem, remedy: "mend that, or unpreserve the file")
         }
-        let compatible = file.compatible
-        if compatible.hasPrefix("dax-") { return .dax }
-        if compatible == MemfdHandler.format {
-            switch liveUpdate {
-            case .carries:
-                let size = file.size ?? 0
-                return .liveUpdate(filling: size - min(size, file.allocated ?? 0))
-            case .endedBySystemd:
-                return .none(
-                    reason: "systemd ends the process that would hold the file until the kernel ends",
-                    remedy: "give luod's unit the drop-in kexec.conf (docs/kernel-update.md), or put the file on DAX")
-            case .missing: break
-            }
+        switch (file.kernel.flatMap { KernelFate(rawValue: $0) }, liveUpdate) {
+        case (.stays, _): return .dax
+        case (.needsLiveUpdate, .carries):
+            let size = file.size ?? 0
+            return .liveUpdate(filling: size - min(size, file.allocated ?? 0))
+        case (.needsLiveUpdate, .endedBySystemd):
+            return .none(
+                reason: "systemd ends the process that would hold the file until the kernel ends",
+                remedy: "give luod's unit the drop-in kexec.conf (docs/kernel-update.md), or put the file on DAX")
+        case (.needsLiveUpdate, .missing), (.ends, _), (nil, _):
+            return .none(reason: "the file ends with the kernel", remedy: "put its content into a file on DAX")
         }
-        let reason =
-            compatible.hasPrefix("huge")
-            ? "the memory of huge pages ends with the kernel" : "the file ends with the kernel"
-        return .none(reason: reason, remedy: "put its content into a file on DAX")
+    }
+}
+
+extension LuodStatus.File {
+    /// The device and the inode; nil for a lost file, and from a luod that does not say.
+    fileprivate var identity: FileIdentity? {
+        guard let device, let inode else { return nil }
+        return FileIdentity(device: device, inode: inode)
     }
 }

@@ -53,7 +53,11 @@ struct KexecCommand: ParsableCommand {
     @Flag(help: "Go on when incoming sessions are not finished. They are lost.")
     var discard = false
 
-    @Flag(help: "Go on without luod. Its sessions are lost, if there are any.")
+    @Flag(
+        help: """
+            Go on without luod. Memory files of its sessions are lost. The next luod finds sessions of a state on DAX again, \
+            and their files there.
+            """)
     var withoutLuod = false
 
     @Flag(help: "Only check, and print the table of the files and their carriers.")

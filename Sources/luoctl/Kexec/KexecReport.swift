@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCommandLine
 import LiveUpdateKernel
+import LiveUpdatePlatform
 import SystemPackage
 
 /// The result of the checks before a kexec, for people and for machines.

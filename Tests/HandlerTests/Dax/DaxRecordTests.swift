@@ -102,29 +102,4 @@ import Testing
         let far = try mount(2, "0:40", "/pmem", "virtiofs")
         #expect(MountWay("/pmem/a", to: types, device: nil, [root, far]) == .asksServer(type: "virtiofs"))
     }
-
-    @Test("The FLB stores each region once, in the order of their places") func regions() throws {
-        let flb = DaxRegions()
-        let boot = try machine.standardBoot()
-        func user(_ data: UInt64, _ inode: UInt64, _ compatible: String) -> FLBUser {
-            FLBUser(compatible: compatible, data: data, identity: FileIdentity(device: 1, inode: inode))
-        }
-        let at = try storage.store(try record().bytes)
-        let users = [user(at, 1, "dax-file-v1"), user(at, 2, "dax-file-v1"), user(0, 3, "memfd-extents-v1")]
-        let context = FLBContext(
-            direction: .outgoing, data: 0, storage: storage, flbs: FLBGetters(boot: try boot.orchestrator.enabled()),
-            users: users)
-        let data = try flb.serialize(DaxRegionsState([]), context)
-        #expect(
-            try storage.read(at: data, count: 24) == nativeBytes(UInt32(1)) + nativeBytes(UInt32(0))
-                + nativeBytes(UInt64(1 << 30)) + nativeBytes(UInt64(256 << 20)))
-        var next = context
-        next = FLBContext(direction: .incoming, data: data, storage: storage, flbs: context.flbs, users: [])
-        let state = try flb.retrieve(next)
-        #expect(state.regions == [DaxMemory(start: 1 << 30, size: 256 << 20)])
-        #expect(state.missing.allSatisfy { $0.contains("memmap=268435456!0x40000000") } && state.missing.count == 1)
-        let odd = try storage.store(nativeBytes(UInt32.max) + nativeBytes(UInt32(0)))
-        let damaged = FLBContext(direction: .incoming, data: odd, storage: storage, flbs: context.flbs, users: [])
-        #expect(errno { try flb.retrieve(damaged) } == .ioError)
-    }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import LiveUpdateKernel
+import LiveUpdatePlatform
 import Testing
 
 @Suite struct KernelCommandLineTests {

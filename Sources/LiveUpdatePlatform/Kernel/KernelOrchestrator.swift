@@ -25,7 +25,7 @@ package struct KernelOrchestrator: Equatable, Sendable {
     init(devices: String, commandLine: String, hasFile: Bool) {
         isOn = devices.split(separator: "\n").contains { $0.split(separator: " ").dropFirst() == ["liveupdate"] }
         self.hasFile = hasFile
-        isRequested = Self.switchesOn(commandLine)
+        isRequested = KernelCommandLine(commandLine).isOn("liveupdate")
     }
 
     /// Asks the running kernel. A file that cannot be read has nothing in it.
@@ -33,12 +33,5 @@ package struct KernelOrchestrator: Equatable, Sendable {
         KernelOrchestrator(
             devices: (try? readWhole("/proc/misc")) ?? "", commandLine: (try? readWhole("/proc/cmdline")) ?? "",
             hasFile: (try? FileStatus(at: devicePath))?.type == .characterDevice)
-    }
-
-    /// Whether the last `liveupdate=` of a command line is true. Arguments after `--` are for the first process.
-    private static func switchesOn(_ commandLine: String) -> Bool {
-        let arguments = commandLine.split { $0 == " " || $0 == "\n" }.prefix { $0 != "--" }
-        let value = arguments.last { $0.hasPrefix("liveupdate=") }?.dropFirst("liveupdate=".count).lowercased()
-        return value.map { $0.hasPrefix("on") || ["y", "t", "1"].contains($0.prefix(1)) } ?? false
     }
 }

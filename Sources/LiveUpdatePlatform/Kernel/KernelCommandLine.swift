@@ -66,11 +66,11 @@ package struct KernelCommandLine: Equatable, Sendable, CustomStringConvertible {
     /// The values of all arguments of a name, in their order. An argument without `=` has no value.
     package func values(_ name: String) -> [String?] { arguments.filter { $0.isNamed(name) }.map(\.value) }
 
-    /// Whether the last argument of this name switches something on: `kho=on`. The kernel also takes 1, y, yes, t and
-    /// true.
+    /// Whether the last argument of this name switches something on: `kho=on`. The kernel looks at the first letters: 1, y,
+    /// t and on.
     package func isOn(_ name: String) -> Bool {
         guard let value = values(name).last.flatMap({ $0 })?.lowercased() else { return false }
-        return value.hasPrefix("1") || value.hasPrefix("y") || value.hasPrefix("t") || value == "on"
+        return ["1", "y", "t", "on"].contains { value.hasPrefix($0) }
     }
 
     /// The ranges of all `memmap=` arguments, in their order.
@@ -143,4 +143,22 @@ package struct Memmap: Equatable, Hashable, Sendable, CustomStringConvertible {
 
     /// The argument for the kernel.
     package var argument: String { "memmap=\(self)" }
+}
+
+extension StringProtocol {
+    /// The text without white space at both ends.
+    package var trimmed: SubSequence {
+        var rest = self[...]
+        while rest.first?.isWhitespace == true { rest = rest.dropFirst() }
+        while rest.last?.isWhitespace == true { rest = rest.dropLast() }
+        return rest
+    }
+}
+
+extension Range<UInt64> {
+    /// The number of addresses.
+    package var size: UInt64 { upperBound - lowerBound }
+
+    /// Whether the other range is inside of this one.
+    package func contains(_ other: Self) -> Bool { lowerBound <= other.lowerBound && other.upperBound <= upperBound }
 }

@@ -68,12 +68,16 @@ package struct DaxRegion: Equatable, Sendable {
     }
 
     /// The addresses; nil when the kernel hides them from this user.
-    package var range: Range<UInt64>? {
-        start.flatMap { start in
-            let (end, overflow) = start.addingReportingOverflow(size)
-            return overflow ? nil : start..<end
-        }
+    package var range: Range<UInt64>? { memory?.range }
+
+    /// The `memmap=` of a kernel's command line that makes the region. Memory that the firmware marks has none.
+    package func entry(in commandLine: KernelCommandLine) -> Memmap? {
+        guard source == .e820, let range else { return nil }
+        return commandLine.memmaps.last { $0.kind == .persistent && $0.range.contains(range) }
     }
+
+    /// The place of the region; nil when the kernel hides it from this user.
+    package var memory: DaxMemory? { start.map { DaxMemory(start: $0, size: size) } }
 
     /// Whether the next kernel must find content on the region. Unknown content counts as such.
     package var isUsed: Bool { devices.contains { $0.content.isUsed } }
@@ -95,7 +99,7 @@ package struct DaxDevice: Equatable, Sendable {
         case systemRAM
 
         /// Whether the next kernel must find the content. Unknown content counts as such.
-        var isUsed: Bool {
+        package var isUsed: Bool {
             switch self {
             case .fileSystem, .device, .unknown: true
             case .empty, .systemRAM: false
@@ -111,6 +115,8 @@ package struct DaxDevice: Equatable, Sendable {
     package let size: UInt64
     /// The UUID of the namespace, as sysfs shows it. A namespace that fills a region of `memmap=` has none.
     package let uuid: String?
+    /// The numbers of the device and of its partitions: `st_dev` of the files on a disk, `st_rdev` of a devdax device.
+    package let numbers: [UInt64]
     /// Whether programs can map the memory itself, and not only copies of it.
     package let allowsDAX: Bool
     /// The content.
@@ -118,12 +124,14 @@ package struct DaxDevice: Equatable, Sendable {
 
     /// Describes a device.
     package init(
-        name: String, start: UInt64?, size: UInt64, uuid: String? = nil, allowsDAX: Bool, content: Content
+        name: String, start: UInt64?, size: UInt64, uuid: String? = nil, numbers: [UInt64] = [], allowsDAX: Bool,
+        content: Content
     ) {
         self.name = name
         self.start = start
         self.size = size
         self.uuid = uuid
+        self.numbers = numbers
         self.allowsDAX = allowsDAX
         self.content = content
     }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+package import LiveUpdatePlatform
+import SystemPackage
+
+/// The medium that the state is on, which decides whether sessions survive the kernel. A directory without the mount that
+/// was meant to be there is the usual reason for a new state.
+package enum StateMedium: Equatable, Sendable {
+    case dax
+    case disk
+    case memory
+
+    /// Asks the file system of the arena; nil when that cannot be asked.
+    init?(ofArena arena: FileDescriptor) {
+        guard let status = try? FileStatus(of: arena), let kind = try? FileSystemKind(of: arena) else { return nil }
+        self.init(isDax: status.isDax, kind)
+    }
+
+    /// Decides from the file system, and from whether the arena is on DAX.
+    package init(isDax: Bool, _ kind: FileSystemKind) {
+        self = isDax ? .dax : kind.isInMemory ? .memory : .disk
+    }
+
+    /// The line of the log about a new state.
+    ///
+    /// - Parameter state: the path of the state.
+    package func line(_ state: String) -> String {
+        switch self {
+        case .dax: "a new state begins in \(state), on DAX: it survives the kernel, with files on DAX"
+        case .disk: "a new state begins in \(state), on a disk: it survives the kernel, with files on DAX"
+        case .memory:
+            "a new state begins in \(state), in memory: it ends with the kernel; was a file system to be mounted there?"
+        }
+    }
+}
