@@ -81,7 +81,10 @@ struct RunningDaemon: KernelUpdateDaemon {
         case carries
     }
 
+    /// Looks for the kernel's Live Update Orchestrator, and where systemd runs, at the unit of luod.
+    ///
     /// - Parameter luod: a process of luod.
+    /// - Returns: the carrier.
     private func liveUpdate(ofProcess luod: CInt) -> LiveUpdate {
         guard (try? FileStatus(at: "/dev/liveupdate")) != nil else { return .missing }
         guard KernelReplacement.hasSystemd else { return .carries }
