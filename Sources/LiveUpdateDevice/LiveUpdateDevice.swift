@@ -378,8 +378,9 @@ public final class LiveUpdateDevice: Sendable {
         return try channel.explained(.kernelUpdate, UpdateCall(flags: flags), of: "luod").lines
     }
 
-    /// Checks that the state is still published for this connection after an ``updateKernel(_:discardingUnfinished:leavingBehind:)``
-    /// with ``KernelUpdate/now``. It is not when the process of luod that had published it was ended.
+    /// Checks that the state is still published for this connection, after a call of
+    /// ``updateKernel(_:discardingUnfinished:leavingBehind:)`` with ``KernelUpdate/now``. It is not when the process of
+    /// luod that had published it was ended.
     ///
     /// - Throws: ECANCELED when it is not published any more; the errors of the connection, also when luod has ended.
     package func confirmKernelUpdate() throws(LiveUpdateError) {

@@ -6,10 +6,10 @@ package struct ServiceUnit: Equatable, Sendable {
     /// The name of the unit, such as `luod.service`.
     package let name: String
 
-    /// Finds the unit of a process.
+    /// Finds the unit of a process. The result is nil for a process that is in no service: systemd ends all processes
+    /// of a login session, for example.
     ///
     /// - Parameter groups: the content of /proc/PID/cgroup: cgroups(7).
-    /// - Returns: nil for a process that is in no service. systemd ends all processes of a login session, for example.
     package init?(groups: String) {
         let paths = groups.split(separator: "\n").compactMap { line -> Substring? in
             let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
@@ -29,6 +29,7 @@ package struct ServiceUnit: Equatable, Sendable {
     ///
     /// - Parameter properties: the output of `systemctl show` for ``properties``. A systemd before version 250 knows no
     ///   ExitType=, and acts as with `main`.
+    /// - Returns: whether the holder of luod lives until the kernel ends.
     package static func leavesProcesses(_ properties: String) -> Bool {
         let lines = properties.split(separator: "\n")
         return (lines.contains("KillMode=process") || lines.contains("KillMode=none"))

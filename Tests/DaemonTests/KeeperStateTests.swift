@@ -15,7 +15,8 @@ import Testing
             entries: [.init(held: held, number: 70), .init(held: HeldSlot(slot: .init(8), kind: .arena), number: 71)],
             orchestrator: .init(id: 5, link: 72, handle: 73), image: "/i", imageFile: 74,
             gate: .init(process: .init(id: 6, link: 75, handle: 76), calls: 77),
-            service: .init(socket: 78, stored: [held], stale: [held, held]), hasLostStarter: true, unreaped: [1, 2], publication: 33,
+            service: .init(socket: 78, stored: [held], stale: [held, held]), hasLostStarter: true, unreaped: [1, 2],
+            publication: 33,
             attempt: 3)
     }
 

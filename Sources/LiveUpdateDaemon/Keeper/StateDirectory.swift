@@ -6,9 +6,9 @@ import LiveUpdatePlatform
 import SystemPackage
 
 /// The directory of a state: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root
-/// and luod's own user, the socket `control` for a keeper that replaces a dead one, `calls` (``CallMemory``), 
-/// `kernel` (``KernelRecord``), and `holder` (``KernelHolder``). `luoctl kexec` leaves `last-kernel-update`, which luod does not read. A lock on the
-/// arena decides which luod runs the state.
+/// and luod's own user, the socket `control` for a keeper that replaces a dead one, `calls` (``CallMemory``), `kernel`
+/// (``KernelRecord``), and `holder` (``KernelHolder``). `luoctl kexec` leaves `last-kernel-update`, which luod does not
+/// read. A lock on the arena decides which luod runs the state.
 package struct StateDirectory: Sendable {
     /// The path of the directory.
     package let path: String

@@ -4,16 +4,16 @@ import LiveUpdateMachine
 import LiveUpdatePlatform
 import SystemPackage
 
-/// The holder: a process that holds memory files and a session of the kernel's orchestrator while no luod runs. It lives
-/// until the kernel ends, or until the next luod on the same state ends it.
+/// The holder: a process that holds memory files and a session of the kernel's orchestrator while no luod runs. It
+/// lives until the kernel ends, or until the next luod on the same state ends it.
 ///
 /// 1. The keeper starts it when luod ends after a request to publish for the next kernel, and sends it the descriptors.
 /// 2. It writes the list of them (``HolderList``), and only sleeps from then on.
 /// 3. If the kernel is replaced, its session hands over the memory files. If not, the next luod takes the descriptors
 ///    back with pidfd_getfd(2), and ends the holder: ``KernelHolder``.
 ///
-/// It stays out of the way of the machine's end. Its name begins with `@`, which tells systemd-shutdown to spare it. It
-/// ignores SIGTERM. It works in the root directory, writes no log, and holds no file on a disk, so that all file systems
+/// It stays out of the way of the machine's end. Its name begins with `@`, which tells systemd-shutdown to spare it.
+/// It ignores SIGTERM. It works in the root directory, writes no log, and holds no file on a disk, so that all file systems
 /// can be unmounted.
 enum HolderProcess {
     /// The name of the program in the arguments of the process.
@@ -28,14 +28,17 @@ enum HolderProcess {
         let list = try receiveAll(keeper)
         let file = try makeMemoryFile(named: "luod-holder", size: 0)
         try file.borrowed.writeWhole(list.bytes)
+        // The list takes the number of the link.
+        let link = ControlLink(try keeper.descriptor.duplicated())
         try file.borrowed.copy(to: FileDescriptor(rawValue: HolderList.number))
         // The log may be a file on a disk.
         let null = try openFile("/dev/null")
         for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] {
             try null.borrowed.copy(to: FileDescriptor(rawValue: number))
         }
-        try keeper.send(.update(.ready))
-        while true { pause() }
+        try link.send(.update(.ready))
+        // The end of the first object of the link would close the list.
+        while true { withExtendedLifetime(keeper) { _ = pause() } }
     }
 
     /// - Throws: EPIPE when the keeper has died, EMFILE when descriptors are missing.

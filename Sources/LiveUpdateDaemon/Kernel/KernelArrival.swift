@@ -8,8 +8,8 @@ import SystemPackage
 /// The carrier of memory files from the previous kernel, in the next boot: the session of the kernel's orchestrator
 /// that ``KernelDeparture`` has filled.
 ///
-/// 1. The keeper retrieves the session, and gives it to a holder (``KernelHolder``) at once. If luod is killed from then
-///    on, the next luod takes the session from the holder and begins again.
+/// 1. The keeper retrieves the session, and gives it to a holder (``KernelHolder``) at once. If luod is killed from
+///    then on, the next luod takes the session from the holder and begins again.
 /// 2. It retrieves the list of the descriptors (``KernelCargo``).
 /// 3. The arena is written to its path in the state, unless the state is on a file system that still has the arena.
 /// 4. Each file is opened once for each of its slots, in the recorded mode and at the recorded offset. A file that has
@@ -157,8 +157,8 @@ struct KernelArrival {
         return try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size))
     }
 
-    /// Writes the arena. A full or read-only file system only makes luod wait until there is room, because luod must not
-    /// begin without the arena.
+    /// Writes the arena. A full or read-only file system only makes luod wait until there is room, because luod must
+    /// not begin without the arena.
     private func writePatiently(_ bytes: [UInt8], to path: String) {
         var isLogged = false
         while true {

@@ -7,8 +7,8 @@ import SystemPackage
 ///
 /// 1. ``init(_:_:state:leavingOut:)`` makes the session.
 /// 2. ``gifts()`` lists the memory files that the session lacks, and a thread preserves them (``KernelGifts``) while
-///    clients are served. The kernel fills the holes of the files, so this can take long. Meanwhile the kernel refuses to
-///    grow, to truncate and to punch the files.
+///    clients are served. The kernel fills the holes of the files, so this can take long. Meanwhile the kernel refuses
+///    to grow, to truncate and to punch the files.
 /// 3. luod stops serving, and preserves the files that were added since then. Then it publishes.
 /// 4. ``complete()`` preserves the arena and the list of the descriptors (``KernelCargo``). While the session is open,
 ///    the kernel holds everything, and a kexec hands it over.
@@ -28,9 +28,13 @@ final class KernelDeparture {
 
     /// Makes a session of the kernel for a state.
     ///
-    /// - Parameter leavingOut: whether files that the kernel does not take are left out.
-    /// - Throws: ENOMEM when the kernel has no memory for the arena; EBUSY when another process has /dev/liveupdate open;
-    ///   EEXIST when the state has a session of the kernel already; the errors of the device.
+    /// - Parameters:
+    ///   - orchestrator: has the sessions.
+    ///   - store: has the descriptors.
+    ///   - state: the path of the state.
+    ///   - leavingOut: whether files that the kernel does not take are left out.
+    /// - Throws: ENOMEM when the kernel has no memory for the arena; EBUSY when another process has /dev/liveupdate
+    ///   open; EEXIST when the state has a session of the kernel already; the errors of the device.
     init(
         _ orchestrator: Orchestrator, _ store: DescriptorMirror, state: String, leavingOut: Bool
     ) throws(LiveUpdateError) {
@@ -168,8 +172,8 @@ final class OwnedFile: Sendable {
     init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
 }
 
-/// Memory files that a thread preserves in a session of the kernel. It has descriptors of its own, so that the files may
-/// be unpreserved from luod's sessions meanwhile.
+/// Memory files that a thread preserves in a session of the kernel. It has descriptors of its own, so that clients may
+/// unpreserve the files meanwhile.
 final class KernelGifts: Sendable {
     /// A memory file.
     struct Item: Sendable {

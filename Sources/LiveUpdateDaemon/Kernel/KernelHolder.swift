@@ -55,11 +55,13 @@ final class KernelHolder {
     /// - Parameters:
     ///   - path: the path of the file.
     ///   - image: the program of luod.
+    ///   - settings: the settings of luod.
     ///   - held: the descriptors. Those that would keep a file system busy are left out.
     ///   - session: the session of the kernel's orchestrator; nil when it carries nothing.
     ///   - isIncoming: whether the session comes from the previous kernel.
-    /// - Throws: the errors of starting a process and of writing the file; EPIPE when the holder ends at once. No holder
-    ///   is left then.
+    /// - Returns: the holder.
+    /// - Throws: the errors of starting a process and of writing the file; EPIPE when the holder ends at once. Then no
+    ///   holder is left.
     static func start(
         _ path: String, image: String, _ settings: Settings,
         holding held: [(held: HeldSlot, descriptor: FileDescriptor)], session: FileDescriptor?, isIncoming: Bool
@@ -96,8 +98,10 @@ final class KernelHolder {
 
     /// Finds the holder that the luod before has left.
     ///
-    /// - Parameter path: the path of the file, which is removed when its holder has ended.
-    /// - Returns: nil when there is none. The log names a holder that was ended, because its files are lost.
+    /// - Parameters:
+    ///   - path: the path of the file, which is removed when its holder has ended.
+    ///   - log: names a holder that was ended, because its files are lost.
+    /// - Returns: nil when there is none.
     static func find(_ path: String, _ log: Log) -> KernelHolder? {
         guard let name = (try? readBeginning(path)).flatMap({ Name($0) }) else { return nil }
         if name.boot == bootID(), let process = try? RunningProcess(name.process) {
@@ -124,8 +128,8 @@ final class KernelHolder {
     /// Takes all descriptors from the holder: pidfd_getfd(2). The holder keeps its own.
     ///
     /// - Returns: the session that the previous kernel has handed over; nil without one.
-    /// - Throws: EPERM without the right that ptrace(2) asks for; ESRCH when the holder has ended; EMFILE; `record` for a
-    ///   list of another version.
+    /// - Throws: EPERM without the right that ptrace(2) asks for; ESRCH when the holder has ended; EMFILE; `record` for
+    ///   a list of another version.
     func take(into vault: DescriptorVault) throws -> KernelSession? {
         let file = try process.duplicate(HolderList.number)
         let list = try HolderList(try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size)))

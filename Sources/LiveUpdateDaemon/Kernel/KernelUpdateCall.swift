@@ -210,7 +210,8 @@ final class KernelUpdateCall {
         do throws(SystemCallError) {
             try keeper.send(.holdUntilEnd(isIncoming: false), [departure.descriptor])
         } catch {
-            log.say("kernel update: memory files do not go to the next kernel, because the keeper does not read: \(error)")
+            log.say(
+                "kernel update: memory files do not go to the next kernel, because the keeper does not read: \(error)")
         }
     }
 
@@ -239,7 +240,10 @@ final class KernelUpdateCall {
 
     /// Publishes the state for the next kernel. If this fails, nothing is published.
     ///
-    /// - Parameter departure: the carrier of the memory files; nil when the kernel's orchestrator carries nothing.
+    /// - Parameters:
+    ///   - call: the request.
+    ///   - departure: the carrier of the memory files; nil when the kernel's orchestrator carries nothing.
+    /// - Throws: the errors of ``KernelGifts/preserve()``, of ``KernelDeparture/complete()``, and of a freeze.
     private func publish(_ call: UpdateCall, _ departure: KernelDeparture?) throws(LiveUpdateError) {
         acceptor.admitAll()
         if let departure {

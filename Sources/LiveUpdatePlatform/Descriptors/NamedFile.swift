@@ -163,7 +163,10 @@ package func replaceFile(_ path: String, with text: String) throws(SystemCallErr
 /// file and synchronized with the disk, and that file then gets the name. The other file is always a new file of this
 /// user, so that no link and no pipe of another user is written to.
 ///
-/// - Parameter new: the path of the other file, in the same directory. The rest of an interrupted write is removed.
+/// - Parameters:
+///   - path: the path of the file.
+///   - bytes: the content.
+///   - new: the path of the other file, in the same directory. The rest of an interrupted write is removed.
 /// - Throws: ENOENT, EACCES, EEXIST, ENOSPC and other errors of open(2), write(2), fsync(2) and rename(2).
 package func replaceFile(_ path: String, with bytes: [UInt8], by new: String) throws(SystemCallError) {
     try? removeFile(FilePath(new))

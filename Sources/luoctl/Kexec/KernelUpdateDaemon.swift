@@ -80,6 +80,7 @@ struct RunningDaemon: KernelUpdateDaemon {
         case carries
     }
 
+    /// The kernel's Live Update Orchestrator as a carrier. Where systemd runs, the unit of luod decides, too.
     private func liveUpdate(_ status: LuodStatus) -> LiveUpdate {
         guard status.carriesMemory == true else { return .missing }
         guard KernelReplacement.hasSystemd else { return .carries }

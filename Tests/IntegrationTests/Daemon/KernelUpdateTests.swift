@@ -274,7 +274,8 @@ import Testing
         let updater = try daemon.connect()
         #expect(try publish(updater) == nil)
         for arguments in [["status"], ["stop"]] {
-            let ended = try await IntegrationTests.run([Program.path("luoctl")] + arguments + ["--state", daemon.state])
+            let ended = try await IntegrationTests.run(
+                [Program.path("luoctl")] + arguments + ["--state", daemon.state])
             #expect(ended.status != 0 && ended.errors.contains("process \(getpid())"), "\(ended)")
         }
         #expect(try updater.change(.kernelUpdate, flags: UpdateCall.confirm) == nil)
