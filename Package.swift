@@ -270,7 +270,8 @@ let package = Package(
                 "CacheService",
                 "LiveUpdateBenchReport",
                 "LiveUpdateProtocol",
-                "LiveUpdateCore", "LiveUpdateDevice", "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport", system,
+                "LiveUpdateCore", "LiveUpdateDevice", "LiveUpdateHandover", "LiveUpdateKernel", "LiveUpdatePlatform",
+                "TestSupport", system,
             ], swiftSettings: strict),
     ] + benchPrograms
 )

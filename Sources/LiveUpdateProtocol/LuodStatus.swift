@@ -166,7 +166,8 @@ package struct LuodStatus: Equatable, Sendable {
 
         package init(
             token: String, compatible: String, size: UInt64?, allocated: UInt64? = nil, retrieved: Int32,
-            problem: String? = nil, locks: [String]? = nil, kernel: String? = nil, device: UInt64? = nil, inode: UInt64? = nil
+            problem: String? = nil, locks: [String]? = nil, kernel: String? = nil, device: UInt64? = nil,
+            inode: UInt64? = nil
         ) {
             self.token = token
             self.compatible = compatible

@@ -125,6 +125,35 @@ import Testing
         #expect(table.takeUnsent(for: DescriptorSlot(3)) == nil)
     }
 
+    @Test(
+        "Only a file that came with the kernel has a new identity",
+        arguments: [
+            (.cameWithKernel, true), ([], false),
+        ] as [(DescriptorLabel.Traits, Bool)])
+    func newIdentity(_ traits: DescriptorLabel.Traits, isNew: Bool) throws {
+        let store = DescriptorMirror(try Closer(threads: 1))
+        let file = try MemoryFile()
+        let slot = try store.take(
+            try file.descriptor.duplicated(), .file, DescriptorLabel(user: 7, traits: traits))
+        #expect(store.newIdentity(of: slot) == (isNew ? file.identity : nil))
+        #expect(store.newIdentity(of: DescriptorSlot(999)) == nil)
+        store.release(slot)
+        store.flush()
+        #expect(store.newIdentity(of: slot) == nil)
+    }
+
+    @Test(
+        "The log says on which medium a new state begins",
+        arguments: [
+            (true, .other(0xEF53), .dax, "on DAX"), (false, .other(0xEF53), .disk, "on a disk"),
+            (false, .tmpfs, .memory, "in memory: it ends with the kernel"),
+            (false, .other(0x8584_58F6), .memory, "in memory"),
+        ] as [(Bool, FileSystemKind, StateMedium, String)])
+    func medium(isDax: Bool, kind: FileSystemKind, medium: StateMedium, words: String) {
+        #expect(StateMedium(isDax: isDax, kind) == medium)
+        #expect(medium.line("/state").contains("/state") && medium.line("/state").contains(words))
+    }
+
     // MARK: Slots
 
     private func held(

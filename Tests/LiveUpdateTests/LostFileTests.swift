@@ -120,6 +120,36 @@ import Testing
         try boot.publish()
     }
 
+    // MARK: Under another kernel
+
+    @Test(
+        "Files that stay over a kernel are looked for at the start, and the reason of a failure names them",
+        arguments: [
+            (KernelFate.stays, false, 1, 0), (.stays, true, 0, 1), (.needsLiveUpdate, true, 0, 1), (.ends, true, 0, 1),
+        ])
+    func findLost(_ fate: KernelFate, isMissing: Bool, held: Int, lost: Int) throws {
+        try handedOver()
+        let place = file.descriptor
+        let handler = TestHandler(kernelFate: fate) { hooks in
+            hooks.reopen = { file throws(LiveUpdateError) in
+                if isMissing { throw LiveUpdateError(.noSuchFileOrDirectory, "token 1: it is gone", remedy: "look") }
+                do throws(SystemCallError) {
+                    return try place.reopenedForReading().release()
+                } catch {
+                    throw LiveUpdateError(error, "opening it again")
+                }
+            }
+        }
+        let after = Machine(survivorOf: machine)
+        let boot = try after.boot(.nextBoot, handler, TestFLB())
+        let found = try boot.findLostFiles()
+        #expect(found.held == held && found.lost == lost)
+        #expect(
+            found.reasons
+                == (fate == .stays && isMissing ? ["user 0, session \"s\", token 1: it is gone; look"] : []))
+        #expect(handler.count("reopen") == (fate == .stays ? 1 : 0))
+    }
+
     // MARK: Lost files in an update
 
     @Test(

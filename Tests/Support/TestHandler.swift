@@ -23,16 +23,18 @@ package final class TestHandler: FileHandler {
     package let compatible: String
     package let owner: Owner?
     package let holdsFile: Bool
+    package let kernelFate: KernelFate
     private let hooks: Guarded<Hooks>
     private let log = Guarded<[String]>([])
 
     /// A handler that accepts every file, except where hooks refuse it.
     package init(
-        _ compatible: String = "test-v1", owner: Owner? = nil, holdsFile: Bool = true,
+        _ compatible: String = "test-v1", owner: Owner? = nil, holdsFile: Bool = true, kernelFate: KernelFate = .ends,
         _ configure: (inout Hooks) -> Void = { _ in }
     ) {
         self.compatible = compatible
         self.holdsFile = holdsFile
+        self.kernelFate = kernelFate
         self.owner = owner
         var hooks = Hooks()
         configure(&hooks)

@@ -127,14 +127,14 @@ extension FileDescriptor {
 }
 
 /// One answer of FS_IOC_FIEMAP: `struct fiemap` of 32 bytes, and `struct fiemap_extent` of 56 bytes each.
-private struct FileMapPage {
-    private static let room = 512
-    private static let headLength = 32
-    private static let extentLength = 56
+struct FileMapPage {
+    static let room = 512
+    static let headLength = 32
+    static let extentLength = 56
 
-    var extents: [MappedExtent] = []
+    private(set) var extents: [MappedExtent] = []
     /// The offset at which the next call goes on; nil after the last extent.
-    var next: UInt64?
+    private(set) var next: UInt64?
 
     init(
         of file: FileDescriptor, from start: UInt64, to end: UInt64, _ includesUnwritten: Bool
@@ -146,6 +146,11 @@ private struct FileMapPage {
         argument += [UInt8](repeating: 0, count: Self.room * Self.extentLength)
         // FS_IOC_FIEMAP: _IOWR('f', 11, struct fiemap)
         try file.control(0xC020_660B, &argument)
+        self.init(answer: argument, from: start, to: end, includesUnwritten)
+    }
+
+    /// Reads an answer about the bytes from `start` to `end`. Extents begin before it and end after it.
+    init(answer argument: [UInt8], from start: UInt64, to end: UInt64, _ includesUnwritten: Bool) {
         let count = min(Int(argument.word(at: 20, UInt32.self)), Self.room)
         for index in 0..<count {
             let base = Self.headLength + index * Self.extentLength
