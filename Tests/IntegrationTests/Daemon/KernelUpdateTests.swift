@@ -205,7 +205,7 @@ import Testing
         #expect(try client.status().sessions.map(\.direction) == ["outgoing"])
         #expect(try client.attach("mine").get(1).bytes() == [7])
         let again = try client.attach("mine").get(2)
-        #expect(try FileStatus(of: again.descriptor).identity == FileStatus(of: file.descriptor).identity)
+        #expect(again.identity == file.identity)
         try await eventually("the end of the holder", within: 60) { !daemon.processes.contains(holder) }
         #expect(!hasHolderFile)
     }

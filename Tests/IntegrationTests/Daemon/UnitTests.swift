@@ -100,11 +100,11 @@ import Testing
         printf '%s' "$5" >/run/user/0/systemd/user/luod.service.d/kexec.conf
         systemctl --user daemon-reload
         systemctl --user start luod.service
-        "$3" session create s
+        for session in s t; do "$3" session create $session; done
         printf content >/dev/shm/content-$$
         exec 3</dev/shm/content-$$
         rm /dev/shm/content-$$
-        "$3" preserve --session s --token 1 --fd 3
+        for session in s t; do "$3" preserve --session $session --token 1 --fd 3; done
         exec 3<&-
         python3 -c "$ask" $LUO_STATE/root
         timeout 60 systemctl --user stop luod.service
@@ -115,7 +115,7 @@ import Testing
         kill -9 $(show MainPID)
         # The next keeper finds the orchestrator.
         try "$3" update >/dev/null 2>&1
-        echo "killed: $("$3" retrieve --session s --token 1 -- /bin/cat /proc/self/fd/3)"
+        echo "killed: $("$3" retrieve --session t --token 1 -- /bin/cat /proc/self/fd/3)"
         [ -e /proc/$holder ] || echo "the holder has ended"
         systemctl --user stop luod.socket luod.service
         """
