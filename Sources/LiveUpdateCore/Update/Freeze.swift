@@ -7,8 +7,8 @@ import SystemPackage
 package enum Replacement: Sendable {
     /// Only the image. The processes of both boots hold all descriptors.
     case image
-    /// The kernel, and with it all processes. If `carryingMemory` is true, the kernel's Live Update Orchestrator takes the
-    /// files that it can carry to the next kernel.
+    /// The kernel, and with it all processes. If `carryingMemory` is true, the kernel's Live Update Orchestrator
+    /// takes the files that it can carry to the next kernel.
     case kernel(carryingMemory: Bool)
 
     fileprivate func keeps(_ handler: any FileHandler) -> Bool {

@@ -13,8 +13,8 @@ import SystemPackage
 ///    back with pidfd_getfd(2), and ends the holder: ``KernelHolder``.
 ///
 /// It stays out of the way of the machine's end. Its name begins with `@`, which tells systemd-shutdown to spare it.
-/// It ignores SIGTERM. It works in the root directory, writes no log, and holds no file on a disk, so that all file systems
-/// can be unmounted.
+/// It ignores SIGTERM. It works in the root directory, writes no log, and holds no file on a disk, so that the machine
+/// can unmount all file systems.
 enum HolderProcess {
     /// The name of the program in the arguments of the process.
     static let name = "@luod"

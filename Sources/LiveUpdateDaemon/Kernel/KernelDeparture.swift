@@ -20,6 +20,8 @@ final class KernelDeparture {
     private let store: DescriptorMirror
     private let isLeavingOut: Bool
     private var budget: KernelMemoryBudget
+    /// The files at the last look. The sessions can no longer be read once they are published.
+    private var known: [KernelSelection.File] = []
     private var given: [FileIdentity: UInt64] = [:]
     private var leftOut: Set<FileIdentity> = []
     private var lastToken: UInt64 = 0
@@ -76,8 +78,9 @@ final class KernelDeparture {
     /// - Throws: as ``Orchestrator/status()``; EMFILE.
     func gifts() throws(LiveUpdateError) -> KernelGifts {
         let files = try files()
+        known = files.map(\.selected)
         let selection = KernelSelection(
-            files.map(\.selected), given: given, leftOut: leftOut, lastToken: lastToken)
+            known, given: given, leftOut: leftOut, lastToken: lastToken)
         lastToken += UInt64(selection.gifts.count)
         do throws(SystemCallError) {
             let items = try selection.gifts.map { (gift) throws(SystemCallError) in
@@ -132,12 +135,12 @@ final class KernelDeparture {
 
     // MARK: Completing
 
-    /// Preserves the published arena and the list of the descriptors.
+    /// Preserves the published arena and the list of the descriptors, as the last ``gifts()`` has found them.
     ///
     /// - Throws: EBADF when a descriptor is not held any more, ENOMEM, and the other errors of the kernel. The caller
     ///   thaws then.
     func complete() throws(LiveUpdateError) {
-        let carried = KernelSelection.carried(try files().map(\.selected), given: given)
+        let carried = KernelSelection.carried(known, given: given)
         do throws(SystemCallError) {
             let items = try carried.map { (slot, token) throws(SystemCallError) in try item(slot, token) }
             try preserve(KernelCargo(items).bytes, KernelCargo.token, "list")

@@ -9,8 +9,8 @@ import SystemPackage
 /// 1. The first preserved file on DAX preserves the FLB, without regions.
 /// 2. When an update is published, the FLB stores the regions of the files that travel: their place, their origin, the
 ///    `memmap=` that the command line of the next kernel must contain, and the mount point.
-/// 3. The next boot retrieves the stored regions. ``DaxRegionsState/missing`` names those that its kernel lacks, and the
-///    file systems that are not mounted.
+/// 3. The next boot retrieves the stored regions. ``DaxRegionsState/missing`` names those that its kernel lacks, and
+///    the file systems that are not mounted.
 public final class DaxRegions: FileLifecycleBound {
     public let compatible = DaxRegions.format
     /// The compatible string.
@@ -75,9 +75,9 @@ public final class DaxRegionsState: Sendable {
         self.look = look
     }
 
-    /// A message for each region that this kernel lacks, and for each file system that is not mounted as before, with its
-    /// remedy. This reads sysfs, and only root sees the addresses of regions there: for another user each region is
-    /// hidden.
+    /// A message for each region that this kernel lacks, and for each file system that is not mounted as before, with
+    /// its remedy. This reads sysfs, and only root sees the addresses of regions there: for another user each region
+    /// is hidden.
     public var missing: [String] { missing(in: look()) }
 
     func missing(in situation: DaxSituation) -> [String] {

@@ -4,8 +4,8 @@ import SystemPackage
 
 /// The persistent memory of a machine at one moment: its regions, the mounts, and the command line of its kernel.
 ///
-/// Before an update it tells on which region a file is, and after it whether the region is there again. Both are decisions
-/// without I/O.
+/// Before an update it tells on which region a file is, and after it whether the region is there again. Both are
+/// decisions without I/O.
 package struct DaxSituation: Sendable {
     private let regions: [DaxRegion]
     private let mounts: [Mount]

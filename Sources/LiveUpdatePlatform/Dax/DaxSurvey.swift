@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
-/// Reads the DAX regions of this machine: the files of ``DaxTree``, the mounts, and the first bytes of disks that are not
-/// mounted.
+/// Reads the DAX regions of this machine: the files of ``DaxTree``, the mounts, and the first bytes of disks that are
+/// not mounted.
 package struct DaxSurvey {
     private let tree: DaxTree
     private let mounts: [MountedDisk]

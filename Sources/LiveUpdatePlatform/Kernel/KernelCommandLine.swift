@@ -66,8 +66,8 @@ package struct KernelCommandLine: Equatable, Sendable, CustomStringConvertible {
     /// The values of all arguments of a name, in their order. An argument without `=` has no value.
     package func values(_ name: String) -> [String?] { arguments.filter { $0.isNamed(name) }.map(\.value) }
 
-    /// Whether the last argument of this name switches something on: `kho=on`. The kernel looks at the first letters: 1, y,
-    /// t and on.
+    /// Whether the last argument of this name switches something on: `kho=on`. The kernel looks at the first letters:
+    /// 1, y, t and on.
     package func isOn(_ name: String) -> Bool {
         guard let value = values(name).last.flatMap({ $0 })?.lowercased() else { return false }
         return ["1", "y", "t", "on"].contains { value.hasPrefix($0) }

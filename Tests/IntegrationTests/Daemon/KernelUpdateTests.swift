@@ -127,11 +127,13 @@ import Testing
         _ = try detached("mine")
         #expect(try publish(root) == nil)
         daemon.killEverything()
-        // luod cannot serve with this limit, and ends.
+        // luod ends when its orchestrators die at their start (in debug builds).
         let text = "00000000-1111-2222-3333-444444444444\n"
         try text.write(toFile: kernelFile, atomically: false, encoding: .utf8)
-        let damaged = try Program([Program.path("luod"), "--state", daemon.state, "--arena-limit", "4096"])
-        #expect(try await damaged.ended().status != 0)
+        let dying = try Program(
+            [Program.path("luod"), "--state", daemon.state], environment: ["LUO_TEST_START=\(daemon.state)"])
+        let ended = try await dying.ended()
+        #expect(ended.status == 69 && ended.errors.contains("died before they could serve"), "\(ended)")
         #expect(try String(contentsOfFile: kernelFile, encoding: .utf8) == text)
         try await daemon.start()
         #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
@@ -205,7 +207,7 @@ import Testing
         #expect(try client.status().sessions.map(\.direction) == ["outgoing"])
         #expect(try client.attach("mine").get(1).bytes() == [7])
         let again = try client.attach("mine").get(2)
-        #expect(try FileStatus(of: again.descriptor).identity == FileStatus(of: file.descriptor).identity)
+        #expect(again.identity == file.identity)
         try await eventually("the end of the holder", within: 60) { !daemon.processes.contains(holder) }
         #expect(!hasHolderFile)
     }
@@ -249,9 +251,12 @@ import Testing
         #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
         #expect(try await daemon.end().status == 0)
         let holder = try holder()
-        // This luod takes the descriptors, and cannot serve with this limit.
-        let damaged = try Program([Program.path("luod"), "--state", daemon.state, "--arena-limit", "4096"])
-        #expect(try await damaged.ended().status != 0)
+        // This luod takes the descriptors, and cannot lock the arena.
+        let arena = try FileDescriptor.open(FilePath("\(daemon.state)/arena"), .readWrite)
+        try arena.lockForWriting()
+        let ended = try await daemon.startAnother()
+        #expect(ended.status == 69 && ended.errors.contains("in use"), "\(ended)")
+        try arena.close()
         #expect(daemon.processes == [holder])
         try await daemon.start()
         #expect(try daemon.connect().attach("mine").get(1).bytes() == [7])
