@@ -44,10 +44,12 @@ FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
 UNITS := lib/systemd/system
 SYSUSERS := lib/sysusers.d/luod.conf
 
+C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate prefix=$(prefix) DESTDIR=$(abspath $(DESTDIR))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
-	hand-over-sweep stress attack vmtest kexec kexec-luo guest consumer nightly doc format lint clean
+	hand-over-sweep stress attack test-c test-python vmtest kexec kexec-luo guest consumer nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -58,7 +60,7 @@ setup: ## look for the tools and libraries; as root, install the missing package
 build: ## build the library and all programs, optimized
 	swift build -c release
 
-install: setup ## install luoctl, luod, luo-bench, man pages, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
+install: setup ## install luoctl, luod, luo-bench, the client library in C, man pages, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
 	scripts/manuals .build-static/release .build-static/share
 	install -s -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
@@ -72,6 +74,7 @@ install: setup ## install luoctl, luod, luo-bench, man pages, shell completions,
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(UNITS) systemd/luod.socket systemd/luod.service
 	sed -i 's|SBINDIR/|$(prefix)/sbin/|' $(DESTDIR)$(prefix)/$(UNITS)/luod.service
 	install -D -m 644 systemd/luod.sysusers $(DESTDIR)$(prefix)/$(SYSUSERS)
+	$(C_LIBRARY) install
 
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/sbin/luod $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
@@ -80,6 +83,7 @@ uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service) $(DESTDIR)$(prefix)/$(SYSUSERS)
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+	$(C_LIBRARY) uninstall
 
 demo: setup ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages
 	$(STATIC_BUILD) --product luoctl
@@ -129,6 +133,17 @@ attack: setup ## as root, hostile users against luod beside an honest user and a
 	@scripts/setup kill-sweep
 	$(STATIC_BUILD) --product luod
 	scripts/with-huge-pages 16 scripts/daemon/attack .build-static/release/luod $(RUN_SECONDS) $(ROWS)
+
+test-c: setup ## test the client library in C with luod, below luoctl run and with faults, under AddressSanitizer (LUOD= LUOCTL=)
+	@scripts/setup c
+	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
+	$(if $(LUOCTL),,$(STATIC_BUILD) --product luoctl)
+	LEAKS=$(LEAKS) libliveupdate/tests/run
+
+test-python: setup ## test the Python package with luod; installs pytest, numpy and mypy (LUOD=)
+	@scripts/setup python
+	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
+	scripts/with-huge-pages 8 python/tests/run
 
 vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in other kernels, in QEMU; installs QEMU, fetches Debian's kernel (LUO_KERNEL=)
 	@scripts/setup vm

@@ -102,7 +102,7 @@ struct luo_word {
     __u32 word;
 };
 /* A session by its name. */
-struct luo_attach_session {
+struct luo_name {
     __u32 size;
     __u32 direction; /* LUO_EITHER, LUO_OUTGOING or LUO_INCOMING; the result's descriptor */
     __u8 name[LIVEUPDATE_SESSION_NAME_LENGTH];
@@ -121,14 +121,14 @@ struct luo_change {
     __u8 text[4096];        /* the path of an image, or the name of a session */
 };
 /* The answer to the notice LUO_FREEZE_SOON. */
-struct luo_ready {
+struct luo_question {
     __u32 size;
     __u32 reserved;
     __aligned_u64 question;
 };
 
 /* On a connection. docs/protocol.md lists the flags of luo_change and the rights. */
-#define LUO_ATTACH_SESSION _IO(LIVEUPDATE_IOCTL_TYPE, 0x20) /* luo_attach_session */
+#define LUO_ATTACH_SESSION _IO(LIVEUPDATE_IOCTL_TYPE, 0x20) /* luo_name */
 #define LUO_LOAD _IO(LIVEUPDATE_IOCTL_TYPE, 0x22)           /* luo_change: starts the next luod ahead of an update */
 #define LUO_UPDATE _IO(LIVEUPDATE_IOCTL_TYPE, 0x23)         /* luo_change: updates luod */
 #define LUO_RELOAD _IO(LIVEUPDATE_IOCTL_TYPE, 0x24)         /* luo_change: replaces luod's program in the same boot */
@@ -145,7 +145,7 @@ struct luo_ready {
 #define LUO_PRESERVE_HELD_FD _IO(LIVEUPDATE_IOCTL_TYPE, 0x64)    /* luo_file */
 #define LUO_RETRIEVE_AS_HELD_FD _IO(LIVEUPDATE_IOCTL_TYPE, 0x65) /* luo_file */
 #define LUO_SUBSCRIBE _IO(LIVEUPDATE_IOCTL_TYPE, 0x66)           /* luo_word: 0 or 1 */
-#define LUO_READY _IO(LIVEUPDATE_IOCTL_TYPE, 0x67)               /* luo_ready */
+#define LUO_READY _IO(LIVEUPDATE_IOCTL_TYPE, 0x67)               /* luo_question */
 
 /* The direction of a session for luo_attach_session(). */
 enum luo_direction {
@@ -270,7 +270,10 @@ LUO_API int luo_retrieve(int session, uint64_t token);
  * Returns a descriptor of a file that an update left out. luod only. ENOENT no such token; EBADF the file was lost.
  */
 LUO_API int luo_retrieve_as_held(int session, uint64_t token);
-/* Finishes a session that was handed over, and releases its files. EBUSY a file cannot be finished yet. */
+/*
+ * Finishes a session that was handed over, and releases its files. A detached session stays, without files. EBUSY a
+ * file cannot be finished yet.
+ */
 LUO_API int luo_finish(int session);
 /* Makes a session stay after its last close (1), or not (0). luod only. ENOSPC no room in luod's arena. */
 LUO_API int luo_set_detached(int session, int detached);

@@ -18,7 +18,7 @@ struct call {
 static const struct call calls[0x100] = {
     [0x00] = {sizeof(struct liveupdate_ioctl_create_session), BRINGS, false},
     [0x01] = {sizeof(struct liveupdate_ioctl_retrieve_session), BRINGS, false},
-    [0x20] = {sizeof(struct luo_attach_session), BRINGS, false},
+    [0x20] = {sizeof(struct luo_name), BRINGS, false},
     [0x22] = {sizeof(struct luo_change), NOTHING, true},
     [0x23] = {sizeof(struct luo_change), NOTHING, true},
     [0x24] = {sizeof(struct luo_change), NOTHING, true},
@@ -38,7 +38,7 @@ static const struct call calls[0x100] = {
     [0x64] = {sizeof(struct luo_file), PASSES, false},
     [0x65] = {sizeof(struct luo_file), BRINGS, false},
     [0x66] = {sizeof(struct luo_word), NOTHING, false},
-    [0x67] = {sizeof(struct luo_ready), NOTHING, false},
+    [0x67] = {sizeof(struct luo_question), NOTHING, false},
 };
 _Static_assert(sizeof(struct luo_change) == 4152 && sizeof(struct luo_file) == 16, "the structs of docs/protocol.md");
 

@@ -141,7 +141,7 @@ int luo_next_notice(int session, struct luo_notice *notice, int milliseconds) {
 }
 
 int luo_ready(int session, uint64_t question) {
-    struct luo_ready argument = {sizeof argument, 0, question};
+    struct luo_question argument = {sizeof argument, 0, question};
     return luo_ioctl(session, LUO_READY, &argument);
 }
 
