@@ -224,7 +224,8 @@ LUO_API int luo_ioctl(int fd, unsigned long command, void *argument);
 /*
  * Returns the reason of the last failure in this thread: a line, and a second line with the remedy if there is one.
  *
- * The text is empty before the first failure. It is valid until the thread's next failure.
+ * The text of a call with luo_change may have more lines. The text is empty before the first failure. It is valid until
+ * the thread's next failure.
  */
 LUO_API const char *luo_reason(void);
 

@@ -109,7 +109,7 @@ enum { DESCRIPTOR = 4 }; // the place of a descriptor in each struct that has on
 // Changes the caller's struct as the device would.
 static void store(const struct luo__request *request, const struct call *call, char *argument) {
     if (call->with == BRINGS) memcpy(argument + DESCRIPTOR, &request->received, sizeof(int));
-    // A struct that passes a descriptor does not change. Of all others everything behind the size may be new.
+    // A struct that passes a descriptor does not change. In the other structs all bytes behind the size may be new.
     else if (call->with == NOTHING && request->answer && request->length >= call->length)
         memcpy(argument + sizeof(__u32), request->answer + sizeof(__u32), call->length - sizeof(__u32));
 }

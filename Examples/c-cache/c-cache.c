@@ -4,8 +4,8 @@
 //
 //     c-cache NAME [WORD]...    puts the words into the cache, and prints all words that are in it
 //
-// The cache is a file in a detached session. A program that starts finds the file in one of three states: there is none;
-// an earlier program preserved it (outgoing); or an update of luod has handed it over since (incoming).
+// The cache is a file in a detached session. A program that starts finds the file in one of three states: there is
+// none; an earlier program preserved it (outgoing); or an update of luod has handed it over since (incoming).
 #include <errno.h>
 #include <liveupdate.h>
 #include <stdbool.h>

@@ -281,7 +281,7 @@ static void forked_children(void) {
 
 static void ignore_signal(int signal) { (void)signal; }
 
-// Signals whose handlers do not restart system calls.
+// Signal handlers that do not restart system calls.
 static void many_signals(void) {
     struct sigaction action = {.sa_handler = ignore_signal}, before;
     OK(sigaction(SIGALRM, &action, &before));

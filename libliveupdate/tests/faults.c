@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The library on a luod that answers wrongly, and in a process whose system calls fail. The luod is a thread at the
-// other end of a socket pair. After each fault the connection must still be usable, unless it was closed, and no descriptor
-// may be left.
+// The library on a luod that answers wrongly, and in a process in which system calls fail. The luod is a thread at the
+// other end of a socket pair. After each fault the connection must still be usable, unless it was closed, and no
+// descriptor may be left.
 //
 // The functions of libc that the library calls are wrapped (-Wl,--wrap), so that each of them can fail.
 #include "check.h"
