@@ -45,10 +45,13 @@ UNITS := lib/systemd/system
 SYSUSERS := lib/sysusers.d/luod.conf
 EXAMPLES := share/doc/luod/examples
 
+C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate prefix=$(prefix) DESTDIR=$(abspath $(DESTDIR))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
-	hand-over-sweep stress attack vmtest kexec kexec-luo kexec-debian kexec-guest kexec-kills luo-kernel guest consumer nightly doc format lint clean
+	hand-over-sweep stress attack test-c test-python vmtest kexec kexec-luo kexec-debian kexec-guest kexec-kills luo-kernel \
+	guest consumer nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -59,7 +62,7 @@ setup: ## look for the tools and libraries; as root, install the missing package
 build: ## build the library and all programs, optimized
 	swift build -c release
 
-install: setup ## install luoctl, luod, luo-bench, man pages, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
+install: setup ## install luoctl, luod, luo-bench, the client library in C, man pages, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
 	scripts/manuals .build-static/release .build-static/share
 	install -s -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
@@ -74,6 +77,7 @@ install: setup ## install luoctl, luod, luo-bench, man pages, shell completions,
 	sed -i 's|SBINDIR/|$(prefix)/sbin/|' $(DESTDIR)$(prefix)/$(UNITS)/luod.service
 	install -D -m 644 systemd/luod.sysusers $(DESTDIR)$(prefix)/$(SYSUSERS)
 	install -D -m 644 systemd/luod-kexec.conf $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
+	$(C_LIBRARY) install
 
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/sbin/luod $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
@@ -83,6 +87,7 @@ uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service) $(DESTDIR)$(prefix)/$(SYSUSERS)
 	rm -f $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+	$(C_LIBRARY) uninstall
 
 demo: setup ## preserve real memory across a real update of a process (DEMO_ARGS="--files 8"); reserves huge pages
 	$(STATIC_BUILD) --product luoctl
@@ -132,6 +137,17 @@ attack: setup ## as root, hostile users against luod beside an honest user and a
 	@scripts/setup kill-sweep
 	$(STATIC_BUILD) --product luod
 	scripts/with-huge-pages 16 scripts/daemon/attack .build-static/release/luod $(RUN_SECONDS) $(ROWS)
+
+test-c: setup ## test the client library in C with luod, below luoctl run and with faults, under AddressSanitizer (LUOD= LUOCTL=)
+	@scripts/setup c
+	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
+	$(if $(LUOCTL),,$(STATIC_BUILD) --product luoctl)
+	LEAKS=$(LEAKS) libliveupdate/tests/run
+
+test-python: setup ## test the Python package with luod; installs pytest, numpy and mypy (LUOD=)
+	@scripts/setup python
+	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
+	scripts/with-huge-pages 8 python/tests/run
 
 vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in other kernels, in QEMU; installs QEMU, fetches Debian's kernel (LUO_KERNEL=)
 	@scripts/setup vm

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../python"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../python"))
 import luo
 from qemu import Qemu
 

@@ -37,14 +37,14 @@ import Testing
     struct Case: Sendable, CustomStringConvertible {
         let description: String
         let file: LuodStatus.File
-        var carriesMemory = true
+        var liveUpdate = RunningDaemon.LiveUpdate.carries
         /// Nil when no carrier takes the file.
         let carrier: CarriedFile.Carrier?
     }
 
     static let cases = [
         Case(description: "a file on DAX", file: file("stays"), carrier: .dax),
-        Case(description: "a file on DAX without LUO", file: file("stays"), carriesMemory: false, carrier: .dax),
+        Case(description: "a file on DAX without LUO", file: file("stays"), liveUpdate: .missing, carrier: .dax),
         Case(description: "a memory file", file: file("needs-luo"), carrier: .liveUpdate(filling: 4096)),
         Case(
             description: "a lost memory file", file: file("needs-luo", size: nil, allocated: nil),
@@ -52,7 +52,10 @@ import Testing
         Case(
             description: "a file with more memory than size", file: file("needs-luo", allocated: 1 << 20),
             carrier: .liveUpdate(filling: 0)),
-        Case(description: "a memory file without LUO", file: file("needs-luo"), carriesMemory: false, carrier: nil),
+        Case(description: "a memory file without LUO", file: file("needs-luo"), liveUpdate: .missing, carrier: nil),
+        Case(
+            description: "a memory file that systemd would end", file: file("needs-luo"), liveUpdate: .endedBySystemd,
+            carrier: nil),
         Case(description: "a file on huge pages", file: file("ends"), carrier: nil),
         Case(description: "a file of an unknown fate", file: file("flies"), carrier: nil),
         Case(description: "a file of a luod that does not say", file: file(nil), carrier: nil),
@@ -60,7 +63,7 @@ import Testing
     ]
 
     @Test("The carrier of a file follows from luod's word", arguments: cases) func carrier(_ one: Case) {
-        let carried = CarriedFile(one.file, of: Self.session, carryingMemory: one.carriesMemory)
+        let carried = CarriedFile(one.file, of: Self.session, one.liveUpdate)
         if case .none(let reason, let remedy) = carried.carrier {
             #expect(one.carrier == nil && !reason.isEmpty && !remedy.isEmpty)
         } else {

@@ -22,6 +22,9 @@ probe() {
     done
 }
 
+# The tests of the client library in C, on the kernel's device.
+library() { library-client kernel; }
+
 status() {
     expect 69 'no luod runs' luoctl status >/tmp/report && cat /tmp/report && grep '^kernel: .*switched on' /tmp/report &&
         expect 69 'no luod runs' luoctl status --json >/tmp/report && grep '"is_on" : true' /tmp/report

@@ -99,6 +99,7 @@ check "conformance vectors" all_vectors
 
 if [ "${1:-}" = luo ]; then
     check "the kernel's device, by a program in C" sh /bin/device.sh probe
+    check "the kernel's device by the client library in C" sh /bin/device.sh library
     check "the kernel's device in luoctl status" sh /bin/device.sh status
     check "the kernel's device by luoctl --kernel-device" sh /bin/device.sh kernel_device
     check "luoctl run beside the kernel's device" sh /bin/device.sh run_beside

@@ -73,7 +73,7 @@ struct RunningDaemon: KernelUpdateDaemon {
     let file: KernelUpdateFile
 
     /// The kernel's Live Update Orchestrator, as a carrier of memory files.
-    fileprivate enum LiveUpdate {
+    enum LiveUpdate {
         case missing
         /// The kernel has it, but systemd would end the process that holds the files until the kernel ends.
         case endedBySystemd
@@ -158,7 +158,7 @@ struct RunningDaemon: KernelUpdateDaemon {
 
 extension CarriedFile {
     /// A file of a session, with the carrier that luod's word about its fate stands for.
-    fileprivate init(
+    init(
         _ file: LuodStatus.File, of session: LuodStatus.Session, _ liveUpdate: RunningDaemon.LiveUpdate
     ) {
         self.init(

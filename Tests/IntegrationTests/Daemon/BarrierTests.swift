@@ -457,7 +457,8 @@ import Testing
             assert session.notice(60) == (luo.OVER, 1, 0)
             """
         let program = try Program(
-            ["/usr/bin/env", "python3", "-c", script, daemon.state], environment: ["PYTHONPATH=\(Self.python)"])
+            ["/usr/bin/env", "python3", "-c", script, daemon.state],
+            environment: ["PYTHONPATH=\(Self.directory("python"))"])
         try await eventually("a subscription", within: 60) {
             try program.outputSoFar.contains("subscribed") || program.hasEnded
         }
@@ -487,14 +488,13 @@ import Testing
             """
         let ended = try await run(
             [Program.path("luoctl"), "run", "--state", daemon.state, "--", "/usr/bin/env", "python3", "-c", script],
-            environment: ["PYTHONPATH=\(Self.python)"])
+            environment: ["PYTHONPATH=\(Self.directory("Examples/python"))"])
         #expect(ended.status == 0, "\(ended)")
     }
 
-    /// The directory of the Python clients.
-    private static var python: String {
-        URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../../Examples/python")
-            .path
+    /// A directory with Python modules.
+    private static func directory(_ name: String) -> String {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../../\(name)").path
     }
 
     @Test("luoctl update waits as long as it is told, and names the clients that are not ready") func luoctl()
