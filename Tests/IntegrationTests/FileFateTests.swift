@@ -37,7 +37,7 @@ import Testing
     struct Case: Sendable, CustomStringConvertible {
         let description: String
         let file: LuodStatus.File
-        var liveUpdate = RunningDaemon.LiveUpdate.carries
+        var liveUpdate = LiveUpdateCarrier.carries
         /// Nil when no carrier takes the file.
         let carrier: CarriedFile.Carrier?
     }

@@ -64,6 +64,14 @@ struct NoDaemon: KernelUpdateDaemon {
     func takeBack() {}
 }
 
+/// The kernel's Live Update Orchestrator, as a carrier of memory files.
+enum LiveUpdateCarrier {
+    case missing
+    /// The kernel has it, but systemd would end the process that holds the files until the kernel ends.
+    case endedBySystemd
+    case carries
+}
+
 /// A luod that runs.
 struct RunningDaemon: KernelUpdateDaemon {
     let device: LiveUpdateDevice
@@ -72,16 +80,8 @@ struct RunningDaemon: KernelUpdateDaemon {
     /// The record of the update, in luod's state directory.
     let file: KernelUpdateFile
 
-    /// The kernel's Live Update Orchestrator, as a carrier of memory files.
-    enum LiveUpdate {
-        case missing
-        /// The kernel has it, but systemd would end the process that holds the files until the kernel ends.
-        case endedBySystemd
-        case carries
-    }
-
     /// The kernel's Live Update Orchestrator as a carrier. Where systemd runs, the unit of luod decides, too.
-    private func liveUpdate(_ status: LuodStatus) -> LiveUpdate {
+    private func liveUpdate(_ status: LuodStatus) -> LiveUpdateCarrier {
         guard status.carriesMemory == true else { return .missing }
         guard KernelReplacement.hasSystemd else { return .carries }
         let groups = try? readWhole("/proc/\(status.daemon.orchestrator)/cgroup")
@@ -159,7 +159,7 @@ struct RunningDaemon: KernelUpdateDaemon {
 extension CarriedFile {
     /// A file of a session, with the carrier that luod's word about its fate stands for.
     init(
-        _ file: LuodStatus.File, of session: LuodStatus.Session, _ liveUpdate: RunningDaemon.LiveUpdate
+        _ file: LuodStatus.File, of session: LuodStatus.Session, _ liveUpdate: LiveUpdateCarrier
     ) {
         self.init(
             user: session.owner, session: session.name, token: file.token, handler: file.compatible, size: file.size,
@@ -167,7 +167,7 @@ extension CarriedFile {
     }
 
     private static func carrier(
-        of file: LuodStatus.File, in session: LuodStatus.Session, _ liveUpdate: RunningDaemon.LiveUpdate
+        of file: LuodStatus.File, in session: LuodStatus.Session, _ liveUpdate: LiveUpdateCarrier
     ) -> Carrier {
         if session.direction == Direction.outgoing.rawValue, let problem = file.problem {
             return .none(reason: problem, remedy: "mend that, or unpreserve the file")
