@@ -303,7 +303,9 @@ static void *accept_connections(void *argument) {
 }
 
 static void connections(void) {
-    char state[] = "/tmp/liveupdate-XXXXXX";
+    const char *place = getenv("TMPDIR"); // of tests/run, which removes it also when a test fails
+    char state[80];
+    snprintf(state, sizeof state, "%s/liveupdate-XXXXXX", place ? place : "/tmp");
     IS(mkdtemp(state));
     int before = open_descriptors();
     struct sockaddr_un address = {.sun_family = AF_UNIX};
