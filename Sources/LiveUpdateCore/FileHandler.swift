@@ -19,9 +19,8 @@ public enum KernelFate: String, Sendable {
     /// The file ends with the kernel.
     case ends
 
-    /// Whether the file reaches the next kernel.
-    ///
-    /// - Parameter carryingMemory: whether the kernel's Live Update Orchestrator takes part.
+    /// Whether the file reaches the next kernel. `carryingMemory` tells whether the kernel's Live Update Orchestrator
+    /// takes part.
     package func survives(carryingMemory: Bool) -> Bool {
         switch self {
         case .stays: true

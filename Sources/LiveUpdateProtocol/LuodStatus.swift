@@ -37,8 +37,8 @@ package struct LuodStatus: Equatable, Sendable {
         /// The memory of users' files, if users have limits on it. It has the users with the most memory, or only the
         /// user of the client. Nil from a luod that does not measure it.
         package var memory: [Memory]?
-        /// Persistent memory that files of this boot need, and that this kernel lacks or has not mounted: a reason with its
-        /// remedy for each region. Nil from a luod that does not look.
+        /// Persistent memory that files of this boot need, and that this kernel lacks or has not mounted: a reason
+        /// with its remedy for each region. Nil from a luod that does not look.
         package var missing: [String]?
         /// Whether the kernel's Live Update Orchestrator can carry memory files of luod. Nil from a luod that does not
         /// look.
@@ -156,12 +156,13 @@ package struct LuodStatus: Equatable, Sendable {
         package var problem: String?
         /// The locks that the kept open file description holds, in words; nil without locks.
         package var locks: [String]?
-        /// The fate of the file when the kernel is replaced: "stays", "needs-luo" or "ends". Nil from a luod that does not
-        /// say.
+        /// The fate of the file when the kernel is replaced: "stays", "needs-luo" or "ends". Nil from a luod that
+        /// does not say.
         package var kernel: String?
         /// The number of the file's device: `st_dev`, or `st_rdev` for a device. Nil when the file is lost.
         package var device: UInt64?
-        /// The inode of the file; nil when the file is lost. Two files with the same device and inode are the same file.
+        /// The inode of the file; nil when the file is lost. Two files with the same device and inode are the same
+        /// file.
         package var inode: UInt64?
 
         package init(

@@ -24,7 +24,7 @@ import Testing
     @Test(
         "One area",
         arguments: [
-            // Shared, with and without a descriptor. What it is of its own does not matter.
+            // Shared, with and without a descriptor.
             ("rw-s 7 /memfd:x (deleted)", 0, Set<UInt64>(), nil, (1, 0, 0)),
             ("rw-s 7 /memfd:x (deleted)", 0, [7], nil, (0, 0, 0)),
             ("r--s 7 /dev/zero (deleted)", 0, [8], nil, (1, 0, 0)),

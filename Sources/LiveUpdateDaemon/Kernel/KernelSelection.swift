@@ -45,7 +45,7 @@ struct KernelSelection: Equatable, Sendable {
         self.gifts = gifts
     }
 
-    /// The slots whose files the kernel has, with their tokens.
+    /// The slots of the files that the kernel has, with their tokens.
     static func carried(
         _ files: [File], given: [FileIdentity: UInt64]
     ) -> [(slot: DescriptorSlot, token: UInt64)] {

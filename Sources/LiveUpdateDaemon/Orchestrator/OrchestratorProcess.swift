@@ -129,8 +129,8 @@ package enum OrchestratorProcess {
         resources.log.say(medium.line(resources.settings.state))
     }
 
-    /// Opens the files that survived the kernel, before other processes rename them. The log says which persistent memory
-    /// is missing, and which files were not found.
+    /// Opens the files that survived the kernel, before other processes rename them. The log says which persistent
+    /// memory is missing, and which files were not found.
     private static func findFiles(
         _ orchestrator: Orchestrator, _ role: ControlMessage.Role, _ wasPublished: Bool, _ log: Log
     ) {

@@ -20,9 +20,7 @@ package enum StateMedium: Equatable, Sendable {
         self = isDax ? .dax : kind.isInMemory ? .memory : .disk
     }
 
-    /// The line of the log about a new state.
-    ///
-    /// - Parameter state: the path of the state.
+    /// The line of the log about a new state, which has this path.
     package func line(_ state: String) -> String {
         switch self {
         case .dax: "a new state begins in \(state), on DAX: it survives the kernel, with files on DAX"

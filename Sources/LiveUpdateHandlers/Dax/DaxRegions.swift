@@ -86,9 +86,8 @@ public final class DaxRegionsState: Sendable {
 }
 
 extension FileContext {
-    /// The reason why the region of a file that is not found lacks it; nil when the region is as it was.
-    ///
-    /// - Parameter region: the region as the file's own record knows it, for a file without an FLB from another boot.
+    /// The reason why the region of a file that is not found lacks it; nil when the region is as it was. `region` is
+    /// the one that the file's own record knows, for a file without an FLB from another boot.
     func obstacle(on region: DaxRegionRecord, of path: FilePath? = nil) -> DaxObstacle? {
         let known = (try? flbs.withIncoming(DaxRegions()) { $0.regions }) ?? []
         let mine = known.filter { $0.memory.contains(region.memory) && $0.isOn(path) }

@@ -95,7 +95,7 @@ package struct DaxDevice: Equatable, Sendable {
         case empty
         /// A devdax device, which programs map as a whole. The alignment is the size of its mappings, in bytes.
         case device(alignment: UInt64?)
-        /// A devdax device whose memory the kernel uses as ordinary memory.
+        /// A devdax device. The kernel uses its memory as ordinary memory.
         case systemRAM
 
         /// Whether the next kernel must find the content. Unknown content counts as such.

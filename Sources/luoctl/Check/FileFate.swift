@@ -16,9 +16,7 @@ struct FileFate: Equatable {
         self.mappable = mappable
     }
 
-    /// Looks at the extents of a file.
-    ///
-    /// - Parameter fate: the fate that the file's handler names.
+    /// Looks at the extents of a file. The handler of the file has named the fate.
     init(_ fate: KernelFate, _ descriptor: FileDescriptor, _ status: FileStatus) {
         var mappable: UInt64?
         if fate == .stays, status.isRegular {

@@ -157,7 +157,7 @@ import Testing
         #expect(
             Set(state.regions) == [
                 Self.record(namespace: Self.uuid), Self.record(use: .device),
-                // A file whose mount is not known.
+                // A file on an unknown mount.
                 Self.record(use: .fileSystem(.ext4, mountPoint: nil)),
                 DaxRegionRecord(memory: elsewhere, use: .fileSystem(.ext4, mountPoint: "/")),
             ])
