@@ -137,7 +137,7 @@ import Testing
 
     @Test("Pages of every size together have each session and file once, in order") func paging() throws {
         for counts in [[], [0], [0, 0, 0], [1], [30], [0, 5, 0, 7], [1, 1, 1, 1, 1, 1]] {
-            for room in [300, 400, 777, 1500, 65536] {
+            for room in [500, 600, 777, 1500, 65536] {
                 for most in [1, 2, 5, 512] {
                     let lines = try pages(counts, room: room, most: most).flatMap { $0 }
                     let status = try #require(LuodStatus(lines))
