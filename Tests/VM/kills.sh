@@ -26,12 +26,14 @@ is_ended() { # PID: it is gone, or has not been waited for
     return 1
 }
 
-# All processes of luod.
-luods() { for process in /proc/[0-9]*/exe; do [ "$(readlink "$process")" != /bin/luod ] || echo "$process"; done | cut -d / -f 3; }
-
-end_luod() {
-    # shellcheck disable=SC2046 # each process is a word
-    end $(luods)
+# Ends all processes of a program.
+end_all() { # PROGRAM
+    found=$(for process in /proc/[0-9]*/exe; do
+        [ "$(readlink "$process")" != "/bin/$1" ] || echo "$process" | cut -d / -f 3
+    done)
+    [ -n "$found" ] || fail "there is no process of $1"
+    # shellcheck disable=SC2086 # each process is a word
+    end $found
 }
 
 # Runs a program that stops itself at one of its system calls, before or after the call is done.
@@ -130,7 +132,7 @@ start_next() { # STAGE
 
 # The kernel is not replaced, because luoctl ends: the boot goes on.
 call_off() {
-    end "$(pgrep -x luoctl | head -n 1)"
+    end_all luoctl
     await "luod" luoctl status
 }
 
@@ -149,7 +151,7 @@ kill_and_go() { # keeper|orchestrator|both
     case $1 in
     keeper) end "$luod_pid" ;;
     orchestrator) end "$orchestrator_pid" ;;
-    both) end_luod ;;
+    both) end_all luod ;;
     esac
     start_next $((stage + 1))
 }
@@ -174,8 +176,8 @@ first_kernel() {
     kill_and_go orchestrator
 }
 
-# luod is stopped at its first calls of a kind, one after the other, and killed there: at first both processes, and then only the
-# process that has stopped. Each time the state is that of the previous kernel. At the end nothing stops luod.
+# luod is stopped at its first calls of a kind, one after the other, and killed there. Each time the state is that of the
+# previous kernel, and at the end nothing stops luod.
 sweep_start() { # CALL
     number=1
     while :; do
@@ -184,14 +186,12 @@ sweep_start() { # CALL
         until_call "$1" ":when=$number" luod >/tmp/luod 2>>$log &
         await "a stop at call $number of $1, or luod" is_stopped_or_ready
         if ! is_stopped; then break; fi
-        tracer=$(pgrep -x strace)
-        stopped=$(sed -n 's/^\([0-9]*\) .*stopped by SIGSTOP.*/\1/p' /tmp/trace | head -n 1)
-        end "$tracer"
-        end_luod
+        end_all strace
+        end_all luod
         number=$((number + 1))
     done
     echo "  passed  luod killed at each of its $((number - 1)) first calls of $1 after the boot"
-    end_luod
+    end_all luod
 }
 
 is_stopped_or_ready() { is_stopped || grep -q ready /tmp/luod; }
@@ -209,8 +209,8 @@ last_kernel_dax() {
 last_kernel_luo() {
     until_call ioctl :when=3 luod >/tmp/luod 2>>$log &
     await "a stop at the third call of ioctl" is_stopped
-    end "$(pgrep -x strace)"
-    end_luod
+    end_all strace
+    end_all luod
     start_luod
     check "luod killed while it retrieved from the kernel" lost
 }
