@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Starts the kernel that another program has loaded, at once. This is C, because a static program of a few kilobytes
-// is to run in guests, which have no such tool.
+// Starts the kernel that another program has loaded, at once.
+// This is C, because guests have no such tool, and take only static programs.
 #include <stdio.h>
 #include <sys/reboot.h>
 #include <unistd.h>
