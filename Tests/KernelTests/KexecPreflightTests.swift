@@ -41,8 +41,11 @@ import Testing
             devices: [DaxDevice(name: device, start: start, size: size, allowsDAX: true, content: content)])
     }
 
-    private static func file(_ carrier: CarriedFile.Carrier, token: String = "7") -> CarriedFile {
-        CarriedFile(user: 1000, session: "vm", token: token, handler: "a-v1", size: 4096, carrier: carrier)
+    private static func file(
+        _ carrier: CarriedFile.Carrier, token: String = "7", identity: FileIdentity? = nil
+    ) -> CarriedFile {
+        CarriedFile(
+            user: 1000, session: "vm", token: token, handler: "a-v1", size: 4096, identity: identity, carrier: carrier)
     }
 
     private static let withoutCarrier = file(.none(reason: "the reason", remedy: "the remedy"))
@@ -230,6 +233,16 @@ import Testing
         Case("holes that do not fit", [.noMemory]) {
             $0.daemon = .running(
                 files: [file(.liveUpdate(filling: 1 << 29)), file(.liveUpdate(filling: (1 << 29) + 1))], unfinished: [])
+        },
+        Case("holes of one file in two sessions", []) {
+            let one = file(.liveUpdate(filling: 1 << 30), identity: FileIdentity(device: 1, inode: 2))
+            $0.daemon = .running(files: [one, one], unfinished: [])
+        },
+        Case("holes of two files", [.noMemory]) {
+            let files = [UInt64(2), 3].map { inode in
+                file(.liveUpdate(filling: 1 << 30), identity: FileIdentity(device: 1, inode: inode))
+            }
+            $0.daemon = .running(files: files, unfinished: [])
         },
         Case("holes beyond all numbers", [.noMemory]) {
             $0.daemon = .running(files: [file(.liveUpdate(filling: .max)), byKernel], unfinished: [])
