@@ -206,7 +206,7 @@ last_kernel_dax() {
 }
 
 # luod is killed while it retrieves the files from the kernel's session, which ends with it.
-last_kernel_luo() {
+killed_while_retrieving() {
     until_call ioctl :when=3 luod >/tmp/luod 2>>$log &
     await "a stop at the third call of ioctl" is_stopped
     end_all strace
@@ -215,16 +215,89 @@ last_kernel_luo() {
     check "luod killed while it retrieved from the kernel" lost
 }
 
+# --- The early part: a thread of luod gives memory files to the kernel, and luod serves its clients meanwhile.
+
+# Traces the calls of ioctl of the orchestrator. The second of them, after the one that makes the kernel's session, gives
+# the memory file to the kernel.
+at_gift() { # INJECTION
+    orchestrator_pid=$(orchestrator)
+    strace -f -p "$orchestrator_pid" -o /tmp/gift -e trace=ioctl -e "inject=ioctl:$1:when=2" 2>/tmp/attached &
+    await "strace" grep -q attached /tmp/attached
+}
+
+is_stopped_at_gift() { grep -q 'stopped by SIGSTOP' /tmp/gift; }
+
+killed_early() {
+    fill
+    at_gift signal=STOP
+    kexec >/tmp/kexec 2>&1 &
+    command=$!
+    await "the gift" is_stopped_at_gift
+    end "$orchestrator_pid"
+    await "the end of luoctl kexec" is_ended $command
+    wait $command && fail "luoctl kexec has succeeded"
+    await "luod" luoctl status
+    check "the orchestrator killed in the early part" there
+}
+
+has_kernel_session() { ls -l "/proc/$orchestrator_pid/fd" | grep -q luo; }
+
+# The thread waits for ten seconds. In this time a client preserves another memory file, which must go, too.
+served_early() {
+    fill
+    echo $((stage + 1)) >$dax/stage
+    at_gift delay_enter=10000000
+    kexec >/tmp/kexec 2>&1 &
+    await "the session of the kernel" has_kernel_session
+    expect "a session in the early part" luoctl session create late
+    exec 3<>/dev/shm/late
+    rm /dev/shm/late
+    echo late >&3
+    expect "a memory file in the early part" luoctl preserve --session late --token 1 --fd 3
+    has_kernel_session || fail "the early part has ended too early"
+    echo "kernel $stage: boot $(boot), ends"
+    sync
+    wait $!
+    cat /tmp/kexec
+    fail "the kernel was not replaced"
+}
+
+check_late() {
+    expect "the memory file of the early part" luoctl retrieve --session late --token 1 -- grep -q late /proc/self/fd/3
+    expect "the finish of late" luoctl finish --session late
+    check "a client served in the early part" there
+}
+
+# luod cannot restore the permissions of a memory file. The file must not arrive with the rights of all.
+start_without_rights() { start_luod strace -f -o /dev/null -e trace=fchmod -e inject=fchmod:error=EPERM; }
+
+end_kernel() {
+    case $stage-$carrier in
+    2-*) kill_and_go keeper ;;
+    3-*) kill_and_go both ;;
+    4-* | 6-luo) go ;;
+    5-luo) killed_early && served_early ;;
+    esac
+}
+
 mkdir -p $dax
 await "the disk" test -b /dev/pmem0
 mount -o dax /dev/pmem0 $dax 2>/dev/null || first_kernel
 stage=$(cat $dax/stage)
-[ "$stage" = 5 ] || start_luod
 lost=there
 [ "$carrier" = dax ] || lost=lost
 case $stage in
-2) check "the orchestrator killed after the publication" $lost && kill_and_go keeper ;;
-3) check "the keeper killed after the publication" any && kill_and_go both ;;
-4) check "both processes killed after the publication" $lost && go ;;
-5) last_kernel_$carrier ;;
+5) ;;
+7) start_without_rights ;;
+*) start_luod ;;
 esac
+case $stage-$carrier in
+2-*) check "the orchestrator killed after the publication" $lost ;;
+3-*) check "the keeper killed after the publication" any ;;
+4-*) check "both processes killed after the publication" $lost ;;
+5-dax) last_kernel_dax ;;
+5-luo) killed_while_retrieving ;;
+6-luo) check_late ;;
+7-luo) check "luod that cannot restore the permissions of a memory file" lost ;;
+esac
+end_kernel

@@ -182,16 +182,20 @@ final class KernelUpdateCall {
 
     /// Publishes at the end of luod, if a client has asked for it. It is too late to refuse: a file that cannot go is
     /// left out, and without the kernel's orchestrator all memory files are.
-    func end() {
-        guard atEnd != 0 else { return }
+    ///
+    /// - Returns: whether the state is published. The keeper's holder then has the files of luod.
+    func end() -> Bool {
+        guard atEnd != 0 else { return false }
         let call = UpdateCall(flags: atEnd | UpdateCall.leaveOut)
         do throws(LiveUpdateError) {
             let departure = departureAtEnd()
             try publish(call, departure)
             log.sayAll(orchestrator.leftOut.map { "kernel update: goes on without \(UpdateCost.line($0))" })
             if let departure { handOver(departure) }
+            return true
         } catch {
             log.say("kernel update: nothing was published: \(error)")
+            return false
         }
     }
 

@@ -253,8 +253,7 @@ final class Server {
         if updates.take(received) { return }
         if case .publishAtEnd(let flags) = received.message { kernelUpdate.publishAtEnd(flags) }
         if case .ending = received.message {
-            kernelUpdate.end()
-            losses.logEnd()
+            if !kernelUpdate.end() { losses.logEnd() }
             try? keeper.send(.stop)
         }
         keeper.note(received)

@@ -46,9 +46,8 @@ final class StopCall {
         var reply = Reply(0, body: UpdateCall(text: text).body)
         reply.response.tag = request.tag
         replies.send(reply, to: client.connection)
-        kernelUpdate.end()
         // The keeper ends luod at once, without asking for the log first.
-        losses.logEnd()
+        if !kernelUpdate.end() { losses.logEnd() }
         // Without a keeper, no process would start another orchestrator.
         guard keeper.isThere else { exitNow(0) }
         do {

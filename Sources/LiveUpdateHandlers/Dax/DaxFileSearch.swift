@@ -39,7 +39,7 @@ struct DaxFileNow {
     /// Checks that the next kernel can find a file by its path. A file that was opened in another mount namespace, or
     /// by a name that was removed, has a path that leads nowhere here.
     ///
-    /// - Throws: ESTALE when the path leads to no file, or to another one.
+    /// - Throws: ESTALE when the path leads to no file, or to another one; the other errors of the search.
     static func check(
         _ path: FilePath, of token: UInt64, leadsTo identity: FileIdentity, _ table: MountTable
     ) throws(LiveUpdateError) {
@@ -47,9 +47,12 @@ struct DaxFileNow {
         do throws(SystemCallError) {
             found = try Self.identity(at: path, try table.mounts())
         } catch {
+            switch error.errno {
             // A directory of another user, which this process may enter only at the start under another kernel.
-            if error.errno == .permissionDenied { return }
-            found = nil
+            case .permissionDenied: return
+            case .noSuchFileOrDirectory, .notDirectory, .improperLink, .tooManySymbolicLinkLevels: found = nil
+            default: throw LiveUpdateError(error, "token \(token): looking for \(path)")
+            }
         }
         guard found != identity else { return }
         throw LiveUpdateError(
