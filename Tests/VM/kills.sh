@@ -20,7 +20,7 @@ end() { # PID...
     for process in "$@"; do await "the end of process $process" is_ended "$process"; done
 }
 
-is_ended() { # PID: it is gone, or has not been waited for
+is_ended() { # PID: the process is gone, or is a zombie
     state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)
     case $state in "" | Z*) return 0 ;; esac
     return 1
@@ -92,7 +92,7 @@ check_memory() {
         [ "$wanted" != there ] || fail "$what: the memory file is $memory"
     else
         expect_is "$what: the memory file" "$(cat $dax/memory.sum)" "$found"
-        [ "$wanted" != lost ] || fail "$what: the memory file is there; the test is to be changed"
+        [ "$wanted" != lost ] || fail "$what: the memory file is there: change the test"
         memory=there
     fi
 }
@@ -176,8 +176,8 @@ first_kernel() {
     kill_and_go orchestrator
 }
 
-# luod is stopped at its first calls of a kind, one after the other, and killed there. Each time the state is that of the
-# previous kernel, and at the end nothing stops luod.
+# luod is stopped at its first call of a kind and killed there, then at its second one, and so on, until luod is ready
+# without a stop. Each time the state is that of the previous kernel.
 sweep_start() { # CALL
     number=1
     while :; do
@@ -205,7 +205,8 @@ last_kernel_dax() {
     check "luod killed while it began after the boot" there
 }
 
-# luod is killed while it retrieves the files from the kernel's session, which ends with it.
+# All processes of luod, the holder among them, are killed while luod retrieves the files from the kernel's session. The
+# session ends with them.
 last_kernel_luo() {
     until_call ioctl :when=3 luod >/tmp/luod 2>>$log &
     await "a stop at the third call of ioctl" is_stopped
