@@ -106,7 +106,7 @@ struct StatusText {
         return (["problems:"] + lines.map { "  \(Style.bad($0.text.shown))" }).joined(separator: "\n")
     }
 
-    /// The locks that kept files hold. Programs that want such a lock wait until the file is released.
+    /// The locks of held files. A program that wants such a lock waits until the file is released.
     private var locks: String? {
         let lines = status.sessions.flatMap { session in
             session.files.compactMap { file in
