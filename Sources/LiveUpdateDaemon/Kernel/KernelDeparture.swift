@@ -125,6 +125,7 @@ final class KernelDeparture {
     private func files() throws(LiveUpdateError) -> [File] {
         try orchestrator.status().sessions.filter { $0.direction == .outgoing }.flatMap { session in
             session.files.filter { orchestrator.kernelFate(of: $0.compatible) == .needsLiveUpdate }.compactMap { file in
+                // A lost file has no descriptor.
                 guard let descriptor = store.descriptor(in: file.slot),
                     let found = try? FileStatus(cached: descriptor)
                 else { return nil }

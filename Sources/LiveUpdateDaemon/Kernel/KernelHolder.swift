@@ -115,6 +115,7 @@ final class KernelHolder {
                 "process \(name.process), which held the memory files until the kernel ends, was ended: the files are "
                     + "lost")
         }
+        // A file that stays names a process that has ended, and the next luod finds that out again.
         try? removeFile(FilePath(path))
         return nil
     }

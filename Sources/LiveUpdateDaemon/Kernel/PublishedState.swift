@@ -80,6 +80,7 @@ final class PublishedState {
         guard let request = try? decoder.request(message.bytes), Self.refused.contains(request.call) else {
             return true
         }
+        // A visitor that does not read, or that has gone, needs no answer.
         try? visitor.send(Reply(refusal).completed(for: request).response.bytes)
         try? visitor.discardMessage()
         return true
