@@ -26,11 +26,11 @@ int luo__kind(int fd, uint64_t *cookie);
 struct luo__request {
     __u32 command;
     const void *body; // the struct
-    size_t length;    // of the struct: 4 to LUO__LONGEST_STRUCT + 1
+    size_t length;    // the length of the struct: 4 to LUO__LONGEST_STRUCT + 1
     int passed;       // the descriptor that the request is about, or -1
-    bool brings;      // whether a success has a descriptor
+    bool brings;      // whether the answer of a success has a descriptor
 
-    char *buffer; // of the caller, for the answer
+    char *buffer; // for the answer; the caller owns it
     size_t room;
 
     int error;            // 0, or the errno of the failure
@@ -52,14 +52,14 @@ struct luo__turn {
     int cancel_state;
 };
 int luo__begin(struct luo__turn *turn, uint64_t cookie);
-// Ends a turn, and keeps errno.
+// Ends a turn. errno stays the same.
 void luo__end(struct luo__turn *turn);
-
-// luo_notices.c, below the lock of luo_turns.c
-
-// Locks and unlocks the state that threads share.
+// Locks and unlocks the state that threads share: the turns and the notices.
 void luo__lock(void);
 void luo__unlock(void);
+
+// luo_notices.c
+
 // Makes room for the notices of a socket. -1: ENOMEM.
 int luo__expect_notices(uint64_t cookie);
 void luo__forget_notices(uint64_t cookie);

@@ -104,7 +104,7 @@ struct luo_word {
 /* A session by its name. */
 struct luo_name {
     __u32 size;
-    __u32 direction; /* LUO_EITHER, LUO_OUTGOING or LUO_INCOMING; the result's descriptor */
+    __u32 direction; /* LUO_EITHER, LUO_OUTGOING or LUO_INCOMING; in the answer, the descriptor of the session */
     __u8 name[LIVEUPDATE_SESSION_NAME_LENGTH];
 };
 /* A file by its token. fd is the file to preserve, or the result. */
@@ -230,8 +230,8 @@ LUO_API int luo_ioctl(int fd, unsigned long command, void *argument);
 LUO_API const char *luo_reason(void);
 
 /*
- * The three calls that open a session return its descriptor. A name has 1 to 63 bytes. Each user has separate names.
- * Errors: those of luo_ioctl(), and
+ * The three calls that open a session return its descriptor. A name has 1 to 63 bytes. On luod, each user has names of
+ * its own. Errors: those of luo_ioctl(), and those that each call names.
  */
 
 /* EEXIST the name is in use; EINVAL the name is empty or too long; EMFILE, EUSERS, ENOSPC the limits of the user. */
@@ -246,7 +246,7 @@ LUO_API int luo_session_name(int session, char name[LIVEUPDATE_SESSION_NAME_LENG
 
 /*
  * The functions for files return 0 or the descriptor of a file. Errors: those of luo_ioctl(); EINVAL a session of the
- * other direction; and
+ * other direction; and those that each function names.
  */
 
 /*
@@ -276,7 +276,7 @@ LUO_API int luo_retrieve_as_held(int session, uint64_t token);
  * file cannot be finished yet.
  */
 LUO_API int luo_finish(int session);
-/* Makes a session stay after its last close (1), or not (0). luod only. ENOSPC no room in luod's arena. */
+/* Makes a session stay after its last close (1), or end with it (0). luod only. ENOSPC no room in luod's arena. */
 LUO_API int luo_set_detached(int session, int detached);
 
 /*

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Opens a session. The struct of each such call is the same, and so is the place of the word.
+// Opens a session. The structs of the three calls are the same. The word is the direction, or -1 in the kernel's calls.
 static int open_session(int luo, unsigned long command, const char *name, __s32 word) {
     struct liveupdate_ioctl_create_session argument = {.size = sizeof argument, .fd = word};
     if (!name) return luo__fail(EFAULT, "the session has no name\npass a name of 1 to 63 bytes");

@@ -4,7 +4,7 @@
 //
 // A notice can come before the answer to a request. The call sets it aside in memory that the subscription has
 // allocated, so that no call fails for lack of memory after its request was sent. Only the last notice of each kind
-// is kept: a later question, or a later result, makes the earlier one worthless.
+// is stored: a later question, or a later result, makes the earlier one worthless.
 #include "internal.h"
 
 #include <errno.h>

@@ -31,7 +31,7 @@ int luo__kind(int fd, uint64_t *cookie) {
         ENOTTY, "descriptor %d is a socket, but not of luod\nuse a descriptor of luo_open() or of a session", fd);
 }
 
-// A number other than 0 and other than that of the request before.
+// A number other than 0, and other than that of the previous request.
 static uint64_t new_tag(void) {
     uint64_t tag = 0;
     while (tag == 0) {
@@ -55,7 +55,7 @@ static void wait_for(int fd, short events) {
     poll(&polled, 1, -1); // The next try finds out how the wait ended.
 }
 
-// Sends a request. luod may have closed the connection, and given the reason before: that is no failure here.
+// Sends a request. A connection that luod has closed is no failure here: luod may have sent the reason before.
 static int send_request(int fd, const struct luo__request *request, uint64_t tag) {
     struct {
         __u64 tag;

@@ -251,7 +251,7 @@ package struct FoundFiles: Equatable, Sendable {
     enum Outcome {
         case held
         case lost
-        /// The file survives the kernel, and was not found, for this reason.
+        /// The file survives the kernel, but was not found. The reason names user, session and token.
         case notFound(String)
     }
 
@@ -259,7 +259,7 @@ package struct FoundFiles: Equatable, Sendable {
     package private(set) var held = 0
     /// The number of files that are lost.
     package private(set) var lost = 0
-    /// The reasons for files that survive the kernel and were not found, with session and token.
+    /// The reasons why files that survive the kernel were not found, each with user, session and token.
     package private(set) var reasons: [String] = []
 
     fileprivate mutating func add(_ outcome: Outcome) {

@@ -39,8 +39,8 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         return "\(reason) (\(errno)); \(remedy)"
     }
 
-    /// The reason for a list that names the file already: without the file's token at its beginning, with which
-    /// handlers begin.
+    /// The reason without the file's token at its beginning, for a list that names the file already. Handlers begin
+    /// their reasons with the token.
     func reason(ofToken token: UInt64) -> String {
         let subject = "token \(token)"
         guard reason.hasPrefix(subject) else { return reason }

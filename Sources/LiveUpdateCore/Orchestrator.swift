@@ -383,7 +383,7 @@ public final class Orchestrator: Sendable {
 
     /// Opens lost files again, if they survive the kernel by themselves and their handlers find them.
     ///
-    /// - Returns: the number of files that are held after it, and of files that are lost, in unfinished sessions.
+    /// - Returns: the files of unfinished sessions, held and lost, and the reasons why files were not found.
     /// - Throws: as ``open()``; ENODEV when the boot has ended.
     package func findLostFiles() throws(LiveUpdateError) -> FoundFiles { try enabled().findLostFiles() }
 

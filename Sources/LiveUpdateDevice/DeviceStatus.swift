@@ -66,7 +66,7 @@ public struct DeviceStatus: Sendable {
         public let retrieveStatus: RetrieveStatus
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         public let problem: String?
-        /// The locks that the kept open file description holds, in words such as `flock exclusive`: flock(2), and
+        /// The locks that the held open file description has, in words such as `flock exclusive`: flock(2), and
         /// F_OFD_SETLK of fcntl(2).
         public let locks: [String]
         /// The fate of the file when the kernel is replaced; nil when luod does not say.

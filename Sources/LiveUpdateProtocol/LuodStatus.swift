@@ -154,7 +154,7 @@ package struct LuodStatus: Equatable, Sendable {
         package var retrieved: Int32
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         package var problem: String?
-        /// The locks that the kept open file description holds, in words; nil without locks.
+        /// The locks that the held open file description has, in words; nil without locks.
         package var locks: [String]?
         /// The fate of the file when the kernel is replaced: "stays", "needs-luo" or "ends". Nil from a luod that
         /// does not say.

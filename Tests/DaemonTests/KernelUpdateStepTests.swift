@@ -79,7 +79,7 @@ import Testing
     @Test(
         "Each orchestrator has one role",
         arguments: [
-            // Whether it replaces one, in an update, must refuse, the kernel, restored from a store, the role.
+            // Whether an orchestrator has died, died in an update, too many have died, the kernel, a store, the role.
             (false, false, false, .unknown, false, .first), (false, false, false, .unknown, true, .restored),
             (false, false, false, .same, false, .restored), (false, false, false, .same, true, .restored),
             (false, false, false, .other, false, .afterKernel), (false, false, false, .other, true, .afterKernel),

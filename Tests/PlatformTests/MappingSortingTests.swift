@@ -3,7 +3,7 @@ import Testing
 
 @testable import LiveUpdatePlatform
 
-/// What becomes of each kind of mapping.
+/// The group of each kind of mapping.
 @Suite struct MappingSortingTests {
     /// Areas of 4 KiB, one behind the other, from lines such as `rw-s 1 /memfd:x (deleted)`, with their own bytes.
     private func sorted(_ lines: [(String, UInt64)], open: Set<UInt64> = [], program: UInt64? = nil) -> MappingSorting {

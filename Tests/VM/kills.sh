@@ -20,7 +20,7 @@ end() { # PID...
     for process in "$@"; do await "the end of process $process" is_ended "$process"; done
 }
 
-is_ended() { # PID: it is gone, or has not been waited for
+is_ended() { # PID: the process is gone, or is a zombie
     state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)
     case $state in "" | Z*) return 0 ;; esac
     return 1
@@ -92,7 +92,7 @@ check_memory() {
         [ "$wanted" != there ] || fail "$what: the memory file is $memory"
     else
         expect_is "$what: the memory file" "$(cat $dax/memory.sum)" "$found"
-        [ "$wanted" != lost ] || fail "$what: the memory file is there; the test is to be changed"
+        [ "$wanted" != lost ] || fail "$what: the memory file is there: change the test"
         memory=there
     fi
 }
@@ -176,8 +176,8 @@ first_kernel() {
     kill_and_go orchestrator
 }
 
-# luod is stopped at its first calls of a kind, one after the other, and killed there. Each time the state is that of the
-# previous kernel, and at the end nothing stops luod.
+# luod is stopped at its first call of a kind and killed there, then at its second one, and so on, until luod is ready
+# without a stop. Each time the state is that of the previous kernel.
 sweep_start() { # CALL
     number=1
     while :; do
@@ -205,7 +205,8 @@ last_kernel_dax() {
     check "luod killed while it began after the boot" there
 }
 
-# luod is killed while it retrieves the files from the kernel's session, which ends with it.
+# All processes of luod, the holder among them, are killed while luod retrieves the files from the kernel's session. The
+# session ends with them.
 killed_while_retrieving() {
     until_call ioctl :when=3 luod >/tmp/luod 2>>$log &
     await "a stop at the third call of ioctl" is_stopped
@@ -217,8 +218,24 @@ killed_while_retrieving() {
 
 # --- The early part: a thread of luod gives memory files to the kernel, and luod serves its clients meanwhile.
 
-# Traces the calls of ioctl of the orchestrator. The second of them, after the one that makes the kernel's session, gives
-# the memory file to the kernel.
+# Makes a session with a small memory file.
+fill_more() { # SESSION
+    expect "a session" luoctl session create "$1"
+    exec 3<>"/dev/shm/$1"
+    rm "/dev/shm/$1"
+    echo "$1" >&3
+    expect "a small memory file" luoctl preserve --session "$1" --token 1 --fd 3
+    exec 3>&-
+}
+
+check_more() { # SESSION
+    expect "the small memory file of $1" luoctl retrieve --session "$1" --token 1 -- sh -c "grep -q $1 <&3"
+    expect "the finish of $1" luoctl finish --session "$1"
+}
+
+# Traces the calls of ioctl of the orchestrator, and does something to the second call of a thread. luod's main thread makes
+# only one call in the early part, which makes the kernel's session. The thread of the early part gives two memory files to
+# the kernel, so its second call gives the second file.
 at_gift() { # INJECTION
     orchestrator_pid=$(orchestrator)
     strace -f -p "$orchestrator_pid" -o /tmp/gift -e trace=ioctl -e "inject=ioctl:$1:when=2" 2>/tmp/attached &
@@ -229,6 +246,7 @@ is_stopped_at_gift() { grep -q 'stopped by SIGSTOP' /tmp/gift; }
 
 killed_early() {
     fill
+    fill_more second
     at_gift signal=STOP
     kexec >/tmp/kexec 2>&1 &
     command=$!
@@ -238,6 +256,7 @@ killed_early() {
     wait $command && fail "luoctl kexec has succeeded"
     await "luod" luoctl status
     check "the orchestrator killed in the early part" there
+    expect "the end of second" luoctl session rm --force second
 }
 
 has_kernel_session() { ls -l "/proc/$orchestrator_pid/fd" | grep -q luo; }
@@ -245,26 +264,24 @@ has_kernel_session() { ls -l "/proc/$orchestrator_pid/fd" | grep -q luo; }
 # The thread waits for ten seconds. In this time a client preserves another memory file, which must go, too.
 served_early() {
     fill
+    fill_more second
     echo $((stage + 1)) >$dax/stage
     at_gift delay_enter=10000000
     kexec >/tmp/kexec 2>&1 &
+    command=$!
     await "the session of the kernel" has_kernel_session
-    expect "a session in the early part" luoctl session create late
-    exec 3<>/dev/shm/late
-    rm /dev/shm/late
-    echo late >&3
-    expect "a memory file in the early part" luoctl preserve --session late --token 1 --fd 3
-    has_kernel_session || fail "the early part has ended too early"
+    fill_more late
+    is_ended $command && fail "the early part has ended too early"
     echo "kernel $stage: boot $(boot), ends"
     sync
-    wait $!
+    wait $command
     cat /tmp/kexec
     fail "the kernel was not replaced"
 }
 
 check_late() {
-    expect "the memory file of the early part" luoctl retrieve --session late --token 1 -- grep -q late /proc/self/fd/3
-    expect "the finish of late" luoctl finish --session late
+    check_more second
+    check_more late
     check "a client served in the early part" there
 }
 

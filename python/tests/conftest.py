@@ -42,7 +42,7 @@ def device(state):
 
 
 def descriptors():
-    """The open descriptors, and what they are. That of the directory is gone."""
+    """The open descriptors and their targets, without the descriptor of the listing itself, which is closed by then."""
     found = {}
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -54,7 +54,7 @@ def descriptors():
 
 @pytest.fixture(autouse=True)
 def no_descriptor_is_left():
-    """Each test closes the descriptors that it opens. luod, which the first test starts, is there before."""
+    """Each test closes the descriptors that it opens. The descriptors for luod are open before each test."""
     before = descriptors()
     yield
     assert descriptors() == before

@@ -24,7 +24,7 @@ final class KeeperEnding {
     /// seconds to stop, unless TimeoutStopSec= says otherwise.
     private static let patienceForPublication: UInt64 = 80_000
 
-    /// Makes the end. `publication` is the request that the keeper's earlier program has noted.
+    /// Prepares the end. `publication` has the flags that the keeper's earlier program has noted; 0 without a request.
     init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor, publication: UInt32) {
         self.publication = publication
         self.rooms = rooms

@@ -51,7 +51,7 @@ package struct StateDirectory: Sendable {
         for file in [calls.path, kernel, kernel + ".new", holder, holder + ".new"] { try Self.expectOwnFile(file) }
         if var found = try adopt() {
             found.unwanted = passed
-            // The orchestrator serves everything that a holder may have.
+            // The orchestrator already serves all files that a holder may have.
             KernelHolder.find(holder, log)?.end()
             return found
         }

@@ -3,8 +3,8 @@ import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
 
-/// The list of the descriptors in a holder (``HolderProcess``), which the holder has as a memory file in a descriptor
-/// of a fixed number. The next luod reads the list there. This type does no I/O.
+/// The list of the descriptors in a holder (``HolderProcess``). The list is in a memory file, for which the holder has
+/// a descriptor of a fixed number, so that the next luod finds it. This type does no I/O.
 ///
 /// The layout is `"LUOHOLDR"`, `u32 version`, `s32 number of the kernel's session` (-1 without one), `u32 whether the
 /// session comes from the previous kernel`, `u32 number of descriptors`, and for each descriptor its slot, kind and

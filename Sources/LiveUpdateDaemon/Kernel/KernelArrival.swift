@@ -24,7 +24,8 @@ struct KernelArrival {
     /// Takes everything that the previous kernel has handed over for the state, or that a holder has.
     ///
     /// - Parameters:
-    ///   - holder: the holder that was found; afterwards the holder to end when the files are served.
+    ///   - holder: the holder that was found, if there is one. Afterwards it is the holder that must be ended when the
+    ///     files are served.
     ///   - vault: gets the descriptors.
     /// - Returns: whether the files come from a previous kernel.
     /// - Throws: StartFailure when the session cannot be retrieved, or when a holder does not give its descriptors; the
@@ -57,7 +58,7 @@ struct KernelArrival {
         }
     }
 
-    /// Gives the session to a holder.
+    /// Starts a holder, and gives it the session.
     ///
     /// - Returns: nil when no holder can be started. The session then ends with this process.
     private func hold(_ session: KernelSession) -> KernelHolder? {
@@ -100,7 +101,7 @@ struct KernelArrival {
         _ token: UInt64, _ items: [KernelCargo.Item], from session: KernelSession, into vault: DescriptorVault
     ) throws(SystemCallError) {
         let file = try session.retrieve(token: token)
-        // No process may have the file while it has too many rights. The kernel gives everybody all of them.
+        // The kernel gives all users all rights to the file. No client may get the file before that is undone.
         if let item = items.first {
             try file.borrowed.setRights(item.permissions, owner: item.owner, group: item.group)
         }
@@ -124,17 +125,18 @@ struct KernelArrival {
         }
     }
 
-    /// Retrieves the session, and waits while another program has the device open. luod must not begin without the
-    /// session.
+    /// Retrieves the session, and waits while another program has the device or the session open. luod must not begin
+    /// without the session.
     ///
     /// - Returns: nil when the previous kernel has handed over no such session.
-    /// - Throws: StartFailure when the device stays open in another program, and for the other errors of the kernel.
+    /// - Throws: StartFailure when the device or the session stays open in another program, and for the other errors
+    ///   of the kernel.
     private func retrieve(_ name: SessionName) throws -> KernelSession? {
         for _ in 0..<Self.attempts {
             do throws(SystemCallError) {
                 return try KernelSession.retrieve(name)
             } catch {
-                // EINVAL: a luod that is ending has the session open.
+                // EINVAL: another luod, which is about to end, has the session open.
                 guard [.resourceBusy, .invalidArgument].contains(error.errno) else {
                     throw StartFailure(
                         .unavailable,
@@ -145,8 +147,8 @@ struct KernelArrival {
         }
         throw StartFailure(
             .other,
-            "the session \(name) of /dev/liveupdate cannot be retrieved, because another program has the device open: "
-                + "end that program, and start luod again")
+            "the session \(name) of /dev/liveupdate cannot be retrieved, because another program has the device or the "
+                + "session open: end that program, and start luod again")
     }
 
     /// The attempts to open the device, ten in a second.
@@ -157,8 +159,7 @@ struct KernelArrival {
         return try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size))
     }
 
-    /// Writes the arena. A full or read-only file system only makes luod wait until there is room, because luod must
-    /// not begin without the arena.
+    /// Writes the arena. If that fails, this tries again each second, because luod must not begin without the arena.
     private func writePatiently(_ bytes: [UInt8], to path: String) {
         var isLogged = false
         while true {

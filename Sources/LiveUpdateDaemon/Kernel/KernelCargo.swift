@@ -5,8 +5,8 @@ import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
 
-/// The list of the descriptors whose files luod has put into a session of the kernel. The list travels as a memory file
-/// in the same session. This type does no I/O.
+/// The list of luod's descriptors of the files in a session of the kernel. The list travels as a memory file in that
+/// session. This type does no I/O.
 ///
 /// The layout is `"LUOCARGO"`, `u32 version`, `u32 number of descriptors`, and for each descriptor `s64 slot, u64
 /// token, u64 position, u32 open mode, u32 seals, u32 user, u32 permissions, u32 owner, u32 group`. Several descriptors
@@ -22,9 +22,9 @@ struct KernelCargo: Equatable, Sendable {
         var position: UInt64
         var mode: OpenMode
         var seals: Seals
-        /// The user to charge.
+        /// The quota counts the descriptor for this user.
         var user: UInt32
-        /// The permissions and the owner of the file. The kernel gives the file to root, and all rights to everybody.
+        /// The permissions and the owner of the file. The kernel gives the file to root, and all rights to all users.
         var permissions: FilePermissions
         var owner: UInt32
         var group: UInt32
@@ -41,8 +41,8 @@ struct KernelCargo: Equatable, Sendable {
     /// The name of the kernel's session for a state. Each state of a machine has its own session.
     ///
     /// - Returns: `luod:` and the path. A path that is longer than a name becomes two checksums and its last bytes. The
-    ///   second checksum is that of the path read backwards, because two checksums of the same order of bytes are equal
-    ///   for the same pairs of paths, whatever comes before them.
+    ///   second checksum is that of the path read backwards. Another checksum of the bytes in their order would not
+    ///   help: it is equal for the same pairs of paths, whatever bytes precede them.
     static func sessionName(ofState path: String) -> SessionName {
         let bytes = [UInt8](path.utf8)
         let whole = SessionName(bytes: [UInt8]("luod:".utf8) + bytes)
@@ -52,7 +52,7 @@ struct KernelCargo: Equatable, Sendable {
         return SessionName(bytes: beginning + bytes.suffix(longestName - beginning.count))
     }
 
-    /// The bytes that a name of the kernel may have.
+    /// The most bytes of a name in the kernel.
     private static let longestName = 63
 
     private static let magic: UInt64 = 0x4F47_5241_434F_554C

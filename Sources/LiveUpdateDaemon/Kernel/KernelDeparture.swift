@@ -20,12 +20,14 @@ final class KernelDeparture {
     private let store: DescriptorMirror
     private let isLeavingOut: Bool
     private var budget: KernelMemoryBudget
-    /// The files at the last look. The sessions can no longer be read once they are published.
+    /// The files as the last ``gifts()`` found them. Once the sessions are published, they can no longer be read.
     private var known: [KernelSelection.File] = []
+    /// The tokens of the files that the kernel's session has.
     private var given: [FileIdentity: UInt64] = [:]
+    /// The files that the kernel does not take, and that the update goes on without.
     private var leftOut: Set<FileIdentity> = []
     private var lastToken: UInt64 = 0
-    /// The memory files with the list and the arena.
+    /// The memory files that luod makes for the kernel: the list and the arena.
     private var own: [OwnedFile] = []
 
     /// Makes a session of the kernel for a state.
@@ -95,7 +97,7 @@ final class KernelDeparture {
         }
     }
 
-    /// Notes the files that a thread, or this one, has preserved.
+    /// Notes the files that ``KernelGifts/preserve()`` has preserved, in this thread or in another one.
     ///
     /// - Returns: a line for each file that was left out.
     func note(_ gifts: KernelGifts) -> [String] {
@@ -123,6 +125,7 @@ final class KernelDeparture {
     private func files() throws(LiveUpdateError) -> [File] {
         try orchestrator.status().sessions.filter { $0.direction == .outgoing }.flatMap { session in
             session.files.filter { orchestrator.kernelFate(of: $0.compatible) == .needsLiveUpdate }.compactMap { file in
+                // A lost file has no descriptor.
                 guard let descriptor = store.descriptor(in: file.slot),
                     let found = try? FileStatus(cached: descriptor)
                 else { return nil }
@@ -135,10 +138,10 @@ final class KernelDeparture {
 
     // MARK: Completing
 
-    /// Preserves the published arena and the list of the descriptors, as the last ``gifts()`` has found them.
+    /// Preserves the published arena, and the list of the descriptors that the last ``gifts()`` found.
     ///
     /// - Throws: EBADF when a descriptor is not held any more, ENOMEM, and the other errors of the kernel. The caller
-    ///   thaws then.
+    ///   must thaw then.
     func complete() throws(LiveUpdateError) {
         let carried = KernelSelection.carried(known, given: given)
         do throws(SystemCallError) {
@@ -178,19 +181,21 @@ final class OwnedFile: Sendable {
 /// Memory files that a thread preserves in a session of the kernel. It has descriptors of its own, so that clients may
 /// unpreserve the files meanwhile.
 final class KernelGifts: Sendable {
-    /// A memory file.
+    /// A memory file, with its token in the kernel's session.
     struct Item: Sendable {
         let identity: FileIdentity
         /// The token of the file in the kernel's session.
         let token: UInt64
+        /// The size, in bytes.
         let size: UInt64
+        /// The bytes of the file that have pages.
         let allocated: UInt64
-        /// The user, the session and the token that clients know.
+        /// The user, the session and the token that clients know, for messages.
         let subject: String
         let file: OwnedFile
     }
 
-    /// The result.
+    /// The result of ``preserve()``, up to now or at its end.
     struct Outcome: Sendable {
         var budget: KernelMemoryBudget
         var given: [FileIdentity: UInt64] = [:]
@@ -214,9 +219,9 @@ final class KernelGifts: Sendable {
 
     /// Preserves the files, unless the work is canceled.
     ///
-    /// - Throws: ENOMEM when the machine has no memory for the holes of a file; EOPNOTSUPP for a file that the kernel
-    ///   would seal; the kernel's error for a file, with its user, session and token; ECANCELED. Files are left out
-    ///   instead of these errors, if the update allows that.
+    /// - Throws: ECANCELED when the client has gone; and, unless the update leaves such files out: ENOMEM when the
+    ///   machine has no memory for the holes of a file, EOPNOTSUPP for a file that the kernel would seal, and the
+    ///   kernel's error for a file. The error names the user, the session and the token of the file.
     func preserve() throws(LiveUpdateError) {
         for item in items {
             do throws(SystemCallError) {

@@ -11,7 +11,7 @@ import SystemPackage
 /// The file `holder` of the state names the holder's process, by the boot ID of the kernel, the number of the process,
 /// and the time at which the process was started.
 final class KernelHolder {
-    /// The name of a process that no other process of any kernel has.
+    /// The name of a process. No other process of this kernel or of another one has the same name.
     struct Name: Equatable, Sendable {
         var boot: String
         var process: CInt
@@ -36,7 +36,7 @@ final class KernelHolder {
 
     private let process: RunningProcess
     private let path: String
-    /// The session that the previous kernel has handed over, until its files are served.
+    /// The session that the previous kernel has handed over. It is finished when the holder is ended.
     private var arrival: KernelSession?
     private var isEnded = false
 
@@ -45,7 +45,7 @@ final class KernelHolder {
         self.path = path
     }
 
-    /// The number of its process.
+    /// The number of the holder's process.
     var id: CInt { process.id }
 
     // MARK: Starting
@@ -100,7 +100,7 @@ final class KernelHolder {
     ///
     /// - Parameters:
     ///   - path: the path of the file, which is removed when its holder has ended.
-    ///   - log: names a holder that was ended, because its files are lost.
+    ///   - log: says that the files are lost, if the holder was ended under this kernel.
     /// - Returns: nil when there is none.
     static func find(_ path: String, _ log: Log) -> KernelHolder? {
         guard let name = (try? readBeginning(path)).flatMap({ Name($0) }) else { return nil }
@@ -115,6 +115,7 @@ final class KernelHolder {
                 "process \(name.process), which held the memory files until the kernel ends, was ended: the files are "
                     + "lost")
         }
+        // A file that stays names a process that has ended, and the next luod finds that out again.
         try? removeFile(FilePath(path))
         return nil
     }
@@ -142,10 +143,10 @@ final class KernelHolder {
         return nil
     }
 
-    /// Finishes a session together with the holder that has it, once its files are served.
+    /// Makes ``end()`` finish a session, too, which the holder has.
     func finishAtEnd(_ session: KernelSession) { arrival = session }
 
-    /// Ends the holder. The next luod has everything.
+    /// Ends the holder, and removes the file that names it, because this luod has all of its descriptors.
     func end() {
         guard !isEnded else { return }
         isEnded = true

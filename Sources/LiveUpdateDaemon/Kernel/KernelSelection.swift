@@ -16,7 +16,7 @@ struct KernelSelection: Equatable, Sendable {
 
     /// A file that the kernel must still get, with its new token.
     struct Gift: Equatable, Sendable {
-        /// The place of the first slot with the file.
+        /// The index of the first slot with the file, among the files that luod has.
         var index: Int
         var identity: FileIdentity
         var token: UInt64
@@ -25,7 +25,7 @@ struct KernelSelection: Equatable, Sendable {
     /// The files that the kernel must still get, each once, in the order of the slots.
     let gifts: [Gift]
 
-    /// Compares.
+    /// Compares the files that luod has with those that the kernel's session has.
     ///
     /// - Parameters:
     ///   - files: the files that luod has.
@@ -45,7 +45,7 @@ struct KernelSelection: Equatable, Sendable {
         self.gifts = gifts
     }
 
-    /// The slots of the files that the kernel has, with their tokens.
+    /// The slots of the files that the kernel's session has, with their tokens.
     static func carried(
         _ files: [File], given: [FileIdentity: UInt64]
     ) -> [(slot: DescriptorSlot, token: UInt64)] {

@@ -10,7 +10,7 @@ import SystemPackage
 /// 1. luod refuses the request if files end with the kernel or cannot be frozen, and names all of them. Then it refuses
 ///    the request if sessions are unfinished. A client can allow the loss of both with flags.
 /// 2. If the kernel's orchestrator carries memory files, a thread gives it all of them (``KernelDeparture``), while
-///    luod serves its clients. Then the request is done again.
+///    luod serves its clients. Then luod performs the request again.
 /// 3. luod publishes and answers. From then on luod serves no client. The client now starts the next kernel.
 /// 4. While this kernel still runs, the client can call the update off: luod thaws when the client closes its
 ///    connection or makes another request on it (``PublishedState``).
@@ -64,7 +64,7 @@ final class KernelUpdateCall {
 
     /// Performs the request. If the state is published, this returns only after the update was called off.
     ///
-    /// - Returns: the answer; nil when it was sent already, or when the request is done again later.
+    /// - Returns: the answer; nil when it was sent already, or when luod performs the request again later.
     func perform(_ request: Request, _ client: Client) -> Reply? {
         let call = UpdateCall(request.body)
         let connection = client.connection
@@ -174,7 +174,7 @@ final class KernelUpdateCall {
     /// Notes the flags of a request that an earlier orchestrator has answered.
     func publishAtEnd(_ flags: UInt32) { atEnd = flags }
 
-    /// The keeper has the flags for the next orchestrator.
+    /// Notes the flags, also in the keeper, which gives them to the next orchestrator.
     private func setAtEnd(_ flags: UInt32) {
         atEnd = flags
         try? keeper.send(.publishAtEnd(flags: flags))
@@ -209,7 +209,7 @@ final class KernelUpdateCall {
         }
     }
 
-    /// Gives the kernel's session to the keeper. This process ends before the kernel does.
+    /// Gives the kernel's session to the keeper, because this process ends before the kernel does.
     private func handOver(_ departure: KernelDeparture) {
         do throws(SystemCallError) {
             try keeper.send(.holdUntilEnd(isIncoming: false), [departure.descriptor])
@@ -223,7 +223,9 @@ final class KernelUpdateCall {
 
     private func replaced(_ carriesMemory: Bool) -> Replacement { .kernel(carryingMemory: carriesMemory) }
 
-    /// Publishes, answers, and waits.
+    /// Publishes, answers, and waits until the update is called off.
+    ///
+    /// - Returns: a refusal; nil when the answer was sent.
     private func publish(_ call: UpdateCall, _ reply: Reply, _ connection: Connection) -> Reply? {
         let departure = preparation?.departure
         preparation = nil
@@ -251,7 +253,7 @@ final class KernelUpdateCall {
     private func publish(_ call: UpdateCall, _ departure: KernelDeparture?) throws(LiveUpdateError) {
         acceptor.admitAll()
         if let departure {
-            // The files that were added since the thread has looked, or all.
+            // All files, or those that clients have added since the thread began.
             let gifts = try departure.gifts()
             try gifts.preserve()
             log.sayAll(departure.note(gifts).map { "kernel update: goes on without \($0)" })

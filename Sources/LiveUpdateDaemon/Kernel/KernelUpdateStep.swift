@@ -3,16 +3,16 @@ import LiveUpdateCore
 import LiveUpdateProtocol
 import SystemPackage
 
-/// What luod does with a KERNEL_UPDATE request. The decision does no I/O.
+/// The step that luod takes for a KERNEL_UPDATE request. The decision does no I/O.
 enum KernelUpdateStep: Equatable, Sendable {
     case refuse(KernelUpdateRefusal)
     /// Forget an earlier request to publish at the end of luod.
     case forget
-    /// Only answer what would be lost.
+    /// Only answer, with the list of all losses.
     case answer
     /// Publish when luod ends.
     case publishAtEnd
-    /// Let a thread give the memory files to the kernel. The request is done again afterwards.
+    /// Let a thread give the memory files to the kernel. luod performs the request again afterwards.
     case prepare
     /// Publish now.
     case publish
@@ -20,11 +20,11 @@ enum KernelUpdateStep: Equatable, Sendable {
     /// The state of the files that a thread gives to the kernel.
     enum Preparation: Equatable, Sendable {
         case none
-        /// The thread has done it for this client.
+        /// The kernel has the files, for this client.
         case done
         /// The thread has failed for this client.
         case failed(KernelUpdateRefusal)
-        /// Another client's process has begun a kernel update.
+        /// Another client, with this process, has begun a kernel update.
         case ofOther(process: CInt)
     }
 
@@ -49,7 +49,7 @@ enum KernelUpdateStep: Equatable, Sendable {
     /// Whether the decision depends on the losses of the update.
     static func needsLosses(_ flags: UInt32) -> Bool { flags & (UpdateCall.forget | UpdateCall.confirm) == 0 }
 
-    /// Decides.
+    /// Decides on the step.
     init(_ situation: Situation) {
         let flags = situation.flags
         func has(_ flag: UInt32) -> Bool { flags & flag != 0 }

@@ -15,9 +15,10 @@ final class PublishedState {
     private let listener: FileDescriptor?
     private let replies: ReplySender
     private let keeper: KeeperLink
+    /// The connections that were accepted meanwhile.
     private var visitors: [FileDescriptor] = []
 
-    /// The most connections that are read.
+    /// The most connections that are accepted meanwhile.
     private static let mostVisitors = 64
 
     init(_ client: Connection, _ listener: FileDescriptor?, _ replies: ReplySender, _ keeper: KeeperLink) {
@@ -59,12 +60,12 @@ final class PublishedState {
         }
     }
 
-    /// The requests that are refused. The others wait.
+    /// The requests that are refused. All others wait.
     private static let refused: Set<Call> = [.status, .stop, .update, .reload, .load, .kernelUpdate]
 
-    /// Refuses a request if there is one that is refused.
+    /// Answers the next request of a visitor, if there is one of those that are refused.
     ///
-    /// - Returns: false when the client has closed the connection.
+    /// - Returns: false when the visitor has closed the connection.
     private func answer(_ visitor: FileDescriptor) -> Bool {
         guard visitor.isReadable(within: 0) else { return true }
         let message: ReceivedMessage
@@ -79,6 +80,7 @@ final class PublishedState {
         guard let request = try? decoder.request(message.bytes), Self.refused.contains(request.call) else {
             return true
         }
+        // A visitor that does not read, or that has gone, needs no answer.
         try? visitor.send(Reply(refusal).completed(for: request).response.bytes)
         try? visitor.discardMessage()
         return true

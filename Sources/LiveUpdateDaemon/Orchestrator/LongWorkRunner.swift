@@ -83,10 +83,11 @@ final class LongWorkRunner {
             started, .request(request, place: ledger.beginLong(), preservesMemory: preservesMemory), connection)
     }
 
-    /// Lets a thread prepare a request. The request is served again when that is done. Without a free thread, or while
-    /// an update is under way, the request waits.
+    /// Lets a thread prepare a request, which is served again afterwards. Without a free thread, or while an update is
+    /// under way, the request waits.
     ///
-    /// - Returns: whether a thread does it. If so, `whenDone` is called before the request is served again.
+    /// - Returns: whether a thread prepares the request. If so, `whenDone` is called before the request is served
+    ///   again.
     func prepare(
         _ connection: Connection, _ body: @escaping @Sendable () throws(LiveUpdateError) -> Void,
         whenDone: @escaping (LiveUpdateError?) -> Void

@@ -120,7 +120,7 @@ package enum OrchestratorProcess {
         return server
     }
 
-    /// Logs on which medium a new state begins.
+    /// Logs the medium on which a new state begins.
     private static func sayMedium(_ resources: OrchestratorResources) {
         // The state of luoctl run ends with its program.
         guard !resources.settings.endsUnused, let arena = resources.store.descriptor(.arena),

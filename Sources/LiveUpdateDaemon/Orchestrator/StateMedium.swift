@@ -2,8 +2,8 @@
 package import LiveUpdatePlatform
 import SystemPackage
 
-/// The medium that the state is on, which decides whether sessions survive the kernel. A directory without the mount
-/// that was meant to be there is the usual reason for a new state.
+/// The medium that the state is on. It decides whether sessions survive the kernel. The log names it when a new state
+/// begins, because the usual reason for an unexpected new state is that a file system is not mounted.
 package enum StateMedium: Equatable, Sendable {
     case dax
     case disk

@@ -21,7 +21,7 @@ public final class DaxRegions: FileLifecycleBound {
     /// Makes the FLB. It has no state.
     public convenience init() { self.init { .now() } }
 
-    /// Makes the FLB for another machine than this one.
+    /// Makes the FLB for a machine that tests describe.
     init(_ look: @escaping @Sendable () -> DaxSituation) { self.look = look }
 
     public func preserve(_ context: FLBContext) throws(LiveUpdateError) -> (data: UInt64, object: DaxRegionsState) {
@@ -57,7 +57,7 @@ public final class DaxRegions: FileLifecycleBound {
 }
 
 extension DaxRegionRecord {
-    /// The mount point as text, for a fixed order.
+    /// The mount point as text, by which entries of one region are sorted; empty without one.
     fileprivate var place: String {
         guard case .fileSystem(_, let point?) = use else { return "" }
         return point.string
@@ -86,8 +86,8 @@ public final class DaxRegionsState: Sendable {
 }
 
 extension FileContext {
-    /// The reason why the region of a file that is not found lacks it; nil when the region is as it was. `region` is
-    /// the one that the file's own record knows, for a file without an FLB from another boot.
+    /// Explains why a file is not found, by the state of its region; nil when the region is as it was. `region` is the
+    /// region from the file's own record, which serves if no FLB of the previous boot knows the region.
     func obstacle(on region: DaxRegionRecord, of path: FilePath? = nil) -> DaxObstacle? {
         let known = (try? flbs.withIncoming(DaxRegions()) { $0.regions }) ?? []
         let mine = known.filter { $0.memory.contains(region.memory) && $0.isOn(path) }

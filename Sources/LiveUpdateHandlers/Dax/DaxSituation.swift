@@ -4,8 +4,8 @@ import SystemPackage
 
 /// The persistent memory of a machine at one moment: its regions, the mounts, and the command line of its kernel.
 ///
-/// Before an update it tells on which region a file is, and after it whether the region is there again. Both are
-/// decisions without I/O.
+/// Before an update a situation tells on which region a file is. After the update it tells whether the region is there
+/// again. Both are decisions without I/O.
 package struct DaxSituation: Sendable {
     private let regions: [DaxRegion]
     private let mounts: [Mount]
@@ -149,7 +149,7 @@ extension DaxDevice {
 }
 
 extension DaxMemory {
-    /// The memory in words: `persistent memory of 268435456 bytes at 0x40000000`
+    /// The memory in words: `persistent memory of 256M at 0x40000000`
     fileprivate var text: String { "persistent memory of \(MemoryAmount.text(size)) at \(startText)" }
 }
 

@@ -9,13 +9,13 @@ package struct FileLock: Equatable, Sendable, CustomStringConvertible {
     package let kind: Kind
     /// Whether no other description can have a lock there.
     package let isExclusive: Bool
-    /// The first byte and the last one, which is nil for a lock up to the end of the file, however long it grows. Nil
-    /// for a lock of the whole file.
+    /// The first and the last byte of the lock. A lock without a last byte reaches to the end of the file, however long
+    /// the file grows. Nil for a lock of the whole file.
     package let range: (first: UInt64, last: UInt64?)?
 
     package static func == (one: FileLock, other: FileLock) -> Bool { one.description == other.description }
 
-    /// For people: `flock exclusive`, `ofd write 0-99`.
+    /// The lock in words: `flock exclusive`, `ofd write 0-99`.
     package var description: String {
         let range = range.map { " \($0.first)-\($0.last.map { "\($0)" } ?? "")" } ?? ""
         return switch kind {
@@ -24,8 +24,8 @@ package struct FileLock: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The locks of a descriptor's open file description, from /proc/self/fdinfo, of which 4 KiB are read. None where
-    /// the kernel does not show them.
+    /// The locks of a descriptor's open file description. This reads 4 KiB of /proc/self/fdinfo at most. The list is
+    /// empty where the kernel does not show locks.
     package static func all(of descriptor: FileDescriptor) -> [FileLock] {
         guard let file = try? openFile("/proc/self/fdinfo/\(descriptor.rawValue)"),
             let text = try? readText(file.borrowed, atMost: 4096)

@@ -159,9 +159,10 @@ package func replaceFile(_ path: String, with text: String) throws(SystemCallErr
     try replaceFile(path, with: [UInt8](text.utf8), by: path + ".new")
 }
 
-/// Gives a file a new content, all of it or nothing also if the machine loses power: the content is written to another
-/// file and synchronized with the disk, and that file then gets the name. The other file is always a new file of this
-/// user, so that no link and no pipe of another user is written to.
+/// Gives a file a new content. If that fails, or if the machine loses power, the file has all of the old content or all
+/// of the new content: the content is written to another file and synchronized with the disk, and that file then gets
+/// the name. The other file is always a new file of this user, so that no link and no pipe of another user is written
+/// to.
 ///
 /// - Parameters:
 ///   - path: the path of the file.

@@ -80,11 +80,12 @@ extension RunningProcess {
     package var areas: [MappedArea] { get throws(SystemCallError) { try MappedArea.all(of: id) } }
 
     /// The bytes in an area that belong to the process alone: private memory, or copies of a file's pages that were
-    /// written in a private mapping.
+    /// written in a private mapping. Copies that are swapped out are not counted.
     ///
     /// - Throws: as ``areas``, for huge pages.
     package func ownBytes(in area: MappedArea) throws(SystemCallError) -> UInt64 {
         if area.isShared { return 0 }
+        // `Swap` of a mapped file also counts swapped pages of the file itself: proc(5).
         guard area.isHuge else { return area.anonymous + (area.hasFile ? 0 : area.swapped) }
         let pages = try PageFrames(of: id).anonymous(in: area.range, pageSize: area.pageSize)
         return UInt64(pages.count) * area.pageSize.bytes

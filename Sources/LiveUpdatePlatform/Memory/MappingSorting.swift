@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The areas of a process's memory, sorted by what can become of them. This decides; it looks at nothing.
+
+/// The areas of a process's memory, sorted by the way in which their data can be preserved. This type does no I/O.
 package struct MappingSorting: Equatable {
     /// An area, with the bytes of it that belong to the process alone.
     package struct Area: Equatable {
@@ -22,13 +23,15 @@ package struct MappingSorting: Equatable {
         package var bytes: UInt64 { areas.reduce(0) { $0 + UInt64($1.range.count) } }
     }
 
-    /// Files that the process has mapped, shared, and for which it has no descriptor. Some may not be memory files.
+    /// Shared mappings of files for which the process has no descriptor. Some files may not be memory files.
     package private(set) var shared: [Group] = []
     /// Private mappings of files, with pages that the process has written. The data of these pages is not in the file.
     package private(set) var overFiles: [Group] = []
     /// The bytes of memory that is in no file.
     package private(set) var anonymous: UInt64 = 0
 
+    /// Sorts areas.
+    ///
     /// - Parameters:
     ///   - areas: all areas of the process.
     ///   - open: the files for which the process has descriptors.

@@ -12,8 +12,8 @@ struct CheckReport {
     let mapped: MappedMemory?
     let listsAll: Bool
 
-    /// Whether the target is accepted. A process is accepted if one file is accepted, no memory file is refused, and no
-    /// memory file lacks pages that were written in a private mapping.
+    /// Whether the target is accepted. A process is accepted if one file is accepted, no memory file is refused, and
+    /// the process has written no page of a memory file in a private mapping.
     var isAccepted: Bool {
         guard let mapped else { return subjects.allSatisfy(\.isAccepted) }
         return (subjects.contains(where: \.isAccepted) || mapped.shared.contains(where: \.isAccepted))

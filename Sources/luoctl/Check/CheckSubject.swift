@@ -72,7 +72,7 @@ enum FileKind: Hashable {
         }
     }
 
-    /// This kind, once the path of a file with one was looked up.
+    /// The kind after a look at the path of a file with a name: ``elsewhere`` if the path does not lead to the file.
     fileprivate func lookedUp(at name: String, _ identity: FileIdentity) -> FileKind {
         guard case .named = self, (try? FileStatus(at: name))?.identity != identity else { return self }
         return .elsewhere

@@ -16,7 +16,7 @@ struct FileFate: Equatable {
         self.mappable = mappable
     }
 
-    /// Looks at the extents of a file. The handler of the file has named the fate.
+    /// Looks at the extents of a file that stays. `fate` is that of the file's handler.
     init(_ fate: KernelFate, _ descriptor: FileDescriptor, _ status: FileStatus) {
         var mappable: UInt64?
         if fate == .stays, status.isRegular {

@@ -6,7 +6,7 @@ import SystemPackage
 
 /// The memory of a process that its descriptors do not show.
 struct MappedMemory {
-    /// Memory files that only shared mappings hold. `luoctl preserve --mapping` keeps them.
+    /// Memory files that only shared mappings hold. `luoctl preserve --mapping` preserves them.
     let shared: [MappedFile]
     /// Private mappings of memory files, with written pages: the data of these pages is in no file.
     let overFiles: [MappedFile]
@@ -63,7 +63,7 @@ struct MappedFile {
     var isMemory: Bool {
         switch subject {
         case .success(let subject): subject.kind.isMemory || subject.kind == .secret
-        // The names that the kernel gives to files without one.
+        // The kernel gives these names to files without a name of their own.
         case .failure:
             group.first.isHuge
                 || ["/memfd:", "/dev/zero (deleted)", "/SYSV", "/secretmem"].contains { name.hasPrefix($0) }
@@ -74,7 +74,7 @@ struct MappedFile {
 
     var address: String { "0x" + String(group.first.range.lowerBound, radix: 16) }
 
-    /// The reason for which the file cannot be preserved; nil for an accepted file.
+    /// The reason why the file cannot be preserved, with its remedy; nil for an accepted file.
     var problem: (reason: String, remedy: String?)? {
         switch subject {
         case .failure(let error):

@@ -23,10 +23,10 @@ struct GivenDescriptors: ~Copyable {
     /// Reserves numbers.
     ///
     /// - Parameters:
-    ///   - count: how many.
+    ///   - count: the number of descriptors for the program.
     ///   - mayReplace: whether the program can do without a descriptor that this process inherited.
     /// - Throws: exit code 64 when this process inherited another descriptor under one of the numbers, which the
-    ///   program would lose; exit code 1 when it may not have as many descriptors, and six more for itself.
+    ///   program would lose; exit code 1 when this process may not have so many descriptors and six more for itself.
     init(count: Int, mayReplace: (CInt) -> Bool = { _ in false }) throws {
         passed = Self.inherited
         first = passed.end
@@ -93,7 +93,7 @@ struct GivenDescriptors: ~Copyable {
         passed.add(name)
     }
 
-    /// The programs with the variables that count and name the descriptors.
+    /// The images, with the variables that count and name the descriptors.
     func telling(_ images: [ProgramImage]) -> [ProgramImage] {
         images.map { image in
             passed.variables.reduce(image) { $0.setting($1.name, $1.value) }

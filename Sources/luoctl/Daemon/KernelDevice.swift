@@ -56,8 +56,8 @@ enum KernelDevice {
         try exiting { () throws(LiveUpdateError) in try body(device) }
     }
 
-    /// Opens a session, and becomes a program that has it as descriptor 3, or behind those that this command was
-    /// passed.
+    /// Opens a session, and becomes a program that has the session as descriptor 3, or behind the descriptors that a
+    /// service manager has passed to this command.
     ///
     /// - Returns: only when the program cannot be executed. The session has ended then.
     static func hold(

@@ -8,11 +8,11 @@ struct PassedFiles: Equatable {
     /// Their names, in the order of their numbers.
     private(set) var names: [String]
 
-    /// Reads what a process was started with.
+    /// Reads the variables of a process.
     ///
     /// - Parameters:
     ///   - process: the number of the process. Variables for another process mean nothing.
-    ///   - limit: how many descriptors a process may have.
+    ///   - limit: the number of descriptors that the process may have.
     ///   - variable: a variable of its environment.
     init(process: CInt, limit: Int, _ variable: (String) -> String?) {
         self.process = process
@@ -23,14 +23,14 @@ struct PassedFiles: Equatable {
             return
         }
         let known = (variable("LISTEN_FDNAMES") ?? "").split(separator: ":", omittingEmptySubsequences: false)
-        // A descriptor without a name is called so by sd_listen_fds_with_names(3).
+        // sd_listen_fds_with_names(3) gives this name to a descriptor without a name.
         names = (0..<count).map { $0 < known.count && !known[$0].isEmpty ? String(known[$0]) : "unknown" }
     }
 
     /// The number of the next descriptor.
     var end: CInt { 3 + CInt(names.count) }
 
-    /// The variables for a program that this process becomes.
+    /// The variables for the program that this process becomes.
     var variables: [(name: String, value: String)] {
         [
             ("LISTEN_PID", "\(process)"), ("LISTEN_FDS", "\(names.count)"),
@@ -40,8 +40,8 @@ struct PassedFiles: Equatable {
 
     mutating func add(_ name: String) { names.append(name) }
 
-    /// The name of a file: `session/token`; that of a session without a token. A byte of the session's name that is no
-    /// printable ASCII, a colon, or a backslash is written as `\xNN`.
+    /// The name of a file, `session/token`, or of a session, for a `token` of nil. A byte of the session's name that is
+    /// a colon, a backslash or no printable ASCII is written as `\xNN`.
     static func name(_ session: SessionName, token: UInt64?) -> String {
         let text = session.bytes.map { byte in
             let isPlain = 0x20..<0x7f ~= byte && byte != UInt8(ascii: ":") && byte != UInt8(ascii: "\\")

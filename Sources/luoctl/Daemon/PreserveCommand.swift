@@ -12,8 +12,9 @@ struct PreserveCommand: ParsableCommand {
         abstract: "Preserve a file in a session: the file outlives its program, and updates of luod.",
         discussion: """
             The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), one \
-            that another process has mapped with MAP_SHARED (--pid and --mapping, as root), or has a name (--path). Programs that use it go on. The session must be there: luoctl session create makes \
-            one. With --kernel-device this command must inherit it.
+            that another process has mapped with MAP_SHARED (--pid and --mapping, as root), or has a name (--path). \
+            Programs that use it go on. The session must be there: luoctl session create makes one. With \
+            --kernel-device this command must inherit it.
             """)
 
     @OptionGroup var options: DeviceOptions

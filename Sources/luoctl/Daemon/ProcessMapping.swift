@@ -6,7 +6,7 @@ import SystemPackage
 /// A mapping of another process, for `luoctl preserve --mapping`.
 struct ProcessMapping {
     let process: CInt
-    /// Any address in it.
+    /// Any address in the mapping.
     let address: UInt64
 
     /// Opens the mapped file.

@@ -11,9 +11,10 @@ struct RetrieveCommand: ParsableCommand {
         commandName: "retrieve",
         abstract: "Run a program with files of a session as its descriptors 3, 4 and so on.",
         discussion: """
-            In the order of the tokens. LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES (SESSION/TOKEN) tell the program, as \
-            sd_listen_fds(3) reads them; descriptors that this command was passed in this way come first. Exit code 64 \
-            when another descriptor is open where a file would be. This command becomes the program (execve), which is searched for in PATH. \
+            The files are in the order of the tokens. LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES (SESSION/TOKEN) count \
+            and name them for the program, as sd_listen_fds(3) reads them. Descriptors that were passed to this \
+            command in this way come first. If another descriptor has the number of a file, nothing changes (exit code 64). \
+            This command becomes the program (execve), which is searched for in PATH. \
             The session stays until luoctl finish. With --take the files leave their session only when all of them \
             are here and the program can be executed; if it cannot be executed after all, they are put back. \
             With --kernel-device this command must inherit the session, and the program gets it, too, as its last \

@@ -75,7 +75,7 @@ struct CreateSessionCommand: ParsableCommand {
 /// `luoctl session attach`
 struct AttachSessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "attach", abstract: "Claim a session without a holder, so that it stays.",
+        commandName: "attach", abstract: "Attach a session without a holder, so that it stays.",
         discussion: "A session that an update handed over is detached from then on, too.")
 
     @OptionGroup var options: DeviceOptions

@@ -79,7 +79,7 @@ struct StatusText {
     }
 
     private var files: String? {
-        var table = Table(["session", "token", "kept by", "size", "retrieved"])
+        var table = Table(["session", "token", "handler", "size", "retrieved"])
         for session in status.sessions {
             for file in session.files { table.add(Self.row(file, of: session)) }
         }
@@ -106,7 +106,7 @@ struct StatusText {
         return (["problems:"] + lines.map { "  \(Style.bad($0.text.shown))" }).joined(separator: "\n")
     }
 
-    /// The locks that kept files hold. Programs that want such a lock wait until the file is released.
+    /// The locks of held files. A program that wants such a lock waits until the file is released.
     private var locks: String? {
         let lines = status.sessions.flatMap { session in
             session.files.compactMap { file in
@@ -115,7 +115,7 @@ struct StatusText {
                 }
             }
         }
-        return lines.isEmpty ? nil : (["locks that kept files hold:"] + lines).joined(separator: "\n")
+        return lines.isEmpty ? nil : (["locks of held files:"] + lines).joined(separator: "\n")
     }
 
     /// The memory of users' files, if users have limits on it.

@@ -19,9 +19,9 @@ struct DaxHoldings {
         let device: UInt64
     }
 
-    /// The files; nil when luod does not say which it has.
+    /// The files; nil when luod does not say which files it has.
     let files: [File]?
-    /// The number of files that stay when the kernel is replaced, and that luod has lost.
+    /// The number of files on DAX that luod has lost.
     let lost: Int
     /// The reason why luod does not say which files it has; nil when it does.
     let reason: String?
@@ -79,7 +79,7 @@ struct DaxHoldings {
 
     /// A session with files on a device.
     struct Session: Equatable {
-        /// One file at least.
+        /// The files, at least one.
         var files: [File]
 
         fileprivate func isOf(_ file: File) -> Bool {
@@ -94,7 +94,7 @@ struct DaxHoldings {
             }
         }
 
-        /// The tokens for people, at most a few.
+        /// The tokens for people: the first eight, and the number of the others.
         var tokens: String {
             let most = 8
             let shown = files.prefix(most).map(\.token.shown).joined(separator: ", ")

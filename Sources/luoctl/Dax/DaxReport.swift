@@ -114,7 +114,7 @@ struct DaxReport {
         struct Output: Encodable {
             let version = 1
             let regions: [Region]
-            /// Why luod does not say which files it holds.
+            /// The reason why luod does not say which files it holds.
             let luodReason: String?
             let remarks: [String]
         }

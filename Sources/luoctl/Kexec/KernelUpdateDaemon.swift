@@ -12,7 +12,7 @@ import SystemPackage
 /// 1. ``survey()`` asks which files the sessions have, and which carrier each has. Nothing is changed.
 /// 2. ``prepare(_:)`` makes luod publish its state, once the next kernel is loaded.
 /// 3. ``note(_:)`` leaves the record of the update in luod's state directory, just before the next kernel starts.
-/// 4. ``confirm()`` checks once more that the state is published, if the next kernel starts now.
+/// 4. ``confirm()`` checks that the state is still published, before a start of the next kernel at once.
 /// 5. ``takeBack()`` undoes all of it, if the kernel was not replaced after all.
 protocol KernelUpdateDaemon {
     /// The files of all sessions, with their carriers, and the incoming sessions that are not finished.
@@ -26,9 +26,9 @@ protocol KernelUpdateDaemon {
     /// Leaves the record for `luoctl kexec --report`. Nothing depends on it, so a failure is only said.
     func note(_ record: KernelUpdateRecord)
 
-    /// Checks that luod still holds the state that it has published at once.
+    /// Checks that the state which luod has published at once is still published.
     ///
-    /// - Throws: the reason why it does not.
+    /// - Throws: the reason why the state is no longer published.
     func confirm() throws(LiveUpdateError)
 
     /// Makes everything go on as before, after a kernel that could not be started.
@@ -157,7 +157,7 @@ struct RunningDaemon: KernelUpdateDaemon {
 }
 
 extension CarriedFile {
-    /// A file of a session, with the carrier that luod's word about its fate stands for.
+    /// A file of a session. Its carrier follows from the fate that luod reports.
     init(
         _ file: LuodStatus.File, of session: LuodStatus.Session, _ liveUpdate: LiveUpdateCarrier
     ) {

@@ -62,7 +62,7 @@ struct KernelUpdateText {
     }
 
     private var files: String {
-        var table = Table(["session", "user", "token", "kept by", "size", "carrier"])
+        var table = Table(["session", "user", "token", "handler", "size", "carrier"])
         for file in report.record.files {
             table.add([
                 file.session.shown, "\(file.user)", file.token.shown, file.handler.shown,

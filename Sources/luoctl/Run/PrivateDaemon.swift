@@ -51,8 +51,8 @@ final class PrivateDaemon {
         )
     }
 
-    /// The image of luod: beside this program, where make install puts it, in PATH, or in a usual place, because sbin
-    /// is not in every user's PATH.
+    /// The image of luod: beside this program, in the sbin that belongs to its directory, in PATH, or in a usual sbin.
+    /// Not every user has sbin in PATH.
     private static func image() throws -> String {
         let directory = NeighbourProgram.directory
         let near = [directory.appending("luod"), directory.pushing("../sbin/luod")].map {

@@ -7,7 +7,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Locks, and descriptors with another access mode, of kept files.
+/// Locks of held files, and their descriptors with another access mode.
 @Suite struct LockTests: LuoctlSuite {
     let daemon: RunningDaemon
 
@@ -40,7 +40,7 @@ import Testing
         flock(file.borrowed.rawValue, LOCK_EX | LOCK_NB) == 0
     }
 
-    @Test("A kept description keeps its lock over an update; status shows it; who gets the file has the lock")
+    @Test("A held description has its lock over an update; status shows it; a program that gets the file has it")
     func lockOverAnUpdate() async throws {
         let client = try daemon.connect()
         let session = try client.create("s")
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test("A file for reading and writing, and its descriptor for reading only, can both be kept") func bothModes()
+    @Test("A file for reading and writing, and its descriptor for reading only, can both be held") func bothModes()
         throws
     {
         let client = try daemon.connect()

@@ -141,7 +141,7 @@ import Testing
         withExtendedLifetime(program) {}
     }
 
-    @Test("Without CAP_SYS_ADMIN, memory that only mappings have is named, and what is missing", .requiresRoot)
+    @Test("Without CAP_SYS_ADMIN, memory that only mappings have is named, and the missing right, too", .requiresRoot)
     func withoutRights() async throws {
         let user = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
         let program = try Program(user + ["/usr/bin/env", "python3", "-c", Self.script, "anonymous"])

@@ -45,7 +45,7 @@ import Testing
     }
 }
 
-/// The same with processes.
+/// `luoctl retrieve` passes files to real programs.
 @Suite struct PassingTests: LuoctlSuite {
     let daemon: RunningDaemon
 
