@@ -229,7 +229,7 @@ fill_more() { # SESSION
 }
 
 check_more() { # SESSION
-    expect "the small memory file of $1" luoctl retrieve --session "$1" --token 1 -- sh -c "grep -q $1 <&3"
+    expect "the small memory file of $1" luoctl retrieve --session "$1" --token 1 -- grep -q "$1" /proc/self/fd/3
     expect "the finish of $1" luoctl finish --session "$1"
 }
 
@@ -244,34 +244,24 @@ at_gift() { # INJECTION
 
 is_stopped_at_gift() { grep -q 'stopped by SIGSTOP' /tmp/gift; }
 
+# The next orchestrator does the request again, so the kernel is replaced, and everything goes with it.
 killed_early() {
-    fill
-    fill_more second
-    at_gift signal=STOP
-    kexec >/tmp/kexec 2>&1 &
-    command=$!
+    begin_early signal=STOP
     await "the gift" is_stopped_at_gift
     end "$orchestrator_pid"
-    await "the end of luoctl kexec" is_ended $command
-    wait $command && fail "luoctl kexec has succeeded"
-    await "luod" luoctl status
-    check "the orchestrator killed in the early part" there
-    expect "the end of second" luoctl session rm --force second
+    await_next_kernel
 }
 
-has_kernel_session() { ls -l "/proc/$orchestrator_pid/fd" | grep -q luo; }
-
-# The thread waits for ten seconds. In this time a client preserves another memory file, which must go, too.
-served_early() {
+begin_early() { # INJECTION
     fill
     fill_more second
     echo $((stage + 1)) >$dax/stage
-    at_gift delay_enter=10000000
+    at_gift "$1"
     kexec >/tmp/kexec 2>&1 &
     command=$!
-    await "the session of the kernel" has_kernel_session
-    fill_more late
-    is_ended $command && fail "the early part has ended too early"
+}
+
+await_next_kernel() {
     echo "kernel $stage: boot $(boot), ends"
     sync
     wait $command
@@ -279,10 +269,15 @@ served_early() {
     fail "the kernel was not replaced"
 }
 
-check_late() {
-    check_more second
-    check_more late
-    check "a client served in the early part" there
+has_kernel_session() { ls -l "/proc/$orchestrator_pid/fd" | grep -q luo; }
+
+# The thread waits for ten seconds. In this time a client preserves another memory file, which must go, too.
+served_early() {
+    begin_early delay_enter=10000000
+    await "the session of the kernel" has_kernel_session
+    fill_more late
+    is_ended $command && fail "the early part has ended too early"
+    await_next_kernel
 }
 
 # luod cannot restore the permissions of a memory file. The file must not arrive with the rights of all.
@@ -292,8 +287,9 @@ end_kernel() {
     case $stage-$carrier in
     2-*) kill_and_go keeper ;;
     3-*) kill_and_go both ;;
-    4-* | 6-luo) go ;;
-    5-luo) killed_early && served_early ;;
+    4-* | 7-luo) go ;;
+    5-luo) killed_early ;;
+    6-luo) served_early ;;
     esac
 }
 
@@ -305,7 +301,7 @@ lost=there
 [ "$carrier" = dax ] || lost=lost
 case $stage in
 5) ;;
-7) start_without_rights ;;
+8) start_without_rights ;;
 *) start_luod ;;
 esac
 case $stage-$carrier in
@@ -314,7 +310,8 @@ case $stage-$carrier in
 4-*) check "both processes killed after the publication" $lost ;;
 5-dax) last_kernel_dax ;;
 5-luo) killed_while_retrieving ;;
-6-luo) check_late ;;
-7-luo) check "luod that cannot restore the permissions of a memory file" lost ;;
+6-luo) check_more second && check "the orchestrator killed in the early part" there ;;
+7-luo) check_more second && check_more late && check "a client served in the early part" there ;;
+8-luo) check "luod that cannot restore the permissions of a memory file" lost ;;
 esac
 end_kernel

@@ -109,6 +109,9 @@ final class DescriptorVault {
 
     func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
 
+    /// Leaves out numbers, because the journal may name slots that this table lacks.
+    func skipSlots() { nextSlot += 1 << 20 }
+
     var all: [(held: HeldSlot, descriptor: FileDescriptor)] {
         entries.values.sorted { $0.held.slot.number < $1.held.slot.number }
     }

@@ -52,14 +52,14 @@ package struct StateDirectory: Sendable {
         if var found = try adopt() {
             found.unwanted = passed
             // The orchestrator already serves all files that a holder may have.
-            KernelHolder.find(holder, log)?.end()
+            try KernelHolder.find(holder, log)?.end()
             return found
         }
         try Self.expectListeners(activated)
         let table = DescriptorVault()
         var unwanted: [PassedDescriptor] = []
         let stored = try restore(passed, into: table, &unwanted)
-        var found = KernelHolder.find(holder, log)
+        var found = try KernelHolder.find(holder, log)
         var cameWithKernel = false
         // A luod for one program has a new state each time.
         if stored.isEmpty, !settings.endsUnused {
@@ -172,7 +172,7 @@ package struct StateDirectory: Sendable {
         }
         for (held, descriptor) in stored { table.keep(held, descriptor) }
         // The journal may name slots that are no longer stored.
-        table.startNumbering(at: table.nextSlot + 1 << 20)
+        table.skipSlots()
         return stored.map(\.0)
     }
 

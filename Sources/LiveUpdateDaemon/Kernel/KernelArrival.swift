@@ -78,9 +78,7 @@ struct KernelArrival {
 
     private func receive(from session: KernelSession, into vault: DescriptorVault) throws {
         let cargo = try KernelCargo(content(of: KernelCargo.token, in: session))
-        if (try? FileStatus(at: state.arena, followingLinks: false)) == nil {
-            writePatiently(try content(of: KernelCargo.arenaToken, in: session), to: state.arena)
-        }
+        if try lacksArena() { writePatiently(try content(of: KernelCargo.arenaToken, in: session), to: state.arena) }
         for (token, items) in Dictionary(grouping: cargo.items, by: \.token) {
             do throws(SystemCallError) {
                 try receive(token, items, from: session, into: vault)
@@ -93,7 +91,18 @@ struct KernelArrival {
             }
         }
         // The list may lack files that the journal names.
-        vault.startNumbering(at: vault.nextSlot + 1 << 20)
+        vault.skipSlots()
+    }
+
+    /// Whether the state has lost its arena, as on a tmpfs. An arena that cannot be looked at must not be overwritten.
+    private func lacksArena() throws(SystemCallError) -> Bool {
+        do throws(SystemCallError) {
+            _ = try FileStatus(at: state.arena, followingLinks: false)
+            return false
+        } catch {
+            if error.errno == .noSuchFileOrDirectory { return true }
+            throw error
+        }
     }
 
     /// Retrieves a file. It is held in all of its slots, or in none.

@@ -102,22 +102,50 @@ final class KernelHolder {
     ///   - path: the path of the file, which is removed when its holder has ended.
     ///   - log: says that the files are lost, if the holder was ended under this kernel.
     /// - Returns: nil when there is none.
-    static func find(_ path: String, _ log: Log) -> KernelHolder? {
-        guard let name = (try? readBeginning(path)).flatMap({ Name($0) }) else { return nil }
-        if name.boot == bootID(), let process = try? RunningProcess(name.process) {
-            // The number may belong to another process now. The descriptor of the process does not change any more.
-            if SeenProcess(name.process)?.startTime == name.startTime, !process.hasEnded {
-                return KernelHolder(process, path)
-            }
-        }
+    /// - Throws: StartFailure when the file or the process cannot be looked at. luod must not start then as if the holder
+    ///   had no files.
+    static func find(_ path: String, _ log: Log) throws(StartFailure) -> KernelHolder? {
+        guard let name = try name(in: path) else { return nil }
         if name.boot == bootID() {
+            if let process = try running(name) { return KernelHolder(process, path) }
             log.say(
                 "process \(name.process), which held the memory files until the kernel ends, was ended: the files are "
                     + "lost")
         }
-        // A file that stays names a process that has ended, and the next luod finds that out again.
         try? removeFile(FilePath(path))
         return nil
+    }
+
+    private static func name(in path: String) throws(StartFailure) -> Name? {
+        do throws(SystemCallError) {
+            return Name(try readBeginning(path))
+        } catch {
+            if error.errno == .noSuchFileOrDirectory { return nil }
+            throw StartFailure(
+                .unavailable,
+                "\(path) cannot be read: \(error); it names the process that may hold memory files: start luod as its user")
+        }
+    }
+
+    /// The process of a name; nil when it has ended.
+    private static func running(_ name: Name) throws(StartFailure) -> RunningProcess? {
+        do throws(SystemCallError) {
+            // The number may belong to another process now. The descriptor of the process does not change any more.
+            let process = try RunningProcess(name.process)
+            guard let seen = SeenProcess(name.process) else {
+                if process.hasEnded { return nil }
+                throw SystemCallError("open", .permissionDenied)
+            }
+            if seen.startTime != name.startTime || process.hasEnded { return nil }
+            return process
+        } catch {
+            // The last two: the number belongs to a thread.
+            if [.noSuchProcess, .invalidArgument, .noSuchFileOrDirectory].contains(error.errno) { return nil }
+            throw StartFailure(
+                .unavailable,
+                "process \(name.process), which may hold memory files, cannot be looked at: \(error); mount /proc, or raise "
+                    + "the limit of open files, and start luod again")
+        }
     }
 
     private static func bootID() -> String {
@@ -139,7 +167,7 @@ final class KernelHolder {
         }
         for entry in list.entries { vault.keep(entry.held, try process.duplicate(entry.number).release()) }
         // The journal may name slots that the holder does not have.
-        vault.startNumbering(at: vault.nextSlot + 1 << 20)
+        vault.skipSlots()
         return nil
     }
 

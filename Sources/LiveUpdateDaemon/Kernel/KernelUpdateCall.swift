@@ -83,16 +83,9 @@ final class KernelUpdateCall {
         if step != .prepare, step != .publish, preparation?.connection === connection { preparation = nil }
         switch step {
         case .refuse(let refusal): return refuse(refusal)
-        case .forget:
-            if atEnd != 0 { log.say("kernel update: called off: nothing is published when luod ends") }
-            setAtEnd(0)
-            return Reply(0, body: UpdateCall().body)
+        case .forget: return forget()
         case .answer: return answer(lines, request)
-        case .publishAtEnd:
-            setAtEnd(call.flags)
-            log.sayAll(lines.map { "kernel update: goes on without \($0)" })
-            log.say("kernel update: the state is published for the next kernel when luod ends")
-            return answer(lines, request)
+        case .publishAtEnd: return publishAtEnd(call, lines, request)
         case .prepare: return prepare(call, connection)
         case .publish:
             log.sayAll(lines.map { "kernel update: goes on without \($0)" })
@@ -174,10 +167,31 @@ final class KernelUpdateCall {
     /// Notes the flags of a request that an earlier orchestrator has answered.
     func publishAtEnd(_ flags: UInt32) { atEnd = flags }
 
-    /// Notes the flags, also in the keeper, which gives them to the next orchestrator.
-    private func setAtEnd(_ flags: UInt32) {
-        atEnd = flags
-        try? keeper.send(.publishAtEnd(flags: flags))
+    private func publishAtEnd(_ call: UpdateCall, _ lines: [String], _ request: Request) -> Reply {
+        if let refusal = setAtEnd(call.flags) { return refuse(refusal) }
+        log.sayAll(lines.map { "kernel update: goes on without \($0)" })
+        log.say("kernel update: the state is published for the next kernel when luod ends")
+        return answer(lines, request)
+    }
+
+    private func forget() -> Reply {
+        let hadRequest = atEnd != 0
+        if let refusal = setAtEnd(0) { return refuse(refusal) }
+        if hadRequest { log.say("kernel update: called off: nothing is published when luod ends") }
+        return Reply(0, body: UpdateCall().body)
+    }
+
+    /// Notes the flags, also in the keeper, which gives them to the next orchestrator and starts the holder.
+    ///
+    /// - Returns: the refusal when the keeper does not get the flags. Then the flags are as before.
+    private func setAtEnd(_ flags: UInt32) -> KernelUpdateRefusal? {
+        do throws(SystemCallError) {
+            try keeper.send(.publishAtEnd(flags: flags))
+            atEnd = flags
+            return nil
+        } catch {
+            return KernelUpdateRefusal("luod's keeper does not read: \(error)\nremedy: ask again", error.errno)
+        }
     }
 
     /// Publishes at the end of luod, if a client has asked for it. It is too late to refuse: a file that cannot go is
@@ -263,7 +277,7 @@ final class KernelUpdateCall {
         do throws(LiveUpdateError) {
             try departure?.complete()
         } catch {
-            try? orchestrator.thaw()
+            thaw()
             throw error
         }
         log.say("kernel update: the state is published for the next kernel")

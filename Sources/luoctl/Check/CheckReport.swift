@@ -73,7 +73,10 @@ struct CheckReport {
     private var headline: String {
         let accepted = memory.count { $0.isAccepted && !lacksPages($0) }
         let count = memory.count
-        if count == 0 { return "none of \(subjects.count) descriptors is of a memory file" }
+        if count == 0 {
+            let mapped = mapped?.shared.isEmpty == false ? ", but mappings are" : ""
+            return "none of \(subjects.count) descriptors is of a memory file\(mapped)"
+        }
         return accepted == count
             ? Style.good("all \(count) descriptors of memory files would be preserved")
             : Style.bad("\(count - accepted) of \(count) descriptors of memory files would NOT be preserved")
@@ -107,7 +110,7 @@ struct CheckReport {
     private static func summary(_ subjects: [CheckSubject]) -> String {
         let counts = Dictionary(grouping: subjects, by: \.kind.text).mapValues(\.count)
         let list = counts.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
-        return "no memory files: \(list.joined(separator: ", ")); --all lists them, with the reasons"
+        return "other descriptors: \(list.joined(separator: ", ")); --all lists them, with the reasons"
     }
 }
 
