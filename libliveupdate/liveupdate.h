@@ -180,7 +180,8 @@ extern "C" {
 /*
  * Opens luod or the kernel's device, and returns a descriptor for calls.
  *
- * If LUO_STATE is set and not empty, it names luod's state directory, and nothing else is tried. Otherwise this tries
+ * If LUO_STATE is set and not empty, it names luod's state directory, and nothing else is tried. Programs with more
+ * rights than their caller, such as set-user-ID programs, ignore it (secure_getenv(3)). Otherwise this tries
  * /run/luo, and then /dev/liveupdate if /run/luo has no socket (ENOENT). Any other failure of /run/luo is the result.
  * Errors: those of luo_open_state() and luo_open_device().
  */
@@ -205,7 +206,10 @@ LUO_API int luo_open_state(const char *path);
  */
 LUO_API int luo_open_device(const char *path);
 
-/* Closes a descriptor and forgets its subscription. Errors: EBADF, and those of close(2). */
+/*
+ * Closes a descriptor and forgets its subscription, with the notices that were set aside, also for duplicates of the
+ * descriptor. After close(2) the few bytes of a subscription stay. Errors: EBADF, and those of close(2).
+ */
 LUO_API int luo_close(int fd);
 
 /*
@@ -241,7 +245,7 @@ LUO_API int luo_retrieve_session(int luo, const char *name);
 /* luod only. ENOENT no such session; EBUSY a client has it; EINVAL another direction than the three. */
 LUO_API int luo_attach_session(int luo, const char *name, enum luo_direction direction);
 
-/* Stores the name of a session with its NUL, and returns 0. Errors: those of luo_ioctl(). */
+/* Stores the name of a session with its NUL, and returns 0. Errors: those of luo_ioctl(); EFAULT a null pointer. */
 LUO_API int luo_session_name(int session, char name[LIVEUPDATE_SESSION_NAME_LENGTH]);
 
 /*

@@ -30,6 +30,7 @@ int luo_attach_session(int luo, const char *name, enum luo_direction direction) 
 
 int luo_session_name(int session, char name[LIVEUPDATE_SESSION_NAME_LENGTH]) {
     struct liveupdate_session_get_name argument = {.size = sizeof argument};
+    if (!name) return luo__fail(EFAULT, "there is no room for the name\npass an array of 64 bytes");
     if (luo_ioctl(session, LIVEUPDATE_SESSION_GET_NAME, &argument) < 0) return -1;
     argument.name[sizeof argument.name - 1] = 0;
     memcpy(name, argument.name, sizeof argument.name);

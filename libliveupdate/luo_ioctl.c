@@ -125,13 +125,23 @@ static int call_luod(int fd, uint64_t cookie, unsigned long command, const struc
     if (call->with == PASSES && request.length >= DESCRIPTOR + sizeof(int))
         memcpy(&request.passed, body + DESCRIPTOR, sizeof(int));
     if (luo__ask(fd, cookie, &request) < 0) return -1;
+    if (request.error == 0 && request.length < call->length) {
+        // The caller's struct may have no room for the result. luod never accepts a struct that is too short.
+        if (request.received >= 0) close(request.received);
+        return luo__fail(
+            EPROTO, "luod accepted a struct that is too short\nuse a client and a luod of the same version");
+    }
     if (request.error == 0 || call->is_explained) store(&request, call, argument);
     if (request.error == 0) return 0;
-    if (request.text_length == 0 && call->is_explained && request.answer) {
+    if (request.text_length == 0 && call->is_explained && request.answer && request.length >= call->length) {
         const size_t place = offsetof(struct luo_change, text);
         return luo__fail_with(request.error, request.answer + place, call->length - place);
     }
     return luo__fail_with(request.error, request.text, request.text_length);
+}
+
+static int fail_by_type(unsigned long command) {
+    return luo__fail(ENOTTY, "command 0x%lx is not of type 0xBA\nuse the commands of liveupdate.h", command);
 }
 
 int luo_ioctl(int fd, unsigned long command, void *argument) {
@@ -139,14 +149,15 @@ int luo_ioctl(int fd, unsigned long command, void *argument) {
     unsigned number = command & 0xFF;
     int kind = luo__kind(fd, &cookie);
     if (kind < 0) return -1;
-    if (kind == LUO__DEVICE) return call_kernel(fd, command, number, argument);
+    bool is_of_type = (command >> 8) == LIVEUPDATE_IOCTL_TYPE;
+    // A file that is no device may know a command of another type, and do it.
+    if (kind == LUO__DEVICE) return is_of_type ? call_kernel(fd, command, number, argument) : fail_by_type(command);
     const struct call *call = &calls[number];
     if (call->length == 0)
         return luo__fail(
             EINVAL, "there is no call 0x%02x\nliveupdate.h has the calls; luo_status() gets the status", number);
     if (!argument) return luo__fail(EFAULT, "call 0x%02x has no struct\npass a pointer to its struct", number);
-    if ((command >> 8) != LIVEUPDATE_IOCTL_TYPE)
-        return luo__fail(ENOTTY, "command 0x%lx is not of type 0xBA\nuse the commands of liveupdate.h", command);
+    if (!is_of_type) return fail_by_type(command);
     bool is_subscribe = number == (LUO_SUBSCRIBE & 0xFF);
     // The memory for notices must be there before the request is sent.
     if (is_subscribe && luo__expect_notices(cookie) < 0) return -1;

@@ -29,17 +29,17 @@ static struct subscription **find(uint64_t cookie) {
     return link;
 }
 
+// Makes room for the notices of a socket, below the lock. Null: there is no memory.
+static struct subscription *begin(uint64_t cookie) {
+    struct subscription *subscription = calloc(1, sizeof *subscription);
+    if (!subscription) return NULL;
+    *subscription = (struct subscription){.next = subscriptions, .cookie = cookie};
+    return subscriptions = subscription;
+}
+
 int luo__expect_notices(uint64_t cookie) {
     luo__lock();
-    bool is_there = *find(cookie) != NULL;
-    if (!is_there) {
-        struct subscription *subscription = calloc(1, sizeof *subscription);
-        if (subscription) {
-            *subscription = (struct subscription){.next = subscriptions, .cookie = cookie};
-            subscriptions = subscription;
-            is_there = true;
-        }
-    }
+    bool is_there = *find(cookie) || begin(cookie);
     luo__unlock();
     return is_there ? 0 : luo__fail(ENOMEM, "there is no memory for the notices of luod\nfree memory, and try again");
 }
@@ -87,6 +87,8 @@ bool luo__set_aside(uint64_t cookie, const char *message, size_t length) {
     luo__lock();
     struct subscription *subscription = *find(cookie);
     struct luo_notice notice = {(enum luo_notice_kind)words.kind, words.value, words.question};
+    // luo_close() of another descriptor of the socket has forgotten the subscription, or another process has made it.
+    if (!subscription) subscription = begin(cookie);
     if (subscription) add(subscription, &notice);
     luo__unlock();
     return true;
@@ -118,6 +120,7 @@ int luo_next_notice(int session, struct luo_notice *notice, int milliseconds) {
     uint64_t cookie;
     int kind = luo__kind(session, &cookie);
     if (kind < 0) return -1;
+    if (!notice) return luo__fail(EFAULT, "there is no room for the notice\npass a pointer to a struct");
     if (kind == LUO__DEVICE) return luo__fail(ENOTTY, "the kernel's device sends no notices\nuse luod, which does");
     if (luo__expect_notices(cookie) < 0) return -1;
     int64_t end = milliseconds < 0 ? INT64_MAX : now() + milliseconds;

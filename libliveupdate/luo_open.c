@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,8 @@ static int fail_to_connect(int error, const char *state) {
     }
 }
 
+static void close_canceled(void *fd) { close(*(int *)fd); }
+
 // Connects to one socket of luod. Returns the descriptor, or -1 with errno.
 static int connect_to(const char *state, const char *name) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -42,8 +45,11 @@ static int connect_to(const char *state, const char *name) {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     int result;
+    // connect(2) waits while the socket's queue is full, and a thread can be canceled in it.
+    pthread_cleanup_push(close_canceled, &fd);
     do result = connect(fd, (const struct sockaddr *)&address, sizeof address);
     while (result < 0 && errno == EINTR);
+    pthread_cleanup_pop(0);
     if (result == 0) return fd;
     int error = errno;
     close(fd);
@@ -62,7 +68,7 @@ static int ping(int fd) {
 enum { TRIES = 8 };
 
 int luo_open_state(const char *path) {
-    const char *named = getenv("LUO_STATE");
+    const char *named = secure_getenv("LUO_STATE");
     const char *state = path ? path : named && *named ? named : STATE;
     for (int try = 1;; try++) {
         // The first socket is for root and the user of luod only.
@@ -100,7 +106,7 @@ int luo_open_device(const char *path) {
 }
 
 int luo_open(void) {
-    const char *named = getenv("LUO_STATE");
+    const char *named = secure_getenv("LUO_STATE");
     int fd = luo_open_state(NULL);
     if (fd >= 0 || errno != ENOENT || (named && *named)) return fd;
     fd = luo_open_device(NULL);

@@ -111,6 +111,9 @@ static int unexpected(void) {
     return luo__fail(EPROTO, "luod sent an unexpected answer\nuse a client and a luod of the same version");
 }
 
+// The kernel has no larger errno.
+static bool is_failure(__s32 result) { return -4095 <= result && result < 0; }
+
 static bool has_tag(const char *place, uint64_t tag) { return memcmp(place, &tag, sizeof tag) == 0; }
 
 // The meaning of a message: the answer to the request (1), another message (0), or a failure (-1).
@@ -119,7 +122,7 @@ static int understand(struct luo__request *request, uint64_t tag, size_t length,
     if (length < sizeof result) return is_cut ? 0 : unexpected();
     memcpy(&result, request->buffer, sizeof result);
     if (length == sizeof result) {
-        if (result >= 0) return unexpected();
+        if (!is_failure(result)) return unexpected();
         return luo__fail(
             -result, "luod refused the connection: it holds as many descriptors as it may, for this user or at all\n"
                      "close connections, finish sessions, or start luod with a larger --max-user-descriptors");
@@ -136,7 +139,7 @@ static int understand(struct luo__request *request, uint64_t tag, size_t length,
     } else {
         return length < sizeof result + sizeof tag && !is_cut ? unexpected() : 0;
     }
-    if (is_cut || result > 0) return unexpected();
+    if (is_cut || (result != 0 && !is_failure(result))) return unexpected();
     request->error = -result;
     request->text = rest;
     request->text_length = (size_t)(request->buffer + length - rest);

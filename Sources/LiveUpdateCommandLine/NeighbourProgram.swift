@@ -22,8 +22,16 @@ package enum NeighbourProgram {
         let places = [directory.appending(name), directory.pushing(FilePath(installed)).appending(name)].map {
             $0.lexicallyNormalized().string
         }
-        if let found = places.first(where: isExecutable) { return found }
+        if let found = places.first(where: isNeighbour) { return found }
         throw Exit.unavailable("\(name) is missing: neither \(places[0]) nor \(places[1]) can be executed; \(remedy)")
+    }
+
+    /// Whether a program can be executed and is in a directory of root, of this user, or of the owner of this program's
+    /// directory. In a place such as /tmp, another user could make the directory `sbin` beside `bin`.
+    package static func isNeighbour(_ path: String) -> Bool {
+        let place = FilePath(path).removingLastComponent().string
+        guard isExecutable(path), let owner = (try? FileStatus(at: place))?.owner else { return false }
+        return owner == 0 || owner == geteuid() || owner == (try? FileStatus(at: directory.string))?.owner
     }
 
     package static func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }

@@ -41,7 +41,7 @@ package struct MemoryMap: Equatable, Sendable {
     }
 
     /// Whether the kernel has hidden all addresses, as it does for processes without CAP_SYS_ADMIN.
-    package var isHidden: Bool { entries.allSatisfy { $0.range.lowerBound == 0 && $0.range.count <= 1 } }
+    package var isHidden: Bool { entries.allSatisfy { $0.range.lowerBound == 0 && $0.range.size <= 1 } }
 
     /// The memory that the kernel uses as its own.
     package var systemRAM: [Entry] { entries.filter { $0.name == "System RAM" } }

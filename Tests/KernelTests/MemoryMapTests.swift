@@ -38,6 +38,7 @@ let serverMap: MemoryMap = {
     @Test func hiddenAddressesAreNoticed() {
         #expect(MemoryMap("00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n").isHidden)
         #expect(MemoryMap("").isHidden)
+        #expect(!MemoryMap("0-ffffffffffffffff : System RAM\n").isHidden)
     }
 
     @Test(arguments: ["", "nonsense", "12-xy : a", "20-10 : a", "-1 : a", "100000000000000000-2 : a", "1-2"])

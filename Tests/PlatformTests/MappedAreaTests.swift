@@ -41,6 +41,7 @@ import Testing
         #expect(areas[0].pageSize == .huge2M)
         #expect(areas[0].mapped == 6 << 20)
         #expect(areas[1].isShared)
+        #expect(areas[1].mayBeWritten)
         #expect(areas[1].pageSize == .huge1G)
         #expect(areas[1].mapped == 1 << 30)
         #expect(areas[1].path == "/dev/hugepages/guest")
@@ -54,6 +55,12 @@ import Testing
         #expect(areas.map(\.anonymous) == [0, 16 << 10])
         #expect(areas.map(\.swapped) == [0, 4 << 10])
         #expect(areas[1].path == "[stack]")
+    }
+
+    @Test func aSharedMappingMayBeReadOnly() throws {
+        let text = "7f03-7f04 r--s 00000000 00:01 180 /memfd:ram (deleted)\nVmFlags: rd mr me ms \n"
+        let area = try #require(MappedArea.areas(inMaps: text).first)
+        #expect(area.isShared && !area.mayBeWritten)
     }
 
     @Test(

@@ -133,7 +133,8 @@ import Testing
     }
 
     @Test func names() {
-        for name in ["a b", "a) S 1 2", "((", ""] {
+        // U+0600 joins the character behind it, and U+0301 the one before it.
+        for name in ["a b", "a) S 1 2", "((", "", ") S \u{600}", "\u{301}"] {
             let state = ThreadState(line(7, name, "Z", 4))
             #expect(state?.id == 7)
             #expect(state?.letter == "Z")

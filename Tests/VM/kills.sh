@@ -233,9 +233,9 @@ check_more() { # SESSION
     expect "the finish of $1" luoctl finish --session "$1"
 }
 
-# Traces the calls of ioctl of the orchestrator, and does something to the second call of a thread. luod's main thread makes
-# only one call in the early part, which makes the kernel's session. The thread of the early part gives two memory files to
-# the kernel, so its second call gives the second file.
+# Traces the calls of ioctl of the orchestrator, and does something to the second call of a thread. Without files on DAX,
+# luod's main thread makes only one call in the early part, which makes the kernel's session. The thread of the early part
+# gives two memory files to the kernel, so its second call gives the second file.
 at_gift() { # INJECTION
     orchestrator_pid=$(orchestrator)
     strace -f -p "$orchestrator_pid" -o /tmp/gift -e trace=ioctl -e "inject=ioctl:$1:when=2" 2>/tmp/attached &
@@ -253,7 +253,7 @@ killed_early() {
 }
 
 begin_early() { # INJECTION
-    fill
+    fill_more first
     fill_more second
     echo $((stage + 1)) >$dax/stage
     at_gift "$1"
@@ -278,6 +278,13 @@ served_early() {
     fill_more late
     is_ended $command && fail "the early part has ended too early"
     await_next_kernel
+}
+
+check_early() { # WHAT SESSION...: the memory files of the early part, and those of more sessions, are there
+    what=$1
+    shift
+    for session in first second "$@"; do check_more "$session"; done
+    echo "  passed  $what: all memory files are there"
 }
 
 # luod cannot restore the permissions of a memory file. The file must not arrive with the rights of all.
@@ -310,8 +317,8 @@ case $stage-$carrier in
 4-*) check "both processes killed after the publication" $lost ;;
 5-dax) last_kernel_dax ;;
 5-luo) killed_while_retrieving ;;
-6-luo) check_more second && check "the orchestrator killed in the early part" there ;;
-7-luo) check_more second && check_more late && check "a client served in the early part" there ;;
+6-luo) check_early "the orchestrator killed in the early part" ;;
+7-luo) check_early "a client served in the early part" late ;;
 8-luo) check "luod that cannot restore the permissions of a memory file" lost ;;
 esac
 end_kernel

@@ -43,7 +43,7 @@ WRAPPED(int, poll, (struct pollfd *polled, nfds_t count, int milliseconds), (pol
 enum fault {
     RIGHT, REASON, NO_REASON_OLD, SHORT, EMPTY_RESULT, WRONG_TAG, HUGE_OTHER, HUGE, POSITIVE, TOO_MANY, NONE_CAME,
     TRUNCATED, WITH_FAILURE, CLOSES, CLOSES_AT_ONCE, REFUSES, NOTICE_FIRST, UNKNOWN_NOTICE, NO_STRUCT, LONG_REASON,
-    PAGES_STALE
+    PAGES_STALE, NO_REASON, LOWEST, LOWEST_ALONE, NO_ERRNO
 };
 struct luod {
     int socket;
@@ -141,6 +141,13 @@ static void *serve(void *argument) {
         case NO_STRUCT: answer(socket, 0, request, 0, tag, "", 0, own); break;
         case LONG_REASON: answer(socket, -ENOENT, request, size, tag, long_text, 6000, 0); break;
         case PAGES_STALE: answer(socket, -ESTALE, request, size, tag, "stale", 5, 0); break;
+        case NO_REASON: answer(socket, -ENOENT, request, size, tag, "", 0, 0); break;
+        case LOWEST: answer(socket, INT_MIN, request, size, tag, "", 0, 0); break;
+        case LOWEST_ALONE:
+            result = INT_MIN;
+            say(socket, &result, 4, 0);
+            break;
+        case NO_ERRNO: answer(socket, -4096, request, size, tag, "", 0, 0); break;
         default: abort();
         }
     }
@@ -174,7 +181,8 @@ static void wrong_answers(void) {
         {POSITIVE, EPROTO, EPROTO}, {TOO_MANY, EPROTO, EPROTO}, {NONE_CAME, 0, EPROTO}, {TRUNCATED, EMFILE, EMFILE},
         {WITH_FAILURE, EPROTO, EPROTO}, {CLOSES, ENOTCONN, ENOTCONN}, {CLOSES_AT_ONCE, ENOTCONN, ENOTCONN},
         {REFUSES, EMFILE, EMFILE}, {NOTICE_FIRST, 0, 0}, {UNKNOWN_NOTICE, 0, 0}, {NO_STRUCT, EPROTO, EPROTO},
-        {LONG_REASON, ENOENT, ENOENT}, {PAGES_STALE, ESTALE, ESTALE}};
+        {LONG_REASON, ENOENT, ENOENT}, {PAGES_STALE, ESTALE, ESTALE},
+        {LOWEST, EPROTO, EPROTO}, {LOWEST_ALONE, EPROTO, EPROTO}, {NO_ERRNO, EPROTO, EPROTO}};
     memset(long_text, 'x', sizeof long_text);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (int brings = 0; brings < 2; brings++) {
@@ -215,6 +223,57 @@ static void notices_before_answers(void) {
     FAILS(ENOTCONN, luo_finish(client));
     FAILS(ENOTCONN, luo_next_notice(client, &notice, -1));
     end(&luod, thread, client);
+}
+
+// A duplicate that is closed leaves the other descriptor its notices.
+static void notices_of_a_duplicate(void) {
+    int client;
+    struct luod luod;
+    struct luo_notice notice = {0};
+    pthread_t thread = start(&luod, NOTICE_FIRST, false, &client);
+    OK(luo_subscribe(client, 1));
+    OK(luo_close(OK(dup(client))));
+    OK(luo_finish(client));
+    IS(OK(luo_next_notice(client, &notice, 0)) == 1);
+    IS(notice.kind == LUO_FREEZE_SOON && notice.question == 77);
+    end(&luod, thread, client);
+}
+
+// A struct that is too short gets nothing behind its end, although luod accepts it or explains a failure.
+static void short_structs(void) {
+    int before = open_descriptors(), client;
+    struct luod luod;
+    pthread_t thread = start(&luod, RIGHT, true, &client);
+    __u32 *file = malloc(sizeof *file); // the sanitizer knows its end
+    IS(file);
+    *file = sizeof *file;
+    FAILS(EPROTO, luo_ioctl(client, LUO_GET_FD, file));
+    free(file);
+    luod.fault = NO_REASON;
+    struct luo_change *change = calloc(1, 60);
+    IS(change);
+    change->size = 60;
+    FAILS(ENOENT, luo_ioctl(client, LUO_UPDATE, change));
+    IS(strstr(luo_reason(), "no reason"));
+    free(change);
+    end(&luod, thread, client);
+    IS(open_descriptors() == before);
+}
+
+static void without_room(void) {
+    int client, pair[2];
+    struct luod luod;
+    pthread_t thread = start(&luod, RIGHT, false, &client);
+    FAILS(EFAULT, luo_session_name(client, NULL));
+    FAILS(EFAULT, luo_next_notice(client, NULL, 0));
+    end(&luod, thread, client);
+    // A command of another type is not passed on to a file that knows it.
+    OK(pipe2(pair, O_CLOEXEC));
+    int bytes = -1;
+    FAILS(ENOTTY, luo_ioctl(pair[0], FIONREAD, &bytes));
+    IS(bytes == -1);
+    OK(close(pair[0]));
+    OK(close(pair[1]));
 }
 
 static void stale_status(void) {
@@ -338,6 +397,39 @@ static void connections(void) {
     OK(rmdir(state));
 }
 
+static void *open_state(void *argument) {
+    luo_open_state(argument);
+    return NULL;
+}
+
+// A thread that waits for the connection to a luod that accepts none can be canceled, and leaves no descriptor.
+static void canceled_connections(void) {
+    const char *place = getenv("TMPDIR");
+    char state[80];
+    snprintf(state, sizeof state, "%s/liveupdate-XXXXXX", place ? place : "/tmp");
+    IS(mkdtemp(state));
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/root", state);
+    int listening = OK(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    OK(bind(listening, (struct sockaddr *)&address, sizeof address));
+    OK(listen(listening, 0));
+    int only = OK(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)); // the queue has room for one connection
+    OK(connect(only, (struct sockaddr *)&address, sizeof address));
+    int before = open_descriptors();
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        IS(pthread_create(&thread, NULL, open_state, state) == 0);
+        OK(usleep(50000));
+        IS(pthread_cancel(thread) == 0);
+        IS(pthread_join(thread, NULL) == 0);
+    }
+    IS(open_descriptors() == before);
+    OK(close(only));
+    OK(close(listening));
+    OK(unlink(address.sun_path));
+    OK(rmdir(state));
+}
+
 static void *call_often(void *argument) {
     int client = *(int *)argument;
     for (int i = 0; i < 2000; i++) luo_finish(client);
@@ -363,10 +455,14 @@ int main(void) {
     alarm(100); // a call that does not return
     TEST(wrong_answers);
     TEST(notices_before_answers);
+    TEST(notices_of_a_duplicate);
+    TEST(short_structs);
+    TEST(without_room);
     TEST(stale_status);
     TEST(failing_calls);
     TEST(no_memory);
     TEST(connections);
+    TEST(canceled_connections);
     TEST(canceled_threads);
     return 0;
 }

@@ -19,6 +19,7 @@ FREEZE_SOON, OVER = 1, 2  # the kinds of notices
 
 _NOTICE = "=IIQQ"  # kind, size, value, question
 _ROOM = 80_000  # bytes, more than any answer has
+_LAST_ERRNO = 4095  # the kernel has no larger one
 _Self = TypeVar("_Self", bound="Channel")
 
 
@@ -56,7 +57,8 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._notices: Deque[Notice] = collections.deque()  # notices that came before an answer
+        connection.settimeout(None)  # whatever socket.setdefaulttimeout says: a call waits for its answer
+        self._notices: Deque[Notice] = collections.deque()  # notices that came before an answer, the last of each kind
         self._lock, self._process = threading.Lock(), os.getpid()
 
     def fileno(self) -> int:
@@ -150,7 +152,7 @@ class Channel:
             return None
         if len(message) == 4:
             refusal = -struct.unpack("=i", message)[0]
-            if refusal <= 0:
+            if not 0 < refusal <= _LAST_ERRNO:
                 raise _unexpected()
             raise Error(refusal, "luod refused the connection: it holds as many descriptors as it may",
                         "close connections, or finish sessions")
@@ -161,7 +163,7 @@ class Channel:
                 raise _unexpected()
             return None  # an answer that luod repeats
         (result,) = struct.unpack_from("=i", message)
-        if is_cut or result > 0:
+        if is_cut or not -_LAST_ERRNO <= result <= 0:
             raise _unexpected()
         fields, text = struct.unpack(layout, message[4:end]), message[end + 8:]
         if flags & socket.MSG_CTRUNC:
@@ -182,20 +184,42 @@ class Channel:
             return False
         kind, size, value, question = struct.unpack_from(_NOTICE, message)
         if size == len(message) and kind in (FREEZE_SOON, OVER):
+            # A later question, or a later result, makes the earlier one worthless.
+            for earlier in [notice for notice in list(self._notices) if notice.kind == kind]:
+                try:
+                    self._notices.remove(earlier)
+                except ValueError:  # another thread has taken it
+                    pass
             self._notices.append(Notice(kind, value, question))
         return bool(size == len(message))
 
     def _next_notice(self, timeout: Optional[float]) -> Optional[Notice]:
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            if self._notices:
-                return self._notices.popleft()
+            notice = self._taken_notice()
+            if notice is not None:
+                return notice
             left = None if end is None else max(0.0, end - time.monotonic())
             # The wait is short, because a call of another thread may set the awaited notice aside.
-            if select.select([self._socket], [], [], 0.05 if left is None else min(left, 0.05))[0]:
+            # select(2) takes no descriptor from 1024 on.
+            polled = select.poll()
+            polled.register(self._open_descriptor(), select.POLLIN)
+            if polled.poll(50 if left is None else min(left, 0.05) * 1000):
                 self._read_notices()
             elif left == 0:
-                return self._notices.popleft() if self._notices else None
+                return self._taken_notice()
+
+    def _taken_notice(self) -> Optional[Notice]:
+        try:
+            return self._notices.popleft()
+        except IndexError:  # there is none, or another thread was faster
+            return None
+
+    def _open_descriptor(self) -> int:
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            raise Error(errno.EBADF, "the descriptor is not open", "use a session that is not closed")
+        return descriptor
 
     def _read_notices(self) -> None:
         with self._turn():

@@ -46,10 +46,13 @@ class MemoryFile(mmap.mmap):
             if order:
                 os.posix_fallocate(descriptor, 0, size)
             return _mapped(cls, descriptor, size, mmap.PROT_READ | mmap.PROT_WRITE)
-        except (OSError, OverflowError) as error:
+        except BaseException as error:
             if descriptor >= 0:
                 os.close(descriptor)
-            raise _failed(error, order) from error
+            # OverflowError: the size; ValueError: the name.
+            if isinstance(error, (OSError, OverflowError, ValueError)):
+                raise _failed(error, order) from error
+            raise
 
     @classmethod
     def from_descriptor(cls: Type[_Self], descriptor: int) -> _Self:
@@ -68,6 +71,10 @@ class MemoryFile(mmap.mmap):
             raise
         except OSError as error:
             raise Error(error.errno or errno.EIO, f"mapping descriptor {descriptor} failed: {error.strerror}") from error
+        except OverflowError as error:
+            raise Error(errno.EBADF, f"descriptor {descriptor} is not open", "use the descriptor of a memory file") from error
+        except ValueError as error:  # the file was made shorter meanwhile
+            raise Error(errno.EINVAL, f"mapping descriptor {descriptor} failed: {error}") from error
 
     def fileno(self) -> int:
         """Returns the descriptor of the file. It is of this object: do not close it."""
@@ -81,9 +88,13 @@ class MemoryFile(mmap.mmap):
         Raises BufferError while a memoryview or an array lies on the memory.
         """
         super().close()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        # The number is forgotten before the close, because another thread may close the object, too.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -91,8 +102,7 @@ class MemoryFile(mmap.mmap):
     def __del__(self) -> None:
         # The mapping ends with the last reference to it, and needs no descriptor.
         if getattr(self, "_descriptor", -1) >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._close_descriptor()
 
 
 def _mapped(cls: Type[_Self], descriptor: int, size: int, protection: int) -> _Self:
@@ -107,7 +117,7 @@ def _order(huge: Union[bool, str]) -> int:
         return 0
     if huge is True:
         return _PAGES["2M"]
-    if huge not in _PAGES:
+    if not isinstance(huge, str) or huge not in _PAGES:
         raise Error(errno.EINVAL, f"there are no huge pages of the size {huge!r}", 'use True, "2M" or "1G"')
     return _PAGES[huge]
 

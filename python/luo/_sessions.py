@@ -43,7 +43,7 @@ class Device(Channel):
 
     def act_as(self, user: int) -> None:
         """Makes this connection act as another user, by number; for root only."""
-        self._call(0x28, _WORD, user)
+        self._call(0x28, _WORD, _ranged(user, 32, "a user"))
 
     def create(self, name: str, detached: bool = False) -> "Session":
         """Makes an outgoing session. It ends with its last close, unless it is detached.
@@ -72,7 +72,7 @@ class Device(Channel):
 
         Raises Error: ENOENT when there is none with this name, EBUSY while a client has it.
         """
-        return self._session(0x20, name, direction)
+        return self._session(0x20, name, _ranged(direction, 31, "a direction"))
 
     def _session(self, number: int, name: str, word: int = -1) -> "Session":
         descriptor = self._call(number, _NAME, word, _name(name), brings=True).needed_descriptor()
@@ -93,15 +93,15 @@ class Device(Channel):
         while not status or any(place):
             answer = self._call(0x21, _STATUS, *place)
             place = answer.fields[1:]
-            for line in map(json.loads, answer.text.splitlines()):
-                if "luod" in line:
-                    status = dict(line["luod"], sessions=[])
-                sessions = status["sessions"]
-                # A session that goes on in the next page is there again.
-                if "session" in line and (not sessions or sessions[-1]["number"] != line["session"]["number"]):
-                    sessions.append(dict(line["session"], files=[]))
-                elif "file" in line:
-                    sessions[-1]["files"].append(line["file"])
+            try:
+                for line in map(json.loads, answer.text.splitlines()):
+                    _add(line, status)
+            except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+                raise Error(errno.EPROTO, f"luod sent a status that cannot be read: {error!r}",
+                            "use a client and a luod of the same version") from error
+            if not status:
+                raise Error(errno.EPROTO, "luod sent a status without its first line",
+                            "use a client and a luod of the same version")
         return status
 
     def load(self, image: str = "") -> Dict[str, int]:
@@ -118,14 +118,19 @@ class Device(Channel):
         ready, or is called off (ETIMEDOUT).
         """
         flags = (1 if discard else 0) | (2 if leave_out else 0) | (16 if without_ready else 0)
-        return self._change(0x23, image, flags, int(patience * 1e9))
+        return self._change(0x23, image, flags, patience)
 
     def reload(self, image: str = "") -> Dict[str, int]:
         """Replaces luod's program, in the same boot."""
         return self._change(0x24, image)
 
-    def _change(self, number: int, image: str, flags: int = 0, patience: int = 0) -> Dict[str, int]:
-        fields = self._call(number, _UPDATE, flags, 0, patience, *[0] * 4, os.fsencode(image)).fields
+    def _change(self, number: int, image: str, flags: int = 0, patience: float = 0) -> Dict[str, int]:
+        text = _path(image, "an image")
+        if len(text) >= 4096:
+            raise Error(errno.ENAMETOOLONG, f"the path of the image has {len(text)} bytes", "use a path of less than 4096")
+        if not 0 <= patience <= 86_400:
+            raise Error(errno.EINVAL, f"{patience!r} cannot be a patience", "use seconds, of a day at most")
+        fields = self._call(number, _UPDATE, flags, 0, int(patience * 1e9), *[0] * 4, text).fields
         return dict(zip(("asked", "loaded", "published", "taken_over", "switched", "answered"), fields[2:8]))
 
 
@@ -202,11 +207,36 @@ class Session(Channel):
 
     def ready(self, notice: Notice) -> None:
         """Answers FREEZE_SOON. If luod does not wait any longer, this raises an Error (ESTALE), and OVER follows."""
-        self._call(0x67, _READY, 0, notice.question)
+        self._call(0x67, _READY, 0, _ranged(notice.question, 64, "a question"))
+
+
+def _add(line: Dict[str, Any], status: Dict[str, Any]) -> None:
+    """Adds a line of the status."""
+    if "luod" in line:
+        status.clear()
+        status.update(line["luod"], sessions=[])
+    sessions = status["sessions"]
+    # A session that goes on in the next page is there again.
+    if "session" in line and (not sessions or sessions[-1]["number"] != line["session"]["number"]):
+        sessions.append(dict(line["session"], files=[]))
+    elif "file" in line:
+        sessions[-1]["files"].append(line["file"])
+
+
+def _path(path: Union[str, bytes, "os.PathLike[str]"], what: str) -> bytes:
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise Error(errno.EINVAL, f"{path!r} cannot be the path of {what}: {error}") from error
+    if b"\0" in encoded:
+        raise Error(errno.EINVAL, f"{path!r} cannot be the path of {what}: it has a NUL", "use another path")
+    return encoded
 
 
 def _connect(state: str) -> socket.socket:
+    state = os.fsdecode(_path(state, "a state"))
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(None)  # whatever socket.setdefaulttimeout says
     try:
         try:
             connection.connect(os.path.join(state, "root"))  # for root and the user of luod only
@@ -226,16 +256,23 @@ def _connect(state: str) -> socket.socket:
 
 
 def _name(name: str) -> bytes:
-    encoded = os.fsencode(name)
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:
+        encoded = b""
     if not 0 < len(encoded) < 64 or b"\0" in encoded:
         raise Error(errno.EINVAL, f"{name!r} cannot be the name of a session", "use 1 to 63 bytes, and no NUL")
     return encoded
 
 
 def _token(token: int) -> int:
-    if not isinstance(token, int) or not 0 <= token < 1 << 64:
-        raise Error(errno.EINVAL, f"{token!r} cannot be a token", "use a number of 64 bits without a sign")
-    return token
+    return _ranged(token, 64, "a token")
+
+
+def _ranged(number: int, bits: int, what: str) -> int:
+    if not isinstance(number, int) or not 0 <= number < 1 << bits:
+        raise Error(errno.EINVAL, f"{number!r} cannot be {what}", f"use a number of {bits} bits without a sign")
+    return number
 
 
 def _number(file: File) -> int:

@@ -107,14 +107,15 @@ def test_collected():
 def test_bad_input():
     for size in 0, -1, "4096", 1.5, None:
         refused(errno.EINVAL, size)
-    for huge in "4K", "2m", 2, None:
+    for huge in "4K", "2m", 2, None, [], {}:
         refused(errno.EINVAL, 4096, huge=huge)
     refused(errno.EINVAL, 1 << 70)
-    refused(errno.EINVAL, 4096, name="n" * 250)
+    for name in "n" * 250, "a\0b", "\ud800":
+        refused(errno.EINVAL, 4096, name=name)
     assert refused(errno.ENOMEM, 1 << 50, huge=True).remedy
     empty = os.memfd_create("empty")
     try:
-        for descriptor, number in (empty, errno.EINVAL), (-1, errno.EBADF):
+        for descriptor, number in (empty, errno.EINVAL), (-1, errno.EBADF), (1 << 40, errno.EBADF):
             with pytest.raises(luo.Error) as raised:
                 luo.MemoryFile.from_descriptor(descriptor)
             assert raised.value.errno == number

@@ -87,6 +87,10 @@ final class KeeperEnding {
             }
             try? reader.readAll()
         }
+        if !isLogged, publication != 0 {
+            rooms.log.say(
+                "the orchestrator ended before it had published for the next kernel: memory files do not go there")
+        }
     }
 
     /// Starts the process that holds the memory files until the kernel ends, or until luod starts again because the

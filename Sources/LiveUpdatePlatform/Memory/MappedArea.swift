@@ -14,6 +14,9 @@ package struct MappedArea: Equatable, Sendable {
     package var path: String
     /// Whether the area is mapped with huge pages of hugetlb.
     package var isHuge = false
+    /// Whether the process may write to the file through the area, or could make it writable with mprotect(2). Without
+    /// this, the process may only read a file that it has mapped with MAP_SHARED.
+    package var mayBeWritten = false
     /// The page size of the file.
     package var pageSize: PageSize = .base
     /// The bytes of huge pages that this process has touched, and so mapped. More bytes of the file may exist.
@@ -65,7 +68,9 @@ package struct MappedArea: Equatable, Sendable {
         } else if line.hasPrefix("Swap:") {
             swapped = Self.bytes(line)
         } else if line.hasPrefix("VmFlags:") {
-            isHuge = line.split(separator: " ").contains("ht")
+            let flags = line.split(separator: " ")
+            isHuge = flags.contains("ht")
+            mayBeWritten = flags.contains("mw")
         }
     }
 

@@ -132,12 +132,13 @@ struct ThreadState: Equatable {
     private static let exiting: UInt64 = 4
 
     /// Parses a line of that file; nil when the line has another form. The name of the program in the line may contain
-    /// spaces and parentheses.
+    /// spaces and parentheses, and characters that would join a parenthesis. So this looks at bytes.
     init?(_ line: String) {
-        guard let open = line.firstIndex(of: "("), let close = line.lastIndex(of: ")"), open < close,
-            let id = CInt(line[..<open].filter { $0 != " " })
+        let bytes = line.utf8
+        guard let open = bytes.firstIndex(of: UInt8(ascii: "(")), let close = bytes.lastIndex(of: UInt8(ascii: ")")),
+            open < close, let id = CInt(line[..<open].filter { $0 != " " })
         else { return nil }
-        let words = line[line.index(after: close)...].split(separator: " ")
+        let words = line[bytes.index(after: close)...].split(separator: " ")
         guard words.count > 6, let letter = words[0].first, let flags = UInt64(words[6]) else { return nil }
         self.id = id
         self.letter = letter

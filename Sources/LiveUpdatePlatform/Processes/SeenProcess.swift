@@ -16,8 +16,10 @@ package struct SeenProcess: Sendable {
 
     /// Looks at a process; nil when there is no process of that number.
     package init?(_ id: CInt) {
-        guard let line = try? readWhole("/proc/\(id)/stat"), let close = line.lastIndex(of: ")") else { return nil }
-        let words = line[line.index(after: close)...].split(separator: " ")
+        // The program chooses its name, and some characters would join the parenthesis behind it. So this looks at bytes.
+        guard let line = try? readWhole("/proc/\(id)/stat"), let close = line.utf8.lastIndex(of: UInt8(ascii: ")"))
+        else { return nil }
+        let words = line[line.utf8.index(after: close)...].split(separator: " ")
         guard words.count > 19, let parent = CInt(words[1]), let startTime = UInt64(words[19]) else { return nil }
         self.id = id
         self.parent = parent

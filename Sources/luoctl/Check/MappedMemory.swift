@@ -78,7 +78,13 @@ struct MappedFile {
     var problem: (reason: String, remedy: String?)? {
         switch subject {
         case .failure(let error):
-            return ("the file may not be opened (\(error))", "run as root: CAP_SYS_ADMIN opens files of mappings")
+            return switch error.errno {
+            case .noSuchFileOrDirectory: ("the process has unmapped the file meanwhile", "check the process again")
+            case .noSuchAddressOrDevice:
+                ("the kernel opens no such file (\(error))", "map a memory file, and not one of memfd_secret(2)")
+            default:
+                ("the file may not be opened (\(error))", "run as root: CAP_SYS_ADMIN opens files of mappings")
+            }
         case .success(let subject):
             guard case .refused(let refused) = subject.verdict else { return nil }
             return (refused.error.reason, subject.remedy)

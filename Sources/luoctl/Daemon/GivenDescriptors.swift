@@ -96,7 +96,9 @@ struct GivenDescriptors: ~Copyable {
     /// The images, with the variables that count and name the descriptors.
     func telling(_ images: [ProgramImage]) -> [ProgramImage] {
         images.map { image in
-            passed.variables.reduce(image) { $0.setting($1.name, $1.value) }
+            // From systemd 258 on, this variable names the process more exactly than LISTEN_PID. With that of another
+            // process, sd_listen_fds(3) would find no descriptors. It may be left out.
+            passed.variables.reduce(image.setting("LISTEN_PIDFDID", nil)) { $0.setting($1.name, $1.value) }
         }
     }
 }

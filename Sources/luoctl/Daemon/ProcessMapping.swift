@@ -20,21 +20,25 @@ struct ProcessMapping {
                 throw SystemCallError("map_files", .badAddress)
             }
             guard area.isShared, area.hasFile else { throw SystemCallError("map_files", .invalidArgument) }
-            return try open(running.link(toFileOf: area))
+            return try open(running.link(toFileOf: area), of: area)
         } catch {
             throw LiveUpdateError(error.errno, reason(error), remedy: remedy(error))
         }
     }
 
-    private func open(_ link: String) throws(SystemCallError) -> OwnedDescriptor {
+    private func open(_ link: String, of area: MappedArea) throws(SystemCallError) -> OwnedDescriptor {
         // A file of another kind stays unopened, and no handler accepts it then.
         let found = try findFileBehind(link)
-        guard try FileStatus(of: found.borrowed).isRegular else { return found }
+        let status = try FileStatus(of: found.borrowed)
+        guard status.isRegular else { return found }
+        // The descriptor must not allow more than the mapping does: root may write to files that the process may only
+        // read. The process may have mapped another file there meanwhile.
+        guard area.mayBeWritten, status.identity == area.file else { return try found.borrowed.reopenedForReading() }
         do throws(SystemCallError) {
-            return try openForWriting(link)
+            return try openForWriting("/proc/self/fd/\(found.borrowed.rawValue)")
         } catch {
             // A file that may only be read can be preserved, too.
-            return try openFile(link)
+            return try found.borrowed.reopenedForReading()
         }
     }
 
@@ -51,6 +55,7 @@ struct ProcessMapping {
         switch error.errno {
         case .badAddress: "luoctl check pid:\(process) shows the mappings that can be preserved"
         case .invalidArgument: "map a memory file with MAP_SHARED, and preserve that"
+        case .noSuchAddressOrDevice: "the kernel opens no such file, such as that of memfd_secret(2): map a memory file"
         case .notPermitted, .permissionDenied: "run as root: CAP_SYS_ADMIN opens files of mappings"
         default: "look whether it runs"
         }

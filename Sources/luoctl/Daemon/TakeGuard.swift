@@ -69,7 +69,8 @@ final class TakeGuard {
         let session: SessionName
 
         var arguments: [String] {
-            ["--session", session.description]
+            // One argument, because a name can begin with a hyphen.
+            ["--session=\(session.description)"]
                 + (state.map { ["--state", absolutePath($0)] } ?? []) + (user.map { ["--user", "\($0)"] } ?? [])
         }
     }

@@ -59,8 +59,12 @@ final class PrivateDaemon {
             $0.lexicallyNormalized().string
         }
         let usual = ["/usr/local/sbin/luod", "/usr/sbin/luod"]
-        let places = near + Execution.places(of: "luod") + usual
-        guard let found = places.first(where: NeighbourProgram.isExecutable) else {
+        // A relative directory in PATH is not meant for a program that the user does not name.
+        let inPath = Execution.places(of: "luod").filter { $0.hasPrefix("/") }
+        guard
+            let found = near.first(where: NeighbourProgram.isNeighbour)
+                ?? (inPath + usual).first(where: NeighbourProgram.isExecutable)
+        else {
             throw Exit.unavailable(
                 "there is no luod: not \(near.joined(separator: ", ")), in PATH, nor \(usual.joined(separator: ", ")); "
                     + "install it, or name a running one with --state")
