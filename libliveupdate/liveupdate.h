@@ -240,7 +240,7 @@ LUO_API const char *luo_reason(void);
 
 /* EEXIST the name is in use; EINVAL the name is empty or too long; EMFILE, EUSERS, ENOSPC the limits of the user. */
 LUO_API int luo_create_session(int luo, const char *name);
-/* ENOENT the last update handed over no such session; EINVAL it is open already. */
+/* ENOENT the last update handed over no such session; EINVAL it was retrieved already, and is open or detached. */
 LUO_API int luo_retrieve_session(int luo, const char *name);
 /* luod only. ENOENT no such session; EBUSY a client has it; EINVAL another direction than the three. */
 LUO_API int luo_attach_session(int luo, const char *name, enum luo_direction direction);

@@ -63,7 +63,8 @@ class Device(Channel):
     def retrieve(self, name: str) -> "Session":
         """Opens a session that an update handed over.
 
-        Raises Error: ENOENT when there is none with this name, EINVAL when it is open already, or detached.
+        Raises Error: ENOENT when there is none with this name, EINVAL when it was retrieved already and is
+        open or detached: attach a detached one.
         """
         return self._session(0x01, name)
 
