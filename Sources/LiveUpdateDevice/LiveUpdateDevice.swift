@@ -350,8 +350,9 @@ public final class LiveUpdateDevice: Sendable {
         /// At once. luod then serves no client until this connection ends or sends another request. luod then calls the
         /// update off.
         case now
-        /// When luod is ended, as a service manager ends it before the machine restarts.
-        case atEnd
+        /// When luod is ended, as a service manager ends it before the machine restarts. Without a holder no memory file
+        /// goes to the next kernel, and no process stays behind, for which the service manager would wait.
+        case atEnd(hasHolder: Bool)
     }
 
     /// Freezes everything for a next boot under another kernel, and publishes it. luod only, and only for root and the
@@ -373,7 +374,7 @@ public final class LiveUpdateDevice: Sendable {
         switch when {
         case .asked: flags |= UpdateCall.onlyAsk
         case .now: break
-        case .atEnd: flags |= UpdateCall.atEnd
+        case .atEnd(let hasHolder): flags |= UpdateCall.atEnd | (hasHolder ? 0 : UpdateCall.withoutHolder)
         }
         return try channel.explained(.kernelUpdate, UpdateCall(flags: flags), of: "luod").lines
     }

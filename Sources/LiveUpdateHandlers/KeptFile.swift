@@ -26,7 +26,8 @@ extension FileContext {
             throw LiveUpdateError(
                 .badFileDescriptor,
                 "the descriptor of token \(token) is gone with the last process that held it, and the memory file with it",
-                remedy: "make the file again; a file with a name on hugetlbfs stays when luod ends, and one on DAX also "
+                remedy:
+                    "make the file again; a file with a name on hugetlbfs stays when luod ends, and one on DAX also "
                     + "when the kernel ends")
         }
         return descriptor

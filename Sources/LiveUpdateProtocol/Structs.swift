@@ -196,6 +196,9 @@ package struct UpdateCall: Equatable, Sendable {
     package static let forget: UInt32 = 128
     /// KERNEL_UPDATE: only answer whether the state is still published for this client. ECANCELED if not.
     package static let confirm: UInt32 = 256
+    /// KERNEL_UPDATE, with `atEnd`: start no process that holds memory files after the end of luod, because the service
+    /// manager would wait for its end. No memory file goes to the next kernel then.
+    package static let withoutHolder: UInt32 = 512
     /// UPDATE: continue without the subscribers that are not ready in time.
     package static let withoutReady: UInt32 = 16
     /// RELOAD: replace the program of the keeper instead of the orchestrator's.

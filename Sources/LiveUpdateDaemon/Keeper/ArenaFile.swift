@@ -16,6 +16,8 @@ import SystemPackage
 /// while there is no `arena`. It opens the file again if the name changed between open(2) and the lock.
 struct ArenaFile {
     let path: String
+    /// The arena whose content a new arena gets; nil for an empty one.
+    var source: FileDescriptor?
     private var unfinished: String { path + ".new" }
 
     /// Opens the arena. If it does not exist, this makes it.
@@ -66,10 +68,14 @@ struct ArenaFile {
     private func format(_ file: FileDescriptor) throws {
         // A killed luod may have left an incomplete arena.
         try file.setSize(0)
-        var options = Arena.Options()
-        // The orchestrator maps the arena with room to grow. The keeper needs no such room.
-        options.limit = options.initialSize
-        _ = try Arena.format(try file.duplicated(), options)
+        if let source {
+            try file.writeWhole(try source.bytes(at: 0, count: Int(try FileStatus(of: source).size)))
+        } else {
+            var options = Arena.Options()
+            // The orchestrator maps the arena with room to grow. The keeper needs no such room.
+            options.limit = options.initialSize
+            _ = try Arena.format(try file.duplicated(), options)
+        }
         // On a disk the content must be written before the name.
         try systemCall("fsync") { fsync(file.rawValue) }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdatePlatform
+import LiveUpdateProtocol
 import SystemPackage
 
 /// Ends luod: after a signal, at the orchestrator's request, or because luod is unused.
@@ -23,6 +24,8 @@ final class KeeperEnding {
     /// The time for the orchestrator to publish for the next kernel, in milliseconds. systemd gives a service 90
     /// seconds to stop, unless TimeoutStopSec= says otherwise.
     private static let patienceForPublication: UInt64 = 80_000
+    /// The most orchestrators that are asked to publish for the next kernel.
+    private static let mostOrchestrators = 3
 
     /// Prepares the end. `publication` has the flags that the keeper's earlier program has noted; 0 without a request.
     init(_ rooms: KeeperRooms, _ updates: NextImageSupervisor, signals: FileDescriptor, publication: UInt32) {
@@ -56,8 +59,8 @@ final class KeeperEnding {
         isUnderWay = true
         sayLeftPrograms()
         updates.end()
-        if !isLogged { haveEndLogged(reader) }
-        if publication != 0 { startHolder() }
+        if !isLogged { completeOrchestrator(reader) }
+        if publication != 0, publication & UpdateCall.withoutHolder == 0 { startHolder() }
         rooms.gate.end()
         rooms.orchestrator.end()
         let isStoring = rooms.service.isStoring
@@ -72,7 +75,38 @@ final class KeeperEnding {
         exitNow(0)
     }
 
-    /// Asks the orchestrator to log the sessions and files that end. The keeper does not know them.
+    /// Has the orchestrator publish for the next kernel, if that was requested, and log the sessions and files that end.
+    /// An orchestrator that dies before it has published is replaced, because memory files would not go to the next
+    /// kernel otherwise.
+    private func completeOrchestrator(_ reader: OrchestratorReader) {
+        for _ in 0..<Self.mostOrchestrators {
+            haveEndLogged(reader)
+            let hasDied = rooms.orchestrator.current.link.descriptor.hasHungUp
+            guard publication != 0, !isLogged, session == nil, hasDied else { return }
+            rooms.log.say("the orchestrator ended before it had published for the next kernel: another is started")
+            guard startAnother() else { break }
+        }
+        rooms.log.say("nothing is published for the next kernel: memory files do not go there")
+    }
+
+    /// Starts an orchestrator in the place of a dead one.
+    private func startAnother() -> Bool {
+        let death = rooms.orchestrator.noteDeath { slot in rooms.vault.entry(slot)?.held.label.charged }
+        let role = ControlMessage.Role(
+            replacing: true, wasInUpdate: updates.isEndingBoot, mustRefuse: false, kernel: rooms.kernel.comparison,
+            isRestored: false)
+        let begin = ControlMessage.begin(
+            role, nextSlot: rooms.vault.nextSlot, after: "the orchestrator ended (\(death.how))", pause: 0)
+        do {
+            try rooms.orchestrator.startNext(begin, rooms.vault, isStored: rooms.service.isStoring)
+            return true
+        } catch {
+            rooms.log.say("no orchestrator could be started: \(error)")
+            return false
+        }
+    }
+
+    /// Asks the orchestrator to publish and to log, and waits for it. The keeper does not know the sessions.
     private func haveEndLogged(_ reader: OrchestratorReader) {
         let link = rooms.orchestrator.current.link
         if publication != 0 { try? link.send(.publishAtEnd(flags: publication), patience: 100) }
@@ -87,15 +121,12 @@ final class KeeperEnding {
             }
             try? reader.readAll()
         }
-        if !isLogged, publication != 0 {
-            rooms.log.say(
-                "the orchestrator ended before it had published for the next kernel: memory files do not go there")
-        }
     }
 
     /// Starts the process that holds the memory files until the kernel ends, or until luod starts again because the
     /// kernel was not replaced.
     private func startHolder() {
+        guard session != nil || rooms.vault.all.contains(where: { KernelHolder.mayHold($0) }) else { return }
         do {
             let holder = try KernelHolder.start(
                 StateDirectory(rooms.settings.state).holder, image: rooms.orchestrator.image.executable, rooms.settings,

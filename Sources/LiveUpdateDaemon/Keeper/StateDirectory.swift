@@ -67,7 +67,7 @@ package struct StateDirectory: Sendable {
             cameWithKernel = try arrival.receive(&found, into: table)
         }
         if stored.isEmpty {
-            table.add(try ArenaFile(path: arena).open(), .arena)
+            if table.descriptor(.arena) == nil { table.add(try ArenaFile(path: arena).open(), .arena) }
             calls.forget()
         }
         // The process that bound this socket is dead, because this process has the arena's lock.
@@ -170,10 +170,36 @@ package struct StateDirectory: Sendable {
         } catch {
             throw StateHeld(why: "\(self.arena) is in use by another process")
         }
-        for (held, descriptor) in stored { table.keep(held, descriptor) }
+        for (held, descriptor) in stored where held.kind != .arena { table.keep(held, descriptor) }
         // The journal may name slots that are no longer stored.
-        table.skipSlots()
-        return stored.map(\.0)
+        defer { table.skipSlots() }
+        guard let own = try movedArena(from: arena) else {
+            for (held, descriptor) in stored where held.kind == .arena { table.keep(held, descriptor) }
+            return stored.map(\.0)
+        }
+        unwanted = passed.filter { HeldSlot(storedName: $0.name)?.kind == .arena }
+        for (held, _) in stored where held.kind == .arena { table.keep(held, own) }
+        return stored.map(\.0).filter { $0.kind != .arena }
+    }
+
+    /// Makes the arena of this state from a stored one, if this state has none: its directory was removed, or `--state`
+    /// names another directory than before. Then a luod that starts without the store finds the sessions, too.
+    ///
+    /// - Returns: the arena; nil when this state has one already.
+    /// - Throws: the errors of ``ArenaFile/open()``.
+    private func movedArena(from stored: FileDescriptor) throws -> FileDescriptor? {
+        guard unsafe access(arena, F_OK) != 0, errno == ENOENT else { return nil }
+        let status = try FileStatus(of: stored)
+        let before = try? stored.path()
+        let own = try ArenaFile(path: arena, source: stored).open()
+        if status.links > 0, let before {
+            log.say("the state moves here from \(before): its sessions and files are in \(path) now")
+            if (try? FileStatus(at: before.string, followingLinks: false).identity) == status.identity {
+                // Otherwise a luod that starts there later would report the same sessions as lost.
+                _ = unsafe unlink(before.string)
+            }
+        }
+        return own.release()
     }
 
     /// Whether a descriptor is this state's arena. It may be the arena of a state that was removed and replaced by

@@ -68,7 +68,7 @@ final class KernelHolder {
     ) throws -> KernelHolder {
         let linked = try LinkedProcess(starting: image, .holder, settings)
         do {
-            try linked.link.send(holding: held.filter { $0.held.kind == .file && $0.descriptor.mayBeHeldToTheEnd })
+            try linked.link.send(holding: held.filter(mayHold))
             try linked.link.send(.holdUntilEnd(isIncoming: isIncoming), session.map { [$0] } ?? [])
             try waitUntilReady(linked)
             guard let seen = SeenProcess(linked.process.id) else { throw SystemCallError("open", .noSuchProcess) }
@@ -79,6 +79,11 @@ final class KernelHolder {
             linked.process.kill()
             throw error
         }
+    }
+
+    /// Whether a holder holds a descriptor: it is a client's file, but none that would keep a file system busy.
+    static func mayHold(_ entry: (held: HeldSlot, descriptor: FileDescriptor)) -> Bool {
+        entry.held.kind == .file && entry.descriptor.mayBeHeldToTheEnd
     }
 
     /// The time for a holder to start and to receive all descriptors, in milliseconds.
@@ -123,7 +128,8 @@ final class KernelHolder {
             if error.errno == .noSuchFileOrDirectory { return nil }
             throw StartFailure(
                 .unavailable,
-                "\(path) cannot be read: \(error); it names the process that may hold memory files: start luod as its user")
+                "\(path) cannot be read: \(error); it names the process that may hold memory files: start luod as its user"
+            )
         }
     }
 

@@ -102,7 +102,8 @@ final class KernelUpdateCall {
     /// The lines about what is lost, or the refusal. Its reason is the text of the answer.
     private func losses(_ call: UpdateCall) -> Result<[String], LiveUpdateError> {
         Result { () throws(LiveUpdateError) in
-            let obstacles = try orchestrator.obstacles(replacing: replaced(KernelSession.isPossible))
+            let obstacles = try orchestrator.obstacles(
+                replacing: replaced(KernelSession.isPossible && !call.isWithoutHolder))
             if let first = obstacles.first, !call.leavesOut {
                 throw LiveUpdateError(first.errno, UpdateCost.kernelRefusal(obstacles))
             }
@@ -202,7 +203,7 @@ final class KernelUpdateCall {
         guard atEnd != 0 else { return false }
         let call = UpdateCall(flags: atEnd | UpdateCall.leaveOut)
         do throws(LiveUpdateError) {
-            let departure = departureAtEnd()
+            let departure = call.isWithoutHolder ? nil : departureAtEnd()
             try publish(call, departure)
             log.sayAll(orchestrator.leftOut.map { "kernel update: goes on without \(UpdateCost.line($0))" })
             if let departure { handOver(departure) }
@@ -296,4 +297,5 @@ final class KernelUpdateCall {
 extension UpdateCall {
     fileprivate var discards: Bool { flags & Self.discard != 0 }
     fileprivate var leavesOut: Bool { flags & Self.leaveOut != 0 }
+    fileprivate var isWithoutHolder: Bool { flags & Self.withoutHolder != 0 }
 }

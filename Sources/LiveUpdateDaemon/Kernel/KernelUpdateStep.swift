@@ -44,7 +44,7 @@ enum KernelUpdateStep: Equatable, Sendable {
 
     private static let knownFlags =
         UpdateCall.discard | UpdateCall.leaveOut | UpdateCall.atEnd | UpdateCall.onlyAsk | UpdateCall.forget
-        | UpdateCall.confirm
+        | UpdateCall.confirm | UpdateCall.withoutHolder
 
     /// Whether the decision depends on the losses of the update.
     static func needsLosses(_ flags: UInt32) -> Bool { flags & (UpdateCall.forget | UpdateCall.confirm) == 0 }

@@ -83,13 +83,16 @@ struct RunningDaemon: KernelUpdateDaemon {
     /// The kernel's Live Update Orchestrator as a carrier. Where systemd runs, the unit of luod decides, too.
     private func liveUpdate(_ status: LuodStatus) -> LiveUpdateCarrier {
         guard status.carriesMemory == true else { return .missing }
-        guard KernelReplacement.hasSystemd else { return .carries }
+        return !KernelReplacement.hasSystemd || Self.sparesHolder(status) ? .carries : .endedBySystemd
+    }
+
+    /// Whether the unit of luod lets a holder live until the kernel ends.
+    private static func sparesHolder(_ status: LuodStatus) -> Bool {
         let groups = try? readWhole("/proc/\(status.daemon.orchestrator)/cgroup")
         guard let unit = groups.flatMap({ ServiceUnit(groups: $0) }),
-            let properties = Self.output(
-                of: ["systemctl", "show", "--property=\(ServiceUnit.properties)", unit.name])
-        else { return .endedBySystemd }
-        return ServiceUnit.leavesProcesses(properties) ? .carries : .endedBySystemd
+            let properties = output(of: ["systemctl", "show", "--property=\(ServiceUnit.properties)", unit.name])
+        else { return false }
+        return ServiceUnit.leavesProcesses(properties)
     }
 
     /// The output of a program; nil when it cannot be started, or does not end in time.
@@ -103,6 +106,16 @@ struct RunningDaemon: KernelUpdateDaemon {
         return nil
     }
 
+    /// Whether luod's arena is in another directory than the one that this command knows.
+    private var isStateElsewhere: Bool {
+        do throws(SystemCallError) {
+            _ = try FileStatus(at: FilePath(state).appending("arena").string, followingLinks: false)
+            return false
+        } catch {
+            return error.errno == .noSuchFileOrDirectory
+        }
+    }
+
     /// Whether the state is on a file system that ends with the kernel.
     private var isStateInMemory: Bool { (try? FileSystemKind(at: state))?.isInMemory == true }
 
@@ -112,6 +125,11 @@ struct RunningDaemon: KernelUpdateDaemon {
             if let refusal = status.daemon.refusal {
                 return .unable(
                     reason: "it cannot read its state: \(refusal)", remedy: "luoctl inspect shows the readable part")
+            }
+            if isStateElsewhere {
+                return .unable(
+                    reason: "its state is in another directory than \(state.shown)",
+                    remedy: "name luod's state directory with --state or LUO_STATE")
             }
             let liveUpdate = liveUpdate(status)
             if !status.sessions.isEmpty, liveUpdate != .carries, isStateInMemory {
@@ -132,9 +150,16 @@ struct RunningDaemon: KernelUpdateDaemon {
     }
 
     func prepare(_ order: KernelUpdateOrder) throws(LiveUpdateError) {
-        let moment: LiveUpdateDevice.KernelUpdate = order.moment == .now ? .now : .atEnd
         _ = try device.updateKernel(
-            moment, discardingUnfinished: order.discards, leavingBehind: order.leavesBehind)
+            try moment(of: order), discardingUnfinished: order.discards, leavingBehind: order.leavesBehind)
+    }
+
+    private func moment(of order: KernelUpdateOrder) throws(LiveUpdateError) -> LiveUpdateDevice.KernelUpdate {
+        switch order.moment {
+        case .now: .now
+        // systemd would wait for the holder, and kill it after TimeoutStopSec=.
+        case .inStop: .atEnd(hasHolder: Self.sparesHolder(try LuodStatus(of: device)))
+        }
     }
 
     func note(_ record: KernelUpdateRecord) {

@@ -271,6 +271,45 @@ import Testing
         #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
     }
 
+    @Test("Without memory files there is no holder, for which a service manager would wait") func nothingToHold()
+        async throws
+    {
+        try root.create("empty").setDetached(true)
+        #expect(try publish(root, UpdateCall.atEnd) == nil)
+        #expect(try await daemon.end().status == 0)
+        #expect(!hasHolderFile && daemon.processes.isEmpty)
+    }
+
+    @Test("On request no process holds memory files, and the log says which files are left behind")
+    func withoutHolder() async throws {
+        _ = try detached("mine")
+        let flags = UpdateCall.atEnd | UpdateCall.withoutHolder
+        #expect(try publish(root, flags)?.errno == .notSupported)
+        #expect(try publish(root, flags | UpdateCall.leaveOut) == nil)
+        let ended = try await daemon.end()
+        #expect(ended.status == 0 && ended.errors.contains("goes on without user"), "\(ended)")
+        #expect(!hasHolderFile && daemon.processes.isEmpty)
+        try await startAgain(underOtherKernel: true)
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
+    }
+
+    @Test("An orchestrator that dies at the end of luod, before it has published, is replaced") func diesAtTheEnd()
+        async throws
+    {
+        _ = try detached("mine")
+        #expect(try publish(root, UpdateCall.leaveOut | UpdateCall.atEnd) == nil)
+        let status = try root.status()
+        kill(status.orchestrator, SIGSTOP)
+        kill(status.keeper, SIGTERM)
+        // The keeper has asked the orchestrator, which has not read it.
+        try await Task.sleep(for: .milliseconds(300))
+        kill(status.orchestrator, SIGKILL)
+        try await eventually("the end of luod", within: 60) { kill(status.keeper, 0) != 0 || daemon.hasEnded }
+        #expect(try daemon.log().contains("another is started"))
+        try await startAgain(underOtherKernel: true)
+        #expect(try daemon.connect().status().sessions.map(\.direction) == ["incoming"])
+    }
+
     // MARK: While the state is published
 
     @Test("While the state is published, luoctl fails at once, and names the process that luod waits for")
@@ -302,7 +341,7 @@ import Testing
         #expect(try session.get(1).bytes() == [7])
     }
 
-    @Test("Unknown flags are refused", arguments: [4, 8, 16, 512, 1 << 31] as [UInt32]) func flags(unknown: UInt32)
+    @Test("Unknown flags are refused", arguments: [4, 8, 16, 1024, 1 << 31] as [UInt32]) func flags(unknown: UInt32)
         throws
     {
         let session = try detached("mine")

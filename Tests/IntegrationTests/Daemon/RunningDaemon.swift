@@ -90,6 +90,9 @@ final class RunningDaemon: Sendable {
         return try await luod.ended()
     }
 
+    /// Whether the keeper that was started last has ended.
+    var hasEnded: Bool { program.with { $0?.hasEnded } ?? true }
+
     var keeper: pid_t { program.with { $0 }?.process ?? -1 }
 
     /// The log so far.

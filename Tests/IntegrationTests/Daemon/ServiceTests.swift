@@ -149,6 +149,31 @@ import Testing
         #expect(try await luod.ended().status == 0)
     }
 
+    @Test("A state directory that was moved or removed gets the stored arena, so that its sessions outlive the store")
+    func movedState() async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        let session = try daemon.connect().create("s")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        try session.setDetached(true)
+        #expect(try await daemon.end().status == 0)
+        let old = daemon.state + "-old"
+        try FileManager.default.moveItem(atPath: daemon.state, toPath: old)
+        defer { try? FileManager.default.removeItem(atPath: old) }
+        try await daemon.start(passing: manager.stored)
+        #expect(try daemon.log().contains("the state moves here from \(old)/arena"))
+        #expect(!FileManager.default.fileExists(atPath: "\(old)/arena"))
+        #expect(try daemon.connect().attach("s").get(1).identity == file.identity)
+        let arena = try FileStatus(at: "\(daemon.state)/arena").identity
+        try await eventually("the arena in the store", within: 60) {
+            try manager.stored(1).count == 1 && FileStatus(of: manager.stored(1)[0]).identity == arena
+        }
+        daemon.killEverything()
+        try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        try await daemon.start()
+        #expect(try daemon.connect().status().sessions.map(\.name) == ["s"])
+    }
+
     @Test("Stored descriptors of a removed state are not used for another state") func otherState() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         try await eventually("the arena in the store", within: 60) { manager.stored(1).count == 1 }
