@@ -209,17 +209,20 @@ package struct StateDirectory: Sendable {
         return (try? FileStatus(of: descriptor).identity) == there
     }
 
-    /// Adds the clients' listener: the socket of the unit, which is not changed; or the stored socket; or a new one.
+    /// Adds the clients' listener: the socket of the unit, which is not changed; or the stored socket, while it has its
+    /// name; or a new one.
     private func addListener(
         _ passed: [PassedDescriptor], _ stored: [HeldSlot], _ settings: Settings, to table: DescriptorVault
     ) throws {
         let activated = passed.filter { HeldSlot(storedName: $0.name) == nil }
+        let listeners = stored.filter { $0.kind == .listener }.map(\.slot)
         if let listener = activated.first {
-            table.release(stored.filter { $0.kind == .listener }.map(\.slot))
+            table.release(listeners)
             let label = DescriptorLabel(traits: .wasPassed)
             table.add(try OwnedDescriptor(taking: listener.descriptor).nonBlocking(), .listener, label)
             for one in activated.dropFirst() { table.close(one.descriptor, of: 0) }
-        } else if !stored.contains(where: { $0.kind == .listener }) {
+        } else if unsafe listeners.isEmpty || access(clientSocket, F_OK) != 0 {
+            table.release(listeners)
             _ = unsafe unlink(clientSocket)
             table.add(
                 try MessageSocket.listen(

@@ -163,13 +163,15 @@ import Testing
         try await daemon.start(passing: manager.stored)
         #expect(try daemon.log().contains("the state moves here from \(old)/arena"))
         #expect(!FileManager.default.fileExists(atPath: "\(old)/arena"))
-        #expect(try daemon.connect().attach("s").get(1).identity == file.identity)
+        #expect(try session.get(1).identity == file.identity)
         let arena = try FileStatus(at: "\(daemon.state)/arena").identity
         try await eventually("the arena in the store", within: 60) {
             try manager.stored(1).count == 1 && FileStatus(of: manager.stored(1)[0]).identity == arena
         }
         daemon.killEverything()
         try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        // The service is stopped, and so its store is emptied.
+        for stored in manager.stored(1) { try stored.unlock() }
         try await daemon.start()
         #expect(try daemon.connect().status().sessions.map(\.name) == ["s"])
     }
