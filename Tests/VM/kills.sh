@@ -233,12 +233,13 @@ check_more() { # SESSION
     expect "the finish of $1" luoctl finish --session "$1"
 }
 
-# Traces the calls of ioctl of the orchestrator, and does something to the second call of a thread. Without files on DAX,
-# luod's main thread makes only one call in the early part, which makes the kernel's session. The thread of the early part
-# gives two memory files to the kernel, so its second call gives the second file.
+# Traces the calls of ioctl of the orchestrator's threads but the main one, and does something to the first call of a thread:
+# it gives the first memory file to the kernel.
 at_gift() { # INJECTION
     orchestrator_pid=$(orchestrator)
-    strace -f -p "$orchestrator_pid" -o /tmp/gift -e trace=ioctl -e "inject=ioctl:$1:when=2" 2>/tmp/attached &
+    threads=$(ls "/proc/$orchestrator_pid/task" | grep -vx "$orchestrator_pid" | sed 's/^/-p /')
+    # shellcheck disable=SC2086 # each option is a word
+    strace $threads -o /tmp/gift -e trace=ioctl -e "inject=ioctl:$1:when=1" 2>/tmp/attached &
     await "strace" grep -q attached /tmp/attached
 }
 
@@ -281,10 +282,10 @@ served_early() {
 }
 
 check_early() { # WHAT SESSION...: the memory files of the early part, and those of more sessions, are there
-    what=$1
+    title=$1
     shift
     for session in first second "$@"; do check_more "$session"; done
-    echo "  passed  $what: all memory files are there"
+    echo "  passed  $title: all memory files are there"
 }
 
 # luod cannot restore the permissions of a memory file. The file must not arrive with the rights of all.
