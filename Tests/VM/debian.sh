@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The test of make kexec-debian in the guest, a Debian with systemd, which runs in each of its two kernels: luod is a
 # service with its state on DAX, and has a client that is a service, too. `luoctl kexec` replaces the kernel through
-# `systemctl kexec`.
+# `systemctl kexec`. A kernel with a Live Update Orchestrator also carries a memory file.
 . /usr/local/bin/functions.sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 dax=/mnt/dax
@@ -56,7 +56,10 @@ await_system() {
 
 # These files are those of docs/kernel-update.md.
 write_units() {
-    printf '%s\n' nd_pmem nd_e820 >/etc/modules-load.d/luo-dax.conf
+    has_luo || printf '%s\n' nd_pmem nd_e820 >/etc/modules-load.d/luo-dax.conf
+    if has_luo; then
+        install -D /usr/local/share/doc/luod/examples/kexec.conf /etc/systemd/system/luod.service.d/kexec.conf
+    fi
     cat >/etc/systemd/system/mnt-dax.mount <<'END'
 [Mount]
 What=/dev/disk/by-label/luo-dax
@@ -89,8 +92,11 @@ WantedBy=multi-user.target
 END
 }
 
+# This kernel also has the drivers of the region built in.
+has_luo() { [ -c /dev/liveupdate ]; }
+
 make_region() {
-    modprobe -a nd_pmem nd_e820 || fail "the drivers"
+    has_luo || modprobe -a nd_pmem nd_e820 || fail "the drivers"
     await "the disk of the region" test -b /dev/pmem0
     expect "a file system" mkfs.ext4 -q -b 4096 -L luo-dax /dev/pmem0
     await "the name of the file system" test -e /dev/disk/by-label/luo-dax
@@ -114,6 +120,16 @@ make_session() {
     expect "a session" luoctl session create vm
     expect "the guest's file" luoctl preserve --session vm --token 1 --path $dax/guest
     expect "the state's file" luoctl preserve --session vm --token 18446744073709551615 --path $dax/devices
+    if has_luo; then make_memory; fi
+}
+
+make_memory() {
+    head -c 1048576 /dev/urandom >/dev/shm/memory
+    sha256sum </dev/shm/memory | cut -c 1-64 >$kept/memory.sum
+    exec 3<>/dev/shm/memory
+    rm /dev/shm/memory
+    expect "a memory file" luoctl preserve --session vm --token 7 --fd 3
+    exec 3>&-
 }
 
 # A kernel update that cannot be done changes nothing: neither systemd nor luod has begun with it.
@@ -157,6 +173,11 @@ second_kernel() {
     expect_is "the guest's file" "$(cat $kept/sum)" "$(sum vm 1)"
     expect "the state's file" luoctl retrieve --session vm --token 18446744073709551615 -- sh -c 'cat <&3'
     expect_text "the state's file" "the state of the devices"
+    files=3
+    if has_luo; then
+        files=4
+        expect_is "the memory file" "$(cat $kept/memory.sum)" "$(sum vm 7)"
+    fi
     check_client
     check_report
     expect "the finish" luoctl finish --session vm
@@ -186,7 +207,7 @@ check_report() {
 check_journal() {
     expect "luod's journal" journalctl -b --no-pager -o cat -u luod
     cat /tmp/output
-    expect_text "luod's journal" "the next boot: files held: 3, lost: 0"
+    expect_text "luod's journal" "the next boot: files held: $files, lost: 0"
 }
 
 if [ "${1:-}" = client ]; then client; fi
