@@ -381,6 +381,8 @@ def main():
                 guest.expect_ticks(10)
                 pause.print(f"the guest's pause {name}")
                 print(f"  it counted to {before} before, and to {guest.count} after it, without a gap")
+        except RuntimeError as error:
+            raise SystemExit(f"guest: {error}") from None
         finally:
             guest.kill()
 
