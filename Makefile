@@ -147,9 +147,10 @@ test-c: setup ## test the client library in C with luod, below luoctl run and wi
 	$(if $(LUOCTL),,$(STATIC_BUILD) --product luoctl)
 	LEAKS=$(LEAKS) libliveupdate/tests/run
 
-test-python: setup ## test the Python package with luod; installs pytest, numpy and mypy (LUOD=)
+test-python: setup ## test the Python package with luod; installs pytest, numpy and mypy (LUOD= LUOCTL=)
 	@scripts/setup python
 	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
+	$(if $(LUOCTL),,$(STATIC_BUILD) --product luoctl)
 	scripts/with-huge-pages 8 python/tests/run
 
 vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in other kernels, in QEMU; installs QEMU, fetches Debian's kernel (LUO_KERNEL=)
