@@ -11,6 +11,8 @@ TEST_PAGES := 64
 GUEST_PAGES := 64
 # QEMU of this suite of Debian moves the guest in these ways (guest-cpr).
 QEMU_SUITE ?= sid
+# A machine that the installed QEMU has, too: the guest moves from the installed QEMU to the other one.
+OLD_MACHINE ?= pc-i440fx-7.2
 GUEST_BY ?= ignore-shared cpr-transfer cpr-exec
 SWIFT_SOURCES := Sources Tests Examples scripts Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
 
@@ -199,9 +201,11 @@ guest: setup ## as root, a guest in QEMU lives through an update of luod; instal
 guest-cpr: setup ## as root, the guest moves by cpr-transfer and cpr-exec of a newer QEMU, which is fetched from Debian once (QEMU_SUITE=sid GUEST_BY="cpr-transfer cpr-exec" GUEST_ARGS= LUOD=)
 	@scripts/setup guest-cpr
 	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
-	qemu=$$(scripts/debian-qemu $(QEMU_SUITE)) && for by in $(GUEST_BY); do echo "guest-cpr: $$by" && \
-		scripts/with-huge-pages $(GUEST_PAGES) Examples/qemu-guest/run $(or $(LUOD),.build-static/release/luod) \
-		--qemu "$$qemu" --by $$by $(GUEST_ARGS) || exit; done
+	qemu=$$(scripts/debian-qemu $(QEMU_SUITE)) && \
+	run() { echo "guest-cpr: $$*" && scripts/with-huge-pages $(GUEST_PAGES) Examples/qemu-guest/run \
+		$(or $(LUOD),.build-static/release/luod) "$$@" $(GUEST_ARGS); } && \
+	run --next-qemu "$$qemu" --machine $(OLD_MACHINE) && \
+	for by in $(GUEST_BY); do run --qemu "$$qemu" --by $$by || exit; done
 
 consumer: setup ## build the examples in a package of their own, as users of the library do, and list its dependencies
 	scripts/consumer

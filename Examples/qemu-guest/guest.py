@@ -31,21 +31,21 @@ QEMU_PARTS = ("stop", "save", "end", "set up", "load", "cont", "transfer", "exec
 class Guest:
     """A guest, whichever QEMU runs it."""
 
-    def __init__(self, start, size, place):
-        """Start makes a QEMU, with the arguments of Qemu that it still lacks. Place is a directory for sockets."""
-        self.start_qemu = start
+    def __init__(self, start, start_next, size, place):
+        """The first QEMU and the next ones are started by these, which lack some arguments of Qemu. Place is for sockets."""
+        self.start_next = start_next
         self.size = size
         self.place = place
         self.count = 0
         self.qemu = self.next = None
         memory = os.memfd_create("guest", os.MFD_CLOEXEC | os.MFD_HUGETLB | os.MFD_HUGE_2MB)
         os.ftruncate(memory, size)
-        self.next = self.start_qemu()
+        self.next = start()
         self.start(memory)
 
     def prepare(self):
         """Starts the next QEMU, which has nothing of the guest yet."""
-        self.next = self.start_qemu(incoming=["defer"])
+        self.next = self.start_next(incoming=["defer"])
 
     def start(self, memory):
         """Gives the memory, whose descriptor it takes, to the QEMU that was started for it."""
@@ -152,7 +152,7 @@ class Transfer:
             for kind in ("main", "cpr")]
         guest.hold(session.get(RAM))
         addresses = [json.dumps(channel) for channel in self.channels]
-        guest.next = guest.start_qemu(memory=guest.memory, incoming=addresses)
+        guest.next = guest.start_next(memory=guest.memory, incoming=addresses)
         while not is_listening(f"{directory}/cpr"):
             if guest.next.process.poll() is not None:
                 raise SystemExit("the next QEMU ended")
@@ -361,10 +361,11 @@ def main():
     parser.add_argument("--pages", type=int, default=64, help="huge pages of 2 MiB that the guest's memory has")
     parser.add_argument("--accel", default="tcg", help="tcg (software), or kvm where it works")
     parser.add_argument("--qemu", default="qemu-system-x86_64", help="the program")
-    parser.add_argument("--machine", default="pc", help="the type of the machine")
+    parser.add_argument("--next-qemu", help="the program to which the guest moves: another version (not by cpr-exec)")
+    parser.add_argument("--machine", default="pc", help="the type of the machine, with its version for two versions of QEMU")
     parser.add_argument(
         "--by", default="ignore-shared", choices=WAYS, help="how the guest's devices go to the next QEMU: cpr-transfer "
-        "needs QEMU 10.0, cpr-exec 10.2")
+        "needs QEMU 10.0, and cpr-exec a newer one")
     arguments = parser.parse_args()
     options = ["-accel", arguments.accel, "-cpu", "max", "-kernel", arguments.kernel, "-initrd", arguments.initrd]
     options += ["-append", "console=ttyS0 quiet panic=-1"]
@@ -372,7 +373,10 @@ def main():
     size = arguments.pages * HUGE_PAGE
 
     with tempfile.TemporaryDirectory(prefix="qemu-guest.") as place, luo.Device(arguments.state) as device:
-        guest = Guest(functools.partial(Qemu, arguments.qemu, machine, options, size), size, place)
+        start, start_next = (
+            functools.partial(Qemu, program, machine, options, size)
+            for program in (arguments.qemu, arguments.next_qemu or arguments.qemu))
+        guest = Guest(start, start_next, size, place)
         try:
             guest.expect_ticks(10)
             for name, way in [("beside an update", beside_an_update), *WAYS[arguments.by]]:
