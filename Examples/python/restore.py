@@ -5,9 +5,10 @@
     luoctl retrieve --session vm --token 1 -- restore.py id=mem0,file=vm/1,size=16M
     restore.py ZONE...
 
-A zone of the guest's RAM has an id, the SESSION/TOKEN of its file, a size in bytes (or K, M, G), and pages=2M or pages=1G
-for huge pages. In place of a guest, each zone counts in its first 8 bytes how often it was restored. The program maps
-nothing before all zones are checked. It exits with 64 for a wrong argument, and with 65 when it refuses the files.
+A zone of the guest's RAM has an id, the SESSION/TOKEN of its file (as LISTEN_FDNAMES has it), a size in bytes (or K, M, G),
+and pages=2M or pages=1G for huge pages. In place of a guest, each zone counts in its first 8 bytes how often it was
+restored. The program maps nothing before all zones are checked. It exits with 64 for a wrong argument, and with 65 when it
+refuses the files.
 """
 
 import fcntl
