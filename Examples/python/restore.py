@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for a virtual machine monitor that restores its guest onto memory files from outside. docs/vmm.md explains it.
+"""A stand-in for a virtual machine monitor that restores its guest onto memory files from outside: docs/vmm.md.
 
     luoctl retrieve --session vm --token 1 -- restore.py id=mem0,file=vm/1,size=16M
     restore.py ZONE...
 
-A zone of the guest's RAM has an id, the SESSION/TOKEN of its file (as LISTEN_FDNAMES has it), a size in bytes (or K, M, G),
-and pages=2M or pages=1G for huge pages. In place of a guest, each zone counts in its first 8 bytes how often it was
-restored. The program maps nothing before all zones are checked. It exits with 64 for a wrong argument, and with 65 when it
-refuses the files.
+A zone of the guest's RAM has an id, the SESSION/TOKEN of its file (as LISTEN_FDNAMES has it), a size in bytes (or K, M,
+G), and pages=2M or pages=1G for huge pages. In place of a guest, each zone counts in its first 8 bytes how often it was
+restored. The program maps nothing before all zones are checked. It exits with 64 for a wrong argument, and with 65 when
+it refuses the files.
 """
 
 import fcntl

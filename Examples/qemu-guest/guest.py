@@ -32,7 +32,7 @@ class Guest:
     """A guest, whichever QEMU runs it."""
 
     def __init__(self, start, start_next, size, place):
-        """The first QEMU and the next ones are started by these, which lack some arguments of Qemu. Place is for sockets."""
+        """Starts a guest. start and start_next start the first QEMU and the next ones, and place is for sockets."""
         self.start_next = start_next
         self.size = size
         self.place = place
@@ -170,7 +170,7 @@ class Transfer:
 
 
 class Exec:
-    """A move by cpr-exec: the process stays, and executes QEMU again. luod holds the memory, and the file of the state."""
+    """A move by cpr-exec: the process executes QEMU again. luod holds the memory, and the file of the state."""
 
     def __init__(self, guest, session, program=None):
         self.guest = guest
@@ -362,7 +362,7 @@ def main():
     parser.add_argument("--accel", default="tcg", help="tcg (software), or kvm where it works")
     parser.add_argument("--qemu", default="qemu-system-x86_64", help="the program")
     parser.add_argument("--next-qemu", help="the program to which the guest moves: another version (not by cpr-exec)")
-    parser.add_argument("--machine", default="pc", help="the type of the machine, with its version for two versions of QEMU")
+    parser.add_argument("--machine", default="pc", help="its type, with the version for two versions of QEMU")
     parser.add_argument(
         "--by", default="ignore-shared", choices=WAYS, help="how the guest's devices go to the next QEMU: cpr-transfer "
         "needs QEMU 10.0, and cpr-exec a newer one")

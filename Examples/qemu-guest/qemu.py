@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]  # the memory stays where it is: only devices are saved
+IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]  # the memory stays, and only devices are saved
 
 PATIENCE = 120  # seconds that a guest may say nothing
 
@@ -16,12 +16,12 @@ class Qemu:
     def __init__(self, program, machine, options, size, memory=None, incoming=()):
         """Starts QEMU. Without memory it waits for set_up: it is there before it is needed.
 
-        Incoming has the addresses from which it gets the state of devices. For cpr-transfer, it answers only after connect.
+        incoming has the addresses from which it gets the state of devices. With memory it answers only after connect().
         """
         serial, self.serial = socket.socketpair()
         qmp, self._qmp = socket.socketpair()
-        self._program = [program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", f"size={size}b"]
-        self._program += [*options, "-global", "migration.x-events=on"]
+        self._program = [program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        self._program += ["-m", f"size={size}b", *options, "-global", "migration.x-events=on"]
         self._program += ["-chardev", f"socket,id=serial,fd={serial.fileno()}", "-serial", "chardev:serial"]
         self._program += ["-chardev", f"socket,id=qmp,fd={qmp.fileno()}", "-qmp", "chardev:qmp"]
         self._machine = machine
@@ -119,11 +119,11 @@ class Qemu:
         self._migrated()
 
     def execute(self, memory, state, program=None):
-        """Executes its program again, or another one, which goes on with the guest. The state of devices is in a file."""
+        """Executes its program again, or another one. That goes on with the guest, whose state is in a file."""
         address = self._address(state)
-        next_command = [*self._command(memory, [address]), "-global", "migration.x-ignore-shared=on"]
+        command = [program] if program else [*self._command(memory, [address]), "-global", "migration.x-ignore-shared=on"]
         self.command("migrate-set-capabilities", capabilities=IGNORE_SHARED)  # so that load() takes this state, too
-        self.command("migrate-set-parameters", mode="cpr-exec", **{"cpr-exec-command": [program] if program else next_command})
+        self.command("migrate-set-parameters", mode="cpr-exec", **{"cpr-exec-command": command})
         self.command("migrate", uri=address)
 
     def wait_until_loaded(self):

@@ -48,8 +48,8 @@ def refuses(message, files, zones=(ZONE,), **named):
 # The example of docs/vmm.md.
 def test_restore(state):
     def luoctl(*arguments):
-        ended = subprocess.run([LUOCTL, *arguments], env={**os.environ, "LUO_STATE": state}, capture_output=True, text=True,
-                               check=False)
+        named = {**os.environ, "LUO_STATE": state}
+        ended = subprocess.run([LUOCTL, *arguments], env=named, capture_output=True, text=True, check=False)
         return ended.returncode, ended.stdout, ended.stderr
 
     def retrieve(*options, zone=ZONE):
@@ -119,7 +119,8 @@ def test_bad_files(tmp_path):
         refuses("2 files were passed, with 1 names", [("vm/1", good)], count=2)
         refuses("LISTEN_FDS is 'x', and no number", [("vm/1", good)], count="x")
         ended = start([("vm/1", good)], [ZONE], pid="1")
-        assert ended.returncode == 65 and ended.stderr.startswith("restore: the files are for process 1, and this is process ")
+        assert ended.returncode == 65
+        assert ended.stderr.startswith("restore: the files are for process 1, and this is process ")
         ended = subprocess.run([sys.executable, RESTORE, ZONE], capture_output=True, text=True, check=False)
         assert (ended.returncode, ended.stderr) == (
             65, "restore: no files were passed: LISTEN_PID and LISTEN_FDS are not set\n")
@@ -133,5 +134,6 @@ def test_huge_pages():
         pytest.skip(str(error))
     with file:
         zone = "id=mem0,file=vm/1,size=2M"
-        refuses("zone mem0: vm/1 has pages of 2097152 bytes, and the zone has pages of 4096", [("vm/1", file.fileno())], [zone])
-        assert start([("vm/1", file.fileno())], [zone + ",pages=2M"]).stdout == "mem0: 2097152 bytes of vm/1, restored 1 times\n"
+        files = [("vm/1", file.fileno())]
+        refuses("zone mem0: vm/1 has pages of 2097152 bytes, and the zone has pages of 4096", files, [zone])
+        assert start(files, [zone + ",pages=2M"]).stdout == "mem0: 2097152 bytes of vm/1, restored 1 times\n"
