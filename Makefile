@@ -9,6 +9,11 @@ export SETUP
 TEST_PAGES := 64
 # The memory of the guest in Examples/qemu-guest: 128 MiB.
 GUEST_PAGES := 64
+# QEMU of this suite of Debian moves the guest in these ways (guest-cpr).
+QEMU_SUITE ?= sid
+# A machine that the installed QEMU has, too: the guest moves from the installed QEMU to the other one.
+OLD_MACHINE ?= pc-i440fx-7.2
+GUEST_BY ?= ignore-shared cpr-transfer cpr-exec
 SWIFT_SOURCES := Sources Tests Examples scripts Package.swift $(if $(shell find Benchmarks -name '*.swift' 2>/dev/null),Benchmarks)
 
 # As many tests at once as there are processors, so that one that waits for a program finds a thread when that has come, and
@@ -51,7 +56,7 @@ C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
 	hand-over-sweep stress attack test-c test-python vmtest kexec kexec-luo kexec-debian kexec-guest kexec-kills luo-kernel \
-	guest consumer nightly doc format lint clean
+	guest guest-cpr consumer nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -144,9 +149,10 @@ test-c: setup ## test the client library in C with luod, below luoctl run and wi
 	$(if $(LUOCTL),,$(STATIC_BUILD) --product luoctl)
 	LEAKS=$(LEAKS) libliveupdate/tests/run
 
-test-python: setup ## test the Python package with luod; installs pytest, numpy and mypy (LUOD=)
+test-python: setup ## test the Python package with luod; installs pytest, numpy and mypy (LUOD= LUOCTL=)
 	@scripts/setup python
 	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
+	$(if $(LUOCTL),,$(STATIC_BUILD) --product luoctl)
 	scripts/with-huge-pages 8 python/tests/run
 
 vmtest: setup ## run the demo, a program under luoctl run and the vectors as root in other kernels, in QEMU; installs QEMU, fetches Debian's kernel (LUO_KERNEL=)
@@ -192,6 +198,15 @@ guest: setup ## as root, a guest in QEMU lives through an update of luod; instal
 	$(STATIC_BUILD) --product luod
 	scripts/with-huge-pages $(GUEST_PAGES) Examples/qemu-guest/run .build-static/release/luod $(GUEST_ARGS)
 
+guest-cpr: setup ## as root, the guest moves by cpr-transfer and cpr-exec of a newer QEMU, which is fetched from Debian once (QEMU_SUITE=sid GUEST_BY="cpr-transfer cpr-exec" GUEST_ARGS= LUOD=)
+	@scripts/setup guest-cpr
+	$(if $(LUOD),,$(STATIC_BUILD) --product luod)
+	qemu=$$(scripts/debian-qemu $(QEMU_SUITE)) && \
+	run() { echo "guest-cpr: $$*" && scripts/with-huge-pages $(GUEST_PAGES) Examples/qemu-guest/run \
+		$(or $(LUOD),.build-static/release/luod) "$$@" $(GUEST_ARGS); } && \
+	run --next-qemu "$$qemu" --machine $(OLD_MACHINE) && \
+	for by in $(GUEST_BY); do run --qemu "$$qemu" --by $$by || exit; done
+
 consumer: setup ## build the examples in a package of their own, as users of the library do, and list its dependencies
 	scripts/consumer
 
@@ -206,6 +221,7 @@ nightly: setup ## run the tests that are too long for CI: longer fuzzing and str
 	$(MAKE) kexec-debian
 	$(MAKE) kexec-guest
 	$(MAKE) kexec-kills
+	$(MAKE) guest-cpr
 	$(MAKE) bench
 
 doc: setup ## build the API documentation; fails on any warning, and on what has no comment (DOC_DIR=.build-doc/site)

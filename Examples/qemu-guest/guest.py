@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest lives on: in the same QEMU beside an update of luod, and in another QEMU over an update and over a restart.
 
+Its devices go to the other QEMU by a migration that leaves out the memory, or by QEMU's own cpr-transfer or cpr-exec.
+
 Another process updates luod, as an administrator does, and luod asks this program before each update. Prints how long
 the guest was paused each time, and the parts of the pause. Exits 0 when the guest's count goes on without a gap.
 """
 
 import argparse
+import functools
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../python"))
@@ -20,25 +25,27 @@ from qemu import Qemu
 RAM, STATE = 1, 2  # the tokens
 HUGE_PAGE = 2 << 20
 PATIENCE = 60  # seconds that an update waits for this program
-QEMU_PARTS = ("stop", "save", "end", "set up", "load", "cont")
+QEMU_PARTS = ("stop", "save", "end", "set up", "load", "cont", "transfer", "exec")
 
 
 class Guest:
     """A guest, whichever QEMU runs it."""
 
-    def __init__(self, options, size):
-        self.options = options
+    def __init__(self, start, start_next, size, place):
+        """Starts a guest. start and start_next start the first QEMU and the next ones, and place is for sockets."""
+        self.start_next = start_next
         self.size = size
+        self.place = place
         self.count = 0
         self.qemu = self.next = None
         memory = os.memfd_create("guest", os.MFD_CLOEXEC | os.MFD_HUGETLB | os.MFD_HUGE_2MB)
         os.ftruncate(memory, size)
-        self.next = Qemu(self.options, self.size)
+        self.next = start()
         self.start(memory)
 
     def prepare(self):
         """Starts the next QEMU, which has nothing of the guest yet."""
-        self.next = Qemu(self.options, self.size, incoming=True)
+        self.next = self.start_next(incoming=["defer"])
 
     def start(self, memory):
         """Gives the memory, whose descriptor it takes, to the QEMU that was started for it."""
@@ -52,6 +59,11 @@ class Guest:
         self.qemu.end()
         self.read_ticks()
         os.close(self.memory)
+
+    def hold(self, memory):
+        """Holds the memory by this descriptor from now on."""
+        os.close(self.memory)
+        self.memory = memory
 
     def kill(self):
         for qemu in (self.qemu, self.next):
@@ -127,6 +139,60 @@ def load(guest, memory, state, pause):
     os.close(state)
     guest.qemu.command("cont")
     pause.part("load")
+
+
+class Transfer:
+    """A move into another QEMU by cpr-transfer. It waits with the memory, which it opened by a descriptor of luod's."""
+
+    def __init__(self, guest, session):
+        self.guest = guest
+        directory = tempfile.mkdtemp(dir=guest.place)
+        self.channels = [
+            {"channel-type": kind, "addr": {"transport": "socket", "type": "unix", "path": f"{directory}/{kind}"}}
+            for kind in ("main", "cpr")]
+        guest.hold(session.get(RAM))
+        addresses = [json.dumps(channel) for channel in self.channels]
+        guest.next = guest.start_next(memory=guest.memory, incoming=addresses)
+        while not is_listening(f"{directory}/cpr"):
+            if guest.next.process.poll() is not None:
+                raise SystemExit("the next QEMU ended")
+            time.sleep(0.01)
+
+    def move(self, pause):
+        guest = self.guest
+        guest.qemu.transfer(self.channels)
+        guest.next.wait_until_loaded()
+        pause.part("transfer")
+        guest.qemu.end()
+        guest.read_ticks()
+        guest.qemu, guest.next, guest.unread = guest.next, None, ""
+        pause.part("end")
+
+
+class Exec:
+    """A move by cpr-exec: the process executes QEMU again. luod holds the memory, and the file of the state."""
+
+    def __init__(self, guest, session, program=None):
+        self.guest = guest
+        self.program = program
+        guest.hold(session.get(RAM))
+        self.state = os.memfd_create("devices", os.MFD_CLOEXEC)
+        session.preserve_held(self.state, STATE)  # not preserve: it gets its size later
+
+    def move(self, pause):
+        qemu = self.guest.qemu
+        qemu.execute(self.guest.memory, self.state, self.program)
+        if self.program is None:
+            qemu.wait_until_loaded()
+        else:
+            qemu.process.wait()
+        os.close(self.state)
+        pause.part("exec")
+
+
+def is_listening(path):
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as sockets:
+        return any(line.split()[3] == "00010000" and line.split()[-1] == path for line in sockets)
 
 
 class Update:
@@ -217,6 +283,76 @@ def over_a_restart(guest, device, _):
     return pause
 
 
+def moved_over_an_update(kind, guest, device, state):
+    """QEMU moves the guest by itself, and luod holds the memory meanwhile."""
+    device.load()
+    session = preserve(guest, device)
+    way = kind(guest, session)
+    update = Update(state)
+    question = expect(session, luo.FREEZE_SOON)
+    pause = Pause()
+    guest.qemu.command("stop")
+    pause.part("stop")
+    way.move(pause)
+    session.ready(question)
+    is_next_boot = expect(session, luo.OVER).value
+    pause.part("update")
+    guest.qemu.command("cont")  # also when the update was called off
+    pause.part("cont")
+    update.end()
+    if not is_next_boot:
+        raise SystemExit("the update was called off")
+    device.retrieve("guest").finish()
+    return pause
+
+
+def moved_over_a_restart(kind, guest, device, _):
+    with device.create("guest") as session:
+        session.preserve(guest.memory, RAM)
+        way = kind(guest, session)
+        pause = Pause()
+        guest.qemu.command("stop")
+        pause.part("stop")
+        way.move(pause)
+        guest.qemu.command("cont")
+        pause.part("cont")
+    return pause
+
+
+def after_a_death(guest, device, _):
+    """The program that QEMU executes ends at once. luod has the memory, and the state that QEMU has saved before."""
+    session = device.create("guest", detached=True)
+    session.preserve(guest.memory, RAM)
+    way = Exec(guest, session, program="/bin/false")
+    guest.prepare()
+    pause = Pause()
+    guest.qemu.command("stop")
+    pause.part("stop")
+    way.move(pause)
+    guest.read_ticks()
+    os.close(guest.memory)
+    session.close()
+    session = device.attach("guest")
+    memory, state = session.get(RAM), session.get(STATE)
+    pause.part("get")
+    load(guest, memory, state, pause)
+    session.set_detached(False)
+    session.close()
+    return pause
+
+
+WAYS = {
+    "ignore-shared": [("over an update", over_an_update), ("over a restart", over_a_restart)],
+    "cpr-transfer": [
+        ("over an update", functools.partial(moved_over_an_update, Transfer)),
+        ("over a restart", functools.partial(moved_over_a_restart, Transfer))],
+    "cpr-exec": [
+        ("over an update", functools.partial(moved_over_an_update, Exec)),
+        ("over a restart", functools.partial(moved_over_a_restart, Exec)),
+        ("after a death", after_a_death)],
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--state", required=True, help="the state directory of a luod that runs")
@@ -224,24 +360,35 @@ def main():
     parser.add_argument("--initrd", required=True)
     parser.add_argument("--pages", type=int, default=64, help="huge pages of 2 MiB that the guest's memory has")
     parser.add_argument("--accel", default="tcg", help="tcg (software), or kvm where it works")
+    parser.add_argument("--qemu", default="qemu-system-x86_64", help="the program")
+    parser.add_argument("--next-qemu", help="the program to which the guest moves: another version (not by cpr-exec)")
+    parser.add_argument("--machine", default="pc", help="its type, with the version for two versions of QEMU")
+    parser.add_argument(
+        "--by", default="ignore-shared", choices=WAYS, help="how the guest's devices go to the next QEMU: cpr-transfer "
+        "needs QEMU 10.0, and cpr-exec a newer one")
     arguments = parser.parse_args()
     options = ["-accel", arguments.accel, "-cpu", "max", "-kernel", arguments.kernel, "-initrd", arguments.initrd]
     options += ["-append", "console=ttyS0 quiet panic=-1"]
+    machine = arguments.machine + (",aux-ram-share=on" if arguments.by != "ignore-shared" else "")
+    size = arguments.pages * HUGE_PAGE
 
-    device = luo.Device(arguments.state)
-    guest = Guest(options, arguments.pages * HUGE_PAGE)
-    try:
-        guest.expect_ticks(10)
-        ways = [
-            ("beside an update", beside_an_update), ("over an update", over_an_update), ("over a restart", over_a_restart)]
-        for name, hand_over in ways:
-            before = guest.count
-            pause = hand_over(guest, device, arguments.state)
+    with tempfile.TemporaryDirectory(prefix="qemu-guest.") as place, luo.Device(arguments.state) as device:
+        start, start_next = (
+            functools.partial(Qemu, program, machine, options, size)
+            for program in (arguments.qemu, arguments.next_qemu or arguments.qemu))
+        guest = Guest(start, start_next, size, place)
+        try:
             guest.expect_ticks(10)
-            pause.print(f"the guest's pause {name}")
-            print(f"  it counted to {before} before, and to {guest.count} after it, without a gap")
-    finally:
-        guest.kill()
+            for name, way in [("beside an update", beside_an_update), *WAYS[arguments.by]]:
+                before = guest.count
+                pause = way(guest, device, arguments.state)
+                guest.expect_ticks(10)
+                pause.print(f"the guest's pause {name}")
+                print(f"  it counted to {before} before, and to {guest.count} after it, without a gap")
+        except RuntimeError as error:
+            raise SystemExit(f"guest: {error}") from None
+        finally:
+            guest.kill()
 
 
 if __name__ == "__main__":
