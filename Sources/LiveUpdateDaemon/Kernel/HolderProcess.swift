@@ -37,6 +37,9 @@ enum HolderProcess {
         for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] {
             try null.borrowed.copy(to: FileDescriptor(rawValue: number))
         }
+        // The holder only sleeps from now on, and needs no rights.
+        try Capabilities.keep(only: [])
+        try denyNewPrivileges()
         try link.send(.update(.ready))
         // `keeper` closes its number at its end, and the list has this number now.
         while true { withExtendedLifetime(keeper) { _ = pause() } }

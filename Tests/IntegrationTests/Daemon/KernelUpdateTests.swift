@@ -226,6 +226,7 @@ import Testing
         let ignored = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }?.split(separator: "\t").last
         let mask = try #require(ignored.flatMap { UInt64($0, radix: 16) })
         for signal in [SIGTERM, SIGINT, SIGHUP] { #expect(mask >> (signal - 1) & 1 == 1) }
+        #expect(status.contains("CapPrm:\t0000000000000000") && status.contains("NoNewPrivs:\t1"), "\(status)")
         for number in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(holder)/fd") {
             let target = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(holder)/fd/\(number)")
             #expect(target == "/dev/null" || target.hasPrefix("/memfd:") || !target.hasPrefix("/"), "\(target)")
