@@ -10,7 +10,9 @@ public import SystemPackage
 /// allocates no pages, so it works for sealed and read-only descriptors, and with an empty pool. Its files depend on
 /// ``HugeTLB``.
 public final class HugeMemfdHandler: FileHandler {
-    public let compatible = HugeMemfdRecord.compatible
+    public let compatible = HugeMemfdHandler.format
+    /// The compatible string.
+    package static let format = HugeMemfdRecord.compatible
 
     /// Makes the handler. It has no state.
     public init() {}

@@ -148,6 +148,8 @@ package struct LuodStatus: Equatable, Sendable {
         package var compatible: String
         /// The size in bytes; nil when the file is lost.
         package var size: UInt64?
+        /// The size of the file's huge pages in bytes; nil for a file on ordinary pages, and from a luod that does not say.
+        package var pageSize: UInt64?
         /// The bytes that the file takes in memory or on its file system; nil when the file is lost.
         package var allocated: UInt64?
         /// 0 before the file is retrieved, 1 afterwards, or the negative errno of a failed attempt.
@@ -168,8 +170,9 @@ package struct LuodStatus: Equatable, Sendable {
         package init(
             token: String, compatible: String, size: UInt64?, allocated: UInt64? = nil, retrieved: Int32,
             problem: String? = nil, locks: [String]? = nil, kernel: String? = nil, device: UInt64? = nil,
-            inode: UInt64? = nil
+            inode: UInt64? = nil, pageSize: UInt64? = nil
         ) {
+            self.pageSize = pageSize
             self.token = token
             self.compatible = compatible
             self.size = size
@@ -255,6 +258,8 @@ extension LuodStatus.File {
         try members.encode(token, forKey: .token)
         try members.encode(compatible, forKey: .compatible)
         try members.encode(size, forKey: .size)
+        try members.encodeIfPresent(allocated, forKey: .allocated)
+        try members.encodeIfPresent(pageSize, forKey: .pageSize)
         try members.encode(retrieved, forKey: .retrieved)
         try members.encode(problem, forKey: .problem)
         try members.encodeIfPresent(locks, forKey: .locks)
@@ -341,6 +346,7 @@ package struct StatusLines: Sendable {
             json.member("compatible", file.compatible)
             json.member("size", file.size)
             json.member("allocated", file.allocated)
+            if let pageSize = file.pageSize { json.member("pageSize", pageSize) }
             json.member("retrieved", file.retrieved)
             json.member("problem", file.problem)
             if let locks = file.locks { json.member("locks", locks) }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LiveUpdateCore
+import LiveUpdateHandlers
 import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
@@ -170,7 +171,15 @@ final class StatusReporter {
             locks: locks.isEmpty ? nil : locks.map(\.description),
             kernel: orchestrator.kernelFate(of: file.compatible).rawValue,
             device: status.map { $0.type == .characterDevice ? $0.deviceNumber : $0.identity.device },
-            inode: status?.identity.inode)
+            inode: status?.identity.inode, pageSize: descriptor.flatMap { hugePageSize($0, file.compatible) })
+    }
+
+    /// The page size of a file on huge pages. Other file systems are not asked, because they may not answer.
+    private func hugePageSize(_ descriptor: FileDescriptor, _ compatible: String) -> UInt64? {
+        guard [HugeMemfdHandler.format, HugetlbfsFileHandler.format].contains(compatible),
+            case .hugetlbfs(let size) = try? FileSystemKind(of: descriptor)
+        else { return nil }
+        return size
     }
 }
 

@@ -149,6 +149,15 @@ package struct AccountFile: Sendable {
     /// Reads a file, such as /etc/group. A file that cannot be read lists no name.
     package init(at path: String) { self.init((try? readWhole(path)) ?? "") }
 
+    /// The first name of a number; nil when no line has that number.
+    package func name(of number: UInt32) -> String? {
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            if fields.count >= 3, UInt32(fields[2]) == number { return String(fields[0]) }
+        }
+        return nil
+    }
+
     /// The number of a name; nil when no line has that name.
     package func number(of name: String) -> UInt32? {
         if name.isEmpty { return nil }

@@ -18,12 +18,16 @@ struct DaemonStatusReport: Encodable {
 
     private enum CodingKeys: CodingKey {
         case version, boot, orchestrator, keeper, processes, keeperAnswers, refusal, updates, lastBlackout, arenaSize,
-            arenaUsed, sessions, flbs, memory, missing, kernelOrchestrator, kernelUpdate
+            arenaUsed, sessions, flbs, memory, missing, kernelOrchestrator, kernelUpdate, isHealthy, findings, totals
     }
 
     func encode(to encoder: any Encoder) throws {
         var members = encoder.container(keyedBy: CodingKeys.self)
         try members.encode(1, forKey: .version)
+        let verdict = StatusVerdict(status)
+        try members.encode(verdict.isHealthy, forKey: .isHealthy)
+        try members.encode(verdict.faults + verdict.notices, forKey: .findings)
+        try members.encode(StatusTotals(status.sessions), forKey: .totals)
         // Boots count from 1: the first boot, and one for each update.
         try members.encode(status.boot, forKey: .boot)
         try members.encode(status.orchestrator, forKey: .orchestrator)

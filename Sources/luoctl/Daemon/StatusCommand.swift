@@ -2,6 +2,7 @@
 import ArgumentParser
 import Glibc
 import LiveUpdateCommandLine
+import LiveUpdateCore
 import LiveUpdateDevice
 import LiveUpdatePlatform
 import LiveUpdateProtocol
@@ -11,14 +12,22 @@ import SystemPackage
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show the state of luod: sessions, files, shared state and the arena's use.",
+        abstract: "Show whether luod is healthy, and its sessions; or the files of one session.",
         discussion: """
-            Each user sees their own sessions, root all. A line says whether the kernel has a Live Update Orchestrator \
+            The first line is the verdict: healthy, or what is wrong and the command that mends it. The exit code is 0 when \
+            luod is healthy, 1 when it is degraded (files are lost, the keeper has died, or luod cannot read its state), and \
+            69 when no luod runs. Each user sees their own sessions, root all. A line says whether the kernel has a Live Update Orchestrator \
             of its own, and whether that is switched on; this line comes without a luod, too. Root also sees a line about \
             the last luoctl kexec.
             """)
 
+    @Argument(help: "Show the files of this session.")
+    var session: SessionName?
+
     @OptionGroup var options: UserOptions
+
+    @Flag(help: "Show luod's processes and their rights, too.")
+    var processes = false
 
     @Flag(help: "Print JSON, for machines: docs/daemon.md describes it.")
     var json = false
@@ -29,11 +38,13 @@ struct StatusCommand: ParsableCommand {
     func run() throws {
         var failure: Errno?
         var hasShown = false
+        var isHealthy = true
         do {
             try options.run { device throws(LiveUpdateError) in
                 repeat {
-                    let text = try shown(device)
-                    show(text)
+                    let status = try LuodStatus(of: device)
+                    show(try shown(status))
+                    isHealthy = StatusVerdict(status).isHealthy
                     hasShown = true
                     if fflush(nil) != 0 { failure = Errno(rawValue: errno) }
                 } while watch && failure == nil && sleep(1) == 0
@@ -46,15 +57,27 @@ struct StatusCommand: ParsableCommand {
         }
         // No process reads the output any more.
         if let failure, failure != .brokenPipe { throw Exit.unwritten(failure) }
+        guard isHealthy else { throw ExitCode(1) }
     }
 
-    private func shown(_ device: LiveUpdateDevice) throws(LiveUpdateError) -> String {
-        let status = try LuodStatus(of: device)
+    private func shown(_ status: LuodStatus) throws(LiveUpdateError) -> String {
+        if let session { return try shown(session, in: status.sessions) }
         let kernel = KernelOrchestrator.current()
         // Without a record, or the right to read it, the status has no such line.
         let update = try? KernelUpdateFile(state: options.daemon.state).report()
         return json
-            ? jsonText(DaemonStatusReport(status, kernel, update)) : StatusText(status, kernel, update).text
+            ? jsonText(DaemonStatusReport(status, kernel, update))
+            : StatusText(status, kernel, update, showsProcesses: processes).text
+    }
+
+    private func shown(_ name: SessionName, in all: [LuodStatus.Session]) throws(LiveUpdateError) -> String {
+        let sessions = all.filter { SessionName(described: $0.name) == name }
+        guard !sessions.isEmpty else {
+            throw LiveUpdateError(
+                .noSuchFileOrDirectory, "there is no session \"\(name)\"",
+                remedy: "luoctl session list shows the sessions")
+        }
+        return json ? jsonText(["sessions": sessions]) : SessionStatusText(sessions).text
     }
 
     private func show(_ text: String) {

@@ -5,47 +5,39 @@ import LiveUpdatePlatform
 import LiveUpdateProtocol
 import SystemPackage
 
-/// The status, for people.
+/// The status, for people: the verdict, the sums, luod itself, and one line for each session.
 struct StatusText {
     private let status: LuodStatus
     private let kernel: KernelOrchestrator
     private let kernelUpdate: KernelUpdateReport?
+    private let showsProcesses: Bool
+    private let users = AccountFile(at: "/etc/passwd")
 
-    init(_ status: LuodStatus, _ kernel: KernelOrchestrator, _ kernelUpdate: KernelUpdateReport?) {
+    init(
+        _ status: LuodStatus, _ kernel: KernelOrchestrator, _ kernelUpdate: KernelUpdateReport?, showsProcesses: Bool
+    ) {
         self.status = status
         self.kernel = kernel
         self.kernelUpdate = kernelUpdate
+        self.showsProcesses = showsProcesses
     }
 
     var text: String {
-        (refusal + [processes, arena, kernel.text] + lastKernelUpdate + missing + [rights] + tables).joined(
-            separator: "\n")
+        let totals = status.refusal == nil ? [StatusTotals(status.sessions).text] : []
+        let processes = showsProcesses ? ["\n\(rights)"] : []
+        return (StatusVerdict(status).lines + totals + [daemon, kernel.text] + lastKernelUpdate + processes + tables)
+            .joined(separator: "\n")
     }
 
-    private var refusal: [String] {
-        status.refusal.map { [Style.bad("luod cannot read its state, and serves only root: \($0)")] } ?? []
-    }
-
-    private var processes: String {
-        let keeper =
-            status.keeper == 0
-            ? Style.bad("its keeper has died: start luod on this state again")
-            : !status.keeperAnswers
-                ? Style.bad("keeper \(status.keeper) does not answer") : "keeper \(status.keeper)"
+    private var daemon: String {
+        let keeper = status.keeper == 0 ? "no keeper" : "keeper \(status.keeper)"
         let blackout = status.lastBlackout.map { ", last blackout \(UpdateReport.milliseconds($0))" } ?? ""
-        return "boot \(status.boot), \(keeper), orchestrator \(status.orchestrator)\(blackout)"
-    }
-
-    private var arena: String {
-        "arena: \(ByteCount.text(status.arenaUsed)) of \(ByteCount.text(status.arenaSize)) in use"
+        let arena = "arena: \(ByteCount.text(status.arenaUsed)) of \(ByteCount.text(status.arenaSize)) in use"
+        return "boot \(status.boot), \(keeper), orchestrator \(status.orchestrator)\(blackout), \(arena)"
     }
 
     private var lastKernelUpdate: [String] {
         kernelUpdate.map { ["kernel update: \(KernelUpdateText($0).line)"] } ?? []
-    }
-
-    private var missing: [String] {
-        (status.missing ?? []).map { Style.bad("persistent memory is missing: \($0.shown)") }
     }
 
     /// The rights of each process, in the kernel's words.
@@ -58,64 +50,38 @@ struct StatusText {
                 process.seccomp.shown, capabilities.isEmpty ? "none" : capabilities.shown,
             ])
         }
-        return "\n\(table.text)"
+        return table.text
     }
 
     private var tables: [String] {
         guard status.refusal == nil else { return [] }
         guard !status.sessions.isEmpty else { return ["\nno sessions"] }
-        return [sessions, files, problems, locks, memory, flbs].compactMap { $0 }.map { "\n\($0)" }
+        return [sessions, problems, memory, flbs].compactMap { $0 }.map { "\n\($0)" }
     }
 
+    /// One line for each session. The sessions with the most memory are the first.
     private var sessions: String {
-        var table = Table(["session", "user", "direction", "holder", "files"])
-        for session in status.sessions {
+        var table = Table(["session", "user", "direction", "state", "files", "allocated", "size"])
+        let sorted = status.sessions.map { ($0, StatusTotals(CollectionOfOne($0))) }.sorted {
+            ($1.1.allocated, $0.0.owner, $0.0.name) < ($0.1.allocated, $1.0.owner, $1.0.name)
+        }
+        for (session, totals) in sorted {
             table.add([
-                session.name.shown, "\(session.owner)", session.direction.shown, session.holder,
-                "\(session.files.count)",
+                session.name.shown, userName(session.owner), session.direction.shown, session.holder,
+                "\(session.files.count)" + (totals.lost == 0 ? "" : ", \(totals.lost) lost"),
+                ByteCount.text(totals.allocated), ByteCount.text(totals.apparent),
             ])
         }
         return table.text
     }
 
-    private var files: String? {
-        var table = Table(["session", "token", "handler", "size", "retrieved"])
-        for session in status.sessions {
-            for file in session.files { table.add(Self.row(file, of: session)) }
-        }
-        return status.sessions.allSatisfy(\.files.isEmpty) ? nil : table.text
-    }
-
-    private static func row(_ file: LuodStatus.File, of session: LuodStatus.Session) -> [String] {
-        let retrieved =
-            switch file.retrieved {
-            case 0: session.direction == "incoming" ? "not yet" : "-"
-            case 1: "yes"
-            default: "failed: \(Errno(rawValue: 0 &- file.retrieved).symbol)"
-            }
-        return [
-            session.name.shown, file.token.shown, file.compatible.shown, file.size.map(ByteCount.text) ?? "lost",
-            retrieved,
-        ]
-    }
+    private func userName(_ number: UInt32) -> String { users.name(of: number)?.shown ?? "\(number)" }
 
     /// The files that cannot be frozen now, or that the last update left out.
     private var problems: String? {
         let lines = status.problems()
         guard !lines.isEmpty else { return nil }
         return (["problems:"] + lines.map { "  \(Style.bad($0.text.shown))" }).joined(separator: "\n")
-    }
-
-    /// The locks of held files. A program that wants such a lock waits until the file is released.
-    private var locks: String? {
-        let lines = status.sessions.flatMap { session in
-            session.files.compactMap { file in
-                file.locks.map {
-                    "  \(session.name.shown), token \(file.token.shown): \($0.joined(separator: ", ").shown)"
-                }
-            }
-        }
-        return lines.isEmpty ? nil : (["locks of held files:"] + lines).joined(separator: "\n")
     }
 
     /// The memory of users' files, if users have limits on it.
@@ -125,7 +91,7 @@ struct StatusText {
         for one in memory {
             let limit = one.limit.map(ByteCount.text) ?? "none"
             table.add([
-                "\(one.user)", ByteCount.text(one.pageSize), ByteCount.text(one.bytes),
+                userName(one.user), ByteCount.text(one.pageSize), ByteCount.text(one.bytes),
                 one.isOver ? Style.bad("\(limit): no further files") : limit,
             ])
         }
@@ -137,5 +103,51 @@ struct StatusText {
         var table = Table(["shared state", "direction", "files"])
         for flb in status.flbs { table.add([flb.compatible.shown, flb.direction.shown, "\(flb.count)"]) }
         return table.text
+    }
+}
+
+/// The files of one session, for people: `luoctl status SESSION`.
+struct SessionStatusText {
+    private let sessions: [LuodStatus.Session]
+
+    /// Shows sessions of one name: of several users, or an incoming and an outgoing one.
+    init(_ sessions: [LuodStatus.Session]) { self.sessions = sessions }
+
+    var text: String { sessions.map(Self.text).joined(separator: "\n\n") }
+
+    private static func text(_ session: LuodStatus.Session) -> String {
+        let title =
+            "session \(session.name.shown) of user \(session.owner), \(session.direction.shown), \(session.holder)"
+        var table = Table(["token", "handler", "inode", "size", "allocated", "holes", "state"])
+        for file in session.files { table.add(row(file, of: session)) }
+        let files = session.files.isEmpty ? ["no files"] : [StatusTotals(CollectionOfOne(session)).text, table.text]
+        return ([title] + files + locks(of: session)).joined(separator: "\n")
+    }
+
+    private static func row(_ file: LuodStatus.File, of session: LuodStatus.Session) -> [String] {
+        let holes = file.size.map { $0 - min($0, file.allocated ?? 0) }
+        return [
+            file.token.shown, file.compatible.shown, file.inode.map { "\($0)" } ?? "-",
+            file.size.map(ByteCount.text) ?? "-", file.allocated.map(ByteCount.text) ?? "-",
+            holes.map(ByteCount.text) ?? "-", state(of: file, in: session),
+        ]
+    }
+
+    private static func state(of file: LuodStatus.File, in session: LuodStatus.Session) -> String {
+        if file.isLost { return Style.bad("lost") }
+        if let problem = file.problem { return Style.bad(problem.shown) }
+        switch file.retrieved {
+        case 0: return session.direction == "incoming" ? "not yet retrieved" : "preserved"
+        case 1: return "retrieved"
+        default: return Style.bad("retrieve failed: \(Errno(rawValue: 0 &- file.retrieved).symbol)")
+        }
+    }
+
+    /// The locks of held files. A program that wants such a lock waits until the file is released.
+    private static func locks(of session: LuodStatus.Session) -> [String] {
+        let lines = session.files.compactMap { file in
+            file.locks.map { "  token \(file.token.shown): \($0.joined(separator: ", ").shown)" }
+        }
+        return lines.isEmpty ? [] : ["locks of held files:"] + lines
     }
 }

@@ -214,7 +214,7 @@ extension CarriedFile {
 
 extension LuodStatus.File {
     /// The device and the inode; nil for a lost file, and from a luod that does not say.
-    fileprivate var identity: FileIdentity? {
+    var identity: FileIdentity? {
         guard let device, let inode else { return nil }
         return FileIdentity(device: device, inode: inode)
     }

@@ -249,7 +249,7 @@ import Testing
         }
         expect(try await luoctlAsNobody(["session", "create", "mine", "--state", daemon.state]))
         expect(try await luoctlAsNobody(["status", "--state", daemon.state]), says: "mine")
-        expect(try await ctl("status"), says: "65534")
+        expect(try await ctl("status"), says: "nobody")
     }
 
     @Test("--state comes before LUO_STATE; without a luod the code is 69, with a remedy") func state() async throws {
@@ -271,8 +271,10 @@ import Testing
     }
 
     @Test("status shows the rights of each process, also as JSON; --watch repeats it") func status() async throws {
-        let shown = try await ctl("status")
-        expect(shown, says: "keeper \(daemon.keeper)", "orchestrator", "seccomp", "filter", "no sessions", "arena:")
+        let shown = try await ctl("status", "--processes")
+        expect(
+            shown, says: "healthy", "keeper \(daemon.keeper)", "orchestrator", "seccomp", "filter", "no sessions",
+            "arena:")
         let processes = try await report().processes
         #expect(processes.map(\.name) == ["keeper", "orchestrator"])
         #expect(processes[1].seccomp == "filter" && processes[1].hasNoNewPrivileges)
@@ -288,5 +290,26 @@ import Testing
         }
         #expect(!watching.hasEnded)
         watching.kill()
+    }
+
+    @Test("status SESSION shows its files; a lost file makes luod degraded, until it is removed") func sessionStatus()
+        async throws
+    {
+        expect(try await ctl("status", "vm"), 1, says: "there is no session \"vm\"", "luoctl session list")
+        let session = try daemon.connect().create("vm")
+        try session.preserve(try MemoryFile(bytes: [1, 2]), 5)
+        try session.setDetached(true)
+        let shown = try await ctl("status", "vm")
+        expect(
+            shown, says: "session vm of user", "outgoing", "memfd-extents-v1", "preserved",
+            "1 file, 4 KiB allocated of 2 B")
+        daemon.killEverything()
+        try await daemon.start()
+        expect(try await ctl("status"), 1, says: "degraded: 1 file lost", "luoctl unpreserve --user", "1 lost")
+        expect(try await ctl("status", "vm"), 1, says: "lost")
+        let document = try await ctl("status", "--json")
+        expect(document, 1, says: "\"is_healthy\" : false", "\"lost\" : 1", "removes it")
+        expect(try await ctl("unpreserve", "--session", "vm", "--token", "5"))
+        expect(try await ctl("status"), says: "healthy", "1 session, 0 files")
     }
 }
