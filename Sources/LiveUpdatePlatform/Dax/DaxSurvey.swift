@@ -26,6 +26,7 @@ package struct DaxSurvey {
     /// Whether the machine has a virtio-pmem device without a driver. It makes no region then.
     ///
     /// - Parameter root: as for ``regions(root:)``.
+    /// - Returns: false also when sysfs cannot be read.
     package static func hasIdleVirtioPmem(root: String = "") -> Bool {
         (try? DaxTree(root: root).hasIdleVirtioPmem()) == true
     }

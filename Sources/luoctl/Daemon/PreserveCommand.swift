@@ -95,7 +95,7 @@ struct PreserveCommand: ParsableCommand {
                 "process \(pid) has \(ByteCount.text(bytes)) of private pages over this file, which are not preserved; "
                     + "map it with MAP_SHARED")
         } catch {
-            // The file is preserved. Without the right to look, or after the end of the process, there is nothing to say.
+            // The file is preserved. Without the right to look at the process, or after its end, nothing is known.
         }
     }
 

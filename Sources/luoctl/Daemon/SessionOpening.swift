@@ -15,6 +15,8 @@ extension LiveUpdateDevice {
     ///   - name: the name of the session.
     ///   - user: the user of the session.
     ///   - remedy: the remedy if the user has only an outgoing session of that name.
+    /// - Returns: the session, detached.
+    /// - Throws: ENOENT when the user has no incoming session of that name; the errors of ``attachSession(_:_:)``.
     func openIncoming(
         _ name: SessionName, of user: UInt32, ifOutgoing remedy: String
     ) throws(LiveUpdateError) -> DeviceSession {
