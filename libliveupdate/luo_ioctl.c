@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -133,6 +134,10 @@ static int call_luod(int fd, uint64_t cookie, unsigned long command, const struc
     }
     if (request.error == 0 || call->is_explained) store(&request, call, argument);
     if (request.error == 0) return 0;
+    // luod knows only that no descriptor came.
+    if (request.error == EBADF && call->with == PASSES && fcntl(request.passed, F_GETFD) < 0)
+        return luo__fail(
+            EBADF, "descriptor %d, the file to preserve, is not open\npass an open descriptor", request.passed);
     if (request.text_length == 0 && call->is_explained && request.answer && request.length >= call->length) {
         const size_t place = offsetof(struct luo_change, text);
         return luo__fail_with(request.error, request.answer + place, call->length - place);

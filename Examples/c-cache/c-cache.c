@@ -4,8 +4,9 @@
 //
 //     c-cache NAME [WORD]...    puts the words into the cache, and prints all words that are in it
 //
-// The cache is a file in a detached session. A program that starts finds the file in one of three states: there is
-// none; an earlier program preserved it (outgoing); or an update of luod has handed it over since (incoming).
+// The cache is a file in a detached session. A program that starts finds the file in one of four states: there is
+// none; an earlier program preserved it (outgoing); an update of luod has handed it over since (incoming); or the file
+// was lost, because luod has ended since.
 #include <errno.h>
 #include <liveupdate.h>
 #include <stdbool.h>
@@ -33,16 +34,49 @@ static int make_file(const char *name) {
     return file;
 }
 
-// Puts a file into a new session, which stays when this program ends.
+// Puts a file into a session, which stays when this program ends.
+static void put_file(int session, int file) {
+    if (luo_preserve(session, file, TOKEN) < 0) fail("preserving the cache");
+    if (luo_set_detached(session, true) < 0) fail("detaching the session");
+}
+
+// Puts a file into a new session.
 static void preserve(int luo, const char *name, int file) {
     int session = luo_create_session(luo, name);
     if (session < 0) fail("making a session");
-    if (luo_preserve(session, file, TOKEN) < 0) fail("preserving the cache");
-    if (luo_set_detached(session, true) < 0) fail("detaching the session");
+    put_file(session, file);
     luo_close(session);
 }
 
-// Returns the file of the cache. A session that was handed over is finished, so that its file can be preserved again.
+// Makes a file in place of the one that a session has lost (EBADF): luod held it, and has ended since.
+static int replace_file(const char *name) {
+    fprintf(stderr, "c-cache: the cache was lost when luod ended; a new one begins\n");
+    return make_file(name);
+}
+
+// Returns the file of an outgoing session.
+static int get_file(int session, const char *name) {
+    int file = luo_get(session, TOKEN);
+    if (file >= 0 || errno != EBADF) return file;
+    if (luo_set_detached(session, false) < 0) fail("attaching the session to this program");
+    if (luo_unpreserve(session, TOKEN) < 0) fail("unpreserving the lost file");
+    file = replace_file(name);
+    put_file(session, file);
+    return file;
+}
+
+// Returns the file of an incoming session. The session is finished, so that the file can be preserved again.
+static int take_file(int luo, int session, const char *name) {
+    int file = luo_retrieve(session, TOKEN);
+    if (file < 0 && errno == EBADF) file = replace_file(name);
+    if (file < 0) fail("retrieving the cache");
+    if (luo_finish(session) < 0) fail("finishing the session");
+    if (luo_set_detached(session, false) < 0) fail("ending the session");
+    preserve(luo, name, file);
+    return file;
+}
+
+// Returns the file of the cache.
 static int find_file(int luo, const char *name) {
     int session = luo_attach_session(luo, name, LUO_EITHER);
     if (session < 0 && errno != ENOENT) fail("attaching the session");
@@ -51,16 +85,8 @@ static int find_file(int luo, const char *name) {
         preserve(luo, name, file);
         return file;
     }
-    int file = luo_get(session, TOKEN);
-    if (file < 0 && errno == EINVAL) { // the session is incoming
-        file = luo_retrieve(session, TOKEN);
-        if (file < 0) fail("retrieving the cache");
-        if (luo_finish(session) < 0) fail("finishing the session");
-        if (luo_set_detached(session, false) < 0) fail("ending the session");
-        luo_close(session);
-        preserve(luo, name, file);
-        return file;
-    }
+    int file = get_file(session, name);
+    if (file < 0 && errno == EINVAL) file = take_file(luo, session, name); // the session is incoming
     if (file < 0) fail("getting the cache");
     luo_close(session);
     return file;

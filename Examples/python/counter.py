@@ -21,6 +21,42 @@ def preserve(device, name, file):
         session.preserve(file, TOKEN)
 
 
+def replace():
+    """Makes a file in place of the one that a session has lost (EBADF): luod held it, and has ended since."""
+    print("counter: the count was lost when luod ended; it begins again", file=sys.stderr)
+    return luo.MemoryFile(4096)
+
+
+def get(session):
+    """Returns the file of an outgoing session, or None if the session is incoming."""
+    try:
+        return luo.MemoryFile.from_descriptor(session.get(TOKEN))
+    except luo.Error as error:
+        if error.errno == errno.EINVAL:
+            return None
+        if error.errno != errno.EBADF:
+            raise
+    session.set_detached(False)
+    session.unpreserve(TOKEN)
+    file = replace()
+    session.preserve(file, TOKEN)
+    session.set_detached(True)
+    return file
+
+
+def take(session):
+    """Returns the file of an incoming session. The session is finished, so that the file can be preserved again."""
+    try:
+        file = luo.MemoryFile.from_descriptor(session.retrieve(TOKEN))
+    except luo.Error as error:
+        if error.errno != errno.EBADF:
+            raise
+        file = replace()
+    session.finish()
+    session.set_detached(False)
+    return file
+
+
 def find(device, name):
     """Returns the file of the counter, or a new one."""
     try:
@@ -29,18 +65,12 @@ def find(device, name):
         if error.errno != errno.ENOENT:
             raise
         file = luo.MemoryFile(4096)
-        preserve(device, name, file)
-        return file
-    with session:
-        try:
-            return luo.MemoryFile.from_descriptor(session.get(TOKEN))
-        except luo.Error as error:
-            if error.errno != errno.EINVAL:
-                raise
-        # An update has handed the session over. It is finished, so that the file can be preserved again.
-        file = luo.MemoryFile.from_descriptor(session.retrieve(TOKEN))
-        session.finish()
-        session.set_detached(False)
+    else:
+        with session:
+            file = get(session)
+            if file is not None:
+                return file
+            file = take(session)
     preserve(device, name, file)
     return file
 

@@ -59,7 +59,7 @@ public final class LiveUpdateDevice: Sendable {
 
     /// The state directory of luod: `state`, or `LUO_STATE` in the environment, or /run/luo.
     package static func state(_ state: FilePath?) -> FilePath {
-        state ?? environmentVariable("LUO_STATE").map { FilePath($0) } ?? "/run/luo"
+        state ?? stateInEnvironment.map { FilePath($0) } ?? "/run/luo"
     }
 
     /// Opens the kernel's device, which was tested with Linux 7.3.4. Calls that only luod has fail with ENOTTY.

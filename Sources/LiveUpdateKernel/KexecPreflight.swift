@@ -33,7 +33,7 @@ package struct KexecPreflight: Sendable {
 
     /// Whether all problems are rights that this process lacks: another user could do it.
     package var lacksOnlyRights: Bool {
-        !problems.isEmpty && problems.allSatisfy { [.noRight, .regionHidden].contains($0.kind) }
+        !problems.isEmpty && problems.allSatisfy { [.noRight, .regionHidden, .daemonHidden].contains($0.kind) }
     }
 
     private mutating func add(
@@ -246,6 +246,10 @@ package struct KexecPreflight: Sendable {
                 remedy:
                     "start luod or name its state with --state, or replace the kernel without it with --without-luod; "
                     + "sessions of a state on DAX, and their files there, are found again")
+        case .hidden(let reason):
+            add(
+                .daemonHidden, on: "luod", "its sessions and files cannot be checked: \(reason)",
+                remedy: "run luoctl kexec as root")
         case .unable(let reason, let remedy): add(.daemonUnable, on: "luod", reason, remedy: remedy)
         case .running(let files, let unfinished):
             if situation.allowances.contains(.withoutDaemon) {

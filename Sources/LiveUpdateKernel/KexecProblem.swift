@@ -21,6 +21,7 @@ package struct KexecProblem: Error, Equatable, Sendable, CustomStringConvertible
         case formatsDiffer = "formats-differ"
         case formatsUnknown = "formats-unknown"
         case noDaemon = "no-luod"
+        case daemonHidden = "luod-hidden"
         case daemonUnable = "luod-unable"
         case daemonIgnored = "luod-ignored"
         case noCarrier = "no-carrier"
@@ -33,7 +34,7 @@ package struct KexecProblem: Error, Equatable, Sendable, CustomStringConvertible
             case .kernelNotUnpacked, .formatsUnknown: .uncheckedImage
             case .noCarrier: .leavingBehind
             case .unfinished: .discarding
-            case .noDaemon: .withoutDaemon
+            case .noDaemon, .daemonHidden: .withoutDaemon
             default: nil
             }
         }

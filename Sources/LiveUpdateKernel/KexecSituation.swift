@@ -84,6 +84,8 @@ package struct KexecSituation: Sendable {
     package enum Daemon: Equatable, Sendable {
         /// No luod answers, for this reason.
         case absent(reason: String)
+        /// A luod to which this user may not connect.
+        case hidden(reason: String)
         /// luod runs. Its sessions have these files, and the incoming sessions in these words are not finished.
         case running(files: [CarriedFile], unfinished: [String])
         /// luod runs, and cannot take part, for this reason.

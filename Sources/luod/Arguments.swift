@@ -94,10 +94,7 @@ struct Arguments {
     }
 
     private static func defaultState() throws(UsageError) -> String {
-        let path = environmentVariable("LUO_STATE") ?? "/run/luo"
-        guard !path.isEmpty else {
-            throw UsageError(description: "LUO_STATE is empty: set it to the path of the state directory, or unset it")
-        }
+        let path = stateInEnvironment ?? "/run/luo"
         try checkText(path, "LUO_STATE")
         return absolutePath(path)
     }

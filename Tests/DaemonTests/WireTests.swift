@@ -55,6 +55,41 @@ import Testing
         #expect(refusal(direction + tail)?.error.reason.contains("outgoing") == true)
     }
 
+    /// The error for a call on a session of some direction, or on the connection: nil.
+    private func refusal(of call: Call, isOnSession: Bool, isOutgoing: Bool? = nil) throws -> LiveUpdateError? {
+        let bytes = try request(call, wantsReason: true).bytes
+        do throws(Malformed) {
+            _ = try RequestDecoder(isOnSession: isOnSession, isOutgoing: isOutgoing).request(bytes)
+            return nil
+        } catch {
+            return error.error
+        }
+    }
+
+    @Test("A call on the wrong descriptor says which one to use", arguments: Call.allCases)
+    func wrongDescriptor(call: Call) throws {
+        let error = try #require(try refusal(of: call, isOnSession: !call.isOnSession))
+        #expect(error.errno == .invalidArgument)
+        let needs = call.isOnSession ? "needs a session" : "needs the connection"
+        #expect(error.reason.contains("\(call) \(needs)"), "\(error)")
+        #expect(error.remedy?.contains(call.isOnSession ? "CREATE_SESSION" : "the connection") == true, "\(error)")
+    }
+
+    @Test(
+        "A call on a session of the wrong direction says what to do instead",
+        arguments: [
+            (.get, "retrieve the file"), (.unpreserve, "finish the session"), (.preserve, "preserve in a new one"),
+            (.preserveHeld, "preserve in a new one"), (.check, "preserve in a new one"), (.retrieve, "GET_FD"),
+            (.retrieveAsHeld, "GET_FD"), (.finish, "close the session"),
+        ] as [(Call, String)])
+    func wrongDirection(call: Call, remedy: String) throws {
+        let wanted = call.wantsOutgoing == true
+        let error = try #require(try refusal(of: call, isOnSession: true, isOutgoing: !wanted))
+        #expect(error.errno == .invalidArgument)
+        #expect(error.remedy?.contains(remedy) == true, "\(error)")
+        #expect(try refusal(of: call, isOnSession: true, isOutgoing: wanted) == nil)
+    }
+
     // MARK: Answers
 
     @Test("Without the flag a failure is result and tag", arguments: Call.allCases) func plain(call: Call)

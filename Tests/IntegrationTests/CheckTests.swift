@@ -249,6 +249,39 @@ import Testing
         withExtendedLifetime(program) {}
     }
 
+    /// The program opens a file and maps it. The close of a descriptor would wait for the file system.
+    private static let opening = """
+        import ctypes, os, sys, time
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_void_p
+        file = os.open(sys.argv[1], os.O_RDWR)
+        address = libc.mmap(None, ctypes.c_size_t(4096), 1, 1, file, ctypes.c_long(0))
+        print("ready", file, hex(address), flush=True)
+        time.sleep(600)
+        """
+
+    @Test(
+        "A file of a file system that does not answer is named, and not looked at", .requiresRoot,
+        .enabled(if: StuckFileSystem.isMissing == nil))
+    func stuckFile() async throws {
+        let system = try StuckFileSystem()
+        defer { system.end() }
+        let program = try Program(["/usr/bin/env", "python3", "-c", Self.opening, system.path])
+        try await eventually("the file", within: 30) { try program.outputSoFar.contains("ready") }
+        let words = try program.outputSoFar.split(whereSeparator: \.isWhitespace).map(String.init)
+        let before = (system.count(.getattr), system.count(.flush), system.count(.statfs))
+        let ended = try await luoctl("check", "pid:\(program.process)")
+        #expect(ended.status == 0, "the memory files of its output are accepted: \(ended)")
+        for place in words.dropFirst() {
+            let line = ended.lines.first { $0.hasPrefix("fd \(place) (") || $0.hasPrefix("\(place) (") }
+            #expect(line?.contains("its file system may not answer, so luoctl does not look at it") == true, "\(ended)")
+        }
+        #expect(before == (system.count(.getattr), system.count(.flush), system.count(.statfs)))
+        system.end()
+        kill(program.process, SIGKILL)
+        _ = try await program.ended()
+    }
+
     @Test func aProcessWithoutMemoryFiles() async throws {
         let file = try makeMemoryFile(named: "closed", size: 4096)
         let program = try await holder(file, "exec sleep 600 </dev/null >/dev/null 2>&1 3>&-")

@@ -45,7 +45,7 @@ import Testing
         #expect(plan.argument == "memmap=32G!68G")
         #expect(plan.start == 68 << 30 && plan.size == 32 << 30 && plan.alignment == 1 << 30 && plan.isAboveFourGib)
         #expect(plan.commands.contains("mount -o dax LABEL=luo-dax2 /srv/dax"))
-        #expect(plan.fstab == "LABEL=luo-dax2 /srv/dax ext4 dax 0 2")
+        #expect(plan.fstab == "LABEL=luo-dax2 /srv/dax ext4 dax,nofail 0 2")
         #expect(plan.notes.contains { $0.contains("memmap=64G!4G already") })
     }
 
@@ -89,7 +89,14 @@ import Testing
         #expect(verdict.kernel == "/nonexistent")
         let kinds = verdict.problems.map(\.kind)
         for kind in ["kernel-missing", "initrd-missing", "no-luod"] { #expect(kinds.contains(kind), "\(ended)") }
-        #expect(ended.errors.contains("the kernel was not replaced: \(kinds.count) problems"), "\(ended)")
+        #expect(ended.errors.contains("the kernel cannot be replaced: \(kinds.count) problems"), "\(ended)")
+    }
+
+    @Test("A user who may not connect to luod is told to be root", .requiresRoot) func anotherUser() async throws {
+        let daemon = try await RunningDaemon(["--socket-mode", "0600"])
+        let ended = try await luoctlAsNobody(["kexec", "--dry-run", "--json", "--state", daemon.state])
+        let problem = try #require(try ended.json(Verdict.self).problems.first { $0.subject == "luod" })
+        #expect(problem.kind == "luod-hidden" && problem.remedy == "run luoctl kexec as root", "\(ended)")
     }
 
     @Test func acceptedProblemsAreStillListed() async throws {

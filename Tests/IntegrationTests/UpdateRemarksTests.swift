@@ -32,6 +32,18 @@ import Testing
         #expect(lines(said, all) == all.map(\.text))
     }
 
+    @Test("Discarded sessions are lost; the update goes on without the rest") func paragraphs() {
+        let discarded = [Self.session, Self.file(1)].map(\.text)
+        let leftOut = Self.file(2, "4096 bytes, and had 8192").text
+        let more = "and 2 more: the log of luod names them"
+        let (lost, without) = ("The update discarded, and lost:", "The update went on without:")
+        #expect(UpdateRemarks.paragraphs([]) == [])
+        #expect(UpdateRemarks.paragraphs(discarded) == [lost] + discarded)
+        #expect(UpdateRemarks.paragraphs([leftOut]) == [without, leftOut])
+        #expect(UpdateRemarks.paragraphs([leftOut] + discarded) == [lost] + discarded + [without, leftOut])
+        #expect(UpdateRemarks.paragraphs(discarded + [more]) == [lost] + discarded + [more])
+    }
+
     @Test("A file that luod and the status describe in different words is named once") func otherWords() {
         let named = Self.file(1, "the file has 4096 bytes and had 8192")
         let missing = Self.file(2)

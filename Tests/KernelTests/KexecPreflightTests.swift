@@ -213,6 +213,11 @@ import Testing
             $0.daemon = .absent(reason: "why")
             $0.allowances = .withoutDaemon
         },
+        Case("a luod of another user", [.daemonHidden]) { $0.daemon = .hidden(reason: "why") },
+        Case("a luod of another user, accepted", []) {
+            $0.daemon = .hidden(reason: "why")
+            $0.allowances = .withoutDaemon
+        },
         Case("luod, ignored", [.daemonIgnored]) { $0.allowances = .withoutDaemon },
         Case("a luod that cannot", [.daemonUnable]) { $0.daemon = .unable(reason: "why", remedy: "what") },
         Case("files without a carrier", [.noCarrier, .noCarrier]) {
@@ -266,6 +271,17 @@ import Testing
         for problem in preflight.problems + preflight.accepted {
             #expect(!problem.subject.isEmpty && !problem.reason.isEmpty && !problem.remedy.isEmpty)
         }
+    }
+
+    @Test func onlyRightsAreMissingForALuodOfAnotherUser() throws {
+        var situation = Self.good()
+        situation.mayLoad = false
+        situation.daemon = .hidden(reason: "why")
+        let preflight = KexecPreflight(situation)
+        #expect(preflight.lacksOnlyRights)
+        #expect(preflight.problems.allSatisfy { $0.remedy == "run luoctl kexec as root" })
+        situation.daemon = .absent(reason: "why")
+        #expect(!KexecPreflight(situation).lacksOnlyRights)
     }
 
     /// The remedy of a missing memmap= is the argument that the running kernel has.

@@ -66,6 +66,19 @@ import Testing
         #expect(try DaxSurvey.regions(root: machine.root) == [])
     }
 
+    @Test func aVirtioDeviceWithoutItsDriverIsFound() throws {
+        let machine = try Machine()
+        #expect(!DaxSurvey.hasIdleVirtioPmem(root: machine.root))
+        let devices = "/sys/bus/virtio/devices"
+        // A disk without a driver, and a virtio-pmem device with its driver.
+        try machine.write("\(devices)/virtio0/device", "0x0002\n")
+        try machine.write("\(devices)/virtio1/device", "0x001b\n")
+        try machine.link("\(devices)/virtio1/driver", "../../drivers/virtio_pmem")
+        #expect(!DaxSurvey.hasIdleVirtioPmem(root: machine.root))
+        try machine.write("\(devices)/virtio2/device", "0x001b\n")
+        #expect(DaxSurvey.hasIdleVirtioPmem(root: machine.root))
+    }
+
     @Test func aFileSystemIsOnARegion() throws {
         let machine = try Machine()
         try machine.addRegion(0, "e820", at: Self.e820, start: 1 << 30, size: 256 * Self.mib)

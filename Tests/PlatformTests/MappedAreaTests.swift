@@ -31,6 +31,13 @@ import Testing
         VmFlags: rd wr mr mw me gd ac
         """
 
+    @Test func privateAreasOfAFile() {
+        let maps = Self.smaps.split(separator: "\n").filter { $0.contains(" 00:1") }.joined(separator: "\n")
+        #expect(MappedArea.isPrivate(FileIdentity(device: 0x11, inode: 1_124_211), inMaps: maps))
+        #expect(!MappedArea.isPrivate(FileIdentity(device: 0x12, inode: 9), inMaps: maps), "a shared area")
+        #expect(!MappedArea.isPrivate(FileIdentity(device: 0x11, inode: 9), inMaps: maps))
+    }
+
     @Test func areasOnHugePages() throws {
         let areas = MappedArea.areas(inMaps: Self.smaps).filter(\.isHuge)
         try #require(areas.count == 2)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A luod on a state of its own, for all tests of a run. LUOD names the program."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,27 +13,54 @@ import pytest
 import luo
 
 
+class Daemon:
+    """A luod, with a state of its own."""
+
+    def __init__(self):
+        self.place = tempfile.mkdtemp(prefix="luo-")
+        self.state = f"{self.place}/state"
+        self.process = None
+
+    def start(self):
+        with open(f"{self.place}/log", "wb") as log:
+            self.process = subprocess.Popen(
+                [os.environ["LUOD"], "--state", self.state], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        line = self.process.stdout.readline()
+        with open(f"{self.place}/log", encoding="utf-8", errors="replace") as log:
+            assert line.startswith(b"luod: ready"), log.read()
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def running_daemon():
+    daemon = Daemon()
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        daemon.end()
+        shutil.rmtree(daemon.place, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def state():
-    luod = os.environ["LUOD"]
-    place = tempfile.mkdtemp(prefix="luo-")
-    with open(f"{place}/log", "wb") as log:
-        daemon = subprocess.Popen(
-            [luod, "--state", f"{place}/state"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
-    try:
-        line = daemon.stdout.readline()
-        with open(f"{place}/log", encoding="utf-8", errors="replace") as log:
-            assert line.startswith(b"luod: ready"), log.read()
-        yield f"{place}/state"
-    finally:
-        daemon.send_signal(signal.SIGTERM)
-        try:
-            daemon.wait(60)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            daemon.wait()
-        daemon.stdout.close()
-        shutil.rmtree(place, ignore_errors=True)
+    with running_daemon() as daemon:
+        yield daemon.state
+
+
+@pytest.fixture
+def own_daemon():
+    """A luod for one test, which ends it and starts it again."""
+    with running_daemon() as daemon:
+        yield daemon
 
 
 @pytest.fixture

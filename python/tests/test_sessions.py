@@ -195,11 +195,16 @@ def test_too_many_open_files(device):
         os.close(session.get(1))
 
 
+def run_counter(state):
+    return subprocess.run(
+        [sys.executable, f"{EXAMPLES}/counter.py", "count"], env={**os.environ, "LUO_STATE": state},
+        capture_output=True, text=True, check=False)
+
+
 def test_example(device, state):
     def count():
-        ended = subprocess.run(
-            [sys.executable, f"{EXAMPLES}/counter.py", "count"], env={**os.environ, "LUO_STATE": state},
-            capture_output=True, text=True, check=True)
+        ended = run_counter(state)
+        assert (ended.returncode, ended.stderr) == (0, "")
         return int(ended.stdout)
 
     assert [count(), count()] == [1, 2]
@@ -209,7 +214,20 @@ def test_example(device, state):
     assert count() == 5
     with device.attach("count") as session:
         session.set_detached(False)
-    ended = subprocess.run(
-        [sys.executable, f"{EXAMPLES}/counter.py", "count"], env={**os.environ, "LUO_STATE": "/nowhere"},
-        capture_output=True, text=True, check=False)
+    ended = run_counter("/nowhere")
     assert ended.returncode == 1 and "luod --state /nowhere" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("is_incoming", [False, True])
+def test_example_after_the_end_of_luod(own_daemon, is_incoming):
+    """luod holds the memory file alone, so the file is lost with luod. The program makes a new one, and goes on."""
+    assert run_counter(own_daemon.state).stdout == "1\n"
+    if is_incoming:
+        with luo.Device(own_daemon.state) as device:
+            device.update()
+    own_daemon.end()
+    own_daemon.start()
+    ended = run_counter(own_daemon.state)
+    assert (ended.returncode, ended.stdout) == (0, "1\n") and "lost when luod ended" in ended.stderr, ended.stderr
+    ended = run_counter(own_daemon.state)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")

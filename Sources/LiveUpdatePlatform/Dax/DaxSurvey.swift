@@ -23,6 +23,14 @@ package struct DaxSurvey {
         try DaxSurvey(root: root).regions()
     }
 
+    /// Whether the machine has a virtio-pmem device without a driver. It makes no region then.
+    ///
+    /// - Parameter root: as for ``regions(root:)``.
+    /// - Returns: false also when sysfs cannot be read.
+    package static func hasIdleVirtioPmem(root: String = "") -> Bool {
+        (try? DaxTree(root: root).hasIdleVirtioPmem()) == true
+    }
+
     private func regions() throws(SystemCallError) -> [DaxRegion] {
         let disks = try placed(in: "/sys/block") { $0.hasPrefix("pmem") }
         let devices = try placed(in: DaxTree.devices) { _ in true }

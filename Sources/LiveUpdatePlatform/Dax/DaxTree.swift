@@ -8,6 +8,10 @@ struct DaxTree: Sendable {
     /// The directory of the devdax devices.
     static let devices = "/sys/bus/dax/devices"
 
+    private static let virtio = "/sys/bus/virtio/devices"
+    /// `VIRTIO_ID_PMEM`
+    private static let virtioPmem: UInt64 = 0x1B
+
     let root: String
 
     init(root: String = "") { self.root = root }
@@ -31,6 +35,13 @@ struct DaxTree: Sendable {
 
     static func isRegion(_ name: Substring) -> Bool {
         name.hasPrefix("region") && name.count > 6 && name.dropFirst(6).allSatisfy(\.isNumber)
+    }
+
+    /// Whether the machine has a virtio-pmem device without a driver. It makes no region then.
+    func hasIdleVirtioPmem() throws(SystemCallError) -> Bool {
+        try entries(Self.virtio).contains { name in
+            number("\(Self.virtio)/\(name)/device") == Self.virtioPmem && place("\(Self.virtio)/\(name)/driver").isEmpty
+        }
     }
 
     // MARK: Content

@@ -37,6 +37,13 @@ package struct MappedArea: Equatable, Sendable {
         areas(inMaps: try readWhole("/proc/\(process)/smaps"))
     }
 
+    /// Whether the text of maps has a private area of a file.
+    static func isPrivate(_ file: FileIdentity, inMaps text: String) -> Bool {
+        text.split(separator: "\n").contains { line in
+            MapsLine(line).map { !$0.isShared && $0.file == file } ?? false
+        }
+    }
+
     /// Reads the text of smaps. Each area is a line like those of maps, then `Name: value` lines.
     static func areas(inMaps text: String) -> [MappedArea] {
         var areas: [MappedArea] = []
@@ -96,12 +103,28 @@ extension RunningProcess {
         return UInt64(pages.count) * area.pageSize.bytes
     }
 
+    /// The bytes that the process has written in private mappings of a file: they are not in the file. Copies that are
+    /// swapped out are not counted.
+    ///
+    /// - Throws: as ``areas``.
+    package func ownBytes(over file: FileIdentity) throws(SystemCallError) -> UInt64 {
+        // The kernel counts pages for smaps, which takes long for much memory, and not for maps.
+        guard MappedArea.isPrivate(file, inMaps: try readWhole("/proc/\(id)/maps")) else { return 0 }
+        var bytes: UInt64 = 0
+        for area in try areas where !area.isShared && area.file == file { bytes += try ownBytes(in: area) }
+        return bytes
+    }
+
     /// The link of /proc to the file of an area. Only a process with CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE may follow
     /// it.
     package func link(toFileOf area: MappedArea) -> String { MappedArea.link(process: id, area.range) }
 
     /// The identity of the file that the process executes; nil when it cannot be seen.
-    package var program: FileIdentity? { (try? FileStatus(at: "/proc/\(id)/exe"))?.identity }
+    package var program: FileIdentity? {
+        // fstat(2) would wait for a file system that does not answer.
+        guard let found = try? findFileBehind("/proc/\(id)/exe") else { return nil }
+        return (try? FileStatus(cached: found.borrowed))?.identity
+    }
 }
 
 extension MappedArea {

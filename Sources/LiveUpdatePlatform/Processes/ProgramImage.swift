@@ -208,6 +208,10 @@ package func environmentVariable(_ name: String) -> String? {
     unsafe getenv(name).map { unsafe String(cString: $0) }
 }
 
+/// The value of the variable `LUO_STATE`, which names the state directory of luod. Nil when the variable is not set, or
+/// is empty: so `LUO_STATE= COMMAND` is a command without the variable.
+package var stateInEnvironment: String? { environmentVariable("LUO_STATE").flatMap { $0.isEmpty ? nil : $0 } }
+
 /// Like ``environmentVariable(_:)``, but also removes the variable: unsetenv(3). No other thread may use the
 /// environment meanwhile.
 @discardableResult

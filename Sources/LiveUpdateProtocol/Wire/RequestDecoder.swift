@@ -26,11 +26,16 @@ package struct RequestDecoder: Sendable {
     ///   in the rest, EFAULT when the message ends before the struct does.
     package func request(_ message: [UInt8]) throws(Malformed) -> Request {
         let size = message.number(UInt32.self, at: 4).map(Int.init)
-        func refuse(_ result: Int32, _ reason: String) -> Malformed { Malformed(result, reason, message, size) }
+        func refuse(_ result: Int32, _ reason: String, remedy: String? = nil) -> Malformed {
+            Malformed(result, reason, remedy: remedy ?? Malformed.remedy, message, size)
+        }
         let command = message.number(UInt32.self, at: 0)
-        guard let command, let call = Call(rawValue: UInt8(command & 0xFF)), call.isOnSession == isOnSession else {
+        guard let command, let call = Call(rawValue: UInt8(command & 0xFF)) else {
             let number = command.map { "0x\(String($0 & 0xFF, radix: 16))" } ?? "in less than 4 bytes"
             throw refuse(CallError.invalid, "\(isOnSession ? "a session" : "the device") has no call \(number)")
+        }
+        guard call.isOnSession == isOnSession else {
+            throw refuse(CallError.invalid, call.reasonOnOtherDescriptor, remedy: call.remedyOnOtherDescriptor)
         }
         guard let size else { throw refuse(CallError.fault, "the request of \(call) has no struct") }
         guard command & ~0xFF == Call.type else {
@@ -41,8 +46,8 @@ package struct RequestDecoder: Sendable {
                 CallError.invalid,
                 wanted
                     ? "\(call) needs an outgoing session, and this session is incoming: it was made before the update"
-                    : "\(call) needs an incoming session, and this session is outgoing: there was no update since it was made"
-            )
+                    : "\(call) needs an incoming session, and this session is outgoing: there was no update since it was made",
+                remedy: call.remedyInOtherDirection)
         }
         guard size >= call.length else {
             throw refuse(CallError.invalid, "the struct of \(call) has \(call.length) bytes, and not \(size)")
@@ -75,13 +80,42 @@ package struct Malformed: Error, Equatable, Sendable {
     /// The negative errno.
     package var result: Int32 { -error.errno.rawValue }
 
-    init(_ result: Int32, _ reason: String, _ message: [UInt8], _ size: Int?) {
+    /// The remedy for a message that has the wrong form.
+    fileprivate static let remedy = "docs/protocol.md lists the calls and their structs"
+
+    init(_ result: Int32, _ reason: String, remedy: String, _ message: [UInt8], _ size: Int?) {
         let tail = size.map { Tail(message, $0) }
-        error = LiveUpdateError(
-            Errno(rawValue: -result), reason, remedy: "docs/protocol.md lists the calls and their structs")
+        error = LiveUpdateError(Errno(rawValue: -result), reason, remedy: remedy)
         tag = tail?.tag ?? 0
         wantsReason = tail?.wantsReason ?? false
         structure = size.map { message.count >= 4 + $0 ? [UInt8](message[4..<4 + $0]) : [] } ?? []
+    }
+}
+
+/// The words for a call on the wrong descriptor.
+extension Call {
+    /// The reason on the connection for a call on a session, or the reverse.
+    fileprivate var reasonOnOtherDescriptor: String {
+        isOnSession
+            ? "\(self) needs a session, and this descriptor is the connection"
+            : "\(self) needs the connection, and this descriptor is a session"
+    }
+
+    fileprivate var remedyOnOtherDescriptor: String {
+        isOnSession
+            ? "use the descriptor that CREATE_SESSION, RETRIEVE_SESSION or ATTACH_SESSION returned"
+            : "use the descriptor of the connection"
+    }
+
+    /// The remedy for a session of the other direction than ``wantsOutgoing``.
+    fileprivate var remedyInOtherDirection: String {
+        switch self {
+        case .get: "retrieve the file"
+        case .unpreserve: "finish the session, which releases its files"
+        case .retrieve, .retrieveAsHeld: "get the file (GET_FD)"
+        case .finish: "close the session, or unpreserve its files"
+        default: "finish this session, and preserve in a new one"
+        }
     }
 }
 

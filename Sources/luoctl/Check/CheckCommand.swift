@@ -32,17 +32,17 @@ struct CheckCommand: ParsableCommand {
         let target = try CheckTarget(target)
         // The check must not fail because of this command's own limit of descriptors.
         DescriptorLimit.raise(to: 256)
-        let (subjects, mapped) = try look(at: target)
-        let report = CheckReport(target: target, subjects: subjects, mapped: mapped, listsAll: all)
+        let report = CheckReport(target: target, found: try look(at: target), listsAll: all)
         print(json ? report.json : report.text)
         guard report.isAccepted else { throw ExitCode(report.needsRight ? 77 : 1) }
     }
 
-    private func look(at target: CheckTarget) throws -> (subjects: [CheckSubject], mapped: MappedMemory?) {
+    private func look(at target: CheckTarget) throws -> ProcessCheck.Found {
         switch target {
         case .process(let id): try ProcessCheck(id: id).run()
-        case .descriptor(let number): ([try subject(of: FileDescriptor(rawValue: number), fd: number)], nil)
-        case .path(let path): ([try subject(at: path)], nil)
+        case .descriptor(let number):
+            ProcessCheck.Found(subjects: [try subject(of: FileDescriptor(rawValue: number), fd: number)])
+        case .path(let path): ProcessCheck.Found(subjects: [try subject(at: path)])
         }
     }
 

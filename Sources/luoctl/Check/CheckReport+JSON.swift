@@ -14,6 +14,7 @@ extension CheckReport {
             var files: [File]
             var mappings: [Mapping]?
             var privateAnonymousBytes: UInt64?
+            var unseen: [UnseenFile]?
         }
         let name =
             switch target {
@@ -25,7 +26,7 @@ extension CheckReport {
             Output(
                 target: name, accepted: isAccepted, files: subjects.map { File($0) },
                 mappings: mapped.map(Self.mappings),
-                privateAnonymousBytes: mapped?.anonymous))
+                privateAnonymousBytes: mapped?.anonymous, unseen: mapped.map { _ in found.unseen }))
     }
 
     private static func mappings(_ mapped: MappedMemory) -> [Mapping] {

@@ -7,10 +7,12 @@ import SystemPackage
 /// The result of a check, for people.
 struct CheckReport {
     let target: CheckTarget
-    let subjects: [CheckSubject]
-    /// Nil when the target is not a process.
-    let mapped: MappedMemory?
+    let found: ProcessCheck.Found
     let listsAll: Bool
+
+    var subjects: [CheckSubject] { found.subjects }
+    /// Nil when the target is not a process.
+    var mapped: MappedMemory? { found.mapped }
 
     /// Whether the target is accepted. A process is accepted if one file is accepted, no memory file is refused, and
     /// the process has written no page of a memory file in a private mapping.
@@ -65,6 +67,7 @@ struct CheckReport {
         let refused = memory.filter { !$0.isAccepted && $0.sameAs == nil }
         parts += refused.map(\.refusal)
         if let mapped { parts += mapped.parts(process: target) }
+        if let unseen = UnseenFile.text(found.unseen, listsAll: listsAll) { parts.append(unseen) }
         let others = subjects.filter { !$0.kind.isMemory && !$0.isAccepted }
         if listsAll { parts += others.map(\.refusal) } else if !others.isEmpty { parts.append(Self.summary(others)) }
         return parts.joined(separator: "\n\n")

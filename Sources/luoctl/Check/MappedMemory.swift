@@ -12,22 +12,34 @@ struct MappedMemory {
     let overFiles: [MappedFile]
     /// The bytes of private memory without a file. No file can be made of it.
     let anonymous: UInt64
+    /// Mapped files at which this does not look.
+    let unseen: [UnseenFile]
 
     /// Looks at all areas of a process.
     ///
     /// - Parameters:
     ///   - process: the process.
     ///   - open: the files for which it has descriptors.
+    ///   - served: the files that nobody may look at without waiting for a server.
     /// - Throws: EACCES or EPERM without the right to look at the process; ENOENT or ESRCH when it has ended.
-    init(_ process: borrowing RunningProcess, open: Set<FileIdentity>) throws(SystemCallError) {
+    init(
+        _ process: borrowing RunningProcess, open: Set<FileIdentity>, _ served: ServedFiles
+    ) throws(SystemCallError) {
         var areas: [MappingSorting.Area] = []
         for area in try process.areas {
             areas.append(MappingSorting.Area(area: area, ownBytes: try process.ownBytes(in: area)))
         }
         let sorted = MappingSorting(areas, open: open, program: process.program)
-        shared = Self.memory(sorted.shared, of: process)
-        overFiles = Self.memory(sorted.overFiles, of: process)
+        shared = Self.memory(sorted.shared.filter { !served.contains($0.first) }, of: process)
+        overFiles = Self.memory(sorted.overFiles.filter { !served.contains($0.first) }, of: process)
         anonymous = sorted.anonymous
+        // Programs and their libraries are mapped privately. If the mount of one is not known, it says nothing.
+        let hidden =
+            sorted.shared.filter { served.contains($0.first) }
+            + sorted.overFiles.filter { served.contains($0.first) && !served.isUnknown($0.first) }
+        unseen = hidden.map { group in
+            UnseenFile(address: "0x" + String(group.first.range.lowerBound, radix: 16), name: group.first.path)
+        }
     }
 
     private static func memory(

@@ -9,23 +9,42 @@ import SystemPackage
 struct ProcessCheck {
     let id: CInt
 
-    func run() throws -> (subjects: [CheckSubject], mapped: MappedMemory) {
+    /// The files that the check has found.
+    struct Found {
+        var subjects: [CheckSubject] = []
+        /// Nil when the target is not a process.
+        var mapped: MappedMemory?
+        var unseen: [UnseenFile] = []
+    }
+
+    func run() throws -> Found {
         do throws(SystemCallError) {
             let process = try RunningProcess(id)
-            let subjects = try look(at: process)
-            let mapped = try MappedMemory(process, open: Set(subjects.map(\.status.identity)))
+            let served = ServedFiles(of: id)
+            var found = try look(at: process, served)
+            let mapped = try MappedMemory(process, open: Set(found.subjects.map(\.status.identity)), served)
+            found.mapped = mapped
+            found.unseen += mapped.unseen
             // Without this, files that ended with the process would look as if they had never existed.
             if process.hasEnded { throw SystemCallError("pidfd_getfd", .noSuchProcess) }
-            return (subjects, mapped)
+            return found
         } catch {
             throw explain(error)
         }
     }
 
-    private func look(at process: borrowing RunningProcess) throws(SystemCallError) -> [CheckSubject] {
+    private func look(
+        at process: borrowing RunningProcess, _ served: ServedFiles
+    ) throws(SystemCallError) -> Found {
         var subjects: [CheckSubject] = []
+        var unseen: [UnseenFile] = []
         var first: [FileIdentity: Int] = [:]
         for number in try process.descriptors {
+            // The close of a duplicate would wait for the file system, too.
+            if served.contains(descriptor: number, of: id) {
+                unseen.append(UnseenFile(fd: number, name: (try? linkTarget("/proc/\(id)/fd/\(number)")) ?? "?"))
+                continue
+            }
             guard let copy = try duplicate(number, of: process) else { continue }
             guard let status = try? FileStatus(of: copy.borrowed) else { continue }
             // A file is preserved once, however many descriptors it has.
@@ -36,7 +55,7 @@ struct ProcessCheck {
                 subjects.append(subject)
             }
         }
-        return subjects
+        return Found(subjects: subjects, unseen: unseen)
     }
 
     /// Nil if the descriptor was closed meanwhile.

@@ -37,7 +37,9 @@ struct TimeoutOption: ParsableArguments {
 struct UserOptions: ParsableArguments {
     @OptionGroup var daemon: DaemonOptions
 
-    @Option(help: "Act as this user, by name or number: session names mean this user's sessions. Only root may.")
+    @Option(
+        help: "Act as this user, by name or number: session names mean this user's sessions. Only root may.",
+        transform: { try UserArgument($0) })
     var user: UserArgument?
 
     /// The user of the sessions that this command names.

@@ -81,8 +81,22 @@ struct PreserveCommand: ParsableCommand {
                 }
             }
         }
+        if let pid, !held { Self.warnOfPrivatePages(of: pid, over: descriptor) }
         // This use keeps the descriptor open until here.
         _ = file.release()
+    }
+
+    /// Says how much a process has written over the file in private mappings, because it is not preserved.
+    private static func warnOfPrivatePages(of pid: CInt, over file: FileDescriptor) {
+        do throws(SystemCallError) {
+            let bytes = try RunningProcess(pid).ownBytes(over: try FileStatus(cached: file).identity)
+            guard bytes > 0 else { return }
+            Exit.say(
+                "process \(pid) has \(ByteCount.text(bytes)) of private pages over this file, which are not preserved; "
+                    + "map it with MAP_SHARED")
+        } catch {
+            // The file is preserved. Without the right to look at the process, or after its end, nothing is known.
+        }
     }
 
     private func file() throws(LiveUpdateError) -> OwnedDescriptor {

@@ -73,7 +73,8 @@ struct RetrieveCommand: ParsableCommand {
     private func retrieved(
         on device: LiveUpdateDevice, _ images: [ProgramImage], _ descriptors: inout GivenDescriptors
     ) throws(LiveUpdateError) -> ExitCode {
-        let opened = try device.openIncoming(session)
+        let opened = try device.openIncoming(
+            session, of: options.luod.actingUser, ifOutgoing: "luoctl retrieve --take gets its files")
         for token in tokens {
             let file = asHeld ? try opened.retrieveAsHeld(token: token) : try opened.retrieve(token: token)
             try descriptors.add(file, session, token)
@@ -159,7 +160,8 @@ struct FinishCommand: ParsableCommand {
     func run() throws {
         if options.kernelDevice { return try finishOfKernel() }
         try options.luod.run(session) { device throws(LiveUpdateError) in
-            let session = try device.openIncoming(session)
+            let session = try device.openIncoming(
+                session, of: options.luod.actingUser, ifOutgoing: "luoctl session rm ends it")
             try session.finish()
             try session.letEnd()
         }

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import LiveUpdateCommandLine
 import LiveUpdatePlatform
 
 /// A user, by number or by the name that /etc/passwd has.
-struct UserArgument: ExpressibleByArgument {
+struct UserArgument {
     let number: UInt32
 
-    init?(argument: String) {
-        let isNumber = argument.utf8.allSatisfy { 0x30...0x39 ~= $0 }
-        let number = isNumber ? UInt32(argument) : AccountFile(at: "/etc/passwd").number(of: argument)
+    init(_ text: String) throws {
+        let isNumber = !text.isEmpty && text.utf8.allSatisfy { 0x30...0x39 ~= $0 }
+        let number = isNumber ? UInt32(text) : AccountFile(at: "/etc/passwd").number(of: text)
         // The largest number means no user: chown(2).
-        guard let number, number != .max else { return nil }
+        guard let number, number != .max else {
+            throw ValidationError(
+                isNumber ? "the number of a user is at most \(UInt32.max - 1)" : "there is no user \(text.shown)")
+        }
         self.number = number
     }
 }

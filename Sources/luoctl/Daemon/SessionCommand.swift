@@ -46,6 +46,14 @@ struct HolderArgument: ParsableArguments {
         parsing: .postTerminator,
         help: ArgumentHelp("With --kernel-device: the program that holds the session.", valueName: "program"))
     var command: [String] = []
+
+    /// The name of the session and the program. A name that begins with a hyphen is the first argument behind `--`.
+    func divided(_ name: SessionName?) throws -> (name: SessionName, program: [String]) {
+        if let name { return (name, command) }
+        guard let first = command.first else { throw ValidationError("say the name of the session") }
+        let rest = command.dropFirst()
+        return (SessionName(argument: first), Array(rest.first == "--" ? rest.dropFirst() : rest))
+    }
 }
 
 /// `luoctl session create`
@@ -56,15 +64,16 @@ struct CreateSessionCommand: ParsableCommand {
     @OptionGroup var options: DeviceOptions
 
     @Argument(help: "1 to 63 bytes, of which \\xNN is one; each user has names of their own.")
-    var name: SessionName
+    var name: SessionName?
 
     @OptionGroup var holder: HolderArgument
 
-    func validate() throws { try options.validate(holder.command) }
+    func validate() throws { try options.validate(try holder.divided(name).program) }
 
     func run() throws {
+        let (name, program) = try holder.divided(name)
         if options.kernelDevice {
-            throw try KernelDevice.hold(name, in: holder.command) { device throws(LiveUpdateError) in
+            throw try KernelDevice.hold(name, in: program) { device throws(LiveUpdateError) in
                 try device.createSession(name)
             }
         }
@@ -83,20 +92,21 @@ struct AttachSessionCommand: ParsableCommand {
     @OptionGroup var which: DirectionOptions
 
     @Argument(help: "The session.")
-    var name: SessionName
+    var name: SessionName?
 
     @OptionGroup var holder: HolderArgument
 
     func validate() throws {
-        try options.validate(holder.command)
+        try options.validate(try holder.divided(name).program)
         guard !options.kernelDevice || !which.outgoing else {
             throw ValidationError("an outgoing session of the kernel has a holder, or has ended: leave out --outgoing")
         }
     }
 
     func run() throws {
+        let (name, program) = try holder.divided(name)
         if options.kernelDevice {
-            throw try KernelDevice.hold(name, in: holder.command) { device throws(LiveUpdateError) in
+            throw try KernelDevice.hold(name, in: program) { device throws(LiveUpdateError) in
                 try device.retrieveSession(name)
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 public import ArgumentParser
 public import LiveUpdateDevice
+import LiveUpdateProtocol
 
 /// Sessions that a command opens are detached: they live until `finish` or `rm`, not until the command ends.
 extension LiveUpdateDevice {
@@ -9,13 +10,31 @@ extension LiveUpdateDevice {
     }
 
     /// Opens a session that was handed over, even if it was opened since the update.
-    func openIncoming(_ name: SessionName) throws(LiveUpdateError) -> DeviceSession {
+    ///
+    /// - Parameters:
+    ///   - name: the name of the session.
+    ///   - user: the user of the session.
+    ///   - remedy: the remedy if the user has only an outgoing session of that name.
+    /// - Returns: the session, detached.
+    /// - Throws: ENOENT when the user has no incoming session of that name; the errors of ``attachSession(_:_:)``.
+    func openIncoming(
+        _ name: SessionName, of user: UInt32, ifOutgoing remedy: String
+    ) throws(LiveUpdateError) -> DeviceSession {
         do throws(LiveUpdateError) {
             return try retrieveSession(name).detached()
         } catch {
-            // EINVAL: the session is retrieved already.
-            guard error.errno == .invalidArgument else { throw error }
-            return try attachSession(name, .incoming)
+            switch error.errno {
+            // The session is retrieved already.
+            case .invalidArgument: return try attachSession(name, .incoming)
+            case .noSuchFileOrDirectory:
+                guard let status = try? LuodStatus(of: self), status.session(name, .outgoing, of: user) != nil else {
+                    throw error
+                }
+                throw LiveUpdateError(
+                    error.errno, "session \"\(name)\" is outgoing: there was no update since it was made",
+                    remedy: remedy)
+            default: throw error
+            }
         }
     }
 

@@ -33,7 +33,7 @@ struct StopCommand: ParsableCommand {
             let ending = DaemonEnding(device)
             do throws(LiveUpdateError) {
                 let lost = try device.stop(discarding: discard).map(\.shown)
-                try ending.wait(seconds: patience)
+                try ending.wait(seconds: patience, ifStopped: options.waiting.timeout)
                 report(StopReport(stopped: true, lost: lost))
             } catch {
                 if json { report(StopReport(stopped: false, lost: ShownText.lines(error.reason))) }
@@ -74,11 +74,24 @@ private struct DaemonEnding: ~Copyable {
         keeper = process > 0 ? try? RunningProcess(process) : nil
     }
 
+    /// Waits until luod has ended. A keeper that a signal has stopped (SIGSTOP) is given less time, because it ends
+    /// only when it continues.
+    ///
+    /// - Parameters:
+    ///   - seconds: the longest wait.
+    ///   - shorter: the longest wait for a stopped keeper; 0: `seconds`.
     /// - Throws: ETIMEDOUT.
-    func wait(seconds: UInt16) throws(LiveUpdateError) {
-        let deadline = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
+    func wait(seconds: UInt16, ifStopped shorter: UInt16) throws(LiveUpdateError) {
+        let start = monotonicNanoseconds()
+        let (deadline, early) = (Self.end(start, seconds), Self.end(start, shorter == 0 ? seconds : shorter))
         while !hasEnded {
-            guard monotonicNanoseconds() < deadline else {
+            let now = monotonicNanoseconds()
+            if now >= early, SeenProcess(process)?.isStopped == true {
+                throw LiveUpdateError(
+                    .timedOut, "luod has not ended, because its keeper (process \(process)) is stopped",
+                    remedy: "let it continue (kill -CONT \(process)), or end it (kill -KILL \(process))")
+            }
+            guard now < deadline else {
                 throw LiveUpdateError(
                     .timedOut, "luod (process \(process)) has not ended within \(seconds) s after its answer",
                     remedy: "look into its log, or end it at once with kill -KILL \(process)")
@@ -86,6 +99,8 @@ private struct DaemonEnding: ~Copyable {
             usleep(5_000)
         }
     }
+
+    private static func end(_ start: UInt64, _ seconds: UInt16) -> UInt64 { start + UInt64(seconds) * 1_000_000_000 }
 
     private var hasEnded: Bool {
         switch keeper {

@@ -44,4 +44,16 @@ struct UpdateRemarks {
         guard others.count == missing else { return shown + ["and \(missing) more: the log of luod names them"] }
         return shown + others.map(\.text)
     }
+
+    /// The lines for people, below headings: the sessions and files that the update discarded are lost, and the others
+    /// are not.
+    static func paragraphs(_ lines: [String]) -> [String] {
+        let isDiscarded = { (line: String) in line.hasSuffix(": unfinished") || line.hasSuffix(", unfinished") }
+        let (discarded, others) = (lines.filter(isDiscarded), lines.filter { !isDiscarded($0) })
+        // The count of more lines is about both.
+        let isOnlyCount = others.allSatisfy { ObstacleList.missing($0) != nil }
+        guard !discarded.isEmpty else { return others.isEmpty ? [] : ["The update went on without:"] + others }
+        let lost = ["The update discarded, and lost:"] + discarded
+        return isOnlyCount ? lost + others : lost + ["The update went on without:"] + others
+    }
 }

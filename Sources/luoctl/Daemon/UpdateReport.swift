@@ -50,8 +50,7 @@ struct UpdateReport: Encodable {
         table.add(["switch", Self.milliseconds(switchNs)])
         table.add(["answer", Self.milliseconds(answerNs)])
         table.add(["blackout", Self.milliseconds(blackoutNs)])
-        guard let remarks, !remarks.isEmpty else { return table.text }
-        return ([table.text, "The update went on without:"] + remarks).joined(separator: "\n")
+        return ([table.text] + UpdateRemarks.paragraphs(remarks ?? [])).joined(separator: "\n")
     }
 
     static func milliseconds(_ nanoseconds: UInt64) -> String { "\(fixed(Double(nanoseconds) / 1e6, 3)) ms" }

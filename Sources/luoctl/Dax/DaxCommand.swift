@@ -39,7 +39,7 @@ struct ListRegionsCommand: ParsableCommand {
         // Without the command line the regions are still shown, with their origin in place of their argument.
         let report = DaxReport(
             regions: regions, commandLine: KernelCommandLine((try? readWhole("/proc/cmdline")) ?? ""),
-            holdings: DaxHoldings(of: daemon))
+            holdings: DaxHoldings(of: daemon), lacksDriver: DaxSurvey.hasIdleVirtioPmem())
         print(json ? report.json : report.text)
     }
 }

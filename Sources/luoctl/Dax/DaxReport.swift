@@ -8,6 +8,8 @@ struct DaxReport {
     let regions: [DaxRegion]
     let commandLine: KernelCommandLine
     let holdings: DaxHoldings
+    /// Whether a virtio-pmem device has no driver.
+    let lacksDriver: Bool
 
     // MARK: For people
 
@@ -78,7 +80,10 @@ struct DaxReport {
             remarks.append(
                 "\(entry.argument) of the command line has no region: run modprobe -a nd_pmem nd_e820 as root")
         }
-        if regions.isEmpty, unclaimed.isEmpty { remarks.append("luoctl dax plan --size 64G says how to make one") }
+        if lacksDriver { remarks.append("a virtio-pmem device has no driver: run modprobe virtio_pmem as root") }
+        if regions.isEmpty, unclaimed.isEmpty, !lacksDriver {
+            remarks.append("luoctl dax plan --size 64G says how to make one")
+        }
         if regions.contains(where: { $0.start == nil }) { remarks.append("only root sees the addresses") }
         if !regions.isEmpty { remarks += remarksAboutHoldings }
         for device in regions.flatMap(\.devices) where !device.allowsDAX {

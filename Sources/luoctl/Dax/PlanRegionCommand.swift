@@ -122,7 +122,8 @@ struct DaxPlanReport {
                 "mount -o dax LABEL=\(names.label) \(names.mount)",
             ]
     }
-    private var tableLine: String { "LABEL=\(names.label) \(names.mount) ext4 dax 0 2" }
+    /// After a loss of power the memory has no file system. Without `nofail` the machine would not start then.
+    private var tableLine: String { "LABEL=\(names.label) \(names.mount) ext4 dax,nofail 0 2" }
     private var namespace: String { names.isOnlyDisk ? "namespace0.0" : "namespaceN.0" }
     private var grubLine: String { "GRUB_CMDLINE_LINUX=\"… \(argument)\"" }
 

@@ -105,7 +105,8 @@ struct KexecCommand: ParsableCommand {
         guard report.preflight.problems.isEmpty else {
             flushStandardOutput()
             let count = counted(report.preflight.problems.count, "problem")
-            let message = "the kernel was not replaced: \(count), see above"
+            // A dry run would not have replaced it in any case.
+            let message = "the kernel \(dryRun ? "cannot be" : "was not") replaced: \(count), see above"
             throw report.preflight.lacksOnlyRights ? Exit.permission(message) : Exit.failed(message)
         }
         if dryRun { return }
@@ -150,7 +151,20 @@ struct KexecCommand: ParsableCommand {
                 device: try LiveUpdateDevice.luod(state: state, patience: patience),
                 state: LiveUpdateDevice.state(state).string, file: KernelUpdateFile(state: options.state))
         } catch {
+            if error.errno == .permissionDenied { return HiddenDaemon(reason: error.reason) }
             return NoDaemon(reason: error.reason)
         }
     }
+}
+
+/// The stand-in for a luod to which this user may not connect. Only an update that goes on without luod uses it.
+private struct HiddenDaemon: KernelUpdateDaemon {
+    /// The reason in words.
+    let reason: String
+
+    func survey() -> KexecSituation.Daemon { .hidden(reason: reason) }
+    func prepare(_ order: KernelUpdateOrder) {}
+    func note(_ record: KernelUpdateRecord) {}
+    func confirm() {}
+    func takeBack() {}
 }

@@ -67,6 +67,7 @@ import Testing
         #expect(try await ctl("update").status == 0)
         let ended = try await ctl("update", "--discard")
         #expect(ended.status == 0 && ended.output.contains("2002") && ended.output.contains("vm"), "\(ended)")
+        #expect(ended.output.contains("The update discarded, and lost:\nuser 2002"), "\(ended)")
     }
 
     private static let many = (sessions: 3, files: 120)

@@ -44,6 +44,33 @@ import Testing
         #expect(try daemon.connect(as: user).status().sessions.first?.files.count == 1)
     }
 
+    @Test("retrieve and finish of an outgoing session say what to do instead") func outgoing() async throws {
+        expect(try await ctl("session", "create", "new"))
+        expect(
+            try await ctl("retrieve", "--session", "new", "--token", "1", "--", "true"), 1,
+            says: "ENOENT", "session \"new\" is outgoing", "luoctl retrieve --take")
+        expect(
+            try await ctl("finish", "--session", "new"), 1, says: "session \"new\" is outgoing", "luoctl session rm")
+        expect(try await ctl("finish", "--session", "none"), 1, says: "no session \"none\" was handed over")
+    }
+
+    @Test("The name of a session may begin with a hyphen, behind --") func hyphen() async throws {
+        expect(try await ctl("session", "create", "--", "-x"))
+        expect(try await ctl("session", "list"), says: "-x")
+        expect(try await ctl("session", "attach", "--", "-x"))
+        expect(try await ctl("session", "rm", "--", "-x"))
+        expect(try await ctl("session", "list"), says: "no sessions")
+        expect(try await ctl("session", "create"), 64, says: "the name of the session")
+        expect(try await ctl("session", "create", "a", "--", "true"), 64, says: "leave out the program")
+        expect(try await ctl("session", "create", "--", "-x", "true"), 64, says: "leave out the program")
+    }
+
+    @Test("A user that does not exist is named") func noUser() async throws {
+        expect(try await ctl("session", "create", "--user", "nosuch", "x"), 64, says: "there is no user nosuch")
+        expect(try await ctl("--user", "4294967295", "status"), 64, says: "at most 4294967294")
+        expect(try await ctl("status", "--user", ""), 64, says: "there is no user")
+    }
+
     @Test("Before an update and after it, root reaches a session of another user only with --user")
     func ownNames() async throws {
         let file = try MemoryFile(bytes: Array("theirs".utf8))

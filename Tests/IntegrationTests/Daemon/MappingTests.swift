@@ -99,6 +99,19 @@ import Testing
         expect(try await ctl("finish", "--session", "s"))
     }
 
+    @Test("preserve says that pages which a process has written in a private mapping are not preserved", .requiresRoot)
+    func privatePages() async throws {
+        let (program, _) = try await program("private-open", "shared-open")
+        expect(try await ctl("session", "create", "s"))
+        let warning = "process \(program.process) has 4 KiB of private pages over this file"
+        for (token, isWarned) in [(3, true), (4, false)] {
+            let ended = try await ctl(
+                "preserve", "--session", "s", "--token", "\(token)", "--pid", "\(program.process)", "--fd", "\(token)")
+            #expect(ended.status == 0 && ended.errors.contains(warning) == isWarned, "\(ended)")
+        }
+        withExtendedLifetime(program) {}
+    }
+
     @Test("An address inside a mapping stands for it; other addresses are refused with what to do", .requiresRoot)
     func addresses() async throws {
         let (program, addresses) = try await program("anonymous", "private")

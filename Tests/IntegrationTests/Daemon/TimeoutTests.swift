@@ -47,6 +47,17 @@ import Testing
         Glibc.kill(orchestrator, SIGCONT)
     }
 
+    @Test("stop does not wait for a keeper that is stopped", .requiresRoot) func stoppedKeeper() async throws {
+        let daemon = try await RunningDaemon()
+        Glibc.kill(daemon.keeper, SIGSTOP)
+        defer { Glibc.kill(daemon.keeper, SIGCONT) }
+        let start = monotonicNanoseconds()
+        let ended = try await luoctl(["stop"], ["--timeout", "1", "--state", daemon.state])
+        #expect(ended.status == 1, "\(ended)")
+        #expect(ended.errors.contains("its keeper (process \(daemon.keeper)) is stopped"), "\(ended)")
+        #expect(monotonicNanoseconds() - start < 20_000_000_000, "less than without --timeout")
+    }
+
     @Test("Another user gets 69, too, and sees no process of luod") func otherUser() async throws {
         try #require(geteuid() == 0)
         let daemon = try await RunningDaemon(["--socket-mode", "0666"])

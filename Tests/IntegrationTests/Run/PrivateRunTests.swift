@@ -18,7 +18,9 @@ import Testing
 
         func start(_ arguments: [String], _ options: [String] = []) throws -> Program {
             try Program(
-                [Program.path("luoctl"), "run"] + options + ["--"] + arguments, environment: ["TMPDIR=\(path)"])
+                [Program.path("luoctl"), "run"] + options + ["--"] + arguments,
+                // An empty LUO_STATE is as none, for luoctl and for the private luod.
+                environment: ["TMPDIR=\(path)", "LUO_STATE="])
         }
 
         func run(_ arguments: String...) async throws -> Ended { try await start(arguments).ended() }
