@@ -148,7 +148,8 @@ package struct LuodStatus: Equatable, Sendable {
         package var compatible: String
         /// The size in bytes; nil when the file is lost.
         package var size: UInt64?
-        /// The size of the file's huge pages in bytes; nil for a file on ordinary pages, and from a luod that does not say.
+        /// The size of the file's huge pages, in bytes. Nil for a file on ordinary pages, and from a luod that does not
+        /// look.
         package var pageSize: UInt64?
         /// The bytes that the file takes in memory or on its file system; nil when the file is lost.
         package var allocated: UInt64?

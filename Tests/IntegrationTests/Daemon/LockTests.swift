@@ -49,7 +49,7 @@ import Testing
         try session.preserve(MemoryFile(), 2)
         session.close()
         #expect(try await locks() == ["flock exclusive", nil])
-        #expect(try await ctl("status").output.contains("s, token 1: flock exclusive"))
+        #expect(try await ctl("status", "s").output.contains("token 1: flock exclusive"))
         #expect(tryLock(other) == false)
         expect(try await ctl("update"))
         #expect(try await locks() == ["flock exclusive", nil])
