@@ -16,7 +16,8 @@ package struct SeenProcess: Sendable {
 
     /// Looks at a process; nil when there is no process of that number.
     package init?(_ id: CInt) {
-        // The program chooses its name, and some characters would join the parenthesis behind it. So this looks at bytes.
+        // The program chooses its name, and some characters would join the parenthesis behind it, so this looks at
+        // bytes.
         guard let line = try? readWhole("/proc/\(id)/stat"), let close = line.utf8.lastIndex(of: UInt8(ascii: ")"))
         else { return nil }
         let words = line[line.utf8.index(after: close)...].split(separator: " ")
