@@ -350,8 +350,8 @@ public final class LiveUpdateDevice: Sendable {
         /// At once. luod then serves no client until this connection ends or sends another request. luod then calls the
         /// update off.
         case now
-        /// When luod is ended, as a service manager ends it before the machine restarts. Without a holder no memory file
-        /// goes to the next kernel, and no process stays behind, for which the service manager would wait.
+        /// When luod is ended, as a service manager ends it before the machine restarts. Without a holder no memory
+        /// file goes to the next kernel, and no process stays behind, for which the service manager would wait.
         case atEnd(hasHolder: Bool)
     }
 

@@ -75,9 +75,9 @@ final class KeeperEnding {
         exitNow(0)
     }
 
-    /// Has the orchestrator publish for the next kernel, if that was requested, and log the sessions and files that end.
-    /// An orchestrator that dies before it has published is replaced, because memory files would not go to the next
-    /// kernel otherwise.
+    /// Has the orchestrator publish for the next kernel, if that was requested, and log the sessions and files that
+    /// end. An orchestrator that dies before it has published is replaced, because memory files would not go to the
+    /// next kernel otherwise.
     private func completeOrchestrator(_ reader: OrchestratorReader) {
         for _ in 0..<Self.mostOrchestrators {
             haveEndLogged(reader)

@@ -107,8 +107,8 @@ final class KernelHolder {
     ///   - path: the path of the file, which is removed when its holder has ended.
     ///   - log: says that the files are lost, if the holder was ended under this kernel.
     /// - Returns: nil when there is none.
-    /// - Throws: StartFailure when the file or the process cannot be looked at. luod must not start then as if the holder
-    ///   had no files.
+    /// - Throws: StartFailure when the file or the process cannot be looked at. luod must not start then as if the
+    ///   holder had no files.
     static func find(_ path: String, _ log: Log) throws(StartFailure) -> KernelHolder? {
         guard let name = try name(in: path) else { return nil }
         if name.boot == bootID() {
