@@ -22,6 +22,15 @@ package enum Style {
     }
 }
 
+extension String {
+    /// The string as one word of a shell's command line.
+    package var shellQuoted: String {
+        let plain = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_./=:,+@%"
+        if !isEmpty, unicodeScalars.allSatisfy(plain.unicodeScalars.contains) { return self }
+        return "'" + split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    }
+}
+
 /// A number with its noun: "1 file", "2 files".
 package func counted(_ count: some BinaryInteger, _ noun: String) -> String {
     "\(count) \(noun)\(count == 1 ? "" : "s")"

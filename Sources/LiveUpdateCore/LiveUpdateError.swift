@@ -17,7 +17,7 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
     public init(_ errno: Errno, _ reason: String, remedy: String? = nil) {
         self.errno = errno
         self.reason = reason
-        self.remedy = remedy ?? Self.remedy(for: errno)
+        self.remedy = remedy ?? Self.remedy(for: errno, reason)
     }
 
     /// Makes an error from a failed system call.
@@ -49,7 +49,7 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         return rest.hasPrefix(" ") ? "it\(rest)" : reason
     }
 
-    private static func remedy(for errno: Errno) -> String? {
+    private static func remedy(for errno: Errno, _ reason: String) -> String? {
         switch errno {
         case .tooManyOpenFiles: "raise the limit on open files (ulimit -n, LimitNOFILE=)"
         case .tooManyOpenFilesInSystem: "raise fs.file-max"
@@ -61,7 +61,9 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         case .ioError: "the arena is damaged, or of another version: luoctl inspect shows the readable part"
         case .badFileDescriptor: "pass a descriptor that is open"
         case .noMemory: "free memory, or raise the limits on it (ulimit -v, MemoryMax=)"
-        case .noSuchFileOrDirectory: "look whether the path is right, and whether /proc and /sys are mounted"
+        case .noSuchFileOrDirectory where ["/proc", "/sys"].contains { reason.contains($0) }:
+            "look whether /proc and /sys are mounted"
+        case .noSuchFileOrDirectory: "look whether the path is right"
         case .noFunction: "use a kernel that has this call: Linux 5.9 or later, see README.md"
         case .resourceTemporarilyUnavailable: "another process has it: wait for its end, or use another"
         default: nil

@@ -29,7 +29,21 @@ struct Luoctl: ParsableCommand {
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
         let arguments = CommandOptions.moved(Inherited.arguments)
         // Only luo-bench knows the options of the benchmark, so luo-bench prints the help.
-        main(arguments == ["help", "bench"] ? ["bench", "--help"] : arguments)
+        run(arguments == ["help", "bench"] ? ["bench", "--help"] : arguments)
+    }
+
+    /// Runs a command. A wrong argument is said in the form of luoctl's other messages.
+    private static func run(_ arguments: [String]) {
+        do {
+            var command = try parseAsRoot(arguments)
+            try command.run()
+        } catch {
+            let message = fullMessage(for: error)
+            let prefix = "Error: "
+            guard message.hasPrefix(prefix) else { exit(withError: error) }
+            Exit.say(String(message.dropFirst(prefix.count)))
+            exit(withError: exitCode(for: error))
+        }
     }
 }
 

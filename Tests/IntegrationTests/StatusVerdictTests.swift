@@ -44,14 +44,28 @@ import Testing
         #expect(
             lines(outgoing) == [
                 "degraded: 1 file lost: user 7, session \"vm\", token 2: "
-                    + "luoctl unpreserve --user 7 --session 'vm' --token 2 removes it"
+                    + "luoctl unpreserve --user 7 --session=vm --token 2 removes it"
             ])
         let incoming = status([session("incoming", [file("1", size: nil), file("2", size: nil)])])
         #expect(
             lines(incoming) == [
                 "degraded: 2 files lost: the first is user 7, session \"vm\", token 1: "
-                    + "luoctl finish --user 7 --session 'vm' ends the session"
+                    + "luoctl finish --user 7 --session=vm ends the session"
             ])
+        let other = status([session("incoming", [file("1", size: nil), file("2")])])
+        #expect(lines(other)[0].hasSuffix("ends the session, and releases its 1 other file"))
+    }
+
+    @Test(
+        "A session's name in a command is one word of the shell, and an option that was given is repeated",
+        arguments: [
+            ("vm", "--session=vm"), ("-x", "--session=-x"), ("a'b; true", #"'--session=a'\''b; true'"#),
+            ("a b", "'--session=a b'"), (#"a\x0a"#, #"'--session=a\x0a'"#), ("$(x)", "'--session=$(x)'"),
+        ])
+    func quoted(name: String, word: String) {
+        let status = status([session("outgoing", [file("1", size: nil)], name: name)])
+        let remedy = StatusVerdict(status, state: "/a b").faults[0].remedy
+        #expect(remedy == "luoctl unpreserve '--state=/a b' --user 7 \(word) --token 1 removes it")
     }
 
     @Test("Faults of luod's own processes and of its state") func daemon() {

@@ -16,7 +16,7 @@ import SystemPackage
 /// while there is no `arena`. It opens the file again if the name changed between open(2) and the lock.
 struct ArenaFile {
     let path: String
-    /// The arena whose content a new arena gets; nil for an empty one.
+    /// The arena to copy into a new arena. If this is nil, the new arena is empty.
     var source: FileDescriptor?
     private var unfinished: String { path + ".new" }
 
@@ -45,8 +45,11 @@ struct ArenaFile {
         return file
     }
 
+    /// Makes the arena, if there is none.
+    ///
     /// - Returns: nil when another luod was faster.
-    private func make() throws -> OwnedDescriptor? {
+    /// - Throws: as ``open()``.
+    func make() throws -> OwnedDescriptor? {
         try StateDirectory.expectOwnFile(unfinished)
         guard let file = try open(unfinished, O_RDWR | O_CREAT) else { return nil }
         try lock(file.borrowed)

@@ -48,7 +48,6 @@ final class KeeperEnding {
     /// Waits a moment. A signal in this time ends luod.
     func pause(_ milliseconds: CInt = 100, reading reader: OrchestratorReader) {
         guard signals.isReadable(within: milliseconds) else { return }
-        isLogged = true
         end(reading: reader)
     }
 
@@ -79,10 +78,14 @@ final class KeeperEnding {
     /// end. An orchestrator that dies before it has published is replaced, because memory files would not go to the
     /// next kernel otherwise.
     private func completeOrchestrator(_ reader: OrchestratorReader) {
-        for _ in 0..<Self.mostOrchestrators {
-            haveEndLogged(reader)
+        let deadline = milliseconds() + (publication != 0 ? Self.patienceForPublication : Self.patience)
+        for attempt in 1...Self.mostOrchestrators {
+            haveEndLogged(reader, until: deadline)
+            // An orchestrator may have done everything before it died.
+            try? reader.readAll()
             let hasDied = rooms.orchestrator.current.link.descriptor.hasHungUp
             guard publication != 0, !isLogged, session == nil, hasDied else { return }
+            guard attempt < Self.mostOrchestrators else { break }
             rooms.log.say("the orchestrator ended before it had published for the next kernel: another is started")
             guard startAnother() else { break }
         }
@@ -107,14 +110,12 @@ final class KeeperEnding {
     }
 
     /// Asks the orchestrator to publish and to log, and waits for it. The keeper does not know the sessions.
-    private func haveEndLogged(_ reader: OrchestratorReader) {
+    private func haveEndLogged(_ reader: OrchestratorReader, until deadline: UInt64) {
         let link = rooms.orchestrator.current.link
         if publication != 0 { try? link.send(.publishAtEnd(flags: publication), patience: 100) }
         guard (try? link.send(.ending, patience: 100)) != nil else { return }
-        let begin = milliseconds()
         while !isLogged, !link.descriptor.hasHungUp {
             let now = milliseconds()
-            let deadline = begin + (publication != 0 ? Self.patienceForPublication : Self.patience)
             guard now < deadline, link.descriptor.isReadable(within: CInt(deadline - now)) else {
                 rooms.log.say("the orchestrator does not answer: the log cannot name the sessions and files that end")
                 return

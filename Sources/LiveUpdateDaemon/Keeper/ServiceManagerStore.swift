@@ -59,7 +59,7 @@ final class ServiceManagerStore {
             }
             if !isBehind {
                 (changes, next) = ([], 0)
-                try say(status: "\(table.count) descriptors are kept")
+                try say(status: "\(table.count) descriptors are held")
             }
             return true
         } catch {

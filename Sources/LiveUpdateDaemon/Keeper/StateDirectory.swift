@@ -25,6 +25,8 @@ package struct StateDirectory: Sendable {
     var kernel: String { path + "/kernel" }
     /// The file that names the process that holds memory files until the kernel ends: ``KernelHolder``.
     var holder: String { path + "/holder" }
+    /// The file that names the arena from which the arena of this directory was copied.
+    private var moved: String { path + "/moved" }
     /// The record that `luoctl kexec` leaves for its report.
     private var lastKernelUpdate: String { path + "/last-kernel-update" }
     var calls: CallMemory { CallMemory(path: path + "/calls") }
@@ -48,7 +50,9 @@ package struct StateDirectory: Sendable {
         for socket in [controlSocket, rootSocket] + (activated.isEmpty ? [clientSocket] : []) {
             try Self.expect(socket, "a socket") { $0.type == .socket }
         }
-        for file in [calls.path, kernel, kernel + ".new", holder, holder + ".new"] { try Self.expectOwnFile(file) }
+        for file in [arena, calls.path] + [kernel, holder, moved].flatMap({ [$0, $0 + ".new"] }) {
+            try Self.expectOwnFile(file)
+        }
         if var found = try adopt() {
             found.unwanted = passed
             // The orchestrator already serves all files that a holder may have.
@@ -160,57 +164,83 @@ package struct StateDirectory: Sendable {
         _ passed: [PassedDescriptor], into table: DescriptorVault, _ unwanted: inout [PassedDescriptor]
     ) throws -> [HeldSlot] {
         let stored = passed.compactMap { one in HeldSlot(storedName: one.name).map { ($0, one.descriptor) } }
-        guard let arena = stored.first(where: { $0.0.kind == .arena })?.1, isArena(arena) else {
+        guard let arena = stored.first(where: { $0.0.kind == .arena })?.1, try belongsHere(arena) else {
             unwanted = passed.filter { HeldSlot(storedName: $0.name) != nil }
             return []
         }
-        do {
-            // The lock belongs to the open file description, so it was never released.
-            try arena.lockForWriting()
-        } catch {
-            throw StateHeld(why: "\(self.arena) is in use by another process")
-        }
-        for (held, descriptor) in stored where held.kind != .arena { table.keep(held, descriptor) }
+        let own = try movedArena(from: arena)
+        for (held, descriptor) in stored { table.keep(held, held.kind == .arena ? own ?? descriptor : descriptor) }
         // The journal may name slots that are no longer stored.
-        defer { table.skipSlots() }
-        guard let own = try movedArena(from: arena) else {
-            for (held, descriptor) in stored where held.kind == .arena { table.keep(held, descriptor) }
-            return stored.map(\.0)
-        }
+        table.skipSlots()
+        guard own != nil else { return stored.map(\.0) }
         unwanted = passed.filter { HeldSlot(storedName: $0.name)?.kind == .arena }
-        for (held, _) in stored where held.kind == .arena { table.keep(held, own) }
         return stored.map(\.0).filter { $0.kind != .arena }
     }
 
-    /// Makes the arena of this state from a stored one, if this state has none: its directory was removed, or `--state`
-    /// names another directory than before. Then a luod that starts without the store finds the sessions, too.
+    /// Whether a stored arena is that of this state, and locks it. It may be the arena of a state that was removed and
+    /// replaced by another.
     ///
-    /// - Returns: the arena; nil when this state has one already.
-    /// - Throws: the errors of ``ArenaFile/open()``.
-    private func movedArena(from stored: FileDescriptor) throws -> FileDescriptor? {
-        guard unsafe access(arena, F_OK) != 0, errno == ENOENT else { return nil }
-        let status = try FileStatus(of: stored)
-        let before = try? stored.path()
-        let own = try ArenaFile(path: arena, source: stored).open()
-        if status.links > 0, let before {
-            log.say("the state moves here from \(before): its sessions and files are in \(path) now")
-            if (try? FileStatus(at: before.string, followingLinks: false).identity) == status.identity {
-                // Otherwise a luod that starts there later would report the same sessions as lost.
-                _ = unsafe unlink(before.string)
-            }
+    /// - Throws: ``StateHeld`` when another process has the arena.
+    private func belongsHere(_ stored: FileDescriptor) throws -> Bool {
+        let identity = try FileStatus(of: stored).identity
+        if let there = try? FileStatus(at: arena, followingLinks: false).identity, there != identity {
+            // A luod that has moved the state was killed before the service manager had the arena of this directory.
+            return (try? readBeginning(moved)) == Self.text(of: identity)
         }
-        return own.release()
+        do {
+            // The lock belongs to the open file description, so it was never released.
+            try stored.lockForWriting()
+        } catch {
+            throw StateHeld(why: "\(arena) is in use by another process")
+        }
+        return true
     }
 
-    /// Whether a descriptor is this state's arena. It may be the arena of a state that was removed and replaced by
-    /// another.
-    private func isArena(_ descriptor: FileDescriptor) -> Bool {
-        guard let there = try? FileStatus(at: arena).identity else { return true }
-        return (try? FileStatus(of: descriptor).identity) == there
+    /// The arena of this directory, if the stored arena is another file: `--state` names another directory than before,
+    /// or the directory was removed. If the directory has no arena, it gets a copy. Then a luod that starts without the
+    /// store finds the sessions, too.
+    ///
+    /// 1. The file `moved` gets the identity of the stored arena.
+    /// 2. The copy gets its name. A luod that is killed from then on begins again here, with the file `moved`.
+    /// 3. The stored arena loses its name, so that no luod starts from it later.
+    ///
+    /// - Returns: nil when the stored arena is that of this directory, or when it cannot be copied.
+    /// - Throws: ``StateHeld`` when another luod makes an arena there; the errors of ``ArenaFile/open()`` for an arena
+    ///   that is there.
+    private func movedArena(from stored: FileDescriptor) throws -> FileDescriptor? {
+        let status = try FileStatus(of: stored)
+        if let there = try? FileStatus(at: arena, followingLinks: false).identity {
+            guard there == status.identity else { return try ArenaFile(path: arena).open().release() }
+            // The service manager has the arena of this directory.
+            _ = unsafe unlink(moved)
+            return nil
+        }
+        let before = (try? stored.path().string) ?? "a directory that was removed"
+        do {
+            try replaceFile(moved, with: Self.text(of: status.identity))
+            guard let own = try ArenaFile(path: arena, source: stored).make() else {
+                throw StateHeld(why: "\(arena) was made by another luod just now")
+            }
+            log.say("the state moves here from \(before): its sessions and files are in \(path) now")
+            if (try? FileStatus(at: before, followingLinks: false).identity) == status.identity {
+                _ = unsafe unlink(before)
+            }
+            return own.release()
+        } catch let error as StateHeld {
+            throw error
+        } catch {
+            log.say("the state stays in \(before), because its arena cannot be written to \(path): \(error)")
+            return nil
+        }
     }
 
-    /// Adds the clients' listener: the socket of the unit, which is not changed; or the stored socket, while it has its
-    /// name; or a new one.
+    /// The identity of an arena, for the file `moved`. Device numbers are those of one kernel.
+    private static func text(of identity: FileIdentity) -> String {
+        "\(KernelHolder.bootID()) \(identity.device) \(identity.inode)"
+    }
+
+    /// Adds the clients' listener: the socket of the unit, which is not changed; or the stored socket, if the state did
+    /// not move and the socket's path still exists; or a new one.
     private func addListener(
         _ passed: [PassedDescriptor], _ stored: [HeldSlot], _ settings: Settings, to table: DescriptorVault
     ) throws {
@@ -221,7 +251,9 @@ package struct StateDirectory: Sendable {
             let label = DescriptorLabel(traits: .wasPassed)
             table.add(try OwnedDescriptor(taking: listener.descriptor).nonBlocking(), .listener, label)
             for one in activated.dropFirst() { table.close(one.descriptor, of: 0) }
-        } else if unsafe listeners.isEmpty || access(clientSocket, F_OK) != 0 {
+        } else if unsafe listeners.isEmpty || !stored.contains(where: { $0.kind == .arena })
+            || access(clientSocket, F_OK) != 0
+        {
             table.release(listeners)
             _ = unsafe unlink(clientSocket)
             table.add(
@@ -234,7 +266,7 @@ package struct StateDirectory: Sendable {
     /// Removes the files of a state that ends.
     func remove() {
         let files = [
-            arena, controlSocket, rootSocket, clientSocket, calls.path, kernel, holder, lastKernelUpdate,
+            arena, controlSocket, rootSocket, clientSocket, calls.path, kernel, holder, moved, lastKernelUpdate,
             lastKernelUpdate + ".new",
         ]
         for file in files { _ = unsafe unlink(file) }

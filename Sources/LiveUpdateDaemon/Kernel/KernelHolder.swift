@@ -154,7 +154,8 @@ final class KernelHolder {
         }
     }
 
-    private static func bootID() -> String {
+    /// The boot ID of the kernel; empty if it cannot be read.
+    static func bootID() -> String {
         ((try? readWhole("/proc/sys/kernel/random/boot_id")) ?? "").filter { !$0.isWhitespace }
     }
 

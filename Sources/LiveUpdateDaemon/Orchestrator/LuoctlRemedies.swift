@@ -26,7 +26,8 @@ enum LuoctlRemedies {
 
     private static let ofUpdates: [CInt: String] = [
         Errno.resourceBusy.rawValue: "wait for the end of the update that is under way",
-        Errno.notSupported.rawValue: "nothing has changed: use another image",
+        Errno.notSupported.rawValue:
+            "nothing has changed: name a program of luod; luod's log has what this one has printed",
         Errno.canceled.rawValue: "nothing has changed: luod's log says more",
         Errno.socketNotConnected.rawValue: "start luod on this state, which takes the keeper's place",
     ]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import SystemPackage
 
-/// The files of another process that nobody may look at without waiting for a server, such as those of FUSE and NFS. If
-/// the server does not answer, even the close of a duplicated descriptor never returns.
+/// Files of another process on a file system with a server, such as FUSE or NFS. A look at such a file waits for the
+/// server. If the server does not answer, even the close of a duplicated descriptor never returns.
 ///
 /// 1. The mount of a descriptor is in /proc/PID/fdinfo, and the file system of a mapped file in /proc/PID/maps.
 /// 2. mountinfo of the process, or of this process, has the type of the file system.
@@ -33,9 +33,10 @@ package struct ServedFiles: Sendable {
 
     /// Whether a mapped file is such a file.
     package func contains(_ area: MappedArea) -> Bool {
+        if let mount = byDevice[area.file.device] { return Self.isServed(mount.type) }
         // A file system with a major number is on a disk of this machine.
         guard area.file.device >> 8 & 0xFFF == 0 else { return false }
-        return contains(mount: byDevice[area.file.device], area.path)
+        return !Self.isOfKernel(area.path)
     }
 
     /// Whether the mount of a mapped file is not known, so that its file may or may not be such a file.

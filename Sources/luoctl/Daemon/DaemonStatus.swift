@@ -7,11 +7,16 @@ import LiveUpdateProtocol
 /// `luoctl status --json`
 struct DaemonStatusReport: Encodable {
     private let status: LuodStatus
+    private let verdict: StatusVerdict
     private let kernel: KernelOrchestrator
     private let kernelUpdate: KernelUpdateReport?
 
-    init(_ status: LuodStatus, _ kernel: KernelOrchestrator, _ kernelUpdate: KernelUpdateReport?) {
+    init(
+        _ status: LuodStatus, _ verdict: StatusVerdict, _ kernel: KernelOrchestrator,
+        _ kernelUpdate: KernelUpdateReport?
+    ) {
         self.status = status
+        self.verdict = verdict
         self.kernel = kernel
         self.kernelUpdate = kernelUpdate
     }
@@ -24,7 +29,6 @@ struct DaemonStatusReport: Encodable {
     func encode(to encoder: any Encoder) throws {
         var members = encoder.container(keyedBy: CodingKeys.self)
         try members.encode(1, forKey: .version)
-        let verdict = StatusVerdict(status)
         try members.encode(verdict.isHealthy, forKey: .isHealthy)
         try members.encode(verdict.faults + verdict.notices, forKey: .findings)
         try members.encode(StatusTotals(status.sessions), forKey: .totals)

@@ -38,13 +38,13 @@ struct StatusCommand: ParsableCommand {
     func run() throws {
         var failure: Errno?
         var hasShown = false
-        var isHealthy = true
+        var isGood = true
         do {
             try options.run { device throws(LiveUpdateError) in
                 repeat {
                     let status = try LuodStatus(of: device)
                     show(try shown(status))
-                    isHealthy = StatusVerdict(status).isHealthy
+                    isGood = isHealthy(status)
                     hasShown = true
                     if fflush(nil) != 0 { failure = Errno(rawValue: errno) }
                 } while watch && failure == nil && sleep(1) == 0
@@ -57,7 +57,7 @@ struct StatusCommand: ParsableCommand {
         }
         // No process reads the output any more.
         if let failure, failure != .brokenPipe { throw Exit.unwritten(failure) }
-        guard isHealthy else { throw ExitCode(1) }
+        guard isGood else { throw ExitCode(1) }
     }
 
     private func shown(_ status: LuodStatus) throws(LiveUpdateError) -> String {
@@ -65,9 +65,17 @@ struct StatusCommand: ParsableCommand {
         let kernel = KernelOrchestrator.current()
         // Without a record, or the right to read it, the status has no such line.
         let update = try? KernelUpdateFile(state: options.daemon.state).report()
+        let verdict = StatusVerdict(status, state: options.daemon.state)
         return json
-            ? jsonText(DaemonStatusReport(status, kernel, update))
-            : StatusText(status, kernel, update, showsProcesses: processes).text
+            ? jsonText(DaemonStatusReport(status, verdict, kernel, update))
+            : StatusText(status, verdict, kernel, update, showsProcesses: processes).text
+    }
+
+    /// Whether luod is healthy, or only the session that was named.
+    private func isHealthy(_ status: LuodStatus) -> Bool {
+        guard let session else { return StatusVerdict(status).isHealthy }
+        let named = status.sessions.filter { SessionName(described: $0.name) == session }
+        return !named.contains { $0.files.contains(where: \.isLost) }
     }
 
     private func shown(_ name: SessionName, in all: [LuodStatus.Session]) throws(LiveUpdateError) -> String {

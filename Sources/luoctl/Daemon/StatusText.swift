@@ -8,15 +8,18 @@ import SystemPackage
 /// The status, for people: the verdict, the sums, luod itself, and one line for each session.
 struct StatusText {
     private let status: LuodStatus
+    private let verdict: StatusVerdict
     private let kernel: KernelOrchestrator
     private let kernelUpdate: KernelUpdateReport?
     private let showsProcesses: Bool
     private let users = AccountFile(at: "/etc/passwd")
 
     init(
-        _ status: LuodStatus, _ kernel: KernelOrchestrator, _ kernelUpdate: KernelUpdateReport?, showsProcesses: Bool
+        _ status: LuodStatus, _ verdict: StatusVerdict, _ kernel: KernelOrchestrator,
+        _ kernelUpdate: KernelUpdateReport?, showsProcesses: Bool
     ) {
         self.status = status
+        self.verdict = verdict
         self.kernel = kernel
         self.kernelUpdate = kernelUpdate
         self.showsProcesses = showsProcesses
@@ -25,7 +28,7 @@ struct StatusText {
     var text: String {
         let totals = status.refusal == nil ? [StatusTotals(status.sessions).text] : []
         let processes = showsProcesses ? ["\n\(rights)"] : []
-        return (StatusVerdict(status).lines + totals + [daemon, kernel.text] + lastKernelUpdate + processes + tables)
+        return (verdict.lines + totals + [daemon, kernel.text] + lastKernelUpdate + processes + tables)
             .joined(separator: "\n")
     }
 

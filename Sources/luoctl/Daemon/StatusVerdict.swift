@@ -4,7 +4,7 @@ import LiveUpdateCore
 import LiveUpdatePlatform
 import LiveUpdateProtocol
 
-/// The verdict on the state of luod: everything that is wrong, each with the command that mends it. It does no I/O.
+/// The verdict on the state of luod: a list of faults, each with a command that mends it. It does no I/O.
 struct StatusVerdict: Equatable {
     /// Something that is wrong.
     struct Finding: Equatable, Encodable {
@@ -21,10 +21,11 @@ struct StatusVerdict: Equatable {
 
     var isHealthy: Bool { faults.isEmpty }
 
-    init(_ status: LuodStatus) {
+    /// Judges a status. The commands name the state directory that was named to luoctl.
+    init(_ status: LuodStatus, state: String? = nil) {
         addProcesses(status)
         addMissingMemory(status)
-        addLostFiles(status)
+        addLostFiles(status, state)
         addProblems(status)
         addLimits(status)
     }
@@ -55,12 +56,12 @@ struct StatusVerdict: Equatable {
         faults += (status.missing ?? []).map { Finding("persistent memory is missing", $0) }
     }
 
-    private mutating func addLostFiles(_ status: LuodStatus) {
+    private mutating func addLostFiles(_ status: LuodStatus, _ state: String?) {
         let lost = status.sessions.flatMap { session in session.files.filter(\.isLost).map { (session, $0) } }
         guard let (session, file) = lost.first else { return }
         let all = lost.count == 1 ? session.subject(of: file) : "the first is \(session.subject(of: file))"
         faults.append(
-            Finding("\(counted(lost.count, "file")) lost: \(all)", session.remedy(forLost: file)))
+            Finding("\(counted(lost.count, "file")) lost: \(all)", session.remedy(forLost: file, state)))
     }
 
     private mutating func addProblems(_ status: LuodStatus) {
@@ -103,11 +104,15 @@ extension LuodStatus.File {
 }
 
 extension LuodStatus.Session {
-    /// The command that removes a lost file from the session.
-    fileprivate func remedy(forLost file: LuodStatus.File) -> String {
-        let session = "--user \(owner) --session '\(name)'"
-        return direction == Direction.incoming.rawValue
-            ? "luoctl finish \(session) ends the session"
-            : "luoctl unpreserve \(session) --token \(file.token) removes it"
+    /// The command that removes a lost file from the session. A user has chosen the session's name, so it is quoted.
+    fileprivate func remedy(forLost file: LuodStatus.File, _ state: String?) -> String {
+        let place = state.map { "--state=\($0)".shellQuoted + " " } ?? ""
+        let session = "\(place)--user \(owner) " + "--session=\(name)".shellQuoted
+        guard direction == Direction.incoming.rawValue else {
+            return "luoctl unpreserve \(session) --token \(file.token) removes it"
+        }
+        let others = files.count { !$0.isLost }
+        let more = others == 0 ? "" : ", and releases its \(counted(others, "other file"))"
+        return "luoctl finish \(session) ends the session\(more)"
     }
 }

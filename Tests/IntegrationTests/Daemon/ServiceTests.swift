@@ -176,6 +176,28 @@ import Testing
         #expect(try daemon.connect().status().sessions.map(\.name) == ["s"])
     }
 
+    @Test("A luod that is killed after it has moved its state begins again with everything that is stored")
+    func killedWhileMoving() async throws {
+        let daemon = try await RunningDaemon(environment: manager.environment)
+        let session = try daemon.connect().create("s")
+        let file = try MemoryFile()
+        try session.preserve(file, 1)
+        #expect(try await daemon.end().status == 0)
+        let old = daemon.state + "-old"
+        try FileManager.default.moveItem(atPath: daemon.state, toPath: old)
+        defer { try? FileManager.default.removeItem(atPath: old) }
+        // The service manager still has the arena of the old directory.
+        let stored = try manager.stored.map { (name: $0.name, descriptor: try $0.descriptor.duplicated().release()) }
+        defer { for copy in stored { try? copy.descriptor.close() } }
+        try await daemon.start(passing: stored)
+        daemon.killEverything()
+        try await eventually("the end of all", within: 60) { daemon.processes.isEmpty }
+        // It may have got the new one by now; a luod that was killed earlier left it without.
+        for new in manager.stored(1) { try new.unlock() }
+        try await daemon.start(passing: stored)
+        #expect(try session.get(1).identity == file.identity)
+    }
+
     @Test("Stored descriptors of a removed state are not used for another state") func otherState() async throws {
         let daemon = try await RunningDaemon(environment: manager.environment)
         try await eventually("the arena in the store", within: 60) { manager.stored(1).count == 1 }
