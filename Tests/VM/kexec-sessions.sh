@@ -103,14 +103,15 @@ next_kernel() {
 
 second_kernel() {
     start_luod
-    expect "the sessions" luoctl status
+    # The memory file that stayed behind is lost.
+    expect_exit "the sessions" 1 '^degraded: 1 file lost: .*session "memory", token 5' luoctl status
     expect_text "the sessions" vm cache memory "kernel update: from $(uname -r)"
     expect_report
     expect_sum 1 vm 1
     expect_sum 2 vm 2
     expect_sum 3 cache 9 --user nobody
     expect_sum 4 vm 4
-    expect "the shared state" luoctl status --json
+    expect_exit "the shared state" 1 '"is_healthy" : false' luoctl status --json
     expect_text "the shared state" dax-region-v1 '"count" : 5'
     expect "the devdax device" luoctl retrieve --session vm --token 3 -- readlink /proc/self/fd/3
     expect_text "the devdax device" /dev/dax
