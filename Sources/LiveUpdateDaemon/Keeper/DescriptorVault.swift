@@ -109,7 +109,7 @@ final class DescriptorVault {
 
     func startNumbering(at slot: Int64) { nextSlot = max(nextSlot, slot) }
 
-    /// Leaves out numbers, because the journal may name slots that this table lacks.
+    /// Skips numbers of slots that the journal may name although this table lacks them.
     func skipSlots() { nextSlot += 1 << 20 }
 
     var all: [(held: HeldSlot, descriptor: FileDescriptor)] {

@@ -20,7 +20,7 @@ struct MappedMemory {
     /// - Parameters:
     ///   - process: the process.
     ///   - open: the files for which it has descriptors.
-    ///   - served: the files that nobody may look at without waiting for a server.
+    ///   - served: the files of the process on file systems with a server.
     /// - Throws: EACCES or EPERM without the right to look at the process; ENOENT or ESRCH when it has ended.
     init(
         _ process: borrowing RunningProcess, open: Set<FileIdentity>, _ served: ServedFiles
