@@ -222,27 +222,6 @@ def expect(session, kind):
     return notice
 
 
-def beside_an_update(guest, device, state):
-    """The QEMU stays, and its virtual processors stop. The memory is the same all the time."""
-    device.load()
-    session = preserve(guest, device)
-    update = Update(state)
-    question = expect(session, luo.FREEZE_SOON)
-    pause = Pause()
-    guest.qemu.command("stop")
-    pause.part("stop")
-    session.ready(question)
-    is_next_boot = expect(session, luo.OVER).value
-    pause.part("update")
-    guest.qemu.command("cont")  # also when the update was called off
-    pause.part("cont")
-    update.end()
-    if not is_next_boot:
-        raise SystemExit("the update was called off")
-    device.retrieve("guest").finish()
-    return pause
-
-
 def over_an_update(guest, device, state):
     device.load()
     session = preserve(guest, device)
@@ -283,17 +262,19 @@ def over_a_restart(guest, device, _):
     return pause
 
 
-def moved_over_an_update(kind, guest, device, state):
-    """QEMU moves the guest by itself, and luod holds the memory meanwhile."""
+def beside_an_update(guest, device, state, kind=None):
+    """luod holds the memory, which is the same all the time. The virtual processors stop, and the QEMU stays; or it moves the
+    guest by itself, if there is a kind of move."""
     device.load()
     session = preserve(guest, device)
-    way = kind(guest, session)
+    way = kind and kind(guest, session)
     update = Update(state)
     question = expect(session, luo.FREEZE_SOON)
     pause = Pause()
     guest.qemu.command("stop")
     pause.part("stop")
-    way.move(pause)
+    if way:
+        way.move(pause)
     session.ready(question)
     is_next_boot = expect(session, luo.OVER).value
     pause.part("update")
@@ -344,10 +325,10 @@ def after_a_death(guest, device, _):
 WAYS = {
     "ignore-shared": [("over an update", over_an_update), ("over a restart", over_a_restart)],
     "cpr-transfer": [
-        ("over an update", functools.partial(moved_over_an_update, Transfer)),
+        ("over an update", functools.partial(beside_an_update, kind=Transfer)),
         ("over a restart", functools.partial(moved_over_a_restart, Transfer))],
     "cpr-exec": [
-        ("over an update", functools.partial(moved_over_an_update, Exec)),
+        ("over an update", functools.partial(beside_an_update, kind=Exec)),
         ("over a restart", functools.partial(moved_over_a_restart, Exec)),
         ("after a death", after_a_death)],
 }
