@@ -44,7 +44,7 @@ import Testing
     }
 
     @Test(
-        "A real systemd starts luod for its first client, and again after both its processes are killed",
+        "A real systemd starts luod for its first client, and again whenever both its processes are killed",
         .enabled(if: isThere(systemd) && geteuid() == 0, "no systemd, or not root"))
     func realManager() async throws {
         // This machine need not have the group.
@@ -155,8 +155,11 @@ import Testing
         exec 3<&-
         # Everything is stored then.
         systemctl --user restart luod.service
-        kill -9 $(cat "/sys/fs/cgroup$(show ControlGroup)/cgroup.procs")
-        "$3" status >/dev/null
+        # More often than systemd's own limit of starts, which would give up luod and all that it has stored.
+        for death in 1 2 3 4 5 6 7; do
+            kill -9 $(cat "/sys/fs/cgroup$(show ControlGroup)/cgroup.procs")
+            try "$3" status >/dev/null 2>&1
+        done
         "$3" run --state $LUO_STATE -- /bin/true
         "$3" update >/dev/null
         systemctl --user restart luod.service
