@@ -15,9 +15,16 @@ package enum Inherited {
     nonisolated(unsafe) private static var closed: [FileDescriptor] = []
 
     /// Opens closed standard descriptors, ignores SIGPIPE, and makes unwritten output an error. A program calls this
-    /// before anything else.
+    /// before anything else. The process ends with exit code 69 when its arguments cannot be read.
     package static func prepare() {
         unsafe closed = openStandardDescriptors()
+        // Swift reads the arguments from /proc, and has none without a descriptor or without /proc.
+        guard CommandLine.argc > 0 else {
+            exit(
+                Exit.unavailable(
+                    "the arguments cannot be read: mount /proc, and allow more descriptors (ulimit -n)"
+                ).rawValue)
+        }
         // The reader of the output may end early. Without SIGPIPE, the command still ends its work, or undoes it if
         // necessary.
         unsafe brokenPipe = signal(SIGPIPE, SIG_IGN)

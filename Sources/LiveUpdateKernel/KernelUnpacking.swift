@@ -27,7 +27,7 @@ package struct KernelFile: Equatable, Sendable {
 
     /// The reason why a file is not usable at all.
     package enum Failure: Error, Equatable, Sendable {
-        /// The file cannot be opened or read; EINVAL when it is not a regular file, EFBIG above 1 GiB.
+        /// The file cannot be opened or read; EINVAL when it is not a regular file or is empty, EFBIG above 1 GiB.
         case unreadable(Errno)
         /// The file is no image.
         case defective(KernelImage.Defect)
@@ -74,7 +74,8 @@ package struct KernelFile: Equatable, Sendable {
         let bytes: [UInt8]
         do throws(SystemCallError) {
             let status = try FileStatus(at: path.string)
-            guard status.isRegular else { throw SystemCallError("open", .invalidArgument) }
+            // A file of /proc has no size, and reading such a file may wait forever.
+            guard status.isRegular, status.size > 0 else { throw SystemCallError("open", .invalidArgument) }
             guard status.size <= most else { throw SystemCallError("open", .fileTooLarge) }
             bytes = try readBytes(path.string)
         } catch {
@@ -87,7 +88,6 @@ package struct KernelFile: Equatable, Sendable {
             return KernelFile(
                 path: path, image: image, formats: unpacker.formats(bytes[image.packedKernel]), content: bytes)
         #else
-            guard !bytes.isEmpty else { throw .defective(KernelImage.Defect(description: "the file is empty")) }
             return KernelFile(path: path, image: nil, formats: .failure(.otherProcessor), content: bytes)
         #endif
     }

@@ -57,6 +57,7 @@ import Testing
             (["--size", "1G", "--mount", "relative"], 64, "absolute path"),
             (["--size", "1G", "--iomem", "/nonexistent"], 64, "cannot be read"),
             (["--size", "1G", "--iomem", "/dev/null"], 64, "no range named System RAM"),
+            (["--size", "1G", "--iomem", "/dev/zero"], 64, "/dev/zero: cannot be read: File too large"),
         ] as [([String], CInt, String)])
     func wrongPlansAreExplained(arguments: [String], status: CInt, message: String) async throws {
         let ended = try await run([Program.path("luoctl"), "dax", "plan", "--iomem", Self.server] + arguments)

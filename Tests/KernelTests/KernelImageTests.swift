@@ -131,6 +131,10 @@ struct MadeImage {
             #expect(throws: KernelFile.Failure.unreadable(.invalidArgument)) {
                 try KernelFile.read(FilePath(directory.path))
             }
+            // A read of this file waits for the kernel's next message.
+            #expect(throws: KernelFile.Failure.unreadable(.invalidArgument)) {
+                try KernelFile.read("/proc/kmsg")
+            }
             try Data("text".utf8).write(to: URL(fileURLWithPath: directory.file("text")))
             #expect(throws: KernelFile.Failure.defective(KernelImage.Defect(description: "the file is no bzImage"))) {
                 try KernelFile.read(FilePath(directory.file("text")))

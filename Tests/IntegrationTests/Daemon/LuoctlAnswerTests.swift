@@ -136,6 +136,16 @@ import Testing
         #expect(ended.errors.contains("ulimit -n") && ended.errors.contains("nothing is lost"), "\(ended)")
     }
 
+    @Test(
+        "luoctl says that it cannot read its own arguments", .enabled(if: geteuid() == 0, "not root: hides /proc"))
+    func unreadableArguments() async throws {
+        let ended = try await run([
+            "/usr/bin/unshare", "-m", "/bin/sh", "-c", "mount -t tmpfs none /proc && exec \"$0\" status",
+            Program.path("luoctl"),
+        ])
+        #expect(ended.status == 69 && ended.errors.contains("the arguments cannot be read: mount /proc"), "\(ended)")
+    }
+
     @Test("An update lists all files that cannot be frozen, including those that the answer had no room for")
     func allObstacles() async throws {
         let files = (1...5).map { file($0, problem: "\"\($0) bytes, and had 4096\"") }
