@@ -230,9 +230,10 @@ doc: setup ## build the API documentation; fails on any warning, and on what has
 format: ## lay the sources out
 	swift format --in-place --recursive $(SWIFT_SOURCES)
 
-lint: ## check the layout of the sources, and the English of comments and documents
+lint: ## check the layout of the sources, the English of comments and documents, and the links of documents
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
 	scripts/prose
+	scripts/links
 	@! git ls-files '*.swift' '*.c' '*.h' '*.py' | xargs grep -L 'SPDX-License-Identifier: Apache-2.0' | grep .
 
 clean: ## remove everything that was built
