@@ -48,7 +48,9 @@ ZSH_COMPLETION := share/zsh/site-functions/_luoctl
 FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
 UNITS := lib/systemd/system
 SYSUSERS := lib/sysusers.d/luod.conf
-EXAMPLES := share/doc/luod/examples
+# The names of documents in messages and in man pages, such as docs/run.md, are below this directory.
+DOCUMENTS := share/doc/liveupdate
+MAN_SECTIONS := 1 5 7 8
 
 C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate prefix=$(prefix) DESTDIR=$(abspath $(DESTDIR))
 
@@ -67,30 +69,35 @@ setup: ## look for the tools and libraries; as root, install the missing package
 build: ## build the library and all programs, optimized
 	swift build -c release
 
-install: setup ## install luoctl, luod, luo-bench, the client library in C, man pages, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
+install: setup ## install luoctl, luod, luo-bench, the client library in C, man pages, documents, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
-	scripts/manuals .build-static/release .build-static/share
+	scripts/manuals .build-static/release .build-static/share $(prefix)/$(DOCUMENTS)
 	install -s -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
 	install -s -D -m 755 .build-static/release/luod $(DESTDIR)$(prefix)/sbin/luod
 	install -s -D -m 755 -t $(DESTDIR)$(prefix)/$(LIBEXEC) $(addprefix .build-static/release/,$(BENCH_PROGRAMS))
-	install -d $(DESTDIR)$(prefix)/share/man/man1
-	install -m 644 .build-static/share/man1/*.1 $(DESTDIR)$(prefix)/share/man/man1
+	$(foreach section,$(MAN_SECTIONS),install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man$(section) \
+		.build-static/share/man$(section)/*.$(section) &&) true
 	install -D -m 644 .build-static/share/luoctl.bash $(DESTDIR)$(prefix)/$(BASH_COMPLETION)
 	install -D -m 644 .build-static/share/luoctl.zsh $(DESTDIR)$(prefix)/$(ZSH_COMPLETION)
 	install -D -m 644 .build-static/share/luoctl.fish $(DESTDIR)$(prefix)/$(FISH_COMPLETION)
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(UNITS) systemd/luod.socket systemd/luod.service
 	sed -i 's|SBINDIR/|$(prefix)/sbin/|' $(DESTDIR)$(prefix)/$(UNITS)/luod.service
 	install -D -m 644 systemd/luod.sysusers $(DESTDIR)$(prefix)/$(SYSUSERS)
-	install -D -m 644 systemd/luod-kexec.conf $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
+	install -D -m 644 systemd/luod-kexec.conf $(DESTDIR)$(prefix)/$(DOCUMENTS)/examples/kexec.conf
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS) README.md CHANGELOG.md SECURITY.md
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs docs/*.md
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs/images docs/images/*
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs/ci docs/ci/*
 	$(C_LIBRARY) install
 
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
-	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/sbin/luod $(DESTDIR)$(prefix)/share/man/man1/luoctl.1
-	rm -f $(DESTDIR)$(prefix)/share/man/man1/luoctl-*.1
+	rm -f $(DESTDIR)$(prefix)/bin/luoctl $(DESTDIR)$(prefix)/sbin/luod
+	rm -f $(addprefix $(DESTDIR)$(prefix)/share/man/,man1/luoctl.1 man1/luoctl-*.1 man5/luod-state.5 man7/liveupdate.7 \
+		man8/luoctl-*.8 man8/luod.8)
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(LIBEXEC)/,$(BENCH_PROGRAMS))
 	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service) $(DESTDIR)$(prefix)/$(SYSUSERS)
-	rm -f $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
+	rm -rf $(DESTDIR)$(prefix)/$(DOCUMENTS)
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	$(C_LIBRARY) uninstall
 

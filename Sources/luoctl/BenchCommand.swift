@@ -11,7 +11,9 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench",
         abstract: "Measure what preserving memory costs, beside the least that C needs for it.")
 
-    @Argument(parsing: .captureForPassthrough, help: "The scenarios and options: luoctl bench --help lists them.")
+    @Argument(
+        parsing: .captureForPassthrough, help: "The scenarios and options: luoctl bench --help lists them.",
+        completion: .list(["hugetlb", "memfd", "files", "sessions", "update", "run", "verify", "compare"]))
     var arguments: [String] = []
 
     /// - Throws: exit code 69 if luo-bench is missing or cannot be executed.

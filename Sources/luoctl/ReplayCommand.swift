@@ -16,7 +16,7 @@ struct ReplayCommand: ParsableCommand {
             when any failed, 64 for a malformed scenario.
             """)
 
-    @Argument(help: "Files with one scenario a line; - for standard input.")
+    @Argument(help: "Files with one scenario a line; - for standard input.", completion: .file())
     var files: [String]
 
     @Flag(help: "Print one JSON object for each step.")

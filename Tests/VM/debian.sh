@@ -58,7 +58,7 @@ await_system() {
 write_units() {
     has_luo || printf '%s\n' nd_pmem nd_e820 >/etc/modules-load.d/luo-dax.conf
     if has_luo; then
-        install -D /usr/local/share/doc/luod/examples/kexec.conf /etc/systemd/system/luod.service.d/kexec.conf
+        install -D /usr/local/share/doc/liveupdate/examples/kexec.conf /etc/systemd/system/luod.service.d/kexec.conf
     fi
     cat >/etc/systemd/system/mnt-dax.mount <<'END'
 [Mount]

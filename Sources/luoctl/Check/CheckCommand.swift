@@ -19,7 +19,8 @@ struct CheckCommand: ParsableCommand {
             and no written page of a private mapping is missing in its memory file.
             """)
 
-    @Argument(help: ArgumentHelp("A process, a descriptor or a path.", valueName: "pid|fd|path"))
+    @Argument(
+        help: ArgumentHelp("A process, a descriptor or a path.", valueName: "pid|fd|path"), completion: .file())
     var target: String
 
     @Flag(help: "For a process, list descriptors that are no memory files, too, with the reasons.")

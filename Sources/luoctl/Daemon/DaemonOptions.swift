@@ -8,7 +8,7 @@ import SystemPackage
 
 /// The options of all commands that talk to `luod`.
 struct DaemonOptions: ParsableArguments {
-    @Option(help: "The state directory of luod. (default: $LUO_STATE, or /run/luo)")
+    @Option(help: "The state directory of luod. (default: $LUO_STATE, or /run/luo)", completion: .directory)
     var state: String?
 
     @OptionGroup var waiting: TimeoutOption
@@ -39,6 +39,7 @@ struct UserOptions: ParsableArguments {
 
     @Option(
         help: "Act as this user, by name or number: session names mean this user's sessions. Only root may.",
+        completion: .shellCommand("grep -o '^[a-z_][a-z0-9_-]*' /etc/passwd"),
         transform: { try UserArgument($0) })
     var user: UserArgument?
 

@@ -40,7 +40,7 @@ struct PreserveCommand: ParsableCommand {
         transform: NumberArgument.address)
     var mapping: UInt64?
 
-    @Option(help: "The file's name.")
+    @Option(help: "The file's name.", completion: .file())
     var path: String?
 
     @Flag(help: "Hold any descriptor open as it is, also one that is not of a memory file, such as a listening socket.")

@@ -63,7 +63,9 @@ struct CreateSessionCommand: ParsableCommand {
 
     @OptionGroup var options: DeviceOptions
 
-    @Argument(help: "1 to 63 bytes, of which \\xNN is one; each user has names of their own.")
+    @Argument(
+        help: "1 to 63 bytes, of which \\xNN is one; each user has names of their own.",
+        completion: CompletionKind.default)
     var name: SessionName?
 
     @OptionGroup var holder: HolderArgument

@@ -162,7 +162,9 @@ struct BarrierOptions: ParsableArguments {
 
 /// The program of the next luod.
 struct ImageArgument: ParsableArguments {
-    @Argument(help: "The program of the next luod. (default: the one that is loaded, or else that runs, as it is now)")
+    @Argument(
+        help: "The program of the next luod. (default: the one that is loaded, or else that runs, as it is now)",
+        completion: .file())
     var image: String?
 
     func validate() throws {

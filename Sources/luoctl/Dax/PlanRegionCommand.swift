@@ -20,10 +20,13 @@ struct PlanRegionCommand: ParsableCommand {
     @Option(help: "The size of the region: 64G, or another multiple of 128M.", transform: ByteCount.parse)
     var size: UInt64
 
-    @Option(help: "The mount point of the file system. (default: /mnt/dax, or the next free /mnt/daxN)")
+    @Option(
+        help: "The mount point of the file system. (default: /mnt/dax, or the next free /mnt/daxN)",
+        completion: .directory)
     var mount: String?
 
-    @Option(help: "Plan for another machine, by a copy of its /proc/iomem that root has made.")
+    @Option(
+        help: "Plan for another machine, by a copy of its /proc/iomem that root has made.", completion: .file())
     var iomem: String?
 
     @Option(help: "The command line of that machine's kernel. (default: none with --iomem, else the running kernel's)")

@@ -35,7 +35,9 @@ struct DemoCommand: ParsableCommand {
     @Option(help: "The seed of the content.")
     var seed: UInt64 = 42
 
-    @Option(help: "The size of the huge pages: 2M or 1G. (default: 2M)", transform: ByteCount.parsePageSize)
+    @Option(
+        help: "The size of the huge pages: 2M or 1G. (default: 2M)", completion: .list(["2M", "1G"]),
+        transform: ByteCount.parsePageSize)
     var pageSize: PageSize = .huge2M
 
     @Flag(help: "Give the files on huge pages a name on a hugetlbfs; one is mounted where there is none.")

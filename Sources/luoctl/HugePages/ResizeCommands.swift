@@ -5,7 +5,9 @@ import LiveUpdatePlatform
 
 /// The options that reserving and releasing share.
 struct PoolOptions: ParsableArguments {
-    @Option(help: "The size of the pages: 2M or 1G, or what else the kernel has.", transform: PoolOptions.pageSize)
+    @Option(
+        help: "The size of the pages: 2M or 1G, or what else the kernel has.", completion: .list(["2M", "1G"]),
+        transform: PoolOptions.pageSize)
     var size: PageSize
 
     @Option(help: "How many pages more, or fewer.")

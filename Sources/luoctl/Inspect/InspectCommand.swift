@@ -17,7 +17,7 @@ struct InspectCommand: ParsableCommand {
             another file, 64 for a path without a file, 69 for an arena that cannot be read now, 77 without permission.
             """)
 
-    @Argument(help: "The arena: a path, as /proc/PID/fd/N of the process that runs it.")
+    @Argument(help: "The arena: a path, as /proc/PID/fd/N of the process that runs it.", completion: .file())
     var arena: String
 
     @Flag(help: "Show the journal's records, in words.")

@@ -19,10 +19,12 @@ struct KexecCommand: ParsableCommand {
             run. docs/kernel-update.md describes it. --report shows the last such update, under the next kernel.
             """)
 
-    @Option(help: "The image of the next kernel. (default: /boot/vmlinuz- of the running release)")
+    @Option(
+        help: "The image of the next kernel. (default: /boot/vmlinuz- of the running release)", completion: .file())
     var kernel: String?
 
-    @Option(help: "The initial RAM disk. (default: the one in /boot of the next kernel's release)")
+    @Option(
+        help: "The initial RAM disk. (default: the one in /boot of the next kernel's release)", completion: .file())
     var initrd: String?
 
     @Flag(help: "Give the next kernel no initial RAM disk.")
@@ -41,7 +43,8 @@ struct KexecCommand: ParsableCommand {
         help: """
             The image of the running kernel, whose formats the next kernel must have where files go with the kernel's \
             Live Update Orchestrator. (default: /boot/vmlinuz- of the running release)
-            """)
+            """,
+        completion: .file())
     var runningKernel: String?
 
     @Flag(help: "Go on when the formats in an image cannot be read or compared.")

@@ -17,12 +17,15 @@ struct RunCommand: ParsableCommand {
             Exit code: the program's own; 127 when it is not found, 126 when it cannot be executed.
             """)
 
-    @Option(help: "The state directory of a luod that runs; without, one is started that ends with the program.")
+    @Option(
+        help: "The state directory of a luod that runs; without, one is started that ends with the program.",
+        completion: .directory)
     var state: String?
 
     @OptionGroup var waiting: TimeoutOption
 
-    @Option(help: "Without --state: play an older kernel: 7.0, 7.2 or 7.3.")
+    @Option(
+        help: "Without --state: play an older kernel: 7.0, 7.2 or 7.3.", completion: .list(["7.0", "7.2", "7.3"]))
     var asKernel: String?
 
     @Argument(parsing: .postTerminator, help: ArgumentHelp("The program.", valueName: "program"))
