@@ -20,6 +20,10 @@ struct SessionState: Equatable, Sendable {
     var progress: Progress
     /// The user of the session, and the slot that holds it.
     var holder = SessionHolder()
+    /// The making of the session; nil when it is unknown.
+    var maker: SessionMaker?
+    /// The client that opened the session last; nil when it is unknown.
+    var client: SessionClient?
     /// The files in the order of their preserves.
     var files: [FileID] = []
 }
@@ -224,6 +228,12 @@ struct BootState: Sendable {
             guard flbs[id]?.kind == .discarded else { throw Self.unknown("discarded FLB", id.value) }
             flbs[id] = nil
         case .sessionHeld(let id, let holder): try hold(id, holder)
+        case .sessionMade(let id, let maker):
+            try change(id) { session in
+                session.maker = maker
+                session.client = maker.client
+            }
+        case .sessionOpened(let id, let client): try change(id) { $0.client = client }
         case .answered(let answer): answers[answer.request.connection] = answer
         case .connectionClosed(let connection): answers[connection] = nil
         case .fileRemoved(let id):
@@ -254,6 +264,11 @@ struct BootState: Sendable {
             throw ArenaError(.record, "session \"\(session.name)\" of user \(holder.user)")
         }
         sessions[id]?.holder = holder
+    }
+
+    private mutating func change(_ id: SessionID, _ body: (inout SessionState) -> Void) throws(ArenaError) {
+        guard let index = sessions.index(forKey: id) else { throw Self.unknown("session", id.value) }
+        body(&sessions.values[index])
     }
 
     private mutating func add(_ file: FileState) throws(ArenaError) {
@@ -390,6 +405,8 @@ struct BootState: Sendable {
             let files = files(of: session)
             session.files = []
             events.append(.sessionAdded(session))
+            if let maker = session.maker { events.append(.sessionMade(session.id, maker)) }
+            if session.client != session.maker?.client { events.append(.sessionOpened(session.id, session.client)) }
             events += files.map(Event.fileAdded)
         }
         let last = answers.values.sorted { $0.request.connection.number < $1.request.connection.number }

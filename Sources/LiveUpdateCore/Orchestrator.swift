@@ -155,15 +155,16 @@ public final class Orchestrator: Sendable {
     ///   - name: the name of the session.
     ///   - holder: the user of the session, and the slot that holds it.
     ///   - answer: is committed with the session: see ``Answer``.
+    ///   - maker: the client that makes the session, and the time; nil when it is unknown.
     ///   - isLimited: whether the limits of the session's user apply: they do not for root that acts as that user.
     ///   - admitting: checks the client's limits, after the check for EEXIST. When it throws, nothing has changed.
     /// - Returns: the session.
     /// - Throws: as ``createSession(_:)``; EUSERS at the user's limit, after EEXIST; and the errors of `admitting`.
     package func createSession(
         _ name: SessionName, holder: SessionHolder = SessionHolder(), answering answer: Answer? = nil,
-        isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void = {}
+        by maker: SessionMaker? = nil, isLimited: Bool = true, admitting: () throws(LiveUpdateError) -> Void = {}
     ) throws(LiveUpdateError) -> Session {
-        try enabled().createSession(name, holder, answer, isLimited: isLimited, admitting)
+        try enabled().createSession(name, holder, answer, maker, isLimited: isLimited, admitting)
     }
 
     /// Opens a session that was handed over.
@@ -179,12 +180,13 @@ public final class Orchestrator: Sendable {
     ///   - name: the name of the session.
     ///   - holder: the user of the session, and the slot that holds it from now on.
     ///   - answer: is committed with the opening: see ``Answer``.
+    ///   - client: the client that opens the session; nil when it is unknown.
     /// - Returns: the session.
     /// - Throws: as ``retrieveSession(_:)``.
     package func retrieveSession(
-        _ name: SessionName, holder: SessionHolder, answering answer: Answer? = nil
+        _ name: SessionName, holder: SessionHolder, answering answer: Answer? = nil, for client: SessionClient? = nil
     ) throws(LiveUpdateError) -> Session {
-        try enabled().retrieveSession(name, holder, answer)
+        try enabled().retrieveSession(name, holder, answer, client)
     }
 
     /// A user's session of that name.

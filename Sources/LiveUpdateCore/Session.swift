@@ -144,11 +144,27 @@ public final class Session: Sendable {
     /// The user of the session, and the slot that holds it.
     package var holder: SessionHolder { boot.holder(of: id) }
 
+    /// The client that opened the session last; nil when it is unknown.
+    package var client: SessionClient? { boot.client(of: id) }
+
     /// Changes the holder of the session. The user must stay the same.
     ///
     /// - Throws: ENODEV when the boot has ended, EBADF when it is closed, EINVAL for another user, ENOSPC.
     package func hold(by holder: SessionHolder, answering answer: Answer? = nil) throws(LiveUpdateError) {
-        try boot.hold(self, holder, answer)
+        try boot.hold(self, holder, answer, client)
+    }
+
+    /// Changes the holder of the session because another client opens it.
+    ///
+    /// - Parameters:
+    ///   - client: the client that opens the session; nil when it is unknown.
+    ///   - holder: the user of the session, and the slot that holds it from now on.
+    ///   - answer: is committed with the change: see ``Answer``.
+    /// - Throws: as ``hold(by:answering:)``.
+    package func attach(
+        to client: SessionClient?, by holder: SessionHolder, answering answer: Answer? = nil
+    ) throws(LiveUpdateError) {
+        try boot.hold(self, holder, answer, client)
     }
 
     /// The tokens of the session's files, in the order in which the files were preserved.

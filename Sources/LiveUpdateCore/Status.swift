@@ -12,6 +12,10 @@ public struct Status: Sendable {
         public let direction: Direction
         /// The user of the session, and the slot that holds it.
         package let holder: SessionHolder
+        /// The making of the session; nil when it is unknown.
+        package let maker: SessionMaker?
+        /// The client that opened the session last; nil when it is unknown.
+        package let client: SessionClient?
         /// Whether the session is open.
         public let isOpen: Bool
         /// Whether the session is finished. Only an incoming session can be.
@@ -70,7 +74,8 @@ extension Status.Session {
     init(_ session: SessionState, files: [FileState]) {
         self.init(
             name: session.name, direction: session.direction, holder: session.holder,
-            isOpen: session.progress != .waiting, isFinished: session.progress == .finished,
+            maker: session.maker, client: session.client, isOpen: session.progress != .waiting,
+            isFinished: session.progress == .finished,
             files: files.map(Status.File.init))
     }
 }
@@ -151,6 +156,8 @@ extension Boot {
     func holder(of session: SessionID) -> SessionHolder {
         read { $0.sessions[session]?.holder ?? SessionHolder() }
     }
+
+    func client(of session: SessionID) -> SessionClient? { read { $0.sessions[session]?.client } }
 
     func tokens(of session: SessionID) -> [UInt64] {
         read { state in state.sessions[session].map { state.files(of: $0).map(\.token) } ?? [] }

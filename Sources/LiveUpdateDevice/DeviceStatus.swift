@@ -33,6 +33,31 @@ public struct DeviceStatus: Sendable {
     /// Persistent memory that files of this boot need, and that the kernel lacks or has not mounted: a reason with its
     /// remedy for each region.
     public let missing: [String]
+    /// The image that a load has made ready for the next update; nil without one. Only root sees it.
+    public let ready: ReadyImage?
+
+    /// An image that a load has started ahead of an update.
+    public struct ReadyImage: Sendable {
+        /// The path of the image. It is empty for the image that runs.
+        public let path: String
+        /// The version of its luod; nil when the image does not say.
+        public let version: String?
+        /// The process ID of the image; nil when it is unknown.
+        public let process: Int32?
+        /// The time since which the image is ready, in nanoseconds of CLOCK_REALTIME.
+        public let since: UInt64
+        /// The reason why the image has ended before an update; nil while it waits.
+        public let failure: String?
+    }
+
+    /// A process of a client.
+    public struct Client: Sendable {
+        /// The process ID, as luod sees it.
+        public let process: Int32
+        /// The name of the command when the process opened the session: at most 15 bytes, in which a byte that is not
+        /// printable is `\xNN`. Empty if it is unknown.
+        public let command: String
+    }
 
     /// A session.
     public struct Session: Sendable {
@@ -50,6 +75,13 @@ public struct DeviceStatus: Sendable {
         public let isDetached: Bool
         /// Whether a client holds the session.
         public let isAttached: Bool
+        /// The time at which the session was made, in nanoseconds of CLOCK_REALTIME; nil when it is unknown.
+        public let since: UInt64?
+        /// The client that made the session; nil when its process is unknown.
+        public let maker: Client?
+        /// The client that opened the session and that holds it now; nil when no client holds it, or when its process
+        /// is unknown. The process may have passed the session to another process.
+        public let holder: Client?
         /// The files in the order of their preserves.
         public let files: [File]
     }
@@ -123,7 +155,7 @@ extension DeviceStatus {
             memory: (status.memory ?? []).map {
                 Memory(user: $0.user, pageSize: $0.pageSize, bytes: $0.bytes, limit: $0.limit)
             },
-            missing: status.missing ?? [])
+            missing: status.missing ?? [], ready: status.ready.map { DeviceStatus.ReadyImage($0) })
     }
 }
 
@@ -138,8 +170,22 @@ extension DeviceStatus.Session {
         self.init(
             name: SessionName(described: session.name), user: session.owner, direction: direction,
             isOpen: session.isOpen, isFinished: session.isFinished, isDetached: session.isDetached,
-            isAttached: session.isAttached, files: files)
+            isAttached: session.isAttached, since: session.since,
+            maker: session.maker.map { DeviceStatus.Client($0) },
+            holder: session.holder.map { DeviceStatus.Client($0) }, files: files)
     }
+}
+
+extension DeviceStatus.ReadyImage {
+    fileprivate init(_ ready: LuodStatus.Ready) {
+        self.init(
+            path: ready.image, version: ready.version, process: ready.process > 0 ? ready.process : nil,
+            since: ready.since, failure: ready.failure)
+    }
+}
+
+extension DeviceStatus.Client {
+    fileprivate init(_ client: LuodStatus.Client) { self.init(process: client.process, command: client.command) }
 }
 
 extension DeviceStatus.File {
@@ -175,7 +221,9 @@ extension LuodStatus {
         let array =
             Array("[".utf8) + lines.split(separator: UInt8(ascii: "\n")).joined(separator: [UInt8(ascii: ",")])
             + Array("]".utf8)
-        guard let lines = try? JSONDecoder().decode([Line].self, from: Data(array)), let status = LuodStatus(lines)
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        guard let lines = try? decoder.decode([Line].self, from: Data(array)), let status = LuodStatus(lines)
         else {
             throw Self.unreadable
         }

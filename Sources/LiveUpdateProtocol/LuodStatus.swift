@@ -14,7 +14,7 @@ package struct LuodStatus: Equatable, Sendable {
 
     /// The properties of luod itself.
     package struct Daemon: Codable, Equatable, Sendable {
-        /// "luod-status-2".
+        /// "luod-status-3".
         package var schema = LuodStatus.schema
         /// The process ID of the orchestrator.
         package var orchestrator: Int32
@@ -43,13 +43,15 @@ package struct LuodStatus: Equatable, Sendable {
         /// Whether the kernel's Live Update Orchestrator can carry memory files of luod. Nil from a luod that does not
         /// look.
         package var carriesMemory: Bool?
+        /// The image that a load has made ready; nil without one, and from a luod that does not say.
+        package var ready: Ready?
 
         package init(
             orchestrator: Int32, keeper: Int32, processes: [Process] = [], keeperAnswers: Bool = true,
             refusal: String? = nil, updates: UInt64 = 0,
             lastBlackout: UInt64? = nil,
             arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory]? = [],
-            missing: [String]? = [], carriesMemory: Bool? = false
+            missing: [String]? = [], carriesMemory: Bool? = false, ready: Ready? = nil
         ) {
             self.orchestrator = orchestrator
             self.keeper = keeper
@@ -64,6 +66,42 @@ package struct LuodStatus: Equatable, Sendable {
             self.memory = memory
             self.missing = missing
             self.carriesMemory = carriesMemory
+            self.ready = ready
+        }
+    }
+
+    /// The image that a load has started ahead of an update.
+    package struct Ready: Codable, Equatable, Sendable {
+        /// The path of the image. It is empty for the image that runs.
+        package var image: String
+        /// The version of its luod; nil when the image does not say.
+        package var version: String?
+        /// The process ID of the image; 0 when it is unknown.
+        package var process: Int32
+        /// The time since which the image is ready, in nanoseconds of CLOCK_REALTIME.
+        package var since: UInt64
+        /// The reason why the image has ended before an update; nil while it waits.
+        package var failure: String?
+
+        package init(image: String, version: String?, process: Int32, since: UInt64, failure: String? = nil) {
+            self.image = image
+            self.version = version
+            self.process = process
+            self.since = since
+            self.failure = failure
+        }
+    }
+
+    /// A process of a client.
+    package struct Client: Codable, Equatable, Sendable {
+        /// The process ID, as luod sees it.
+        package var process: Int32
+        /// The name of the command when the process opened the session: at most 15 bytes. Empty if it is unknown.
+        package var command: String
+
+        package init(process: Int32, command: String) {
+            self.process = process
+            self.command = command
         }
     }
 
@@ -123,11 +161,19 @@ package struct LuodStatus: Equatable, Sendable {
         package var isDetached: Bool
         /// Whether a client holds the session.
         package var isAttached: Bool
+        /// The time at which the session was made, in nanoseconds of CLOCK_REALTIME; nil when it is unknown.
+        package var since: UInt64?
+        /// The client that made the session; nil when its process is unknown.
+        package var maker: Client?
+        /// The client that opened the session and that holds it now; nil when no client holds it, or when its process
+        /// is unknown. The process may have passed the session to another process.
+        package var holder: Client?
         package var files: [File]
 
         package init(
             number: UInt64, name: String, owner: UInt32, direction: String, isOpen: Bool, isFinished: Bool,
-            isDetached: Bool, isAttached: Bool, files: [File] = []
+            isDetached: Bool, isAttached: Bool, since: UInt64? = nil, maker: Client? = nil, holder: Client? = nil,
+            files: [File] = []
         ) {
             self.number = number
             self.name = name
@@ -137,6 +183,9 @@ package struct LuodStatus: Equatable, Sendable {
             self.isFinished = isFinished
             self.isDetached = isDetached
             self.isAttached = isAttached
+            self.since = since
+            self.maker = maker
+            self.holder = holder
             self.files = files
         }
     }
@@ -201,7 +250,7 @@ package struct LuodStatus: Equatable, Sendable {
         }
     }
 
-    package static let schema = "luod-status-2"
+    package static let schema = "luod-status-3"
 
     package init(daemon: Daemon, sessions: [Session] = []) {
         self.daemon = daemon
@@ -237,6 +286,10 @@ extension LuodStatus {
 }
 
 extension LuodStatus.Session {
+    private enum CodingKeys: CodingKey {
+        case number, name, owner, direction, isOpen, isFinished, isDetached, isAttached, since, maker, holder, files
+    }
+
     /// Reads the line of a session, which has no files.
     package init(from decoder: any Decoder) throws {
         let members = try decoder.container(keyedBy: CodingKeys.self)
@@ -248,6 +301,9 @@ extension LuodStatus.Session {
         isFinished = try members.decode(Bool.self, forKey: .isFinished)
         isDetached = try members.decode(Bool.self, forKey: .isDetached)
         isAttached = try members.decode(Bool.self, forKey: .isAttached)
+        since = try members.decodeIfPresent(UInt64.self, forKey: .since)
+        maker = try members.decodeIfPresent(LuodStatus.Client.self, forKey: .maker)
+        holder = try members.decodeIfPresent(LuodStatus.Client.self, forKey: .holder)
         files = try members.decodeIfPresent([LuodStatus.File].self, forKey: .files) ?? []
     }
 }
@@ -259,12 +315,78 @@ extension LuodStatus.File {
         try members.encode(token, forKey: .token)
         try members.encode(compatible, forKey: .compatible)
         try members.encode(size, forKey: .size)
-        try members.encodeIfPresent(allocated, forKey: .allocated)
+        try members.encode(allocated, forKey: .allocated)
         try members.encodeIfPresent(pageSize, forKey: .pageSize)
         try members.encode(retrieved, forKey: .retrieved)
         try members.encode(problem, forKey: .problem)
         try members.encodeIfPresent(locks, forKey: .locks)
-        try members.encodeIfPresent(kernel, forKey: .kernel)
+        try members.encode(kernel, forKey: .kernel)
+        try members.encode(device, forKey: .device)
+        try members.encode(inode, forKey: .inode)
+    }
+}
+
+extension LuodStatus.Daemon {
+    /// Writes all members, as luod does. A missing value is null.
+    package func encode(to encoder: any Encoder) throws {
+        var members = encoder.container(keyedBy: CodingKeys.self)
+        try members.encode(schema, forKey: .schema)
+        try members.encode(orchestrator, forKey: .orchestrator)
+        try members.encode(keeper, forKey: .keeper)
+        try members.encode(processes, forKey: .processes)
+        try members.encode(keeperAnswers, forKey: .keeperAnswers)
+        try members.encode(refusal, forKey: .refusal)
+        try members.encode(updates, forKey: .updates)
+        try members.encode(lastBlackout, forKey: .lastBlackout)
+        try members.encode(arenaSize, forKey: .arenaSize)
+        try members.encode(arenaUsed, forKey: .arenaUsed)
+        try members.encode(flbs, forKey: .flbs)
+        try members.encode(memory ?? [], forKey: .memory)
+        try members.encode(missing ?? [], forKey: .missing)
+        try members.encode(carriesMemory ?? false, forKey: .carriesMemory)
+        try members.encode(ready, forKey: .ready)
+    }
+}
+
+extension LuodStatus.Ready {
+    /// Writes all members, as luod does. A missing value is null.
+    package func encode(to encoder: any Encoder) throws {
+        var members = encoder.container(keyedBy: CodingKeys.self)
+        try members.encode(image, forKey: .image)
+        try members.encode(version, forKey: .version)
+        try members.encode(process, forKey: .process)
+        try members.encode(since, forKey: .since)
+        try members.encode(failure, forKey: .failure)
+    }
+}
+
+extension LuodStatus.Memory {
+    /// Writes all members, as luod does. A missing value is null.
+    package func encode(to encoder: any Encoder) throws {
+        var members = encoder.container(keyedBy: CodingKeys.self)
+        try members.encode(user, forKey: .user)
+        try members.encode(pageSize, forKey: .pageSize)
+        try members.encode(bytes, forKey: .bytes)
+        try members.encode(limit, forKey: .limit)
+    }
+}
+
+extension LuodStatus.Session {
+    /// Writes all members as luod does, and the files. A missing value is null.
+    package func encode(to encoder: any Encoder) throws {
+        var members = encoder.container(keyedBy: CodingKeys.self)
+        try members.encode(number, forKey: .number)
+        try members.encode(name, forKey: .name)
+        try members.encode(owner, forKey: .owner)
+        try members.encode(direction, forKey: .direction)
+        try members.encode(isOpen, forKey: .isOpen)
+        try members.encode(isFinished, forKey: .isFinished)
+        try members.encode(isDetached, forKey: .isDetached)
+        try members.encode(isAttached, forKey: .isAttached)
+        try members.encode(since, forKey: .since)
+        try members.encode(maker, forKey: .maker)
+        try members.encode(holder, forKey: .holder)
+        try members.encode(files, forKey: .files)
     }
 }
 
@@ -297,15 +419,15 @@ package struct StatusLines: Sendable {
                 json.member("name", process.name)
                 json.member("process", process.process)
                 json.member("capabilities", process.capabilities)
-                json.member("hasNoNewPrivileges", process.hasNoNewPrivileges)
+                json.member("has_no_new_privileges", process.hasNoNewPrivileges)
                 json.member("seccomp", process.seccomp)
             }
-            json.member("keeperAnswers", daemon.keeperAnswers)
+            json.member("keeper_answers", daemon.keeperAnswers)
             json.member("refusal", daemon.refusal)
             json.member("updates", daemon.updates)
-            json.member("lastBlackout", daemon.lastBlackout)
-            json.member("arenaSize", daemon.arenaSize)
-            json.member("arenaUsed", daemon.arenaUsed)
+            json.member("last_blackout", daemon.lastBlackout)
+            json.member("arena_size", daemon.arenaSize)
+            json.member("arena_used", daemon.arenaUsed)
             json.array("flbs", daemon.flbs) { flb, json in
                 json.member("compatible", flb.compatible)
                 json.member("direction", flb.direction)
@@ -313,12 +435,19 @@ package struct StatusLines: Sendable {
             }
             json.array("memory", daemon.memory ?? []) { memory, json in
                 json.member("user", memory.user)
-                json.member("pageSize", memory.pageSize)
+                json.member("page_size", memory.pageSize)
                 json.member("bytes", memory.bytes)
                 json.member("limit", memory.limit)
             }
             json.member("missing", daemon.missing ?? [])
-            json.member("carriesMemory", daemon.carriesMemory ?? false)
+            json.member("carries_memory", daemon.carriesMemory ?? false)
+            json.member("ready", daemon.ready) { ready, json in
+                json.member("image", ready.image)
+                json.member("version", ready.version)
+                json.member("process", ready.process)
+                json.member("since", ready.since)
+                json.member("failure", ready.failure)
+            }
         }
     }
 
@@ -331,10 +460,13 @@ package struct StatusLines: Sendable {
             json.member("name", session.name)
             json.member("owner", session.owner)
             json.member("direction", session.direction)
-            json.member("isOpen", session.isOpen)
-            json.member("isFinished", session.isFinished)
-            json.member("isDetached", session.isDetached)
-            json.member("isAttached", session.isAttached)
+            json.member("is_open", session.isOpen)
+            json.member("is_finished", session.isFinished)
+            json.member("is_detached", session.isDetached)
+            json.member("is_attached", session.isAttached)
+            json.member("since", session.since)
+            json.client("maker", session.maker)
+            json.client("holder", session.holder)
         }
     }
 
@@ -347,7 +479,7 @@ package struct StatusLines: Sendable {
             json.member("compatible", file.compatible)
             json.member("size", file.size)
             json.member("allocated", file.allocated)
-            if let pageSize = file.pageSize { json.member("pageSize", pageSize) }
+            if let pageSize = file.pageSize { json.member("page_size", pageSize) }
             json.member("retrieved", file.retrieved)
             json.member("problem", file.problem)
             if let locks = file.locks { json.member("locks", locks) }
@@ -413,6 +545,20 @@ private struct JSONWriter: Sendable {
 
     mutating func array<Item>(_ name: String, _ items: [Item], _ members: (Item, inout JSONWriter) -> Void) {
         list(name, items) { item, json in json.object { members(item, &$0) } }
+    }
+
+    /// Appends an object, or null.
+    mutating func member<Item>(_ name: String, _ item: Item?, _ members: (Item, inout JSONWriter) -> Void) {
+        self.name(name)
+        guard let item else { return bytes += "null".utf8 }
+        object { members(item, &$0) }
+    }
+
+    mutating func client(_ name: String, _ client: LuodStatus.Client?) {
+        member(name, client) { client, json in
+            json.member("process", client.process)
+            json.member("command", client.command)
+        }
     }
 
     private mutating func list<Item>(_ name: String, _ items: [Item], _ put: (Item, inout JSONWriter) -> Void) {

@@ -155,6 +155,12 @@ package struct OutgoingUpdate: Sendable {
         }
     }
 
+    /// Whether an image waits that no request uses now.
+    package var isImageReady: Bool { if case .loaded(_, for: nil) = phase { true } else { false } }
+
+    /// Whether an image is being started.
+    package var isStartingImage: Bool { if case .loading = phase { true } else { false } }
+
     /// Takes an event, and says what to do about it.
     package mutating func handle(_ event: Event) -> ActionList<Action> {
         switch event {

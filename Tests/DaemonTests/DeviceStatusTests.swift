@@ -9,10 +9,10 @@ import Testing
 /// The status as users of the library get it.
 @Suite struct DeviceStatusTests {
     private static let luod = #"""
-        {"luod":{"schema":"luod-status-2","orchestrator":5,"keeper":0,"processes":[],"keeperAnswers":false,"refusal":null,"updates":3,"lastBlackout":7,"arenaSize":4096,"arenaUsed":9,"flbs":[{"compatible":"hugetlb-v1","direction":"incoming","count":2,"new":[1]}],"memory":[{"user":7,"pageSize":4096,"bytes":1,"limit":null}],"missing":["a: b"],"carriesMemory":true,"new":{"a":1}}}
+        {"luod":{"schema":"luod-status-3","orchestrator":5,"keeper":0,"processes":[],"keeper_answers":false,"refusal":null,"updates":3,"last_blackout":7,"arena_size":4096,"arena_used":9,"flbs":[{"compatible":"hugetlb-v1","direction":"incoming","count":2,"new":[1]}],"memory":[{"user":7,"page_size":4096,"bytes":1,"limit":null}],"missing":["a: b"],"carries_memory":true,"ready":{"image":"/x","version":null,"process":0,"since":6,"failure":"why","new":1},"new":{"a":1}}}
         """#
     private static let session = #"""
-        {"session":{"number":1,"name":"a\\x00b","owner":7,"direction":"incoming","isOpen":true,"isFinished":false,"isDetached":true,"isAttached":false,"new":0}}
+        {"session":{"number":1,"name":"a\\x00b","owner":7,"direction":"incoming","is_open":true,"is_finished":false,"is_detached":true,"is_attached":false,"since":5,"maker":{"process":3,"command":"sh","new":0},"holder":null,"new":0}}
         """#
     private static let file = #"""
         {"file":{"token":"18446744073709551615","compatible":"memfd-v1","size":null,"retrieved":-5,"problem":"why","kernel":"needs-luo","device":1,"inode":2,"new":null}}
@@ -41,6 +41,10 @@ import Testing
         #expect(session.name == SessionName(bytes: [0x61, 0, 0x62]) && session.user == 7)
         #expect(session.direction == .incoming && session.isOpen && session.isDetached)
         #expect(!session.isFinished && !session.isAttached)
+        #expect(session.since == 5 && session.maker?.process == 3 && session.maker?.command == "sh")
+        #expect(session.holder == nil)
+        let ready = try #require(status.ready)
+        #expect(ready.path == "/x" && ready.process == nil && ready.since == 6 && ready.failure == "why")
         let file = try #require(session.files.first)
         #expect(file.token == .max && file.compatible == "memfd-v1" && file.size == nil && file.problem == "why")
         #expect(file.retrieveStatus == .failed(errno: 5) && file.kernelFate == .needsLiveUpdate)
@@ -49,8 +53,8 @@ import Testing
 
     @Test("A status that cannot be read is ENOTSUP") func unreadable() {
         let changes = [
-            (#""luod-status-2""#, #""luod-status-3""#), (#""keeper":0"#, #""keeper":"0""#), ("incoming", "sideways"),
-            (#""retrieved":-5"#, #""retrieved":2"#), (#""token":"1"#, #""token":"x1"#), (#""isOpen":true,"#, ""),
+            (#""luod-status-3""#, #""luod-status-2""#), (#""keeper":0"#, #""keeper":"0""#), ("incoming", "sideways"),
+            (#""retrieved":-5"#, #""retrieved":2"#), (#""token":"1"#, #""token":"x1"#), (#""is_open":true,"#, ""),
         ]
         for (old, new) in changes {
             let lines = [Self.luod, Self.session, Self.file].map { line in

@@ -20,13 +20,14 @@ import Testing
             .init(name: "gate", process: 6, capabilities: [], hasNoNewPrivileges: false, seccomp: "filter"),
         ], keeperAnswers: false, refusal: "why", updates: .max, lastBlackout: 7, arenaSize: 4096, arenaUsed: 1,
         flbs: [.init(compatible: "hugetlb-v1", direction: "incoming", count: 3)], missing: ["a", "b"],
-        carriesMemory: true)
+        carriesMemory: true, ready: .init(image: "/luod", version: nil, process: 8, since: 9, failure: "why"))
 
     private func session(_ number: UInt64, _ name: String = "vm") -> LuodStatus.Session {
         LuodStatus.Session(
             number: number, name: name, owner: 7, direction: "outgoing", isOpen: true, isFinished: false,
             isDetached: true,
-            isAttached: false)
+            isAttached: false, since: number == 1 ? .max : nil,
+            maker: number == 1 ? .init(process: 3, command: name) : nil)
     }
 
     private func file(_ token: UInt64, problem: String? = nil) -> LuodStatus.File {
@@ -37,8 +38,39 @@ import Testing
 
     private func read(_ bytes: [UInt8]) throws -> [LuodStatus.Line] {
         #expect(bytes.isEmpty || bytes.last == UInt8(ascii: "\n"))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
         return try bytes.split(separator: UInt8(ascii: "\n")).map {
-            try JSONDecoder().decode(LuodStatus.Line.self, from: Data($0))
+            try decoder.decode(LuodStatus.Line.self, from: Data($0))
+        }
+    }
+
+    /// The document of an encodable value as luoctl prints it.
+    private func document(_ value: some Encodable) throws -> NSDictionary {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return try #require(try JSONSerialization.jsonObject(with: encoder.encode(value)) as? NSDictionary)
+    }
+
+    @Test("The members of a line are those of luoctl's document") func names() throws {
+        var other = daemon
+        (other.refusal, other.lastBlackout, other.ready) = (nil, nil, nil)
+        for daemon in [daemon, other] {
+            var (lines, one) = (StatusLines(), session(daemon == other ? 2 : 1))
+            lines.add(daemon)
+            let file = file(daemon == other ? 0 : 1)
+            #expect(lines.add(one) && lines.add(file))
+            one.files = []
+            let session = try #require(try document(one).mutableCopy() as? NSMutableDictionary)
+            session.removeObject(forKey: "files")
+            let documents: [String: NSDictionary] = [
+                "luod": try document(daemon), "session": session, "file": try document(file),
+            ]
+            for line in lines.bytes.split(separator: UInt8(ascii: "\n")) {
+                let line = try #require(try JSONSerialization.jsonObject(with: Data(line)) as? [String: NSDictionary])
+                let (kind, members) = try #require(line.first)
+                #expect(members == documents[kind], "\(kind)")
+            }
         }
     }
 

@@ -24,12 +24,12 @@ import Testing
 
     private func status(
         _ sessions: [LuodStatus.Session] = [], keeper: Int32 = 4, keeperAnswers: Bool = true, refusal: String? = nil,
-        memory: [LuodStatus.Memory] = [], missing: [String] = []
+        memory: [LuodStatus.Memory] = [], missing: [String] = [], ready: LuodStatus.Ready? = nil
     ) -> LuodStatus {
         LuodStatus(
             daemon: LuodStatus.Daemon(
                 orchestrator: 5, keeper: keeper, keeperAnswers: keeperAnswers, refusal: refusal, memory: memory,
-                missing: missing), sessions: sessions)
+                missing: missing, ready: ready), sessions: sessions)
     }
 
     private func lines(_ status: LuodStatus) -> [String] { StatusVerdict(status).lines }
@@ -86,6 +86,26 @@ import Testing
         #expect(lines(leftOut) == ["healthy"], "it is no obstacle to an update")
         let over = status(memory: [LuodStatus.Memory(user: 7, pageSize: 4096, bytes: 9, limit: 8)])
         #expect(StatusVerdict(over).isHealthy && lines(over).last?.contains("user 7 is over the limit") == true)
+    }
+
+    @Test("A ready image that has ended is a notice") func endedImage() {
+        var ready = LuodStatus.Ready(image: "/a b", version: "1.0", process: 8, since: 0)
+        #expect(lines(status(ready: ready)) == ["healthy"])
+        ready.failure = "why"
+        #expect(
+            lines(status(ready: ready)).last
+                == "notice: the image that luoctl load made ready has ended (/a b version 1.0): why: luoctl load '/a b' "
+                + "starts it again")
+        (ready.image, ready.version) = ("", nil)
+        #expect(
+            lines(status(ready: ready)).last?.hasSuffix("(the image that runs): why: luoctl load starts it again")
+                == true)
+    }
+
+    @Test("Times and clients in words") func words() {
+        #expect(StatusTime.text(1_700_000_000_999_999_999) == "2023-11-14T22:13:20Z")
+        #expect(LuodStatus.Client(process: 7, command: "").words == "7")
+        #expect(LuodStatus.Client(process: 7, command: "sh\u{1B}").words == #"7 (sh\u{1b})"#)
     }
 
     @Test("A file of two sessions counts once, and huge pages count by size") func totals() {

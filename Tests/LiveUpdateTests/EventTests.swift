@@ -36,7 +36,31 @@ import Testing
         .connectionClosed(DescriptorSlot(3)), .phase(.booting), .fileAdded(marked(holdsFile: false, nil)),
         .fileAdded(marked(holdsFile: true, "why")),
         .fileAdded(marked(holdsFile: false, String(repeating: "w", count: 511))),
+        .sessionMade(SessionID(value: 5), SessionMaker(time: 1, client: nil)),
+        .sessionMade(
+            SessionID(value: 5),
+            SessionMaker(time: .max, client: SessionClient(process: .max, command: [UInt8](repeating: 0xFF, count: 15)))
+        ),
+        .sessionOpened(SessionID(value: 5), nil),
+        .sessionOpened(SessionID(value: 5), SessionClient(process: 1, command: [])),
     ]
+
+    private static let client = SessionClient(process: 7, command: [UInt8]("sh".utf8))
+
+    @Test("A client whose record cannot be is refused")
+    func impossibleClients() {
+        let opened = Event.sessionOpened(SessionID(value: 5), Self.client).record
+        let changes: [(inout [UInt8]) -> Void] = [
+            // The process follows the number of the session.
+            { $0.replaceSubrange(8..<12, with: [0, 0, 0, 0]) }, { $0[11] = 0x80 }, { $0[14] = 0 },
+            { $0.replaceSubrange(12..., with: [16, 0] + [UInt8](repeating: 1, count: 16)) },
+        ]
+        for change in changes {
+            var record = opened
+            change(&record.payload)
+            #expect(throws: ArenaError.self) { try Event(record) }
+        }
+    }
 
     private static func marked(holdsFile: Bool, _ reason: String?) -> FileState {
         var file = file
@@ -90,7 +114,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 17, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
+    @Test(arguments: [0, 19, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
         #expect(throws: ArenaError.self) { try Event(JournalRecord(type: type, payload: [])) }
     }
 
@@ -102,6 +126,8 @@ import Testing
             .fileRetrieved(FileID(value: 6), .done, DescriptorSlot(1)), .flbRetrieved(FLBID(value: 7), .done),
             .flbRemoved(FLBID(value: 7)), .fileRemoved(FileID(value: 6)),
             .sessionHeld(SessionID(value: 5), SessionHolder()),
+            .sessionMade(SessionID(value: 5), SessionMaker(time: 1, client: nil)),
+            .sessionOpened(SessionID(value: 5), nil),
         ]
         for event in events {
             var state = BootState()
@@ -148,6 +174,8 @@ import Testing
             var (session, file) = (Self.session, Self.file)
             (session.id, session.direction) = (SessionID(value: 10 + id), id == 1 ? .outgoing : .incoming)
             try state.apply(.sessionAdded(session))
+            try state.apply(.sessionMade(session.id, SessionMaker(time: id, client: Self.client)))
+            if id == 2 { try state.apply(.sessionOpened(session.id, nil)) }
             (file.id, file.session, file.flbs) = (FileID(value: 20 + id), session.id, [FLBID(value: id)])
             file.identity.inode = id
             try state.apply(.fileAdded(file))

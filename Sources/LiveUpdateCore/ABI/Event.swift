@@ -28,6 +28,10 @@ enum Event: Equatable, Sendable {
     case fileRemoved(FileID)
     /// The session was attached or detached.
     case sessionHeld(SessionID, SessionHolder)
+    /// The client that made the session, and the time. The event follows `sessionAdded`.
+    case sessionMade(SessionID, SessionMaker)
+    /// A client has opened the session; nil for a client whose process is unknown.
+    case sessionOpened(SessionID, SessionClient?)
     /// A request was answered that must not be done twice.
     case answered(Answer)
     /// The connection has closed, and no client waits on it for an answer.
@@ -38,7 +42,7 @@ extension Event {
     /// Whether the event may change the next tree.
     var isAboutWhatTravels: Bool {
         switch self {
-        case .phase, .answered, .connectionClosed: false
+        case .phase, .answered, .connectionClosed, .sessionOpened: false
         default: true
         }
     }
@@ -52,6 +56,7 @@ extension Event {
         case sessionHeld, answered, connectionClosed
         /// A `fileAdded` with marks after its fields: the file holds nothing, or was left out.
         case markedFileAdded
+        case sessionMade, sessionOpened
     }
 
     /// The event as a record of the journal.
@@ -107,6 +112,15 @@ extension Event {
             kind = .sessionHeld
             writer.put(id.value)
             writer.put(holder)
+        case .sessionMade(let id, let maker):
+            kind = .sessionMade
+            writer.put(id.value)
+            writer.put(maker.time)
+            writer.put(maker.client)
+        case .sessionOpened(let id, let client):
+            kind = .sessionOpened
+            writer.put(id.value)
+            writer.put(client)
         case .answered(let answer):
             kind = .answered
             writer.put(answer.request.connection.number)
@@ -157,6 +171,12 @@ extension Event {
         case .flbRemoved: self = .flbRemoved(FLBID(value: try reader.take()))
         case .fileRemoved: self = .fileRemoved(FileID(value: try reader.take()))
         case .sessionHeld: self = .sessionHeld(SessionID(value: try reader.take()), try reader.takeHolder())
+        case .sessionMade:
+            self = .sessionMade(
+                SessionID(value: try reader.take()),
+                SessionMaker(time: try reader.take(), client: try reader.takeClient()))
+        case .sessionOpened:
+            self = .sessionOpened(SessionID(value: try reader.take()), try reader.takeClient())
         case .answered:
             let request = RequestID(connection: DescriptorSlot(try reader.take()), tag: try reader.take())
             self = .answered(Answer(request, result: try reader.take(), slot: DescriptorSlot(try reader.take())))

@@ -21,6 +21,7 @@ struct LuoTree: Equatable, Sendable {
         var name: SessionName
         var user: SessionUser = 0
         var isDetached = false
+        var maker: SessionMaker?
         var files: [File]
     }
 
@@ -59,6 +60,8 @@ enum LuoNames {
     static let flbs = (node: "luo-flb", compatible: "luo-flb-v1", property: "luo-flb-header")
     /// Used only where a session is detached, or its user is not root.
     static let holders = (node: "luo-holder", compatible: "luo-holder-v1", property: "luo-holder-header")
+    /// Used only where the making of a session is known. An image without this node ignores it.
+    static let makers = (node: "luo-maker", compatible: "luo-maker-v1", property: "luo-maker-header")
     static let slots = (node: "luo-slot", compatible: "luo-slot-v1", property: "luo-slot-header")
     /// Used only where a file has marks.
     static let markedSlots = (node: "luo-slot", compatible: "luo-slot-v2", property: "luo-slot-header")
@@ -90,6 +93,7 @@ extension LuoTree {
                     SessionState(
                         id: id, name: session.name, direction: .incoming, progress: .waiting,
                         holder: SessionHolder(user: session.user, isDetached: session.isDetached))))
+            if let maker = session.maker { events.append(.sessionMade(id, maker)) }
             for file in session.files {
                 events.append(
                     .fileAdded(

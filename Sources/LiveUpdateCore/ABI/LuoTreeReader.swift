@@ -40,6 +40,9 @@ struct LuoTreeReader {
         if root.child(LuoNames.holders.node) != nil {
             try readHolders(at: property(LuoNames.holders, in: root), sessions: &sessions)
         }
+        if root.child(LuoNames.makers.node) != nil {
+            try readMakers(at: property(LuoNames.makers, in: root), sessions: &sessions)
+        }
         return (
             LuoTree(
                 updateNumber: number,
@@ -189,6 +192,11 @@ struct LuoTreeReader {
             sessions[index].user = holder.user
             sessions[index].isDetached = holder.isDetached
         }
+    }
+
+    private func readMakers(at offset: UInt64, sessions: inout [LuoTree.Session]) throws(ArenaError) {
+        let makers = try records(MakerRecord.self, at: offset, count: UInt64(sessions.count), "makers")
+        for (index, record) in makers.enumerated() { sessions[index].maker = record.maker }
     }
 
     private struct Slots {

@@ -21,6 +21,7 @@ struct LuoTreeWriter {
     /// The offset of the records, which follow the flattened trees.
     private let recordsOffset: UInt64
     private let hasHolders: Bool
+    private let hasMakers: Bool
     private let hasMarks: Bool
     /// The reasons of the files that are left out.
     private let reasons: [ReasonRecord]
@@ -31,7 +32,8 @@ struct LuoTreeWriter {
         self.tree = tree
         self.inUse = inUse
         hasHolders = tree.sessions.contains { $0.user != 0 || $0.isDetached }
-        recordsOffset = (hasHolders ? 6 : 5) * Self.treeRoom
+        hasMakers = tree.sessions.contains { $0.maker != nil }
+        recordsOffset = UInt64(5 + (hasHolders ? 1 : 0) + (hasMakers ? 1 : 0)) * Self.treeRoom
         files = tree.sessions.flatMap(\.files)
         hasMarks = files.contains { !$0.marks.isEmpty }
         reasons = files.compactMap { $0.leftOut.map { ReasonRecord(reason: $0.reason) } }
@@ -45,8 +47,9 @@ struct LuoTreeWriter {
             + allRanges.count * RangeRecord.length
         freezeOffset = recordsOffset + UInt64(sessionPart + flbPart + SlotHeader.freezeOffset)
         let holderPart = hasHolders ? tree.sessions.count * HolderRecord.length : 0
+        let makerPart = hasMakers ? tree.sessions.count * MakerRecord.length : 0
         let mapPart = 8 + (inUse.count + 1) * 16
-        length = recordsOffset + UInt64(sessionPart + flbPart + slotPart + holderPart + mapPart)
+        length = recordsOffset + UInt64(sessionPart + flbPart + slotPart + holderPart + makerPart + mapPart)
     }
 
     /// The tree's bytes, for a place in the arena.
@@ -64,6 +67,8 @@ struct LuoTreeWriter {
         writeSlots(into: &records, at: slots)
         let holders = here()
         if hasHolders { writeHolders(into: &records) }
+        let makers = here()
+        if hasMakers { for session in tree.sessions { MakerRecord(maker: session.maker).encode(into: &records) } }
         let map = here()
         writeMap(into: &records, tree: Extent(offset: base, length: length))
 
@@ -73,6 +78,7 @@ struct LuoTreeWriter {
             (hasMarks ? LuoNames.markedSlots : LuoNames.slots, slots),
         ]
         if hasHolders { parts.append((LuoNames.holders, holders)) }
+        if hasMakers { parts.append((LuoNames.makers, makers)) }
         for (index, node) in nodes(parts, map: map, base: base).enumerated() {
             image.put(try node.flattened(capacity: Int(Self.treeRoom)))
             image.pad((index + 1) * Int(Self.treeRoom) - image.bytes.count)

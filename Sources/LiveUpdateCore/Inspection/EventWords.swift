@@ -24,6 +24,9 @@ extension Event {
         case .flbRemoved(let id): "FLB \(id.value) removed"
         case .fileRemoved(let id): "file \(id.value) removed"
         case .sessionHeld(let id, let holder): "session \(id.value) \(holder.words)"
+        case .sessionMade(let id, let maker):
+            "session \(id.value) made by \(maker.client.words), at \(maker.time) ns of the wall clock"
+        case .sessionOpened(let id, let client): "session \(id.value) opened by \(client.words)"
         case .answered(let answer):
             "request \(answer.request.tag) on connection \(answer.request.connection.number) answered: \(answer.result)"
         case .connectionClosed(let connection): "connection \(connection.number) closed"
@@ -44,6 +47,12 @@ extension RetrieveStatus {
 extension SessionHolder {
     fileprivate var words: String {
         "of user \(user), held in slot \(slot.number)" + (isDetached ? ", detached" : "")
+    }
+}
+
+extension SessionClient? {
+    fileprivate var words: String {
+        map { "process \($0.process) (\($0.commandText))" } ?? "an unknown process"
     }
 }
 

@@ -10,7 +10,7 @@ import SystemPackage
 /// a finish finishes the session. If a handler refuses that finish, the session can be retrieved again.
 extension Boot {
     func createSession(
-        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?, isLimited: Bool,
+        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?, _ maker: SessionMaker? = nil, isLimited: Bool,
         _ admit: () throws(LiveUpdateError) -> Void
     ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
@@ -27,7 +27,8 @@ extension Boot {
                 id: SessionID(value: takeID()), name: name, direction: .outgoing, progress: .open, holder: holder)
             return try openSession(acquiring: true) { (state) throws(LiveUpdateError) in
                 try Self.checkNew(name, of: holder.user, state, most)
-                return (session, [.sessionAdded(session)] + answered(answer))
+                let made = maker.map { [Event.sessionMade(session.id, $0)] } ?? []
+                return (session, [.sessionAdded(session)] + made + answered(answer))
             }
         }
     }
@@ -48,7 +49,7 @@ extension Boot {
     }
 
     func retrieveSession(
-        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?
+        _ name: SessionName, _ holder: SessionHolder, _ answer: Answer?, _ client: SessionClient? = nil
     ) throws(LiveUpdateError) -> Session {
         try request(.shared) { () throws(LiveUpdateError) in
             try ensureRoom()
@@ -67,6 +68,7 @@ extension Boot {
                 if state.holder.isDetached { holder.isDetached = true }
                 var events: [Event] = [.sessionProgress(state.id, .open)]
                 if state.holder != holder { events.append(.sessionHeld(state.id, holder)) }
+                if state.client != client { events.append(.sessionOpened(state.id, client)) }
                 state.holder = holder
                 return (state, events + answered(answer))
             }
@@ -105,7 +107,9 @@ extension Boot {
     }
 
     /// - Throws: EBADF when it was closed, EINVAL for another user.
-    func hold(_ handle: Session, _ holder: SessionHolder, _ answer: Answer?) throws(LiveUpdateError) {
+    func hold(
+        _ handle: Session, _ holder: SessionHolder, _ answer: Answer?, _ client: SessionClient?
+    ) throws(LiveUpdateError) {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in
                 let state = try session(handle, nil, for: "attach")
@@ -116,7 +120,8 @@ extension Boot {
                         remedy: "use a client of the user that made the session")
                 }
                 try ensureRoom()
-                try commit([.sessionHeld(state.id, holder)] + answered(answer))
+                let opened = state.client == client ? [] : [Event.sessionOpened(state.id, client)]
+                try commit([.sessionHeld(state.id, holder)] + opened + answered(answer))
             }
         }
     }

@@ -83,7 +83,7 @@ extension LuoTree {
         let links = files.reduce(0) { $0 + $1.links.count }
         let reasons = files.reduce(0) { $0 + ($1.leftOut?.reason.utf8.count ?? 0) }
         let records =
-            160 * files.count + 128 * (sessions.count + flbs.count + discarded.count) + 20 * ranges + 8 * links
+            160 * files.count + 192 * sessions.count + 128 * (flbs.count + discarded.count) + 20 * ranges + 8 * links
             + reasons
         return UInt64(2 * records + 16384)
     }
@@ -99,6 +99,7 @@ extension LuoTree {
         let sessions = state.sessions(.outgoing).map { session in
             Session(
                 name: session.name, user: session.holder.user, isDetached: session.holder.isDetached,
+                maker: session.maker,
                 files: state.files(of: session).map { file in
                     File(
                         record: FileRecord(compatible: file.compatible, data: file.data, token: file.token),

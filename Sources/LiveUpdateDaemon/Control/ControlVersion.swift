@@ -34,3 +34,17 @@ struct ControlVersion: Equatable, Sendable {
             + "first, which loses what it holds"
     }
 }
+
+/// The version of luod in the list of formats that an image in standby sends. Its entry is no format, because of the
+/// space in it. Orchestrators that do not know the entry ignore it, and images that do not know it leave it out.
+enum ImageVersion {
+    private static let prefix = "luod-version "
+
+    /// The entry of this program.
+    static let ownEntry = prefix + packageVersion
+
+    /// The version in a list; nil in a list without it.
+    static func version(in formats: [String]) -> String? {
+        formats.last { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+    }
+}

@@ -166,6 +166,11 @@ final class Connection {
     let slot: DescriptorSlot
     fileprivate(set) var peer: Peer
     let clientID: ClientID
+    /// The client of the sessions that are opened on the connection; nil when its process is unknown. The command's
+    /// name is read only once, when the first session is opened.
+    private(set) lazy var sessionClient: SessionClient? =
+        clientID.process == 0
+        ? nil : SessionClient(process: clientID.process, command: commandBytes(of: clientID.process))
     /// The label of the descriptor in its slot.
     fileprivate(set) var label: DescriptorLabel
     /// Whether the current request is answered later. The client's next requests are not read until then.

@@ -42,8 +42,11 @@ final class SessionOpener {
             try self.admissions.checkDescriptors(of: client)
         }
         return try open(request, client) { (holder, answer) throws(LiveUpdateError) in
-            try orchestrator.createSession(
-                name, holder: holder, answering: answer, isLimited: !client.isUnlimited, admitting: admitting)
+            let maker = SessionMaker(
+                time: UInt64(clamping: wallClockNanoseconds()), client: client.connection.sessionClient)
+            return try orchestrator.createSession(
+                name, holder: holder, answering: answer, by: maker, isLimited: !client.isUnlimited, admitting: admitting
+            )
         }
     }
 
@@ -53,7 +56,8 @@ final class SessionOpener {
     func retrieve(_ request: Request, _ client: Client) throws(LiveUpdateError) -> Reply {
         let name = NameCall(request.body).name ?? ""
         return try open(request, client) { (holder, answer) throws(LiveUpdateError) in
-            try orchestrator.retrieveSession(name, holder: holder, answering: answer)
+            try orchestrator.retrieveSession(
+                name, holder: holder, answering: answer, for: client.connection.sessionClient)
         }
     }
 
@@ -85,9 +89,10 @@ final class SessionOpener {
             var holder = holder
             holder.isDetached = true
             guard let session else {
-                return try orchestrator.retrieveSession(known.name, holder: holder, answering: answer)
+                return try orchestrator.retrieveSession(
+                    known.name, holder: holder, answering: answer, for: client.connection.sessionClient)
             }
-            try session.hold(by: holder, answering: answer)
+            try session.attach(to: client.connection.sessionClient, by: holder, answering: answer)
             return session
         }
     }

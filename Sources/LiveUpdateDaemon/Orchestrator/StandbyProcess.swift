@@ -84,7 +84,7 @@ final class StandbyProcess {
 
     private func perform(_ action: IncomingUpdate.Action) throws {
         switch action {
-        case .sayStandby: try keeper.send(.update(.standby(formats: formats)))
+        case .sayStandby: try keeper.send(.update(.standby(formats: formats + [ImageVersion.ownEntry])))
         case .prepare: prepare()
         case .sayPrepared: try keeper.send(.update(.prepared()))
         case .open(let what, let onPrepared): try handle(open(what, onPrepared))

@@ -129,7 +129,9 @@ final class StatusReporter {
                 LuodStatus.FLB(
                     compatible: flb.compatible, direction: flb.direction.rawValue, count: Int64(clamping: flb.count))
             },
-            memory: admissions.memory(of: user), missing: missingMemory(), carriesMemory: KernelSession.isPossible)
+            memory: admissions.memory(of: user), missing: missingMemory(), carriesMemory: KernelSession.isPossible,
+            // Only root makes an image ready.
+            ready: user == nil ? updates.readyImage : nil)
     }
 
     /// The persistent memory that is missing. It is looked at once per second at most, because that reads many files of
@@ -153,10 +155,13 @@ final class StatusReporter {
 
     private func session(_ part: StatusPage.Part) -> LuodStatus.Session {
         let session = part.session
+        let isAttached = store.entry(session.holder.slot) != nil
         return LuodStatus.Session(
             number: part.number, name: session.name.description, owner: session.holder.user,
             direction: session.direction.rawValue, isOpen: session.isOpen, isFinished: session.isFinished,
-            isDetached: session.holder.isDetached, isAttached: store.entry(session.holder.slot) != nil)
+            isDetached: session.holder.isDetached, isAttached: isAttached, since: session.maker?.time,
+            maker: session.maker?.client.map { LuodStatus.Client($0) },
+            holder: isAttached ? session.client.map { LuodStatus.Client($0) } : nil)
     }
 
     private func describe(_ file: Status.File, _ problem: String?) -> LuodStatus.File {
@@ -181,6 +186,10 @@ final class StatusReporter {
         else { return nil }
         return size
     }
+}
+
+extension LuodStatus.Client {
+    fileprivate init(_ client: SessionClient) { self.init(process: client.process, command: client.commandText) }
 }
 
 extension LuodStatus.Process {

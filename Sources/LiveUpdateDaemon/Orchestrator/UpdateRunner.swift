@@ -23,6 +23,8 @@ final class UpdateRunner {
     private(set) var isLooking = false
     /// The process of the standby. The descriptor is readable once the process has ended.
     private var standby: FileDescriptor?
+    /// The image that waits in standby, or that has died there. ``readyImage`` says when it counts.
+    private var loaded: LuodStatus.Ready?
     /// The baton of the last update that was handed over.
     private var baton: CommitBaton?
     /// The blackout when this process took over, in nanoseconds; nil when it took nothing over.
@@ -53,6 +55,9 @@ final class UpdateRunner {
         self.subscribers = subscribers
         self.log = log
     }
+
+    /// The image that a load has made ready, and that no update uses now. It has a failure if it has died since.
+    var readyImage: LuodStatus.Ready? { machine.isImageReady || loaded?.failure != nil ? loaded : nil }
 
     /// Whether a load, an update or a reload is under way.
     var isUnderWay: Bool { machine.request != nil }
@@ -104,6 +109,7 @@ final class UpdateRunner {
     private static let longestPatience: UInt64 = 86_400_000_000_000
 
     private func accept(_ asked: UpdateRequest, _ request: RequestID, on connection: Connection) {
+        if machine.isStartingImage { loaded = nil }
         accepted = Accepted(connection: connection, request: request, kind: asked.kind, times: [asked.read])
         replies.wait(connection)
         try? orchestrator.commit(Answer(request, result: -Errno.canceled.rawValue))
@@ -145,14 +151,25 @@ final class UpdateRunner {
         switch received.message {
         case .update(.standby(let formats, let attempt)):
             for descriptor in received.descriptors.dropFirst() { try? closeDescriptor(descriptor) }
+            if attempt == machine.attempt { note(formats, received.descriptors.first) }
             if let process = received.descriptors.first { keep(process, isCurrent: attempt == machine.attempt) }
             handle(.standby(Set(formats), attempt: attempt))
         case .update(.prepared(let attempt)): handle(.prepared(attempt: attempt))
         case .keeperReplaced(let attempt): handle(.keeperReplaced(attempt: attempt))
-        case .update(.failed(let why, let attempt)): handle(.imageFailed(why, attempt: attempt))
+        case .update(.failed(let why, let attempt)):
+            if attempt == machine.attempt, machine.isImageReady { loaded?.failure = why }
+            handle(.imageFailed(why, attempt: attempt))
         default: return false
         }
         return true
+    }
+
+    /// Notes an image that waits in standby, with a descriptor of its process.
+    private func note(_ formats: [String], _ process: FileDescriptor?) {
+        loaded = LuodStatus.Ready(
+            image: machine.request?.image ?? "", version: ImageVersion.version(in: formats),
+            process: process.flatMap { processNumber(inHandle: $0) } ?? 0,
+            since: UInt64(clamping: wallClockNanoseconds()))
     }
 
     private func keep(_ process: FileDescriptor, isCurrent: Bool) {

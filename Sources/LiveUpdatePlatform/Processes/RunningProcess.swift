@@ -80,10 +80,7 @@ package struct RunningProcess: ~Copyable {
 
     /// The process's number, from the handle; nil when the process was reaped, so that the number is free.
     private var numberInHandle: CInt? {
-        let text = try? readWhole("/proc/self/fdinfo/\(handle.borrowed.rawValue)")
-        let line = text?.split(separator: "\n").first { $0.hasPrefix("Pid:") }
-        guard let words = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }), words.count == 2 else { return nil }
-        return CInt(words[1]).flatMap { $0 > 0 ? $0 : nil }
+        processNumber(inHandle: handle.borrowed)
     }
 
     private func isHandleReadable(within milliseconds: CInt) -> Bool {
@@ -101,6 +98,15 @@ package struct RunningProcess: ~Copyable {
     package var command: String { commandName(of: id) }
 }
 
+/// The number of the process that a handle (pidfd_open(2)) refers to, from /proc/self/fdinfo. Nil when the process was
+/// reaped, so that the number is free, and when the descriptor is no such handle.
+package func processNumber(inHandle handle: FileDescriptor) -> CInt? {
+    let text = try? readWhole("/proc/self/fdinfo/\(handle.rawValue)")
+    let line = text?.split(separator: "\n").first { $0.hasPrefix("Pid:") }
+    guard let words = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }), words.count == 2 else { return nil }
+    return CInt(words[1]).flatMap { $0 > 0 ? $0 : nil }
+}
+
 /// The numbers of all processes that /proc shows.
 ///
 /// - Throws: ENOENT without /proc.
@@ -113,6 +119,14 @@ func processNumbers() throws(SystemCallError) -> [CInt] {
 /// - Throws: as ``RunningProcess/descriptors``.
 func descriptorNumbers(of process: CInt) throws(SystemCallError) -> [CInt] {
     try directoryEntries("/proc/\(process)/fd").compactMap { CInt($0) }.sorted()
+}
+
+/// The bytes of the name of a process's program, as in /proc/PID/comm: at most 15. They need not be UTF-8. Empty when
+/// the process has ended or is not visible.
+package func commandBytes(of process: CInt) -> [UInt8] {
+    var bytes = (try? readBytes("/proc/\(process)/comm")) ?? []
+    if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+    return bytes
 }
 
 func commandName(of process: CInt) -> String {

@@ -22,39 +22,43 @@ struct DaemonStatusReport: Encodable {
     }
 
     private enum CodingKeys: CodingKey {
-        case version, boot, orchestrator, keeper, processes, keeperAnswers, refusal, updates, lastBlackout, arenaSize,
-            arenaUsed, sessions, flbs, memory, missing, kernelOrchestrator, kernelUpdate, isHealthy, findings, totals
+        case version, boot, sessions, kernelOrchestrator, kernelUpdate, isHealthy, findings, totals
     }
 
     func encode(to encoder: any Encoder) throws {
+        // The members of luod's own line have the names that they have on the wire.
+        try status.daemon.encode(to: encoder)
         var members = encoder.container(keyedBy: CodingKeys.self)
-        try members.encode(1, forKey: .version)
+        try members.encode(StatusDocument.version, forKey: .version)
         try members.encode(verdict.isHealthy, forKey: .isHealthy)
         try members.encode(verdict.faults + verdict.notices, forKey: .findings)
         try members.encode(StatusTotals(status.sessions), forKey: .totals)
         // Boots count from 1: the first boot, and one for each update.
         try members.encode(status.boot, forKey: .boot)
-        try members.encode(status.orchestrator, forKey: .orchestrator)
-        try members.encode(status.keeper, forKey: .keeper)
-        try members.encode(status.processes, forKey: .processes)
-        try members.encode(status.keeperAnswers, forKey: .keeperAnswers)
-        try members.encodeIfPresent(status.refusal, forKey: .refusal)
-        try members.encode(status.updates, forKey: .updates)
-        try members.encodeIfPresent(status.lastBlackout, forKey: .lastBlackout)
-        try members.encode(status.arenaSize, forKey: .arenaSize)
-        try members.encode(status.arenaUsed, forKey: .arenaUsed)
         try members.encode(status.sessions, forKey: .sessions)
-        try members.encode(status.flbs, forKey: .flbs)
-        try members.encode(status.memory ?? [], forKey: .memory)
-        try members.encode(status.missing ?? [], forKey: .missing)
         try members.encode(KernelReport(kernel), forKey: .kernelOrchestrator)
         try members.encodeIfPresent(kernelUpdate.map { KernelUpdateDocument($0) }, forKey: .kernelUpdate)
     }
 }
 
+/// The properties of all documents of `luoctl status --json`.
+enum StatusDocument {
+    /// The version of the members that luoctl adds. The members of luod have a schema of their own.
+    static let version = 2
+}
+
+/// `luoctl status SESSION --json`
+struct SessionStatusReport: Encodable {
+    private let version = StatusDocument.version
+    private let schema = LuodStatus.schema
+    private let sessions: [LuodStatus.Session]
+
+    init(_ sessions: [LuodStatus.Session]) { self.sessions = sessions }
+}
+
 /// The output of `luoctl status --json` when luod does not answer.
 struct StatusReportWithoutDaemon: Encodable {
-    private let version = 1
+    private let version = StatusDocument.version
     private let kernelOrchestrator: KernelReport
 
     init(_ kernel: KernelOrchestrator) { kernelOrchestrator = KernelReport(kernel) }
@@ -93,7 +97,7 @@ extension KernelOrchestrator {
 
 extension LuodStatus.Session {
     /// The state of the session, in words for people. It depends on whether a client holds the session.
-    var holder: String {
+    var state: String {
         if isFinished { return "finished" }
         if isAttached { return isDetached ? "attached" : "open" }
         return isDetached ? "detached" : "waits to be retrieved"

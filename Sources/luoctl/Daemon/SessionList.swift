@@ -53,7 +53,7 @@ extension SessionList.Session {
             return overflow ? .max : next
         }
         lostFiles = session.files.count { $0.size == nil }
-        holder = session.holder
+        holder = session.state
     }
 }
 

@@ -85,7 +85,7 @@ struct StatusCommand: ParsableCommand {
                 .noSuchFileOrDirectory, "there is no session \"\(name)\"",
                 remedy: "luoctl session list shows the sessions")
         }
-        return json ? jsonText(["sessions": sessions]) : SessionStatusText(sessions).text
+        return json ? jsonText(SessionStatusReport(sessions)) : SessionStatusText(sessions).text
     }
 
     private func show(_ text: String) {

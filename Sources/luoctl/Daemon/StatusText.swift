@@ -28,7 +28,7 @@ struct StatusText {
     var text: String {
         let totals = status.refusal == nil ? [StatusTotals(status.sessions).text] : []
         let processes = showsProcesses ? ["\n\(rights)"] : []
-        return (verdict.lines + totals + [daemon, kernel.text] + lastKernelUpdate + processes + tables)
+        return (verdict.lines + totals + [daemon] + ready + [kernel.text] + lastKernelUpdate + processes + tables)
             .joined(separator: "\n")
     }
 
@@ -37,6 +37,13 @@ struct StatusText {
         let blackout = status.lastBlackout.map { ", last blackout \(UpdateReport.milliseconds($0))" } ?? ""
         let arena = "arena: \(ByteCount.text(status.arenaUsed)) of \(ByteCount.text(status.arenaSize)) in use"
         return "boot \(status.boot), \(keeper), orchestrator \(status.orchestrator)\(blackout), \(arena)"
+    }
+
+    /// The image that a load has made ready.
+    private var ready: [String] {
+        guard let ready = status.ready, ready.failure == nil else { return [] }
+        let process = ready.process == 0 ? "" : ", process \(ready.process)"
+        return ["ready: \(ready.words)\(process), since \(StatusTime.text(ready.since))"]
     }
 
     private var lastKernelUpdate: [String] {
@@ -64,13 +71,14 @@ struct StatusText {
 
     /// One line for each session. The sessions with the most memory are the first.
     private var sessions: String {
-        var table = Table(["session", "user", "direction", "state", "files", "allocated", "size"])
+        var table = Table(["session", "user", "direction", "state", "holder", "since", "files", "allocated", "size"])
         let sorted = status.sessions.map { ($0, StatusTotals(CollectionOfOne($0))) }.sorted {
             ($1.1.allocated, $0.0.owner, $0.0.name) < ($0.1.allocated, $1.0.owner, $1.0.name)
         }
         for (session, totals) in sorted {
             table.add([
-                session.name.shown, userName(session.owner), session.direction.shown, session.holder,
+                session.name.shown, userName(session.owner), session.direction.shown, session.state,
+                session.holder?.words ?? "-", session.since.map(StatusTime.text) ?? "-",
                 "\(session.files.count)" + (totals.lost == 0 ? "" : ", \(totals.lost) lost"),
                 ByteCount.text(totals.allocated), ByteCount.text(totals.apparent),
             ])
@@ -119,12 +127,19 @@ struct SessionStatusText {
     var text: String { sessions.map(Self.text).joined(separator: "\n\n") }
 
     private static func text(_ session: LuodStatus.Session) -> String {
+        let holder = session.holder.map { ", held by \($0.words)" } ?? ""
         let title =
-            "session \(session.name.shown) of user \(session.owner), \(session.direction.shown), \(session.holder)"
+            "session \(session.name.shown) of user \(session.owner), \(session.direction.shown), \(session.state)\(holder)"
         var table = Table(["token", "handler", "inode", "size", "allocated", "holes", "state"])
         for file in session.files { table.add(row(file, of: session)) }
         let files = session.files.isEmpty ? ["no files"] : [StatusTotals(CollectionOfOne(session)).text, table.text]
-        return ([title] + files + locks(of: session)).joined(separator: "\n")
+        return ([title] + making(of: session) + files + locks(of: session)).joined(separator: "\n")
+    }
+
+    private static func making(of session: LuodStatus.Session) -> [String] {
+        guard let since = session.since else { return [] }
+        let maker = session.maker.map { ", by \($0.words)" } ?? ""
+        return ["made \(StatusTime.text(since))\(maker)"]
     }
 
     private static func row(_ file: LuodStatus.File, of session: LuodStatus.Session) -> [String] {
@@ -152,5 +167,26 @@ struct SessionStatusText {
             file.locks.map { "  token \(file.token.shown): \($0.joined(separator: ", ").shown)" }
         }
         return lines.isEmpty ? [] : ["locks of held files:"] + lines
+    }
+}
+
+/// Times in the status, for people.
+enum StatusTime {
+    /// A time of CLOCK_REALTIME in nanoseconds, as ISO 8601 in UTC without fractions of a second.
+    static func text(_ nanoseconds: UInt64) -> String {
+        String(wallClockText(Int64(clamping: nanoseconds)).prefix { $0 != "." }) + "Z"
+    }
+}
+
+extension LuodStatus.Client {
+    /// The process and its command, for people.
+    var words: String { command.isEmpty ? "\(process)" : "\(process) (\(command.shown))" }
+}
+
+extension LuodStatus.Ready {
+    /// The image and its version, for people.
+    var words: String {
+        let path = image.isEmpty ? "the image that runs" : image.shown
+        return path + (version.map { " version \($0.shown)" } ?? "")
     }
 }

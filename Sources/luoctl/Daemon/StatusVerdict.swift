@@ -28,6 +28,7 @@ struct StatusVerdict: Equatable {
         addLostFiles(status, state)
         addProblems(status)
         addLimits(status)
+        addReadyImage(status)
     }
 
     private mutating func addProcesses(_ status: LuodStatus) {
@@ -81,6 +82,15 @@ struct StatusVerdict: Equatable {
                     "user \(memory.user) is over the limit of \(ByteCount.text(memory.limit ?? 0)), and can preserve no file",
                     "the user unpreserves files, or start luod with a larger limit"))
         }
+    }
+
+    private mutating func addReadyImage(_ status: LuodStatus) {
+        guard let ready = status.ready, let failure = ready.failure else { return }
+        let image = ready.image.isEmpty ? "" : " " + ready.image.shellQuoted
+        notices.append(
+            Finding(
+                "the image that luoctl load made ready has ended (\(ready.words)): \(failure)",
+                "luoctl load\(image) starts it again"))
     }
 
     // MARK: Text

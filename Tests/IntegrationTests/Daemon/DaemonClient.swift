@@ -147,8 +147,10 @@ final class DaemonClient: Sendable {
             guard case .answer(let answer) = ReplyDecoder(bytes).meaning(message.bytes) else { continue }
             guard answer.result == 0 else { throw Refused(errno: Errno(rawValue: -answer.result)) }
             let lines = answer.text.split(separator: UInt8(ascii: "\n"))
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
             return (
-                try lines.map { try JSONDecoder().decode(LuodStatus.Line.self, from: Data($0)) },
+                try lines.map { try decoder.decode(LuodStatus.Line.self, from: Data($0)) },
                 StatusCall(answer.body), message.bytes.count
             )
         }

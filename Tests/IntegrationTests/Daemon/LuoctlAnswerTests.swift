@@ -32,10 +32,10 @@ import Testing
     /// A status with some members replaced.
     private func status(_ members: String = "", files: String = "") -> String {
         """
-        {"luod":{"schema":"luod-status-2","orchestrator":1,"keeper":1,"processes":[],"keeperAnswers":true,"updates":0,"lastBlackout":null,\
-        "arenaSize":4096,"arenaUsed":0,"flbs":[]\(members)}}
+        {"luod":{"schema":"luod-status-3","orchestrator":1,"keeper":1,"processes":[],"keeper_answers":true,"updates":0,"last_blackout":null,\
+        "arena_size":4096,"arena_used":0,"flbs":[]\(members)}}
         {"session":{"number":1,"name":"vm","owner":0,"direction":"outgoing",\
-        "isOpen":false,"isFinished":false,"isDetached":true,"isAttached":false}}
+        "is_open":false,"is_finished":false,"is_detached":true,"is_attached":false}}
         \(files)
 
         """
@@ -55,8 +55,8 @@ import Testing
         ]
         let text = status(files: files.joined(separator: "\n"))
             .replacingOccurrences(of: "\"updates\":0", with: "\"updates\":\(UInt64.max)")
-            .replacingOccurrences(of: "\"lastBlackout\":null", with: "\"lastBlackout\":\(UInt64.max)")
-            .replacingOccurrences(of: "\"arenaUsed\":0", with: "\"arenaUsed\":\(UInt64.max)")
+            .replacingOccurrences(of: "\"last_blackout\":null", with: "\"last_blackout\":\(UInt64.max)")
+            .replacingOccurrences(of: "\"arena_used\":0", with: "\"arena_used\":\(UInt64.max)")
         let daemon = try daemon(status: text)
         for command in [["status"], ["status", "--json"], ["session", "list"], ["session", "list", "--json"]] {
             let ended = try await ctl(daemon, command)
