@@ -48,7 +48,10 @@ ZSH_COMPLETION := share/zsh/site-functions/_luoctl
 FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
 UNITS := lib/systemd/system
 SYSUSERS := lib/sysusers.d/luod.conf
-EXAMPLES := share/doc/luod/examples
+# The documents are installed with the tree's own structure, so that the links between them lead on.
+DOCUMENTS := share/doc/luod
+ROOT_DOCUMENTS := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
+EXAMPLES := $(DOCUMENTS)/examples
 
 C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate prefix=$(prefix) DESTDIR=$(abspath $(DESTDIR))
 
@@ -67,7 +70,7 @@ setup: ## look for the tools and libraries; as root, install the missing package
 build: ## build the library and all programs, optimized
 	swift build -c release
 
-install: setup ## install luoctl, luod, luo-bench, the client library in C, man pages, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
+install: setup ## install luoctl, luod, luo-bench, the client library in C, man pages, documents, shell completions, luod's units and group (prefix=/usr/local DESTDIR=)
 	$(STATIC_BUILD)
 	scripts/manuals .build-static/release .build-static/share
 	install -s -D -m 755 .build-static/release/luoctl $(DESTDIR)$(prefix)/bin/luoctl
@@ -79,9 +82,13 @@ install: setup ## install luoctl, luod, luo-bench, the client library in C, man 
 	install -D -m 644 .build-static/share/luoctl.zsh $(DESTDIR)$(prefix)/$(ZSH_COMPLETION)
 	install -D -m 644 .build-static/share/luoctl.fish $(DESTDIR)$(prefix)/$(FISH_COMPLETION)
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(UNITS) systemd/luod.socket systemd/luod.service
-	sed -i 's|SBINDIR/|$(prefix)/sbin/|' $(DESTDIR)$(prefix)/$(UNITS)/luod.service
+	sed -i 's|SBINDIR/|$(prefix)/sbin/|; s|file:DOCDIR/|file:$(prefix)/$(DOCUMENTS)/|g' \
+		$(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service)
 	install -D -m 644 systemd/luod.sysusers $(DESTDIR)$(prefix)/$(SYSUSERS)
 	install -D -m 644 systemd/luod-kexec.conf $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS) $(ROOT_DOCUMENTS)
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs docs/*.md
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs/images docs/images/*.svg
 	$(C_LIBRARY) install
 
 uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
@@ -91,6 +98,7 @@ uninstall: ## remove what install put there (the same prefix= and DESTDIR=)
 	if [ -d $(DESTDIR)$(prefix)/$(LIBEXEC) ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(prefix)/$(LIBEXEC); fi
 	rm -f $(addprefix $(DESTDIR)$(prefix)/$(UNITS)/,luod.socket luod.service) $(DESTDIR)$(prefix)/$(SYSUSERS)
 	rm -f $(DESTDIR)$(prefix)/$(EXAMPLES)/kexec.conf
+	rm -f $(addprefix $(DESTDIR)$(prefix)/$(DOCUMENTS)/,$(ROOT_DOCUMENTS) $(wildcard docs/*.md docs/images/*.svg))
 	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	$(C_LIBRARY) uninstall
 

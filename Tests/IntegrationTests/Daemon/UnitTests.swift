@@ -15,7 +15,8 @@ import Testing
         let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
             "../../../systemd/\(name)"
         ).path
-        return try changes.reduce(String(contentsOfFile: path, encoding: .utf8)) {
+        let places = [("DOCDIR", Document.root.path)] + changes
+        return try places.reduce(String(contentsOfFile: path, encoding: .utf8)) {
             $0.replacingOccurrences(of: $1.0, with: $1.1)
         }
     }
