@@ -48,8 +48,10 @@ ZSH_COMPLETION := share/zsh/site-functions/_luoctl
 FISH_COMPLETION := share/fish/vendor_completions.d/luoctl.fish
 UNITS := lib/systemd/system
 SYSUSERS := lib/sysusers.d/luod.conf
-# The names of documents in messages and in man pages, such as docs/run.md, are below this directory.
+# The documents are installed with the tree's own structure, so that the links between them and the names of documents in
+# messages and man pages, such as docs/run.md, lead to files.
 DOCUMENTS := share/doc/liveupdate
+ROOT_DOCUMENTS := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
 MAN_SECTIONS := 1 5 7 8
 
 C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate prefix=$(prefix) DESTDIR=$(abspath $(DESTDIR))
@@ -84,7 +86,7 @@ install: setup ## install luoctl, luod, luo-bench, the client library in C, man 
 	sed -i 's|SBINDIR/|$(prefix)/sbin/|' $(DESTDIR)$(prefix)/$(UNITS)/luod.service
 	install -D -m 644 systemd/luod.sysusers $(DESTDIR)$(prefix)/$(SYSUSERS)
 	install -D -m 644 systemd/luod-kexec.conf $(DESTDIR)$(prefix)/$(DOCUMENTS)/examples/kexec.conf
-	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS) README.md CHANGELOG.md SECURITY.md
+	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS) $(ROOT_DOCUMENTS)
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs/images docs/images/*
 	install -D -m 644 -t $(DESTDIR)$(prefix)/$(DOCUMENTS)/docs/ci docs/ci/*

@@ -32,7 +32,7 @@ import Testing
                 toFile: path, atomically: true, encoding: .utf8)
             paths.append(path)
         }
-        let ended = try await run([Self.analyze, "verify"] + paths)
+        let ended = try await run([Self.analyze, "verify", "--man=no"] + paths)
         #expect(ended.status == 0 && ended.errors.isEmpty, "\(ended)")
     }
 
