@@ -42,6 +42,7 @@ LIBEXEC := libexec/liveupdate
 
 DOC_DIR ?= .build-doc/site
 prefix ?= /usr/local
+libdir ?= $(prefix)/lib
 DESTDIR ?=
 BASH_COMPLETION := share/bash-completion/completions/luoctl
 ZSH_COMPLETION := share/zsh/site-functions/_luoctl
@@ -54,13 +55,14 @@ DOCUMENTS := share/doc/liveupdate
 ROOT_DOCUMENTS := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
 MAN_SECTIONS := 1 5 7 8
 
-C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate prefix=$(prefix) DESTDIR=$(abspath $(DESTDIR))
+C_LIBRARY = $(MAKE) -C libliveupdate BUILD=$(CURDIR)/.build-static/libliveupdate prefix=$(prefix) libdir=$(libdir) \
+	DESTDIR=$(abspath $(DESTDIR))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build install uninstall demo test test-thread test-address fuzz bench kill-sweep daemon-kill-sweep \
 	hand-over-sweep stress attack test-c test-python vmtest kexec kexec-luo kexec-debian kexec-guest kexec-kills luo-kernel \
-	guest guest-cpr consumer nightly doc format lint clean
+	guest guest-cpr consumer deb test-deb nightly doc format lint clean
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -216,6 +218,15 @@ guest-cpr: setup ## as root, the guest moves by cpr-transfer and cpr-exec of a n
 	run --next-qemu "$$qemu" --machine $(OLD_MACHINE) && \
 	for by in $(GUEST_BY); do run --qemu "$$qemu" --by $$by || exit; done
 
+deb: setup ## make Debian packages of everything in .build-deb, and check them with lintian (VERSION=)
+	@scripts/setup deb
+	rm -rf .build-deb/stage
+	$(MAKE) install DESTDIR=$(CURDIR)/.build-deb/stage prefix=/usr libdir=/usr/lib/$$(gcc -print-multiarch)
+	scripts/deb .build-deb/stage .build-deb $(if $(filter command line,$(origin VERSION)),$(VERSION))
+
+test-deb: deb ## as root, install the packages in a Debian of their own, use, upgrade, remove and purge them there; fetches it once
+	Tests/Deb/run .build-deb
+
 consumer: setup ## build the examples in a package of their own, as users of the library do, and list its dependencies
 	scripts/consumer
 
@@ -231,6 +242,7 @@ nightly: setup ## run the tests that are too long for CI: longer fuzzing and str
 	$(MAKE) kexec-guest
 	$(MAKE) kexec-kills
 	$(MAKE) guest-cpr
+	$(MAKE) test-deb
 	$(MAKE) bench
 
 doc: setup ## build the API documentation; fails on any warning, and on what has no comment (DOC_DIR=.build-doc/site)
@@ -246,4 +258,4 @@ lint: ## check the layout of the sources, the English of comments and documents,
 	@! git ls-files '*.swift' '*.c' '*.h' '*.py' | xargs grep -L 'SPDX-License-Identifier: Apache-2.0' | grep .
 
 clean: ## remove everything that was built
-	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz .build-consumer
+	rm -rf .build .build-thread .build-address .build-static .build-vm .build-doc .build-fuzz .build-consumer .build-deb
