@@ -80,7 +80,7 @@ struct BenchCommand: ParsableCommand {
         try compare(document, with: old)
         let missed = document.targets.filter { !$0.isMet }
         if checkLimits, !missed.isEmpty {
-            throw Exit.failed("over its limit: \(missed.map { "\($0.scenario): \($0.name)" }.joined(separator: "; "))")
+            throw Exit.failed("promised, and not reached: \(missed.map(\.name).joined(separator: "; "))")
         }
     }
 

@@ -9,7 +9,7 @@ struct BenchText {
     init(_ document: BenchDocument) { self.document = document }
 
     var text: String {
-        var parts = [machine]
+        var parts = [Headline(document).text, machine]
         for scenario in BenchScenario.allCases {
             let measurements = document.measurements.filter { $0.scenario == scenario.rawValue }
             if !measurements.isEmpty { parts.append("\(scenario.rawValue)\n\(Self.table(measurements))") }
@@ -95,13 +95,9 @@ struct BenchText {
     }
 
     private var targets: String {
-        var table = Table(["target", "reached", "limit"])
+        var table = Table(["promise", "reached", ""])
         for target in document.targets {
-            let limit = "\(target.isUpperLimit ? "at most" : "at least") \(fixed(target.limit, 2))"
-            table.add([
-                "\(target.scenario): \(target.name)", fixed(target.value, 2),
-                limit + (target.isMet ? "" : target.isUpperLimit ? ", over its limit" : ", below its limit"),
-            ])
+            table.add([target.name, fixed(target.value, 2), target.isMet ? "met" : "missed"])
         }
         return table.text
     }

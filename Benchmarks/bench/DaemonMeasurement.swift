@@ -28,7 +28,7 @@ struct DaemonMeasurement {
                 }
             }
         }
-        let byBytes = Set([256 << 20, run.sizes.last ?? 0]).filter { run.sizes.contains($0) }.sorted().map { bytes in
+        let byBytes = BlackoutSizes.chosen(from: run.sizes).map { bytes in
             step("luod, \(ByteCount.text(bytes)) of 2M pages", 4 + Double(bytes >> 30)) {
                 try measureUpdates(ofHuge: bytes)
             }

@@ -19,7 +19,7 @@ struct UpdateScenario {
                 }
             }
         }
-        let byBytes = Set([256 << 20, run.sizes.last ?? 0]).filter { run.sizes.contains($0) }.sorted().map { bytes in
+        let byBytes = BlackoutSizes.chosen(from: run.sizes).map { bytes in
             BenchStep(
                 scenario: .update, title: "\(ByteCount.text(bytes)) of 2M pages",
                 seconds: seconds(1 + Double(bytes >> 30)), body: { try measure(bytes) })

@@ -130,19 +130,17 @@ package struct BenchMeasurement: Codable, Equatable, Sendable {
 }
 
 extension BenchMeasurement {
-    /// The name of the measurement with its parameters: `preserve, 1 GiB in pages of 2 MiB, 4 files`.
-    package var label: String {
-        var parts = [name]
+    /// The parameters in words: `1 GiB in pages of 2 MiB`, `4 files`. Parameters that say nothing are left out.
+    var conditions: [String] {
+        var parts: [String] = []
         if let bytes = parameters["bytes"], !isOfSmallFiles {
             parts.append(Self.size(bytes) + (parameters["page"].map { " in pages of \(Self.size($0))" } ?? ""))
         }
         for key in ["files", "sessions", "descriptors", "processors"] {
-            guard let count = parameters[key] else { continue }
-            let one = key.dropLast()
-            parts.append("\(count) \(one)\(count == 1 ? "" : "s")")
+            if let count = parameters[key] { parts.append(Parameters.text(key, count)) }
         }
         if let holes = parameters["holes"], holes > 0 { parts.append("\(holes) % holes") }
-        return parts.joined(separator: ", ")
+        return parts
     }
 
     /// Whether the files have one base page each. The number of files then identifies the measurement.

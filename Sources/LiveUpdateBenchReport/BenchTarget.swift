@@ -4,7 +4,7 @@
 package struct BenchTarget: Codable, Equatable, Sendable {
     /// As in ``BenchMeasurement``.
     package var scenario: String
-    /// The two compared things, in words.
+    /// The promise as a sentence, with its limit.
     package var name: String
     /// The ratio that was measured.
     package var value: Double
@@ -35,8 +35,15 @@ extension BenchTarget {
         measurements.compactMap { measurement in
             guard let limit = measurement.ratioLimit, let ratio = measurement.ratio else { return nil }
             return BenchTarget(
-                scenario: measurement.scenario, name: "\(measurement.label), to the floor", value: ratio, limit: limit)
+                scenario: measurement.scenario,
+                name: "\(measurement.subject) takes at most \(times(limit)) as long as the floor", value: ratio,
+                limit: limit)
         }
+    }
+
+    /// A limit in words.
+    private static func times(_ limit: Double) -> String {
+        "\(Decimal.significant(limit, keepingZeros: false)) times"
     }
 
     /// The costs that must not grow: a large size is compared with a small one.
@@ -49,32 +56,34 @@ extension BenchTarget {
             }?.ours.median
         }
         func target(
-            _ scenario: String, _ name: String, _ parameter: String, _ few: UInt64, _ many: UInt64, _ text: String,
-            limit: Double, page: UInt64? = nil
+            _ scenario: String, _ name: String, _ parameter: String, _ few: UInt64, _ many: UInt64,
+            _ work: String, _ sizes: String, limit: Double, page: UInt64? = nil
         ) -> BenchTarget? {
             guard let low = median(scenario, name, parameter, few, page: page), low > 0,
                 let high = median(scenario, name, parameter, many, page: page)
             else { return nil }
-            return BenchTarget(scenario: scenario, name: text, value: high / low, limit: limit)
+            return BenchTarget(
+                scenario: scenario, name: "\(work) takes at most \(times(limit)) as long \(sizes)", value: high / low,
+                limit: limit)
+        }
+        func blackout(_ name: String, _ work: String) -> BenchTarget? {
+            target(
+                "update", name, "bytes", 256 << 20, 4 << 30, work, "with 4 GiB as with 256 MiB", limit: 1.1,
+                page: 2 << 20)
         }
         return [
+            blackout("blackout", "the blackout of an update by execve"),
+            blackout("hand-over: blackout", "the blackout of a hand-over"),
+            blackout("luod, loaded: blackout", "the blackout of luod with a loaded image"),
             target(
-                "update", "blackout", "bytes", 256 << 20, 4 << 30, "blackout at 4 GiB, to that at 256 MiB", limit: 1.1,
-                page: 2 << 20),
+                "update", "luod: preserve", "files", 10, 1000, "preserving one more file in luod",
+                "beside 1,000 files as beside 10", limit: 1.2),
             target(
-                "update", "hand-over: blackout", "bytes", 256 << 20, 4 << 30,
-                "hand-over: blackout at 4 GiB, to that at 256 MiB", limit: 1.1, page: 2 << 20),
+                "files", "one more", "files", 100, 10_000, "preserving one more file",
+                "beside 10,000 files as beside 100", limit: 1.2),
             target(
-                "update", "luod, loaded: blackout", "bytes", 256 << 20, 4 << 30,
-                "luod, loaded: blackout at 4 GiB, to that at 256 MiB", limit: 1.1, page: 2 << 20),
-            target(
-                "update", "luod: preserve", "files", 10, 1000, "luod: one more file at 1,000, to one more at 10",
-                limit: 1.2),
-            target(
-                "files", "one more", "files", 100, 10_000, "one more file at 10,000, to one more at 100", limit: 1.2),
-            target(
-                "sessions", "one more", "sessions", 100, 10_000, "one more session at 10,000, to one more at 100",
-                limit: 1.2),
+                "sessions", "one more", "sessions", 100, 10_000, "creating one more session",
+                "beside 10,000 sessions as beside 100", limit: 1.2),
         ].compactMap(\.self)
     }
 
@@ -86,26 +95,46 @@ extension BenchTarget {
         guard let resident = keeping?.counted["resident bytes"] else { return [] }
         return [
             BenchTarget(
-                scenario: "update", name: "luod: resident memory of both processes with 1,000 files, to 24 MiB",
+                scenario: "update", name: "the two processes of luod together have at most 24 MiB with 1,000 files",
                 value: resident / Double(24 << 20), limit: 1)
         ]
     }
 
     /// The ratios of other tools' times to ours, for the same memory.
     private static func comparisons(_ measurements: [BenchMeasurement]) -> [BenchTarget] {
-        let compared = measurements.filter { $0.scenario == "compare" }
-        func target(_ other: String, _ times: Double, where fits: (BenchMeasurement) -> Bool) -> BenchTarget? {
-            guard let theirs = compared.first(where: { $0.name == other && fits($0) }),
-                let ours = compared.first(where: { $0.name == "liveupdate" && $0.parameters == theirs.parameters })
-            else { return nil }
+        func target(
+            _ tool: String, _ words: String, _ limit: Double, where fits: (BenchMeasurement) -> Bool
+        ) -> BenchTarget? {
+            guard let pair = measurements.comparisons(with: tool).first(where: { fits($0.theirs) }) else { return nil }
             return BenchTarget(
-                scenario: "compare", name: "times faster than \(theirs.label)",
-                value: theirs.ours.median / ours.ours.median, limit: times, isUpperLimit: false)
+                scenario: "compare",
+                name: "preserving and updating \(pair.theirs.conditions.joined(separator: ", ")) "
+                    + "is at least \(times(limit)) faster than \(words)",
+                value: pair.theirs.ours.median / pair.ours.ours.median, limit: limit, isUpperLimit: false)
         }
         return [
-            target("memcpy, fresh", 20) { $0.parameters["bytes"] == 1 << 30 },
-            target("systemd store", 20) { $0.parameters["descriptors"] == 1000 },
-            target("criu", 150) { $0.parameters["bytes"] == 256 << 20 },
+            target("memcpy, fresh", "copying with memcpy", 20) { $0.parameters["bytes"] == 1 << 30 },
+            target("systemd store", "systemd's descriptor store", 20) { $0.parameters["descriptors"] == 1000 },
+            target("criu", "CRIU", 150) { $0.parameters["bytes"] == 256 << 20 },
         ].compactMap(\.self)
+    }
+}
+
+extension BenchMeasurement {
+    /// The measured work as the subject of a sentence, in the words of README.md: `an update by execve with 253 files`.
+    fileprivate var subject: String {
+        let conditions = conditions.joined(separator: ", ") + (conditions.count > 1 ? "," : "")
+        return switch (scenario, name) {
+        case ("hugetlb", "preserve"), ("memfd", "preserve"): "preserving \(conditions)"
+        case ("update", "cycle"): "an update by execve with \(conditions)"
+        case ("update", "hand-over: blackout"): "the blackout of a hand-over with \(conditions)"
+        case ("update", "luod: blackout"): "the blackout of luod with \(conditions)"
+        case ("update", "luod, loaded: blackout"): "the blackout of luod with a loaded image and \(conditions)"
+        case ("update", "luod: preserve"): "preserving one more file in luod beside \(conditions)"
+        case ("run", "another file's open"): "an open of another file under luoctl run, on \(conditions),"
+        case ("run", _): "\(name) under luoctl run, on \(conditions),"
+        case ("verify", "crc32c"): "the CRC32C of \(conditions)"
+        default: conditions.isEmpty ? name : "\(name), \(conditions)"
+        }
     }
 }

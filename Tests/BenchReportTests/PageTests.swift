@@ -10,7 +10,7 @@ struct PageTests {
         html.matches(of: /<svg(?s:.*?)<\/svg>/).map { $0.output }
     }
 
-    @Test("No label covers another or is cut off", arguments: OddDocuments.all.map(\.name))
+    @Test("No label covers another or a line of an axis, or is cut off", arguments: OddDocuments.all.map(\.name))
     func labels(_ name: String) throws {
         let document = try #require(OddDocuments.all.first { $0.name == name }?.document)
         for picture in Self.pictures(BenchPage(document).html) {
@@ -20,11 +20,15 @@ struct PageTests {
 
     @Test("The test of labels finds faults")
     func faults() {
-        var drawing = Drawing(width: 100, height: 40)
+        var drawing = Drawing(width: 100, height: 60)
         drawing.text(10, 20, .start, "label", "one")
         drawing.text(20, 25, .start, "label", "two")
-        drawing.text(99, 38, .start, "label", "cut")
-        #expect(Label.faults(in: drawing.svg(description: "")[...]).count == 2)
+        drawing.text(99, 58, .start, "label", "cut")
+        drawing.text(10, 50, .start, "label", "line")
+        drawing.text(60, 20, .start, "label inside part0", "bar")
+        drawing.line(15, 45, 15, 58, "grid")
+        drawing.line(65, 0, 65, 38, "grid")
+        #expect(Label.faults(in: drawing.svg(description: "")[...]).count == 3)
     }
 
     @Test("Each measurement is on the page")
@@ -37,6 +41,55 @@ struct PageTests {
             "memcpy, fresh, 1 GiB", "also supervises the service", "≤ 1.50×", "system calls",
         ] { #expect(html.contains(words), "\(words)") }
         #expect(Self.pictures(html).count > 20)
+    }
+
+    @Test("The page begins with the three figures; the rest is folded, and the contents lead to each part of it")
+    func folds() throws {
+        for (name, document) in OddDocuments.all {
+            let html = BenchPage(document).html
+            let fold = try #require(html.firstRange(of: "<details>"), "\(name)")
+            let top = html[..<fold.lowerBound]
+            for line in Headline(document).lines {
+                #expect(top.contains((line.figure ?? "–").escaped) && top.contains(line.meaning.escaped), "\(name)")
+                #expect(top.contains(line.comparison.escaped), "\(name)")
+            }
+            #expect(!top.contains("<svg") && !top.contains("<table") && !html.contains("<details open"), "\(name)")
+            // A link opens a fold only if it leads to an element inside.
+            let links = top.matches(of: /<li><a href="#([^"]*)">/).map(\.output.1)
+            let parts = html.matches(of: /<details><summary><h2>[^<]*<\/h2><\/summary><div id="([^"]*)"/).map(
+                \.output.1)
+            #expect(links == parts && !links.isEmpty, "\(name)")
+        }
+    }
+
+    @Test("Names are wrapped, and not cut")
+    func longNames() throws {
+        let document = try #require(OddDocuments.all.first { $0.name == "long names" }?.document)
+        let pictures = Self.pictures(BenchPage(document).html)
+        #expect(!pictures.isEmpty)
+        for picture in pictures {
+            let labels = Label.all(in: picture).map(\.text)
+            #expect(!labels.contains { $0.contains("…") })
+            let names = labels.joined(separator: " ")
+            for word in ["telephone", "WWWWWWWWWWMMMMMMMMMM"] where names.contains("much longer") {
+                #expect(names.contains(word), "\(names)")
+            }
+        }
+        #expect(TextMetrics.wrapped("", into: 50) == [""])
+        #expect(TextMetrics.wrapped("one two three", into: TextMetrics.width("one two")) == ["one two", "three"])
+        #expect(TextMetrics.wrapped("a oneone", into: TextMetrics.width("one")) == ["a", "one", "one"])
+        #expect(TextMetrics.wrapped("WW", into: 1) == ["W", "W"])
+    }
+
+    @Test("Times of other tools are compared with ours of the same rounds")
+    func compared() {
+        var document = BenchSamples.empty()
+        document.measurements = [("liveupdate", 100.0), ("memcpy, fresh", 300), ("liveupdate", 200), ("criu", 1_000)]
+            .map { BenchSamples.measurement("compare", $0, ["bytes": 1 << 20], $1) }
+        let html = BenchPage(document).html
+        #expect(
+            html.contains(
+                "1 MiB: liveupdate 100 ns , memcpy, fresh 300 ns 3.00×. 1 MiB: liveupdate 200 ns , criu 1.00 µs 5.00×"))
     }
 
     @Test("Each picture says what it shows, and has a table below it")
@@ -82,11 +135,11 @@ struct PageTests {
         let cases = [(1.4, true, true), (1.6, true, false), (1.6, false, true), (1.4, false, false)]
         for (value, isUpperLimit, isMet) in cases {
             document.targets = [
-                BenchTarget(scenario: "update", name: "x", value: value, limit: 1.5, isUpperLimit: isUpperLimit)
+                BenchTarget(scenario: "update", name: "it takes", value: value, limit: 1.5, isUpperLimit: isUpperLimit)
             ]
             let html = BenchPage(document).html
             #expect(html.contains("✓ met") == isMet && html.contains("✗ missed") == !isMet)
-            #expect(html.contains(isUpperLimit ? "≤ 1.50×" : "≥ 1.50×"))
+            #expect(html.contains("Promised and reached: 1 of 1 missed") == !isMet)
         }
         document.targets = [BenchTarget(scenario: "update", name: "x", value: 1.5031, limit: 1.5)]
         #expect(BenchPage(document).html.contains("1.5031×"))
@@ -99,26 +152,28 @@ struct PageTests {
         document.measurements = [("blackout", 100.0), ("freeze", 60), ("boot", 30), ("cycle", 120)]
             .map { BenchSamples.measurement("update", $0, parameters, $1) }
         let html = BenchPage(document).html
-        #expect(html.contains("Parts of the blackout. 1 file: freeze 60 ns, boot 30 ns, rest 10 ns"))
+        #expect(html.contains("Parts of the blackout. execve: 1 file: freeze 60 ns, boot 30 ns, rest 10 ns"))
         #expect(html.contains("cycle, 1 file: ours median 120 ns"))
         // Without the whole blackout they are no parts, but they are still shown.
         document.measurements.removeFirst()
         #expect(BenchPage(document).html.contains("freeze, 1 file: ours median 60 ns"))
     }
 
-    @Test("Each blackout has its own parts: a program's, and luod's with and without a loaded image")
+    @Test(
+        "Each blackout has its own parts: that of execve, of a hand-over, and of luod with and without a loaded image")
     func partsOfOthers() {
         var document = BenchSamples.empty()
         let parameters: [String: UInt64] = ["files": 1]
         document.measurements = [
             ("blackout", 100.0), ("boot", 90), ("luod: blackout", 50), ("luod: publish", 40),
             ("luod, loaded: blackout", 30), ("luod, loaded: publish", 20), ("luod: whole update", 70),
+            ("hand-over: blackout", 9), ("hand-over: take over", 8),
         ].map { BenchSamples.measurement("update", $0, parameters, $1) }
         let html = BenchPage(document).html
         #expect(
             html.contains(
-                "Parts of the blackout. 1 file: boot 90 ns, rest 10 ns. luod: 1 file: publish 40 ns, rest 10 ns. "
-                    + "luod, loaded: 1 file: publish 20 ns, rest 10 ns"))
+                "Parts of the blackout. execve: 1 file: boot 90 ns, rest 10 ns. luod: 1 file: publish 40 ns, rest 10 ns. "
+                    + "luod, loaded: 1 file: publish 20 ns, rest 10 ns. hand-over: 1 file: take over 8 ns, rest 1 ns"))
         #expect(html.contains("luod: whole update, 1 file: ours median 70 ns"))
     }
 

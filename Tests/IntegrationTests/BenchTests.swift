@@ -50,9 +50,11 @@ import Testing
     }
 
     @Test func theBlackoutHasItsParts() async throws {
-        let ended = try await luoctl("bench", "update", "--quick", "--json", "--max-memory", "64M")
-        #expect(ended.status == 0, "\(ended)")
+        let ended = try await luoctl("bench", "update", "--quick", "--json", "--max-memory", "64M", "--check-limits")
         let document = try ended.json(BenchDocument.self)
+        let missed = document.targets.filter { !$0.isMet }
+        #expect(ended.status == (missed.isEmpty ? 0 : 1), "\(ended)")
+        #expect(missed.allSatisfy { ended.errors.contains($0.name) }, "\(ended.errors)")
         for files in [1, 253, 1000] as [UInt64] {
             let measured = document.measurements.filter { $0.parameters["files"] == files }
             let medians = Dictionary(measured.map { ($0.name, $0.ours.minimum) }) { first, _ in first }
@@ -111,6 +113,7 @@ import Testing
         let bench = ["bench", "sessions", "--quick", "--tolerance", "1000000", "--html", directory.file("page.html")]
         let unchanged = try await run([Program.path("luoctl")] + bench + ["--against", same])
         #expect(unchanged.status == 0, "\(unchanged)")
+        #expect(unchanged.output.hasPrefix(Headline(try first.json(BenchDocument.self)).text), "\(unchanged)")
         let worse = try await run([Program.path("luoctl")] + bench + ["--against", faster])
         #expect(worse.status == 1 && worse.errors.contains("slower than before"), "\(worse)")
         #expect(worse.output.contains("a\\u{1b}[31mb"), "\(worse)")

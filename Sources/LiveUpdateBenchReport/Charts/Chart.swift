@@ -28,10 +28,19 @@ enum Layout {
 
 extension Drawing {
     /// Draws the axis below a plot, with lines through the plot.
-    mutating func horizontalAxis(_ scale: Scale, top: Double, bottom: Double, title: String) {
+    ///
+    /// - Parameters:
+    ///   - scale: the scale of the axis.
+    ///   - bands: the parts of the plot, from top to bottom, through which the lines go. Labels are between them, so
+    ///     that no line is behind a label.
+    ///   - bottom: the lower end of the plot.
+    ///   - title: the title of the axis.
+    mutating func horizontalAxis(_ scale: Scale, through bands: [ClosedRange<Double>], bottom: Double, title: String) {
         for value in scale.ticks({ TextMetrics.width($0) + Layout.gap }) {
             let x = scale.position(value)
-            line(x, top, x, bottom, "grid")
+            for band in bands { line(x, band.lowerBound, x, band.upperBound, "grid") }
+            // A mark at the axis joins the label below it to the lines above.
+            line(x, bottom, x, bottom + 4, "axis")
             text(x, bottom + 19, .middle, "label", scale.quantity.tick(value))
         }
         line(scale.start, bottom, scale.end, bottom, "axis")
@@ -46,6 +55,27 @@ extension Drawing {
             text(left - 6, y + 4, .end, "label", scale.quantity.tick(value))
         }
         text(0, 10, .start, "label quiet", title)
+    }
+}
+
+/// The name of a row at its left end, in as many lines as it needs, and the row's figure at the right end.
+struct RowLabel {
+    private let lines: [String]
+    private let value: String
+
+    init(_ name: String, _ value: String = "") {
+        let room = Layout.width - (value.isEmpty ? 0 : TextMetrics.width(value) + Layout.gap)
+        self.lines = TextMetrics.wrapped(name, into: room)
+        self.value = value
+    }
+
+    var height: Double { Double(lines.count) * TextMetrics.lineHeight + 2 }
+
+    func draw(top: Double, style: String = "label", in drawing: inout Drawing) {
+        for (index, line) in lines.enumerated() {
+            drawing.text(0, top + 11 + Double(index) * TextMetrics.lineHeight, .start, style, line)
+        }
+        drawing.text(drawing.width, top + 11, .end, "label strong", value)
     }
 }
 

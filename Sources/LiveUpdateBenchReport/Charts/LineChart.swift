@@ -46,7 +46,7 @@ struct LineChart: Chart {
         let xs = points.map(\.x)
         let x = horizontalScale(xs, y, names: series.map(\.name))
         drawing.verticalAxis(y, left: x.start, right: x.end, title: "median time")
-        drawing.horizontalAxis(x, top: top, bottom: bottom, title: xTitle)
+        drawing.horizontalAxis(x, through: [top...bottom], bottom: bottom, title: xTitle)
         for one in series { draw(one, x, y, in: &drawing) }
         label(series, x, y, in: &drawing)
         return drawing
@@ -85,10 +85,13 @@ struct LineChart: Chart {
 
 extension Drawing {
     /// Draws the mark of a median. Its shape tells the tone, too, and not its colour alone.
-    mutating func mark(_ tone: Tone, _ x: Double, _ y: Double) {
+    mutating func mark(_ tone: Tone, _ x: Double, _ y: Double, radius: Double = 3.5) {
         switch tone {
-        case .ours, .projected: circle(x, y, radius: 3.5, "mark \(tone.rawValue)")
-        case .floor, .other: rectangle(x - 3, y - 3, 6, 6, "mark \(tone.rawValue)")
+        case .ours, .projected: circle(x, y, radius: radius, "mark \(tone.rawValue)")
+        case .floor, .other:
+            // A square of about the same area.
+            let half = radius * 0.86
+            rectangle(x - half, y - half, 2 * half, 2 * half, "mark \(tone.rawValue)")
         }
     }
 }

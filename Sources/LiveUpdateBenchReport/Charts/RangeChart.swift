@@ -27,25 +27,33 @@ struct RangeChart: Chart {
         return "\(title), distribution of the time. \(parts.joined(separator: ". "))"
     }
 
-    private static let labelHeight = 16.0
     private static let rangeHeight = 15.0
-    private static let rowGap = 8.0
+    private static let rowGap = 6.0
 
     func drawing() -> Drawing? {
         let values = rows.flatMap { $0.ranges.flatMap(\.distribution.shown) }.filter { Scale.canShow($0, .logarithmic) }
         guard !values.isEmpty else { return nil }
-        let heights = rows.map { Self.labelHeight + Double($0.ranges.count) * Self.rangeHeight + Self.rowGap }
-        let bottom = heights.reduce(0, +)
-        var drawing = Drawing(width: Layout.width, height: bottom + Layout.axisHeight)
         let names = rows.flatMap { $0.ranges.map { TextMetrics.width($0.name) } }
         let x = scale(values, names: names.max() ?? 0)
-        drawing.horizontalAxis(x, top: Self.labelHeight, bottom: bottom, title: "time, logarithmic")
-        var y = 0.0
-        for (row, height) in zip(rows, heights) {
-            draw(row, x, top: y, in: &drawing)
-            y += height
+        var bands: [ClosedRange<Double>] = []
+        var bottom = 0.0
+        for row in rows {
+            let top = bottom + label(row).height
+            bands.append(top...top + Double(row.ranges.count) * Self.rangeHeight)
+            bottom = top + Double(row.ranges.count) * Self.rangeHeight + Self.rowGap
+        }
+        var drawing = Drawing(width: Layout.width, height: bottom + Layout.axisHeight)
+        drawing.horizontalAxis(x, through: bands, bottom: bottom, title: "time, logarithmic")
+        for (row, band) in zip(rows, bands) {
+            let label = label(row)
+            label.draw(top: band.lowerBound - label.height, in: &drawing)
+            draw(row, x, top: band.lowerBound, in: &drawing)
         }
         return drawing
+    }
+
+    private func label(_ row: Row) -> RowLabel {
+        RowLabel(row.label, Quantity.time.text(row.ranges.first?.distribution.median ?? 0))
     }
 
     /// A scale that leaves room for the names of the ranges at its right.
@@ -56,9 +64,8 @@ struct RangeChart: Chart {
     }
 
     private func draw(_ row: Row, _ x: Scale, top: Double, in drawing: inout Drawing) {
-        drawing.rowLabel(row.label, Quantity.time.text(row.ranges.first?.distribution.median ?? 0), top: top)
         for (index, range) in row.ranges.enumerated() {
-            let y = top + Self.labelHeight + (Double(index) + 0.5) * Self.rangeHeight
+            let y = top + (Double(index) + 0.5) * Self.rangeHeight
             let found = range.distribution
             guard Scale.canShow(found.median, .logarithmic) else { continue }
             let tone = range.tone.rawValue
@@ -69,14 +76,5 @@ struct RangeChart: Chart {
             drawing.mark(range.tone, x.position(found.median), y)
             drawing.text(x.end + Layout.gap, y + 4, .start, "label \(tone)", range.name)
         }
-    }
-}
-
-extension Drawing {
-    /// Draws the name of a row at its left end and its figure at the right end.
-    mutating func rowLabel(_ label: String, _ value: String, top: Double) {
-        let room = width - TextMetrics.width(value) - Layout.gap
-        text(0, top + 11, .start, "label halo", TextMetrics.fitted(label, into: room))
-        text(width, top + 11, .end, "label strong halo", value)
     }
 }

@@ -14,12 +14,30 @@ enum TextMetrics {
         text.unicodeScalars.reduce(0) { $0 + width($1) } * size
     }
 
-    /// As much of a text as fits. An ellipsis stands for the missing part.
-    static func fitted(_ text: String, into room: Double) -> String {
-        if width(text) <= room { return text }
-        var shortened = text
-        while !shortened.isEmpty, width(shortened + "…") > room { shortened.removeLast() }
-        return shortened.isEmpty ? "" : shortened + "…"
+    /// A text in lines that fit. Lines end between words; a word that is wider than a line ends inside.
+    static func wrapped(_ text: String, into room: Double) -> [String] {
+        var lines = [""]
+        for word in text.split(separator: " ").flatMap({ pieces(of: String($0), into: room) }) {
+            let line = lines[lines.count - 1]
+            if line.isEmpty || width("\(line) \(word)") <= room {
+                lines[lines.count - 1] = line.isEmpty ? word : "\(line) \(word)"
+            } else {
+                lines.append(word)
+            }
+        }
+        return lines
+    }
+
+    /// The parts of a word that fit into a line. Each has at least one character.
+    private static func pieces(of word: String, into room: Double) -> [String] {
+        word.reduce(into: [""]) { pieces, character in
+            let last = pieces[pieces.count - 1]
+            if last.isEmpty || width(last + String(character)) <= room {
+                pieces[pieces.count - 1].append(character)
+            } else {
+                pieces.append(String(character))
+            }
+        }
     }
 
     /// The width in units of the font size, as in DejaVu Sans, one of the widest fonts.

@@ -22,7 +22,7 @@ enum Parameters {
         case "bytes each": "\(figure) each"
         case "page": "\(figure) pages"
         case "holes": value == 0 ? "no holes" : "\(figure) holes"
-        case "files", "sessions", "descriptors": value == 1 ? "1 \(name.dropLast())" : "\(figure) \(name)"
+        case "files", "sessions", "descriptors", "processors": value == 1 ? "1 \(name.dropLast())" : "\(figure) \(name)"
         default: "\(name) \(figure)"
         }
     }

@@ -37,23 +37,24 @@ package struct BenchPage: Sendable {
     private var header: String {
         let parts = [
             HTML.element("h1", text: "What a live update costs"), HTML.element("p", "class=\"lead\"", text: lead),
-            MachineSection.facts(document), MachineSection.warnings(document.warnings), contents,
+            HeadlineSection.markup(Headline(document)), MachineSection.doubt(document.warnings), contents,
         ]
         return HTML.element("header", html: parts.joined(separator: "\n"))
     }
 
     private var lead: String {
-        let scenarios = scenarios.map { Wording.of($0).title.lowercasedFirst }
-        let what = scenarios.isEmpty ? "Nothing was measured" : "Measured: \(scenarios.joined(separator: ", "))"
-        return "\(what); on \(document.machine.processors) × \(document.machine.processor), "
-            + "kernel \(document.machine.kernel). Times are medians, with their quartiles."
+        let machine =
+            "\(document.machine.processors) × \(document.machine.processor), kernel \(document.machine.kernel)"
+        return scenarios.isEmpty ? "Nothing was measured on \(machine)." : "On \(machine). Times are medians."
     }
 
     private var contents: String {
         let links = sections.map { section in
             HTML.element("a", "href=\"#\(section.id.escaped)\"", text: section.title)
         }
-        return links.isEmpty ? "" : HTML.element("nav", html: links.joined(separator: "\n"))
+        return HTML.element(
+            "nav", "aria-label=\"Contents\"",
+            html: HTML.element("ul", html: links.map { HTML.element("li", html: $0) }.joined(separator: "\n")))
     }
 
     private var sections: [Section] {
@@ -61,8 +62,9 @@ package struct BenchPage: Sendable {
             section(scenario, document.measurements.filter { $0.scenario == scenario })
         }
         let all =
-            [TargetSection.of(document.targets)] + measured + [
+            [MachineSection.warnings(document.warnings), TargetSection.of(document.targets)] + measured + [
                 ProjectionSection.of(document.projections), AbsenceSection.of(document.absent),
+                MachineSection.facts(document),
             ]
         return all.filter { !$0.isEmpty }
     }
@@ -81,14 +83,7 @@ package struct BenchPage: Sendable {
     }
 
     private var footer: String {
-        let parts = [
-            HTML.element("p", text: "Made by"), MachineSection.command(document.command),
-            HTML.element("p", text: "Schema \(document.schema). Compare another run with --against."),
-        ]
-        return HTML.element("footer", html: parts.joined(separator: "\n"))
+        let text = "Schema \(document.schema). Compare another run with --against."
+        return HTML.element("footer", html: HTML.element("p", text: text))
     }
-}
-
-extension String {
-    fileprivate var lowercasedFirst: String { prefix(1).lowercased() + dropFirst() }
 }

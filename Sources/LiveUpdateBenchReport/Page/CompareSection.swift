@@ -4,21 +4,28 @@
 enum CompareSection {
     static func of(_ measurements: [BenchMeasurement]) -> Section {
         let words = Wording.of("compare")
-        let subjects = measurements.map(\.parameters).reduce(into: [[String: UInt64]]()) {
-            if !$0.contains($1) { $0.append($1) }
-        }
-        let groups = subjects.map { subject in
-            BarChart.Group(subject, of: measurements.filter { $0.parameters == subject })
-        }
+        let groups = grouped(measurements).map { DotChart.Group($0) }
         guard !groups.isEmpty else {
             return Section(id: "compare", title: words.title)
         }
         let figure = Figure(
-            title: "Time for the same", chart: BarChart(title: "Time for the same", groups: groups),
-            key: "On a logarithmic scale; each time with how many times ours it is.",
+            title: "Time for the same", chart: DotChart(title: "Time for the same", groups: groups),
+            key: "Round: ours. Square: the other tool. Each time of another tool with how many times ours it is.",
             table: table(measurements), notes: notes(measurements))
         return Section(
             id: "compare", title: words.title, introduction: words.introduction, groups: [("", [figure])])
+    }
+
+    /// Groups results of the same memory. Our result begins a group, because it is measured in turn with the following
+    /// ones.
+    private static func grouped(_ measurements: [BenchMeasurement]) -> [[BenchMeasurement]] {
+        measurements.reduce(into: []) { groups, one in
+            if one.isOurs || groups.last?.last?.parameters != one.parameters {
+                groups.append([one])
+            } else {
+                groups[groups.count - 1].append(one)
+            }
+        }
     }
 
     private static func table(_ measurements: [BenchMeasurement]) -> HTMLTable {
@@ -41,13 +48,14 @@ enum CompareSection {
     }
 }
 
-extension BarChart.Group {
-    fileprivate init(_ subject: [String: UInt64], of measurements: [BenchMeasurement]) {
+extension DotChart.Group {
+    /// Makes a group of results of the same memory.
+    fileprivate init(_ measurements: [BenchMeasurement]) {
         let ours = measurements.first(where: \.isOurs)?.ours.median
-        heading = subject.isEmpty ? "" : Parameters.text(subject)
-        bars = measurements.map { one in
+        heading = measurements.first.map { Parameters.text($0.parameters) } ?? ""
+        dots = measurements.map { one in
             let remark = one.isOurs ? nil : ours.flatMap { $0 > 0 ? Quantity.ratio(one.ours.median / $0) : nil }
-            return BarChart.Bar(
+            return DotChart.Dot(
                 label: one.name, tone: one.isOurs ? .ours : .other, time: one.ours.median, remark: remark ?? "")
         }
     }

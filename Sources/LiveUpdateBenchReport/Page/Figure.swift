@@ -33,7 +33,7 @@ struct Figure {
     }
 }
 
-/// A section of the page: pictures that belong together.
+/// A section of the page, folded until its reader opens it: pictures that belong together.
 struct Section {
     let id: String
     let title: String
@@ -45,8 +45,9 @@ struct Section {
 
     var isEmpty: Bool { html.isEmpty && groups.allSatisfy { $0.figures.isEmpty } }
 
+    /// The section, folded. A link to its content opens it, also without a script.
     var markup: String {
-        var parts = [HTML.element("h2", "id=\"\(id.escaped)\"", text: title)]
+        var parts: [String] = []
         if !introduction.isEmpty { parts.append(HTML.element("p", text: introduction)) }
         if !html.isEmpty { parts.append(html) }
         for group in groups where !group.figures.isEmpty {
@@ -54,6 +55,8 @@ struct Section {
             let figures = group.figures.map(\.html).joined(separator: "\n")
             parts.append(HTML.element("div", "class=\"figures\"", html: figures))
         }
-        return HTML.element("section", html: parts.joined(separator: "\n"))
+        let content = HTML.element(
+            "div", "id=\"\(id.escaped)\" class=\"content\"", html: parts.joined(separator: "\n"))
+        return HTML.element("details", html: HTML.element("summary", html: HTML.element("h2", text: title)) + content)
     }
 }

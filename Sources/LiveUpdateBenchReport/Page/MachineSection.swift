@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The section about the machine, and about the reasons to doubt the figures.
+/// The sections about the machine and the run, and about the reasons to doubt the figures.
 enum MachineSection {
-    static func facts(_ document: BenchDocument) -> String {
+    static func facts(_ document: BenchDocument) -> Section {
         let facts =
             facts(document.machine) + [
                 ("began", document.started), ("took", Quantity.time.text(document.seconds * 1e9)),
             ]
         let items = facts.map { "<div>" + HTML.element("dt", text: $0.0) + HTML.element("dd", text: $0.1) + "</div>" }
-        return HTML.element("dl", html: items.joined(separator: "\n"))
+        var section = Section(id: "machine", title: "The machine and the run")
+        section.html = HTML.element("dl", html: items.joined(separator: "\n")) + command(document.command)
+        return section
     }
 
     private static func facts(_ machine: BenchMachine) -> [(String, String)] {
@@ -28,14 +30,24 @@ enum MachineSection {
         ]
     }
 
-    static func warnings(_ warnings: [String]) -> String {
-        guard !warnings.isEmpty else { return "" }
-        return HTML.element(
-            "div", "class=\"warnings\" role=\"note\"",
-            html: HTML.element("strong", text: "These figures are doubtful") + HTML.list(warnings))
+    private static let doubts = "doubts"
+
+    static func warnings(_ warnings: [String]) -> Section {
+        var section = Section(id: doubts, title: "Reasons to doubt these figures")
+        if !warnings.isEmpty { section.html = HTML.list(warnings) }
+        return section
     }
 
-    static func command(_ command: [String]) -> String {
+    /// A line that leads to the reasons for doubt; empty without reasons.
+    static func doubt(_ warnings: [String]) -> String {
+        guard !warnings.isEmpty else { return "" }
+        let reasons = warnings.count == 1 ? "1 reason" : "\(warnings.count) reasons"
+        let link = HTML.element("a", "href=\"#\(doubts)\"", text: "for \(reasons)")
+        return HTML.element(
+            "p", "class=\"warnings\" role=\"note\"", html: "<strong>These figures are doubtful</strong>, \(link).")
+    }
+
+    private static func command(_ command: [String]) -> String {
         HTML.element("pre", html: HTML.element("code", text: command.map { $0.quoted }.joined(separator: " ")))
     }
 }

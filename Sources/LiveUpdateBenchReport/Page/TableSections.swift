@@ -3,20 +3,21 @@
 /// The section of the promised limits, and whether the run reached them.
 enum TargetSection {
     static func of(_ targets: [BenchTarget]) -> Section {
-        var section = Section(id: "targets", title: "Promised and reached")
+        let missed = targets.count { !$0.isMet }
+        var section = Section(
+            id: "targets", title: "Promised and reached" + (missed > 0 ? ": \(missed) of \(targets.count) missed" : ""))
         guard !targets.isEmpty else { return section }
-        var table = HTMLTable(section.title, ["", "reached", "promised", ""])
+        var table = HTMLTable("Promised and reached", ["the promise", "reached", ""])
         for one in targets {
-            let limit = (one.isUpperLimit ? "≤ " : "≥ ") + Quantity.ratio(one.limit)
             table.add(html: [
-                "\(one.scenario): \(one.name)".escaped, value(one), limit,
+                one.name.capitalizedFirst.escaped, value(one),
                 HTML.element(
                     "span", "class=\"\(one.isMet ? "met" : "missed")\"", text: one.isMet ? "✓ met" : "✗ missed"),
             ])
         }
         section.introduction =
             "The floor is the least that could do the same: a C program with the same system calls, run in alternation. "
-            + "Ratios are of medians."
+            + "All values are ratios of medians; that of luod's memory is the ratio to 24 MiB."
         section.html = table.html
         return section
     }
@@ -46,10 +47,10 @@ enum ProjectionSection {
         let title = "Projection: " + Parameters.text("page", page)
         let sizes = projections.map(\.bytes).reduce(into: [UInt64]()) { if !$0.contains($1) { $0.append($1) } }
         let groups = sizes.map { size in
-            let bars = projections.filter { $0.bytes == size }.map {
-                BarChart.Bar(label: $0.name, tone: .projected, time: $0.time)
+            let dots = projections.filter { $0.bytes == size }.map {
+                DotChart.Dot(label: $0.name, tone: .projected, time: $0.time)
             }
-            return BarChart.Group(heading: Parameters.text("bytes", size), bars: bars)
+            return DotChart.Group(heading: Parameters.text("bytes", size), dots: dots)
         }
         var table = HTMLTable(title, ["", "time, projected", "arena, projected", "measured from", "to"])
         for one in projections {
@@ -59,7 +60,7 @@ enum ProjectionSection {
                 Quantity.bytes.text(Double(one.measuredTo)),
             ])
         }
-        return Figure(title: title, chart: BarChart(title: title, groups: groups), table: table)
+        return Figure(title: title, chart: DotChart(title: title, groups: groups), table: table)
     }
 }
 

@@ -13,12 +13,12 @@ enum UpdateSection {
             groups: [("", figures)] + ScenarioSection.groups(lines, shown: blackouts))
     }
 
-    /// The prefixes in the names of measurements of luod.
-    private static let daemons = ["luod: ", "luod, loaded: "]
+    /// The prefixes in the names of measurements of luod and of hand-overs.
+    private static let prefixes = ["luod: ", "luod, loaded: ", "hand-over: "]
 
-    /// The prefix of a measurement of luod; empty for a program that replaces itself.
+    /// The prefix of a measurement of luod or of a hand-over; empty for a program that replaces itself by execve.
     private static func prefix(_ measurement: BenchMeasurement) -> String {
-        daemons.first { measurement.name.hasPrefix($0) } ?? ""
+        prefixes.first { measurement.name.hasPrefix($0) } ?? ""
     }
 
     private static func name(_ measurement: BenchMeasurement) -> Substring {
@@ -26,7 +26,10 @@ enum UpdateSection {
     }
 
     private static func label(_ measurement: BenchMeasurement) -> String {
-        prefix(measurement) + Parameters.text(measurement.parameters)
+        let conditions = measurement.conditions
+        let words = conditions.isEmpty ? Parameters.text(measurement.parameters) : conditions.joined(separator: ", ")
+        let prefix = prefix(measurement)
+        return (prefix.isEmpty ? "execve: " : prefix) + words
     }
 
     /// Whether a measurement is a part of the blackout. The others are the blackout itself, whole updates, cycles and
