@@ -2,6 +2,7 @@
 import LiveUpdateCore
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// Performs the calls that open a session: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION.
@@ -15,10 +16,11 @@ final class SessionOpener {
     private let sessions: SessionTable
     private let closer: ConnectionCloser
     private let admissions: Admissions
+    private let log: Log
 
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
-        _ sessions: SessionTable, _ closer: ConnectionCloser, _ admissions: Admissions
+        _ sessions: SessionTable, _ closer: ConnectionCloser, _ admissions: Admissions, _ log: Log
     ) {
         self.store = store
         self.orchestrator = orchestrator
@@ -26,6 +28,7 @@ final class SessionOpener {
         self.sessions = sessions
         self.closer = closer
         self.admissions = admissions
+        self.log = log
     }
 
     /// CREATE_SESSION.
@@ -42,8 +45,10 @@ final class SessionOpener {
             try self.admissions.checkDescriptors(of: client)
         }
         return try open(request, client) { (holder, answer) throws(LiveUpdateError) in
-            try orchestrator.createSession(
+            let session = try orchestrator.createSession(
                 name, holder: holder, answering: answer, isLimited: !client.isUnlimited, admitting: admitting)
+            log.say("session made", .info, session.fields(for: client.connection.clientID))
+            return session
         }
     }
 
