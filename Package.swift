@@ -62,7 +62,7 @@ let package = Package(
     traits: [
         .trait(
             name: "Programs",
-            description: "luoctl and luo-bench, whose dependencies users of the library can do without."),
+            description: "luod, luoctl and luo-bench, whose dependencies users of the library can do without."),
         .default(enabledTraits: ["Programs"]),
     ],
     dependencies: [
@@ -128,12 +128,14 @@ let package = Package(
             dependencies: [
                 "CLiveUpdateSeccomp", "LiveUpdateProtocol", "LiveUpdateMachine", "LiveUpdateCore", "LiveUpdateHandlers",
                 "LiveUpdateHandover",
-                "LiveUpdatePlatform", system,
+                "LiveUpdatePlatform", system, logging,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "luod",
-            dependencies: ["LiveUpdateDaemon", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system],
+            dependencies: [
+                "LiveUpdateDaemon", "LiveUpdateCore", "LiveUpdateHandover", "LiveUpdatePlatform", system, logging,
+            ],
             swiftSettings: strict,
             linkerSettings: linkStatically),
         // Shared by luoctl and luo-bench, and internal: exit codes, arguments, tables, JSON, the guard of huge pages.

@@ -45,13 +45,16 @@ package struct LuodStatus: Equatable, Sendable {
         package var carriesMemory: Bool?
         /// The image that a load has made ready; nil without one, and from a luod that does not say.
         package var ready: Ready?
+        /// The counters of luod and the load of its orchestrator. Nil for other users than root and luod's own, and
+        /// from a luod that does not count.
+        package var load: Load?
 
         package init(
             orchestrator: Int32, keeper: Int32, processes: [Process] = [], keeperAnswers: Bool = true,
             refusal: String? = nil, updates: UInt64 = 0,
             lastBlackout: UInt64? = nil,
             arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory]? = [],
-            missing: [String]? = [], carriesMemory: Bool? = false, ready: Ready? = nil
+            missing: [String]? = [], carriesMemory: Bool? = false, ready: Ready? = nil, load: Load? = nil
         ) {
             self.orchestrator = orchestrator
             self.keeper = keeper
@@ -67,6 +70,7 @@ package struct LuodStatus: Equatable, Sendable {
             self.missing = missing
             self.carriesMemory = carriesMemory
             self.ready = ready
+            self.load = load
         }
     }
 
@@ -124,6 +128,72 @@ package struct LuodStatus: Equatable, Sendable {
 
         /// Whether the files have grown beyond the limit. Further files are refused with EDQUOT.
         package var isOver: Bool { limit.map { bytes > $0 } ?? false }
+    }
+
+    /// The counters of luod, which begin at 0 with it, and the load of its orchestrator.
+    package struct Load: Codable, Equatable, Sendable {
+        package var counters: [Counter]
+        /// The blackouts of updates and reloads; nil when they are not counted.
+        package var blackouts: Blackouts?
+        /// The number of connections with a request that waits.
+        package var queue: Int
+        /// The number of descriptors that the orchestrator holds for clients.
+        package var descriptors: Int
+        /// The most descriptors that it may hold.
+        package var descriptorLimit: Int
+
+        package init(
+            counters: [Counter], blackouts: Blackouts?, queue: Int, descriptors: Int, descriptorLimit: Int
+        ) {
+            self.counters = counters
+            self.blackouts = blackouts
+            self.queue = queue
+            self.descriptors = descriptors
+            self.descriptorLimit = descriptorLimit
+        }
+    }
+
+    /// One counter.
+    package struct Counter: Codable, Equatable, Sendable {
+        /// "updates" or "deaths".
+        package var name: String
+        /// The kind of the update, or the process that died.
+        package var of: String
+        /// The result of the update, or the cause of the death.
+        package var result: String
+        package var count: UInt64
+
+        package init(name: String, of: String, result: String, count: UInt64) {
+            self.name = name
+            self.of = of
+            self.result = result
+            self.count = count
+        }
+    }
+
+    /// The blackouts of all updates and reloads.
+    package struct Blackouts: Codable, Equatable, Sendable {
+        /// The sum in nanoseconds.
+        package var sum: UInt64
+        /// The buckets, with rising bounds.
+        package var buckets: [Bucket]
+
+        package init(sum: UInt64, buckets: [Bucket]) {
+            self.sum = sum
+            self.buckets = buckets
+        }
+    }
+
+    /// The blackouts that are longer than the bound of the bucket before, and not longer than this bound.
+    package struct Bucket: Codable, Equatable, Sendable {
+        /// The bound in nanoseconds; nil: none.
+        package var upTo: UInt64?
+        package var count: UInt64
+
+        package init(upTo: UInt64?, count: UInt64) {
+            self.upTo = upTo
+            self.count = count
+        }
     }
 
     /// The actual rights of a process of luod, from the kernel.
@@ -448,6 +518,32 @@ package struct StatusLines: Sendable {
                 json.member("since", ready.since)
                 json.member("failure", ready.failure)
             }
+            if let load = daemon.load { Self.put(load, &json) }
+        }
+    }
+
+    private static func put(_ load: LuodStatus.Load, _ json: inout JSONWriter) {
+        json.name("load")
+        json.object { json in
+            json.array("counters", load.counters) { counter, json in
+                json.member("name", counter.name)
+                json.member("of", counter.of)
+                json.member("result", counter.result)
+                json.member("count", counter.count)
+            }
+            if let blackouts = load.blackouts {
+                json.name("blackouts")
+                json.object { json in
+                    json.member("sum", blackouts.sum)
+                    json.array("buckets", blackouts.buckets) { bucket, json in
+                        json.member("up_to", bucket.upTo)
+                        json.member("count", bucket.count)
+                    }
+                }
+            }
+            json.member("queue", load.queue)
+            json.member("descriptors", load.descriptors)
+            json.member("descriptor_limit", load.descriptorLimit)
         }
     }
 

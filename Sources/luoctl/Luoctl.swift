@@ -18,7 +18,7 @@ struct Luoctl: ParsableCommand {
         subcommands: [
             DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, BenchCommand.self,
             ReplayCommand.self,
-            StatusCommand.self, SessionCommand.self, PreserveCommand.self, UnpreserveCommand.self,
+            StatusCommand.self, MetricsCommand.self, SessionCommand.self, PreserveCommand.self, UnpreserveCommand.self,
             RetrieveCommand.self, FinishCommand.self, RunCommand.self, LoadCommand.self, UpdateCommand.self,
             ReloadCommand.self, StopCommand.self, DaxCommand.self, KexecCommand.self,
             PoolGuardCommand.self, DemoEndCommand.self, TakeGuardCommand.self,

@@ -40,6 +40,8 @@ struct Arguments {
           --unconfined            the orchestrator keeps its rights: for debugging
           --silence N             milliseconds that one process of luod may not answer until another one ends it;
                                   default 30000
+          --log-format FORMAT     text, json or journal (docs/log.md); default: journal if standard error is a journal's
+                                  stream ($JOURNAL_STREAM), and else text
           --patience N            milliseconds that a next image may take until an update is called off; default 5000
 
           --help, -h              print this
@@ -72,6 +74,7 @@ struct Arguments {
             case "--state": settings.state = absolutePath(try Self.value(of: argument, &rest))
             case "--until-unused": settings.endsUnused = true
             case "--as-kernel": settings.kernel = try Self.kernel(argument, &rest)
+            case "--log-format": settings.logFormat = try Self.logFormat(argument, &rest)
             case "--unconfined": settings.isConfined = false
             case "--socket-mode": settings.socketMode = try Self.mode(argument, &rest)
             case "--socket-group": settings.socketGroup = try Self.group(argument, &rest)
@@ -120,6 +123,14 @@ struct Arguments {
             throw UsageError(description: "\(option) \(text): give 7.0, 7.2 or 7.3")
         }
         return kernel
+    }
+
+    private static func logFormat(_ option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> LogFormat {
+        let text = try value(of: option, &rest)
+        guard let format = LogFormat(rawValue: text) else {
+            throw UsageError(description: "\(option) \(text): give text, json or journal")
+        }
+        return format
     }
 
     private static func number(

@@ -3,6 +3,7 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdateDaemon
 import LiveUpdatePlatform
+import Logging
 
 // luod: see docs/daemon.md. It uses neither an argument parser nor Foundation, because its start is part of a blackout.
 
@@ -14,7 +15,7 @@ if let kind = CommandLine.arguments.dropFirst().first.flatMap({ StartedProcess(r
     do {
         try kind.run()
     } catch {
-        Log("luod \(kind.rawValue)").say("\(error)")
+        Log("luod-\(kind.rawValue)").say("\(error)", .error)
         exit(1)
     }
 }
@@ -23,7 +24,7 @@ if CommandLine.arguments.count > 2, CommandLine.arguments[1] == KeeperProcess.re
         guard let number = CInt(CommandLine.arguments[2]) else { exit(64) }
         try KeeperProcess.resume(from: number)
     } catch {
-        Log("luod keeper").say("the keeper could not go on as \(ProgramImage.ownPath()): \(error)")
+        Log("luod-keeper").say("the keeper could not go on as \(ProgramImage.ownPath()): \(error)", .error)
         exit(1)
     }
 }
@@ -31,9 +32,10 @@ let arguments: Arguments
 do {
     arguments = try Arguments([String](CommandLine.arguments.dropFirst()))
 } catch {
-    Log("luod").say("\(error)")
+    Log("luod").say("\(error)", .error)
     exit(64)
 }
+LogFormat.choose(arguments.settings.logFormat)
 if arguments.wantsHelp || arguments.wantsVersion {
     print(arguments.wantsHelp ? Arguments.help : packageVersion)
     if fflush(nil) != 0, errno != EPIPE {
@@ -46,7 +48,7 @@ DescriptorLimit.set(to: arguments.settings.descriptors)
 guard DescriptorLimit.now >= Settings.fewestDescriptors else {
     Log("luod").say(
         "luod needs \(Settings.fewestDescriptors) open files, and may have \(DescriptorLimit.now): raise the limit "
-            + "(ulimit -n, LimitNOFILE=)")
+            + "(ulimit -n, LimitNOFILE=)", .error)
     exit(69)
 }
 growDescriptorTable(to: arguments.settings.descriptors)
@@ -57,6 +59,6 @@ do {
     }
 } catch {
     let failure = StartFailure(error, on: StateDirectory(arguments.settings.state))
-    Log("luod").say("\(failure)")
+    Log("luod").say("\(failure)", .error)
     exit(failure.cause.rawValue)
 }

@@ -20,7 +20,11 @@ import Testing
             .init(name: "gate", process: 6, capabilities: [], hasNoNewPrivileges: false, seccomp: "filter"),
         ], keeperAnswers: false, refusal: "why", updates: .max, lastBlackout: 7, arenaSize: 4096, arenaUsed: 1,
         flbs: [.init(compatible: "hugetlb-v1", direction: "incoming", count: 3)], missing: ["a", "b"],
-        carriesMemory: true, ready: .init(image: "/luod", version: nil, process: 8, since: 9, failure: "why"))
+        carriesMemory: true, ready: .init(image: "/luod", version: nil, process: 8, since: 9, failure: "why"),
+        load: .init(
+            counters: [.init(name: "updates", of: "reload", result: "done", count: .max)],
+            blackouts: .init(sum: 9, buckets: [.init(upTo: 8, count: 1), .init(upTo: nil, count: 2)]), queue: 1,
+            descriptors: 2, descriptorLimit: 3))
 
     private func session(_ number: UInt64, _ name: String = "vm") -> LuodStatus.Session {
         LuodStatus.Session(

@@ -2,14 +2,15 @@
 import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdatePlatform
+import LiveUpdateProtocol
 import SystemPackage
 
 /// Memory that a keeper shares with its orchestrators, and that outlives each of them. The keeper makes it and
 /// allocates its space, so that no store causes a SIGBUS. It sends the memory to each orchestrator with the held
 /// descriptors.
 ///
-/// Layout: two tick counters; one place for each request that is being done at the same time; and the
-/// ``RequestDeaths``.
+/// Layout: two tick counters; one place for each request that is being done at the same time; the ``RequestDeaths``;
+/// and the ``Counter``s.
 @safe
 final class ControlMemory: Sendable {
     /// The offsets, in bytes. No other type knows them.
@@ -22,6 +23,10 @@ final class ControlMemory: Sendable {
         static let placeCount = 16
         /// u32 length, and the bytes of ``RequestDeaths``.
         static let deaths = 4096
+        /// A u64 for each of ``Counter/all``.
+        static let counters = 12288
+        /// u64 sum of the blackouts in nanoseconds, and a u64 for each bucket.
+        static let blackouts = 14336
         static let size = 16384
     }
 
@@ -103,17 +108,48 @@ final class ControlMemory: Sendable {
     var deaths: RequestDeaths {
         get {
             let length = Int(unsafe mapping.bytes.load(fromByteOffset: Layout.deaths, as: UInt32.self))
-            guard length <= Layout.size - Layout.deaths - 4 else { return RequestDeaths() }
+            guard length <= Layout.counters - Layout.deaths - 4 else { return RequestDeaths() }
             let start = Layout.deaths + 4
             return RequestDeaths(unsafe [UInt8](mapping.bytes[start..<start + length])) ?? RequestDeaths()
         }
         set {
             let bytes = newValue.bytes
-            precondition(bytes.count <= Layout.size - Layout.deaths - 4)
+            precondition(bytes.count <= Layout.counters - Layout.deaths - 4)
             let start = Layout.deaths + 4
             unsafe mapping.bytes[start..<start + bytes.count].copyBytes(from: bytes)
             unsafe mapping.bytes.storeBytes(
                 of: UInt32(bytes.count), toByteOffset: Layout.deaths, as: UInt32.self)
         }
+    }
+
+    // MARK: Counters
+
+    /// Counts an event. Each counter is counted by one process only.
+    func count(_ counter: Counter) {
+        guard let place = Counter.all.firstIndex(of: counter) else { return }
+        let offset = Layout.counters + 8 * place
+        store(load(offset) &+ 1, offset)
+    }
+
+    /// All counters.
+    var counters: [LuodStatus.Counter] {
+        Counter.all.enumerated().map { $1.described(load(Layout.counters + 8 * $0)) }
+    }
+
+    /// Counts a blackout, in nanoseconds.
+    func count(blackout: UInt64) {
+        store(load(Layout.blackouts) &+ blackout, Layout.blackouts)
+        let offset = Layout.blackouts + 8 + 8 * Counter.bucket(of: blackout)
+        store(load(offset) &+ 1, offset)
+    }
+
+    /// All blackouts.
+    var blackouts: LuodStatus.Blackouts {
+        let bounds: [UInt64?] = Counter.blackoutBounds + [nil]
+        return LuodStatus.Blackouts(
+            sum: load(Layout.blackouts),
+            buckets: bounds.enumerated().map { place, bound in
+                LuodStatus.Bucket(upTo: bound, count: load(Layout.blackouts + 8 + 8 * place))
+            })
     }
 }

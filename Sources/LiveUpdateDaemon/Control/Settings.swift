@@ -36,6 +36,8 @@ package struct Settings: Sendable {
     /// How long keeper and orchestrator may be silent before one ends the other, in milliseconds. ``HangPolicy`` counts
     /// the turns of the process that watches.
     package var silence: UInt64 = 30_000
+    /// The form of the log; nil: a journal's if standard error leads there, and else text.
+    package var logFormat: LogFormat?
     /// Permissions of the clients' socket. In the orchestrator these are the actual permissions, even if a service
     /// manager has made the socket: see ``isOpenToEverybody``.
     package var socketMode: FilePermissions = .ownerReadWrite
@@ -68,6 +70,8 @@ extension Settings {
         writer.put(UInt32(socketMode.rawValue))
         writer.put(UInt8(socketGroup == nil ? 0 : 1))
         writer.put(socketGroup ?? 0)
+        // Only a luod with the option sends the field: earlier programs of version 1 refuse longer settings.
+        if let logFormat { writer.put(counted: logFormat.rawValue) }
         return writer.bytes
     }
 
@@ -102,6 +106,11 @@ extension Settings {
         let hasGroup = try flag(try reader.take())
         let group = try reader.take(UInt32.self)
         socketGroup = hasGroup ? group : nil
+        if !reader.isAtEnd {
+            let name = try reader.takeCountedString()
+            logFormat = LogFormat(rawValue: name)
+            if logFormat == nil { throw ArenaError(.record, "settings: the log format \"\(name)\"") }
+        }
         guard reader.isAtEnd else { throw ArenaError(.record, "settings: there is more than this version knows") }
     }
 }

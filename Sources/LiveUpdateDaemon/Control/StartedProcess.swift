@@ -49,6 +49,7 @@ package enum StartedProcess: String {
             exitNow(69)
         }
         guard case .settings(let settings) = try keeper.receive(.waiting)?.message else { exitNow(1) }
+        LogFormat.choose(settings.logFormat)
         DescriptorLimit.set(to: settings.descriptors)
         growDescriptorTable(to: settings.descriptors)
         return (keeper, settings)

@@ -22,7 +22,7 @@ package enum GateProcess {
 
     /// Runs until its keeper ends it.
     package static func run() throws -> Never {
-        let log = Log("luod gate")
+        let log = Log("luod-gate")
         let (keeper, settings) = try StartedProcess.begin(log)
         if settings.isConfined { try Capabilities.keep(only: capabilities) }
         Capabilities.raise(capabilities)

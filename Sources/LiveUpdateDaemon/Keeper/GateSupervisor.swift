@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// Starts the gate with the first program that runs under a filter, and again whenever the gate dies. Those programs
@@ -13,6 +14,7 @@ final class GateSupervisor {
     private let settings: Settings
     private let vault: DescriptorVault
     private let orchestrator: OrchestratorSupervisor
+    private let memory: ControlMemory
     private let children: ChildPoller
     private let log: Log
     private var gate: GateInKeeper?
@@ -25,12 +27,13 @@ final class GateSupervisor {
     /// Makes a supervisor without a gate. `vault` holds the programs that a new gate serves. A new gate runs the same
     /// program as `orchestrator`.
     init(
-        _ settings: Settings, _ vault: DescriptorVault, _ orchestrator: OrchestratorSupervisor, _ children: ChildPoller,
-        _ log: Log
+        _ settings: Settings, _ vault: DescriptorVault, _ orchestrator: OrchestratorSupervisor, _ memory: ControlMemory,
+        _ children: ChildPoller, _ log: Log
     ) {
         self.settings = settings
         self.vault = vault
         self.orchestrator = orchestrator
+        self.memory = memory
         self.children = children
         self.log = log
     }
@@ -60,7 +63,7 @@ final class GateSupervisor {
         } catch {
             let why = "\(StartFailure(error, on: StateDirectory(settings.state)))"
             if failure != why {
-                log.say("no gate can be started, so programs under luoctl run wait in open(2): \(why)")
+                log.say("no gate can be started, so programs under luoctl run wait in open(2): \(why)", .error)
             }
             failure = why
             due = milliseconds() + 100
@@ -89,10 +92,14 @@ final class GateSupervisor {
         guard let dead = gate else { return }
         gate = nil
         children.remove(dead.process.ending)
-        let how = children.reap(dead.process)?.description ?? "ended"
+        let status = children.reap(dead.process)
+        memory.count(.death(.gate, Counter.DeathCause(status)))
+        let how = status?.description ?? "ended"
         let now = milliseconds()
         let pause = restarts.pause(afterDeathAt: now)
-        log.say("the gate ended (\(how)): another is started\(pause == 0 ? "" : " in \(pause) ms")")
+        log.say(
+            "the gate ended (\(how)): another is started\(pause == 0 ? "" : " in \(pause) ms")", .warning,
+            ["dead": .number(dead.process.process.id)])
         if pause == 0 { begin() } else { due = now + pause }
     }
 

@@ -2,6 +2,7 @@
 import Glibc
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// Ends luod: after a signal, at the orchestrator's request, or because luod is unused.
@@ -86,7 +87,8 @@ final class KeeperEnding {
             let hasDied = rooms.orchestrator.current.link.descriptor.hasHungUp
             guard publication != 0, !isLogged, session == nil, hasDied else { return }
             guard attempt < Self.mostOrchestrators else { break }
-            rooms.log.say("the orchestrator ended before it had published for the next kernel: another is started")
+            rooms.log.say(
+                "the orchestrator ended before it had published for the next kernel: another is started", .warning)
             guard startAnother() else { break }
         }
         rooms.log.say("nothing is published for the next kernel: memory files do not go there")
@@ -104,7 +106,7 @@ final class KeeperEnding {
             try rooms.orchestrator.startNext(begin, rooms.vault, isStored: rooms.service.isStoring)
             return true
         } catch {
-            rooms.log.say("no orchestrator could be started: \(error)")
+            rooms.log.say("no orchestrator could be started: \(error)", .error)
             return false
         }
     }
@@ -117,7 +119,8 @@ final class KeeperEnding {
         while !isLogged, !link.descriptor.hasHungUp {
             let now = milliseconds()
             guard now < deadline, link.descriptor.isReadable(within: CInt(deadline - now)) else {
-                rooms.log.say("the orchestrator does not answer: the log cannot name the sessions and files that end")
+                rooms.log.say(
+                    "the orchestrator does not answer: the log cannot name the sessions and files that end", .error)
                 return
             }
             try? reader.readAll()

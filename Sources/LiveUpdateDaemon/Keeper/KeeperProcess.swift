@@ -3,6 +3,7 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdateMachine
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// The keeper's process. It holds one copy of every descriptor that must not be lost, and starts and watches the
@@ -66,7 +67,8 @@ package final class KeeperProcess {
         do {
             return try ServiceNotifications.take()
         } catch {
-            Log("luod keeper").say("NOTIFY_SOCKET is ignored, because no service manager reads \(path): \(error)")
+            Log("luod-keeper").say(
+                "NOTIFY_SOCKET is ignored, because no service manager reads \(path): \(error)", .warning)
             return nil
         }
     }
@@ -79,7 +81,7 @@ package final class KeeperProcess {
         // Signals must be blocked before any thread begins.
         signals = try blockSignals([SIGTERM, SIGINT] + (isIgnored(SIGHUP) ? [] : [SIGHUP]))
         try children.add(signals.borrowed)
-        rooms = try KeeperRooms(settings, state, manager, children, Log("luod keeper"))
+        rooms = try KeeperRooms(settings, state, manager, children, Log("luod-keeper"))
         updates = NextImageSupervisor(rooms)
         ending = KeeperEnding(
             rooms, updates, signals: signals.borrowed, publication: state.replaced?.publication ?? 0)
@@ -176,7 +178,9 @@ package final class KeeperProcess {
         let death = rooms.orchestrator.noteDeath { slot in rooms.vault.entry(slot)?.held.label.charged }
         if let refusal = death.refusal { try endIfNothingIsHeld(refusal) }
         let waits = death.pause == 0 ? "" : ", and waits \(death.pause) ms before it serves"
-        rooms.log.say("the orchestrator ended (\(death.how)): another is started\(waits)")
+        rooms.log.say(
+            "the orchestrator ended (\(death.how)): another is started\(waits)", .warning,
+            ["dead": .number(death.process)])
         // Only an update is taken back. After a reload, the last takeover in the arena is the one that began this boot,
         // and taking it back would return to the boot before.
         let wasInUpdate = updates.isEndingBoot
@@ -196,7 +200,7 @@ package final class KeeperProcess {
             do {
                 return try rooms.orchestrator.startNext(begin, rooms.vault, isStored: rooms.service.isStoring)
             } catch {
-                if !isLogged { rooms.log.say("no orchestrator could be started: \(error); luod tries again") }
+                if !isLogged { rooms.log.say("no orchestrator could be started: \(error); luod tries again", .error) }
                 isLogged = true
                 ending.pause(reading: reader)
             }

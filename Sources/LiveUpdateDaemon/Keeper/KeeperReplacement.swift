@@ -92,6 +92,7 @@ extension KeeperProcess {
         let file = OwnedDescriptor(taking: FileDescriptor(rawValue: number))
         let state = try KeeperState(try file.borrowed.bytes(at: 0, count: Int(try FileStatus(of: file.borrowed).size)))
         setCloseOnExec(state.numbers.map { FileDescriptor(rawValue: $0) } + [file.borrowed])
+        LogFormat.choose(state.settings.logFormat)
         growDescriptorTable(to: state.settings.descriptors)
         try? SpawnNumbers.reserve()
         let keeper = try KeeperProcess(state.settings, TakenState(state), nil) {}

@@ -37,13 +37,14 @@ struct KeeperRooms {
         vault = state.table
         vault.closeBy(closer)
         guard let memory = vault.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
+        let control = try ControlMemory(memory)
         orchestrator = try OrchestratorSupervisor(
-            state.running, try state.image(), memory: try ControlMemory(memory), settings, children, log)
+            state.running, try state.image(), memory: control, settings, children, log)
         let store = state.manager(else: manager).map {
             ServiceManagerStore($0, stored: state.stored, stale: state.stale)
         }
         service = ServiceManager(store, vault, log)
-        gate = GateSupervisor(settings, vault, orchestrator, children, log)
+        gate = GateSupervisor(settings, vault, orchestrator, control, children, log)
         shortage = ShortageReporter(vault, orchestrator, children)
         starter = try StarterWatch(
             isAwaited: settings.endsUnused, hasGone: state.replaced?.hasLostStarter ?? false, children)

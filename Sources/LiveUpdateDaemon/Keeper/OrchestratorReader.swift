@@ -3,6 +3,7 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdateMachine
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// Reads the messages of the current orchestrator, and passes each to the part of the keeper that handles it.
@@ -81,7 +82,7 @@ final class OrchestratorReader {
         case .refuses(let failure):
             rooms.log.say(
                 "no orchestrator can begin, and what is held stays held: \(failure); clients get EIO until a luod takes "
-                    + "over that can read the state (luoctl reload IMAGE)")
+                    + "over that can read the state (luoctl reload IMAGE)", .error)
             noteReady()
         case .publishAtEnd(let flags): ending.publishAtEnd(flags)
         case .holdUntilEnd:
@@ -140,7 +141,9 @@ final class OrchestratorReader {
 
     /// Logs a truncated message. A shortage of descriptors is not the orchestrator's fault.
     private func noteCut() {
-        if !isCutSaid { rooms.log.say("a descriptor could not be kept, because the limit on open files is reached") }
+        if !isCutSaid {
+            rooms.log.say("a descriptor could not be kept, because the limit on open files is reached", .warning)
+        }
         isCutSaid = true
     }
 
@@ -151,6 +154,7 @@ final class OrchestratorReader {
         rooms.orchestrator.noteBegin()
         guard !isReadySaid else { return }
         isReadySaid = true
+        rooms.log.say("luod serves", .info, rooms.settings.fields)
         ready()
         rooms.service.sayReady(process: getpid())
     }
@@ -158,7 +162,7 @@ final class OrchestratorReader {
     /// Ends luod if its orchestrator cannot begin and nothing is held. Otherwise luod continues and another
     /// orchestrator is started, because the end of luod would lose the held files.
     private func refuse(_ failure: StartFailure) throws {
-        guard rooms.vault.holdsOnlyState else { return rooms.log.say("no orchestrator can begin: \(failure)") }
+        guard rooms.vault.holdsOnlyState else { return rooms.log.say("no orchestrator can begin: \(failure)", .error) }
         rooms.children.end(rooms.orchestrator.current)
         if rooms.settings.endsUnused { StateDirectory(rooms.settings.state).remove() }
         throw failure
@@ -171,7 +175,8 @@ final class OrchestratorReader {
         rooms.children.remove(link.descriptor)
         guard !rooms.orchestrator.current.process.waitForEnd(10_000) else { return }
         rooms.log.say(
-            "the orchestrator goes on without this keeper, which did not read: start luod again, which takes the place")
+            "the orchestrator goes on without this keeper, which did not read: start luod again, which takes the place",
+            .warning)
         exitNow(1)
     }
 }

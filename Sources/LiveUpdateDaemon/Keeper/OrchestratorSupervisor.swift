@@ -57,6 +57,8 @@ final class OrchestratorSupervisor {
     struct Death {
         /// How it ended, as text.
         var how: String
+        /// The process that ended.
+        var process: CInt
         /// The pause that the next orchestrator makes, in milliseconds.
         var pause: UInt64
         /// The reason why the next orchestrator must not read the state; nil when it may.
@@ -74,7 +76,8 @@ final class OrchestratorSupervisor {
         watch.beginAgain()
         let refusal = "\(starts.deaths) orchestrators died before they could serve, at last with \(how)"
         return Death(
-            how: how, pause: restarts.pause(afterDeathAt: milliseconds()), refusal: mustRefuse ? refusal : nil)
+            how: how, process: current.process.id, pause: restarts.pause(afterDeathAt: milliseconds()),
+            refusal: mustRefuse ? refusal : nil)
     }
 
     /// Starts the next orchestrator and hands it all descriptors.

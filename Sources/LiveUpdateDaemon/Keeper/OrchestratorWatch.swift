@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// Watches the current orchestrator: whether it answers, and which requests ended it.
@@ -38,10 +39,10 @@ final class OrchestratorWatch {
         let name = "the orchestrator (process \(orchestrator.process.id))"
         switch policy.look(memory.ticks(.orchestrator)) {
         case .nothing: break
-        case .silent: log.say("\(name) has not answered for 2 s: clients wait")
+        case .silent: log.say("\(name) has not answered for 2 s: clients wait", .warning)
         case .answers: log.say("\(name) answers again")
         case .end:
-            log.say("\(name) has not answered for \(patience) ms, and is ended: another one is started")
+            log.say("\(name) has not answered for \(patience) ms, and is ended: another one is started", .warning)
             wasSilent = true
             orchestrator.process.kill()
         }
@@ -54,6 +55,7 @@ final class OrchestratorWatch {
     ///     process.
     ///   - user: finds the user of the connection in a slot; nil for a connection that is not held any more.
     func countDeath(_ status: ExitStatus?, user: (DescriptorSlot) -> UInt32?) {
+        memory.count(.death(.orchestrator, wasSilent ? .silence : Counter.DeathCause(status)))
         let requests = memory.takeRequests().compactMap { key in
             user(DescriptorSlot(key.slot)).map { (key: key, user: $0) }
         }
@@ -64,12 +66,16 @@ final class OrchestratorWatch {
         deaths.note(requests, cause(status), at: now)
         memory.deaths = deaths
         for request in requests {
-            log.say("the orchestrator ended during a request of user \(request.user)")
+            log.say(
+                "the orchestrator ended during a request of user \(request.user)", .warning,
+                ["user": .number(request.user)])
             guard let count = deaths.endedTooMany(request.key) else { continue }
-            log.say("\(count) orchestrators ended during that request: it is not done again (ECANCELED)")
+            log.say("\(count) orchestrators ended during that request: it is not done again (ECANCELED)", .warning)
         }
         for user in deaths.pausing(at: now) where !paused.contains(user) {
-            log.say("user \(user) is not served for a minute: too many orchestrators ended during the user's requests")
+            log.say(
+                "user \(user) is not served for a minute: too many orchestrators ended during the user's requests",
+                .warning, ["user": .number(user)])
         }
     }
 

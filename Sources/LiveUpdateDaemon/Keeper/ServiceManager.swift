@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// The service manager that stores the held descriptors (``ServiceManagerStore``). There may be none.
@@ -42,7 +43,7 @@ final class ServiceManager {
             isBusy = try !store.catchUp(with: vault)
             return true
         } catch {
-            log.say("the service manager no longer stores the descriptors of luod: \(error)")
+            log.say("the service manager no longer stores the descriptors of luod: \(error)", .error)
             self.store = nil
             return false
         }

@@ -87,7 +87,7 @@ package struct StateDirectory: Sendable {
             cameWithKernel: cameWithKernel, holder: found)
     }
 
-    private var log: Log { Log("luod keeper") }
+    private var log: Log { Log("luod-keeper") }
 
     /// Makes the directory. All users can look up the socket in it. An existing directory is not changed, because a
     /// user may have named it by mistake.

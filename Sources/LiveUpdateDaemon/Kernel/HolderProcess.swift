@@ -23,7 +23,7 @@ enum HolderProcess {
     /// Runs until another process ends this process.
     static func run() throws -> Never {
         ignoreEndingSignals()
-        let log = Log("luod holder")
+        let log = Log("luod-holder")
         let (keeper, _) = try StartedProcess.begin(log)
         _ = unsafe chdir("/")
         let list = try receiveAll(keeper)

@@ -74,7 +74,7 @@ struct KernelArrival {
         }
     }
 
-    private var log: Log { Log("luod keeper") }
+    private var log: Log { Log("luod-keeper") }
 
     private func receive(from session: KernelSession, into vault: DescriptorVault) throws {
         let cargo = try KernelCargo(content(of: KernelCargo.token, in: session))

@@ -189,7 +189,7 @@ final class KernelHolder {
             do throws(SystemCallError) {
                 try arrival.finish()
             } catch {
-                Log("luod keeper").say("the session of the previous kernel cannot be finished: \(error)")
+                Log("luod-keeper").say("the session of the previous kernel cannot be finished: \(error)")
             }
         }
         arrival = nil

@@ -3,6 +3,7 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// Accepts new connections, within the limits and while there are descriptors.
@@ -146,7 +147,7 @@ final class Acceptor {
             guard let descriptor = store.descriptor(in: slot) else { return client }
             try connections.addClient(descriptor, slot)
         } catch {
-            log.say("a connection of user \(client.user) was not accepted: \(error)")
+            log.say("a connection of user \(client.user) was not accepted: \(error)", .warning)
             store.release(now: [slot])
         }
         return client
@@ -161,7 +162,9 @@ final class Acceptor {
     /// this process again and again.
     private func rest(_ error: SystemCallError) {
         if !hasSaidNoRoom {
-            log.say("no client can connect until descriptors are free (luod --max-descriptors N, ulimit -n): \(error)")
+            log.say(
+                "no client can connect until descriptors are free (luod --max-descriptors N, ulimit -n): \(error)",
+                .warning)
         }
         hasSaidNoRoom = true
         guard let listener = store.descriptor(.listener) else { return }

@@ -44,7 +44,7 @@ final class ConnectionCloser {
         if let unsent = sessions.takeUnsent(for: connection.slot) { try? closeDescriptor(unsent) }
         if case .session(let session) = connection.peer {
             if mayTakeLong, longWork.end(session, of: connection) { return }
-            end(session, hasArrived: connection.hasArrived)
+            end(session, of: connection)
         }
         release(connection)
     }
@@ -64,10 +64,12 @@ final class ConnectionCloser {
     }
 
     /// Ends a session with its last descriptor, or detaches it.
-    private func end(_ session: Session, hasArrived: Bool) {
+    private func end(_ session: Session, of connection: Connection) {
         if session.holder.isDetached { return detach(session) }
         do throws(LiveUpdateError) {
-            try session.end(hasArrived: hasArrived)
+            let end = SessionEnd(of: session, connection)
+            try session.end(hasArrived: connection.hasArrived)
+            end.say(on: log)
         } catch {
             log.say("session \"\(session.name)\": \(error)")
         }

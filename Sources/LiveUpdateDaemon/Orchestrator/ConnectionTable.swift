@@ -115,6 +115,9 @@ final class ConnectionTable {
 
     // MARK: Postponing
 
+    /// The number of postponed connections.
+    var postponedCount: Int { postponed.count }
+
     /// Whether any connection is postponed.
     var hasPostponed: Bool { !postponed.isEmpty }
 

@@ -3,6 +3,8 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdateMachine
 import LiveUpdatePlatform
+import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// The link to the keeper, as long as there is one.
@@ -14,6 +16,7 @@ final class KeeperLink {
     private var link: ControlLink?
     private let store: DescriptorMirror
     private let work: WorkQueue
+    private let memory: ControlMemory?
     private let watch: KeeperWatch
     private let log: Log
 
@@ -27,6 +30,7 @@ final class KeeperLink {
         self.store = store
         self.work = work
         self.log = log
+        self.memory = memory
         watch = KeeperWatch(memory, patience: silence, log)
     }
 
@@ -99,12 +103,28 @@ final class KeeperLink {
         for descriptor in received.descriptors { try? closeDescriptor(descriptor) }
     }
 
+    // MARK: Counters
+
+    /// Counts an event in the memory that keeper and orchestrators share.
+    func count(_ counter: Counter) { memory?.count(counter) }
+
+    /// Counts a blackout, in nanoseconds.
+    func count(blackout: UInt64) { memory?.count(blackout: blackout) }
+
+    /// All counters.
+    var counters: [LuodStatus.Counter]? { memory?.counters }
+
+    /// All blackouts.
+    var blackouts: LuodStatus.Blackouts? { memory?.blackouts }
+
     // MARK: Losing and adopting
 
     /// Continues without a keeper until another one replaces it.
     func giveUp() {
-        log.say("the keeper is gone: serving goes on, updates do not; start luod on this state to take its place")
+        log.say(
+            "the keeper is gone: serving goes on, updates do not; start luod on this state to take its place", .error)
         if let link {
+            memory?.count(.death(.keeper, isSilent ? .silence : .unknown))
             work.unwatch(link.descriptor)
             // If the keeper still runs, it learns here that it was given up.
             link.shutDown()
@@ -133,7 +153,7 @@ final class KeeperLink {
             link = other
             log.say("a new keeper has taken the place of the one that died")
         } catch {
-            log.say("a new keeper could not take the place: \(error)")
+            log.say("a new keeper could not take the place: \(error)", .error)
             let why = "the orchestrator could not give all that it holds to another keeper: \(error)"
             try? other.send(.update(.failed(why)))
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// Watches the keeper. A keeper that does not answer is named in the log, and ended after a while.
@@ -36,14 +37,14 @@ final class KeeperWatch {
         guard let keeper else { return policy.beginAgain() }
         switch policy.look(memory.ticks(.keeper)) {
         case .nothing: break
-        case .silent: log.say("\(name(keeper)) has not answered for 2 s: serving goes on, and updates wait")
+        case .silent: log.say("\(name(keeper)) has not answered for 2 s: serving goes on, and updates wait", .warning)
         case .answers: log.say("\(name(keeper)) answers again")
         case .end: end(keeper)
         }
     }
 
     private func end(_ keeper: ControlLink) {
-        log.say("\(name(keeper)) does not answer, and is ended: start luod on this state to take its place")
+        log.say("\(name(keeper)) does not answer, and is ended: start luod on this state to take its place", .warning)
         guard let number = try? keeper.descriptor.peer().process, !keeper.descriptor.hasHungUp,
             let process = try? RunningProcess(number)
         else { return }

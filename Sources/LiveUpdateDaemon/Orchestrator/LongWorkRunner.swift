@@ -2,6 +2,7 @@
 import LiveUpdateCore
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// Lets threads do the requests that take long, while other clients are served.
@@ -169,8 +170,11 @@ final class LongWorkRunner {
     func end(_ session: Session, of connection: Connection) -> Bool {
         guard endsLong(connection), mayEndLong(connection.user) else { return false }
         let hasArrived = connection.hasArrived
+        let end = SessionEnd(of: session, connection)
+        let log = log
         let started = workers.start(for: connection.user) { () throws(LiveUpdateError) in
             try session.end(hasArrived: hasArrived)
+            end.say(on: log)
         }
         guard let started else { return false }
         longWork.begin(started, .end(session), connection)
@@ -221,11 +225,30 @@ final class LongWorkRunner {
 
     private func answer(_ request: Request, _ connection: Connection, _ error: LiveUpdateError?) {
         let descriptors = connection.endWork()
+        if let error { log.say(limit: error, of: connection.clientID) }
+        if error == nil, request.call == .finish, let session = connection.session {
+            log.say("session finished", .info, session.fields(for: connection.clientID))
+        }
         let reply = error.map { Reply($0) } ?? Reply(0, body: request.answerBody)
         replies.send(reply.completed(for: request), to: connection)
         store.close(requested: descriptors, on: connection)
         if connection.hasEnded { work.noteEnd(of: connection) }
     }
+}
+
+/// The end of a session with its last descriptor, for the log.
+struct SessionEnd: Sendable {
+    private let fields: Logger.Metadata
+    /// Whether the session stays, because its client has never received it.
+    private let isRefused: Bool
+
+    init(of session: Session, _ connection: Connection) {
+        fields = session.fields(for: connection.clientID)
+        isRefused = session.direction == .incoming && !connection.hasArrived
+    }
+
+    /// Writes the line.
+    func say(on log: Log) { if !isRefused { log.say("session ended", .info, fields) } }
 }
 
 extension Session {

@@ -2,6 +2,7 @@
 import LiveUpdateCore
 import LiveUpdateHandlers
 import LiveUpdatePlatform
+import Logging
 
 /// Reports the sessions and files that luod loses, at its end and at its start.
 final class LossReporter {
@@ -47,13 +48,13 @@ final class LossReporter {
     }
 
     /// Logs the sessions and files that end with luod, and those that survive.
-    func logEnd() { log.sayAll(endReport().lines) }
+    func logEnd() { log.sayAll(endReport().lines, .warning) }
 
     /// Logs the sessions and files that were lost before this start. Call this before ``Resumption/resume()``,
     /// which ends lost sessions.
     func logStart() {
         guard let status = try? orchestrator.status() else { return }
         let losses = StartLosses(status.sessions) { store.entry($0) != nil }
-        log.sayAll(losses.lines)
+        log.sayAll(losses.lines, .error)
     }
 }

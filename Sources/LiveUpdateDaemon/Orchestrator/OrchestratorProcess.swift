@@ -6,6 +6,7 @@ import LiveUpdateHandover
 import LiveUpdateMachine
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// The process of an orchestrator, which a keeper starts. It serves at once, or waits as the standby. It receives
@@ -21,7 +22,7 @@ package enum OrchestratorProcess {
 
     /// Runs until the keeper ends this process.
     package static func run() throws -> Never {
-        let log = Log("luod orchestrator")
+        let log = Log("luod-orchestrator")
         let (keeper, settings) = try StartedProcess.begin(log)
         // This thread gives up the start capabilities later, because it may have to open files on DAX of all users. The
         // other threads never have them.
@@ -126,7 +127,7 @@ package enum OrchestratorProcess {
         guard !resources.settings.endsUnused, let arena = resources.store.descriptor(.arena),
             let medium = StateMedium(ofArena: arena)
         else { return }
-        resources.log.say(medium.line(resources.settings.state))
+        resources.log.say(medium.line(resources.settings.state), .info)
     }
 
     /// Opens the files that survived the kernel, before other processes rename them. The log says which persistent
@@ -135,10 +136,10 @@ package enum OrchestratorProcess {
         _ orchestrator: Orchestrator, _ role: ControlMessage.Role, _ wasPublished: Bool, _ log: Log
     ) {
         let files = try? orchestrator.findLostFiles()
-        log.sayAll(orchestrator.missingMemory.map { "persistent memory: \($0)" })
+        log.sayAll(orchestrator.missingMemory.map { "persistent memory: \($0)" }, .warning)
         let reasons = files?.reasons ?? []
-        log.sayAll(reasons.prefix(loggedReasons).map { "not found: \($0)" })
-        if reasons.count > loggedReasons { log.say("not found: \(reasons.count - loggedReasons) more files") }
+        log.sayAll(reasons.prefix(loggedReasons).map { "not found: \($0)" }, .error)
+        if reasons.count > loggedReasons { log.say("not found: \(reasons.count - loggedReasons) more files", .error) }
         guard role == .afterKernel else { return }
         let what =
             wasPublished

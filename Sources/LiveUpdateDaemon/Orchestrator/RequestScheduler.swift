@@ -94,6 +94,9 @@ struct RequestScheduler {
     /// Whether there is no work.
     var isIdle: Bool { current.isEmpty && !mayAccept }
 
+    /// The number of connections with work.
+    var count: Int { current.count }
+
     /// Whether several parties have work.
     var isShared: Bool { parties.readyCount > 1 }
 

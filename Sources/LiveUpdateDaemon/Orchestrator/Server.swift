@@ -3,6 +3,7 @@ import LiveUpdateCore
 import LiveUpdateMachine
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// The server of an orchestrator: one thread, which answers one request after the other.
@@ -69,12 +70,12 @@ final class Server {
         let admissions = Admissions(store, orchestrator, connections, acceptor, settings.kernel)
         kernelUpdate = KernelUpdateCall(
             orchestrator, store, state: settings.state, updates, longWork, connections, acceptor, replies, keeper, log)
-        sessionCalls = SessionCalls(admissions, longWork, subscribers)
+        sessionCalls = SessionCalls(admissions, longWork, subscribers, log)
         deviceCalls = DeviceCalls(
-            SessionOpener(store, orchestrator, connections, sessions, closer, admissions),
-            SessionRemover(orchestrator, connections, sessions),
+            SessionOpener(store, orchestrator, connections, sessions, closer, admissions, log),
+            SessionRemover(orchestrator, connections, sessions, log),
             ProgramCalls(store, orchestrator, connections, closer, admissions, keeper, state),
-            StatusReporter(store, orchestrator, keeper, updates, admissions, refusal, state),
+            StatusReporter(store, orchestrator, keeper, updates, admissions, connections, work, refusal, state),
             StopCall(store, losses, refusal, updates, kernelUpdate, replies, keeper, log), kernelUpdate,
             connections, longWork, updates, refusal)
     }
@@ -275,7 +276,7 @@ final class Server {
         if message.isTruncated {
             // The rest of the message has the last copies of its descriptors. This thread must not drop them.
             if message.lacksDescriptors, connection.mayTryAgain() { return connections.postpone(connection) }
-            log.say("a message of user \(connection.user) was cut: its connection is closed")
+            log.say("a message of user \(connection.user) was cut: its connection is closed", .warning)
             guard !longWork.postponesEnd(connection) else { return }
             return closer.close(connection, mayTakeLong: true)
         }
@@ -340,6 +341,7 @@ final class Server {
             case .dead, .program: throw Self.dead
             }
         } catch {
+            log.say(limit: error, of: connection.clientID)
             return Reply(error)
         }
     }

@@ -3,6 +3,7 @@ import LiveUpdateCore
 import LiveUpdateHandlers
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// Performs the calls on a session's descriptor.
@@ -10,11 +11,13 @@ final class SessionCalls {
     private let admissions: Admissions
     private let longWork: LongWorkRunner
     private let subscribers: Subscribers
+    private let log: Log
 
-    init(_ admissions: Admissions, _ longWork: LongWorkRunner, _ subscribers: Subscribers) {
+    init(_ admissions: Admissions, _ longWork: LongWorkRunner, _ subscribers: Subscribers, _ log: Log) {
         self.admissions = admissions
         self.longWork = longWork
         self.subscribers = subscribers
+        self.log = log
     }
 
     /// - Returns: the answer; nil when the request is answered later.
@@ -70,6 +73,7 @@ final class SessionCalls {
             return nil
         }
         try session.finish()
+        log.say("session finished", .info, session.fields(for: connection.clientID))
         return Reply(0, body: request.answerBody)
     }
 

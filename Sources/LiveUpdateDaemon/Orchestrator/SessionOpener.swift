@@ -2,6 +2,7 @@
 import LiveUpdateCore
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// Performs the calls that open a session: CREATE_SESSION, RETRIEVE_SESSION, ATTACH_SESSION.
@@ -15,10 +16,11 @@ final class SessionOpener {
     private let sessions: SessionTable
     private let closer: ConnectionCloser
     private let admissions: Admissions
+    private let log: Log
 
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ connections: ConnectionTable,
-        _ sessions: SessionTable, _ closer: ConnectionCloser, _ admissions: Admissions
+        _ sessions: SessionTable, _ closer: ConnectionCloser, _ admissions: Admissions, _ log: Log
     ) {
         self.store = store
         self.orchestrator = orchestrator
@@ -26,6 +28,7 @@ final class SessionOpener {
         self.sessions = sessions
         self.closer = closer
         self.admissions = admissions
+        self.log = log
     }
 
     /// CREATE_SESSION.
@@ -44,9 +47,11 @@ final class SessionOpener {
         return try open(request, client) { (holder, answer) throws(LiveUpdateError) in
             let maker = SessionMaker(
                 time: UInt64(clamping: wallClockNanoseconds()), client: client.connection.sessionClient)
-            return try orchestrator.createSession(
+            let session = try orchestrator.createSession(
                 name, holder: holder, answering: answer, by: maker, isLimited: !client.isUnlimited, admitting: admitting
             )
+            log.say("session made", .info, session.fields(for: client.connection.clientID))
+            return session
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import LiveUpdateCore
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// REMOVE_SESSION: ends a session by its name. With force, it also ends a session that a client holds.
@@ -8,17 +9,19 @@ final class SessionRemover {
     private let orchestrator: Orchestrator
     private let connections: ConnectionTable
     private let sessions: SessionTable
+    private let log: Log
 
-    init(_ orchestrator: Orchestrator, _ connections: ConnectionTable, _ sessions: SessionTable) {
+    init(_ orchestrator: Orchestrator, _ connections: ConnectionTable, _ sessions: SessionTable, _ log: Log) {
         self.orchestrator = orchestrator
         self.connections = connections
         self.sessions = sessions
+        self.log = log
     }
 
     func perform(_ request: Request, _ client: Client) -> Reply {
         let call = UpdateCall(request.body)
         do throws(LiveUpdateError) {
-            let overridden = try remove(call, of: client.user)
+            let overridden = try remove(call, of: client.user, for: client.connection.clientID)
             return Reply(0, body: UpdateCall(text: overridden).body)
         } catch {
             return Reply(-error.errno.rawValue, body: UpdateCall(text: "\(error)").body)
@@ -28,7 +31,9 @@ final class SessionRemover {
     /// - Returns: the overridden obstacles: a line for a client that held the session, and one for each refusal.
     /// - Throws: ENOENT; without force EBUSY while a client holds the session, or a handler cannot finish; EINVAL for
     ///   an invalid session name, and for both directions at once.
-    private func remove(_ call: UpdateCall, of user: SessionUser) throws(LiveUpdateError) -> String {
+    private func remove(
+        _ call: UpdateCall, of user: SessionUser, for client: ClientID
+    ) throws(LiveUpdateError) -> String {
         let name = SessionName(described: call.text)
         let directions = call.flags & (UpdateCall.outgoing | UpdateCall.incoming)
         guard name.isValid, directions != UpdateCall.outgoing | UpdateCall.incoming else {
@@ -45,8 +50,10 @@ final class SessionRemover {
                 remedy: "wait for its end, or force the removal (luoctl session rm --force)")
         }
         let session = try openedForRemoval(known, holder)
+        let fields = session.fields(for: client)
         var overridden = try end(session, known, isForced: isForced)
         sessions.removeDetached(session)
+        log.say("session removed", .info, fields)
         if let holder {
             overridden.insert("a client held the session, and has none now", at: 0)
             // Each further request of the holder fails with ENODEV.

@@ -74,6 +74,8 @@ final class StatusReporter {
     private let keeper: KeeperLink
     private let updates: UpdateRunner
     private let admissions: Admissions
+    private let connections: ConnectionTable
+    private let work: WorkQueue
     private let refusal: Refusal?
     private let state: StateDirectory
     /// The processes at the last look, and the time of that look in nanoseconds.
@@ -83,13 +85,16 @@ final class StatusReporter {
 
     init(
         _ store: DescriptorMirror, _ orchestrator: Orchestrator, _ keeper: KeeperLink,
-        _ updates: UpdateRunner, _ admissions: Admissions, _ refusal: Refusal?, _ state: StateDirectory
+        _ updates: UpdateRunner, _ admissions: Admissions, _ connections: ConnectionTable,
+        _ work: WorkQueue, _ refusal: Refusal?, _ state: StateDirectory
     ) {
         self.store = store
         self.orchestrator = orchestrator
         self.keeper = keeper
         self.updates = updates
         self.admissions = admissions
+        self.connections = connections
+        self.work = work
         self.refusal = refusal
         self.state = state
     }
@@ -131,7 +136,16 @@ final class StatusReporter {
             },
             memory: admissions.memory(of: user), missing: missingMemory(), carriesMemory: KernelSession.isPossible,
             // Only root makes an image ready.
-            ready: user == nil ? updates.readyImage : nil)
+            ready: user == nil ? updates.readyImage : nil,
+            load: user == nil || user == geteuid() ? load : nil)
+    }
+
+    /// The counters, and the load of this process. They are about all users.
+    private var load: LuodStatus.Load {
+        LuodStatus.Load(
+            counters: keeper.counters ?? [], blackouts: keeper.blackouts,
+            queue: work.count + connections.postponedCount, descriptors: store.count,
+            descriptorLimit: connections.quota.mostOfProcess)
     }
 
     /// The persistent memory that is missing. It is looked at once per second at most, because that reads many files of

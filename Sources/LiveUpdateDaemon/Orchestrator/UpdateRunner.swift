@@ -4,6 +4,7 @@ import LiveUpdateHandover
 import LiveUpdateMachine
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import Logging
 import SystemPackage
 
 /// Runs the old image's part of an update: performs the actions that ``OutgoingUpdate`` decides, and reports their
@@ -71,7 +72,7 @@ final class UpdateRunner {
     func refusal(of request: Request, _ client: Client) -> Reply? {
         noticeDeafKeeper()
         let asked = asked(request, client)
-        return machine.refusal(of: asked).map { reply($0, to: asked.kind) }
+        return machine.refusal(of: asked).map { reply($0, to: asked.kind, of: asked.client) }
     }
 
     /// - Returns: a refusal; nil when the request is answered later.
@@ -80,7 +81,7 @@ final class UpdateRunner {
         let asked = asked(request, client)
         for action in machine.handle(.requested(asked)) {
             switch action {
-            case .refuse(let refusal): return reply(refusal, to: asked.kind)
+            case .refuse(let refusal): return reply(refusal, to: asked.kind, of: asked.client)
             case .accept: accept(asked, client.id(request), on: client.connection)
             default: perform(action)
             }
@@ -123,8 +124,13 @@ final class UpdateRunner {
         replies.send(reply, to: accepted.connection)
     }
 
-    private func reply(_ refusal: UpdateRefusal, to kind: UpdateRequest.Kind) -> Reply {
-        log.sayAll(refusal.reason.split(separator: "\n").map { "\(kind.name): \($0)" })
+    private func reply(
+        _ refusal: UpdateRefusal, to kind: UpdateRequest.Kind, of client: UpdateClient,
+        as result: Counter.UpdateResult = .refused
+    ) -> Reply {
+        keeper.count(.update(kind, result))
+        log.sayAll(
+            refusal.reason.split(separator: "\n").map { "\(kind.name): \($0)" }, .warning, client.fields)
         let text = LuoctlRemedies.explained(refusal.reason, refusal.errno.rawValue)
         return Reply(-refusal.errno.rawValue, body: UpdateCall(text: text).body)
     }
@@ -136,10 +142,21 @@ final class UpdateRunner {
         let connection = connections.all.first { $0.slot == note.request.connection }
         machine.begin(
             after: EarlierUpdate(what, by: connection?.updateClient, began: times.first ?? answered, ended: answered))
+        defer { sayDone(what == .update ? .update : .reload, times + [answered], by: connection?.updateClient) }
         guard let connection else { return }
         var reply = Reply(0, body: UpdateCall(times: times + [answered], text: note.cost).body)
         reply.response.tag = note.request.tag
         replies.send(reply, to: connection)
+    }
+
+    /// Writes the line of a load, an update or a reload that was done.
+    private func sayDone(_ kind: UpdateRequest.Kind, _ times: [UInt64], by client: UpdateClient?) {
+        let phases = UpdatePhases(times: times)
+        keeper.count(.update(kind, .done))
+        if let blackout = phases.blackout { keeper.count(blackout: blackout) }
+        var fields = phases.fields.merging(client?.fields ?? [:]) { $1 }
+        fields["updates"] = (try? orchestrator.statusSummary()).map { .number($0.updateNumber) }
+        log.say("\(kind.name): done", .notice, fields)
     }
 
     // MARK: The keeper
@@ -187,7 +204,7 @@ final class UpdateRunner {
     /// Gives up a keeper that does not read.
     func noticeDeafKeeper() {
         guard let why = keeper.deafness else { return }
-        log.say("the keeper does not accept descriptors: \(why)")
+        log.say("the keeper does not accept descriptors: \(why)", .warning)
         loseKeeper()
     }
 
@@ -225,15 +242,21 @@ final class UpdateRunner {
         case .takeBaton: handle(.baton(isOurs: baton?.take() ?? true))
         case .endImage: endImage()
         case .exit:
-            log.say("the next orchestrator runs: this one ends")
+            log.say("the next orchestrator runs: this one ends", .info)
             exitNow(0)
         case .goOnAlone: keeper.giveUp()
-        case .succeed: answer(Reply(0, body: UpdateCall(times: timesUntilNow()).body))
+        case .succeed:
+            let times = timesUntilNow()
+            if let accepted { sayDone(accepted.kind, times, by: accepted.connection.updateClient) }
+            answer(Reply(0, body: UpdateCall(times: times).body))
         case .fail(let refusal):
             isLooking = false
             orchestrator.discardDraft()
             subscribers.end()
-            if let kind = accepted?.kind { answer(reply(refusal, to: kind)) }
+            if let accepted {
+                answer(
+                    reply(refusal, to: accepted.kind, of: accepted.connection.updateClient, as: .calledOff))
+            }
         case .accept, .refuse: break
         }
     }

@@ -43,6 +43,9 @@ final class WorkQueue {
     /// Whether there is no work.
     var isIdle: Bool { scheduler.isIdle }
 
+    /// The number of connections that wait to be served.
+    var count: Int { scheduler.count }
+
     /// Notes an event of a connection.
     func note(_ event: Poller.Event, on connection: Connection) {
         if event.hasEnded {

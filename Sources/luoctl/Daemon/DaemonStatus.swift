@@ -44,7 +44,7 @@ struct DaemonStatusReport: Encodable {
 /// The properties of all documents of `luoctl status --json`.
 enum StatusDocument {
     /// The version of the members that luoctl adds. The members of luod have a schema of their own.
-    static let version = 2
+    static let version = 1
 }
 
 /// `luoctl status SESSION --json`

@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-import Glibc
 import LiveUpdatePlatform
+package import Logging
 
-/// Lines on standard error, which systemd collects.
+/// The log of a process of luod: swift-log with a ``LineHandler``. docs/log.md lists the events.
 ///
 /// In each second, a few lines of each kind are written. After that second, one line says how many were omitted. All
 /// lines from one place in the code are one kind.
 package struct Log: Sendable {
-    /// The name of the process.
-    package let name: String
+    private let logger: Logger
     private let limiter = Guarded(LogLimiter())
 
-    /// Names the process.
-    package init(_ name: String) { self.name = name }
+    /// Makes the log of a process. `process` is its name in the lines, such as `luod-keeper`.
+    package init(_ process: String) { logger = Logger(label: process) { LineHandler($0) } }
 
     /// Writes one line, unless there are too many of its kind.
-    package func say(_ text: String, file: String = #fileID, line: Int = #line) {
+    ///
+    /// - Parameters:
+    ///   - text: the message.
+    ///   - level: how important the event is.
+    ///   - fields: what the event is about, such as session and user.
+    ///   - file: the file of the place in the code.
+    ///   - line: the line of the place in the code.
+    package func say(
+        _ text: String, _ level: Logger.Level = .notice, _ fields: @autoclosure () -> Logger.Metadata = [:],
+        file: String = #fileID, line: Int = #line
+    ) {
         let kind = LogLimiter.Kind(file: file, line: line)
         let (isAdmitted, omissions) = limiter.with { limiter in
             let now = monotonicNanoseconds()
@@ -23,11 +32,13 @@ package struct Log: Sendable {
             return (limiter.admits(text, of: kind, at: now), omissions)
         }
         write(omissions)
-        if isAdmitted { write(text) }
+        if isAdmitted { write(text, level, fields()) }
     }
 
     /// Writes lines that belong together, without a limit.
-    package func sayAll(_ lines: [String]) { for line in lines { write(line) } }
+    package func sayAll(_ lines: [String], _ level: Logger.Level = .notice, _ fields: Logger.Metadata = [:]) {
+        for line in lines { write(line, level, fields) }
+    }
 
     /// Writes how many lines were omitted, once their second is over.
     func sayOmissions() {
@@ -41,12 +52,11 @@ package struct Log: Sendable {
     var hasOmissions: Bool { limiter.with { $0.hasOmissions } }
 
     private func write(_ omissions: [LogLimiter.Omission]) {
-        for one in omissions { write("\(one.count) more lines were left out like: \(one.last)") }
+        for one in omissions { write("\(one.count) more lines were left out like: \(one.last)", .notice, [:]) }
     }
 
-    private func write(_ text: String) {
-        let line = "\(name)[\(getpid())]: \(text)\n"
-        _ = unsafe Glibc.write(STDERR_FILENO, line, line.utf8.count)
+    private func write(_ text: String, _ level: Logger.Level, _ fields: Logger.Metadata) {
+        logger.log(level: level, "\(text)", metadata: fields)
     }
 }
 
