@@ -65,8 +65,7 @@ extension SessionName: ExpressibleByArgument {
     public init(argument: String) { self.init(described: argument) }
 
     /// The names of luod's sessions. Shells expand completions, so names with special characters, which another user
-    /// can have chosen, are left out. The command has no colon and no backslash, because zsh's `_arguments` interprets
-    /// both.
+    /// can have chosen, are left out. The command has no colon and no backslash, because zsh interprets both.
     public static var defaultCompletionKind: CompletionKind {
         .shellCommand(
             #"luoctl session list --json --timeout 1 2>/dev/null | awk -F'"' "#
