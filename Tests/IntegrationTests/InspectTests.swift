@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Glibc
+import LiveUpdateCore
+import LiveUpdateHandover
 import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
@@ -62,6 +64,40 @@ import Testing
         let document = try ended.json(InspectOutput.self)
         #expect(document.sound && document.file.locked == false)
         #expect(document.state?.sessions.first?.files.count == 1)
+    }
+
+    // MARK: Invariants
+
+    @Test("An extent beyond the end of its file is named, with its session and token") func extents() async throws {
+        let holder = try await ArenaHolder("0")
+        let document = try await holder.inspect("--json").json(InspectOutput.self)
+        #expect(document.invariants.broken.isEmpty && document.invariants.checked.count == 15)
+        #expect(try await holder.inspect().output.contains("\n\ninvariants: 15 checked, all hold\n\n"))
+        var bytes = try holder.arena.borrowed.bytes(at: 0, count: 1 << 20)
+        let data = Int(try #require(document.state?.sessions.first?.files.first?.data))
+        // The record ends with the offset of its extents. The length of the first one follows its offset.
+        let place = Int(integer(UInt64.self, bytes, at: data + 32))
+        bytes[place + 8 + 6] = 1
+        let file = try TemporaryFile(bytes)
+        let ended = try await luoctl("inspect", "--json", file.path)
+        let damaged = try ended.json(InspectOutput.self).invariants.broken
+        #expect(ended.status == 1 && Set(damaged.map(\.invariant)) == ["sums", "file-records"], "\(damaged)")
+        #expect(damaged.contains { $0.reason.contains("token 1 of \"held\"") && !$0.consequence.isEmpty })
+        let text = try await luoctl("inspect", file.path).output
+        #expect(text.contains("invariants: 15 checked, 2 broken\n  sums: the journal: range"), "\(text)")
+    }
+
+    @Test("A broken invariant that no gate finds is an exit code of 1") func onlyAnInvariant() async throws {
+        let specimen = try Specimen.running()
+        let inspected = Inspection(ArenaSnapshot(specimen.copy()))
+        let record = try #require(inspected.log.last { $0.words?.contains("token 2, ") == true })
+        let slot = try #require(inspected.state?.sessions.first?.files.first?.status.slot.number)
+        try specimen.file.write(word: slot, at: record.offset + 48)
+        specimen.repair()
+        let file = try TemporaryFile(specimen.copy())
+        let ended = try await luoctl("inspect", file.path)
+        #expect(ended.status == 1 && ended.lines.first == "\(file.path): sound; no program runs it")
+        #expect(ended.errors.hasPrefix("luoctl: \(file.path): slots: record "), "\(ended)")
     }
 
     // MARK: Exit codes

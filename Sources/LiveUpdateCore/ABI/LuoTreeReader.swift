@@ -66,6 +66,16 @@ struct LuoTreeReader {
         try checkMap(at: map, tree)
     }
 
+    /// The error of the list of ranges in use; nil if the list names exactly what the tree reaches.
+    func mapFailure(_ tree: LuoTree, map: UInt64) -> ArenaError? {
+        do throws(ArenaError) {
+            try checkMap(at: map, tree)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     // MARK: Trees
 
     private func tree(at offset: UInt64, _ compatible: String) throws(ArenaError) -> DeviceTreeReader {

@@ -18,6 +18,8 @@ package struct Inspection: Sendable {
     /// The reasons why a boot would not open the arena, with one ``Orchestrator/Opening`` or another, and other damage:
     /// in a tree that is no longer read, or in the records of callbacks.
     package let failures: [ArenaError]
+    /// The result of the check of each invariant by itself.
+    package let invariants: InvariantCheck
 
     /// Inspects a snapshot of the arena.
     package init(_ snapshot: ArenaSnapshot) {
@@ -35,6 +37,7 @@ package struct Inspection: Sendable {
         self.arena = arena
         self.state = state
         self.trees = trees
+        invariants = InvariantCheck(arena)
         // Records of callbacks may be gone if a boot committed while the snapshot was taken.
         failures =
             arena.failures + [read.failure].compactMap { $0 } + trees.compactMap(\.failure)

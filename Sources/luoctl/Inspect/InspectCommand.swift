@@ -13,8 +13,9 @@ struct InspectCommand: ParsableCommand {
         abstract: "Show what is in an arena, and what is wrong with it.",
         discussion: """
             Nothing is written or locked: a program may run the arena meanwhile. For a damaged arena, the gate that \
-            refused it is named, and its readable part is shown. Exit 0 for a sound arena, 1 for a damaged arena or \
-            another file, 64 for a path without a file, 69 for an arena that cannot be read now, 77 without permission.
+            refused it is named, and its readable part is shown. Every invariant is checked by itself, and each broken \
+            one is named with its place. Exit 0 for a sound arena, 1 for a damaged arena or another file, 64 for a path \
+            without a file, 69 for an arena that cannot be read now, 77 without permission.
             """)
 
     @Argument(help: "The arena: a path, as /proc/PID/fd/N of the process that runs it.", completion: .file())
@@ -41,8 +42,8 @@ struct InspectCommand: ParsableCommand {
     func run() throws {
         let document = InspectDocument(arena, Inspection(try snapshot()), log: log, pages: pages)
         print(json ? document.json : InspectText(document).text)
-        guard let first = document.failures.first else { return }
-        throw Exit.failed("\(arena.shown): \(first.shown)")
+        if let first = document.failures.first { throw Exit.failed("\(arena.shown): \(first.shown)") }
+        if let first = document.invariants.broken.first { throw Exit.failed("\(arena.shown): \(first.shown)") }
     }
 
     private func snapshot() throws -> ArenaSnapshot {

@@ -21,6 +21,7 @@ extension InspectDocument {
         // count.
         let records = ([state] + trees.map(\.state)).flatMap { $0?.recordFailures ?? [] }
         failures = found.failures.map(Failure.init) + (snapshot.isSettled ? records : [])
+        invariants = Invariants(found.invariants, records: snapshot.isSettled ? records : [])
         sound = failures.isEmpty
     }
 
@@ -28,6 +29,24 @@ extension InspectDocument {
     private static func phase(_ found: Inspection) -> String? {
         if found.trees.contains(where: { $0.part == .outgoingTree }) { return "published" }
         return found.state.map { $0.isFreezing ? "freezing" : "running" }
+    }
+}
+
+extension InspectDocument.Invariants {
+    /// Describes the result of a check. `records` are the failures of the handlers' records.
+    init(_ found: InvariantCheck, records: [InspectDocument.Failure]) {
+        let isRead = found.checked.contains(.references)
+        checked = (found.checked + (isRead ? [.fileRecords] : [])).map(\.rawValue)
+        let unreadable = records.map { BrokenInvariant(.fileRecords, "the records of handlers", $0.reason) }
+        broken = (found.broken + unreadable).map(InspectDocument.Broken.init)
+    }
+}
+
+extension InspectDocument.Broken {
+    init(_ broken: BrokenInvariant) {
+        self.init(
+            invariant: broken.invariant.rawValue, place: broken.place, reason: broken.reason,
+            consequence: broken.invariant.consequence)
     }
 }
 

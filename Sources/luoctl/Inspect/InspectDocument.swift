@@ -11,6 +11,20 @@ struct InspectDocument: Encodable {
         var reason: String
     }
 
+    /// A broken invariant.
+    struct Broken: Encodable {
+        var invariant: String
+        var place: String
+        var reason: String
+        var consequence: String
+    }
+
+    struct Invariants: Encodable {
+        /// The invariants that could be checked.
+        var checked: [String]
+        var broken: [Broken]
+    }
+
     struct File: Encodable {
         var size: UInt64
         /// Absent if the kernel does not tell.
@@ -100,6 +114,7 @@ struct InspectDocument: Encodable {
     var sound: Bool
     /// The first failure is from the gate that refuses the arena.
     var failures: [Failure]
+    var invariants: Invariants
     var file: File
     var superblock: Superblock?
     var tables: [Table]

@@ -14,7 +14,7 @@ struct InspectText {
     init(_ document: InspectDocument) { self.document = document }
 
     var text: String {
-        var parts = [headline]
+        var parts = [headline, invariants]
         if let superblock = document.superblock { parts.append(words(superblock)) }
         if !document.tables.isEmpty { parts.append(tables) }
         if let journal = document.journal {
@@ -43,6 +43,17 @@ struct InspectText {
         let more = document.failures.count - lines.count
         if more > 0 { lines.append("  and \(more) more") }
         return (["\(document.arena.shown): \(verdict); \(runs)\(settled)"] + lines).joined(separator: "\n")
+    }
+
+    private var invariants: String {
+        let found = document.invariants
+        let names = Set(found.broken.map(\.invariant))
+        let result = names.isEmpty ? "all hold" : "\(names.count) broken"
+        var lines = ["invariants: \(found.checked.count) checked, \(result)"]
+        lines += found.broken.prefix(Self.mostFailures).map { "  " + $0.shown }
+        let more = found.broken.count - Self.mostFailures
+        if more > 0 { lines.append("  and \(more) more places") }
+        return lines.joined(separator: "\n")
     }
 
     private func words(_ words: InspectDocument.Superblock) -> String {
@@ -117,6 +128,10 @@ struct InspectText {
 
 extension InspectDocument.Failure {
     var shown: String { "\(gate): \(reason.shown)" }
+}
+
+extension InspectDocument.Broken {
+    var shown: String { "\(invariant): \(place.shown): \(reason.shown): \(consequence)" }
 }
 
 extension InspectDocument.Failure? {

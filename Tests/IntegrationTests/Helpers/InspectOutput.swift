@@ -7,6 +7,18 @@ struct InspectOutput: Decodable {
         let reason: String
     }
 
+    struct Broken: Decodable {
+        let invariant: String
+        let place: String
+        let reason: String
+        let consequence: String
+    }
+
+    struct Invariants: Decodable {
+        let checked: [String]
+        let broken: [Broken]
+    }
+
     struct File: Decodable {
         let locked: Bool?
         let settled: Bool
@@ -40,6 +52,7 @@ struct InspectOutput: Decodable {
     struct PreservedFile: Decodable {
         let token: UInt64
         let compatible: String
+        let data: UInt64
         let flbs: [String]
         let pages: Pages?
         let failure: Failure?
@@ -78,6 +91,7 @@ struct InspectOutput: Decodable {
     let version: Int
     let sound: Bool
     let failures: [Failure]
+    let invariants: Invariants
     let file: File
     let journal: Journal?
     let state: State?
