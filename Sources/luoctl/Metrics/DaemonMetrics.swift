@@ -60,7 +60,7 @@ struct DaemonMetrics {
         for (group, sessions) in groups.sorted(by: { $0.key < $1.key }) {
             family.add(
                 Double(sessions.count),
-                ["user": "\(group.user)", "direction": group.direction, "holder": group.holder])
+                ["user": "\(group.user)", "direction": group.direction, "state": group.state])
         }
         add(family)
     }
@@ -164,16 +164,16 @@ struct DaemonMetrics {
 private struct SessionGroup: Hashable, Comparable {
     let user: UInt32
     let direction: String
-    let holder: String
+    let state: String
 
     init(_ session: LuodStatus.Session) {
         user = session.owner
         direction = session.direction
-        holder = session.holder.replacing(" ", with: "_")
+        state = session.state.replacing(" ", with: "_")
     }
 
     static func < (left: Self, right: Self) -> Bool {
-        (left.user, left.direction, left.holder) < (right.user, right.direction, right.holder)
+        (left.user, left.direction, left.state) < (right.user, right.direction, right.state)
     }
 }
 

@@ -26,7 +26,7 @@ import Testing
         try other.preserve(try MemoryFile(bytes: [1]), 1)
         var all = try await metrics(daemon)
         #expect(all["luod_up"] == 1 && all["luod_healthy"] == 1 && all["luod_boot"] == 1)
-        #expect(all["luod_sessions{\(user),direction=\"outgoing\",holder=\"open\"}"] == 2)
+        #expect(all["luod_sessions{\(user),direction=\"outgoing\",state=\"open\"}"] == 2)
         #expect(all["luod_files{\(user),handler=\"memfd-extents-v1\"}"] == 2)
         #expect(all["luod_size_bytes{\(user),handler=\"memfd-extents-v1\"}"] == 8193)
         #expect(
@@ -58,7 +58,7 @@ import Testing
         #expect(ended.status == 0, "\(ended)")
         let all = try OpenMetricsText(ended.output)
         #expect(all.samples.keys.filter { $0.contains("user=\"0\"") }.isEmpty)
-        #expect(all["luod_sessions{user=\"\(nobody)\",direction=\"outgoing\",holder=\"open\"}"] == 1)
+        #expect(all["luod_sessions{user=\"\(nobody)\",direction=\"outgoing\",state=\"open\"}"] == 1)
         #expect(all.samples.keys.filter { $0.hasPrefix("luod_updates") || $0 == "luod_descriptors" }.isEmpty)
         withExtendedLifetime((mine, theirs)) {}
     }
