@@ -24,6 +24,7 @@ package final class KeeperProcess {
     private let updates: NextImageSupervisor
     private let ending: KeeperEnding
     private let reader: OrchestratorReader
+    private let stateWatch: StateWatch
 
     /// The time between two looks for processes that have ended without an event, in milliseconds.
     private static let lookInterval: UInt64 = 250
@@ -83,6 +84,7 @@ package final class KeeperProcess {
         try children.add(signals.borrowed)
         rooms = try KeeperRooms(settings, state, manager, children, Log("luod-keeper"))
         updates = NextImageSupervisor(rooms)
+        stateWatch = StateWatch(rooms)
         ending = KeeperEnding(
             rooms, updates, signals: signals.borrowed, publication: state.replaced?.publication ?? 0)
         reader = OrchestratorReader(rooms, updates, ending, isReadySaid: state.replaced != nil, ready)
@@ -110,6 +112,7 @@ package final class KeeperProcess {
             if milliseconds() >= nextLook, updates.isQuiet {
                 nextLook = milliseconds() + Self.lookInterval
                 try replaceSilentlyEnded()
+                lookAtState()
             }
             updates.handleDeadlines()
             if let replacement = updates.takeReplacement() {
@@ -144,6 +147,16 @@ package final class KeeperProcess {
         if rooms.gate.hasEnded { rooms.gate.replaceDead() }
         updates.noteSilentEnd()
         children.reapRest()
+    }
+
+    /// Looks at the names of the state, unless luod ends.
+    private func lookAtState() {
+        guard !ending.isUnderWay else { return }
+        stateWatch.look { message, descriptors in
+            // If the orchestrator has died, that is an event of its own, and the next one gets the socket.
+            try? rooms.orchestrator.current.link.send(message, descriptors)
+            updates.tell(message, descriptors)
+        }
     }
 
     /// The longest time that the loop may wait, in milliseconds.

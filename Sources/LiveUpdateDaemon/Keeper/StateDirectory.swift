@@ -76,9 +76,9 @@ package struct StateDirectory: Sendable {
         }
         // The process that bound this socket is dead, because this process has the arena's lock.
         _ = unsafe unlink(controlSocket)
-        table.add(try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking(), .control)
+        table.add(try makeSocket(.control, settings), .control)
         _ = unsafe unlink(rootSocket)
-        table.add(try MessageSocket.listen(at: rootSocket, mode: [.ownerReadWrite]).nonBlocking(), .rootListener)
+        table.add(try makeSocket(.rootListener, settings), .rootListener)
         try addListener(passed, stored, settings, to: table)
         table.add(try ControlMemory.make(), .memory)
         let stale = passed.compactMap { HeldSlot(storedName: $0.name) }.filter { !stored.contains($0) }
@@ -256,10 +256,22 @@ package struct StateDirectory: Sendable {
         {
             table.release(listeners)
             _ = unsafe unlink(clientSocket)
-            table.add(
-                try MessageSocket.listen(
-                    at: clientSocket, mode: settings.socketMode, group: settings.socketGroup
-                ).nonBlocking(), .listener)
+            table.add(try makeSocket(.listener, settings), .listener)
+        }
+    }
+
+    /// Makes a socket that listens.
+    ///
+    /// - Throws: EADDRINUSE when its name is there; ENOENT without the directory; EPERM without the right to give the
+    ///   clients' socket to its group.
+    func makeSocket(_ kind: DescriptorKind, _ settings: Settings) throws(SystemCallError) -> OwnedDescriptor {
+        switch kind {
+        case .control: try MessageSocket.listen(at: controlSocket, mode: [.ownerReadWrite]).nonBlocking()
+        case .rootListener: try MessageSocket.listen(at: rootSocket, mode: [.ownerReadWrite]).nonBlocking()
+        default:
+            try MessageSocket.listen(
+                at: clientSocket, mode: settings.socketMode, group: settings.socketGroup
+            ).nonBlocking()
         }
     }
 

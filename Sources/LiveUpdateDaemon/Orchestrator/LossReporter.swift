@@ -24,8 +24,13 @@ final class LossReporter {
         let remains: EndReport.Remains =
             store.isStored
             ? .descriptorStore
-            : settings.endsUnused ? .nothing : .arena(StateDirectory(settings.state).arena)
+            : settings.endsUnused || !hasArena ? .nothing : .arena(StateDirectory(settings.state).arena)
         return EndReport(sessions.map(ending), remains)
+    }
+
+    /// Whether the next luod finds the arena: another program may have removed it.
+    private var hasArena: Bool {
+        store.descriptor(.arena).map { StateDirectory(settings.state).hasArena($0) } ?? false
     }
 
     private func ending(_ session: Status.Session) -> EndReport.Session {

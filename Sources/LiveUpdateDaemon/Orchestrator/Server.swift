@@ -252,12 +252,22 @@ final class Server {
 
     private func take(_ received: ControlLink.Received) {
         if updates.take(received) { return }
+        if case .hold(let slots) = received.message { return takeSockets(slots, received.descriptors) }
         if case .publishAtEnd(let flags) = received.message { kernelUpdate.publishAtEnd(flags) }
         if case .ending = received.message {
             if !kernelUpdate.end() { losses.logEnd() }
             try? keeper.send(.stop)
         }
         keeper.note(received)
+    }
+
+    /// Listens on sockets that the keeper has made again, in the place of those without a name.
+    private func takeSockets(_ slots: [HeldSlot], _ descriptors: [FileDescriptor]) {
+        for held in slots {
+            if let old = store.descriptor(in: held.slot) { work.unwatch(old) }
+        }
+        store.hold(slots, descriptors)
+        for descriptor in descriptors { try? work.watch(descriptor, for: .reading) }
     }
 
     /// Serves one request.
