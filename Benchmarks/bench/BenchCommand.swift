@@ -25,7 +25,12 @@ struct BenchCommand: ParsableCommand {
 
     static func main() {
         Inherited.prepare()
-        main(Inherited.arguments)
+        do {
+            var command = try parseAsRoot(Inherited.arguments)
+            try command.run()
+        } catch {
+            end(with: error)
+        }
     }
 
     @Argument(help: "What to measure: hugetlb, memfd, files, sessions, update, run, verify or compare. (default: all)")

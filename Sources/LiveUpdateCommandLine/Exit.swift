@@ -30,3 +30,19 @@ package enum Exit {
         _ = unsafe write(STDERR_FILENO, line, line.utf8.count)
     }
 }
+
+extension ParsableCommand {
+    /// Ends the process with the exit code of an error. A wrong argument is said in the form of luoctl's other
+    /// messages.
+    ///
+    /// - Parameters:
+    ///   - error: the error of the parser or of the command.
+    ///   - other: the message for a wrong argument, if it is clearer than that of the parser.
+    package static func end(with error: any Error, saying other: String? = nil) -> Never {
+        let message = fullMessage(for: error)
+        let prefix = "Error: "
+        guard message.hasPrefix(prefix) else { exit(withError: error) }
+        Exit.say(other ?? String(message.dropFirst(prefix.count)))
+        exit(withError: exitCode(for: error))
+    }
+}

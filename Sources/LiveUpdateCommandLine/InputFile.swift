@@ -17,7 +17,7 @@ package enum InputFile {
             _ = consume file
             return data
         } catch {
-            throw Exit.usage("\(path): cannot be read: \(error)")
+            throw Exit.usage("\(path): cannot be read: \(error); name a file or a pipe that can be read")
         }
     }
 

@@ -49,6 +49,19 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         return rest.hasPrefix(" ") ? "it\(rest)" : reason
     }
 
+    /// The advice for a missing file, by its place. A file of a process is missing when the process has ended; the
+    /// other files of the kernel are missing when their file system is not mounted, or the kernel does not have them.
+    private static func remedyForAMissingFile(_ reason: String) -> String {
+        let words = reason.split(separator: " ").map { $0.drop { !$0.isLetter && $0 != "/" } }
+        for word in words where word.hasPrefix("/proc/") {
+            let isProcess = word.dropFirst("/proc/".count).first?.isNumber == true
+            return isProcess ? "look whether the process runs" : "look whether /proc is mounted"
+        }
+        let isOfSys = words.contains { $0.hasPrefix("/sys/") }
+        return isOfSys
+            ? "look whether /sys is mounted, and whether this kernel has it" : "look whether the path is right"
+    }
+
     private static func remedy(for errno: Errno, _ reason: String) -> String? {
         switch errno {
         case .tooManyOpenFiles: "raise the limit on open files (ulimit -n, LimitNOFILE=)"
@@ -61,9 +74,7 @@ public struct LiveUpdateError: Error, Equatable, Sendable, CustomStringConvertib
         case .ioError: "the arena is damaged, or of another version: luoctl inspect shows the readable part"
         case .badFileDescriptor: "pass a descriptor that is open"
         case .noMemory: "free memory, or raise the limits on it (ulimit -v, MemoryMax=)"
-        case .noSuchFileOrDirectory where ["/proc", "/sys"].contains { reason.contains($0) }:
-            "look whether /proc and /sys are mounted"
-        case .noSuchFileOrDirectory: "look whether the path is right"
+        case .noSuchFileOrDirectory: remedyForAMissingFile(reason)
         case .noFunction: "use a kernel that has this call: Linux 5.9 or later, see README.md"
         case .resourceTemporarilyUnavailable: "another process has it: wait for its end, or use another"
         default: nil

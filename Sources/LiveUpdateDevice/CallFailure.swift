@@ -145,6 +145,10 @@ struct CallFailure {
                 remedy:
                     "run as the user of luod or as root, or start luod with --socket-group and --socket-mode 0660 for a group, or with --socket-mode 0666 for everybody"
             )
+        case .fileNameTooLong:
+            LiveUpdateError(
+                errno, "the path \(state) is too long for a socket",
+                remedy: "name a state whose path has at most 96 bytes")
         default: LiveUpdateError(errno, "connecting to luod on \(state)")
         }
     }

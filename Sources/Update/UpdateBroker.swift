@@ -145,7 +145,9 @@ package struct UpdateBroker: Equatable, Sendable {
         case .saidOther: return phase == .idle ? [] : callOff(unexpected)
         case .startFailed(let why): return phase == .idle ? [] : callOff("\(image) could not be started: \(why)")
         case .unreachable(let why): return phase == .idle ? [] : callOff(why)
-        case .ended(let how): return phase == .idle ? [] : callOff("the image ended: \(how)")
+        case .ended(let how):
+            let stranger = phase == .greeting ? ", and \(image) has not said its version" : ""
+            return phase == .idle ? [] : callOff("the image ended: \(how)\(stranger)")
         case .switched:
             guard carrier == .oldBoot, case .takingOver(let what) = phase else {
                 phase = .idle

@@ -32,17 +32,17 @@ struct Luoctl: ParsableCommand {
         run(arguments == ["help", "bench"] ? ["bench", "--help"] : arguments)
     }
 
-    /// Runs a command. A wrong argument is said in the form of luoctl's other messages.
+    /// Runs a command.
     private static func run(_ arguments: [String]) {
         do {
             var command = try parseAsRoot(arguments)
             try command.run()
         } catch {
-            let message = fullMessage(for: error)
-            let prefix = "Error: "
-            guard message.hasPrefix(prefix) else { exit(withError: error) }
-            Exit.say(String(message.dropFirst(prefix.count)))
-            exit(withError: exitCode(for: error))
+            let isWithoutCommand = arguments.first.map(CommandOptions.isOption) ?? false
+            end(
+                with: error,
+                saying: isWithoutCommand
+                    ? "there is no command behind \(arguments[0]); luoctl --help lists the commands" : nil)
         }
     }
 }
@@ -64,6 +64,9 @@ enum CommandOptions {
         let end = rest.firstIndex(of: "--") ?? rest.endIndex
         return rest[..<end] + options + rest[end...]
     }
+
+    /// Whether an argument is one of these options.
+    static func isOption(_ argument: String) -> Bool { length(of: argument) != nil }
 
     /// The number of arguments of one of these options with its value; nil for any other argument.
     private static func length(of argument: String) -> Int? {

@@ -110,7 +110,7 @@ struct Arguments {
 
     private static func value(of option: String, _ rest: inout ArraySlice<String>) throws(UsageError) -> String {
         guard let value = rest.popFirst(), !value.isEmpty else {
-            throw UsageError(description: "\(option) lacks its value")
+            throw UsageError(description: "\(option) lacks its value: luod --help describes it")
         }
         return value
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Glibc
+import LiveUpdateCore
 import LiveUpdatePlatform
 import SystemPackage
 import TestSupport
@@ -15,15 +16,25 @@ struct PoolsJSON: Decodable {
         let counts: Counts
         let inUse, held, anonymous, unopened: UInt64
         let unexplained: Int64
+        let reservedByMappings, reservedByMounts: UInt64
+    }
+    struct Held: Decodable {
+        let session, token: String
+        let user: UInt32
+    }
+    struct ReservingMount: Decodable {
+        let path: String
+        let pageSize, minSize, unused: UInt64
     }
     struct File: Decodable {
         let fd: CInt?
         let path: String
         let pageSize, size, bytes, inode, links: UInt64
+        let held: Held?
     }
     struct Holder: Decodable {
         struct Mapped: Decodable {
-            let pageSize, bytes, inode: UInt64
+            let pageSize, bytes, inode, reserved: UInt64
             let path: String
         }
         let pid: pid_t
@@ -35,6 +46,7 @@ struct PoolsJSON: Decodable {
     let pools: [Pool]
     let holders: [Holder]
     let unopenedFiles: [File]
+    let reservingMounts: [ReservingMount]
     let hiddenProcesses: [pid_t]
     let hiddenDirectories: [String]
 }
@@ -97,6 +109,67 @@ struct PoolsJSON: Decodable {
         let text = try await luoctl("hugepages", "list")
         #expect(text.output.contains("files that no process has open:"))
         #expect(text.output.contains("2 in files that no process has open"))
+    }
+
+    @Test("A process that has reserved pages without touching them is shown", .requiresHugePages(4))
+    func reservations() async throws {
+        let file = try makeMemoryFile(named: "reserved", size: 3 * Self.page, pageSize: .huge2M)
+        // The mappings of this project have MAP_NORESERVE, so this one is made without them.
+        let shared = unsafe mmap(
+            nil, Int(3 * Self.page), PROT_READ | PROT_WRITE, MAP_SHARED, file.borrowed.rawValue, 0)
+        try #require(unsafe shared != MAP_FAILED)
+        defer { _ = unsafe munmap(shared, Int(3 * Self.page)) }
+        unsafe shared?.storeBytes(of: 1, as: UInt8.self)
+        let own = unsafe mmap(
+            nil, Int(Self.page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0)
+        try #require(unsafe own != MAP_FAILED)
+        defer { _ = unsafe munmap(own, Int(Self.page)) }
+        let found = try await list()
+        let ours = try #require(found.holders.first { $0.pid == getpid() })
+        let inode = try FileStatus(of: file.borrowed).identity.inode
+        #expect(ours.mapped.first { $0.inode == inode }?.reserved == 2 * Self.page)
+        #expect(ours.mapped.contains { $0.inode != inode && $0.bytes == 0 && $0.reserved == Self.page })
+        let pool = try #require(found.pools.first { $0.counts.pageSize == Self.page })
+        #expect(pool.reservedByMappings >= 3)
+        let text = try await luoctl("hugepages").output
+        #expect(text.contains("reserved, and not touched:\n"))
+        let lines = text.split(separator: "\n").filter { $0.contains("\(getpid())") }
+        #expect(lines.contains { $0.contains("4 MiB  /memfd:reserved") }, "\(text)")
+        #expect(lines.contains { $0.contains("2 MiB  private mapping") }, "\(text)")
+        _ = consume file
+    }
+
+    @Test("A mount with min_size= is shown with the pages that it reserves", .requiresRoot, .requiresHugePages(2))
+    func reservingMount() async throws {
+        let directory = try TemporaryDirectory(in: "/tmp")
+        let mounted = unsafe mount(
+            "none", directory.path, "hugetlbfs", 0, "pagesize=2M,min_size=\(2 * Self.page)")
+        try #require(mounted == 0)
+        defer { _ = unsafe umount2(directory.path, CInt(MNT_DETACH)) }
+        let found = try #require(try await list().reservingMounts.first { $0.path == directory.path })
+        #expect(found.minSize == 2 * Self.page && found.unused == 2 * Self.page && found.pageSize == Self.page)
+        let text = try await luoctl("hugepages").output
+        #expect(text.contains("4 MiB  the mount \(directory.path), min_size=4 MiB"), "\(text)")
+    }
+
+    @Test("The rows of luod name session and token, as its user sees them", .requiresRoot, .requiresHugePages(2))
+    func sessions() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        let session = try client.create("guest")
+        let file = try MemoryFile(
+            taking: try makeMemoryFile(named: "ram", size: 2 * Self.page, pageSize: .huge2M))
+        try session.preserve(file, 7)
+        let ended = try await luoctl("hugepages", "--state", daemon.state)
+        let line = ended.lines.first { $0.contains("luod") && $0.contains("/memfd:ram") }
+        #expect(line?.contains("guest token 7  /memfd:ram") == true, "\(ended)")
+        let json = try await luoctl("hugepages", "--json", "--state", daemon.state).json(PoolsJSON.self)
+        let held = json.holders.filter { $0.command == "luod" }.flatMap(\.descriptors).compactMap(\.held)
+        #expect(held.contains { $0.session == "guest" && $0.token == "7" && $0.user == 0 })
+        // Without luod, the report has no such column.
+        let without = try await luoctl("hugepages", "--state", "/nowhere")
+        #expect(without.status == 0 && !without.output.contains("guest token 7"))
+        withExtendedLifetime(session) {}
     }
 
     @Test("Without rights it shows the visible part, and says what is missing", .requiresRoot)

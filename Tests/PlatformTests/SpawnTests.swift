@@ -42,7 +42,7 @@ import Testing
         try SpawnNumbers.reserve()
         let image = ProgramImage(path: "/nowhere", arguments: ["nowhere"])
         let null = try openFile("/dev/null")
-        #expect(throws: SystemCallError("clone", .noSuchFileOrDirectory)) { try image.spawn(null.borrowed, as: 3) }
+        #expect(throws: SystemCallError("execve", .noSuchFileOrDirectory)) { try image.spawn(null.borrowed, as: 3) }
     }
 
     @Test("No reserved number is free afterwards") func neverFree() throws {

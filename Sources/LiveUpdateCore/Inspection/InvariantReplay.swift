@@ -2,8 +2,8 @@
 import LiveUpdateHandover
 import LiveUpdatePlatform
 
-/// The sessions, files and FLBs that records describe. A record that contradicts the records before it is noted, and the
-/// replay goes on; ``BootState`` stops there, because a boot must not use such a state.
+/// The sessions, files and FLBs that records describe. A record that contradicts the records before it is noted, and
+/// the replay goes on; ``BootState`` stops there, because a boot must not use such a state.
 struct InvariantReplay {
     /// A value, and the place of the record that has added it.
     struct Placed<Value> {

@@ -141,7 +141,8 @@ final class KeeperLink {
         try? other.send(.hello(.own))
         guard case .hello(let version) = first(of: other), version.isOwn, first(of: other) == .adopt else { return }
         guard link == nil else {
-            try? other.send(.update(.failed("luod runs on this state already: process \(process ?? 0)")))
+            let remedy = "luoctl update replaces its program, and --state names another state"
+            try? other.send(.update(.failed("luod runs on this state already: process \(process ?? 0); \(remedy)")))
             return
         }
         do {

@@ -15,6 +15,8 @@ package struct Mount: Equatable, Sendable {
     package let pointBytes: [UInt8]
     /// The type, as mount(8) calls it: `hugetlbfs`
     package let type: String
+    /// The options of the file system itself, such as `pagesize=2M`: the last field of the line.
+    package let fileSystemOptions: [String]
 
     /// The mount point.
     package var point: FilePath { FilePath(bytes: pointBytes) }
@@ -40,6 +42,8 @@ package struct Mount: Equatable, Sendable {
         self.device = device
         pointBytes = point.unescaped
         self.type = type
+        _ = fields.next()
+        fileSystemOptions = String(decoding: fields.next() ?? [], as: UTF8.self).split(separator: ",").map(String.init)
     }
 }
 

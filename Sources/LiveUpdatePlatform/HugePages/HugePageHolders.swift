@@ -33,6 +33,23 @@ package struct HugePageHolders: Sendable {
         package let pageSize: PageSize
         /// The bytes in all mappings that the process has of this file.
         package var bytes: UInt64
+        /// Whether stores reach the file.
+        package let isShared: Bool
+        /// The bytes that the mappings have reserved and no process has touched. A shared mapping has no reservation
+        /// for pages that the file has.
+        package var reserved: UInt64 = 0
+    }
+
+    /// A hugetlbfs mount that reserves pages for its files: the option `min_size=`.
+    package struct ReservingMount: Equatable, Sendable {
+        /// The mount point.
+        package let point: String
+        /// The page size of the file system.
+        package let pageSize: PageSize
+        /// The bytes that the mount keeps for its files, used and unused ones together.
+        package let least: UInt64
+        /// The part of them that no file uses and no mapping has reserved.
+        package var unused: UInt64
     }
 
     /// An open descriptor of a file on huge pages.
@@ -72,6 +89,8 @@ package struct HugePageHolders: Sendable {
     package internal(set) var holders: [Holder] = []
     /// Files with a name on a hugetlbfs mount that no process has open or mapped, by path.
     package internal(set) var unopened: [File] = []
+    /// The hugetlbfs mounts that reserve pages.
+    package internal(set) var reservingMounts: [ReservingMount] = []
     /// Processes that this process may not look at.
     package internal(set) var hiddenProcesses: [CInt] = []
     /// Directories of hugetlbfs mounts that could not be read or that another mount hides.
@@ -95,6 +114,22 @@ package struct HugePageHolders: Sendable {
 
     init() {}
 
+    /// The number of reserved pages of one size that were found: of mappings, each file once, and of mounts.
+    package func reservedPages(of size: PageSize) -> (mappings: UInt64, mounts: UInt64) {
+        var files: [FileIdentity: UInt64] = [:]
+        var own: UInt64 = 0
+        for mapped in holders.flatMap(\.mapped) where mapped.pageSize == size {
+            // Two processes that have mapped a file have one reservation; each private mapping has its own.
+            if mapped.isShared {
+                files[mapped.identity] = max(files[mapped.identity] ?? 0, mapped.reserved)
+            } else {
+                own += mapped.reserved
+            }
+        }
+        let mounts = reservingMounts.filter { $0.pageSize == size }.reduce(0) { $0 + $1.unused }
+        return ((files.values.reduce(0, +) + own) / size.bytes, mounts / size.bytes)
+    }
+
     /// The number of pages of one size by place. Each page counts once.
     package func pages(of size: PageSize) -> Pages {
         func count(_ files: some Sequence<File>) -> UInt64 {
@@ -117,6 +152,7 @@ extension HugePageHolders {
         let devices = Set(mounts.map(\.device)).union(memoryFileDevices())
         for process in try processNumbers() { found.look(at: process, devices) }
         for mount in mounts { found.look(at: mount) }
+        found.reservingMounts = mounts.compactMap { found.reserving($0) }
         found.unopened.sort { $0.path < $1.path }
         return found
     }
@@ -178,13 +214,46 @@ extension HugePageHolders {
     }
 
     private mutating func mappedFiles(of process: CInt) throws(SystemCallError) -> [MappedFile] {
-        var mapped: [FileIdentity: MappedFile] = [:]
+        struct Key: Hashable {
+            let file: FileIdentity
+            let isShared: Bool
+        }
+        var mapped: [Key: MappedFile] = [:]
         for area in try MappedArea.all(of: process) where area.isHuge {
             note(area, of: process)
-            let none = MappedFile(identity: area.file, path: area.path, pageSize: area.pageSize, bytes: 0)
-            mapped[area.file, default: none].bytes += area.mapped
+            let none = MappedFile(
+                identity: area.file, path: area.path, pageSize: area.pageSize, bytes: 0, isShared: area.isShared)
+            let key = Key(file: area.file, isShared: area.isShared)
+            mapped[key, default: none].bytes += area.mapped
+            mapped[key, default: none].reserved += area.untouched
         }
-        return mapped.values.sorted { $0.identity.inode < $1.identity.inode }
+        return mapped.values.map(withoutPagesOfOthers).sorted {
+            ($0.identity.inode, $0.isShared ? 0 : 1) < ($1.identity.inode, $1.isShared ? 0 : 1)
+        }
+    }
+
+    /// The reservation of a shared mapping ends with the pages that the file lacks: other processes may have touched
+    /// the others.
+    private func withoutPagesOfOthers(_ mapped: MappedFile) -> MappedFile {
+        guard mapped.isShared, let file = held[mapped.identity], file.size > 0 else { return mapped }
+        var mapped = mapped
+        mapped.reserved = min(mapped.reserved, file.size - min(file.allocated, file.size))
+        return mapped
+    }
+
+    /// The reservation of a mount; nil for a mount without one.
+    private func reserving(_ mount: Mount) -> ReservingMount? {
+        let prefix = "min_size="
+        guard let option = mount.fileSystemOptions.first(where: { $0.hasPrefix(prefix) }),
+            let least = UInt64(option.dropFirst(prefix.count)), least > 0,
+            case .hugetlbfs(let bytes)? = try? FileSystemKind(at: mount.point.string),
+            let pageSize = PageSize(bytes: bytes)
+        else { return nil }
+        let files = (Array(held.values) + unopened).filter { $0.identity.device == mount.device }
+        let mapped = holders.flatMap(\.mapped).filter { $0.identity.device == mount.device }
+        let used = files.reduce(0) { $0 + $1.allocated } + mapped.reduce(0) { $0 + $1.reserved }
+        return ReservingMount(
+            point: mount.point.string, pageSize: pageSize, least: least, unused: least - min(used, least))
     }
 
     private mutating func note(_ area: MappedArea, of process: CInt) {

@@ -21,11 +21,21 @@ package struct MappedArea: Equatable, Sendable {
     package var pageSize: PageSize = .base
     /// The bytes of huge pages that this process has touched, and so mapped. More bytes of the file may exist.
     package var mapped: UInt64 = 0
+    /// Whether the mapping has reserved the huge pages that it has not touched: it was made without MAP_NORESERVE.
+    package var isReserved = false
     /// The bytes of base pages that belong to this process alone: memory without a file, and copies of a file's pages
     /// that were written in a private mapping.
     package var anonymous: UInt64 = 0
     /// The bytes that are swapped out.
     package var swapped: UInt64 = 0
+
+    /// The bytes of huge pages that the mapping has reserved and the process has not touched. Another process may have
+    /// touched pages of a shared mapping.
+    package var untouched: UInt64 {
+        guard isReserved else { return 0 }
+        let length = range.upperBound - range.lowerBound
+        return length - min(mapped, length)
+    }
 
     /// Whether a file is mapped.
     package var hasFile: Bool { path.hasPrefix("/") }
@@ -77,6 +87,7 @@ package struct MappedArea: Equatable, Sendable {
         } else if line.hasPrefix("VmFlags:") {
             let flags = line.split(separator: " ")
             isHuge = flags.contains("ht")
+            isReserved = isHuge && !flags.contains("nr")
             mayBeWritten = flags.contains("mw")
         }
     }

@@ -94,8 +94,16 @@ public struct ProgramImage: Sendable {
     private func spawnWithoutCopies(_ place: CInt, _ number: CInt) -> Result<CInt, SystemCallError> {
         unsafe withCStrings { path, arguments, environment in
             Result { () throws(SystemCallError) in
-                try systemCall("clone") {
-                    unsafe cshims_spawn(path, arguments, environment, place, number, SpawnNumbers.end)
+                do throws(SystemCallError) {
+                    return try systemCall("clone") {
+                        unsafe cshims_spawn(path, arguments, environment, place, number, SpawnNumbers.end)
+                    }
+                } catch {
+                    // These errors are of execve(2) in the child.
+                    let ofProgram: [Errno] = [
+                        .permissionDenied, .noSuchFileOrDirectory, .notDirectory, .execFormatError,
+                    ]
+                    throw ofProgram.contains(error.errno) ? SystemCallError("execve", error.errno) : error
                 }
             }
         }

@@ -17,11 +17,19 @@ struct CheckCommand: ParsableCommand {
             mappings are all looked at without stopping it; pid:N and fd:N say which. Anything else is a path, also \
             /proc/PID/fd/N. Exit 0 when the file is accepted; for a process, when every memory file is, there is one, \
             and no written page of a private mapping is missing in its memory file.
+
+            --machine looks at the machine instead: features of the kernel, limits, pools of huge pages, permissions, \
+            units, versions, and leftovers. It changes nothing. Exit 0 without a fault, 1 with one.
             """)
 
     @Argument(
         help: ArgumentHelp("A process, a descriptor or a path.", valueName: "pid|fd|path"), completion: .file())
-    var target: String
+    var target: String?
+
+    @Flag(help: "Look at the whole machine: each finding has its remedy.")
+    var machine = false
+
+    @OptionGroup var daemon: DaemonOptions
 
     @Flag(help: "For a process, list descriptors that are no memory files, too, with the reasons.")
     var all = false
@@ -29,13 +37,32 @@ struct CheckCommand: ParsableCommand {
     @Flag(help: "Print JSON, for machines.")
     var json = false
 
+    func validate() throws {
+        guard machine else {
+            guard let target else { throw ValidationError("say which process, descriptor or path; or --machine") }
+            _ = try CheckTarget(target)
+            return
+        }
+        guard target == nil, !all else {
+            throw ValidationError("--machine is for the whole machine: say no target, and not --all")
+        }
+    }
+
     func run() throws {
-        let target = try CheckTarget(target)
+        guard !machine else { return try runForTheMachine() }
+        let target = try CheckTarget(target ?? "")
         // The check must not fail because of this command's own limit of descriptors.
         DescriptorLimit.raise(to: 256)
         let report = CheckReport(target: target, found: try look(at: target), listsAll: all)
         print(json ? report.json : report.text)
         guard report.isAccepted else { throw ExitCode(report.needsRight ? 77 : 1) }
+    }
+
+    private func runForTheMachine() throws {
+        let facts = MachineSurvey(state: daemon.state, timeout: daemon.waiting.timeout).facts()
+        let report = MachineReport(facts)
+        print(json ? report.json : report.text)
+        guard report.isGood else { throw ExitCode(1) }
     }
 
     private func look(at target: CheckTarget) throws -> ProcessCheck.Found {
@@ -55,6 +82,8 @@ struct CheckCommand: ParsableCommand {
             switch error.errno {
             case .permissionDenied, .notPermitted:
                 throw Exit.permission("\(path) may not be opened for reading (\(error)): try as its owner, or as root")
+            case .noSuchFileOrDirectory, .notDirectory:
+                throw Exit.unavailable("\(path) cannot be opened: \(error); look whether the path is right")
             default: throw Exit.unavailable("\(path) cannot be opened: \(error)")
             }
         }
@@ -65,7 +94,9 @@ struct CheckCommand: ParsableCommand {
         do {
             return try CheckSubject(descriptor, fd: fd)
         } catch {
-            throw Exit.unavailable("descriptor \(descriptor.rawValue) cannot be looked at: \(error)")
+            let remedy =
+                error.errno == .badFileDescriptor ? "; let this command inherit it: luoctl check fd:3 3<FILE" : ""
+            throw Exit.unavailable("descriptor \(descriptor.rawValue) cannot be looked at: \(error)\(remedy)")
         }
     }
 }
@@ -86,7 +117,7 @@ enum CheckTarget {
             let isOurs = number >= 3 && FileDescriptor(rawValue: number).isInherited
             self = isOurs ? .descriptor(number) : .process(number)
         } else if text.isEmpty {
-            throw ValidationError("an empty path")
+            throw ValidationError("an empty path is no file, process or descriptor")
         } else {
             self = .path(text)
         }

@@ -14,7 +14,9 @@ struct DaemonOptions: ParsableArguments {
     @OptionGroup var waiting: TimeoutOption
 
     func validate() throws {
-        guard state != "" else { throw ValidationError("an empty path is no state") }
+        guard state != "" else {
+            throw ValidationError("--state has an empty path: name the directory of luod's state")
+        }
     }
 
     /// Connects to luod and uses the connection.
@@ -26,10 +28,12 @@ struct DaemonOptions: ParsableArguments {
 /// The option of all commands that talk to `luod`, also of `luoctl run`.
 struct TimeoutOption: ParsableArguments {
     @Option(
+        parsing: .unconditional,
         help: """
             Seconds to wait for an answer; 0: for ever. Then luoctl asks whether luod answers at all: if so, it goes on \
-            waiting; if not, it names the process that does not answer, and ends with 69. The request may still be done.
-            """)
+            waiting; if not, it names the process that does not answer, and ends with 69. The request may still be done. \
+            (default: 5)
+            """, transform: NumberArgument.seconds)
     var timeout: UInt16 = 5
 }
 

@@ -133,7 +133,8 @@ struct PreserveCommand: ParsableCommand {
         } catch {
             let remedy =
                 switch error.errno {
-                case .notPermitted: "run as root, or with CAP_SYS_PTRACE"
+                case .notPermitted:
+                    "run as root with CAP_SYS_PTRACE, outside of the container or sandbox that forbids it"
                 case .badFileDescriptor: "look at /proc/\(pid)/fd for those that it has"
                 case .noFunction:
                     "let this command inherit the descriptor: the kernel lends none to others before Linux 5.6"

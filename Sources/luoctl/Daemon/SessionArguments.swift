@@ -38,6 +38,23 @@ enum NumberArgument {
     }
 
     @Sendable
+    static func seconds(_ text: String) throws -> UInt16 {
+        guard let number = UInt16(text) else {
+            throw ValidationError("give a number of seconds from 0 to \(UInt16.max)")
+        }
+        return number
+    }
+
+    /// Milliseconds, up to a day.
+    @Sendable
+    static func milliseconds(_ text: String) throws -> UInt32 {
+        guard let number = UInt32(text), number <= 86_400_000 else {
+            throw ValidationError("give a number of milliseconds from 0 to 86400000, which is a day")
+        }
+        return number
+    }
+
+    @Sendable
     static func address(_ text: String) throws -> UInt64 {
         guard text.hasPrefix("0x"), let number = UInt64(text.dropFirst(2), radix: 16) else {
             throw ValidationError("an address is a number with 16 as its base, such as 0x7f2b6d840000")

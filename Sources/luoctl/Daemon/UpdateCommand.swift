@@ -144,18 +144,15 @@ struct ReloadCommand: ParsableCommand {
 /// The options for the wait of an update for the clients that have subscribed.
 struct BarrierOptions: ParsableArguments {
     @Option(
+        parsing: .unconditional,
         help: """
             Milliseconds to wait until all clients that have subscribed are ready. If some are not ready then, the \
-            update is called off, and the error names them.
-            """)
+            update is called off, and the error names them. (default: 5000)
+            """, transform: NumberArgument.milliseconds)
     var patienceReady: UInt32 = 5000
 
     @Flag(help: "Go on without clients that are not ready in time: they are listed.")
     var withoutReady = false
-
-    func validate() throws {
-        guard patienceReady <= 86_400_000 else { throw ValidationError("the longest wait is a day: 86400000 ms") }
-    }
 
     var patience: Duration { .milliseconds(patienceReady) }
 }

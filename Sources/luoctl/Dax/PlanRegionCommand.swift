@@ -84,7 +84,7 @@ struct PlanRegionCommand: ParsableCommand {
             return Exit.usage(
                 "\(iomem ?? "/proc/iomem") has no range named System RAM: copy /proc/iomem of the machine")
         case .tooSmall:
-            return Exit.usage("--size \(asked) is too small: a region has 128M at least")
+            return Exit.usage("--size \(asked) is too small: give 128M or more")
         case .unaligned(let below, let above):
             let sizes = ([below] + (above.map { [$0] } ?? [])).map(amount).joined(separator: " or ")
             return Exit.usage(

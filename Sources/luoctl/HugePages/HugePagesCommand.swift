@@ -20,8 +20,12 @@ struct ListPoolsCommand: ParsableCommand {
         discussion: """
             Total counts all pages, with the surplus ones; persistent ones stay when they are freed. A page in use is in \
             a file that some process has open or mapped, in a private mapping, or in a file with a name on a hugetlbfs \
-            mount. Pages without a known holder are counted. Only root can look at processes of other users. Nothing is changed.
+            mount. Pages without a known holder are counted, and so are reserved pages that no process has touched. A file \
+            that luod holds has the session and the token beside it. Only root can look at processes of other users. \
+            Nothing is changed.
             """)
+
+    @OptionGroup var daemon: DaemonOptions
 
     @Flag(help: "Print JSON, for machines.")
     var json = false
@@ -30,7 +34,8 @@ struct ListPoolsCommand: ParsableCommand {
         do throws(SystemCallError) {
             // The pools are read last, so that pages that are freed meanwhile do not look like pages without a holder.
             let holders = try HugePageHolders.survey()
-            let report = PoolReport(pools: try HugePagePool.all(), holders: holders)
+            let report = PoolReport(
+                pools: try HugePagePool.all(), holders: holders, sessions: HeldFileNames(daemon.status))
             print(json ? report.json : report.text)
         } catch {
             throw Exit.unavailable("the pools cannot be read: \(error); are /proc and /sys mounted?")

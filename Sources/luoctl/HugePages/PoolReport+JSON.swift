@@ -11,14 +11,17 @@ extension PoolReport {
             var pools: [Pool]
             var holders: [Holder]
             var unopenedFiles: [File]
+            var reservingMounts: [ReservingMount]
             var hiddenProcesses: [CInt]
             var hiddenDirectories: [String]
         }
         return jsonText(
             Output(
-                pools: pools.map { Pool($0, holders.pages(of: $0.pageSize)) },
-                holders: holders.holders.map(Holder.init),
-                unopenedFiles: holders.unopened.map { File($0) }, hiddenProcesses: holders.hiddenProcesses,
+                pools: pools.map { Pool($0, holders.pages(of: $0.pageSize), holders.reservedPages(of: $0.pageSize)) },
+                holders: holders.holders.map { Holder($0, sessions) },
+                unopenedFiles: holders.unopened.map { File($0) },
+                reservingMounts: holders.reservingMounts.map(ReservingMount.init),
+                hiddenProcesses: holders.hiddenProcesses,
                 hiddenDirectories: holders.hiddenDirectories))
     }
 
@@ -30,8 +33,13 @@ extension PoolReport {
         var anonymous: UInt64
         var unopened: UInt64
         var unexplained: Int64
+        var reservedByMappings: UInt64
+        var reservedByMounts: UInt64
 
-        init(_ pool: HugePagePool, _ pages: HugePageHolders.Pages) {
+        init(
+            _ pool: HugePagePool, _ pages: HugePageHolders.Pages, _ reserved: (mappings: UInt64, mounts: UInt64)
+        ) {
+            (reservedByMappings, reservedByMounts) = reserved
             counts = PoolCounts(pool)
             inUse = pool.inUse
             held = pages.held
@@ -48,21 +56,34 @@ extension PoolReport {
             var path: String
             var device: UInt64
             var inode: UInt64
+            var reserved: UInt64
+            var held: HeldFileNames.Name?
         }
         var pid: CInt
         var command: String
         var mapped: [Mapped]
         var descriptors: [File]
 
-        init(_ holder: HugePageHolders.Holder) {
+        init(_ holder: HugePageHolders.Holder, _ names: HeldFileNames) {
             pid = holder.process
             command = holder.command
             mapped = holder.mapped.map { file in
                 Mapped(
                     pageSize: file.pageSize.bytes, bytes: file.bytes, path: file.path, device: file.identity.device,
-                    inode: file.identity.inode)
+                    inode: file.identity.inode, reserved: file.reserved, held: names.name(of: file.identity))
             }
-            descriptors = holder.open.map { File($0.file, $0.descriptor) }
+            descriptors = holder.open.map { File($0.file, $0.descriptor, names.name(of: $0.file.identity)) }
+        }
+    }
+
+    private struct ReservingMount: Encodable {
+        var path: String
+        var pageSize: UInt64
+        var minSize: UInt64
+        var unused: UInt64
+
+        init(_ mount: HugePageHolders.ReservingMount) {
+            (path, pageSize, minSize, unused) = (mount.point, mount.pageSize.bytes, mount.least, mount.unused)
         }
     }
 
@@ -75,8 +96,11 @@ extension PoolReport {
         var device: UInt64
         var inode: UInt64
         var links: UInt64
+        /// The session and the token, if luod holds the file.
+        var held: HeldFileNames.Name?
 
-        init(_ file: HugePageHolders.File, _ descriptor: CInt? = nil) {
+        init(_ file: HugePageHolders.File, _ descriptor: CInt? = nil, _ held: HeldFileNames.Name? = nil) {
+            self.held = held
             fd = descriptor
             path = file.path
             pageSize = file.pageSize.bytes

@@ -6,12 +6,15 @@ import LiveUpdatePlatform
 struct PoolReport {
     let pools: [HugePagePool]
     let holders: HugePageHolders
+    /// The sessions and tokens of the files that luod holds.
+    var sessions = HeldFileNames(nil)
 
     var text: String {
         if pools.isEmpty { return "this kernel has no huge pages" }
         var parts = [poolTable]
         if !holders.holders.isEmpty { parts.append(holderTable) }
         if !holders.unopened.isEmpty { parts.append("files that no process has open:\n" + unopenedTable) }
+        if !reservations.isEmpty { parts.append("reserved, and not touched:\n" + reservationTable) }
         parts.append(account)
         return parts.joined(separator: "\n\n")
     }
@@ -34,20 +37,63 @@ struct PoolReport {
     }
 
     private var holderTable: String {
-        var table = Table(["pid", "command", "holds", "pages", "bytes", "file"])
+        let isNamed = !sessions.isEmpty
+        var table = Table(["pid", "command", "holds", "pages", "bytes"] + (isNamed ? ["session"] : []) + ["file"])
         for holder in holders.holders {
-            func add(_ what: String, _ size: PageSize, _ bytes: UInt64, _ path: String) {
-                table.add([
-                    "\(holder.process)", holder.command.shown, what, size.description, ByteCount.text(bytes),
-                    path.shown,
-                ])
+            func add(_ what: String, _ size: PageSize, _ bytes: UInt64, _ file: FileIdentity, _ path: String) {
+                let name = isNamed ? [sessions.name(of: file)?.text ?? "-"] : []
+                table.add(
+                    ["\(holder.process)", holder.command.shown, what, size.description, ByteCount.text(bytes)] + name
+                        + [path.shown])
             }
-            for file in holder.mapped { add("mapped", file.pageSize, file.bytes, file.path) }
+            for file in holder.mapped { add("mapped", file.pageSize, file.bytes, file.identity, file.path) }
             for open in holder.open {
-                add("fd \(open.descriptor)", open.file.pageSize, open.file.allocated, open.file.path)
+                let file = open.file
+                add("fd \(open.descriptor)", file.pageSize, file.allocated, file.identity, file.path)
             }
         }
         return table.text
+    }
+
+    // MARK: Reservations
+
+    /// The lines of the table: process, command, page size, bytes, and the file or mount.
+    private var reservations: [[String]] {
+        let mappings = holders.holders.flatMap { holder in
+            holder.mapped.filter { $0.reserved > 0 }.map { file in
+                [
+                    "\(holder.process)", holder.command.shown, file.pageSize.description, ByteCount.text(file.reserved),
+                    file.isShared ? file.path.shown : "private mapping",
+                ]
+            }
+        }
+        let mounts = holders.reservingMounts.map { mount in
+            [
+                "-", "-", mount.pageSize.description, ByteCount.text(mount.unused),
+                "the mount \(mount.point.shown), min_size=\(ByteCount.text(mount.least))",
+            ]
+        }
+        return mappings + mounts
+    }
+
+    private var reservationTable: String {
+        var table = Table(["pid", "command", "pages", "bytes", "by"])
+        for line in reservations { table.add(line) }
+        return table.text
+    }
+
+    private var reservedLines: [String] {
+        pools.filter { $0.reserved > 0 }.map { pool in
+            let found = holders.reservedPages(of: pool.pageSize)
+            let rest = Int64(pool.reserved) - Int64(found.mappings) - Int64(found.mounts)
+            let difference =
+                rest > 0
+                ? ", \(rest) unexplained: in processes of other users, or of a file that was mapped and no longer is"
+                : rest < 0 ? "; that is \(-rest) more than the pool says" : ""
+            return
+                "\(pool.pageSize): \(pool.reserved) reserved: \(found.mappings) by mappings, \(found.mounts) by mounts"
+                + difference
+        }
     }
 
     private var unopenedTable: String {
@@ -70,7 +116,7 @@ struct PoolReport {
                     + difference(pool, pages))
         }
         if lines.isEmpty { lines.append("no page is in use") }
-        return (lines + hidden).joined(separator: "\n")
+        return (lines + reservedLines + hidden).joined(separator: "\n")
     }
 
     private func difference(_ pool: HugePagePool, _ pages: HugePageHolders.Pages) -> String {

@@ -10,10 +10,10 @@ struct PoolOptions: ParsableArguments {
         transform: PoolOptions.pageSize)
     var size: PageSize
 
-    @Option(help: "How many pages more, or fewer.")
+    @Option(parsing: .unconditional, help: "How many pages more, or fewer.", transform: PoolOptions.number)
     var count: UInt64
 
-    @Option(help: "Only on this NUMA node.")
+    @Option(parsing: .unconditional, help: "Only on this NUMA node.", transform: PoolOptions.node)
     var node: Int?
 
     @Flag(help: "Only look whether it is possible, and say what it would do.")
@@ -24,7 +24,20 @@ struct PoolOptions: ParsableArguments {
 
     func validate() throws {
         guard count > 0 else { throw ValidationError("--count takes a number of pages, 1 at least") }
-        guard node ?? 0 >= 0 else { throw ValidationError("--node takes the number of a NUMA node") }
+    }
+
+    @Sendable
+    private static func number(_ text: String) throws -> UInt64 {
+        guard let number = UInt64(text) else { throw ValidationError("write a number of pages, 1 at least") }
+        return number
+    }
+
+    @Sendable
+    private static func node(_ text: String) throws -> Int {
+        guard let number = Int(text), number >= 0 else {
+            throw ValidationError("write the number of a NUMA node; luoctl hugepages shows the nodes")
+        }
+        return number
     }
 
     @Sendable

@@ -75,7 +75,8 @@ struct RunCommand: ParsableCommand {
             try device.serve(programsUnder: listener.borrowed)
             try Self.checkThatItIsSeen(kernel)
         }
-        throw Execution.become(images, called: command[0])
+        throw Execution.become(
+            images, called: command[0], remedy: "no program was started; look at its path and its mode")
     }
 
     /// Makes the filter, and checks that the kernel has what luod needs to answer a program's calls.

@@ -66,7 +66,8 @@ import Testing
     // A load and a reload with such images differ from an update in decisions only: OutgoingUpdateTests has those.
 
     @Test("A program other than luod") func notOurs() throws {
-        try expectRefusal(.update, "/bin/false", .notSupported, "the image ended", "exit code 1")
+        try expectRefusal(
+            .update, "/bin/false", .notSupported, "the image ended", "/bin/false has not said its version")
         try expectRefusal(.update, try image("kill -SEGV $$"), .notSupported, "the image ended", "signal 11")
         try expectAsBefore()
     }
