@@ -44,7 +44,7 @@ final class ConnectionCloser {
         if let unsent = sessions.takeUnsent(for: connection.slot) { try? closeDescriptor(unsent) }
         if case .session(let session) = connection.peer {
             if mayTakeLong, longWork.end(session, of: connection) { return }
-            end(session, hasArrived: connection.hasArrived)
+            end(session, of: connection)
         }
         release(connection)
     }
@@ -64,10 +64,14 @@ final class ConnectionCloser {
     }
 
     /// Ends a session with its last descriptor, or detaches it.
-    private func end(_ session: Session, hasArrived: Bool) {
-        if session.holder.isDetached { return detach(session) }
+    private func end(_ session: Session, of connection: Connection) {
+        if session.holder.isDetached {
+            // A client that has only looked leaves an incoming session as one that was not retrieved yet.
+            if connection.hasLooked, !connection.hasArrived, (try? session.leave()) == true { return }
+            return detach(session)
+        }
         do throws(LiveUpdateError) {
-            try session.end(hasArrived: hasArrived)
+            try session.end(hasArrived: connection.hasArrived)
         } catch {
             log.say("session \"\(session.name)\": \(error)")
         }
