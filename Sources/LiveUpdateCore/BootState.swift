@@ -43,6 +43,8 @@ struct FileState: Equatable, Sendable {
     var retrieved: RetrieveStatus
     /// Whether the file's user cannot preserve the same file again: ``FileHandler/holdsFile``.
     var holdsFile = true
+    /// The offset of the file's checksums (``FileSums``), which are one of its ranges; 0 for a file without them.
+    var attestation: UInt64 = 0
     /// The reason why the file was left out of the update that it came with, so that it cannot be retrieved.
     var leftOut: String?
 }
@@ -213,7 +215,9 @@ struct BootState: Sendable {
         case .sessionProgress(let id, let progress): try set(id, progress)
         case .sessionRemoved(let id): try remove(id)
         case .fileAdded(let file): try add(file)
-        case .fileStored(let id, let data, let ranges): try store(id, data, ranges)
+        case .fileStored(let id, let data, let ranges): try store(id, data, ranges, attestation: nil)
+        case .fileAttested(let id, let offset, let ranges):
+            try store(id, nil, ranges, attestation: offset)
         case .fileRetrieved(let id, let status, let slot):
             try change(id) { file in
                 file.retrieved = status
@@ -327,12 +331,17 @@ struct BootState: Sendable {
         nextID = max(nextID, id + 1)
     }
 
-    private mutating func store(_ id: FileID, _ data: UInt64, _ ranges: [StoredRange]) throws(ArenaError) {
+    /// Replaces the ranges of a file. Nil for `data` and `attestation` leaves them as they are.
+    private mutating func store(
+        _ id: FileID, _ data: UInt64?, _ ranges: [StoredRange], attestation: UInt64?
+    ) throws(ArenaError) {
         guard let before = files[id] else { throw Self.unknown("file", id.value) }
         try change(id) { file in
-            file.data = data
+            file.data = data ?? file.data
             file.ranges = ranges
+            file.attestation = attestation ?? file.attestation
         }
+        try files[id]?.checkAttestation()
         guard let user = sessions[before.session]?.holder.user, let after = files[id] else { return }
         usage[user]?.remove(before)
         usage[user]?.add(after)
@@ -407,10 +416,17 @@ struct BootState: Sendable {
             events.append(.sessionAdded(session))
             if let maker = session.maker { events.append(.sessionMade(session.id, maker)) }
             if session.client != session.maker?.client { events.append(.sessionOpened(session.id, session.client)) }
-            events += files.map(Event.fileAdded)
+            for file in files { events += file.added }
         }
         let last = answers.values.sorted { $0.request.connection.number < $1.request.connection.number }
         events += last.map(Event.answered)
         return events
+    }
+}
+
+extension FileState {
+    /// The events that add the file.
+    var added: [Event] {
+        attestation == 0 ? [.fileAdded(self)] : [.fileAdded(self), .fileAttested(id, attestation, ranges: ranges)]
     }
 }

@@ -144,6 +144,28 @@ public final class Session: Sendable {
     /// The user of the session, and the slot that holds it.
     package var holder: SessionHolder { boot.holder(of: id) }
 
+    /// Stores the checksums of an outgoing file, in place of earlier ones.
+    ///
+    /// - Parameters:
+    ///   - token: the number of the file in the session.
+    ///   - sums: the checksums.
+    ///   - answer: is committed with the change: see ``Answer``.
+    ///   - isLimited: whether the limits of the session's user apply.
+    /// - Throws: ENODEV when the boot has ended, EBADF when the session is closed, EINVAL on an incoming session,
+    ///   ENOENT for an unknown token, ENOSPC at the arena's limit or the user's share of it.
+    package func attest(
+        token: UInt64, _ sums: FileSums, answering answer: Answer? = nil, isLimited: Bool = true
+    ) throws(LiveUpdateError) {
+        try boot.attest(self, token: token, sums, answer, isLimited: isLimited)
+    }
+
+    /// The checksums of a file of either direction.
+    ///
+    /// - Throws: ENODEV, EBADF, ENOENT for an unknown token, ENODATA for a file without sums, EIO for damaged sums.
+    package func attestation(token: UInt64) throws(LiveUpdateError) -> FileSums {
+        try boot.attestation(self, token: token)
+    }
+
     /// The client that opened the session last; nil when it is unknown.
     package var client: SessionClient? { boot.client(of: id) }
 
@@ -166,6 +188,12 @@ public final class Session: Sendable {
     ) throws(LiveUpdateError) {
         try boot.hold(self, holder, answer, client)
     }
+
+    /// Makes an incoming session that is open and not finished wait to be retrieved again. This handle is closed then.
+    ///
+    /// - Returns: false for any other session, in which nothing changes.
+    /// - Throws: ENODEV when the boot has ended, EBADF when it is closed already, ENOSPC.
+    package func leave() throws(LiveUpdateError) -> Bool { try boot.leave(self) }
 
     /// The tokens of the session's files, in the order in which the files were preserved.
     public var tokens: [UInt64] { boot.tokens(of: id) }

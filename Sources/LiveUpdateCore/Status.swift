@@ -38,6 +38,8 @@ public struct Status: Sendable {
         package let slot: DescriptorSlot
         /// Whether an incoming file was retrieved.
         public let retrieveStatus: RetrieveStatus
+        /// Whether the file has checksums: `luoctl preserve --attest`.
+        package let isAttested: Bool
         /// The reason why an incoming file was left out of the update and cannot be retrieved; nil for all other files.
         public let problem: String?
     }
@@ -84,7 +86,7 @@ extension Status.File {
     init(_ file: FileState) {
         self.init(
             token: file.token, compatible: file.compatible, identity: file.identity, data: file.data, slot: file.slot,
-            retrieveStatus: file.retrieved, problem: file.leftOut)
+            retrieveStatus: file.retrieved, isAttested: file.attestation != 0, problem: file.leftOut)
     }
 }
 

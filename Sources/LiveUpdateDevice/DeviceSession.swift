@@ -92,6 +92,35 @@ public final class DeviceSession: Sendable {
     ///   EMFILE.
     public func get(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor { try file(.get, token) }
 
+    /// Stores the checksums of one file in luod, in place of earlier ones. luod only.
+    ///
+    /// - Throws: ENODEV, EINVAL on an incoming session and from a luod that does not know this call, ENOENT for an
+    ///   unknown token, ENOSPC at the arena's limit or the user's share of it, EMFILE, ENOMEM.
+    package func attest(_ sums: FileSums, token: UInt64) throws(LiveUpdateError) {
+        let file = try Attestation.file(sums)
+        try make(.attest, token, about: file.borrowed)
+    }
+
+    /// Returns the checksums of one file, in both directions. luod only.
+    ///
+    /// - Throws: ENODEV, EINVAL from a luod that does not know this call, ENOENT for an unknown token, ENODATA for a
+    ///   file without checksums, EMFILE.
+    package func attestation(token: UInt64) throws(LiveUpdateError) -> FileSums {
+        let file = try channel.descriptor(
+            from: .attestation, FileCall(token: token, descriptor: 0).body, of: about(token))
+        return try Attestation.read(file.borrowed)
+    }
+
+    /// Returns a descriptor of one file to look at it, in both directions, without its handler. luod only. An incoming
+    /// session that is only looked at waits to be retrieved again when it is closed.
+    ///
+    /// - Throws: ENODEV, EINVAL from a luod that does not know this call, ENOENT for an unknown token, EBADF when the
+    ///   file was lost, EMFILE.
+    package func look(token: UInt64) throws(LiveUpdateError) -> OwnedDescriptor {
+        try channel.descriptor(
+            from: .attestation, FileCall(token: token, descriptor: FileCall.looksAtFile).body, of: about(token))
+    }
+
     // MARK: Incoming
 
     /// Retrieves a file. Files can be retrieved in any order, and more than once.

@@ -33,6 +33,8 @@ package enum Call: UInt8, CaseIterable, Sendable {
     case retrieveAsHeld = 0x65
     case subscribe = 0x66
     case ready = 0x67
+    case attest = 0x68
+    case attestation = 0x69
 
     /// The ioctl's command: `_IO(0xBA, number)`.
     package var command: UInt32 { Self.type | UInt32(rawValue) }
@@ -44,7 +46,10 @@ package enum Call: UInt8, CaseIterable, Sendable {
         switch self {
         case .createSession, .retrieveSession, .attachSession, .getName: 72
         case .removeSession, .stop, .load, .update, .reload, .kernelUpdate: UpdateCall.length
-        case .preserve, .retrieve, .unpreserve, .get, .check, .preserveHeld, .retrieveAsHeld, .identify, .ready: 16
+        case .preserve, .retrieve, .unpreserve, .get, .check, .preserveHeld, .retrieveAsHeld, .identify, .ready,
+            .attest,
+            .attestation:
+            16
         case .status: StatusCall.length
         case .finish, .setDetached, .serve, .openDevice, .asUser, .ping, .subscribe: 8
         }
@@ -56,7 +61,7 @@ package enum Call: UInt8, CaseIterable, Sendable {
     /// Whether the call needs an outgoing session (true) or an incoming one (false); nil for both.
     package var wantsOutgoing: Bool? {
         switch self {
-        case .preserve, .preserveHeld, .unpreserve, .get, .check: true
+        case .preserve, .preserveHeld, .unpreserve, .get, .check, .attest: true
         case .retrieve, .retrieveAsHeld, .finish: false
         default: nil
         }
@@ -71,7 +76,7 @@ package enum Call: UInt8, CaseIterable, Sendable {
     package var explainsItself: Bool { [.load, .update, .reload, .removeSession, .stop, .kernelUpdate].contains(self) }
 
     /// Whether the call is about a descriptor of the caller.
-    package var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve].contains(self) }
+    package var takesDescriptor: Bool { [.preserve, .preserveHeld, .check, .serve, .attest].contains(self) }
 
     /// Whether the answer has a descriptor of a session.
     package var bringsSession: Bool { [.createSession, .retrieveSession, .attachSession].contains(self) }
@@ -84,7 +89,9 @@ package enum Call: UInt8, CaseIterable, Sendable {
     /// Whether the answer has a descriptor.
     package var bringsDescriptor: Bool {
         switch self {
-        case .createSession, .retrieveSession, .attachSession, .retrieve, .retrieveAsHeld, .get, .openDevice: true
+        case .createSession, .retrieveSession, .attachSession, .retrieve, .retrieveAsHeld, .get, .openDevice,
+            .attestation:
+            true
         default: false
         }
     }

@@ -276,6 +276,8 @@ package struct LuodStatus: Equatable, Sendable {
         package var retrieved: Int32
         /// The reason why the file cannot be frozen, or why the last update left it out; nil without a problem.
         package var problem: String?
+        /// Whether luod has checksums of the file (`luoctl preserve --attest`). Nil from a luod that does not say.
+        package var isAttested: Bool?
         /// The locks that the held open file description has, in words; nil without locks.
         package var locks: [String]?
         /// The fate of the file when the kernel is replaced: "stays", "needs-luo" or "ends". Nil from a luod that
@@ -289,7 +291,8 @@ package struct LuodStatus: Equatable, Sendable {
 
         package init(
             token: String, compatible: String, size: UInt64?, allocated: UInt64? = nil, retrieved: Int32,
-            problem: String? = nil, locks: [String]? = nil, kernel: String? = nil, device: UInt64? = nil,
+            problem: String? = nil, isAttested: Bool? = false, locks: [String]? = nil, kernel: String? = nil,
+            device: UInt64? = nil,
             inode: UInt64? = nil, pageSize: UInt64? = nil
         ) {
             self.pageSize = pageSize
@@ -299,6 +302,7 @@ package struct LuodStatus: Equatable, Sendable {
             self.allocated = allocated
             self.retrieved = retrieved
             self.problem = problem
+            self.isAttested = isAttested
             self.locks = locks
             self.kernel = kernel
             self.device = device
@@ -389,6 +393,7 @@ extension LuodStatus.File {
         try members.encodeIfPresent(pageSize, forKey: .pageSize)
         try members.encode(retrieved, forKey: .retrieved)
         try members.encode(problem, forKey: .problem)
+        try members.encode(isAttested ?? false, forKey: .isAttested)
         try members.encodeIfPresent(locks, forKey: .locks)
         try members.encode(kernel, forKey: .kernel)
         try members.encode(device, forKey: .device)
@@ -578,6 +583,7 @@ package struct StatusLines: Sendable {
             if let pageSize = file.pageSize { json.member("page_size", pageSize) }
             json.member("retrieved", file.retrieved)
             json.member("problem", file.problem)
+            json.member("is_attested", file.isAttested ?? false)
             if let locks = file.locks { json.member("locks", locks) }
             json.member("kernel", file.kernel)
             json.member("device", file.device)

@@ -53,6 +53,8 @@ package struct FileCall: Equatable, Sendable {
     package var token: UInt64
     /// The length of the struct in bytes.
     package static let length = 16
+    /// In GET_ATTESTATION, in place of the descriptor: return the file, and not its checksums.
+    package static let looksAtFile: Int32 = 1
 
     /// Makes a struct to send.
     package init(token: UInt64, descriptor: Int32 = -1) {

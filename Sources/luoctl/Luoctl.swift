@@ -19,7 +19,8 @@ struct Luoctl: ParsableCommand {
             DemoCommand.self, InspectCommand.self, CheckCommand.self, HugePagesCommand.self, BenchCommand.self,
             ReplayCommand.self,
             StatusCommand.self, MetricsCommand.self, SessionCommand.self, PreserveCommand.self, UnpreserveCommand.self,
-            RetrieveCommand.self, FinishCommand.self, RunCommand.self, LoadCommand.self, UpdateCommand.self,
+            VerifyCommand.self, RetrieveCommand.self, FinishCommand.self, RunCommand.self, LoadCommand.self,
+            UpdateCommand.self,
             ReloadCommand.self, StopCommand.self, DaxCommand.self, KexecCommand.self,
             PoolGuardCommand.self, DemoEndCommand.self, TakeGuardCommand.self,
         ])

@@ -41,6 +41,7 @@ import Testing
             SessionID(value: 5),
             SessionMaker(time: .max, client: SessionClient(process: .max, command: [UInt8](repeating: 0xFF, count: 15)))
         ),
+        .fileAttested(FileID(value: 6), 4096, ranges: ranges),
         .sessionOpened(SessionID(value: 5), nil),
         .sessionOpened(SessionID(value: 5), SessionClient(process: 1, command: [])),
     ]
@@ -114,7 +115,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 19, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
+    @Test(arguments: [0, 20, 1000, UInt16.max]) func unknownTypesAreRefused(type: UInt16) {
         #expect(throws: ArenaError.self) { try Event(JournalRecord(type: type, payload: [])) }
     }
 

@@ -20,6 +20,8 @@ enum Event: Equatable, Sendable {
     /// The freeze of the file has stored its state again.
     case fileStored(FileID, data: UInt64, ranges: [StoredRange])
     case fileRetrieved(FileID, RetrieveStatus, DescriptorSlot)
+    /// The checksums of the file are at this offset, in one of its ranges.
+    case fileAttested(FileID, UInt64, ranges: [StoredRange])
     case flbAdded(FLBState)
     case flbRetrieved(FLBID, RetrieveStatus)
     /// A discarded FLB was finished.
@@ -56,7 +58,7 @@ extension Event {
         case sessionHeld, answered, connectionClosed
         /// A `fileAdded` with marks after its fields: the file holds nothing, or was left out.
         case markedFileAdded
-        case sessionMade, sessionOpened
+        case sessionMade, sessionOpened, fileAttested
     }
 
     /// The event as a record of the journal.
@@ -89,6 +91,11 @@ extension Event {
             kind = .fileStored
             writer.put(id.value)
             writer.put(data)
+            writer.put(ranges)
+        case .fileAttested(let id, let offset, let ranges):
+            kind = .fileAttested
+            writer.put(id.value)
+            writer.put(offset)
             writer.put(ranges)
         case .fileRetrieved(let id, let status, let slot):
             kind = .fileRetrieved
@@ -163,6 +170,9 @@ extension Event {
         case .fileStored:
             self = .fileStored(
                 FileID(value: try reader.take()), data: try reader.take(), ranges: try reader.takeRanges())
+        case .fileAttested:
+            self = .fileAttested(
+                FileID(value: try reader.take()), try reader.take(), ranges: try reader.takeRanges())
         case .fileRetrieved:
             self = .fileRetrieved(
                 FileID(value: try reader.take()), try reader.takeStatus(), DescriptorSlot(try reader.take()))

@@ -13,6 +13,8 @@ struct LuoTree: Equatable, Sendable {
         /// The FLBs of the file, as indexes into ``LuoTree/flbs``, in link order.
         var links: [UInt8]
         var holdsFile = true
+        /// The offset of the file's checksums, which are one of its ranges; 0 for a file without them.
+        var attestation: UInt64 = 0
         /// The reason why the file was left out of the update.
         var leftOut: LeftOut?
     }
@@ -62,6 +64,8 @@ enum LuoNames {
     static let holders = (node: "luo-holder", compatible: "luo-holder-v1", property: "luo-holder-header")
     /// Used only where the making of a session is known. An image without this node ignores it.
     static let makers = (node: "luo-maker", compatible: "luo-maker-v1", property: "luo-maker-header")
+    /// Used only where a file has checksums. An image without this node ignores it.
+    static let attestations = (node: "luo-attest", compatible: "luo-attest-v1", property: "luo-attest-header")
     static let slots = (node: "luo-slot", compatible: "luo-slot-v1", property: "luo-slot-header")
     /// Used only where a file has marks.
     static let markedSlots = (node: "luo-slot", compatible: "luo-slot-v2", property: "luo-slot-header")
@@ -95,14 +99,15 @@ extension LuoTree {
                         holder: SessionHolder(user: session.user, isDetached: session.isDetached))))
             if let maker = session.maker { events.append(.sessionMade(id, maker)) }
             for file in session.files {
-                events.append(
-                    .fileAdded(
-                        FileState(
-                            id: FileID(value: take()), session: id, token: file.record.token,
-                            compatible: file.record.compatible, slot: file.slot, identity: file.identity,
-                            data: file.record.data, ranges: file.ranges, flbs: file.links.map { flbIDs[Int($0)] },
-                            retrieved: file.leftOut.map { .failed(errno: $0.errno) } ?? .notTried,
-                            holdsFile: file.holdsFile, leftOut: file.leftOut?.reason)))
+                events +=
+                    FileState(
+                        id: FileID(value: take()), session: id, token: file.record.token,
+                        compatible: file.record.compatible, slot: file.slot, identity: file.identity,
+                        data: file.record.data, ranges: file.ranges, flbs: file.links.map { flbIDs[Int($0)] },
+                        retrieved: file.leftOut.map { .failed(errno: $0.errno) } ?? .notTried,
+                        holdsFile: file.holdsFile, attestation: file.attestation,
+                        leftOut: file.leftOut?.reason
+                    ).added
             }
         }
         return [.boot(updateNumber: updateNumber, nextID: next), .phase(.running)] + events

@@ -43,6 +43,9 @@ struct LuoTreeReader {
         if root.child(LuoNames.makers.node) != nil {
             try readMakers(at: property(LuoNames.makers, in: root), sessions: &sessions)
         }
+        if root.child(LuoNames.attestations.node) != nil {
+            try readAttestations(at: property(LuoNames.attestations, in: root), sessions: &sessions)
+        }
         return (
             LuoTree(
                 updateNumber: number,
@@ -207,6 +210,16 @@ struct LuoTreeReader {
     private func readMakers(at offset: UInt64, sessions: inout [LuoTree.Session]) throws(ArenaError) {
         let makers = try records(MakerRecord.self, at: offset, count: UInt64(sessions.count), "makers")
         for (index, record) in makers.enumerated() { sessions[index].maker = record.maker }
+    }
+
+    private func readAttestations(at offset: UInt64, sessions: inout [LuoTree.Session]) throws(ArenaError) {
+        let files = sessions.reduce(0) { $0 + $1.files.count }
+        var records = try records(AttestationRecord.self, at: offset, count: UInt64(files), "attestations")[...]
+        for session in sessions.indices {
+            for file in sessions[session].files.indices {
+                sessions[session].files[file].attestation = records.popFirst()?.offset ?? 0
+            }
+        }
     }
 
     private struct Slots {

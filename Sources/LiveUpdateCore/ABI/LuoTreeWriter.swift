@@ -22,6 +22,7 @@ struct LuoTreeWriter {
     private let recordsOffset: UInt64
     private let hasHolders: Bool
     private let hasMakers: Bool
+    private let hasAttestations: Bool
     private let hasMarks: Bool
     /// The reasons of the files that are left out.
     private let reasons: [ReasonRecord]
@@ -33,8 +34,10 @@ struct LuoTreeWriter {
         self.inUse = inUse
         hasHolders = tree.sessions.contains { $0.user != 0 || $0.isDetached }
         hasMakers = tree.sessions.contains { $0.maker != nil }
-        recordsOffset = UInt64(5 + (hasHolders ? 1 : 0) + (hasMakers ? 1 : 0)) * Self.treeRoom
         files = tree.sessions.flatMap(\.files)
+        hasAttestations = files.contains { $0.attestation != 0 }
+        let more = [hasHolders, hasMakers, hasAttestations].count { $0 }
+        recordsOffset = UInt64(5 + more) * Self.treeRoom
         hasMarks = files.contains { !$0.marks.isEmpty }
         reasons = files.compactMap { $0.leftOut.map { ReasonRecord(reason: $0.reason) } }
         allRanges = files.flatMap(\.ranges) + tree.flbs.flatMap(\.ranges) + tree.discarded.flatMap(\.ranges)
@@ -48,8 +51,11 @@ struct LuoTreeWriter {
         freezeOffset = recordsOffset + UInt64(sessionPart + flbPart + SlotHeader.freezeOffset)
         let holderPart = hasHolders ? tree.sessions.count * HolderRecord.length : 0
         let makerPart = hasMakers ? tree.sessions.count * MakerRecord.length : 0
+        let attestationPart = hasAttestations ? files.count * AttestationRecord.length : 0
         let mapPart = 8 + (inUse.count + 1) * 16
-        length = recordsOffset + UInt64(sessionPart + flbPart + slotPart + holderPart + makerPart + mapPart)
+        length =
+            recordsOffset
+            + UInt64(sessionPart + flbPart + slotPart + holderPart + makerPart + attestationPart + mapPart)
     }
 
     /// The tree's bytes, for a place in the arena.
@@ -69,6 +75,10 @@ struct LuoTreeWriter {
         if hasHolders { writeHolders(into: &records) }
         let makers = here()
         if hasMakers { for session in tree.sessions { MakerRecord(maker: session.maker).encode(into: &records) } }
+        let attestations = here()
+        if hasAttestations {
+            for file in files { AttestationRecord(offset: file.attestation).encode(into: &records) }
+        }
         let map = here()
         writeMap(into: &records, tree: Extent(offset: base, length: length))
 
@@ -79,6 +89,7 @@ struct LuoTreeWriter {
         ]
         if hasHolders { parts.append((LuoNames.holders, holders)) }
         if hasMakers { parts.append((LuoNames.makers, makers)) }
+        if hasAttestations { parts.append((LuoNames.attestations, attestations)) }
         for (index, node) in nodes(parts, map: map, base: base).enumerated() {
             image.put(try node.flattened(capacity: Int(Self.treeRoom)))
             image.pad((index + 1) * Int(Self.treeRoom) - image.bytes.count)

@@ -168,6 +168,20 @@ extension HolderRecord {
     }
 }
 
+/// `u64 offset` of the checksums of a file, 0 without them: `luo-attest-v1` has one for each file, in the order of the
+/// files. The checksums are in one of the file's ranges.
+struct AttestationRecord: PackedRecord, Equatable {
+    static let length = 8
+
+    var offset: UInt64
+
+    func encode(into writer: inout ByteWriter) { writer.put(offset) }
+}
+
+extension AttestationRecord {
+    init(_ reader: inout ByteReader) throws(ArenaError) { offset = try reader.take() }
+}
+
 /// `u64 offset, u64 length, u32 CRC32C, u32 zero`
 struct RangeRecord: PackedRecord, Equatable {
     static let length = 24

@@ -17,6 +17,8 @@ extension Event {
         case .fileAdded(let file): "file \(file.id.value) added to session \(file.session.value): \(file.words)"
         case .fileStored(let id, let data, let ranges):
             "file \(id.value) stored again: data \(data), \(ranges.words)"
+        case .fileAttested(let id, let offset, let ranges):
+            "file \(id.value) attested: sums at \(offset), \(ranges.words)"
         case .fileRetrieved(let id, let status, let slot):
             "file \(id.value) \(status.words), kept in slot \(slot.number)"
         case .flbAdded(let flb): "FLB \(flb.id.value) \"\(flb.compatible)\" added: \(flb.words)"

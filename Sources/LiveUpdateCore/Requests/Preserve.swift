@@ -104,17 +104,19 @@ extension Boot {
     ) throws(LiveUpdateError) {
         let most = isLimited ? limits(of: user)?.arenaBytes : nil
         try commit(acquiring: true) { (state) throws(LiveUpdateError) in
-            if let most { try Self.checkArena(of: user, file, state, most) }
+            if let most { try Self.checkArena(of: user, file.ranges, state, most) }
             let new = counted.filter { state.flbs[$0.id] == nil }
             return new.map(Event.flbAdded) + [.fileAdded(file)] + answered(answer)
         }
     }
 
+    /// Checks that a user may have further ranges of the arena.
+    ///
     /// - Throws: ENOSPC.
-    private static func checkArena(
-        of user: SessionUser, _ file: FileState, _ state: BootState, _ most: UInt64
+    static func checkArena(
+        of user: SessionUser, _ ranges: [StoredRange], _ state: BootState, _ most: UInt64
     ) throws(LiveUpdateError) {
-        let bytes = file.ranges.reduce(state.usage[user]?.arenaBytes ?? 0) { $0 + $1.range.length }
+        let bytes = ranges.reduce(state.usage[user]?.arenaBytes ?? 0) { $0 + $1.range.length }
         guard bytes > most else { return }
         throw LiveUpdateError(
             .noSpace, "the files of user \(user) would take \(bytes) bytes of the arena, and may take \(most)",

@@ -154,6 +154,19 @@ extension Boot {
         }
     }
 
+    func leave(_ handle: Session) throws(LiveUpdateError) -> Bool {
+        try request(.shared) { () throws(LiveUpdateError) in
+            try handle.lock.withLock { () throws(LiveUpdateError) in
+                let state = try session(handle, nil, for: "leave")
+                guard state.direction == .incoming, state.progress == .open else { return false }
+                try ensureRoom()
+                closeHandles(of: state.id)
+                try commit(abandoned(state))
+                return true
+            }
+        }
+    }
+
     private func abandoned(_ session: SessionState) -> [Event] {
         var holder = session.holder
         holder.slot = .lost

@@ -82,8 +82,10 @@ extension LuoTree {
         let ranges = rangesInUse.count
         let links = files.reduce(0) { $0 + $1.links.count }
         let reasons = files.reduce(0) { $0 + ($1.leftOut?.reason.utf8.count ?? 0) }
+        let attested = files.filter { $0.attestation != 0 }
         let records =
-            160 * files.count + 192 * sessions.count + 128 * (flbs.count + discarded.count) + 20 * ranges + 8 * links
+            160 * files.count + attested.reduce(0) { $0 + 64 + 20 * $1.ranges.count } + 192 * sessions.count + 128
+            * (flbs.count + discarded.count) + 20 * ranges + 8 * links
             + reasons
         return UInt64(2 * records + 16384)
     }
@@ -105,6 +107,7 @@ extension LuoTree {
                         record: FileRecord(compatible: file.compatible, data: file.data, token: file.token),
                         slot: file.slot, identity: file.identity, ranges: file.ranges,
                         links: file.flbs.compactMap { index[$0] }, holdsFile: file.holdsFile,
+                        attestation: file.attestation,
                         leftOut: leavingOut[file.id])
                 })
         }

@@ -65,7 +65,11 @@ final class ConnectionCloser {
 
     /// Ends a session with its last descriptor, or detaches it.
     private func end(_ session: Session, of connection: Connection) {
-        if session.holder.isDetached { return detach(session) }
+        if session.holder.isDetached {
+            // A client that has only looked leaves an incoming session as one that was not retrieved yet.
+            if connection.hasLooked, !connection.hasArrived, (try? session.leave()) == true { return }
+            return detach(session)
+        }
         do throws(LiveUpdateError) {
             let end = SessionEnd(of: session, connection)
             try session.end(hasArrived: connection.hasArrived)

@@ -190,6 +190,8 @@ final class Connection {
     private(set) var hasEnded = false
     /// Whether the last answer was a repeated one with a socket.
     private var hasRepeated = false
+    /// Whether the client has looked at files of the session.
+    private(set) var hasLooked = false
     /// The number of attempts to read the next message completely.
     private var tries = 0
     /// The number of requests that were done after the client has closed the connection.
@@ -299,6 +301,9 @@ final class Connection {
         defer { hasEnded = true }
         return !hasEnded
     }
+
+    /// Notes that the client has looked at a file of the session.
+    func noteLook() { hasLooked = true }
 
     // MARK: The peer
 

@@ -273,7 +273,7 @@ final class Server {
     /// Serves one request.
     private func serve(_ connection: Connection) {
         guard let message = peek(connection) else { return }
-        noteArrival(connection)
+        noteArrival(connection, message.bytes)
         // The queue has copies of the descriptors, too. These are closed after the answer has taken the message out of
         // the queue.
         defer {
@@ -297,9 +297,11 @@ final class Server {
         if let reply { replies.send(reply, to: connection) }
     }
 
-    /// Notes that the client has received the descriptor of its incoming session, because it made a request on it.
-    private func noteArrival(_ connection: Connection) {
+    /// Notes that the client has received the descriptor of its incoming session, because it made a request on it. A
+    /// client that only looks leaves the session to another client.
+    private func noteArrival(_ connection: Connection, _ message: [UInt8]) {
         guard !connection.hasArrived, connection.isOutgoing == false else { return }
+        if message.number(UInt32.self, at: 0) == Call.attestation.command { return connection.noteLook() }
         var label = connection.label
         label.traits.insert(.hasArrived)
         connections.relabel(connection, label)

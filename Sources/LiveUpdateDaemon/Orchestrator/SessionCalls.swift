@@ -37,6 +37,12 @@ final class SessionCalls {
         case .retrieve: return Reply(0, body: request.answerBody, copy: try session.retrieve(token: token))
         case .get: return Reply(0, body: request.answerBody, copy: try session.get(token: token))
         case .retrieveAsHeld: return Reply(0, body: request.answerBody, copy: try session.retrieveAsHeld(token: token))
+        case .attest:
+            try session.attest(
+                token: token, try Attestation.read(descriptor ?? Self.none), answering: answer,
+                isLimited: !admissions.admission(of: session.holder.user, connection).isUnlimited)
+            return Reply(0, body: request.answerBody)
+        case .attestation: return try attestation(request, session)
         case .unpreserve:
             try session.unpreserve(token: token, answering: answer)
             return Reply(0, body: request.answerBody)
@@ -62,6 +68,27 @@ final class SessionCalls {
         try file.preserve(in: session)
         if preservesMemory { connection.notePreservedMemory() }
         return Reply(0, body: request.answerBody)
+    }
+
+    /// Returns the checksums of a file, or the file itself to look at it.
+    private func attestation(_ request: Request, _ session: Session) throws(LiveUpdateError) -> Reply {
+        let call = FileCall(request.body)
+        switch call.descriptor {
+        case 0:
+            var reply = Reply(0, body: request.answerBody)
+            reply.descriptor = try Attestation.file(try session.attestation(token: call.token)).release()
+            reply.isOwned = true
+            return reply
+        case FileCall.looksAtFile:
+            let file =
+                session.direction == .outgoing
+                ? try session.get(token: call.token) : try session.retrieveAsHeld(token: call.token)
+            return Reply(0, body: request.answerBody, copy: file)
+        default:
+            throw LiveUpdateError(
+                .invalidArgument, "GET_ATTESTATION returns nothing for the number \(call.descriptor)",
+                remedy: "use 0 for the checksums, and 1 for the file")
+        }
     }
 
     private func finish(

@@ -186,7 +186,7 @@ final class StatusReporter {
             token: "\(file.token)", compatible: file.compatible,
             // This does not ask the file system, because it may not answer.
             size: status?.size, allocated: status?.allocated,
-            retrieved: file.retrieveStatus.number, problem: problem,
+            retrieved: file.retrieveStatus.number, problem: problem, isAttested: file.isAttested,
             locks: locks.isEmpty ? nil : locks.map(\.description),
             kernel: orchestrator.kernelFate(of: file.compatible).rawValue,
             device: status.map { $0.type == .characterDevice ? $0.deviceNumber : $0.identity.device },

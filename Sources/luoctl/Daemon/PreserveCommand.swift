@@ -3,6 +3,7 @@ import ArgumentParser
 import LiveUpdateCommandLine
 import LiveUpdateDevice
 import LiveUpdatePlatform
+import LiveUpdateProtocol
 import SystemPackage
 
 /// `luoctl preserve`
@@ -14,7 +15,9 @@ struct PreserveCommand: ParsableCommand {
             The file is a descriptor that this command inherited (--fd), one of another process (--pid and --fd), one \
             that another process has mapped with MAP_SHARED (--pid and --mapping, as root), or has a name (--path). \
             Programs that use it go on. The session must be there: luoctl session create makes one. With \
-            --kernel-device this command must inherit it.
+            --kernel-device this command must inherit it. With --attest, luod also stores checksums of the file, which this \
+            command computes: luoctl verify compares them later. The file must not change meanwhile: it is sealed, or \
+            all programs that have it open are stopped.
             """)
 
     @OptionGroup var options: DeviceOptions
@@ -46,7 +49,15 @@ struct PreserveCommand: ParsableCommand {
     @Flag(help: "Hold any descriptor open as it is, also one that is not of a memory file, such as a listening socket.")
     var held = false
 
+    @Flag(help: "Store checksums of the content, for luoctl verify.")
+    var attest = false
+
+    @OptionGroup var seeing: SeeingOptions
+
     func validate() throws {
+        guard !attest || (!held && !options.kernelDevice) else {
+            throw ValidationError("--attest is for memory files in luod: leave out --held and --kernel-device")
+        }
         guard [fd != nil, path != nil, mapping != nil].count(where: { $0 }) == 1 else {
             throw ValidationError("say one of --fd, --mapping and --path")
         }
@@ -74,7 +85,9 @@ struct PreserveCommand: ParsableCommand {
         } else {
             try options.luod.run(session) { device throws(LiveUpdateError) in
                 let session = try device.attachSession(session, .outgoing)
-                if held {
+                if attest {
+                    try preserveAttested(descriptor, session, try LuodStatus(of: device))
+                } else if held {
                     try session.preserveHeld(descriptor, token: token)
                 } else {
                     try session.preserve(descriptor, token: token)
@@ -84,6 +97,22 @@ struct PreserveCommand: ParsableCommand {
         if let pid, !held { Self.warnOfPrivatePages(of: pid, over: descriptor) }
         // This use keeps the descriptor open until here.
         _ = file.release()
+    }
+
+    /// Preserves a file with its checksums, or not at all.
+    private func preserveAttested(
+        _ file: FileDescriptor, _ session: DeviceSession, _ status: LuodStatus
+    ) throws(LiveUpdateError) {
+        let (sums, _) = try FileVerification(
+            file, "token \(token)", status, showsProgress: true, ignoresUnseen: seeing.ignoreUnseen
+        ).sums()
+        try session.preserve(file, token: token)
+        do throws(LiveUpdateError) {
+            try session.attest(sums, token: token)
+        } catch {
+            try session.unpreserve(token: token)
+            throw error
+        }
     }
 
     /// Says how much a process has written over the file in private mappings, because it is not preserved.
