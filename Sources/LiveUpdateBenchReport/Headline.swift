@@ -63,7 +63,7 @@ extension Headline {
 
     private static func blackout(_ kind: Update, _ measurements: [BenchMeasurement]) -> Line? {
         let measured = measurements.filter { isTime($0.ours.median) && $0.parameters["files"] != nil }
-        // Of two results with as many files, the one with less memory is shown: the next figure is about the memory.
+        // Where two results have as many files, the one with less memory is shown: the next figure is about the memory.
         let shown = measured.max {
             ($0.number("files"), $1.number("bytes")) < ($1.number("files"), $0.number("bytes"))
         }

@@ -78,7 +78,7 @@ extension SessionClient {
 }
 
 /// `u64 time, s32 process, char command[16], u32 zero`: `luo-maker-v1` has one for each session, in the order of the
-/// sessions. A time of 0 stands for a session whose making is unknown.
+/// sessions. A time of 0 stands for an unknown making.
 struct MakerRecord: PackedRecord, Equatable {
     static let length = 32
 

@@ -32,7 +32,7 @@ enum Event: Equatable, Sendable {
     case sessionHeld(SessionID, SessionHolder)
     /// The client that made the session, and the time. The event follows `sessionAdded`.
     case sessionMade(SessionID, SessionMaker)
-    /// A client has opened the session; nil for a client whose process is unknown.
+    /// A client has opened the session; nil for an unknown process.
     case sessionOpened(SessionID, SessionClient?)
     /// A request was answered that must not be done twice.
     case answered(Answer)

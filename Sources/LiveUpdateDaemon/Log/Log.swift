@@ -18,7 +18,7 @@ package struct Log: Sendable {
     /// - Parameters:
     ///   - text: the message.
     ///   - level: how important the event is.
-    ///   - fields: what the event is about, such as session and user.
+    ///   - fields: the subjects of the event, such as session and user.
     ///   - file: the file of the place in the code.
     ///   - line: the line of the place in the code.
     package func say(

@@ -3,7 +3,7 @@ import LiveUpdateCore
 import LiveUpdatePlatform
 import SystemPackage
 
-/// A memory file whose checksums this process computes, by reading it through a mapping. Holes are not read, because
+/// Computes the checksums of a memory file by reading it through a mapping. Holes are not read, because
 /// that would fill them.
 struct FileSumming: ~Copyable {
     private let file: OwnedDescriptor

@@ -54,7 +54,7 @@ enum Stillness: Equatable {
     /// - Parameters:
     ///   - file: the file.
     ///   - subject: the words for the file in an error.
-    ///   - luod: the status of luod, whose processes hold the file, too.
+    ///   - luod: the status of luod. Its processes hold the file, too.
     ///   - ignoresUnseen: whether processes at which this user may not look do not count.
     /// - Throws: EBUSY with the reason when the file may change.
     static func check(
