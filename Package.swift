@@ -249,7 +249,7 @@ let package = Package(
             name: "DaemonTests",
             dependencies: [
                 "LiveUpdateDaemon", "LiveUpdateMachine", "LiveUpdateDevice", "LiveUpdateProtocol", "LiveUpdateCore",
-                "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport", system,
+                "LiveUpdateHandover", "LiveUpdatePlatform", "TestSupport", system, logging,
             ], swiftSettings: strict),
         // These tests are written as third parties test their handlers: without the support of this package's tests.
         .testTarget(

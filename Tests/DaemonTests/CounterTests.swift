@@ -14,7 +14,8 @@ import Testing
     func buckets(blackout: UInt64, bucket: Int) { #expect(Counter.bucket(of: blackout) == bucket) }
 
     @Test("Each counter has its own place, and other memory stays as it is") func places() throws {
-        let memory = try ControlMemory(try ControlMemory.make().borrowed)
+        let file = try ControlMemory.make()
+        let memory = try ControlMemory(file.borrowed)
         #expect(Set(Counter.all).count == Counter.all.count)
         for (index, counter) in Counter.all.enumerated() { for _ in 0...index { memory.count(counter) } }
         for blackout: UInt64 in [400_000, 2_000_000, 2_000_001, 9_000_000_000] { memory.count(blackout: blackout) }
