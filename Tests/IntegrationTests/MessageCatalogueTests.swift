@@ -5,9 +5,9 @@ import LiveUpdateCore
 import TestSupport
 import Testing
 
-/// Every message that a user can provoke with wrong arguments or at the wrong time, in one file. To read it, name the file
-/// in the variable `LIVEUPDATE_MESSAGES`. Rules hold for each message, and docs/troubleshooting.md quotes only messages
-/// that are there or in the sources.
+/// Every message that a user can provoke with wrong arguments or at the wrong time, in one file. To read it, name the
+/// file in the variable `LIVEUPDATE_MESSAGES`. Rules hold for each message, and docs/troubleshooting.md quotes only
+/// messages that are there or in the sources.
 @Suite struct MessageCatalogueTests {
     /// A wrong use of a program.
     private struct Provocation {

@@ -268,7 +268,7 @@ struct MachineSurvey {
         }
     }
 
-    /// The private luods of `luoctl run` whose state was removed, so that no program can reach them.
+    /// The private luods of `luoctl run` without a state: it was removed, so that no program can reach them.
     private var orphans: [MachineFacts.Leftover] {
         let processes = ((try? directoryEntries("/proc")) ?? []).compactMap { CInt($0) }.sorted()
         return processes.compactMap { id in
