@@ -4,6 +4,7 @@ import LiveUpdateCommandLine
 import LiveUpdateDevice
 import LiveUpdatePlatform
 import LiveUpdateProtocol
+import SystemPackage
 
 /// `luoctl retrieve`
 struct RetrieveCommand: ParsableCommand {
@@ -37,6 +38,14 @@ struct RetrieveCommand: ParsableCommand {
     @Flag(help: "Also files that the update left out (luoctl update --leave-out): as they are, without their handlers.")
     var asHeld = false
 
+    @Flag(
+        help:
+            "Compare the files with the checksums of luoctl preserve --attest first. If one differs, the program is not run."
+    )
+    var verify = false
+
+    @OptionGroup var seeing: SeeingOptions
+
     @Argument(parsing: .postTerminator, help: ArgumentHelp("The program.", valueName: "program"))
     var command: [String] = []
 
@@ -49,6 +58,10 @@ struct RetrieveCommand: ParsableCommand {
         }
         guard !options.kernelDevice || (!take && !asHeld) else {
             throw ValidationError("--take and --as-held are for luod: leave them out, or leave out --kernel-device")
+        }
+        guard !verify || (!take && !options.kernelDevice) else {
+            throw ValidationError(
+                "--verify is for a session that an update handed over to luod: luoctl verify compares others")
         }
         guard !take || !asHeld else {
             throw ValidationError("say either --take or --as-held: an update leaves out no file of a newer session")
@@ -77,11 +90,32 @@ struct RetrieveCommand: ParsableCommand {
             session, of: options.luod.actingUser, ifOutgoing: "luoctl retrieve --take gets its files")
         for token in tokens {
             let file = asHeld ? try opened.retrieveAsHeld(token: token) : try opened.retrieve(token: token)
+            if verify { try compare(file.borrowed, token, opened, device) }
             try descriptors.add(file, session, token)
         }
         return Execution.become(
             descriptors.telling(images), called: command[0],
             remedy: "the files are in their session: retrieve them with another program")
+    }
+
+    /// Compares a file with its checksums in luod.
+    ///
+    /// - Throws: EBADMSG when the file differs; ENODATA for a file without checksums; EBUSY for a file that may change.
+    private func compare(
+        _ file: FileDescriptor, _ token: UInt64, _ opened: DeviceSession, _ device: LiveUpdateDevice
+    ) throws(LiveUpdateError) {
+        let stored = try opened.attestation(token: token)
+        let status = try LuodStatus(of: device)
+        guard let known = status.session(session, .incoming, of: options.luod.actingUser),
+            let held = known.files.first(where: { $0.token == "\(token)" })
+        else { return }
+        let result = try FileVerification(
+            file, "token \(token)", status, showsProgress: true, ignoresUnseen: seeing.ignoreUnseen
+        ).compared(with: stored, known, held)
+        guard result.state != .same else { return }
+        throw LiveUpdateError(
+            .badMessage, result.words.joined(separator: "\n"),
+            remedy: "retrieve the files without --verify to look at them; the program was not run")
     }
 
     /// Retrieves from a session of the kernel's device. The program holds the session, too: the other files are in it.

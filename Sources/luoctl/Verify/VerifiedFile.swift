@@ -76,25 +76,33 @@ struct VerifiedFile: Equatable, Encodable {
     }
 
     /// The result in words, one line for each run that differs.
-    var lines: [String] {
+    var words: [String] {
         let subject = "session \"\(session.shown)\", token \(token.shown)"
         switch state {
         case .same:
             let blocks = FileSums.blockCount(size: size ?? 0, blockSize: blockSize ?? 1)
             return ["\(subject): same, \(counted(blocks, "block")) of \(ByteCount.text(blockSize ?? 0))"]
-        case .notCompared: return [Style.notice("\(subject): not compared: \((reason ?? "").shown)")]
+        case .notCompared: return ["\(subject): not compared: \((reason ?? "").shown)"]
         case .different:
-            let first = reason.map { [Style.bad("\(subject): \($0)")] } ?? []
-            return first
-                + differences.map { one in
-                    let pages =
-                        one.firstPage == one.lastPage
-                        ? "page \(one.firstPage)" : "pages \(one.firstPage) to \(one.lastPage)"
-                    return Style.bad(
-                        "\(subject): \(counted(one.length, "byte")) from offset \(one.offset) on differ "
-                            + "(\(pages) of \(ByteCount.text(pageSize ?? 4096)))")
-                }
+            let first = reason.map { ["\(subject): \($0)"] } ?? []
+            return first + differences.map { "\(subject): \($0.words(ofPage: pageSize ?? 4096))" }
         }
+    }
+
+    /// The words with their color.
+    var lines: [String] {
+        switch state {
+        case .same: words
+        case .notCompared: words.map(Style.notice)
+        case .different: words.map(Style.bad)
+        }
+    }
+}
+
+extension VerifiedFile.Difference {
+    fileprivate func words(ofPage pageSize: UInt64) -> String {
+        let pages = firstPage == lastPage ? "page \(firstPage)" : "pages \(firstPage) to \(lastPage)"
+        return "\(counted(length, "byte")) from offset \(offset) on differ (\(pages) of \(ByteCount.text(pageSize)))"
     }
 }
 

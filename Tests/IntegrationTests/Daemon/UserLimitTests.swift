@@ -81,7 +81,7 @@ import Testing
         }
         for user: UInt32 in [0, nobody] {
             let lines = try device(daemon, as: user).statusPage().lines
-            let line = #""memory":[{"user":\#(nobody),"pageSize":4096,"bytes":2097152,"limit":1048576}]"#
+            let line = #""memory":[{"user":\#(nobody),"page_size":4096,"bytes":2097152,"limit":1048576}]"#
             #expect(String(decoding: lines, as: UTF8.self).contains(line))
         }
         try device(daemon, as: 0).createSession("a").preserve(large.descriptor, token: 1)

@@ -45,7 +45,11 @@ import Testing
         expect(try await ctl("verify", "vm", "--json"), says: "\"is_same\" : true", "\"state\" : \"same\"")
         let session = try #require(try daemon.connect().status().sessions.first)
         #expect(!session.isOpen && session.files.map(\.isAttested) == [true] && session.files.map(\.retrieved) == [0])
-        let incoming = try daemon.connect().retrieveSession("vm")
+        let retrieved = try await run(
+            [Program.path("luoctl"), "retrieve", "--session", "vm", "--token", "5", "--verify"]
+                + ["--state", daemon.state, "--", "echo", "has run"])
+        expect(retrieved, says: "has run")
+        let incoming = try daemon.connect().attach("vm")
         #expect(try incoming.retrieve(5).bytes() == [1, 2, 3])
         expect(try await ctl("verify", "vm"), 1, says: "not compared", "a client has the session open")
         incoming.close()
@@ -91,6 +95,12 @@ import Testing
         expect(
             found, 1,
             says: "session \"vm\", token 5: 10000 bytes from offset 0 on differ (pages 0 to 2 of 4 KiB)")
+        let program = ["--", "echo", "has run"]
+        let refused = try await run(
+            [Program.path("luoctl"), "retrieve", "--session", "vm", "--token", "5", "--verify", "--ignore-unseen"]
+                + ["--state", daemon.state] + program)
+        expect(refused, 1, says: "EBADMSG", "10000 bytes from offset 0 on differ")
+        #expect(!refused.output.contains("has run"))
         expect(
             try await ctl("verify", "vm", "--ignore-unseen", "--json"), 1, says: "\"first_page\" : 0",
             "\"is_same\" : false")
