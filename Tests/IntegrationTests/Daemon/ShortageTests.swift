@@ -107,7 +107,7 @@ import Testing
                 Program.path("luoctl"),
             ])
         #expect(!ended.output.contains("signal 7"), "\(ended)")
-        let lines = ended.lines.filter { !$0.hasPrefix("luod ") }
+        let lines = ended.lines.filter { !$0.contains(" luod-") }
         #expect(lines.count == 4 && lines[0] != "full: 0" && lines[0] != "full: 124", "\(ended)")
         #expect(lines.dropFirst() == ["began", "room: 0", "luod: 0"], "\(ended)")
         #expect(ended.errors.contains("space") || ended.errors.contains("ENOSPC"), "\(ended)")
