@@ -188,7 +188,7 @@ import Testing
         let image = directory.file("luod")
         try FileManager.default.createSymbolicLink(atPath: image, withDestinationPath: "/bin/sh")
         let gone = directory.file("gone")
-        let orphan = try Program([image, "-c", "sleep 600; :", "luod", "--state", gone, "--until-unused"])
+        let orphan = try Program([image, "-c", "kill -STOP $$", "luod", "--state", gone, "--until-unused"])
         try await eventually("the shell", within: 20) {
             try String(contentsOfFile: "/proc/\(orphan.process)/comm", encoding: .utf8) == "luod\n"
         }
