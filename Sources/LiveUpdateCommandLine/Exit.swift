@@ -32,8 +32,8 @@ package enum Exit {
 }
 
 extension ParsableCommand {
-    /// Ends the process with the exit code of an error. A wrong argument is said in the form of luoctl's other
-    /// messages.
+    /// Ends the process with the exit code of an error. The message for a wrong argument has the form of luoctl's
+    /// other messages.
     ///
     /// - Parameters:
     ///   - error: the error of the parser or of the command.

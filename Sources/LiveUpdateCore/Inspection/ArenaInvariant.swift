@@ -21,7 +21,7 @@ package enum ArenaInvariant: String, CaseIterable, Sendable {
     case reachability
     /// The outgoing tree hands over the sessions and files of the journal, while the journal says *freezing*.
     case agreement
-    /// Each number is given once, and is lower than the next number.
+    /// Each number of a session, file or FLB is given once. No number is 2^62 or more, because no boot counts so far.
     case numbers
     /// Each record is about a session, file or FLB that is there.
     case references

@@ -41,7 +41,9 @@ extension Boot {
         }
     }
 
-    /// - Throws: ENOENT for an unknown token, ENODATA for a file without sums, EIO.
+    /// Reads the checksums of a file of either direction from the arena.
+    ///
+    /// - Throws: ENOENT for an unknown token, ENODATA for a file without sums, EIO for damaged sums.
     func attestation(_ handle: Session, token: UInt64) throws(LiveUpdateError) -> FileSums {
         try request(.shared) { () throws(LiveUpdateError) in
             try handle.lock.withLock { () throws(LiveUpdateError) in

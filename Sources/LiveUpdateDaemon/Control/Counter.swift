@@ -25,13 +25,13 @@ enum Counter: Hashable {
         case kill
         /// Another signal, or an exit code.
         case fault
-        /// It did not answer, and was ended.
+        /// The process did not answer, and was ended.
         case silence
-        /// Not known: the keeper is no child of the orchestrator.
+        /// The exit status is not known: the keeper is no child of the orchestrator.
         case unknown
     }
 
-    /// All counters. The position of a counter is its place in the memory, so that new ones come last.
+    /// All counters. The position in this list is the place in the memory, so add new counters at the end.
     static let all: [Counter] =
         [.load, .update, .reload, .reloadKeeper].flatMap { kind in
             UpdateResult.allCases.map { .update(kind, $0) }

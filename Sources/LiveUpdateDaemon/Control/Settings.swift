@@ -36,7 +36,7 @@ package struct Settings: Sendable {
     /// How long keeper and orchestrator may be silent before one ends the other, in milliseconds. ``HangPolicy`` counts
     /// the turns of the process that watches.
     package var silence: UInt64 = 30_000
-    /// The form of the log; nil: a journal's if standard error leads there, and else text.
+    /// The format of the log. Nil stands for that of a journal if standard error leads to one, and for text otherwise.
     package var logFormat: LogFormat?
     /// Permissions of the clients' socket. In the orchestrator these are the actual permissions, even if a service
     /// manager has made the socket: see ``isOpenToEverybody``.

@@ -11,7 +11,8 @@ import SystemPackage
 final class StateWatch {
     private let rooms: KeeperRooms
     private var nextLook: UInt64 = 0
-    /// The reason why a socket could not be made; nil when the last attempt worked.
+    /// The reason why the last attempt to make a socket failed; nil when it worked. The log has only the first of
+    /// several failures.
     private var failure: String?
     private var hasSaidNoArena = false
 
@@ -47,7 +48,7 @@ final class StateWatch {
             failure = nil
             rooms.log.say("the socket \(path) was removed, and is made again", .warning)
         } catch {
-            // The socket could not be given to its group, and no client may use it.
+            // The socket is there, but not with its group: clients must not use it.
             if error.errno == .notPermitted { _ = unsafe unlink(path) }
             let why = "the socket \(path) was removed, so that no client can connect: \(error)"
             if failure == nil {
@@ -80,7 +81,7 @@ extension StateDirectory {
         }
     }
 
-    /// Whether the arena of this directory is this file.
+    /// Whether the arena of this directory is this file. A name that cannot be looked up counts as removed.
     func hasArena(_ file: FileDescriptor) -> Bool {
         guard let held = try? FileStatus(of: file).identity else { return false }
         return (try? FileStatus(at: arena, followingLinks: false).identity) == held

@@ -2,7 +2,7 @@
 import LiveUpdatePlatform
 package import Logging
 
-/// The log of a process of luod: swift-log with a ``LineHandler``. docs/log.md lists the events.
+/// The log of a process of luod: swift-log with a ``LineHandler``. docs/log.md has the formats and the usual events.
 ///
 /// In each second, a few lines of each kind are written. After that second, one line says how many were omitted. All
 /// lines from one place in the code are one kind.

@@ -40,7 +40,7 @@ extension Settings {
 }
 
 extension Session {
-    /// The session and its user, and the client that something was done for.
+    /// The session, its user, and the client of the request.
     func fields(for client: ClientID) -> Logger.Metadata {
         client.fields.merging(["session": "\(name)", "user": .number(holder.user)]) { $1 }
     }

@@ -4,7 +4,7 @@ import LiveUpdatePlatform
 import Logging
 import SystemPackage
 
-/// The form of luod's lines on standard error: docs/log.md.
+/// The format of luod's lines on standard error: docs/log.md.
 package enum LogFormat: String, Sendable, CaseIterable {
     /// Time, level, process, message and fields, for people.
     case text

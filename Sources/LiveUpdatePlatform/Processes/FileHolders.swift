@@ -53,6 +53,7 @@ package struct FileHolders: Equatable, Sendable {
                         process: process, command: commandName(of: process), isStopped: Self.isStopped(process),
                         isMapped: isMapped))
             } catch {
+                // Other errors come from a process that has ended, which holds nothing.
                 if [.permissionDenied, .notPermitted].contains(error.errno) { unseen.append(process) }
             }
         }
@@ -72,7 +73,7 @@ package struct FileHolders: Equatable, Sendable {
     }
 
     /// Whether a descriptor is of the file. Only a descriptor with the same inode number is followed, because the
-    /// server of another file system may not answer.
+    /// server of another file system may not answer. A descriptor that was closed meanwhile is not of the file.
     private static func isOpen(_ file: FileIdentity, _ place: String, _ number: CInt, _ process: CInt) -> Bool {
         guard let info = try? readWhole("/proc/\(process)/fdinfo/\(number)") else { return false }
         let inode = info.split(separator: "\n").first { $0.hasPrefix("ino:") }?.split(separator: "\t").last
@@ -82,6 +83,8 @@ package struct FileHolders: Equatable, Sendable {
         return (try? FileStatus(cached: found.borrowed).identity) == file
     }
 
+    /// Whether all threads of a process are stopped. A process without visible threads is not, and a thread that has
+    /// ended does not count.
     private static func isStopped(_ process: CInt) -> Bool {
         let threads = ((try? directoryEntries("/proc/\(process)/task")) ?? []).compactMap { CInt($0) }
         return !threads.isEmpty && threads.allSatisfy { SeenProcess($0)?.isStopped ?? true }

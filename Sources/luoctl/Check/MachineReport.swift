@@ -11,7 +11,7 @@ struct MachineFinding: Encodable, Equatable {
         case fault
     }
 
-    /// The subject, of which the report has each once as a heading.
+    /// The subject of a finding. The report has one heading for each subject.
     enum Area: String, Encodable, CaseIterable {
         case kernel
         case limits

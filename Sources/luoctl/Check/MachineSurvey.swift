@@ -21,6 +21,7 @@ struct MachineSurvey {
         self.timeout = timeout
     }
 
+    /// Reads all facts. A fact that cannot be read is missing.
     func facts() -> MachineFacts {
         var facts = MachineFacts()
         facts.kernel = kernel
@@ -300,6 +301,7 @@ struct MachineSurvey {
         }
     }
 
+    /// The content of a file; empty when it cannot be read, because a fact that cannot be read is left out.
     private func text(_ path: String) -> String { (try? readWhole(path)) ?? "" }
 }
 

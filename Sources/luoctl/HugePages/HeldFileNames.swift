@@ -18,7 +18,7 @@ struct HeldFileNames {
 
     private var names: [FileIdentity: Name] = [:]
 
-    /// Reads the files of a status; nil if there is no luod, or it does not answer.
+    /// Collects the names from a status. Without a luod that answers, the status is nil, and there are no names.
     init(_ status: LuodStatus?) {
         for session in status?.sessions ?? [] {
             for file in session.files {
@@ -35,7 +35,7 @@ struct HeldFileNames {
 }
 
 extension DaemonOptions {
-    /// The status of luod; nil if there is none that answers. A report about the machine goes on without it.
+    /// The status of luod; nil if no luod answers. A report about the machine goes on without it.
     var status: LuodStatus? {
         let path = state.map { FilePath($0) }
         let patience = AnswerPatience(state: path, seconds: max(1, waiting.timeout))

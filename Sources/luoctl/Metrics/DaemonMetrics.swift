@@ -185,7 +185,7 @@ private struct FileGroup: Hashable, Comparable {
     static func < (left: Self, right: Self) -> Bool { (left.user, left.handler) < (right.user, right.handler) }
 }
 
-/// The sums over some files.
+/// The number and the sizes of files that are counted together. A file that is added twice counts once.
 private struct FileSums {
     private(set) var count = 0
     private(set) var allocated = 0.0

@@ -37,7 +37,8 @@ struct FileSumming: ~Copyable {
         (size, pageSize, extents) = content
     }
 
-    /// The size, the page size and the data of a file with an offset of its own.
+    /// Reads the size, the page size and the data of a file. The search for data moves the offset of `file`, so it must
+    /// have an open file description of its own.
     private static func content(
         of file: FileDescriptor, _ subject: String
     ) throws(LiveUpdateError) -> (UInt64, PageSize, [Extent]) {

@@ -60,8 +60,9 @@ enum Stillness: Equatable {
     static func check(
         _ file: FileDescriptor, _ subject: String, _ luod: LuodStatus, ignoresUnseen: Bool
     ) throws(LiveUpdateError) {
+        // A file that cannot have seals has none.
         let seals = (try? file.seals()) ?? []
-        // A sealed file needs no search.
+        // A file that no process can change, not even an unseen one, is sealed: it needs no search.
         if Stillness(seals, FileHolders(unseen: [1])) == .still { return }
         var holders: FileHolders
         do throws(SystemCallError) {

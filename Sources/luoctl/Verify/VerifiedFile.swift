@@ -89,7 +89,7 @@ struct VerifiedFile: Equatable, Encodable {
         }
     }
 
-    /// The words with their color.
+    /// The words with their colour.
     var lines: [String] {
         switch state {
         case .same: words
