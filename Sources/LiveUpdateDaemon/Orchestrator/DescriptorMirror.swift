@@ -80,7 +80,8 @@ final class DescriptorMirror: DescriptorStore {
         let entries = zip(slots, descriptors).map { ($0.slot, entry($1, $0.kind, $0.label)) }
         let replaced = state.with { state in entries.compactMap { state.table.replace($0, with: $1) } }
         for entry in replaced {
-            // The new copy is of the same socket. The old copy is thus not the last, and its close ends nothing.
+            // The new copy is of the same socket, or of the socket that replaces one without a name. The close of the
+            // old copy ends no accepted connection.
             if entry.kind.isOwnSocket { try? closeDescriptor(entry.descriptor) } else { close(entry) }
         }
     }
