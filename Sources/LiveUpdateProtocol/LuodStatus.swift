@@ -420,6 +420,16 @@ extension LuodStatus.Daemon {
         try members.encode(missing ?? [], forKey: .missing)
         try members.encode(carriesMemory ?? false, forKey: .carriesMemory)
         try members.encode(ready, forKey: .ready)
+        try members.encodeIfPresent(load, forKey: .load)
+    }
+}
+
+extension LuodStatus.Bucket {
+    /// Writes all members, as luod does. A missing bound is null.
+    package func encode(to encoder: any Encoder) throws {
+        var members = encoder.container(keyedBy: CodingKeys.self)
+        try members.encode(upTo, forKey: .upTo)
+        try members.encode(count, forKey: .count)
     }
 }
 

@@ -150,7 +150,7 @@ import Testing
             } file: { file, _ in
                 self.file(file.token)
             }
-            #expect(page.lines.bytes.count <= max(room, 800))
+            #expect(page.lines.bytes.count <= max(room, 900))
             pages.append(try read(page.lines.bytes))
             call = page.next
             if pages.count > 1000 { throw LiveUpdateError(.ioError, "no end") }

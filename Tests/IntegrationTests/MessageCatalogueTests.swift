@@ -47,7 +47,8 @@ import Testing
     }
 
     private func check(_ message: Message) {
-        let errors = message.ended.errors
+        // A line of luod's log begins with the time and the level.
+        let errors = message.ended.errors.replacing(#/^\d[^ ]*Z error /#, with: "")
         func expect(_ condition: Bool, _ rule: String) { #expect(condition, "\(rule):\n\(message.text)") }
         expect(message.ended.status == message.expected, "the exit code is \(message.expected)")
         let own = errors.hasPrefix("luoctl: ") || errors.hasPrefix("luod")

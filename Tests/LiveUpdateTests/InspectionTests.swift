@@ -96,6 +96,11 @@ import Testing
                 "\(start), left out of the update: why, stored 4096+64 8192+4096",
                 "\(start), left out of the update: \(String(repeating: "w", count: 511)), holds nothing, "
                     + "stored 4096+64 8192+4096",
+                "session 5 made by an unknown process, at 1 ns of the wall clock",
+                "session 5 made by process 2147483647 (\(String(repeating: "\\xff", count: 15))), "
+                    + "at 18446744073709551615 ns of the wall clock",
+                "file 6 attested: sums at 4096, stored 4096+64 8192+4096",
+                "session 5 opened by an unknown process", "session 5 opened by process 1 ()",
             ])
     }
 

@@ -75,6 +75,20 @@ import Testing
             specimen, found in
             try specimen.file.write([9], at: try #require(found.state?.sessions[0].files[0].status.data))
         },
+        Break(
+            testDescription: "changed checksums of a file", invariant: .sums,
+            words: "of token 7 of session \"attested\"",
+            specimen: { try .attested() }
+        ) { specimen, found in
+            let stored = try #require(found.state?.sessions.last?.files[0].stored.last)
+            try specimen.file.write([9], at: stored.place.offset)
+        },
+        Break(
+            testDescription: "checksums outside of the file's ranges", invariant: .ranges, words: "not in its ranges",
+            specimen: { try .attested() }
+        ) { specimen, found in
+            try specimen.file.write(word: UInt64(64), at: try record("attested: sums", found) + 32)
+        },
         Break(testDescription: "a range outside", invariant: .ranges, words: "range 1099511627776+") {
             specimen, found in
             try specimen.file.write(word: UInt64(1) << 40, at: try record("file 4 added", found) + 104)
@@ -204,7 +218,9 @@ import Testing
     }
 
     @Test func goodArenasKeepAllInvariants() throws {
-        for make in [{ try Specimen.running() }, Self.published, Self.inBetween, { try .leftOut() }] {
+        for make in [
+            { try Specimen.running() }, Self.published, Self.inBetween, { try .leftOut() }, { try .attested() },
+        ] {
             let specimen = try make()
             #expect(Inspection(ArenaSnapshot(specimen.copy())).invariants.broken == [], "\(specimen.name)")
         }

@@ -150,6 +150,19 @@ extension Specimen {
         return try Specimen("in between", machine)
     }
 
+    /// An arena of a running boot with a file whose checksums were stored twice. The first checksums were freed.
+    package static func attested() throws -> Specimen {
+        let machine = try Machine(options)
+        let session = try populate(machine).createSession("attested")
+        let file = try MemoryFile()
+        try session.preserve(file.descriptor, token: 7)
+        for sum in [UInt32(1), 2] {
+            guard let sums = FileSums(size: 4096, blockSize: 65536, sums: [sum]) else { fatalError("wrong sums") }
+            try session.attest(token: 7, sums)
+        }
+        return try Specimen("attested", machine)
+    }
+
     /// An arena of a boot with an incoming file that was left out. The boot has then left out another file, and
     /// published. The journal and a tree have marks.
     package static func leftOut() throws -> Specimen {

@@ -60,6 +60,13 @@ struct InvariantReplay {
             if files[id] == nil { unknown("file", id.value) }
             files[id]?.value.data = data
             files[id]?.value.ranges = ranges
+        case .fileAttested(let id, let offset, let ranges):
+            if files[id] == nil { unknown("file", id.value) }
+            files[id]?.value.ranges = ranges
+            files[id]?.value.attestation = offset
+            do throws(ArenaError) { try files[id]?.value.checkAttestation() } catch { note(.ranges, error.reason) }
+        case .sessionMade(let id, _), .sessionOpened(let id, _):
+            if sessions[id] == nil { unknown("session", id.value) }
         case .fileRetrieved(let id, let status, let slot):
             if files[id] == nil { unknown("file", id.value) }
             files[id]?.value.retrieved = status
@@ -69,7 +76,7 @@ struct InvariantReplay {
         case .flbRemoved(let id):
             if flbs[id]?.value.kind != .discarded { unknown("discarded FLB", id.value) }
             flbs[id] = nil
-        default: break
+        case .answered, .connectionClosed: break
         }
     }
 

@@ -91,7 +91,7 @@ final class KeeperEnding {
                 "the orchestrator ended before it had published for the next kernel: another is started", .warning)
             guard startAnother() else { break }
         }
-        rooms.log.say("nothing is published for the next kernel: memory files do not go there")
+        rooms.log.say("nothing is published for the next kernel: memory files do not go there", .error)
     }
 
     /// Starts an orchestrator in the place of a dead one.

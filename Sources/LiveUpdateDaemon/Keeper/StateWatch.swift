@@ -11,9 +11,8 @@ import SystemPackage
 final class StateWatch {
     private let rooms: KeeperRooms
     private var nextLook: UInt64 = 0
-    /// The reason why the last attempt to make a socket failed; nil when it worked. The log has only the first of
-    /// several failures.
-    private var failure: String?
+    /// The sockets that could not be made at the last attempt. The log has only the first of several failures.
+    private var failing: Set<DescriptorKind> = []
     private var hasSaidNoArena = false
 
     /// The time between two looks, in milliseconds.
@@ -25,8 +24,9 @@ final class StateWatch {
     ///
     /// - Parameter tell: sends a message with descriptors to the orchestrator and to a standby.
     func look(_ tell: (ControlMessage, [FileDescriptor]) -> Void) {
-        guard milliseconds() >= nextLook else { return }
-        nextLook = milliseconds() + Self.interval
+        let now = milliseconds()
+        guard now >= nextLook else { return }
+        nextLook = now + Self.interval
         lookAtArena()
         for kind in [DescriptorKind.control, .rootListener, .listener] {
             guard let entry = rooms.vault.all.first(where: { $0.held.kind == kind }),
@@ -45,18 +45,15 @@ final class StateWatch {
             tell(.hold([held]), [socket.borrowed])
             rooms.vault.keep(held, socket.release())
             rooms.service.note(held.slot)
-            failure = nil
+            failing.remove(held.kind)
             rooms.log.say("the socket \(path) was removed, and is made again", .warning)
         } catch {
             // The socket is there, but not with its group: clients must not use it.
             if error.errno == .notPermitted { _ = unsafe unlink(path) }
-            let why = "the socket \(path) was removed, so that no client can connect: \(error)"
-            if failure == nil {
-                rooms.log.say(
-                    "\(why); make the directory \(rooms.settings.state) writable, or make it again, with mode 0711",
-                    .error)
-            }
-            failure = why
+            guard failing.insert(held.kind).inserted else { return }
+            rooms.log.say(
+                "the socket \(path) was removed, so that no client can connect: \(error); make the directory "
+                    + "\(rooms.settings.state) writable, or make it again, with mode 0711", .error)
         }
     }
 

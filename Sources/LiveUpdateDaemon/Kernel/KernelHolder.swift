@@ -4,6 +4,7 @@ import LiveUpdateCore
 import LiveUpdateHandover
 import LiveUpdateMachine
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// A holder (``HolderProcess``), in the keeper that starts it or finds it.
@@ -189,7 +190,7 @@ final class KernelHolder {
             do throws(SystemCallError) {
                 try arrival.finish()
             } catch {
-                Log("luod-keeper").say("the session of the previous kernel cannot be finished: \(error)")
+                Log("luod-keeper").say("the session of the previous kernel cannot be finished: \(error)", .warning)
             }
         }
         arrival = nil

@@ -267,7 +267,13 @@ final class Server {
             if let old = store.descriptor(in: held.slot) { work.unwatch(old) }
         }
         store.hold(slots, descriptors)
-        for descriptor in descriptors { try? work.watch(descriptor, for: .reading) }
+        for descriptor in descriptors {
+            do throws(SystemCallError) {
+                try work.watch(descriptor, for: .reading)
+            } catch {
+                log.say("a socket that was made again is not served: \(error); luoctl reload serves it", .error)
+            }
+        }
     }
 
     /// Serves one request.

@@ -88,9 +88,10 @@ struct RetrieveCommand: ParsableCommand {
     ) throws(LiveUpdateError) -> ExitCode {
         let opened = try device.openIncoming(
             session, of: options.luod.actingUser, ifOutgoing: "luoctl retrieve --take gets its files")
+        let status = verify ? try LuodStatus(of: device) : nil
         for token in tokens {
             let file = asHeld ? try opened.retrieveAsHeld(token: token) : try opened.retrieve(token: token)
-            if verify { try compare(file.borrowed, token, opened, device) }
+            if let status { try compare(file.borrowed, token, opened, status) }
             try descriptors.add(file, session, token)
         }
         return Execution.become(
@@ -100,15 +101,20 @@ struct RetrieveCommand: ParsableCommand {
 
     /// Compares a file with its checksums in luod.
     ///
-    /// - Throws: EBADMSG when the file differs; ENODATA for a file without checksums; EBUSY for a file that may change.
+    /// - Throws: EBADMSG when the file differs; ENODATA for a file without checksums; EBUSY for a file that may change;
+    ///   ENOENT for a file that the status does not show.
     private func compare(
-        _ file: FileDescriptor, _ token: UInt64, _ opened: DeviceSession, _ device: LiveUpdateDevice
+        _ file: FileDescriptor, _ token: UInt64, _ opened: DeviceSession, _ status: LuodStatus
     ) throws(LiveUpdateError) {
         let stored = try opened.attestation(token: token)
-        let status = try LuodStatus(of: device)
         guard let known = status.session(session, .incoming, of: options.luod.actingUser),
             let held = known.files.first(where: { $0.token == "\(token)" })
-        else { return }
+        else {
+            throw LiveUpdateError(
+                .noSuchFileOrDirectory,
+                "token \(token) of session \"\(session)\" is not in luod's status, so its file was not compared",
+                remedy: "run the command again; the program was not run")
+        }
         let result = try FileVerification(
             file, "token \(token)", status, showsProgress: true, ignoresUnseen: seeing.ignoreUnseen
         ).compared(with: stored, known, held)

@@ -55,7 +55,7 @@ struct DaemonMetrics {
     }
 
     private mutating func addSessions(_ sessions: [LuodStatus.Session]) {
-        var family = MetricFamily("luod_sessions", "Sessions by user, direction and holder.")
+        var family = MetricFamily("luod_sessions", "Sessions by user, direction and state.")
         let groups = Dictionary(grouping: sessions) { SessionGroup($0) }
         for (group, sessions) in groups.sorted(by: { $0.key < $1.key }) {
             family.add(
