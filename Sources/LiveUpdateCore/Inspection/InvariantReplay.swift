@@ -60,6 +60,10 @@ struct InvariantReplay {
             if files[id] == nil { unknown("file", id.value) }
             files[id]?.value.data = data
             files[id]?.value.ranges = ranges
+        case .fileAttested(let id, let offset, let ranges):
+            if files[id] == nil { unknown("file", id.value) }
+            files[id]?.value.ranges = ranges
+            files[id]?.value.attestation = offset
         case .fileRetrieved(let id, let status, let slot):
             if files[id] == nil { unknown("file", id.value) }
             files[id]?.value.retrieved = status
