@@ -108,7 +108,11 @@ struct RetrieveCommand: ParsableCommand {
         let status = try LuodStatus(of: device)
         guard let known = status.session(session, .incoming, of: options.luod.actingUser),
             let held = known.files.first(where: { $0.token == "\(token)" })
-        else { return }
+        else {
+            throw LiveUpdateError(
+                .badMessage, "token \(token) is not in the status of luod, so it was not compared",
+                remedy: "repeat the command; the program was not run")
+        }
         let result = try FileVerification(
             file, "token \(token)", status, showsProgress: true, ignoresUnseen: seeing.ignoreUnseen
         ).compared(with: stored, known, held)
