@@ -304,8 +304,8 @@ struct MachineSurvey {
 
     private func text(_ path: String) -> String { (try? readWhole(path)) ?? "" }
 
-    /// The beginning of a file in the state. Its directory may belong to another user, so the file may be a named pipe, a
-    /// device, or large.
+    /// The beginning of a file in the state. The directory may belong to another user, so the file may be a named pipe,
+    /// a device, or large.
     private func beginning(of path: String) -> String {
         guard let file = try? openToLook(path) else { return "" }
         let isRegular = (try? FileStatus(of: file.borrowed))?.isRegular == true
