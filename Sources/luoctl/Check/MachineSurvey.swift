@@ -194,12 +194,14 @@ struct MachineSurvey {
 
     /// Asks a program for its version, unless users other than root and this one could have changed it.
     private func program(_ shown: String, runs path: String) -> MachineFacts.Program {
-        var version: String?
-        if let status = try? FileStatus(at: path), status.isRegular, [0, geteuid()].contains(status.owner),
-            status.permissions.isDisjoint(with: [.groupWrite, .otherWrite])
-        {
-            version = firstLine(of: "\(path.shellQuoted) --version 2>/dev/null </dev/null")
-        }
+        // A process can run another program at any time, so the shell runs the file that was checked.
+        guard let file = try? findFileBehind(path), let status = try? FileStatus(of: file.borrowed), status.isRegular,
+            [0, geteuid()].contains(status.owner), status.permissions.isDisjoint(with: [.groupWrite, .otherWrite])
+        else { return MachineFacts.Program(path: shown, version: nil) }
+        let checked = "/proc/\(getpid())/fd/\(file.borrowed.rawValue)"
+        let version = firstLine(of: "\(checked) --version 2>/dev/null </dev/null")
+        // The descriptor stays open until here.
+        _ = consume file
         return MachineFacts.Program(path: shown, version: version)
     }
 
@@ -242,8 +244,8 @@ struct MachineSurvey {
                     text: "\(state)/\(name) of a luod that was killed while it wrote it",
                     remedy: "start luod, which replaces it"))
         }
-        let holder = text("\(state)/holder").split(whereSeparator: \.isWhitespace)
-        if holder.count > 1, (try? FileStatus(at: "/proc/\(holder[1])")) == nil {
+        let holder = beginning(of: "\(state)/holder").split(whereSeparator: \.isWhitespace)
+        if holder.count > 1, CInt(holder[1]) != nil, (try? FileStatus(at: "/proc/\(holder[1])")) == nil {
             found.append(
                 MachineFacts.Leftover(
                     text: "\(state)/holder names process \(holder[1]), which has ended",
@@ -303,6 +305,16 @@ struct MachineSurvey {
 
     /// The content of a file; empty when it cannot be read, because a fact that cannot be read is left out.
     private func text(_ path: String) -> String { (try? readWhole(path)) ?? "" }
+
+    /// The beginning of a file in the state. The directory may belong to another user, so the file may be a named pipe,
+    /// a device, or large.
+    private func beginning(of path: String) -> String {
+        guard let file = try? openToLook(path) else { return "" }
+        let isRegular = (try? FileStatus(of: file.borrowed))?.isRegular == true
+        let bytes = isRegular ? try? file.borrowed.bytes(at: 0, count: 4096) : nil
+        _ = consume file
+        return String(decoding: bytes ?? [], as: UTF8.self)
+    }
 }
 
 extension String {

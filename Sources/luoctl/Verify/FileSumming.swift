@@ -23,6 +23,9 @@ struct FileSumming: ~Copyable {
     ///   data.
     init(_ descriptor: FileDescriptor, _ subject: String) throws(LiveUpdateError) {
         let file: OwnedDescriptor
+        // Opening a named pipe, or a file whose server does not answer, could wait for ever. Only memory files can have
+        // seals, and this question does not reach a server.
+        guard (try? descriptor.seals()) != nil else { throw Self.noMemoryFile(subject) }
         do throws(SystemCallError) {
             file = try descriptor.reopenedForReading()
         } catch {
@@ -58,7 +61,11 @@ struct FileSumming: ~Copyable {
         } catch {
             throw LiveUpdateError(error, subject)
         }
-        throw LiveUpdateError(
+        throw noMemoryFile(subject)
+    }
+
+    private static func noMemoryFile(_ subject: String) -> LiveUpdateError {
+        LiveUpdateError(
             .notSupported, "\(subject): checksums are for memory files only",
             remedy: "keep the checksum of another file beside it")
     }
@@ -77,6 +84,8 @@ struct FileSumming: ~Copyable {
     /// - Returns: the sums; nil when the file has too many blocks of this length.
     /// - Throws: ENOMEM when the file cannot be mapped.
     func sums(blockSize: UInt64, _ progress: borrowing Progress) throws(SystemCallError) -> FileSums? {
+        // The block size of stored checksums is that of a client, and need not fit the file.
+        guard FileSums.blockCount(size: size, blockSize: blockSize) <= FileSums.mostBlocks else { return nil }
         let step = max(64 << 20, pageSize.bytes, blockSize)
         var sums: [UInt32] = []
         sums.reserveCapacity(Int(FileSums.blockCount(size: size, blockSize: blockSize)))
@@ -132,9 +141,13 @@ struct FileSumming: ~Copyable {
 }
 
 /// The checksums of zeros. Those of whole blocks are computed only once.
+///
+/// Zeros behind some bytes multiply the remainder of a CRC by a power of x. The power takes one multiplication for each
+/// bit of the length, so that a hole of terabytes takes no time.
 private struct ZeroSums {
     private var known: [UInt64: UInt32] = [:]
-    private static let zeros = [UInt8](repeating: 0, count: 64 << 10)
+    /// The polynomial of CRC32C, with its bits reversed.
+    private static let polynomial: UInt32 = 0x82F6_3B78
 
     mutating func sum(of length: UInt64) -> UInt32 {
         if let sum = known[length] { return sum }
@@ -144,11 +157,25 @@ private struct ZeroSums {
     }
 
     static func sum(of length: UInt64, continuing sum: UInt32) -> UInt32 {
-        var (sum, rest) = (sum, length)
+        var remainder = ~sum
+        // The factor of one zero byte: x to the power of 8.
+        var factor: UInt32 = 1 << 23
+        var rest = length
         while rest > 0 {
-            let count = min(rest, UInt64(zeros.count))
-            sum = CRC32C.of(zeros[..<Int(count)], continuing: sum)
-            rest -= count
+            if rest & 1 == 1 { remainder = product(factor, remainder) }
+            factor = product(factor, factor)
+            rest >>= 1
+        }
+        return ~remainder
+    }
+
+    /// The product of two polynomials modulo the polynomial of CRC32C. The highest bit is the coefficient of 1.
+    private static func product(_ left: UInt32, _ right: UInt32) -> UInt32 {
+        var sum: UInt32 = 0
+        var multiple = right
+        for bit in (0..<32).reversed() {
+            if left >> UInt32(bit) & 1 == 1 { sum ^= multiple }
+            multiple = multiple & 1 == 1 ? (multiple >> 1) ^ polynomial : multiple >> 1
         }
         return sum
     }

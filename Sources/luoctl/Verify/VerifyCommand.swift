@@ -130,17 +130,12 @@ struct SessionVerification {
 
     /// The result for each file. A file that cannot be compared has the reason.
     func results(of files: [LuodStatus.File]) -> [VerifiedFile] {
-        do throws(LiveUpdateError) {
-            let opened = try open()
-            return files.map { file in
-                do throws(LiveUpdateError) {
-                    return try result(of: file, in: opened)
-                } catch {
-                    return VerifiedFile(session, file, notCompared: "\(error)")
-                }
+        files.map { file in
+            do throws(LiveUpdateError) {
+                return try result(of: file)
+            } catch {
+                return VerifiedFile(session, file, notCompared: "\(error)")
             }
-        } catch {
-            return files.map { VerifiedFile(session, $0, notCompared: "\(error)") }
         }
     }
 
@@ -156,13 +151,17 @@ struct SessionVerification {
         return session.isDetached ? try device.attachSession(name, direction) : try device.retrieveSession(name)
     }
 
-    private func result(
-        of file: LuodStatus.File, in opened: DeviceSession
-    ) throws(LiveUpdateError) -> VerifiedFile {
+    private func result(of file: LuodStatus.File) throws(LiveUpdateError) -> VerifiedFile {
         let token = UInt64(file.token) ?? 0
         let subject = "token \(token)"
-        let stored = try opened.attestation(token: token)
-        let held = try opened.look(token: token)
+        let stored: FileSums
+        let held: OwnedDescriptor
+        do {
+            // The session is closed again before the file is read, because its client cannot open it meanwhile.
+            let opened = try open()
+            stored = try opened.attestation(token: token)
+            held = try opened.look(token: token)
+        }
         return try FileVerification(
             held.borrowed, subject, status, showsProgress: showsProgress, ignoresUnseen: ignoresUnseen
         )
