@@ -53,7 +53,7 @@ package struct StateDirectory: Sendable {
         for file in [arena, calls.path] + [kernel, holder, moved].flatMap({ [$0, $0 + ".new"] }) {
             try Self.expectOwnFile(file)
         }
-        if var found = try adopt() {
+        if var found = try adopt() ?? adoptWithoutName(settings) {
             found.unwanted = passed
             // The orchestrator already serves all files that a holder may have.
             try KernelHolder.find(holder, log)?.end()
@@ -306,6 +306,34 @@ package struct StateDirectory: Sendable {
             usleep(20_000)
         }
         throw held ?? StateHeld(why: "the luod that runs on \(path) does not answer: wait, or end its processes")
+    }
+
+    /// Waits for a luod that listens at the path of this control socket, although the socket has no name: another
+    /// program has removed the directory. Now that the directory is there, that luod makes its sockets again within a
+    /// second. A luod in another mount namespace can have the same path, so after the wait this process goes on.
+    ///
+    /// - Throws: ``StateHeld`` when that luod has a keeper.
+    private func adoptWithoutName(_ settings: Settings) throws -> TakenState? {
+        guard !settings.endsUnused, unsafe access(arena, F_OK) != 0, isBoundElsewhere else { return nil }
+        let end = milliseconds() + 2500
+        while milliseconds() < end {
+            if unsafe access(controlSocket, F_OK) == 0 { return try adopt() }
+            usleep(50_000)
+        }
+        log.say(
+            "another luod listens at \(controlSocket), in another mount namespace or without a name: this luod begins "
+                + "a state of its own; docs/runbook.md says how to rescue the files of a luod without a name", .warning)
+        return nil
+    }
+
+    /// Whether a process listens at the path of this control socket: /proc/net/unix of proc(5). Flag 10000 marks a
+    /// socket that listens.
+    private var isBoundElsewhere: Bool {
+        // Without /proc nothing is known, and luod starts as before.
+        guard let sockets = try? readWhole("/proc/net/unix") else { return false }
+        return sockets.split(separator: "\n").contains {
+            $0.contains(" 00010000 ") && $0.hasSuffix(" \(controlSocket)")
+        }
     }
 
     /// - Returns: nil when the orchestrator did not read this process's messages: it waits only a moment, and this
