@@ -65,7 +65,7 @@ package struct FileSums: Equatable, Sendable {
         guard count <= Self.mostBlocks else { throw ArenaError(.record, "\(count) sums of a file") }
         // One copy: luod does nothing else meanwhile, and a loop over a quarter of a million sums takes long.
         let read = try reader.take(count: 4 * Int(count))
-        let sums = [UInt32](unsafeUninitializedCapacity: Int(count)) { buffer, done in
+        let sums = unsafe [UInt32](unsafeUninitializedCapacity: Int(count)) { buffer, done in
             // SAFETY: the reader has returned exactly as many bytes as the buffer has.
             unsafe UnsafeMutableRawBufferPointer(buffer).copyBytes(from: read)
             done = Int(count)

@@ -3,6 +3,7 @@ import Glibc
 import LiveUpdateCore
 import LiveUpdateMachine
 import LiveUpdatePlatform
+import Logging
 import SystemPackage
 
 /// The directory of a state: `arena` (``ArenaFile``), the socket `liveupdate` for clients, the socket `root` for root
@@ -106,7 +107,9 @@ package struct StateDirectory: Sendable {
         guard found.isOursAlone else {
             throw LiveUpdateError(
                 .notPermitted, "\(path): another user owns it, or other users may write to it",
-                remedy: "name a directory for the state alone, which need not be there")
+                remedy:
+                    "if it is luod's directory, make it so (chown, chmod go-w); otherwise name a directory for the state "
+                    + "alone, which need not be there")
         }
     }
 

@@ -79,6 +79,6 @@ extension LiveUpdateError {
 extension Log {
     /// Writes a line when a request of a client failed because of a limit.
     func say(limit error: LiveUpdateError, of client: ClientID) {
-        if error.isLimit { say("limit reached: \(error)", .warning, client.fields) }
+        if error.isLimit { say("limit reached: \(LuoctlRemedies.adapted(error))", .warning, client.fields) }
     }
 }

@@ -8,7 +8,7 @@ import LiveUpdateProtocol
 struct SessionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "session",
-        abstract: "Make sessions of luod, claim them, list them and remove them.",
+        abstract: "Make sessions of luod, attach them, list them and remove them.",
         discussion: """
             A session is a named set of files. These are detached: they live until they are finished or removed, not \
             until this command ends, and over updates. Each user has session names of their own.
