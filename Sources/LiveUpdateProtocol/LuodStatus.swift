@@ -48,13 +48,17 @@ package struct LuodStatus: Equatable, Sendable {
         /// The counters of luod and the load of its orchestrator. Nil for other users than root and luod's own, and
         /// from a luod that does not count.
         package var load: Load?
+        /// False when another program has removed the arena's name, so that the state ends with luod. Nil from a luod
+        /// that does not look.
+        package var arenaIsNamed: Bool?
 
         package init(
             orchestrator: Int32, keeper: Int32, processes: [Process] = [], keeperAnswers: Bool = true,
             refusal: String? = nil, updates: UInt64 = 0,
             lastBlackout: UInt64? = nil,
             arenaSize: UInt64 = 0, arenaUsed: UInt64 = 0, flbs: [FLB] = [], memory: [Memory]? = [],
-            missing: [String]? = [], carriesMemory: Bool? = false, ready: Ready? = nil, load: Load? = nil
+            missing: [String]? = [], carriesMemory: Bool? = false, ready: Ready? = nil, load: Load? = nil,
+            arenaIsNamed: Bool? = true
         ) {
             self.orchestrator = orchestrator
             self.keeper = keeper
@@ -71,6 +75,7 @@ package struct LuodStatus: Equatable, Sendable {
             self.carriesMemory = carriesMemory
             self.ready = ready
             self.load = load
+            self.arenaIsNamed = arenaIsNamed
         }
     }
 
@@ -421,6 +426,7 @@ extension LuodStatus.Daemon {
         try members.encode(carriesMemory ?? false, forKey: .carriesMemory)
         try members.encode(ready, forKey: .ready)
         try members.encodeIfPresent(load, forKey: .load)
+        try members.encode(arenaIsNamed ?? true, forKey: .arenaIsNamed)
     }
 }
 
@@ -534,6 +540,7 @@ package struct StatusLines: Sendable {
                 json.member("failure", ready.failure)
             }
             if let load = daemon.load { Self.put(load, &json) }
+            json.member("arena_is_named", daemon.arenaIsNamed ?? true)
         }
     }
 

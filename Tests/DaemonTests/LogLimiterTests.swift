@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Logging
 import Testing
 
 @testable import LiveUpdateDaemon
@@ -13,15 +14,28 @@ import Testing
         var limiter = LogLimiter()
         for number in 1...100 {
             #expect(limiter.takeOmissions(at: 0) == [])
-            #expect(limiter.admits("line \(number)", of: kind, at: 0) == (number <= LogLimiter.most))
+            #expect(limiter.admits(.init(text: "line \(number)"), of: kind, at: 0) == (number <= LogLimiter.most))
         }
-        let isOtherAdmitted = limiter.admits("another", of: other, at: 0)
+        let isOtherAdmitted = limiter.admits(.init(text: "another"), of: other, at: 0)
         #expect(isOtherAdmitted, "another kind")
         #expect(limiter.hasOmissions)
         #expect(limiter.takeOmissions(at: Self.second - 1) == [])
-        #expect(limiter.takeOmissions(at: Self.second) == [.init(count: 95, last: "line 100")])
+        #expect(limiter.takeOmissions(at: Self.second) == [.init(count: 95, last: .init(text: "line 100"))])
         #expect(!limiter.hasOmissions)
         #expect(limiter.takeOmissions(at: 2 * Self.second) == [])
+    }
+
+    @Test("A flood of lines about one user hides no line about another user; the count has the fields of the last line")
+    func users() {
+        var limiter = LogLimiter()
+        let (one, two) = (
+            LogLimiter.Kind(file: "a", line: 1, user: "1"), LogLimiter.Kind(file: "a", line: 1, user: "2")
+        )
+        let last = LogLimiter.Entry(text: "line", level: .warning, fields: ["client_user": "1"])
+        for _ in 0...LogLimiter.most { _ = limiter.admits(last, of: one, at: 0) }
+        let isOtherAdmitted = limiter.admits(.init(text: "line"), of: two, at: 0)
+        #expect(isOtherAdmitted)
+        #expect(limiter.takeOmissions(at: Self.second) == [.init(count: 1, last: last)])
     }
 
     @Test("A kind of line may be written again after a second") func beginsAgain() {
@@ -31,7 +45,7 @@ import Testing
         for tenth: UInt64 in 0..<100 {
             let now = tenth * Self.second / 10
             _ = limiter.takeOmissions(at: now)
-            if limiter.admits("line", of: kind, at: now) { written += 1 }
+            if limiter.admits(.init(text: "line"), of: kind, at: now) { written += 1 }
         }
         #expect(written == 10 * LogLimiter.most)
     }
@@ -41,7 +55,7 @@ import Testing
         for number: UInt64 in 0..<50 {
             let now = number * Self.second / 4
             #expect(limiter.takeOmissions(at: now) == [])
-            let isAdmitted = limiter.admits("line", of: kind, at: now)
+            let isAdmitted = limiter.admits(.init(text: "line"), of: kind, at: now)
             #expect(isAdmitted)
         }
     }

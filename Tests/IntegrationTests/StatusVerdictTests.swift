@@ -73,6 +73,9 @@ import Testing
         let silent = lines(status(keeperAnswers: false))
         #expect(silent[0].contains("keeper 4 does not answer") && silent[0].contains("kill -CONT 4"), "\(silent)")
         #expect(lines(status(refusal: "why"))[0].contains("cannot read its state, and serves only root: why"))
+        var unnamed = status()
+        unnamed.daemon.arenaIsNamed = false
+        #expect(lines(unnamed)[0].hasPrefix("degraded: the arena was removed"))
         let both = lines(status(keeper: 0, refusal: "why", missing: ["a: b"]))
         #expect(both.count == 3 && both[1].hasPrefix("also: ") && both[2] == "also: persistent memory is missing: a: b")
     }
@@ -94,11 +97,12 @@ import Testing
         ready.failure = "why"
         #expect(
             lines(status(ready: ready)).last
-                == "notice: the image that luoctl load made ready has ended (/a b version 1.0): why: luoctl load '/a b' "
+                == "notice: the image that luoctl load made ready (/a b version 1.0) has ended: why: luoctl load '/a b' "
                 + "starts it again")
         (ready.image, ready.version) = ("", nil)
         #expect(
-            lines(status(ready: ready)).last?.hasSuffix("(the image that runs): why: luoctl load starts it again")
+            lines(status(ready: ready)).last?.hasSuffix(
+                "(the image that runs) has ended: why: luoctl load starts it again")
                 == true)
     }
 

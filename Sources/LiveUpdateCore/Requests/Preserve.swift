@@ -63,8 +63,21 @@ extension Boot {
     private func holdInFlight(_ hold: FileHold) throws(LiveUpdateError) {
         guard reserve(hold) else {
             throw LiveUpdateError(
-                .resourceBusy, "the file (\(hold.identity)) is held already",
+                .resourceBusy, "the file (\(hold.identity)) is held already\(place(of: hold))",
                 remedy: "close the session that preserves it, or finish the one that it came with")
+        }
+    }
+
+    /// The session and the token of a held file, in words; empty while a preserve of the file is under way. The session
+    /// belongs to the user who asks.
+    private func place(of hold: FileHold) -> String {
+        read { state in
+            let file = state.files.values.first { file in
+                file.holdsFile && file.identity == hold.identity
+                    && state.sessions[file.session]?.holder.user == hold.user
+            }
+            guard let file, let session = state.sessions[file.session] else { return "" }
+            return ": token \(file.token) of session \"\(session.name)\""
         }
     }
 

@@ -9,7 +9,7 @@ import SystemPackage
 /// allocates its space, so that no store causes a SIGBUS. It sends the memory to each orchestrator with the held
 /// descriptors.
 ///
-/// Layout: two tick counters; one place for each request that is being done at the same time; the ``RequestDeaths``;
+/// Layout: two tick counters; whether the arena was removed; one place for each request that is being done at the same time; the ``RequestDeaths``;
 /// and the ``Counter``s.
 @safe
 final class ControlMemory: Sendable {
@@ -17,6 +17,8 @@ final class ControlMemory: Sendable {
     private enum Layout {
         static let keeperTicks = 0
         static let orchestratorTicks = 8
+        /// 1 when the arena has lost its name.
+        static let arenaIsRemoved = 16
         /// For each place: u64 digest, s64 slot; a slot of 0 means that no request is being done.
         static let places = 64
         static let placeStride = 16
@@ -74,6 +76,14 @@ final class ControlMemory: Sendable {
 
     /// The number of turns of a process's loop. Only a change of the number has a meaning.
     func ticks(_ side: Side) -> UInt64 { load(side.offset) }
+
+    // MARK: The arena's name
+
+    /// Whether another program has removed the arena's name. The keeper sets this, and it never becomes false again.
+    var arenaIsRemoved: Bool {
+        get { load(Layout.arenaIsRemoved) == 1 }
+        set { store(newValue ? 1 : 0, Layout.arenaIsRemoved) }
+    }
 
     // MARK: Requests that are being done
 

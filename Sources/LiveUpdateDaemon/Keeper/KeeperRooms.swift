@@ -15,6 +15,8 @@ struct KeeperRooms {
     let shortage: ShortageReporter
     let starter: StarterWatch
     let kernel: KernelRecord
+    /// The memory that the keeper shares with its orchestrators.
+    let memory: ControlMemory
     /// The holder of the luod before, if there is one.
     let holder: KernelHolder?
 
@@ -36,15 +38,15 @@ struct KeeperRooms {
         for one in state.unwanted { closer.close(one.descriptor, of: HeldSlot(storedName: one.name)?.label.user ?? 0) }
         vault = state.table
         vault.closeBy(closer)
-        guard let memory = vault.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
-        let control = try ControlMemory(memory)
+        guard let file = vault.descriptor(.memory) else { throw SystemCallError("mmap", .badFileDescriptor) }
+        memory = try ControlMemory(file)
         orchestrator = try OrchestratorSupervisor(
-            state.running, try state.image(), memory: control, settings, children, log)
+            state.running, try state.image(), memory: memory, settings, children, log)
         let store = state.manager(else: manager).map {
             ServiceManagerStore($0, stored: state.stored, stale: state.stale)
         }
         service = ServiceManager(store, vault, log)
-        gate = GateSupervisor(settings, vault, orchestrator, control, children, log)
+        gate = GateSupervisor(settings, vault, orchestrator, memory, children, log)
         shortage = ShortageReporter(vault, orchestrator, children)
         starter = try StarterWatch(
             isAwaited: settings.endsUnused, hasGone: state.replaced?.hasLostStarter ?? false, children)

@@ -62,6 +62,7 @@ final class StateWatch {
             !state.hasArena(arena)
         else { return }
         hasSaidNoArena = true
+        rooms.memory.arenaIsRemoved = true
         rooms.log.say(
             "the arena \(state.arena) was removed: the state ends with luod; finish its sessions, and then start luod "
                 + "again", .error)

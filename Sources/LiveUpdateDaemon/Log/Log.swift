@@ -5,7 +5,7 @@ package import Logging
 /// The log of a process of luod: swift-log with a ``LineHandler``. docs/log.md has the formats and the usual events.
 ///
 /// In each second, a few lines of each kind are written. After that second, one line says how many were omitted. All
-/// lines from one place in the code are one kind.
+/// lines from one place in the code about clients of one user are one kind.
 package struct Log: Sendable {
     private let logger: Logger
     private let limiter = Guarded(LogLimiter())
@@ -22,22 +22,23 @@ package struct Log: Sendable {
     ///   - file: the file of the place in the code.
     ///   - line: the line of the place in the code.
     package func say(
-        _ text: String, _ level: Logger.Level = .notice, _ fields: @autoclosure () -> Logger.Metadata = [:],
+        _ text: String, _ level: Logger.Level = .notice, _ fields: Logger.Metadata = [:],
         file: String = #fileID, line: Int = #line
     ) {
-        let kind = LogLimiter.Kind(file: file, line: line)
+        let entry = LogLimiter.Entry(text: text, level: level, fields: fields)
+        let kind = LogLimiter.Kind(file: file, line: line, user: entry.fields["client_user"]?.description)
         let (isAdmitted, omissions) = limiter.with { limiter in
             let now = monotonicNanoseconds()
             let omissions = limiter.takeOmissions(at: now)
-            return (limiter.admits(text, of: kind, at: now), omissions)
+            return (limiter.admits(entry, of: kind, at: now), omissions)
         }
         write(omissions)
-        if isAdmitted { write(text, level, fields()) }
+        if isAdmitted { write(entry) }
     }
 
     /// Writes lines that belong together, without a limit.
     package func sayAll(_ lines: [String], _ level: Logger.Level = .notice, _ fields: Logger.Metadata = [:]) {
-        for line in lines { write(line, level, fields) }
+        for line in lines { write(LogLimiter.Entry(text: line, level: level, fields: fields)) }
     }
 
     /// Writes how many lines were omitted, once their second is over.
@@ -52,11 +53,15 @@ package struct Log: Sendable {
     var hasOmissions: Bool { limiter.with { $0.hasOmissions } }
 
     private func write(_ omissions: [LogLimiter.Omission]) {
-        for one in omissions { write("\(one.count) more lines were left out like: \(one.last)", .notice, [:]) }
+        for one in omissions {
+            var entry = one.last
+            entry.text = "\(one.count) more lines were left out like: \(entry.text)"
+            write(entry)
+        }
     }
 
-    private func write(_ text: String, _ level: Logger.Level, _ fields: Logger.Metadata) {
-        logger.log(level: level, "\(text)", metadata: fields)
+    private func write(_ entry: LogLimiter.Entry) {
+        logger.log(level: entry.level, "\(entry.text)", metadata: entry.fields)
     }
 }
 
@@ -65,17 +70,26 @@ package struct Log: Sendable {
 /// 1. The first lines of a kind in a second are written.
 /// 2. The others are counted. When the second is over, one line gives their number and the last of them.
 struct LogLimiter {
-    /// The place in the code that writes a line.
+    /// The place in the code that writes a line, and the user of the client that the line is about. A user's flood of
+    /// lines hides no line about another user.
     struct Kind: Hashable {
         var file: String
         var line: Int
+        var user: String?
+    }
+
+    /// A line.
+    struct Entry: Equatable {
+        var text: String
+        var level: Logger.Level = .notice
+        var fields: Logger.Metadata = [:]
     }
 
     /// Lines of one kind that were omitted.
     struct Omission: Equatable {
         var count: Int
         /// The last omitted line.
-        var last: String
+        var last: Entry
     }
 
     private struct Recent {
@@ -98,12 +112,12 @@ struct LogLimiter {
 
     /// Whether a line is written. `now` is the time, in nanoseconds. Call ``takeOmissions(at:)`` with the same time
     /// first.
-    mutating func admits(_ text: String, of kind: Kind, at now: UInt64) -> Bool {
+    mutating func admits(_ entry: Entry, of kind: Kind, at now: UInt64) -> Bool {
         var one = recent[kind] ?? Recent(began: now)
         defer { recent[kind] = one }
         one.count += 1
         guard one.count > Self.most else { return true }
-        one.omission = Omission(count: (one.omission?.count ?? 0) + 1, last: text)
+        one.omission = Omission(count: (one.omission?.count ?? 0) + 1, last: entry)
         hasOmissions = true
         return false
     }

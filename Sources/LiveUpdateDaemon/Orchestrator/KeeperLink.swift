@@ -45,6 +45,12 @@ final class KeeperLink {
     /// Whether the keeper does not answer.
     var isSilent: Bool { watch.isSilent }
 
+    /// Whether a signal or a tracer has stopped the process of a keeper that does not answer.
+    var isStopped: Bool { isSilent && process.flatMap { SeenProcess($0) }?.isStopped == true }
+
+    /// Whether the keeper has found that the arena's name was removed.
+    var hasRemovedArena: Bool { memory?.arenaIsRemoved ?? false }
+
     /// The error for which the keeper was given up; nil while it reads.
     var deafness: SystemCallError? { store.deafness }
 

@@ -27,7 +27,8 @@ enum LuoctlRemedies {
     private static let ofUpdates: [CInt: String] = [
         Errno.resourceBusy.rawValue: "wait for the end of the update that is under way",
         Errno.notSupported.rawValue:
-            "nothing has changed: name a program of luod; luod's log has what this one has printed",
+            "the sessions have not changed, and no loaded image waits now: name a program of luod; luod's log has the output "
+            + "of this one",
         Errno.canceled.rawValue: "nothing has changed: luod's log says more",
         Errno.socketNotConnected.rawValue: "start luod on this state, which takes the keeper's place",
     ]

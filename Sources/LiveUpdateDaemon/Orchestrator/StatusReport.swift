@@ -137,7 +137,7 @@ final class StatusReporter {
             memory: admissions.memory(of: user), missing: missingMemory(), carriesMemory: KernelSession.isPossible,
             // Only root makes an image ready.
             ready: user == nil ? updates.readyImage : nil,
-            load: user == nil || user == geteuid() ? load : nil)
+            load: user == nil || user == geteuid() ? load : nil, arenaIsNamed: !keeper.hasRemovedArena)
     }
 
     /// The counters, and the load of this process. They are about all users.

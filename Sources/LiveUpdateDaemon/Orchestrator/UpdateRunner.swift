@@ -72,13 +72,14 @@ final class UpdateRunner {
     func refusal(of request: Request, _ client: Client) -> Reply? {
         noticeDeafKeeper()
         let asked = asked(request, client)
-        return machine.refusal(of: asked).map { reply($0, to: asked.kind, of: asked.client) }
+        return (stoppedKeeper ?? machine.refusal(of: asked)).map { reply($0, to: asked.kind, of: asked.client) }
     }
 
     /// - Returns: a refusal; nil when the request is answered later.
     func begin(_ request: Request, _ client: Client) -> Reply? {
         noticeDeafKeeper()
         let asked = asked(request, client)
+        if let stoppedKeeper { return reply(stoppedKeeper, to: asked.kind, of: asked.client) }
         for action in machine.handle(.requested(asked)) {
             switch action {
             case .refuse(let refusal): return reply(refusal, to: asked.kind, of: asked.client)
@@ -87,6 +88,15 @@ final class UpdateRunner {
             }
         }
         return nil
+    }
+
+    /// The refusal while the keeper is stopped. Without it the update would wait, and begin when its client is gone.
+    private var stoppedKeeper: UpdateRefusal? {
+        guard keeper.isStopped, let process = keeper.process else { return nil }
+        return UpdateRefusal(
+            .alone,
+            "the keeper (process \(process)) is stopped\nremedy: let it continue (kill -CONT \(process)), or end it "
+                + "(kill -KILL \(process)) and start luod on this state")
     }
 
     private func asked(_ request: Request, _ client: Client) -> UpdateRequest {
@@ -174,7 +184,10 @@ final class UpdateRunner {
         case .update(.prepared(let attempt)): handle(.prepared(attempt: attempt))
         case .keeperReplaced(let attempt): handle(.keeperReplaced(attempt: attempt))
         case .update(.failed(let why, let attempt)):
-            if attempt == machine.attempt, machine.isImageReady { loaded?.failure = why }
+            if attempt == machine.attempt, machine.isImageReady {
+                loaded?.failure = why
+                log.say("the loaded image has ended: \(why)", .warning)
+            }
             handle(.imageFailed(why, attempt: attempt))
         default: return false
         }

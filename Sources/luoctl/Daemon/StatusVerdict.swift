@@ -24,6 +24,7 @@ struct StatusVerdict: Equatable {
     /// Judges a status. The commands name the state directory that was named to luoctl.
     init(_ status: LuodStatus, state: String? = nil) {
         addProcesses(status)
+        addArena(status)
         addMissingMemory(status)
         addLostFiles(status, state)
         addProblems(status)
@@ -50,6 +51,14 @@ struct StatusVerdict: Equatable {
                     "let it continue (kill -CONT \(status.keeper)), or end it (kill -9 \(status.keeper)) and start luod again"
                 ))
         }
+    }
+
+    private mutating func addArena(_ status: LuodStatus) {
+        guard status.arenaIsNamed == false else { return }
+        faults.append(
+            Finding(
+                "the arena was removed, so that the sessions end with luod",
+                "finish the sessions, and start luod again"))
     }
 
     /// luod's text already has the remedy.
@@ -89,7 +98,7 @@ struct StatusVerdict: Equatable {
         let image = ready.image.isEmpty ? "" : " " + ready.image.shellQuoted
         notices.append(
             Finding(
-                "the image that luoctl load made ready has ended (\(ready.words)): \(failure)",
+                "the image that luoctl load made ready (\(ready.words)) has ended: \(failure)",
                 "luoctl load\(image) starts it again"))
     }
 

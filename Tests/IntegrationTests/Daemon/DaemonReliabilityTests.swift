@@ -104,6 +104,20 @@ import Testing
         #expect(try came.retrieve(1).identity == file.identity && came.retrieve(2).identity != file.identity)
     }
 
+    @Test("An update is refused at once while the keeper is stopped, and succeeds when the keeper goes on")
+    func stoppedKeeper() async throws {
+        let daemon = try await RunningDaemon()
+        let client = try daemon.connect()
+        Glibc.kill(daemon.keeper, SIGSTOP)
+        try await eventually("the silence", within: 60) { try !client.status().keeperAnswers }
+        let refusal = try client.change(.update)
+        #expect(refusal?.errno == .socketNotConnected)
+        #expect(refusal?.why.contains("is stopped\nremedy: let it continue (kill -CONT") == true, "\(refusal as Any)")
+        Glibc.kill(daemon.keeper, SIGCONT)
+        try await eventually("an answer", within: 60) { try client.status().keeperAnswers }
+        #expect(try client.change(.update) == nil)
+    }
+
     @Test(
         "The orchestrator and the next image die at once, and are not confused with their successors",
         arguments: 0...3) func bothDie(free: UInt64) async throws

@@ -96,6 +96,7 @@ import Testing
         #expect(other.status == 69, "\(other)")
         try await eventually("a connection", within: 60) { (try? daemon.connect()) != nil }
         #expect(try daemon.connect().status().sessions.count == 1)
+        #expect(try client.status().daemon.arenaIsNamed == false)
         #expect(try client.change(.update) == nil, "an update on the sockets that were made again")
         let end = try await daemon.end()
         #expect(end.errors.contains("1 session, 1 file"), "\(end)")
