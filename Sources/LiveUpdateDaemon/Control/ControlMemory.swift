@@ -9,8 +9,8 @@ import SystemPackage
 /// allocates its space, so that no store causes a SIGBUS. It sends the memory to each orchestrator with the held
 /// descriptors.
 ///
-/// Layout: two tick counters; whether the arena was removed; one place for each request that is being done at the same time; the ``RequestDeaths``;
-/// and the ``Counter``s.
+/// Layout: two tick counters; whether the arena was removed; one place for each request that is being done at the same
+/// time; the ``RequestDeaths``; and the ``Counter``s.
 @safe
 final class ControlMemory: Sendable {
     /// The offsets, in bytes. No other type knows them.

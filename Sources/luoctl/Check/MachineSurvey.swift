@@ -254,8 +254,18 @@ struct MachineSurvey {
         return found
     }
 
-    /// The directories of private luods of `luoctl run` on which no luod runs.
+    /// The directories of private luods of `luoctl run` on which no luod runs. Any user can make many of them, so the
+    /// report has only the first ten.
     private var privateLeftovers: [MachineFacts.Leftover] {
+        let (all, most) = (unusedStates, 10)
+        guard all.count > most else { return all }
+        let rest = MachineFacts.Leftover(
+            text: "\(counted(all.count - most, "more state")) of private luods, on which no luod runs",
+            remedy: "remove the first ten, and look again")
+        return all.prefix(most) + [rest]
+    }
+
+    private var unusedStates: [MachineFacts.Leftover] {
         let parent = environmentVariable("TMPDIR") ?? "/tmp"
         let names = ((try? directoryEntries(parent)) ?? []).filter { $0.hasPrefix("luod-") }
         return names.sorted().compactMap { name in
