@@ -71,7 +71,9 @@ import Testing
         Glibc.kill(standby, SIGKILL)
         try await eventually("the end of the image", within: 60) { try client.status().ready?.failure != nil }
         let ended = try await ctl("status")
-        expect(ended, says: "healthy", "notice: the image that luoctl load made ready has ended", "luoctl load")
+        expect(
+            ended, says: "healthy", "notice: the image that luoctl load made ready (the image that runs", "has ended",
+            "luoctl load")
         #expect(!ended.output.contains("ready: "))
         #expect(try client.change(.load) == nil)
         #expect(try client.status().ready?.failure == nil)
