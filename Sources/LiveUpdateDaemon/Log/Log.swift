@@ -5,7 +5,7 @@ package import Logging
 /// The log of a process of luod: swift-log with a ``LineHandler``. docs/log.md has the formats and the usual events.
 ///
 /// In each second, a few lines of each kind are written. After that second, one line says how many were omitted. All
-/// lines from one place in the code about clients of one user are one kind.
+/// lines from one place in the code are one kind.
 package struct Log: Sendable {
     private let logger: Logger
     private let limiter = Guarded(LogLimiter())
@@ -26,7 +26,7 @@ package struct Log: Sendable {
         file: String = #fileID, line: Int = #line
     ) {
         let entry = LogLimiter.Entry(text: text, level: level, fields: fields)
-        let kind = LogLimiter.Kind(file: file, line: line, user: entry.fields["client_user"]?.description)
+        let kind = LogLimiter.Kind(file: file, line: line)
         let (isAdmitted, omissions) = limiter.with { limiter in
             let now = monotonicNanoseconds()
             let omissions = limiter.takeOmissions(at: now)
@@ -70,12 +70,10 @@ package struct Log: Sendable {
 /// 1. The first lines of a kind in a second are written.
 /// 2. The others are counted. When the second is over, one line gives their number and the last of them.
 struct LogLimiter {
-    /// The place in the code that writes a line, and the user of the client that the line is about. A user's flood of
-    /// lines hides no line about another user.
+    /// The place in the code that writes a line.
     struct Kind: Hashable {
         var file: String
         var line: Int
-        var user: String?
     }
 
     /// A line.
