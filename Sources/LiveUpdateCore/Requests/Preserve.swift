@@ -69,7 +69,7 @@ extension Boot {
     }
 
     /// The session and the token of a held file, in words; empty while a preserve of the file is under way. The session
-    /// belongs to the user who asks.
+    /// belongs to the user of the request.
     private func place(of hold: FileHold) -> String {
         read { state in
             let file = state.files.values.first { file in
